@@ -8,6 +8,7 @@ HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
+HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to answer (60)
 HARNESS_RUN_ENV   names of variables for commands of a model, with commas: GH_TOKEN,PYTHONPATH
 HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
@@ -31,6 +32,7 @@ AGENTS = ".agents"
 """Folder that clients of the Agent Skills format share, in a project and in the home folder."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
+MCP_DEADLINE = 60.0
 MAX_SECONDS = 86_400.0
 
 
@@ -44,6 +46,8 @@ class Settings:
         shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: seconds that a plugin that does not ship may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
+        mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
+            without reporting progress.
         no_sessions: conversations are not stored.
         run_environment: variables that commands of a model receive besides harmless ones.
         run_network: whether they may use the network in a sandbox.
@@ -60,6 +64,7 @@ class Settings:
     no_sessions: bool = False
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
+    mcp_deadline: float = MCP_DEADLINE
     run_environment: tuple[str, ...] = ()
     run_network: bool = False
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
@@ -91,6 +96,16 @@ class Settings:
         return self.config_dir / "disabled.json"
 
     @property
+    def mcp_file(self) -> Path:
+        """The user's servers of the Model Context Protocol."""
+        return self.config_dir / "mcp.json"
+
+    @property
+    def project_mcp_files(self) -> tuple[Path, ...]:
+        """The project's servers; for servers of one name, the first file wins."""
+        return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
+
+    @property
     def installed_file(self) -> Path:
         return self.config_dir / "installed.json"
 
@@ -116,7 +131,7 @@ class Settings:
         own = self.user_registry
         registries = own, registry_folder(own), self.shipped_registry
         folders = self.config_dir, *self.skill_folders, self.shipped_skills
-        return (*folders, *registries, self.sessions)
+        return (*folders, *registries, self.sessions, *self.project_mcp_files)
 
 
 def registry_folder(registry: Path) -> Path:
@@ -162,6 +177,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         no_sessions=env.get("HARNESS_NO_SESSIONS") == "1",
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
+        mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),
         run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
         run_network=env.get("HARNESS_RUN_NETWORK") == "1",
     )

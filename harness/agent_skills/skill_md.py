@@ -25,6 +25,8 @@ from harness.support.reading.bounded_files import read_bytes
 
 FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
+OTHERS = ("argument-hint", "context", "disable-model-invocation", "user-invocable")
+"""Fields of other clients that have an effect here, too."""
 LIMITS = {"name": 64, "description": 1024, "compatibility": 500}
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 HEAD = 64 * 1024
@@ -202,7 +204,8 @@ def _description(front: FrontMatter) -> tuple[str, list[str]]:
 
 def _problems(front: FrontMatter, path: Path) -> list[str]:
     """Return the problems of all other fields."""
-    problems = [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in FIELDS]
+    known = (*FIELDS, *OTHERS)
+    problems = [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]
     for key in ("name", "license", "compatibility", "allowed-tools"):
         if (kind := front.kind(key)) is not None:
             problems.append(f"{key} is a {kind}, not text")

@@ -40,7 +40,7 @@ class GeneralOptions(SkillOptions):
     yes: bool = Field(
         False,
         description="let the model write files and train without confirmation; in a session, "
-        "overwrite files; with unregister, remove the model at Ollama",
+        "overwrite files; install and remove skills; with unregister, remove the model at Ollama",
     )
     no_log: bool = Field(
         False,

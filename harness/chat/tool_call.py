@@ -26,7 +26,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
             of the wrong type.
     """
     given = arguments_of(call)
-    subcommand, text = _string(given, SUBCOMMAND), _string(given, TEXT)
+    subcommand, text = string(given, SUBCOMMAND), string(given, TEXT)
     if subcommand and subcommand not in skill.subcommands:
         known = ", ".join(skill.subcommands) or "none"
         raise UsageError(f"/{skill.name} has no subcommand {subcommand!r}", hint=f"It has {known}.")
@@ -65,7 +65,12 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _string(given: Mapping[str, Any], key: str) -> str:
+def string(given: Mapping[str, Any], key: str) -> str:
+    """Return a text among the arguments, or "" if it is missing.
+
+    Raises:
+        UsageError: it is not text.
+    """
     value = given.get(key, "")
     if not isinstance(value, str):
         raise UsageError(f"{key}: {value!r} is not text")

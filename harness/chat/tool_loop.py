@@ -6,12 +6,14 @@ complete, also after an error: servers refuse a conversation with a call that ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.api.skill import Call
+from harness.chat.context.active_skills import ActiveSkills
 from harness.chat.history import fit, without_tools
+from harness.chat.repeated_calls import RepeatedCalls
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import size
 from harness.errors import (
@@ -39,6 +41,10 @@ PLAIN_SYSTEM = "You are a helpful assistant."
 """Without a system message, some templates write one of their own, and the same model would receive
 another prompt from Ollama than from the embedded engine."""
 NOT_RUN = '{"error":"not run: the user interrupted the work"}'
+READ_FILE = "read_file"
+"""The tool without which the files of a skill are part of its instructions."""
+CURRENT: ContextVar[Turn | None] = ContextVar("turn", default=None)
+"""The turn during which a tool is called; None for what a line of the user runs."""
 NO_ANSWER = "(no answer)"
 
 
@@ -75,12 +81,11 @@ class AnswerText:
             self._screen.emit("\n")
         self._writer = self._screen.markdown_writer()
 
-    def end(self) -> str:
-        """Return the answer."""
+    def end(self) -> None:
+        """Treat the text since the last calls as the answer."""
         if self._kept:
             self._screen.emit("".join(self.pieces))
         self._writer.close()
-        return "".join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -89,7 +94,7 @@ class Turn:
 
     Args:
         text: the user's message.
-        earlier: the conversation so far.
+        skills: the conversation so far, and its active skills, to which calls may add.
         toolbox: the tools that the model may call, or None.
         steps: maximum number of replies with calls before the model has to answer.
         instructions: those of the project, for the system message.
@@ -102,7 +107,7 @@ class Turn:
     call: Call
     model: ServedModel
     text: str
-    earlier: Sequence[Message]
+    skills: ActiveSkills
     toolbox: Toolbox | None
     steps: int
     instructions: str = ""
@@ -110,6 +115,7 @@ class Turn:
     calls: list[dict[str, Any]] = field(default_factory=list)
     stopped: HarnessError | None = None
     _codes: dict[str, int] = field(default_factory=dict)
+    _repeated: RepeatedCalls = field(default_factory=RepeatedCalls)
     _answer: AnswerText = field(init=False)
 
     def __post_init__(self) -> None:
@@ -128,8 +134,13 @@ class Turn:
     def _has_tools(self) -> bool:
         return self.toolbox is not None and self.steps > 0 and self.model.takes_tools
 
-    def run(self) -> str:
-        """Return the answer.
+    @property
+    def answer(self) -> str:
+        """The answer so far."""
+        return "".join(self._answer.pieces)
+
+    def run(self) -> None:
+        """Add calls with their results until the model answers.
 
         Raises:
             Errors of `ServedModel.generate`; but GenerationFailed instead of ModelUnavailable once
@@ -144,6 +155,14 @@ class Turn:
                 if not reply.tool_calls:
                     break
                 self._run_all(reply)
+                if self._repeated.stuck:
+                    self.stopped = SkillFailed(
+                        f"the model has called {self._repeated.stuck} again and again with the "
+                        "same arguments and the same result",
+                    )
+                    reply = self._generate(())
+                    break
+                tools = self._tools()  # a call may have made others callable
             else:
                 if self._has_tools:
                     self.stopped = SkillFailed(
@@ -152,12 +171,11 @@ class Turn:
                     )
                 reply = self._generate(())
             ended = True
-            text = self._answer.end()  # before notices, which would be drawn into it
+            self._answer.end()  # before notices, which would be drawn into it
             try:
                 answers.check(reply, self.call.screen.notice)
             except InvalidReply as exc:
                 self.stopped = self.stopped or exc
-            return text
         except LoopingReply:  # the next answer would continue the loop
             self._answer.pieces.clear()
             raise
@@ -167,10 +185,9 @@ class Turn:
 
     def conversation(self) -> list[Message]:
         """Return the messages of this turn for later turns; none if the model wrote nothing."""
-        answer = "".join(self._answer.pieces)
-        if len(self.messages) == 1 and not answer:
+        if len(self.messages) == 1 and not self.answer:
             return []
-        return [*self.messages, Message("assistant", answer or NO_ANSWER)]
+        return [*self.messages, Message("assistant", self.answer or NO_ANSWER)]
 
     def _tools(self) -> tuple[Tool, ...]:
         if self.toolbox is None or not self._has_tools:
@@ -178,9 +195,8 @@ class Turn:
         return tools_for(self.model, self.toolbox)
 
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
-        known = [*self.earlier, *self.messages]
-        system = SYSTEM if self._has_tools else PLAIN_SYSTEM
-        system = f"{system}\n\n{self.instructions}".rstrip()
+        known = [*self.skills.conversation.messages, *self.messages]
+        system = self._system()
         if not self._has_tools:
             known = without_tools(known)
         used = sum(map(size, tools)) + len(system.encode())
@@ -197,13 +213,20 @@ class Turn:
                 f"the model became unavailable after a call: {exc.message}", hint=exc.hint
             ) from exc
 
+    def _system(self) -> str:
+        """Return the system message, with the instructions of project and active skills."""
+        about = SYSTEM if self._has_tools else PLAIN_SYSTEM
+        reads = any(tool.name == READ_FILE for tool in self._tools())
+        skills = self.skills.text(self.model.context, read_ahead=not reads)
+        return "\n\n".join(filter(None, (about, self.instructions, skills)))
+
     def _send(self, request: Request) -> Reply:
         self.model.check_fits(request)  # servers may cut a long request without an error
         return self.model.generate(request, self._answer.add)
 
     def _run_all(self, reply: Reply) -> None:
         """Run the calls of a reply, and add a result message for each of them."""
-        number = len(self.earlier) + len(self.messages)
+        number = len(self.skills.conversation.messages) + len(self.messages)
         calls = [
             call if call.id else replace(call, id=f"call_{number}_{place}")
             for place, call in enumerate(reply.tool_calls)
@@ -221,7 +244,12 @@ class Turn:
 
     def _run(self, call: ToolCall) -> str:
         assert self.toolbox is not None
-        answer = self.toolbox.call(call, self.call.screen)
+        before = CURRENT.set(self)
+        try:
+            answer = self.toolbox.call(call, self.call.screen)
+        finally:
+            CURRENT.reset(before)
+        self._repeated.add(call, answer.content)
         if answer.line:
             self.calls.append({"line": answer.line, "exit_code": answer.code})
         if answer.tool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from harness.chat import tool_result
-from harness.chat.tools import Answer, ChatTool, offered
+from harness.chat.tools import ALL, BARE, MOST, Answer, ChatTool, offered, size
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.runs import consent
@@ -16,37 +17,78 @@ NAME = 160
 """Characters of an unknown name that are shown."""
 
 
+class Searchable(Protocol):
+    """A source of tools that may be too many for a request, so that a model has to search them."""
+
+    def tools(self) -> Sequence[ChatTool]:
+        """Return all tools."""
+
+    def searched(self) -> Sequence[ChatTool]:
+        """Return the tool that searches, then the tools that it has found."""
+
+
 class Toolbox:
     """The tools of several sources, those of the first ones preferred.
 
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
+        searchable: returns a source whose tools are offered whole in up to half of the room, and
+            otherwise by search, with those found in half of it.
     """
 
-    def __init__(self, sources: Sequence[Callable[[], Iterable[ChatTool]]]) -> None:
-        self._sources = sources
+    def __init__(
+        self,
+        sources: Sequence[Callable[[], Iterable[ChatTool]]],
+        searchable: Callable[[], Searchable] | None = None,
+    ) -> None:
+        self._sources, self._searchable = sources, searchable
 
-    def tools(self, size: int) -> tuple[Tool, ...]:
+    def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model, within a size in bytes."""
-        return offered(self._tools.values(), size)
+        own = [*self._own.values()]
+        if self._searchable is None:
+            return offered(own, room)
+        searchable = self._searchable()
+        more = searchable.tools()
+        whole = sum(size(tool.described(ALL)) for tool in more)
+        left = room - sum(size(tool.described(BARE)) for tool in own)
+        if whole <= min(room // 2, left) and len(own) + len(more) <= MOST:
+            return offered([*own, *more], room)
+        search, *found = searchable.searched()
+        own = own[: MOST - 1]
+        found = found[: MOST - 1 - len(own)]
+        kept = {tool.name for tool in offered(found, room // 2)}
+        return offered([search, *(tool for tool in found if tool.name in kept), *own], room)
 
     def left_out(self, tools: Sequence[Tool]) -> list[str]:
         """Return the names of the tools that are not among `tools`."""
-        return sorted(self._tools.keys() - {tool.name for tool in tools})
+        return sorted(self._own.keys() - {tool.name for tool in tools})
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:
         """Run a tool call; raises as `ChatTool.call`."""
         tools = self._tools
         if call.name in tools:
             return tools[call.name].call(call, screen)
-        error = UsageError(f"there is no tool {call.name!r}", hint=f"There are {', '.join(tools)}.")
+        known = [name for name in tools if "__" not in name]  # a server may have hundreds
+        error = UsageError(f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}.")
         screen.notice(f"-> {consent.in_one_line(call.name, NAME)}: not run")
         print_error(error, screen)
         return Answer(tool_result.of_error(error), "", "", error.exit_code)
 
     @property
     def _tools(self) -> dict[str, ChatTool]:
+        if self._searchable is None:
+            return self._own
+        source = self._searchable()
+        more = source.tools()
+        if not more:
+            return self._own
+        search, *_ = source.searched()
+        return {search.name: search, **{tool.name: tool for tool in more}, **self._own}
+
+    @property
+    def _own(self) -> dict[str, ChatTool]:
         found: dict[str, ChatTool] = {}
         for source in self._sources:
             for tool in source():

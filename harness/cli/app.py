@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.chat.skill import Chat
     from harness.chat.toolbox import Toolbox
+    from harness.mcp.client import Servers
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
@@ -63,7 +64,7 @@ class App:
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         path = self.general.get("registry")
         self.models = ModelAccess(
-            settings,
+            lambda: self.settings,
             Path(path).expanduser() if path else None,
             lambda: self.catalogue.backends,
             self.screen.notice,
@@ -100,12 +101,22 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model."""
-        from harness.chat.builtin_tools import BuiltinTools
-        from harness.chat.skill_tool import skill_tools
+        """The tools of the chat model; the first ones are never left out."""
+        from harness.chat.sources.activate_skill import activation
+        from harness.chat.sources.builtin_tools import BuiltinTools
+        from harness.chat.sources.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
-        return Toolbox([lambda: skill_tools(self), BuiltinTools(self)])
+        shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
+        prompts = partial(activation, self, lambda: self.models.last_resolution)
+        return Toolbox([shipped, prompts, BuiltinTools(self), others], lambda: self.mcp_servers)
+
+    @cached_property
+    def mcp_servers(self) -> Servers:
+        """The servers of mcp.json, of which none is started yet."""
+        from harness.mcp.client import Servers
+
+        return Servers(self.settings, self)
 
     @cached_property
     def conversation(self) -> Conversation:
@@ -119,7 +130,7 @@ class App:
         """The skill /chat."""
         from harness.chat.skill import Chat
 
-        return Chat(self.toolbox, self.conversation)
+        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
 
     @property
     def permissions(self) -> Permissions:
@@ -165,7 +176,9 @@ class App:
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
         builtins = {"backends": BuiltinBackends(), **self._plugins}
-        discovery = Discovery(self.settings, files, self._commands, builtins)
+        discovery = Discovery(
+            self.settings, files, self._commands, builtins, lambda *given: self.chat.use(*given)
+        )
         discovery.run(bare=self._bare)
         self.discovery = discovery
         for notice in self.catalogue.notices():
@@ -265,8 +278,14 @@ class App:
         ).run_skill()
 
     def close(self) -> None:
-        """Free the loaded models."""
+        """Free the loaded models, and stop the servers of mcp.json."""
+        self.stop_servers()
         self.models.close()
+
+    def stop_servers(self, seconds: float = 5.0) -> None:
+        """Stop the servers of mcp.json that were started; those that take longer are killed."""
+        if "mcp_servers" in self.__dict__:
+            self.mcp_servers.close(seconds)
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
         from harness.cli.trust_question import skill_named

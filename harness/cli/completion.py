@@ -14,7 +14,7 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from harness.cli.path_completion import paths
-from harness.plugins.catalogue import Catalogue
+from harness.plugins.catalogue import Catalogue, Found
 
 if TYPE_CHECKING:
     from harness.api.options import Flag
@@ -81,7 +81,8 @@ class LineCompleter(Completer):
                 yield from _matching(word, skill.subcommands.items())
             yield from _matching(word, self._names(catalogue, [skill.name, *line.before]))
             yield from _matching(word, _offered(skill, "", line.subcommand))
-            if line.may_be_file and skill.name not in catalogue.framework:
+            reads = skill.name not in catalogue.framework or line.subcommand == "add"
+            if line.may_be_file and reads:
                 yield from paths(word)
 
     def _values(self, line: _Line, option: Flag) -> Iterator[Completion]:
@@ -171,7 +172,15 @@ class _Line:
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
     """Return the skills; with `typed`, only those that the user may call."""
     found = catalogue.skills.items()
-    return [(name, one.summary) for name, one in found if one.for_users or not typed]
+    return [(name, _meaning(one)) for name, one in found if one.for_users or not typed]
+
+
+def _meaning(found: Found) -> str:
+    """Return the summary, after the hint at the text that a prompt skill takes."""
+    from harness.agent_skills.prompt_skill import PromptSkill
+
+    hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
+    return f"{hint}  {found.summary}" if hint else found.summary
 
 
 def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:

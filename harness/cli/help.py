@@ -165,7 +165,8 @@ def usage(skill: Skill) -> str:
     if skill.Options.model_fields:
         words.append("[OPTION ...]")
     if skill.text != "none":
-        words.append(skill.usage if skill.text == "required" else f"[{skill.usage}]")
+        marked = skill.text == "required" or skill.usage[:1] in ("[", "<")
+        words.append(skill.usage if marked else f"[{skill.usage}]")
     if skill.saves:
         words.append("[save to PATH]")
     return " ".join(words)

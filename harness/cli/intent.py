@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions, build
+from harness.chat.sources.activate_skill import activatable
 from harness.chat.tool_loop import tools_for
 from harness.errors import HarnessError
 from harness.models.pool import Models
@@ -74,7 +75,7 @@ def command_for(app: App, line: str) -> tuple[str, str]:
         app.screen.notice(f"-> /{match[0]} (auto)")
         return match
     fitting = described(skills, line)
-    if fitting and _chat_tools(app).isdisjoint(fitting):  # else the model may call it
+    if fitting and _activatable(app).isdisjoint(fitting):  # else the model may activate it
         if len(fitting) == 1:
             app.screen.notice(f"-> /{fitting[0]} (auto)")
             return fitting[0], line.strip()
@@ -83,16 +84,16 @@ def command_for(app: App, line: str) -> tuple[str, str]:
     return app.chat.name, f"-- {line}"  # what looks like an option is text
 
 
-def _chat_tools(app: App) -> set[str]:
-    """Return the skills that the chat model can call, which is known once it is loaded."""
+def _activatable(app: App) -> frozenset[str]:
+    """Return the skills that the chat model can activate, which is known once it is loaded."""
     general = build(GeneralOptions, app.general)
     app.use_registry(general.registry)
     models = Models(app.pool, Choice(general.model, fallback=not general.no_fallback))
     try:
         tools = models.run("chat", lambda model: tools_for(model, app.toolbox))
     except HarnessError:  # the run itself reports it
-        return set()
-    return {tool.name for tool in tools}
+        return frozenset()
+    return activatable(tools)
 
 
 def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:

@@ -140,12 +140,15 @@ def _closed(app: App, code: int) -> int:
     """Free the models, and return the exit code of the work."""
     if code == Interrupted.exit_code:
         _unfreed.append(app)
+        app.stop_servers(SOON)
     else:
         with contextlib.suppress(KeyboardInterrupt):  # the work has ended
             app.close()
     return code
 
 
+SOON = 0.5
+"""Seconds that servers may take to end after Ctrl-C."""
 _unfreed: list[App] = []
 """Applications whose engine may be busy: freeing it would delay the exit of the process."""
 

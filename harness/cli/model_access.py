@@ -22,6 +22,7 @@ class ModelAccess:
     """Reads the registry and loads models, each on first use.
 
     Args:
+        settings: returns those of the application.
         path: the registry that the user named; None for the one in the settings.
         backends: returns the backends by name.
         notice: receives one line for each registered model that is left out.
@@ -32,7 +33,7 @@ class ModelAccess:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: Callable[[], Settings],
         path: Path | None,
         backends: Callable[[], Mapping[str, Backend]],
         notice: Callable[[str], None],
@@ -70,8 +71,8 @@ class ModelAccess:
     def settings(self) -> Settings:
         """The settings with the registry of the current line."""
         if self.path is None:
-            return self._settings
-        return replace(self._settings, user_registry=self.path, registry_required=True)
+            return self._settings()
+        return replace(self._settings(), user_registry=self.path, registry_required=True)
 
     @contextlib.contextmanager
     def switched(self, path: Path | None) -> Iterator[None]:

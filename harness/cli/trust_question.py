@@ -32,10 +32,10 @@ def skill_named(
     if name not in catalogue.untrusted:
         raise catalogue.unknown(name)
     folder = catalogue.untrusted[name].folder
-    question = f"/{name} is a plugin of this project ({folder}). Run its code?"
+    question = f"/{name} is a plugin that is not trusted yet ({folder}). Run its code?"
     if not trusted and not (confirm and confirm(question)):
         raise NotTrusted(
-            f"/{name} is a plugin of this project that is not trusted in its current state",
+            f"/{name} is a plugin that is not trusted in its current state",
             where=str(folder),
             hint=f"Read it, then add --trust once, right after /{name}.",
         )

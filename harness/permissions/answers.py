@@ -17,8 +17,8 @@ class Always(BaseModel):
     """What the user allows in a project without being asked again.
 
     Attributes:
-        subject: beginning of a command, or "" for all of them; a folder or file; the name of a tool
-            or skill.
+        subject: beginning of a command, or "" for all of them; a folder or file; the name of a
+            tool; "" for all skills of the project.
         skill: the only skill that this is allowed for, or "".
     """
 
@@ -31,6 +31,8 @@ class Always(BaseModel):
         what = self.subject
         if self.kind == "run":
             what = f"commands that begin with `{what}`" if what else "single commands"
+        elif self.kind == "activate":
+            what = what or "skills"
         elif _is_place(self.kind) and Path(what).is_dir():
             what = f"everything below {what}"
         elif self.kind == "instructions":
@@ -45,7 +47,8 @@ class Always(BaseModel):
             inside = [project] if wanted.folder is None else [project, wanted.folder]
             return command_line.starts_with(wanted.subject, self.subject, inside)
         if not _is_place(self.kind):
-            return wanted.subject == self.subject
+            everything = self.kind == "activate" and not self.subject
+            return everything or wanted.subject == self.subject
         path = Path(wanted.subject).resolve()
         # Files of git make its commands run programs.
         of_git = self.kind == "write" and ".git" in (part.casefold() for part in path.parts)
@@ -63,7 +66,7 @@ def in_project(wanted: Permission, project: Path) -> Always | None:
         # All of the project, or of a folder around it, is more than was asked about.
         wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
-    return Always(kind=kind, subject=subject)
+    return Always(kind=kind, subject="" if kind == "activate" else subject)
 
 
 def for_skill(wanted: Permission, project: Path) -> Always | None:

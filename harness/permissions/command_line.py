@@ -81,8 +81,8 @@ def starts_with(command: str, start: str, inside: Sequence[Path]) -> bool:
 
 
 def _leads_out(word: str, inside: Sequence[Path]) -> bool:
-    """Return True if a word may be a path to elsewhere: "/etc", "../x", "--out=/etc", "-o/etc"."""
-    parts = [word, *word.split("=")[1:]]
+    """Return True if a word may be a path to elsewhere: "../x", "--out=/x", "-o/x", "file:///x"."""
+    parts = [word, *re.split("[=:,@]", word)[1:]]
     if word.startswith("-"):
         parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
     return any(_is_outside(part, inside) for part in parts if part)

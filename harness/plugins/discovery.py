@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
@@ -71,6 +72,7 @@ class Discovery:
         files: passed to plugins that register backends.
         commands: imports the plugin of the framework's own commands.
         builtins: other plugin objects of the framework, by name.
+        use: runs a `PromptSkill` with its `Call`.
     """
 
     def __init__(
@@ -79,10 +81,12 @@ class Discovery:
         files: FileStore,
         commands: Callable[[], object],
         builtins: Mapping[str, object],
+        use: Callable[..., Any],
     ) -> None:
         self._settings = settings
         self._commands = commands
         self._builtins = builtins
+        self._use = use
         self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
@@ -103,8 +107,8 @@ class Discovery:
         shipped = self._shipped()
         index = PluginIndex(self._settings.cache_dir / "plugins.json", [*shipped, *COMMANDS])
         self._load_own("commands", self._commands, index)
-        for name, plugin in self._builtins.items():
-            self._host.load(name, BUILT_IN, partial(_identity, plugin), ours=True)
+        for name in self._builtins:
+            self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
         disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
         if not bare:
@@ -254,7 +258,7 @@ class Discovery:
         elif not (folder / "plugin.py").is_file():
             from harness.agent_skills.prompt_skill import PromptSkill
 
-            found = Found(PromptSkill(file), origin, file.problems, file)
+            found = Found(PromptSkill(file, self._use), origin, file.problems, file)
             self._host.add(file.name, origin, Contributions([found]))
         elif self._is_own(folder, root) or self._trust.trusts(folder):
             self._load_plugin_folder(file)
@@ -293,7 +297,3 @@ class Discovery:
 
 def _is_package(folder: Path) -> bool:
     return (folder / "__init__.py").is_file()
-
-
-def _identity(plugin: object) -> object:
-    return plugin

@@ -7,9 +7,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from pydantic import BaseModel
+
 from harness.agent_skills import skill_md
 from harness.api.options import GeneralOptions, flags
-from harness.api.skill import Needs, Skill, SkillOptions
+from harness.api.skill import Impact, Needs, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.plugins.checks import SUFFIX
 
@@ -39,8 +41,11 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
     _check_attributes(skill)
     for trigger in skill.triggers:
         re.compile(trigger)
+    _check_for_programs(skill)
     if schema:
-        _check_schema(name, options)
+        _check_schema(name, options, "Options have")
+    if schema and skill.output is not None:
+        _check_schema(name, skill.output, "output has")
 
 
 def _check_flags(name: str, options: type[SkillOptions]) -> None:
@@ -51,18 +56,32 @@ def _check_flags(name: str, options: type[SkillOptions]) -> None:
         raise UsageError(f"/{name}: two of the options have the same name")
 
 
-def _check_schema(name: str, options: type[SkillOptions]) -> None:
-    """Refuse options without a JSON Schema, which /help and the tools of a chat need."""
+def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
+    """Refuse a model without a JSON Schema, which /help, tools of a chat and MCP clients need."""
     from pydantic import PydanticInvalidForJsonSchema
     from pydantic.json_schema import PydanticJsonSchemaWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", PydanticJsonSchemaWarning)
         try:
-            options.model_json_schema()
+            model.model_json_schema()
         except (PydanticInvalidForJsonSchema, PydanticJsonSchemaWarning) as exc:
             reason = str(exc).partition("\n")[0]
-            raise UsageError(f"/{name}: Options have no JSON Schema: {reason}") from exc
+            raise UsageError(f"/{name}: {what} no JSON Schema: {reason}") from exc
+
+
+def _check_for_programs(skill: Skill) -> None:
+    """Refuse a wrong `impact` or `output`."""
+    if skill.output is not None and not (
+        isinstance(skill.output, type) and issubclass(skill.output, BaseModel)
+    ):
+        raise UsageError(f"/{skill.name}: output is not a pydantic model")
+    for subcommand, impact in dict(skill.impact).items():
+        if impact not in get_args(Impact):
+            known = ", ".join(get_args(Impact))
+            raise UsageError(f"/{skill.name}: impact is {impact!r}, not one of {known}")
+        if subcommand and subcommand not in skill.subcommands:
+            raise UsageError(f"/{skill.name}: impact names no subcommand: {subcommand!r}")
 
 
 def _check_attributes(skill: Skill) -> None:

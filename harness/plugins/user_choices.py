@@ -20,7 +20,7 @@ MAX_ENTRIES = 10_000
 
 
 def content_hash(folder: Path) -> str:
-    """Return the SHA-256 of the names and contents of all files in the folder.
+    """Return the SHA-256 of the names and contents of all files in the folder, or of a file.
 
     Raises:
         UsageError: the folder cannot be trusted: it contains a link that leads out of it, compiled
@@ -48,7 +48,9 @@ def content_hash(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return all files and links of the folder, sorted."""
+    """Return all files and links of the folder, sorted; for a file, the file itself."""
+    if folder.is_file():
+        return [folder]
     found: list[Path] = []
     try:
         for place, children, others in walk(folder, MAX_ENTRIES):
@@ -59,7 +61,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 class TrustStore:
-    """A JSON file that maps each trusted folder to its content hash."""
+    """A JSON file that maps each trusted folder or file to its content hash."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from harness.errors import NothingFound
 from harness.permissions import command_line
+from harness.support.reading.text_input import is_file
 from harness.tools import base, processes, sandbox
 from harness.tools.base import BuiltinTool, Workplace
 
@@ -71,15 +72,11 @@ class Run(BuiltinTool):
         """Return a command that names a script of a skill with the full path of the script."""
         words = command_line.words(command) or ()
         for number, word in enumerate(words[:2]):
+            if "/" not in word or is_file(str(place.project / word)):
+                continue
             for folder in reversed([*place.skills.values()]):
-                script = (folder / word).resolve()
-                inside = script.is_relative_to(folder.resolve())
-                if (
-                    "/" in word
-                    and inside
-                    and script.is_file()
-                    and not (place.project / word).exists()
-                ):
+                script = folder / word
+                if is_file(str(script)) and script.resolve().is_relative_to(folder.resolve()):
                     return shlex.join([*words[:number], str(script), *words[number + 1 :]])
         return command
 
@@ -97,7 +94,7 @@ class Run(BuiltinTool):
 
 def _exists(program: str, project: Path, path: str) -> bool:
     if "/" in program:
-        return (project / program).is_file()
+        return is_file(str(project / program))
     return shutil.which(program, path=path) is not None
 
 

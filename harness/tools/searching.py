@@ -70,7 +70,10 @@ class SearchFiles(BuiltinTool):
         root = folder(given.path, place)
         asked = not place.is_free(root)
         for path in files(root):
-            real = path.resolve()
+            try:
+                real = place.path(str(path))
+            except InputError:  # links in a circle
+                continue
             inside = real.is_relative_to(root) if asked else place.is_free(real)
             if inside and matches(path.relative_to(root).as_posix(), given.files):
                 yield path

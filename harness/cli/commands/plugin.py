@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.cli.commands.logs import Logs
+from harness.cli.commands.mcp import McpCommand
 from harness.cli.commands.models import ModelCommand, ModelsCommand
 from harness.cli.commands.new_skill import NewSkill
 from harness.cli.commands.permissions import PermissionsCommand
@@ -32,6 +33,7 @@ class Commands:
             NewSkill(app),
             ModelsCommand(app),
             ModelCommand(app),
+            McpCommand(app),
             Reload(app),
             Logs(app),
             PermissionsCommand(app),

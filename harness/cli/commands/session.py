@@ -73,12 +73,13 @@ class Reload(AppCommand):
     details = """\
     Skills in folders and pip-installed skills are imported again, with their modules. Built-in
     skills, and packages installed with `pip install --editable` since the start, need a restart.
-    Loaded models are freed."""
+    Loaded models are freed, and the servers of mcp.json start again when they are needed."""
     text = "none"
 
     def run(self, call: Call) -> Result:
         before = set(self._app.catalogue.skills)
         self._app.reload()
+        self._app.stop_servers()
         after = self._app.catalogue
         new, waiting = sorted(set(after.skills) - before), sorted(after.untrusted)
         gone = sorted(before - {*after.skills, *waiting})
@@ -111,10 +112,10 @@ class Clear(AppCommand):
     """Starts a new conversation, as in other clients."""
 
     name = "clear"
-    summary = "Forget the conversation and clear the screen"
+    summary = "Begin a new conversation and clear the screen"
     text = "none"
 
     def run(self, call: Call) -> Result:
         self._app.conversation.forget()
         self._app.screen.clear()
-        return Result("The conversation is forgotten.")
+        return Result("A new conversation begins.")

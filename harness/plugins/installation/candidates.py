@@ -38,13 +38,19 @@ def skills_of(source: Source) -> list[SkillFile]:
         for path in sorted(source.folder.iterdir()):
             if path.name.upper() == skill_md.FILE.upper() and path.is_file():
                 return [skill_md.read(path)]
-    search = skill_files(source.folder, SECONDS)
-    usable = [file for _, file in search.found if isinstance(file, SkillFile)]
-    if usable:
+    found = skill_files(source.folder, SECONDS).found
+    if not source.is_local:  # links of a repository may lead anywhere on this machine
+        found = [(path, file) for path, file in found if not _is_linked(path, source.folder)]
+    if usable := [file for _, file in found if isinstance(file, SkillFile)]:
         return usable
-    faults = [str(file) for _, file in search.found if isinstance(file, UsageError)]
+    faults = [str(file) for _, file in found if isinstance(file, UsageError)]
     reason = f": {faults[0]}" if faults else ""
     raise InputError(f"there is no usable {skill_md.FILE}{reason}", where=source.origin)
+
+
+def _is_linked(path: Path, root: Path) -> bool:
+    """Return whether the way from `root` to the path has a link."""
+    return any(place.is_symlink() for place in (path, *path.parents) if place.is_relative_to(root))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ class Staged:
         Raises:
             OutputError: it cannot be moved; the present folder is kept.
         """
-        replaced = self.file.folder.with_name("replaced")
+        replaced = self.file.folder.with_name(".replaced")
         try:
             if target.is_symlink() or target.exists():
                 target.rename(replaced)

@@ -18,6 +18,7 @@ TEXT_WORDS = 40
 MAX_BYTES = 1_000_000
 """Maximum size of a text file, about 150,000 words."""
 
+_QUOTED = re.compile(r"([\"'])([^\n]+)\1")
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
@@ -43,9 +44,16 @@ def given(text: str) -> str:
     return read_text(path)
 
 
+def lone_file(text: str) -> Path | None:
+    """Return the .txt or .md file whose path is all of the text, if there is one."""
+    quoted = _QUOTED.fullmatch(text.strip())
+    name = quoted[2].strip() if quoted else text.strip()
+    return Path(name) if name.lower().endswith(SUFFIXES) and is_file(name) else None
+
+
 def path_in(text: str) -> Path | None:
     """Return `text` as a path if it has a file suffix, a path separator, or names a file."""
-    quoted = re.fullmatch(r"([\"'])([^\n]+)\1", text)
+    quoted = _QUOTED.fullmatch(text)
     name = quoted[2].strip() if quoted else text
     if not name or "\n" in name or "\0" in name:
         return None

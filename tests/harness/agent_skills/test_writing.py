@@ -101,5 +101,6 @@ def test_mark_without_a_source_is_an_error(source):
 
 def test_example_skills_follow_the_specification():
     found = [skill_md.read(path) for path in CODE_ROOT.glob("examples/skills/*/SKILL.md")]
-    assert {file.name for file in found} == {"add-to-agent", "blind-check"}
+    names = {"add-to-agent", "blind-check", "commit-message"}
+    assert {file.name for file in found} == names
     assert {file.problems for file in found} == {()}

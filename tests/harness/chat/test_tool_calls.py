@@ -13,7 +13,7 @@ from pydantic import Field
 from harness import Call, Result, Skill, UsageError
 from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
-from harness.chat.skill_tool import SkillTool, skill_tools
+from harness.chat.sources.skill_tool import SkillTool, skill_tools
 from harness.chat.tool_call import invocation_of
 from harness.chat.tool_schema import tool_of
 from harness.chat.tools import ALL, BARE, DETAILS, offered, size
@@ -137,7 +137,7 @@ def test_arguments_must_be_a_json_object(arguments: str) -> None:
 
 
 def callable_skills(folder: Path) -> list[SkillTool]:
-    return [*skill_tools(fake_app(folder))]
+    return [*skill_tools(fake_app(folder), shipped=True)]
 
 
 def test_every_shipped_skill_has_a_valid_schema(tmp_path: Path) -> None:

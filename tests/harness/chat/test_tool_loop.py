@@ -496,7 +496,8 @@ def test_a_conversation_in_other_scripts_fits_the_context(make: Make) -> None:
 
 
 def test_tools_and_conversation_fit_the_context(make: Make) -> None:
-    agent = make(*[calling(tool_call("free"))] * 4, "Done.", context=4096)
+    calls = [calling(tool_call("free", times=number)) for number in range(4)]
+    agent = make(*calls, "Done.", context=4096)
     add(agent, Free(lambda call: Result("y" * 3000)))
     assert agent.run("do it") == 0
     sizes = [len(json.dumps(b["messages"])) + len(json.dumps(b["tools"])) for b in agent.chats]

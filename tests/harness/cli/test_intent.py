@@ -3,8 +3,10 @@
 import pytest
 from plugin_folders import GOOD, plugin
 
+from harness import Result
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
+from harness.chat.sources.activate_skill import activatable
 from harness.cli import intent
 from harness.errors import HarnessError
 from harness.plugins.catalogue import Found
@@ -28,14 +30,19 @@ def file(name, description, **fields):
     return SkillFile(f"{name}/SKILL.md", name, description, fields)
 
 
+def use(skill, call):
+    return Result(call.text)
+
+
 def notices(app):
     """Return the lines on stderr, without that of the model that answers."""
     lines = app.screen.err.getvalue().splitlines()
-    return [line for line in lines if not line.startswith("model: ")]
+    others = ("model: ", "producer (fake producer) cannot call")
+    return [line for line in lines if not line.startswith(others)]
 
 
 SKILLS = {
-    name: Found(PromptSkill(file(name, description)), "test")
+    name: Found(PromptSkill(file(name, description), use), "test")
     for name, description in {
         "release-notes": NOTES,
         "pdf-processing": FORMS,
@@ -111,8 +118,9 @@ def test_other_requests_are_chat(line):
     assert intent.described(SKILLS, line) == []
 
 
-def test_a_skill_can_disable_activation():
-    skill = PromptSkill(file("release-notes", NOTES, **{"disable-model-invocation": "true"}))
+@pytest.mark.parametrize("value", ["true", "True", "yes", "on"])
+def test_a_skill_can_disable_activation(value):
+    skill = PromptSkill(file("release-notes", NOTES, **{"disable-model-invocation": value}), use)
     line = "Write release notes for these commits: a"
     assert intent.described({"release-notes": Found(skill, "test")}, line) == []
 
@@ -134,7 +142,7 @@ def test_activation_is_reported_and_keeps_the_line(tmp_path):
     assert notices(app) == ["-> /release-notes (auto)"]
     system, user = model.requests[0].messages
     assert '<skill_content name="release-notes">' in system.content
-    assert user.content == LINE
+    assert user.content == f"/release-notes {LINE}"
     [run] = app.run_log.recent(1)
     assert run["skill"] == "release-notes"
 
@@ -149,7 +157,7 @@ def registry(request):
 
 @pytest.mark.parametrize("registry", [32_768], indirect=True)
 def test_a_model_with_tools_decides_itself(tmp_path, registry):
-    """The skill is one of its tools; triggers of plugins still take precedence."""
+    """It has a tool to activate the skill; triggers of plugins still take precedence."""
     prompt_skill(tmp_path, "release-notes", NOTES)
     prompt_skill(tmp_path, "other-notes", NOTES)
     model = FakeModel("chat", takes_tools=True)
@@ -158,7 +166,7 @@ def test_a_model_with_tools_decides_itself(tmp_path, registry):
     assert notices(app) == []
     [request] = model.requests
     assert request.messages[-1].content == LINE
-    assert {"release-notes", "other-notes"} < {tool.name for tool in request.tools}
+    assert activatable(request.tools) == {"release-notes", "other-notes"}
     folder = plugin(tmp_path / "config" / "skills", "good", GOOD.format(name="good"))
     code = folder / "plugin.py"
     triggers = "    triggers = (r'write release notes\\b',)\n    text ="
@@ -169,7 +177,7 @@ def test_a_model_with_tools_decides_itself(tmp_path, registry):
 
 
 @pytest.mark.parametrize("registry", [512], indirect=True)
-def test_a_skill_without_room_as_tool_is_activated(tmp_path, registry):
+def test_a_skill_that_the_model_has_no_room_for_is_activated(tmp_path, registry):
     prompt_skill(tmp_path, "release-notes", NOTES)
     app = fake_app(tmp_path, FakeModel("notes", takes_tools=True), registry=registry)
     assert app.dispatch(LINE).result.text == "notes"

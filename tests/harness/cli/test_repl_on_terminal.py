@@ -67,5 +67,5 @@ def test_clear_clears_the_screen(session: TerminalSession) -> None:
     session.press("/help", ENTER)
     session.wait_for("/quit")
     session.press("/clear", ENTER)
-    session.wait_for("The conversation is forgotten.")
+    session.wait_for("A new conversation begins.")
     assert "/quit" not in session.text

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from agent_workspace import AgentWorkspace
+from protocol_server import ProtocolServer
 
 from harness import InputError, UsageError
 from harness.testing import FakeModel, calling, fake_app, tool_call
@@ -69,6 +71,21 @@ def test_model_without_tools_is_replaced_by_the_descriptions(tmp_path):
     assert [case["activated"] for case in result.data["cases"]] == [[], [], ["notes"]]
     assert model.requests == []
     assert "the model cannot call tools" in app.screen.err.getvalue()
+
+
+@pytest.mark.parametrize("protocol", ["ollama", "openai"])
+def test_over_a_socket(tmp_path, protocol, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    skill(tmp_path, CASES)
+    with ProtocolServer(names=("smollm2",)) as server:
+        server.model = activates("notes")
+        agent = AgentWorkspace(tmp_path, server, protocol, 16384)
+        agent.use_frontend()
+        assert agent.run("/skills test notes") == 0
+        assert len(agent.chats) == len(CASES)
+        server.model = activates("release")
+        assert agent.run("/skills test notes") == 1
+    assert f"2 of 3 as expected, decided with producer ({protocol} smollm2)" in agent.out
 
 
 @pytest.mark.parametrize("reply", ["", "[1]", '"x"', "{", '{"skill": ["notes"]}'])

@@ -124,8 +124,13 @@ def test_skill_for_users_only_is_not_activated(tmp_path, value):
     assert app.dispatch("/skills notes").result.data["skills"][0]["for_models"] is False
 
 
-def test_completion_of_names(app):
+def test_completion_of_names_and_sources(app, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert {"pdf", "theirs", "disable"} <= set(completed(app, "/skills "))
+    assert "pdf" in completed(app, "/skills test p")
+    assert "--all" in completed(app, "/skills add --")
+    assert "skills/" in completed(app, "/skills add sk")
+    assert completed(app, "/skills disable sk") == []
 
 
 def test_flags_of_a_prompt_skill_are_its_text(tmp_path):

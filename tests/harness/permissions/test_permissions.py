@@ -124,6 +124,9 @@ OTHERS = [
     "git diff --output=../x",
     "git diff -o/etc/x",
     "git diff /etc/passwd",
+    "git diff file:///etc/passwd",
+    "git diff @/etc/passwd",
+    "git diff --to=a,/etc/passwd",
     "git diff docs/../../x",
     "git diff link/x",
 ]

@@ -101,6 +101,15 @@ BAD = {
     "details-are-no-text": (attribute("details = None"), "details is not a string"),
     "text-is-no-choice": (attribute("text = 'always'"), "'always'"),
     "saves-is-one-text": (attribute("saves = '.txt'"), "saves is not a tuple"),
+    "output-is-no-model": (attribute("output = dict"), "output is not a pydantic model"),
+    "output-without-a-schema": (
+        attribute(
+            "output = __import__('pydantic').create_model('O', f=__import__('typing').Callable)"
+        ),
+        "output has no JSON Schema: Cannot generate",
+    ),
+    "impact-unknown": (attribute("impact = {'': 'none'}"), "impact is 'none', not one of reads"),
+    "impact-of-nothing": (attribute("impact = {'add': 'adds'}"), "no subcommand: 'add'"),
     "saves-no-suffix": (attribute("saves = ('txt',)"), "'txt' is not a suffix"),
     "bad-trigger": (attribute("triggers = ('(',)"), "unterminated subpattern"),
     "bad-subcommands": (attribute("subcommands = ['a']"), "subcommands is not a mapping"),

@@ -1,8 +1,10 @@
 """/skills add and /skills remove: what is copied, refused, asked and recorded."""
 
+import dataclasses
 import http.server
 import json
 import os
+import shutil
 import stat
 import subprocess
 import threading
@@ -12,9 +14,11 @@ import pytest
 from plugin_folders import GOOD, lenient, plugin
 
 from harness import InputError, OutputError, UsageError
+from harness.cli.commands.skills import testing
 from harness.errors import NotAllowed, NotTrusted
 from harness.plugins.installation import archives, candidates
 from harness.plugins.user_choices import content_hash
+from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
 
 TEXT = "---\nname: {name}\ndescription: Greets people.\nallowed-tools: Bash(ls)\n---\nGreet.\n"
@@ -93,6 +97,18 @@ def test_folder_is_copied_shown_recorded_and_loaded(tmp_path):
     assert "the folder has been changed since" in app.dispatch("/skills greet").result.text
 
 
+def test_skill_of_the_examples_is_installed(tmp_path, monkeypatch):
+    """As README and docs/installing-skills.md show it, without a question."""
+    monkeypatch.chdir(CODE_ROOT)
+    app = fake_app(tmp_path)
+    app.settings = dataclasses.replace(app.settings, project_dir=CODE_ROOT)
+    app.dispatch("/skills add examples/skills/commit-message")
+    shown = app.dispatch("/skills commit-message").result.text
+    assert f"installed      {CODE_ROOT / 'examples' / 'skills' / 'commit-message'}" in shown
+    assert "problem: " not in shown
+    assert len(testing.read(own(tmp_path) / "commit-message")) == 4
+
+
 def test_git_repository_is_cloned_without_hooks_and_submodules(tmp_path, monkeypatch):
     other = skill(tmp_path / "other", "other")
     repository(other)
@@ -114,6 +130,36 @@ def test_git_repository_is_cloned_without_hooks_and_submodules(tmp_path, monkeyp
     assert result.data["source"] == f"file://{source}@{commit}"
     assert not (tmp_path / "ran").exists()
     assert [*(own(tmp_path) / "greet" / "sub").iterdir()] == []
+
+
+def test_links_of_a_repository_are_not_followed(tmp_path):
+    """One of them leads to a skill of this machine, another one to a file."""
+    private = skill(tmp_path / "private" / "greet")
+    source = tmp_path / "source"
+    (source / "skills").mkdir(parents=True)
+    (source / "skills" / "greet").symlink_to(private)
+    repository(source)
+    with pytest.raises(InputError, match=r"there is no usable SKILL\.md"):
+        fake_app(tmp_path).dispatch(f"--yes /skills add file://{source}")
+    inside = skill(source / "skills" / "other", "other")
+    (inside / "x").symlink_to("/etc/passwd")
+    git(source, "add", "--all")
+    git(source, "commit", "--quiet", "--message", "two")
+    with pytest.raises(InputError, match="x: is a link"):
+        fake_app(tmp_path).dispatch(f"--yes /skills add file://{source}")
+    assert left(tmp_path) == []
+
+
+def test_preview_shows_names_and_fields_in_one_line_each(tmp_path):
+    source = skill(tmp_path / "elsewhere" / "greet")
+    (source / "a\nsha256 0000\x1b[2J").write_text("x")
+    text = TEXT.replace("Bash(ls)", "|\n  Read\n  1 file, sha256 0000")
+    (source / "SKILL.md").write_text(text.format(name="greet"))
+    app = fake_app(tmp_path)
+    app.dispatch(f"/skills add {source}")
+    shown = app.screen.err.getvalue()
+    assert "a sha256 0000 [2J\n" in shown
+    assert "allowed-tools: Read 1 file, sha256 0000\n" in shown
 
 
 class Locked(http.server.BaseHTTPRequestHandler):
@@ -326,7 +372,10 @@ def test_taken_names_are_refused(tmp_path):
     (source / "new.md").write_text("new")
     app.dispatch(f"/skills add --force {source}")
     assert (own(tmp_path) / "greet" / "new.md").exists()
-    assert left(tmp_path) == ["greet"]
+    for _ in range(2):
+        app.dispatch(f"/skills add --force {skill(tmp_path / 'r' / 'replaced', 'replaced')}")
+        shutil.rmtree(tmp_path / "r")
+    assert left(tmp_path) == ["greet", "replaced"]
 
 
 def test_name_of_the_project_comes_first(tmp_path):

@@ -144,7 +144,7 @@ def test_folder_without_plugin_is_a_prompt_skill(tmp_path):
     assert "Answer in rhyme." in system.content
     assert "references/words.md" in system.content
     assert "secret" not in system.content
-    assert user.content == "my abstract"
+    assert user.content == "/rhyme my abstract"
     found = app.catalogue.skills["rhyme"]
     assert found.summary == "Make it rhyme --- always"
     assert found.problems == ("unknown field 'x'",)

@@ -74,6 +74,7 @@ def test_encodings(project: Path, use: Use, content: bytes, text: str, encoding:
 def test_what_is_no_text_file_is_refused(project: Path, use: Use) -> None:
     (project / "a.bin").write_bytes(b"GIF89a\0\1\2")
     os.mkfifo(project / "pipe")
+    (project / "circle").symlink_to("circle")
     with (project / "huge.txt").open("wb") as file:
         file.truncate(reading.MAX_BYTES + 1)
     for path, message in {
@@ -83,6 +84,7 @@ def test_what_is_no_text_file_is_refused(project: Path, use: Use) -> None:
         ".": "is a folder",
         "missing.txt": "there is no such file",
         "a\0b": "it cannot be a path",
+        "circle": "it cannot be a path",
         "a" * 5000: "File name too long",
     }.items():
         with pytest.raises(InputError, match=message):
@@ -197,7 +199,9 @@ def test_a_search_does_not_follow_links_out(project: Path, use: Use, user: User)
     (project.parent / "secret.txt").write_text("needle")
     (project / "link.txt").symlink_to(project.parent / "secret.txt")
     (project / "folder").symlink_to(project.parent)
+    (project / "circle").symlink_to("circle")
     assert use(SearchFiles(), pattern="needle") == {"matches": []}
+    assert use(ListFiles())["entries"] == ["circle", "folder/", "link.txt"]
     assert not user.questions
 
 

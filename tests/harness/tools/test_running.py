@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import Interrupted, NotAllowed, NothingFound
+from harness import settings
+from harness.errors import Interrupted, NotAllowed, NothingFound, SkillFailed
 from harness.permissions.permissions import Permissions
 from harness.tools import processes, running, sandbox
 from harness.tools.base import Workplace
@@ -83,6 +84,8 @@ def test_the_question_has_the_whole_command(use: Use, user: User, project: Path)
 def test_an_unknown_program(use: Use, user: User) -> None:
     with pytest.raises(NothingFound, match="there is no program 'nosuchprogram'"):
         use(Run(), command="nosuchprogram --version")
+    with pytest.raises(NothingFound, match=r"there is no program '\./aaa"):
+        use(Run(), command=f"./{'a' * 5000}")
     assert not user.questions
     assert use(Run(), command="nosuchprogram | cat")["exit_code"] == 0
 
@@ -157,13 +160,25 @@ def test_secrets_are_not_handed_on(
     monkeypatch.setenv("MY_API_KEY", "k-12345")
     monkeypatch.setenv("MY_TOKEN", "named")
     monkeypatch.setenv("LC_TIME", "C")
-    settings = replace(place.settings, run_environment=("MY_TOKEN",))
-    place.permissions.settings = settings
+    place.permissions.settings = replace(place.settings, run_environment=("MY_TOKEN",))
     output = use(Run(), command="env")["output"]
     assert "k-12345" not in output
     assert "MY_TOKEN=named" in output
     assert "LC_TIME=C" in output
     assert "PAGER=cat" in output
+
+
+@pytest.mark.usefixtures("allowed")
+def test_a_command_with_a_nul(use: Use) -> None:
+    with pytest.raises(SkillFailed, match="it cannot be started"):
+        use(Run(), command="ls \0")
+
+
+def test_variables_are_named_in_the_environment() -> None:
+    read = settings.from_environment({"HARNESS_RUN_ENV": "A, B", "HARNESS_RUN_NETWORK": "1"})
+    assert (read.run_environment, read.run_network) == (("A", "B"), True)
+    read = settings.from_environment({})
+    assert (read.run_environment, read.run_network) == ((), False)
 
 
 def test_the_path_has_no_relative_folders() -> None:
@@ -194,6 +209,11 @@ def test_a_script_of_a_skill(use: Use, skill: Workplace, user: User) -> None:
     user.answer = "no"
     with pytest.raises(NotAllowed):
         use(Run(), command="sh scripts/hello.sh you")
+    with pytest.raises(NothingFound):
+        use(Run(), at=skill, command=f"scripts/{'a' * 5000}")
+    (skill.skills["mine"] / "scripts" / "out.sh").symlink_to("/bin/true")
+    with pytest.raises(NothingFound):
+        use(Run(), at=skill, command="scripts/out.sh")
 
 
 # The sandbox

@@ -20,8 +20,8 @@ class Skills(AppCommand):
     """Shows the catalogue, and changes which plugins are loaded."""
 
     name = "skills"
-    summary = "List skills with their origin, and plugins that were not loaded"
-    usage = "NAME|TEXT"
+    summary = "List, search, install, test and disable skills"
+    usage = "NAME|TEXT|SOURCE"
     details = """\
     With a NAME: the origin, fields and problems of that skill. With another TEXT: the skills that
     have all its words in their name, origin or description. `/skills add SOURCE` copies skills from

@@ -16,6 +16,7 @@ from harness.plugins.installation.records import Installed, InstalledSkills
 from harness.plugins.installation.sources import opened
 from harness.plugins.locations import owner
 from harness.plugins.skill_folders import skill_files
+from harness.runs.consent import in_one_line
 from harness.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def add(app: App, source: str, call: Call) -> Result:
         for copy in copies:
             for line in _preview(copy, fetched.origin):
                 call.screen.notice(line)
+            if call.confirm and not call.yes:
+                call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
         names = ", ".join(f"/{copy.file.name}" for copy in copies)
         known = fetched.is_local and not any(copy.has_code for copy in copies)
         _consent(f"install {names} in {settings.own_skills}", call, needed=not known)
@@ -133,14 +136,14 @@ def _preview(copy: Staged, origin: str) -> list[str]:
     """Return what the user sees before the question."""
     file = copy.file
     lines = [f"/{file.name}: {file.description}", f"from {origin}"]
-    sizes = [f"  {size:>9,} bytes  {name}" for name, size in copy.files]
+    sizes = [f"  {size:>9,} bytes  {in_one_line(name)}" for name, size in copy.files]
     lines += sizes[:MOST_LISTED]
     if (more := len(sizes) - MOST_LISTED) > 0:
         lines.append(f"  and {more} more files")
     lines.append(f"{len(sizes)} files, {copy.size:,} bytes, sha256 {copy.sha256}")
-    lines += [
-        f"{key}: {file.fields[key]}" for key in ("license", "allowed-tools") if key in file.fields
-    ]
+    for key in ("license", "allowed-tools"):
+        if key in file.fields:
+            lines.append(f"{key}: {in_one_line(str(file.fields[key]))}")
     lines += [f"problem: {problem}" for problem in file.problems]
     if copy.has_code:
         lines.append("It is a plugin: its code runs in this program once you trust it.")

@@ -77,4 +77,4 @@ def test_a_prompt_skill_reads_files(folder):
     )
     model = FakeModel("Roses are red")
     fake_app(folder, model).dispatch("/rhyme a.txt")
-    assert model.requests[0].messages[1].content == "in the file\n"
+    assert model.requests[0].messages[1].content == "/rhyme in the file\n"

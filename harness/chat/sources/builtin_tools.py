@@ -6,54 +6,30 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from harness.chat import tool_result
+from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of
+from harness.chat.tool_loop import CURRENT
 from harness.chat.tool_schema import plain_parameters
 from harness.chat.tools import ALL, DETAILS, OPTIONS, Answer
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backends.base import Tool, ToolCall
-from harness.models.served import Usage
 from harness.runs import consent
 from harness.runs.render import print_error
-from harness.runs.run_log import Run, RunLog, Status
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
-    from harness.api.options import GeneralOptions
-    from harness.permissions.permissions import Permissions
-    from harness.runs.frontend import Caller
     from harness.tools.base import Arguments, BuiltinTool
 
 LINE = 160
 """Characters of a call that are shown."""
 VALUE = 80
 """Characters of an invalid value that are shown."""
-
-
-class Host(Protocol):
-    """What the tools need of an application; implemented by `harness.cli.app.App`.
-
-    Attributes:
-        run_log: log of the calls.
-    """
-
-    run_log: RunLog
-
-    @property
-    def caller(self) -> Caller:
-        """Who the user's line is run for."""
-
-    @property
-    def current_general(self) -> GeneralOptions | None:
-        """The general options of that line."""
-
-    @property
-    def permissions(self) -> Permissions: ...
 
 
 class BuiltinTools:
@@ -130,29 +106,14 @@ class OfferedTool:
         """Run a call with its row in the run log."""
         from harness.tools.base import Workplace
 
-        host, run = self.host, Run()
-        if host.current_general is None or not host.current_general.no_log:
-            options = given.model_dump(mode="json", exclude_defaults=True)
-            run = host.run_log.start(
-                door="model", line=line, skill=self.name, options=options, job=""
-            )
-        cancel = StopToken(host.caller.cancel)
-        place = Workplace(host.permissions, host.caller.frontend, screen, run=run, cancel=cancel)
-        try:
-            result = dict(self.tool.call(given, place))
-        except KeyboardInterrupt as exc:
-            run.close("interrupted", Interrupted.exit_code, Usage())
-            raise Interrupted("interrupted") from exc
-        except HarnessError as error:
-            kind, stopped = type(error).__name__, isinstance(error, Interrupted)
-            status: Status = "interrupted" if stopped else "failed"
-            run.close(status, error.exit_code, Usage(), error_type=kind, error=str(error))
-            raise
-        except Exception as exc:
-            run.close("failed", 1, Usage(), error_type=type(exc).__name__, error=str(exc))
-            raise InternalError(exc) from exc
-        run.close("done", 0, Usage())
-        return result
+        host = self.host
+        options = given.model_dump(mode="json", exclude_defaults=True)
+        with logged(host, self.name, line, options) as run:
+            cancel, turn = StopToken(host.caller.cancel), CURRENT.get()
+            skills = turn.skills.folders if turn else {}
+            asked = host.caller.frontend
+            place = Workplace(host.permissions, asked, screen, skills, run=run, cancel=cancel)
+            return dict(self.tool.call(given, place))
 
 
 def _explained(exc: ValidationError) -> str:

@@ -1,0 +1,224 @@
+"""mcp.json: the servers that the user, and a trusted project, want the chat model to use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.errors import InputError, UsageError
+from harness.plugins.user_choices import TrustStore
+from harness.settings import Settings
+from harness.support.reading.bounded_files import read_text
+
+SERVERS = "mcpServers"
+MAX_BYTES = 1_000_000
+MOST = 50
+"""Servers of one file that are used."""
+_VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}", re.ASCII)
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9-]+|_{2,}")
+
+
+class Written(BaseModel):
+    """A server as written in mcp.json; fields that only other clients have are ignored."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    type: Literal["", "stdio", "http", "streamable-http", "streamableHttp"] = ""
+    command: str = ""
+    args: list[str] = []
+    env: dict[str, str] = {}
+    url: str = ""
+    headers: dict[str, str] = {}
+    disabled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One server of mcp.json.
+
+    Attributes:
+        name: as in the names of its tools: no two underscores in a row, none at the end.
+        where: file and line.
+        written: before variables are replaced, so it has no secrets.
+    """
+
+    name: str
+    where: str
+    written: Written
+
+    @property
+    def place(self) -> str:
+        """The command or address, as written."""
+        written = self.written
+        return shlex.join([written.command, *written.args]) if written.command else written.url
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is written, which changes if the name stands for another server."""
+        return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
+
+    def resolved(self, environ: Mapping[str, str]) -> Written:
+        """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
+
+        Raises:
+            UsageError: the environment has no variable of a name that is used.
+        """
+
+        def value(found: re.Match[str]) -> str:
+            name, default = found[1], found[2]
+            if name not in environ and default is None:
+                raise UsageError(
+                    f"the server {self.name} needs the environment variable {name}, which is not "
+                    "set",
+                    where=self.where,
+                )
+            return environ.get(name) or default or ""
+
+        def replaced(data: Any) -> Any:
+            if isinstance(data, str):
+                return _VARIABLE.sub(value, data)
+            if isinstance(data, list):
+                return [replaced(one) for one in data]
+            if isinstance(data, dict):
+                return {key: replaced(one) for key, one in data.items()}
+            return data
+
+        return Written.model_validate(replaced(self.written.model_dump()))
+
+
+@dataclass(slots=True)
+class Configuration:
+    """What the files contain.
+
+    Attributes:
+        problems: errors, each of which costs one server or one file.
+        untrusted: files of the project that are not trusted in their current state.
+    """
+
+    entries: list[Entry] = field(default_factory=list)
+    problems: list[UsageError] = field(default_factory=list)
+    untrusted: list[Path] = field(default_factory=list)
+
+
+def read(settings: Settings) -> Configuration:
+    """Return the servers of the user's mcp.json, then those of the project's, if it is trusted."""
+    found, trust = Configuration(), TrustStore(settings.trust_file)
+    for path in (settings.mcp_file, *settings.project_mcp_files):
+        if path != settings.mcp_file and path.exists() and not trust.trusts(path):
+            found.untrusted.append(path)
+            continue
+        try:
+            for entry in _entries(path, found.problems):
+                _add(found, entry)
+        except UsageError as error:
+            found.problems.append(error)
+    return found
+
+
+def _add(found: Configuration, entry: Entry) -> None:
+    for known in found.entries:
+        if known.name == entry.name:
+            error = UsageError(
+                f"the server {entry.name} is left out: {known.where} has one of that name",
+                where=entry.where,
+            )
+            found.problems.append(error)
+            return
+    found.entries.append(entry)
+
+
+def _entries(path: Path, problems: list[UsageError]) -> Iterator[Entry]:
+    """Yield the servers of a file; errors of single ones are added to `problems`.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    text = _text(path)
+    if text is None:
+        return
+    servers = _servers(path, text)
+    if len(servers) > MOST:
+        raise InputError(f"it has {len(servers)} servers; {MOST} are allowed", where=str(path))
+    for name, content in servers.items():
+        where = f"{path}:{_line(text, SERVERS, name)}"
+        try:
+            written = Written.model_validate(content)
+            yield Entry(_tool_prefix(name, where), where, _checked(name, written, where))
+        except ValidationError as exc:
+            problems += [_invalid(name, path, text, one) for one in exc.errors()[:1]]
+        except UsageError as error:
+            problems.append(error)
+
+
+def _text(path: Path) -> str | None:
+    """Return the text of a file, or None if there is none."""
+    try:
+        return read_text(path, MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(path)) from exc
+    except UnicodeDecodeError as exc:
+        line = exc.object.count(b"\n", 0, exc.start) + 1
+        raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
+
+
+def _servers(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
+    except (ValueError, RecursionError) as exc:  # a number of too many digits, or deep nesting
+        raise InputError("it is not usable JSON", where=str(path)) from exc
+    servers = content.get(SERVERS) if isinstance(content, dict) else None
+    if not isinstance(servers, dict):
+        line = _line(text, SERVERS)
+        raise InputError(
+            f"it has no object {SERVERS!r}",
+            where=f"{path}:{line}",
+            hint=f'{{"{SERVERS}": {{"NAME": {{"command": "...", "args": []}}}}}}',
+        )
+    return servers
+
+
+def _checked(name: str, written: Written, where: str) -> Written:
+    if bool(written.command) == bool(written.url):
+        raise UsageError(f"the server {name!r} needs a command or a url, and not both", where=where)
+    if written.url and not written.url.startswith(("https://", "http://", "${")):
+        raise UsageError(f"the url of {name!r} is not http or https", where=where)
+    return written
+
+
+def _tool_prefix(name: str, where: str) -> str:
+    """Return the name in the form that tool names allow."""
+    prefix = _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
+    if not prefix:
+        raise UsageError(f"the server {name!r} needs a name with letters or digits", where=where)
+    return prefix
+
+
+def _invalid(name: str, path: Path, text: str, error: Any) -> UsageError:
+    keys = [str(key) for key in error["loc"]]
+    field_name = ".".join(keys) or "the server"
+    where = f"{path}:{_line(text, SERVERS, name, *keys)}"
+    return UsageError(f"the server {name!r}: {field_name}: {error['msg']}", where=where)
+
+
+def _line(text: str, *keys: str) -> int:
+    """Return the line of the last of these nested keys that is found."""
+    place = 0
+    for key in keys:
+        found = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:").search(
+            text, place
+        )
+        if found is None:
+            break
+        place = found.start()
+    return text.count("\n", 0, place) + 1

@@ -1,0 +1,199 @@
+"""The tools of servers as tools of the chat model, and the search for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.chat import tool_result
+from harness.chat.sources.call_log import Host, logged
+from harness.chat.tool_call import arguments_of, string
+from harness.chat.tools import ALL, Answer
+from harness.errors import HarnessError, InternalError, Interrupted, NothingFound, SkillFailed
+from harness.mcp.client_server import Server
+from harness.models.backends.base import Tool, ToolCall
+from harness.permissions.permission import Permission
+from harness.runs.consent import in_one_line
+from harness.runs.render import print_error
+from harness.support.stopping.stop_token import StopToken
+from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from mcp import types
+
+SEARCH = "search_mcp_tools"
+QUERY = "query"
+RESULTS = 10
+"""Tools that one search returns."""
+BLOCKS = 100
+"""Parts of a result that are used."""
+LINE = 160
+"""Characters of a call that are shown."""
+_WORD = re.compile(r"[^\W_]+")
+_LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
+"""Words that say nothing about a tool."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A tool of a server.
+
+    Args:
+        host: the application, which the call is permitted and logged by.
+    """
+
+    name: str
+    server: Server
+    tool: types.Tool
+    host: Host
+
+    @property
+    def subject(self) -> str:
+        """What consent applies to: it differs once the server or the tool's definition does.
+
+        Annotations are no part of it, since a server may state there what it likes.
+        """
+        tool = self.tool
+        defined = [self.server.entry.digest, tool.name, tool.description, tool.input_schema]
+        digest = hashlib.sha256(json.dumps(defined, sort_keys=True).encode()).hexdigest()
+        return f"{self.name} ({digest[:12]})"
+
+    def described(self, level: int) -> Tool:
+        """Return the whole tool at every level: a part of a schema could not be followed."""
+        schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
+        return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
+
+    def call(self, call: ToolCall, screen: Screen) -> Answer:
+        line = f"{self.name} {call.arguments.strip() or '{}'}"
+        screen.notice(f"-> {in_one_line(line, LINE)}")
+        try:
+            arguments = arguments_of(call)
+            with logged(self.host, self.name, line, arguments):
+                result = self._run(arguments, screen)
+        except (Interrupted, InternalError):
+            raise
+        except HarnessError as error:
+            print_error(error, screen)
+            return Answer(tool_result.of_error(error), self.name, line, error.exit_code)
+        return Answer(tool_result.compact({"exit_code": 0, "result": result}), self.name, line, 0)
+
+    def _run(self, arguments: dict[str, Any], screen: Screen) -> Any:
+        """Return the result, shortened."""
+        shown = json.dumps(arguments, ensure_ascii=False, indent=1)
+        detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
+        self.host.permissions.check(Permission("mcp", self.subject, detail))
+        cancel = StopToken(self.host.caller.cancel)
+        with screen.progress(self.name) as ticker:
+            result = self.server.call(self.tool.name, arguments, cancel, ticker)
+        data = tool_result.shortened(_data(result))
+        if result.is_error:
+            raise SkillFailed(str(data) or f"{self.tool.name} has failed")
+        return data
+
+
+class SearchTool:
+    """Finds tools by words, and makes them callable.
+
+    Args:
+        tools: all tools.
+        found: receives the names of the tools found.
+    """
+
+    name = SEARCH
+
+    def __init__(self, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]) -> None:
+        self._tools, self._found = tools, found
+
+    def described(self, level: int) -> Tool:
+        counts: dict[str, int] = {}
+        for tool in self._tools:
+            name = tool.server.entry.name
+            counts[name] = counts.get(name, 0) + 1
+        servers = ", ".join(f"{name} ({count} tools)" for name, count in counts.items())
+        about = (
+            f"Find tools of the servers {servers}. The tools found can be called in the next step."
+        )
+        query = {"type": "string", "description": "words for what the tool should do, in English"}
+        return Tool(
+            SEARCH, about, {"type": "object", "properties": {QUERY: query}, "required": [QUERY]}
+        )
+
+    def call(self, call: ToolCall, screen: Screen) -> Answer:
+        line = f"{SEARCH} {call.arguments.strip()}"
+        screen.notice(f"-> {in_one_line(line, LINE)}")
+        try:
+            found = search(self._tools, string(arguments_of(call), QUERY))
+            if not found:
+                raise NothingFound("no tool matches", hint="Try other or fewer words.")
+        except HarnessError as error:
+            print_error(error, screen)
+            return Answer(tool_result.of_error(error), SEARCH, line, error.exit_code)
+        self._found([tool.name for tool in found])
+        return Answer(_listing(found), SEARCH, line, 0)
+
+
+def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
+    """Return the tools with words of the query, best first; rare words count more."""
+    texts = [_words(f"{t.name} {t.tool.title or ''} {t.tool.description or ''}") for t in tools]
+    weights = {
+        word: math.log(1 + len(tools) / frequency)
+        for word in _words(query) - _LITTLE
+        if (frequency := sum(word in text for text in texts))
+    }
+    scored = []
+    for tool, text in zip(tools, texts, strict=True):
+        name = _words(tool.name)
+        score = sum(w * (1 + (word in name)) for word, w in weights.items() if word in text)
+        scored.append((score, tool))
+    best = sorted((one for one in scored if one[0]), key=lambda one: -one[0])
+    return [tool for _, tool in best[:RESULTS]]
+
+
+def _words(text: str) -> set[str]:
+    """Return the words in lower case, without the ending of a plural."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    return {word.lower().removesuffix("s") for word in _WORD.findall(spaced)}
+
+
+def _listing(found: Sequence[ServerTool]) -> str:
+    """Return the tools for the model; whole, or by name alone where there is no more room."""
+    listed: list[Any] = []
+    left = tool_result.CHARACTERS
+    for tool in found:
+        whole = tool.described(ALL)
+        entry = {
+            "name": whole.name,
+            "description": whole.description,
+            "parameters": whole.parameters,
+        }
+        left -= len(tool_result.compact(entry))
+        listed.append(entry if left > 0 else {"name": whole.name})
+    return tool_result.compact({"exit_code": 0, "callable_now": listed})
+
+
+def _data(result: types.CallToolResult) -> Any:
+    """Return the content of a result: its structure, or else its texts."""
+    if result.structured_content is not None and not result.is_error:
+        return result.structured_content
+    return "\n".join(_text(block) for block in result.content[:BLOCKS])
+
+
+def _text(block: Any) -> str:
+    """Return a block of content as text; other kinds than text are named."""
+    if block.type == "text":
+        return str(block.text)
+    if block.type == "resource_link":
+        return f"({block.name}: {block.uri})"
+    if block.type == "resource":
+        return str(getattr(block.resource, "text", f"({block.resource.uri}, not text)"))
+    return f"({block.type}, {block.mime_type}, {len(block.data):,} characters, not shown)"
+
+
+def _clean(text: str) -> str:
+    """Return text without control characters, such as those that move a terminal's cursor."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")

@@ -1,0 +1,215 @@
+"""Connections to servers, with limits: a process and its pipes, or an HTTP address.
+
+The package's own `stdio_client` reads lines of any length, and its process cannot be stopped at
+once when the harness ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+from mcp import types
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.message import SessionMessage
+
+from harness.errors import InputError
+
+MAX_MESSAGE = 16_000_000
+"""Bytes of one message; a longer one ends the connection."""
+KEPT = 20
+"""Last lines of a server's stderr, and of what else it writes besides messages, that are kept."""
+LINE = 500
+"""Characters of such a line."""
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL"),
+    *("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "TEMP", "APPDATA", "LOCALAPPDATA"),
+    *("USERNAME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH", "PROGRAMFILES"),
+)
+"""Variables of the environment that every server receives; others only if mcp.json names them."""
+GRACE = 1.0
+"""Seconds from the end of a server's input to SIGTERM, and from there to SIGKILL."""
+
+running: set[int] = set()
+"""Process groups of the servers that were started."""
+
+
+def kill_all() -> None:
+    """Kill all servers at once, since the process is about to end."""
+    for group in tuple(running):
+        _signal(group, "SIGKILL")
+
+
+@contextlib.asynccontextmanager
+async def over_pipes(
+    command: Sequence[str], env: Mapping[str, str], folder: Path, log: deque[str]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Start a server, yield the streams of its messages, and stop it with all its children.
+
+    Args:
+        env: variables besides `INHERITED`.
+        log: receives the last lines of its stderr, and of its stdout what is no message.
+
+    Raises:
+        InputError: there is no such command.
+        OSError: it cannot be started.
+    """
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    environ = {**inherited, **env}
+    process = await asyncio.create_subprocess_exec(
+        *_started(command, environ.get("PATH")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environ,
+        cwd=folder,
+        start_new_session=True,
+        limit=MAX_MESSAGE,
+    )
+    running.add(process.pid)
+    received, messages = anyio.create_memory_object_stream[SessionMessage | Exception](0)
+    outgoing, sent = anyio.create_memory_object_stream[SessionMessage](0)
+    try:
+        async with received, messages, outgoing, sent, anyio.create_task_group() as tasks:
+            tasks.start_soon(_read, process, received, log)
+            tasks.start_soon(_write, process, sent)
+            tasks.start_soon(_keep, process, log)
+            yield messages, outgoing
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            stopping = asyncio.create_task(_stop(process))
+            try:
+                await asyncio.shield(stopping)
+            except asyncio.CancelledError:  # the harness ends while a server that failed does
+                await stopping
+                raise
+
+
+def _started(command: Sequence[str], path: str | None) -> list[str]:
+    """Return the command to execute, which ends with this process where the system allows it."""
+    program = shutil.which(command[0], path=path)
+    if program is None:
+        raise InputError(
+            f"there is no command {command[0]!r}", hint="Is it installed, and on PATH?"
+        )
+    setpriv = shutil.which("setpriv")  # of util-linux
+    ended = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+    return [*ended, program, *command[1:]]
+
+
+async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
+    """Pass on each message of stdout; the stream ends with the output, or at a line too long."""
+    async with received:
+        with contextlib.suppress(anyio.BrokenResourceError):
+            while line := await _line(process, log):
+                try:
+                    message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
+                except ValueError:  # some servers greet before they speak the protocol
+                    log.append(line[:LINE].decode(errors="replace"))
+                else:
+                    await received.send(SessionMessage(message))
+
+
+async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
+    assert process.stdout is not None
+    try:
+        return await process.stdout.readline()
+    except ValueError:
+        log.append(f"a line of more than {MAX_MESSAGE / 1e6:g} MB")
+        return b""
+
+
+async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
+    assert process.stdin is not None
+    async with sent:
+        with contextlib.suppress(OSError):  # it does not read any more
+            async for message in sent:
+                text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
+                process.stdin.write(text.encode() + b"\n")
+                await process.stdin.drain()
+
+
+async def _keep(process: asyncio.subprocess.Process, log: deque[str]) -> None:
+    """Read stderr, which would stop the server when the pipe is full, and keep its end."""
+    assert process.stderr is not None
+    while piece := await process.stderr.read(65536):
+        log.extend(line[-LINE:] for line in piece.decode(errors="replace").splitlines()[-KEPT:])
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End the input of a server, then stop its process group."""
+    assert process.stdin is not None
+    process.stdin.close()
+    for name in ("SIGTERM", "SIGKILL"):
+        if not await _has_ended(process, GRACE):
+            _signal(process.pid, name)
+    await _has_ended(process, GRACE)
+    _signal(process.pid, "SIGKILL")  # children that it has left
+    running.discard(process.pid)
+    process._transport.close()  # type: ignore[attr-defined]  # a child may hold the pipes open
+
+
+async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
+    """Return True if the process ends in time; `Process.wait` would also wait for its pipes."""
+    until = asyncio.get_running_loop().time() + seconds
+    while process.returncode is None and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(0.01)
+    return process.returncode is not None
+
+
+def _signal(group: int, name: str) -> None:
+    with contextlib.suppress(OSError):  # it has ended
+        if hasattr(os, "killpg"):
+            os.killpg(group, getattr(signal, name))
+        else:
+            os.kill(group, signal.SIGTERM)  # on Windows, this ends the process
+
+
+@contextlib.asynccontextmanager
+async def over_http(url: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Any, Any]]:
+    """Yield the streams of the messages to and from an address."""
+    client = httpx2.AsyncClient(
+        headers={**headers, "Accept-Encoding": "identity"},
+        timeout=httpx2.Timeout(30.0, read=None),
+        event_hooks={"response": [_limit]},
+    )
+    async with (
+        client,
+        streamable_http_client(url, http_client=client, max_sse_event_size=MAX_MESSAGE) as streams,
+    ):
+        yield streams
+
+
+async def _limit(response: httpx2.Response) -> None:
+    """Limit the size of a response; in a stream of events, that of each one is limited."""
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise httpx2.DecodingError("the server compresses its answers, which was not requested")
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _Limited(response.stream)
+
+
+class _Limited(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MAX_MESSAGE
+        async for piece in self._stream:
+            left -= len(piece)
+            if left < 0:
+                raise httpx2.ReadError(f"the answer has more than {MAX_MESSAGE / 1e6:g} MB")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -1,0 +1,158 @@
+"""mcp.json: what is read, from which files, and what is said of errors."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.mcp.client_config import Configuration, read
+from harness.plugins.user_choices import TrustStore
+from harness.runs import consent
+from harness.settings import Settings
+from harness.testing import fake_settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    project = tmp_path / "project"
+    project.mkdir()
+    (tmp_path / "config").mkdir()
+    return replace(fake_settings(tmp_path), project_dir=project)
+
+
+def write(path: Path, **servers: Any) -> Path:
+    path.write_text(json.dumps({"mcpServers": servers}, indent=1))
+    return path
+
+
+def named(found: Configuration) -> list[str]:
+    return [entry.name for entry in found.entries]
+
+
+def test_no_file_is_no_server(settings: Settings) -> None:
+    assert read(settings) == Configuration()
+
+
+def test_both_kinds_of_servers_with_fields_of_other_clients(settings: Settings) -> None:
+    write(
+        settings.mcp_file,
+        local={"command": "npx", "args": ["-y", "a server"], "autoApprove": ["*"], "trust": True},
+        remote={"type": "http", "url": "https://example.org/mcp", "headers": {"A": "b"}},
+        off={"command": "x", "disabled": True},
+    )
+    found = read(settings)
+    assert found.problems == []
+    assert [entry.place for entry in found.entries] == [
+        "npx -y 'a server'",
+        "https://example.org/mcp",
+        "x",
+    ]
+    assert [entry.written.disabled for entry in found.entries] == [False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "problem"),
+    [
+        ('{\n"mcpServers": {\n,}}', 3, "it is not JSON"),
+        ("[]", 1, "it has no object 'mcpServers'"),
+        ("", 1, "it is not JSON"),
+        ('{\n"mcpServers": 3}', 2, "it has no object"),
+        ("[" * 100_000, None, "it is not usable JSON"),
+        ('{"mcpServers": {"a": {"command": ' + "1" * 5000 + "}}}", None, "it is not usable JSON"),
+        (" " * 1_100_000, None, "1 MB"),
+        (b'{\n"mcpServers": "\xff"}', 2, "not UTF-8"),
+    ],
+)
+def test_malformed_file_is_named_with_its_line(
+    settings: Settings, text: str | bytes, line: int | None, problem: str
+) -> None:
+    settings.mcp_file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    found = read(settings)
+    [error] = found.problems
+    where = str(settings.mcp_file)
+    assert error.where == (where if line is None else f"{where}:{line}")
+    assert problem in error.message
+    assert found.entries == []
+
+
+@pytest.mark.parametrize(
+    ("server", "line", "problem"),
+    [
+        ({"args": []}, 3, "needs a command or a url"),
+        ({"command": "x", "url": "http://y"}, 3, "needs a command or a url"),
+        ({"url": "file:///etc/passwd"}, 3, "not http or https"),
+        ({"command": "x", "env": {"PORT": 8080}}, 6, "env.PORT: Input should be a valid string"),
+        ({"command": "x", "args": "y"}, 5, "args: Input should be a valid list"),
+        ({"type": "sse", "url": "http://y"}, 4, "type: Input should be"),
+        (3, 3, "Input should be"),
+    ],
+)
+def test_wrong_server_costs_itself_alone(
+    settings: Settings, server: Any, line: int, problem: str
+) -> None:
+    write(settings.mcp_file, bad=server, good={"command": "x"})
+    found = read(settings)
+    [error] = found.problems
+    assert error.where == f"{settings.mcp_file}:{line}"
+    assert problem in error.message
+    assert named(found) == ["good"]
+
+
+def test_variables_are_replaced(settings: Settings) -> None:
+    write(
+        settings.mcp_file,
+        api={"command": "${BIN}/x", "args": ["${A:-none}", "$A", "${1}"], "env": {"KEY": "${KEY}"}},
+    )
+    [entry] = read(settings).entries
+    done = entry.resolved({"BIN": "/opt", "KEY": "${BIN}"})
+    assert (done.command, done.args, done.env) == (
+        "/opt/x",
+        ["none", "$A", "${1}"],
+        {"KEY": "${BIN}"},
+    )
+    with pytest.raises(UsageError, match="environment variable KEY, which is not set") as caught:
+        entry.resolved({"BIN": ""})
+    assert caught.value.where == f"{settings.mcp_file}:3"
+    assert "${KEY}" in repr(entry)
+
+
+def test_names_become_beginnings_of_tool_names(settings: Settings) -> None:
+    names = ["My Server", "a__b", "_x_", "ü", "n" * 50, "a_b"]
+    write(settings.mcp_file, **{name: {"command": "x"} for name in names})
+    found = read(settings)
+    assert named(found) == ["My_Server", "a_b", "x", "n" * 30]
+    assert [error.message for error in found.problems] == [
+        "the server 'ü' needs a name with letters or digits",
+        f"the server a_b is left out: {settings.mcp_file}:6 has one of that name",
+    ]
+
+
+def test_the_project_is_read_once_trusted_and_only_unchanged(settings: Settings) -> None:
+    write(settings.mcp_file, mine={"command": "x"}, both={"command": "mine"})
+    path = write(settings.project_dir / ".mcp.json", both={"command": "evil"}, its={"command": "y"})
+    found = read(settings)
+    assert (named(found), found.untrusted) == (["mine", "both"], [path])
+    TrustStore(settings.trust_file).trust(path)
+    found = read(settings)
+    assert (named(found), found.untrusted) == (["mine", "both", "its"], [])
+    assert found.entries[1].written.command == "mine"
+    [error] = found.problems
+    assert "has one of that name" in error.message
+    write(path, its={"command": "changed"})
+    assert read(settings).untrusted == [path]
+
+
+def test_a_model_may_not_write_the_files(settings: Settings) -> None:
+    for path in (settings.mcp_file, *settings.project_mcp_files):
+        assert consent.is_protected(path, settings.protected)
+
+
+def test_too_many_servers(settings: Settings) -> None:
+    write(settings.mcp_file, **{f"s{n}": {"command": "x"} for n in range(51)})
+    [error] = read(settings).problems
+    assert "51 servers" in error.message
