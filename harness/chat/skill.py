@@ -8,7 +8,7 @@ from pydantic import Field
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.chat.context import activate_skill
+from harness.chat import activate_skill
 from harness.chat.context.active_skills import ActiveSkills, prompt_skills
 from harness.chat.context.attachments import with_files
 from harness.chat.context.project_instructions import ProjectInstructions

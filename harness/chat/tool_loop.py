@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.chat.context.active_skills import ActiveSkills
-from harness.chat.context.history import fit, without_tools
+from harness.chat.history import fit, without_tools
 from harness.chat.repeated_calls import RepeatedCalls
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import size

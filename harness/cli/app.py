@@ -102,8 +102,8 @@ class App:
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools of the chat model; the first ones are never left out."""
+        from harness.chat.activate_skill import activation
         from harness.chat.builtin_tools import BuiltinTools
-        from harness.chat.context.activate_skill import activation
         from harness.chat.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 

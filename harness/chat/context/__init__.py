@@ -1,1 +1,1 @@
-"""What a request contains besides the tools: messages that fit, files, AGENTS.md and skills."""
+"""What a conversation contains besides what is said: attached files, and a project's AGENTS.md."""
