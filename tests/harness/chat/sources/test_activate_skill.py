@@ -12,7 +12,7 @@ from harness import Call, Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import SkillOptions
-from harness.chat.activate_skill import LEAST, ActivateSkill, activatable, catalogue
+from harness.chat.sources.activate_skill import LEAST, ActivateSkill, activatable, catalogue
 from harness.chat.toolbox import Toolbox
 from harness.chat.tools import ALL, BARE, MOST, Answer, size
 from harness.models.backends.base import Tool, ToolCall
