@@ -8,11 +8,11 @@ from pydantic import Field
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.skill import Call, Result, Skill, SkillOptions
-from harness.chat import activate_skill
 from harness.chat.context.active_skills import ActiveSkills, prompt_skills
 from harness.chat.context.attachments import with_files
 from harness.chat.context.project_instructions import ProjectInstructions
 from harness.chat.conversation import Conversation
+from harness.chat.sources import activate_skill
 from harness.chat.tool_loop import CURRENT, NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError

@@ -56,6 +56,8 @@ class Toolbox:
         if whole <= min(room // 2, left) and len(own) + len(more) <= MOST:
             return offered([*own, *more], room)
         search, *found = searchable.searched()
+        own = own[: MOST - 1]
+        found = found[: MOST - 1 - len(own)]
         kept = {tool.name for tool in offered(found, room // 2)}
         return offered([search, *(tool for tool in found if tool.name in kept), *own], room)
 

@@ -102,9 +102,9 @@ class App:
     @cached_property
     def toolbox(self) -> Toolbox:
         """The tools of the chat model; the first ones are never left out."""
-        from harness.chat.activate_skill import activation
-        from harness.chat.builtin_tools import BuiltinTools
-        from harness.chat.skill_tool import skill_tools
+        from harness.chat.sources.activate_skill import activation
+        from harness.chat.sources.builtin_tools import BuiltinTools
+        from harness.chat.sources.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)

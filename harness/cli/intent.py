@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions, build
-from harness.chat.activate_skill import activatable
+from harness.chat.sources.activate_skill import activatable
 from harness.chat.tool_loop import tools_for
 from harness.errors import HarnessError
 from harness.models.pool import Models

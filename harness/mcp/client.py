@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from harness.chat.call_log import Host
+from harness.chat.sources.call_log import Host
 from harness.chat.tools import ChatTool
 from harness.errors import UsageError
 from harness.mcp import client_config

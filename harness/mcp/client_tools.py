@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.chat import tool_result
-from harness.chat.call_log import Host, logged
+from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tools import ALL, Answer
 from harness.errors import HarnessError, InternalError, Interrupted, NothingFound, SkillFailed

@@ -9,6 +9,7 @@ from mcp import types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
+from harness.agent_skills import resources
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.errors import HarnessError
 from harness.mcp.server_calls import Dispatcher
@@ -36,7 +37,7 @@ class Prompts:
                     name=skill.name,
                     description=skill.summary,
                     arguments=[
-                        types.PromptArgument(name=TEXT, description=_hint(skill), required=False)
+                        types.PromptArgument(name=TEXT, description=skill.usage, required=False)
                     ],
                 )
                 for skill in self._skills()
@@ -50,12 +51,19 @@ class Prompts:
         if skill is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown prompt: {params.name[:160]}")
         try:
-            text = f"{skill.file.body}\n\n{(params.arguments or {}).get(TEXT, '')}".strip()
+            text = _instructions(skill, (params.arguments or {}).get(TEXT, "").strip())
         except HarnessError as error:
             raise MCPError(types.INVALID_PARAMS, str(error)) from error
         message = types.PromptMessage(role="user", content=types.TextContent(text=text))
         return types.GetPromptResult(description=skill.summary, messages=[message])
 
 
-def _hint(skill: PromptSkill) -> str:
-    return str(skill.file.fields.get("argument-hint") or "what the skill is used on")
+def _instructions(skill: PromptSkill, text: str) -> str:
+    """Return the instructions, followed by the text unless a placeholder takes it.
+
+    Raises:
+        UsageError: there are none, or they cannot be read.
+    """
+    body = skill.body(text)
+    instructions = skill.instructions(body, resources.names(skill.file.folder))
+    return instructions if body != skill.body("") else f"{instructions}\n\n{text}".rstrip()

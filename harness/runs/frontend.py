@@ -109,7 +109,7 @@ class Callers:
     @property
     def current(self) -> Caller:
         """The caller of the line that this thread runs."""
-        return getattr(self._of_thread, "caller", self.own)
+        return getattr(self._of_thread, "caller", None) or self.own
 
     @property
     def general(self) -> GeneralOptions | None:
@@ -123,7 +123,7 @@ class Callers:
     @contextlib.contextmanager
     def calling(self, caller: Caller) -> Iterator[None]:
         """Let `caller` be the current one of this thread within the block."""
-        before = self.current
+        before = getattr(self._of_thread, "caller", None)  # None: `own`, which may be replaced
         self._of_thread.caller = caller
         try:
             yield

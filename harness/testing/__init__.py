@@ -4,6 +4,9 @@ model = FakeModel('{"mood": "calm"}')
 result = run_skill(MySkill(), "some text", model=model)
 assert model.requests[0].messages[-1].content == "some text"
 
+model = FakeModel(calling(tool_call("mine", text="a")), "Done.", takes_tools=True)
+assert fake_app(tmp_path, model, MySkill()).dispatch("do it").result.text == "Done."
+
 app = fake_app(tmp_path, model, MySkill())
 assert_refuses(app, "/mine --max ten", "--max: 'ten' should be a valid integer")
 assert assert_saves(app, "/mine some text", tmp_path / "mood.json").read_text()

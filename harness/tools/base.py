@@ -65,6 +65,17 @@ class Workplace:
             raise InputError(f"it cannot be a path: {reason}", where=given[:200]) from exc
         return path
 
+    def path_to_read(self, given: str) -> Path:
+        """Return a path as `path` does; one that is missing there may be in a skill's folder."""
+        path = self.path(given)
+        if path.exists() or Path(given).is_absolute():
+            return path
+        for folder in reversed([*self.skills.values()]):
+            inside = self.path(str(folder / given))
+            if inside.exists() and inside.is_relative_to(folder.resolve()):
+                return inside
+        return path
+
     def shown(self, path: Path) -> str:
         """Return a path as models and users see it: relative if it is below the project."""
         inside = path.is_relative_to(self.project)

@@ -44,7 +44,7 @@ class ReadFile(BuiltinTool):
         return given.path
 
     def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
-        path = place.path(given.path)
+        path = place.path_to_read(given.path)
         place.allow_reading(path)
         file = text_files.read(path, MAX_BYTES, given.path)
         lines = file.text.splitlines()
@@ -106,7 +106,7 @@ def folder(given: str, place: Workplace) -> Path:
         InputError: it is missing, or not a folder.
         NotAllowed: the user does not allow it.
     """
-    path = place.path(given)
+    path = place.path_to_read(given)
     place.allow_reading(path)
     if not path.is_dir():
         what = "is not a folder" if path.exists() else "there is no such folder"

@@ -235,3 +235,21 @@ def test_a_terminal_asks_about_agents_md(agent: Agent) -> None:
     body = agent.server.bodies("/api/chat")[-1]
     assert "Answer in one word." in body["messages"][0]["content"]
     assert "We sort papers." in agent.said[0]
+
+
+def test_a_prompt_skill_goes_on(agent: Agent) -> None:
+    folder = agent.folder / "config" / "skills" / "review"
+    folder.mkdir(parents=True)
+    head = "---\nname: review\ndescription: Reviews a text\n---\n"
+    (folder / "SKILL.md").write_text(f"{head}Name two faults of the text.")
+    out, _ = agent.run("--json", "/review We sort papers.")
+    assert json.loads(out)["session"] == 1
+    agent.run("-c", "and shorter, please")
+    system = agent.server.bodies("/api/chat")[-1]["messages"][0]["content"]
+    assert "Name two faults of the text." in system
+    assert agent.said == ["/review We sort papers.", "Noted.", "and shorter, please"]
+    (folder / "SKILL.md").unlink()
+    _, err = agent.run("-c", "once more")
+    system = agent.server.bodies("/api/chat")[-1]["messages"][0]["content"]
+    assert "Name two faults" not in system
+    assert "/review is no longer used" in err

@@ -37,6 +37,13 @@ python agent.py "/new-skill --prompt-only gist"
 python agent.py "/gist examples/abstract.txt"
 # -- end prompt --
 
+cp -R "$WRITING/release-notes" skills/
+cp "$WRITING/test_release_notes.py" .
+
+# -- start tools --
+python -m pytest test_release_notes.py
+# -- end tools --
+
 # -- start package --
 python agent.py "/new-skill --package summarize"
 cp skills/summarize/plugin.py summarize/src/harness_summarize/plugin.py

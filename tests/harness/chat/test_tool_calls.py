@@ -13,7 +13,7 @@ from pydantic import Field
 from harness import Call, Result, Skill, UsageError
 from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
-from harness.chat.skill_tool import SkillTool, skill_tools
+from harness.chat.sources.skill_tool import SkillTool, skill_tools
 from harness.chat.tool_call import invocation_of
 from harness.chat.tool_schema import tool_of
 from harness.chat.tools import ALL, BARE, DETAILS, offered, size

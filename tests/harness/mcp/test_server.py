@@ -63,6 +63,9 @@ def test_skills_are_tools_prompts_and_resources(project, mode):
             tools = {tool.name: tool for tool in (await client.list_tools()).tools}
             prompts = (await client.list_prompts()).prompts
             prompt = await client.get_prompt("tidy", {"text": "A very long text."})
+            placed = await client.get_prompt("shorten", {"text": "a text"})
+            with pytest.raises(MCPError, match="/silent has no instructions"):
+                await client.get_prompt("silent")
             templates = (await client.list_resource_templates()).resource_templates
             with pytest.raises(MCPError, match="Unknown prompt: untidy"):
                 await client.get_prompt("untidy")
@@ -87,10 +90,12 @@ def test_skills_are_tools_prompts_and_resources(project, mode):
         assert "save_to" not in reading
         result = tools["rows"].output_schema["properties"]["result"]
         assert result["properties"] == {"rows": {"title": "Rows", "type": "integer"}}
-        assert [prompt.name for prompt in prompts] == ["tidy"]
+        assert {prompt.name for prompt in prompts} == {"tidy", "shorten", "silent"}
         text = prompt.messages[0].content.text
         assert "Remove what is not needed." in text
         assert text.endswith("A very long text.")
+        assert "Shorten a text by half." in placed.messages[0].content.text
+        assert not placed.messages[0].content.text.endswith("a text")
         assert [one.uri_template for one in templates] == ["harness://corpus/{key}"]
 
     run(work)

@@ -1,5 +1,6 @@
 """/skills add and /skills remove: what is copied, refused, asked and recorded."""
 
+import dataclasses
 import http.server
 import json
 import os
@@ -13,9 +14,11 @@ import pytest
 from plugin_folders import GOOD, lenient, plugin
 
 from harness import InputError, OutputError, UsageError
+from harness.cli.commands.skills import testing
 from harness.errors import NotAllowed, NotTrusted
 from harness.plugins.installation import archives, candidates
 from harness.plugins.user_choices import content_hash
+from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
 
 TEXT = "---\nname: {name}\ndescription: Greets people.\nallowed-tools: Bash(ls)\n---\nGreet.\n"
@@ -92,6 +95,18 @@ def test_folder_is_copied_shown_recorded_and_loaded(tmp_path):
     }
     (placed / "SKILL.md").write_text(TEXT.format(name="greet") + "More.\n")
     assert "the folder has been changed since" in app.dispatch("/skills greet").result.text
+
+
+def test_skill_of_the_examples_is_installed(tmp_path, monkeypatch):
+    """As README and docs/installing-skills.md show it, without a question."""
+    monkeypatch.chdir(CODE_ROOT)
+    app = fake_app(tmp_path)
+    app.settings = dataclasses.replace(app.settings, project_dir=CODE_ROOT)
+    app.dispatch("/skills add examples/skills/commit-message")
+    shown = app.dispatch("/skills commit-message").result.text
+    assert f"installed      {CODE_ROOT / 'examples' / 'skills' / 'commit-message'}" in shown
+    assert "problem: " not in shown
+    assert len(testing.read(own(tmp_path) / "commit-message")) == 4
 
 
 def test_git_repository_is_cloned_without_hooks_and_submodules(tmp_path, monkeypatch):

@@ -66,13 +66,11 @@ def register_skills(register):
     register(Rows())
 """
 HEADER = "---\nname: {name}\ndescription: For tests.\n---\n"
-PROMPT = """\
----
-name: tidy
-description: Tidies a text.
----
-Remove what is not needed.
-"""
+PROMPTS = {
+    "tidy": "Remove what is not needed.",
+    "shorten": "Shorten $ARGUMENTS by half.",
+    "silent": "",
+}
 FAKE_BACKEND = """
 from harness import hookimpl
 from harness.testing import FakeBackend, FakeModel
@@ -84,7 +82,7 @@ def register_backends(register):
 
 
 def make_project(folder: Path) -> Path:
-    """Write the user's skills /rows, which counts, and tidy, a prompt skill; return the project."""
+    """Write the user's skills: /rows, which counts, and prompt skills; return the project."""
     skills = folder / "config" / "skills"
     for name, plugin in (("rows", PLUGIN), ("fake", FAKE_BACKEND)):
         (skills / name).mkdir(parents=True)
@@ -92,8 +90,9 @@ def make_project(folder: Path) -> Path:
             f"---\nname: {name}\ndescription: For tests.\n---\n"
         )
         (skills / name / "plugin.py").write_text(plugin)
-    (skills / "tidy").mkdir()
-    (skills / "tidy" / "SKILL.md").write_text(PROMPT)
+    for name, body in PROMPTS.items():
+        (skills / name).mkdir()
+        (skills / name / "SKILL.md").write_text(HEADER.format(name=name) + body)
     (folder / "registry.yaml").write_text(FAKE_REGISTRY)
     return folder
 

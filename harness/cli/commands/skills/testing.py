@@ -16,6 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, Va
 
 from harness.agent_skills.skill_md import is_inside
 from harness.api.skill import Call, Result
+from harness.chat.activate_skill import NAME, SKILL
 from harness.chat.tool_loop import SYSTEM, tools_for
 from harness.cli import intent
 from harness.errors import InputError, UsageError
@@ -32,8 +33,6 @@ FILE = Path("evals", "evals.json")
 """The file with the cases, in the skill's folder."""
 MAX_BYTES = 1_000_000
 """Maximum size of that file."""
-ACTIVATION = "activate_skill"
-"""The tool that activates the skill which its parameter `skill` names."""
 
 
 class Case(BaseModel):
@@ -125,13 +124,13 @@ def _activated(app: App, model: ServedModel, query: str) -> list[str]:
 
 def _skill_of(call: ToolCall) -> str:
     """Return the skill that a tool call is about."""
-    if call.name != ACTIVATION:
+    if call.name != NAME:
         return call.name
     try:
         given: Any = json.loads(call.arguments)
     except (ValueError, RecursionError):
         return ""
-    return str(given.get("skill", "")) if isinstance(given, dict) else ""
+    return str(given.get(SKILL, "")) if isinstance(given, dict) else ""
 
 
 def _result(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from protocol_server import ProtocolServer
 from harness import InputError
 from harness.cli.app import App
 from harness.runs.frontend import Frontend
+from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, calling, fake_app, temporary_registry, tool_call
 
 Make = Callable[..., AgentWorkspace]
@@ -186,6 +189,16 @@ def test_the_oldest_skills_are_dropped_without_room(tmp_path: Path) -> None:
     assert "two two" not in model.requests[-1].messages[0].content
 
 
+def test_a_resumed_session_goes_on_with_its_skills(tmp_path: Path) -> None:
+    skill(own(tmp_path), body="Review $ARGUMENTS.")
+    fake_app(tmp_path, FakeModel("ok")).dispatch("/review a.py")
+    model = FakeModel("ok")
+    app = fake_app(tmp_path, model)
+    app.dispatch("/resume")
+    app.dispatch("and?")
+    assert "Review a.py." in model.requests[-1].messages[0].content
+
+
 def test_a_skill_that_is_gone_is_dropped(tmp_path: Path) -> None:
     folder = skill(own(tmp_path))
     app = fake_app(tmp_path, FakeModel("ok"))
@@ -320,6 +333,51 @@ def test_yes_allows_a_project_skill(make: Make, tmp_path: Path) -> None:
     agent.use_frontend(yes=True)
     assert agent.run("review it") == 0
     assert [*agent.app.conversation.skills] == ["review"]
+
+
+# With the built-in tools
+
+
+def test_the_example_reads_its_file_and_runs_git(make: Make, tmp_path: Path) -> None:
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "--quiet", tmp_path], check=True)
+    (tmp_path / "new.txt").write_text("hello\n")
+    subprocess.run([*git, "add", "new.txt"], cwd=tmp_path, check=True)
+    shutil.copytree(CODE_ROOT / "examples/skills/commit-message", own(tmp_path) / "commit-message")
+    agent = make(
+        calling(tool_call("run", command="git diff --staged")),
+        calling(tool_call("read_file", path="references/style.md")),
+        "```\nAdd a greeting\n```",
+        "Greet.",
+    )
+    agent.use_frontend(yes=True)
+    assert agent.run("/commit-message") == 0
+    assert agent.out == "```\nAdd a greeting\n```\n"
+    assert "Run `git diff --staged`." in system(agent)
+    assert "<file>references/style.md</file>" in system(agent), "it is read on demand"
+    assert "<skill_file" not in system(agent)
+    diff, style = results(agent)
+    assert "+hello" in str(diff)
+    assert "The first line says what changes" in style["text"]
+    assert shown(agent) == ["-> run git diff --staged", "-> read_file references/style.md"]
+    assert agent.run("and shorter, please") == 0
+    assert "Run `git diff --staged`." in system(agent)
+
+
+def test_files_of_an_active_skill_are_read_without_asking(make: Make, tmp_path: Path) -> None:
+    folder = skill(own(tmp_path))
+    skill(own(tmp_path), "other")
+    read = [
+        tool_call("read_file", path=str(folder / "extra.md")),
+        tool_call("read_file", path="references/rules.md"),
+        tool_call("read_file", path=str(own(tmp_path) / "other" / "extra.md")),
+    ]
+    agent = make(*map(calling, read), "Done.")
+    agent.run("/review it")
+    first, second, third = results(agent)
+    assert first["text"] == "unread"
+    assert second["text"] == "Rule one: no globals."
+    assert "nobody is here to allow that" in third["error"], "it is not active"
 
 
 # A conversation of its own

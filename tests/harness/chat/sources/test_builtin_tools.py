@@ -176,3 +176,30 @@ def test_ctrl_c_in_a_command_ends_the_turn(make: Callable[..., App]) -> None:
         app.dispatch("/chat do it")
     run = next(run for run in app.run_log.recent(9) if run["skill"] == "run")
     assert run["status"] == "interrupted"
+
+
+def test_a_skill_in_use_is_named_in_questions(make: Callable[..., App], tmp_path: Path) -> None:
+    skill = tmp_path / "project" / "config" / "skills" / "mine"
+    (skill / "scripts").mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: mine\ndescription: Mine.\n---\nRun it.\n")
+    (skill / "scripts" / "hello.sh").write_text("echo hello\n")
+    call = tool_call("run", command="sh scripts/hello.sh")
+    read = tool_call("read_file", path=str(skill / "scripts" / "hello.sh"))
+    app = make(calling(call, read), "Done.", calling(call, read), "No.")
+    asked: list[tuple[str, Sequence[str]]] = []
+
+    def choose(question: str, choices: Sequence[str]) -> str:
+        asked.append((question, choices))
+        return choices[-1]
+
+    app.frontend = Frontend("test", choose=choose)
+    app.dispatch("/mine do it")
+    ran, script = results(app)
+    assert (ran["output"], script["text"]) == ("hello\n", "echo hello")
+    [(question, choices)] = asked
+    assert "/mine wants to run `sh " in question
+    assert choices[-1] == "always: run single commands for /mine in this project"
+    app.dispatch("/clear")
+    app.frontend = Frontend("test", choose=lambda question, choices: "no")
+    app.dispatch("/chat do it")
+    assert [result["exit_code"] for result in results(app)] == [2, 2], "it is no longer in use"

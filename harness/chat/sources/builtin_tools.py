@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from harness.chat import tool_result
-from harness.chat.call_log import Host, logged
+from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of
 from harness.chat.tool_loop import CURRENT
 from harness.chat.tool_schema import plain_parameters

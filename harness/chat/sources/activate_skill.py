@@ -11,7 +11,7 @@ from harness.api.options import GeneralOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.chat import tool_result
 from harness.chat.context.active_skills import prompt_skills
-from harness.chat.skill_tool import Dispatcher, run
+from harness.chat.sources.skill_tool import Dispatcher, run
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tool_schema import TEXT
 from harness.chat.tools import ALL, Answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,12 @@ from harness import Call, Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import SkillOptions
-from harness.chat.activate_skill import LEAST, ActivateSkill, activatable, catalogue
-from harness.chat.tools import ALL, BARE, MOST, size
+from harness.chat.sources.activate_skill import LEAST, ActivateSkill, activatable, catalogue
+from harness.chat.toolbox import Toolbox
+from harness.chat.tools import ALL, BARE, MOST, Answer, size
+from harness.models.backends.base import Tool, ToolCall
 from harness.plugins.catalogue import Found
+from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app
 
 
@@ -90,3 +94,33 @@ def test_no_request_has_more_tools_than_servers_accept(tmp_path: Path) -> None:
     names = {tool.name for tool in tools}
     assert len(tools) == MOST
     assert {"annotate", "corpus", "curate", "evaluate", "finetune", "activate_skill"} <= names
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A tool that is not called."""
+
+    name: str
+
+    def described(self, level: int) -> Tool:
+        return Tool(self.name, "", {"type": "object", "properties": {}})
+
+    def call(self, call: ToolCall, screen: Screen) -> Answer:
+        raise NotImplementedError
+
+
+class Servers:
+    """More tools than a request may have, all of which were found."""
+
+    def tools(self) -> list[Plain]:
+        return [Plain("search"), *(Plain(f"server__{n}") for n in range(300))]
+
+    searched = tools
+
+
+@pytest.mark.parametrize("others", [0, 300])
+def test_tools_of_servers_displace_no_built_in_one(others: int) -> None:
+    own = [Plain("annotate"), Plain("read_file"), *(Plain(f"other-{n}") for n in range(others))]
+    names = {tool.name for tool in Toolbox([lambda: own], Servers).tools(10_000_000)}
+    assert len(names) == MOST
+    assert {"search", "annotate", "read_file"} < names
