@@ -39,8 +39,9 @@ class GeneralOptions(SkillOptions):
     trust: bool = Field(False, description="trust the project's plugin that this line runs")
     yes: bool = Field(
         False,
-        description="let the model write files and train without confirmation; in a session, "
-        "overwrite files; install and remove skills; with unregister, remove the model at Ollama",
+        description="let the model write files, run commands and train without asking; in a "
+        "session, overwrite files; install and remove skills; with unregister, remove the model "
+        "at Ollama",
     )
     no_log: bool = Field(
         False,

@@ -36,6 +36,8 @@ HEAVY = (
     "sqlite_utils",
     "rich",
     "yaml",
+    "mcp",
+    "anyio",
 )
 
 HELP = "from harness.cli import main; main.main(['--help'])"

@@ -16,7 +16,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, Va
 
 from harness.agent_skills.skill_md import is_inside
 from harness.api.skill import Call, Result
-from harness.chat.activate_skill import NAME, SKILL
+from harness.chat.sources.activate_skill import NAME, SKILL
 from harness.chat.tool_loop import SYSTEM, tools_for
 from harness.cli import intent
 from harness.errors import InputError, UsageError

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from agent_workspace import AgentWorkspace, Producer, consistent
+from prompt_toolkit.completion import CompleteEvent
+from prompt_toolkit.document import Document
 from protocol_server import ProtocolServer
 
 from harness import InputError
 from harness.cli.app import App
+from harness.cli.completion import LineCompleter
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, calling, fake_app, temporary_registry, tool_call
@@ -454,7 +457,18 @@ def test_hints_and_compatibility_are_shown(tmp_path: Path) -> None:
         compatibility="Needs git.",
         allowed_tools="Bash(git:*)",
     )
-    shown = fake_app(tmp_path).dispatch("/help review").result.text
+    app = fake_app(tmp_path)
+    shown = app.dispatch("/help review").result.text
     assert shown.startswith("Usage: /review [file] [how] [save to PATH]\n")
     assert "Compatibility: Needs git." in shown
     assert "Bash(git:*)" in shown
+    completer = LineCompleter(lambda: app.catalogue)
+    [row] = completer.get_completions(Document("/revi"), CompleteEvent())
+    assert row.display_meta_text == "[file] [how]  Does review. Use when told."
+
+
+def test_yaml_lists_are_hints_too(tmp_path: Path) -> None:
+    """`argument-hint: [file]` is a list in YAML."""
+    skill(own(tmp_path), argument_hint="[file, how]")
+    shown = fake_app(tmp_path).dispatch("/help review").result.text
+    assert shown.startswith("Usage: /review [file, how] [save to PATH]\n")
