@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.chat import tool_result
 from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of, string
+from harness.chat.tool_loop import CURRENT
 from harness.chat.tools import ALL, Answer
 from harness.errors import HarnessError, InternalError, Interrupted, NothingFound, SkillFailed
 from harness.mcp.client_server import Server
@@ -86,7 +87,10 @@ class ServerTool:
         """Return the result, shortened."""
         shown = json.dumps(arguments, ensure_ascii=False, indent=1)
         detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
-        self.host.permissions.check(Permission("mcp", self.subject, detail))
+        turn = CURRENT.get()
+        skills = [*turn.skills.folders] if turn else []
+        skill = skills[-1] if skills else ""
+        self.host.permissions.check(Permission("mcp", self.subject, detail, skill))
         cancel = StopToken(self.host.caller.cancel)
         with screen.progress(self.name) as ticker:
             result = self.server.call(self.tool.name, arguments, cancel, ticker)

@@ -23,6 +23,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
 from harness.errors import InputError
+from harness.support.stopping import ctrl_c
 
 MAX_MESSAGE = 16_000_000
 """Bytes of one message; a longer one ends the connection."""
@@ -47,6 +48,9 @@ def kill_all() -> None:
     """Kill all servers at once, since the process is about to end."""
     for group in tuple(running):
         _signal(group, "SIGKILL")
+
+
+ctrl_c.kill_first.append(kill_all)
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ import threading
 import time
 
 from harness.errors import Interrupted
+from harness.support.stopping import ctrl_c
 from harness.terminal.console import Screen
 
 GRACE = 2.0
@@ -46,4 +47,5 @@ def _exit(code: int) -> None:
     for stream in (Screen().out, sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()  # type: ignore[union-attr]  # a closed one is None
+    ctrl_c.kill_others()
     os._exit(code)

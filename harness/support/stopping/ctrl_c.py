@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ AGAIN = 0.4
 BOUNCE = 0.1
 """Signals within this many seconds count as one."""
 EXIT_CODE = 130
+kill_first: list[Callable[[], None]] = []
+"""Functions that kill other processes without waiting, called before this one is ended."""
 _ENDED, _LOST = 0, 255
 """Bytes that report to the thread; the others are the numbers of signals."""
 
@@ -88,12 +90,19 @@ def left_to_the_system() -> Iterator[None]:
 
 def end_process() -> NoReturn:
     """End the process without the cleanup of Python and of native libraries, which may wait."""
+    kill_others()
     # A progress bar may have hidden the cursor and written half a line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""
     message = b"" if any(watch.is_reported for watch in _started) else b"Interrupted.\n"
     with contextlib.suppress(OSError):
         os.write(2, clear + message)
     os._exit(EXIT_CODE)
+
+
+def kill_others() -> None:
+    """Kill the processes that must not outlive this one."""
+    for kill in kill_first:
+        kill()
 
 
 def reported() -> None:

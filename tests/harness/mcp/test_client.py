@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -184,6 +185,19 @@ def test_consent_shows_the_call_and_is_kept_for_the_tool_as_it_is(make: Make) ->
     wait_for(lambda: "bad__new" in chat.server("bad").tools)
     assert chat.call("bad__change")[0].code == 0
     assert len(chat.questions) == 4, "the definition has changed since the answer"
+
+
+def test_consent_names_the_skill_in_use(make: Make) -> None:
+    chat = make(bad=hostile())
+    folder = chat.app.settings.own_skills / "careful"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: careful\ndescription: Be it.\n---\nFail.\n")
+    chat.app.reload()
+    chat.server("bad")
+    chat.model.replies = (calling(tool_call("bad__fail")), "failed")
+    one_shot(chat.app, "/careful please")
+    [question] = chat.questions
+    assert "/careful wants to call bad__fail" in question
 
 
 def test_consent_does_not_hold_for_another_server_of_the_name(make: Make) -> None:
@@ -459,6 +473,8 @@ def test_nothing_is_left_of_a_server_that_ignores_its_end(make: Make, tmp_path: 
 def test_nothing_is_left_if_the_command_is_interrupted_or_killed(
     tmp_path: Path, end: signal.Signals
 ) -> None:
+    if end == signal.SIGKILL and shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv of util-linux")
     (tmp_path / "config").mkdir()
     servers = {"bad": hostile("deaf", tmp_path / "pids")}
     (tmp_path / "config" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
@@ -476,9 +492,9 @@ def test_nothing_is_left_if_the_command_is_interrupted_or_killed(
             pytest.fail("the tool was not called")
         time.sleep(0.3)
         process.send_signal(end)
-        process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
     if end == signal.SIGINT:
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         wait_for(lambda: gone(pids))
     else:
         wait_for(lambda: gone(pids[:1]))  # by setpriv; its own child ignores the end of its input
