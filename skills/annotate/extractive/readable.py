@@ -31,6 +31,12 @@ _FOLLOWS = re.compile(
     r"|(?:and|or) (?:it|our|that|the|these|they|this|we))\b"
 )
 """What follows a comma after a statement, not after an item of an enumeration."""
+_SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
+"""What follows a statement without a comma."""
+_SUBORDINATE_FIRST = re.compile(
+    r"(?:although|as|because|given|if|since|though|unless|when|whereas|while)\b", re.IGNORECASE
+)
+_DASHES = ("-", "\u2013", "\u2014")
 _PARTICIPLE = re.compile(r"\w+ing\b")
 _JOINS = re.compile(r"(?:and|or)\b")
 
@@ -47,9 +53,20 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
     every = [*passages_of(number, phrases, limit)]
     begins = [_begins(phrases, place) for place in range(len(phrases))]
     ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
-    good_ends = [begins[one.first] + ends[one.last] for one in every]
+    main = _main_clause(phrases)
+    good_ends = [
+        begins[one.first] + (ends[one.last] and (one.first > 0 or one.last > main)) for one in every
+    ]
     most = max(good_ends, default=0)
     yield from (one for one, good in zip(every, good_ends, strict=True) if good == most)
+
+
+def _main_clause(phrases: tuple[Phrase, ...]) -> int:
+    """Return the number of phrases of the clause that precedes the main one: "While x, y"."""
+    if not _SUBORDINATE_FIRST.match(phrases[0].text):
+        return 0
+    commas = (place for place, phrase in enumerate(phrases, start=1) if phrase.text.endswith(","))
+    return next(commas, 0)
 
 
 def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
@@ -75,8 +92,10 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
     before, following = phrases[place - 1].text if place else "", phrases[place]
     if not following.begins_clause or _CONDITION.match(following.text):
         return False
+    if before.endswith(";") or following.text[:1] in _DASHES:
+        return True
     if not before.endswith(","):
-        return not before.endswith(":")
+        return bool(_SUBORDINATE.match(following.text))
     then = phrases[place + 1].text if place + 1 < len(phrases) else ""
     listed = bool(_JOINS.match(then)) or then.endswith(",")
     return bool(_FOLLOWS.match(following.text)) or (
