@@ -51,6 +51,8 @@ class Toolbox:
             return offered(own, room)
         searchable = self._searchable()
         more = searchable.tools()
+        if not more:
+            return offered(own, room)
         whole = sum(size(tool.described(ALL)) for tool in more)
         left = room - sum(size(tool.described(BARE)) for tool in own)
         if whole <= min(room // 2, left) and len(own) + len(more) <= MOST:

@@ -38,7 +38,7 @@ python agent.py "/gist examples/abstract.txt"
 # -- end prompt --
 
 cp -R "$WRITING/release-notes" skills/
-cp "$WRITING/test_release_notes.py" .
+cp "$WRITING/release_notes_tests.py" test_release_notes.py
 
 # -- start tools --
 python -m pytest test_release_notes.py
