@@ -13,10 +13,11 @@ JOINT = "; "
 # or "or more X", and no preposition. A mark only if it stands alone, unlike those of "-0.7", ".05".
 _JOINING = re.compile(
     r"""
-    \(?(?:\d{1,2}|[ivx]{1,4}|[a-h])\)(?=\ \w)
+    (?:
+        \(?(?:\d{1,2}|[ivx]{1,4}|[a-h])\)(?=\ \w)
         | (?:Aims?|Background|Conclusions?|Context|Design|Discussion|Findings|Introduction
             |Methods?|Methodology|Motivation|Objectives?|Problem|Purpose|Results|Setting):
-        | (?:[Hh]owever, | (?:[Aa]nd|[Bb]ut|or(?!\ (?:more|less|fewer)\b)),?
+        | [Hh]owever, | (?:[Aa]nd|[Bb]ut|or(?!\ (?:more|less|fewer)\b)),?
         | that(?=\ (?:the|a|an|this|these|our|we|it|they|their|its|all|each)\ )
         | which(?!\ of\b) | [-\u2013\u2014,;:.)]+
     )[ ]+

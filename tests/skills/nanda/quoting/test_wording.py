@@ -7,6 +7,8 @@ from skills.nanda.quoting.wording import text_of
     ("passage", "text"),
     [
         ("that the planner halts.", "The planner halts."),
+        ("Objective: We study it.", "We study it."),
+        ("(3) we adopt it", "We adopt it."),
         ("and, however, it halts,", "It halts."),
         ("in software engineering.", "In software engineering."),
         ("on average 3.2 points", "On average 3.2 points."),
