@@ -21,14 +21,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
-from skills.annotate.extractive.candidates import FEATURES, Candidates, candidates_of
+from skills.annotate.extractive.candidates import FEATURES, Candidates, Kind, candidates_of
 from skills.annotate.extractive.extract import (
     STATED,
     choose,
@@ -64,11 +64,11 @@ class Case:
     drafts: Mapping[str, str]
     stated: Mapping[str, float]
     likely: Mapping[str, Sequence[float]]
-    candidates: Candidates
+    candidates: Mapping[str, Candidates]
 
     def features(self, move: str) -> NDArray[Any]:
         drafts = [self.drafts[move]] if move in self.drafts else []
-        return self.candidates.features(drafts, conditional(self.likely[move]))
+        return self.candidates[move].features(drafts, conditional(self.likely[move]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -117,7 +117,7 @@ def folds_of(gold: Path, drafts: Path, also: Sequence[TableRow]) -> list[list[Ca
             sentences = numbered(abstract, limit_of(framework))
             likely = selector.probabilities([one.text for one in sentences])
             stated = framework.stated(row.valid_moves(framework))
-            found = candidates_of(sentences, limit_of(framework))
+            found = candidates_of(framework.names, sentences, limit_of(framework))
             cases.append(Case(abstract, stated, made["drafts"], made["stated"], likely, found))
         folds.append(cases)
     return folds
@@ -125,19 +125,25 @@ def folds_of(gold: Path, drafts: Path, also: Sequence[TableRow]) -> list[list[Ca
 
 def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
     """Return the weights and decisions that fit the cases best, without calibration."""
+    weights = {kind: _weights(cases, kind) for kind in get_args(Kind)}
+    shares = {move: mean(move in case.gold for case in cases) for move in DECIDED}
+    return Weights(weights, shares, (1.0, 0.0))
+
+
+def _weights(cases: Sequence[Case], kind: Kind) -> tuple[float, ...]:
     features, targets, groups = [], [], []
     for case in cases:
         for move in case.gold.keys() & case.drafts.keys():
-            gold = stems(case.gold[move])
-            scores = np.array([similarity(own, gold) for own in case.candidates.stems])
-            powers = np.exp((scores - scores.max()) / TEMPERATURE)
-            features.append(case.features(move))
-            targets.append(powers / powers.sum())
-            groups.append(len(scores))
+            if case.candidates[move].kind == kind:
+                gold = stems(case.gold[move])
+                scores = np.array([similarity(own, gold) for own in case.candidates[move].stems])
+                powers = np.exp((scores - scores.max()) / TEMPERATURE)
+                features.append(case.features(move))
+                targets.append(powers / powers.sum())
+                groups.append(len(scores))
     group = np.repeat(np.arange(len(groups)), groups)
     found = minimized(np.concatenate(features), group, np.concatenate(targets), DECAY)
-    shares = {move: mean(move in case.gold for case in cases) for move in DECIDED}
-    return Weights(tuple(float(one) for one in found), shares, (1.0, 0.0))
+    return tuple(float(one) for one in found)
 
 
 def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
@@ -167,7 +173,7 @@ def confidences(case: Case, weights: Weights) -> list[tuple[float, float]]:
     anchors = lexical_anchors(case.abstract, case.gold)
     found = []
     for move, (number, probability) in choose(case.candidates, ranked, weights).items():
-        sentence = case.candidates.passages[number].sentence
+        sentence = case.candidates[move].passages[number].sentence
         found.append((logit(probability), float(sentence in anchors[move]["sentences"])))
     return found
 
@@ -184,8 +190,8 @@ def report(held: Sequence[tuple[Sequence[Case], Weights]], framework: Framework)
             stated.append((move in chosen, move in case.gold))
             if all(stated[-1]):
                 number, gold = chosen[move][0], case.gold[move]
-                scores.append(similarity(case.candidates.stems[number], stems(gold)))
-                sentence = case.candidates.passages[number].sentence
+                scores.append(similarity(case.candidates[move].stems[number], stems(gold)))
+                sentence = case.candidates[move].passages[number].sentence
                 expected = lexical_anchors(case.abstract, {move: gold})[move]["sentences"]
                 right.append(sentence in expected)
         rows.append((move, _mean(scores), _mean(right), cohen(*np.array(stated).T)))
@@ -212,7 +218,10 @@ def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:
 
 def _written(weights: Weights) -> str:
     stored = {
-        "weights": dict(zip(FEATURES, (round(one, 3) for one in weights.weights), strict=True)),
+        "weights": {
+            kind: dict(zip(FEATURES, (round(one, 3) for one in found), strict=True))
+            for kind, found in weights.weights.items()
+        },
         "priors": {move: round(one, 3) for move, one in weights.priors.items()},
         "confidence": {
             name: round(v, 3)

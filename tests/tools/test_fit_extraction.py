@@ -6,11 +6,12 @@ import csv
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.candidates import FEATURES
+from skills.annotate.extractive.candidates import FEATURES, Kind
 from skills.annotate.selector import features
 from skills.nanda.framework import nanda
 from tools import fit_extraction, fit_selector
@@ -25,7 +26,7 @@ def row(number: int) -> dict[str, str]:
     cold = f"However, hive {number} was too cold for it. " if number % 2 else ""
     abstract = f"Bees sting in meadow {number}. We show that {claim}. {cold}Nobody was stung."
     moves = dict.fromkeys(nanda().names, NOT)
-    moves |= {"claim": f"{claim}.", "method": f"Meadow {number}."}
+    moves |= {"claim": f"{claim}.", "method": f"Meadow {number}.", "scope": "Bees of every hive."}
     moves |= {"limitation": f"Hive {number} was too cold."} if cold else {}
     return {"id": str(number), "abstract": abstract, **moves}
 
@@ -73,7 +74,9 @@ def test_weights_are_written_for_the_ranking(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = fitted(gold_of)
-    assert len(found.weights) == len(FEATURES)
+    assert {kind: len(weights) for kind, weights in found.weights.items()} == dict.fromkeys(
+        get_args(Kind), len(FEATURES)
+    )
     assert "limitation" in found.priors
     assert {*found.priors} <= {*fit_extraction.DECIDED}
     assert 0 < found.priors["limitation"] < 1
@@ -90,9 +93,9 @@ def test_the_draft_weighs_more_if_it_is_the_gold(
     fitted: Callable[[Callable[[int], Mapping[str, str]]], ranking.Weights],
 ) -> None:
     place = FEATURES.index(DRAFT)
-    good = fitted(gold_of).weights[place]
-    poor = fitted(lambda n: dict.fromkeys(gold_of(n), "Nobody was stung.")).weights[place]
-    assert good > poor + 0.1
+    good = fitted(gold_of).weights["statement"][place]
+    poor = fitted(lambda n: dict.fromkeys(gold_of(n), "Nobody was stung.")).weights
+    assert good > poor["statement"][place] + 0.1
 
 
 def test_help_begins_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:

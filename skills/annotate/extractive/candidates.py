@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
 
 from rapidfuzz.distance import LCSseq
 
+from skills.annotate.extractive.noun_phrases import by_word, noun_phrases
 from skills.annotate.extractive.readable import readable
 from skills.nanda.quoting.numbered import Sentence
 from skills.nanda.quoting.passages import Passage, weak_ends
@@ -36,23 +38,30 @@ FEATURES = (
 2004), each the mean over the drafts; 0 without a draft."""
 OF_MOVE = 6
 """Number of the first features, which depend on the move; the others describe the passage."""
+NAMING = frozenset(["scope"])
+"""Moves that name a thing, the candidates of which are noun phrases."""
 FLOOR = 1e-4
 """Least probability of a sentence."""
 TWENTY = 20
 
+Kind = Literal["statement", "noun phrase"]
+
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The candidates of an abstract, the same for each move.
+    """The statements or the noun phrases of an abstract.
 
     Attributes:
-        passages: all of its passages of at most the framework's length.
+        kind: which of both.
+        sentences: those of the abstract, in the phrases that the passages count.
+        passages: the candidates.
         stems: the stemmed words of each.
         fixed: the features after `OF_MOVE`, one row each.
         by_sentence: the stemmed words of each sentence.
         place: the index of the sentence of each passage.
     """
 
+    kind: Kind
     sentences: tuple[Sentence, ...]
     passages: tuple[Passage, ...]
     stems: tuple[tuple[str, ...], ...]
@@ -82,22 +91,58 @@ class Candidates:
         return text_of([self.sentences[one.sentence - 1].quoted(one)])
 
 
-def candidates_of(sentences: tuple[Sentence, ...], limit: int) -> Candidates:
-    """Return the candidates of an abstract, of at most `limit` characters each."""
+def candidates_of(
+    moves: Iterable[str], sentences: Sequence[Sentence], limit: int
+) -> dict[str, Candidates]:
+    """Return the candidates of each move, of at most `limit` characters each.
+
+    A move of `NAMING` has statements, too, if the abstract has no noun phrase.
+    """
+    statements = statements_of(sentences, limit)
+    named = noun_phrases_of(sentences, limit)
+    return {move: named if move in NAMING and named.passages else statements for move in moves}
+
+
+def statements_of(sentences: Sequence[Sentence], limit: int) -> Candidates:
+    """Return the passages that can stand alone, of at most `limit` characters each."""
+    found = (
+        one
+        for number, sentence in enumerate(sentences, start=1)
+        for one in readable(number, sentence.phrases, limit)
+    )
+    return _candidates("statement", sentences, found)
+
+
+def noun_phrases_of(sentences: Sequence[Sentence], limit: int) -> Candidates:
+    """Return the noun phrases, of at most `limit` characters each."""
+    divided = [by_word(sentence) for sentence in sentences]
+    found = (
+        one
+        for number, sentence in enumerate(divided, start=1)
+        for one in noun_phrases(number, sentence, limit)
+    )
+    return _candidates("noun phrase", divided, found)
+
+
+def _candidates(
+    kind: Kind, sentences: Sequence[Sentence], passages: Iterable[Passage]
+) -> Candidates:
     import numpy as np
 
-    passages, words, fixed = [], [], []
-    by_sentence = tuple(tuple(stems(sentence.text)) for sentence in sentences)
-    for number, sentence in enumerate(sentences, start=1):
-        by_phrase = [stems(phrase.text) for phrase in sentence.phrases]
-        for one in readable(number, sentence.phrases, limit):
-            own = tuple(stem for phrase in by_phrase[one.first : one.last] for stem in phrase)
-            passages.append(one)
-            words.append(own)
-            fixed.append(_fixed(one, sentence, len(own), len(by_sentence[number - 1])))
-    place = np.array([one.sentence - 1 for one in passages], dtype=int)
-    described = np.array(fixed, dtype=float).reshape(len(passages), len(FEATURES) - OF_MOVE)
-    return Candidates(sentences, tuple(passages), tuple(words), described, by_sentence, place)
+    kept, words, fixed = [], [], []
+    by_phrase = [[stems(phrase.text) for phrase in one.phrases] for one in sentences]
+    by_sentence = tuple(tuple(chain.from_iterable(phrases)) for phrases in by_phrase)
+    for one in passages:
+        place = one.sentence - 1
+        own = tuple(chain.from_iterable(by_phrase[place][one.first : one.last]))
+        kept.append(one)
+        words.append(own)
+        fixed.append(_fixed(one, sentences[place], len(own), len(by_sentence[place])))
+    described = np.array(fixed, dtype=float).reshape(len(kept), len(FEATURES) - OF_MOVE)
+    places = np.array([one.sentence - 1 for one in kept], dtype=int)
+    return Candidates(
+        kind, tuple(sentences), tuple(kept), tuple(words), described, by_sentence, places
+    )
 
 
 def _fixed(one: Passage, sentence: Sentence, count: int, all_words: int) -> tuple[float, ...]:

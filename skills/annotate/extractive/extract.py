@@ -22,12 +22,11 @@ from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.checks import SAME
 from skills.nanda.framework import Framework
 from skills.nanda.quoting.numbered import numbered, span_of
-from skills.nanda.quoting.passages import Passage
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
 """Increased whenever other passages are chosen for the same drafts."""
 STATED = 0.5
 """Probability from which a move is stated."""
@@ -69,22 +68,22 @@ def extract(abstract: str, drafts: Drafts) -> Extracted:
     framework, weights = drafts.form.framework, ranking.load()
     priors = priors_for(framework)
     sentences = numbered(abstract, limit_of(framework))
-    candidates = candidates_of(sentences, limit_of(framework))
+    candidates = candidates_of(framework.names, sentences, limit_of(framework))
     ranked, confidence = {}, {}
     for move, likely in likely_sentences(framework, [one.text for one in sentences]).items():
         written = drafts.answers[0][move] != framework.not_stated
         by_model, prior = drafts.stated.get(move), priors.get(move)
         stated = stated_probability(written, by_model, 1 - likely[0], prior)
         if stated >= STATED:
-            ranked[move] = candidates.features(drafts.of(move), conditional(likely))
+            ranked[move] = candidates[move].features(drafts.of(move), conditional(likely))
         else:
             confidence[move] = 1 - stated
     chosen = choose(candidates, ranked, weights)
     moves, anchors = dict.fromkeys(framework.names, framework.not_stated), {}
     for move in (name for name in framework.names if name in chosen):
         number, confidence[move] = chosen[move]
-        moves[move] = candidates.text(number)
-        anchors[move] = _anchor(candidates.passages[number], candidates, abstract)
+        moves[move] = candidates[move].text(number)
+        anchors[move] = _anchor(number, candidates[move], abstract)
     return Extracted(moves, anchors, {n: round(confidence[n], 4) for n in framework.names})
 
 
@@ -121,40 +120,44 @@ def stated_probability(
 
 
 def choose(
-    candidates: Candidates, ranked: Mapping[str, NDArray[Any]], weights: Weights
+    candidates: Mapping[str, Candidates], ranked: Mapping[str, NDArray[Any]], weights: Weights
 ) -> dict[str, tuple[int, float]]:
     """Return the index of the candidate of each move, and the probability that it is right.
 
     Args:
-        ranked: the features of the candidates by move.
+        candidates: those of each move.
+        ranked: their features, for the moves that are stated.
     """
-    likely = {move: weights.probabilities(features) for move, features in ranked.items()}
+    likely = {
+        move: weights.probabilities(candidates[move].kind, features)
+        for move, features in ranked.items()
+    }
     surest = sorted(likely, key=lambda move: -float(likely[move].max()))
     chosen: dict[str, tuple[int, float]] = {}
     for move in surest:
-        taken = [number for number, _ in chosen.values()]
-        found = _less_repeated(likely[move], candidates, taken)
-        number = ranking.choice(candidates.stems, found)
-        of_sentence = candidates.place == candidates.place[number]
+        own = candidates[move]
+        taken = [candidates[other].stems[number] for other, (number, _) in chosen.items()]
+        number = ranking.choice(own.stems, _less_repeated(likely[move], own, taken))
+        of_sentence = own.place == own.place[number]
         chosen[move] = number, weights.calibrated(float(likely[move][of_sentence].sum()))
     return chosen
 
 
 def _less_repeated(
-    likely: NDArray[Any], candidates: Candidates, taken: Sequence[int]
+    likely: NDArray[Any], candidates: Candidates, taken: Sequence[Sequence[str]]
 ) -> NDArray[Any]:
     """Return the probabilities of the candidates, less `REPEATED` for the words of those taken."""
     import numpy as np
 
     repeats = np.zeros(len(likely))
-    for other in taken:
-        own = candidates.stems[other]
-        repeats += [ranking.similarity(one, own) >= SAME for one in candidates.stems]
+    for words in taken:
+        repeats += [ranking.similarity(one, words) >= SAME for one in candidates.stems]
     found = likely * np.exp(-REPEATED * np.minimum(repeats, 1))
     return np.asarray(found / found.sum())
 
 
-def _anchor(passage: Passage, candidates: Candidates, abstract: str) -> Anchor:
+def _anchor(number: int, candidates: Candidates, abstract: str) -> Anchor:
+    passage = candidates.passages[number]
     span = span_of(passage, candidates.sentences[passage.sentence - 1], abstract)
     return {"sentences": [passage.sentence], "spans": [list(span)], "by": "model"}
 

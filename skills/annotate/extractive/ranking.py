@@ -1,7 +1,7 @@
 """Rank the candidates of a move: a log-linear model, then minimum Bayes risk.
 
-The probability of candidate i is proportional to exp(w x_i), with the weights w, the same for all
-moves, and the features x_i of the candidate. Of the most probable ones, the chosen one has the
+The probability of candidate i is proportional to exp(w x_i), with the features x_i of the candidate
+and weights w for statements or for noun phrases. Of the most probable ones, the chosen one has the
 highest expected ROUGE-L F1 with all of them (Kumar and Byrne 2004, "Minimum Bayes-Risk Decoding for
 Statistical Machine Translation"). `tools/fit_extraction.py` fits the weights.
 """
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from rapidfuzz.distance import LCSseq
 
-from skills.annotate.extractive.candidates import FEATURES
+from skills.annotate.extractive.candidates import FEATURES, Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ class Weights:
     """What `weights.json` contains.
 
     Attributes:
-        weights: of each feature, in the order of `FEATURES`.
+        weights: by kind, those of each feature, in the order of `FEATURES`.
         priors: the share of papers that state a move, of the moves that model and selector decide
             together (`stated_by_both`); the draft decides about the others.
         confidence: slope and intercept of the log odds that the sentence is right, over those of
@@ -42,16 +42,16 @@ class Weights:
         digest: SHA-256 of the file.
     """
 
-    weights: tuple[float, ...]
+    weights: Mapping[Kind, tuple[float, ...]]
     priors: Mapping[str, float]
     confidence: tuple[float, float]
     digest: str = ""
 
-    def probabilities(self, features: NDArray[Any]) -> NDArray[Any]:
+    def probabilities(self, kind: Kind, features: NDArray[Any]) -> NDArray[Any]:
         """Return the probability of each candidate, from an array (candidates, features)."""
         import numpy as np
 
-        logits = features @ np.array(self.weights)
+        logits = features @ np.array(self.weights[kind])
         powers = np.exp(logits - logits.max())
         return np.asarray(powers / powers.sum())
 
@@ -92,8 +92,9 @@ def load(path: Path = WEIGHTS) -> Weights:
     """Read the fitted weights."""
     content = path.read_bytes()
     stored = json.loads(content)
+    fitted = stored["weights"]
     return Weights(
-        tuple(stored["weights"][name] for name in FEATURES),
+        {kind: tuple(by_name[name] for name in FEATURES) for kind, by_name in fitted.items()},
         stored["priors"],
         (stored["confidence"]["slope"], stored["confidence"]["intercept"]),
         hashlib.sha256(content).hexdigest(),

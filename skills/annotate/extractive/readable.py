@@ -16,7 +16,7 @@ _INTRODUCTION = set_of(
     """
     across after although as at based because besides beyond by compared despite during finally for
     from furthermore given however if in moreover on since through thus to together under unlike
-    upon using via when whereas while with within without
+    unless upon using via when whereas while with within without
     """
 )
 """First words of a sentence that begins with something else than its main clause."""
@@ -25,7 +25,7 @@ _SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b|[A-Z]")
 _CONTRAST = re.compile(r"(?:but|whereas|while)\b")
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
 """What restricts the statement before it."""
-_FOLLOWS = re.compile(
+FOLLOWS = re.compile(
     r"(?:although|as well as|because|especially|hence|including|particularly|since|so|such as"
     r"|thereby|therefore|though|thus|whereas|which|while|who|whose|with|yet"
     r"|(?:and|or) (?:it|our|that|the|these|they|this|we))\b"
@@ -33,9 +33,6 @@ _FOLLOWS = re.compile(
 """What follows a comma after a statement, not after an item of an enumeration."""
 _SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
 """What follows a statement without a comma."""
-_SUBORDINATE_FIRST = re.compile(
-    r"(?:although|as|because|given|if|since|though|unless|when|whereas|while)\b", re.IGNORECASE
-)
 _DASHES = ("-", "\u2013", "\u2014")
 _PARTICIPLE = re.compile(r"\w+ing\b")
 _JOINS = re.compile(r"(?:and|or)\b")
@@ -62,8 +59,8 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:
-    """Return the number of phrases of the clause that precedes the main one: "While x, y"."""
-    if not _SUBORDINATE_FIRST.match(phrases[0].text):
+    """Return the number of phrases before the main clause: "While x, y", "In contrast to x, y"."""
+    if not _introduces(phrases[0]):
         return 0
     commas = (place for place, phrase in enumerate(phrases, start=1) if phrase.text.endswith(","))
     return next(commas, 0)
@@ -81,8 +78,12 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
     before = phrases[place - 1].text
     if before.endswith(";") or _CONTRAST.match(phrase.text):
         return True
-    opening = phrases[0].text.split()[0].casefold().rstrip(",")
-    return before.endswith(",") and opening in _INTRODUCTION and bool(_SUBJECT.match(phrase.text))
+    introduced = before.endswith(",") and _introduces(phrases[0])
+    return introduced and bool(_SUBJECT.match(phrase.text))
+
+
+def _introduces(phrase: Phrase) -> bool:
+    return phrase.text.split()[0].casefold().rstrip(",") in _INTRODUCTION
 
 
 def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
@@ -98,6 +99,6 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
         return bool(_SUBORDINATE.match(following.text))
     then = phrases[place + 1].text if place + 1 < len(phrases) else ""
     listed = bool(_JOINS.match(then)) or then.endswith(",")
-    return bool(_FOLLOWS.match(following.text)) or (
+    return bool(FOLLOWS.match(following.text)) or (
         bool(_PARTICIPLE.match(following.text)) and not listed
     )

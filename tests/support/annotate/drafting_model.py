@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from repository import ROOT
@@ -13,7 +13,7 @@ from repository import ROOT
 from harness.models.backends.base import Model, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.candidates import FEATURES
+from skills.annotate.extractive.candidates import FEATURES, Kind
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import Framework, nanda
@@ -113,5 +113,6 @@ def use_weights(
 ) -> None:
     """Use weights that the test states; those of other features are 0."""
     used = {"passage: F1 with the draft": 10.0, **features}
-    made = Weights(tuple(used.get(name, 0.0) for name in FEATURES), priors, (1.0, 0.0), "0" * 64)
+    weights = dict.fromkeys(get_args(Kind), tuple(used.get(name, 0.0) for name in FEATURES))
+    made = Weights(weights, priors, (1.0, 0.0), "0" * 64)
     monkeypatch.setattr(ranking, "load", lambda: made)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skills.annotate.extractive.candidates import FEATURES, Candidates, candidates_of
+from skills.annotate.extractive.candidates import (
+    FEATURES,
+    Candidates,
+    candidates_of,
+    noun_phrases_of,
+    statements_of,
+)
 from skills.nanda.quoting.numbered import numbered
 
 TEXT = (
@@ -16,7 +22,7 @@ LIKELY = [0.25, 0.75]
 
 @pytest.fixture
 def found() -> Candidates:
-    return candidates_of(numbered(TEXT), 300)
+    return statements_of(numbered(TEXT), 300)
 
 
 def column(found: Candidates, name: str, *drafts: str) -> list[float]:
@@ -64,5 +70,28 @@ def test_a_sentence_that_is_impossible_has_a_finite_probability(found: Candidate
 
 
 def test_passages_fit_into_a_move() -> None:
-    found = candidates_of(numbered("The planner rehearses every command, " * 30, 60), 60)
+    found = statements_of(numbered("The planner rehearses every command, " * 30, 60), 60)
     assert all(len(found.text(number)) <= 61 for number in range(len(found.passages)))
+
+
+def test_a_move_that_names_a_thing_has_noun_phrases() -> None:
+    sentences = numbered("We study the training of nurses in rural hospitals. It halts.")
+    found = candidates_of(["claim", "scope"], sentences, 300)
+    assert found["claim"].kind == "statement"
+    assert found["scope"].kind == "noun phrase"
+    texts = [found["scope"].text(number) for number in range(len(found["scope"].passages))]
+    assert texts == [
+        "The training of nurses.",
+        "The training of nurses in rural hospitals.",
+        "Nurses in rural hospitals.",
+    ]
+    rows = found["scope"].features(["Nurses in rural hospitals."], [0.9, 0.1])
+    assert np.isfinite(rows).all()
+    recall = rows[:, FEATURES.index("passage: recall of the draft")].tolist()
+    assert recall == pytest.approx([0.25, 1.0, 1.0])
+
+
+def test_an_abstract_without_noun_phrases_has_statements_for_each_move() -> None:
+    sentences = numbered("It halts.")
+    assert not noun_phrases_of(sentences, 300).passages
+    assert candidates_of(["scope"], sentences, 300)["scope"].text(0) == "It halts."

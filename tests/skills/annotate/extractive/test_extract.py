@@ -18,7 +18,7 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import ServeEntry
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import extract, ranking
-from skills.annotate.extractive.candidates import FEATURES, candidates_of
+from skills.annotate.extractive.candidates import FEATURES, statements_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
@@ -175,8 +175,9 @@ def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
 
 
 def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
-    found = candidates_of(numbered("The planner halts on 412 tasks. Bees sting at noon.", 300), 300)
-    shape = Weights(tuple([40.0] + [0.0] * (len(FEATURES) - 1)), {}, (1.0, 0.0))
+    text = "The planner halts on 412 tasks. Bees sting at noon."
+    found = dict.fromkeys(("claim", "method"), statements_of(numbered(text, 300), 300))
+    shape = Weights({"statement": (40.0, *[0.0] * (len(FEATURES) - 1))}, {}, (1.0, 0.0))
     features = np.zeros((2, len(FEATURES)))
     features[:, 0] = [1.0, 0.0]
     chosen = extract.choose(found, {"claim": features, "method": features}, shape)
