@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from skills.annotate.extractive.readable import FOLLOWS
+from skills.annotate.extractive.readable import FOLLOWS, INTRODUCTION
 from skills.nanda.quoting.numbered import Sentence
 from skills.nanda.quoting.passages import Passage, Phrase
 from skills.nanda.text import set_of
@@ -29,31 +29,46 @@ _PREPOSITIONS = set_of(
 _RELATIVE = set_of("that where which who whose")
 _AUXILIARY = set_of(
     """
-    am are be been can could did do does had has have is may might must should was were will would
+    am are be been can cannot could did do does had has have is may might must should was were will
+    would
     """
 )
 _OTHER = set_of(
     """
-    although because but he her his how i if it not our she than there these they this though we
-    what when whereas while why you
+    also although always because but he her his how i if it never not often our she than then there
+    therefore these they this though thus typically usually we what when whereas while why you
     """
 )
 """Words of other clauses, or that refer to what is outside the phrase."""
 _VERBS = set_of(
     """
-    achieve aim allow analyse analyze apply argue assess become believe capture combine compare
-    conclude confirm consider consist contain contribute demonstrate depend describe develop
-    discuss employ enable ensure establish evaluate examine exhibit exist expect explore facilitate
-    fail find generate give help highlight identify improve include incorporate indicate integrate
-    introduce investigate involve lead make obtain occur outperform perform predict present prevent
-    produce propose prove provide reduce rely remain require reveal seek seem serve solve suffer
-    suggest support surpass tackle take tend understand
+    achieve adopt affect agree aim allow analyse analyze appear apply argue arise assess assume
+    become begin believe bring capture combine come compare complement conclude conduct confirm
+    consider consist construct contain continue contribute converge correspond create decide define
+    demonstrate depend derive describe detect determine develop differ discover discuss distinguish
+    draw emerge employ enable engage enhance ensure establish evaluate evolve examine exhibit exist
+    expect explain exploit explore extend extract facilitate fail find fulfill generalize generate
+    get give go grow help highlight identify illustrate implement improve include incorporate
+    indicate infer integrate introduce investigate involve keep know lead learn leverage maintain
+    make manipulate minimize move obtain occur operate optimize outperform overcome perform persist
+    predict prefer present preserve prevent produce propose prove provide quantify raise react
+    recognize reduce refer reflect rely remain replicate represent require retrieve reveal rise seek
+    seem serve show simulate solve specify struggle suffer suggest summarize surpass synthesize
+    tackle take tend try understand utilize vary verify
     """
 )
-_FINITE = _AUXILIARY | _VERBS | {f"{verb}s" for verb in _VERBS}
+_IN_THIRD_PERSON = set_of(
+    """
+    addresses deals decreases focuses follows goes holds increases lacks offers outlines plays
+    reaches turns uses yields
+    """
+)
+"""Verbs whose base is a noun, too."""
+_PAST = set_of("became began came fell found gave grew led made rose saw showed took went")
+_FINITE = _AUXILIARY | _VERBS | {f"{verb}s" for verb in _VERBS} | _IN_THIRD_PERSON | _PAST
 _JOINING = _PREPOSITIONS | _RELATIVE | set_of("and as both more most or such to well")
-_NOT_FIRST = _JOINING | set_of("addition case contrast order respect spite terms")
-"""The last ones belong to prepositions: "with respect to", "in terms of"."""
+_NOT_FIRST = _JOINING | set_of("addition case contrast its order respect spite terms their")
+"""Most of the last ones belong to prepositions: "with respect to", "in terms of"."""
 _NOT_LAST = _JOINING | _ARTICLES | _FINITE
 _FOLLOWING = _FINITE | _RELATIVE | (_PREPOSITIONS - {"of"})
 _PAIRS = (("(", ")"), ("[", "]"))
@@ -83,7 +98,7 @@ def noun_phrases(number: int, sentence: ByWord, limit: int) -> Iterator[Passage]
             continue
         for last in range(first + SHORTEST, min(first + LONGEST, len(words)) + 1):
             found = slice(first, last)
-            if _ends(words, bare, last) and _whole(words[found], bare[found], limit):
+            if _ends(words, bare, first, last) and _whole(words[found], bare[found], limit):
                 yield Passage(number, first, last)
 
 
@@ -96,19 +111,20 @@ def _begins(words: list[str], bare: list[str], place: int) -> bool:
     if bare[place] in _NOT_FIRST:
         return False
     if place == 0:
-        return not words[0].endswith(",")
+        return not words[0].endswith(",") and bare[0] not in INTRODUCTION
     return bare[place] in _ARTICLES or bare[place - 1] in _PREPOSITIONS
 
 
-def _ends(words: list[str], bare: list[str], place: int) -> bool:
-    """Return True if a noun phrase may end before this word."""
-    if place == len(words):
+def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
+    """Return True if a noun phrase may end before word `last`.
+
+    One with a comma ends with its clause: after "On tests of X, Y wins" only Y is the subject.
+    """
+    if last == len(words) or words[last - 1].endswith(";"):
         return True
-    if words[place - 1].endswith(";"):
-        return True
-    if words[place - 1].endswith(","):
-        return bare[place] in _FINITE or bool(FOLLOWS.match(" ".join(words[place : place + 2])))
-    return bare[place] in _FOLLOWING
+    if words[last - 1].endswith(","):
+        return bool(FOLLOWS.match(" ".join(words[last : last + 2])))
+    return bare[last] in _FOLLOWING and not any(word.endswith(",") for word in words[first:last])
 
 
 def _whole(words: list[str], bare: list[str], limit: int) -> bool:
@@ -116,11 +132,22 @@ def _whole(words: list[str], bare: list[str], limit: int) -> bool:
     text = " ".join(words)
     if len(text) > limit or any(text.count(left) != text.count(right) for left, right in _PAIRS):
         return False
-    if bare[-1] in _NOT_LAST or bare[-2] == "to" or not _OTHER.isdisjoint(bare):
+    if (
+        bare[-1] in _NOT_LAST
+        or bare[-1].endswith("ed")
+        or bare[-2] == "to"
+        or not _OTHER.isdisjoint(bare)
+    ):
         return False
     if any(word.endswith((";", ":", ".")) for word in words[:-1] if len(word) > 2):
         return False
     relative = next((place for place, word in enumerate(bare) if word in _RELATIVE), len(bare))
-    return not any(
-        word in _FINITE and bare[place - 1] != "to" for place, word in enumerate(bare[:relative])
-    )
+    return not any(_is_verb(bare, place) for place in range(relative))
+
+
+def _is_verb(bare: list[str], place: int) -> bool:
+    """Return True if a word is a finite verb: no infinitive, no participle ("affected by")."""
+    word, following = bare[place], bare[place + 1] if place + 1 < len(bare) else ""
+    if word in _FINITE:
+        return bare[place - 1] != "to"
+    return word.endswith("ed") and (following in _ARTICLES or following[:1].isdigit())

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from skills.nanda.quoting.passages import Passage, Phrase, passages_of
 from skills.nanda.text import set_of
 
-_INTRODUCTION = set_of(
+INTRODUCTION = set_of(
     """
     across after although as at based because besides beyond by compared despite during finally for
     from furthermore given however if in moreover on since through thus to together under unlike
@@ -83,7 +83,7 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _introduces(phrase: Phrase) -> bool:
-    return phrase.text.split()[0].casefold().rstrip(",") in _INTRODUCTION
+    return phrase.text.split()[0].casefold().rstrip(",") in INTRODUCTION
 
 
 def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:

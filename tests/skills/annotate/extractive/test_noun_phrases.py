@@ -29,6 +29,17 @@ def test_it_has_no_verb_outside_a_relative_clause() -> None:
     assert "the nurses who have used rosters that fail." not in found, "ends with a verb"
     assert "the nurses who have used rosters" in found
     assert texts("For nurses we have, the rosters were bad.") == []
+    assert texts("Of the patients, 204 patients in wards walked 10 metres.") == []
+    assert "patients treated with 10 drugs." in texts(
+        "It holds for patients treated with 10 drugs."
+    )
+
+
+def test_a_subject_after_an_introduction_is_no_part_of_it() -> None:
+    found = texts("On new tests of rosters in 23 towns, Calm raises the mood of nurses.")
+    assert not any("Calm" in one for one in found)
+    assert "the mood of nurses." in found
+    assert texts("Unlike prior work on wards, Calm helps.") == []
 
 
 def test_an_infinitive_belongs_to_it() -> None:
