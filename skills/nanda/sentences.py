@@ -25,6 +25,8 @@ _END = re.compile(
 )
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
 _BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
+_QUANTITY = re.compile(r"\d\)?\Z")
+"""What stands before a unit: "14 T", "23.4(2) K"."""
 _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Characters before a full stop that are searched for an abbreviation."""
@@ -110,6 +112,8 @@ def _is_last(before: str, mark: str, text: str, position: int) -> bool:
     earlier = before[: len(before) - len(word)].rstrip()
     if _LABEL.fullmatch(word) and (not earlier or earlier.endswith((":", ";"))):
         return False
+    if len(word) == 1 and _QUANTITY.search(earlier):
+        return True
     return _allows_end(word, first, (first + rest).casefold())
 
 

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from skills.annotate.extractive.readable import FOLLOWS, INTRODUCTION
+from skills.annotate.extractive.readable import INTRODUCTION, follows_statement
 from skills.nanda.quoting.numbered import Sentence
 from skills.nanda.quoting.passages import Passage, Phrase
 from skills.nanda.text import set_of
@@ -70,7 +70,7 @@ _JOINING = _PREPOSITIONS | _RELATIVE | set_of("and as both more most or such to 
 _NOT_FIRST = _JOINING | set_of("addition case contrast its order respect spite terms their")
 """Most of the last ones belong to prepositions: "with respect to", "in terms of"."""
 _NOT_LAST = _JOINING | _ARTICLES | _FINITE
-_FOLLOWING = _FINITE | _RELATIVE | (_PREPOSITIONS - {"of"})
+_INTERRUPTING = _RELATIVE | (_PREPOSITIONS - {"of"})
 _PAIRS = (("(", ")"), ("[", "]"))
 
 
@@ -118,13 +118,18 @@ def _begins(words: list[str], bare: list[str], place: int) -> bool:
 def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
     """Return True if a noun phrase may end before word `last`.
 
-    One with a comma ends with its clause: after "On tests of X, Y wins" only Y is the subject.
+    One with a comma ends with its clause: after "On tests of X, Y wins" only Y is the subject. One
+    with a relative clause does not end before the verb of it: "cases in which reports were late".
     """
     if last == len(words) or words[last - 1].endswith(";"):
         return True
     if words[last - 1].endswith(","):
-        return bool(FOLLOWS.match(" ".join(words[last : last + 2])))
-    return bare[last] in _FOLLOWING and not any(word.endswith(",") for word in words[first:last])
+        return follows_statement(" ".join(words[last : last + 2]))
+    if any(word.endswith(",") for word in words[first:last]):
+        return False
+    if bare[last] in _FINITE:
+        return _RELATIVE.isdisjoint(bare[first:last])
+    return bare[last] in _INTERRUPTING
 
 
 def _whole(words: list[str], bare: list[str], limit: int) -> bool:

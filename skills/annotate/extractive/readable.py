@@ -25,12 +25,16 @@ _SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b|[A-Z]")
 _CONTRAST = re.compile(r"(?:but|whereas|while)\b")
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
 """What restricts the statement before it."""
-FOLLOWS = re.compile(
-    r"(?:although|as well as|because|especially|hence|including|particularly|since|so|such as"
-    r"|thereby|therefore|though|thus|whereas|which|while|who|whose|with|yet"
+_CLAUSE = re.compile(
+    r"(?:although|because|hence|since|so|thereby|therefore|though|thus|whereas|while|yet"
     r"|(?:and|or) (?:it|our|that|the|these|they|this|we))\b"
 )
-"""What follows a comma after a statement, not after an item of an enumeration."""
+"""A clause that follows a comma after a statement, not an item of an enumeration."""
+_MODIFIER = re.compile(
+    r"(?:as well as|especially|including|particularly|such as|which|who|whose|with)\b"
+)
+"""What follows a comma, too, but may be followed by the rest of the statement: "X, which is new,
+wins"."""
 _SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
 """What follows a statement without a comma."""
 _DASHES = ("-", "\u2013", "\u2014")
@@ -82,6 +86,11 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
     return introduced and bool(_SUBJECT.match(phrase.text))
 
 
+def follows_statement(text: str) -> bool:
+    """Return True if a clause or a modifier after a comma begins with these words."""
+    return bool(_CLAUSE.match(text) or _MODIFIER.match(text))
+
+
 def _introduces(phrase: Phrase) -> bool:
     return phrase.text.split()[0].casefold().rstrip(",") in INTRODUCTION
 
@@ -97,8 +106,16 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
         return True
     if not before.endswith(","):
         return bool(_SUBORDINATE.match(following.text))
-    then = phrases[place + 1].text if place + 1 < len(phrases) else ""
-    listed = bool(_JOINS.match(then)) or then.endswith(",")
-    return bool(FOLLOWS.match(following.text)) or (
-        bool(_PARTICIPLE.match(following.text)) and not listed
-    )
+    return bool(_CLAUSE.match(following.text)) or _is_last_modifier(phrases, place)
+
+
+def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
+    """Return True if a modifier begins here and goes on to the end of the sentence."""
+    text = phrases[place].text
+    interrupts = any(phrase.text.endswith(",") for phrase in phrases[place:])
+    if _PARTICIPLE.match(text):
+        then = phrases[place + 1].text if place + 1 < len(phrases) else ""
+        return not interrupts and not _JOINS.match(then)
+    # "As" of "such as" begins a phrase of its own.
+    text = " ".join(phrase.text for phrase in phrases[place : place + 3])
+    return bool(_MODIFIER.match(text)) and not interrupts

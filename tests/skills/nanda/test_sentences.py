@@ -18,6 +18,7 @@ from skills.nanda.sentences import MOST, sentence_spans, split_sentences
         ("See Fig. 2 and Sec. 3. Done.", 2),
         ("No. 5 is first. The answer is no. We stop.", 3),
         ("By J. Smith of the U.S. Army. End.", 2),
+        ("It melts at 23.4(2) K. Single crystals break at 14 T. Nobody knows why.", 3),
         ("Used in the U.S. The end.", 2),
         ('He said "Yes." (Really.) Good.', 3),
         ("mT5 wins. iPhone loses.", 2),

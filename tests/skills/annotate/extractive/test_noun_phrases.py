@@ -42,6 +42,11 @@ def test_a_subject_after_an_introduction_is_no_part_of_it() -> None:
     assert texts("Unlike prior work on wards, Calm helps.") == []
 
 
+def test_a_relative_clause_has_its_verb() -> None:
+    found = texts("We count the cases of one ward in which the nurses were late.")
+    assert not any(one.endswith("the nurses") and "which" in one for one in found)
+
+
 def test_an_infinitive_belongs_to_it() -> None:
     found = texts("We study the ability of nurses to predict the weather.")
     assert "the ability of nurses to predict the weather." in found

@@ -36,6 +36,21 @@ def test_what_restricts_a_statement_is_not_cut_off(condition: str) -> None:
     assert texts(sentence) == [sentence]
 
 
+def test_a_modifier_is_cut_off_only_at_the_end_of_the_sentence() -> None:
+    assert texts("The planner of robots, which is new, halts on every task.") == [
+        "The planner of robots, which is new, halts on every task."
+    ]
+    assert texts("Modern planners of robots, such as Calm, halt on tasks.") == [
+        "Modern planners of robots, such as Calm, halt on tasks."
+    ]
+    assert "The planner halts on tasks," in texts("The planner halts on tasks, such as planning.")
+
+
+def test_an_introduction_is_no_statement() -> None:
+    found = texts("In contrast to earlier work on nurses, the planner halts on every task.")
+    assert found == ["In contrast to earlier work on nurses, the planner halts on every task."]
+
+
 def test_of_a_sentence_longer_than_a_move_one_end_is_that_of_a_statement() -> None:
     sentence = (
         "The planner " + "of the agent that rehearses commands in the snapshot " * 12 + "halts."
