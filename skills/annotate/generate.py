@@ -184,7 +184,9 @@ def _extracted(
     """Replace the moves of an answer by passages of the abstract (`extractive`)."""
     abstract = prepared.paper.abstract
     drafts = Drafts(prepared.form, model, prepared.request, [moves])
-    drafts.decide(replies[-1].text, extract.priors_for(prepared.form.framework))
+    framework = prepared.form.framework
+    written = framework.stated(moves)
+    drafts.decide(replies[-1].text, extract.undecided(abstract, framework, written))
     if prepared.effort == "best":
         drafts.sample(abstract, on_text)
     found = extract.extract(abstract, drafts)
@@ -195,7 +197,7 @@ def _extracted(
         found.confidence,
         anchors=found.anchors,
         attempts=len(replies),
-        drafts=prepared.form.framework.stated(moves),
+        drafts=written,
         stated={move: round(p, 4) for move, p in drafts.stated.items()},
     )
 

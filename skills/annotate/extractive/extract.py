@@ -8,7 +8,7 @@ probability of their best passage, and a passage loses if a move chosen before h
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -58,15 +58,27 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
     }
 
 
-def priors_for(framework: Framework) -> Mapping[str, float]:
-    """Return the priors of the moves that model and selector decide; {} without a selector."""
-    return ranking.load().priors if selector.is_for(framework) else {}
+def undecided(abstract: str, framework: Framework, written: Collection[str]) -> set[str]:
+    """Return the moves of which the model's probability that they are stated is needed.
+
+    It is not where the answer states a move and the selector agrees. Without a selector for the
+    framework, the answer decides.
+
+    Args:
+        written: the moves that the answer states.
+    """
+    if not selector.is_for(framework):
+        return set()
+    sentences = [one.text for one in numbered(abstract, limit_of(framework))]
+    likely = likely_sentences(framework, sentences)
+    priors = ranking.load().priors
+    return {m for m, prior in priors.items() if m not in written or 1 - likely[m][0] < prior}
 
 
 def extract(abstract: str, drafts: Drafts) -> Extracted:
     """Choose a passage for each move that is stated."""
     framework, weights = drafts.form.framework, ranking.load()
-    priors = priors_for(framework)
+    priors = weights.priors if selector.is_for(framework) else {}
     sentences = numbered(abstract, limit_of(framework))
     candidates = candidates_of(framework.names, sentences, limit_of(framework))
     ranked, confidence = {}, {}

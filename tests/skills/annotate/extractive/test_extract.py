@@ -80,7 +80,8 @@ def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, t
     made = record["provenance"]
     assert made["attempts"] == 1
     assert {*made["drafts"]} <= {*nanda().names}
-    assert {*made["stated"]} == {*ranking.load().priors}
+    assert {*made["stated"]} <= {*ranking.load().priors}
+    assert "limitation" in made["stated"] or record["limitation"] != "Not stated."
     assert all(0 <= one <= 1 for one in made["stated"].values())
     assert made["tokens"]["cached"] > 0.5 * made["tokens"]["prompt"], "decisions share the prompt"
     assert not record["checks"]["unsupported_numbers"]
@@ -127,7 +128,7 @@ def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
 
 @pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
 def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
-    use_weights(monkeypatch, {"limitation": 0.5})
+    use_weights(monkeypatch, {"limitation": 0.6})
     even = [0.5] + [0.5 / 8] * 8
     monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
     for drafts in (DRAFTS, {"claim": DRAFTS["claim"]}):  # whether the model wrote it or not
@@ -135,6 +136,18 @@ def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
         assert (record["limitation"] != "Not stated.") == expected
     assert extract.stated_probability(True, 0.9, 0.05, 0.5) < 0.5
     assert extract.stated_probability(False, 0.4, 0.9, 0.5) > 0.5
+
+
+def test_the_model_decides_where_answer_and_selector_disagree(monkeypatch):
+    use_weights(monkeypatch, {"claim": 0.5, "evidence": 0.9, "novelty": 0.1})
+    even = [0.3] + [0.7 / 8] * 8  # stated with a probability of 0.7
+    monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
+    model = DraftingModel(DRAFTS, stated={"Evidence": 0.2, "Novelty": 0.2})
+    record = annotated(EXAMPLE, model)
+    assert model.decided == ["Evidence", "Novelty"], "both state the claim"
+    assert record["evidence"] == "Not stated."
+    assert record["novelty"] != "Not stated."
+    assert {*record["provenance"]["stated"]} == {"evidence", "novelty"}
 
 
 @pytest.mark.parametrize("prefill", [True, False])

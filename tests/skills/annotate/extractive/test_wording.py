@@ -44,10 +44,10 @@ def test_other_weights_change_the_content_key(monkeypatch):
 
 
 def test_the_provenance_states_drafts_and_decoding():
-    model = DraftingModel(DRAFTS, stated={"Limitation": 0.75})
+    model = DraftingModel(DRAFTS, stated={"Comparison": 0.75})
     made = annotated(EXAMPLE, model, effort="best")["provenance"]
     assert made["drafts"] == DRAFTS
-    assert made["stated"]["limitation"] == 0.75
+    assert made["stated"]["comparison"] == 0.75
     assert made["decoding"] == {
         "version": extract.VERSION,
         "wording": "extractive",
