@@ -1,7 +1,7 @@
 """Finding skills and backends.
 
 There are three sources, searched in this order. The first plugin to register a name keeps it; a
-later folder of that name is shadowed, which is no failure:
+later folder of that name is shadowed, which is not a failure:
 
     built in      the framework's own commands and backends, and skills/ beside the code
     entry points  of the group "harness.skills", by name
@@ -226,7 +226,7 @@ class Discovery:
         if search.folders > MANY_FOLDERS:
             self.catalogue.remarks.append(
                 f"{root} has {search.folders:,} folders, which slows every start; "
-                "move what is no skill to another place"
+                "move the folders that are not skills to another place"
             )
 
     def _is_unread(self, folder: Path) -> bool:
