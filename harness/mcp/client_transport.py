@@ -69,7 +69,7 @@ async def over_pipes(
 
     Args:
         env: variables besides `INHERITED`.
-        log: receives the last lines of its stderr, and of its stdout what is no message.
+        log: receives the last lines of its stderr, and lines of its stdout that are not messages.
 
     Raises:
         InputError: there is no such command.
