@@ -114,7 +114,7 @@ class App:
 
     @cached_property
     def mcp_servers(self) -> Servers:
-        """The servers of mcp.json, of which none is started yet."""
+        """The servers of mcp.json; none is started yet."""
         from harness.mcp.client import Servers
 
         return Servers(self.settings, self)

@@ -37,7 +37,7 @@ LINE = 160
 """Characters of a call that are shown."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
-"""Words that say nothing about a tool."""
+"""Words that do not distinguish tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class ServerTool:
     def subject(self) -> str:
         """What consent applies to: it differs once the server or the tool's definition does.
 
-        Annotations are no part of it, since a server may state there what it likes.
+        Annotations are not part of it, since a server may state there what it likes.
         """
         tool = self.tool
         defined = [self.server.entry.digest, tool.name, tool.description, tool.input_schema]

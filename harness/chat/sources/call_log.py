@@ -1,4 +1,4 @@
-"""Rows of the run log for tools that are no skills."""
+"""Rows of the run log for tools that are not skills."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(
             "contains weights that are already quantized",
             where=str(path),
-            hint="Use the same model in 16 bits: it is quantized as the recipe says.",
+            hint="Use the same model in 16 bits: it is quantized according to the recipe.",
         )
     return config
 
