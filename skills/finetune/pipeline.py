@@ -86,6 +86,9 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     check(context)
     if not context.run_dir.run:
         _remember(context)
+    context.call.screen.notice(
+        f"{context.run_dir.folder}: {len(stage.ORDER)} stages: {', '.join(stage.ORDER)}"
+    )
     done = dict(stage.perform_all(context, ("prepare",)))
     if not (trained := stage.is_done(context, "train")):
         from skills.finetune.planning import planner
