@@ -101,7 +101,7 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model; the first ones are never left out."""
+        """The tools of the chat model; of the first ones, most is described."""
         from harness.chat.sources.activate_skill import activation
         from harness.chat.sources.builtin_tools import BuiltinTools
         from harness.chat.sources.skill_tool import skill_tools
@@ -109,7 +109,7 @@ class App:
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
         prompts = partial(activation, self, lambda: self.models.last_resolution)
-        return Toolbox([shipped, prompts, BuiltinTools(self), others], lambda: self.mcp_servers)
+        return Toolbox([prompts, shipped, BuiltinTools(self), others], lambda: self.mcp_servers)
 
     @cached_property
     def mcp_servers(self) -> Servers:

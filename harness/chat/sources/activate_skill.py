@@ -14,7 +14,7 @@ from harness.chat.context.active_skills import prompt_skills
 from harness.chat.sources.skill_tool import Dispatcher, run
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tool_schema import TEXT
-from harness.chat.tools import ALL, Answer
+from harness.chat.tools import ALL, DETAILS, Answer
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.models.resolution import Resolution
@@ -36,6 +36,7 @@ MODEL_TEXT = 1000
 _ABOUT = """\
 Activate a skill: its instructions become part of the conversation, and you follow them. Do so
 first if one of these skills fits the request."""
+_BRIEFLY = "Activate a skill that fits the request, and follow its instructions"
 
 
 def activation(
@@ -80,14 +81,17 @@ class ActivateSkill:
         return NAME
 
     def described(self, level: int) -> Tool:
+        """Return the tool with the names of the skills; from `DETAILS` on, with descriptions."""
         rows = catalogue(self.skills, self.room >> (ALL - level))
-        listed = "\n".join(f"- {name}: {about}" for name, about in rows.items())
-        properties = {
-            SKILL: {"type": "string", "enum": [*rows]},
-            TEXT: {"type": "string", "description": "what the skill is to work on, if anything"},
-        }
-        parameters = {"type": "object", "properties": properties, "required": [SKILL]}
-        return Tool(NAME, f"{_ABOUT}\n{listed}", parameters)
+        text = {"type": "string"}
+        about = _BRIEFLY
+        if level >= DETAILS:
+            text["description"] = "what the skill is to work on, if anything"
+            about = "\n".join([_ABOUT, *(f"- {name}: {row}" for name, row in rows.items())])
+        properties = {SKILL: {"type": "string", "enum": [*rows]}, TEXT: text}
+        return Tool(
+            NAME, about, {"type": "object", "properties": properties, "required": [SKILL]}
+        )
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:
         return run(
