@@ -193,8 +193,8 @@ class Model(Protocol):
         takes_grammar: whether `Request.grammar` is supported.
         takes_tools: whether `Request.tools` is supported. If a server does not report this, it is
             True until the server refuses a request with tools; that request is then sent without
-            them (`Request.without_tools`), and an attribute `tools_refused` holds the server's message. A model without the
-            attribute supports none.
+            them (`Request.without_tools`), and an attribute `tools_refused` holds the server's
+            message. A model without the attribute supports none.
         slots: the number of concurrent generations; any more wait.
         digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
             empty if a server does not report them.

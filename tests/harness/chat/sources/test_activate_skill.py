@@ -15,11 +15,10 @@ from harness.api.skill import SkillOptions
 from harness.chat.sources.activate_skill import LEAST, ActivateSkill, activatable, catalogue
 from harness.chat.tool_loop import SHARE
 from harness.chat.toolbox import Toolbox
-from harness.chat.tools import ALL, BARE, MOST, Answer, size
+from harness.chat.tools import ALL, BARE, MOST, PreparedCall, size
 from harness.models.backends.base import Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN
 from harness.plugins.catalogue import Found
-from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app
 
 
@@ -128,7 +127,7 @@ class Plain:
     def described(self, level: int) -> Tool:
         return Tool(self.name, "", {"type": "object", "properties": {}})
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
+    def prepared(self, call: ToolCall) -> PreparedCall:
         raise NotImplementedError
 
 
