@@ -116,6 +116,7 @@ class Runner:
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
             confirm=self.frontend.confirm,
             yes=general.yes,
+            read_stdin=self._stdin if self.frontend.stdin is not None else None,
             cancel=StopToken(self.caller.cancel),
         )
         models.cancel = call.cancel
