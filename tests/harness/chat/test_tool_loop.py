@@ -617,15 +617,24 @@ def test_ctrl_c_at_a_question_ends_the_turn(make: Make) -> None:
     assert consistent(agent.conversation)
 
 
-def test_ctrl_c_in_the_second_generation(make: Make) -> None:
+def test_ctrl_c_in_the_second_generation(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = make(calling(tool_call("free")), "Hello again.")
+
+    def press_ctrl_c() -> None:
+        """Interrupt as soon as two pieces have arrived."""
+        while "piece 1" not in agent.out:
+            if agent.server.released.wait(0.01):
+                return
+        os.kill(os.getpid(), signal.SIGINT)
 
     def does(call: Call) -> Result:
         agent.server.fail("slow")
-        threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=press_ctrl_c).start()
         return Result("ok")
 
     add(agent, Free(does))
+    monkeypatch.setattr(agent.app.screen.out, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")  # pieces are printed as they arrive
     assert agent.run("do it") == 130
     assert agent.out.startswith("piece 0 piece 1")
     assert consistent(agent.conversation)
