@@ -379,7 +379,7 @@ def main() -> int:
         repeats = options.flips if kind in ("flipped bytes", "truncated", "zeroed pages") else 1
         found = []
         for _ in range(repeats):
-            with workspace(min(200, options.rows)) as work:
+            with workspace(options.rows) as work:
                 how, faults = damaged(work, kind, chance)
             ends[how] += 1
             found += [faults] if faults else []

@@ -22,6 +22,7 @@ from harness.plugins.discovery import BuiltinBackends, Discovery
 from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
 from harness.runs.run_log import RunLog
 from harness.settings import Settings
+from harness.support.reading.text_input import at_home
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class App:
         path = self.general.get("registry")
         self.models = ModelAccess(
             lambda: self.settings,
-            Path(path).expanduser() if path else None,
+            at_home(path) if path else None,
             lambda: self.catalogue.backends,
             self.screen.notice,
         )
