@@ -81,7 +81,7 @@ class Chat(Skill):
         """Use a prompt skill, for a line of the user or a call of the model.
 
         Its instructions become part of the conversation. A separate skill has a conversation of its
-        own, of which only the answer becomes part of this one.
+        own; only its answer becomes part of this one.
         """
         turn = CURRENT.get()
         if turn is None:

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.api.options import case_names, flags, grouped
+from harness.api.options import case_names, flags, grouped, schema_of
 from harness.api.skill import Skill
 from harness.chat.tools import ALL, DETAILS, OPTIONS
 from harness.models.backends.base import Tool
@@ -63,7 +63,7 @@ def _own(skill: Skill, level: int) -> dict[str, Any]:
 
 
 def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
-    schema = skill.Options.model_json_schema(by_alias=True)
+    schema = schema_of(skill.Options)
     descriptions: dict[str, list[str]] = {}
     for cases, listed in grouped(skill).items():
         for flag in listed:

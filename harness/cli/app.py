@@ -22,6 +22,7 @@ from harness.plugins.discovery import BuiltinBackends, Discovery
 from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
+from harness.support.reading.text_input import at_home
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class App:
         path = self.general.get("registry")
         self.models = ModelAccess(
             lambda: self.settings,
-            Path(path).expanduser() if path else None,
+            at_home(path) if path else None,
             lambda: self.catalogue.backends,
             self.screen.notice,
         )
@@ -118,7 +119,7 @@ class App:
 
     @cached_property
     def mcp_servers(self) -> Servers:
-        """The servers of mcp.json, of which none is started yet."""
+        """The servers of mcp.json; none is started yet."""
         from harness.mcp.client import Servers
 
         return Servers(self.settings, self)

@@ -34,7 +34,7 @@ BLOCKS = 100
 """Parts of a result that are used."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
-"""Words that say nothing about a tool."""
+"""Words that do not distinguish tools."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ServerTool:
     def subject(self) -> str:
         """What consent applies to: it differs once the server or the tool's definition does.
 
-        Annotations are no part of it, since a server may state there what it likes.
+        Annotations are not part of it, since a server may state there what it likes.
         """
         tool = self.tool
         defined = [self.server.entry.digest, tool.name, tool.description, tool.input_schema]

@@ -40,7 +40,7 @@ class WriteFile(BuiltinTool):
 
     def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
         path = place.path(given.path)
-        if given.replaces:  # how often a passage occurs tells what the file contains
+        if given.replaces:  # how often a passage occurs reveals what the file contains
             place.allow_reading(path)
         before = self._present(path, given.path)
         old = "" if before is None else self._text(before, given.path)

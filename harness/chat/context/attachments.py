@@ -63,15 +63,8 @@ def _names(text: str) -> Iterator[str]:
         if match[3] and not text_input.is_file(name):
             name = name.rstrip(_END)
         known = name == STDIN or name.lower().endswith(_NO_TEXT) or _FILES.search(name)
-        if known or text_input.is_file(name) or (name[:1] == "~" and _is_at_home(name)):
+        if known or text_input.is_file(text_input.at_home(name)):
             yield name
-
-
-def _is_at_home(name: str) -> bool:
-    try:
-        return Path(name).expanduser().is_file()
-    except (OSError, RuntimeError):  # there is no such user
-        return False
 
 
 def _stdin(read: Callable[[], str] | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from harness.api.options import schema_of
 from harness.chat import tool_result
 from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of
@@ -64,7 +65,7 @@ class OfferedTool:
         return self.tool.name
 
     def described(self, level: int) -> Tool:
-        schema = self.tool.Arguments.model_json_schema()
+        schema = schema_of(self.tool.Arguments)
         required = schema.get("required", [])
         properties = {
             key: about

@@ -1,4 +1,4 @@
-"""Rows of the run log for calls that are no runs of a skill."""
+"""Rows of the run log for calls that are not runs of a skill."""
 
 from __future__ import annotations
 

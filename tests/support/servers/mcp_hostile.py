@@ -5,6 +5,7 @@ python mcp_hostile.py [MODE]
 Its tools are in TOOLS. Modes:
 
     babble      writes another protocol
+    noise       writes lines of another protocol without end
     silent      never answers
     crash       ends at once, with a message on stderr
     first       ends at any first request but `initialize`, as some servers do
@@ -146,6 +147,9 @@ def serve():
 if MODE == "babble":
     print("Content-Length: 52\r\n\r\n{}", flush=True)
     time.sleep(600)
+elif MODE == "noise":
+    while True:
+        sys.stdout.write("noise\n" * 1000)
 elif MODE == "silent":
     time.sleep(600)
 elif MODE == "crash":
