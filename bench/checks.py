@@ -125,8 +125,8 @@ def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
     every = good[0] + good[1]
     print(f"\nof the moves of the gold, doubted: {share(every[ANY], every[ALL])}")
     for check in SHIPPED[:2]:
-        told = share(every[check.name, *check.shipped], every[DIGITS])
-        print(f"{check.name}, of those with a digit: {told}")
+        distinguished = share(every[check.name, *check.shipped], every[DIGITS])
+        print(f"{check.name}, of those with a digit: {distinguished}")
     if kinds:
         print(f"\n{'found of':20}" + "".join(f"{check.name:>17}" for check in SHIPPED))
         for kind, (one, other) in bad.items():

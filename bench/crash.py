@@ -329,8 +329,8 @@ def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Fau
         notes.append(f"a traceback: {ended.stderr[-300:]}")
     if ended.code == 0:
         return "completed", checked(work, *notes)
-    told = next((line for line in ended.stderr.splitlines()[::-1] if str(path) in line), "")
-    if ended.code != 2 or "damaged" not in told or "set-aside" not in told:
+    reported = next((line for line in ended.stderr.splitlines()[::-1] if str(path) in line), "")
+    if ended.code != 2 or "damaged" not in reported or "set-aside" not in reported:
         notes.append(f"exit code {ended.code}: {ended.stderr[-400:]}")
     if path.read_bytes() != before and answers == sum(work.model.counts.values()):
         notes.append("the damaged file was changed, though no row was added")
@@ -379,7 +379,7 @@ def main() -> int:
         repeats = options.flips if kind in ("flipped bytes", "truncated", "zeroed pages") else 1
         found = []
         for _ in range(repeats):
-            with workspace(min(200, options.rows)) as work:
+            with workspace(options.rows) as work:
                 how, faults = damaged(work, kind, chance)
             ends[how] += 1
             found += [faults] if faults else []

@@ -25,7 +25,7 @@ def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
     places = context.places(abstract)
     found: list[str] = []
     for index, token in enumerate(move):
-        if not (token.tells or token.text == "than") or token.number:
+        if not (token.counts or token.text == "than") or token.number:
             continue
         left, right = _sides(move, index)
         turned = straight = 0
@@ -89,7 +89,7 @@ def _sides(given: Sequence[Token], index: int) -> tuple[set[str], set[str]]:
         for token in near:
             if token.text in context.ENDS or len(found) == SIDE:
                 break
-            if token.tells:
+            if token.counts:
                 found.add(token.key)
         sides.append(found)
     return sides[0], sides[1]

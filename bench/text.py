@@ -66,7 +66,7 @@ MOST_OF_A_MOVE = 100_000
 """For functions that only get a move: a framework allows 2,000 characters at most."""
 AIM = 1.2
 FAST = 0.02
-"""CPU seconds below which a time says nothing about growth."""
+"""CPU seconds below which growth cannot be measured."""
 ENOUGH = 5.0
 """CPU seconds of one call after which a function is not measured at larger sizes."""
 

@@ -20,7 +20,8 @@ import reference  # noqa: E402
 from snippets import fill  # noqa: E402
 
 from harness.cli.app import App  # noqa: E402
-from harness.cli.help import program_help, skill_help  # noqa: E402
+from harness.cli.help import program_options, skill_help  # noqa: E402
+from harness.cli.overview import program_help  # noqa: E402
 from harness.plugins.catalogue import BUILT_IN, Catalogue  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
@@ -48,7 +49,7 @@ def page() -> str:
     found = app.catalogue.skills.items()  # not those of plugins installed here
     ours = Catalogue(skills={name: one for name, one in found if one.origin == BUILT_IN})
     skills = sorted((one.skill for one in ours.skills.values()), key=lambda s: s.name)
-    parts = [HEAD, "## agent.py --help\n", _block(program_help(ours, settings))]
+    parts = [HEAD, "## agent.py --help\n", _block(program_help(ours, settings, program_options()))]
     for skill in skills:
         parts += [f"## /{skill.name}\n", _block(skill_help(skill))]
     return "\n".join(parts)

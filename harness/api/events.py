@@ -78,7 +78,7 @@ class Listener:
     broken: bool = False
 
 
-def tell(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: Screen) -> None:
+def notify(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: Screen) -> None:
     """Call `hook` of every listener; a failure is shown as a notice and never affects the run.
 
     Ctrl-C in `run_started` stops the run; in `run_finished` it stops only the listener.

@@ -1,4 +1,4 @@
-"""Recognition of a model that makes the same call for ever."""
+"""Recognition of a model that makes the same call endlessly."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ class RepeatedCalls:
 
 
 def _normal(call: ToolCall) -> str:
-    """Return the arguments, of which the order and blanks do not count."""
+    """Return the arguments in a form that ignores their order and blanks."""
     given = call.sendable
     return json.dumps(given, sort_keys=True) if given else call.arguments

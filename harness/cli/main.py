@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     MakeInvocation = Callable[[list[str]], Invocation]
 
 
+INFORMATION = ("--help", "-h", "--version")
+"""Options of the program that print something instead of running a line."""
+
+
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
     """Console entry point: reserve stdout for results and guarantee that the process exits."""
     stdout_guard.set_apart()
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
 def _run(words: list[str]) -> int:
     general: dict[str, object] = {}
     rest = words
-    if words:
+    if words and words[0] not in INFORMATION:
         from harness.runs.grammar import parse_general
 
         general, rest = parse_general(words)
@@ -90,10 +94,11 @@ def _run(words: list[str]) -> int:
     if no_session:
         settings = replace(settings, no_sessions=True)
     if rest[:1] in (["--help"], ["-h"]):
-        from harness.cli.help import program_help
+        from harness.cli.overview import program_help
 
         app = App(settings, Frontend("one-shot"), general=general)
-        Screen().result(program_help(app.catalogue, settings))
+        options = app.discovery.index.text("options", _program_options)
+        Screen().result(program_help(app.catalogue, settings, options))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
         from harness.cli import repl
@@ -111,6 +116,12 @@ def _run(words: list[str]) -> int:
 
         go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
+
+
+def _program_options() -> str:
+    from harness.cli.help import program_options
+
+    return program_options()
 
 
 def _serve_mcp(general: Mapping[str, object]) -> int:

@@ -25,6 +25,7 @@ from prompt_toolkit.shortcuts import confirm, prompt
 from harness._version import __version__
 from harness.cli.app import App
 from harness.cli.completion import LineCompleter
+from harness.cli.layout import WIDTH
 from harness.errors import HarnessError, RegistryError
 from harness.runs.frontend import Frontend
 from harness.runs.render import print_error, show
@@ -39,8 +40,6 @@ WELCOME = f"""\
 nanda-harness {__version__}. Type /help for the commands; Tab completes them, options and files.
 Plain text is for the chat model. Ctrl-C stops the current work, Ctrl-D ends the session."""
 LEAVING = "Ctrl-C again ends the session, as Ctrl-D and /exit do."
-WIDTH = 96
-
 HISTORY_BYTES = 4_000_000
 """Maximum size of the history file, which is read at every start of a session."""
 

@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ KEPT = 20
 """Last lines of a server's stderr, and of what else it writes besides messages, that are kept."""
 LINE = 500
 """Characters of such a line."""
+STRAY = 1000
+"""Lines in a row that are no messages; more of them are another protocol."""
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL"),
     *("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "TEMP", "APPDATA", "LOCALAPPDATA"),
@@ -39,6 +42,12 @@ INHERITED = (
 """Variables of the environment that every server receives; others only if mcp.json names them."""
 GRACE = 1.0
 """Seconds from the end of a server's input to SIGTERM, and from there to SIGKILL."""
+
+UNAUTHORIZED = (
+    "the server requires authorization (HTTP {status}): its entry in mcp.json needs a header with "
+    'a token, such as "headers": {{"Authorization": "Bearer ${{TOKEN}}"}} and the variable TOKEN '
+    "in the environment; the harness does not sign in by OAuth"
+)
 
 running: set[int] = set()
 """Process groups of the servers that were started."""
@@ -61,7 +70,7 @@ async def over_pipes(
 
     Args:
         env: variables besides `INHERITED`.
-        log: receives the last lines of its stderr, and of its stdout what is no message.
+        log: receives the last lines of its stderr, and lines of its stdout that are not messages.
 
     Raises:
         InputError: there is no such command.
@@ -112,16 +121,22 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
 
 
 async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
-    """Pass on each message of stdout; the stream ends with the output, or at a line too long."""
+    """Pass on each message of stdout.
+
+    The stream ends with the output, at a line too long, or after `STRAY` lines.
+    """
+    stray = 0
     async with received:
         with contextlib.suppress(anyio.BrokenResourceError):
-            while line := await _line(process, log):
+            while stray < STRAY and (line := await _line(process, log)):
                 try:
                     message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
                 except ValueError:  # some servers greet before they speak the protocol
                     log.append(line[:LINE].decode(errors="replace"))
+                    stray += 1
                 else:
                     await received.send(SessionMessage(message))
+                    stray = 0
 
 
 async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
@@ -180,12 +195,18 @@ def _signal(group: int, name: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def over_http(url: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the streams of the messages to and from an address."""
+async def over_http(
+    url: str, headers: Mapping[str, str], log: deque[str]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Yield the streams of the messages to and from an address.
+
+    Args:
+        log: receives the status of answers that are errors.
+    """
     client = httpx2.AsyncClient(
         headers={**headers, "Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(30.0, read=None),
-        event_hooks={"response": [_limit]},
+        event_hooks={"response": [partial(_check, log)]},
     )
     async with (
         client,
@@ -194,8 +215,21 @@ async def over_http(url: str, headers: Mapping[str, str]) -> AsyncIterator[tuple
         yield streams
 
 
-async def _limit(response: httpx2.Response) -> None:
-    """Limit the size of a response; in a stream of events, that of each one is limited."""
+async def _check(log: deque[str], response: httpx2.Response) -> None:
+    """Limit the size of a response; in a stream of events, that of each one is limited.
+
+    Raises:
+        HTTPError: the server requires a token, or compresses the response.
+    """
+    if response.status_code in (401, 403):
+        raise httpx2.HTTPStatusError(
+            UNAUTHORIZED.format(status=response.status_code),
+            request=response.request,
+            response=response,
+        )
+    status = f"HTTP {response.status_code} {response.reason_phrase}"
+    if response.is_error and response.request.method == "POST" and status not in log:
+        log.append(status)  # the package does not pass it on
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.DecodingError("the server compresses its answers, which was not requested")
     if not response.headers.get("content-type", "").startswith("text/event-stream"):

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, model_validator
 
+from harness.support.reading.text_input import at_home
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -37,7 +39,7 @@ class FileEntry(Strict):
     @property
     def local_path(self) -> Path | None:
         """The location of a file with a `path`, which is relative to the registry."""
-        return None if self.path is None else self._root / Path(self.path).expanduser()
+        return None if self.path is None else self._root / at_home(self.path)
 
 
 class ServeEntry(Strict):
@@ -142,4 +144,4 @@ class ModelEntry(Strict):
 
     @property
     def examples_path(self) -> Path | None:
-        return None if self.examples is None else self._root / Path(self.examples).expanduser()
+        return None if self.examples is None else self._root / at_home(self.examples)

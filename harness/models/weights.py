@@ -148,17 +148,20 @@ class FileStore:
         return [files for files in found if files]
 
     def digest(self, file_id: str) -> str:
-        """Return the file's SHA-256, computed once for a path, size and modification time."""
+        """Return the file's SHA-256, computed once unless the file changes."""
         return self.digest_of(self.path(file_id))
 
     def digest_of(self, path: Path) -> str:
         """Return the SHA-256 of any file, stored like those of the registry's files."""
         stat = path.stat()
-        key, stamp = str(path.resolve()), [stat.st_size, stat.st_mtime_ns]
+        # A copy can have the size and time of another file, but not its ctime, nor a number of its
+        # own: those are set by the file system.
+        stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        key = str(path.resolve())
         stored = json_state.read(self._cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
         match known.get(key):
-            case [size, modified, str(digest)] if [size, modified] == stamp:
+            case [*before, str(digest)] if before == stamp:
                 return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

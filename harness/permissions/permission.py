@@ -47,7 +47,7 @@ class Permission:
         return f"/{self.skill}" if self.skill else "the model"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield the lines of the detail; the last one says how many are missing, if any are."""
+        """Yield the lines of the detail; the last one states how many are missing, if any are."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))

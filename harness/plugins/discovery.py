@@ -1,7 +1,7 @@
 """Finding skills and backends.
 
 There are three sources, searched in this order. The first plugin to register a name keeps it; a
-later folder of that name is shadowed, which is no failure:
+later folder of that name is shadowed, which is not a failure:
 
     built in      the framework's own commands and backends, and skills/ beside the code
     entry points  of the group "harness.skills", by name
@@ -51,8 +51,8 @@ from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
 
 ENTRY_POINTS = "harness.skills"
-COMMANDS = (CODE_ROOT / "harness" / "cli" / "commands", CODE_ROOT / "harness" / "chat")
-"""The folders of the framework's own commands."""
+COMMANDS = [CODE_ROOT / "harness" / name for name in ("api", "chat", "cli")]
+"""The folders of the framework's own commands and options."""
 
 
 class BuiltinBackends:
@@ -93,6 +93,9 @@ class Discovery:
         self._host = PluginHost(
             files, deadline=settings.plugin_deadline, strict=settings.strict_plugins
         )
+        self._shipped = self._shipped_folders()
+        path = settings.cache_dir / "plugins.json"
+        self.index = PluginIndex(path, [*self._shipped, *COMMANDS])
 
     @property
     def catalogue(self) -> Catalogue:
@@ -104,15 +107,13 @@ class Discovery:
         Args:
             bare: load only the framework's own plugins.
         """
-        shipped = self._shipped()
-        index = PluginIndex(self._settings.cache_dir / "plugins.json", [*shipped, *COMMANDS])
-        self._load_own("commands", self._commands, index)
+        self._load_own("commands", self._commands)
         for name in self._builtins:
             self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
         disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
         if not bare:
-            self._load_shipped(shipped, index)
+            self._load_shipped()
             self._load_entry_points()
             for root in self._settings.skill_folders:
                 self._load_skills_of(root)
@@ -121,13 +122,13 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, "")
         damages = self._trust.damage(), self.disabled.damage()
         self.catalogue.remarks += [damage for damage in damages if damage]
-        index.save()
+        self.index.save()
         return self.catalogue
 
     def names(self) -> frozenset[str]:
         """Return the names of plugins and skills that are known without importing any."""
         found = {*self.catalogue.skills, *self.catalogue.untrusted}
-        found |= {folder.name for folder in self._shipped()}
+        found |= {folder.name for folder in self._shipped}
         found |= {point.name for point in entry_points(ENTRY_POINTS)}
         for root in self._settings.skill_folders:
             for path, file in skill_files(root, self._settings.folder_deadline).found:
@@ -164,26 +165,20 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, origin)
         return bool(off)
 
-    def _shipped(self) -> list[Path]:
+    def _shipped_folders(self) -> list[Path]:
         files = self._settings.shipped_skills.glob("*/plugin.py")
         return sorted(file.parent for file in files if _is_package(file.parent))
 
-    def _load_shipped(self, folders: list[Path], index: PluginIndex) -> None:
-        for folder in folders:
+    def _load_shipped(self) -> None:
+        for folder in self._shipped:
             if not self._is_disabled(BUILT_IN, folder.name):
                 module = f"skills.{folder.name}.plugin"
-                self._load_own(module, partial(self._import_shipped, module), index, folder)
+                self._load_own(module, partial(self._import_shipped, module), folder)
 
-    def _load_own(
-        self,
-        key: str,
-        load: Callable[[], object],
-        index: PluginIndex,
-        folder: Path | None = None,
-    ) -> None:
+    def _load_own(self, key: str, load: Callable[[], object], folder: Path | None = None) -> None:
         """Add a plugin of this program from the index, or load and index it."""
         name = folder.name if folder else key
-        if (indexed := index.get(key, load, BUILT_IN)) is not None:
+        if (indexed := self.index.get(key, load, BUILT_IN)) is not None:
             self._host.add(name, BUILT_IN, indexed)
             return
         file = None
@@ -195,7 +190,7 @@ class Discovery:
                 return
         found = self._host.load(name, BUILT_IN, load, file, ours=True)
         if found is not None:
-            index.put(key, found, file)
+            self.index.put(key, found, file)
 
     def _import_shipped(self, module: str) -> ModuleType:
         """Import from skills/ beside the code, even if another `skills` is first on sys.path."""
@@ -231,7 +226,7 @@ class Discovery:
         if search.folders > MANY_FOLDERS:
             self.catalogue.remarks.append(
                 f"{root} has {search.folders:,} folders, which slows every start; "
-                "move what is no skill to another place"
+                "move the folders that are not skills to another place"
             )
 
     def _is_unread(self, folder: Path) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
@@ -17,6 +16,10 @@ import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
 
 PREFIX = "harness_folder_"
 OWN_PACKAGES = frozenset({"harness", "skills"})
@@ -31,7 +34,7 @@ class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
         return code
 
 
-class _FolderFinder(importlib.abc.MetaPathFinder):
+class _FolderFinder:
     """Finds the modules beside a folder's plugin.py, for its relative imports."""
 
     def find_spec(
@@ -60,9 +63,7 @@ def import_folder(folder: Path) -> ModuleType:
     return import_file(package, path, folder, _SourceOnlyLoader(package, str(path)))
 
 
-def import_file(
-    name: str, path: Path, folder: Path, loader: importlib.abc.Loader | None = None
-) -> ModuleType:
+def import_file(name: str, path: Path, folder: Path, loader: Loader | None = None) -> ModuleType:
     """Import `path` as the package `name`, whose modules are in `folder`."""
     spec = importlib.util.spec_from_file_location(
         name, path, loader=loader, submodule_search_locations=[str(folder)]

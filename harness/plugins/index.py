@@ -1,7 +1,8 @@
 """A cache of what the program's own plugins register, so that start-up imports none of them.
 
-It holds the name, summary and triggers of each skill, its SKILL.md, and the frameworks. A change of
-any file of those plugins, of the program or of Python makes it invalid.
+It holds the name, summary and triggers of each skill, its SKILL.md, the frameworks, and texts made
+from declarations of the program. A change of any of their files, of the program or of Python makes
+it invalid.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from harness.support import json_state
 if TYPE_CHECKING:
     from harness.api.skill import Skill
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the layout of the cache file."""
 
 
@@ -34,7 +35,7 @@ class PluginIndex:
 
     Args:
         path: the cache file.
-        folders: the folders of the plugins, whose names and modification times are the key.
+        folders: the folders whose names and modification times are the key.
     """
 
     def __init__(self, path: Path, folders: list[Path]) -> None:
@@ -44,6 +45,8 @@ class PluginIndex:
         valid = isinstance(stored, dict) and stored.get("key") == self._key
         plugins = stored.get("plugins") if valid else None
         self._plugins: dict[str, Any] = plugins if isinstance(plugins, dict) else {}
+        texts = stored.get("texts") if valid else None
+        self._texts: dict[str, Any] = texts if isinstance(texts, dict) else {}
         self._changed = False
 
     def get(self, name: str, load: Callable[[], object], origin: str) -> Contributions | None:
@@ -84,13 +87,20 @@ class PluginIndex:
             "frameworks": {name: str(one.path) for name, one in found.frameworks.items()},
         }
 
+    def text(self, name: str, make: Callable[[], str]) -> str:
+        """Return the text that is stored under a name, or make and store it."""
+        if not isinstance(text := self._texts.get(name), str):
+            text = self._texts[name] = make()
+            self._changed = True
+            self.save()
+        return text
+
     def save(self) -> None:
         """Write the cache file if it changed; a file that cannot be written is ignored."""
         if self._changed:
             with contextlib.suppress(OutputError):
-                json_state.write(
-                    self._path, {"key": self._key, "plugins": self._plugins}, "the plugin index"
-                )
+                content = {"key": self._key, "plugins": self._plugins, "texts": self._texts}
+                json_state.write(self._path, content, "the plugin index")
 
 
 def fingerprint(folders: list[Path]) -> str:

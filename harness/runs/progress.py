@@ -143,7 +143,8 @@ def show_progress(
     estimate.phase = phase
 
     def report() -> None:
-        screen.report(estimate.done + estimate.failed, estimate.rows, estimate.line)
+        done = estimate.done + estimate.failed
+        screen.report(done, estimate.rows, screen.part + estimate.line)
 
     report()
     with _shown(estimate, screen) as show:
@@ -171,7 +172,7 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
             return True
 
     columns = (
-        TextColumn("{task.fields[estimate].phase}", markup=False),
+        TextColumn("{task.fields[part]}{task.fields[estimate].phase}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[estimate].count}", markup=False),
         TextColumn("{task.fields[estimate]}", markup=False),
@@ -179,7 +180,7 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
     terminal = screen.err
     with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
         # rich formats the estimate ten times per second, so the rate changes between two rows.
-        task = bar.add_task("", total=estimate.rows, estimate=estimate)
+        task = bar.add_task("", total=estimate.rows, estimate=estimate, part=screen.part)
         screen.err = AboveTheBar(bar.console, terminal)
         try:
             yield lambda: bar.update(
@@ -197,6 +198,6 @@ def _lines(estimate: ProgressEstimate, screen: Screen) -> Callable[[], None]:
         begins = not is_known and (estimate.seconds_left or 0.0) >= LONG
         if begins or estimate.clock() - last_line >= LINE_EVERY:
             last_line, is_known = estimate.clock(), estimate.seconds_left is not None
-            screen.notice(estimate.line)
+            screen.notice(screen.part + estimate.line)
 
     return update

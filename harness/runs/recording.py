@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from harness.api.events import End, Listener, RunFinished, RunStarted, tell
+from harness.api.events import End, Listener, RunFinished, RunStarted, notify
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.runs.run_log import Run
@@ -58,7 +58,7 @@ class Recording:
             written=tuple(self.run.written),
             error_type=error.get("error_type"),
         )
-        tell(self.listeners, "run_finished", finished, self.call.screen)
+        notify(self.listeners, "run_finished", finished, self.call.screen)
 
 
 @contextlib.contextmanager
@@ -69,7 +69,7 @@ def recorded(recording: Recording) -> Iterator[Recording]:
         Interrupted: Ctrl-C; the call's `cancel` is set.
     """
     try:
-        tell(recording.listeners, "run_started", recording.started, recording.call.screen)
+        notify(recording.listeners, "run_started", recording.started, recording.call.screen)
         yield recording
     except KeyboardInterrupt as exc:
         recording.call.cancel.request_stop()

@@ -55,7 +55,7 @@ def write(path: Path, content: Any, what: str, *, mode: int = 0o666) -> None:
 
     Args:
         what: what is stored, for the error message: "the trust".
-        mode: permissions of the file, of which the umask takes some away.
+        mode: permissions of the file, before the umask.
 
     Raises:
         OutputError: it cannot be written; the file is unchanged.

@@ -49,6 +49,7 @@ class Screen:
         on_progress: receives each report of progress, whatever the streams are.
 
     Attributes:
+        part: what precedes the description of each progress, such as "stage 2 of 8, ".
         emitted: a piece of the result has been printed.
         line_ended: the pieces need no line feed after them.
     """
@@ -64,6 +65,7 @@ class Screen:
         self.out: IO[str] | None = out or stdout_guard.results()
         self.err = err or sys.stderr or io.StringIO()
         self.quiet_results, self.on_progress = quiet_results, on_progress
+        self.part = ""
         self.emitted = self.line_ended = False
 
     def like(
@@ -172,8 +174,18 @@ class Screen:
         return stdout_guard.prints(self.err)
 
     @contextlib.contextmanager
+    def in_part(self, part: str) -> Iterator[None]:
+        """Show what progresses in the block as a part of the command: "stage 2 of 8"."""
+        before, self.part = self.part, f"{part}, "
+        try:
+            yield
+        finally:
+            self.part = before
+
+    @contextlib.contextmanager
     def progress(self, description: str) -> Iterator[Callable[[str], None]]:
         """Show progress on a terminal; the ticker updates the status, and reports it."""
+        description = self.part + description
         self.report(0, message=description)
         ticks = itertools.count(1)
 

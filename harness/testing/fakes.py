@@ -130,7 +130,7 @@ def fake_models(
     form: Literal["json", "tagged", "anchored"] = "json",
     model_id: str = "fake-model",
 ) -> Models:
-    """Return models of which `model` serves `tasks`."""
+    """Return models in which `model` serves `tasks`."""
     serve = (ServeEntry(backend="fake", model=model_id),)
     registry = Registry(models={model_id: ModelEntry(tasks=tasks, serve=serve, form=form)})
     return Models(ModelPool(registry, {"fake": FakeBackend(model)}))

@@ -92,7 +92,7 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
 
     Args:
         brief: without the intervals of categories and years, those of a few annotations, and
-            facets of which nothing is known.
+            facets without a known value.
     """
     of_groups = _share if brief else _percent
     of_moves = of_groups if stats.annotations < FEWEST else _percent

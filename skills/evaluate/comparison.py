@@ -105,7 +105,7 @@ def _about(subject: Subject) -> dict[str, Any]:
 
 
 def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:
-    """Add a model of which only figures are stored: its differences are not paired by paper."""
+    """Add a model with stored figures only: its differences are not paired by paper."""
     first, *others = found["annotators"]
     stored.require_same_gold(earlier, stored.gold_figures(found["gold"], first["metrics"]))
     figures = {name: of for name, of in earlier.metrics.items() if name in found["metrics"]}

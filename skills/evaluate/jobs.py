@@ -20,6 +20,7 @@ from skills.annotate.generate import Prepared, stored_form
 from skills.annotate.table.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
+from skills.corpus.db.rows import stored_json
 from skills.corpus.records import Annotated
 from skills.evaluate.variations import Variation
 from skills.nanda.forms.base import UnusableReply
@@ -79,7 +80,7 @@ class ComparedJob(AnnotateJob):
                 json.dumps(self._settings(), ensure_ascii=False),
             ],
         )
-        summaries = [json.loads(row["summary"]) for row in rows]
+        summaries = [stored_json(row["summary"]) for row in rows]
         # Papers that failed took time as well.
         papers = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)

@@ -102,7 +102,7 @@ class ModelRunner:
         """Annotate the papers that a model has not annotated yet, and return all annotations.
 
         Raises:
-            HarnessError: the work was stopped. What is done is kept; the hint says how to resume.
+            HarnessError: the work was stopped. What is done is kept; the hint states how to resume.
         """
         # One model at a time: two may not fit into memory, and the memory of each is reported.
         self.call.models.pool.close()

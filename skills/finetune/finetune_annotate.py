@@ -62,9 +62,10 @@ def _with_checkpoint(words: list[str]) -> list[str]:
 
 def _is_checkpoint(word: str) -> bool:
     """Return True if a word after --resume is not an option, a data set or the folder of a run."""
+    from harness.support.reading.text_input import at_home
     from skills.finetune.run.run_dir import MANIFEST
 
-    path = Path(word).expanduser()
+    path = at_home(word)
     is_data = word.startswith("-") or path.suffix == ".jsonl" or (path / MANIFEST).is_file()
     return not is_data
 

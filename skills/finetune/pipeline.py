@@ -10,7 +10,7 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
 from harness.runs.invocation import as_path
 from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import regular_file
+from harness.support.reading.text_input import at_home, regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import recipe_options, stage
 from skills.finetune.run.run_dir import Entry, RunDir
@@ -86,6 +86,9 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     check(context)
     if not context.run_dir.run:
         _remember(context)
+    context.call.screen.notice(
+        f"{context.run_dir.folder}: {len(stage.ORDER)} stages: {', '.join(stage.ORDER)}"
+    )
     done = dict(stage.perform_all(context, ("prepare",)))
     if not (trained := stage.is_done(context, "train")):
         from skills.finetune.planning import planner
@@ -134,7 +137,7 @@ def _context(call: Call) -> StageContext:
     before = remembered if data is None or options.resume or options.checkpoint else {}
     if len(options.dev) > 1:
         raise UsageError("--dev: training is measured on one file", hint="Give one --dev.")
-    dev = Path(options.dev[0]).expanduser() if options.dev else None
+    dev = at_home(options.dev[0]) if options.dev else None
     recipe = recipe_options.chosen(options, before, folder)
     recipe = start_from.anchored(recipe, call.models.registry)
     own = framework_file(options.framework, call.frameworks) or _path(before.get("framework"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-ID = r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]+(?:-[a-z]+)*(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
+# Possessive: a text of hyphens would otherwise take a place of the stack for each of them.
+ID = r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
 """New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
 
 WHOLE = re.compile(

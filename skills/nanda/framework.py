@@ -203,7 +203,7 @@ def problems(invalid: ValidationError) -> str:
     """Return the errors in moves in words that a person and a model understand."""
     words = {
         "missing": "is missing",
-        "extra_forbidden": "is no move",
+        "extra_forbidden": "is not a move",
         "string_type": "is not a string",
         "string_too_short": "is empty",
         "string_too_long": "is longer than {max_length} characters",

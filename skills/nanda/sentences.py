@@ -65,8 +65,8 @@ def split_sentences(text: str) -> list[str]:
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return the start and end of each sentence of `text`, without surrounding white space.
 
-    Text without a visible character, such as a zero-width space, is no sentence. A sentence ends at
-    ".", "!", "?" or "…" (and the quotes or brackets that close there) before white space, at an
+    Text without a visible character, such as a zero-width space, is not a sentence. A sentence ends
+    at ".", "!", "?" or "…" (and the quotes or brackets that close there) before white space, at an
     empty line, before and after a heading of Markdown, and before an item of a list: a line that
     begins with "-", "*" or a number, "•" or LaTeX's "\\item". It does not end within "e.g.", "et
     al.", "Fig. 2", "J. Smith" or "0.93", after the label of an item ("2."), nor before a word in

@@ -6,6 +6,8 @@ from harness.api import options
 from harness.api.skill import Call, Result, Skill
 from harness.cli import help as help_texts
 from harness.cli.commands.base import AppCommand
+from harness.cli.layout import WIDTH
+from harness.cli.overview import overview
 from harness.errors import UsageError
 from harness.support.suggestions import did_you_mean
 
@@ -21,13 +23,13 @@ class Help(AppCommand):
     def run(self, call: Call) -> Result:
         catalogue = self._app.catalogue
         found = catalogue.skills
-        width = self._app.screen.width(help_texts.WIDTH)
+        width = self._app.screen.width(WIDTH)
         name, _, subcommand = call.text.strip().removeprefix("/").partition(" ")
         if not name:
             commands = [
                 {"name": f.name, "summary": f.summary} for f in found.values() if f.for_users
             ]
-            shown = help_texts.overview(catalogue, self._app.settings, width)
+            shown = overview(catalogue, self._app.settings, width)
             return Result(shown, {"commands": commands})
         if name not in found:
             raise self._app.catalogue.unknown(name)

@@ -84,7 +84,7 @@ class ConnectionHandle:
 class PrefillStripper:
     """Removes a prefill from the start of a streamed answer that repeats it.
 
-    A server that does not continue a prefill starts anew, often with the same words.
+    A server that does not continue a prefill starts again, often with the same words.
     """
 
     def __init__(self, prefill: str) -> None:

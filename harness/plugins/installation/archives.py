@@ -20,7 +20,7 @@ def unpack(path: Path, target: Path) -> None:
     """Write the files of an archive to the new folder `target`.
 
     Raises:
-        InputError: it is no ZIP archive, exceeds a limit, or has an entry that would be written
+        InputError: it is not a ZIP archive, exceeds a limit, or has an entry that would be written
             elsewhere, is a link or is encrypted; `target` may then hold a part of it.
     """
     try:
@@ -34,7 +34,7 @@ def unpack(path: Path, target: Path) -> None:
             for entry, name in zip(entries, names, strict=True):
                 left -= _write(archive, entry, target / name, left)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as exc:
-        raise InputError(f"is no readable ZIP archive: {exc}", where=str(path)) from exc
+        raise InputError(f"is not a readable ZIP archive: {exc}", where=str(path)) from exc
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or exc
         raise InputError(f"cannot be unpacked: {reason}", where=str(path)) from exc
@@ -49,7 +49,7 @@ def _checked(entry: zipfile.ZipInfo, path: Path) -> PurePosixPath:
         raise InputError(f"the entry {shown!r} would be outside of the folder", where=str(path))
     mode = entry.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise InputError(f"the entry {shown!r} is a link or no regular file", where=str(path))
+        raise InputError(f"the entry {shown!r} is a link or not a regular file", where=str(path))
     if entry.flag_bits & 1:
         raise InputError(f"the entry {shown!r} is encrypted", where=str(path))
     return name

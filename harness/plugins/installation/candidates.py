@@ -100,7 +100,7 @@ def staged(found: SkillFile, root: Path) -> Iterator[Staged]:
     """Copy a skill to a hidden folder of `root`, which is removed after the block.
 
     Raises:
-        InputError: it has a link, something that is no file, or compiled Python, or is too large.
+        InputError: it has a link, a special file or compiled Python, or is too large.
         OutputError: it cannot be written.
     """
     hidden = root / f".{secrets.token_hex(4)}.tmp"  # discovery skips such names
@@ -140,7 +140,7 @@ def _check(path: Path, shown: Path) -> None:
     """Refuse a link, something that is neither a file nor a folder, and compiled Python."""
     mode = path.lstat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        what = "a link" if stat.S_ISLNK(mode) else "no regular file"
+        what = "a link" if stat.S_ISLNK(mode) else "not a regular file"
         raise InputError(f"is {what}, which is not installed", where=str(shown))
     if path.suffix == ".pyc":
         raise InputError("is compiled Python, which cannot be read", where=str(shown))

@@ -65,11 +65,16 @@ def path_in(text: str) -> Path | None:
     return None
 
 
-def is_file(name: str) -> bool:
+def is_file(name: str | Path) -> bool:
     try:
         return Path(name).is_file()
     except OSError:  # longer than a file name can be
         return False
+
+
+def at_home(name: str | Path) -> Path:
+    """Return a path with "~" expanded; one of an unknown user is left, and does not exist."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 
 def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part of it.") -> str:

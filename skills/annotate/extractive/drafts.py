@@ -17,7 +17,7 @@ SAMPLES = 6
 TEMPERATURE = 0.7
 """Of those answers."""
 ALTERNATIVES = 20
-"""Tokens reported at a decision, of which those that begin "Not stated." decide."""
+"""Tokens reported at a decision; those that begin "Not stated." decide."""
 
 
 @dataclass

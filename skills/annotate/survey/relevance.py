@@ -11,7 +11,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import content_words, counted
 
 LEAST = 0.6
-"""Papers of a lower relevance are left out of a survey: those of which no word of a topic of one
+"""Papers of a lower relevance are left out of a survey: those in which no word of a topic of one
 or two words is a subject, but is mentioned in passing."""
 SHORT = 50
 """An abstract with fewer words mentions nothing in passing."""

@@ -4,21 +4,39 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, UsageError
+from skills.corpus.db.rows import stored_json, stored_record
 
+STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
+    "annotations": {"record": stored_record},
+    "runs": {"settings": stored_json, "summary": stored_json},
+    "votes": {"answers": stored_json},
+    "judge_forms": {"measured": stored_json},
+    "calibrations": {"thresholds": stored_json},
+    "measures": {"measured": stored_json},
+}
+"""How the commands read the columns that hold JSON, by table."""
 COMPANIONS = ("", "-wal", "-shm")
 """Suffixes of the files of a database; SQLite finds them by the name of the first."""
 
 
 def find(path: Path) -> str:
-    """Return what SQLite finds wrong with a file, "" if nothing; the file is not changed."""
+    """Return what is wrong with a file, "" if nothing; the file is not changed.
+
+    SQLite's checks are of the structure. The texts in it are read as the commands read them.
+    """
     try:
         with contextlib.closing(_read_only(path)) as db:
-            return _check(db, "integrity_check")
+            if found := _check(db, "integrity_check"):
+                return found
+            _read_all(db)
+            return ""
     except sqlite3.OperationalError as exc:
-        return "" if exc.sqlite_errorcode == sqlite3.SQLITE_BUSY else str(exc)
+        code = getattr(exc, "sqlite_errorcode", None)  # None: a text that is not UTF-8
+        return "" if code == sqlite3.SQLITE_BUSY else str(exc)
     except sqlite3.DatabaseError as exc:
         return str(exc)
 
@@ -49,7 +67,7 @@ def set_aside(path: Path) -> tuple[Path, str]:
 
     Raises:
         InputError: there is no such file.
-        UsageError: SQLite finds nothing wrong with it.
+        UsageError: nothing is wrong with it.
         OutputError: it cannot be renamed.
     """
     if not path.is_file():
@@ -57,7 +75,7 @@ def set_aside(path: Path) -> tuple[Path, str]:
     found = find(path)
     if not found:
         raise UsageError(
-            "is not damaged: SQLite finds nothing wrong with it",
+            "is not damaged: SQLite finds nothing wrong with it, and all of it can be read",
             where=str(path),
             hint="`/corpus verify` compares the annotations with their keys.",
         )
@@ -81,6 +99,19 @@ def _check(db: sqlite3.Connection, pragma: str) -> str:
     """Return the first fault that a check of SQLite finds, or ""."""
     (found,) = db.execute(f"PRAGMA {pragma}(1)").fetchone()
     return "" if found == "ok" else " ".join(str(found).split())
+
+
+def _read_all(db: sqlite3.Connection) -> None:
+    """Raise for a text that is not UTF-8, and for a stored value that the commands refuse."""
+    db.row_factory = sqlite3.Row
+    # The other tables are those of the full text, which hold no text of their own.
+    tables = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'").fetchall()
+    for (table,) in tables:
+        readers = STORED.get(table, {})
+        for row in db.execute(f'SELECT * FROM "{table}"'):  # noqa: S608  a name of the schema
+            for column, read in readers.items():
+                if row[column] is not None:
+                    read(row[column])
 
 
 def _aside(path: Path, number: int, suffix: str) -> Path:

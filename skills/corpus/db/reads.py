@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skills.corpus.db.papers import failure_of, paper_of, row_id
-from skills.corpus.db.rows import Row, one, stored_json
+from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.arxiv_id import find_arxiv_id
@@ -165,7 +165,7 @@ def _stored_paper(db: Database, row: Row) -> StoredPaper:
 
 
 def _annotated(row: Row) -> Annotated:
-    record = stored_json(row["record"])
+    record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
     source = {key: value for key, value in made_from.items() if key != "sha256"}
     paper = paper_of(row, source)

@@ -53,6 +53,21 @@ def stored_json(text: str) -> Any:
         raise sqlite3.DatabaseError(f"a stored record is not JSON ({exc})") from exc
 
 
+def stored_record(text: str) -> dict[str, Any]:
+    """Return a stored record of an annotation.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged.
+    """
+    match stored_json(text):
+        case {
+            "checks": {"support": {}, "copied": {}, "source": {}},
+            "provenance": {"key": str(), "input": {"sha256": str()}},
+        } as record:
+            return dict(record)
+    raise sqlite3.DatabaseError("a stored record lacks what an annotation has")
+
+
 def now() -> str:
     """Return the time as the tables store it: UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -15,7 +15,7 @@ from harness.support.well_formed import well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
+from skills.corpus.db.rows import Row, insert, now, one, stored_record, update
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.anchors.stored import placed
 from skills.nanda.framework import Framework
@@ -128,7 +128,7 @@ def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
     )
     if row is None:
         return None
-    return with_paper(paper, stored_json(row["record"]), row["abstract"])
+    return with_paper(paper, stored_record(row["record"]), row["abstract"])
 
 
 def failure(db: Database, key: str, paper: Paper) -> Failure | None:

@@ -126,7 +126,7 @@ def papers_about(
     Args:
         words: words or phrases, without stop words.
         fewest: how many of the words are enough.
-        since, until: days, both inclusive. A paper of which only the year is known is compared by
+        since, until: days, both inclusive. A paper with only a known year is compared by
             its year; one without a date is left out if either is given.
     """
     wanted = list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
@@ -209,7 +209,7 @@ def _ranked(
     bm25 counts the rows of all phrases in its query, so the facets, which many rows contain, are
     not in it.
     """
-    # The plus keeps SQLite from starting the search anew for every id.
+    # The plus keeps SQLite from starting the search again for every id.
     rows = db.conn.execute(
         "SELECT rowid, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"

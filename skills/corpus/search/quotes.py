@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
-from skills.corpus.db.rows import Row, one, stored_json
+from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.search.fulltext import MARK
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import Framework
@@ -131,7 +131,7 @@ def _quote(db: Database, row: Row, start: int, end: int) -> Quote:
         first, last = min(start, spans[numbers[0] - 1][0]), max(end, spans[numbers[-1] - 1][1])
     else:
         made = one(db, "SELECT record FROM annotations WHERE id = ?", [row["annotation_id"]]) or {}
-        stored = stored_json(made["record"]).get("anchors")
+        stored = stored_record(made["record"]).get("anchors")
         moves = {row["place"]: text}
         numbers = read_anchors(paper["abstract"], moves, stored)[row["place"]]["sentences"]
     marked = f"{text[first:start]}{MARK}{text[start:end]}{MARK}{text[end:last]}"

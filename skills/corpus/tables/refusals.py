@@ -37,7 +37,7 @@ def refusing(where: str) -> Iterator[Refused]:
     """Record why a row cannot be used, also if the reason is an unexpected error.
 
     Raises:
-        HarnessError: it is no InputError.
+        HarnessError: it is not an InputError.
         OSError, sqlite3.Error: storing fails for every row (`is_of_storage`).
     """
     refused = Refused()
@@ -85,7 +85,7 @@ class Refusals:
         self.errors.append(error)
 
     def raise_first(self) -> None:
-        """Raise the first error, if there is one: for a table of which no row can be used."""
+        """Raise the first error, if there is one: for a table without a usable row."""
         if self.errors:
             raise self.errors[0]
 

@@ -30,7 +30,7 @@ MOST_COPIED = 0.85
 """The share of the words of an annotation in copied runs from which it is a copy. The gold has 0.84
 at most, with a median of 0.42: it uses the terms of the abstract."""
 SEVERAL = 4
-"""Stated moves from which the order of the abstract is no chance."""
+"""Stated moves from which the order of the abstract is unlikely to be chance."""
 LONG = 50
 """Words from which an annotation can be a copy: a very short abstract can hardly be rephrased. All
 annotations of the gold but two are longer."""
@@ -65,8 +65,8 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
     """Yield one clause if the annotation is the abstract, divided into moves.
 
-    A quote is no fault: moves that quote are copied, too, but not in the order of the abstract, of
-    which a few may be by chance.
+    Quotes are not a fault: moves that quote are copied, too, but not in the order of the abstract,
+    except for a few by chance.
     """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())

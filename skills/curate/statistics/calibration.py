@@ -40,7 +40,7 @@ def calibrate(
     """
     columns = _columns(scores)
     turning = sorted(_turning_point(row, columns, min_votes) for row in scores)
-    # At quantile 1 there would be no score to set.
+    # At quantile 1 no score would be left to set.
     quantiles = sorted({0.0, *(share for share in turning if 0 < share < 1)})
     rejected = {quantile: bisect_right(turning, quantile) for quantile in quantiles}
     total = len(scores) + gate_rejected

@@ -23,7 +23,7 @@ from harness.errors import HarnessError
 from harness.support.well_formed import well_formed
 from skills.corpus.db import reads
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
 from skills.curate.curator import Judge, Vote
 from skills.curate.inputs.items import Item
 from skills.curate.store.judges import judge_id
@@ -166,7 +166,7 @@ class Ballots:
 
 def _vote(row: Row) -> Vote:
     columns = {name: row[name] for name in Vote.__dataclass_fields__}
-    return Vote(**{**columns, "answers": json.loads(row["answers"])})
+    return Vote(**{**columns, "answers": stored_json(row["answers"])})
 
 
 def save_verdicts(db: Database, run_id: int, verdicts: Sequence[Verdict]) -> None:

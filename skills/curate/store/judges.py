@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.models.served import ServedModel
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import insert, now, one
+from skills.corpus.db.rows import insert, now, one, stored_json
 from skills.curate.curator import Judge
 from skills.curate.panel.panel import Panel
 from skills.curate.panel.vote_mode import VoteForm
@@ -34,7 +34,7 @@ def other_judge(db: Database, source: str, model: ServedModel) -> str | None:
         " ORDER BY id DESC LIMIT 1",
         [source],
     )
-    settings = json.loads(row["settings"]) if row else {}
+    settings = stored_json(row["settings"]) if row else {}
     if row is None or settings.get("judge", "") == judge_id(model):
         return None
     return f"{row['model']} ({settings['served']})"
@@ -49,7 +49,7 @@ def load_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None
     )
     if row is None or (row["prefill"] and not model.continues_prefill):
         return None  # an earlier version took an ignored prefill for a continued one
-    stored = json.loads(row["measured"])  # an older corpus has the masses alone
+    stored = stored_json(row["measured"])  # an older corpus has the masses alone
     masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
     return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
 
@@ -93,7 +93,7 @@ def load_criteria(db: Database, judge: Judge, min_votes: int) -> Criteria:
         return Criteria(judge.panel.thresholds, min_votes)
     names = ("input", "reject_rate", "achieved", "annotations", "why", "created_at")
     calibrated = {name: row[name] for name in names}
-    return Criteria(tuple(json.loads(row["thresholds"])), min_votes, calibrated)
+    return Criteria(tuple(stored_json(row["thresholds"])), min_votes, calibrated)
 
 
 def save_criteria(db: Database, judge: Judge, criteria: Criteria) -> None:

@@ -54,7 +54,7 @@ class Verdict:
         reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
         passes: of each persona; None if its vote is invalid. Empty without a ballot.
         thresholds: of each persona; empty without a ballot.
-        error: the class and the message of the error because of which there are no votes, or "".
+        error: the class and the message of the error that prevented votes, or "".
     """
 
     item: Item
@@ -96,7 +96,7 @@ def decide(
     votes, rejected if even its invalid votes could not have changed that, and undecided in between.
 
     Args:
-        found: the votes, or the error because of which there are none; None if it is not judged.
+        found: the votes, or the error that prevented them; None if it is not judged.
         panel_votes: False if the judge cannot answer: everything that passes the gates is kept.
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))

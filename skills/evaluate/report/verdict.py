@@ -94,7 +94,7 @@ def _too_few(papers: str, pair: Mapping[str, Any], ahead: Sequence[str]) -> str:
 def _compared(
     found: Mapping[str, Any], pair: Mapping[str, Any]
 ) -> Iterator[tuple[str, text.Figure]]:
-    """Yield the differences of metrics of which more, or less, is better; the main ones first."""
+    """Yield the differences of metrics that have a better direction; the main ones first."""
     for metric in dict.fromkeys((*text.FIRST, *found["metrics"])):
         figure = pair["metrics"].get(metric, {}).get(OVERALL)
         if metric not in text.NEITHER and figure is not None and figure["value"] is not None:

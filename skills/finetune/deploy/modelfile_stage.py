@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
+from harness.support.reading.text_input import at_home
 from skills.finetune.deploy.modelfile import Modelfile, Parameter, write
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done
@@ -48,7 +49,7 @@ def served_gguf(context: StageContext) -> Path:
 def adapter_base(context: StageContext) -> str | None:
     """Return the base of the adapter: a local GGUF or a model of Ollama's library, or None."""
     registry = context.call.models.registry
-    path = Path(context.recipe.base).expanduser()
+    path = at_home(context.recipe.base)
     if context.recipe.base in registry.files:
         path = context.files.path(context.recipe.base)
     elif found := LIBRARY.fullmatch(context.recipe.base):

@@ -61,7 +61,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
     """Ask the user before a model is sent to a server that nobody has named.
 
     A server is named by --host, by an entry of the registry, or in the answer to an earlier
-    question about this run. OLLAMA_HOST and the default port only say where to look.
+    question about this run. OLLAMA_HOST and the default port only state where to look.
 
     Raises:
         UsageError: the user refuses, or there is nobody to ask.

@@ -16,6 +16,7 @@ from harness.errors import RegistryError
 from harness.runs import targets
 from harness.settings import registry_folder
 from harness.support.reading import yaml_models
+from harness.support.reading.text_input import at_home
 
 BY = "/finetune register"
 """Value of `trained_on.by` in entries written by /finetune register."""
@@ -98,7 +99,7 @@ def migrate(user: Path) -> list[str]:
 
 
 def _relocated(user: Path, file: Mapping[str, Any]) -> dict[str, Any]:
-    path = Path(str(file["path"])).expanduser()
+    path = at_home(str(file["path"]))
     return {**file, "path": registered_path(user, user.resolve().parent / path)}
 
 

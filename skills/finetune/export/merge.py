@@ -8,7 +8,6 @@ which would be quantized a second time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from harness.errors import InputError, SkillFailed, UsageError
 from harness.support.optional_deps import require
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.merged_texts import copy_texts
+from skills.finetune.formats.json_files import read_json
 from skills.finetune.formats.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.formats.safetensors_files import (
     FLOATS,
@@ -130,7 +130,7 @@ def perform(context: StageContext) -> Done:
                 where=str(adapter.path),
                 hint="It was trained for too few steps, or with too small a learning rate.",
             )
-    config = json.loads((base.folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(base.folder / "config.json")
     tied = bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
     facts = {
         **changes.facts,

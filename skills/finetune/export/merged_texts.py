@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from skills.finetune.formats.json_files import read_json
 from skills.finetune.model.folder import chat_template
 
 COPIED = (
@@ -30,13 +31,13 @@ def copy_texts(base: Path, folder: Path) -> None:
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
-    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    config = read_json(base / "config.json")
     _write_json(folder / "config.json", _without_quantization(config))
     template = chat_template(base)
     settings = folder / "tokenizer_config.json"
     if template and settings.is_file():
         # transformers 5 only writes it to chat_template.jinja, which older converters do not read.
-        content = json.loads(settings.read_text(encoding="utf-8"))
+        content = read_json(settings)
         _write_json(settings, {**content, "chat_template": template})
 
 

@@ -6,13 +6,13 @@ alpha / r, for all layers (src/llama-adapter.h).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
+from skills.finetune.formats.json_files import read_json
 from skills.finetune.formats.safetensors_files import read_header
 
 CONFIG = "adapter_config.json"
@@ -83,7 +83,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
                 hint="`/finetune train` writes one.",
             )
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config = read_json(folder / CONFIG)
         _check(config, folder / CONFIG)
         r = int(config["r"])
         shapes = _shapes(folder / WEIGHTS, r)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
+from skills.finetune.formats.json_files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,7 +118,7 @@ def _names_in(index: Path) -> set[str]:
         ValueError: it is damaged, or names another folder.
     """
     try:
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        names = set(read_json(index)["weight_map"].values())
     except (RecursionError, TypeError, AttributeError) as exc:
         raise ValueError(f"the index is invalid: {exc!r}") from exc
     if wrong := [name for name in names if not isinstance(name, str) or Path(name).name != name]:

@@ -17,6 +17,7 @@ from harness.models.schema import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
 from harness.support.optional_deps import require
+from harness.support.reading.text_input import at_home
 from skills.finetune.formats.safetensors_files import AS_SAVED, read_weights
 from skills.finetune.model.facts import BaseFacts, of_config, of_gguf
 from skills.finetune.model.folder import chat_template, is_whole, read_config, template_sha256
@@ -66,7 +67,7 @@ def open_base(context: StageContext) -> Base:
             if HUB_ID.match(name)
             else "`base` is a folder, a model of the hub (owner/name), or a file of the registry.",
         )
-    if Path(name).expanduser().is_dir():
+    if _local_folder(name):
         return Base(folder, name, _checked_digest(context, folder), f"the folder {folder}")
     digest = _checked_digest(context, folder, _download_hint(name))
     return Base(folder, name, digest, f"the hub, revision {folder.name[:12]}")
@@ -89,8 +90,7 @@ def describe(context: StageContext) -> BaseFacts | None:
         return of_config(read_config(unpacked), name, "its GGUF", str(unpacked))
     if (folder := _folder_of(name)) is None:
         return None
-    is_local = Path(name).expanduser().is_dir()
-    source = "its config.json" if is_local else "its config.json in the hub's cache"
+    source = "its config.json" if _local_folder(name) else "its config.json in the hub's cache"
     return of_config(read_config(folder), name, source, str(folder / "config.json"))
 
 
@@ -124,8 +124,7 @@ def unpacked_folder(cache: Path, digest: str) -> Path:
 
 def _folder_of(name: str) -> Path | None:
     """Return the folder that a base names, its snapshot in the hub's cache, or None."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    if folder := _local_folder(name):
         return folder
     if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
         return None
@@ -133,6 +132,14 @@ def _folder_of(name: str) -> Path | None:
 
     found = try_to_load_from_cache(name, "config.json")
     return Path(found).parent if isinstance(found, str) else None
+
+
+def _local_folder(name: str) -> Path | None:
+    folder = at_home(name)
+    try:
+        return folder if folder.is_dir() else None
+    except OSError:  # longer than a file name can be
+        return None
 
 
 def _unpacked_folder_of(context: StageContext, file_id: str) -> Path | None:

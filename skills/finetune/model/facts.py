@@ -115,7 +115,7 @@ def of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> 
     head_dim = int(config.get("head_dim") or hidden // heads)
     queries, keys = heads * head_dim, kv_heads * head_dim
     layer = 2 * hidden * (queries + keys) + 3 * hidden * intermediate + 2 * hidden
-    if config["model_type"] == "qwen2":  # has these biases whatever its config says
+    if config["model_type"] == "qwen2":  # has these biases whatever its config contains
         layer += queries + 2 * keys
     elif config.get("attention_bias"):
         layer += queries + 2 * keys + hidden

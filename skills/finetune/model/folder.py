@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
+from harness.support.reading.bounded_files import read_text
+from harness.support.reading.text_input import unreadable
+from skills.finetune.formats.json_files import LARGEST, read_json
 from skills.finetune.formats.safetensors_files import read_weights
 from skills.finetune.model.facts import check_family
 
@@ -18,7 +20,10 @@ def chat_template(folder: Path) -> str:
     """Return the chat template of a base as transformers finds it, "" if there is none."""
     own = folder / TEMPLATE
     if own.is_file():
-        return own.read_text(encoding="utf-8")
+        try:
+            return read_text(own, LARGEST)
+        except (OSError, ValueError) as exc:
+            raise unreadable(own, exc) from exc
     template = _json(folder / "tokenizer_config.json").get("chat_template") or ""
     if isinstance(template, list):  # several by name
         named = {one["name"]: one["template"] for one in template}
@@ -60,7 +65,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(
             "contains weights that are already quantized",
             where=str(path),
-            hint="Use the same model in 16 bits: it is quantized as the recipe says.",
+            hint="Use the same model in 16 bits: it is quantized according to the recipe.",
         )
     return config
 
@@ -75,9 +80,9 @@ def is_whole(folder: Path) -> bool:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as exc:
-        raise InputError(f"cannot be read: {exc}", where=str(path)) from exc
+        raise unreadable(path, exc) from exc
     return found if isinstance(found, dict) else {}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from skills.finetune.formats.json_files import read_json
 from skills.finetune.model.memory import Place
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.metrics import NAME, Metrics
@@ -54,7 +54,7 @@ def measured(folder: Path, recipe: Recipe, place: Place, tokens: float) -> Measu
 
 def _is_same(folder: Path, recipe: Recipe, place: Place) -> bool:
     try:
-        before = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        before = read_json(folder / RUN)
         earlier, device = Recipe.model_validate(before["recipe"]), before["guard"]["device"]
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -7,7 +7,6 @@ seed and epoch: a run that is resumed within an epoch continues in the same orde
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import TypeAdapter
 from harness.errors import InputError
 from harness.runs import targets
 from skills.finetune.data.rows import Source
+from skills.finetune.formats.json_files import read_json
 
 GROUP = 50
 """Batches sorted by length together: more of them mean less padding, and less randomness."""
@@ -90,7 +90,7 @@ def read_prepared(folder: Path) -> Prepared:
         InputError: there is none.
     """
     found = digests(folder)
-    facts = json.loads((folder / "prepared.json").read_text(encoding="utf-8"))
+    facts = read_json(folder / "prepared.json")
     train, dev = (tuple(_rows(folder / name)) for name in ("train.jsonl", "dev.jsonl"))
     return Prepared(train, dev, facts, found)
 

@@ -29,6 +29,9 @@ from pydantic import BaseModel, Field, ValidationError
 from harness._version import __version__
 from harness.errors import InputError, OutputError
 from harness.runs import targets
+from harness.support.reading.bounded_files import read_bytes
+from harness.support.reading.text_input import unreadable
+from skills.finetune.formats.json_files import LARGEST, read_json
 from skills.finetune.run.recipe import Recipe, first_error
 
 MANIFEST = "manifest.json"
@@ -139,8 +142,7 @@ class RunDir:
     def prepared_facts(self) -> dict[str, Any]:
         """Return the facts of the prepared rows, empty if they cannot be read."""
         try:
-            text = (self.prepared / "prepared.json").read_text(encoding="utf-8")
-            found: dict[str, Any] = json.loads(text)
+            found: dict[str, Any] = read_json(self.prepared / "prepared.json")
         except (OSError, ValueError):
             return {}
         return found
@@ -224,9 +226,11 @@ class RunDir:
     def _manifest(self) -> _Manifest:
         path = self.folder / MANIFEST
         try:
-            return _Manifest.model_validate_json(path.read_bytes())
+            return _Manifest.model_validate_json(read_bytes(path, LARGEST))
         except FileNotFoundError:
             return _Manifest()
+        except OSError as exc:
+            raise unreadable(path, exc) from exc
         except ValidationError as exc:
             raise InputError(
                 f"is not the manifest of a run: {first_error(exc)}",

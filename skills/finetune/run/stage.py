@@ -103,9 +103,14 @@ def perform(context: StageContext, stage: Stage) -> Entry:
 
 
 def perform_all(context: StageContext, names: Iterable[str]) -> Iterator[tuple[str, Entry]]:
-    """Perform several stages in order, and yield each one with its manifest entry."""
+    """Perform several stages in order, and yield each one with its manifest entry.
+
+    Their progress is counted in the stages of a whole run.
+    """
     for name in names:
-        yield name, perform(context, find(name))
+        with context.call.screen.in_part(f"stage {ORDER.index(name) + 1} of {len(ORDER)}"):
+            entry = perform(context, find(name))
+        yield name, entry
 
 
 def is_done(context: StageContext, name: str) -> bool:

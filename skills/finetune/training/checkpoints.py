@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.errors import InputError, OutputError
 from harness.runs import targets
+from skills.finetune.formats.json_files import read_json
 from skills.finetune.run.run_dir import partial
 
 SEAL = "checkpoint.json"
@@ -93,7 +94,7 @@ def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
 def damage_of(path: Path) -> str | None:
     """Describe the damage of a checkpoint as a clause; return None if it is valid."""
     try:
-        found = json.loads((path / SEAL).read_text(encoding="utf-8"))
+        found = read_json(path / SEAL)
         if not {*ADAPTER, STATE} <= set(found["files"]):
             return f"its {SEAL} does not list all files"
         for name, kept in found["files"].items():
@@ -128,8 +129,8 @@ def load(path: Path, folder: Path) -> Checkpoint:
         )
     if (damage := damage_of(path)) is not None:
         raise InputError(f"is damaged: {damage}", where=str(path), hint=_valid(folder))
-    found = json.loads((path / SEAL).read_text(encoding="utf-8"))
-    state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    found = read_json(path / SEAL)
+    state = read_json(path / STATE)
     step, loss = state.get("best_global_step"), state.get("best_metric")
     best = None if not step or loss is None else (int(step), float(loss))
     return Checkpoint(path, found["step"], found["guard"], best)
@@ -220,5 +221,5 @@ def _valid(folder: Path) -> str:
 
 
 def _update(path: Path, changes: Mapping[str, Any]) -> None:
-    content = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    content = {**read_json(path), **changes}
     targets.write_text(path, json.dumps(content, indent=2))

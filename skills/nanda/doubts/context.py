@@ -48,13 +48,13 @@ class Token:
         text: as written, in lower case.
         key: what is compared: the stem of a word, the value of a numeral or number word.
         number: True for a numeral and a number word, but not for digits of a name.
-        tells: True if it counts as a neighbour: content words, numbers and "%".
+        counts: True if it counts as a neighbour: content words, numbers and "%".
     """
 
     text: str
     key: str
     number: bool
-    tells: bool
+    counts: bool
 
 
 @functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, a move by all checks
@@ -85,7 +85,7 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the `count` nearest telling tokens on each side, by key, with their rank from 1.
+    """Return the `count` nearest tokens that count, on each side, by key, with their rank from 1.
 
     They are of the same sentence.
     """
@@ -98,7 +98,7 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
         for token in (given[place] for place in side):
             if token.text in SENTENCE_ENDS:
                 break
-            if token.tells:
+            if token.counts:
                 rank += 1
                 found[token.key] = min(rank, found.get(token.key, rank))
                 if rank == count:
@@ -129,16 +129,16 @@ def numerals(given: Sequence[Token]) -> Iterator[int]:
 
 
 def _token(text: str, *, named: bool) -> Token:
-    if text[0].isdecimal():  # not for "²", which is no numeral of `_TOKEN`
+    if text[0].isdecimal():  # not for "²", which is not a numeral of `_TOKEN`
         if named:
-            return Token(text, text, number=False, tells=True)
-        return Token(text, _value(text.replace(",", "")), number=True, tells=True)
+            return Token(text, text, number=False, counts=True)
+        return Token(text, _value(text.replace(",", "")), number=True, counts=True)
     if text in _SPELLED:
-        return Token(text, _value(str(_SPELLED.index(text))), number=True, tells=True)
+        return Token(text, _value(str(_SPELLED.index(text))), number=True, counts=True)
     if not text[0].isalpha():
-        return Token(text, text, number=False, tells=text == "%")
-    tells = text not in STOP_WORDS and len(text) > 1
-    return Token(text, stem(text), number=False, tells=tells)
+        return Token(text, text, number=False, counts=text == "%")
+    counts = text not in STOP_WORDS and len(text) > 1
+    return Token(text, stem(text), number=False, counts=counts)
 
 
 def _value(digits: str) -> str:

@@ -24,7 +24,7 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words that say nothing by themselves: their opposites in the abstract are lost negations."""
+"""Words without a meaning of their own: their opposites in the abstract are lost negations."""
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),

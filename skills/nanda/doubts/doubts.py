@@ -1,4 +1,4 @@
-"""The checks of reworded moves that ship, and what they say to people.
+"""The checks of reworded moves that ship, and their messages.
 
 Each finds at least 70% of the corrupted moves of its kind and doubts at most 5% of the gold's;
 `python bench/checks.py` measures both. They find few of the false moves that a small model writes

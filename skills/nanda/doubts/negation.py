@@ -35,7 +35,7 @@ def lost_negations(abstract: str, text: str, margin: float = MARGIN) -> list[str
     negated, places = _negated(abstract), context.places(abstract)
     found: list[str] = []
     for index, token in enumerate(move):
-        if not token.tells or token.number or token.text in PLAIN | OTHERS:
+        if not token.counts or token.number or token.text in PLAIN | OTHERS:
             continue
         known = places.get(token.key, ())
         with_negation = [place for place in known if place in negated]
@@ -62,7 +62,7 @@ def _negated(abstract: str) -> frozenset[int]:
         for place, other in enumerate(following, index + 1):
             if other.text in context.ENDS or count == SCOPE:
                 break
-            if other.tells:
+            if other.counts:
                 found.add(place)
                 count += 1
     return frozenset(found)

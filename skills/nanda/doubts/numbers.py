@@ -50,7 +50,7 @@ def moved_numbers(abstract: str, text: str, margin: float = MARGIN) -> list[str]
 def changed_units(abstract: str, text: str) -> list[str]:
     """Return the numerals of `text` that the abstract has with other units alone, with their unit.
 
-    A number without a unit is no evidence: in "5 to 10%", 5 has none.
+    A number without a unit is not evidence: in "5 to 10%", 5 has none.
     """
     given, move = context.tokens(abstract), context.tokens_of_move(text)
     known: dict[str, set[str]] = {}

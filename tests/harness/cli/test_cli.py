@@ -132,6 +132,7 @@ def test_version_and_help(home):
         (("/echo",), None, 2, ""),
         (("--nosuch", "/echo x"), None, 2, ""),
         (("--registry", "nosuch.yaml", "/echo x"), None, 2, ""),
+        (("--registry", "~nobody-here/r.yaml", "/echo x"), None, 2, ""),
         (("/annotate missing.txt",), None, 2, ""),
         (("/annotate x.txt save to y.docx",), None, 2, ""),
         (("/echo x save to y.md",), None, 2, ""),

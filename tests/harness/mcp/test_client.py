@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,7 +34,14 @@ from harness.models.backends.base import ToolCall
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.support.stopping.stop_token import StopToken
-from harness.testing import FakeModel, calling, fake_app, one_shot, tool_call
+from harness.testing import (
+    FakeModel,
+    assert_refuses,
+    calling,
+    fake_app,
+    one_shot,
+    tool_call,
+)
 
 SERVERS = CODE_ROOT / "tests" / "support" / "servers"
 OFFICIAL = {"command": sys.executable, "args": [str(SERVERS / "mcp_official.py")]}
@@ -288,6 +296,7 @@ def test_a_server_that_ends_in_a_call_costs_itself_alone(
     ("entry", "reason"),
     [
         (hostile("babble"), "has not started within 10 s; it wrote: Content-Length: 52"),
+        (hostile("noise"), "it wrote: noise noise noise"),
         (hostile("silent"), "has not started within 10 s"),
         (hostile("crash"), "it wrote: cannot find my configuration"),
         ({"command": "no-such-command"}, "there is no command 'no-such-command'"),
@@ -295,7 +304,7 @@ def test_a_server_that_ends_in_a_call_costs_itself_alone(
         ({"command": str(CODE_ROOT / "README.md")}, "there is no command"),
         ({"url": "http://127.0.0.1:9/mcp"}, "attempts failed"),
     ],
-    ids=["babble", "silent", "crash", "no-command", "unset", "no-program", "no-address"],
+    ids=["babble", "noise", "silent", "crash", "no-command", "unset", "no-program", "no-address"],
 )
 def test_a_server_that_does_not_start_costs_itself_alone(
     make: Make, entry: dict[str, Any], reason: str
@@ -311,13 +320,34 @@ def test_a_server_that_does_not_start_costs_itself_alone(
     assert chat.call("good__fail")[0].code == 1
 
 
-@pytest.mark.parametrize("kind", ["huge", "compressed", "html", "unauthorized", "redirect"])
-def test_a_hostile_address_costs_itself_alone(make: Make, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("huge", "more than 16 MB"),
+        ("compressed", "compresses its answers"),
+        ("html", "text/html"),
+        ("unauthorized", "HTTP 401"),
+        ("broken", "HTTP 500 Internal Server Error"),
+        ("redirect", "Redirect to"),
+    ],
+)
+def test_a_hostile_address_costs_itself_alone(make: Make, kind: str, reason: str) -> None:
     with HostileAddress(kind) as address:
         chat = make(bad={"url": address.url}, good=hostile())
-        assert chat.server("bad").state == "failed"
+        bad = chat.server("bad")
+        assert bad.state == "failed"
+        assert reason in bad.problem
         assert chat.server("good").state == "ready"
         assert address.leaked == []
+
+
+def test_a_server_that_requires_a_token_is_answered_with_what_to_do(make: Make) -> None:
+    with HostileAddress("unauthorized") as address:
+        chat = make(bad={"url": address.url})
+        chat.server("bad")
+        shown = one_shot(chat.app, "/mcp bad").out
+    assert '"headers": {"Authorization": "Bearer ${TOKEN}"}' in shown
+    assert "does not sign in by OAuth" in shown
 
 
 def test_a_server_that_ends_at_an_unknown_first_request_is_started_again(make: Make) -> None:
@@ -335,6 +365,7 @@ def test_names_that_models_take(make: Make) -> None:
     ]
     assert "its tool a_b has the name of another one" in server.problem
     assert "its tool huge is too large" in server.problem
+    assert "its tool tasks requires tasks of the protocol" in server.problem
 
 
 def test_many_tools_are_found_by_search(make: Make) -> None:
@@ -423,6 +454,42 @@ def test_mcp_shows_servers_state_and_tools(make: Make) -> None:
     assert "there is no server 'god'. Did you mean good?" in one_shot(chat.app, "/mcp god").err
 
 
+def test_servers_are_added_and_deleted_by_command(make: Make) -> None:
+    chat = make()
+    command = f"{sys.executable} {SERVERS / 'mcp_official.py'}"
+    added = one_shot(chat.app, f"/mcp add --env GIVEN=1 -- maps {command} --flag")
+    assert added.out.startswith(f"maps ({command} --flag) is written to")
+    assert chat.server("maps").state == "ready"
+    assert chat.call("maps__variable", key="GIVEN")[1]["result"] == {"result": "1"}
+    url = "https://search.example.org/mcp"
+    one_shot(chat.app, f'/mcp add search -- {url} --header "Authorization: Bearer ${{KEY}}"')
+    content = json.loads(chat.app.settings.mcp_file.read_text())["mcpServers"]
+    assert content["search"] == {
+        "type": "http",
+        "url": url,
+        "headers": {"Authorization": "Bearer ${KEY}"},
+    }
+    assert "maps is deleted" in one_shot(chat.app, "/mcp remove maps").out
+    assert "maps" not in [server.entry.name for server in chat.app.mcp_servers.servers]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("add", "needs a name"),
+        ("add maps", "needs a name, and an address or a command"),
+        ("add maps 'npx", "No closing quotation"),
+        ("add maps npx --header A:b", "--header does not belong"),
+        ("add maps https://example.org --env A=b", "--env does not belong"),
+        ("add maps https://example.org more", "more does not belong"),
+        ("add maps npx --env A", "has no '='"),
+        ("remove", "/mcp remove needs a name"),
+    ],
+)
+def test_wrong_changes_of_the_servers_are_explained(make: Make, line: str, problem: str) -> None:
+    assert_refuses(make().app, f"/mcp {line}", problem)
+
+
 def test_without_the_extra_a_notice_names_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     chat = make(good=hostile())
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -447,12 +514,22 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill a process that a failed test leaves: its pipes would be a warning in another test."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def gone(pids: Sequence[int]) -> bool:
     """Return True if the processes have ended; one that nobody has waited for yet counts."""
-    return not any(
-        psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-        for pid in pids
-    )
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                return False
+    return True
 
 
 def pids_in(path: Path) -> list[int]:
@@ -482,17 +559,18 @@ def test_nothing_is_left_if_the_command_is_interrupted_or_killed(
         server.model = Producer(calling(tool_call("bad__hang")), "never")
         registry = REGISTRY.format(backend="ollama", url=server.url, context=16384)
         (tmp_path / "registry.yaml").write_text(registry)
-        process = start_agent(tmp_path, "/chat --yes do it", environment_of(tmp_path))
-        pids = pids_in(tmp_path / "pids")
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("-> bad__hang"):
-                break
-        else:
-            pytest.fail("the tool was not called")
-        time.sleep(0.3)
-        process.send_signal(end)
-        _, err = process.communicate(timeout=60)
+        agent = start_agent(tmp_path, "/chat --yes do it", environment_of(tmp_path))
+        with agent as process, ended(process):
+            pids = pids_in(tmp_path / "pids")
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("-> bad__hang"):
+                    break
+            else:
+                pytest.fail("the tool was not called")
+            time.sleep(0.3)
+            process.send_signal(end)
+            _, err = process.communicate(timeout=60)
     if end == signal.SIGINT:
         assert process.returncode == 130, err
         wait_for(lambda: gone(pids))

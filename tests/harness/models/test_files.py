@@ -227,6 +227,23 @@ def test_digest_is_computed_once(tmp_path, notices, monkeypatch):
     assert len(computed) == 1
 
 
+def test_a_file_of_the_same_size_and_time_in_its_place_is_verified(tmp_path, notices):
+    path, weights = local(tmp_path)
+    files = store(tmp_path, notices, weights=weights)
+    files.ensure("weights")
+    other, times = tmp_path / "other", path.stat()
+    other.write_bytes(bytes(len(WEIGHTS)))
+    os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
+    other.replace(path)
+    with pytest.raises(ChecksumMismatch):
+        files.ensure("weights")
+
+
+def test_a_file_in_an_unknown_home_is_missing(tmp_path, notices):
+    files = store(tmp_path, notices, weights=FileEntry(path="~nobody-here/weights.gguf"))
+    assert files.missing("weights") == "file ~nobody-here/weights.gguf does not exist"
+
+
 def test_damaged_digests_are_replaced(tmp_path, notices):
     _, weights = local(tmp_path)
     (tmp_path / "cache").mkdir()

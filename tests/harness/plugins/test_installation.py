@@ -220,7 +220,7 @@ LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
         ("C:/evil.md", "would be outside of the folder"),
         ("..\\evil.md", "would be outside of the folder"),
         ("\x1b[2J:", "would be outside of the folder"),
-        (LINK, "is a link or no regular file"),
+        (LINK, "is a link or not a regular file"),
     ],
 )
 def test_entry_that_leaves_the_folder_is_refused(tmp_path, entry, reason):
@@ -260,7 +260,7 @@ def test_zip_above_a_limit_is_refused(tmp_path, limit, value, reason, monkeypatc
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", b"\0" * 500])
 def test_damaged_zip_is_refused(tmp_path, content):
     (tmp_path / "greet.zip").write_bytes(content)
-    with pytest.raises(InputError, match=r"greet\.zip: is no readable ZIP archive"):
+    with pytest.raises(InputError, match=r"greet\.zip: is not a readable ZIP archive"):
         fake_app(tmp_path).dispatch(f"--yes /skills add {tmp_path / 'greet.zip'}")
 
 
@@ -269,7 +269,7 @@ def test_damaged_zip_is_refused(tmp_path, content):
     [
         (lambda folder: (folder / "x").symlink_to("/etc/passwd"), "x: is a link"),
         (lambda folder: (folder / "x").symlink_to(folder), "x: is a link"),
-        (lambda folder: os.mkfifo(folder / "x"), "x: is no regular file"),
+        (lambda folder: os.mkfifo(folder / "x"), "x: is not a regular file"),
         (lambda folder: (folder / "x.pyc").write_bytes(b"x"), r"x\.pyc: is compiled Python"),
         (lambda folder: (folder / "x").write_bytes(b"x" * 2000), "the skill has more than"),
         (lambda folder: [(folder / f"{n}").mkdir() for n in range(30)], "more than 20 entries"),

@@ -7,7 +7,7 @@ import io
 import pytest
 
 from harness.runs.progress import LINE_EVERY, ProgressEstimate, duration, show_progress
-from harness.terminal.console import Screen
+from harness.terminal.console import Progress, Screen
 
 
 class Clock:
@@ -111,6 +111,24 @@ def test_a_terminal_shows_a_transient_bar() -> None:
     assert "measuring" in drawn, "a phase is named in the same bar"
     assert "1 failed, 1 filtered" in drawn
     assert drawn.endswith("\x1b[2K")
+
+
+def test_progress_of_a_part_is_named_as_such(clock: Clock) -> None:
+    reports: list[Progress] = []
+    screen = Screen(io.StringIO(), Terminal(), on_progress=reports.append)
+    estimate = ProgressEstimate(rows=4, weight=4000, unit="steps", clock=clock)
+    with screen.in_part("stage 2 of 8"):
+        with screen.progress("loading the base"):
+            pass
+        with show_progress(estimate, screen, "training"):
+            pass
+    with screen.progress("saving"):
+        pass
+    drawn = screen.err.getvalue()  # type: ignore[attr-defined]
+    for shown in ("stage 2 of 8, loading the base", "stage 2 of 8, training"):
+        assert shown in drawn
+        assert shown in [report.message.partition(":")[0] for report in reports]
+    assert reports[-1].message == "saving"
 
 
 def test_notices_are_printed_above_the_bar() -> None:

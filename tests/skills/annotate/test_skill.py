@@ -163,7 +163,7 @@ def test_the_tagged_form(takes_grammar: bool) -> None:
         (json.dumps({**MOVES, "novelty": ""}), "novelty is empty"),
         (json.dumps({**MOVES, "novelty": ["x"]}), "novelty is not a string"),
         (json.dumps({**MOVES, "claim": LONG_CLAIM}), "claim is longer than 320 characters"),
-        (json.dumps({**MOVES, "verdict": "x"}), "verdict is no move"),
+        (json.dumps({**MOVES, "verdict": "x"}), "verdict is not a move"),
         (json.dumps({k: v for k, v in MOVES.items() if k != "scope"}), "scope is missing"),
         (LONG, "cut off after 20 tokens"),
     ],

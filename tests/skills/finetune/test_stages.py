@@ -8,7 +8,9 @@ import pytest
 from finetune_artifacts import work_in
 
 from harness.errors import HarnessError, InputError, UsageError
+from harness.terminal.console import Progress
 from harness.testing import assert_refuses, fake_app
+from skills.finetune.run import stage as stages
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext, perform
 
@@ -32,6 +34,25 @@ def test_a_stage_is_repeated_only_if_inputs_or_outputs_changed(tmp_path: Path) -
     context.run_dir.f16.write_text("somebody else's")
     perform(context, stage)
     assert len(made) == 3
+
+
+def test_stages_of_a_run_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(context: StageContext) -> Done:
+        with context.call.screen.progress("writing"):
+            return Done([])
+
+    monkeypatch.setattr(stages, "find", lambda name: Stage(name, "", lambda _: {}, show))
+    reports: list[Progress] = []
+    context = work_in(tmp_path, base=tmp_path)
+    context.call.screen.on_progress = reports.append
+    assert [name for name, _ in stages.perform_all(context, ("train", "register"))] == [
+        "train",
+        "register",
+    ]
+    assert [report.message for report in reports] == [
+        "stage 2 of 8, writing",
+        "stage 8 of 8, writing",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ python mcp_hostile.py [MODE]
 Its tools are in TOOLS. Modes:
 
     babble      writes another protocol
+    noise       writes lines of another protocol without end
     silent      never answers
     crash       ends at once, with a message on stderr
     first       ends at any first request but `initialize`, as some servers do
@@ -44,6 +45,7 @@ TOOLS = [
 if MODE == "names":
     TOOLS = [tool(name) for name in ("a b", "a_b", "x" * 90, "../../etc", "ü", "__", "huge")]
     TOOLS[-1]["description"] = "x" * 100_000
+    TOOLS.append({**tool("tasks"), "execution": {"taskSupport": "required"}})
 elif MODE == "many":
     TOOLS = [
         tool(
@@ -146,6 +148,9 @@ def serve():
 if MODE == "babble":
     print("Content-Length: 52\r\n\r\n{}", flush=True)
     time.sleep(600)
+elif MODE == "noise":
+    while True:
+        sys.stdout.write("noise\n" * 1000)
 elif MODE == "silent":
     time.sleep(600)
 elif MODE == "crash":

@@ -80,7 +80,7 @@ def read(folder: Path) -> Sequence[Case]:
     """Return the cases of a skill.
 
     Raises:
-        InputError: there is no such file, it is no JSON, or it has no valid cases.
+        InputError: there is no such file, it is not JSON, or it has no valid cases.
     """
     path = folder / FILE
     if not is_inside(folder, path):

@@ -433,6 +433,16 @@ def test_files_are_read_ahead_only_without_tools(tmp_path: Path) -> None:
         assert "unread" not in content
 
 
+def test_a_server_that_refuses_tools_receives_the_files(make: Make, tmp_path: Path) -> None:
+    """Only the refusal reveals that the model cannot read them."""
+    skill(own(tmp_path))
+    agent = make("Two faults.")
+    agent.server.tools = "refused untold"
+    assert agent.run("/review a") == 0
+    assert '<skill_file path="references/rules.md">\nRule one: no globals.\n' in system(agent)
+    assert "Its commands are your tools" not in system(agent)
+
+
 def test_files_of_a_skill_are_bounded(tmp_path: Path) -> None:
     body = "\n".join(f"Read part{n}.md." for n in range(4))
     folder = skill(own(tmp_path), body=body)

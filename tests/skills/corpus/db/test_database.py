@@ -330,8 +330,9 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
         verify_all(db)
 
 
-def test_damage_in_a_text_is_reported(tmp_path: Path) -> None:
-    for number, wrong in enumerate((b'"\xff\xfecks"', b'"}"cks:"')):
+def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> None:
+    # Not UTF-8, not JSON, and not what an annotation has.
+    for number, wrong in enumerate((b'"\xff\xfecks"', b'"}"cks:"', b'"Checks"')):
         path = corpus_of(tmp_path / f"{number}.db", [annotated(paper(n)) for n in range(1, 3)])
         path.write_bytes(path.read_bytes().replace(b'"checks"', wrong))
         with (
@@ -339,6 +340,10 @@ def test_damage_in_a_text_is_reported(tmp_path: Path) -> None:
             open_corpus(path) as db,
         ):
             list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
+        kept, found = damage.set_aside(path)
+        assert found
+        assert kept.exists()
+        assert not path.exists()
 
 
 def test_a_damaged_database_is_set_aside_whole(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,32 @@ from finetune_base import SMOLLM2, smollm2, work_over
 from harness.errors import InputError
 from skills.finetune.model.bases import describe, open_base
 from skills.finetune.model.facts import of_config, of_gguf, published
+from skills.finetune.model.folder import TEMPLATE, chat_template
 from skills.finetune.run.stage import StageContext
 
 
-def test_unknown_base_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="the base 'no-such-thing' is not on this machine"):
-        open_base(work_over(tmp_path, "no-such-thing"))
-    assert describe(work_over(tmp_path, "no-such-thing")) is None
+@pytest.mark.parametrize("name", ["no-such-thing", "~nobody-here/base", "a" * 300])
+def test_unknown_base_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"the base '{name}' is not on this machine"):
+        open_base(work_over(tmp_path, name))
+    assert describe(work_over(tmp_path, name)) is None
+
+
+def test_a_config_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "config.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"config\.json: cannot be read \(it has more than 32 MB"):
+        describe(work_over(tmp_path, str(tmp_path)))
+
+
+def test_a_pipe_in_place_of_a_chat_template_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / TEMPLATE)
+    assert chat_template(tmp_path) == ""
+    (tmp_path / TEMPLATE).unlink()
+    with (tmp_path / TEMPLATE).open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(InputError, match=r"it has more than 32 MB"):
+        chat_template(tmp_path)
 
 
 def test_config_without_required_numbers_is_refused() -> None:

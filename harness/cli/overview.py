@@ -1,0 +1,75 @@
+"""The list of the commands, for `agent.py --help` and `/help`.
+
+It imports no option model, and so not Pydantic, which takes as long as half of the start.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from harness.cli.layout import WIDTH, section
+from harness.plugins.catalogue import Catalogue, Found
+from harness.plugins.locations import owner
+
+if TYPE_CHECKING:
+    from harness.api.skill import Skill
+    from harness.settings import Settings
+
+MOST_LINES = 4
+"""Maximum number of lines for the skills of a project, and for those of the user, in `/help`."""
+USAGE = """\
+Usage: agent.py [OPTION ...] [LINE]
+
+A LINE is a command, "/annotate paper.txt save to paper.json", or plain text for the producer model.
+Without a LINE, an interactive session starts; piped lines run one after the other. The word mcp
+serves the skills to other agents (docs/mcp.md)."""
+
+EXIT_CODES = """\
+Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no model available;
+4 output not written; 130 interrupted."""
+
+
+def program_help(catalogue: Catalogue, settings: Settings, options: str) -> str:
+    """Return the text of `agent.py --help`, with the list of the options."""
+    return "\n\n".join((USAGE, options, overview(catalogue, settings), EXIT_CODES))
+
+
+def overview(catalogue: Catalogue, settings: Settings, width: int = WIDTH) -> str:
+    """Return the commands, then the project's and the user's skills, in a screenful of lines."""
+    groups: dict[str, list[Found]] = {"program": [], "project": [], "user": []}
+    for found in catalogue.skills.values():
+        if found.for_users:
+            groups[owner(found.origin, settings)].append(found)
+    parts = [
+        commands(groups["program"], width),
+        _named("Skills of this project", groups["project"], width),
+        _named("Your skills", groups["user"], width),
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
+def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
+    """Return the list of commands, one line each."""
+    rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
+    return section("Commands (`/help NAME` for details)", rows, width)
+
+
+def _named(title: str, skills: list[Found], width: int) -> str:
+    """Return a few skills with the beginning of their summaries, or the names of many."""
+    if not skills:
+        return ""
+    names = sorted(f"/{skill.name}" for skill in skills)
+    if len(names) <= MOST_LINES:
+        room = max(width - max(map(len, names)) - 4, 20)
+        rows = sorted((f"/{skill.name}", skill.summary) for skill in skills)
+        cut = [(name, textwrap.shorten(about, room, placeholder="...")) for name, about in rows]
+        return section(title, cut, width)
+    title = f"{title} ({len(names)}; `/skills TEXT` searches them)"
+    lines = textwrap.wrap(
+        " ".join(names), width - 2, break_on_hyphens=False, break_long_words=False
+    )
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES - 1 :] = [f"... and {len(' '.join(lines[MOST_LINES - 1 :]).split())} more"]
+    return "\n".join([f"{title}:", *(f"  {line}" for line in lines)])
