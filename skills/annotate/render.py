@@ -48,7 +48,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
         checks=checks,
         made=record["provenance"],
         labels=labels,
-        doubts={name: findings(name, checks, labels) for name in framework.names},
+        doubts={name: findings(name, record, labels) for name in framework.names},
         anchors=anchors,
         sentences=[_with_moves(sentence, labels) for sentence in marked(abstract, anchors)],
         link=page_address(record.get("arxiv_id", "")),

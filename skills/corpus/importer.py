@@ -19,11 +19,12 @@ from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
-from skills.corpus.records import Annotated, confidence_of, record_of
+from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework, sha256_of
 
 if TYPE_CHECKING:

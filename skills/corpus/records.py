@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -75,31 +75,4 @@ def record_of(
         **({"confidence": confidence_of(confidence, moves)} if confidence else {}),
         "checks": check(paper.abstract, stated, anchors),
         "provenance": dict(provenance),
-    }
-
-
-def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
-    """Return the mean confidence of `moves`, None unless each has one.
-
-    It is the expected share of right decisions about a paper, if the confidences are calibrated.
-
-    Args:
-        stored: the value of "confidence", None if there is none.
-    """
-    names = list(moves)
-    found = confidence_of(stored, names)
-    return fmean(found.values()) if names and len(found) == len(names) else None
-
-
-def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
-    """Return the confidence of each of `moves` that has one: a number from 0 to 1.
-
-    Args:
-        stored: the value of "confidence", None if there is none.
-    """
-    given = stored if isinstance(stored, Mapping) else {}
-    return {
-        move: float(given[move])
-        for move in moves
-        if type(given.get(move)) in (int, float) and 0 <= given[move] <= 1
     }

@@ -217,7 +217,7 @@ def _numbered(abstract: str, anchors: Mapping[str, Anchor]) -> str:
 
 def _annotation(item: Annotated) -> str:
     record = item.record
-    provenance, checks = record["provenance"], record["checks"]
+    provenance = record["provenance"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     anchors = _anchors(item)
     column = max(map(len, moves)) + 2
@@ -227,7 +227,7 @@ def _annotation(item: Annotated) -> str:
         numbers = numbers_of(anchors[name]["sentences"]) if name in anchors else ""
         lines.append(_wrapped(f"{name:<{column}}{text} {numbers}", indent))
         lines += [
-            _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, checks, labels)
+            _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, record, labels)
         ]
     framework = provenance["framework"]["name"]
     return "\n".join([*lines, f"({provenance['resolved']}, {provenance['created']}, {framework})"])

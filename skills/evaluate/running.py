@@ -19,10 +19,10 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
-from skills.corpus.records import confidence_of
 from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
 from skills.evaluate.variations import Kind, variations
+from skills.nanda.confidence import confidence_of
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from skills.nanda.anchors.lexical import Anchor, lexical_anchors, recall, sentences_of
+from skills.nanda.confidence import UNCERTAIN, confidence_of
 from skills.nanda.doubts.doubts import doubts, doubts_about
 from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import content_words, words
@@ -81,19 +82,21 @@ def check(
     }
 
 
-def findings(move: str, checks: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
-    """Return what the checks doubt about a move, as clauses.
+def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
+    """Return what is doubtful about a move, as clauses.
 
     Args:
+        record: the stored annotation; its `checks` and `confidence` are read.
         labels: the names of moves for people.
     """
-    return [clause for _, clause in findings_by_kind(move, checks, labels)]
+    return [clause for _, clause in findings_by_kind(move, record, labels)]
 
 
 def findings_by_kind(
-    move: str, checks: Mapping[str, Any], labels: Mapping[str, str]
+    move: str, record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """Yield the kind of each finding, as the name of a group, and its clause; see `findings`."""
+    checks = record["checks"]
     for what in ("numbers", "names"):
         if texts := checks[f"unsupported_{what}"].get(move):
             clause = f"{what} that are not in the abstract: {', '.join(texts)}"
@@ -105,6 +108,12 @@ def findings_by_kind(
         if move in (one, other):
             clause = f"has the same content as {labels[other if move == one else one]}"
             yield "Moves that repeat each other", clause
+    confidence = confidence_of(record.get("confidence"), [move]).get(move, 1.0)
+    if confidence < UNCERTAIN:
+        yield (
+            "Uncertain",
+            f"uncertain: the probability that its sentence is right is {confidence:.2f}",
+        )
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:

@@ -44,7 +44,7 @@ def annotation(
     anchors = read_anchors(abstract, stated, record.get("anchors")) if abstract else {}
     rows: list[tuple[str, RenderableType]] = []
     for name, text in moves.items():
-        doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record["checks"], labels)]
+        doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record, labels)]
         shown = Text(text, "" if name in stated else "dim")
         if name in anchors and (numbers := numbers_of(anchors[name]["sentences"])):
             shown.append(f" {numbers}", ANCHOR)

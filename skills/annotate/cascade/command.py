@@ -24,7 +24,7 @@ from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import READ_BY_CURATE, Finished
 from skills.annotate.table.sources import Source
 from skills.corpus.options import Wording
-from skills.corpus.records import certainty_of
+from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted
 

@@ -9,6 +9,7 @@ has no verb outside a relative clause. The lists have only words that are rarely
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -50,22 +51,25 @@ _VERBS = set_of(
     expect explain exploit explore extend extract facilitate fail find fulfill generalize generate
     get give go grow help highlight identify illustrate implement improve include incorporate
     indicate infer integrate introduce investigate involve keep know lead learn leverage maintain
-    make manipulate minimize move obtain occur operate optimize outperform overcome perform persist
+    make manipulate minimize obtain occur operate optimize outperform overcome perform persist
     predict prefer present preserve prevent produce propose prove provide quantify raise react
     recognize reduce refer reflect rely remain replicate represent require retrieve reveal rise seek
     seem serve show simulate solve specify struggle suffer suggest summarize surpass synthesize
-    tackle take tend try understand utilize vary verify
+    tackle take tend try understand utilize vary verify widen
     """
 )
 _IN_THIRD_PERSON = set_of(
     """
-    addresses deals decreases focuses follows goes holds increases lacks offers outlines plays
-    reaches turns uses yields
+    addresses deals decreases focuses follows goes holds increases lacks offers narrows outlines
+    plays promises reaches turns uses yields
     """
 )
 """Verbs whose base is a noun, too."""
 _PAST = set_of("became began came fell found gave grew led made rose saw showed took went")
-_FINITE = _AUXILIARY | _VERBS | {f"{verb}s" for verb in _VERBS} | _IN_THIRD_PERSON | _PAST
+_REGULAR = {
+    re.sub(r"(?<=ss)s\Z", "es", re.sub(r"(?<![aeo])ys\Z", "ies", f"{verb}s")) for verb in _VERBS
+}
+_FINITE = _AUXILIARY | _VERBS | _REGULAR | _IN_THIRD_PERSON | _PAST
 _JOINING = _PREPOSITIONS | _RELATIVE | set_of("and as both more most or such to well")
 _NOT_FIRST = _JOINING | set_of("addition case contrast its order respect spite terms their")
 """Most of the last ones belong to prepositions: "with respect to", "in terms of"."""
@@ -112,14 +116,18 @@ def _begins(words: list[str], bare: list[str], place: int) -> bool:
         return False
     if place == 0:
         return not words[0].endswith(",") and bare[0] not in INTRODUCTION
-    return bare[place] in _ARTICLES or bare[place - 1] in _PREPOSITIONS
+    if bare[place - 1] in _PREPOSITIONS:
+        return True
+    in_list = words[place - 1].endswith(",") or bare[place - 1] in ("and", "or")
+    return bare[place] in _ARTICLES and not in_list
 
 
 def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
     """Return True if a noun phrase may end before word `last`.
 
     One with a comma ends with its clause: after "On tests of X, Y wins" only Y is the subject. One
-    with a relative clause does not end before the verb of it: "cases in which reports were late".
+    with a relative clause does not end before the verb of it: "cases in which reports were late",
+    nor one with "and" before a verb: "On tests of X and Y wins".
     """
     if last == len(words) or words[last - 1].endswith(";"):
         return True
@@ -128,7 +136,7 @@ def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
     if any(word.endswith(",") for word in words[first:last]):
         return False
     if bare[last] in _FINITE:
-        return _RELATIVE.isdisjoint(bare[first:last])
+        return (_RELATIVE | {"and"}).isdisjoint(bare[first:last])
     return bare[last] in _INTERRUPTING
 
 

@@ -22,14 +22,18 @@ INTRODUCTION = set_of(
 """First words of a sentence that begins with something else than its main clause."""
 _SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b|[A-Z]")
 """How a main clause begins after it; a capital is that of a name."""
-_CONTRAST = re.compile(r"(?:but|whereas|while)\b")
+_CONTRAST = re.compile(
+    r"(?:whereas|while|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
+)
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
 """What restricts the statement before it."""
 _CLAUSE = re.compile(
     r"(?:although|because|hence|since|so|thereby|therefore|though|thus|whereas|while|yet"
-    r"|(?:and|or) (?:it|our|that|the|these|they|this|we))\b"
+    r"|(?:and|or) (?:it|they|we))\b"
 )
-"""A clause that follows a comma after a statement, not an item of an enumeration."""
+"""A clause that follows a comma after a statement."""
+_CLAUSE_OR_ITEM = re.compile(r"(?:and|or) (?:our|that|the|these|this)\b")
+"""Such a clause, if no comma before it has begun an enumeration."""
 _MODIFIER = re.compile(
     r"(?:as well as|especially|including|particularly|such as|which|who|whose|with)\b"
 )
@@ -45,8 +49,8 @@ _JOINS = re.compile(r"(?:and|or)\b")
 def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
     """Yield the passages of sentence `number` that can stand alone.
 
-    Of a sentence without one, which is longer than a move, those with one end that is that of a
-    statement; without these, too, all.
+    Of a sentence without one, which is longer than a move, those that begin as a statement;
+    without these, those that end as one, or all.
 
     Args:
         limit: maximum characters of a passage.
@@ -55,11 +59,11 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
     begins = [_begins(phrases, place) for place in range(len(phrases))]
     ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
     main = _main_clause(phrases)
-    good_ends = [
-        begins[one.first] + (ends[one.last] and (one.first > 0 or one.last > main)) for one in every
+    good = [
+        2 * begins[one.first] + (ends[one.last] and (one.first > 0 or one.last > main))
+        for one in every
     ]
-    most = max(good_ends, default=0)
-    yield from (one for one, good in zip(every, good_ends, strict=True) if good == most)
+    yield from (one for one, score in zip(every, good, strict=True) if score == max(good))
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:
@@ -88,7 +92,7 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 def follows_statement(text: str) -> bool:
     """Return True if a clause or a modifier after a comma begins with these words."""
-    return bool(_CLAUSE.match(text) or _MODIFIER.match(text))
+    return any(one.match(text) for one in (_CLAUSE, _CLAUSE_OR_ITEM, _MODIFIER))
 
 
 def _introduces(phrase: Phrase) -> bool:
@@ -106,6 +110,8 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
         return True
     if not before.endswith(","):
         return bool(_SUBORDINATE.match(following.text))
+    if _CLAUSE_OR_ITEM.match(following.text):
+        return not any(one.text.endswith(",") for one in phrases[_main_clause(phrases) : place - 1])
     return bool(_CLAUSE.match(following.text)) or _is_last_modifier(phrases, place)
 
 

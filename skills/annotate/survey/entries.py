@@ -39,7 +39,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
     doubts = {
         name: "; ".join(clauses)
         for name in stated
-        if (clauses := findings(name, record["checks"], framework.labels))
+        if (clauses := findings(name, record, framework.labels))
     }
     return Entry(number, item.paper, stated, doubts)
 

@@ -35,14 +35,14 @@ def paper_view(
     Args:
         provenances: the parts of provenances that papers share, by index; a new one is added.
     """
-    paper, checks = item.paper, item.record["checks"]
+    paper = item.paper
     stated = framework.stated(item.record)
     anchors = read_anchors(paper.abstract, stated, item.record.get("anchors"))
     provenance = item.record["provenance"]
     shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
     labels = framework.labels
     entries = [
-        _entry(move, stated.get(move.name), checks, anchors.get(move.name), labels)
+        _entry(move, stated.get(move.name), item.record, anchors.get(move.name), labels)
         for move in framework.moves
     ]
     kinds = [kind for entry in entries for kind, _ in entry.get("flags", ())]
@@ -67,18 +67,18 @@ def paper_view(
 def _entry(
     move: Move,
     text: str | None,
-    checks: Mapping[str, Any],
+    record: Mapping[str, Any],
     anchor: Anchor | None,
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
     if text is None or anchor is None:
         return {"move": move, "pieces": None}
-    name = move.name
+    name, checks = move.name, record["checks"]
     return {
         "move": move,
         "pieces": _pieces(text, checks, name),
         "sources": anchor["sentences"],
-        "flags": list(findings_by_kind(name, checks, labels)),
+        "flags": list(findings_by_kind(name, record, labels)),
         "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
         f"{origin_of(anchor)}.",
     }

@@ -32,7 +32,7 @@ def _paper(item: Annotated, framework: Framework) -> str:
     labels = framework.labels
     lines = [f"## {escape(paper.title) or 'Without title'}", "", _about(paper), ""]
     for name, text in stated.items():
-        doubts = [f" ⚠ {one}." for one in findings(name, item.record["checks"], labels)]
+        doubts = [f" ⚠ {one}." for one in findings(name, item.record, labels)]
         lines.append(f"- **{labels[name]}:** {escape(text + ''.join(doubts))}")
     return "\n".join(lines if stated else [*lines, "The abstract states none of the moves."])
 

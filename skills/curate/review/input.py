@@ -17,10 +17,10 @@ from harness.support.reading.text_input import shown
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
-from skills.corpus.records import certainty_of
 from skills.corpus.tables.columns import AbstractBy, Columns
 from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
 from skills.curate.inputs.items import Item
+from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 

@@ -190,7 +190,7 @@ class View:
         """Yield the findings of the checks in a move."""
         if fault := faults(self.framework, self.moves).get(name):
             yield fault
-        yield from findings(name, checks, self.framework.labels)
+        yield from findings(name, {"checks": checks}, self.framework.labels)
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:

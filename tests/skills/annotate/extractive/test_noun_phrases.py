@@ -73,6 +73,14 @@ def test_an_enumeration_is_whole() -> None:
     assert found == ["hospitals, clinics, and mobile rural practices."]
 
 
+def test_an_item_of_an_enumeration_is_not_alone() -> None:
+    found = texts(
+        "We read the cases of the court of England, the court of Ireland, and the tribunal."
+    )
+    assert not any(one.startswith("the tribunal") or one == "the court of Ireland" for one in found)
+    assert not any("results" in one for one in texts("On the data of nurses and results agree."))
+
+
 def test_length_is_limited() -> None:
     found = texts("We see " + "nurses of wards in towns with rain " * 40)
     counts = {len(one.split()) for one in found}

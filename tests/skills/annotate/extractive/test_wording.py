@@ -22,8 +22,8 @@ from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.render import for_terminal
 from skills.annotate.selector import selector
 from skills.corpus.content_key import verify
-from skills.corpus.records import certainty_of
 from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import nanda
 
 

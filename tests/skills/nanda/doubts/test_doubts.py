@@ -114,8 +114,8 @@ def test_doubts_are_among_the_findings_of_their_move() -> None:
     checks = check(ABSTRACT, moves)
     assert checks["turned_words"] == {"claim": ["slower"]}
     doubt = "the abstract has the opposite beside these words: slower"
-    assert findings("claim", checks, nanda().labels) == [doubt]
-    assert findings("scope", checks, nanda().labels) == []
+    assert findings("claim", {"checks": checks}, nanda().labels) == [doubt]
+    assert findings("scope", {"checks": checks}, nanda().labels) == []
 
 
 def test_annotations_stored_before_these_checks_have_no_doubts() -> None:
@@ -123,7 +123,7 @@ def test_annotations_stored_before_these_checks_have_no_doubts() -> None:
     for key in DOUBTS:
         del checks[key]
     assert list(doubts_about("claim", checks)) == []
-    assert findings("claim", checks, nanda().labels) == []
+    assert findings("claim", {"checks": checks}, nanda().labels) == []
 
 
 def test_equal_values_are_equal_however_they_are_written() -> None:
