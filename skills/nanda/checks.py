@@ -110,10 +110,7 @@ def findings_by_kind(
             yield "Moves that repeat each other", clause
     confidence = confidence_of(record.get("confidence"), [move]).get(move, 1.0)
     if confidence < UNCERTAIN:
-        yield (
-            "Uncertain",
-            f"uncertain: the probability that its sentence is right is {confidence:.2f}",
-        )
+        yield "Uncertain", f"uncertain: its sentence is right with probability {confidence:.2f}"
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:
