@@ -145,6 +145,8 @@ def _whole(words: list[str], bare: list[str], limit: int) -> bool:
     text = " ".join(words)
     if len(text) > limit or any(text.count(left) != text.count(right) for left, right in _PAIRS):
         return False
+    if words[0].endswith(",") and bare[1] in ("and", "or"):
+        return False
     if (
         bare[-1] in _NOT_LAST
         or bare[-1].endswith("ed")

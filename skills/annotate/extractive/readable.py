@@ -20,10 +20,10 @@ INTRODUCTION = set_of(
     """
 )
 """First words of a sentence that begins with something else than its main clause."""
-_SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b|[A-Z]")
-"""How a main clause begins after it; a capital is that of a name."""
+_SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b")
+"""How a main clause begins after it, besides names directly after it."""
 _CONTRAST = re.compile(
-    r"(?:whereas|while|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
+    r"(?:whereas|while(?! \w+ing\b)|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
 )
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
 """What restricts the statement before it."""
@@ -86,8 +86,10 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
     before = phrases[place - 1].text
     if before.endswith(";") or _CONTRAST.match(phrase.text):
         return True
-    introduced = before.endswith(",") and _introduces(phrases[0])
-    return introduced and bool(_SUBJECT.match(phrase.text))
+    if not before.endswith(",") or not _introduces(phrases[0]):
+        return False
+    named = phrase.text[0].isupper() and place == _main_clause(phrases)
+    return named or bool(_SUBJECT.match(phrase.text))
 
 
 def follows_statement(text: str) -> bool:

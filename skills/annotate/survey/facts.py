@@ -33,7 +33,7 @@ def facts(
     if doubtful := sum(len(entry.doubts) for entry in entries):
         sentences.append(
             f"Of {sum(len(entry.stated) for entry in entries):,} stated moves, {doubtful:,} "
-            f"{'is' if doubtful == 1 else 'are'} doubted by the checks or uncertain, and marked ⚠."
+            f"{'is' if doubtful == 1 else 'are'} doubtful, and marked ⚠."
         )
     if failed:
         sentences.append(f"{counted(failed, 'paper')} could not be annotated.")

@@ -78,6 +78,9 @@ def test_an_item_of_an_enumeration_is_not_alone() -> None:
         "We read the cases of the court of England, the court of Ireland, and the tribunal."
     )
     assert not any(one.startswith("the tribunal") or one == "the court of Ireland" for one in found)
+    assert not any(
+        one.startswith("England,") for one in texts("Of England, and the court of Rome.")
+    )
     assert not any("results" in one for one in texts("On the data of nurses and results agree."))
 
 

@@ -215,8 +215,8 @@ def test_unsupported_moves_are_marked() -> None:
     )
     assert "(Invented et al., 2024). Penguins waddle southwards. ⚠" in page
     assert "| [1] Invented et al., 2024 | ⚠ | ⚠ | ✓ |" in page
-    assert "⚠ stated, but doubted by a check (see below)" in page
-    assert "Of 3 stated moves, 2 are doubted by the checks, and marked ⚠." in page
+    assert "⚠ stated, but doubtful (see below)" in page
+    assert "Of 3 stated moves, 2 are doubtful, and marked ⚠." in page
     assert section(page, "### Evidence") == "- [1] It wins on 99 tasks of FooBench. ⚠"
     assert section(page, "### Doubts of the checks").splitlines() == [
         "- [1] Claim: few of its words are in the abstract.",
