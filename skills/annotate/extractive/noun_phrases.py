@@ -143,21 +143,16 @@ def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
 def _whole(words: list[str], bare: list[str], limit: int) -> bool:
     """Return True if the words can be a noun phrase: no verb but in a relative clause."""
     text = " ".join(words)
-    if len(text) > limit or any(text.count(left) != text.count(right) for left, right in _PAIRS):
-        return False
-    if words[0].endswith(",") and bare[1] in ("and", "or"):
-        return False
-    if (
-        bare[-1] in _NOT_LAST
-        or bare[-1].endswith("ed")
-        or bare[-2] == "to"
-        or not _OTHER.isdisjoint(bare)
-    ):
-        return False
-    if any(word.endswith((";", ":", ".")) for word in words[:-1] if len(word) > 2):
-        return False
     relative = next((place for place, word in enumerate(bare) if word in _RELATIVE), len(bare))
-    return not any(_is_verb(bare, place) for place in range(relative))
+    broken = (
+        any(text.count(left) != text.count(right) for left, right in _PAIRS)
+        or any(word.endswith((";", ":", ".")) for word in words[:-1] if len(word) > 2)
+        or (words[0].endswith(",") and bare[1] in ("and", "or"))
+        or (bare[-1] in _NOT_LAST or bare[-1].endswith("ed") or bare[-2] == "to")
+        or not _OTHER.isdisjoint(bare)
+        or any(_is_verb(bare, place) for place in range(relative))
+    )
+    return len(text) <= limit and not broken
 
 
 def _is_verb(bare: list[str], place: int) -> bool:

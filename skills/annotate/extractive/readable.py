@@ -84,7 +84,7 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
     if not phrase.begins_clause:
         return False
     before = phrases[place - 1].text
-    if before.endswith(";") or _CONTRAST.match(phrase.text):
+    if before.endswith(";") or _CONTRAST.match(_text(phrases, place, 2)):
         return True
     if not before.endswith(",") or not _introduces(phrases[0]):
         return False
@@ -124,6 +124,9 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
     if _PARTICIPLE.match(text):
         then = phrases[place + 1].text if place + 1 < len(phrases) else ""
         return not interrupts and not _JOINS.match(then)
-    # "As" of "such as" begins a phrase of its own.
-    text = " ".join(phrase.text for phrase in phrases[place : place + 3])
-    return bool(_MODIFIER.match(text)) and not interrupts
+    return bool(_MODIFIER.match(_text(phrases, place, 3))) and not interrupts
+
+
+def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
+    """Return the words of `count` phrases, since "such", "as" and "while", "using" are two each."""
+    return " ".join(phrase.text for phrase in phrases[place : place + count])
