@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from harness.api.skill import Skill, SkillOptions
@@ -24,6 +25,8 @@ from harness.errors import SkillFailed, UsageError
 
 _MANY = (list, tuple, set, frozenset)
 _METAVARS = {Path: "PATH", int: "N", float: "X", date: "DATE", bool: "true|false"}
+MODELS = 256
+"""Models whose flags and schemas are kept; /reload replaces those of the user's plugins."""
 O = TypeVar("O", bound=SkillOptions)  # noqa: E741
 
 
@@ -90,13 +93,20 @@ class Flag:
 
 def flags(*models: type[SkillOptions]) -> dict[str, Flag]:
     """Return the flags of option models by name; fields of a class precede inherited ones."""
-    found = [_flag(*field) for model in models for field in _own_first(model)]
-    return {flag.name: flag for flag in found}
+    return {flag.name: flag for model in models for flag in _flags(model)}
 
 
-def _own_first(model: type[SkillOptions]) -> list[tuple[str, FieldInfo]]:
+@lru_cache(maxsize=MODELS)
+def _flags(model: type[SkillOptions]) -> list[Flag]:
     own = inspect.get_annotations(model)
-    return sorted(model.model_fields.items(), key=lambda field: field[0] not in own)
+    own_first = sorted(model.model_fields.items(), key=lambda field: field[0] not in own)
+    return [_flag(*field) for field in own_first]
+
+
+@lru_cache(maxsize=MODELS)
+def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """Return the JSON Schema of a model; computed once, since each request of a chat needs it."""
+    return model.model_json_schema()
 
 
 def _flag(field_name: str, info: FieldInfo) -> Flag:

@@ -13,18 +13,15 @@ class Shout(Skill):
 
 from __future__ import annotations
 
-import json
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-from pydantic.dataclasses import dataclass as validated_dataclass
+from pydantic import BaseModel, ConfigDict, field_validator
 
-from harness.errors import HarnessError, SkillFailed
+from harness.api.result import Render, Result, Write
 from harness.support.reading import text_input
 from harness.support.stopping.stop_token import StopToken
 
@@ -34,10 +31,11 @@ if TYPE_CHECKING:
     from harness.settings import Settings
     from harness.terminal.console import Screen
 
-Render = Callable[[], str]
-Write = Callable[[IO[bytes]], object]
+__all__ = ["Call", "Impact", "Output", "Render", "Result", "Skill", "SkillOptions", "Write"]
+
 Needs = Literal["required", "optional", "none"]
 Impact = Literal["reads", "adds", "changes"]
+Output = type[BaseModel] | Mapping[str, type[BaseModel]] | None
 UNKNOWN_EFFECTS = "may change anything"
 """What `Skill.effects` gives where a skill does not override it."""
 
@@ -67,103 +65,6 @@ class SkillOptions(BaseModel):
         return value
 
 
-_LAZY = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
-
-
-@validated_dataclass(frozen=True, slots=True, config=_LAZY)
-class Result:
-    """Result of one call of a skill. The types of its fields are validated.
-
-    Attributes:
-        text: the result for a person, printed to stdout.
-        data: the result for a program, printed by `--json`. Default: {"text": text}.
-        records: iterates over the data one record at a time, for results too large for `data`. The
-            formats of plugins write these; without it, the items of a list, else `data`.
-        renderers: by suffix, functions that return the text of the file to save.
-        writers: by suffix, functions that write large or binary results to an open binary file.
-        companions: writers of the files that `Skill.companions` names; a file without a writer is
-            not written.
-        summary: figures about the work. `--json` prints it instead of `data`, with the paths of
-            the saved files.
-        exit_code: not 0 if there is a result although something failed.
-        stopped: the error that ended the work early. What is finished is saved and printed first.
-        leave: end the interactive session.
-        terminal: returns what a terminal shows instead of `text`, a rich renderable. It is also
-            shown if the result is saved, and not called for a pipe or `--json`.
-        next: a line to try next, shown on a terminal.
-    """
-
-    text: str = ""
-    data: Any = None
-    renderers: Mapping[str, Render] = field(default_factory=dict)
-    writers: Mapping[str, Write] = field(default_factory=dict)
-    companions: Mapping[str, Write] = field(default_factory=dict)
-    summary: Mapping[str, Any] | None = None
-    exit_code: Annotated[int, Field(ge=0, le=255, strict=True)] = 0
-    stopped: HarnessError | None = None
-    leave: bool = False
-    records: Callable[[], Iterable[Any]] | None = None
-    terminal: Callable[[], Any] | None = None
-    next: str = ""
-
-    @property
-    def code(self) -> int:
-        """Exit code of the command."""
-        return self.exit_code if self.stopped is None else self.stopped.exit_code
-
-    @property
-    def saves(self) -> frozenset[str]:
-        """Suffixes that this result can be saved with."""
-        return frozenset((*self.renderers, *self.writers))
-
-    @property
-    def has_records(self) -> bool:
-        """Whether a plugin's format has anything to write."""
-        return self.records is not None or self.data is not None or bool(self.text)
-
-    def each(self) -> Iterator[Any]:
-        """Iterate over the records."""
-        if self.records is not None:
-            yield from self.records()
-        elif isinstance(self.data, list):
-            yield from self.data
-        else:
-            yield {"text": self.text} if self.data is None else self.data
-
-    def write(self, suffix: str, file: IO[bytes]) -> None:
-        """Write the file content for `suffix`."""
-        if suffix in self.writers:
-            self.writers[suffix](file)
-        else:
-            file.write(self.renderers[suffix]().encode())
-
-    def as_json(self) -> str:
-        """Return the data as one JSON object; paths and times become text, NaN becomes null.
-
-        Raises:
-            SkillFailed: the data cannot be serialized.
-        """
-        data = self.data if self.summary is None else self.summary
-        try:
-            return json.dumps(
-                {"text": self.text} if data is None else _finite(data),
-                ensure_ascii=False,
-                indent=2,
-                default=str,
-            )
-        except (TypeError, ValueError, RecursionError) as exc:
-            raise SkillFailed(f"the result cannot be written as JSON: {exc}") from exc
-
-
-def _finite(data: Any) -> Any:
-    """Replace NaN and infinity, which JSON lacks, by None."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
-
-
 @dataclass(slots=True)
 class Call:
     """Input of one run of a skill, and the services that it may use.
@@ -182,6 +83,8 @@ class Call:
         confirm: asks the user a yes-or-no question; None if there is nobody to ask.
         yes: `--yes` was given: questions need not be asked.
         frameworks: YAML files that plugins have registered, by name.
+        read_stdin: reads all of stdin, which not every skill needs; None if it is missing or a
+            terminal.
     """
 
     text: str
@@ -198,6 +101,7 @@ class Call:
     frameworks: Mapping[str, Path] = field(default_factory=dict)
     confirm: Callable[[str], bool] | None = None
     yes: bool = False
+    read_stdin: Callable[[], str] | None = None
 
     def read_text(self) -> str:
         """Return `text`, or the content of the .txt or .md file that it names.
@@ -234,7 +138,9 @@ class Skill(ABC):
         impact: by subcommand, what a run does besides saving: "reads" changes nothing and uses no
             model, so that it can run beside another one; "adds" keeps what exists; "changes", the
             default, may do anything. "" is for runs without subcommand, and for all not listed.
-        output: model of `Result.data`, for programs; None if it has no fixed form.
+        output: model of `Result.data`, for programs, or models by subcommand, as for `impact`; None
+            if it has no fixed form.
+        output_summary: the same for `Result.summary`.
         Options: model of all options of the command.
         variants: option models by subcommand, or by another case that `variant` returns. A field
             of `Options` that some variants have is an error in all other cases; a field that no
@@ -257,7 +163,8 @@ class Skill(ABC):
     logged: ClassVar[bool] = True
     tool: ClassVar[bool] = True
     impact: ClassVar[Mapping[str, Impact]] = {}
-    output: ClassVar[type[BaseModel] | None] = None
+    output: ClassVar[Output] = None
+    output_summary: ClassVar[Output] = None
     Options: ClassVar[type[SkillOptions]] = SkillOptions
     variants: ClassVar[Mapping[str, type[SkillOptions]]] = {}
     shared: ClassVar[Mapping[str, Collection[str]]] = {}
@@ -294,6 +201,13 @@ class Skill(ABC):
     def impact_of(self, subcommand: str) -> Impact:
         """Return the `impact` of a subcommand."""
         return self.impact.get(subcommand) or self.impact.get("", "changes")
+
+    def output_of(self, subcommand: str, *, summary: bool = False) -> type[BaseModel] | None:
+        """Return the `output` of a subcommand, or its `output_summary`."""
+        models = self.output_summary if summary else self.output
+        if isinstance(models, Mapping):
+            return models.get(subcommand) or models.get("")
+        return models
 
     @abstractmethod
     def run(self, call: Call) -> Result:

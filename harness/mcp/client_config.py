@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.errors import InputError, UsageError
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings
+from harness.support import json_state
 from harness.support.reading.bounded_files import read_text
+from harness.support.suggestions import did_you_mean
 
 SERVERS = "mcpServers"
 MAX_BYTES = 1_000_000
@@ -122,6 +124,63 @@ def read(settings: Settings) -> Configuration:
     return found
 
 
+def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False) -> Entry:
+    """Write a server to a file, and return it.
+
+    Args:
+        force: replace a server of the same name.
+
+    Raises:
+        UsageError: it cannot be used, or there is one of that name.
+        InputError: the file cannot be used.
+        OutputError: the file cannot be written; it is unchanged.
+    """
+    text = _text(path)
+    content = _content(path, text) if text is not None else {SERVERS: {}}
+    try:
+        written = _checked(name, Written.model_validate(server), "")
+    except ValidationError as exc:
+        [error, *_] = exc.errors()
+        keys = ".".join(map(str, error["loc"]))
+        raise UsageError(f"the server {name!r}: {keys}: {error['msg']}") from exc
+    entry = Entry(_tool_prefix(name, ""), str(path), written)
+    for known in _named(content, entry.name):
+        if not force:
+            raise UsageError(
+                f"there is a server {known!r}",
+                where=f"{path}:{_line(text or '', SERVERS, known)}",
+                hint="--force replaces it.",
+            )
+        del content[SERVERS][known]
+    content[SERVERS][name] = dict(server)
+    json_state.write(path.resolve(), content, f"the server {name!r}", mode=0o600)
+    return entry
+
+
+def remove(path: Path, name: str) -> None:
+    """Delete a server from a file.
+
+    Raises:
+        UsageError: there is none of that name.
+        InputError: the file cannot be used.
+        OutputError: the file cannot be written; it is unchanged.
+    """
+    text = _text(path)
+    content = _content(path, text) if text is not None else {SERVERS: {}}
+    names = [name] if name in content[SERVERS] else _named(content, name)
+    if not names:
+        hint = did_you_mean(name, content[SERVERS]) or "`/mcp` lists all servers."
+        raise UsageError(f"there is no server {name!r}", where=str(path), hint=hint)
+    for one in names:
+        del content[SERVERS][one]
+    json_state.write(path.resolve(), content, "the servers", mode=0o600)
+
+
+def _named(content: Mapping[str, Any], name: str) -> list[str]:
+    """Return the names in a file that become this one in the names of tools."""
+    return [one for one in content[SERVERS] if _prefix_of(one) == name]
+
+
 def _add(found: Configuration, entry: Entry) -> None:
     for known in found.entries:
         if known.name == entry.name:
@@ -143,7 +202,7 @@ def _entries(path: Path, problems: list[UsageError]) -> Iterator[Entry]:
     text = _text(path)
     if text is None:
         return
-    servers = _servers(path, text)
+    servers = _content(path, text)[SERVERS]
     if len(servers) > MOST:
         raise InputError(f"it has {len(servers)} servers; {MOST} are allowed", where=str(path))
     for name, content in servers.items():
@@ -170,22 +229,22 @@ def _text(path: Path) -> str | None:
         raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
 
 
-def _servers(path: Path, text: str) -> dict[str, Any]:
+def _content(path: Path, text: str) -> dict[str, Any]:
+    """Return the content of a file, which has an object `mcpServers`."""
     try:
         content = json.loads(text)
     except json.JSONDecodeError as exc:
         raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
     except (ValueError, RecursionError) as exc:  # a number of too many digits, or deep nesting
         raise InputError("it is not usable JSON", where=str(path)) from exc
-    servers = content.get(SERVERS) if isinstance(content, dict) else None
-    if not isinstance(servers, dict):
+    if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         line = _line(text, SERVERS)
         raise InputError(
             f"it has no object {SERVERS!r}",
             where=f"{path}:{line}",
             hint=f'{{"{SERVERS}": {{"NAME": {{"command": "...", "args": []}}}}}}',
         )
-    return servers
+    return content
 
 
 def _checked(name: str, written: Written, where: str) -> Written:
@@ -197,11 +256,15 @@ def _checked(name: str, written: Written, where: str) -> Written:
 
 
 def _tool_prefix(name: str, where: str) -> str:
-    """Return the name in the form that tool names allow."""
-    prefix = _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
+    prefix = _prefix_of(name)
     if not prefix:
         raise UsageError(f"the server {name!r} needs a name with letters or digits", where=where)
     return prefix
+
+
+def _prefix_of(name: str) -> str:
+    """Return the name in the form that tool names allow, or "" if nothing is left of it."""
+    return _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
 
 
 def _invalid(name: str, path: Path, text: str, error: Any) -> UsageError:

@@ -99,7 +99,7 @@ class Calls:
             call = _Call(self, tool, invocation, confirm_of(ctx.session, params))
             outcome = await call.run(ctx.session)
             self.saved.update(path.resolve() for path in outcome.saved)
-            return answer(tool.skill, outcome)
+            return answer(tool.skill, invocation.subcommand, outcome)
         except Unanswered as question:
             return question.as_result()
         except HarnessError as error:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import mimetypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mcp import types
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from harness.api.skill import Impact, Skill
 from harness.chat import tool_result
@@ -27,6 +27,7 @@ from harness.runs.invocation import Invocation
 
 READING = "_read"
 """The end of the name of a tool that only reads; no skill has a name with an underscore."""
+RESULT, SUMMARY = "result", "summary"
 TEXT = 20_000
 """Characters of the result as text, which models read; the structured result is complete."""
 
@@ -45,11 +46,18 @@ class SkillTool:
     @property
     def only_reads(self) -> bool:
         """Whether no call changes anything, not even a file."""
-        return self.reading or (self._impacts == {"reads"} and not self.skill.saves)
+        return self._impacts == {"reads"} and (self.reading or not self.skill.saves)
+
+    @property
+    def _subcommands(self) -> Sequence[str]:
+        """The subcommands that a call may have; "" is a call without one."""
+        if self.reading:
+            return reading_subcommands(self.skill)
+        return "", *self.skill.subcommands
 
     @property
     def _impacts(self) -> set[Impact]:
-        return {self.skill.impact_of(name) for name in ("", *self.skill.subcommands)}
+        return {self.skill.impact_of(name) for name in self._subcommands}
 
     @property
     def described(self) -> types.Tool:
@@ -60,23 +68,27 @@ class SkillTool:
             description=tool.description,
             input_schema={
                 **tool.parameters,
-                "properties": self._parameters(tool.parameters["properties"]),
+                **self._parameters(tool.parameters),
                 "additionalProperties": False,
             },
-            output_schema=_output_schema(skill),
+            output_schema=_output_schema(skill, self._subcommands),
             annotations=types.ToolAnnotations(
                 read_only_hint=self.only_reads,
                 destructive_hint=None if self.only_reads else "changes" in self._impacts,
             ),
         )
 
-    def _parameters(self, properties: Mapping[str, Any]) -> dict[str, Any]:
+    def _parameters(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the properties, and which of them are required."""
+        properties = dict(parameters["properties"])
         if not self.reading:
-            return dict(properties)
-        chosen = {name: value for name, value in properties.items() if name != SAVE_TO}
-        subcommands = reading_subcommands(self.skill)
-        about = "; ".join(f"{name}: {self.skill.subcommands[name]}" for name in subcommands)
-        return {**chosen, SUBCOMMAND: {"type": "string", "enum": subcommands, "description": about}}
+            return {"properties": properties}
+        names = list(self._subcommands)
+        about = "; ".join(f"{name}: {self.skill.subcommands[name]}" for name in names)
+        properties.pop(SAVE_TO, None)
+        properties[SUBCOMMAND] = {"type": "string", "enum": names, "description": about}
+        required = [SUBCOMMAND, *parameters.get("required", ())]
+        return {"properties": properties, "required": required}
 
     def invocation(self, arguments: Mapping[str, Any]) -> Invocation:
         """Return the invocation that a call requests.
@@ -86,10 +98,10 @@ class SkillTool:
         """
         call = ToolCall(self.name, json.dumps(arguments))
         invocation = invocation_of(self.skill, call)
-        reads = reading_subcommands(self.skill)
-        if self.reading and (invocation.subcommand not in reads or invocation.targets):
+        known = self._subcommands
+        if self.reading and (invocation.subcommand not in known or invocation.targets):
             raise UsageError(
-                f"{self.name} only reads: {SUBCOMMAND} is one of {', '.join(reads)}, and there is "
+                f"{self.name} only reads: {SUBCOMMAND} is one of {', '.join(known)}, and there is "
                 f"no {SAVE_TO}",
                 hint=f"The tool {self.skill.name} has all of /{self.skill.name}.",
             )
@@ -109,32 +121,45 @@ def reading_subcommands(skill: Skill) -> list[str]:
     return [name for name in skill.subcommands if skill.impact_of(name) == "reads"]
 
 
-def _output_schema(skill: Skill) -> dict[str, Any]:
-    """Return the schema of `_content`, with `Skill.output` as that of its result."""
-    result: dict[str, Any] = {"description": "the result, as --json prints it"}
-    if skill.output is not None:
-        template = "#/properties/result/$defs/{model}"  # the schema is part of another
-        result = skill.output.model_json_schema(ref_template=template, mode="serialization")
+def _output_schema(skill: Skill, subcommands: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of `_content` for a call with one of these subcommands."""
+    properties: dict[str, dict[str, Any]] = {
+        "exit_code": {"type": "integer", "description": "0 only if all work was done"},
+        RESULT: {"description": "the result, as --json prints it"},
+        SUMMARY: {"type": "object", "description": "figures, instead of a large result"},
+        "saved": {"type": "array", "items": {"type": "string"}, "description": "saved files"},
+        "error": {"type": "string", "description": "what failed, or ended the work early"},
+    }
+    for name in (RESULT, SUMMARY):
+        models = [skill.output_of(one, summary=name == SUMMARY) for one in subcommands]
+        properties[name] |= _schema_of(dict.fromkeys(models), f"#/properties/{name}")
+    return {"type": "object", "properties": properties, "required": ["exit_code"]}
+
+
+def _schema_of(models: Collection[type[BaseModel] | None], place: str) -> dict[str, Any]:
+    """Return the schema of one of several models; None is a result without a fixed form.
+
+    Args:
+        place: where it is in the whole schema, which references start from.
+    """
+    if len(models) == 1:
+        [model] = models
+        template = f"{place}/$defs/{{model}}"
+        if model is None:
+            return {}
+        return model.model_json_schema(ref_template=template, mode="serialization")
     return {
-        "type": "object",
-        "properties": {
-            "exit_code": {"type": "integer", "description": "0 only if all work was done"},
-            "result": result,
-            "summary": {"type": "object", "description": "figures, instead of a large result"},
-            "saved": {"type": "array", "items": {"type": "string"}, "description": "saved files"},
-            "error": {"type": "string", "description": "what failed, or ended the work early"},
-        },
-        "required": ["exit_code"],
+        "anyOf": [_schema_of([one], f"{place}/anyOf/{number}") for number, one in enumerate(models)]
     }
 
 
-def answer(skill: Skill, outcome: Outcome) -> types.CallToolResult:
+def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolResult:
     """Return the result of a call.
 
     Raises:
         SkillFailed: the result is not JSON, or does not match `Skill.output`.
     """
-    content = _content(skill, outcome)
+    content = _content(skill, subcommand, outcome)
     links = [_link(path) for path in outcome.saved]
     return _result(content, is_error=outcome.result.code != 0, links=links)
 
@@ -145,16 +170,18 @@ def refusal(error: HarnessError) -> types.CallToolResult:
     return _result(content, is_error=True)
 
 
-def _content(skill: Skill, outcome: Outcome) -> dict[str, Any]:
+def _content(skill: Skill, subcommand: str, outcome: Outcome) -> dict[str, Any]:
     result = outcome.result
-    kind = "result" if result.summary is None else "summary"
+    kind = RESULT if result.summary is None else SUMMARY
     data = json.loads(result.as_json())
-    if kind == "result" and skill.output is not None:
+    model = skill.output_of(subcommand, summary=kind == SUMMARY)
+    if model is not None:
         try:
-            skill.output.model_validate(data)
+            model.model_validate(data)
         except ValidationError as exc:
+            what = "output" if kind == RESULT else "output_summary"
             raise SkillFailed(
-                f"/{skill.name} has a result that is not its `output`: {exc}"
+                f"/{skill.name} has a {kind} that is not its `{what}`: {exc}"
             ) from exc
     content: dict[str, Any] = {"exit_code": result.code, kind: data}
     if outcome.saved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -44,8 +44,8 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
     _check_for_programs(skill)
     if schema:
         _check_schema(name, options, "Options have")
-    if schema and skill.output is not None:
-        _check_schema(name, skill.output, "output has")
+        for what, model in _outputs(skill):
+            _check_schema(name, model, f"{what} has")
 
 
 def _check_flags(name: str, options: type[SkillOptions]) -> None:
@@ -71,11 +71,10 @@ def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
 
 
 def _check_for_programs(skill: Skill) -> None:
-    """Refuse a wrong `impact` or `output`."""
-    if skill.output is not None and not (
-        isinstance(skill.output, type) and issubclass(skill.output, BaseModel)
-    ):
-        raise UsageError(f"/{skill.name}: output is not a pydantic model")
+    """Refuse a wrong `impact`, `output` or `output_summary`."""
+    for what, model in _outputs(skill):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise UsageError(f"/{skill.name}: {what} is not a pydantic model")
     for subcommand, impact in dict(skill.impact).items():
         if impact not in get_args(Impact):
             known = ", ".join(get_args(Impact))
@@ -103,3 +102,10 @@ def _check_attributes(skill: Skill) -> None:
             raise UsageError(f"/{skill.name}: {key} is not {what}")
     if wrong := [suffix for suffix in skill.saves if not SUFFIX.fullmatch(suffix)]:
         raise UsageError(f"/{skill.name}: {wrong[0]!r} is not a suffix like .txt")
+
+
+def _outputs(skill: Skill) -> Iterator[tuple[str, Any]]:
+    """Yield the models of results, with the name of their attribute."""
+    for what, models in (("output", skill.output), ("output_summary", skill.output_summary)):
+        each = models.values() if isinstance(models, Mapping) else [models]
+        yield from ((what, model) for model in each if models is not None)

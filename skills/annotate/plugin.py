@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
+from skills.annotate.outputs import AnnotateSummary
 from skills.annotate.survey.relevance import LEAST
 from skills.corpus.options import (
     AnswerOptions,
@@ -21,6 +22,7 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
+from skills.corpus.outputs import AnnotationOutput
 from skills.nanda.arxiv_id import ID
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
@@ -115,17 +117,6 @@ class TopicOptions(JobOptions):
     until: Until = Field(None, description="papers up to this day, month or year")
 
 
-class AnnotationOutput(BaseModel):
-    """The annotation of one paper: also its id, and one text for each move of the framework."""
-
-    model_config = ConfigDict(extra="allow")
-
-    title: str
-    anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
-    checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
-    provenance: dict[str, Any] = Field(description="the model that made it, and how")
-
-
 class Annotate(Skill):
     name = "annotate"
     summary = "Annotate paper abstracts with the eight moves of the Nanda framework"
@@ -156,6 +147,7 @@ class Annotate(Skill):
 
     impact: ClassVar[dict[str, Impact]] = {"": "adds"}
     output = AnnotationOutput
+    output_summary = AnnotateSummary
 
     class Options(TopicOptions, TableOptions, PaperOptions, AnswerOptions):
         manner: ClassVar[frozenset[str]] = frozenset({"workers", "retry_failed", "limit"})

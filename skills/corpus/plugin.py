@@ -13,6 +13,7 @@ from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.settings import Settings
 from skills.corpus.options import DatabaseOptions, TitledColumnOptions
+from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework_option import FrameworkOption
 
 _SAVED = ("search", "filter", "export", "page")
@@ -79,6 +80,8 @@ class Corpus(Skill, DocumentSource):
         **dict.fromkeys(("search", "quote", "filter", "stats", "show", "verify"), "reads"),
         **dict.fromkeys(("add", "export", "page"), "adds"),
     }
+    output = OUTPUTS
+    output_summary = SUMMARIES
 
     class Options(AddOptions, FilterOptions, QuoteOptions, SearchOptions, DatabaseOptions):
         framework: FrameworkOption = None

@@ -18,6 +18,7 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
+from skills.curate.outputs import CurateSummary
 from skills.finetune.data.options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
@@ -74,6 +75,7 @@ class Curate(Skill):
         "what you accept is written to gold.csv, or to the file after `save to`."
     )
     saves = (".csv", ".jsonl", ".parquet", ".json", ".md", ".html")
+    output_summary = CurateSummary
 
     class Options(ReviewOptions, BuildOptions, TitledColumnOptions, DatabaseOptions):
         manner: ClassVar[frozenset[str]] = frozenset(PanelOptions.model_fields) - {"build"}

@@ -17,6 +17,7 @@ from skills.corpus.options import (
     TitledColumnOptions,
     WorkerOptions,
 )
+from skills.evaluate.outputs import Evaluation
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
@@ -47,6 +48,7 @@ class Evaluate(Skill):
     saves = (".html", ".png", ".json")
 
     impact: ClassVar[dict[str, Impact]] = {"": "adds"}
+    output_summary = Evaluation
 
     class Options(
         TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, ReportOptions

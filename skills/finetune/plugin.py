@@ -13,6 +13,7 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from skills.corpus.options import ColumnOptions, DatabaseOptions, ReportOptions
 from skills.finetune.data.options import DatasetOptions
+from skills.finetune.outputs import OUTPUTS, Manifest
 from skills.nanda.framework_option import FrameworkOption
 
 
@@ -107,6 +108,8 @@ class Finetune(Skill):
     }
     saves = (".jsonl",)
     formats = False  # a training set has one format, and its manifest names the file
+    output = OUTPUTS
+    output_summary: ClassVar[dict[str, type[Manifest]]] = {"dataset": Manifest}
 
     class Options(RunOptions, ReportOptions, DataOptions):  # both have `dev`
         manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
 from harness.cli.commands.base import AppCommand
@@ -17,6 +17,36 @@ from harness.terminal.tables import table
 TASK = "chat"
 
 
+class Place(BaseModel):
+    """A place that serves a model."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    backend: str
+    where: str
+    available: bool
+    reason: str
+    unfit_for: list[str]
+
+
+class RegisteredModel(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+    id: str
+    summary: str
+    tasks: list[str]
+    fallback: str | None
+    serve: list[Place]
+    trained_on: dict[str, Any]
+    scores: dict[str, Any]
+
+
+class RegisteredModels(BaseModel):
+    model_config = ConfigDict(defer_build=True)
+
+    models: list[RegisteredModel]
+
+
 class ModelsCommand(AppCommand):
     """Probes every serve entry of the registry without loading any."""
 
@@ -25,6 +55,7 @@ class ModelsCommand(AppCommand):
     text = "none"
     tool = True
     impact: ClassVar[dict[str, Impact]] = {"": "reads"}
+    output = RegisteredModels
 
     def run(self, call: Call) -> Result:
         models = [self._describe(model_id) for model_id in self._app.pool.registry.models]

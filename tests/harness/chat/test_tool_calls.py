@@ -182,3 +182,10 @@ def test_details_take_precedence_over_options(tmp_path: Path) -> None:
     assert bare["properties"]["column"] == {"type": "string", "description": "of titles"}
     assert bare["required"] == ["text", "column"]
     assert "limit" not in bare["properties"]
+
+
+def test_a_schema_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toolbox = fake_app(tmp_path).toolbox
+    first = toolbox.tools(20_000)
+    monkeypatch.delattr("pydantic.json_schema.GenerateJsonSchema.generate")
+    assert toolbox.tools(20_000) == first

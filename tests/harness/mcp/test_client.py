@@ -34,7 +34,14 @@ from harness.models.backends.base import ToolCall
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.support.stopping.stop_token import StopToken
-from harness.testing import FakeModel, calling, fake_app, one_shot, tool_call
+from harness.testing import (
+    FakeModel,
+    assert_refuses,
+    calling,
+    fake_app,
+    one_shot,
+    tool_call,
+)
 
 SERVERS = CODE_ROOT / "tests" / "support" / "servers"
 OFFICIAL = {"command": sys.executable, "args": [str(SERVERS / "mcp_official.py")]}
@@ -320,6 +327,7 @@ def test_a_server_that_does_not_start_costs_itself_alone(
         ("compressed", "compresses its answers"),
         ("html", "text/html"),
         ("unauthorized", "HTTP 401"),
+        ("broken", "HTTP 500 Internal Server Error"),
         ("redirect", "Redirect to"),
     ],
 )
@@ -357,6 +365,7 @@ def test_names_that_models_take(make: Make) -> None:
     ]
     assert "its tool a_b has the name of another one" in server.problem
     assert "its tool huge is too large" in server.problem
+    assert "its tool tasks requires tasks of the protocol" in server.problem
 
 
 def test_many_tools_are_found_by_search(make: Make) -> None:
@@ -443,6 +452,42 @@ def test_mcp_shows_servers_state_and_tools(make: Make) -> None:
     data = json.loads(one_shot(chat.app, "/mcp --json").out)
     assert data["servers"][1]["tools"][0]["parameters"]["type"] == "object"
     assert "there is no server 'god'. Did you mean good?" in one_shot(chat.app, "/mcp god").err
+
+
+def test_servers_are_added_and_deleted_by_command(make: Make) -> None:
+    chat = make()
+    command = f"{sys.executable} {SERVERS / 'mcp_official.py'}"
+    added = one_shot(chat.app, f"/mcp add --env GIVEN=1 -- maps {command} --flag")
+    assert added.out.startswith(f"maps ({command} --flag) is written to")
+    assert chat.server("maps").state == "ready"
+    assert chat.call("maps__variable", key="GIVEN")[1]["result"] == {"result": "1"}
+    url = "https://search.example.org/mcp"
+    one_shot(chat.app, f'/mcp add search -- {url} --header "Authorization: Bearer ${{KEY}}"')
+    content = json.loads(chat.app.settings.mcp_file.read_text())["mcpServers"]
+    assert content["search"] == {
+        "type": "http",
+        "url": url,
+        "headers": {"Authorization": "Bearer ${KEY}"},
+    }
+    assert "maps is deleted" in one_shot(chat.app, "/mcp remove maps").out
+    assert "maps" not in [server.entry.name for server in chat.app.mcp_servers.servers]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("add", "needs a name"),
+        ("add maps", "needs a name, and an address or a command"),
+        ("add maps 'npx", "No closing quotation"),
+        ("add maps npx --header A:b", "--header does not belong"),
+        ("add maps https://example.org --env A=b", "--env does not belong"),
+        ("add maps https://example.org more", "more does not belong"),
+        ("add maps npx --env A", "has no '='"),
+        ("remove", "/mcp remove needs a name"),
+    ],
+)
+def test_wrong_changes_of_the_servers_are_explained(make: Make, line: str, problem: str) -> None:
+    assert_refuses(make().app, f"/mcp {line}", problem)
 
 
 def test_without_the_extra_a_notice_names_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

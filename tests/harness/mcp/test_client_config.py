@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.mcp.client_config import Configuration, read
+from harness.mcp.client_config import Configuration, add, read, remove
 from harness.plugins.user_choices import TrustStore
 from harness.runs import consent
 from harness.settings import Settings
@@ -156,3 +157,70 @@ def test_too_many_servers(settings: Settings) -> None:
     write(settings.mcp_file, **{f"s{n}": {"command": "x"} for n in range(51)})
     [error] = read(settings).problems
     assert "51 servers" in error.message
+
+
+def test_a_server_is_written_beside_what_the_file_has(settings: Settings) -> None:
+    target = settings.mcp_file.with_name("dotfiles.json")
+    settings.mcp_file.symlink_to(target)
+    write(target, old={"command": "x", "autoApprove": ["*"]})
+    add(settings.mcp_file, "new one", {"command": "npx", "args": ["-y", "pkg"]})
+    assert settings.mcp_file.is_symlink()
+    content = json.loads(target.read_text())
+    assert content["mcpServers"] == {
+        "old": {"command": "x", "autoApprove": ["*"]},
+        "new one": {"command": "npx", "args": ["-y", "pkg"]},
+    }
+    assert named(read(settings)) == ["old", "new_one"]
+    remove(settings.mcp_file, "old")
+    remove(settings.mcp_file, "new_one")
+    assert named(read(settings)) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_only_the_user_may_read_what_is_written(settings: Settings) -> None:
+    add(settings.mcp_file, "mine", {"url": "https://example.org", "headers": {"Key": "secret"}})
+    assert settings.mcp_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_of_the_name_is_replaced_by_force_alone(settings: Settings) -> None:
+    write(settings.mcp_file, **{"a b": {"command": "x"}})
+    with pytest.raises(UsageError, match=r"mcp\.json:3: there is a server 'a b'. --force"):
+        add(settings.mcp_file, "a_b", {"command": "y"})
+    add(settings.mcp_file, "a_b", {"command": "y"}, force=True)
+    assert [entry.place for entry in read(settings).entries] == ["y"]
+
+
+@pytest.mark.parametrize(
+    ("name", "server", "problem"),
+    [
+        ("?", {"command": "x"}, "letters or digits"),
+        ("a", {"command": "x", "args": [3]}, "args.0"),
+        ("a", {"url": "ftp://example.org"}, "not http"),
+        ("a", {}, "a command or a url"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(
+    settings: Settings, name: str, server: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(UsageError, match=problem):
+        add(settings.mcp_file, name, server)
+    assert not settings.mcp_file.exists()
+
+
+def test_a_damaged_file_is_not_replaced(settings: Settings) -> None:
+    settings.mcp_file.write_text("{\n,")
+    for change in (
+        lambda: add(settings.mcp_file, "a", {"command": "x"}),
+        lambda: remove(settings.mcp_file, "a"),
+    ):
+        with pytest.raises(UsageError, match=r"mcp\.json:2"):
+            change()
+    assert settings.mcp_file.read_text() == "{\n,"
+
+
+def test_to_delete_an_unknown_server_is_an_error(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="no server 'a'"):
+        remove(settings.mcp_file, "a")
+    write(settings.mcp_file, github={"command": "x"})
+    with pytest.raises(UsageError, match="Did you mean github"):
+        remove(settings.mcp_file, "gihub")

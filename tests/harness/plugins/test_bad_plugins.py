@@ -102,6 +102,10 @@ BAD = {
     "text-is-no-choice": (attribute("text = 'always'"), "'always'"),
     "saves-is-one-text": (attribute("saves = '.txt'"), "saves is not a tuple"),
     "output-is-no-model": (attribute("output = dict"), "output is not a pydantic model"),
+    "an-output-is-no-model": (
+        attribute("output_summary = {'add': 3}"),
+        "output_summary is not a pydantic model",
+    ),
     "output-without-a-schema": (
         attribute(
             "output = __import__('pydantic').create_model('O', f=__import__('typing').Callable)"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from corpus_papers import annotated, corpus_of, paper
+from declared_outputs import check_output
 from repository import ROOT
 
 from harness.cli.app import App
@@ -49,6 +50,28 @@ def notices(app: App) -> str:
 
 def data(app: App, line: str) -> Any:
     return json.loads(app.dispatch(line).result.as_json())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "search retrieval",
+        'quote "Dense retrieval"',
+        "filter limitation=unstated",
+        "stats",
+        "show 1",
+        "verify",
+        "filter limitation=unstated save to kept.csv",
+        "export all.csv",
+    ],
+)
+def test_results_have_the_declared_form(app: App, line: str) -> None:
+    check_output(Corpus(), line.split()[0], app.dispatch(f"/corpus {line}").result)
+
+
+def test_what_is_imported_has_the_declared_form(app: App) -> None:
+    app.dispatch("/corpus export all.csv")
+    check_output(Corpus(), "add", app.dispatch("/corpus add all.csv").result)
 
 
 def test_search_shows_marked_hits(app: App) -> None:

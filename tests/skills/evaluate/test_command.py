@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from declared_outputs import check_output
 from evaluate_workspace import ABSTRACT, Workspace, gold, row
 from killing import assert_killed, kill
 
@@ -41,6 +42,7 @@ def test_a_model_is_measured_beside_three_baselines(space: Workspace) -> None:
     outcome = space.evaluate("--models producer --details save to report.json")
     data = json.loads((space.folder / "report.json").read_text(encoding="utf-8"))
     assert data == json.loads(json.dumps(outcome.result.data))
+    check_output(Evaluate(), "", outcome.result)
     assert outcome.result.code == 0
     assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, SELECTOR, OTHER]
     assert metric(outcome, "valid") == 1.0

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from annotate_workspace import Workspace, paper, write_table
 from arxiv_server import ArxivServer
+from declared_outputs import check_output
 
 from harness.errors import InputError, NothingFound, SkillFailed
 from harness.testing import FakeModel
+from skills.annotate.plugin import Annotate
 from skills.nanda.framework import nanda
 
 
@@ -48,8 +50,9 @@ def test_without_a_target_the_survey_is_the_answer(workspace: Workspace) -> None
 
 def test_the_summary_counts_all_papers(workspace: Workspace) -> None:
     line = "/annotate sorting papers --source corpus --json"
-    summary = workspace.app.dispatch(line).result.summary
-    assert summary == {
+    result = workspace.app.dispatch(line).result
+    check_output(Annotate(), "", result)
+    assert result.summary == {
         "topic": "sorting papers",
         "papers": 3,
         "annotated_before": 3,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from annotate_workspace import ABSTRACT, Annotator, Workspace, paper, write_table
+from declared_outputs import check_output
 
 from harness.errors import (
     GenerationFailed,
@@ -26,6 +27,7 @@ from harness.errors import (
 from harness.settings import CODE_ROOT
 from harness.support.process_lock import job_lock
 from harness.support.stopping.stop_token import StopToken
+from skills.annotate.plugin import Annotate
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db.connection import locks, open_corpus
@@ -110,6 +112,7 @@ def test_the_summary_object(workspace: Workspace) -> None:
     summary = outcome.result.summary
     assert summary is not None
     assert json.loads(outcome.result.as_json()) == summary
+    check_output(Annotate(), "", outcome.result)
     counts = {key: summary[key] for key in ("rows", "done", "made", "failed", "errors", "pending")}
     assert counts == {
         "rows": 4,

@@ -20,6 +20,7 @@ from curate_workspace import (
     row,
     write_table,
 )
+from declared_outputs import check_output
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
@@ -29,6 +30,7 @@ from harness.runs.frontend import Frontend
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.content_key import verify
 from skills.corpus.db.connection import open_corpus
+from skills.curate.plugin import Curate
 from skills.nanda.framework import nanda
 
 
@@ -395,6 +397,7 @@ def test_a_run_that_fails_writes_nothing(workspace: Workspace) -> None:
 def test_json_output_is_one_object(workspace: Workspace) -> None:
     write_table(workspace.table, row(1), gated(2))
     outcome = workspace.curate("--json")
+    check_output(Curate(), "", outcome.result)
     found = json.loads(outcome.result.as_json())
     assert (found["kept"], found["rejected"], found["gated"]) == (1, 1, 1)
     assert found["judge"]["thresholds"] == dict.fromkeys(NAMES, 3.0)

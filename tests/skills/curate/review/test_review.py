@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from declared_outputs import check_output
 from prompt_toolkit.output.plain_text import PlainTextOutput
 from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Workspace, read_rows, row
 
 from harness.errors import UsageError
 from harness.support.process_lock import job_lock
+from skills.curate.plugin import Curate
 from skills.curate.review.command import review
 from skills.nanda.framework import nanda
 from skills.nanda.paper import abstract_digest
@@ -249,7 +251,9 @@ def test_another_framework(workspace: Workspace) -> None:
 
 
 def test_the_summary_is_json(workspace: Workspace) -> None:
-    data = json.loads(workspace.result("aq").as_json())
+    result = workspace.result("aq")
+    check_output(Curate(), "", result)
+    data = json.loads(result.as_json())
     assert data["gold"] == str(workspace.gold)
     assert data["journal"] == str(workspace.journal)
     assert (data["papers"], data["accepted"], data["lost"]) == (3, 1, [])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from declared_outputs import check_output
 from finetune_tables import abstract, row, rows, table
 
 from harness import settings
@@ -20,6 +21,7 @@ from harness.models.weights import FileStore
 from harness.testing import assert_refuses, fake_app
 from skills.finetune.build_finetune_from_annotations import build_dataset, main
 from skills.finetune.data.token_counts import RENDERED, histogram, open_counter
+from skills.finetune.plugin import Finetune
 from skills.nanda.framework import nanda
 
 LINE = "/finetune dataset --gold gold.csv --agent agent.csv"
@@ -156,6 +158,7 @@ def test_overridden_rows_are_counted_but_not_listed(app: App) -> None:
 
 def test_without_a_target_a_summary_is_printed(app: App) -> None:
     outcome = app.dispatch(LINE)
+    check_output(Finetune(), "dataset", outcome.result)
     first, *_ = outcome.result.text.splitlines()
     assert first == "10 rows"
     assert "the data set is not saved" in messages_of(app)

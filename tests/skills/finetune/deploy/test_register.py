@@ -14,6 +14,7 @@ from typing import Any
 import ollama
 import pytest
 import yaml
+from declared_outputs import check_output
 from ollama_server import OllamaServer
 
 from harness import settings
@@ -32,6 +33,7 @@ from harness.terminal.console import Screen
 from harness.testing import fake_settings
 from skills.finetune.deploy.register import STAGE, unregister
 from skills.finetune.deploy.registry_file import BY, file_of
+from skills.finetune.plugin import Finetune
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.run_dir import Done, RunDir
 from skills.finetune.run.stage import StageContext
@@ -124,6 +126,7 @@ class Bench:
 
     def unregister(self, name: str = NAME, *, force: bool = False, **asking: Any) -> Any:
         result = unregister(replace(self.call(force=force), **asking), name)
+        check_output(Finetune(), "unregister", result)
         self.stderr.write(result.text)
         return result.data
 

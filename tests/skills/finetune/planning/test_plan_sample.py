@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+from declared_outputs import check_output
 
 from harness.testing import fake_app
+from skills.finetune.plugin import Finetune
 
 ROW = {
     "prompt": "We tally.",
@@ -35,5 +37,6 @@ def test_without_the_base_it_is_the_text_of_the_data_set(
         'token, which the loss includes; "+" marks the part in the loss\n'
         "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>"
     ) in result.text
+    check_output(Finetune(), "plan", result)
     assert result.data["rows"]["sample_decoded"] is False
     assert not (tmp_path / "finetune_output").exists(), "a plan writes nothing"

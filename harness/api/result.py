@@ -1,0 +1,112 @@
+"""The result of a skill: for people, for programs, and for the files that it is saved to."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import field
+from typing import IO, Annotated, Any
+
+from pydantic import ConfigDict, Field
+from pydantic.dataclasses import dataclass as validated_dataclass
+
+from harness.errors import HarnessError, SkillFailed
+
+Render = Callable[[], str]
+Write = Callable[[IO[bytes]], object]
+_LAZY = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
+
+
+@validated_dataclass(frozen=True, slots=True, config=_LAZY)
+class Result:
+    """Result of one call of a skill. The types of its fields are validated.
+
+    Attributes:
+        text: the result for a person, printed to stdout.
+        data: the result for a program, printed by `--json`. Default: {"text": text}.
+        records: iterates over the data one record at a time, for results too large for `data`. The
+            formats of plugins write these; without it, the items of a list, else `data`.
+        renderers: by suffix, functions that return the text of the file to save.
+        writers: by suffix, functions that write large or binary results to an open binary file.
+        companions: writers of the files that `Skill.companions` names; a file without a writer is
+            not written.
+        summary: figures about the work. `--json` prints it instead of `data`, with the paths of
+            the saved files.
+        exit_code: not 0 if there is a result although something failed.
+        stopped: the error that ended the work early. What is finished is saved and printed first.
+        leave: end the interactive session.
+        terminal: returns what a terminal shows instead of `text`, a rich renderable. It is also
+            shown if the result is saved, and not called for a pipe or `--json`.
+        next: a line to try next, shown on a terminal.
+    """
+
+    text: str = ""
+    data: Any = None
+    renderers: Mapping[str, Render] = field(default_factory=dict)
+    writers: Mapping[str, Write] = field(default_factory=dict)
+    companions: Mapping[str, Write] = field(default_factory=dict)
+    summary: Mapping[str, Any] | None = None
+    exit_code: Annotated[int, Field(ge=0, le=255, strict=True)] = 0
+    stopped: HarnessError | None = None
+    leave: bool = False
+    records: Callable[[], Iterable[Any]] | None = None
+    terminal: Callable[[], Any] | None = None
+    next: str = ""
+
+    @property
+    def code(self) -> int:
+        """Exit code of the command."""
+        return self.exit_code if self.stopped is None else self.stopped.exit_code
+
+    @property
+    def saves(self) -> frozenset[str]:
+        """Suffixes that this result can be saved with."""
+        return frozenset((*self.renderers, *self.writers))
+
+    @property
+    def has_records(self) -> bool:
+        """Whether a plugin's format has anything to write."""
+        return self.records is not None or self.data is not None or bool(self.text)
+
+    def each(self) -> Iterator[Any]:
+        """Iterate over the records."""
+        if self.records is not None:
+            yield from self.records()
+        elif isinstance(self.data, list):
+            yield from self.data
+        else:
+            yield {"text": self.text} if self.data is None else self.data
+
+    def write(self, suffix: str, file: IO[bytes]) -> None:
+        """Write the file content for `suffix`."""
+        if suffix in self.writers:
+            self.writers[suffix](file)
+        else:
+            file.write(self.renderers[suffix]().encode())
+
+    def as_json(self) -> str:
+        """Return the data as one JSON object; paths and times become text, NaN becomes null.
+
+        Raises:
+            SkillFailed: the data cannot be serialized.
+        """
+        data = self.data if self.summary is None else self.summary
+        try:
+            return json.dumps(
+                {"text": self.text} if data is None else _finite(data),
+                ensure_ascii=False,
+                indent=2,
+                default=str,
+            )
+        except (TypeError, ValueError, RecursionError) as exc:
+            raise SkillFailed(f"the result cannot be written as JSON: {exc}") from exc
+
+
+def _finite(data: Any) -> Any:
+    """Replace NaN and infinity, which JSON lacks, by None."""
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    return [_finite(value) for value in data] if isinstance(data, list | tuple) else data

@@ -1,0 +1,81 @@
+"""Descriptions and results of tools, without a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import jsonschema
+import pytest
+from pydantic import BaseModel
+
+from harness.api.options import GeneralOptions
+from harness.api.skill import Call, Impact, Result, Skill
+from harness.errors import SkillFailed
+from harness.mcp.server_tools import answer, tools_of
+from harness.runs.frontend import Outcome
+
+
+class Row(BaseModel):
+    number: int
+
+
+class Rows(BaseModel):
+    rows: list[Row]
+
+
+class Count(BaseModel):
+    count: int
+
+
+class Table(Skill):
+    name = "table"
+    summary = "Keep rows"
+    subcommands: ClassVar[dict[str, str]] = {"list": "all rows", "count": "how many", "add": "one"}
+    impact: ClassVar[dict[str, Impact]] = {"list": "reads", "count": "reads", "add": "adds"}
+    output: ClassVar[Mapping[str, type[BaseModel]]] = {"list": Rows, "count": Count}
+    output_summary = Count
+
+    def run(self, call: Call) -> Result:
+        return Result()
+
+
+SCHEMAS = [tool.described.output_schema for tool in tools_of(Table())]
+
+
+def content(subcommand: str, data: Any = None, summary: Any = None) -> Any:
+    outcome = Outcome(Result("", data, summary=summary), GeneralOptions())
+    return answer(Table(), subcommand, outcome).structured_content
+
+
+def test_each_subcommand_has_its_form() -> None:
+    whole, reading = SCHEMAS
+    listed = content("list", {"rows": [{"number": 1}]})
+    for schema in (whole, reading):
+        jsonschema.validate(listed, schema)
+        jsonschema.validate(content("count", {"count": 1}), schema)
+    for wrong in ({"rows": [{"number": "x"}]}, {"count": "many"}, 3):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"exit_code": 0, "result": wrong}, reading)
+    jsonschema.validate(content("add", "anything"), whole)
+
+
+def test_a_summary_has_its_own_form() -> None:
+    whole, _ = SCHEMAS
+    jsonschema.validate(content("list", summary={"count": 1}), whole)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"exit_code": 0, "summary": {"count": "x"}}, whole)
+
+
+def test_a_result_of_another_form_is_a_fault_of_the_skill() -> None:
+    with pytest.raises(SkillFailed, match="/table has a result that is not its `output`"):
+        content("list", {"rows": 3})
+    with pytest.raises(SkillFailed, match="/table has a summary that is not its `output_summary`"):
+        content("list", summary={"count": "x"})
+
+
+def test_a_tool_that_reads_requires_one_of_its_subcommands() -> None:
+    whole, reading = (tool.described.input_schema for tool in tools_of(Table()))
+    assert whole["required"] == ["text"]
+    assert reading["required"] == ["subcommand", "text"]
+    assert reading["properties"]["subcommand"]["enum"] == ["list", "count"]
