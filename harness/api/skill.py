@@ -83,6 +83,8 @@ class Call:
         confirm: asks the user a yes-or-no question; None if there is nobody to ask.
         yes: `--yes` was given: questions need not be asked.
         frameworks: YAML files that plugins have registered, by name.
+        read_stdin: reads all of stdin, which not every skill needs; None if it is missing or a
+            terminal.
     """
 
     text: str
@@ -99,6 +101,7 @@ class Call:
     frameworks: Mapping[str, Path] = field(default_factory=dict)
     confirm: Callable[[str], bool] | None = None
     yes: bool = False
+    read_stdin: Callable[[], str] | None = None
 
     def read_text(self) -> str:
         """Return `text`, or the content of the .txt or .md file that it names.

@@ -42,7 +42,7 @@ class Chat(Skill):
     details = (
         "A model that supports tools may call the other commands. Each call is shown as a line.\n"
         "Before a call that writes files, trains or makes other lasting changes, the user is\n"
-        "asked (--yes allows all)."
+        "asked (--yes allows all). @PATH attaches a file, and @- what is piped in."
     )
     text = "optional"
     saves = (".md", ".txt")
@@ -74,7 +74,7 @@ class Chat(Skill):
                 return Result("A new conversation begins.")
             raise UsageError("there is no text", hint="/chat TEXT")
         self.conversation.check_rights(yes=call.yes)
-        text = call.text if call.source == "stdin" else with_files(call.text, call.screen)
+        text = _with_files(call)
         return self._result(self._answer(call, text, self.conversation, call.options.steps))
 
     def use(self, skill: PromptSkill, call: Call) -> Result:
@@ -211,10 +211,15 @@ class Chat(Skill):
 
 def _text(call: Call) -> str:
     """Return the text of a line: the content of the file that it consists of, or with files."""
+    path = text_input.lone_file(call.text) if call.source == "line" else None
+    return text_input.read_text(path) if path else _with_files(call)
+
+
+def _with_files(call: Call) -> str:
+    """Return the text with the files that it names; what was piped in names none."""
     if call.source == "stdin":
         return call.text
-    path = text_input.lone_file(call.text)
-    return text_input.read_text(path) if path else with_files(call.text, call.screen)
+    return with_files(call.text, call.screen, call.read_stdin)
 
 
 def _line(skill: PromptSkill, text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from harness.api.skill import Call
@@ -195,14 +196,12 @@ class Turn:
         return tools_for(self.model, self.toolbox)
 
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
-        known = [*self.skills.conversation.messages, *self.messages]
-        system = self._system()
-        if not self._has_tools:
-            known = without_tools(known)
-        used = sum(map(size, tools)) + len(system.encode())
-        room = self.model.context - answers.MAX_TOKENS - -(-used // BYTES_PER_TOKEN)
-        messages = (Message("system", system), *fit(known, room))
-        request = self.model.request(messages=messages, max_tokens=answers.MAX_TOKENS, tools=tools)
+        request = self.model.request(
+            messages=self._sent(tools, calls=self._has_tools),
+            max_tokens=answers.MAX_TOKENS,
+            tools=tools,
+            without_tools=partial(self._sent, (), calls=False),
+        )
         if len(self.messages) == 1:
             return self._send(request)
         try:
@@ -213,10 +212,22 @@ class Turn:
                 f"the model became unavailable after a call: {exc.message}", hint=exc.hint
             ) from exc
 
-    def _system(self) -> str:
+    def _sent(self, tools: tuple[Tool, ...], *, calls: bool) -> tuple[Message, ...]:
+        """Return the messages of a request with these tools.
+
+        Args:
+            calls: the model can call tools; otherwise it receives no earlier calls either.
+        """
+        known = [*self.skills.conversation.messages, *self.messages]
+        system = self._system(calls=calls)
+        used = sum(map(size, tools)) + len(system.encode())
+        room = self.model.context - answers.MAX_TOKENS - -(-used // BYTES_PER_TOKEN)
+        return (Message("system", system), *fit(known if calls else without_tools(known), room))
+
+    def _system(self, *, calls: bool) -> str:
         """Return the system message, with the instructions of project and active skills."""
-        about = SYSTEM if self._has_tools else PLAIN_SYSTEM
-        reads = any(tool.name == READ_FILE for tool in self._tools())
+        about = SYSTEM if calls else PLAIN_SYSTEM
+        reads = calls and any(tool.name == READ_FILE for tool in self._tools())
         skills = self.skills.text(self.model.context, read_ahead=not reads)
         return "\n\n".join(filter(None, (about, self.instructions, skills)))
 

@@ -29,7 +29,7 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
     if level >= DETAILS and skill.details:
         parts.append(textwrap.dedent(skill.details).strip())
     needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
-    properties = {**_own(skill), **_options(skill, level, needed)}
+    properties = {**_own(skill, level), **_options(skill, level, needed)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
     required = [TEXT] * (skill.text == "required") + needed
     if required:
@@ -47,16 +47,18 @@ def plain_parameters(schema: Mapping[str, Any], *, described: bool) -> dict[str,
     return found
 
 
-def _own(skill: Skill) -> dict[str, Any]:
+def _own(skill: Skill, level: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if skill.subcommands:
-        each = "; ".join(f"{name}: {about}" for name, about in skill.subcommands.items())
-        found[SUBCOMMAND] = {"type": "string", "enum": list(skill.subcommands), "description": each}
+        found[SUBCOMMAND] = {"type": "string", "enum": list(skill.subcommands)}
+        if level >= DETAILS:
+            each = "; ".join(f"{name}: {about}" for name, about in skill.subcommands.items())
+            found[SUBCOMMAND]["description"] = each
     if skill.text != "none":
         found[TEXT] = {"type": "string", "description": skill.usage}
     if skill.saves:
-        about = f"the file to write the result to: {', '.join(skill.saves)}"
-        found[SAVE_TO] = {"type": "string", "description": about}
+        about = "the file to write the result to: " if level >= DETAILS else ""
+        found[SAVE_TO] = {"type": "string", "description": about + ", ".join(skill.saves)}
     return found
 
 

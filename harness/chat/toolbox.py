@@ -7,14 +7,14 @@ from typing import Protocol
 
 from harness.chat import tool_result
 from harness.chat.tools import ALL, BARE, MOST, Answer, ChatTool, offered, size
-from harness.errors import UsageError
+from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.runs import consent
 from harness.runs.render import print_error
 from harness.terminal.console import Screen
 
-NAME = 160
-"""Characters of an unknown name that are shown."""
+SHOWN = 160
+"""Characters of a call that are shown."""
 
 
 class Searchable(Protocol):
@@ -35,14 +35,16 @@ class Toolbox:
             two tools with the same name, the first one counts.
         searchable: returns a source whose tools are offered whole in up to half of the room, and
             otherwise by search, with those found in half of it.
+        log_invalid: records a call that is not run, since it is invalid.
     """
 
     def __init__(
         self,
         sources: Sequence[Callable[[], Iterable[ChatTool]]],
         searchable: Callable[[], Searchable] | None = None,
+        log_invalid: Callable[[ToolCall, UsageError], None] = lambda call, error: None,
     ) -> None:
-        self._sources, self._searchable = sources, searchable
+        self._sources, self._searchable, self._log_invalid = sources, searchable, log_invalid
 
     def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model, within a size in bytes."""
@@ -68,15 +70,31 @@ class Toolbox:
         return sorted(self._own.keys() - {tool.name for tool in tools})
 
     def call(self, call: ToolCall, screen: Screen) -> Answer:
-        """Run a tool call; raises as `ChatTool.call`."""
+        """Run a tool call, show its line on `screen`, and return the answer for the model.
+
+        Raises:
+            Interrupted: it was interrupted.
+            ReaderGone: stdout is closed by its reader.
+            InternalError: the harness itself failed. Other errors are part of the answer.
+        """
         tools = self._tools
-        if call.name in tools:
-            return tools[call.name].call(call, screen)
-        known = [name for name in tools if "__" not in name]  # a server may have hundreds
-        error = UsageError(f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}.")
-        screen.notice(f"-> {consent.in_one_line(call.name, NAME)}: not run")
-        print_error(error, screen)
-        return Answer(tool_result.of_error(error), "", "", error.exit_code)
+        known = call.name if call.name in tools else ""
+        try:
+            if not known:
+                raise _unknown(call.name, tools)
+            prepared = tools[call.name].prepared(call)
+        except UsageError as error:
+            screen.notice(f"-> {consent.in_one_line(call.name, SHOWN)}: not run")
+            self._log_invalid(call, error)
+            return _failed(error, known, "", screen)
+        screen.notice(f"-> {consent.in_one_line(prepared.line, SHOWN)}")
+        try:
+            content, code = prepared.run(screen)
+        except (Interrupted, ReaderGone, InternalError):
+            raise
+        except HarnessError as error:
+            return _failed(error, known, prepared.line, screen)
+        return Answer(content, known, prepared.line, code)
 
     @property
     def _tools(self) -> dict[str, ChatTool]:
@@ -96,3 +114,13 @@ class Toolbox:
             for tool in source():
                 found.setdefault(tool.name, tool)
         return found
+
+
+def _unknown(name: str, tools: Iterable[str]) -> UsageError:
+    known = [tool for tool in tools if "__" not in tool]  # a server may have hundreds
+    return UsageError(f"there is no tool {name!r}", hint=f"There are {', '.join(known)}.")
+
+
+def _failed(error: HarnessError, tool: str, line: str, screen: Screen) -> Answer:
+    print_error(error, screen)
+    return Answer(tool_result.of_error(error), tool, line, error.exit_code)

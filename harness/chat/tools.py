@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -34,6 +34,20 @@ class Answer:
     code: int
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call whose arguments are valid.
+
+    Attributes:
+        line: what is shown and recorded.
+        run: does the work, with a row in the run log in any case, and returns the message for the
+            model and the exit code.
+    """
+
+    line: str
+    run: Callable[[Screen], tuple[str, int]]
+
+
 class ChatTool(Protocol):
     """A tool that a model may call.
 
@@ -47,13 +61,11 @@ class ChatTool(Protocol):
     def described(self, level: int) -> Tool:
         """Return the name, description and parameters at a level of detail."""
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
-        """Run a call, show its line on `screen`, and return the answer for the model.
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        """Return a call of this tool with its arguments checked.
 
         Raises:
-            Interrupted: it was interrupted.
-            ReaderGone: stdout is closed by its reader.
-            InternalError: the harness itself failed. Other errors are part of the answer.
+            UsageError: they are invalid.
         """
 
 

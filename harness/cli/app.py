@@ -20,7 +20,7 @@ from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
 from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
-from harness.runs.run_log import RunLog
+from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
 from harness.support.reading.text_input import at_home
 from harness.terminal.console import OnProgress, Screen
@@ -102,15 +102,20 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model; the first ones are never left out."""
+        """The tools of the chat model; of the first ones, most is described."""
         from harness.chat.sources.activate_skill import activation
         from harness.chat.sources.builtin_tools import BuiltinTools
+        from harness.chat.sources.call_log import log_invalid
         from harness.chat.sources.skill_tool import skill_tools
         from harness.chat.toolbox import Toolbox
 
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
         prompts = partial(activation, self, lambda: self.models.last_resolution)
-        return Toolbox([shipped, prompts, BuiltinTools(self), others], lambda: self.mcp_servers)
+        return Toolbox(
+            [prompts, shipped, BuiltinTools(self), others],
+            lambda: self.mcp_servers,
+            partial(log_invalid, self),
+        )
 
     @cached_property
     def mcp_servers(self) -> Servers:
@@ -222,24 +227,26 @@ class App:
 
             skill = self._skill(invocation.name, trusted=invocation.general.trust)
             line = render_line(skill, invocation)
-            return self._run(skill, invocation, line, self.caller)
+            return self._run(skill, invocation, line, Run())
 
         return guarded("", work)
 
     def run_called(
-        self, invocation: Invocation, line: str, caller: Caller | None = None
+        self,
+        invocation: Invocation,
+        line: str,
+        caller: Caller | None = None,
+        run: Run | None = None,
     ) -> Outcome:
         """Run an invocation of a model, with the general options of the user's own line.
 
         It cannot read stdin or write to stdout, and the user is asked before it changes anything.
-        Raises as `dispatch`, and NotAllowed if the user refuses.
+        Raises as `dispatch`, and NotAllowed if the user refuses. `run` gets the row of the run log.
         """
         skill = self.catalogue.skills[invocation.name].skill
-        general = self.current_general or invocation.general
-        allowed = replace(invocation, general=general)
-        model = (caller or self.caller).for_model()
-        with self._callers.calling(model):
-            return guarded(line, lambda: self._run(skill, allowed, line, model))
+        given = replace(invocation, general=self.current_general or invocation.general)
+        with self._callers.calling((caller or self.caller).for_model()):
+            return guarded(line, lambda: self._run(skill, given, line, run or Run()))
 
     def _dispatch(self, line: str) -> Outcome:
         from harness.cli import intent
@@ -254,12 +261,12 @@ class App:
         if typed:
             self.catalogue.check_for_users(name)
         invocation = grammar.parse(skill, rest, general)
-        return self._run(skill, invocation, line, self.caller)
+        return self._run(skill, invocation, line, Run())
 
-    def _run(self, skill: Skill, invocation: Invocation, line: str, caller: Caller) -> Outcome:
+    def _run(self, skill: Skill, invocation: Invocation, line: str, run: Run) -> Outcome:
         from harness.runs.runner import Runner
 
-        general = invocation.general
+        caller, general = self.caller, invocation.general
         if invocation.help:
             topic = f"{skill.name} {invocation.subcommand}".rstrip()
             return self._dispatch(f"/help {'--json ' * general.as_json}{topic}")
@@ -267,16 +274,8 @@ class App:
         if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
             self._callers.general = general.model_copy(update=off)
-        return Runner(
-            self.models.settings,
-            caller,
-            self.run_log,
-            self.pool,
-            self.catalogue,
-            skill,
-            invocation,
-            line,
-        ).run_skill()
+        services = self.models.settings, caller, self.run_log, self.pool, self.catalogue
+        return Runner(*services, skill, invocation, line, run).run_skill()
 
     def close(self) -> None:
         """Free the loaded models, and stop the servers of mcp.json."""

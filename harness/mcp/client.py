@@ -61,7 +61,7 @@ class Servers:
         tools = self.tools()
         by_name = {tool.name: tool for tool in tools}
         found = [by_name[name] for name in self._found if name in by_name]
-        return [SearchTool(tools, self._remember), *found]
+        return [SearchTool(self._host, tools, self._remember), *found]
 
     def close(self, seconds: float) -> None:
         """Stop all servers; those that take longer are killed."""

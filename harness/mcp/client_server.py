@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent import futures
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -180,7 +180,7 @@ class Server:
 
         target = self.entry.resolved(os.environ)
         if target.url:
-            return over_http(target.url, target.headers)
+            return over_http(target.url, target.headers, self._log)
         command = [target.command, *target.args]
         return over_pipes(command, target.env, self._folder, self._log)
 
@@ -189,9 +189,7 @@ class Server:
         left_out = []
         async for tool in all_tools(client):
             name = chat_name(self.entry.name, tool.name)
-            too_large = len(tool.model_dump_json()) > MAX_TOOL
-            if too_large or name in found:
-                reason = "is too large" if too_large else "has the name of another one"
+            if reason := _unusable(tool, found.keys(), name):
                 left_out.append(f"its tool {in_one_line(tool.name, 60)} {reason}")
             elif len(found) < MOST_TOOLS:
                 found[name] = tool
@@ -247,6 +245,15 @@ class Server:
             self.problem = message_of(exc)
         if self._log:
             self.problem += f"; it wrote: {in_one_line(' '.join([*self._log][-3:]), SHOWN)}"
+
+
+def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
+    """Return why a tool cannot be used by this name, or ""."""
+    if len(tool.model_dump_json()) > MAX_TOOL:
+        return "is too large"
+    if tool.execution is not None and tool.execution.task_support == "required":
+        return "requires tasks of the protocol, which the harness does not have"
+    return "has the name of another one" if name in taken else ""
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:

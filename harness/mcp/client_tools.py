@@ -14,13 +14,12 @@ from harness.chat import tool_result
 from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tool_loop import CURRENT
-from harness.chat.tools import ALL, Answer
-from harness.errors import HarnessError, InternalError, Interrupted, NothingFound, SkillFailed
+from harness.chat.tools import ALL, PreparedCall
+from harness.errors import NothingFound, SkillFailed
 from harness.mcp.client_server import Server
 from harness.models.backends.base import Tool, ToolCall
 from harness.permissions.permission import Permission
-from harness.runs.consent import in_one_line
-from harness.runs.render import print_error
+from harness.runs.run_log import Run
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
@@ -33,8 +32,6 @@ RESULTS = 10
 """Tools that one search returns."""
 BLOCKS = 100
 """Parts of a result that are used."""
-LINE = 160
-"""Characters of a call that are shown."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
 """Words that do not distinguish tools."""
@@ -69,28 +66,25 @@ class ServerTool:
         schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
         return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        arguments = arguments_of(call)
         line = f"{self.name} {call.arguments.strip() or '{}'}"
-        screen.notice(f"-> {in_one_line(line, LINE)}")
-        try:
-            arguments = arguments_of(call)
-            with logged(self.host, self.name, line, arguments):
-                result = self._run(arguments, screen)
-        except (Interrupted, InternalError):
-            raise
-        except HarnessError as error:
-            print_error(error, screen)
-            return Answer(tool_result.of_error(error), self.name, line, error.exit_code)
-        return Answer(tool_result.compact({"exit_code": 0, "result": result}), self.name, line, 0)
 
-    def _run(self, arguments: dict[str, Any], screen: Screen) -> Any:
+        def work(screen: Screen) -> tuple[str, int]:
+            with logged(self.host, self.name, line, arguments) as run:
+                result = self._run(arguments, screen, run)
+            return tool_result.compact({"exit_code": 0, "result": result}), 0
+
+        return PreparedCall(line, work)
+
+    def _run(self, arguments: dict[str, Any], screen: Screen, run: Run) -> Any:
         """Return the result, shortened."""
         shown = json.dumps(arguments, ensure_ascii=False, indent=1)
         detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
         turn = CURRENT.get()
         skills = [*turn.skills.folders] if turn else []
         skill = skills[-1] if skills else ""
-        self.host.permissions.check(Permission("mcp", self.subject, detail, skill))
+        run.allow(self.host.permissions.check(Permission("mcp", self.subject, detail, skill)))
         cancel = StopToken(self.host.caller.cancel)
         with screen.progress(self.name) as ticker:
             result = self.server.call(self.tool.name, arguments, cancel, ticker)
@@ -104,14 +98,17 @@ class SearchTool:
     """Finds tools by words, and makes them callable.
 
     Args:
+        host: the application, which calls are logged by.
         tools: all tools.
         found: receives the names of the tools found.
     """
 
     name = SEARCH
 
-    def __init__(self, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]) -> None:
-        self._tools, self._found = tools, found
+    def __init__(
+        self, host: Host, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]
+    ) -> None:
+        self._host, self._tools, self._found = host, tools, found
 
     def described(self, level: int) -> Tool:
         counts: dict[str, int] = {}
@@ -127,18 +124,19 @@ class SearchTool:
             SEARCH, about, {"type": "object", "properties": {QUERY: query}, "required": [QUERY]}
         )
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        query = string(arguments_of(call), QUERY)
         line = f"{SEARCH} {call.arguments.strip()}"
-        screen.notice(f"-> {in_one_line(line, LINE)}")
-        try:
-            found = search(self._tools, string(arguments_of(call), QUERY))
-            if not found:
-                raise NothingFound("no tool matches", hint="Try other or fewer words.")
-        except HarnessError as error:
-            print_error(error, screen)
-            return Answer(tool_result.of_error(error), SEARCH, line, error.exit_code)
-        self._found([tool.name for tool in found])
-        return Answer(_listing(found), SEARCH, line, 0)
+
+        def work(screen: Screen) -> tuple[str, int]:
+            with logged(self._host, SEARCH, line, {QUERY: query}):
+                found = search(self._tools, query)
+                if not found:
+                    raise NothingFound("no tool matches", hint="Try other or fewer words.")
+                self._found([tool.name for tool in found])
+                return _listing(found), 0
+
+        return PreparedCall(line, work)
 
 
 def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:

@@ -13,6 +13,7 @@ import shutil
 import signal
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -194,12 +195,18 @@ def _signal(group: int, name: str) -> None:
 
 
 @contextlib.asynccontextmanager
-async def over_http(url: str, headers: Mapping[str, str]) -> AsyncIterator[tuple[Any, Any]]:
-    """Yield the streams of the messages to and from an address."""
+async def over_http(
+    url: str, headers: Mapping[str, str], log: deque[str]
+) -> AsyncIterator[tuple[Any, Any]]:
+    """Yield the streams of the messages to and from an address.
+
+    Args:
+        log: receives the status of answers that are errors.
+    """
     client = httpx2.AsyncClient(
         headers={**headers, "Accept-Encoding": "identity"},
         timeout=httpx2.Timeout(30.0, read=None),
-        event_hooks={"response": [_check]},
+        event_hooks={"response": [partial(_check, log)]},
     )
     async with (
         client,
@@ -208,7 +215,7 @@ async def over_http(url: str, headers: Mapping[str, str]) -> AsyncIterator[tuple
         yield streams
 
 
-async def _check(response: httpx2.Response) -> None:
+async def _check(log: deque[str], response: httpx2.Response) -> None:
     """Limit the size of a response; in a stream of events, that of each one is limited.
 
     Raises:
@@ -220,6 +227,9 @@ async def _check(response: httpx2.Response) -> None:
             request=response.request,
             response=response,
         )
+    status = f"HTTP {response.status_code} {response.reason_phrase}"
+    if response.is_error and response.request.method == "POST" and status not in log:
+        log.append(status)  # the package does not pass it on
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.DecodingError("the server compresses its answers, which was not requested")
     if not response.headers.get("content-type", "").startswith("text/event-stream"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from harness.errors import NotAllowed
-from harness.permissions.answers import Answers, for_skill, in_project
+from harness.permissions.answers import Always, Answers, for_skill, in_project
 from harness.permissions.permission import Permission
 from harness.runs import consent
 from harness.settings import Settings
@@ -36,8 +36,8 @@ class Permissions:
         self._choose, self._confirm, self._yes = choose, confirm, yes
         self.answers = Answers(settings.permissions_file, settings.project_dir)
 
-    def check(self, wanted: Permission) -> None:
-        """Return if the user allows it, now or by an earlier answer.
+    def check(self, wanted: Permission) -> str:
+        """Return how the user allows it, now or by an earlier answer, for the run log.
 
         Raises:
             NotAllowed: they do not, there is nobody to ask, or it would write where the files
@@ -51,25 +51,31 @@ class Permissions:
                 f"a model may not {wanted}: files there control the harness",
                 hint="Use another folder.",
             )
-        if self._yes or self.is_covered(wanted):
-            return
+        if self._yes:
+            return consent.BY_YES
+        if earlier := self._covering(wanted):
+            return f"always: {earlier}"
         if self._choose is None and self._confirm is None:
             raise NotAllowed(
                 f"{wanted.who} wants to {wanted}, and nobody is here to allow that",
                 hint="`--yes` before the line allows it.",
             )
-        if not self._ask(wanted):
+        answer = self._ask(wanted)
+        if not answer:
             raise NotAllowed(f"the user did not allow {wanted.who} to {wanted}")
+        return f"{consent.ANSWERED} {answer}"
 
-    def is_covered(self, wanted: Permission) -> bool:
-        """Return True if an "always" answer allows it."""
-        return any(answer.covers(wanted, self._project) for answer in self.answers.given())
+    def _covering(self, wanted: Permission) -> Always | None:
+        """Return an "always" answer that allows it."""
+        given = self.answers.given()
+        return next((one for one in given if one.covers(wanted, self._project)), None)
 
-    def _ask(self, wanted: Permission) -> bool:
+    def _ask(self, wanted: Permission) -> str:
+        """Return the answer that allows it, or ""."""
         who = f"{wanted.who[0].upper()}{wanted.who[1:]}"
         question = "\n".join([*wanted.shown_detail(), f"{who} wants to {wanted}. Allow it?"])
         if self._choose is None:
-            return self._confirm is not None and self._confirm(question)
+            return YES if self._confirm is not None and self._confirm(question) else ""
         always = {
             f"always: {answer} in this project": answer
             for answer in (in_project(wanted, self._project), for_skill(wanted, self._project))
@@ -78,4 +84,4 @@ class Permissions:
         given = self._choose(question, (YES, NO, *always))
         if given in always:
             self.answers.add(always[given])
-        return given == YES or given in always
+        return given if given == YES or given in always else ""

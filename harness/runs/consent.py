@@ -12,6 +12,11 @@ from pathlib import Path
 from harness.api.skill import UNKNOWN_EFFECTS
 from harness.errors import NotAllowed
 
+BY_YES = "--yes"
+"""How a call is allowed: by the option of the user's line."""
+ANSWERED = "answered:"
+"""Followed by the answer of the user to the question about a call."""
+
 
 def changes(effects: str, files: Sequence[Path]) -> str:
     """Describe the changes of a run; "" if there are none.
@@ -28,8 +33,8 @@ def changes(effects: str, files: Sequence[Path]) -> str:
     return " and ".join(parts)
 
 
-def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
-    """Ask the user whether the skill `name` may make these changes.
+def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> str:
+    """Ask the user whether the skill `name` may make these changes; return how they allowed it.
 
     Raises:
         NotAllowed: they refuse, or there is nobody to ask.
@@ -41,6 +46,7 @@ def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> None:
         )
     if not confirm(f"/{name} {changed}. Allow it?"):
         raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
+    return f"{ANSWERED} yes"
 
 
 def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:

@@ -77,7 +77,13 @@ def m003_place(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN digests TEXT")
 
 
-MIGRATIONS = (m001_runs, m002_outputs, m003_place)
+def m004_allowed(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE runs ADD COLUMN allowed TEXT")
+
+
+MIGRATIONS = (m001_runs, m002_outputs, m003_place, m004_allowed)
+WITHOUT_ASKING = "without asking"
+"""How calls of a model are allowed that change nothing."""
 
 
 @dataclass(slots=True)
@@ -86,6 +92,7 @@ class Run:
 
     Attributes:
         answered_by: `ServedModel.about` of the model that served last, or None.
+        allowed: how the user allowed a call of a model; "" for a line of the user.
     """
 
     log: RunLog | None = None
@@ -94,6 +101,12 @@ class Run:
     resolution: Resolution | None = None
     answered_by: Mapping[str, Any] | None = None
     written: list[Path] = field(default_factory=list)
+    allowed: str = ""
+
+    def allow(self, how: str) -> None:
+        """Record how the user allowed a call of a model, or a part of it."""
+        self.allowed = "; ".join(filter(None, (self.allowed, how)))
+        self._update(allowed=self.allowed)
 
     def served_by(self, served: ServedModel) -> None:
         """Record the model that serves; called again if another model takes over."""
@@ -152,11 +165,19 @@ class RunLog:
         self._broken = False
 
     def start(
-        self, *, door: str, line: str, skill: str, options: Mapping[str, Any], job: str
+        self,
+        *,
+        door: str,
+        line: str,
+        skill: str,
+        options: Mapping[str, Any],
+        job: str,
+        allowed: str = "",
     ) -> Run:
         run_id = self.execute(
-            "INSERT INTO runs (status, door, line, skill, options, job, started_at, pid, version)"
-            " VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO runs"
+            " (status, door, line, skill, options, job, started_at, pid, version, allowed)"
+            " VALUES ('running', ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 door,
                 line,
@@ -166,9 +187,10 @@ class RunLog:
                 datetime.now(UTC).isoformat(timespec="seconds"),
                 os.getpid(),
                 __version__,
+                allowed or None,
             ],
         )
-        return Run(self, run_id)
+        return Run(self, run_id, allowed=allowed)
 
     def made(self, path: Path, sha256: str, job: str, line: str = "") -> bool:
         """Return True if `path` with this content was last written by the same job.

@@ -27,7 +27,7 @@ from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, as_path
 from harness.runs.isolation import call_isolated, isolated
 from harness.runs.recording import Recording, recorded
-from harness.runs.run_log import Run, RunLog
+from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog
 from harness.settings import Settings
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
@@ -116,6 +116,7 @@ class Runner:
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
             confirm=self.frontend.confirm,
             yes=general.yes,
+            read_stdin=self._stdin if self.frontend.stdin is not None else None,
             cancel=StopToken(self.caller.cancel),
         )
         models.cancel = call.cancel
@@ -207,8 +208,13 @@ class Runner:
         with self._isolated():
             effects = self.skill.effects(given.options, given.subcommand)
         changes = consent.changes(effects, files)
-        if changes and not general.yes:
-            consent.ask(given.name, changes, self.frontend.confirm)
+        if not changes:
+            how = "" if self.run.allowed else WITHOUT_ASKING
+        elif general.yes:
+            how = consent.BY_YES
+        else:
+            how = consent.ask(given.name, changes, self.frontend.confirm)
+        self.run.allow(how)
 
     def _save_all(
         self, result: Result, targets: Sequence[Path], companions: Mapping[Path, str]
@@ -270,7 +276,8 @@ class Runner:
     def _recording(self, call: Call) -> Recording:
         """Open the run's row, unless the run is kept out of the log."""
         given = self.invocation
-        kept = self.skill.logged and not given.general.no_log
+        logged = self.skill.logged or self.frontend.is_model  # all that a model does
+        kept = logged and not given.general.no_log
         if kept:
             opened = self.run_log.start(
                 door=self.frontend.name,
@@ -278,6 +285,7 @@ class Runner:
                 skill=self.skill.name,
                 options=given.options.model_dump(mode="json"),
                 job=self._job,
+                allowed=self.run.allowed,
             )
             self.run.log, self.run.id = opened.log, opened.id
         started = RunStarted(

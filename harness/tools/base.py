@@ -92,14 +92,18 @@ class Workplace:
         return path.is_relative_to(self.project) and not consent.is_protected(path, private)
 
     def allow_reading(self, path: Path) -> None:
-        """Return if a resolved path may be read; raises as `Permissions.check`."""
+        """Return if a resolved path may be read; raises as `allow`."""
         if not self.is_free(path):
-            self.permissions.check(self.wanted("read", str(path)))
+            self.allow("read", str(path))
 
-    def wanted(self, kind: Kind, subject: str, detail: str = "") -> Permission:
-        """Return the permission for the skill that was activated last, if there is one."""
+    def allow(self, kind: Kind, subject: str, detail: str = "") -> None:
+        """Return if the user allows it for the skill that was activated last, if there is one.
+
+        Raises as `Permissions.check`; how it is allowed is recorded.
+        """
         name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
-        return Permission(kind, subject, detail, name, folder)
+        wanted = Permission(kind, subject, detail, name, folder)
+        self.run.allow(self.permissions.check(wanted))
 
 
 class BuiltinTool(ABC):

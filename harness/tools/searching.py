@@ -81,13 +81,21 @@ class SearchFiles(BuiltinTool):
     def _lines(
         self, pattern: regex.Pattern[str], path: Path, place: Workplace, until: float
     ) -> Iterator[str]:
-        """Yield the matching lines of a text file as "path:number: line"."""
+        """Yield the matching lines of a text file as "path:number: line".
+
+        Raises:
+            TimeoutError: the search has taken too long.
+            Interrupted: it was stopped.
+        """
+        place.cancel.check()
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
         try:
             text = text_files.read(path, MAX_BYTES, str(path)).text.replace("\r\n", "\n")
         except InputError:  # binary, too large, or not readable
             return
         start, number, last = 0, 1, -1
-        left = max(0.001, until - time.monotonic())
         for match in pattern.finditer(text, timeout=left):
             place.cancel.check()
             number += text.count("\n", start, match.start())

@@ -1,10 +1,10 @@
-"""Files that a line of the user names as @PATH, as part of their message."""
+"""Files that a line of the user names as @PATH, and stdin as @-, as part of their message."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.errors import InputError
@@ -14,6 +14,7 @@ from harness.terminal.console import Screen
 MAX_BYTES = 200_000
 """Maximum size of all files of a line, about 30,000 words."""
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
+STDIN = "-"
 _END = ".,;:!?)"
 """Characters that end a sentence and no file name."""
 _TABLES = (".parquet", ".xlsx", ".xls")
@@ -25,17 +26,20 @@ _FILES = re.compile(
 )
 
 
-def with_files(text: str, screen: Screen) -> str:
+def with_files(text: str, screen: Screen, read_stdin: Callable[[], str] | None = None) -> str:
     """Return a line with the content of the files that it names, each announced in a notice.
 
     A word after @ that is neither a file nor looks like one is text: @you, @angular/core.
+
+    Args:
+        read_stdin: as in `Call`.
 
     Raises:
         InputError: a file is missing, not a text, or too big.
     """
     parts, left = [text], MAX_BYTES
     for name in dict.fromkeys(_names(text)):
-        content = _content(name)
+        content = _stdin(read_stdin) if name == STDIN else _content(name)
         left -= len(content.encode())
         if left < 0:
             raise InputError(
@@ -58,9 +62,15 @@ def _names(text: str) -> Iterator[str]:
         name = match[1] or match[2] or match[3]
         if match[3] and not text_input.is_file(name):
             name = name.rstrip(_END)
-        known = name.lower().endswith(_NO_TEXT) or _FILES.search(name)
+        known = name == STDIN or name.lower().endswith(_NO_TEXT) or _FILES.search(name)
         if known or text_input.is_file(text_input.at_home(name)):
             yield name
+
+
+def _stdin(read: Callable[[], str] | None) -> str:
+    if read is None:
+        raise InputError("stdin is not available here", where=f"@{STDIN}", hint="Attach a file.")
+    return read()
 
 
 def _content(name: str) -> str:

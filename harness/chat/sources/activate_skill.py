@@ -8,20 +8,22 @@ from typing import Any
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions
-from harness.api.skill import Skill, SkillOptions
+from harness.api.skill import SkillOptions
 from harness.chat import tool_result
 from harness.chat.context.active_skills import prompt_skills
-from harness.chat.sources.skill_tool import Dispatcher, run
+from harness.chat.sources.call_log import failures_logged
+from harness.chat.sources.skill_tool import Dispatcher, finished
 from harness.chat.tool_call import arguments_of, string
 from harness.chat.tool_schema import TEXT
-from harness.chat.tools import ALL, Answer
+from harness.chat.tools import ALL, DETAILS, PreparedCall
 from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.models.resolution import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions.permission import Permission
 from harness.runs.frontend import Outcome
-from harness.runs.invocation import Invocation
+from harness.runs.invocation import Invocation, render_line
+from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 
 NAME = "activate_skill"
@@ -36,6 +38,7 @@ MODEL_TEXT = 1000
 _ABOUT = """\
 Activate a skill: its instructions become part of the conversation, and you follow them. Do so
 first if one of these skills fits the request."""
+_BRIEFLY = "Activate a skill that fits the request, and follow its instructions"
 
 
 def activation(
@@ -80,21 +83,30 @@ class ActivateSkill:
         return NAME
 
     def described(self, level: int) -> Tool:
+        """Return the tool with the names of the skills; from `DETAILS` on, with descriptions."""
         rows = catalogue(self.skills, self.room >> (ALL - level))
-        listed = "\n".join(f"- {name}: {about}" for name, about in rows.items())
-        properties = {
-            SKILL: {"type": "string", "enum": [*rows]},
-            TEXT: {"type": "string", "description": "what the skill is to work on, if anything"},
-        }
-        parameters = {"type": "object", "properties": properties, "required": [SKILL]}
-        return Tool(NAME, f"{_ABOUT}\n{listed}", parameters)
+        text = {"type": "string"}
+        about = _BRIEFLY
+        if level >= DETAILS:
+            text["description"] = "what the skill is to work on, if anything"
+            about = "\n".join([_ABOUT, *(f"- {name}: {row}" for name, row in rows.items())])
+        properties = {SKILL: {"type": "string", "enum": [*rows]}, TEXT: text}
+        return Tool(NAME, about, {"type": "object", "properties": properties, "required": [SKILL]})
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
-        return run(
-            self.dispatcher, call, screen, lambda: self._invocation(call), _content, self._check
-        )
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        skill, invocation = self._invocation(call)
+        line = render_line(skill, invocation)
 
-    def _check(self, skill: Skill) -> None:
+        def work(screen: Screen) -> tuple[str, int]:
+            run = Run()
+            with failures_logged(self.dispatcher, skill.name, line, run):
+                self._allow(skill, run)
+                outcome = self.dispatcher.run_called(invocation, line, run=run)
+            return finished(outcome, _content(outcome), screen)
+
+        return PreparedCall(line, work)
+
+    def _allow(self, skill: PromptSkill, run: Run) -> None:
         """Ask the user whether the model may use a skill of the project.
 
         An "always" answer holds for all of the project's skills.
@@ -102,14 +114,14 @@ class ActivateSkill:
         Raises:
             NotAllowed: it may not.
         """
-        assert isinstance(skill, PromptSkill)
         permissions, folder = self.dispatcher.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
             return
         detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
         if skill.allowed_tools:
             detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
-        permissions.check(Permission("activate", skill.name, "\n".join(detail)))
+        wanted = Permission("activate", skill.name, "\n".join(detail))
+        run.allow(permissions.check(wanted))
 
     def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
         given = arguments_of(call)

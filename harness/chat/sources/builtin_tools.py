@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,19 +16,15 @@ from harness.chat.sources.call_log import Host, logged
 from harness.chat.tool_call import arguments_of
 from harness.chat.tool_loop import CURRENT
 from harness.chat.tool_schema import plain_parameters
-from harness.chat.tools import ALL, DETAILS, OPTIONS, Answer
-from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
+from harness.chat.tools import ALL, DETAILS, OPTIONS, PreparedCall
+from harness.errors import UsageError
 from harness.models.backends.base import Tool, ToolCall
-from harness.runs import consent
-from harness.runs.render import print_error
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from harness.tools.base import Arguments, BuiltinTool
 
-LINE = 160
-"""Characters of a call that are shown."""
 VALUE = 80
 """Characters of an invalid value that are shown."""
 
@@ -80,30 +76,15 @@ class OfferedTool:
         summary = self.tool.summary if level >= DETAILS else self.tool.summary.partition(";")[0]
         return Tool(self.name, summary, parameters)
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
-        line = ""
+    def prepared(self, call: ToolCall) -> PreparedCall:
         try:
-            given = self._arguments(call)
-            line = f"{self.name} {self.tool.shown(given)}"
-            screen.notice(f"-> {consent.in_one_line(line, LINE)}")
-            content = tool_result.compact(self._run(given, line, screen))
-        except (Interrupted, ReaderGone, InternalError):
-            raise
-        except HarnessError as error:
-            if not line:
-                screen.notice(f"-> {consent.in_one_line(call.name, LINE)}: not run")
-            print_error(error, screen)
-            return Answer(tool_result.of_error(error), self.name, line, error.exit_code)
-        return Answer(content, self.name, line, 0)
-
-    def _arguments(self, call: ToolCall) -> Arguments:
-        given = arguments_of(call)
-        try:
-            return self.tool.Arguments.model_validate(given)
+            given = self.tool.Arguments.model_validate(arguments_of(call))
         except ValidationError as exc:
             raise UsageError(_explained(exc)) from exc
+        line = f"{self.name} {self.tool.shown(given)}"
+        return PreparedCall(line, partial(self._run, given, line))
 
-    def _run(self, given: Arguments, line: str, screen: Screen) -> dict[str, Any]:
+    def _run(self, given: Arguments, line: str, screen: Screen) -> tuple[str, int]:
         """Run a call with its row in the run log."""
         from harness.tools.base import Workplace
 
@@ -114,7 +95,7 @@ class OfferedTool:
             skills = turn.skills.folders if turn else {}
             asked = host.caller.frontend
             place = Workplace(host.permissions, asked, screen, skills, run=run, cancel=cancel)
-            return dict(self.tool.call(given, place))
+            return tool_result.compact(dict(self.tool.call(given, place))), 0
 
 
 def _explained(exc: ValidationError) -> str:

@@ -1,4 +1,4 @@
-"""Rows of the run log for tools that are not skills."""
+"""Rows of the run log for calls that are not runs of a skill."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import HarnessError, InternalError, Interrupted
+from harness.models.backends.base import ToolCall
 from harness.models.served import Usage
-from harness.runs.run_log import Run, RunLog, Status
+from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, Status
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
     from harness.permissions.permissions import Permissions
     from harness.runs.frontend import Caller
+
+INVALID = 2_000
+"""Characters of an invalid call that are recorded."""
 
 
 class Host(Protocol):
@@ -41,6 +45,8 @@ class Host(Protocol):
 def logged(host: Host, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[Run]:
     """Record a call of a tool, and its end in any case.
 
+    It ends as allowed without a question unless `Run.allow` is called.
+
     Raises:
         Interrupted: Ctrl-C.
         InternalError: the tool failed with another error than a HarnessError.
@@ -61,4 +67,25 @@ def logged(host: Host, tool: str, line: str, options: Mapping[str, Any]) -> Iter
     except Exception as exc:
         run.close("failed", 1, Usage(), error_type=type(exc).__name__, error=str(exc))
         raise InternalError(exc) from exc
+    if not run.allowed:
+        run.allow(WITHOUT_ASKING)
     run.close("done", 0, Usage())
+
+
+@contextlib.contextmanager
+def failures_logged(host: Host, tool: str, line: str, run: Run) -> Iterator[None]:
+    """Record a call of a tool if the block raises an error before `run` has a row."""
+    try:
+        yield
+    except HarnessError as error:
+        if run.id is not None:
+            raise
+        with logged(host, tool, line, {}):
+            raise error
+
+
+def log_invalid(host: Host, call: ToolCall, error: HarnessError) -> None:
+    """Record a call that is not run, since its arguments are invalid or there is no such tool."""
+    line = f"{call.name} {call.arguments}"[:INVALID]
+    with contextlib.suppress(HarnessError), logged(host, call.name, line, {}):
+        raise error

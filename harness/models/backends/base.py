@@ -83,6 +83,8 @@ class Request:
             it cached there. Servers choose a slot themselves.
         tools: what the model may call instead of answering; ignored by models without
             `takes_tools`.
+        without_tools: returns the messages to send if the server refuses `tools`; None for the
+            same ones. It may be called in another thread.
 
     Raises:
         ValueError: fields exclude each other, or a number is negative.
@@ -100,6 +102,7 @@ class Request:
     top_logprobs: int = 0
     slot: int | None = None
     tools: tuple[Tool, ...] = ()
+    without_tools: Callable[[], tuple[Message, ...]] | None = None
 
     def __post_init__(self) -> None:
         if self.json_schema is not None and self.grammar is not None:
@@ -190,8 +193,8 @@ class Model(Protocol):
         takes_grammar: whether `Request.grammar` is supported.
         takes_tools: whether `Request.tools` is supported. If a server does not report this, it is
             True until the server refuses a request with tools; that request is then sent without
-            them, and an attribute `tools_refused` holds the server's message. A model without the
-            attribute supports none.
+            them (`Request.without_tools`), and an attribute `tools_refused` holds the server's
+            message. A model without the attribute supports none.
         slots: the number of concurrent generations; any more wait.
         digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
             empty if a server does not report them.

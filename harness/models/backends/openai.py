@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
@@ -183,6 +184,8 @@ class OpenAIModel:
         except openai.APIStatusError as exc:
             if exc.status_code not in MAY_REFUSE_TOOLS or TOO_LONG & {exc.code, exc.type}:
                 raise
+            if request.without_tools is not None:
+                request = replace(request, messages=request.without_tools())
             chunks = self._create(client, request)
             self.takes_tools, self.tools_refused = False, server_message(exc)
             return chunks

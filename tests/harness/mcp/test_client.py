@@ -327,6 +327,7 @@ def test_a_server_that_does_not_start_costs_itself_alone(
         ("compressed", "compresses its answers"),
         ("html", "text/html"),
         ("unauthorized", "HTTP 401"),
+        ("broken", "HTTP 500 Internal Server Error"),
         ("redirect", "Redirect to"),
     ],
 )
@@ -364,6 +365,7 @@ def test_names_that_models_take(make: Make) -> None:
     ]
     assert "its tool a_b has the name of another one" in server.problem
     assert "its tool huge is too large" in server.problem
+    assert "its tool tasks requires tasks of the protocol" in server.problem
 
 
 def test_many_tools_are_found_by_search(make: Make) -> None:

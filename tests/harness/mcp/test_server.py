@@ -259,6 +259,47 @@ def test_papers_of_the_corpus_are_resources(project):
     run(work)
 
 
+@pytest.mark.model
+@pytest.mark.usefixtures("model_files")
+def test_a_table_is_annotated_by_the_embedded_model(tmp_path):
+    (tmp_path / "registry.yaml").write_text("version: 1\n")
+    shutil.copy(CODE_ROOT / "examples" / "gold.csv", tmp_path)
+    asked, seen = [], []
+
+    async def allow(question: str) -> bool:
+        return not asked.append(question)
+
+    async def progress(done, total, message):
+        seen.append((done, total))
+
+    async def work():
+        async with connected(tmp_path, "auto", allow=allow) as client:
+            call = functools.partial(
+                client.call_tool,
+                "annotate",
+                {"text": "gold.csv", "save_to": "out.jsonl"},
+                read_timeout_seconds=150,
+                progress_callback=progress,
+            )
+            result = await call()
+            summary = content(result)["summary"]
+            assert (summary["rows"], summary["done"], summary["made"]) == (1, 1, 1)
+            assert summary["model"] == "nanda-annotator"
+            link = result.content[1]
+            [read] = (await client.read_resource(link.uri)).contents
+            assert json.loads(read.text)["provenance"]["resolved"] == "nanda-annotator"
+            [paper] = (await client.list_resources()).resources
+            shown = await client.call_tool("corpus_read", {"subcommand": "show", "text": "1"})
+            [stored] = content(shown)["result"]["papers"]
+            assert stored["title"] == paper.name
+            again = await call()
+            assert content(again)["summary"]["made"] == 0
+
+    run(work)
+    assert asked[0] == "/annotate writes out.jsonl. Allow it?"
+    assert (seen[0], seen[-1]) == ((0, 1), (1, 1))
+
+
 def test_the_skill_of_the_guide_works(project):
     folder = project / "config" / "skills" / "notes"
     folder.mkdir()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.errors import InputError, NotAllowed, UsageError
+from harness.errors import InputError, Interrupted, NotAllowed, UsageError
 from harness.tools import reading, searching
 from harness.tools.base import Workplace
 from harness.tools.reading import ListFiles, ReadFile
@@ -203,6 +203,23 @@ def test_a_search_does_not_follow_links_out(project: Path, use: Use, user: User)
     assert use(SearchFiles(), pattern="needle") == {"matches": []}
     assert use(ListFiles())["entries"] == ["circle", "folder/", "link.txt"]
     assert not user.questions
+
+
+def test_a_search_without_matches_ends_in_time(
+    project: Path, use: Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        (project / f"{number}.txt").write_text("nothing\n")
+    monkeypatch.setattr(searching, "SECONDS", 0.0)
+    found = use(SearchFiles(), pattern="gone")
+    assert found["incomplete"] == "not finished within 0 s"
+
+
+def test_a_search_without_matches_can_be_stopped(project: Path, place: Workplace) -> None:
+    (project / "a.txt").write_text("nothing\n")
+    place.cancel.set()
+    with pytest.raises(Interrupted):
+        SearchFiles().call(SearchFiles.Arguments(pattern="gone"), place)
 
 
 def test_a_search_has_limits(project: Path, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:

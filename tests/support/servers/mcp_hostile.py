@@ -45,6 +45,7 @@ TOOLS = [
 if MODE == "names":
     TOOLS = [tool(name) for name in ("a b", "a_b", "x" * 90, "../../etc", "ü", "__", "huge")]
     TOOLS[-1]["description"] = "x" * 100_000
+    TOOLS.append({**tool("tasks"), "execution": {"taskSupport": "required"}})
 elif MODE == "many":
     TOOLS = [
         tool(

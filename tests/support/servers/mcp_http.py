@@ -16,6 +16,7 @@ class HostileAddress:
     compressed     JSON of 64 MB in a few KB
     html           a page
     unauthorized   401
+    broken         500
     redirect       to another origin, which records what reaches it in `leaked`
     """
 
@@ -63,6 +64,8 @@ class HostileAddress:
             self._send(handler, 200, json, body, **{"Content-Encoding": "gzip"})
         elif self.kind == "html":
             self._send(handler, 200, "text/html", b"<h1>Welcome</h1>")
+        elif self.kind == "broken":
+            self._send(handler, 500, "text/plain", b"a fault")
         elif self.kind == "unauthorized":
             self._send(handler, 401, "text/plain", b"who are you?")
         else:

@@ -361,7 +361,7 @@ def test_the_example_reads_its_file_and_runs_git(make: Make, tmp_path: Path) -> 
     assert "<skill_file" not in system(agent)
     diff, style = results(agent)
     assert "+hello" in str(diff)
-    assert "The first line states what changes" in style["text"]
+    assert "# Style" in style["text"]
     assert shown(agent) == ["-> run git diff --staged", "-> read_file references/style.md"]
     assert agent.run("and shorter, please") == 0
     assert "Run `git diff --staged`." in system(agent)
@@ -431,6 +431,16 @@ def test_files_are_read_ahead_only_without_tools(tmp_path: Path) -> None:
         assert '<skill_file path="references/rules.md">\nRule one: no globals.\n' in content
         assert "<file>extra.md</file>" in content
         assert "unread" not in content
+
+
+def test_a_server_that_refuses_tools_receives_the_files(make: Make, tmp_path: Path) -> None:
+    """Only the refusal reveals that the model cannot read them."""
+    skill(own(tmp_path))
+    agent = make("Two faults.")
+    agent.server.tools = "refused untold"
+    assert agent.run("/review a") == 0
+    assert '<skill_file path="references/rules.md">\nRule one: no globals.\n' in system(agent)
+    assert "Its commands are your tools" not in system(agent)
 
 
 def test_files_of_a_skill_are_bounded(tmp_path: Path) -> None:

@@ -104,3 +104,21 @@ def test_piped_text_attaches_nothing(folder: Path) -> None:
     app.frontend = Frontend("test", stdin=io.BytesIO(b"from a paper: @notes.md"))
     app.dispatch("/chat -")
     assert "We sort" not in model.requests[-1].messages[-1].content
+
+
+def test_stdin_is_attached_where_the_line_says_so() -> None:
+    model = FakeModel("ok")
+    door = Frontend("one-shot", stdin=io.BytesIO(b"+one\n-two\n"))
+    app = fake_app(Path.cwd(), model, door=door)
+    app.dispatch("/chat no stdin here")
+    assert door.stdin is not None
+    assert door.stdin.tell() == 0, "a loop around the command must not lose its input"
+    app.dispatch("/chat what could break, @-?")
+    assert model.requests[-1].messages[-1].content == (
+        'what could break, @-?\n\n<file path="-">\n+one\n-two\n</file>'
+    )
+
+
+def test_stdin_of_a_terminal_cannot_be_attached() -> None:
+    with pytest.raises(InputError, match="@-: stdin is not available here"):
+        fake_app(Path.cwd(), FakeModel("ok")).dispatch("/chat read @-")

@@ -13,11 +13,12 @@ from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import SkillOptions
 from harness.chat.sources.activate_skill import LEAST, ActivateSkill, activatable, catalogue
+from harness.chat.tool_loop import SHARE
 from harness.chat.toolbox import Toolbox
-from harness.chat.tools import ALL, BARE, MOST, Answer, size
+from harness.chat.tools import ALL, BARE, MOST, PreparedCall, size
 from harness.models.backends.base import Tool, ToolCall
+from harness.models.served import BYTES_PER_TOKEN
 from harness.plugins.catalogue import Found
-from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_app
 
 
@@ -63,11 +64,32 @@ def test_levels_are_smaller_and_list_what_can_be_activated(tmp_path: Path) -> No
     tool = ActivateSkill(fake_app(tmp_path), skills, LEAST)
     sizes = [size(tool.described(level)) for level in range(BARE, ALL + 1)]
     assert sizes == sorted(sizes)
-    assert sizes[0] < 1500
+    assert sizes[0] < 800
     assert activatable([tool.described(ALL)]) == {skill.name for skill in skills}
     fewer = activatable([tool.described(BARE)])
     assert fewer < {skill.name for skill in skills}
     assert activatable([]) == frozenset()
+
+
+def test_all_tools_fit_into_the_default_context(tmp_path: Path) -> None:
+    """With a context of 4,096 tokens, the built-in tools and 25 skills have room."""
+    app = fake_app(tmp_path, FakeModel("ok", takes_tools=True))
+    prompts = [prompt_skill(f"skill-{number:02}", "word " * 100) for number in range(25)]
+    app.catalogue.skills = {**app.catalogue.skills, **{s.name: Found(s, "test") for s in prompts}}
+    tools = app.toolbox.tools(4096 * BYTES_PER_TOKEN // SHARE)
+    assert not app.toolbox.left_out(tools)
+    assert activatable(tools) == {skill.name for skill in prompts}
+
+
+def test_with_more_context_descriptions_come_before_options(tmp_path: Path) -> None:
+    app = fake_app(tmp_path, FakeModel("ok", takes_tools=True))
+    prompts = [prompt_skill(f"skill-{number:02}", "word " * 100) for number in range(45)]
+    app.catalogue.skills = {**app.catalogue.skills, **{s.name: Found(s, "test") for s in prompts}}
+    tools = app.toolbox.tools(8192 * BYTES_PER_TOKEN // SHARE)
+    assert not app.toolbox.left_out(tools)
+    assert activatable(tools) == {skill.name for skill in prompts}
+    [described] = [tool.description for tool in tools if tool.name == "activate_skill"]
+    assert "- skill-44: word" in described
 
 
 class Numbered(Skill):
@@ -105,7 +127,7 @@ class Plain:
     def described(self, level: int) -> Tool:
         return Tool(self.name, "", {"type": "object", "properties": {}})
 
-    def call(self, call: ToolCall, screen: Screen) -> Answer:
+    def prepared(self, call: ToolCall) -> PreparedCall:
         raise NotImplementedError
 
 

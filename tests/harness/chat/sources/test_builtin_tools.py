@@ -69,6 +69,78 @@ def test_a_model_uses_several_tools(make: Callable[..., App], tmp_path: Path) ->
     assert output["path"] == str(tmp_path / "project" / "a.txt")
 
 
+def logged(app: App) -> list[tuple[str, str, str | None]]:
+    """Return the line, status and consent of each call in the run log, the first one first."""
+    runs = [run for run in reversed(app.run_log.recent(20)) if run["door"] == "model"]
+    return [(run["line"], run["status"], run["allowed"]) for run in runs]
+
+
+def test_the_run_log_states_how_calls_were_allowed(
+    make: Callable[..., App], tmp_path: Path
+) -> None:
+    (tmp_path / "project" / "a.txt").write_text("one\n")
+    skill = tmp_path / "project" / ".agents" / "skills" / "theirs"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: theirs\ndescription: Theirs.\n---\nDo.\n")
+    app = make(
+        calling(tool_call("read_file", path="a.txt"), tool_call("models")),
+        calling(tool_call("run", command="cat a.txt"), tool_call("run", command="cat a.txt -n")),
+        calling(tool_call("activate_skill", skill="theirs")),
+        "Done.",
+        calling(tool_call("run", command="ls")),
+        "Done.",
+    )
+    answers = iter(["always: run", "yes"])
+
+    def choose(question: str, choices: Sequence[str]) -> str:
+        answer = next(answers)
+        return next(one for one in choices if one.startswith(answer))
+
+    app.frontend = Frontend("test", choose=choose)
+    app.dispatch("/chat look")
+    app.dispatch("/chat --yes look")
+    always = "always: run commands that begin with `cat`"
+    assert logged(app) == [
+        ("read_file a.txt", "done", "without asking"),
+        ("/models", "done", "without asking"),
+        ("run cat a.txt", "done", f"answered: {always} in this project"),
+        ("run cat a.txt -n", "done", always),
+        ("/theirs", "done", "answered: yes"),
+        ("run ls", "done", "--yes"),
+    ]
+    [users] = [run for run in app.run_log.recent(9) if run["line"] == "/chat look"]
+    assert users["allowed"] is None
+
+
+def test_calls_that_are_not_run_are_in_the_run_log(
+    make: Callable[..., App], tmp_path: Path
+) -> None:
+    skill = tmp_path / "project" / ".agents" / "skills" / "theirs"
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text("---\nname: theirs\ndescription: Theirs.\n---\nDo.\n")
+    app = make(
+        calling(
+            tool_call("run", command=["ls"]),
+            ToolCall("shell", "ls", "1"),
+            tool_call("annotate", text="a b c", save_to="a.jsonl"),
+            tool_call("activate_skill", skill="theirs"),
+            tool_call("activate_skill", skill="hers"),
+        ),
+        "Sorry.",
+        answer="no",
+    )
+    assert app.dispatch("/chat do it").result.code == 2
+    assert logged(app) == [
+        ('run {"command": ["ls"]}', "failed", None),
+        ("shell ls", "failed", None),
+        ("/annotate a b c save to a.jsonl", "failed", None),
+        ("/theirs", "failed", None),
+        ('activate_skill {"skill": "hers"}', "failed", None),
+    ]
+    errors = [run["error"] for run in app.run_log.recent(9) if run["door"] == "model"]
+    assert all(errors)
+
+
 def test_without_a_user_calls_are_refused_with_an_exit_code(
     make: Callable[..., App], tmp_path: Path
 ) -> None:
