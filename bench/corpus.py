@@ -16,6 +16,7 @@ import argparse
 import itertools
 import os
 import random
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skills.corpus import stats
 from skills.corpus.content_key import key_of
@@ -35,9 +36,6 @@ from skills.corpus.search.fulltext import papers_about, search
 from skills.corpus.search.query_syntax import Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = 30_000
@@ -137,16 +135,18 @@ def build(path: Path, count: int) -> None:
     print(f"built {count:,} annotations in {time.perf_counter() - started:.0f} s")
 
 
-def words_by_share(db: Database) -> list[tuple[str, float]]:
+def words_by_share(db: sqlite3.Connection) -> list[tuple[str, float]]:
     """Return the words of the moves with their document frequency, most frequent first."""
-    db.conn.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
-    stated = db.conn.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
-    rows = db.conn.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
+    db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
+    stated = db.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
+    rows = db.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
     # Words of facets end in 0, unlike invented words.
     return [(row["term"], row["doc"] / stated) for row in rows if not row["term"].endswith("0")]
 
 
-def calls_of(db: Database, shares: list[tuple[str, float]]) -> dict[str, Callable[[], object]]:
+def calls_of(
+    db: sqlite3.Connection, shares: list[tuple[str, float]]
+) -> dict[str, Callable[[], object]]:
     """Return the measured calls by their label."""
     framework = nanda()
 
@@ -224,7 +224,7 @@ def measure(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, floa
 def report(path: Path, runs: int) -> None:
     """Print all measurements."""
     with open_corpus(path, must_exist=True) as db:
-        count = db.conn.execute("SELECT count(*) FROM annotations").fetchone()[0]
+        count = db.execute("SELECT count(*) FROM annotations").fetchone()[0]
         size = path.stat().st_size / 1e6
         print(f"{count:,} annotations, {size:,.0f} MB; {runs} runs each, after one to warm up\n")
         print(f"{'the library':<56}{'median':>11}{'maximum':>11}")

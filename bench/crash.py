@@ -358,7 +358,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--writes", type=int, default=20)
-    parser.add_argument("--flips", type=int, default=20, help="runs with flipped bytes")
+    parser.add_argument("--flips", type=int, default=10, help="runs of each random damage")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance, worst = random.Random(options.seed), 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, OutputError
@@ -20,9 +20,6 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 SHORT = 80
 """A longer text is an abstract, and not the name of a file or a paper."""
@@ -64,7 +61,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
     return _result(call, paper, record, framework)
 
 
-def _open(call: Call, stack: contextlib.ExitStack) -> Database | None:
+def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
     """Return the corpus, None if the user's own cannot be used.
 
     Raises:
@@ -109,7 +106,7 @@ def _next(call: Call) -> str:
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
 
 
-def _known(db: Database | None, prepared: Prepared) -> dict[str, Any] | None:
+def _known(db: sqlite3.Connection | None, prepared: Prepared) -> dict[str, Any] | None:
     if db is None:
         return None
     with contextlib.suppress(sqlite3.Error):  # it is damaged; storing reports the error
@@ -118,7 +115,7 @@ def _known(db: Database | None, prepared: Prepared) -> dict[str, Any] | None:
 
 
 def _save(
-    call: Call, db: Database, paper: Paper, record: dict[str, Any], framework: Framework
+    call: Call, db: sqlite3.Connection, paper: Paper, record: dict[str, Any], framework: Framework
 ) -> None:
     """Store the annotation, of text without an id under the paper that has this abstract."""
     try:

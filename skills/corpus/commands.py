@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
@@ -22,9 +22,6 @@ from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
 from skills.reporting.statistics import figures
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 HITS = 20
 SHOWN = 50
@@ -234,7 +231,7 @@ def _framework(call: Call) -> Framework:
     return selected_framework(call.options.framework, call.frameworks)
 
 
-def _opened(call: Call) -> AbstractContextManager[Database]:
+def _opened(call: Call) -> AbstractContextManager[sqlite3.Connection]:
     return open_corpus(database(call), must_exist=True)
 
 

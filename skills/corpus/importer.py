@@ -8,11 +8,12 @@ is refused, and the others are added.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness._version import __version__
 from harness.errors import InputError
@@ -26,9 +27,6 @@ from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework, sha256_of
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 TICK_ROWS = 100
 """Rows between two reports of the progress."""
@@ -66,7 +64,7 @@ class Added:
 
 
 def add(
-    db: Database,
+    db: sqlite3.Connection,
     path: Path,
     framework: Framework,
     columns: Columns | None = None,
@@ -117,7 +115,9 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
     return _annotated(row, moves, framework, _provenance(row, moves, framework))
 
 
-def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[str], None]) -> int:
+def _validate(
+    db: sqlite3.Connection, table: Table, framework: Framework, tick: Callable[[str], None]
+) -> int:
     """Read all rows and return how many there are.
 
     Raises:
@@ -142,7 +142,7 @@ def _validate(db: Database, table: Table, framework: Framework, tick: Callable[[
     return rows
 
 
-def _add(db: Database, row: TableRow, framework: Framework, added: Added) -> None:
+def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Added) -> None:
     if not row.paper.abstract:
         added.empty += 1
         return

@@ -6,18 +6,15 @@ the same annotations.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from skills.corpus.db.facets import first_category
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.reporting.statistics import Share
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 CATEGORIES = 12
 """Categories with a row of their own; the others share one."""
@@ -128,33 +125,33 @@ class Tally:
         )
 
 
-def of_corpus(db: Database, framework: Framework) -> Stats:
+def of_corpus(db: sqlite3.Connection, framework: Framework) -> Stats:
     """Return the statistics of the whole corpus."""
     from skills.corpus.db.reads import failures
 
     tally = Tally(framework)
     # Both tables are read by covering indexes, since their rows are long.
-    for category, year, stated, count in db.conn.execute(
+    for category, year, stated, count in db.execute(
         "SELECT category, year, stated, count(*)"
         " FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
         " WHERE framework = ? AND current = 1 GROUP BY 1, 2, 3",
         [framework.name],
     ):
         tally.facets[category, year, frozenset(stated.split())] += count
-    for move, *sums in db.conn.execute(
+    for move, *sums in db.execute(
         "SELECT move, count(support), total(support), sum(unsupported_numbers > 0),"
         " sum(unsupported_names > 0) FROM moves"
         " WHERE framework = ? AND current = 1 AND stated = 1 GROUP BY move",
         [framework.name],
     ):
         tally.sums.update({(move, what): value for what, value in zip(_SUMS, sums, strict=True)})
-    for model, count in db.conn.execute(
+    for model, count in db.execute(
         "SELECT model, count(*) FROM annotations WHERE framework = ? AND current = 1"
         " GROUP BY model",
         [framework.name],
     ):
         tally.models[model] = count
-    papers = db.conn.execute("SELECT count(*) FROM papers").fetchone()[0]
+    papers = db.execute("SELECT count(*) FROM papers").fetchone()[0]
     return tally.stats(failures(db), papers)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import ModelUnavailable
@@ -29,9 +30,6 @@ from skills.curate.store import judges, output_paths
 from skills.curate.store.verdicts import Criteria, Verdict, decide
 from skills.nanda.framework import Framework
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 SEED = 0
 """Seed of the probes: the same annotations give the same probes."""
 
@@ -48,7 +46,7 @@ def curate(call: Call, framework: Framework) -> Result:
     if options.build is not None:
         building.check(call, framework)
     with open_corpus(path) as db:
-        damage.refuse(db.conn, path)
+        damage.refuse(db, path)
         with call.screen.progress("checking the annotations by the gates"):
             source = _source(call, table, db, framework)
             source.refused.report(call.screen)
@@ -62,7 +60,7 @@ def curate(call: Call, framework: Framework) -> Result:
             return call.models.run("judge", curation.judge_by, slots=options.workers)
 
 
-def _source(call: Call, table: Path | None, db: Database, framework: Framework) -> Input:
+def _source(call: Call, table: Path | None, db: sqlite3.Connection, framework: Framework) -> Input:
     options = call.options
     if table is None:
         return items.from_corpus(db, framework, options.limit)
@@ -83,7 +81,7 @@ class Curation:
     panel: Panel
     source: Input
     probes: tuple[Item, ...]
-    db: Database
+    db: sqlite3.Connection
     path: Path
 
     def decide_by_gates(self) -> Result:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,6 @@ from skills.curate.report.verdict import verdict
 from skills.curate.store.ballots import save_verdicts
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
-
     from skills.curate.curation import Curation
 
 
@@ -83,7 +82,7 @@ def _next(call: Call, kept: int) -> str:
     return f"/finetune dataset --agent {agent} --curated {tables[0]} save to train.jsonl"
 
 
-def _summary(db: Database, run: Run, seconds: float) -> dict[str, Any]:
+def _summary(db: sqlite3.Connection, run: Run, seconds: float) -> dict[str, Any]:
     summed = summary.of_run(run)
     judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
     usage = run.judge.model.usage if run.judge else Usage()
@@ -96,7 +95,7 @@ def _summary(db: Database, run: Run, seconds: float) -> dict[str, Any]:
     }
 
 
-def _warn_without_abstracts(call: Call, db: Database, run: Run) -> None:
+def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:
     """Warn about a .jsonl target whose abstracts are not in the corpus: it cannot be read again."""
     saved = [str(target) for target in call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]

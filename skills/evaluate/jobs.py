@@ -71,7 +71,7 @@ class ComparedJob(AnnotateJob):
 
     def speed(self) -> dict[str, Any]:
         """Return papers a minute, their number, and memory, over all runs of this job."""
-        rows = self.db.conn.execute(
+        rows = self.db.execute(
             "SELECT summary FROM runs WHERE skill = 'annotate' AND input = ? AND model = ?"
             " AND settings = ? AND summary IS NOT NULL",
             [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable, UsageError
@@ -24,9 +25,6 @@ from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
 from skills.evaluate.variations import Kind, variations
 from skills.nanda.confidence import confidence_of
 from skills.nanda.text import counted
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 TASK = "annotate"
 Record = dict[str, Any]
@@ -58,7 +56,7 @@ def models_of(call: Call) -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def compared(
-    call: Call, subject: Subject, db: Database, path: Path, models: int
+    call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
     """Announce a comparison of this many models, and show the progress of the block."""
     papers, options = subject.papers, call.options
@@ -93,7 +91,7 @@ class ModelRunner:
 
     call: Call
     subject: Subject
-    db: Database
+    db: sqlite3.Connection
     path: Path
     pace: ProgressEstimate
     update: Callable[[], None]

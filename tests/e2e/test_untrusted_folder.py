@@ -18,6 +18,7 @@ from seeded_folder import HOOK, SITE, module_names, seed
 from wheels import write_wheel
 
 from harness._version import __version__
+from harness.testing import fake_app
 
 BUILD = "import sys; from setuptools import build_meta; build_meta.build_editable(sys.argv[1])"
 NANDA = "import sys\nfrom agent import main\nsys.exit(main())\n"
@@ -80,18 +81,25 @@ LINES = """
 /help annotate
 /skills
 /models
+/model
+/mcp
+/permissions
 /new-skill mine
 /new-skill yours --prompt-only
 /reload
+/skills mine
 /mine a.txt
 What is a rehearsal?
 /chat And a command?
+/sessions
+/clear
 /annotate a.txt save to a.md
 /annotate papers.csv save to papers.jsonl
 /corpus add papers.jsonl
 /corpus search rehearsing
 /corpus filter claim=stated save to found.parquet
 /corpus stats
+/corpus quote rehearsing
 /corpus show p1
 /corpus export all.csv
 /corpus page page.html
@@ -102,7 +110,7 @@ What is a rehearsal?
 /finetune plan train.jsonl
 /logs
 /chat --model small Hello
-/exit
+/quit
 """
 
 
@@ -201,6 +209,23 @@ def test_every_command(start: str, checkout: Path, stranger: Stranger, names: se
     }
 
 
+def test_each_command_is_among_the_lines(tmp_path: Path) -> None:
+    lines = {line.split()[0].removeprefix("/") for line in LINES.splitlines() if line[:1] == "/"}
+    in_a_session = {"exit", "resume"}  # `test_session`
+    assert {*fake_app(tmp_path).catalogue.skills} == lines - {"mine"} | in_a_session
+
+
+@pytest.mark.parametrize("start", ["agent.py", "nanda"])
+def test_server_of_other_programs(
+    start: str, checkout: Path, stranger: Stranger, names: set[str]
+) -> None:
+    pytest.importorskip("mcp", reason="needs the mcp extra")
+    stranger.seed(names)
+    ran = stranger.run(*command(start, checkout), "mcp")
+    assert stranger.executed() == []
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize("start", ["agent.py", "nanda"])
 def test_empty_item_of_pythonpath_and_download(
     start: str, checkout: Path, stranger: Stranger, names: set[str]
@@ -252,7 +277,7 @@ def test_session(start: str, checkout: Path, stranger: Stranger, names: set[str]
         cwd=stranger.folder,
         env=stranger.environment,
     ) as process:
-        os.write(terminal, b"/help\r/exit\r")
+        os.write(terminal, b"/help\r/resume\r/exit\r")
         _, errors = process.communicate()
     os.close(terminal)
     os.close(keys)

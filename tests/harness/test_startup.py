@@ -33,7 +33,6 @@ HEAVY = (
     "scipy",
     "krippendorff",
     "pyarrow",
-    "sqlite_utils",
     "rich",
     "yaml",
     "mcp",

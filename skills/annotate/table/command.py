@@ -67,7 +67,7 @@ def annotate_source(
     name = str(source.path.resolve() if source.path else source.name)
 
     with open_corpus(path) as db, job_lock(locks(path), name):
-        damage.refuse(db.conn, path)
+        damage.refuse(db, path)
 
         def work(model: ServedModel) -> Finished:
             check(model)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sqlite3
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
@@ -29,9 +30,6 @@ from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 UNPREPARED = "unprepared"
 """Begins the key of a failure before there was a request."""
@@ -66,7 +64,7 @@ class AnnotateJob:
     source: Source
     framework: Framework
     model: ServedModel
-    db: Database
+    db: sqlite3.Connection
     rows: list[PlannedRow] = field(default_factory=list)
     states: dict[str, store.State | None] = field(default_factory=dict)
     run_id: int = 0

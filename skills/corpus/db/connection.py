@@ -6,7 +6,6 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
@@ -15,9 +14,6 @@ from harness.support.sqlite_migrations import migrate
 from harness.support.stopping.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from skills.corpus.db import damage
 from skills.corpus.db.schema import MIGRATIONS
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 NAME = "corpus.db"
 BUSY_SECONDS = 30.0
@@ -45,7 +41,7 @@ def locks(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
+def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Connection]:
     """Open the database at `path`, create or migrate it if needed, and close it at the end.
 
     Args:
@@ -57,8 +53,6 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
         OutputError: it cannot be created or written: a folder, no permission, a full disk, or
             another process blocks it for `BUSY_SECONDS`. Also for such an error of SQLite in use.
     """
-    from sqlite_utils import Database
-
     if must_exist and not path.is_file():
         raise InputError(
             "there is no corpus yet",
@@ -74,25 +68,25 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[Database]:
         with contextlib.closing(connection):
             handle_signals(connection)
             _prepare(connection, path)
-            yield Database(connection, execute_plugins=False)
+            yield connection
 
 
 @contextlib.contextmanager
-def transaction(db: Database) -> Iterator[None]:
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
     """Write all of the block or nothing; a nested block is part of the outer one.
 
     It takes the write lock at once: a transaction that begins with a read cannot wait for it.
     """
-    if db.conn.in_transaction:
+    if db.in_transaction:
         yield
         return
     try:
-        begin_immediate(db.conn, BUSY_SECONDS)
+        begin_immediate(db, BUSY_SECONDS)
         yield
     except BaseException:
-        db.conn.rollback()
+        db.rollback()
         raise
-    db.conn.commit()
+    db.commit()
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

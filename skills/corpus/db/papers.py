@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
 from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.corpus.records import Failure
 from skills.nanda.paper import IdField, Paper
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 
 def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
@@ -36,13 +34,13 @@ def failure_of(row: Row, paper: Paper) -> Failure:
     )
 
 
-def row_id(db: Database, paper: Paper) -> int | None:
+def row_id(db: sqlite3.Connection, paper: Paper) -> int | None:
     """Return the id of `paper` in papers, None if it is not there."""
     row = look_up(db, paper.id, paper.id_field, paper.sha256)
     return None if row is None else int(row["id"])
 
 
-def look_up(db: Database, paper_id: str, id_field: str, sha256: str) -> Row | None:
+def look_up(db: sqlite3.Connection, paper_id: str, id_field: str, sha256: str) -> Row | None:
     """Return the row of the paper with this id and abstract.
 
     The same id with the same abstract is the same paper under any name of the id column: a file
@@ -56,13 +54,13 @@ def look_up(db: Database, paper_id: str, id_field: str, sha256: str) -> Row | No
     )
 
 
-def with_abstract(db: Database, sha256: str) -> Paper | None:
+def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
     """Return the paper with this abstract, of several the first one, or None."""
     row = one(db, "SELECT * FROM papers WHERE sha256 = ? ORDER BY id LIMIT 1", [sha256])
     return None if row is None else paper_of(row)
 
 
-def save(db: Database, paper: Paper) -> int:
+def save(db: sqlite3.Connection, paper: Paper) -> int:
     """Insert a paper, or add what was not known about it, and return its id in papers."""
     columns = {
         "title": paper.title,
@@ -94,14 +92,14 @@ def save(db: Database, paper: Paper) -> int:
         return int(known["id"])
 
 
-def stored(db: Database, paper_id: int) -> Paper:
+def stored(db: sqlite3.Connection, paper_id: int) -> Paper:
     """Return a paper with all that is known about it, from any source."""
     return paper_of(one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {})
 
 
-def _update_facets(db: Database, paper_id: int) -> None:
+def _update_facets(db: sqlite3.Connection, paper_id: int) -> None:
     paper = stored(db, paper_id)
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT id, move FROM moves WHERE annotation_id IN"
         " (SELECT id FROM annotations WHERE paper_id = ?)",
         [paper_id],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, one, stored_record
@@ -16,30 +16,29 @@ from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 CHUNK = 500
 """Annotations read at once: their records are the bulk of the file."""
 
 
-def current_ids(db: Database, framework: Framework) -> list[int]:
+def current_ids(db: sqlite3.Connection, framework: Framework) -> list[int]:
     """Return the ids of all current annotations, in the order of their papers."""
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT id FROM annotations WHERE framework = ? AND current = 1 ORDER BY paper_id, id",
         [framework.name],
     )
     return [row["id"] for row in rows]
 
 
-def annotated(db: Database, framework: Framework, ids: Iterable[int]) -> Iterator[Annotated]:
+def annotated(
+    db: sqlite3.Connection, framework: Framework, ids: Iterable[int]
+) -> Iterator[Annotated]:
     """Yield the annotations of these ids, in their order, with few of them in memory.
 
     One that lacks a move of `framework` is omitted: it was made with an older version of it.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
-        rows = db.conn.execute(
+        rows = db.execute(
             "SELECT annotations.id AS annotation_id, record, papers.* FROM annotations"
             " JOIN papers ON papers.id = paper_id"
             " WHERE annotations.id IN (SELECT value FROM json_each(?))",
@@ -52,7 +51,7 @@ def annotated(db: Database, framework: Framework, ids: Iterable[int]) -> Iterato
                 yield item
 
 
-def current(db: Database, paper: Paper, framework: Framework) -> Annotated | None:
+def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
     """Return the current annotation of `paper`, or None."""
     row = one(
         db,
@@ -62,9 +61,9 @@ def current(db: Database, paper: Paper, framework: Framework) -> Annotated | Non
     return None if row is None else next(annotated(db, framework, [row["id"]]), None)
 
 
-def failures(db: Database) -> Iterator[Failure]:
+def failures(db: sqlite3.Connection) -> Iterator[Failure]:
     """Yield the newest failure of each paper that has no current annotation."""
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT error_type, reason, retryable, raw_reply, papers.* FROM failures"
         " JOIN papers ON papers.id = paper_id"
         " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
@@ -77,10 +76,10 @@ def failures(db: Database) -> Iterator[Failure]:
 
 
 def with_moves(
-    db: Database, paper: Paper, moves: Mapping[str, str], framework: Framework
+    db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
     """Return the newest annotation of `paper` with exactly these moves, with its id."""
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
         [row_id(db, paper), framework.name],
     )
@@ -107,42 +106,40 @@ class StoredPaper:
     failure: Failure | None
 
 
-def find(db: Database, wanted: str) -> list[StoredPaper]:
+def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
     """Return the papers with this source id, else the one with this id in papers.
 
     An arXiv id may have its version, "arXiv:" or a URL.
     """
-    rows = db.conn.execute(
-        "SELECT * FROM papers WHERE source_id = ? ORDER BY id", [wanted]
-    ).fetchall()
+    rows = db.execute("SELECT * FROM papers WHERE source_id = ? ORDER BY id", [wanted]).fetchall()
     if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
-        rows = db.conn.execute("SELECT * FROM papers WHERE id = ?", [int(wanted)]).fetchall()
+        rows = db.execute("SELECT * FROM papers WHERE id = ?", [int(wanted)]).fetchall()
     if not rows and (arxiv_id := find_arxiv_id(wanted, allow_bare=True)) not in (None, wanted):
         return find(db, str(arxiv_id))
     return [_stored_paper(db, row) for row in rows]
 
 
-def listed(db: Database, after: int, most: int) -> list[Row]:
+def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
     """Return id, source id, title and year of papers, in the order of their ids.
 
     Args:
         after: the id of the last one that the caller has, or 0.
     """
-    return db.conn.execute(
+    return db.execute(
         "SELECT id, source_id, title, year FROM papers WHERE id > ? ORDER BY id LIMIT ?",
         [after, most],
     ).fetchall()
 
 
-def numbered(db: Database, number: int) -> StoredPaper | None:
+def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
     """Return the paper with this id in papers."""
     row = one(db, "SELECT * FROM papers WHERE id = ?", [number])
     return None if row is None else _stored_paper(db, row)
 
 
-def id_column(db: Database, ids: Iterable[int]) -> str:
+def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
     """Return the name of the ids of these annotations' papers, "id" if there are several."""
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE annotations.id IN (SELECT value FROM json_each(?))",
         [json.dumps(list(ids))],
@@ -150,8 +147,8 @@ def id_column(db: Database, ids: Iterable[int]) -> str:
     return str(rows[0]["id_field"]) if len(rows) == 1 else "id"
 
 
-def _stored_paper(db: Database, row: Row) -> StoredPaper:
-    made = db.conn.execute(
+def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
+    made = db.execute(
         "SELECT record, papers.* FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE paper_id = ? AND current = 1 ORDER BY framework",
         [row["id"]],

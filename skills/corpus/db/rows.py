@@ -6,38 +6,34 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
+from typing import Any
 
 Row = Mapping[str, Any]
 
 
-def insert(db: Database, table: str, **columns: Any) -> int:
+def insert(db: sqlite3.Connection, table: str, **columns: Any) -> int:
     """Insert a row and return its id."""
-    # Not `Table.insert` of sqlite-utils, which queries the table's columns before each row.
     names = ", ".join(columns)
     marks = ", ".join("?" * len(columns))
-    cursor = db.conn.execute(
+    cursor = db.execute(
         f"INSERT INTO {table} ({names}) VALUES ({marks})",  # noqa: S608  not user input
         list(columns.values()),
     )
     return int(cursor.lastrowid or 0)
 
 
-def update(db: Database, table: str, row_id: int, **columns: Any) -> None:
+def update(db: sqlite3.Connection, table: str, row_id: int, **columns: Any) -> None:
     """Set columns of the row with this id."""
     assigned = ", ".join(f"{name} = ?" for name in columns)
-    db.conn.execute(
+    db.execute(
         f"UPDATE {table} SET {assigned} WHERE id = ?",  # noqa: S608  not user input
         [*columns.values(), row_id],
     )
 
 
-def one(db: Database, sql: str, parameters: list[Any]) -> Row | None:
+def one(db: sqlite3.Connection, sql: str, parameters: list[Any]) -> Row | None:
     """Return the first row of a query, or None."""
-    found: Row | None = db.conn.execute(sql, parameters).fetchone()
+    found: Row | None = db.execute(sql, parameters).fetchone()
     return found
 
 

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from harness._version import __version__
 from harness.errors import HarnessError, Interrupted
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import insert, now, update
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 Status = Literal["running", "done", "failed", "interrupted"]
 
 
-def start(db: Database, *, skill: str, source: str, model: str, settings: Mapping[str, Any]) -> int:
+def start(
+    db: sqlite3.Connection, *, skill: str, source: str, model: str, settings: Mapping[str, Any]
+) -> int:
     """Record the start of a job and return the id of its row.
 
     A row with the status "running" whose process does not exist was killed.
@@ -39,7 +39,7 @@ def start(db: Database, *, skill: str, source: str, model: str, settings: Mappin
         )
 
 
-def finish(db: Database, run_id: int, status: Status, summary: Mapping[str, Any]) -> None:
+def finish(db: sqlite3.Connection, run_id: int, status: Status, summary: Mapping[str, Any]) -> None:
     """Record the end of a job."""
     text = json.dumps(summary, ensure_ascii=False)
     with transaction(db):
@@ -47,7 +47,7 @@ def finish(db: Database, run_id: int, status: Status, summary: Mapping[str, Any]
 
 
 @contextlib.contextmanager
-def recorded(db: Database, run_id: Callable[[], int]) -> Iterator[None]:
+def recorded(db: sqlite3.Connection, run_id: Callable[[], int]) -> Iterator[None]:
     """Record the end of a job that an exception ends before its summary.
 
     Args:

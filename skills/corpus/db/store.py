@@ -7,9 +7,10 @@ each, so that a killed process leaves the whole annotation of a paper or none of
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from harness.support.well_formed import well_formed
 from skills.corpus.db import papers
@@ -21,14 +22,11 @@ from skills.nanda.anchors.stored import placed
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 State = Literal["done", "failed"]
 
 
 def save(
-    db: Database,
+    db: sqlite3.Connection,
     item: Annotated,
     framework: Framework,
     run_id: int | None = None,
@@ -48,7 +46,7 @@ def save(
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
         paper_id = papers.save(db, item.paper)
-        db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
+        db.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
         known = one(
             db,
             "SELECT id, current FROM annotations WHERE key = ? AND paper_id = ?",
@@ -70,7 +68,7 @@ def save(
 
 
 def fail(
-    db: Database,
+    db: sqlite3.Connection,
     failure: Failure,
     key: str,
     *,
@@ -84,7 +82,7 @@ def fail(
         before = one(
             db, "SELECT attempts FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id]
         )
-        db.conn.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
+        db.execute("DELETE FROM failures WHERE key = ? AND paper_id = ?", [key, paper_id])
         insert(
             db,
             "failures",
@@ -102,20 +100,20 @@ def fail(
         )
 
 
-def has(db: Database, key: str, paper_id: int) -> bool:
+def has(db: sqlite3.Connection, key: str, paper_id: int) -> bool:
     """Return True if the work `key` is done for this paper, as its current annotation or not."""
     sql = "SELECT 1 FROM annotations WHERE key = ? AND paper_id = ?"
     return one(db, sql, [key, paper_id]) is not None
 
 
-def state(db: Database, key: str) -> State | None:
+def state(db: sqlite3.Connection, key: str) -> State | None:
     """Return how the work `key` ended, or None."""
     if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
         return "done"
     return "failed" if one(db, "SELECT 1 FROM failures WHERE key = ? LIMIT 1", [key]) else None
 
 
-def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
+def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | None:
     """Return the record of `key` with the id and title of `paper`, or None if it is not done.
 
     The work may have been done for another paper with the same abstract.
@@ -131,7 +129,7 @@ def record(db: Database, key: str, paper: Paper) -> dict[str, Any] | None:
     return with_paper(paper, stored_record(row["record"]), row["abstract"])
 
 
-def failure(db: Database, key: str, paper: Paper) -> Failure | None:
+def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
     """Return the last failure of the work `key`, None if it is done or was not tried."""
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
@@ -152,7 +150,7 @@ def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str,
 
 
 def _insert_annotation(
-    db: Database,
+    db: sqlite3.Connection,
     item: Annotated,
     framework: Framework,
     paper_id: int,
@@ -211,9 +209,9 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
     }
 
 
-def _current(db: Database, paper: Paper, framework: Framework) -> Sequence[Row]:
+def _current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Sequence[Row]:
     """Return the current annotations of `paper`, and of its other versions at arXiv."""
-    rows: Sequence[Row] = db.conn.execute(
+    rows: Sequence[Row] = db.execute(
         "SELECT annotations.id, created_at FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE source_id = ? AND id_field = ? AND (id_field = 'arxiv_id' OR sha256 = ?)"
         " AND framework = ? AND current",
@@ -222,8 +220,8 @@ def _current(db: Database, paper: Paper, framework: Framework) -> Sequence[Row]:
     return rows
 
 
-def _set_current(db: Database, annotation_id: int, current: bool) -> None:
+def _set_current(db: sqlite3.Connection, annotation_id: int, current: bool) -> None:
     update(db, "annotations", annotation_id, current=int(current))
-    db.conn.execute(
+    db.execute(
         "UPDATE moves SET current = ? WHERE annotation_id = ?", [int(current), annotation_id]
     )

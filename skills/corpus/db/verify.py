@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+import sqlite3
+from typing import Any
 
 from skills.corpus.content_key import verify
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
-
-def verify_all(db: Database) -> tuple[int, list[dict[str, Any]]]:
+def verify_all(db: sqlite3.Connection) -> tuple[int, list[dict[str, Any]]]:
     """Compute the keys of all annotations again, whether current or not.
 
     Returns:
         How many were checked, and those that do not match: annotation, paper, reasons.
     """
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT annotations.id, key, record, abstract, source_id FROM annotations"
         " JOIN papers ON papers.id = paper_id ORDER BY annotations.id"
     )

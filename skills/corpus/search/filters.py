@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import functools
 import re
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import InputError
 from skills.corpus.db.facets import categories, word
 from skills.corpus.search.query_syntax import all_of, parse_years, quoted, tokens, unknown
 from skills.nanda.framework import Framework
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 NUMBERS = ("support", "unsupported")
 """Columns of annotations: the mean support of the moves, 0 to 1; how many numbers and names in them
@@ -84,9 +82,11 @@ def parse(text: str, framework: Framework) -> list[Condition]:
     return conditions
 
 
-def select(db: Database, conditions: Sequence[Condition], framework: Framework) -> Selected:
+def select(
+    db: sqlite3.Connection, conditions: Sequence[Condition], framework: Framework
+) -> Selected:
     """Select the current annotations of `framework` that meet all conditions."""
-    db.conn.create_function("has_category", 2, _has_category, deterministic=True)
+    db.create_function("has_category", 2, _has_category, deterministic=True)
     # From papers to annotations, each by an index: their rows are long.
     base = (
         "FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
@@ -94,7 +94,7 @@ def select(db: Database, conditions: Sequence[Condition], framework: Framework) 
     )
     wanted = " ".join(f"AND ({condition.sql})" for condition in conditions)
     parameters = [p for condition in conditions for p in condition.parameters]
-    rows = db.conn.execute(
+    rows = db.execute(
         f"SELECT annotations.id {base} {wanted} ORDER BY papers.id, annotations.id",
         [framework.name, *parameters],
     )
@@ -103,7 +103,7 @@ def select(db: Database, conditions: Sequence[Condition], framework: Framework) 
     for column in dict.fromkeys(filter(None, (condition.needs for condition in conditions))):
         others = [c for c in conditions if c.needs != column]
         rest = " ".join(f"AND ({condition.sql})" for condition in others)
-        counted = db.conn.execute(
+        counted = db.execute(
             f"SELECT count(*) {base} AND {column} IS NULL {rest}",
             [framework.name, *(p for condition in others for p in condition.parameters)],
         )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skills.corpus.db.facets import Kind, word
 from skills.corpus.db.papers import stored
@@ -15,9 +16,6 @@ from skills.corpus.db.rows import Row, one
 from skills.corpus.search.query_syntax import Years, all_of, quoted, tokens
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 RANKED = 2_000
 """Of more matches, the newest are ranked: bm25 takes some microseconds for each."""
@@ -70,7 +68,7 @@ class Found:
 
 
 def search(
-    db: Database,
+    db: sqlite3.Connection,
     text: str,
     framework: Framework,
     *,
@@ -110,7 +108,7 @@ def search(
 
 
 def papers_about(
-    db: Database,
+    db: sqlite3.Connection,
     words: Sequence[str],
     limit: int,
     since: date | None = None,
@@ -135,7 +133,7 @@ def papers_about(
     each = " UNION ALL ".join(
         ["SELECT rowid AS id FROM papers_fts WHERE papers_fts MATCH ?"] * len(wanted)
     )
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT papers.id, sha256, published FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
         f" (SELECT id AS paper_id, count(*) AS matched FROM ({each}) GROUP BY id"
         " HAVING matched >= ?)"
@@ -182,7 +180,7 @@ def _in_text(words: list[str]) -> str:
     return f"text : ({all_of(words)})"
 
 
-def _is_common(db: Database, word: str) -> bool:
+def _is_common(db: sqlite3.Connection, word: str) -> bool:
     """Return True if a word has no letter or digit, or more than `COMMON` moves contain it."""
     if not any(map(str.isalnum, word)):
         return True
@@ -190,9 +188,9 @@ def _is_common(db: Database, word: str) -> bool:
     return one(db, sql, [_in_text([word]), COMMON]) is not None
 
 
-def _newest(db: Database, match: str, framework: Framework, limit: int) -> list[int]:
+def _newest(db: sqlite3.Connection, match: str, framework: Framework, limit: int) -> list[int]:
     """Return the ids of the newest current moves that match, the newest first."""
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT moves.id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid"
         " WHERE moves_fts MATCH ? AND framework = ? AND current = 1"
         " ORDER BY moves_fts.rowid DESC LIMIT ?",
@@ -202,7 +200,7 @@ def _newest(db: Database, match: str, framework: Framework, limit: int) -> list[
 
 
 def _ranked(
-    db: Database, words: list[str], newest: list[int], limit: int
+    db: sqlite3.Connection, words: list[str], newest: list[int], limit: int
 ) -> list[tuple[int, float]]:
     """Return the best of these moves, which contain `words`, with their scores.
 
@@ -210,7 +208,7 @@ def _ranked(
     not in it.
     """
     # The plus keeps SQLite from starting the search again for every id.
-    rows = db.conn.execute(
+    rows = db.execute(
         "SELECT rowid, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
         " ORDER BY score, rowid DESC LIMIT ?",
@@ -225,11 +223,11 @@ def _any(kind: Kind, values: Sequence[object]) -> list[str]:
     return [f"facets : ({either})"] if either else []
 
 
-def _without_year(db: Database, match: list[str], framework: Framework) -> int:
+def _without_year(db: sqlite3.Connection, match: list[str], framework: Framework) -> int:
     """Return how many papers of unknown year match."""
-    if db.conn.execute("SELECT 1 FROM papers WHERE year IS NULL LIMIT 1").fetchone() is None:
+    if db.execute("SELECT 1 FROM papers WHERE year IS NULL LIMIT 1").fetchone() is None:
         return 0
-    found = db.conn.execute(
+    found = db.execute(
         "SELECT count(DISTINCT paper_id) FROM moves_fts"
         " CROSS JOIN moves ON moves.id = moves_fts.rowid"
         " WHERE moves_fts MATCH ? AND framework = ? AND current = 1",
@@ -238,8 +236,8 @@ def _without_year(db: Database, match: list[str], framework: Framework) -> int:
     return int(found.fetchone()[0])
 
 
-def _hit(db: Database, words: str, move_id: int, score: float) -> Hit:
-    row = db.conn.execute(
+def _hit(db: sqlite3.Connection, words: str, move_id: int, score: float) -> Hit:
+    row = db.execute(
         "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,"
         " snippet(moves_fts, 0, ?, ?, '...', ?) AS snippet FROM moves_fts"
         " JOIN moves ON moves.id = moves_fts.rowid JOIN papers ON papers.id = paper_id"

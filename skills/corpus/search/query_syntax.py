@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.support.suggestions import did_you_mean
 from skills.nanda.text import flatten
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -61,10 +58,10 @@ class Years:
     first: int | None = None
     last: int | None = None
 
-    def among(self, db: Database) -> list[int]:
+    def among(self, db: sqlite3.Connection) -> list[int]:
         """Return the years in the range that the corpus has papers of."""
         # A step in the index for each year; DISTINCT would read all papers.
-        rows = db.conn.execute(
+        rows = db.execute(
             "WITH RECURSIVE found(year) AS (SELECT min(year) FROM papers WHERE year >= ?"
             " UNION ALL SELECT (SELECT min(papers.year) FROM papers"
             "   WHERE papers.year > found.year) FROM found WHERE found.year IS NOT NULL)"

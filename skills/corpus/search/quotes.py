@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import InputError
 from skills.corpus.db.rows import Row, one, stored_record
@@ -19,9 +20,6 @@ from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import Framework
 from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import flatten
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 ABSTRACT = "abstract"
 
@@ -58,7 +56,7 @@ class Quote:
         return own | rest | own  # the id may be a `paper_id`, too
 
 
-def find(db: Database, wording: str, framework: Framework, limit: int) -> list[Quote]:
+def find(db: sqlite3.Connection, wording: str, framework: Framework, limit: int) -> list[Quote]:
     """Return the passages with `wording`, by paper: those of the abstract, then those of moves.
 
     Raises:
@@ -104,8 +102,8 @@ def _unquoted(wording: str) -> str:
     return wording[1:-1].strip() if is_quoted else wording
 
 
-def _abstracts(db: Database) -> Iterator[Row]:
-    rows: Iterator[Row] = db.conn.execute(
+def _abstracts(db: sqlite3.Connection) -> Iterator[Row]:
+    rows: Iterator[Row] = db.execute(
         "SELECT id AS paper_id, ? AS place, abstract AS text, NULL AS annotation_id FROM papers"
         " ORDER BY id",
         [ABSTRACT],
@@ -113,8 +111,8 @@ def _abstracts(db: Database) -> Iterator[Row]:
     return rows
 
 
-def _moves(db: Database, framework: Framework) -> Iterator[Row]:
-    rows: Iterator[Row] = db.conn.execute(
+def _moves(db: sqlite3.Connection, framework: Framework) -> Iterator[Row]:
+    rows: Iterator[Row] = db.execute(
         "SELECT paper_id, move AS place, text, annotation_id FROM moves"
         " WHERE framework = ? AND current = 1 AND stated = 1 ORDER BY paper_id, id",
         [framework.name],
@@ -122,7 +120,7 @@ def _moves(db: Database, framework: Framework) -> Iterator[Row]:
     return rows
 
 
-def _quote(db: Database, row: Row, start: int, end: int) -> Quote:
+def _quote(db: sqlite3.Connection, row: Row, start: int, end: int) -> Quote:
     paper = one(db, "SELECT * FROM papers WHERE id = ?", [row["paper_id"]]) or {}
     text, first, last = row["text"], 0, len(row["text"])
     if row["place"] == ABSTRACT:

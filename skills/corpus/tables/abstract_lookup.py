@@ -6,9 +6,9 @@ the SHA-256 of the abstract.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Generator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from skills.corpus.db import papers
@@ -16,11 +16,10 @@ from skills.corpus.tables.reader import Table, TableRow
 from skills.corpus.tables.refusals import refusing
 from skills.nanda.paper import Paper
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
-
-def complete_rows(db: Database, table: Table) -> Generator[TableRow | InputError, None, None]:
+def complete_rows(
+    db: sqlite3.Connection, table: Table
+) -> Generator[TableRow | InputError, None, None]:
     """Yield the rows of a table, with abstracts from the corpus if the table has none.
 
     A row that cannot be read, or whose abstract is not in the corpus, is its error.
@@ -46,7 +45,7 @@ def complete_rows(db: Database, table: Table) -> Generator[TableRow | InputError
         seen.add(identity)
 
 
-def _look_up(db: Database, row: TableRow) -> Paper:
+def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
     """Return the paper of an annotation.
 
     Raises:

@@ -6,12 +6,12 @@ only the variants of "Not stated." are unified.
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.support.reading.text_input import shown
@@ -26,9 +26,6 @@ from skills.curate.inputs import gates
 from skills.curate.inputs.gates import Finding
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 CORPUS = "corpus"
 """The input that stands for the user's corpus."""
@@ -97,7 +94,7 @@ class Input:
 
 
 def from_table(
-    db: Database, path: Path, columns: Columns, framework: Framework, limit: int | None
+    db: sqlite3.Connection, path: Path, columns: Columns, framework: Framework, limit: int | None
 ) -> Input:
     """Read the annotations of a table.
 
@@ -136,7 +133,7 @@ def from_table(
     return Input(str(path), items, id_column, rows, filtered, path, refused)
 
 
-def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
+def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None) -> Input:
     """Read the current annotations of the corpus.
 
     Raises:
@@ -161,7 +158,9 @@ def from_corpus(db: Database, framework: Framework, limit: int | None) -> Input:
     return Input(CORPUS, tuple(found), reads.id_column(db, ids), rows, filtered, refused=refused)
 
 
-def records(db: Database, items: Iterable[Item], framework: Framework) -> Iterator[Annotated]:
+def records(
+    db: sqlite3.Connection, items: Iterable[Item], framework: Framework
+) -> Iterator[Annotated]:
     """Yield the stored form of the items that fit the framework, from the corpus if it has them."""
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)

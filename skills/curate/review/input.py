@@ -132,7 +132,7 @@ def _search(wanted: set[str], abstracts: Path | None, columns: Columns, corpus: 
         with open_corpus(corpus, must_exist=True) as db:
             query = "SELECT * FROM papers WHERE source_id = ?"
             places["the corpus"] = {
-                key: [paper_of(row) for row in db.conn.execute(query, [key])] for key in wanted
+                key: [paper_of(row) for row in db.execute(query, [key])] for key in wanted
             }
     return places
 

@@ -15,9 +15,10 @@ Thresholds are not part of it: votes remain valid when thresholds change.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import HarnessError
 from harness.support.well_formed import well_formed
@@ -29,9 +30,6 @@ from skills.curate.inputs.items import Item
 from skills.curate.store.judges import judge_id
 from skills.curate.store.verdicts import Ballot, Verdict
 from skills.nanda.framework import sha256_of
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 VERSION = "b1"
 
@@ -57,7 +55,7 @@ class Ballots:
         run_id: the run that new ballots belong to.
     """
 
-    db: Database
+    db: sqlite3.Connection
     judge: Judge
     run_id: int = 0
 
@@ -86,7 +84,7 @@ class Ballots:
         """Store all votes on an item."""
         with transaction(self.db):
             ballot_id = self._replace(item, status="done")
-            self.db.conn.execute("DELETE FROM votes WHERE ballot_id = ?", [ballot_id])
+            self.db.execute("DELETE FROM votes WHERE ballot_id = ?", [ballot_id])
             for vote in votes:
                 self._insert(ballot_id, vote)
 
@@ -116,7 +114,7 @@ class Ballots:
     def save_explanation(self, ballot: Ballot, persona: str, text: str) -> None:
         """Store a persona's reason."""
         with transaction(self.db):
-            self.db.conn.execute(
+            self.db.execute(
                 "UPDATE votes SET explanation = ? WHERE ballot_id = ? AND persona = ?",
                 [text, ballot.id, persona],
             )
@@ -151,13 +149,11 @@ class Ballots:
         return int(row["id"])
 
     def _votes(self, ballot_id: int) -> list[Row]:
-        rows = self.db.conn.execute(
-            "SELECT * FROM votes WHERE ballot_id = ? ORDER BY id", [ballot_id]
-        )
+        rows = self.db.execute("SELECT * FROM votes WHERE ballot_id = ? ORDER BY id", [ballot_id])
         return rows.fetchall()
 
     def _insert(self, ballot_id: int, vote: Vote) -> None:
-        self.db.conn.execute(
+        self.db.execute(
             "DELETE FROM votes WHERE ballot_id = ? AND persona = ?", [ballot_id, vote.persona]
         )
         columns = {**asdict(vote), "answers": json.dumps(dict(vote.answers))}
@@ -169,14 +165,14 @@ def _vote(row: Row) -> Vote:
     return Vote(**{**columns, "answers": stored_json(row["answers"])})
 
 
-def save_verdicts(db: Database, run_id: int, verdicts: Sequence[Verdict]) -> None:
+def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdict]) -> None:
     """Store the decisions of a run, and how its votes counted."""
     with transaction(db):
-        db.conn.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
+        db.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
         for verdict in verdicts:
             ballot_id = verdict.ballot.id if verdict.ballot else None
             for vote, passed, threshold in verdict.cast:
-                db.conn.execute(
+                db.execute(
                     "UPDATE votes SET threshold = ?, passed = ?"
                     " WHERE ballot_id = ? AND persona = ?",
                     [threshold, passed, ballot_id, vote.persona],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import sqlite3
 
 from harness.models.served import ServedModel
 from skills.corpus.db.connection import transaction
@@ -14,9 +14,6 @@ from skills.curate.panel.vote_mode import VoteForm
 from skills.curate.store.verdicts import Criteria
 from skills.nanda.framework import sha256_of
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 
 def judge_id(model: ServedModel) -> str:
     """Identify a judge by the digests of its weights, or by where it is served."""
@@ -24,7 +21,7 @@ def judge_id(model: ServedModel) -> str:
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
-def other_judge(db: Database, source: str, model: ServedModel) -> str | None:
+def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
     """Return the judge of the last run on this input that had votes, if it is not `model`."""
     row = one(
         db,
@@ -40,7 +37,7 @@ def other_judge(db: Database, source: str, model: ServedModel) -> str | None:
     return f"{row['model']} ({settings['served']})"
 
 
-def load_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None:
+def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteForm | None:
     """Return how this judge votes in this panel, if it was measured before."""
     row = one(
         db,
@@ -54,7 +51,7 @@ def load_form(db: Database, model: ServedModel, panel: Panel) -> VoteForm | None
     return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
 
 
-def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
+def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
     """Store how a judge votes, for later runs.
 
     Returns:
@@ -64,7 +61,7 @@ def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) ->
         if known := load_form(db, model, panel):
             return known
         key = [judge_id(model), _panel_id(panel)]
-        db.conn.execute("DELETE FROM judge_forms WHERE judge = ? AND panel = ?", key)
+        db.execute("DELETE FROM judge_forms WHERE judge = ? AND panel = ?", key)
         insert(
             db,
             "judge_forms",
@@ -81,7 +78,7 @@ def save_form(db: Database, model: ServedModel, panel: Panel, form: VoteForm) ->
     return form
 
 
-def load_criteria(db: Database, judge: Judge, min_votes: int) -> Criteria:
+def load_criteria(db: sqlite3.Connection, judge: Judge, min_votes: int) -> Criteria:
     """Return the newest calibration of this judge and form for `min_votes`, or the defaults."""
     row = one(
         db,
@@ -96,7 +93,7 @@ def load_criteria(db: Database, judge: Judge, min_votes: int) -> Criteria:
     return Criteria(tuple(stored_json(row["thresholds"])), min_votes, calibrated)
 
 
-def save_criteria(db: Database, judge: Judge, criteria: Criteria) -> None:
+def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> None:
     """Store calibrated thresholds for later runs."""
     with transaction(db):
         insert(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import sqlite3
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import one, stored_json
@@ -20,9 +21,6 @@ from skills.nanda import checks
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import sha256_of
 from skills.nanda.named_entities import unsupported_names
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 
 class Placed(TypedDict):
@@ -48,7 +46,7 @@ class Measures:
         computed: how many were not known.
     """
 
-    def __init__(self, db: Database | None = None) -> None:
+    def __init__(self, db: sqlite3.Connection | None = None) -> None:
         self.computed = 0
         self._db = db
         self._new: dict[str, str] = {}
@@ -67,8 +65,8 @@ class Measures:
         if self._db is None or not self._new:
             return
         with transaction(self._db):
-            self._db.conn.execute("DELETE FROM measures WHERE code != ?", [_code()])
-            self._db.conn.executemany(
+            self._db.execute("DELETE FROM measures WHERE code != ?", [_code()])
+            self._db.executemany(
                 "INSERT OR IGNORE INTO measures (key, code, measured) VALUES (?, ?, ?)",
                 [(key, _code(), text) for key, text in self._new.items()],
             )

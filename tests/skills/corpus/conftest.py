@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from skills.corpus.db.connection import open_corpus
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
+def db(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     """Open an empty corpus at `tmp_path / "corpus.db"`."""
     with open_corpus(tmp_path / "corpus.db") as opened:
         yield opened

@@ -6,10 +6,11 @@ import csv
 import io
 import json
 import re
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -30,9 +31,6 @@ from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 MOVES = {name: f"Something about the {name}." for name in nanda().names}
 
 
@@ -49,11 +47,11 @@ def table(path: Path, *rows: Mapping[str, str]) -> Path:
     return path
 
 
-def current(db: Database) -> list[Annotated]:
+def current(db: sqlite3.Connection) -> list[Annotated]:
     return list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
 
 
-def test_table_with_all_moves_adds_annotations(db: Database, tmp_path: Path) -> None:
+def test_table_with_all_moves_adds_annotations(db: sqlite3.Connection, tmp_path: Path) -> None:
     path = table(tmp_path / "gold.csv", {}, {"limitation": "not  specified"})
     assert importer.add(db, path, nanda()) == Added(papers=2, annotations=2)
     first, second = current(db)
@@ -78,17 +76,19 @@ def test_table_with_all_moves_adds_annotations(db: Database, tmp_path: Path) -> 
     assert verify_all(db) == (2, [])
 
 
-def test_adding_same_file_again_changes_nothing(db: Database, tmp_path: Path) -> None:
+def test_adding_same_file_again_changes_nothing(db: sqlite3.Connection, tmp_path: Path) -> None:
     path = table(tmp_path / "gold.csv", {}, {})
     importer.add(db, path, nanda())
-    before = list(db.conn.iterdump())
+    before = list(db.iterdump())
     again = Added(known_papers=2, known_annotations=2)
     assert importer.add(db, path, nanda()) == again
-    assert list(db.conn.iterdump()) == before
+    assert list(db.iterdump()) == before
     assert importer.add(db, path.rename(tmp_path / "copy.csv"), nanda()) == again
 
 
-def test_importing_again_keeps_newer_annotation_current(db: Database, tmp_path: Path) -> None:
+def test_importing_again_keeps_newer_annotation_current(
+    db: sqlite3.Connection, tmp_path: Path
+) -> None:
     path = table(tmp_path / "gold.csv", {})
     importer.add(db, path, nanda())
     newer = annotated(paper(1, "Abstract 1."))
@@ -106,7 +106,7 @@ def test_importing_again_keeps_newer_annotation_current(db: Database, tmp_path: 
     ],
 )
 def test_older_annotation_does_not_become_current(
-    db: Database, tmp_path: Path, created: str, models: list[str]
+    db: sqlite3.Connection, tmp_path: Path, created: str, models: list[str]
 ) -> None:
     corpus_of(tmp_path / "corpus.db", [annotated(paper(1), "newer")])
     older = annotated(paper(1), "older")
@@ -116,12 +116,14 @@ def test_older_annotation_does_not_become_current(
     assert (added.annotations, added.renamed) == (1, 0)
     assert [item.record["provenance"]["resolved"] for item in current(db)] == models
     flags = "SELECT DISTINCT model, moves.current FROM moves JOIN annotations ON annotations.id ="
-    rows = db.conn.execute(f"{flags} annotation_id WHERE moves.current").fetchall()
+    rows = db.execute(f"{flags} annotation_id WHERE moves.current").fetchall()
     assert [row["model"] for row in rows] == models
     assert verify_all(db) == (2, [])
 
 
-def test_round_trip_of_corpus_with_several_id_fields(db: Database, tmp_path: Path) -> None:
+def test_round_trip_of_corpus_with_several_id_fields(
+    db: sqlite3.Connection, tmp_path: Path
+) -> None:
     other = replace(paper(2, id_field="paper_id"), id="7")
     items = [annotated(paper(1)), annotated(other)]
     corpus_of(tmp_path / "corpus.db", items)
@@ -141,18 +143,18 @@ def test_round_trip_of_corpus_with_several_id_fields(db: Database, tmp_path: Pat
         known_papers=2, known_annotations=2
     )
     fields = "SELECT id_field FROM papers ORDER BY id"
-    assert [row[0] for row in db.conn.execute(fields)] == ["arxiv_id", "paper_id"]
+    assert [row[0] for row in db.execute(fields)] == ["arxiv_id", "paper_id"]
     with open_corpus(tmp_path / "new.db") as new:
         for _ in range(2):
             importer.add(new, tmp_path / "all.parquet", nanda())
-        assert [row[0] for row in new.conn.execute(fields)] == ["arxiv_id", "id"]
+        assert [row[0] for row in new.execute(fields)] == ["arxiv_id", "id"]
         assert len(current(new)) == 2
         corpus_of(tmp_path / "new.db", items)
-        assert [row[0] for row in new.conn.execute(fields)] == ["arxiv_id", "paper_id"]
+        assert [row[0] for row in new.execute(fields)] == ["arxiv_id", "paper_id"]
         assert len(current(new)) == 2
 
 
-def test_arxiv_versions_in_tables_are_one_paper(db: Database, tmp_path: Path) -> None:
+def test_arxiv_versions_in_tables_are_one_paper(db: sqlite3.Connection, tmp_path: Path) -> None:
     for number, arxiv_id in enumerate(("2405.00001v1", "2405.00001v2", "arXiv:2405.00001")):
         moves = {"claim": f"Claim {number}.", "abstract": f"Version {number}."}
         importer.add(db, table(tmp_path / "t.csv", {"arxiv_id": arxiv_id, **moves}), nanda())
@@ -164,12 +166,12 @@ def test_arxiv_versions_in_tables_are_one_paper(db: Database, tmp_path: Path) ->
 
 
 def test_checks_are_computed_outside_the_transaction(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held, check = [], checks.check
 
     def watched(*given: Any) -> Any:
-        held.append(db.conn.in_transaction)
+        held.append(db.in_transaction)
         return check(*given)
 
     monkeypatch.setattr(checks, "check", watched)
@@ -193,7 +195,7 @@ def test_checks_are_computed_outside_the_transaction(
     ],
 )
 def test_file_without_any_abstract_is_rejected(
-    db: Database, tmp_path: Path, name: str, text: str, message: str
+    db: sqlite3.Connection, tmp_path: Path, name: str, text: str, message: str
 ) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -201,16 +203,16 @@ def test_file_without_any_abstract_is_rejected(
     assert caught.value.where == str(tmp_path / name)
 
 
-def test_other_moves_are_another_annotation(db: Database, tmp_path: Path) -> None:
+def test_other_moves_are_another_annotation(db: sqlite3.Connection, tmp_path: Path) -> None:
     importer.add(db, table(tmp_path / "one.csv", {}), nanda())
     changed = table(tmp_path / "two.csv", {"claim": "Another claim."})
     assert importer.add(db, changed, nanda()) == Added(known_papers=1, annotations=1)
     assert [item.record["claim"] for item in current(db)] == ["Another claim."]
-    db.conn.execute("UPDATE annotations SET record = json_set(record, '$.claim', 'Changed.')")
+    db.execute("UPDATE annotations SET record = json_set(record, '$.claim', 'Changed.')")
     assert len(verify_all(db)[1]) == 2, "an import's key covers its moves"
 
 
-def test_counts_of_skipped_rows(db: Database, tmp_path: Path) -> None:
+def test_counts_of_skipped_rows(db: sqlite3.Connection, tmp_path: Path) -> None:
     empty = dict.fromkeys(MOVES, "")
     path = table(tmp_path / "t.csv", {}, empty, {"abstract": " "}, {})
     with path.open("a", encoding="utf-8") as file:
@@ -220,14 +222,14 @@ def test_counts_of_skipped_rows(db: Database, tmp_path: Path) -> None:
     )
 
 
-def test_table_of_papers_alone(db: Database, tmp_path: Path) -> None:
+def test_table_of_papers_alone(db: sqlite3.Connection, tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("id,abstract,year\n7,About owls.,2020\n8,About cats.,2020\n")
     assert importer.add(db, path, nanda()) == Added(papers=2, without_moves=2)
     assert importer.add(db, path, nanda(), limit=1) == Added(known_papers=1, without_moves=1)
 
 
-def test_table_that_lacks_a_move_adds_papers_only(db: Database, tmp_path: Path) -> None:
+def test_table_that_lacks_a_move_adds_papers_only(db: sqlite3.Connection, tmp_path: Path) -> None:
     path = tmp_path / "papers.csv"
     path.write_text("abstract,claim,method\nAbout owls.,Owls see.,We look.\n")
     added = importer.add(db, path, nanda())
@@ -243,7 +245,7 @@ def test_table_that_lacks_a_move_adds_papers_only(db: Database, tmp_path: Path) 
     ],
 )
 def test_invalid_row_is_refused_alone(
-    db: Database, tmp_path: Path, move: str, text: str, message: str
+    db: sqlite3.Connection, tmp_path: Path, move: str, text: str, message: str
 ) -> None:
     path = table(tmp_path / "t.csv", {}, {move: text}, {})
     added = importer.add(db, path, nanda())
@@ -252,11 +254,11 @@ def test_invalid_row_is_refused_alone(
     only = table(tmp_path / "only.csv", {move: text})
     with pytest.raises(InputError, match=message):
         importer.add(db, only, nanda())
-    assert db.conn.execute("SELECT count(*) FROM papers").fetchone()[0] == 2
+    assert db.execute("SELECT count(*) FROM papers").fetchone()[0] == 2
 
 
 def test_unexpected_error_of_a_row_is_its_own(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = table(tmp_path / "t.csv", {}, {"claim": "Another claim."}, {})
 
@@ -275,11 +277,11 @@ def test_unexpected_error_of_a_row_is_its_own(
     )
 
 
-def test_columns_can_be_named(db: Database, tmp_path: Path) -> None:
+def test_columns_can_be_named(db: sqlite3.Connection, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("key,summary,name\nk1,About owls.,Owls\n")
     importer.add(db, path, nanda(), Columns("summary", "key", "name"))
-    row = db.conn.execute("SELECT source_id, title, abstract FROM papers").fetchone()
+    row = db.execute("SELECT source_id, title, abstract FROM papers").fetchone()
     assert tuple(row) == ("k1", "Owls", "About owls.")
 
 
@@ -305,7 +307,9 @@ def with_model_anchor(item: Annotated) -> Annotated:
 
 
 @pytest.mark.parametrize("name", ["all.parquet", "all.jsonl"])
-def test_saved_file_keeps_provenance_and_anchors(db: Database, tmp_path: Path, name: str) -> None:
+def test_saved_file_keeps_provenance_and_anchors(
+    db: sqlite3.Connection, tmp_path: Path, name: str
+) -> None:
     one, other = annotated(paper(1), limitation="Not stated."), annotated(paper(2), "other")
     items = [with_model_anchor(one), other]
     assert items[0].record["anchors"]["claim"]["by"] == "model"
@@ -329,7 +333,7 @@ def test_saved_file_keeps_provenance_and_anchors(db: Database, tmp_path: Path, n
     assert verify_all(db) == (2, [])
 
 
-def test_anchors_that_do_not_fit_are_replaced(db: Database, tmp_path: Path) -> None:
+def test_anchors_that_do_not_fit_are_replaced(db: sqlite3.Connection, tmp_path: Path) -> None:
     item = annotated(paper(1))
     wrong = {
         **item.record["anchors"],
@@ -342,7 +346,7 @@ def test_anchors_that_do_not_fit_are_replaced(db: Database, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("wrong", [{"claim": 1.5}, {"claim": "high"}, {"claim": True}, [0.5], 1])
 def test_a_confidence_that_is_no_probability_is_left_out(
-    db: Database, tmp_path: Path, wrong: object
+    db: sqlite3.Connection, tmp_path: Path, wrong: object
 ) -> None:
     item = annotated(paper(1))
     changed = Annotated(item.paper, {**item.record, "confidence": wrong})
@@ -350,7 +354,7 @@ def test_a_confidence_that_is_no_probability_is_left_out(
     assert current(db)[0].record.get("confidence", {}) == {}
 
 
-def test_parquet_without_abstracts_is_looked_up(db: Database, tmp_path: Path) -> None:
+def test_parquet_without_abstracts_is_looked_up(db: sqlite3.Connection, tmp_path: Path) -> None:
     item = annotated(paper(1))
     corpus_of(tmp_path / "corpus.db", [item])
     whole = pq.read_table(saved(tmp_path / "all.parquet", [item]))
@@ -359,7 +363,7 @@ def test_parquet_without_abstracts_is_looked_up(db: Database, tmp_path: Path) ->
     assert importer.add(db, tmp_path / "some.parquet", nanda()) == known
 
 
-def test_repeated_saved_line_counts_once(db: Database, tmp_path: Path) -> None:
+def test_repeated_saved_line_counts_once(db: sqlite3.Connection, tmp_path: Path) -> None:
     item = annotated(paper(1))
     corpus_of(tmp_path / "corpus.db", [item])
     path = saved(tmp_path / "t.jsonl", [item, item])
@@ -389,7 +393,7 @@ def with_abstract(item: Annotated, **provenance: Any) -> str:
     ],
 )
 def test_inconsistent_provenance_is_discarded(
-    db: Database, tmp_path: Path, changes: dict[str, Any]
+    db: sqlite3.Connection, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     path = tmp_path / "t.jsonl"
     good = with_abstract(annotated(paper(1)))
@@ -400,7 +404,7 @@ def test_inconsistent_provenance_is_discarded(
     assert verify_all(db) == (2, [])
 
 
-def test_annotation_of_other_framework_is_rejected(db: Database, tmp_path: Path) -> None:
+def test_annotation_of_other_framework_is_rejected(db: sqlite3.Connection, tmp_path: Path) -> None:
     other = nanda().model_copy(update={"name": "another"})
     path = tmp_path / "t.jsonl"
     path.write_text(with_abstract(annotated(paper(1), framework=other)) + "\n")
@@ -428,7 +432,9 @@ def test_annotation_of_other_framework_is_rejected(db: Database, tmp_path: Path)
         ),
     ],
 )
-def test_invalid_saved_lines(db: Database, tmp_path: Path, line: str, message: str) -> None:
+def test_invalid_saved_lines(
+    db: sqlite3.Connection, tmp_path: Path, line: str, message: str
+) -> None:
     item = annotated(paper(1))
     corpus_of(tmp_path / "corpus.db", [item])
     path = saved(tmp_path / "t.jsonl", [item] * 100)

@@ -315,7 +315,7 @@ def test_verify(app: App) -> None:
     assert outcome.result.text == "3 annotations checked: all match their keys."
     assert outcome.result.code == 0
     with open_corpus(default_path(app.settings)) as db:
-        db.conn.execute("UPDATE papers SET abstract = 'Changed.' WHERE id = 2")
+        db.execute("UPDATE papers SET abstract = 'Changed.' WHERE id = 2")
     outcome = app.dispatch("/corpus verify")
     assert outcome.result.code == 1
     assert "2405.00002  it was made from another abstract" in outcome.result.text

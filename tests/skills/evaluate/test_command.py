@@ -117,9 +117,9 @@ def test_repeated_answers_do_not_become_current(space: Workspace) -> None:
     assert len([one for one in space.model.requests if one.seed]) == 3  # of the second paper
     assert outcome.result.data["annotators"][0]["failed"] == {"InvalidReply": 1}
     with open_corpus(space.corpus) as db:
-        rows = db.conn.execute("SELECT paper_id, sum(current) AS n FROM annotations GROUP BY 1")
+        rows = db.execute("SELECT paper_id, sum(current) AS n FROM annotations GROUP BY 1")
         assert [row["n"] for row in rows] == [1] * 5
-        assert db.conn.execute("SELECT count(*) AS n FROM annotations").fetchone()["n"] == 5 + 6
+        assert db.execute("SELECT count(*) AS n FROM annotations").fetchone()["n"] == 5 + 6
 
 
 def test_a_fault_in_a_repetition_fails_the_run(space: Workspace) -> None:
@@ -233,7 +233,7 @@ def test_the_current_annotation_stays_current(space: Workspace) -> None:
     space.app.dispatch(f"/corpus add {space.table}")
     space.evaluate("--models producer --unconstrained")
     with open_corpus(space.corpus) as db:
-        rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
+        rows = db.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
 
 
@@ -251,7 +251,7 @@ def test_a_kill_leaves_the_current_annotation(
     monkeypatch.setattr(store, "save", killed)
     assert_killed(space.evaluate)
     with open_corpus(space.corpus) as db:
-        rows = db.conn.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
+        rows = db.execute("SELECT model, sum(current) AS n FROM annotations GROUP BY model")
         assert {row["model"]: row["n"] for row in rows} == {"import": 6, "producer": 0}
 
 
@@ -437,5 +437,8 @@ def test_an_unconstrained_answer_has_no_decoding(tmp_path: Path) -> None:
         space.app = fake_app(tmp_path, FakeModel(reply, takes_grammar=True), registry=registry)
         space.evaluate("--models quoting --unconstrained")
     with open_corpus(space.corpus) as db:
-        found = [json.loads(one["record"])["provenance"] for one in db["annotations"].rows]
+        found = [
+            json.loads(one["record"])["provenance"]
+            for one in db.execute("SELECT * FROM annotations")
+        ]
     assert [one["decoding"] is None for one in found] == [False, True]

@@ -319,7 +319,7 @@ def fault(error: BaseException) -> Callable[[], None]:
 
 def rows_of(workspace: Workspace, sql: str) -> list[dict[str, Any]]:
     with open_corpus(workspace.corpus) as db:
-        return list(db.query(sql))
+        return [dict(row) for row in db.execute(sql)]
 
 
 def asked_once(judge: Judge, *numbers: int) -> bool:

@@ -361,7 +361,7 @@ def test_the_example_reads_its_file_and_runs_git(make: Make, tmp_path: Path) -> 
     assert "<skill_file" not in system(agent)
     diff, style = results(agent)
     assert "+hello" in str(diff)
-    assert "The first line says what changes" in style["text"]
+    assert "# Style" in style["text"]
     assert shown(agent) == ["-> run git diff --staged", "-> read_file references/style.md"]
     assert agent.run("and shorter, please") == 0
     assert "Run `git diff --staged`." in system(agent)

@@ -120,8 +120,8 @@ def test_papers_below_the_certainty_go_on(cascade: Cascade) -> None:
     assert f"better {sum(tokens.values()):,}" in cascade.workspace.stderr
     with open_corpus(cascade.workspace.corpus) as db:
         sql = "SELECT model FROM annotations WHERE current ORDER BY paper_id"
-        current = [row["model"] for row in db.query(sql)]
-        runs = [row["model"] for row in db.query("SELECT model FROM runs ORDER BY id")]
+        current = [row["model"] for row in db.execute(sql)]
+        runs = [row["model"] for row in db.execute("SELECT model FROM runs ORDER BY id")]
     assert current == [cascade.models()[str(number)] for number in range(1, 6)]
     assert runs == ["nanda-annotator", "better"]
 
@@ -140,7 +140,7 @@ def test_a_budget_takes_the_least_certain_and_leaves_the_others_for_review(
 def test_the_next_line_of_the_summary_counts_its_own_tokens(cascade: Cascade) -> None:
     cascade.annotate()
     with open_corpus(cascade.workspace.corpus) as db:
-        summaries = [json.loads(row["summary"]) for row in db.query("SELECT summary FROM runs")]
+        summaries = [json.loads(row["summary"]) for row in db.execute("SELECT summary FROM runs")]
     made = cascade.better.counts.values()
     assert summaries[1]["tokens"]["completion"] == 20 * sum(made)
 
@@ -245,7 +245,7 @@ def test_a_first_model_without_confidences_is_an_error_before_the_work(
         cascade.annotate()
     assert "--wording extractive" in caught.value.hint
     with open_corpus(cascade.workspace.corpus) as db:
-        assert db["annotations"].count == 0
+        assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 0
 
 
 def test_a_middle_model_without_confidences_stops_the_cascade(cascade: Cascade) -> None:

@@ -165,7 +165,7 @@ def test_a_repeated_abstract_is_generated_once(workspace: Workspace) -> None:
     assert workspace.annotator.counts == {1: 1, 2: 1}
     assert workspace.ids() == ["2401.00001", "2401.99999", "2401.00002"]
     with open_corpus(workspace.corpus) as db:
-        assert db["annotations"].count == 3
+        assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 3
 
 
 @pytest.mark.parametrize("changed", ["--max-tokens 300", "--framework own.yaml"])
@@ -188,9 +188,9 @@ def test_the_newest_annotation_is_current(workspace: Workspace) -> None:
     later.annotate()
     assert other.counts == {1: 1}
     with open_corpus(workspace.corpus) as db:
-        assert [row["current"] for row in db.query("SELECT current FROM annotations")] == [0, 1]
+        assert [row["current"] for row in db.execute("SELECT current FROM annotations")] == [0, 1]
         later.reopened().annotate()
-        rows = list(db.query("SELECT current, annotation_id FROM moves GROUP BY annotation_id"))
+        rows = list(db.execute("SELECT current, annotation_id FROM moves GROUP BY annotation_id"))
         assert [row["current"] for row in rows] == [1, 0]
 
 
@@ -202,7 +202,7 @@ def test_a_failed_row_keeps_its_reply(workspace: Workspace) -> None:
     assert workspace.ids() == ["2401.00001", "2401.00003"]
     assert "1 failed (1 InvalidReply; --retry-failed repeats them)" in workspace.stderr
     with open_corpus(workspace.corpus) as db:
-        failure = next(iter(db.query("SELECT * FROM failures")))
+        failure = next(iter(db.execute("SELECT * FROM failures")))
     assert failure["raw_reply"] == '{"claim": "half'
     assert failure["error_type"] == "InvalidReply"
     assert ABSTRACT.format(2) in json.loads(failure["request"])["messages"][1]["content"]
@@ -218,7 +218,7 @@ def test_an_internal_error_is_a_failed_row_with_traceback(workspace: Workspace) 
     assert workspace.annotate().result.code == 1
     assert workspace.ids() == ["2401.00002"]
     with open_corpus(workspace.corpus) as db:
-        failure = next(iter(db.query("SELECT * FROM failures")))
+        failure = next(iter(db.execute("SELECT * FROM failures")))
     assert failure["reason"] == "ZeroDivisionError: surprise"
     assert "in broken" in failure["traceback"]
 
@@ -237,7 +237,7 @@ def test_retry_failed_repeats_failed_rows_alone(workspace: Workspace) -> None:
     assert later.ids() == ["2401.00001", "2401.00002"]
     assert "1 not done yet" in later.stderr
     with open_corpus(workspace.corpus) as db:
-        assert db["failures"].count == 0
+        assert db.execute("SELECT count(*) FROM failures").fetchone()[0] == 0
 
 
 def test_repeated_failures_are_counted(workspace: Workspace) -> None:
@@ -246,7 +246,7 @@ def test_repeated_failures_are_counted(workspace: Workspace) -> None:
     workspace.annotate()
     workspace.annotate("--retry-failed save to out.jsonl")
     with open_corpus(workspace.corpus) as db:
-        assert [row["attempts"] for row in db.query("SELECT attempts FROM failures")] == [2]
+        assert [row["attempts"] for row in db.execute("SELECT attempts FROM failures")] == [2]
 
 
 def test_retryable_errors_are_retried(
@@ -387,7 +387,7 @@ def test_a_run_that_another_model_took_over_is_closed(workspace: Workspace) -> N
     workspace.annotator.faults[1] = gone_at_first()
     workspace.annotate()
     with open_corpus(workspace.corpus) as db:
-        statuses = [row["status"] for row in db.query("SELECT status FROM runs ORDER BY id")]
+        statuses = [row["status"] for row in db.execute("SELECT status FROM runs ORDER BY id")]
     assert statuses == ["failed", "done"]
 
 
@@ -423,7 +423,7 @@ def test_a_row_too_long_for_the_context_fails_unsent(
     workspace.annotate(f"save to {tmp_path / 'out.jsonl'}")
     assert workspace.annotator.counts == {1: 1}
     with open_corpus(workspace.corpus) as db:
-        failure = next(iter(db.query("SELECT * FROM failures")))
+        failure = next(iter(db.execute("SELECT * FROM failures")))
     assert failure["error_type"] == "InputError"
     assert "tokens" in failure["reason"]
 
@@ -506,7 +506,7 @@ def test_each_start_of_a_job_is_a_row_in_runs(workspace: Workspace) -> None:
     workspace.annotator.faults[2] = lambda: "no JSON"
     workspace.annotate()
     with open_corpus(workspace.corpus) as db:
-        run = next(iter(db.query("SELECT * FROM runs")))
+        run = next(iter(db.execute("SELECT * FROM runs")))
     assert (run["status"], run["model"]) == ("failed", "nanda-annotator")
     assert json.loads(run["summary"])["done"] == 1
     assert json.loads(run["settings"])["slots"] == 1

@@ -77,7 +77,7 @@ def test_a_fault_of_ours_is_the_error_of_its_row(
     assert workspace.ids() == ["2401.00001", "2401.00003"]
     assert "3 papers: 2 done, 1 failed (1 IndexError" in workspace.stderr
     with open_corpus(workspace.corpus) as db:
-        (failure,) = db.query("SELECT reason, traceback FROM failures")
+        (failure,) = db.execute("SELECT reason, traceback FROM failures")
     assert failure["reason"] == "IndexError: list index out of range"
     assert "in faulty" in failure["traceback"]
     later = workspace.reopened()
@@ -97,7 +97,7 @@ def test_a_paper_that_is_too_long_is_refused_before_its_request_is_made(
     monkeypatch.setattr(job, "prepare", faulty)
     assert workspace.annotate().result.code == 1
     with open_corpus(workspace.corpus) as db:
-        (failure,) = db.query("SELECT reason FROM failures")
+        (failure,) = db.execute("SELECT reason FROM failures")
     assert "words are too many for an abstract" in failure["reason"]
 
 

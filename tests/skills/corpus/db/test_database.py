@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import pytest
 from corpus_papers import annotated, corpus_of, paper
@@ -28,15 +30,12 @@ from skills.corpus.search import filters
 from skills.nanda.framework import nanda
 from skills.nanda.paper import IdField
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
+
+def column(db: sqlite3.Connection, sql: str, *parameters: Any) -> list[Any]:
+    return [row[0] for row in db.execute(sql, parameters)]
 
 
-def column(db: Database, sql: str, *parameters: Any) -> list[Any]:
-    return [row[0] for row in db.conn.execute(sql, parameters)]
-
-
-def moves_with(db: Database, match: str) -> list[str]:
+def moves_with(db: sqlite3.Connection, match: str) -> list[str]:
     return column(
         db,
         "SELECT move FROM moves_fts JOIN moves ON moves.id = moves_fts.rowid"
@@ -45,7 +44,7 @@ def moves_with(db: Database, match: str) -> list[str]:
     )
 
 
-def test_annotation_round_trip(db: Database) -> None:
+def test_annotation_round_trip(db: sqlite3.Connection) -> None:
     item = annotated(paper(1, authors="A. Turing"), limitation="Not stated.")
     store.save(db, item, nanda())
     [back] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
@@ -54,7 +53,7 @@ def test_annotation_round_trip(db: Database) -> None:
     assert (back.paper.authors, back.paper.abstract) == ("A. Turing", item.paper.abstract)
 
 
-def test_newest_annotation_is_current(db: Database) -> None:
+def test_newest_annotation_is_current(db: sqlite3.Connection) -> None:
     first, second = annotated(paper(1)), annotated(paper(1), "other")
     old, new = (store.save(db, item, nanda()) for item in (first, second))
     assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
@@ -64,19 +63,19 @@ def test_newest_annotation_is_current(db: Database) -> None:
     assert reads.current_ids(db, nanda()) == [old]
 
 
-def test_new_arxiv_version_replaces_old_one(db: Database) -> None:
+def test_new_arxiv_version_replaces_old_one(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1)), nanda())
     store.save(db, annotated(paper(1, "We rewrote all of this abstract.")), nanda())
     assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
 
 
-def test_same_id_with_other_abstract_is_another_paper(db: Database) -> None:
+def test_same_id_with_other_abstract_is_another_paper(db: sqlite3.Connection) -> None:
     for abstract in ("We count cats.", "We count dogs."):
         store.save(db, annotated(paper(1, abstract, id_field="id")), nanda())
     assert column(db, "SELECT current FROM annotations") == [1, 1]
 
 
-def test_current_annotation_is_found_by_any_id_field(db: Database) -> None:
+def test_current_annotation_is_found_by_any_id_field(db: sqlite3.Connection) -> None:
     for number in (1, 2):
         store.save(db, annotated(paper(number)), nanda())
     for id_field in get_args(IdField):
@@ -86,32 +85,32 @@ def test_current_annotation_is_found_by_any_id_field(db: Database) -> None:
     assert reads.current(db, paper(2, "Another abstract.", id_field="id"), nanda()) is None
 
 
-def test_unstated_moves_are_not_in_full_text(db: Database) -> None:
+def test_unstated_moves_are_not_in_full_text(db: sqlite3.Connection) -> None:
     store.save(
         db, annotated(paper(1), limitation="Not stated.", claim="The state is kept."), nanda()
     )
     assert moves_with(db, '"state"') == ["claim"]
-    db.conn.execute("UPDATE moves SET stated = 0 WHERE move = 'claim'")
+    db.execute("UPDATE moves SET stated = 0 WHERE move = 'claim'")
     assert moves_with(db, '"state"') == []
-    db.conn.execute("UPDATE moves SET stated = 1, text = 'The state.' WHERE move = 'limitation'")
+    db.execute("UPDATE moves SET stated = 1, text = 'The state.' WHERE move = 'limitation'")
     assert moves_with(db, '"state"') == ["limitation"]
-    db.conn.execute("DELETE FROM moves")
+    db.execute("DELETE FROM moves")
     assert moves_with(db, '"state" OR "something"') == []
-    db.conn.execute("INSERT INTO moves_fts(moves_fts) VALUES ('integrity-check')")
+    db.execute("INSERT INTO moves_fts(moves_fts) VALUES ('integrity-check')")
 
 
-def test_new_metadata_updates_facets(db: Database) -> None:
+def test_new_metadata_updates_facets(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1, published="", categories="")), nanda())
     assert len(moves_with(db, facets.word("year", ""))) == 8
     papers.save(db, paper(1, published="2023", categories="cs.SE cs.AI", title=""))
-    row = db.conn.execute("SELECT title, year, category FROM papers").fetchone()
+    row = db.execute("SELECT title, year, category FROM papers").fetchone()
     assert tuple(row) == ("Paper 1", 2023, "cs.SE")
     assert moves_with(db, facets.word("year", "")) == []
     match = f"{facets.word('year', 2023)} {facets.word('category', 'CS.ai')}"
     assert len(moves_with(db, match)) == 8
 
 
-def test_facets_use_all_known_metadata(db: Database) -> None:
+def test_facets_use_all_known_metadata(db: sqlite3.Connection) -> None:
     papers.save(db, paper(1))
     store.save(db, annotated(paper(1, published="", categories="")), nanda())
     assert len(moves_with(db, facets.word("year", 2024))) == 8
@@ -141,7 +140,7 @@ def test_facet_words_are_distinct() -> None:
     assert facets.word("move", "x") != facets.word("category", "x")
 
 
-def test_failures_of_papers_without_annotation(db: Database) -> None:
+def test_failures_of_papers_without_annotation(db: sqlite3.Connection) -> None:
     for number in (1, 2):
         failure = Failure(paper(number), "InvalidReply", "no use", False, "raw")
         store.fail(db, failure, f"key {number}", request={})
@@ -152,7 +151,7 @@ def test_failures_of_papers_without_annotation(db: Database) -> None:
     assert (left.paper.id, left.error_type, left.retryable) == (paper(2).id, newer.error_type, True)
 
 
-def test_nested_transaction_is_part_of_outer_one(db: Database) -> None:
+def test_nested_transaction_is_part_of_outer_one(db: sqlite3.Connection) -> None:
     def two_papers_and_a_fault() -> None:
         with transaction(db):
             for number in (1, 2):
@@ -162,10 +161,10 @@ def test_nested_transaction_is_part_of_outer_one(db: Database) -> None:
     with pytest.raises(KeyError):
         two_papers_and_a_fault()
     assert column(db, "SELECT count(*) FROM papers") == [0]
-    assert not db.conn.in_transaction
+    assert not db.in_transaction
 
 
-def test_key_is_computed_from_provenance(db: Database) -> None:
+def test_key_is_computed_from_provenance(db: sqlite3.Connection) -> None:
     item = annotated(paper(1))
     provenance = item.record["provenance"]
     assert verify(item.record, item.paper.abstract) == []
@@ -193,14 +192,14 @@ def test_documented_key_parts() -> None:
         assert named == list(parts_of_key)
 
 
-def test_verify_finds_changes(db: Database) -> None:
+def test_verify_finds_changes(db: sqlite3.Connection) -> None:
     ids = [store.save(db, annotated(paper(number)), nanda()) for number in range(1, 5)]
     assert verify_all(db) == (4, [])
     change = "UPDATE annotations SET record = json_set(record, ?, ?) WHERE id = ?"
-    db.conn.execute(change, ["$.provenance.form", "tagged", ids[0]])
-    db.conn.execute("UPDATE papers SET abstract = 'Other.' WHERE source_id = ?", [paper(2).id])
-    db.conn.execute("UPDATE annotations SET key = 'n1:0' WHERE id = ?", [ids[2]])
-    db.conn.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
+    db.execute(change, ["$.provenance.form", "tagged", ids[0]])
+    db.execute("UPDATE papers SET abstract = 'Other.' WHERE source_id = ?", [paper(2).id])
+    db.execute("UPDATE annotations SET key = 'n1:0' WHERE id = ?", [ids[2]])
+    db.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
     checked, wrong = verify_all(db)
     assert (checked, [one["annotation"] for one in wrong]) == (4, ids)
     reasons = [" ".join(one["reasons"]) for one in wrong]
@@ -210,7 +209,7 @@ def test_verify_finds_changes(db: Database) -> None:
         assert part in text
 
 
-def test_annotation_with_missing_move_is_left_out(db: Database) -> None:
+def test_annotation_with_missing_move_is_left_out(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1)), nanda())
     more = nanda().model_copy(
         update={"moves": (*nanda().moves, nanda().moves[0].model_copy(update={"name": "cost"}))}
@@ -256,7 +255,7 @@ def test_foreign_database_is_rejected_unchanged(tmp_path: Path) -> None:
 def test_database_of_newer_version_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "corpus.db"
     with open_corpus(path) as db:
-        db.conn.execute("INSERT INTO _migrations VALUES ('m999_later', '')")
+        db.execute("INSERT INTO _migrations VALUES ('m999_later', '')")
     with pytest.raises(InputError, match=r"newer version .* m999_later is not known"):
         open_corpus(path).__enter__()
 
@@ -276,7 +275,7 @@ def test_unrelated_errors_pass_through(tmp_path: Path, fault: Exception) -> None
     assert caught.value is fault
 
 
-def test_statement_errors_pass_through(db: Database, tmp_path: Path) -> None:
+def test_statement_errors_pass_through(db: sqlite3.Connection, tmp_path: Path) -> None:
     insert = (
         "INSERT INTO verdicts (run_id, source_id, decision, reasons) VALUES (9, 'p', 'kept', '')"
     )
@@ -285,22 +284,22 @@ def test_statement_errors_pass_through(db: Database, tmp_path: Path) -> None:
         ("SELECT * FROM nothing", sqlite3.OperationalError),
     ):
         with pytest.raises(error), open_corpus(tmp_path / "corpus.db") as again:
-            again.conn.execute(sql)
+            again.execute(sql)
 
 
 def test_locked_database_is_reported(
-    db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write() -> None:
         with open_corpus(tmp_path / "corpus.db") as second:
-            db.conn.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN IMMEDIATE")
             store.save(second, annotated(paper(1)), nanda())
 
     monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     for _ in ("locked in use", "locked when it is opened"):
         with pytest.raises(OutputError, match=r"database is locked\. Is another process"):
             write()
-    db.conn.rollback()
+    db.rollback()
 
 
 @pytest.mark.parametrize(
@@ -315,7 +314,7 @@ def test_full_disk_and_read_only_file_are_reported(
 ) -> None:
     def write() -> None:
         with open_corpus(tmp_path / "corpus.db") as db:
-            db.conn.execute(f"PRAGMA {limit}")
+            db.execute(f"PRAGMA {limit}")
             papers.save(db, paper(1, "A long abstract. " * 5000))
 
     with pytest.raises(OutputError, match=message):
@@ -364,18 +363,18 @@ def test_a_damaged_database_is_set_aside_whole(tmp_path: Path) -> None:
         damage.set_aside(path)
 
 
-def test_statistics_and_filters_use_covering_indexes(db: Database) -> None:
+def test_statistics_and_filters_use_covering_indexes(db: sqlite3.Connection) -> None:
     statements: list[str] = []
-    db.conn.set_trace_callback(statements.append)
+    db.set_trace_callback(statements.append)
     stats.of_corpus(db, nanda())
     conditions = filters.parse("year=2024 category=cs.CL support<1 model=m claim=stated", nanda())
     filters.select(db, conditions, nanda())
-    db.conn.set_trace_callback(None)
+    db.set_trace_callback(None)
     statements = [sql for sql in statements if "annotations" in sql or "moves" in sql]
     statements = [sql for sql in statements if "failures" not in sql]
     assert len(statements) == 6
     for sql in statements:
-        plan = [row["detail"] for row in db.conn.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        plan = [row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
         reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
         assert reads
         assert all("COVERING INDEX" in step for step in reads), plan
@@ -385,20 +384,33 @@ def press_ctrl_c_soon() -> None:
     threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
-def test_ctrl_c_aborts_a_long_statement(db: Database, tmp_path: Path) -> None:
+def test_ctrl_c_aborts_a_long_statement(db: sqlite3.Connection, tmp_path: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
     press_ctrl_c_soon()
     with pytest.raises(KeyboardInterrupt), open_corpus(tmp_path / "corpus.db") as opened:
-        opened.conn.execute(endless)
+        opened.execute(endless)
     assert column(db, "SELECT 1") == [1]
 
 
-def test_ctrl_c_ends_the_wait_for_another_process(db: Database, tmp_path: Path) -> None:
-    db.conn.execute("BEGIN IMMEDIATE")
+def test_ctrl_c_ends_the_wait_for_another_process(db: sqlite3.Connection, tmp_path: Path) -> None:
+    db.execute("BEGIN IMMEDIATE")
     second = sqlite3.connect(tmp_path / "corpus.db", isolation_level=None)
     press_ctrl_c_soon()
     started = time.monotonic()
     with contextlib.closing(second), pytest.raises(KeyboardInterrupt):
         begin_immediate(second, 60)
     assert time.monotonic() - started < 20
-    db.conn.rollback()
+    db.rollback()
+
+
+def test_a_corpus_is_opened_without_numpy(tmp_path: Path) -> None:
+    """Importing it takes a third of the time of a command that reads the corpus."""
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from skills.corpus.db.connection import open_corpus\n"
+        "with open_corpus(Path(sys.argv[1])):\n"
+        "    assert 'numpy' not in sys.modules\n"
+    )
+    path = str(tmp_path / "corpus.db")
+    subprocess.run([sys.executable, "-c", code, path], cwd=CODE_ROOT, check=True)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sqlite3
 
 from corpus_papers import annotated, paper
 
 from skills.corpus.db import reads, store
 from skills.nanda.framework import nanda
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
-
-def current(db: Database) -> set[str]:
+def current(db: sqlite3.Connection) -> set[str]:
     """Return the models of the current annotations, and check the flags of their moves."""
-    rows = db.conn.execute("SELECT id, model FROM annotations WHERE current").fetchall()
-    moves = db.conn.execute("SELECT DISTINCT annotation_id FROM moves WHERE current")
+    rows = db.execute("SELECT id, model FROM annotations WHERE current").fetchall()
+    moves = db.execute("SELECT DISTINCT annotation_id FROM moves WHERE current")
     assert {row["annotation_id"] for row in moves} == {row["id"] for row in rows}
     return {row["model"] for row in rows}
 
 
-def test_unless_any_keeps_current_annotation(db: Database) -> None:
+def test_unless_any_keeps_current_annotation(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1), "first"), nanda(), unless_any=True)
     assert current(db) == {"first"}
     kept = store.save(db, annotated(paper(1), "second"), nanda(), unless_any=True)
@@ -32,14 +29,14 @@ def test_unless_any_keeps_current_annotation(db: Database) -> None:
     assert current(db) == {"second"}
 
 
-def test_unless_any_keeps_annotation_of_other_version(db: Database) -> None:
+def test_unless_any_keeps_annotation_of_other_version(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1), "first"), nanda())
     other = paper(1, "We rewrote all of this abstract.")
     store.save(db, annotated(other, "second"), nanda(), unless_any=True)
     assert current(db) == {"first"}
 
 
-def test_spans_refer_to_the_abstract_as_each_paper_has_it(db: Database) -> None:
+def test_spans_refer_to_the_abstract_as_each_paper_has_it(db: sqlite3.Connection) -> None:
     wrapped = annotated(paper(1, "We test\n a ledger.\n\nIt finds  faults. It is slow."))
     flat = paper(1, "We test a ledger. It finds faults. It is slow.")
     store.save(db, wrapped, nanda())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from corpus_papers import annotated, paper
@@ -15,14 +15,11 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.search import filters
 from skills.nanda.framework import nanda
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
-
 UNSTATED = nanda().not_stated
 
 
 @pytest.fixture(scope="module")
-def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
     """Return a corpus of papers 1 to 5, with an older annotation of the first that states all."""
     with open_corpus(tmp_path_factory.mktemp("corpus") / "corpus.db") as opened:
         for item in (
@@ -39,7 +36,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
         yield opened
 
 
-def meet(db: Database, text: str) -> str:
+def meet(db: sqlite3.Connection, text: str) -> str:
     """Return the numbers of the papers that meet the conditions, in order."""
     selected = filters.select(db, filters.parse(text, nanda()), nanda())
     items = reads.annotated(db, nanda(), selected.ids)
@@ -83,11 +80,11 @@ def meet(db: Database, text: str) -> str:
         ("support>1", ""),
     ],
 )
-def test_conditions(db: Database, text: str, numbers: str) -> None:
+def test_conditions(db: sqlite3.Connection, text: str, numbers: str) -> None:
     assert meet(db, text) == numbers
 
 
-def test_papers_with_unknown_values_are_counted(db: Database) -> None:
+def test_papers_with_unknown_values_are_counted(db: sqlite3.Connection) -> None:
     selected = filters.select(db, filters.parse("year=2024 support<2", nanda()), nanda())
     assert selected.unknown == {"year": 1, "support": 1}
     assert filters.select(db, filters.parse("claim=stated", nanda()), nanda()).unknown == {}

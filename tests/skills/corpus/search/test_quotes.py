@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from corpus_papers import annotated, corpus_of, paper
@@ -19,9 +20,6 @@ from harness.testing import fake_app
 from skills.corpus.db.connection import default_path
 from skills.corpus.search import quotes
 from skills.nanda.framework import nanda
-
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
 ABSTRACT = "Plans fail. We Rehearse\n  each straße of a plan.\n\nIt doubles the re\u00adhearsals."
 ITEMS = [
@@ -78,7 +76,7 @@ def test_every_occurrence_is_a_passage_in_the_order_of_papers(app: App) -> None:
     assert len(found(app, "plan --limit 5")) == 5
 
 
-def test_what_is_not_stated_or_not_current_is_not_found(db: Database) -> None:
+def test_what_is_not_stated_or_not_current_is_not_found(db: sqlite3.Connection) -> None:
     assert quotes.find(db, "not stated", nanda(), 9) == []
 
 

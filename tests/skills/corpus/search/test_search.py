@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING
 
 import pytest
 from corpus_papers import annotated, paper
@@ -17,11 +17,8 @@ from skills.corpus.search.fulltext import papers_about, search
 from skills.corpus.search.query_syntax import Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
-if TYPE_CHECKING:
-    from sqlite_utils import Database
 
-
-def ids(db: Database, text: str, **narrowed: object) -> list[str]:
+def ids(db: sqlite3.Connection, text: str, **narrowed: object) -> list[str]:
     found = search(db, text, nanda(), **narrowed)  # type: ignore[arg-type]
     return [hit.id.removeprefix("2405.0000") for hit in found.hits]
 
@@ -66,7 +63,7 @@ def test_query_without_a_word_is_rejected(text: str) -> None:
         "\ud800a",
     ],
 )
-def test_fts5_operators_are_text(db: Database, text: str) -> None:
+def test_fts5_operators_are_text(db: sqlite3.Connection, text: str) -> None:
     store.save(
         db,
         annotated(paper(1), claim=f"It says {text.encode('ascii', 'ignore').decode()}."),
@@ -79,7 +76,7 @@ def test_fts5_operators_are_text(db: Database, text: str) -> None:
             search(db, text, nanda())
 
 
-def test_all_words_must_be_in_one_move(db: Database) -> None:
+def test_all_words_must_be_in_one_move(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1), method="Retrieved passages rank plans."), nanda())
     store.save(db, annotated(paper(2), method="A plan.", claim="Retrieval works."), nanda())
     assert ids(db, "retrieval plan") == ["1"]
@@ -89,13 +86,13 @@ def test_all_words_must_be_in_one_move(db: Database) -> None:
     assert ids(db, "plans rank") == ["1"]
 
 
-def test_facet_words_are_not_text(db: Database) -> None:
+def test_facet_words_are_not_text(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1)), nanda())
     assert ids(db, word("year", 2024)) == []
     assert ids(db, 'ledger"s') == [], "a quote within a word is text, too"
 
 
-def test_best_match_comes_first_and_is_marked(db: Database) -> None:
+def test_best_match_comes_first_and_is_marked(db: sqlite3.Connection) -> None:
     long = "Long talk of a great many other things mentions retrieval once."
     store.save(db, annotated(paper(1), method="Retrieval over retrieval."), nanda())
     store.save(db, annotated(paper(2), method=long), nanda())
@@ -117,7 +114,7 @@ def test_best_match_comes_first_and_is_marked(db: Database) -> None:
     assert search(db, "sorting", nanda()).hits[0].as_dict()["paper_id"] == "7"
 
 
-def test_only_current_annotations_are_found(db: Database) -> None:
+def test_only_current_annotations_are_found(db: sqlite3.Connection) -> None:
     store.save(db, annotated(paper(1), claim="An older ledger."), nanda())
     store.save(db, annotated(paper(1), "other", claim="Nothing of it."), nanda())
     assert ids(db, "ledger") == []
@@ -126,7 +123,7 @@ def test_only_current_annotations_are_found(db: Database) -> None:
     assert ids(db, "ledger") == []
 
 
-def test_narrowed_search(db: Database) -> None:
+def test_narrowed_search(db: sqlite3.Connection) -> None:
     known = [("2022-01-01", "cs.CL"), ("2023", "cs.SE, cs.CL"), ("2024-05", "cs.AI"), ("", "cs.CL")]
     for number, (published, categories) in enumerate(known, start=1):
         of = paper(number, published=published, categories=categories)
@@ -166,7 +163,7 @@ def test_invalid_ranges_of_years(text: str) -> None:
     assert caught.value.hint
 
 
-def test_papers_about_a_topic_by_number_of_words(db: Database) -> None:
+def test_papers_about_a_topic_by_number_of_words(db: sqlite3.Connection) -> None:
     for number, title in enumerate(("Agents", "Tool agents", "Tool using agents plan", "Cats"), 1):
         save(db, paper(number, f"Abstract {number}.", title=title))
     assert papers_about(db, ["tool", "agents", "using", "nets"], 10) == []
@@ -180,7 +177,7 @@ def test_papers_about_a_topic_by_number_of_words(db: Database) -> None:
     assert papers_about(db, ["*"], 10) == []
 
 
-def test_papers_with_all_words_come_first(db: Database) -> None:
+def test_papers_with_all_words_come_first(db: sqlite3.Connection) -> None:
     save(db, paper(1, "Ledger ledger ledger ledger.", title="Ledger"))
     save(db, paper(2, f"{'Many other words stand here. ' * 20} A ledger of oracles.", title="Long"))
     assert [of.title for of in papers_about(db, ["ledger", "oracle"], 5, fewest=1)] == [
@@ -189,7 +186,7 @@ def test_papers_with_all_words_come_first(db: Database) -> None:
     ]
 
 
-def test_papers_about_a_topic_by_date(db: Database) -> None:
+def test_papers_about_a_topic_by_date(db: sqlite3.Connection) -> None:
     dates = ("2023-12-31", "2024-05-17T01:57:12Z", "2024", "", "n.d.", "May 2024")
     for number, published in enumerate(dates, 1):
         save(db, paper(number, f"Ledger {number}.", published=published))
@@ -204,7 +201,7 @@ def test_papers_about_a_topic_by_date(db: Database) -> None:
     assert found(None, date(2023, 12, 31)) == {"2023-12-31"}
 
 
-def test_other_date_formats_are_compared_as_dates(db: Database) -> None:
+def test_other_date_formats_are_compared_as_dates(db: sqlite3.Connection) -> None:
     for number, published in enumerate(("2024/05/17", "20240517", "2024.0", "2024-5-7"), 1):
         save(db, paper(number, f"Ledger {number}.", published=published))
 
@@ -218,14 +215,14 @@ def test_other_date_formats_are_compared_as_dates(db: Database) -> None:
     assert found(date(2025, 1, 1), None) == ""
 
 
-def test_abstract_under_several_ids_is_one_paper(db: Database) -> None:
+def test_abstract_under_several_ids_is_one_paper(db: sqlite3.Connection) -> None:
     for number in range(1, 4):
         save(db, paper(number, "A ledger.", title="Ledger"))
     save(db, paper(4, "Another ledger, of some more words."))
     assert [of.id for of in papers_about(db, ["ledger"], 2)] == [paper(1).id, paper(4).id]
 
 
-def test_later_arxiv_version_is_found_by_topic(db: Database) -> None:
+def test_later_arxiv_version_is_found_by_topic(db: sqlite3.Connection) -> None:
     for abstract in ("A ledger, first version.", "A ledger, second version."):
         save(db, paper(1, abstract))
         save(db, paper(2, f"{abstract} Elsewhere.", id_field="id"))

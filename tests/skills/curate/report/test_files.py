@@ -47,7 +47,7 @@ def lines(path: Path, *rows: dict[str, Any]) -> Path:
 def provenances(workspace: Workspace) -> dict[str, dict[str, Any]]:
     """Return the provenance of the annotations in the corpus, by id."""
     with open_corpus(workspace.corpus) as db:
-        records = [json.loads(found["record"]) for found in db.query("SELECT * FROM annotations")]
+        records = [json.loads(found["record"]) for found in db.execute("SELECT * FROM annotations")]
     return {record["arxiv_id"]: record["provenance"] for record in records}
 
 

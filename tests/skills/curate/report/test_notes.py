@@ -80,14 +80,14 @@ def test_the_judges_own_annotations_are_counted(workspace: Workspace) -> None:
     workspace.rows(1, 2, 3)
     workspace.app.dispatch("/corpus add agent.csv")
     with open_corpus(workspace.corpus) as db:
-        db.conn.execute("BEGIN")
-        for found in list(db.query("SELECT id, record FROM annotations WHERE id < 3")):
+        db.execute("BEGIN")
+        for found in list(db.execute("SELECT id, record FROM annotations WHERE id < 3")):
             record = json.loads(found["record"])
             record["provenance"]["digests"] = {"weights": "0" * 64}
-            db.conn.execute(
+            db.execute(
                 "UPDATE annotations SET record = ? WHERE id = ?", [json.dumps(record), found["id"]]
             )
-        db.conn.commit()
+        db.commit()
     summary = workspace.summary(workspace.curate())
     assert "2 of 3 judged annotations were made by the judge's own weights" in notes(summary)
     other = Judge()

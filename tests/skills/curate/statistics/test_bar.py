@@ -35,7 +35,7 @@ def graded(workspace: Workspace) -> None:
 
 def calibrations(workspace: Workspace) -> list[dict[str, Any]]:
     with open_corpus(workspace.corpus) as db:
-        return list(db.query("SELECT * FROM calibrations"))
+        return [dict(row) for row in db.execute("SELECT * FROM calibrations")]
 
 
 def notes(summary: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import itertools
 import threading
 from typing import Any
 
@@ -254,10 +255,11 @@ class Stopping(Judge):
     def __init__(self, at: int, error: Exception) -> None:
         super().__init__()
         self.at, self.error = at, error
+        self.numbers = itertools.count(1)  # requests come from several threads
 
     def generate(self, request: Any, *rest: Any) -> Any:
         reply = super().generate(request, *rest)
-        if len(self.requests) == self.at:
+        if next(self.numbers) == self.at:
             raise self.error
         return reply
 

@@ -90,19 +90,19 @@ def old_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
         "compared": {"reads": True, "pairs": 2, "asked": 0, "read": 2},
     }
     with open_corpus(workspace.corpus) as db:
-        db.conn.execute("UPDATE judge_forms SET measured = ?", [json.dumps(measured)])
-        db.conn.execute(
+        db.execute("UPDATE judge_forms SET measured = ?", [json.dumps(measured)])
+        db.execute(
             "INSERT INTO ballots (key, source_id, input_sha256, moves_sha256, model, status,"
             " attempts, created_at) VALUES (?, '2401.00001', ?, ?, 'producer', 'done', 1, 'then')",
             [READING_KEY, item(1).paper.sha256, item(1).moves_sha256],
         )
         for name in NAMES:
-            db.conn.execute(
+            db.execute(
                 "INSERT INTO votes (ballot_id, persona, score, answers, threshold, passed,"
                 " prompt_tokens, cached_tokens, seconds) VALUES (1, ?, 4.5, ?, 2.5, 1, 90, 60, .1)",
                 [name, json.dumps({"read": dict.fromkeys(READS[name], 1.5)})],
             )
-        db.conn.commit()
+        db.commit()
     return workspace
 
 
@@ -126,8 +126,8 @@ def test_a_database_with_reading_votes_opens_and_its_form_holds(old_workspace: W
 
 def test_masses_that_were_stored_alone_are_read(workspace: Workspace) -> None:
     with open_corpus(workspace.corpus) as db:
-        db.conn.execute("UPDATE judge_forms SET measured = ?", ['{"": 0.2, "Rating: ": 0.95}'])
-        db.conn.commit()
+        db.execute("UPDATE judge_forms SET measured = ?", ['{"": 0.2, "Rating: ": 0.95}'])
+        db.commit()
     workspace.rows(1)
     form = workspace.summary(workspace.curate())["judge"]["form"]
     assert form["measured"] == {"": 0.2, "Rating: ": 0.95}
