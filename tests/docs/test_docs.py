@@ -77,12 +77,16 @@ def test_readme_and_makefile_have_the_same_commands():
     assert annotate[1] in makefile
 
 
+MOVE = r"(.+?)(?: \[(\d+)\])?(?: ! uncertain: .+ (0\.\d+))?"
+"""A move in README's picture: its text, sentence, and confidence if it is uncertain."""
+
+
 def test_readme_shows_an_annotation_as_a_terminal_does():
     [picture] = [block for block in blocks("README.md", "text") if "\nNovelty " in block]
     title, paper_id, rest = re.fullmatch(r"(.+?)\n(\w+)\n\n(.+)", picture, re.S).groups()
     _, shown, made = rest.removesuffix("\n").split("\n\n")
     moves = {
-        label: re.fullmatch(r"(.+?)(?: \[(\d+)\])?", " ".join(text.split())).groups()
+        label: re.fullmatch(MOVE, " ".join(text.split())).groups()
         for label, text in re.findall(r"^(\w+) +((?:.+\n?)(?:^ .+\n?)*)", shown, re.M)
     }
     abstract = (CODE_ROOT / "examples/abstract.txt").read_text().partition("\n\n")[2]
@@ -91,11 +95,16 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
     record = {
         "id": paper_id,
         "title": " ".join(title.split("\n")),
-        **{by_label[label]: text for label, (text, _) in moves.items()},
+        **{by_label[label]: text for label, (text, _, _) in moves.items()},
         "anchors": {
             by_label[label]: anchor_of(abstract, [int(number)], "model")
-            for label, (_, number) in moves.items()
+            for label, (_, number, _) in moves.items()
             if number
+        },
+        "confidence": {
+            by_label[label]: float(probability)
+            for label, (_, _, probability) in moves.items()
+            if probability
         },
         "checks": checks.check(abstract, {}),
         "provenance": {
