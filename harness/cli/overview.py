@@ -1,6 +1,7 @@
 """The list of the commands, for `agent.py --help` and `/help`.
 
-It imports no option model, and so not Pydantic, which takes as long as half of the start.
+It imports no option model, and so avoids the import of Pydantic, which is half of the start-up
+time.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ KEPT = 20
 LINE = 500
 """Characters of such a line."""
 STRAY = 1000
-"""Lines in a row that are no messages; more of them are another protocol."""
+"""Maximum number of lines in a row that are not messages; a server with more is stopped."""
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL"),
     *("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "TEMP", "APPDATA", "LOCALAPPDATA"),
@@ -123,7 +123,8 @@ def _started(command: Sequence[str], path: str | None) -> list[str]:
 async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
     """Pass on each message of stdout.
 
-    The stream ends with the output, at a line too long, or after `STRAY` lines.
+    The stream ends with the output, at a line that is too long, or after `STRAY` lines in a row
+    that are not messages.
     """
     stray = 0
     async with received:

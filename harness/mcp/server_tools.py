@@ -140,7 +140,7 @@ def _schema_of(models: Collection[type[BaseModel] | None], place: str) -> dict[s
     """Return the schema of one of several models; None is a result without a fixed form.
 
     Args:
-        place: where it is in the whole schema, which references start from.
+        place: the reference to it in the whole schema, with which its own references begin.
     """
     if len(models) == 1:
         [model] = models

@@ -154,8 +154,8 @@ class FileStore:
     def digest_of(self, path: Path) -> str:
         """Return the SHA-256 of any file, stored like those of the registry's files."""
         stat = path.stat()
-        # A copy can have the size and time of another file, but not its ctime, nor a number of its
-        # own: those are set by the file system.
+        # A copy over a file can keep its size and modification time; the file system sets the time
+        # of the change and the number of the file.
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = str(path.resolve())
         stored = json_state.read(self._cache_dir / "digests.json")

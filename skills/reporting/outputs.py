@@ -12,7 +12,7 @@ class Output(BaseModel):
 
 
 class ShareOutput(Output):
-    """A share, with the 95% interval of the population's."""
+    """A share of a sample, with the 95% interval of the share of the population."""
 
     count: int
     of: int

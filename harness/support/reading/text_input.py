@@ -73,7 +73,7 @@ def is_file(name: str | Path) -> bool:
 
 
 def at_home(name: str | Path) -> Path:
-    """Return a path with "~" expanded; one of an unknown user is left, and does not exist."""
+    """Return a path with "~" expanded; that of an unknown user is unchanged."""
     return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 

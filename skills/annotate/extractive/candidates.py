@@ -39,7 +39,7 @@ FEATURES = (
 OF_MOVE = 6
 """Number of the first features, which depend on the move; the others describe the passage."""
 NAMING = frozenset(["scope"])
-"""Moves that name a thing, the candidates of which are noun phrases."""
+"""Moves that name a thing; their candidates are noun phrases."""
 FLOOR = 1e-4
 """Least probability of a sentence."""
 TWENTY = 20
@@ -52,8 +52,8 @@ class Candidates:
     """The statements or the noun phrases of an abstract.
 
     Attributes:
-        kind: which of both.
-        sentences: those of the abstract, in the phrases that the passages count.
+        kind: which of the two.
+        sentences: those of the abstract, divided into the phrases that passages count.
         passages: the candidates.
         stems: the stemmed words of each.
         fixed: the features after `OF_MOVE`, one row each.
@@ -96,7 +96,7 @@ def candidates_of(
 ) -> dict[str, Candidates]:
     """Return the candidates of each move, of at most `limit` characters each.
 
-    A move of `NAMING` has statements, too, if the abstract has no noun phrase.
+    Those of a move of `NAMING` are statements if the abstract has no noun phrase.
     """
     statements = statements_of(sentences, limit)
     named = noun_phrases_of(sentences, limit)

@@ -61,8 +61,8 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
 def undecided(abstract: str, framework: Framework, written: Collection[str]) -> set[str]:
     """Return the moves of which the model's probability that they are stated is needed.
 
-    It is not where the answer states a move and the selector agrees. Without a selector for the
-    framework, the answer decides.
+    It is not needed where both the answer and the selector state the move. Without a selector for
+    the framework, the answer decides.
 
     Args:
         written: the moves that the answer states.
@@ -72,7 +72,9 @@ def undecided(abstract: str, framework: Framework, written: Collection[str]) -> 
     sentences = [one.text for one in numbered(abstract, limit_of(framework))]
     likely = likely_sentences(framework, sentences)
     priors = ranking.load().priors
-    return {m for m, prior in priors.items() if m not in written or 1 - likely[m][0] < prior}
+    return {
+        move for move, prior in priors.items() if move not in written or 1 - likely[move][0] < prior
+    }
 
 
 def extract(abstract: str, drafts: Drafts) -> Extracted:

@@ -125,9 +125,10 @@ def _begins(words: list[str], bare: list[str], place: int) -> bool:
 def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
     """Return True if a noun phrase may end before word `last`.
 
-    One with a comma ends with its clause: after "On tests of X, Y wins" only Y is the subject. One
-    with a relative clause does not end before the verb of it: "cases in which reports were late",
-    nor one with "and" before a verb: "On tests of X and Y wins".
+    A phrase with a comma ends with its clause: in "On tests of X, Y wins" only Y is the subject. A
+    phrase with a relative clause does not end before the verb of that clause ("cases in which
+    reports were late"), and a phrase with "and" does not end before a verb ("On tests of X and Y
+    wins").
     """
     if last == len(words) or words[last - 1].endswith(";"):
         return True
@@ -141,7 +142,7 @@ def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
 
 
 def _whole(words: list[str], bare: list[str], limit: int) -> bool:
-    """Return True if the words can be a noun phrase: no verb but in a relative clause."""
+    """Return True if the words can be a noun phrase, with verbs only in a relative clause."""
     text = " ".join(words)
     relative = next((place for place, word in enumerate(bare) if word in _RELATIVE), len(bare))
     broken = (
@@ -156,7 +157,7 @@ def _whole(words: list[str], bare: list[str], limit: int) -> bool:
 
 
 def _is_verb(bare: list[str], place: int) -> bool:
-    """Return True if a word is a finite verb: no infinitive, no participle ("affected by")."""
+    """Return True if a word is a finite verb, not an infinitive or a participle ("affected by")."""
     word, following = bare[place], bare[place + 1] if place + 1 < len(bare) else ""
     if word in _FINITE:
         return bare[place - 1] != "to"

@@ -57,11 +57,18 @@ def stored_record(text: str) -> dict[str, Any]:
     """
     match stored_json(text):
         case {
-            "checks": {"support": {}, "copied": {}, "source": {}},
+            "checks": {
+                "support": {},
+                "copied": {},
+                "source": {},
+                "unsupported_numbers": {},
+                "unsupported_names": {},
+                "duplicate_moves": [*_],
+            },
             "provenance": {"key": str(), "input": {"sha256": str()}},
         } as record:
             return dict(record)
-    raise sqlite3.DatabaseError("a stored record lacks what an annotation has")
+    raise sqlite3.DatabaseError("a stored record is not a whole annotation")
 
 
 def now() -> str:

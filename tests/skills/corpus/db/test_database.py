@@ -330,10 +330,16 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
 
 
 def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> None:
-    # Not UTF-8, not JSON, and not what an annotation has.
-    for number, wrong in enumerate((b'"\xff\xfecks"', b'"}"cks:"', b'"Checks"')):
+    # Not UTF-8, not JSON, and two records that are not whole annotations.
+    damages = (
+        (b'"checks"', b'"\xff\xfecks"'),
+        (b'"checks"', b'"}"cks:"'),
+        (b'"checks"', b'"Checks"'),
+        (b'"unsupported_names"', b'"Unsupported_names"'),
+    )
+    for number, (right, wrong) in enumerate(damages):
         path = corpus_of(tmp_path / f"{number}.db", [annotated(paper(n)) for n in range(1, 3)])
-        path.write_bytes(path.read_bytes().replace(b'"checks"', wrong))
+        path.write_bytes(path.read_bytes().replace(right, wrong))
         with (
             pytest.raises(InputError, match=r"or damaged: .*set-aside --db"),
             open_corpus(path) as db,
