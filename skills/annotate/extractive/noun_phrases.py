@@ -1,9 +1,9 @@
 """Find noun phrases, the candidates of a move that names a thing instead of making a statement.
 
-"Requirements engineering within small companies in New Zealand" says to what a claim applies; the
-sentence in which it stands says something else. There is no tagger: a noun phrase begins after a
-preposition, at an article or with its sentence, ends before a preposition, a verb or a clause, and
-has no verb outside a relative clause. The lists have only words that are rarely nouns.
+"Requirements engineering within small companies in New Zealand" names to what a claim applies; the
+sentence that contains it states something else. A noun phrase begins after a preposition, at an
+article or with its sentence, ends before a preposition, a verb or a clause, and has no verb outside
+a relative clause. Verbs are those of lists, which contain only words that are rarely nouns.
 """
 
 from __future__ import annotations

@@ -122,8 +122,12 @@ class View:
         paper = self.item.paper
         given = {name: text for name, text in self.moves.items() if text}
         stated = {name: t for name, t in given.items() if t != self.framework.not_stated}
-        anchors = read_anchors(paper.abstract, stated, self._unchanged_anchors())
+        entry = self.item.entry
+        anchors = read_anchors(
+            paper.abstract, stated, self._unchanged(entry.anchors if entry else None)
+        )
         checks = check(paper.abstract, stated, anchors)
+        confidence = self._unchanged(entry.confidence if entry else None)
         title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
         return Group(
             Rule(self.head, align="left", style="dim"),
@@ -131,13 +135,12 @@ class View:
             "",
             self._abstract(checks, anchors),
             "",
-            self._moves(checks),
+            self._moves({"checks": checks, "confidence": confidence}),
             "",
         )
 
-    def _unchanged_anchors(self) -> dict[str, Any]:
-        """Return the stored anchors of the moves that are as they were annotated."""
-        stored = self.item.entry.anchors if self.item.entry else None
+    def _unchanged(self, stored: Any) -> dict[str, Any]:
+        """Return what is stored by move, for the moves that are as they were annotated."""
         given = stored if isinstance(stored, Mapping) else {}
         return {
             name: one
@@ -167,7 +170,7 @@ class View:
             text.append(" ")
         return text
 
-    def _moves(self, checks: Mapping[str, Any]) -> Table:
+    def _moves(self, record: Mapping[str, Any]) -> Table:
         table = Table.grid(padding=(0, 1))
         table.add_column(justify="right", no_wrap=True)
         table.add_column(no_wrap=True)
@@ -179,18 +182,18 @@ class View:
             before = self.item.moves[move.name]
             if text != before:
                 cell.append(f"\nwas: {before or '(empty)'}", "dim")
-            for finding in self._findings(move.name, checks):
+            for finding in self._findings(move.name, record):
                 cell.append("\n! " if cell else "! ", "bold yellow")
                 cell.append(finding, "yellow")
             style = "dim" if not_stated else _mark(number)
             table.add_row(Text(str(number + 1), style), Text(move.label, style), cell)
         return table
 
-    def _findings(self, name: str, checks: Mapping[str, Any]) -> Iterator[str]:
-        """Yield the findings of the checks in a move."""
+    def _findings(self, name: str, record: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what is doubtful about a move."""
         if fault := faults(self.framework, self.moves).get(name):
             yield fault
-        yield from findings(name, {"checks": checks}, self.framework.labels)
+        yield from findings(name, record, self.framework.labels)
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:

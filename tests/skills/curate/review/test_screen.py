@@ -92,6 +92,21 @@ def test_a_stored_passage_is_marked_until_its_move_is_edited() -> None:
     assert "rehearses each plan. [3:Method]" in edited
 
 
+def test_an_uncertain_move_is_marked_until_it_is_edited() -> None:
+    paper = Paper("arxiv_id", "2405.00001", "Ledger 1", ABSTRACT.format(1))
+    row = TableRow("agent.csv, line 2", paper, MOVES, confidence={"claim": 0.31, "scope": 0.9})
+    item = Item(paper, MOVES, "agent.csv, line 2", entry=row)
+
+    def shown(moves: dict[str, str]) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        with console.capture() as captured:
+            console.print(View(item, nanda(), "1 of 3", moves).drawn())
+        return flat(captured.get())
+
+    assert shown(MOVES).count("! uncertain: its sentence is right with probability 0.31") == 1
+    assert "! uncertain" not in shown({**MOVES, "claim": "Ledger finds 12 faults."})
+
+
 @pytest.mark.parametrize(
     ("text", "finding"),
     [
