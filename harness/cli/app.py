@@ -102,7 +102,7 @@ class App:
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model; of the first ones, most is described."""
+        """The tools of the chat model, those that are described in most detail first."""
         from harness.chat.sources.activate_skill import activation
         from harness.chat.sources.builtin_tools import BuiltinTools
         from harness.chat.sources.call_log import log_invalid

@@ -27,6 +27,9 @@ def find(path: Path) -> str:
     """Return what is wrong with a file, "" if nothing; the file is not changed.
 
     SQLite's checks are of the structure. The texts in it are read as the commands read them.
+
+    Raises:
+        OutputError: it cannot be read now: another process blocks it, or there is no permission.
     """
     try:
         with contextlib.closing(_read_only(path)) as db:
@@ -36,7 +39,14 @@ def find(path: Path) -> str:
             return ""
     except sqlite3.OperationalError as exc:
         code = getattr(exc, "sqlite_errorcode", None)  # None: a text that is not UTF-8
-        return "" if code == sqlite3.SQLITE_BUSY else str(exc)
+        if code in (None, sqlite3.SQLITE_ERROR):
+            return str(exc)
+        raise OutputError(
+            f"the corpus cannot be checked: {exc}",
+            where=str(path),
+            hint="Is another process writing to it, or do you lack read permission for it or its "
+            "folder?",
+        ) from exc
     except sqlite3.DatabaseError as exc:
         return str(exc)
 
@@ -68,7 +78,7 @@ def set_aside(path: Path) -> tuple[Path, str]:
     Raises:
         InputError: there is no such file.
         UsageError: nothing is wrong with it.
-        OutputError: it cannot be renamed.
+        OutputError: it cannot be checked or renamed.
     """
     if not path.is_file():
         raise InputError("there is no such file", where=str(path))

@@ -369,6 +369,14 @@ def test_a_damaged_database_is_set_aside_whole(tmp_path: Path) -> None:
         damage.set_aside(path)
 
 
+def test_a_database_that_cannot_be_read_is_not_set_aside(tmp_path: Path) -> None:
+    path = corpus_of(tmp_path / "corpus.db", [annotated(paper(1))])
+    path.with_name("corpus.db-wal").mkdir()  # SQLite cannot open its log
+    with pytest.raises(OutputError, match="cannot be checked: unable to open"):
+        damage.set_aside(path)
+    assert path.exists()
+
+
 def test_statistics_and_filters_use_covering_indexes(db: sqlite3.Connection) -> None:
     statements: list[str] = []
     db.set_trace_callback(statements.append)
