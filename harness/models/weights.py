@@ -131,7 +131,7 @@ class FileStore:
         return self._cache_dir / "models" / f"merged-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
-        """Return the sets of files (SHA-256) of which a copy of a model on a server is made.
+        """Return the sets of files (SHA-256) from which a copy of a model on a server is made.
 
         That is base and adapter, or the file merged on this machine; without an adapter, the base.
         """

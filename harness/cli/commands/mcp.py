@@ -132,14 +132,14 @@ def _server(call: Call) -> tuple[str, dict[str, Any]]:
         )
     headers = dict(_pair(one, ":", "--header") for one in call.options.header)
     env = dict(_pair(one, "=", "--env") for one in call.options.env)
-    if words[0].startswith(("https://", "http://")):
+    if "://" in words[0]:
         server: dict[str, Any] = {"type": "http", "url": words[0], "headers": headers}
-        misplaced = "--env" if env else " ".join(words[1:])
+        kind, misplaced = "an address", "--env" if env else " ".join(words[1:])
     else:
         server = {"command": words[0], "args": words[1:], "env": env}
-        misplaced = "--header" if headers else ""
+        kind, misplaced = "a command", "--header" if headers else ""
     if misplaced:
-        raise UsageError(f"{misplaced} does not belong to a server of this kind")
+        raise UsageError(f"{misplaced!r} does not apply to a server with {kind}")
     return name, {key: value for key, value in server.items() if value}
 
 

@@ -59,7 +59,7 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
 
 
 def undecided(abstract: str, framework: Framework, written: Collection[str]) -> set[str]:
-    """Return the moves of which the model's probability that they are stated is needed.
+    """Return the moves that need the model's probability of being stated.
 
     It is not needed where both the answer and the selector state the move. Without a selector for
     the framework, the answer decides.
