@@ -176,7 +176,7 @@ def test_a_model_with_tools_decides_itself(tmp_path, registry):
     assert notices(app) == ["-> /good (auto)"]
 
 
-@pytest.mark.parametrize("registry", [512], indirect=True)
+@pytest.mark.parametrize("registry", [256], indirect=True)
 def test_a_skill_that_the_model_has_no_room_for_is_activated(tmp_path, registry):
     prompt_skill(tmp_path, "release-notes", NOTES)
     app = fake_app(tmp_path, FakeModel("notes", takes_tools=True), registry=registry)
