@@ -80,8 +80,8 @@ class Call:
         log: this run's row of the run log.
         cancel: set when the work must stop; then `cancel.check()` raises Interrupted.
         force: `--force` was given: existing results may be replaced.
-        confirm: asks the user a yes-or-no question; None if there is nobody to ask.
-        yes: `--yes` was given: questions need not be asked.
+        confirm: requests a yes or no from the user; None without a user.
+        yes: `--yes` was given: confirmations are not requested.
         frameworks: YAML files that plugins have registered, by name.
         read_stdin: reads all of stdin, which not every skill needs; None if it is missing or a
             terminal.
@@ -121,7 +121,7 @@ class Skill(ABC):
         usage: placeholder for the text in the usage line.
         details: more help, shown by `/help NAME` between summary and options.
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
-            it with the group `text`, or with the whole line if there is no such group.
+            it with the group `text`, or with the whole line without such a group.
         text: whether the command needs text. Missing text is read from stdin if that is not a
             terminal, and is an error otherwise.
         flags_are_text: whether flags after the name are part of the text, for text that contains
@@ -194,7 +194,7 @@ class Skill(ABC):
         """Describe the lasting changes of a run besides its files: "trains a model".
 
         The producer model may call the skill without confirmation if this is "" and no file is
-        written; otherwise the user is asked first, by default unless the `impact` is "reads".
+        written; otherwise the user must confirm it, by default unless the `impact` is "reads".
         """
         return "" if self.impact_of(subcommand) == "reads" else UNKNOWN_EFFECTS
 
@@ -211,4 +211,4 @@ class Skill(ABC):
 
     @abstractmethod
     def run(self, call: Call) -> Result:
-        """Do the work. Raise an error of `harness.errors` if there is no result."""
+        """Run the skill. Raise an error of `harness.errors` if it fails."""

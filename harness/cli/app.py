@@ -207,7 +207,7 @@ class App:
         """Run one line and return its outcome.
 
         Args:
-            frontend: who gives the line and can be asked; default: that of the application.
+            frontend: who enters the line and can confirm; default: that of the application.
             console: where results and notices go; default: that of the application.
             cancel: an event that another thread sets to stop the run.
             progress: receives the progress of the run, in any thread, whatever `console` is.
@@ -240,7 +240,7 @@ class App:
     ) -> Outcome:
         """Run an invocation of a model, with the general options of the user's own line.
 
-        It cannot read stdin or write to stdout, and the user is asked before it changes anything.
+        It cannot read stdin or write to stdout, and needs consent before it changes anything.
         Raises as `dispatch`, and NotAllowed if the user refuses. `run` gets the row of the run log.
         """
         skill = self.catalogue.skills[invocation.name].skill

@@ -63,7 +63,7 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what is written, which changes if the name stands for another server."""
+        """SHA-256 of what is written, which changes if the name is given to another server."""
         return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
 
     def resolved(self, environ: Mapping[str, str]) -> Written:
@@ -100,7 +100,7 @@ class Configuration:
     """What the files contain.
 
     Attributes:
-        problems: errors, each of which costs one server or one file.
+        problems: errors; each leaves out one server or one file.
         untrusted: files of the project that are not trusted in their current state.
     """
 

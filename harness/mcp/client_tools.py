@@ -163,7 +163,7 @@ def _words(text: str) -> set[str]:
 
 
 def _listing(found: Sequence[ServerTool]) -> str:
-    """Return the tools for the model; whole, or by name alone where there is no more room."""
+    """Return the tools for the model; whole, or by name alone where they do not fit."""
     listed: list[Any] = []
     left = tool_result.CHARACTERS
     for tool in found:

@@ -73,7 +73,7 @@ async def over_pipes(
         log: receives the last lines of its stderr, and lines of its stdout that are not messages.
 
     Raises:
-        InputError: there is no such command.
+        InputError: the command does not exist.
         OSError: it cannot be started.
     """
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}

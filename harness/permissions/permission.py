@@ -1,4 +1,4 @@
-"""What a model wants to do, as the user is asked about it."""
+"""An action that a model requests, as the user sees it before allowing it."""
 
 from __future__ import annotations
 

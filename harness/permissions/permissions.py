@@ -18,8 +18,8 @@ class Permissions:
     """Allows or refuses what a model wants to do in one project.
 
     Args:
-        choose: asks the user a question with several answers; None if it cannot be asked.
-        confirm: asks a yes-or-no question, used without `choose`.
+        choose: requests one of several answers from the user; None without a user.
+        confirm: requests a yes or no, used without `choose`.
         yes: the user has allowed everything that is not protected, with `--yes`.
     """
 

@@ -127,5 +127,5 @@ class BuiltinTool(ABC):
 
         Raises:
             NotAllowed: the user does not allow it.
-            HarnessError: there is no result.
+            HarnessError: the call failed.
         """

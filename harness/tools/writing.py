@@ -76,7 +76,7 @@ class WriteFile(BuiltinTool):
         return found.text
 
     def _write(self, path: Path, content: bytes, before: bytes | None, place: Workplace) -> None:
-        """Write the file, unless it is not the one that the user was asked about."""
+        """Write the file, unless it has changed since the user allowed it."""
         known = None if before is None else hashlib.sha256(before).hexdigest()
 
         def produce(file: IO[bytes]) -> None:

@@ -5,7 +5,7 @@
 
 The same as `/finetune TRAIN.jsonl`, with its options and exit codes. `--resume` continues from the
 newest complete checkpoint, `--resume CHECKPOINT` from that one, in its folder. Without TRAIN.jsonl,
-the stored training set of the run in the folder is used; if there is no run, train.jsonl of the
+the stored training set of the run in the folder is used; without a run, train.jsonl of the
 working directory.
 """
 
@@ -36,7 +36,7 @@ def invocation(words: list[str]) -> Invocation:
     """Return the invocation of /finetune for the arguments.
 
     Raises:
-        UsageError: an option is invalid, or there is no training set, or more than one.
+        UsageError: an option is invalid, or not exactly one training set is found.
         InputError: the folder's manifest cannot be read.
     """
     from harness.runs.grammar import from_words

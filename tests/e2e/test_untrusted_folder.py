@@ -121,7 +121,7 @@ def names() -> set[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with a .venv, in which it is installed as the README says, and `nanda`."""
+    """A checkout with a .venv, in which it is installed as README describes, and `nanda`."""
     folder = tmp_path_factory.mktemp("checkout")
     for name in ("harness", "skills", "models", "README.md", "LICENSE"):
         (folder / name).symlink_to(ROOT / name)

@@ -61,7 +61,7 @@ class ActiveSkills:
         """Add the instructions of a skill; earlier ones of the same skill are replaced.
 
         Args:
-            context: its size in tokens, of which they may use `SHARE`; None for no limit.
+            context: its size in tokens; they may use `SHARE` of it; None for no limit.
 
         Raises:
             UsageError: it has none, or they cannot be read.

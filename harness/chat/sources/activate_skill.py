@@ -138,7 +138,7 @@ class ActivateSkill:
 def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
     """Return names and descriptions within a size in bytes.
 
-    The longest descriptions are cut first. If there is no room for all names, the last skills are
+    The longest descriptions are cut first. If all names do not fit, the last skills are
     left out.
     """
     kept: list[PromptSkill] = []

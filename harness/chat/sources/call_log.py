@@ -85,7 +85,7 @@ def failures_logged(host: Host, tool: str, line: str, run: Run) -> Iterator[None
 
 
 def log_invalid(host: Host, call: ToolCall, error: HarnessError) -> None:
-    """Record a call that is not run, since its arguments are invalid or there is no such tool."""
+    """Record a call that is not run, since its arguments are invalid or the tool is unknown."""
     line = f"{call.name} {call.arguments}"[:INVALID]
     with contextlib.suppress(HarnessError), logged(host, call.name, line, {}):
         raise error

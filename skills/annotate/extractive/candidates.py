@@ -104,7 +104,7 @@ def candidates_of(
 
 
 def statements_of(sentences: Sequence[Sentence], limit: int) -> Candidates:
-    """Return the passages that can stand alone, of at most `limit` characters each."""
+    """Return the passages that are complete statements, of at most `limit` characters each."""
     found = (
         one
         for number, sentence in enumerate(sentences, start=1)

@@ -80,7 +80,7 @@ _PAIRS = (("(", ")"), ("[", "]"))
 
 @dataclass(frozen=True)
 class ByWord(Sentence):
-    """A sentence each word of which is a phrase, so that a passage may begin at any word."""
+    """A sentence with one phrase for each word, so that a passage may begin at any word."""
 
     @functools.cached_property
     def phrases(self) -> tuple[Phrase, ...]:
@@ -160,5 +160,5 @@ def _is_verb(bare: list[str], place: int) -> bool:
     """Return True if a word is a finite verb, not an infinitive or a participle ("affected by")."""
     word, following = bare[place], bare[place + 1] if place + 1 < len(bare) else ""
     if word in _FINITE:
-        return bare[place - 1] != "to"
+        return bare[max(place - 1, 0) : place] != ["to"]
     return word.endswith("ed") and (following in _ARTICLES or following[:1].isdigit())

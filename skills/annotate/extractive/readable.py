@@ -1,4 +1,4 @@
-"""Select the passages that can stand alone: they begin and end where a statement does.
+"""Select the passages that are statements by their beginning and end.
 
 The tests are of words only, and refuse rather too much: what begins after a comma may be part of an
 enumeration or an apposition, and what is cut off before "if" may be a condition of the statement.
@@ -47,7 +47,7 @@ _JOINS = re.compile(r"(?:and|or)\b")
 
 
 def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of sentence `number` that can stand alone.
+    """Yield the passages of sentence `number` that are complete statements.
 
     Of a sentence without one, which is longer than a move, those that begin as a statement;
     without these, those that end as one, or all.

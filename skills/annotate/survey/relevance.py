@@ -44,7 +44,7 @@ def relevance(paper: Paper, words: Sequence[str]) -> float:
     """Return the mean over the words of a topic: 1 for a subject, 0.5 for one mention, else 0.
 
     A word is a subject of a paper if its title contains it, or its abstract twice (once if it is
-    shorter than `SHORT` or there is no title); inflections count as the word.
+    shorter than `SHORT` or the title is missing); inflections count as the word.
 
     Args:
         words: the subject words of a topic.

@@ -45,7 +45,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
     """Open the database at `path`, create or migrate it if needed, and close it at the end.
 
     Args:
-        must_exist: raise if there is no file, for commands that only read.
+        must_exist: raise if the file does not exist, for commands that only read.
 
     Raises:
         InputError: it does not exist though it must, is damaged, is not a corpus database, or was

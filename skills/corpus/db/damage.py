@@ -29,7 +29,7 @@ def find(path: Path) -> str:
     SQLite's checks are of the structure. The texts in it are read as the commands read them.
 
     Raises:
-        OutputError: it cannot be read now: another process blocks it, or there is no permission.
+        OutputError: it cannot be read now: another process blocks it, or permission is denied.
     """
     try:
         with contextlib.closing(_read_only(path)) as db:
@@ -76,7 +76,7 @@ def set_aside(path: Path) -> tuple[Path, str]:
     """Rename a damaged database, and return its new path and what is wrong with it.
 
     Raises:
-        InputError: there is no such file.
+        InputError: the file does not exist.
         UsageError: nothing is wrong with it.
         OutputError: it cannot be checked or renamed.
     """

@@ -97,7 +97,7 @@ class StoredPaper:
     Attributes:
         row_id: its id in papers.
         annotations: the current ones, one for each framework.
-        failure: the newest one, if there is no annotation.
+        failure: the newest one, if the annotation is missing.
     """
 
     row_id: int

@@ -87,7 +87,7 @@ def search(
         categories: a paper must have one of them, in any position; case does not matter.
 
     Raises:
-        InputError: there is no word in `text`.
+        InputError: `text` has no words.
     """
     words = _in_text(tokens(text))
     match = [words, *_any("move", moves), *_any("category", categories)]

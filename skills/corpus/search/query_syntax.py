@@ -20,7 +20,7 @@ def tokens(text: str) -> list[str]:
     Single quotes around the whole query are removed. Tokens without a letter or digit are ignored.
 
     Raises:
-        InputError: there is no word in it.
+        InputError: it has no words.
     """
     query = flatten(text)
     if len(query) > 1 and query[0] == query[-1] == "'":

@@ -60,7 +60,7 @@ def find(db: sqlite3.Connection, wording: str, framework: Framework, limit: int)
     """Return the passages with `wording`, by paper: those of the abstract, then those of moves.
 
     Raises:
-        InputError: there is no letter or digit in `wording`.
+        InputError: `wording` has neither letters nor digits.
     """
     wanted = _folded(_unquoted(flatten(wording)))[0]
     if not any(map(str.isalnum, wanted)):

@@ -90,7 +90,7 @@ def opened(
         keys, terminal: of prompt_toolkit, for tests; by default stdin and stderr.
 
     Raises:
-        UsageError: there is no terminal.
+        UsageError: stdin or stderr is not a terminal.
     """
     if keys is None:
         if sys.stdin is None or not sys.stdin.isatty() or not screen.err.isatty():

@@ -85,7 +85,7 @@ def _columns(scores: Scores) -> list[list[float]]:
 def _turning_point(
     row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
 ) -> float:
-    """Return the quantile from which a row is no longer kept; -1 if it never is."""
+    """Return the quantile from which a row is rejected; -1 if it never is."""
     shares = sorted(
         (
             bisect_right(column, score) / len(column)

@@ -16,7 +16,7 @@ NAMED = 4
 
 
 def verdict(found: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each other model, or for each baseline if there is no other model.
+    """Return a sentence for each other model, or for each baseline without another model.
 
     A difference counts if its interval excludes 0. A stored evaluation comes first, with the
     regressions against it.

@@ -77,7 +77,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
 
     Raises:
         UsageError: the finetune extra is missing, or `merge_base` does not fit the recipe.
-        InputError: there is no adapter, it is not plain LoRA, or it does not fit the base.
+        InputError: the adapter is missing, it is not plain LoRA, or it does not fit the base.
     """
     require("torch", "safetensors", "transformers")
     recipe = context.recipe

@@ -1,4 +1,4 @@
-"""Compare what stands around a word of a move with what stands around it in the abstract."""
+"""Compare the neighbours of a word in a move with its neighbours in the abstract."""
 
 from __future__ import annotations
 

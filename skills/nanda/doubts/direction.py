@@ -1,4 +1,4 @@
-"""Words of a move whose opposite stands among the same words of the abstract."""
+"""Words of a move whose opposite is among the same words of the abstract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of a move that stand beside other words, or with another unit, than in the abstract."""
+"""Numbers of a move that are beside other words, or with another unit, than in the abstract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""mcp.json: what is read, from which files, and what is said of errors."""
+"""mcp.json: which files and entries are read, and how errors are reported."""
 
 from __future__ import annotations
 

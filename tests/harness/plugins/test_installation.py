@@ -1,4 +1,4 @@
-"""/skills add and /skills remove: what is copied, refused, asked and recorded."""
+"""/skills add and /skills remove: what is copied, refused, confirmed and recorded."""
 
 import dataclasses
 import http.server

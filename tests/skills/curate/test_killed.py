@@ -34,7 +34,7 @@ class Slow(FakeModel):
     """A judge that takes 0.02 s for a vote.
 
     Attributes:
-        asked: how many votes were given whole, by what was asked.
+        asked: number of complete votes by request.
         most: how many are given before it waits for `go`.
     """
 

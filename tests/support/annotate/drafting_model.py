@@ -93,7 +93,7 @@ def letters(text: str) -> str:
 
 
 def assert_quotes(record: Any, text: str, names: Sequence[str] = NAMES) -> dict[str, str]:
-    """Assert that each stated move is what stands at its span, and return these moves."""
+    """Assert that each stated move is the text of its span, and return these moves."""
     stated = {name: record[name] for name in names if record[name] != "Not stated."}
     assert list(record["anchors"]) == list(stated)
     assert {*record["confidence"]} == {*names}

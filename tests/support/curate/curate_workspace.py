@@ -143,7 +143,7 @@ class Judge(FakeModel):
 
     Attributes:
         scores: by number of the paper and name of the persona, for invented annotations; None is a
-            vote without mass, and the name "" stands for all personas.
+            vote without mass, and the name "" means all personas.
         masses: the probability of all answers after a prefill.
         has_logprobs: whether it returns probabilities.
         json_answer: the answer as JSON, instead of that of the score.

@@ -50,7 +50,7 @@ def test(app: App, name: str, call: Call) -> Result:
     """Return a table of hits and misses; the exit code is 1 if there is a miss.
 
     Raises:
-        UsageError: there is no such skill, models may not use it, or it has no valid cases.
+        UsageError: the skill is unknown, models may not use it, or it has no valid cases.
     """
     found = app.catalogue.skills.get(name)
     if found is None:
@@ -80,7 +80,7 @@ def read(folder: Path) -> Sequence[Case]:
     """Return the cases of a skill.
 
     Raises:
-        InputError: there is no such file, it is not JSON, or it has no valid cases.
+        InputError: the file does not exist, it is not JSON, or it has no valid cases.
     """
     path = folder / FILE
     if not is_inside(folder, path):

@@ -71,25 +71,19 @@ def test_levels_are_smaller_and_list_what_can_be_activated(tmp_path: Path) -> No
     assert activatable([]) == frozenset()
 
 
-def test_all_tools_fit_into_the_default_context(tmp_path: Path) -> None:
-    """With a context of 4,096 tokens, the built-in tools and 25 skills have room."""
+@pytest.mark.parametrize(("context", "count", "described"), [(4096, 25, False), (8192, 45, True)])
+def test_all_tools_fit_and_descriptions_come_before_options(
+    tmp_path: Path, context: int, count: int, described: bool
+) -> None:
+    """With a context of 4,096 tokens there is room for names, with 8,192 for descriptions."""
     app = fake_app(tmp_path, FakeModel("ok", takes_tools=True))
-    prompts = [prompt_skill(f"skill-{number:02}", "word " * 100) for number in range(25)]
+    prompts = [prompt_skill(f"skill-{number:02}", "word " * 100) for number in range(count)]
     app.catalogue.skills = {**app.catalogue.skills, **{s.name: Found(s, "test") for s in prompts}}
-    tools = app.toolbox.tools(4096 * BYTES_PER_TOKEN // SHARE)
+    tools = app.toolbox.tools(context * BYTES_PER_TOKEN // SHARE)
     assert not app.toolbox.left_out(tools)
     assert activatable(tools) == {skill.name for skill in prompts}
-
-
-def test_with_more_context_descriptions_come_before_options(tmp_path: Path) -> None:
-    app = fake_app(tmp_path, FakeModel("ok", takes_tools=True))
-    prompts = [prompt_skill(f"skill-{number:02}", "word " * 100) for number in range(45)]
-    app.catalogue.skills = {**app.catalogue.skills, **{s.name: Found(s, "test") for s in prompts}}
-    tools = app.toolbox.tools(8192 * BYTES_PER_TOKEN // SHARE)
-    assert not app.toolbox.left_out(tools)
-    assert activatable(tools) == {skill.name for skill in prompts}
-    [described] = [tool.description for tool in tools if tool.name == "activate_skill"]
-    assert "- skill-44: word" in described
+    [activation] = [tool for tool in tools if tool.name == "activate_skill"]
+    assert (f"- skill-{count - 1}: word" in activation.description) == described
 
 
 class Numbered(Skill):
@@ -128,11 +122,11 @@ class Plain:
         return Tool(self.name, "", {"type": "object", "properties": {}})
 
     def prepared(self, call: ToolCall) -> PreparedCall:
-        raise NotImplementedError
+        raise AssertionError("the tool is not called")
 
 
 class Servers:
-    """More tools than a request may have, all of which were found."""
+    """More tools than a request may have, which were all found."""
 
     def tools(self) -> list[Plain]:
         return [Plain("search"), *(Plain(f"server__{n}") for n in range(300))]

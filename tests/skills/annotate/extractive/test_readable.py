@@ -1,4 +1,4 @@
-"""The passages of a sentence that can stand alone."""
+"""The passages of a sentence that are complete statements."""
 
 from __future__ import annotations
 
