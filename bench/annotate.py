@@ -3,15 +3,16 @@
     python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
     python bench/annotate.py --efforts
     python bench/annotate.py --server URL
-    python bench/annotate.py --memory
+    python bench/annotate.py --memory [ROWS ...]
+    python bench/annotate.py --on ray
 
 (a) the job: /annotate TABLE save to FILE, through the application, with its database
 (b) a loop that keeps as many requests of the same engine running, and writes nothing
 (c) the same requests, one after another
 (b) and (c) repeat the requests of (a), repairs included. The three alternate by block of rows, so
 that a drift in the speed of the machine affects all of them. Loading the model is not counted.
-Prints papers per minute, completion tokens per second, the ratio to (b), the overhead of (a) per
-row, and the peak memory.
+Prints papers per minute, papers per minute of CPU time of one core, completion tokens per second,
+the ratio to (b), the overhead of (a) per row, and the peak memory.
 
 --efforts compares jobs of the same rows, in turn by block: the model's own words, and quotes with
 --effort fast and best. The share of prompt tokens that the engine evaluated, instead of finding
@@ -22,23 +23,27 @@ the same weights, such as llama.cpp's llama-server built for this CPU: the reque
 through both backends, in as many threads as the engine has slots, 96 tokens each, with and without
 the JSON schema.
 
---memory runs jobs of 100, 1,000 and 10,000 invented rows in separate processes, with a model that
-answers at once, and prints the peak memory and the time of each.
+--on ray compares jobs of the same rows here and on one actor of a Ray of this machine, in turn by
+block, with the same slots and threads. CPU time is that of this process and, on Ray, of all its
+processes. Starting Ray and loading the models are not counted.
+
+--memory runs bench/job_memory.py: jobs of 1,000, 10,000 and 100,000 invented rows, or as many as
+given, with a model that answers at once. It prints the peak memory and the time of each.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import io
 import itertools
-import json
 import resource
 import subprocess
 import sys
 import tempfile
-import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,18 +55,16 @@ sys.path.insert(0, str(ROOT))
 
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
-from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
+from harness.models.backends.base import Reply, Request  # noqa: E402
 from harness.models.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
 from harness.models.backends.openai import OpenAIBackend  # noqa: E402
-from harness.models.pool import Models  # noqa: E402
+from harness.models.pool import ModelPool, Models  # noqa: E402
 from harness.models.schema import ServeEntry  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
-from harness.testing import FakeModel, fake_app  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
-SIZES = (100, 1_000, 10_000)
 
 
 @dataclass(slots=True)
@@ -70,13 +73,15 @@ class Arm:
 
     name: str
     seconds: float = 0.0
+    cpu: float = 0.0
     rows: int = 0
     tokens: int = 0
     prompt: int = 0
     cached: int = 0
 
-    def add(self, seconds: float, rows: int, tokens: int) -> None:
+    def add(self, seconds: float, rows: int, tokens: int, cpu: float = 0.0) -> None:
         self.seconds += seconds
+        self.cpu += cpu
         self.rows += rows
         self.tokens += tokens
 
@@ -89,13 +94,14 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--efforts", action="store_true")
     parser.add_argument("--server")
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--fake", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--memory", type=int, nargs="*", metavar="ROWS")
+    parser.add_argument("--on", choices=["ray"])
     options = parser.parse_args()
-    if options.fake:
-        run_fake(options.fake)
-    elif options.memory:
-        compare_memory()
+    if options.memory is not None:
+        script = Path(__file__).with_name("job_memory.py")
+        subprocess.run([sys.executable, script, *map(str, options.memory)], check=True)
+    elif options.on:
+        compare_ray(options)
     elif options.efforts:
         compare_efforts(options)
     elif options.server:
@@ -119,9 +125,10 @@ def compare_speed(options: argparse.Namespace) -> None:
                 lambda: bench.bare(1),
             ]
             for way in (0, 1, 2) if number % 2 == 0 else (0, 2, 1):
-                started = time.perf_counter()
+                started, used = time.perf_counter(), time.process_time()
                 tokens = ways[way]()
-                arms[way].add(time.perf_counter() - started, len(block), tokens)
+                seconds, cpu = time.perf_counter() - started, time.process_time() - used
+                arms[way].add(seconds, len(block), tokens, cpu)
             print(f"{start + len(block)} rows", *(f"{a.seconds:.0f} s" for a in arms), flush=True)
         show(arms, bench.slots)
         bench.app.close()
@@ -156,6 +163,78 @@ def compare_efforts(options: argparse.Namespace) -> None:
             f"{arm.name:<16}{rate * 60:>12.2f}{rate * arms[0].seconds / arms[0].rows:>8.2f}"
             f"{arm.tokens:>9}{arm.prompt:>9}{(arm.prompt - arm.cached) / arm.prompt:>11.1%}"
         )
+
+
+def compare_ray(options: argparse.Namespace) -> None:
+    with options.table.open(newline="", encoding="utf-8") as file:
+        rows = list(itertools.islice(csv.DictReader(file), options.rows))
+    here, there = arms = [Arm("here"), Arm("on Ray")]
+    resting = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.slots)
+        with on_ray(bench) as pool:
+            pools = {here.name: bench.app.pool, there.name: pool}
+            for number, start in enumerate(range(0, len(rows), options.block)):
+                block = rows[start : start + options.block]
+                for arm in arms if number % 2 == 0 else arms[::-1]:
+                    bench.app.models._pool = pools[arm.name]
+                    started, mine, of_ray, own = time.perf_counter(), *cpu_seconds()
+                    tokens = bench.job(block)
+                    seconds, cpu = time.perf_counter() - started, cpu_seconds()
+                    used = cpu[0] - mine + (cpu[1] - of_ray if arm is there else 0)
+                    resting += cpu[2] - own if arm is there else 0
+                    arm.add(seconds, len(block), tokens, used)
+                print(
+                    f"{start + len(block)} rows", *(f"{a.cpu:.0f} s CPU" for a in arms), flush=True
+                )
+            bench.app.models._pool = pools[here.name]
+        bench.app.close()
+    print(f"\n{'':<10}{'papers/min':>12}{'of CPU':>8}{'ratio':>8}{'tokens':>9}")
+    for arm in arms:
+        rate = arm.rows / arm.cpu
+        print(
+            f"{arm.name:<10}{arm.rows / arm.seconds * 60:>12.2f}{rate * 60:>8.2f}"
+            f"{rate * here.cpu / here.rows:>8.3f}{arm.tokens:>9}"
+        )
+    over = (there.cpu - here.cpu) / here.rows
+    print(f"Ray takes {over * 1000:+.0f} ms of CPU a row more, with {bench.slots} slots each;")
+    print(f"its own processes, which also run at rest, {resting:.1f} s in {there.seconds:.0f} s")
+
+
+@contextlib.contextmanager
+def on_ray(bench: Bench) -> Iterator[ModelPool]:
+    """Start Ray with the same model and slots on one actor; yields the pool of its models."""
+    from harness.models.cluster.address import Address, Placement
+    from harness.models.cluster.executor import RayExecutor
+    from harness.plugins.node_backends import node_backends
+
+    registry = bench.app.registry
+    placement = Placement(Address("own"), actors=1)
+    executor = RayExecutor(placement, lambda: registry.files, node_backends, print, lambda: None)
+    pool = ModelPool(registry, bench.app.pool.backends, executor=executor)
+    try:
+        Models(pool).run("annotate", lambda model: model, slots=bench.slots)
+        yield pool
+    finally:
+        pool.close()
+        executor.close()
+
+
+def cpu_seconds() -> tuple[float, float, float]:
+    """Return the CPU seconds of this process, of all processes of Ray, and of Ray's own.
+
+    The others of Ray are its workers, which run the code of the harness.
+    """
+    import psutil
+
+    of_ray = own = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            of_ray += times.user + times.system
+            if not process.cmdline()[:1] or not process.cmdline()[0].startswith("ray::"):
+                own += times.user + times.system
+    return time.process_time(), of_ray, own
 
 
 class Bench:
@@ -226,7 +305,7 @@ class Bench:
 
     def bare(self, slots: int) -> int:
         """Send the requests of the job directly to the engine, from `slots` threads."""
-        server = self.model._running()
+        server = self.model._running().server
 
         def ask(request: Request) -> int:
             body = {**_body(request), "stream": False}
@@ -265,58 +344,17 @@ def compare_server(options: argparse.Namespace) -> None:
 
 def show(arms: list[Arm], slots: int) -> None:
     job, bare = arms[:2]
-    print(f"\n{'':<24}{'papers/min':>12}{'tokens/s':>10}{'tokens':>9}{'ratio to (b)':>14}")
+    head = f"{'papers/min':>12}{'of CPU':>8}{'tokens/s':>10}{'tokens':>9}{'ratio to (b)':>14}"
+    print(f"\n{'':<24}{head}")
     for arm in arms:
         ratio = (arm.rows / arm.seconds) / (bare.rows / bare.seconds)
         print(
-            f"{arm.name:<24}{arm.rows / arm.seconds * 60:>12.2f}{arm.tokens / arm.seconds:>10.1f}"
-            f"{arm.tokens:>9}{ratio:>14.3f}"
+            f"{arm.name:<24}{arm.rows / arm.seconds * 60:>12.2f}{arm.rows / arm.cpu * 60:>8.2f}"
+            f"{arm.tokens / arm.seconds:>10.1f}{arm.tokens:>9}{ratio:>14.3f}"
         )
     over = (job.seconds - bare.seconds) / job.rows
     print(f"(a) takes {over * 1000:+.0f} ms a row over (b), with {slots} slots")
     print(f"peak memory of this process: {peak():.0f} MB")
-
-
-class Instant(FakeModel):
-    """Answers at once with the words of the abstract."""
-
-    def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Reply:
-        words = request.messages[1].content.split()
-        moves = {name: " ".join(words[i : i + 12]) for i, name in enumerate(nanda().names)}
-        return Reply(json.dumps(moves), "stop", len(words), 100, 0.0)
-
-
-def run_fake(rows: int) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "papers.csv"
-        with table.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["arxiv_id", "title", "abstract"])
-            for number in range(rows):
-                text = " ".join(f"word{number * 7 % 1000 + i} of study {number}" for i in range(40))
-                writer.writerow([f"{number}.x", f"Paper {number}", f"{text}."])
-        app = fake_app(Path(folder), Instant(slots=4))
-        started = time.perf_counter()
-        app.dispatch(f"/annotate {table} save to {folder}/out.jsonl -o {folder}/out.csv")
-        seconds = time.perf_counter() - started
-        stderr: Any = app.screen.err
-        assert f"{rows:,} done" in stderr.getvalue(), stderr.getvalue()
-        print(json.dumps({"rows": rows, "MB": peak(), "seconds": seconds}))
-
-
-def compare_memory() -> None:
-    print(f"{'rows':>8}{'peak memory':>14}{'time':>10}{'a row':>10}")
-    for rows in SIZES:
-        command = [sys.executable, __file__, "--fake", str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        seconds = found["seconds"]
-        print(f"{rows:>8,}{found['MB']:>11.1f} MB{seconds:>8.1f} s{seconds / rows * 1000:>7.1f} ms")
 
 
 def peak() -> float:

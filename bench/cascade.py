@@ -31,7 +31,7 @@ from skills.annotate.selector.selector import Selector  # noqa: E402
 from skills.corpus.tables.reader import TableRow  # noqa: E402
 from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402
 from skills.nanda.framework import Framework, nanda  # noqa: E402
-from tools.fit_selector import fit, labelled, rows_of  # noqa: E402
+from tools.fit_selector import Labelled, fit, labelled, rows_of  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 SELECTOR_ALONE = Mixture(weight=0.0)
@@ -68,11 +68,12 @@ def _of_stated(one: Annotated) -> list[float]:
     return [one.confidence[name] for name in one.stated] or [0.0]
 
 
-def annotated(row: TableRow, selector: Selector, framework: Framework) -> Annotated:
+def annotated(
+    row: TableRow, known: Labelled, selector: Selector, framework: Framework
+) -> Annotated:
     """Annotate a paper by the selector alone, and compare the anchors with the gold's."""
     chosen, confidence = {}, {}
-    sentences = labelled(row, framework).sentences
-    for name, probabilities in selector.probabilities(sentences).items():
+    for name, probabilities in selector.probabilities(known.described).items():
         chosen[name] = SELECTOR_ALONE.choice(probabilities)
         confidence[name] = probabilities[chosen[name]]
     gold = lexical_anchors(row.paper.abstract, framework.stated(row.valid_moves(framework)))
@@ -95,7 +96,7 @@ def cross_validated(path: Path, others: Sequence[Path], framework: Framework) ->
         kept = [one for place, one in enumerate(known) if place % FOLDS != fold]
         selector = fit(kept + more, framework.names)
         for place in range(fold, len(rows), FOLDS):
-            found[place] = annotated(rows[place], selector, framework)
+            found[place] = annotated(rows[place], known[place], selector, framework)
     return [found[place] for place in range(len(rows))]
 
 

@@ -1,13 +1,18 @@
 """Measure the corpus commands over many annotations.
 
     python bench/corpus.py [--annotations N] [--runs N] [--db FILE]
+    python bench/corpus.py --papers N [--runs N] [--db FOLDER]
 
 Builds a corpus of invented papers (or uses FILE, which is created if it does not exist) and prints
-the median and maximum of RUNS calls, first of the library's functions, then of whole commands, each
-in a new process. Words are drawn by Zipf's law as measured in the gold data: the most frequent word
-is in two of three moves, a frequent content word in one of ten. Rows are written by `store.save`
-to the schema with its triggers; only their checks are invented, since computing them would
-take longer than all the rest. 100,000 annotations are 1.2 GB and take some minutes to build.
+the median and maximum of RUNS calls and their processor time, first of the library's functions,
+then of whole commands, each in a new process. Words are drawn by Zipf's law as measured in the gold
+data: the most frequent word is in two of three moves, a frequent content word in one of ten. Rows
+are written by `store.save` to the schema with its triggers; only their checks are invented, since
+computing them would take longer than all the rest. 100,000 annotations are 1.2 GB and take some
+minutes to build. Vectors that are missing are computed first, and how fast is printed.
+
+With --papers, the corpus is a folder of Parquet parts, of corpus_generated.py: what FOLDER
+has already, of parts and of their index, is kept, so that an interrupted run can go on.
 """
 
 from __future__ import annotations
@@ -16,6 +21,7 @@ import argparse
 import itertools
 import os
 import random
+import resource
 import sqlite3
 import statistics
 import subprocess
@@ -26,14 +32,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import corpus_folder
+import corpus_generated
+import corpus_meaning
+
 from skills.corpus import stats
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
-from skills.corpus.search.fulltext import papers_about, search
-from skills.corpus.search.query_syntax import Years
+from skills.corpus.search.fulltext import Tables, search
+from skills.corpus.search.papers import papers_about
+from skills.corpus.search.query_syntax import Query, Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -99,26 +110,7 @@ class Inventor:
 
 
 def _provenance(paper: Paper) -> dict[str, Any]:
-    framework = nanda()
-    made: dict[str, Any] = {
-        "requested": "nanda-annotator",
-        "resolved": "nanda-annotator",
-        "reason": None,
-        "backend": "bench",
-        "where": "nowhere",
-        "digests": {"base": "0" * 64, "adapter": "1" * 64},
-        "form": "tagged",
-        "framework": framework.identity,
-        "prompt_sha256": paper.sha256,
-        "schema_sha256": "2" * 64,
-        "sampling": {"temperature": 0.0, "seed": 0, "max_tokens": 900},
-        "attempts": 1,
-        "tokens": {"prompt": 300, "cached": 60, "completion": 260},
-        "seconds": 1.5,
-        "harness": "0",
-        "created": "2026-01-01T00:00:00+00:00",
-        "input": {"kind": "table", "path": "papers.csv", "sha256": paper.sha256},
-    }
+    made = corpus_generated.provenance(paper.sha256, "2026-01-01T00:00:00+00:00", paper.sha256)
     return {**made, "key": key_of(made)}
 
 
@@ -154,7 +146,8 @@ def calls_of(
         return min(shares, key=lambda word: abs(word[1] - share))[0]
 
     def found(text: str, narrowing: Mapping[str, Any] | None = None) -> Callable[[], object]:
-        return lambda: search(db, text, framework, **(narrowing or {}))
+        query = Query(text, **(narrowing or {}))
+        return lambda: search(Tables(db, framework), query)
 
     def met(text: str) -> Callable[[], object]:
         return lambda: filters.select(db, filters.parse(text, framework), framework)
@@ -186,38 +179,49 @@ def calls_of(
     }
 
 
+def run(line: str) -> Callable[[], object]:
+    """Return the call of a command in a process of its own."""
+    words = [sys.executable, "agent.py", "--no-log", line]
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    return lambda: subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, check=True)
+
+
 def commands(path: Path, word: str) -> dict[str, Callable[[], object]]:
-    """Return the measured commands, each run in a process of its own."""
-
-    def run(line: str) -> Callable[[], object]:
-        words = [sys.executable, "agent.py", "--no-log", f"{line} --db {path}"]
-        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-        return lambda: subprocess.run(
-            words, cwd=ROOT, env=environment, capture_output=True, check=True
-        )
-
+    """Return the measured commands."""
     return {
-        line.replace(word, "common"): run(line)
+        line.replace(word, "common"): run(f"{line} --db {path}")
         for line in (
             f"/corpus search {word} --move method --year 2024..",
+            f"/corpus search {word} --words --move method --year 2024..",
+            f"/corpus search {word} --like",
             f"/corpus filter limitation=stated comparison~{word}",
             "/corpus stats",
         )
     }
 
 
+def processor_seconds() -> float:
+    """Return the processor time of this process and of those that it has started."""
+    started = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + started.ru_utime + started.ru_stime
+
+
 def measure(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Print the median and maximum of `runs` runs of each, and return the medians in ms."""
+    """Print the median and maximum of `runs` runs of each, and return the medians in ms.
+
+    The third figure is the median of the processor time, which other processes hardly change.
+    """
     medians = {}
     for name, call in calls.items():
         call()  # warm up the file cache
-        taken = []
+        taken, used = [], []
         for _ in range(runs):
-            started = time.perf_counter()
+            started, before = time.perf_counter(), processor_seconds()
             call()
             taken.append((time.perf_counter() - started) * 1000)
-        medians[name] = statistics.median(taken)
-        print(f"{name:<56}{medians[name]:>8.0f} ms{max(taken):>8.0f} ms")
+            used.append((processor_seconds() - before) * 1000)
+        medians[name], processor = statistics.median(taken), statistics.median(used)
+        print(f"{name:<56}{medians[name]:>8.0f} ms{max(taken):>8.0f} ms{processor:>8.0f} ms")
     return medians
 
 
@@ -227,24 +231,40 @@ def report(path: Path, runs: int) -> None:
         count = db.execute("SELECT count(*) FROM annotations").fetchone()[0]
         size = path.stat().st_size / 1e6
         print(f"{count:,} annotations, {size:,.0f} MB; {runs} runs each, after one to warm up\n")
-        print(f"{'the library':<56}{'median':>11}{'maximum':>11}")
+        corpus_meaning.index(db)
+        print(f"{'the library':<56}{'median':>11}{'maximum':>11}{'processor':>11}")
         shares = words_by_share(db)
+        word, rare = (min(shares, key=lambda k: abs(k[1] - share))[0] for share in (0.12, 0.0001))
         medians = measure(calls_of(db, shares), runs)
-    word = min(shares, key=lambda known: abs(known[1] - 0.12))[0]
-    print(f"\n{'whole commands':<56}{'median':>11}{'maximum':>11}")
+        by_meaning = corpus_meaning.calls_of(db, word, rare, Inventor(11).sentence())
+        hybrid = measure(by_meaning, runs)
+    print(f"\n{'whole commands':<56}{'median':>11}{'maximum':>11}{'processor':>11}")
     measure(commands(path.resolve(), word), max(3, runs // 3))
     slow = [n for n, ms in medians.items() if n.startswith("search") and ms >= SEARCH_MS]
     print(f"\nsearch under {SEARCH_MS} ms: {'not for ' + ', '.join(slow) if slow else 'all'}")
+    slow = [name for name, ms in hybrid.items() if ms >= corpus_meaning.HYBRID_MS]
+    under = f"hybrid, like and similar under {corpus_meaning.HYBRID_MS} ms"
+    print(f"{under}: {'not for ' + ', '.join(slow) if slow else 'all'}")
     print(f"stats under {STATS_MS} ms: {'yes' if medians['stats'] < STATS_MS else 'no'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--annotations", type=int, default=100_000)
+    parser.add_argument("--papers", type=int, help="in a folder of parts, instead of a database")
+    parser.add_argument("--only-generate", action="store_true", help="with --papers, then stop")
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--db", type=Path, help="used if it exists, else created and kept")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        if arguments.papers:
+            parts = (arguments.db or Path(folder) / "parts").resolve()
+            words = Inventor().words
+            source = corpus_generated.Parts(words, UNSTATED, CATEGORIES)
+            corpus_generated.generate(parts, arguments.papers, source)
+            if not arguments.only_generate:
+                corpus_folder.report(parts, words, run, max(3, arguments.runs // 3))
+            return
         path = arguments.db or Path(folder) / "corpus.db"
         if not path.exists():
             build(path, arguments.annotations)

@@ -38,12 +38,12 @@ from harness.support.reading import text_input
 from harness.terminal import console
 from skills.annotate import papers, text_files
 from skills.annotate.plugin import Annotate
-from skills.annotate.selector import features
 from skills.annotate.survey import entries, groups, topic
 from skills.corpus import views
 from skills.corpus.db import facets
 from skills.corpus.search import filters, query_syntax, quotes
-from skills.corpus.tables import markdown_reader, writers
+from skills.corpus.tables import writers
+from skills.corpus.tables.markdown import reader as markdown_reader
 from skills.corpus.tables.reader import open_table
 from skills.curate.inputs import gates, probes
 from skills.evaluate import annotators
@@ -223,7 +223,6 @@ FUNCTIONS: Mapping[str, Function] = {
     ),
     "anchored.AnchoredForm.decisions": lambda t: list(ANCHORED.decisions(t)),
     "wording.text_of(move)": lambda t: wording.text_of([t]),
-    "features.candidates": lambda t: features.candidates(sentences.split_sentences(t)),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
     "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),

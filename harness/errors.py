@@ -10,12 +10,14 @@
     ├── SkillFailed                  1   the skill ran and has no result
     │   ├── InvalidReply                 the model's answer is invalid, after repair
     │   ├── NothingFound                 the search has no results
+    │   ├── SourceUnavailable            a source of papers serves no request now
     │   └── GenerationFailed             the model stopped in mid-answer       (retryable)
     │       ├── DeadlineExceeded         it exceeded the time limit
     │       └── LoopingReply             it repeats the same text
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
     │   ├── ModelBusy                    its queue is full                      (retryable)
+    │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve
     │   └── ChecksumMismatch             a file differs from the one in the registry
     ├── OutputError                  4   a requested file, or stdout, was not written
     ├── InternalError                1   a fault of the harness itself
@@ -95,6 +97,10 @@ class NothingFound(SkillFailed):
     pass
 
 
+class SourceUnavailable(SkillFailed):
+    pass
+
+
 class GenerationFailed(SkillFailed):
     """The stream ended in an error or without its end. `partial` is the text so far."""
 
@@ -133,6 +139,10 @@ class ModelBusy(ModelError):
     ) -> None:
         super().__init__(message, where=where, hint=hint)
         self.wait = wait
+
+
+class ClusterUnavailable(ModelError):
+    pass
 
 
 class ChecksumMismatch(ModelError):

@@ -4,6 +4,7 @@ HARNESS_CACHE     models and other files that can be downloaded again
 HARNESS_DATA      the run log, sessions, input history
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
+HARNESS_ON        where jobs run, as --on: ray://HOST:10001
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
@@ -12,6 +13,7 @@ HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to 
 HARNESS_RUN_ENV   names of variables for commands of a model, with commas: GH_TOKEN,PYTHONPATH
 HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
+HARNESS_SOURCES   sources that papers are looked up at; its other variables are in docs/lookups.md
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Settings:
         mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
             without reporting progress.
         no_sessions: conversations are not stored.
+        on: where jobs run, as `--on` takes it; "" if the registry decides.
         run_environment: variables that commands of a model receive besides harmless ones.
         run_network: whether they may use the network in a sandbox.
         registry_required: the user named a registry, so it must exist.
@@ -65,6 +68,7 @@ class Settings:
     plugin_deadline: float = PLUGIN_DEADLINE
     folder_deadline: float = FOLDER_DEADLINE
     mcp_deadline: float = MCP_DEADLINE
+    on: str = ""
     run_environment: tuple[str, ...] = ()
     run_network: bool = False
     shipped_registry: Path = CODE_ROOT / "models" / "registry.yaml"
@@ -178,6 +182,7 @@ def _read(env: Mapping[str, str]) -> Settings:
         plugin_deadline=_seconds(env, "HARNESS_PLUGIN_DEADLINE", PLUGIN_DEADLINE),
         folder_deadline=_seconds(env, "HARNESS_FOLDER_DEADLINE", FOLDER_DEADLINE),
         mcp_deadline=_seconds(env, "HARNESS_MCP_DEADLINE", MCP_DEADLINE),
+        on=env.get("HARNESS_ON", ""),
         run_environment=tuple(env.get("HARNESS_RUN_ENV", "").replace(",", " ").split()),
         run_network=env.get("HARNESS_RUN_NETWORK") == "1",
     )

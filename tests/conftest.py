@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 import pytest
 from protocol_server import ProtocolServer
+from ray_nodes import RayNodes
 from repository import EMBEDDED
 
 from harness import settings
@@ -18,9 +21,27 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.weights import FileStore
 
 TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp_py_sync", "matplotlib")
+MEMORY = Path("/dev/shm")
+ENOUGH = 4 * 2**30
+"""Bytes of memory; the folders of a whole run take less than one GB."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.markexpr != "train" and _has_room(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+    _pin_worker()
+
+
+def _has_room(memory: Path) -> bool:
+    """Return True if folders of tests fit into memory: on a disk, most of the time is fsync."""
+    if not memory.is_dir() or not hasattr(os, "ST_NOEXEC"):
+        return False
+    found = os.statvfs(memory)
+    free = min(found.f_bavail * found.f_frsize, psutil.virtual_memory().available)
+    return free > ENOUGH and not found.f_flag & os.ST_NOEXEC
+
+
+def _pin_worker() -> None:
     """Give each worker of pytest-xdist one core, so that threads of models do not compete."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker and hasattr(os, "sched_setaffinity"):
@@ -29,11 +50,13 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what trains where the finetune extra is not installed."""
+    """Skip what trains, or uses Ray, where the extra is not installed."""
     if item.get_closest_marker("train"):
         missing = [name for name in TRAINING if importlib.util.find_spec(name) is None]
         if missing:
             pytest.skip(f"needs the finetune extra: {', '.join(missing)} not installed")
+    if item.get_closest_marker("ray") and importlib.util.find_spec("ray") is None:
+        pytest.skip("needs the extra ray")
 
 
 @pytest.fixture(scope="session")
@@ -82,3 +105,27 @@ def failing_server() -> Iterator[ProtocolServer]:
     """A server of both protocols for tests in which nothing is generated."""
     with ProtocolServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RayNodes]:
+    """Two nodes with two CPUs each, and the backend "fake" of cluster_backend.py."""
+    nodes = RayNodes()
+    try:
+        nodes.start_head()
+        nodes.add_node()
+        yield nodes
+    finally:
+        nodes.stop()
+
+
+@pytest.fixture
+def access(cluster: RayNodes, monkeypatch: pytest.MonkeyPatch) -> RayNodes:
+    """The cluster, with its token in the environment of this process."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    for name, value in cluster.access.items():
+        monkeypatch.setenv(name, value)
+    Config.initialize("")  # Ray has read the environment when it was imported
+    AuthenticationTokenLoader.instance().reset_cache()
+    return cluster

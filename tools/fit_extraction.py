@@ -7,8 +7,9 @@ the papers of GOLD. The selector is not fitted on a paper that it is applied to:
 folds it is fitted on the others and on further tables (`fit_selector`). The target probability of a
 candidate is proportional to exp(f / `TEMPERATURE`), where f is its ROUGE-L F1 with the gold; the
 loss is the cross-entropy plus `DECAY` times the squared weights. The priors are the shares of
-papers that state a move of `DECIDED`. Prints the figures of each fold with the weights that are
-fitted on the others, then writes those fitted on all.
+papers that state a move of `DECIDED`, and a move is stated from the lowest balance on with which
+`smoothed` kappa to the gold is at most `TOLERANCE` below the highest. Prints the figures of each
+fold with the weights that are fitted on the others, then writes those fitted on all.
 """
 
 from __future__ import annotations
@@ -29,14 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
 from skills.annotate.extractive.candidates import FEATURES, Candidates, Kind, candidates_of
-from skills.annotate.extractive.extract import (
-    STATED,
-    choose,
-    conditional,
-    limit_of,
-    stated_probability,
-)
-from skills.annotate.extractive.ranking import WEIGHTS, Weights, logit, similarity
+from skills.annotate.extractive.extract import choose
+from skills.annotate.extractive.ranking import WEIGHTS, Weights, balance, logit, similarity
+from skills.annotate.extractive.stated import disagree, is_stated, limit_of, stated_probability
+from skills.annotate.selector.selector import Selector, described
 from skills.corpus.tables.reader import TableRow
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.framework import Framework, nanda
@@ -53,11 +50,16 @@ TEMPERATURE = 0.02
 DECAY = 1.0
 FOLDS = 5
 DECIDED = ("evidence", "limitation", "comparison", "implication")
+BALANCES = [place / 20 for place in range(2, 19)]
+"""Balances from which a move may be stated."""
+TOLERANCE = 0.02
+"""Loss of kappa for which a lower balance is taken: it is within chance, and a move that is stated
+uncertainly is marked, whereas nobody sees that one is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A paper with its gold, its drafts, and the probabilities of the selector."""
+    """A paper with its gold, its drafts, the probabilities of the selector, and its candidates."""
 
     abstract: str
     gold: Mapping[str, str]
@@ -65,10 +67,19 @@ class Case:
     stated: Mapping[str, float]
     likely: Mapping[str, Sequence[float]]
     candidates: Mapping[str, Candidates]
+    features: Mapping[str, NDArray[Any]]
 
-    def features(self, move: str) -> NDArray[Any]:
-        drafts = [self.drafts[move]] if move in self.drafts else []
-        return self.candidates[move].features(drafts, conditional(self.likely[move]))
+    def probabilities(self, move: str, weights: Weights) -> NDArray[Any]:
+        return weights.probabilities(self.candidates[move].kind, self.features[move])
+
+    def stated_probability(self, move: str, by_model: float | None, weights: Weights) -> float:
+        selected, prior = 1 - self.likely[move][0], weights.priors.get(move)
+        return stated_probability(move in self.drafts, by_model, selected, prior)
+
+    def by_model(self, move: str, prior: float) -> float | None:
+        """Return the model's probability that a move is stated, if it would be requested."""
+        needed = disagree(move in self.drafts, 1 - self.likely[move][0], prior)
+        return self.stated.get(move) if needed else None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -111,23 +122,59 @@ def folds_of(gold: Path, drafts: Path, also: Sequence[TableRow]) -> list[list[Ca
     for fold in range(FOLDS):
         others = [one for place, one in enumerate(known) if place % FOLDS != fold]
         selector = fit(others + further, framework.names)
-        cases = []
-        for row in rows[fold::FOLDS]:
-            made, abstract = records[row.paper.id]["provenance"], row.paper.abstract
-            sentences = numbered(abstract, limit_of(framework))
-            likely = selector.probabilities([one.text for one in sentences])
-            stated = framework.stated(row.valid_moves(framework))
-            found = candidates_of(framework.names, sentences, limit_of(framework))
-            cases.append(Case(abstract, stated, made["drafts"], made["stated"], likely, found))
+        cases = [
+            _case(row, records[row.paper.id]["provenance"], selector, framework)
+            for row in rows[fold::FOLDS]
+        ]
         folds.append(cases)
     return folds
+
+
+def _case(row: TableRow, made: Mapping[str, Any], selector: Selector, framework: Framework) -> Case:
+    """Return a paper with the drafts and probabilities of its record."""
+    sentences = numbered(row.paper.abstract, limit_of(framework))
+    likely = selector.probabilities(described([one.text for one in sentences]))
+    found = candidates_of(framework.names, sentences, limit_of(framework))
+    drafts = {move: [made["drafts"][move]] if move in made["drafts"] else [] for move in found}
+    features = {move: own.features(drafts[move], likely[move]) for move, own in found.items()}
+    gold = framework.stated(row.valid_moves(framework))
+    return Case(row.paper.abstract, gold, made["drafts"], made["stated"], likely, found, features)
 
 
 def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
     """Return the weights and decisions that fit the cases best, without calibration."""
     weights = {kind: _weights(cases, kind) for kind in get_args(Kind)}
     shares = {move: mean(move in case.gold for case in cases) for move in DECIDED}
-    return Weights(weights, shares, (1.0, 0.0))
+    found = Weights(weights, shares, {}, (1.0, 0.0))
+    return replace(found, least={move: _least(move, cases, found) for move in DECIDED})
+
+
+def _least(move: str, cases: Sequence[Case], weights: Weights) -> float:
+    """Return the lowest balance from which a move is stated with nearly the highest kappa."""
+    gold = np.array([move in case.gold for case in cases])
+    found = [balance_of(move, case, weights) for case in cases]
+    balances = np.array([1.0 if one is None else one for one in found])
+    return lowest(smoothed([cohen(balances >= one, gold) for one in BALANCES]))
+
+
+def lowest(kappas: NDArray[Any]) -> float:
+    """Return the lowest of `BALANCES` whose kappa is at most `TOLERANCE` below the best one."""
+    return BALANCES[int(np.argmax(kappas >= kappas.max() - TOLERANCE))]
+
+
+def balance_of(move: str, case: Case, weights: Weights) -> float | None:
+    """Return the balance by which a move is decided; None if answer and selector both state it."""
+    by_model = case.by_model(move, weights.priors[move])
+    if by_model is None:
+        return None
+    stated = case.stated_probability(move, by_model, weights)
+    right = case.candidates[move].of_best_sentence(case.probabilities(move, weights))
+    return balance(stated, right)
+
+
+def smoothed(values: Sequence[float]) -> NDArray[Any]:
+    """Return the mean of each value and two on each side: a single peak is chance."""
+    return np.convolve(np.pad(values, 2, "edge"), np.full(5, 1 / 5), "valid")
 
 
 def _weights(cases: Sequence[Case], kind: Kind) -> tuple[float, ...]:
@@ -138,7 +185,7 @@ def _weights(cases: Sequence[Case], kind: Kind) -> tuple[float, ...]:
                 gold = stems(case.gold[move])
                 scores = np.array([similarity(own, gold) for own in case.candidates[move].stems])
                 powers = np.exp((scores - scores.max()) / TEMPERATURE)
-                features.append(case.features(move))
+                features.append(case.features[move])
                 targets.append(powers / powers.sum())
                 groups.append(len(scores))
     group = np.repeat(np.arange(len(groups)), groups)
@@ -169,7 +216,7 @@ def _logistic(rows: NDArray[Any]) -> tuple[float, ...]:
 
 def confidences(case: Case, weights: Weights) -> list[tuple[float, float]]:
     """Return for each move that is stated the log odds of its sentence, and whether it is right."""
-    ranked = {move: case.features(move) for move in case.gold}
+    ranked = {move: case.probabilities(move, weights) for move in case.gold}
     anchors = lexical_anchors(case.abstract, case.gold)
     found = []
     for move, (number, probability) in choose(case.candidates, ranked, weights).items():
@@ -208,11 +255,13 @@ def _mean(values: Sequence[float]) -> float:
 def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:
     """Return the candidate of each move that the weights state, and its confidence."""
     ranked = {}
-    for move, likely in case.likely.items():
-        by_model, prior = case.stated.get(move), weights.priors.get(move)
-        found = stated_probability(move in case.drafts, by_model, 1 - likely[0], prior)
-        if found >= STATED:
-            ranked[move] = case.features(move)
+    for move in case.likely:
+        by_model = case.by_model(move, weights.priors[move]) if move in weights.priors else None
+        stated = case.stated_probability(move, by_model, weights)
+        found = case.probabilities(move, weights)
+        right = case.candidates[move].of_best_sentence(found)
+        if is_stated(move, move in case.drafts, by_model, stated, right, weights):
+            ranked[move] = found
     return choose(case.candidates, ranked, weights)
 
 
@@ -223,6 +272,7 @@ def _written(weights: Weights) -> str:
             for kind, found in weights.weights.items()
         },
         "priors": {move: round(one, 3) for move, one in weights.priors.items()},
+        "least": {move: round(one, 3) for move, one in weights.least.items()},
         "confidence": {
             name: round(v, 3)
             for name, v in zip(("slope", "intercept"), weights.confidence, strict=True)

@@ -5,14 +5,16 @@
 The tables have the columns of a gold table; the abstracts of one without them are read from the
 corpus. A move that is stated is a soft target: each sentence has the weight
 exp(s / `TEMPERATURE`), where s is the score of its passage most similar to the move
-(`skills.nanda.quoting.alignment`). The loss is the cross-entropy plus `DECAY` times the squared
-weights, minimized by L-BFGS. With --folds, the share of right sentences is measured by
-cross-validation on the first table, and nothing is written.
+(`skills.nanda.quoting.alignment`). The features are standardized and divided by the square root of
+their number. The loss is the cross-entropy plus `DECAY` times the squared weights, minimized by
+L-BFGS. With --folds, the share of right sentences is measured by cross-validation on the first
+table, and nothing is written.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,8 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
-from skills.annotate.selector.features import DIMENSIONS, candidates
-from skills.annotate.selector.selector import WEIGHTS, Selector
+from skills.annotate.selector.selector import WEIGHTS, Selector, described
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import TableRow, open_table
@@ -39,14 +40,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TEMPERATURE = 0.08
-DECAY = 0.2
+DECAY = 0.25
+SMALLEST = 1e-3
+"""Added to the standard deviation of a feature, by which it is divided."""
+CONSTANT = 10.0
+"""The feature by which "not stated" has a bias, which `DECAY` hardly limits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """An abstract with the score of each sentence for each move, or None if it is not stated."""
+    """An abstract with the score of each sentence for each move, or None if it is not stated.
 
-    sentences: tuple[str, ...]
+    Attributes:
+        described: its sentences, (sentences, features).
+    """
+
+    described: NDArray[Any]
     scores: Mapping[str, Sequence[float] | None]
 
 
@@ -70,21 +79,34 @@ def labelled(row: TableRow, framework: Framework) -> Labelled:
         else None
         for name in framework.names
     }
-    return Labelled(tuple(one.text for one in sentences), scores)
+    return Labelled(described([one.text for one in sentences]), scores)
 
 
 def fit(rows: Sequence[Labelled], names: Sequence[str]) -> Selector:
     """Return the selector that fits the rows best."""
-    from scipy.sparse import csr_matrix
+    every = np.concatenate([row.described for row in rows])
+    middle, count = every.mean(axis=0), every.shape[1]
+    scale = (every.std(axis=0) + SMALLEST) * math.sqrt(count)
+    blocks = [_candidates((row.described - middle) / scale) for row in rows]
+    abstract = np.repeat(np.arange(len(rows)), [len(block) for block in blocks])
+    features = np.concatenate(blocks)
+    found = [minimized(features, abstract, _targets(rows, name), DECAY) for name in names]
+    weights, bias = np.array([one[:-1] for one in found]), np.array([one[-1] for one in found])
+    # With the scale and the middle in the weights, a description is used as it is.
+    sentence, unstated = weights[:, :count] / scale, weights[:, count:] / scale
+    bias = CONSTANT * bias + (sentence - unstated) @ middle
+    arrays = (one.astype(np.float32) for one in (sentence, unstated, bias))
+    return Selector(tuple(names), *arrays)
 
-    found = [features for row in rows for features in candidates(row.sentences)]
-    counts = [len(one) for one in found]
-    values = np.repeat([1 / np.sqrt(max(count, 1)) for count in counts], counts)
-    ends = np.concatenate(([0], np.cumsum(counts)))
-    matrix = csr_matrix((values, np.concatenate(found), ends), shape=(len(found), DIMENSIONS))
-    abstract = np.repeat(np.arange(len(rows)), [len(row.sentences) + 1 for row in rows])
-    weights = {name: minimized(matrix, abstract, _targets(rows, name), DECAY) for name in names}
-    return Selector({name: one.astype(np.float32) for name, one in weights.items()}, "")
+
+def _candidates(described: NDArray[Any]) -> NDArray[Any]:
+    """Return the features of the candidates: the sentences, then "not stated"."""
+    count, width = described.shape
+    found = np.zeros((count + 1, 2 * width + 1))
+    found[:count, :width] = described
+    found[count, width:-1] = described.mean(axis=0)
+    found[count, -1] = CONSTANT
+    return found
 
 
 def _targets(rows: Sequence[Labelled], name: str) -> NDArray[Any]:
@@ -93,7 +115,7 @@ def _targets(rows: Sequence[Labelled], name: str) -> NDArray[Any]:
     for row in rows:
         scores = row.scores[name]
         if scores is None:
-            targets += [*[0.0] * len(row.sentences), 1.0]
+            targets += [*[0.0] * len(row.described), 1.0]
         else:
             powers = np.exp((np.array(scores) - max(scores)) / TEMPERATURE)
             targets += [*(powers / powers.sum()), 0.0]
@@ -105,9 +127,9 @@ def share_right(selector: Selector, rows: Sequence[Labelled]) -> dict[str, tuple
 
     A sentence is right if its passage is the most similar one.
     """
-    right = {name: [0, 0] for name in selector.weights}
+    right = {name: [0, 0] for name in selector.moves}
     for row in rows:
-        chosen = selector.probabilities(row.sentences)
+        chosen = selector.probabilities(row.described)
         for name, scores in row.scores.items():
             if scores is not None:
                 best = max(range(len(scores)), key=lambda place: chosen[name][place + 1])
@@ -130,8 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]
     if not options.folds:
         fitted = fit([row for table in tables for row in table], framework.names)
-        weights: dict[str, Any] = {n: w.astype(np.float16) for n, w in fitted.weights.items()}
-        np.savez_compressed(options.out, **weights)
+        moves = np.array(fitted.moves)
+        arrays = {name: getattr(fitted, name) for name in ("sentence", "unstated", "bias")}
+        np.savez_compressed(options.out, moves=moves, **arrays)
         return 0
     first, others = tables[0], [row for table in tables[1:] for row in table]
     random.Random(0).shuffle(first)  # noqa: S311  no secret

@@ -14,20 +14,18 @@ STEPS = 120
 
 
 def minimized(
-    features: Any, group: NDArray[Any], targets: NDArray[Any], decay: float
+    features: NDArray[Any], group: NDArray[Any], targets: NDArray[Any], decay: float
 ) -> NDArray[Any]:
     """Return the weights of the least cross-entropy plus `decay` times the squared weights.
 
     Args:
-        features: an array or sparse matrix (candidates, features).
+        features: (candidates, features).
         group: the number of the group of each candidate, from 0, ascending.
         targets: the target probability of each candidate in its group.
     """
     from scipy.optimize import minimize
 
-    transposed, count = features.T, group[-1] + 1
-    if hasattr(transposed, "tocsr"):
-        transposed = transposed.tocsr()
+    count = group[-1] + 1
 
     def loss(weights: NDArray[Any]) -> tuple[float, NDArray[Any]]:
         logits = features @ weights
@@ -36,7 +34,7 @@ def minimized(
         powers = np.exp(logits - highest[group])
         found = powers / np.bincount(group, powers, count)[group]
         value = -np.sum(targets * np.log(found + 1e-12)) + decay * weights @ weights
-        return float(value), transposed @ (found - targets) + 2 * decay * weights
+        return float(value), features.T @ (found - targets) + 2 * decay * weights
 
     options = {"maxiter": STEPS}
     start = np.zeros(features.shape[1])

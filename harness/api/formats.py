@@ -11,7 +11,7 @@ class Format(ABC):
     """Writes the results of skills to files with one suffix.
 
     Attributes:
-        suffix: in lower case, with its full stop: ".bib". A skill that itself saves this suffix
+        suffix: in lower case, with its full stop: ".org". A skill that itself saves this suffix
             continues to do so.
         summary: one line, shown by /skills.
         skills: the names of the skills whose records it can write; empty for all of them.

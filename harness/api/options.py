@@ -190,6 +190,12 @@ def case_names(skill: Skill, cases: Iterable[str]) -> str:
     return f"{', '.join(before)} and {last}" if before else last
 
 
+def applies(skill: Skill, field: str, variant: str) -> bool:
+    """Return whether an option applies to a variant of the skill."""
+    cases = [case for case, model in skill.variants.items() if field in model.model_fields]
+    return not cases or variant in cases
+
+
 def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
     """Raise UsageError for an option that does not apply to a variant of the skill."""
     for field in type(options).model_fields:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import IO, Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -29,6 +30,8 @@ class Result:
             formats of plugins write these; without it, the items of a list, else `data`.
         renderers: by suffix, functions that return the text of the file to save.
         writers: by suffix, functions that write large or binary results to an open binary file.
+        folders: by suffix, functions that write a result into a folder, which may not exist yet and
+            is given as a path; for skills with `Skill.folders`.
         companions: writers of the files that `Skill.companions` names; a file without a writer is
             not written.
         summary: figures about the work. `--json` prints it instead of `data`, with the paths of
@@ -53,6 +56,7 @@ class Result:
     records: Callable[[], Iterable[Any]] | None = None
     terminal: Callable[[], Any] | None = None
     next: str = ""
+    folders: Mapping[str, Callable[[Path], object]] = field(default_factory=dict)
 
     @property
     def code(self) -> int:

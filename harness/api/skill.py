@@ -75,6 +75,7 @@ class Call:
         subcommand: one of the skill's `subcommands`, or "".
         source: where `text` came from.
         targets: files to save the result to; the harness writes them after `run`.
+        folders: the targets that are written as folders, with a slash at the end.
         models: runs work with the model that serves a task (`models.run`).
         screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
         log: this run's row of the run log.
@@ -96,6 +97,7 @@ class Call:
     subcommand: str = ""
     source: Literal["line", "stdin"] = "line"
     targets: tuple[Path, ...] = ()
+    folders: frozenset[Path] = frozenset()
     cancel: StopToken = field(default_factory=StopToken)
     force: bool = False
     frameworks: Mapping[str, Path] = field(default_factory=dict)
@@ -128,6 +130,8 @@ class Skill(ABC):
             flags of others. The options of the harness then stand before the name.
         subcommands: first words that select a subcommand, with one line of help each.
         saves: suffixes that `save to PATH` may have, the default first.
+        folders: suffixes of folders that `save to FOLDER/` may name, for `Result.folders`; ""
+            is any other folder, whose slash at the end is needed.
         formats: whether results can be saved in the formats of plugins; False for a skill whose
             results never have `data`, `records` or `text`.
         target_text: subcommands whose text is the path to save to, each with the default path, or
@@ -158,6 +162,7 @@ class Skill(ABC):
     flags_are_text: ClassVar[bool] = False
     subcommands: ClassVar[Mapping[str, str]] = {}
     saves: ClassVar[tuple[str, ...]] = ()
+    folders: ClassVar[tuple[str, ...]] = ()
     formats: ClassVar[bool] = True
     target_text: ClassVar[Mapping[str, str]] = {}
     logged: ClassVar[bool] = True
@@ -181,6 +186,10 @@ class Skill(ABC):
         The same checks apply to them as to the target, before the work begins.
         """
         return {}
+
+    def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
+        """Return True if a target is a folder, or the URL of one, that `run` itself fills."""
+        return False
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
         """Return values that a session completes, each with a few words of help or "".

@@ -62,11 +62,14 @@ def _of_flag(flag: Flag, errors: Sequence[ErrorDetails]) -> str:
     reasons = list(dict.fromkeys(_predicate(error) for error in errors))
     if first["type"] in ("too_short", "too_long"):
         return f"{flag.name}: {reasons[0]}"
-    text = repr(first["input"])
+    given = first["input"]
+    if isinstance(given, list) and len(given) == 1:  # of a flag that may be repeated
+        [given] = given
+    text = repr(given)
     value = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."
     if first["type"] in _OWN:
         own = " and ".join(reasons)
-        return f"{flag.name}: {own if str(first['input']) in own else f'{value}: {own}'}"
+        return f"{flag.name}: {own if str(given) in own else f'{value}: {own}'}"
     return f"{flag.name}: {value} {' or '.join(reasons)}"
 
 

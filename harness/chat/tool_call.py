@@ -15,7 +15,7 @@ from harness.api.skill import Skill
 from harness.chat.tool_schema import OWN, SAVE_TO, SUBCOMMAND, TEXT
 from harness.errors import UsageError
 from harness.models.backends.base import ToolCall
-from harness.runs.invocation import Invocation, as_path
+from harness.runs.invocation import Invocation, as_targets
 
 
 def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
@@ -37,13 +37,15 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
     for target in targets:
         if not isinstance(target, str) or not target:
             raise UsageError(f"{SAVE_TO}: {target!r} is not a path")
+    paths, folders = as_targets(targets)
     return Invocation(
         name=skill.name,
         subcommand=subcommand,
         text=text,
         options=opts.build(skill.Options, _options(skill, given)),
         general=GeneralOptions(),
-        targets=tuple(map(as_path, targets)),
+        targets=paths,
+        folders=folders,
     )
 
 

@@ -6,18 +6,22 @@ A tool has the skill's name. Its parameters are the skill's options, and `subcom
 
 from __future__ import annotations
 
-import textwrap
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.api.cluster_options import ClusterOptions
 from harness.api.options import case_names, flags, grouped, schema_of
 from harness.api.skill import Skill
 from harness.chat.tools import ALL, DETAILS, OPTIONS
 from harness.models.backends.base import Tool
+from harness.runs.targets import folder_names
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
 """Parameters that are not options. A model cannot give an option of such a name."""
+FOR_USERS = frozenset(ClusterOptions.model_fields)
+"""Options that no tool offers: where models run does not concern the task, and takes room."""
 SUMMARY = 300
 """Characters of a summary: a SKILL.md may have a description of 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
@@ -27,7 +31,7 @@ def tool_of(skill: Skill, level: int = ALL) -> Tool:
     """Return the tool of a skill at a level of detail."""
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
-        parts.append(textwrap.dedent(skill.details).strip())
+        parts.append(re.sub(r" {2,}", " ", skill.details).strip())  # columns need a screen
     needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
     properties = {**_own(skill, level), **_options(skill, level, needed)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
@@ -57,8 +61,11 @@ def _own(skill: Skill, level: int) -> dict[str, Any]:
     if skill.text != "none":
         found[TEXT] = {"type": "string", "description": skill.usage}
     if skill.saves:
-        about = "the file to write the result to: " if level >= DETAILS else ""
-        found[SAVE_TO] = {"type": "string", "description": about + ", ".join(skill.saves)}
+        found[SAVE_TO] = {"type": "string"}
+        if level >= DETAILS:
+            known = ", ".join((*skill.saves, *folder_names(skill)))
+            about = f"the file or folder to write the result to: {known}"
+            found[SAVE_TO]["description"] = about
     return found
 
 
@@ -71,7 +78,7 @@ def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
             descriptions.setdefault(flag.key, []).append(about)
     found = {}
     for flag in flags(skill.Options).values():
-        if flag.key in OWN or (level < OPTIONS and flag.key not in needed):
+        if flag.key in OWN or flag.key in FOR_USERS or (level < OPTIONS and flag.key not in needed):
             continue
         parameter = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
         if flag.help and (level >= ALL or flag.key in needed):

@@ -16,6 +16,7 @@ from harness.api.options import (
 )
 from harness.api.skill import Skill
 from harness.cli.layout import WIDTH, reflowed, section
+from harness.runs.targets import folder_names
 
 
 def program_options() -> str:
@@ -48,7 +49,7 @@ def skill_help(
     if named:
         title = f"Options of subcommands (described by `/help {skill.name} SUBCOMMAND`)"
         parts.append(section(title, named, width))
-    if saves := (*skill.saves, *formats):
+    if saves := (*skill.saves, *folder_names(skill), *formats):
         listed_saves = f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)"
         parts.append(reflowed(listed_saves, width))
     where = ", before the name" if skill.flags_are_text else ""

@@ -102,7 +102,8 @@ def triggered(skills: Mapping[str, Found], line: str) -> tuple[str, str] | None:
         for trigger in found.triggers:
             match = re.match(trigger, line.strip(), re.IGNORECASE | re.DOTALL)
             if match:
-                return name, match.groupdict().get("text") or line.strip()
+                text = match.groupdict().get("text")
+                return name, line.strip() if text is None else text
     return None
 
 

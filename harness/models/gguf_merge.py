@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import ModelUnavailable
+from harness.models import gguf_q8
 from harness.models.gguf_file import GgufFile, open_gguf
 
 VERSION = 1
 """Version of the output format: files of another version are merged again."""
-BLOCK = 32
-"""Weights of a row that share a scale in Q8_0. Tensors with other row lengths are copied."""
 
 
 class Pair(NamedTuple):
@@ -29,6 +28,10 @@ class Pair(NamedTuple):
     a: Any
     b: Any
     scale: float
+
+    def added_to(self, weights: Any) -> Any:
+        """Return the weights of the base with the adapter's change."""
+        return weights + self.scale * (self.b @ self.a)
 
 
 def merge(
@@ -44,28 +47,9 @@ def merge(
             a tensor type that cannot be converted.
         OSError: the file cannot be written.
     """
-    from gguf import GGUFWriter
-
     model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
     _check(model, pairs, adapter)
-    if (architecture := model.values.get("general.architecture")) is None:
-        raise ModelUnavailable("names no architecture", where=str(base))
-    writer = GGUFWriter(target, architecture)
-    writer.data_alignment = model.alignment
-    try:
-        _copy_metadata(model, writer)
-        for tensor in model.tensors:
-            _add_tensor_info(writer, tensor)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for number, tensor in enumerate(model.tensors):
-            tick(f"{number / len(model.tensors):.0%}")
-            writer.write_tensor_data(_merged(tensor, pairs.get(tensor.name)))
-    except (ValueError, NotImplementedError) as exc:
-        raise ModelUnavailable(f"cannot be merged: {exc}", where=str(base)) from exc
-    finally:
-        writer.close()
+    gguf_q8.write(model, target, changes={n: one.added_to for n, one in pairs.items()}, tick=tick)
 
 
 def lora_pairs(path: Path) -> dict[str, Pair]:
@@ -111,51 +95,3 @@ def _check(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
                 where=str(adapter),
                 hint="It was trained on another base.",
             )
-
-
-def _copy_metadata(model: GgufFile, writer: Any) -> None:
-    """Copy all metadata except what the writer adds, and set the file type."""
-    from gguf import GGUFValueType, LlamaFileType
-
-    for name, value in model.values.items():
-        types = model.types[name]
-        if name in ("general.architecture", "general.file_type"):
-            continue
-        if types[0] == GGUFValueType.ARRAY and not value:
-            continue  # the writer cannot write empty lists
-        writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
-    writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
-
-
-def _type(tensor: Any) -> Any:
-    """Return the type that a tensor is written as."""
-    from gguf import GGMLQuantizationType
-
-    is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
-    return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type
-
-
-def _add_tensor_info(writer: Any, tensor: Any) -> None:
-    import numpy as np
-    from gguf.quants import quant_shape_to_byte_shape
-
-    kind, data = _type(tensor), tensor.data
-    shape, dtype = data.shape, data.dtype
-    if kind != tensor.tensor_type:
-        weights = tuple(int(length) for length in reversed(tensor.shape))
-        shape, dtype = quant_shape_to_byte_shape(weights, kind), np.dtype(np.uint8)
-    size = int(np.prod(shape)) * dtype.itemsize
-    writer.add_tensor_info(tensor.name, shape, dtype, size, kind)
-
-
-def _merged(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor as it is written."""
-    from gguf.quants import dequantize, quantize
-
-    kind = _type(tensor)
-    if pair is None and kind == tensor.tensor_type:
-        return tensor.data
-    weight = dequantize(tensor.data, tensor.tensor_type)
-    if pair is not None:
-        weight = weight + pair.scale * (pair.b @ pair.a)
-    return quantize(weight, kind)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.errors import HarnessError, ModelUnavailable
+from harness.errors import ModelUnavailable
 from harness.models.backends.base import Availability, Backend, Model
+from harness.models.executors import Executor, LocalExecutor
 from harness.models.resolution import Candidate, Choice, Resolution, candidates, resolve
 from harness.models.served import ServedModel, Usage, label
 
@@ -39,6 +40,7 @@ class ModelPool:
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
         preferred: names of the models that the session uses for a task, as `--model` takes them.
+        executor: loads the models; by default, `backends` do so in this process.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class ModelPool:
         registry: Registry | Callable[[], Registry],
         backends: Mapping[str, Backend],
         preferred: Mapping[str, str] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._registry = registry
         self.preferred = {} if preferred is None else preferred
         self.backends = backends
+        self._executor = executor or LocalExecutor(backends)
         self.last: Resolution | None = None
         self._loaded: dict[Candidate, Loaded] = {}
         self._best_slots: dict[Candidate, int] = {}
@@ -62,13 +66,7 @@ class ModelPool:
         """Return whether `candidate` could serve now; a loaded one is not probed."""
         if candidate in self._loaded:
             return Availability(True, "loaded")
-        backend = self.backends.get(candidate.serve.backend)
-        if backend is None:
-            return Availability(False, f"there is no backend {candidate.serve.backend!r}")
-        try:
-            return backend.probe(candidate.serve)
-        except Exception as exc:  # noqa: BLE001  the backend of a plugin may raise anything
-            return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
+        return self._executor.probe(candidate)
 
     def load(self, candidate: Candidate, slots: int | None = 1) -> Loaded:
         """Load `candidate`, or return the loaded model if it has enough slots.
@@ -79,25 +77,18 @@ class ModelPool:
         Raises:
             ModelUnavailable: it cannot be loaded, for any reason.
             ChecksumMismatch: a file does not match the SHA-256 in the registry.
+            ClusterUnavailable: the executor is a cluster that cannot be used.
         """
         loaded = self._loaded.get(candidate)
         wanted = self._best_slots.get(candidate) if slots is None else slots
         if loaded is None or wanted is None or wanted > loaded.slots:
             self.drop(candidate)  # first, since both may not fit into the memory
-            model = self._load(candidate, slots)
+            model = self._executor.load(candidate, slots)
             wanted = model.slots if slots is None else slots
             if slots is None:
                 self._best_slots[candidate] = wanted
             loaded = self._loaded[candidate] = Loaded(model, wanted)
         return Loaded(loaded.model, wanted)
-
-    def _load(self, candidate: Candidate, slots: int | None) -> Model:
-        try:
-            return self.backends[candidate.serve.backend].load(candidate.serve, slots)
-        except HarnessError:
-            raise
-        except Exception as exc:
-            raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
 
     def drop(self, candidate: Candidate) -> None:
         """Free the model of `candidate`, if it is loaded."""
@@ -170,7 +161,7 @@ class Models:
                 unavailable[resolution.chosen] = Availability(False, exc.message)
 
     def again(self, served: ServedModel) -> ServedModel:
-        """Return the same model after other runs, one of which may have reloaded it.
+        """Return the same model after other runs, which may have reloaded it.
 
         Raises:
             ModelUnavailable, ChecksumMismatch: raised by `ModelPool.load`.
@@ -204,6 +195,9 @@ class Models:
             )
         why = resolution.reason_of(resolution.resolved, absent=False)
         self._notice_once(f"model: {label(served.about)}" + f" ({why})" * bool(why))
+        report_to = getattr(served.model, "report_to", None)
+        if report_to is not None:
+            report_to(self.notice)
 
     def _notice_once(self, line: str) -> None:
         if line not in self.announced:

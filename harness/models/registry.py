@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from harness.errors import ModelUnavailable, RegistryError, UsageError
-from harness.models.schema import FileEntry, ModelEntry, ServeEntry, Strict
+from harness.models.schema import ClusterEntry, FileEntry, ModelEntry, ServeEntry, Strict
 from harness.settings import registry_folder
 from harness.support.reading.bounded_files import Unsearched, walk
 from harness.support.suggestions import did_you_mean
@@ -24,6 +24,7 @@ class Registry(Strict):
     """models/registry.yaml: `models` by id and `files` by id.
 
     Attributes:
+        cluster: where jobs run by default.
         registered: when `/finetune register` wrote a file of registry.d; the newest one is tried
             first.
     """
@@ -32,6 +33,7 @@ class Registry(Strict):
     registered: AwareDatetime | None = None
     models: Mapping[str, ModelEntry] = {}
     files: Mapping[str, FileEntry] = {}
+    cluster: ClusterEntry | None = None
 
     def overlaid(self, other: Registry) -> Registry:
         """Return this registry with the models and files of `other` added or replaced.
@@ -39,7 +41,8 @@ class Registry(Strict):
         The models of `other` come first for every task.
         """
         models = {**other.models, **{k: v for k, v in self.models.items() if k not in other.models}}
-        return Registry(models=models, files={**self.files, **other.files})
+        cluster = other.cluster or self.cluster
+        return Registry(models=models, files={**self.files, **other.files}, cluster=cluster)
 
     def chain(self, model_id: str) -> tuple[str, ...]:
         """Return `model_id` and its fallbacks, in order."""

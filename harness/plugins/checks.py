@@ -10,7 +10,7 @@ from harness.agent_skills.skill_md import NAME
 from harness.api.hookspecs import API_VERSION
 from harness.errors import UsageError
 
-SUFFIX = re.compile(r"\.[a-z0-9]{1,16}")
+SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,16}){1,2}")
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 
 
@@ -65,7 +65,7 @@ def check_format(found: Any) -> None:
         raise UsageError(f"{type(found).__name__} is not a harness.Format")
     suffix = getattr(found, "suffix", None)
     if not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
-        raise UsageError(f'the suffix {suffix!r} of a format is not like ".bib"')
+        raise UsageError(f'the suffix {suffix!r} of a format is not like ".org"')
     if not str(getattr(found, "summary", "")).strip():
         raise UsageError(f"the format {suffix} has no summary")
     if isinstance(getattr(found, "skills", None), str):

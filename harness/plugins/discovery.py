@@ -33,6 +33,7 @@ from harness.errors import UsageError
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.backends.ollama import OllamaBackend
 from harness.models.backends.openai import OpenAIBackend
+from harness.models.servers.balanced import BalancedBackend
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
     BUILT_IN,
@@ -61,8 +62,8 @@ class BuiltinBackends:
     @hookimpl
     def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
         register(LlamaCppBackend(files))
-        register(OllamaBackend(files))
-        register(OpenAIBackend())
+        register(BalancedBackend(OllamaBackend(files)))
+        register(BalancedBackend(OpenAIBackend()))
 
 
 class Discovery:

@@ -94,6 +94,7 @@ def _check_attributes(skill: Skill) -> None:
         ("subcommands", Mapping, "a mapping of strings to strings"),
         ("target_text", Mapping, "a mapping of strings to strings"),
         ("saves", (tuple, list), "a tuple of strings"),
+        ("folders", (tuple, list), "a tuple of strings"),
         ("triggers", (tuple, list), "a tuple of strings"),
     ):
         value = getattr(skill, key)

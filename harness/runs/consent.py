@@ -18,18 +18,20 @@ ANSWERED = "answered:"
 """Followed by the answer of the user to the question about a call."""
 
 
-def changes(effects: str, files: Sequence[Path]) -> str:
+def changes(effects: str, files: Sequence[Path], elsewhere: str = "") -> str:
     """Describe the changes of a run; "" if there are none.
 
     Args:
         effects: result of `Skill.effects`; a plugin may return None by mistake.
         files: files that would be written.
+        elsewhere: what else the run does that needs consent.
     """
     effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS
     written = ", ".join(
         f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}" for path in files
     )
-    parts = [f"writes {written}"] * bool(written) + [in_one_line(effects)] * bool(effects)
+    parts = [f"writes {written}"] * bool(written)
+    parts += [in_one_line(text) for text in (effects, elsewhere) if text]
     return " and ".join(parts)
 
 

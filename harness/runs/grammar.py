@@ -17,7 +17,6 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.agent_skills import skill_md
@@ -25,7 +24,7 @@ from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
-from harness.runs.invocation import Invocation, as_path, unquote
+from harness.runs.invocation import Invocation, as_targets, unquote
 from harness.support.suggestions import did_you_mean
 
 _HELP = ("-h", "--help")
@@ -168,7 +167,7 @@ class _Parser:
     flags: Mapping[str, Flag]
     short: Mapping[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
-    targets: list[Path] = field(default_factory=list)
+    targets: list[str] = field(default_factory=list)
     verbatim: bool = False
     help: bool = False
 
@@ -182,8 +181,8 @@ class _Parser:
         # For help, a required option may be missing.
         options = SkillOptions() if self.help else opts.build(skill.Options, own)
         merged = opts.build(GeneralOptions, {**general, **shared})
-        targets = () if self.help else tuple(self.targets)
-        return Invocation(skill.name, subcommand, text, options, merged, targets, self.help)
+        saved = as_targets([] if self.help else self.targets)
+        return Invocation(skill.name, subcommand, text, options, merged, *saved, self.help)
 
     def take_leading(self, text: str) -> str:
         """Parse the options at the start; return the text after them without leading blanks."""
@@ -289,7 +288,7 @@ class _Parser:
         if (value is None) == self._takes_value(name):
             raise UsageError(f"{name} {'needs a' if value is None else 'takes no'} value")
         if name == "-o":
-            self.targets.append(as_path(value or ""))
+            self.targets.append(value or "")
             return
         flag = self._flag(name)
         if flag.many:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,11 @@ _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One use of a command: its text, options, general options and targets."""
+    """One use of a command: its text, options, general options and targets.
+
+    Attributes:
+        folders: the targets that are written with a slash at the end.
+    """
 
     name: str
     subcommand: str
@@ -26,6 +31,7 @@ class Invocation:
     options: SkillOptions
     general: GeneralOptions
     targets: tuple[Path, ...] = ()
+    folders: frozenset[Path] = frozenset()
     help: bool = False
 
 
@@ -33,7 +39,8 @@ def render_line(skill: Skill, invocation: Invocation) -> str:
     """Return the line that a user would type for an invocation, for display and the run log."""
     text = invocation.text
     words = [*_rendered_options(skill, invocation.options)]
-    targets = [_quoted(str(target)) for target in invocation.targets]
+    slashes = ["/" * (target in invocation.folders) for target in invocation.targets]
+    targets = [_quoted(f"{a}{b}") for a, b in zip(invocation.targets, slashes, strict=True)]
     head = [f"/{skill.name}", invocation.subcommand]
     first = text.split(maxsplit=1)[:1]
     if _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
@@ -66,6 +73,17 @@ def unquote(value: str) -> str:
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
         return value[1:-1]
     return value
+
+
+def as_targets(written: Iterable[str]) -> tuple[tuple[Path, ...], frozenset[Path]]:
+    """Return targets, and those of them that have a slash at the end, which a path does not keep.
+
+    Raises:
+        UsageError: as `as_path`.
+    """
+    paths = {value: as_path(value) for value in written}
+    folders = (path for value, path in paths.items() if unquote(value).endswith(("/", os.sep)))
+    return tuple(paths.values()), frozenset(folders)
 
 
 def as_path(value: str) -> Path:

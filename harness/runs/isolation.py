@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 
 from pydantic import ValidationError
 
 from harness.api.skill import Call, Result, Skill
 from harness.errors import HarnessError, SkillFailed
 from harness.runs.run_log import Run
+from harness.runs.targets import folder_suffix, split, suffix_of
 from harness.terminal.console import Screen
 
 
@@ -39,7 +40,7 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
         ) from exc
 
 
-def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Result:
+def call_isolated(skill: Skill, call: Call, formats: Collection[str] = ()) -> Result:
     """Call `skill.run` and check its result.
 
     Args:
@@ -52,12 +53,31 @@ def call_isolated(skill: Skill, call: Call, formats: Container[str] = ()) -> Res
         result = skill.run(call)
     if not isinstance(result, Result):
         raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
+    files, folders = split(call, skill)
     missing = [
         target.suffix
-        for target in call.targets
-        if (suffix := target.suffix.lower()) not in result.saves
+        for target in files
+        if (suffix := suffix_of(target, (*skill.saves, *formats))) not in result.saves
         and not (suffix in formats and result.has_records)
+    ]
+    missing += [
+        kind or "a folder"
+        for one in folders
+        if not skill.saves_folder(one, call.options, call.subcommand)
+        and (kind := folder_suffix(one, call, skill)) not in result.folders
     ]
     if missing:
         raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
     return result
+
+
+@contextlib.contextmanager
+def line_ended(screen: Screen) -> Iterator[None]:
+    """End the line of a partly printed answer if the run fails."""
+    try:
+        yield
+    except HarnessError:
+        if screen.emitted and not screen.line_ended:
+            with contextlib.suppress(HarnessError):
+                screen.emit("\n")
+        raise

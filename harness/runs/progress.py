@@ -144,7 +144,7 @@ def show_progress(
 
     def report() -> None:
         done = estimate.done + estimate.failed
-        screen.report(done, estimate.rows, screen.part + estimate.line)
+        screen.report(done, estimate.rows, _line(estimate, screen))
 
     report()
     with _shown(estimate, screen) as show:
@@ -176,11 +176,14 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
         BarColumn(),
         TextColumn("{task.fields[estimate].count}", markup=False),
         TextColumn("{task.fields[estimate]}", markup=False),
+        TextColumn("{task.fields[rates]}", markup=False),
     )
     terminal = screen.err
     with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
         # rich formats the estimate ten times per second, so the rate changes between two rows.
-        task = bar.add_task("", total=estimate.rows, estimate=estimate, part=screen.part)
+        task = bar.add_task(
+            "", total=estimate.rows, estimate=estimate, part=screen.part, rates=screen.rates
+        )
         screen.err = AboveTheBar(bar.console, terminal)
         try:
             yield lambda: bar.update(
@@ -198,6 +201,10 @@ def _lines(estimate: ProgressEstimate, screen: Screen) -> Callable[[], None]:
         begins = not is_known and (estimate.seconds_left or 0.0) >= LONG
         if begins or estimate.clock() - last_line >= LINE_EVERY:
             last_line, is_known = estimate.clock(), estimate.seconds_left is not None
-            screen.notice(screen.part + estimate.line)
+            screen.notice(_line(estimate, screen))
 
     return update
+
+
+def _line(estimate: ProgressEstimate, screen: Screen) -> str:
+    return f"{screen.part}{estimate.line} {screen.rates}".rstrip()

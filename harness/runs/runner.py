@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,11 +21,11 @@ from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.models.pool import ModelPool, Models
 from harness.models.resolution import Choice
 from harness.plugins.catalogue import Catalogue, FoundFormat
-from harness.runs import consent
+from harness.runs import consent, placing
 from harness.runs import targets as target_files
 from harness.runs.frontend import Caller, Frontend, Outcome
-from harness.runs.invocation import Invocation, as_path
-from harness.runs.isolation import call_isolated, isolated
+from harness.runs.invocation import Invocation, as_targets
+from harness.runs.isolation import call_isolated, isolated, line_ended
 from harness.runs.recording import Recording, recorded
 from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog
 from harness.settings import Settings
@@ -70,17 +70,24 @@ class Runner:
         call = self._call()
         with self._isolated():
             variant = self.skill.variant(call)
+            files, folders = target_files.split(call, self.skill)
         opts.check_variant(self.skill, call.options, variant)
-        companions = self._companions(call.targets)
-        formats = tuple(self._formats)
-        target_files.check(call.targets, self.skill, self._may_replace, tuple(companions), formats)
+        companions = self._companions(files)
+        target_files.check(files, self.skill, self._may_replace, [*companions], [*self._formats])
+        filled = target_files.filled(call, self.skill, folders)
         if self.frontend.is_model:
             self._check_consent((*call.targets, *companions))
-        with self._line_ended(call.screen), recorded(self._recording(call)) as recording:
+        place = placing.placement(call, self.skill, variant)
+        with (
+            line_ended(call.screen),
+            recorded(self._recording(call)) as recording,
+            placing.placed(call, place),
+        ):
             result = self._with_model(call_isolated(self.skill, call, self._formats))
             if general.as_json and (result.summary is not None or not call.targets):
                 result.as_json()  # data that is not JSON is a failure of this run
-            saved = self._save_all(result, call.targets, companions)
+            self._fill(filled, result)
+            saved = (*folders, *self._save_all(result, files, companions))
             recording.finish(result)
         screen = call.screen
         return Outcome(result, general, saved, screen.emitted, screen.line_ended)
@@ -95,23 +102,25 @@ class Runner:
         general = self.invocation.general
         targets = self._targets()
         source = self._read_text()
+        quiet = general.as_json or bool(targets)
+        screen = self.screen.like(quiet_results=quiet)
         models = Models(
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
-            self.screen.notice,
+            screen.notice,  # above a bar, if one is shown
             on_served=lambda served: self.run.served_by(served),
         )
-        quiet = general.as_json or bool(targets)
         call = Call(
             text=self.invocation.text,
             options=self.invocation.options,
             models=models,
-            screen=self.screen.like(quiet_results=quiet),
+            screen=screen,
             log=self.run,
             settings=self.settings,
             subcommand=self.invocation.subcommand,
             source=source,
             targets=targets,
+            folders=self.invocation.folders,
             force=general.force,
             frameworks={name: f.path for name, f in self.catalogue.frameworks.items()},
             confirm=self.frontend.confirm,
@@ -136,8 +145,9 @@ class Runner:
         path = given.text.strip() or default
         if not path:
             raise UsageError(f"/{given.name} {given.subcommand} needs a file to write")
-        self.invocation = replace(given, text="")
-        return (as_path(path),)
+        targets, folders = as_targets([path])
+        self.invocation = replace(given, text="", folders=folders)
+        return targets
 
     def _companions(self, targets: Sequence[Path]) -> dict[Path, str]:
         """Return the files beside the targets with their names in `Result.companions`."""
@@ -207,7 +217,7 @@ class Runner:
         consent.refuse_protected(given.name, paths, self.settings.protected)
         with self._isolated():
             effects = self.skill.effects(given.options, given.subcommand)
-        changes = consent.changes(effects, files)
+        changes = consent.changes(effects, files, placing.effect(given.options))
         if not changes:
             how = "" if self.run.allowed else WITHOUT_ASKING
         elif general.yes:
@@ -229,8 +239,15 @@ class Runner:
             ),
         )
 
+    def _fill(self, folders: Mapping[Path, str], result: Result) -> None:
+        """Write the result into folders, given with their suffixes."""
+        for folder, suffix in folders.items():
+            with self._isolated():
+                result.folders[suffix](folder)
+            self.run.written.append(folder)
+
     def _save(self, target: Path, result: Result) -> Path:
-        suffix = target.suffix.lower()
+        suffix = target_files.suffix_of(target, (*self.skill.saves, *self._formats))
         if suffix not in result.saves:
             found = self._formats[suffix]
             owner = f"the format {suffix} ({found.origin})"
@@ -261,17 +278,6 @@ class Runner:
     def _isolated(self, owner: str = "") -> contextlib.AbstractContextManager[None]:
         """Isolate code of the skill or of a plugin's format."""
         return isolated(owner or f"/{self.skill.name}", self.screen, self.run)
-
-    @contextlib.contextmanager
-    def _line_ended(self, screen: Screen) -> Iterator[None]:
-        """End the line of a partly printed answer if the run fails."""
-        try:
-            yield
-        except HarnessError:
-            if screen.emitted and not screen.line_ended:
-                with contextlib.suppress(HarnessError):
-                    screen.emit("\n")
-            raise
 
     def _recording(self, call: Call) -> Recording:
         """Open the run's row, unless the run is kept out of the log."""

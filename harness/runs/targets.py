@@ -11,11 +11,11 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from harness.api.skill import Skill, Write
+from harness.api.skill import Call, Skill, Write
 from harness.errors import OutputError, UsageError
 
 
@@ -40,11 +40,47 @@ def check(
     for target in targets:
         _check_suffix(target, skill, (*skill.saves, *formats))
     for target in (*targets, *companions):
-        try:
+        with _reported(target):
             _check_place(target, may_replace)
-        except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
-            reason = exc.strerror if isinstance(exc, OSError) else exc
-            raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
+
+
+def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Return the targets that are files, and those that are folders."""
+    folders = tuple(
+        one
+        for one in call.targets
+        if skill.saves_folder(one, call.options, call.subcommand)
+        or folder_suffix(one, call, skill) is not None
+    )
+    return tuple(one for one in call.targets if one not in folders), folders
+
+
+def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
+    """Return the one of `Skill.folders` that a target has, "" included.
+
+    None for a file, and for a folder that the skill fills itself (`Skill.saves_folder`).
+    """
+    if skill.saves_folder(target, call.options, call.subcommand):
+        return None
+    if found := suffix_of(target, skill.folders):
+        return found
+    is_other = target in call.folders and not suffix_of(target, skill.saves)
+    return "" if is_other and "" in skill.folders else None
+
+
+def filled(call: Call, skill: Skill, folders: Iterable[Path]) -> dict[Path, str]:
+    """Return the folders that `Result.folders` writes, with their suffixes.
+
+    Raises:
+        OutputError: one is a file, or cannot be created or written.
+    """
+    found = {
+        one: suffix for one in folders if (suffix := folder_suffix(one, call, skill)) is not None
+    }
+    for folder in found:
+        with _reported(folder):
+            _check_folder(folder)
+    return found
 
 
 def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
@@ -67,6 +103,25 @@ def _is_same(path: Path, other: Path) -> bool:
     return path.resolve() == other.resolve()
 
 
+@contextlib.contextmanager
+def _reported(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
+        reason = exc.strerror if isinstance(exc, OSError) else exc
+        raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
+
+
+def _check_folder(target: Path) -> None:
+    if target.exists() and not target.is_dir():
+        raise OutputError("is not a folder", where=str(target))
+    within = target.resolve() if target.is_dir() else target.resolve().parent
+    if not within.is_dir():
+        raise OutputError(f"there is no folder {within}", where=str(target), hint="Create it.")
+    if not os.access(within, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {within} is not writable", where=str(target))
+
+
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
     with contextlib.suppress(FileNotFoundError):
         target.stat()  # raises for a loop of links
@@ -84,10 +139,10 @@ def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
 
 
 def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
-    if not saves:
+    if not (saves or skill.folders):
         raise UsageError(f"/{skill.name} has nothing to save")
-    if target.suffix.lower() not in saves:
-        known = ", ".join(saves)
+    if not suffix_of(target, saves):
+        known = ", ".join((*saves, *folder_names(skill)))
         what = f"the suffix {target.suffix}" if target.suffix else "a name without a suffix"
         raise UsageError(
             f"/{skill.name} cannot save to {what}",
@@ -95,6 +150,21 @@ def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
             hint=f"It saves {known}. If 'save to {target}' belongs to the text, put `--` before "
             "the text.",
         )
+
+
+def folder_names(skill: Skill) -> list[str]:
+    """Return the folders that a skill can save to, as help shows them."""
+    return [f"NAME{suffix}/" if suffix else "FOLDER/" for suffix in skill.folders]
+
+
+def suffix_of(target: Path, suffixes: Iterable[str]) -> str:
+    """Return the longest of these suffixes that the name of a file has, or "".
+
+    "refs.csl.json" has the suffix ".csl.json" where that is one of them, and ".json" otherwise.
+    """
+    name = target.name.lower()
+    found = (one for one in suffixes if name.endswith(one) and len(name) > len(one))
+    return max(found, key=len, default="")
 
 
 def digest(path: Path) -> str:

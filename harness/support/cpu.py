@@ -29,8 +29,19 @@ def low_spin_openmp() -> Iterator[None]:
         os.environ.pop("GOMP_SPINCOUNT", None)
 
 
+_limit: int | None = None
+
+
+def limit_cores(cores: int) -> None:
+    """Let `available_cores` return at most `cores`: what a cluster has given to this process."""
+    global _limit
+    _limit = max(1, cores)
+
+
 def available_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return cores if _limit is None else min(cores, _limit)

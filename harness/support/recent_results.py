@@ -15,13 +15,13 @@ T = TypeVar("T")
 class TTLCache(Generic[T]):
     """Results of recent calls, including ModelUnavailable errors.
 
-    Probing ten models of a server sends one request.
+    Probing ten models of a server sends one request; those of several servers run concurrently.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:
         self._seconds = seconds
         self._results: dict[Hashable, tuple[float, T | ModelUnavailable]] = {}
-        self._lock = threading.Lock()
+        self._locks: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, call: Callable[[], T]) -> T:
         """Return `call()`, or its recent result for `key`.
@@ -29,7 +29,7 @@ class TTLCache(Generic[T]):
         Raises:
             ModelUnavailable: `call` raised it.
         """
-        with self._lock:
+        with self._locks.setdefault(key, threading.Lock()):
             known = self._results.get(key)
             if known is None or time.monotonic() - known[0] > self._seconds:
                 result: T | ModelUnavailable

@@ -50,6 +50,7 @@ class Screen:
 
     Attributes:
         part: what precedes the description of each progress, such as "stage 2 of 8, ".
+        rates: what follows the progress of a job, as a text: the speed of each node of a cluster.
         emitted: a piece of the result has been printed.
         line_ended: the pieces need no line feed after them.
     """
@@ -66,6 +67,7 @@ class Screen:
         self.err = err or sys.stderr or io.StringIO()
         self.quiet_results, self.on_progress = quiet_results, on_progress
         self.part = ""
+        self.rates: object = ""
         self.emitted = self.line_ended = False
 
     def like(
@@ -183,14 +185,22 @@ class Screen:
             self.part = before
 
     @contextlib.contextmanager
-    def progress(self, description: str) -> Iterator[Callable[[str], None]]:
-        """Show progress on a terminal; the ticker updates the status, and reports it."""
+    def progress(
+        self, description: str, *, reported: bool = True
+    ) -> Iterator[Callable[[str], None]]:
+        """Show progress on a terminal; the ticker updates the status, and reports it.
+
+        Args:
+            reported: False for a step before the work that is reported with a total.
+        """
         description = self.part + description
-        self.report(0, message=description)
         ticks = itertools.count(1)
+        if reported:
+            self.report(0, message=description)
 
         def report(status: str) -> None:
-            self.report(next(ticks), message=f"{description}: {status}")
+            if reported:
+                self.report(next(ticks), message=f"{description}: {status}")
 
         if not self.err.isatty() or os.environ.get("TERM") == "dumb":
             yield report

@@ -17,10 +17,10 @@ from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.anchored import quote as anchored
 from skills.annotate.anchored.decoder import Decoder
-from skills.annotate.anchored.quote import quote
 from skills.annotate.examples import examples_for
 from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import Drafts
+from skills.annotate.extractive.stated import Likely
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort, Wording
 from skills.corpus.records import record_of
@@ -69,6 +69,7 @@ class Prepared:
         provenance: what is known before the request is sent (`_provenance`), with the key.
         by_steps: whether the model chooses and quotes the sentences of each move (`anchored`).
         replaced: whether passages replace the words of the model (`extractive`).
+        known: moves that the text certainly states, whatever the model finds.
     """
 
     paper: Paper
@@ -78,6 +79,7 @@ class Prepared:
     by_steps: bool = False
     replaced: bool = False
     effort: Effort = "fast"
+    known: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -185,11 +187,11 @@ def _extracted(
     abstract = prepared.paper.abstract
     drafts = Drafts(prepared.form, model, prepared.request, [moves])
     framework = prepared.form.framework
-    written = framework.stated(moves)
-    drafts.decide(replies[-1].text, extract.undecided(abstract, framework, written))
+    written, likely = framework.stated(moves), Likely.of(abstract, framework)
+    drafts.decide(replies[-1].text, likely.undecided(written))
     if prepared.effort == "best":
         drafts.sample(abstract, on_text)
-    found = extract.extract(abstract, drafts)
+    found = extract.extract(abstract, drafts, likely, prepared.known)
     return stored_form(
         prepared,
         found.moves,
@@ -207,7 +209,7 @@ def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> d
     form, paper = AnchoredForm(prepared.form.framework), prepared.paper
     decoder = Decoder(form, form.numbered(paper.abstract), model, prepared.request, on_text)
     try:
-        quoted = quote(decoder, prepared.effort)
+        quoted = anchored.quote(decoder, prepared.effort)
         moves = form.read(quoted.reply, paper.abstract)
     except UnusableReply as exc:  # a repair would begin with the same steps
         raise _invalid(model, str(exc), decoder.answer) from exc
@@ -294,5 +296,5 @@ def _provenance(
             "max_tokens": request.max_tokens,
         },
         "harness": __version__,
-        "input": {**paper.source, "sha256": paper.sha256},
+        "input": paper.input,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -12,7 +12,13 @@ from harness.errors import InputError
 from harness.support.reading.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in, shown
 from harness.support.well_formed import well_formed
 from skills.annotate import text_files
-from skills.corpus.tables import reader
+from skills.corpus.lookups.ids import id_list
+from skills.corpus.lookups.ids.id_list import IdList
+from skills.corpus.tables import formats
+from skills.corpus.tables.markdown.reader import is_list
+from skills.corpus.tables.parquet.files import is_several
+from skills.corpus.tables.pdf.reader import is_pdf
+from skills.corpus.tables.reader import Columns, open_table
 from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.sentences import split_sentences
@@ -28,7 +34,7 @@ FEWEST_WORDS = 5
 """The minimum length of an abstract from a file, stdin or a table."""
 ACCEPTED = (
     f"Give an abstract of {ABSTRACT_WORDS} words or more, a {' or '.join(SUFFIXES)} file, "
-    "an arXiv id, or - for stdin."
+    "an arXiv id, a DOI, a PMID, or - for stdin."
 )
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
@@ -44,13 +50,15 @@ def read_paper(
     source: Literal["line", "stdin"] = "line",
     title: str | None = None,
     max_words: int = 1500,
+    sections: Sequence[str] = (),
 ) -> Paper:
     """Return the paper that the line contains or names, or that stdin contains.
 
     Args:
-        fetch: returns the paper with an arXiv id.
+        fetch: returns the paper with an arXiv id, a DOI, a PMID or an OpenAlex id.
         title: replaces the title that was found.
         max_words: the maximum length of an abstract.
+        sections: the kinds of sections that are read of a PDF file, too.
 
     Raises:
         InputError: the input is none of the supported kinds, or cannot be read.
@@ -59,9 +67,14 @@ def read_paper(
     given = text.strip()
     if source == "stdin":
         paper = _from_text(text, "stdin")
+    elif names_paper(given):
+        paper = fetch(given)
     elif not is_file(given) and (arxiv_id := arxiv_id_in(given)):
         paper = fetch(arxiv_id)
-    elif path := _path(given):
+    elif is_pdf(path := path_of(given)):
+        assert path is not None
+        paper = next(open_table(path, Columns(sections=tuple(sections))).rows()).paper
+    elif path:
         title_found, abstract = text_files.title_and_abstract(text_files.read(path))
         made_from = {"kind": "file", "path": shown(path)}
         paper = Paper("id", own_id(abstract), title_found, abstract, made_from)
@@ -72,11 +85,25 @@ def read_paper(
 
 
 def table_in(text: str) -> Path | None:
-    """Return the path of a table of papers, by its suffix; a .md file by its content."""
-    path = _path(text.strip())
-    if path is None or path.suffix.lower() not in reader.SUFFIXES:
+    """Return the path of a table of papers: by its suffix, a .md file by its content, a folder."""
+    path = path_of(text)
+    if path is not None and is_several(path):
+        return path
+    if path is None or is_pdf(path) or path.suffix.lower() not in formats.SUFFIXES:
         return None
-    return path if path.suffix.lower() != ".md" or reader.is_list(path) else None
+    return path if path.suffix.lower() != ".md" or is_list(path) else None
+
+
+def id_list_in(text: str, limit: int | None) -> IdList | None:
+    """Return the ids of the text file that `text` names, None if it is not a list of ids."""
+    path = path_of(text.strip())
+    return None if path is None else id_list.read(path, limit=limit)
+
+
+def names_paper(text: str) -> bool:
+    """Return True if `text` is a DOI, a PMID or an OpenAlex id, and not the name of a file."""
+    given = text.strip()
+    return not _is_long(given) and not is_file(given) and id_list.id_in(given) is not None
 
 
 def is_topic(text: str) -> bool:
@@ -88,6 +115,8 @@ def is_topic(text: str) -> bool:
         InputError: see `arxiv_id_in`.
     """
     given = text.strip()
+    if names_paper(given):
+        return False
     return not (_is_abstract(given) or path_in(given) or arxiv_id_in(given))
 
 
@@ -151,8 +180,10 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
     raise InputError(problem, where=where, hint=hint)
 
 
-def _path(text: str) -> Path | None:
-    return None if _is_long(text) else path_in(text)
+def path_of(text: str) -> Path | None:
+    """Return the path that a text is, None if it is something else."""
+    given = text.strip()
+    return None if _is_long(given) else path_in(given)
 
 
 def _are_ids(text: str) -> bool:

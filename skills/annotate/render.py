@@ -14,6 +14,7 @@ from skills.nanda.checks import findings
 from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
+from skills.nanda.sections import from_sections
 from skills.nanda.text import counted, flatten
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ def as_json(record: Record) -> str:
 
 
 def moves_as_json(record: Record, framework: Framework) -> str:
-    """Return the moves alone, in order, as one JSON object."""
-    moves = {name: record[name] for name in framework.names}
+    """Return the moves in order as one JSON object, with those of sections if any were read."""
+    moves = {name: record[name] for name in (*framework.names, "sections") if name in record}
     return json.dumps(moves, indent=2, ensure_ascii=False)
 
 
@@ -50,6 +51,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
         labels=labels,
         doubts={name: findings(name, record, labels) for name in framework.names},
         anchors=anchors,
+        in_sections=from_sections(record),
         sentences=[_with_moves(sentence, labels) for sentence in marked(abstract, anchors)],
         link=page_address(record.get("arxiv_id", "")),
         groups=[

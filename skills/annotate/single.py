@@ -5,22 +5,27 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.errors import InputError, OutputError
+from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
-from skills.annotate.arxiv import lookup
-from skills.annotate.generate import Prepared, annotate, prepare
-from skills.annotate.papers import read_paper
+from skills.annotate.generate import Prepared, prepare
+from skills.annotate.papers import path_of, read_paper
+from skills.annotate.sections import annotate_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
+from skills.corpus.lookups.ids.id_list import id_in
+from skills.corpus.lookups.sources import arxiv as lookup
 from skills.corpus.records import Annotated
+from skills.corpus.tables.pdf.reader import is_pdf
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
+_AS_TABLE = (".jsonl", ".csv", ".parquet", ".html", ".bib", ".ris", ".csl.json")
 SHORT = 80
 """A longer text is an abstract, and not the name of a file or a paper."""
 
@@ -32,12 +37,18 @@ def annotate_text(call: Call, framework: Framework) -> Result:
     from there the next time.
     """
     options = call.options
+    if options.sections and not (call.source == "line" and is_pdf(path_of(call.text))):
+        raise UsageError(
+            "--sections reads sections of PDF files, and this is another input",
+            hint="Name a PDF file, or a folder of them.",
+        )
     paper = read_paper(
         call.text,
         source=call.source,
         title=options.title,
         max_words=framework.max_words,
-        fetch=lambda arxiv_id: lookup.fetch(arxiv_id, lookup.api_of(call)),
+        fetch=lambda paper_id: _fetched(call, paper_id),
+        sections=options.sections,
     )
 
     with contextlib.ExitStack() as stack:
@@ -45,7 +56,11 @@ def annotate_text(call: Call, framework: Framework) -> Result:
 
         def work(model: ServedModel) -> dict[str, Any]:
             wanted = options.max_tokens, options.effort, options.wording
-            prepared = prepare(paper, framework, model, *wanted)
+
+            def make(one: Paper) -> Prepared:
+                return prepare(one, framework, model, *wanted)
+
+            prepared = make(paper)
             if known := _known(db, prepared):
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
@@ -53,12 +68,23 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             # Progress starts here, after the notices of a download or a fallback.
             with call.screen.progress("annotating") as tick:
                 pieces = itertools.count(1)
-                return annotate(prepared, model, lambda _: tick(f"{next(pieces)} tokens"))
+                return annotate_paper(
+                    prepared, model, make, lambda _: tick(f"{next(pieces)} tokens")
+                )
 
         record = call.models.run("annotate", work)
         if db:
             _save(call, db, paper, record, framework)
     return _result(call, paper, record, framework)
+
+
+def _fetched(call: Call, paper_id: str) -> Paper:
+    """Return the paper with an id: of arXiv from there, another one from the sources."""
+    if one := id_in(paper_id):
+        from skills.annotate.ids.command import look_up
+
+        return look_up(call, one)
+    return lookup.fetch(paper_id, lookup.api_of(call))
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
@@ -79,12 +105,17 @@ def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
 def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framework) -> Result:
     if not call.screen.is_terminal and (warning := render.warning(record)):
         call.screen.notice(warning)  # a terminal shows it beside the move
+
+    def items() -> Iterator[Annotated]:
+        yield Annotated(paper, record)
+
     as_table = exporters.writers(
         framework,
         paper.id_field,
-        lambda: iter([Annotated(paper, record)]),
+        items,
         lambda: iter([]),
         title=paper.title or "Annotation",
+        sections=bool(call.options.sections),
     )
     return Result(
         text=render.moves_as_json(record, framework),
@@ -93,7 +124,10 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
             ".md": lambda: render.as_markdown(record, framework, paper.abstract),
             ".json": lambda: render.as_json(record),
         },
-        writers={suffix: as_table[suffix] for suffix in (".jsonl", ".csv", ".parquet", ".html")},
+        writers={suffix: as_table[suffix] for suffix in _AS_TABLE},
+        folders=exporters.folders(
+            call, framework, paper.id_field, items, sections=bool(call.options.sections)
+        ),
         terminal=lambda: render.for_terminal(record, framework, paper.abstract),
         next=_next(call),
     )

@@ -9,7 +9,7 @@ from harness.agent_skills import front_matter
 from harness.errors import InputError, UsageError
 from harness.support.reading import text_input
 from harness.support.reading.text_input import SUFFIXES
-from skills.corpus.tables import reader
+from skills.corpus.tables import formats
 
 TITLE_WORDS = 30
 """The maximum length of a title in the first line; the longest in gold_train.csv has 21 words."""
@@ -29,6 +29,8 @@ _LABEL = re.compile(
 _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE
 )
+_COMMENT = re.compile(r"(?<!\\)%[^\n]*+(?:\n[ \t]*+(?!\n))?")
+"""A comment of LaTeX, with the end of its line and the indentation of the next one."""
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
 
 
@@ -44,7 +46,7 @@ def read(path: Path) -> str:
             f"/annotate does not read {path.suffix} files",
             where=where,
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
-            f"{', '.join(reader.SUFFIXES)}; save it as one of these.",
+            f"{', '.join(formats.SUFFIXES)}; save it as one of these.",
         )
     return text_input.read_text(
         path, what="an abstract", shorten="Give only the abstract, not the whole paper."
@@ -64,7 +66,7 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     title = ""
     _, environment, after = body.partition(r"\begin{abstract}")
     if environment:
-        return given, after.partition(r"\end{abstract}")[0].strip()
+        return given, _COMMENT.sub("", after.partition(r"\end{abstract}")[0]).strip()
     if not _LABEL_LINE.match(body):
         title, body = _split_title(body)
     if label := _LABEL_LINE.search(body):

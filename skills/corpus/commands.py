@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
@@ -10,14 +9,22 @@ from types import ModuleType
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from harness.runs.invocation import as_path
-from skills.corpus import exporters, stats, views
-from skills.corpus.db import damage, reads
+from skills.corpus import exporters, views
+from skills.corpus.db import damage
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.db.verify import verify_all
+from skills.corpus.duplicates import commands as duplicates
+from skills.corpus.lookups import commands as lookups
+from skills.corpus.lookups.ids import id_list
+from skills.corpus.map.command import draw_map
+from skills.corpus.meaning import commands as meaning
+from skills.corpus.parts.command import index
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.search import filters, fulltext, quotes
-from skills.corpus.search.query_syntax import parse_years, unknown
-from skills.corpus.tables.columns import Columns
+from skills.corpus.search import filters
+from skills.corpus.search.query_syntax import Query, parse_years, unknown
+from skills.corpus.storage.interface import Storage, opened
+from skills.corpus.tables.references.reader import report_encoding
+from skills.corpus.zotero.push import push
+from skills.corpus.zotero.undo import undo
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
@@ -33,15 +40,18 @@ def add(call: Call) -> Result:
 
     options, framework = call.options, _framework(call)
     path = as_path(_text(call, "/corpus add papers.csv"))
-    columns = Columns(options.abstract_column, options.id_column, options.title_column)
+    if ids := id_list.read(path, limit=options.limit):
+        return lookups.add_ids(call, ids)
+    columns = options.table_columns()
     with open_corpus(database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
         added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
+    report_encoding(path, call.screen)
     added.refused.report(call.screen)
     return Result(
         views.added(added, path),
-        {"file": str(path), **added.as_json()},
+        {"file": str(path), "ids": 0, "missing": {}, **added.as_json()},
         exit_code=1 if added.refused else 0,
     )
 
@@ -51,39 +61,37 @@ def search(call: Call) -> Result:
     for move in options.move:
         if move not in framework.names:
             raise unknown("move", move, framework.names)
-    query = _text(call, "/corpus search WORDS")
+    text = _text(call, "/corpus search WORDS")
     years = None if options.year is None else parse_years(options.year)
-    with _opened(call) as db:
-        found = fulltext.search(
-            db,
-            query,
-            framework,
-            moves=options.move,
-            categories=options.category,
-            years=years,
-            limit=options.limit or HITS,
-        )
-    _report_unknown(call, found.without_year, "year")
+    with _opened(call) as corpus:
+        by = meaning.way(call, corpus)
+        limit = options.limit or HITS
+        query = Query(text, options.move, options.category, years, limit, by)
+        found = corpus.search(query)
+    if found.without_year:
+        call.screen.notice(views.left_out(found.without_year, "year"))
     if not found.hits:
-        phrase = "words in double quotes must be adjacent; " if '"' in query else ""
-        raise NothingFound(
-            f"no move contains {query[:60]}" + _narrowed(call),
-            hint=f"All words must be in one move ({phrase}endings do not matter).",
-        )
+        raise meaning.nothing_found(by, text, _narrowed(call))
     ids = list(dict.fromkeys(hit.annotation_id for hit in found.hits))
     shown = Result(
         views.hits(found),
         {"hits": [hit.as_dict() for hit in found.hits]},
         terminal=lambda: _terminal_views().hits(found, framework),
     )
-    return _saved_or(call, shown, ids, f"Search: {query}")
+    return _saved_or(call, shown, ids, f"Search: {text}")
+
+
+def similar(call: Call) -> Result:
+    wanted = _text(call, "/corpus similar ID")
+    with _opened(call) as corpus:
+        return meaning.similar(call, corpus, _framework(call), wanted)
 
 
 def quote(call: Call) -> Result:
     framework, wording = _framework(call), _text(call, '/corpus quote "TEXT"')
     limit = call.options.limit or HITS
-    with _opened(call) as db:
-        found = quotes.find(db, wording, framework, limit + 1)
+    with _opened(call) as corpus:
+        found = corpus.quotes(wording, limit + 1)
     if not found:
         raise NothingFound(
             f"no abstract or move contains the wording {wording[:60]}",
@@ -103,13 +111,13 @@ def filter_papers(call: Call) -> Result:
     framework = _framework(call)
     conditions = filters.parse(call.text, framework)
     text = " ".join(call.text.split())
-    with _opened(call) as db:
-        selected = filters.select(db, conditions, framework)
+    with _opened(call) as corpus:
+        selected = corpus.select(conditions)
         ids = selected.ids[: call.options.limit]
         shown = [] if call.targets else ids[: call.options.limit or SHOWN]
-        items = list(reads.annotated(db, framework, shown))
+        items = list(corpus.annotated(shown))
     for column, count in selected.unknown.items():
-        _report_unknown(call, count, column)
+        call.screen.notice(views.left_out(count, column))
     if not selected.ids:
         raise NothingFound(
             f"no annotation meets {text[:80]}", hint="`/corpus stats` shows what there is."
@@ -123,8 +131,8 @@ def filter_papers(call: Call) -> Result:
 
 def statistics(call: Call) -> Result:
     _refuse_text(call)
-    with _opened(call) as db:
-        found = stats.of_corpus(db, _framework(call))
+    with _opened(call) as corpus:
+        found = corpus.statistics()
     return Result(
         views.statistics(found),
         figures(found),
@@ -134,8 +142,8 @@ def statistics(call: Call) -> Result:
 
 def show(call: Call) -> Result:
     wanted, framework = _text(call, "/corpus show ID"), _framework(call)
-    with _opened(call) as db:
-        found = reads.find(db, wanted)
+    with _opened(call) as corpus:
+        found = corpus.find(wanted)
     if not found:
         raise NothingFound(
             f"the corpus has no paper {wanted[:60]}",
@@ -151,9 +159,9 @@ def show(call: Call) -> Result:
 def export(call: Call) -> Result:
     _refuse_text(call)
     framework = _framework(call)
-    with _opened(call) as db:
-        ids = reads.current_ids(db, framework)
-        failed = list(reads.failures(db))
+    with _opened(call) as corpus:
+        ids = corpus.current_ids()
+        failed = list(corpus.failures())
     if not ids and not failed:
         raise NothingFound(
             f"the corpus has no annotations by the framework {framework.name}",
@@ -164,8 +172,8 @@ def export(call: Call) -> Result:
 
 def verify(call: Call) -> Result:
     _refuse_text(call)
-    with _opened(call) as db:
-        checked, wrong = verify_all(db)
+    with _opened(call) as corpus:
+        checked, wrong = corpus.verify()
     data = {"checked": checked, "wrong": wrong}
     return Result(views.verified(checked, wrong), data, exit_code=1 if wrong else 0)
 
@@ -183,15 +191,24 @@ def set_aside(call: Call) -> Result:
 
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
+    "fetch": lookups.fetch,
+    "complete": lookups.complete,
+    "index": index,
     "search": search,
+    "similar": similar,
     "quote": quote,
     "filter": filter_papers,
     "stats": statistics,
     "show": show,
     "export": export,
     "page": export,
+    "map": draw_map,
     "verify": verify,
+    "duplicates": duplicates.report,
+    "split": duplicates.split,
     "set-aside": set_aside,
+    "zotero-push": push,
+    "zotero-undo": undo,
 }
 
 
@@ -208,15 +225,18 @@ def _saved_or(
     framework, path = _framework(call), database(call)
 
     def items() -> Iterator[Annotated]:
-        with open_corpus(path, must_exist=True) as db:
-            yield from reads.annotated(db, framework, ids)
+        with opened(path, framework) as corpus:
+            yield from corpus.annotated(ids)
 
-    with _opened(call) as db:
-        id_column = reads.id_column(db, ids)
+    with opened(path, framework) as corpus:
+        id_column = corpus.id_column(ids)
     summary = {"papers": len(ids), "corpus": str(path)}
     writers = exporters.writers(framework, id_column, items, lambda: iter(failed), title=title)
     return Result(
-        writers=writers, records=lambda: (item.record for item in items()), summary=summary
+        writers=writers,
+        records=lambda: (item.record for item in items()),
+        summary=summary,
+        folders=exporters.folders(call, framework, id_column, items),
     )
 
 
@@ -231,8 +251,8 @@ def _framework(call: Call) -> Framework:
     return selected_framework(call.options.framework, call.frameworks)
 
 
-def _opened(call: Call) -> AbstractContextManager[sqlite3.Connection]:
-    return open_corpus(database(call), must_exist=True)
+def _opened(call: Call) -> AbstractContextManager[Storage]:
+    return opened(database(call), _framework(call), call.screen.notice)
 
 
 def _text(call: Call, usage: str) -> str:
@@ -245,12 +265,6 @@ def _text(call: Call, usage: str) -> str:
 def _refuse_text(call: Call) -> None:
     if text := call.text.strip():
         raise InputError(f"/corpus {call.subcommand} takes no text, but got {text[:40]!r}")
-
-
-def _report_unknown(call: Call, count: int, what: str) -> None:
-    if count:
-        papers = "1 matching paper is" if count == 1 else f"{count:,} matching papers are"
-        call.screen.notice(f"{papers} left out, since the {what} is unknown")
 
 
 def _narrowed(call: Call) -> str:

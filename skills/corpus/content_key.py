@@ -10,6 +10,7 @@
         model       sha256 of the weights and of the adapter, by role; for a server without them,
                     its backend and the model's name there
         sampling    temperature, seed, max_tokens
+        sections    only if sections of the paper are read, too: sha256 of each on one line, by kind
         moves       only for an imported annotation, which no model made: sha256 of the canonical
                     JSON of its moves
 
@@ -43,6 +44,8 @@ def key_of(provenance: Mapping[str, Any]) -> str:
         "model": dict(provenance["digests"]) or served,
         "sampling": provenance["sampling"],
     }
+    if sections := provenance["input"].get("sections"):
+        parts["sections"] = sections
     if imported:
         parts["moves"] = provenance["moves_sha256"]
     return f"{VERSION}:{sha256_of(parts)}"

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import IO, Any
 
-from harness.api.skill import Write
+from harness.api.skill import Call, Skill, Write
+from harness.errors import UsageError
+from harness.runs import targets
+from skills.corpus.options import DatasetOptions
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
+
+DATASET = ".dataset"
 
 
 def writers(
@@ -19,6 +25,8 @@ def writers(
     *,
     title: str,
     about: Mapping[str, Any] | None = None,
+    library: Path | None = None,
+    sections: bool = False,
 ) -> dict[str, Write]:
     """Return the writer of each suffix.
 
@@ -26,9 +34,12 @@ def writers(
         id_column: the name of the papers' ids in a table.
         items, failures: return new iterators over all of them.
         title, about: the heading of a page, and facts shown at its top.
+        library: the file that the papers were read from: references keep what it states of them.
+        sections: tables have a column of the moves that were found in sections.
     """
-    from skills.corpus.tables import markdown_writer
     from skills.corpus.tables import writers as tables
+    from skills.corpus.tables.markdown import writer as markdown
+    from skills.corpus.tables.references import export
 
     def html(file: IO[bytes]) -> None:
         from skills.corpus.report import page
@@ -44,12 +55,71 @@ def writers(
 
     return {
         ".jsonl": lambda file: tables.write_jsonl(file, items()),
-        ".csv": lambda file: tables.write_csv(file, items(), framework, id_column),
-        ".parquet": lambda file: tables.write_parquet(file, items(), framework, id_column),
+        ".csv": lambda file: tables.write_csv(
+            file, items(), framework, id_column, sections=sections
+        ),
+        ".parquet": lambda file: tables.write_parquet(
+            file, items(), framework, id_column, sections=sections
+        ),
         ".json": lambda file: _write_json(file, items()),
-        ".md": lambda file: markdown_writer.write_markdown(file, items(), framework, title),
+        ".md": lambda file: markdown.write_markdown(file, items(), framework, title),
         ".html": html,
+        **export.writers(framework, items, library),
     }
+
+
+def folders(
+    call: Call,
+    framework: Framework,
+    id_column: str,
+    items: Callable[[], Iterator[Annotated]],
+    *,
+    sections: bool = False,
+) -> dict[str, Callable[[Path], object]]:
+    """Return what writes into a folder of each suffix; the arguments are those of `writers`."""
+
+    def vault(folder: Path) -> None:
+        from skills.corpus.vault import vault
+
+        with call.screen.progress(f"writing {folder}") as tick:
+            done = vault.save(folder, framework, items, force=call.force, tick=tick)
+        call.screen.notice(done)
+
+    def dataset(folder: Path) -> None:
+        from skills.corpus.dataset import folder as datasets
+
+        datasets.save(
+            folder,
+            framework,
+            id_column,
+            items,
+            split=call.options.split or "train",
+            abstracts=call.options.abstracts,
+            sections=sections,
+            force=call.force,
+            notice=call.screen.notice,
+        )
+
+    return {"": vault, ".vault": vault, DATASET: dataset}
+
+
+def check_folders(call: Call, skill: Skill) -> None:
+    """Refuse a folder that holds other things, before any work.
+
+    Raises:
+        UsageError: there is such a folder, or an option is of a dataset and there is none.
+    """
+    from skills.corpus.dataset import folder as datasets
+    from skills.corpus.vault import vault
+
+    kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
+    for folder, suffix in kinds.items():
+        if suffix is not None:
+            (datasets if suffix == DATASET else vault).check(folder, force=call.force)
+    given = call.options.model_fields_set & set(DatasetOptions.model_fields)
+    if given and DATASET not in kinds.values():
+        name = "--no-abstracts" if "abstracts" in given else "--split"
+        raise UsageError(f"{name} goes with a dataset", hint="`save to NAME.dataset/`")
 
 
 def _write_json(file: IO[bytes], items: Iterator[Annotated]) -> None:

@@ -20,13 +20,16 @@ from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
-from skills.corpus.records import Annotated, record_of
+from skills.corpus.db.lookups import awaited
+from skills.corpus.db.works import groups
+from skills.corpus.records import Annotated, Failure, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
 
 TICK_ROWS = 100
 """Rows between two reports of the progress."""
@@ -39,7 +42,10 @@ class Added:
     Attributes:
         papers, annotations: new ones.
         known_papers, known_annotations: those already present, which are unchanged.
+        merged: papers that are the same as another one, of another id.
+        awaited: those of `empty` that are kept, since their abstract can be looked up.
         without_moves: rows with a paper alone.
+        failures: rows of a paper whose annotation failed.
         empty, repeated: rows without an abstract, or with the id and abstract of an earlier one.
         renamed: annotations whose provenance does not match them or their abstract; they count as
             imported.
@@ -52,9 +58,12 @@ class Added:
     known_papers: int = 0
     known_annotations: int = 0
     without_moves: int = 0
+    failures: int = 0
     empty: int = 0
     repeated: int = 0
     renamed: int = 0
+    merged: int = 0
+    awaited: int = 0
     lacks: tuple[str, ...] = ()
     refused: Refusals = field(default_factory=Refusals)
 
@@ -91,6 +100,7 @@ def add(
         table = open_table(path, columns, limit=limit)
     count = _validate(db, table, framework, tick)
     rows = accepted(complete_rows(db, table), added.refused.add)
+    merged = groups.merged(db)
     for number, row in enumerate(rows, start=1):
         before = replace(added)
         with refusing(row.where) as refused:
@@ -100,6 +110,7 @@ def add(
             added.refused.add(refused.error)
         if number % TICK_ROWS == 0:
             tick(f"{number:,} of {count:,} rows")
+    added.merged = groups.merged(db) - merged
     return added
 
 
@@ -145,6 +156,7 @@ def _validate(
 def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Added) -> None:
     if not row.paper.abstract:
         added.empty += 1
+        added.awaited += awaited.keep(db, row.paper)
         return
     if row.repeat:
         added.repeated += 1
@@ -152,6 +164,9 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
     paper_id = papers.row_id(db, row.paper)
     added.known_papers += paper_id is not None
     added.papers += paper_id is None
+    if row.error is not None and _add_failure(db, row.paper, row.error):
+        added.failures += 1
+        return
     if not row.has_moves:
         added.without_moves += 1
         papers.save(db, row.paper)
@@ -168,6 +183,22 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
     added.annotations += 1
 
 
+def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any]) -> bool:
+    """Store a failure that a part of a job states, unless the same work is known already.
+
+    Returns: False if the error is not of this form.
+    """
+    given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
+    texts = [text for text in given if isinstance(text, str)]
+    if len(texts) != 4:
+        return False
+    key, kind, reason, reply = texts
+    if store.state(db, key) is None:
+        failure = Failure(paper, kind, reason, error.get("retryable") is True, reply)
+        store.fail(db, failure, key, request={})
+    return True
+
+
 def _annotated(
     row: TableRow, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
 ) -> Annotated:
@@ -177,7 +208,8 @@ def _annotated(
         row.paper.abstract, framework.stated(moves), row.anchors if own else None
     )
     confidence = confidence_of(row.confidence if own else None, moves)
-    record = record_of(row.paper, moves, framework, provenance, anchors, confidence)
+    sections = row.sections if own else None
+    record = record_of(row.paper, moves, framework, provenance, anchors, confidence, sections)
     return Annotated(row.paper, record)
 
 

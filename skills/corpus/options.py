@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from harness.api.cluster_options import ClusterOptions
 from harness.api.skill import SkillOptions
+
+if TYPE_CHECKING:
+    from skills.corpus.tables.columns import Columns
+
+
+def _share(given: object) -> object:
+    """Return a percentage as a share."""
+    text = str(given).strip()
+    try:
+        return float(text.removesuffix("%")) / 100 if text.endswith("%") else given
+    except ValueError:
+        return given
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+"""A share, given as 0.2 or 20%."""
 
 
 class ColumnOptions(SkillOptions):
@@ -21,8 +38,35 @@ class TitledColumnOptions(ColumnOptions):
     title_column: str | None = Field(None, description="the table's column of titles")
 
 
+class LibraryOptions(TitledColumnOptions):
+    """What is read of a table of papers, which may be a Zotero library."""
+
+    collection: str | None = Field(
+        None, description="of a Zotero library, a collection (NAME or PARENT/NAME) and those in it"
+    )
+    tag: tuple[str, ...] = Field(
+        (), description="of a Zotero library, only items with this tag; may be repeated"
+    )
+
+    def table_columns(self) -> Columns:
+        """Return what these options say of the table."""
+        from skills.corpus.tables.columns import Columns
+
+        names = self.abstract_column, self.id_column, self.title_column
+        return Columns(*names, self.collection, self.tag)
+
+
 class DatabaseOptions(SkillOptions):
     db: Path | None = Field(None, description="the corpus database, instead of your own")
+
+
+class DatasetOptions(SkillOptions):
+    """Options of a dataset, `save to NAME.dataset/`."""
+
+    abstracts: bool = Field(True, description="save a dataset without the texts of the abstracts")
+    split: str | None = Field(
+        None, pattern=r"^\w+(\.\w+)*$", description="the split of a dataset (default: train)"
+    )
 
 
 Effort = Literal["fast", "best"]
@@ -45,7 +89,7 @@ class AnswerOptions(SkillOptions):
     )
 
 
-class WorkerOptions(SkillOptions):
+class WorkerOptions(ClusterOptions):
     workers: int | None = Field(
         None, ge=1, le=256, description="parallel requests; default: what the model serves"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
@@ -12,31 +13,49 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.settings import Settings
-from skills.corpus.options import DatabaseOptions, TitledColumnOptions
+from skills.corpus.lookups.options import CompleteOptions, FetchOptions, SourceOptions
+from skills.corpus.map.options import PICTURES, MapOptions, check_target
+from skills.corpus.options import (
+    DatabaseOptions,
+    DatasetOptions,
+    LibraryOptions,
+)
 from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework_option import FrameworkOption
 
-_SAVED = ("search", "filter", "export", "page")
+_SAVED = ("search", "filter", "export", "page", "map", "fetch")
 
 
-class SearchOptions(SkillOptions):
+class SearchOptions(DatasetOptions):
     move: tuple[str, ...] = Field((), description="only in this move; may be repeated")
     year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
     category: tuple[str, ...] = Field((), description="papers with this category; may be repeated")
     limit: int | None = Field(None, ge=1, description="maximum number of moves (default: 20)")
+    like: bool = Field(False, description="by meaning alone: moves like this text, in any words")
+    words: bool = Field(False, description="by words alone")
+
+
+class SimilarOptions(SkillOptions):
+    move: tuple[str, ...] = Field((), description="compare only this move (default: all)")
+    limit: int | None = Field(None, ge=1, description="maximum number of papers (default: 10)")
 
 
 class QuoteOptions(SkillOptions):
     limit: int | None = Field(None, ge=1, description="maximum number of passages (default: 20)")
 
 
-class FilterOptions(SkillOptions):
+class FilterOptions(DatasetOptions):
     limit: int | None = Field(
         None, ge=1, description="maximum number of papers (default: 50 are shown, all are saved)"
     )
 
 
-class AddOptions(TitledColumnOptions):
+class PushOptions(SkillOptions):
+    dry_run: bool = Field(False, description="show what would be done, and change nothing")
+    local: bool = Field(False, description="in the Zotero 10 that runs here, without zotero.org")
+
+
+class AddOptions(SourceOptions, LibraryOptions):
     limit: int | None = Field(None, ge=1, description="only the first N rows")
 
 
@@ -46,60 +65,133 @@ class Corpus(Skill, DocumentSource):
     usage = "TEXT"
     details = (
         "Arguments of the subcommands:\n"
-        "  add FILE       a table of papers (.csv, .tsv, .jsonl, .parquet, .md); with a column\n"
-        "                 for each move, annotations are imported, too; no model is used\n"
-        '  search WORDS   all must be in one move; "words in double quotes" are a phrase\n'
+        "  add FILE       a table of papers (.csv, .tsv, .jsonl, .parquet, .md), a folder or\n"
+        "                 pattern of .parquet files, references (.bib, .ris, .nbib, CSL-JSON),\n"
+        "                 or a Zotero data directory or its zotero.sqlite (--collection, --tag);\n"
+        "                 with a column for each move, annotations are imported, too;\n"
+        "                 or a .txt list of DOIs, arXiv ids and PMIDs, which are looked up\n"
+        '  fetch SOURCE "QUERY"\n'
+        "                 add the papers that openalex, crossref, semanticscholar, pubmed or\n"
+        "                 arxiv finds; several with commas\n"
+        "  index FOLDER   of .parquet files; --db FOLDER then reads it without a database\n"
+        '  search WORDS   by words and by meaning; "words in double quotes" must be there as a\n'
+        "                 phrase\n"
         '  quote "TEXT"   a piece of the wording of an abstract or of a move, in any case\n'
         "  filter CONDITION ...\n"
         "                 all must hold: limitation=stated scope=unstated comparison~baseline\n"
         '                 claim!~"a phrase" year=2023..2025 category=cs.CL model=NAME\n'
         "                 support<0.5 unsupported>0; != is the opposite of =\n"
-        "  show ID        the id of a paper in its source, or its number in the corpus\n"
+        "  show ID, split ID, similar ID\n"
+        "                 an id in its source, a number in the corpus, a DOI, arXiv id, PMID or\n"
+        "                 OpenAlex id\n"
         "  export FILE    all annotations, in any of the formats below\n"
         "  page [FILE]    all annotations as an HTML page\n"
+        "  map [CONDITION ...]\n"
+        "                 of all papers, or of those that `filter` finds; `save to` an .html,\n"
+        "                 .svg, .png or .json file\n"
+        "  zotero-push [CONDITION ...]\n"
+        "                 the annotations of papers from Zotero, or those that meet conditions as\n"
+        "                 of filter; ZOTERO_API_KEY has a key that may write\n"
         "\n"
         "`save to PATH` saves the results of search and filter."
     )
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {
         "add": "import papers and annotations from a file",
-        "search": "find moves by their words, best matches first",
+        "search": "find moves by words and by meaning, best matches first",
+        "similar": "find the papers that are nearest to one, by a move or by all",
         "quote": "find passages of abstracts and moves by a piece of their wording",
         "filter": "find papers by what their annotations state",
         "stats": "statistics: stated moves by category and year, unknown numbers, failures",
         "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",
-        "verify": "compute all keys again and report the annotations that do not match theirs",
-        "set-aside": "rename a damaged database, so that the next command begins a new one",
+        "fetch": "search sources such as openalex, and add the papers found",
+        "complete": "look up abstracts, DOIs, years, venues, citations and retractions",
+        "map": "cluster papers by their moves: timeline, and the gaps of method by scope",
+        "index": "prepare a folder of Parquet parts for --db FOLDER",
+        "verify": "compute all keys again and report those that differ",
+        "duplicates": "show which papers were merged or linked, and by which rule",
+        "split": "undo the merges and links of a paper, and remember it",
+        "set-aside": "rename a damaged database; the next command begins a new one",
+        "zotero-push": "write annotations into Zotero, as notes below the items of their papers",
+        "zotero-undo": "delete these notes again, except those that a person changed",
     }
-    saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html")
+    saves = (
+        ".jsonl",
+        ".csv",
+        ".parquet",
+        ".json",
+        ".md",
+        ".html",
+        ".bib",
+        ".ris",
+        ".csl.json",
+        *PICTURES,
+    )
+    folders = ("", ".vault", ".dataset")
     target_text: ClassVar[dict[str, str]] = {"export": "", "page": "corpus.html"}
 
     impact: ClassVar[dict[str, Impact]] = {
-        **dict.fromkeys(("search", "quote", "filter", "stats", "show", "verify"), "reads"),
-        **dict.fromkeys(("add", "export", "page"), "adds"),
+        **dict.fromkeys(
+            (
+                "search",
+                "similar",
+                "quote",
+                "filter",
+                "stats",
+                "show",
+                "map",
+                "verify",
+                "duplicates",
+            ),
+            "reads",
+        ),
+        **dict.fromkeys(("add", "fetch", "complete", "index", "export", "page"), "adds"),
     }
     output = OUTPUTS
     output_summary = SUMMARIES
 
-    class Options(AddOptions, FilterOptions, QuoteOptions, SearchOptions, DatabaseOptions):
+    class Options(
+        CompleteOptions,
+        FetchOptions,
+        AddOptions,
+        FilterOptions,
+        QuoteOptions,
+        SimilarOptions,
+        SearchOptions,
+        MapOptions,
+        PushOptions,
+        DatabaseOptions,
+    ):
+        db: Path | None = Field(
+            None,
+            description="the corpus database, or a folder of Parquet parts to read, instead of "
+            "your own",
+        )
         framework: FrameworkOption = None
 
     variants: ClassVar[dict[str, type[SkillOptions]]] = {
         "search": SearchOptions,
+        "similar": SimilarOptions,
         "quote": QuoteOptions,
         "filter": FilterOptions,
+        "export": DatasetOptions,
         "add": AddOptions,
+        "fetch": FetchOptions,
+        "complete": CompleteOptions,
+        "map": MapOptions,
+        "zotero-push": PushOptions,
+        "zotero-undo": PushOptions,
     }
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
         from skills.corpus.search.filters import FIELDS
         from skills.nanda.framework import nanda
 
-        if option == "--move":
+        if option in ("--move", "--rows", "--columns"):
             return {move.name: "" for move in nanda().moves}
-        if option or subcommand != "filter":
+        if option or subcommand not in ("filter", "map"):
             return {}
         states = [f"{name}={state}" for name in nanda().names for state in ("stated", "unstated")]
         return dict.fromkeys((*states, *(f"{name}=" for name in FIELDS)), "")
@@ -108,8 +200,14 @@ class Corpus(Skill, DocumentSource):
         assert isinstance(options, Corpus.Options)
         where = f"the database {options.db}" if options.db else "your corpus"
         changes = {
-            "add": f"adds papers and annotations to {where}",
+            "add": f"adds papers and annotations to {where}{_sends(options)}",
+            "fetch": f"sends the query to its sources and adds papers to {where}",
+            "complete": f"adds to the papers of {where}{_sends(options)}",
+            "split": f"splits a paper of {where}",
+            "index": "adds an index to the folder of parts",
             "set-aside": f"renames {where} if it is damaged",
+            "zotero-push": "writes notes into your Zotero library",
+            "zotero-undo": "deletes notes from your Zotero library",
         }
         return changes.get(subcommand, "")
 
@@ -137,16 +235,25 @@ class Corpus(Skill, DocumentSource):
                 f"/corpus {call.subcommand} saves no file",
                 hint="--json prints its result as JSON.",
             )
-        for target in call.targets if call.subcommand == "page" else ():
-            if target.suffix.lower() != ".html":
+        for target in call.targets:
+            check_target(target, call.subcommand)
+            if call.subcommand == "page" and target.suffix.lower() != ".html":
                 raise UsageError(
                     "a page is an .html file",
                     where=str(target),
                     hint="/corpus export writes the other formats.",
                 )
+        from skills.corpus import exporters
         from skills.corpus.commands import COMMANDS
 
+        exporters.check_folders(call, self)
+
         return COMMANDS[call.subcommand](call)
+
+
+def _sends(options: Corpus.Options) -> str:
+    """Return that ids are sent to the sources that the line names."""
+    return f", sending ids to {options.source}" if options.source else ""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""Define annotated papers and failures, as the database returns them and files contain them."""
+"""Define annotated papers, failures and what sources state, as the database and files have them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skills.corpus.identity.identifiers import KINDS
 from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper
+from skills.nanda.paper import Paper, own_id
 
 if TYPE_CHECKING:
     from skills.nanda.anchors.lexical import Anchor
@@ -44,6 +45,55 @@ class Failure:
     raw_reply: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a source of papers states about one; "" and None where it states nothing.
+
+    Attributes:
+        source: its name, such as "openalex".
+        identifiers: by kind (skills/corpus/identity/identifiers.py).
+        published: an ISO 8601 date or its beginning.
+        cited: the number of citations that the source knows.
+        notice: the DOI of the notice that retracts it.
+    """
+
+    source: str
+    identifiers: Mapping[str, str]
+    title: str = ""
+    abstract: str = ""
+    authors: str = ""
+    published: str = ""
+    venue: str = ""
+    categories: str = ""
+    cited: int | None = None
+    retracted: bool | None = None
+    notice: str = ""
+
+    @property
+    def stated(self) -> dict[str, str]:
+        """What a paper's `source` keeps of it."""
+        names = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
+        found = {names[kind]: value for kind, value in self.identifiers.items()}
+        return {**found, **({"venue": self.venue} if self.venue else {})}
+
+    @property
+    def paper(self) -> Paper:
+        """The paper, by its arXiv id, else its DOI, PMID or OpenAlex id."""
+        known = self.identifiers
+        kind = next((kind for kind in ("arxiv", *KINDS) if kind in known), "")
+        own = known[kind] if kind else own_id(self.abstract)
+        return Paper(
+            "arxiv_id" if kind == "arxiv" else "paper_id" if kind else "id",
+            f"pmid:{own}" if kind == "pmid" else own,
+            self.title,
+            self.abstract,
+            {"kind": self.source, **self.stated},
+            authors=self.authors,
+            published=self.published,
+            categories=self.categories,
+        )
+
+
 def record_of(
     paper: Paper,
     moves: Mapping[str, str],
@@ -51,15 +101,17 @@ def record_of(
     provenance: Mapping[str, Any],
     anchors: Mapping[str, Anchor] | None = None,
     confidence: Mapping[str, float] | None = None,
+    sections: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation, with checks of its moves against the abstract.
 
     It has the id under `paper.id_field`, title, the moves in order, anchors, confidence,
-    checks (`checks.check`) and provenance.
+    checks (`checks.check`), sections and provenance.
 
     Args:
         anchors: where each stated move comes from; by default the lexical ones.
         confidence: of moves, the estimated probability that the anchor is right; stored if any.
+        sections: the moves that sections state (`skills.nanda.sections`), if they were read.
     """
     from skills.nanda.anchors.lexical import lexical_anchors
     from skills.nanda.checks import check
@@ -74,5 +126,6 @@ def record_of(
         "anchors": dict(anchors),
         **({"confidence": confidence_of(confidence, moves)} if confidence else {}),
         "checks": check(paper.abstract, stated, anchors),
+        **({} if sections is None else {"sections": dict(sections)}),
         "provenance": dict(provenance),
     }

@@ -97,14 +97,13 @@ class Tally:
             self.sums[move, "numbers"] += bool(checks["unsupported_numbers"].get(move))
             self.sums[move, "names"] += bool(checks["unsupported_names"].get(move))
 
-    def stats(self, failures: Iterable[Failure], papers: int | None = None) -> Stats:
+    def stats(self, failed: Counter[str], papers: int | None = None) -> Stats:
         """Return the statistics.
 
         Args:
-            failures: those of papers without an annotation.
+            failed: papers without an annotation, by the type of the error (`by_type`).
             papers: the number of papers, unless each has an annotation or a failure.
         """
-        failed = Counter(failure.error_type for failure in failures)
         counted = ((stated, count) for (_, _, stated), count in self.facets.items())
         everything = _group("", counted, self.framework)
         moves = {}
@@ -125,9 +124,15 @@ class Tally:
         )
 
 
+def by_type(failures: Iterable[Failure]) -> Counter[str]:
+    """Count failures by the type of the error."""
+    return Counter(failure.error_type for failure in failures)
+
+
 def of_corpus(db: sqlite3.Connection, framework: Framework) -> Stats:
     """Return the statistics of the whole corpus."""
     from skills.corpus.db.reads import failures
+    from skills.corpus.db.works.groups import merged
 
     tally = Tally(framework)
     # Both tables are read by covering indexes, since their rows are long.
@@ -151,8 +156,8 @@ def of_corpus(db: sqlite3.Connection, framework: Framework) -> Stats:
         [framework.name],
     ):
         tally.models[model] = count
-    papers = db.execute("SELECT count(*) FROM papers").fetchone()[0]
-    return tally.stats(failures(db), papers)
+    rows = db.execute("SELECT count(*) FROM papers").fetchone()[0]
+    return tally.stats(by_type(failures(db)), rows - merged(db))
 
 
 def _by_category(facets: Counter[_Facets], framework: Framework) -> tuple[Group, ...]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from harness.terminal.tables import FittedTable
 from skills.corpus.db.reads import StoredPaper
+from skills.corpus.duplicates.views import other_sources
 from skills.corpus.search.fulltext import MARK, Found, Hit
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats
@@ -32,9 +33,17 @@ MATCH = "bold red"  # as grep
 
 
 def hits(found: Found, framework: Framework) -> RenderableType:
-    """Return the matching moves of each paper below its title, with the matches highlighted."""
+    """Return the matching moves of each paper below its title, with the matches highlighted.
+
+    What each was found by follows it.
+    """
     return _by_paper(
-        (hit, framework.labels[hit.move], _highlighted(hit.snippet)) for hit in found.hits
+        (
+            hit,
+            framework.labels[hit.move],
+            Text.assemble(_highlighted(hit.snippet), (f" by {hit.found_by}", "dim")),
+        )
+        for hit in found.hits
     )
 
 
@@ -81,6 +90,7 @@ def _stored_paper(found: StoredPaper, framework: Framework) -> RenderableType:
     known = paper.authors, paper.published[:10], paper.categories
     parts = [
         heading(paper.title, *ids, *known),
+        *(Text(line, "dim") for line in other_sources(found)),
         numbered_sentences(paper.abstract, anchors_of(found)),
     ]
     parts += [annotation(one.record, framework, paper.abstract) for one in found.annotations]

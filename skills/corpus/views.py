@@ -11,7 +11,9 @@ from typing import Any
 
 from harness.terminal.tables import table
 from skills.corpus.db.reads import StoredPaper
+from skills.corpus.duplicates.views import other_sources, pair_json
 from skills.corpus.importer import Added
+from skills.corpus.lookups.views import facts_json, facts_lines
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import MARK, Found
 from skills.corpus.search.quotes import Quote
@@ -21,11 +23,13 @@ from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
+from skills.nanda.sections import from_sections
 from skills.nanda.text import counted
 from skills.reporting.statistics import FEWEST, Share
 
 Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
+_NOUNS = {"cited": "number of citations", "retracted": "retraction status"}
 _PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
 _LEGEND = """\
 stated: percent of the annotations{}; unsupported: percent of the stated
@@ -41,9 +45,11 @@ def added(added: Added, path: Path) -> str:
         lines.append(f"Already present: {counted(added.known_papers, 'paper')} and {known}.")
     for count, what, text in (
         (added.without_moves, "paper", "Without moves: {}."),
+        (added.failures, "paper", "Failed when annotated: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
         (added.repeated, "row", "Skipped as repeated: {}."),
         (len(added.refused), "row", "Refused: {}, each named on stderr."),
+        (added.merged, "paper", "The same as other papers (/corpus duplicates): {}."),
         (
             added.renamed,
             "annotation",
@@ -52,13 +58,31 @@ def added(added: Added, path: Path) -> str:
     ):
         if count:
             lines.append(text.format(counted(count, what)))
+    if added.awaited:
+        kept = counted(added.awaited, "paper")
+        verb = "is" if added.awaited == 1 else "are"
+        lines.append(f"{kept} without an abstract {verb} kept for /corpus complete.")
     return "\n".join(lines)
 
 
+def indexed(parts: int, rows: int, added: int, folder: Path) -> str:
+    """Return what the index of a folder has."""
+    known = f"{counted(parts, 'part')} with {counted(rows, 'row')}"
+    return f"The index of {folder} has {known}; {counted(added, 'part')} read now."
+
+
 def hits(found: Found) -> str:
-    """Return one line per move."""
-    rows = [(hit.id, hit.year, hit.title, hit.move, hit.snippet) for hit in found.hits]
-    return table(("paper", "year", "title", "move", "text"), rows)
+    """Return one line per move, with what it was found by."""
+    rows = [
+        (hit.id, hit.year, hit.title, hit.move, hit.found_by, hit.snippet) for hit in found.hits
+    ]
+    return table(("paper", "year", "title", "move", "found by", "text"), rows)
+
+
+def left_out(count: int, column: str) -> str:
+    """Return that papers are left out, since this column of them has no value."""
+    papers = "1 matching paper is" if count == 1 else f"{count:,} matching papers are"
+    return f"{papers} left out, since the {_NOUNS.get(column, column)} is unknown"
 
 
 def passages(found: Sequence[Quote]) -> str:
@@ -121,6 +145,9 @@ def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
         **{name: getattr(paper, name) for name in _PAPER_FIELDS},
         "annotations": [item.record for item in found.annotations],
         "failure": failure and {k: v for k, v in asdict(failure).items() if k != "paper"},
+        "identifiers": dict(found.identifiers),
+        "duplicates": list(map(pair_json, found.pairs)),
+        **facts_json(found.facts),
     }
 
 
@@ -181,6 +208,7 @@ def _stored_paper(found: StoredPaper) -> str:
     paper = found.paper
     known = filter(None, (paper.authors, paper.published[:10], paper.categories))
     head = [f"{paper.id_field} {paper.id} (paper {found.row_id})", paper.title, "; ".join(known)]
+    head += [*facts_lines(found.facts), *other_sources(found)]
     blocks = [
         "\n".join(_wrapped(line) for line in head if line),
         _wrapped(_numbered(paper.abstract, anchors_of(found))),
@@ -219,6 +247,7 @@ def _annotation(item: Annotated) -> str:
     record = item.record
     provenance = record["provenance"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
+    moves |= from_sections(record)
     anchors = _anchors(item)
     column = max(map(len, moves)) + 2
     indent, labels = " " * column, {name: name for name in moves}

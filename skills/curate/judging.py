@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from harness.models.served import ServedModel
 from harness.runs.progress import ProgressEstimate, show_progress
+from skills.corpus.db import runs
 from skills.curate.curator import Judge
 from skills.curate.inputs.items import Item
 from skills.curate.job import CurateJob
@@ -46,6 +47,7 @@ def judging(curation: Curation, model: ServedModel, run_id: int) -> Iterator[Cur
             pace.phase = "judging"
         job = job_of(form)
         job.update = update
+        runs.set_due(curation.db, run_id, len(job.due))
         _expect(pace, job.due, sample)
         yield job
 

@@ -40,8 +40,23 @@ class Reviewed(Output):
     edited: int
     rejected: int
     to_do: int
+    waiting: int = Field(0, description="for a second reviewer")
+    disputed: int = Field(0, description="two reviewers disagree")
     gold_rows: int
 
 
-class CurateSummary(RootModel[Curation | Reviewed]):
-    """A run of the gates and the panel, or with --review a review."""
+class Agreement(Output):
+    """How far two reviewers agree."""
+
+    gold: str
+    reviewers: list[str]
+    papers: int = Field(description="with two decisions")
+    disputed: int
+    waiting: int
+    agreement: list[Any] = Field(
+        description="by judgement: the share judged alike, kappa and alpha with intervals"
+    )
+
+
+class CurateSummary(RootModel[Curation | Reviewed | Agreement]):
+    """A run of the gates and the panel, or with --review a review or the agreement."""

@@ -15,6 +15,7 @@ from harness.runs.invocation import as_path
 from skills.corpus.options import (
     DatabaseOptions,
     ReportOptions,
+    Share,
     TitledColumnOptions,
     WorkerOptions,
 )
@@ -52,6 +53,18 @@ class BuildOptions(PanelOptions, DatasetOptions):
 
 class ReviewOptions(SkillOptions):
     from_: Path | None = Field(None, alias="from", description="the table that has the abstracts")
+    reviewer: str = Field("", max_length=80, description="your name, where several people review")
+    double: Share | None = Field(
+        None, description="share of papers that two reviewers decide on: 20% or 0.2"
+    )
+    words: str = Field("", description="only papers with all these words, or with this id")
+    where: str = Field(
+        "", description="only papers of the corpus that meet conditions, as in /corpus filter"
+    )
+    sample: int | None = Field(None, ge=1, description="only N papers, drawn at random")
+    seed: int = Field(0, description="of the sample: another one draws other papers")
+    disputes: bool = Field(False, description="settle what two reviewers judge differently")
+    agreement: bool = Field(False, description="show how far two reviewers agree, and review none")
 
 
 class Curate(Skill):
@@ -72,7 +85,9 @@ class Curate(Skill):
         "--build FILE also builds a training set, as /finetune dataset does.\n"
         "\n"
         "--review shows the annotations of TABLE one by one, for you to accept, edit or reject:\n"
-        "what you accept is written to gold.csv, or to the file after `save to`."
+        "what you accept is written to gold.csv, or to the file after `save to`. Several people\n"
+        "review at once with --reviewer NAME; --agreement shows how far they agree, --disputes\n"
+        "takes the decisions on what they judge differently."
     )
     saves = (".csv", ".jsonl", ".parquet", ".json", ".md", ".html")
     output_summary = CurateSummary
@@ -107,6 +122,8 @@ class Curate(Skill):
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Curate.Options)
         if options.review:
+            if options.agreement:
+                return ""
             return "lets you review annotations, and writes those you accept"
         changed = ["sets the thresholds of later runs"] * options.calibrate
         changed += [f"writes into the database {options.db}"] * bool(options.db)
@@ -117,10 +134,13 @@ class Curate(Skill):
         if call.source == "stdin":  # the content of a table, not its path
             raise UsageError("stdin is not read", hint="Give the name of a file, or `corpus`.")
         if call.options.review:
-            from skills.curate.review.command import review
+            from skills.curate.review import command
 
             target = call.targets[0] if call.targets else Path("gold.csv")
-            return review(call, as_path(call.text.strip()), target)
+            path = as_path(call.text.strip())
+            if call.options.agreement:
+                return command.show_agreement(call, path, target)
+            return command.review(call, path, target)
         from skills.curate.curation import curate
 
         return curate(call, selected_framework(call.options.framework, call.frameworks))

@@ -51,6 +51,7 @@ class Subject:
 
     @property
     def papers(self) -> Sequence[Paper]:
+        assert isinstance(self.source.papers, Sequence)  # all are in memory, as their gold is
         return self.source.papers
 
 
@@ -145,7 +146,7 @@ def selected(papers: Sequence[Paper], framework: Framework) -> Annotator:
     form, annotations, anchors, confidence = AnchoredForm(framework), [], [], []
     for paper in papers:
         sentences = numbered(paper.abstract)
-        likely = selector.load().probabilities([one.text for one in sentences])
+        likely = selector.probabilities([one.text for one in sentences])
         chosen = {name: mixture.EVEN.choice(likely[name]) for name in framework.names}
         lines = [
             move.label + form.written(form.opening(sentences, chosen[move.name]), sentences)

@@ -56,35 +56,45 @@ def of_models(
         InputError: the earlier evaluation has figures of another gold.
     """
     first, measures = models[0], measures or Measures()
-    rerun = [earlier] if isinstance(earlier, Annotator) else []
-    everyone = [first, *rerun, *models[1:], *annotators.baselines(subject, first)]
-    resamples = Resamples(len(subject.papers))
+    everyone, resamples = _everyone(subject, models, earlier), Resamples(len(subject.papers))
     statistics = [_statistics(annotator, subject, measures) for annotator in everyone]
     sampled = [resamples.of_all(each) for each in statistics]
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
+    compared = list(zip(everyone, sampled, scores, strict=True))
     found = {
         **_about(subject),
         "metrics": _meanings(sampled),
         "gold": _gold(subject, resamples, measures),
         "by_paper": stored.papers_of(subject),
+        "score": score,
         "annotators": [
-            {**_facts(annotator, subject, measures), "metrics": _figures(each)}
-            for annotator, each in zip(everyone, sampled, strict=True)
+            _facts(annotator, subject, measures)
+            | {"metrics": _figures(each), "score_by_paper": of_papers.round(4).tolist()}
+            for annotator, each, of_papers in compared
         ],
         "differences": [
             {
                 "first": first.name,
-                "other": everyone[place].name,
+                "other": other.name,
                 "paired": True,
-                "metrics": _differences(sampled[0], sampled[place]),
-                "papers": {"score": score, **_outcomes(scores[0] - scores[place])},
+                "metrics": _differences(sampled[0], each),
+                "papers": {"score": score, **_outcomes(scores[0] - of_papers)},
             }
-            for place in range(1, len(everyone))
+            for other, each, of_papers in compared[1:]
         ],
         "worst": _worst(subject, first, scores[0]),
     }
     return _with_figures(found, earlier) if isinstance(earlier, Figures) else found
+
+
+def _everyone(
+    subject: Subject, models: Sequence[Annotator], earlier: Annotator | Figures | None
+) -> list[Annotator]:
+    """Return the annotators that are compared: the models, an earlier one, and the baselines."""
+    first, *others = models
+    rerun = [earlier] if isinstance(earlier, Annotator) else []
+    return [first, *rerun, *others, *annotators.baselines(subject, first)]
 
 
 def _about(subject: Subject) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -45,16 +45,19 @@ class ComparedJob(AnnotateJob):
 
     def _announce(self, due: int) -> None:
         """Take what is done already out of the progress."""
-        every, left = (
-            sum(len(row.paper.abstract) for row in rows) for rows in (self.rows, self._due())
-        )
-        self.pace.rows -= len(self.rows) - due
+        every = sum(total.weight for total in self.plan.totals().values())
+        _, left = self._due()
+        self.pace.rows -= len(self.plan) - due
         self.pace.weight -= every - left
         self.update()
 
+    def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
+        """Show nothing: the comparison has one bar for all of its phases."""
+        return contextlib.nullcontext(lambda status: None)
+
     @contextlib.contextmanager
     def _in_progress(
-        self, due: Sequence[PlannedRow]
+        self, due: int, weight: int
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
         yield self.pace, self.update
 
@@ -72,15 +75,17 @@ class ComparedJob(AnnotateJob):
     def speed(self) -> dict[str, Any]:
         """Return papers a minute, their number, and memory, over all runs of this job."""
         rows = self.db.execute(
-            "SELECT summary FROM runs WHERE skill = 'annotate' AND input = ? AND model = ?"
-            " AND settings = ? AND summary IS NOT NULL",
-            [
-                self.source.name,
-                self.model.resolution.resolved,
-                json.dumps(self._settings(), ensure_ascii=False),
-            ],
+            "SELECT settings, summary FROM runs WHERE skill = 'annotate' AND input = ?"
+            " AND model = ? AND summary IS NOT NULL",
+            [self.source.name, self.model.resolution.resolved],
         )
-        summaries = [stored_json(row["summary"]) for row in rows]
+        settings = json.loads(json.dumps(self._settings()))
+        summaries = [
+            stored_json(row["summary"])
+            for row in rows
+            # Each run also states how many papers were due in it.
+            if {**stored_json(row["settings"]), "due": None} == {**settings, "due": None}
+        ]
         # Papers that failed took time as well.
         papers = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
@@ -95,7 +100,7 @@ class RepeatedJob(ComparedJob):
 
     variations: Sequence[Variation] = field(kw_only=True)
 
-    def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
+    def requests(self) -> Generator[tuple[Paper, Callable[[], Prepared]], None, None]:
         """Yield the requests of all papers in the first variation, then in the second, ..."""
         for variation in self.variations:
             for paper in self.source.papers:
@@ -112,7 +117,7 @@ class RepeatedJob(ComparedJob):
 class FreeJob(ComparedJob):
     """Annotates the papers without constrained output, in one attempt each."""
 
-    def requests(self) -> Iterator[tuple[Paper, Callable[[], Prepared]]]:
+    def requests(self) -> Generator[tuple[Paper, Callable[[], Prepared]], None, None]:
         """Yield the request of each paper, without constraint and under a key of its own."""
         for paper in self.source.papers:
             yield paper, partial(self._unconstrained, paper)

@@ -54,7 +54,7 @@ class Evaluate(Skill):
         TitledColumnOptions, DatabaseOptions, WorkerOptions, AnswerOptions, ReportOptions
     ):
         manner: ClassVar[frozenset[str]] = frozenset(
-            {"workers", "retry_failed", "details", "fail_on_regression"}
+            {"workers", "retry_failed", "details", "fail_on_regression"} | WorkerOptions.manner
         )
 
         models: str | None = Field(

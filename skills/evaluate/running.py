@@ -200,11 +200,10 @@ class ModelRunner:
         self, job: ComparedJob, failed: Counter[str], *, count_invalid: bool = False
     ) -> list[Record | None]:
         """Return the stored annotation of each row, and count failures by error class."""
-        for row in job.rows:
-            failure = store.failure(self.db, row.key, row.paper)
-            if failure and (count_invalid or failure.error_type != INVALID):
-                failed[failure.error_type] += 1
-        return [store.record(self.db, row.key, row.paper) for row in job.rows]
+        for entry in job.plan.entries("failed"):
+            error = store.error_type(self.db, entry.key)
+            failed[error] += count_invalid or error != INVALID
+        return [store.record(self.db, row.key, row.paper) for _, row in job.planned()]
 
     def _moves(self, record: Record | None) -> Moves | None:
         return record and {move: record[move] for move in self.subject.framework.names}

@@ -70,6 +70,7 @@ class Listed(BaseModel):
     kind: str
     metrics: dict[str, dict[str, Figure]]
     by_paper: list[Answer] | None = None
+    score_by_paper: list[float] | None = None
 
 
 class File(BaseModel):
@@ -78,6 +79,7 @@ class File(BaseModel):
     gold: dict[str, dict[str, Figure]] | None
     annotators: list[Listed] = Field(min_length=1)
     by_paper: list[Paper] | None = None
+    score: str = ""
 
 
 def load(path: Path) -> File:

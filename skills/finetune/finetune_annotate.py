@@ -26,7 +26,16 @@ DEFAULT_DATA = "train.jsonl"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `/finetune` with the arguments; return its exit code."""
+    """Run `/finetune` with the arguments; return its exit code.
+
+    Under torchrun, this is rank 0 alone; the other ranks train with it.
+    """
+    from skills.finetune.run import ranks
+
+    if not ranks.is_main():
+        from skills.finetune.training.processes import follow
+
+        return follow()
     from harness.cli.main import run_script
 
     return run_script(invocation, argv)

@@ -12,7 +12,7 @@ from harness.runs.invocation import as_path
 from harness.support.process_lock import job_lock
 from harness.support.reading.text_input import at_home, regular_file
 from skills.finetune.model import start_from
-from skills.finetune.run import recipe_options, stage
+from skills.finetune.run import ranks, recipe_options, stage
 from skills.finetune.run.run_dir import Entry, RunDir
 from skills.finetune.run.stage import StageContext
 from skills.nanda import framework as frameworks
@@ -30,7 +30,7 @@ def run(call: Call) -> Result:
     """
     context, stage_name = _context(call), call.subcommand
     locks = call.settings.data_dir / "locks"
-    with job_lock(locks, str(context.run_dir.folder.resolve())):
+    with job_lock(locks, str(context.run_dir.folder.resolve())), ranks.leading():
         if stage_name:
             return _result(context, {stage_name: _perform_one(context, stage_name)})
         return _result(context, _perform_all(context))

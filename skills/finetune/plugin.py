@@ -34,11 +34,20 @@ class HeldOutOptions(SkillOptions):
     )
 
 
-class PlanOptions(HeldOutOptions, ReportOptions):
+class ProcessOptions(SkillOptions):
+    processes: int | None = Field(
+        None, ge=1, description="train in this many processes: one for each GPU, or share the cores"
+    )
+    sharding: Literal["fsdp"] | None = Field(
+        None, description="divide the base among the processes, for one too large for a GPU"
+    )
+
+
+class PlanOptions(HeldOutOptions, ProcessOptions, ReportOptions):
     """Options of a plan."""
 
 
-class TrainOptions(HeldOutOptions):
+class TrainOptions(HeldOutOptions, ProcessOptions):
     resume: bool = Field(False, description="continue from the newest complete checkpoint")
     checkpoint: Path | None = Field(
         None, description="continue from this checkpoint, OUT/checkpoint-300, in its folder"
@@ -112,7 +121,9 @@ class Finetune(Skill):
     output_summary: ClassVar[dict[str, type[Manifest]]] = {"dataset": Manifest}
 
     class Options(RunOptions, ReportOptions, DataOptions):  # both have `dev`
-        manner: ClassVar[frozenset[str]] = frozenset({"resume", "checkpoint", "host", "llama_cpp"})
+        manner: ClassVar[frozenset[str]] = frozenset(
+            {"resume", "checkpoint", "processes", "sharding", "host", "llama_cpp"}
+        )
 
         framework: FrameworkOption = None
         out: Path = Field(Path("finetune_output"), description="folder of the run")

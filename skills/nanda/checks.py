@@ -104,13 +104,13 @@ def findings_by_kind(
     yield from doubts_about(move, checks)
     if checks["support"].get(move, 1.0) < LOW_SUPPORT:
         yield "Few words in the abstract", FEW_WORDS
-    for one, other, _ in checks["duplicate_moves"]:
-        if move in (one, other):
-            clause = f"has the same content as {labels[other if move == one else one]}"
-            yield "Moves that repeat each other", clause
+    pairs = [(one, other) for one, other, _ in checks["duplicate_moves"] if move in (one, other)]
+    if pairs:
+        others = ", ".join(labels[other if move == one else one] for one, other in pairs)
+        yield "Moves that repeat each other", f"has the same content as {others}"
     confidence = confidence_of(record.get("confidence"), [move]).get(move, 1.0)
     if confidence < UNCERTAIN:
-        yield "Uncertain", f"uncertain: its sentence is right with probability {confidence:.2f}"
+        yield "Uncertain", f"uncertain: confidence {confidence:.2f}"
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:

@@ -39,6 +39,7 @@ RESERVED = frozenset(
         "abstract",
         "anchors",
         "confidence",
+        "sections",
         "checks",
         "provenance",
     }

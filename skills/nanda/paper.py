@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from skills.nanda.arxiv_id import ID as ARXIV_ID
 from skills.nanda.text import flatten
@@ -23,6 +23,22 @@ _DATE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """A section of a paper.
+
+    Attributes:
+        kind: "limitation" or "conclusion".
+        heading: as the paper has it.
+        page: the one of the heading, from 1.
+    """
+
+    kind: str
+    heading: str
+    page: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Paper:
     """An abstract and its metadata.
 
@@ -32,6 +48,7 @@ class Paper:
         source: its origin: kind ("text", "stdin", "file", "arxiv", "table"), and path or arxiv_id.
         authors, categories: as the source writes them; "" if unknown.
         published: a date that begins with the year, "2024-05-17"; "" if unknown.
+        sections: those that are to be read besides the abstract.
     """
 
     id_field: IdField
@@ -42,6 +59,15 @@ class Paper:
     authors: str = ""
     published: str = ""
     categories: str = ""
+    sections: tuple[Section, ...] = ()
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """What an annotation is made from: the source, the digest of the abstract, and those of the
+        sections by kind, if there are any."""
+        digests = {one.kind: abstract_digest(one.text) for one in self.sections}
+        own = {"sha256": self.sha256}
+        return {**self.source, **own, **({"sections": digests} if digests else {})}
 
     @property
     def sha256(self) -> str:

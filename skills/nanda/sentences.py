@@ -23,6 +23,8 @@ _END = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+_CLOSING = re.compile(r"[^\S\n]*+\n?[^\S\n]*+\$\$(?=\s|\Z)")
+"""The end of a formula that "$$" began, as in "$$ x = 1. $$"."""
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
 _BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
 _QUANTITY = re.compile(r"\d\)?\Z")
@@ -74,13 +76,18 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     still is too long at its semicolons, then after each hundredth word.
     """
     spans: list[tuple[int, int]] = []
-    start = 0
+    start, counted, displayed = 0, 0, 0
     for end in _END.finditer(text):
+        stop = end.end()
+        displayed += text.count("$$", counted, stop)
+        counted = stop
+        if displayed % 2 and (closing := _CLOSING.match(text, stop)):
+            stop = closing.end()
         if end["block"] is not None or _is_last(
-            text[max(start, end.start() - LONGEST) : end.start()], end.group(), text, end.end()
+            text[max(start, end.start() - LONGEST) : end.start()], end.group(), text, stop
         ):
-            spans.extend(_cut(text, start, end.end()))
-            start = end.end()
+            spans.extend(_cut(text, start, stop))
+            start = stop
     spans.extend(_cut(text, start, len(text)))
     return spans
 

@@ -17,6 +17,7 @@ from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.framework import RESERVED, Framework
+from skills.nanda.sections import from_sections
 
 ANCHOR, DOUBT, PASSAGE = "cyan", "red", "underline"
 
@@ -42,10 +43,11 @@ def annotation(
     labels = {name: framework.labels.get(name, name) for name in moves}
     stated = {name: text for name, text in moves.items() if text != framework.not_stated}
     anchors = read_anchors(abstract, stated, record.get("anchors")) if abstract else {}
+    beside = from_sections(record)
     rows: list[tuple[str, RenderableType]] = []
     for name, text in moves.items():
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record, labels)]
-        shown = Text(text, "" if name in stated else "dim")
+        shown = Text(beside.get(name, text), "" if name in {**stated, **beside} else "dim")
         if name in anchors and (numbers := numbers_of(anchors[name]["sentences"])):
             shown.append(f" {numbers}", ANCHOR)
         rows.append((labels[name], Group(shown, *doubts)))

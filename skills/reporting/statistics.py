@@ -98,6 +98,36 @@ def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]
     return float(low), float(high), ""
 
 
+def kappas(counts: Floats) -> Floats:
+    """Return Cohen's kappa (Cohen 1960) of each row: (p_o - p_e) / (1 - p_e).
+
+    Args:
+        counts: n by 4: how often both judge yes, only the first, only the second, and neither.
+
+    Returns:
+        n values; nan where both always give the same answer.
+    """
+    import numpy as np
+
+    both, only_first, only_second, neither = counts.T
+    total = counts.sum(axis=1)
+    observed = divided(both + neither, total)
+    first, second = divided(both + only_first, total), divided(both + only_second, total)
+    chance = first * second + (1 - first) * (1 - second)
+    # A rounding error must not count as possible disagreement.
+    room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
+    return divided(observed - chance, room)
+
+
+def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
+    """Return over / under, and `empty` where `under` is 0."""
+    import numpy as np
+
+    out = np.full(np.shape(over), empty)
+    np.divide(over, under, out=out, where=under != 0)
+    return out
+
+
 def rounded(value: float | None) -> float | None:
     """Return a figure rounded as in reports: four decimals."""
     return None if value is None else round(value, 4)

@@ -14,6 +14,7 @@ from harness.models.backends import engine
 from harness.models.backends.base import Model
 from harness.models.backends.openai import OpenAIBackend
 from harness.models.schema import ServeEntry
+from harness.models.servers.balanced import BalancedBackend
 from harness.models.weights import FileStore
 
 
@@ -51,11 +52,22 @@ def llama_server(model_files: FileStore) -> Iterator[ServeEntry]:
     del server  # stops it
 
 
-@pytest.fixture(params=["embedded", "ollama", "openai", "llama-server"])
+@pytest.fixture(params=["embedded", "ollama", "openai", "llama-server", "two servers"])
 def model(request: pytest.FixtureRequest) -> Model:
     """The same small model, served by each backend."""
     if request.param == "embedded":
         return request.getfixturevalue("embedded")
     if request.param == "llama-server":
         return OpenAIBackend().load(request.getfixturevalue("llama_server"))
+    if request.param == "two servers":
+        return request.getfixturevalue("two_servers")
     return remote_of(request.param, request.getfixturevalue("protocol_server")).load()
+
+
+@pytest.fixture
+def two_servers(embedded: Model, protocol_server: ProtocolServer) -> Iterator[Model]:
+    """The model on two Ollama servers."""
+    first = remote_of("ollama", protocol_server)
+    with ProtocolServer(embedded) as second:
+        entry = first.entry(url=None, urls=(first.url, second.url))
+        yield BalancedBackend(first.backend).load(entry)

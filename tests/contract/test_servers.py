@@ -21,7 +21,9 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
+from harness.models.backends import ollama
 from harness.models.backends.base import Availability, Reply, Token
+from harness.models.backends.openai_server import OpenAIServer
 from harness.testing import FakeModel
 
 TOLD = Reply("4 5", "length", 9, 2, 0.1, 0, ({"4 ": -0.25, " \ufffd": -1.5}, {"5": -0.5, "": -2.0}))
@@ -171,6 +173,20 @@ def test_server_that_stopped_after_loading_is_unavailable(name: str) -> None:
     with ProtocolServer() as server:
         model = remote_of(name, server).load()
     with pytest.raises(ModelUnavailable, match="cannot be reached"):
+        model.generate(ask())
+
+
+@pytest.mark.parametrize(("how", "kind"), [("hang", ModelUnavailable), ("slow", GenerationFailed)])
+def test_machine_that_is_gone(
+    remote: Remote, how: str, kind: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system reports it (`remote.KEEPALIVE`): a time-out before the deadline."""
+    model = remote.load()
+    remote.server.fail(how)
+    real_client, real_open = OpenAIServer.client, ollama.open_client
+    monkeypatch.setattr(OpenAIServer, "client", lambda server, _, h: real_client(server, 0.1, h))
+    monkeypatch.setattr(ollama, "open_client", lambda host, _, handle: real_open(host, 0.1, handle))
+    with pytest.raises(kind):
         model.generate(ask())
 
 

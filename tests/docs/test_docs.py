@@ -147,6 +147,6 @@ def test_snippets_of_the_hook_guide_work(tmp_path):
     model = FakeModel('{"aim": "To act.", "result": "It acts."}')
     app = fake_app(tmp_path, model, plugins={"guide": plugin})
     line = f"/annotate --framework two-moves --title One {'word ' * 40}"
-    assert "title = {One}" in assert_saves(app, line, tmp_path / "x.bib").read_text()
-    assert_refuses(app, "/chat hello save to x.bib", "/chat")
+    assert "* One\n" in assert_saves(app, line, tmp_path / "x.org").read_text()
+    assert_refuses(app, "/chat hello save to x.org", "/chat")
     assert "plugin" not in app.screen.err.getvalue()

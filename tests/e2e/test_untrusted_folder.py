@@ -6,12 +6,14 @@ import hashlib
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import sysconfig
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
 from repository import ROOT
 from seeded_folder import HOOK, SITE, module_names, seed
@@ -107,7 +109,7 @@ What is a rehearsal?
 /curate papers.csv save to curated.csv --probes 1
 /evaluate papers.csv save to report.html --consistency 1
 /finetune dataset --agent papers.jsonl save to train.jsonl
-/finetune plan train.jsonl
+/finetune plan train.jsonl --preset smollm2-cpu
 /logs
 /chat --model small Hello
 /quit
@@ -211,8 +213,26 @@ def test_every_command(start: str, checkout: Path, stranger: Stranger, names: se
 
 def test_each_command_is_among_the_lines(tmp_path: Path) -> None:
     lines = {line.split()[0].removeprefix("/") for line in LINES.splitlines() if line[:1] == "/"}
-    in_a_session = {"exit", "resume"}  # `test_session`
-    assert {*fake_app(tmp_path).catalogue.skills} == lines - {"mine"} | in_a_session
+    elsewhere = {"exit", "resume", "serve"}  # `test_session`, `test_browser`
+    assert {*fake_app(tmp_path).catalogue.skills} == lines - {"mine"} | elsewhere
+
+
+@pytest.mark.parametrize("start", ["agent.py", "nanda"])
+def test_browser(start: str, checkout: Path, stranger: Stranger, names: set[str]) -> None:
+    pytest.importorskip("uvicorn", reason="needs the extra web")
+    stranger.seed(names)
+    words = *command(start, checkout), "/serve --demo --no-open"
+    with (
+        httpx.Client(follow_redirects=True, trust_env=False) as browser,
+        subprocess.Popen(
+            words, stdout=subprocess.PIPE, text=True, cwd=stranger.folder, env=stranger.environment
+        ) as running,
+    ):
+        assert running.stdout is not None
+        assert browser.get(running.stdout.readline().strip()).status_code == 200
+        running.send_signal(signal.SIGINT)
+    assert stranger.executed() == []
+    assert running.returncode == 130
 
 
 @pytest.mark.parametrize("start", ["agent.py", "nanda"])

@@ -31,13 +31,19 @@ HEAVY = (
     "rapidfuzz",
     "numpy",
     "scipy",
+    "sklearn",
     "krippendorff",
     "pyarrow",
+    "duckdb",
     "rich",
     "yaml",
     "mcp",
     "anyio",
     "pydantic",
+    "ray",
+    "starlette",
+    "uvicorn",
+    "grpc",
 )
 
 HELP = "from harness.cli import main; main.main(['--help'])"

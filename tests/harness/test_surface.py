@@ -68,9 +68,13 @@ def test_every_import_is_declared():
     extras = project["optional-dependencies"]
     core = _names(project["dependencies"])
     declared = {
+        "annotate": core | _names(extras["ray"]),
+        "corpus": core.union(*(_names(extras[one]) for one in ("duckdb", "map", "meaning"))),
         "finetune": core | _names(extras["finetune"]),
         "evaluate": core | _names(extras["plots"]),
         "mcp": core | _names(extras["mcp"]),
+        "models": core | _names(extras["ray"]),
+        "serve": core | _names(extras["web"]),
     }
     ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
     providers = packages_distributions()
@@ -83,7 +87,7 @@ def test_every_import_is_declared():
 
 
 def _names(requirements):
-    return {re.split(r"[<>=]", name)[0] for name in requirements}
+    return {re.split(r"[<>=[]", name)[0] for name in requirements}
 
 
 def test_every_error_has_its_exit_code():

@@ -55,9 +55,9 @@ def annotated(
     return Annotated(of, record_of(of, texts, framework, made))
 
 
-def corpus_of(path: Path, items: Iterable[Annotated]) -> Path:
+def corpus_of(path: Path, items: Iterable[Annotated], framework: Framework | None = None) -> Path:
     """Write annotations to the corpus at `path`, which is created if needed."""
     with open_corpus(path) as db:
         for item in items:
-            store.save(db, item, nanda())
+            store.save(db, item, framework or nanda())
     return path

@@ -96,14 +96,14 @@ class Parrot:
         return ParrotModel()
 
 
-class BibTeX(Format):
-    suffix = ".bib"
-    summary = "references for LaTeX"
+class OrgMode(Format):
+    suffix = ".org"
+    summary = "headings for Org mode"
 
     def write(self, records: Iterator[Any], file: IO[bytes]) -> None:
         for record in records:
             key = record.get("arxiv_id") or record.get("paper_id") or record["id"]
-            file.write(f"@misc{{{key},\n  title = {{{record['title']}}},\n}}\n".encode())
+            file.write(f"* {record['title']}\n  {key}\n".encode())
 
 
 class Listener:
@@ -129,7 +129,7 @@ def register_frameworks(register: RegisterFramework) -> None:
 
 @hookimpl
 def register_formats(register: RegisterFormat) -> None:
-    register(BibTeX())
+    register(OrgMode())
 
 
 @hookimpl

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from skills.annotate.extractive import ranking
 from skills.annotate.extractive.candidates import FEATURES, Kind
-from skills.annotate.selector import features
 from skills.nanda.framework import nanda
-from tools import fit_extraction, fit_selector
+from tools import fit_extraction
 
 NOT = nanda().not_stated
 DRAFT = "passage: F1 with the draft"
@@ -41,13 +41,6 @@ def gold_of(number: int) -> dict[str, str]:
     return {
         name: text for name, text in row(number).items() if name in nanda().names and text != NOT
     }
-
-
-@pytest.fixture(autouse=True)
-def few_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit fewer weights: threads of BLAS, which longer vectors get, wait for each other."""
-    for module in (features, fit_selector):
-        monkeypatch.setattr(module, "DIMENSIONS", 1 << 12)
 
 
 @pytest.fixture
@@ -102,3 +95,9 @@ def test_help_begins_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         fit_extraction.main(["--help"])
     assert "Fit the weights of the extractive wording" in capsys.readouterr().out
+
+
+def test_of_balances_with_nearly_the_same_kappa_the_lowest_is_taken() -> None:
+    kappas = np.zeros(len(fit_extraction.BALANCES))
+    kappas[3:8] = 0.30, 0.325, 0.33, 0.34, 0.33
+    assert fit_extraction.lowest(kappas) == fit_extraction.BALANCES[4]

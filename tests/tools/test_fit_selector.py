@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skills.annotate.selector import features
-from skills.annotate.selector.selector import Selector
+from skills.annotate.selector import selector
 from skills.nanda.framework import nanda
 from tools import fit_selector
 
@@ -23,13 +22,6 @@ def row(number: int) -> dict[str, str]:
     abstract = f"Bees sting in meadow {number}. {claim}. {limitation}."
     moves = {**dict.fromkeys(nanda().names, NOT), "claim": claim, "limitation": limitation}
     return {"id": str(number), "abstract": abstract, **moves}
-
-
-@pytest.fixture(autouse=True)
-def few_dimensions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit fewer weights: threads of BLAS, which longer vectors get, wait for each other."""
-    for module in (features, fit_selector):
-        monkeypatch.setattr(module, "DIMENSIONS", 1 << 12)
 
 
 @pytest.fixture
@@ -50,10 +42,10 @@ def test_the_sentences_of_new_abstracts_are_chosen_as_in_the_table(table: Path) 
     assert scores is not None
     assert max(scores) == scores[1]
     assert rows[0].scores["method"] is None
-    selector = fit_selector.fit(rows[:8], framework.names)
-    found = fit_selector.share_right(selector, rows[8:])
+    fitted = fit_selector.fit(rows[:8], framework.names)
+    found = fit_selector.share_right(fitted, rows[8:])
     assert (found["claim"], found["limitation"], found["method"]) == ((4, 4), (4, 4), (0, 0))
-    chosen = selector.probabilities(rows[8].sentences)
+    chosen = fitted.probabilities(rows[8].described)
     assert int(np.argmax(chosen["limitation"])) == 3
     assert int(np.argmax(chosen["method"])) == 0, "not stated"
 
@@ -62,9 +54,11 @@ def test_the_weights_are_written_for_every_move(table: Path, tmp_path: Path) -> 
     out = tmp_path / "weights.npz"
     assert fit_selector.main([str(table), "--out", str(out)]) == 0
     with np.load(out) as weights:
-        assert set(weights) == set(nanda().names)
-        found = Selector({name: weights[name].astype(np.float32) for name in weights}, "")
-    chosen = found.probabilities(["Bees sting.", "We show that it calms."])
+        assert tuple(weights["moves"]) == nanda().names
+    found = selector.load(out)
+    chosen = found.probabilities(
+        selector.described(["Bees sting in it.", "We show that it calms."])
+    )
     assert int(np.argmax(chosen["claim"])) == 2
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import httpx
 
 SECONDS = 30.0
-"""Timeout of a request; an answer takes milliseconds."""
+"""Default timeout of a request; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
 """Maximum idle time of the connection; the engine itself closes it after 5 s."""
 
@@ -26,11 +26,13 @@ class EnginePort:
     Args:
         address: "http://127.0.0.1:PORT".
         key: the API key that the engine was started with.
+        seconds: the timeout of a request.
     """
 
-    def __init__(self, address: str, key: str) -> None:
+    def __init__(self, address: str, key: str, seconds: float = SECONDS) -> None:
         self._address = address
         self._key = key
+        self._seconds = seconds
         self._turn = threading.Lock()
         self._client: httpx.Client | None = None
 
@@ -74,7 +76,7 @@ class EnginePort:
                     self._client = httpx.Client(
                         base_url=self._address,
                         headers={"Authorization": f"Bearer {self._key}"},
-                        timeout=SECONDS,
+                        timeout=self._seconds,
                         limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
                         trust_env=False,  # no proxy for this machine
                     )

@@ -23,6 +23,7 @@ from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama_server import (
     START,
     Absent,
+    NoModel,
     capabilities,
     chat_body,
     files_of,
@@ -86,12 +87,12 @@ class OllamaBackend:
         models = self._models.get(host, lambda: list_models(host))
         name = full_name(str(entry.model))
         if name not in models:
-            raise Absent(f"Ollama has no {entry.model}", hint="`ollama list` shows its models.")
+            raise NoModel(f"Ollama has no {entry.model}", hint="`ollama list` shows its models.")
         self._check_identity(entry, host, models[name])
         return models[name]
 
     def _check_identity(self, entry: ServeEntry, host: str, digest: str) -> None:
-        """Raise ModelUnavailable for a model that is not the one which the entry describes."""
+        """Raise NotServed for a model that is not the one which the entry describes."""
         expected = [{entry.digest}] if entry.digest else []
         if self._files is not None and entry.gguf:
             expected += self._files.identities(entry.gguf, entry.adapter)
@@ -102,7 +103,7 @@ class OllamaBackend:
         if not any(files <= set(made_of) for files in expected):
             differs = "is another model" if made_of else "does not state its files"
             wanted = [" + ".join(sorted(one[:8] for one in files)) for files in expected]
-            raise ModelUnavailable(
+            raise remote.NotServed(
                 f"{entry.model} at {remote.shown_address(host)} {differs}: digest {digest[:8]}, "
                 f"expected {' or '.join(wanted)}; `--model ollama/{entry.model}` uses it"
             )
@@ -121,7 +122,7 @@ class OllamaModel:
     Args:
         prefills: how models treat a prefill, by server and digest, as far as it is known.
 
-    The server is asked once whether the model supports tools; one that is too old to report this
+    Whether the model supports tools is requested once; a server that is too old to report this
     (before 0.6.4) gets none.
     """
 
@@ -240,7 +241,7 @@ class OllamaModel:
         except ollama.ResponseError as exc:
             raise self._error(exc) from exc
         except httpx.HTTPError as exc:
-            timed_out = isinstance(exc, httpx.TimeoutException)
+            timed_out = isinstance(exc, httpx.TimeoutException) and not state.remaining
             raise remote.connection_error(
                 self._server, handle=handle, began=began, timed_out=timed_out, start=START
             ) from exc

@@ -30,7 +30,11 @@ START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
 class Absent(ModelUnavailable):
-    """The server has no such model, or no server is at the address that nobody named."""
+    """Nothing is where an entry looks by default: no server, or no such model."""
+
+
+class NoModel(Absent, remote.NotServed):
+    """The server has no such model."""
 
 
 def host_of(entry: ServeEntry) -> str:

@@ -64,7 +64,7 @@ class OpenAIBackend:
             return None
         if model not in models:
             names = ", ".join(sorted(models)[:5]) or "none"
-            raise ModelUnavailable(
+            raise remote.NotServed(
                 f"no model {model!r} at {server.url}, which has {names}", hint=NAME
             )
         return models[model]
@@ -157,7 +157,7 @@ class OpenAIModel:
                     if emit(chunk):
                         return
         except openai.APIConnectionError as exc:
-            timed_out = isinstance(exc, openai.APITimeoutError)
+            timed_out = isinstance(exc, openai.APITimeoutError) and not state.remaining
             raise remote.connection_error(
                 self._server.url, handle=handle, began=began, timed_out=timed_out, start=START
             ) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import (
     DeadlineExceeded,
@@ -16,9 +16,19 @@ from harness.errors import (
     SkillFailed,
 )
 
+if TYPE_CHECKING:
+    import socket
+
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 """Time limit of a probe, for the connection and again for the answer."""
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+"""A silent server is probed after 15 s; if its machine is gone, the connection ends after 30 s. The
+system's default is two hours, so a generation would wait for its deadline."""
+
+
+class NotServed(ModelUnavailable):
+    """The server answers, but has no such model, or another one of that name."""
 
 
 def is_local(address: str) -> bool:
@@ -75,10 +85,22 @@ class ConnectionHandle:
         request.extensions["trace"] = self._on_event
 
     def _on_event(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            _keep_alive(info["return_value"].get_extra_info("socket"))
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._streams.append(info["return_value"])
             if self._closed:
                 self.close()
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Let the system notice that the machine at the other end is gone."""
+    import socket
+
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 class PrefillStripper:
@@ -146,6 +168,7 @@ def connection_error(
 
     Args:
         began: part of the answer had arrived.
+        timed_out: at the deadline. Before it, a time-out means that the machine is gone.
         start: how to start the server, as a hint.
     """
     if timed_out and handle.connected:

@@ -21,7 +21,8 @@ MAX_BYTES = 1_000_000
 _QUOTED = re.compile(r"([\"'])([^\n]+)\1")
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
-    r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|zip|gz)$", re.I
+    r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|ris|nbib|sqlite|zip|gz)$",
+    re.I,
 )
 _UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
@@ -52,15 +53,18 @@ def lone_file(text: str) -> Path | None:
 
 
 def path_in(text: str) -> Path | None:
-    """Return `text` as a path if it has a file suffix, a path separator, or names a file."""
+    """Return `text` as a path if it has a file suffix, a path separator, or names a file.
+
+    With blanks, a separator counts only if there is such a folder.
+    """
     quoted = _QUOTED.fullmatch(text)
     name = quoted[2].strip() if quoted else text
     if not name or "\n" in name or "\0" in name:
         return None
     blanks = re.search(r"\s", name) is not None
     known = name.lower().endswith(SUFFIXES) or _KNOWN_OTHERS.search(name)
-    separated = ("/" in name or os.sep in name) and not blanks
-    if known or separated or _OTHER_SUFFIX.fullmatch(name) or is_file(name):
+    separated = ("/" in name or os.sep in name) and (not blanks or is_folder(name))
+    if known or separated or _OTHER_SUFFIX.fullmatch(name) or is_file(at_home(name)):
         return Path(name)
     return None
 
@@ -68,6 +72,13 @@ def path_in(text: str) -> Path | None:
 def is_file(name: str | Path) -> bool:
     try:
         return Path(name).is_file()
+    except OSError:  # longer than a file name can be
+        return False
+
+
+def is_folder(name: str | Path) -> bool:
+    try:
+        return at_home(name).is_dir()
     except OSError:  # longer than a file name can be
         return False
 

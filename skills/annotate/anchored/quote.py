@@ -14,7 +14,7 @@ from skills.annotate.selector import selector
 from skills.corpus.options import Effort
 from skills.nanda.framework import CLOSE_TAG, Framework
 
-VERSION = 2
+VERSION = 3
 """Increased whenever the decoder writes other annotations from the same probabilities."""
 
 
@@ -49,7 +49,7 @@ def quote(decoder: Decoder, effort: Effort = "fast") -> Quoted:
     """
     framework, likely, confidence = decoder.form.framework, dict[str, list[float]](), {}
     if selector.is_for(framework):
-        likely = selector.load().probabilities([one.text for one in decoder.sentences])
+        likely = selector.probabilities([one.text for one in decoder.sentences])
     for move in framework.moves:
         mixture, found = mixture_of(move.name), decoder.probabilities(move.label)
         mixed = mixture.mixed(found, likely.get(move.name, found))

@@ -22,7 +22,7 @@ from skills.annotate.cascade.sample import NOT_GUARANTEED, Sample, in_words, rea
 from skills.annotate.generate import gives_confidence
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import READ_BY_CURATE, Finished
-from skills.annotate.table.sources import Source
+from skills.annotate.table.sources import Selection, Source
 from skills.corpus.options import Wording
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
@@ -93,7 +93,7 @@ class _Cascade:
         """Pass papers on from model to model, until there is none or one is stopped."""
         job = self.finished.job
         self.stopped = self.finished.stopped
-        done = self._count(self.finished, range(len(job.rows)))
+        done = self._count(self.finished, range(len(job.plan)))
         for number, models in enumerate(following, start=1):
             passed, left = self._divided(done)
             self.review += left
@@ -107,13 +107,13 @@ class _Cascade:
     def finish(self, sample: Sample | None) -> Finished:
         """Report the cascade, and return the job with the annotations of all models."""
         job, summary = self.finished.job, self.finished.summary
-        bound = sample and sample.bound([item for _, item in self.finished.by_row()])
+        bound = sample and sample.bound(self.finished.items())
         cascade = {
             "until": self._until,
             "budget": self.call.options.budget,
             "models": self.models,
             "pending": self.pending,
-            "review": [job.rows[place].paper.id for _, place in self.review],
+            "review": self._ids_to_review(),
             "right_anchors": bound,
         }
         for line in (*self._in_words(), in_words(bound) if bound else NOT_GUARANTEED):
@@ -145,7 +145,7 @@ class _Cascade:
         """Annotate papers with the next model, and return how many it annotated."""
         job = self.finished.job
         places = sorted(place for _, place in passed)
-        papers = [job.rows[place].paper for place in places]
+        papers = Selection(job.source.papers, places)
         name = f"{job.source.name}, the least certain"
         source = Source(name, papers, job.source.id_column, len(papers), path=job.source.path)
         options = self.call.options.model_copy(update={"effort": "fast"})  # see docs/annotate.md
@@ -158,13 +158,15 @@ class _Cascade:
             self.stopped, self.pending = exc, len(passed)
             return 0
         self.stopped = later.stopped
-        states = [later.job.states[row.key] for row in later.job.rows]
-        failed = {place for place, state in zip(places, states, strict=True) if state == "failed"}
+        failed = set[int]()
+        for place, entry in zip(places, later.job.plan.entries(), strict=True):
+            if entry.state == "done":
+                job.plan.replace(place, entry.key, entry.state)
+            elif entry.state == "failed":
+                failed.add(place)
+            else:
+                self.pending += 1
         self.review += [one for one in passed if one[1] in failed]
-        self.pending += states.count(None)
-        for place, row, state in zip(places, later.job.rows, states, strict=True):
-            if state == "done":
-                job.rows[place], job.states[row.key] = row, state
         return self._count(later, places)
 
     def _count(self, finished: Finished, places: Sequence[int]) -> int:
@@ -181,6 +183,13 @@ class _Cascade:
         model = finished.job.model.resolution.resolved
         self.models[model] = {"papers": done, "failed": finished.failed, "tokens": tokens}
         return done
+
+    def _ids_to_review(self) -> list[str]:
+        """Return the ids of the papers for review, the least certain ones first."""
+        places = sorted(place for _, place in self.review)
+        papers = Selection(self.finished.job.source.papers, places) if places else ()
+        ids = {place: paper.id for place, paper in zip(places, papers, strict=True)}
+        return [ids[place] for _, place in self.review]
 
     def _in_words(self) -> list[str]:
         steps = [f"{counted(one['papers'], 'paper')} by {m}" for m, one in self.models.items()]

@@ -8,7 +8,7 @@ moves with the right anchor, 0 if no move counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -17,12 +17,12 @@ from typing import Any
 from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from skills.annotate.cascade.bound import RISK, lower_bound
+from skills.annotate.table.sources import Papers
 from skills.corpus.records import Annotated
 from skills.corpus.tables.reader import open_table
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper
 
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
@@ -40,7 +40,7 @@ class Sample:
     framework: Framework
     moves: Mapping[str, Mapping[str, str]]
 
-    def bound(self, items: Sequence[Annotated]) -> dict[str, Any]:
+    def bound(self, items: Iterable[Annotated]) -> dict[str, Any]:
         """Return the mean share of right anchors in the sample, and its bound for all `items`.
 
         Returns:
@@ -48,7 +48,11 @@ class Sample:
             share, least: the mean share in the sample; the bound for all, which holds with the
             probability `probability`, by `method`.
         """
-        known = [item for item in items if item.paper.sha256 in self.moves]
+        known, count = [], 0
+        for item in items:
+            count += 1
+            if item.paper.sha256 in self.moves:
+                known.append(item)
         # The order of the bets must not depend on the shares; that of a file may.
         known.sort(key=lambda item: item.paper.sha256)
         shares = [
@@ -57,15 +61,15 @@ class Sample:
         return {
             "sample": str(self.path),
             "papers": len(shares),
-            "of": len(items),
+            "of": count,
             "share": round(fmean(shares), 3) if shares else None,
-            "least": math.floor(1000 * lower_bound(shares, len(items)) + 1e-6) / 1000,
+            "least": math.floor(1000 * lower_bound(shares, count) + 1e-6) / 1000,
             "probability": 1 - RISK,
             "method": METHOD,
         }
 
 
-def read_sample(path: Path, framework: Framework, papers: Sequence[Paper]) -> Sample:
+def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
     """Read gold of some of `papers`; rows about others are left out.
 
     Raises:
@@ -73,16 +77,16 @@ def read_sample(path: Path, framework: Framework, papers: Sequence[Paper]) -> Sa
     """
     table = open_table(path, moves=framework.names)
     table.require_moves()
-    wanted = {paper.sha256 for paper in papers}
-    rows = [row for row in table.rows() if row.has_moves and row.paper.sha256 in wanted]
-    if not rows:
+    given = {row.paper.sha256: row for row in table.rows() if row.has_moves}
+    present = {paper.sha256 for paper in papers if paper.sha256 in given}
+    if not present:
         raise InputError(
             "has gold of none of these papers",
             where=shown(path),
             hint="A sample consists of papers of the table, drawn at random: "
             "`/curate TABLE --review` makes their gold.",
         )
-    moves = {row.paper.sha256: row.valid_moves(framework) for row in rows}
+    moves = {digest: given[digest].valid_moves(framework) for digest in present}
     return Sample(path, framework, moves)
 
 

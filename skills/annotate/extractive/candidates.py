@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rapidfuzz.distance import LCSseq
 
-from skills.annotate.extractive.noun_phrases import by_word, noun_phrases
+from skills.annotate.extractive.noun_phrases import by_word, is_presented, noun_phrases
 from skills.annotate.extractive.readable import readable
 from skills.nanda.quoting.numbered import Sentence
 from skills.nanda.quoting.passages import Passage, weak_ends
@@ -33,6 +33,7 @@ FEATURES = (
     "passage: begins the sentence",
     "passage: ends the sentence",
     "passage: begins a clause within the sentence",
+    "passage: is a noun phrase",
 )
 """What describes a candidate. Recall, precision and F1 are those of ROUGE-L over stemmed words (Lin
 2004), each the mean over the drafts; 0 without a draft."""
@@ -40,6 +41,9 @@ OF_MOVE = 6
 """Number of the first features, which depend on the move; the others describe the passage."""
 NAMING = frozenset(["scope"])
 """Moves that name a thing; their candidates are noun phrases."""
+PRESENTING = frozenset(["novelty"])
+"""Moves whose candidates are statements, and noun phrases that are presented as new. They may so
+quote a part of a sentence that another move quotes as a whole."""
 FLOOR = 1e-4
 """Least probability of a sentence."""
 TWENTY = 20
@@ -49,46 +53,72 @@ Kind = Literal["statement", "noun phrase"]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The statements or the noun phrases of an abstract.
+    """The passages of an abstract that a move may quote.
 
     Attributes:
-        kind: which of the two.
-        sentences: those of the abstract, divided into the phrases that passages count.
+        kind: which weights rank them.
         passages: the candidates.
+        sentences: the sentence of each, divided into the phrases that the passage counts.
         stems: the stemmed words of each.
         fixed: the features after `OF_MOVE`, one row each.
-        by_sentence: the stemmed words of each sentence.
-        place: the index of the sentence of each passage.
+        by_sentence: the stemmed words of each sentence of the abstract.
     """
 
     kind: Kind
-    sentences: tuple[Sentence, ...]
     passages: tuple[Passage, ...]
+    sentences: tuple[Sentence, ...]
     stems: tuple[tuple[str, ...], ...]
     fixed: NDArray[Any]
     by_sentence: tuple[tuple[str, ...], ...]
-    place: NDArray[Any]
+
+    @property
+    def place(self) -> NDArray[Any]:
+        """The index of the sentence of each passage."""
+        import numpy as np
+
+        return np.array([one.sentence - 1 for one in self.passages], dtype=int)
 
     def features(self, drafts: Sequence[str], likely: Sequence[float]) -> NDArray[Any]:
         """Return the features of each candidate for a move: (candidates, len(FEATURES)).
 
         Args:
             drafts: what the model wrote for the move, without "Not stated."
-            likely: the probability of each sentence, if the move is stated.
+            likely: the probabilities of "not stated" and of each sentence.
         """
         import numpy as np
 
         found = [stems(draft) for draft in drafts]
         recall = np.array([_similarities(own, found)[1] for own in self.by_sentence])
         others = np.array([max(np.delete(recall, i), default=0.0) for i in range(len(recall))])
-        of_sentence = np.stack([np.log(np.maximum(likely, FLOOR)), recall, recall - others], axis=1)
+        selected = np.log(np.maximum(_conditional(likely), FLOOR))
+        of_sentence = np.stack([selected, recall, recall - others], axis=1)
         of_passage = np.array([_similarities(own, found) for own in self.stems])
         return np.concatenate([of_sentence[self.place], of_passage, self.fixed], axis=1)
 
+    def of_best_sentence(self, likely: NDArray[Any]) -> float:
+        """Return the probability of the most probable sentence, from those of the candidates."""
+        import numpy as np
+
+        return float(np.bincount(self.place, likely).max())
+
     def text(self, number: int) -> str:
         """Return the text of a move that quotes this candidate."""
-        one = self.passages[number]
-        return text_of([self.sentences[one.sentence - 1].quoted(one)])
+        return text_of([self.sentences[number].quoted(self.passages[number])])
+
+    def with_presented(self, named: Candidates) -> Candidates:
+        """Return these candidates and the noun phrases that are presented as new."""
+        import numpy as np
+
+        pairs = enumerate(zip(named.sentences, named.passages, strict=True))
+        kept = [number for number, pair in pairs if is_presented(*pair)]
+        return Candidates(
+            self.kind,
+            (*self.passages, *(named.passages[number] for number in kept)),
+            (*self.sentences, *(named.sentences[number] for number in kept)),
+            (*self.stems, *(named.stems[number] for number in kept)),
+            np.concatenate([self.fixed, named.fixed[kept]]),
+            self.by_sentence,
+        )
 
 
 def candidates_of(
@@ -100,7 +130,11 @@ def candidates_of(
     """
     statements = statements_of(sentences, limit)
     named = noun_phrases_of(sentences, limit)
-    return {move: named if move in NAMING and named.passages else statements for move in moves}
+    found = dict.fromkeys(moves, statements)
+    found.update(dict.fromkeys(PRESENTING & found.keys(), statements.with_presented(named)))
+    if named.passages:
+        found.update(dict.fromkeys(NAMING & found.keys(), named))
+    return found
 
 
 def statements_of(sentences: Sequence[Sentence], limit: int) -> Candidates:
@@ -137,15 +171,14 @@ def _candidates(
         own = tuple(chain.from_iterable(by_phrase[place][one.first : one.last]))
         kept.append(one)
         words.append(own)
-        fixed.append(_fixed(one, sentences[place], len(own), len(by_sentence[place])))
+        shape = _shape(one, sentences[place], len(own), len(by_sentence[place]))
+        fixed.append((*shape, kind == "noun phrase"))
     described = np.array(fixed, dtype=float).reshape(len(kept), len(FEATURES) - OF_MOVE)
-    places = np.array([one.sentence - 1 for one in kept], dtype=int)
-    return Candidates(
-        kind, tuple(sentences), tuple(kept), tuple(words), described, by_sentence, places
-    )
+    own_sentences = tuple(sentences[one.sentence - 1] for one in kept)
+    return Candidates(kind, tuple(kept), own_sentences, tuple(words), described, by_sentence)
 
 
-def _fixed(one: Passage, sentence: Sentence, count: int, all_words: int) -> tuple[float, ...]:
+def _shape(one: Passage, sentence: Sentence, count: int, all_words: int) -> tuple[float, ...]:
     phrases = sentence.phrases
     return (
         count / max(all_words, 1),
@@ -156,6 +189,12 @@ def _fixed(one: Passage, sentence: Sentence, count: int, all_words: int) -> tupl
         one.last == len(phrases),
         one.first > 0 and phrases[one.first].begins_clause,
     )
+
+
+def _conditional(likely: Sequence[float]) -> list[float]:
+    """Return the probabilities of the sentences if the move is stated."""
+    total = sum(likely[1:])
+    return [one / total if total else 1 / (len(likely) - 1) for one in likely[1:]]
 
 
 def _similarities(own: Sequence[str], drafts: Sequence[Sequence[str]]) -> tuple[float, ...]:

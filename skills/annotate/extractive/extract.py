@@ -1,9 +1,9 @@
 """Replace the drafts of an annotation by passages of its abstract.
 
-For each move, the drafts and the sentence selector rank the passages of the abstract (`candidates`,
-`ranking`). Whether the abstract states a move is decided by the model's probability and that of the
-selector together, for the moves that are often missing. Moves are chosen in the order of the
-probability of their best passage, and a passage loses if a move chosen before has the same words.
+For each move, the drafts and the sentence selector rank the passages of the abstract
+(`candidates`, `ranking`), and `stated` decides whether the abstract states it. The move that would
+lose most if another had its best passage chooses first, and a passage loses if a move chosen before
+has the same words.
 """
 
 from __future__ import annotations
@@ -16,24 +16,23 @@ from skills.annotate.extractive import ranking
 from skills.annotate.extractive.candidates import Candidates, candidates_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE, Drafts
 from skills.annotate.extractive.ranking import Weights
+from skills.annotate.extractive.stated import Likely, is_stated, limit_of, stated_probability
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.checks import SAME
 from skills.nanda.framework import Framework
-from skills.nanda.quoting.numbered import numbered, span_of
+from skills.nanda.quoting.numbered import span_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 6
 """Increased whenever other passages are chosen for the same drafts."""
-STATED = 0.5
-"""Probability from which a move is stated."""
 REPEATED = 3.0
 """Log probability that a passage loses if another move has the same words, as /curate would reject
-the annotation. Of 250 papers of gold_train, 40 then repeat a passage instead of 243, and the macro
-ROUGE-L of the held-out quotes is about .013 lower."""
+the annotation. Of 250 papers of gold_train, 37 then repeat a passage instead of 232, and the macro
+ROUGE-L of the held-out quotes is .015 lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +57,31 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
     }
 
 
-def undecided(abstract: str, framework: Framework, written: Collection[str]) -> set[str]:
-    """Return the moves that need the model's probability of being stated.
-
-    It is not needed where both the answer and the selector state the move. Without a selector for
-    the framework, the answer decides.
+def extract(
+    abstract: str, drafts: Drafts, likely: Likely, known: Collection[str] = ()
+) -> Extracted:
+    """Choose a passage for each move that is stated.
 
     Args:
-        written: the moves that the answer states.
+        likely: the sentences of the abstract.
+        known: moves that it certainly states; they are the first to choose.
     """
-    if not selector.is_for(framework):
-        return set()
-    sentences = [one.text for one in numbered(abstract, limit_of(framework))]
-    likely = likely_sentences(framework, sentences)
-    priors = ranking.load().priors
-    return {
-        move for move, prior in priors.items() if move not in written or 1 - likely[move][0] < prior
-    }
-
-
-def extract(abstract: str, drafts: Drafts) -> Extracted:
-    """Choose a passage for each move that is stated."""
     framework, weights = drafts.form.framework, ranking.load()
-    priors = weights.priors if selector.is_for(framework) else {}
-    sentences = numbered(abstract, limit_of(framework))
-    candidates = candidates_of(framework.names, sentences, limit_of(framework))
+    priors = weights.priors if likely.selected else {}
+    candidates = candidates_of(framework.names, likely.sentences, limit_of(framework))
     ranked, confidence = {}, {}
-    for move, likely in likely_sentences(framework, [one.text for one in sentences]).items():
+    for move, own in candidates.items():
+        features = own.features(drafts.of(move), likely.by_move[move])
+        found = weights.probabilities(own.kind, features)
         written = drafts.answers[0][move] != framework.not_stated
-        by_model, prior = drafts.stated.get(move), priors.get(move)
-        stated = stated_probability(written, by_model, 1 - likely[0], prior)
-        if stated >= STATED:
-            ranked[move] = candidates[move].features(drafts.of(move), conditional(likely))
+        by_model = drafts.stated.get(move)
+        stated = stated_probability(written, by_model, likely.stated(move), priors.get(move))
+        right = own.of_best_sentence(found)
+        if move in known or is_stated(move, written, by_model, stated, right, weights):
+            ranked[move] = found
         else:
             confidence[move] = 1 - stated
-    chosen = choose(candidates, ranked, weights)
+    chosen = choose(candidates, ranked, weights, known)
     moves, anchors = dict.fromkeys(framework.names, framework.not_stated), {}
     for move in (name for name in framework.names if name in chosen):
         number, confidence[move] = chosen[move]
@@ -101,60 +90,39 @@ def extract(abstract: str, drafts: Drafts) -> Extracted:
     return Extracted(moves, anchors, {n: round(confidence[n], 4) for n in framework.names})
 
 
-def likely_sentences(framework: Framework, sentences: Sequence[str]) -> dict[str, list[float]]:
-    """Return for each move the probabilities of "not stated" and of the sentences.
-
-    Without a selector for the framework, all are equally probable.
-    """
-    if selector.is_for(framework):
-        return selector.load().probabilities(sentences)
-    each = 1 / (len(sentences) + 1)
-    return {move: [each] * (len(sentences) + 1) for move in framework.names}
-
-
-def conditional(likely: Sequence[float]) -> list[float]:
-    """Return the probabilities of the sentences if the move is stated."""
-    total = sum(likely[1:])
-    return [one / total if total else 1 / (len(likely) - 1) for one in likely[1:]]
-
-
-def stated_probability(
-    written: bool, model: float | None, selector: float, prior: float | None
-) -> float:
-    """Return the probability that a move is stated, which it is from `STATED` on.
-
-    Args:
-        written: whether the first answer states it, which decides if nothing better is known.
-        model, selector: its probability by each.
-        prior: the share of papers that state it.
-    """
-    if prior is not None and model is not None:
-        return ranking.stated_by_both(model, selector, prior)
-    return max(selector, STATED) if written else min(selector, STATED - 0.0001)
-
-
 def choose(
-    candidates: Mapping[str, Candidates], ranked: Mapping[str, NDArray[Any]], weights: Weights
+    candidates: Mapping[str, Candidates],
+    ranked: Mapping[str, NDArray[Any]],
+    weights: Weights,
+    first: Collection[str] = (),
 ) -> dict[str, tuple[int, float]]:
     """Return the index of the candidate of each move, and the probability that it is right.
 
     Args:
         candidates: those of each move.
-        ranked: their features, for the moves that are stated.
+        ranked: their probabilities, for the moves that are stated.
+        first: moves before all others.
     """
-    likely = {
-        move: weights.probabilities(candidates[move].kind, features)
-        for move, features in ranked.items()
-    }
-    surest = sorted(likely, key=lambda move: -float(likely[move].max()))
+    order = sorted(ranked, key=lambda m: (m not in first, -_loss(candidates[m], ranked[m])))
     chosen: dict[str, tuple[int, float]] = {}
-    for move in surest:
+    for move in order:
         own = candidates[move]
         taken = [candidates[other].stems[number] for other, (number, _) in chosen.items()]
-        number = ranking.choice(own.stems, _less_repeated(likely[move], own, taken))
-        of_sentence = own.place == own.place[number]
-        chosen[move] = number, weights.calibrated(float(likely[move][of_sentence].sum()))
+        number = ranking.choice(own.stems, _less_repeated(ranked[move], own, taken))
+        right = float(ranked[move][own.place == own.place[number]].sum())
+        chosen[move] = number, weights.calibrated(right)
     return chosen
+
+
+def _loss(candidates: Candidates, likely: NDArray[Any]) -> float:
+    """Return by how much the log probability of a move falls if another has its best passage."""
+    best = candidates.stems[int(likely.argmax())]
+    others = [
+        probability
+        for own, probability in zip(candidates.stems, likely, strict=True)
+        if ranking.similarity(own, best) < SAME
+    ]
+    return ranking.logit(float(likely.max())) - ranking.logit(max(others, default=0.0))
 
 
 def _less_repeated(
@@ -172,10 +140,5 @@ def _less_repeated(
 
 def _anchor(number: int, candidates: Candidates, abstract: str) -> Anchor:
     passage = candidates.passages[number]
-    span = span_of(passage, candidates.sentences[passage.sentence - 1], abstract)
+    span = span_of(passage, candidates.sentences[number], abstract)
     return {"sentences": [passage.sentence], "spans": [list(span)], "by": "model"}
-
-
-def limit_of(framework: Framework) -> int:
-    """Return the maximum characters of a passage: those of a move, less its full stop."""
-    return framework.max_chars - 1

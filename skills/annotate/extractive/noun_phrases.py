@@ -3,12 +3,14 @@
 "Requirements engineering within small companies in New Zealand" names to what a claim applies; the
 sentence that contains it states something else. A noun phrase begins after a preposition, at an
 article or with its sentence, ends before a preposition, a verb or a clause, and has no verb outside
-a relative clause. Verbs are those of lists, which contain only words that are rarely nouns.
+a relative clause. Verbs are those of lists, which contain only words that are rarely nouns. What
+authors present as new ("we introduce a planner that waits", "the first bench of it") is a novelty.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,7 +38,7 @@ _AUXILIARY = set_of(
 )
 _OTHER = set_of(
     """
-    also although always because but he her his how i if it never not often our she than then there
+    also although always because but he her his how i if it never not often our she so then there
     therefore these they this though thus typically usually we what when whereas while why you
     """
 )
@@ -58,6 +60,8 @@ _VERBS = set_of(
     tackle take tend try understand utilize vary verify widen
     """
 )
+_FREQUENCY = set_of("always frequently often rarely regularly seldom sometimes")
+"""Adverbs that precede a verb, also one that is not in the lists ("often issue")."""
 _IN_THIRD_PERSON = set_of(
     """
     addresses deals decreases focuses follows goes holds increases lacks offers narrows outlines
@@ -70,10 +74,20 @@ _REGULAR = {
     re.sub(r"(?<=ss)s\Z", "es", re.sub(r"(?<![aeo])ys\Z", "ies", f"{verb}s")) for verb in _VERBS
 }
 _FINITE = _AUXILIARY | _VERBS | _REGULAR | _IN_THIRD_PERSON | _PAST
-_JOINING = _PREPOSITIONS | _RELATIVE | set_of("and as both more most or such to well")
+_JOINING = _PREPOSITIONS | _RELATIVE | set_of("and as both more most or such than to well")
 _NOT_FIRST = _JOINING | set_of("addition case contrast its order respect spite terms their")
 """Most of the last ones belong to prepositions: "with respect to", "in terms of"."""
 _NOT_LAST = _JOINING | _ARTICLES | _FINITE
+_PRESENTED = re.compile(
+    r"(?:build|built|construct|contribut|deriv|design|develop|establish|formulat|implement|introduc"
+    r"|present|propos|releas)(?:e|es|ed|s|ing)?\Z"
+)
+"""Verbs of what authors made; others may have another subject ("the market offers a toy")."""
+_NEW = set_of("first new novel original pioneering unified")
+_OPENING = 4
+"""Words of a noun phrase within which it is called new."""
+LEAST_NEW = 5
+"""Words of such a noun phrase: "a new framework" is hardly a novelty."""
 _INTERRUPTING = _RELATIVE | (_PREPOSITIONS - {"of"})
 _PAIRS = (("(", ")"), ("[", "]"))
 
@@ -106,6 +120,19 @@ def noun_phrases(number: int, sentence: ByWord, limit: int) -> Iterator[Passage]
                 yield Passage(number, first, last)
 
 
+def is_presented(sentence: Sentence, one: Passage) -> bool:
+    """Return True if the sentence presents the noun phrase as new or as made by the authors.
+
+    Args:
+        sentence: as `by_word` returns it.
+    """
+    words = [phrase.text.casefold() for phrase in sentence.phrases]
+    opening = map(_bare, words[one.first : one.last][:_OPENING])
+    own = [*itertools.takewhile(lambda word: word not in _PREPOSITIONS, opening)]
+    presented = one.first > 0 and bool(_PRESENTED.match(words[one.first - 1]))
+    return one.last - one.first >= LEAST_NEW and (presented or not _NEW.isdisjoint(own))
+
+
 def _bare(word: str) -> str:
     return word.casefold().strip(".,;:()[]\"'?!\u2018\u2019\u201c\u201d")
 
@@ -136,9 +163,15 @@ def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
         return follows_statement(" ".join(words[last : last + 2]))
     if any(word.endswith(",") for word in words[first:last]):
         return False
-    if bare[last] in _FINITE:
-        return (_RELATIVE | {"and"}).isdisjoint(bare[first:last])
-    return bare[last] in _INTERRUPTING
+    if bare[last] in _FINITE | _FREQUENCY or _results_in(bare, last):
+        return "and" not in bare[first:last] and _has_verbs(bare[first:last])
+    return bare[last] in _INTERRUPTING and not _results_in(bare, last - 1)
+
+
+def _has_verbs(bare: list[str]) -> bool:
+    """Return True if the relative clause of a phrase, if it has one, has its verb."""
+    relative = next((place for place, word in enumerate(bare) if word in _RELATIVE), None)
+    return relative is None or not _FINITE.isdisjoint(bare[relative:])
 
 
 def _whole(words: list[str], bare: list[str], limit: int) -> bool:
@@ -156,9 +189,14 @@ def _whole(words: list[str], bare: list[str], limit: int) -> bool:
     return len(text) <= limit and not broken
 
 
+def _results_in(bare: list[str], place: int) -> bool:
+    """Return True if the verb "result in" is here, not "a result in logic"."""
+    return bare[place : place + 2] == ["result", "in"] and bare[place - 1] not in _ARTICLES
+
+
 def _is_verb(bare: list[str], place: int) -> bool:
     """Return True if a word is a finite verb, not an infinitive or a participle ("affected by")."""
     word, following = bare[place], bare[place + 1] if place + 1 < len(bare) else ""
-    if word in _FINITE:
+    if word in _FINITE or _results_in(bare, place):
         return bare[max(place - 1, 0) : place] != ["to"]
     return word.endswith("ed") and (following in _ARTICLES or following[:1].isdigit())

@@ -37,6 +37,7 @@ class Weights:
         weights: by kind, those of each feature, in the order of `FEATURES`.
         priors: the share of papers that state a move, of the moves that model and selector decide
             together (`stated_by_both`); the draft decides about the others.
+        least: for the same moves, the least `balance` of one that is stated.
         confidence: slope and intercept of the log odds that the sentence is right, over those of
             the log-linear model.
         digest: SHA-256 of the file.
@@ -44,6 +45,7 @@ class Weights:
 
     weights: Mapping[Kind, tuple[float, ...]]
     priors: Mapping[str, float]
+    least: Mapping[str, float]
     confidence: tuple[float, float]
     digest: str = ""
 
@@ -68,6 +70,16 @@ def stated_by_both(model: float, selector: float, prior: float) -> float:
     theirs, less those of the prior, which both contain.
     """
     return sigmoid(logit(model) + logit(selector) - logit(prior))
+
+
+def balance(stated: float, right: float) -> float:
+    """Return the probability of a right quote, relative to a right quote or none.
+
+    Args:
+        stated: the probability that the abstract states the move.
+        right: that the quoted sentence is right, if it does.
+    """
+    return stated * right / (stated * right + 1 - stated)
 
 
 def choice(stems: Sequence[Sequence[str]], likely: NDArray[Any]) -> int:
@@ -96,6 +108,7 @@ def load(path: Path = WEIGHTS) -> Weights:
     return Weights(
         {kind: tuple(by_name[name] for name in FEATURES) for kind, by_name in fitted.items()},
         stored["priors"],
+        stored["least"],
         (stored["confidence"]["slope"], stored["confidence"]["intercept"]),
         hashlib.sha256(content).hexdigest(),
     )

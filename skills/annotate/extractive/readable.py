@@ -41,6 +41,11 @@ _MODIFIER = re.compile(
 wins"."""
 _SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
 """What follows a statement without a comma."""
+_ANNOUNCER = re.compile(
+    r"and (?:also |then )?(?:argue|conclude|discuss|introduce|outline|present|propose|recommend)"
+    r"(?:e?s)?\b"
+)
+"""What the subject of an announcement does, too: "It argues that X fails, and proposes Y"."""
 _DASHES = ("-", "\u2013", "\u2014")
 _PARTICIPLE = re.compile(r"\w+ing\b")
 _JOINS = re.compile(r"(?:and|or)\b")
@@ -60,10 +65,17 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
     ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
     main = _main_clause(phrases)
     good = [
-        2 * begins[one.first] + (ends[one.last] and (one.first > 0 or one.last > main))
+        2 * (begins[one.first] and not _is_of_announcer(phrases, one))
+        + (ends[one.last] and (one.first > 0 or one.last > main))
         for one in every
     ]
     yield from (one for one, score in zip(every, good, strict=True) if score == max(good))
+
+
+def _is_of_announcer(phrases: tuple[Phrase, ...], one: Passage) -> bool:
+    """Return True if a passage that lacks the announcement has another verb of its subject."""
+    rest = phrases[one.first + 1 : one.last]
+    return phrases[one.first].announced and any(_ANNOUNCER.match(each.text) for each in rest)
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:
@@ -110,6 +122,8 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
         return False
     if before.endswith(";") or following.text[:1] in _DASHES:
         return True
+    if _ANNOUNCER.match(following.text):
+        return any(one.announced for one in phrases[:place])
     if not before.endswith(","):
         return bool(_SUBORDINATE.match(following.text))
     if _CLAUSE_OR_ITEM.match(following.text):

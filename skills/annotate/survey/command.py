@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import IO, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError
 from harness.terminal.console import render_markdown
-from skills.annotate.arxiv import lookup
 from skills.annotate.survey.page import Survey, as_markdown
 from skills.annotate.survey.relevance import Found, relevant
 from skills.annotate.survey.topic import find_papers, subject_words
@@ -20,14 +20,19 @@ from skills.annotate.table.result import Finished
 from skills.corpus import exporters
 from skills.corpus.db import reads
 from skills.corpus.db.connection import database, open_corpus
+from skills.corpus.lookups.configuration import CORPUS, SERVICES, opened, switched_on
+from skills.corpus.lookups.sources import arxiv as lookup
+from skills.corpus.lookups.sources.source import Query
 from skills.corpus.records import Annotated
-from skills.corpus.search.fulltext import papers_about
+from skills.corpus.search.papers import papers_about
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted, flatten
 
 _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
 """The targets of citations, which a terminal would show with each of them."""
+_BOOLEAN = ("openalex", "pubmed")
+"""Sources that read AND and OR in a query."""
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Entries of a job's summary that describe its table."""
 
@@ -64,7 +69,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     summary = _summary(topic, len(papers), len(known), finished)
     tables = exporters.writers(
         framework,
-        papers[0].id_field,
+        sources.id_column(papers),
         lambda: iter(items),
         lambda: iter(failures),
         title=topic,
@@ -73,6 +78,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
     return Result(
         "" if call.targets else as_markdown(survey),
         writers={**tables, ".md": write_markdown, ".html": write_page},
+        folders=exporters.folders(call, framework, papers[0].id_field, lambda: iter(items)),
         records=lambda: (item.record for item in items),
         summary=summary,
         exit_code=1 if failures else 0,
@@ -117,11 +123,21 @@ def _find(call: Call, topic: str) -> Found:
             words, lookup.api_of(call), limit=limit, operator=operator, since=since, until=until
         )
 
+    def from_source(name: str, words: Sequence[str], operator: str) -> list[Paper]:
+        text = (f" {operator} " if name in _BOOLEAN else " ").join(words)
+        found = opened(name, call).search(Query(text, limit, since, until))
+        return [one.paper for one in found]
+
+    named = options.source.split(",") if options.source else switched_on(None) or ["arxiv"]
     found = find_papers(
         topic,
         limit=limit,
-        from_corpus=None if options.source == "arxiv" else from_corpus,
-        from_arxiv=None if options.source == "corpus" else from_arxiv,
+        from_corpus=from_corpus if options.source is None or CORPUS in named else None,
+        sources={
+            SERVICES[name].title: from_arxiv if name == "arxiv" else partial(from_source, name)
+            for name in named
+            if name != CORPUS
+        },
         notice=call.screen.notice,
         period=" published" * bool(since or until)
         + f" since {since}" * bool(since)

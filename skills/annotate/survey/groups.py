@@ -7,12 +7,12 @@ cluster is named after the terms that distinguish it.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from skills.nanda.text import STOP_WORDS, WORD, content_words, stem
+from skills.nanda.terms import GENERIC, Term, spelling, terms_in
+from skills.nanda.text import content_words
 
 FEWEST = 4
 """The minimum number of papers that are grouped."""
@@ -22,35 +22,6 @@ NAMES = 2
 """The maximum number of terms in a name."""
 _PROMINENT = 3
 """How much more an occurrence in title or claim counts than one in the rest of the abstract."""
-
-_GENERIC_WORDS = """
-    ability accuracy achieve advance agent agentic ai aim analysis application approach area
-    artificial aspect automated automatic autonomous based benchmark benefit better build building
-    capability case challenge change characteristic common comparison complex component
-    comprehensive concept context cost create current data dataset decision deep design determine
-    develop development different domain dynamic effect effective efficient empirical enable
-    engineering enhance environment evaluate evaluation evidence example existing experience
-    experiment extended factor feature field findings first framework full function future general
-    generate generated goal high higher human impact implementation improve improvement include
-    individual influence information input integrate intelligence interaction investigate issue key
-    knowledge language large learn let level limitation limited literature llm local long low main
-    make method methodology model modern multiple natural need new next novel objective open order
-    output paper part performance perspective platform possible potential practical practice problem
-    procedure process product project promising propose provide quality question range real recent
-    related report representation require research resource result review role scale scenario
-    science scope setting several short significant simple single small solution solve source space
-    specific stage standard state step strategy structure study success support survey system
-    systematic target task technique technology term test text theory time tool towards traditional
-    type understand understanding unified universal user value various view vision way wide work
-    world
-"""
-_GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-"""Stems of words that occur in abstracts on any subject: those in more than a few percent of the
-abstracts of both gold_train.csv and csabstruct_dev.jsonl."""
-
-_INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
-
-Term = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +59,7 @@ def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
     """
     if len(papers) < FEWEST:
         return []
-    ignored = _GENERIC | set(content_words(topic))
+    ignored = GENERIC | set(content_words(topic))
     terms = [_terms(paper, ignored) for paper in papers]
     groups: list[Group] = []
     others: list[int] = []
@@ -148,7 +119,7 @@ def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
     for *_, term, spelled in sorted(ranked):
         is_new = all(set(term).isdisjoint(known) for known in names)
         if is_new and len(names) < min(NAMES, len(spelled)):
-            names[term] = _spelling(spelled)
+            names[term] = spelling(spelled)
     return names
 
 
@@ -160,7 +131,7 @@ def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
     counts = {
         term: _PROMINENT * len(prominent.get(term, ())) + len(abstract.get(term, ()))
         for term in {**prominent, **abstract}
-        if not ignored.issuperset(term) and term[0] not in _GENERIC
+        if not ignored.issuperset(term) and term[0] not in GENERIC
     }
     return _Terms(counts, {term: prominent[term] for term in counts if term in prominent})
 
@@ -171,27 +142,6 @@ def _occurrences(text: str) -> dict[Term, list[str]]:
     A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
     """
     found: dict[Term, list[str]] = defaultdict(list)
-    for term, written in _terms_in(text):
+    for term, written in terms_in(text):
         found[term].append(written)
     return found
-
-
-def _terms_in(text: str) -> Iterator[tuple[Term, str]]:
-    previous: tuple[str, int, int] | None = None
-    for match in WORD.finditer(text):
-        word, (start, end) = match.group(), match.span()
-        if word.casefold() in STOP_WORDS or len(word) < 3 or word[0].isdigit():
-            previous = None
-            continue
-        stemmed = stem(word.casefold())
-        if "-" not in (text[start - 1 : start], text[end : end + 1]):
-            yield (stemmed,), word
-        if previous and text[previous[2] : start] in (" ", "-"):
-            yield (previous[0], stemmed), text[previous[1] : end]
-        previous = stemmed, start, end
-
-
-def _spelling(written: Sequence[str]) -> str:
-    """Return the most frequent spelling of a term, or the first one: "LoRA", "multi-agent"."""
-    kept = (word if _INNER_CAPITAL.search(word) else word.casefold() for word in written)
-    return Counter(kept).most_common(1)[0][0]

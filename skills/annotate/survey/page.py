@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from skills.annotate.render import render
-from skills.annotate.survey import tex
 from skills.annotate.survey.entries import arxiv_link, authors, authors_and_year, entry_of
 from skills.annotate.survey.facts import facts
 from skills.annotate.survey.groups import Group, Wording, grouped
 from skills.annotate.survey.relevance import LEAST
 from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables.references import tex
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import flatten

@@ -1,11 +1,12 @@
-"""A topic: its subject words, and the papers on it in the corpus and at arXiv."""
+"""A topic: its subject words, and the papers on it in the corpus and at sources of papers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.errors import InputError, NothingFound, SkillFailed
+from skills.corpus.lookups.fetch.merging import firsts, interleaved
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, counted, flatten
 
@@ -35,51 +36,59 @@ def find_papers(
     *,
     limit: int,
     from_corpus: Callable[[Sequence[str], int], list[Paper]] | None,
-    from_arxiv: Callable[[Sequence[str], str], list[Paper]] | None,
+    sources: Mapping[str, Callable[[Sequence[str], str], list[Paper]]],
     notice: Callable[[str], None],
     period: str = "",
 ) -> list[Paper]:
     """Return papers on a topic, each once, those of the corpus first.
 
-    They contain all words of the topic. If there is no such paper, those of the corpus with half of
-    the words (two at least) and those of arXiv with any of them are taken.
+    They contain all words of the topic; if none does, those of the corpus with half of the words
+    (two at least) and those of the sources with any of them are taken.
 
     Args:
-        limit: the maximum number of papers; arXiv is searched if the corpus has fewer.
+        limit: the maximum number of papers; the sources are searched if the corpus has fewer.
         from_corpus: called with the words and the number of words a paper must contain.
-        from_arxiv: called with the words and "AND" or "OR".
-        notice: receives a line if no paper has all words, or arXiv fails.
+        sources: by their titles, called with the words and "AND" or "OR".
+        notice: receives a line if no paper has all words, or a source fails.
         period: the dates of the search, for messages.
 
     Raises:
         InputError: the topic contains no word.
-        NothingFound: there is no such paper.
-        SkillFailed: arXiv failed, and the corpus was not searched.
+        NothingFound: no paper is found.
+        SkillFailed: all sources failed, and the corpus was not searched.
     """
-    words = subject_words(topic)
-    failures: list[SkillFailed] = []
+    words, failures = subject_words(topic), dict[str, SkillFailed]()
 
     def search(fewest: int, operator: str) -> list[Paper]:
         found = _distinct(from_corpus(words, fewest)) if from_corpus else []
-        if from_arxiv and not failures and len(found) < limit:
-            try:
-                found += from_arxiv(words, operator)
-            except SkillFailed as exc:
-                if from_corpus is None:
-                    raise
-                failures.append(exc)
-        return _distinct(found)[:limit]
+        lists = []
+        for title, search_at in sources.items() if len(found) < limit else ():
+            if title not in failures:
+                try:
+                    lists.append(search_at(words, operator))
+                except SkillFailed as exc:
+                    failures[title] = exc
+                    if from_corpus is None and len(failures) == len(sources):
+                        raise
+        return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    if not found and len(words) > (1 if from_arxiv else 2):  # two words of the corpus: all of them
+    if not found and len(words) > (1 if sources else 2):  # two words of the corpus: all of them
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")
     if not found:
-        places = ["the corpus"] * bool(from_corpus) + ["arXiv"] * bool(from_arxiv)
-        raise _nothing_found(f"{shown(topic)!r}{period}", places, period, failures)
-    for failure in failures:
-        notice(f"{failure.message}; continuing with {counted(len(found), 'paper')} of the corpus")
+        places = ["the corpus"] * bool(from_corpus) + list(sources)
+        raise _nothing_found(topic, places, period, list(failures.values()))
+    _report(failures.values(), len(found), notice, all_failed=len(failures) == len(sources))
     return found
+
+
+def _report(
+    failures: Iterable[SkillFailed], papers: int, notice: Callable[[str], None], *, all_failed: bool
+) -> None:
+    where = "of the corpus" if all_failed else "of the other places"
+    for failure in failures:
+        notice(f"{failure.message}; continuing with {counted(papers, 'paper')} {where}")
 
 
 def subject_words(topic: str) -> list[str]:
@@ -111,8 +120,9 @@ def shown(topic: str) -> str:
 
 
 def _nothing_found(
-    subject: str, places: list[str], period: str, failures: list[SkillFailed]
+    topic: str, places: list[str], period: str, failures: list[SkillFailed]
 ) -> NothingFound:
+    subject = f"{shown(topic)!r}{period}"
     for failure in failures:
         return NothingFound(
             f"the corpus has no paper on {subject}; {failure.message}",
@@ -120,7 +130,7 @@ def _nothing_found(
             hint=failure.hint,
         )
     hint = "Try other words, or other dates." if period else "Try other words."
-    if "arXiv" not in places:
+    if places == ["the corpus"]:
         hint = "Without `--source corpus`, arXiv is searched too."
     return NothingFound(f"there is no paper on {subject} in {' or at '.join(places)}", hint=hint)
 
@@ -156,15 +166,15 @@ def _once(words: Iterable[str]) -> list[str]:
     return list(first.values())
 
 
-def _distinct(papers: Iterable[Paper]) -> list[Paper]:
-    """Return the papers without repetitions, by arXiv id and by abstract."""
+def _distinct(papers: Sequence[Paper]) -> list[Paper]:
+    """Return the papers without repetitions, by identity, arXiv id and abstract."""
     seen: set[str] = set()
     kept = []
-    for paper in papers:
+    for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
         keys = {paper.sha256}
         if paper.id_field == "arxiv_id":
             keys.add(re.sub(r"v\d+$", "", paper.id.casefold()))
-        if seen.isdisjoint(keys):
+        if first == place and seen.isdisjoint(keys):
             kept.append(paper)
         seen |= keys
     return kept

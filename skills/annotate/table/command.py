@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from harness.api.skill import Call, Result
@@ -12,14 +13,15 @@ from harness.errors import ModelError, ModelUnavailable
 from harness.models.served import ServedModel
 from harness.runs.targets import refuse_sources
 from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import regular_file
+from harness.support.reading.text_input import at_home
 from skills.annotate.table import sources
 from skills.annotate.table.job import AnnotateJob
 from skills.annotate.table.result import Finished, finish
 from skills.annotate.table.sources import Source
 from skills.corpus.db import damage, reads, runs
 from skills.corpus.db.connection import database, locks, open_corpus
-from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.parquet.files import refuse_targets
+from skills.corpus.tables.references.reader import report_encoding
 from skills.nanda.framework import Framework
 
 
@@ -34,13 +36,20 @@ def annotate_table(
     Args:
         annotate: `annotate_source`, or a function that also passes papers on to other models.
     """
-    path = regular_file(path)
+    path = at_home(path)
     options = call.options
     refuse_sources(call.targets, input=path, sample=options.sample)
-    columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    source = sources.from_table(path, columns, options.limit)
+    refuse_targets(call.targets, path)
+    columns = replace(options.table_columns(), sections=options.sections)
+    with call.screen.progress(f"reading {path.name}", reported=False) as tick:
+        source = sources.from_table(path, columns, options.limit, tick)
+    report_encoding(path, call.screen)
     source.refused.report(call.screen)
-    finished = annotate(call, source, framework)
+    return result_of(call, annotate(call, source, framework))
+
+
+def result_of(call: Call, finished: Finished) -> Result:
+    """Return the result of a job; without a target, a pipe gets its annotations, one on a line."""
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Result
 from harness.errors import HarnessError, Interrupted
-from harness.models.backends.llamacpp import LlamaCppBackend
+from harness.models.backends.llamacpp import LlamaCppModel
 from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
@@ -56,15 +56,17 @@ class Finished:
     def by_row(self) -> Iterator[tuple[int, Annotated]]:
         """Yield the index of each row that is done, with its annotation."""
         with open_corpus(self.path) as db:
-            for place, row in enumerate(self.job.rows):
-                if record := store.record(db, row.key, row.paper):
-                    yield place, Annotated(row.paper, record)
+            for entry, row in self.job.planned():
+                if entry.state == "done" and (record := store.record(db, row.key, row.paper)):
+                    yield entry.place, Annotated(row.paper, record)
 
     def failures(self) -> Iterator[Failure]:
         """Yield the failures in input order."""
+        if not self.job.plan.count("failed"):
+            return
         with open_corpus(self.path) as db:
-            for row in self.job.rows:
-                if failure := store.failure(db, row.key, row.paper):
+            for entry, row in self.job.planned():
+                if entry.state == "failed" and (failure := store.failure(db, row.key, row.paper)):
                     yield failure
 
     def result(self) -> Result:
@@ -79,6 +81,15 @@ class Finished:
                 self.failures,
                 title=source.title,
                 about=self.summary,
+                library=source.path,
+                sections=bool(self.job.call.options.sections),
+            ),
+            folders=exporters.folders(
+                self.job.call,
+                self.job.framework,
+                source.id_column,
+                self.items,
+                sections=bool(self.job.call.options.sections),
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,
@@ -150,11 +161,9 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
     else None.
     """
     resolution, usage = job.model.resolution, job.usage
-    errors: Counter[str] = Counter()
-    for row in job.rows:
-        if failure := store.failure(job.db, row.key, row.paper):
-            errors[failure.error_type] += 1
-    done = sum(job.states[row.key] == "done" for row in job.rows)
+    failed = job.plan.entries("failed")
+    errors = Counter(store.error_type(job.db, entry.key) for entry in failed)
+    done = job.plan.count("done")
     return {
         "input": job.source.name,
         "rows": job.source.rows,
@@ -165,7 +174,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
         "errors": dict(errors.most_common()),
         "filtered": dict(job.source.filtered),
         "refused": job.source.refused.as_json(),
-        "pending": len(job.rows) - done - errors.total(),
+        "pending": len(job.plan) - done - errors.total(),
         "model": resolution.resolved,
         "requested": resolution.requested,
         "reason": resolution.reason or None,
@@ -189,7 +198,7 @@ def _next(targets: Sequence[Path]) -> str:
 def _memory(model: ServedModel) -> int | None:
     import psutil
 
-    if model.resolution.chosen.serve.backend != LlamaCppBackend.name:
+    if not isinstance(model.model, LlamaCppModel):  # the memory of a server, or of nodes
         return None
     return int(psutil.Process().memory_info().rss)
 

@@ -13,7 +13,7 @@ from harness.settings import Settings
 from harness.support.sqlite_migrations import migrate
 from harness.support.stopping.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
 from skills.corpus.db import damage
-from skills.corpus.db.schema import MIGRATIONS
+from skills.corpus.db.schema.migrations import MIGRATIONS
 
 NAME = "corpus.db"
 BUSY_SECONDS = 30.0
@@ -53,6 +53,13 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
         OutputError: it cannot be created or written: a folder, no permission, a full disk, or
             another process blocks it for `BUSY_SECONDS`. Also for such an error of SQLite in use.
     """
+    if path.is_dir():
+        raise OutputError(
+            "is a folder, from which a corpus is only read",
+            where=str(path),
+            hint=f"`/corpus add {path} --db corpus.db` copies its parts to a database, and --db "
+            "selects it.",
+        )
     if must_exist and not path.is_file():
         raise InputError(
             "there is no corpus yet",

@@ -76,10 +76,16 @@ def set_aside(path: Path) -> tuple[Path, str]:
     """Rename a damaged database, and return its new path and what is wrong with it.
 
     Raises:
-        InputError: the file does not exist.
+        InputError: the file does not exist, or is a folder.
         UsageError: nothing is wrong with it.
         OutputError: it cannot be checked or renamed.
     """
+    if path.is_dir():
+        raise InputError(
+            "is a folder, not a database",
+            where=str(path),
+            hint=f"Of parts, `/corpus index {path}` names those that cannot be read.",
+        )
     if not path.is_file():
         raise InputError("there is no such file", where=str(path))
     found = find(path)

@@ -29,9 +29,13 @@ def word(kind: Kind, value: object) -> str:
 
 def words(move: str, paper: Paper) -> str:
     """Return the words of a move of a paper's annotation."""
-    year = "" if paper.year is None else paper.year
-    among = (word("category", category) for category in categories(paper.categories))
-    return " ".join((word("move", move), word("year", year), *among))
+    return f"{word('move', move)} {paper_words(paper.year, paper.categories)}"
+
+
+def paper_words(year: int | None, of: str) -> str:
+    """Return the words of a paper of this year with these `Paper.categories`."""
+    among = (word("category", category) for category in categories(of))
+    return " ".join((word("year", "" if year is None else year), *among))
 
 
 def categories(text: str) -> list[str]:

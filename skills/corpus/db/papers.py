@@ -9,6 +9,7 @@ from typing import cast
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
 from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.db.works import recording
 from skills.corpus.records import Failure
 from skills.nanda.paper import IdField, Paper
 
@@ -61,7 +62,10 @@ def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
 
 
 def save(db: sqlite3.Connection, paper: Paper) -> int:
-    """Insert a paper, or add what was not known about it, and return its id in papers."""
+    """Insert a paper, or add what was not known about it, and return its id in papers.
+
+    It is merged or linked with the rows that are the same paper (`works.recording`).
+    """
     columns = {
         "title": paper.title,
         "authors": paper.authors,
@@ -73,7 +77,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
     with transaction(db):
         known = look_up(db, paper.id, paper.id_field, paper.sha256)
         if known is None:
-            return insert(
+            row = insert(
                 db,
                 "papers",
                 id_field=paper.id_field,
@@ -83,12 +87,15 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
                 added_at=now(),
                 **columns,
             )
+            recording.record(db, row, paper)
+            return row
         if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific
             columns["id_field"] = paper.id_field
         if changed := {k: value for k, value in columns.items() if value and value != known[k]}:
             update(db, "papers", known["id"], **changed)
             if not {"year", "categories"}.isdisjoint(changed):
-                _update_facets(db, known["id"])
+                update_facets(db, known["id"])
+        recording.record(db, known["id"], paper, changed=bool(changed))
         return int(known["id"])
 
 
@@ -97,7 +104,8 @@ def stored(db: sqlite3.Connection, paper_id: int) -> Paper:
     return paper_of(one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {})
 
 
-def _update_facets(db: sqlite3.Connection, paper_id: int) -> None:
+def update_facets(db: sqlite3.Connection, paper_id: int) -> None:
+    """Index the moves of a paper again by its year and categories."""
     paper = stored(db, paper_id)
     rows = db.execute(
         "SELECT id, move FROM moves WHERE annotation_id IN"

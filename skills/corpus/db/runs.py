@@ -39,6 +39,14 @@ def start(
         )
 
 
+def set_due(db: sqlite3.Connection, run_id: int, due: int) -> None:
+    """Record what a job has to do, if it learns that after its start."""
+    with transaction(db):
+        db.execute(
+            "UPDATE runs SET settings = json_set(settings, '$.due', ?) WHERE id = ?", [due, run_id]
+        )
+
+
 def finish(db: sqlite3.Connection, run_id: int, status: Status, summary: Mapping[str, Any]) -> None:
     """Record the end of a job."""
     text = json.dumps(summary, ensure_ascii=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ from harness.support.well_formed import well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.rows import Row, insert, now, one, stored_record, update
+from skills.corpus.db.rows import insert, now, one, stored_record
+from skills.corpus.db.works import groups
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.anchors.stored import placed
 from skills.nanda.framework import Framework
@@ -55,15 +56,16 @@ def save(
         if known is not None and known["current"]:
             return int(known["id"])
         paper = papers.stored(db, paper_id)
-        before = _current(db, paper, framework)
+        of_paper = groups.current(db, groups.members(db, paper_id))
+        before = [row for row in of_paper if row["framework"] == framework.name]
         newer = any(row["created_at"] > created for row in before)  # ISO 8601 in UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
-                _set_current(db, row["id"], False)
+                groups.set_current(db, row["id"], False)
         if known is None:
             return _insert_annotation(db, item, framework, paper_id, paper, run_id, is_current)
-        _set_current(db, known["id"], is_current)
+        groups.set_current(db, known["id"], is_current)
         return int(known["id"])
 
 
@@ -137,6 +139,12 @@ def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
     return papers.failure_of(row, paper)
 
 
+def error_type(db: sqlite3.Connection, key: str) -> str:
+    """Return the class of the error that the work `key` last failed with, "" without a failure."""
+    row = one(db, "SELECT error_type FROM failures WHERE key = ? LIMIT 1", [key])
+    return "" if row is None else str(row["error_type"])
+
+
 def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str, Any]:
     """Return a record with the id and title of `paper` in place of its own.
 
@@ -207,21 +215,3 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
         "unsupported_numbers": len(checks["unsupported_numbers"].get(move, ())),
         "unsupported_names": len(checks["unsupported_names"].get(move, ())),
     }
-
-
-def _current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Sequence[Row]:
-    """Return the current annotations of `paper`, and of its other versions at arXiv."""
-    rows: Sequence[Row] = db.execute(
-        "SELECT annotations.id, created_at FROM annotations JOIN papers ON papers.id = paper_id"
-        " WHERE source_id = ? AND id_field = ? AND (id_field = 'arxiv_id' OR sha256 = ?)"
-        " AND framework = ? AND current",
-        [paper.id, paper.id_field, paper.sha256, framework.name],
-    ).fetchall()
-    return rows
-
-
-def _set_current(db: sqlite3.Connection, annotation_id: int, current: bool) -> None:
-    update(db, "annotations", annotation_id, current=int(current))
-    db.execute(
-        "UPDATE moves SET current = ? WHERE annotation_id = ?", [int(current), annotation_id]
-    )

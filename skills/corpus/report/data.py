@@ -14,6 +14,7 @@ from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
+from skills.nanda.sections import from_sections
 from skills.nanda.text import flatten
 from skills.reporting.page import percent
 
@@ -72,7 +73,7 @@ def _entry(
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
     if text is None or anchor is None:
-        return {"move": move, "pieces": None}
+        return {"move": move, "pieces": None, "beside": from_sections(record).get(move.name, "")}
     name, checks = move.name, record["checks"]
     return {
         "move": move,

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.report.data import Facts, facts, paper_view
-from skills.corpus.stats import UNKNOWN, Tally
+from skills.corpus.stats import UNKNOWN, Tally, by_type
 from skills.nanda.framework import Framework
 from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import FEWEST
@@ -61,7 +61,7 @@ def write_html(
         papers=papers(),
         provenances=provenances,
         facets=counts,
-        statistics=lambda: tally.stats(failed),
+        statistics=lambda: tally.stats(by_type(failed)),
         fewest=FEWEST,
         unknown=UNKNOWN,
         copied=lambda move: fmean(copied[move]) if copied[move] else None,

@@ -1,7 +1,7 @@
 """Filter annotations: `limitation=stated comparison~baseline year=2024.. support<0.5`.
 
     MOVE=stated  MOVE=unstated  MOVE~word  MOVE~"a phrase"
-    year=2024..  category=cs.CL  model=NAME  support<0.5  unsupported>0
+    year=2024..  category=cs.CL  model=NAME  support<0.5  unsupported>0  cited>=10  retracted=yes
 
 All conditions must hold. `!=` and `!~` negate one.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,16 @@ from skills.nanda.framework import Framework
 NUMBERS = ("support", "unsupported")
 """Columns of annotations: the mean support of the moves, 0 to 1; how many numbers and names in them
 are not in the abstract."""
-FIELDS = ("year", "category", "model", *NUMBERS)
+LOOKED_UP = ("cited", "retracted")
+"""Columns of papers that `/corpus complete` fills; a folder of parts does not have them."""
+FIELDS = ("year", "category", "model", *NUMBERS, *LOOKED_UP)
 EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. support<0.5"
 
+MATCHED = "(matched)"
+
+_MATCHED = """(
+    SELECT annotation_id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid
+    WHERE moves_fts MATCH ? AND moves.framework = ? AND moves.current = 1)"""
 _CONDITION = re.compile(
     r"""\s*(?P<name>[^\s=~<>!"']+)\s*(?P<op>!~|!=|<=|>=|~|=|<|>)\s*"""
     r"""(?P<value>"[^"]*"|'[^']*'|[^\s"']\S*)(?=\s|\Z)"""
@@ -34,15 +41,21 @@ _CONDITION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition in SQL, over the tables annotations and papers.
+    """A condition in SQL, over the tables annotations and papers, for any storage.
+
+    A storage has the function `has_category`, and puts a query for `MATCHED`: the ids of the
+    annotations with a current move that `match` finds.
 
     Attributes:
+        parameters: those of the SQL, without that of `MATCHED`.
         needs: the column that must not be null for it to be true or false; "" for none.
+        match: an FTS5 expression over texts and facets; "" for none.
     """
 
     sql: str
     parameters: tuple[Any, ...]
     needs: str = ""
+    match: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,30 +99,47 @@ def select(
     db: sqlite3.Connection, conditions: Sequence[Condition], framework: Framework
 ) -> Selected:
     """Select the current annotations of `framework` that meet all conditions."""
-    db.create_function("has_category", 2, _has_category, deterministic=True)
+    create_functions(db)
     # From papers to annotations, each by an index: their rows are long.
     base = (
         "FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
         " WHERE framework = ? AND current = 1"
     )
-    wanted = " ".join(f"AND ({condition.sql})" for condition in conditions)
-    parameters = [p for condition in conditions for p in condition.parameters]
+    wanted, parameters = conjunction(conditions, framework)
     rows = db.execute(
         f"SELECT annotations.id {base} {wanted} ORDER BY papers.id, annotations.id",
         [framework.name, *parameters],
     )
     ids = [row["id"] for row in rows]
     unknown = {}
-    for column in dict.fromkeys(filter(None, (condition.needs for condition in conditions))):
-        others = [c for c in conditions if c.needs != column]
-        rest = " ".join(f"AND ({condition.sql})" for condition in others)
+    for column, others in without_value(conditions):
+        rest, parameters = conjunction(others, framework)
         counted = db.execute(
-            f"SELECT count(*) {base} AND {column} IS NULL {rest}",
-            [framework.name, *(p for condition in others for p in condition.parameters)],
+            f"SELECT count(*) {base} AND {column} IS NULL {rest}", [framework.name, *parameters]
         )
         if number := counted.fetchone()[0]:
             unknown[column] = number
     return Selected(ids, unknown)
+
+
+def create_functions(db: sqlite3.Connection) -> None:
+    """Create what conditions call."""
+    db.create_function("has_category", 2, _has_category, deterministic=True)
+
+
+def without_value(conditions: Sequence[Condition]) -> Iterator[tuple[str, list[Condition]]]:
+    """Yield each column that a condition needs, with the conditions that do not need it."""
+    for column in dict.fromkeys(filter(None, (condition.needs for condition in conditions))):
+        yield column, [condition for condition in conditions if condition.needs != column]
+
+
+def conjunction(conditions: Sequence[Condition], framework: Framework) -> tuple[str, list[Any]]:
+    """Return the SQL for all conditions, to be added to a WHERE, and its parameters."""
+    sql, parameters = "", list[Any]()
+    for one in conditions:
+        sql += f" AND ({one.sql.replace(MATCHED, _MATCHED)})"
+        parameters += (*one.parameters, *((one.match, framework.name) if one.match else ()))
+    return sql, parameters
 
 
 def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
@@ -117,20 +147,15 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
     negated = "NOT " if op.startswith("!") else ""
     if op in ("~", "!~"):
         match = f"text : ({all_of(tokens(value))}) AND facets : {quoted(word('move', name))}"
-        return Condition(
-            f"annotations.id {negated}IN (SELECT annotation_id FROM moves_fts"  # noqa: S608
-            " CROSS JOIN moves ON moves.id = moves_fts.rowid"
-            " WHERE moves_fts MATCH ? AND moves.framework = ? AND moves.current = 1)",
-            (match, framework.name),
-        )
+        return Condition(f"annotations.id {negated}IN {MATCHED}", (), match=match)
     state = _unquoted(value).casefold()
     if op not in ("=", "!=") or state not in ("stated", "unstated"):
         raise _invalid(
             f"{name}{op}{value}", f"{name}=stated, {name}=unstated, {name}~word or {name}!~word"
         )
-    negated = "NOT " if (op == "=") == (state == "unstated") else ""
+    found = "=" if (op == "=") == (state == "unstated") else ">"
     # The names of the stated moves, separated by blanks.
-    return Condition(f"{negated}instr(' ' || stated || ' ', ?)", (f" {name} ",))
+    return Condition(f"instr(' ' || stated || ' ', ?) {found} 0", (f" {name} ",))
 
 
 def _year(name: str, op: str, value: str) -> Condition:
@@ -163,11 +188,19 @@ def _number(name: str, op: str, value: str) -> Condition:
     return Condition(f"{name} {op} ?", (number,), name)
 
 
+def _retracted(name: str, op: str, value: str) -> Condition:
+    states = {"yes": 1, "no": 0}
+    if op not in ("=", "!=") or value.casefold() not in states:
+        raise _invalid(f"{name}{op}{value}", "retracted=yes or retracted=no")
+    return Condition(f"retracted {op} ?", (states[value.casefold()],), name)
+
+
 _FIELDS: Mapping[str, Callable[[str, str, str], Condition]] = {
     "year": _year,
     "category": _exact,
     "model": _exact,
-    **dict.fromkeys(NUMBERS, _number),
+    **dict.fromkeys((*NUMBERS, "cited"), _number),
+    "retracted": _retracted,
 }
 
 

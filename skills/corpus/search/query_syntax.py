@@ -6,10 +6,15 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
+from typing import Literal
 
 from harness.errors import InputError
 from harness.support.suggestions import did_you_mean
 from skills.nanda.text import flatten
+
+By = Literal["words", "meaning", "both"]
+"""What moves are found by."""
 
 _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -22,17 +27,30 @@ def tokens(text: str) -> list[str]:
     Raises:
         InputError: it has no words.
     """
-    query = flatten(text)
-    if len(query) > 1 and query[0] == query[-1] == "'":
-        query = query[1:-1]
+    query = _query(text)
     found = [match[1] or match[2] or "" for match in _TOKEN.finditer(query)]
-    found = [token for token in found if any(map(str.isalnum, token))]
+    found = list(filter(_has_word, found))
     if not found:
         raise InputError(
             f"{query[:40]!r} contains no word to search for",
             hint='Write words, all of which must match, or a "phrase in double quotes".',
         )
     return found
+
+
+def phrases(text: str) -> list[str]:
+    """Return what is in double quotes in a query."""
+    return [match[1] for match in _TOKEN.finditer(_query(text)) if _has_word(match[1] or "")]
+
+
+def _query(text: str) -> str:
+    query = flatten(text)
+    in_quotes = len(query) > 1 and query[0] == query[-1] == "'"
+    return query[1:-1] if in_quotes else query
+
+
+def _has_word(token: str) -> bool:
+    return any(map(str.isalnum, token))
 
 
 def quoted(token: str) -> str:
@@ -58,6 +76,13 @@ class Years:
     first: int | None = None
     last: int | None = None
 
+    @property
+    def days(self) -> tuple[date | None, date | None]:
+        """The first and the last day of the range."""
+        first = None if self.first is None else date(max(1, self.first), 1, 1)
+        last = None if self.last is None else date(max(1, self.last), 12, 31)
+        return first, last
+
     def among(self, db: sqlite3.Connection) -> list[int]:
         """Return the years in the range that the corpus has papers of."""
         # A step in the index for each year; DISTINCT would read all papers.
@@ -69,6 +94,27 @@ class Years:
             [self.first or 0, self.last or 9999],
         )
         return [row["year"] for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a search of moves requires.
+
+    Attributes:
+        text: words and phrases; a found move contains all of them.
+        moves: the names of the moves to search; empty: all.
+        categories: a paper must have one of them, in any position; case does not matter.
+        years: those of papers.
+        limit: moves at most.
+        by: what moves are found by.
+    """
+
+    text: str
+    moves: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    years: Years | None = None
+    limit: int = 20
+    by: By = "words"
 
 
 def parse_years(text: str) -> Years:

@@ -14,10 +14,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.errors import InputError
+from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.search.fulltext import MARK
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
 from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import flatten
 
@@ -62,15 +64,25 @@ def find(db: sqlite3.Connection, wording: str, framework: Framework, limit: int)
     Raises:
         InputError: `wording` has neither letters nor digits.
     """
+    wanted = folded_wording(wording)
+    rows = heapq.merge(_abstracts(db), _moves(db, framework), key=lambda row: row["paper_id"])
+    found = (_quote(db, row, *span) for row in rows for span in places_of(wanted, row["text"]))
+    return list(itertools.islice(found, limit))
+
+
+def folded_wording(wording: str) -> str:
+    """Return a wording as texts are compared with it, without the quotes around it.
+
+    Raises:
+        InputError: it has neither letters nor digits.
+    """
     wanted = _folded(_unquoted(flatten(wording)))[0]
     if not any(map(str.isalnum, wanted)):
         raise InputError(
             f"{wording[:40]!r} contains no word to search for",
             hint='Write a piece of the wording: `/corpus quote "the success rate rises"`.',
         )
-    rows = heapq.merge(_abstracts(db), _moves(db, framework), key=lambda row: row["paper_id"])
-    found = (_quote(db, row, *span) for row in rows for span in places_of(wanted, row["text"]))
-    return list(itertools.islice(found, limit))
+    return wanted
 
 
 def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
@@ -121,27 +133,42 @@ def _moves(db: sqlite3.Connection, framework: Framework) -> Iterator[Row]:
 
 
 def _quote(db: sqlite3.Connection, row: Row, start: int, end: int) -> Quote:
-    paper = one(db, "SELECT * FROM papers WHERE id = ?", [row["paper_id"]]) or {}
-    text, first, last = row["text"], 0, len(row["text"])
-    if row["place"] == ABSTRACT:
+    paper = stored(db, row["paper_id"])
+    anchors = None
+    if row["place"] != ABSTRACT:
+        made = one(db, "SELECT record FROM annotations WHERE id = ?", [row["annotation_id"]]) or {}
+        anchors = stored_record(made["record"]).get("anchors")
+    return quote_of(paper, row["paper_id"], row["place"], row["text"], (start, end), anchors)
+
+
+def quote_of(
+    paper: Paper, number: int, place: str, text: str, span: tuple[int, int], anchors: object
+) -> Quote:
+    """Return the passage around a span of an abstract, or of a move.
+
+    Args:
+        number: of the paper in the corpus.
+        place: `ABSTRACT`, or the name of the move.
+        anchors: as stored with the annotation of the move.
+    """
+    start, end = span
+    first, last = 0, len(text)
+    if place == ABSTRACT:
         spans = sentence_spans(text)
         numbers = [n for n, (s, e) in enumerate(spans, start=1) if s < end and e > start]
         first, last = min(start, spans[numbers[0] - 1][0]), max(end, spans[numbers[-1] - 1][1])
     else:
-        made = one(db, "SELECT record FROM annotations WHERE id = ?", [row["annotation_id"]]) or {}
-        stored = stored_record(made["record"]).get("anchors")
-        moves = {row["place"]: text}
-        numbers = read_anchors(paper["abstract"], moves, stored)[row["place"]]["sentences"]
+        numbers = read_anchors(paper.abstract, {place: text}, anchors)[place]["sentences"]
     marked = f"{text[first:start]}{MARK}{text[start:end]}{MARK}{text[end:last]}"
     return Quote(
-        paper["id_field"],
-        paper["source_id"],
-        paper["title"],
-        paper["year"],
-        row["place"],
+        paper.id_field,
+        paper.id,
+        paper.title,
+        paper.year,
+        place,
         numbers,
         start,
         end,
         flatten(marked),
-        row["paper_id"],
+        number,
     )

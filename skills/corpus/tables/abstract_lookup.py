@@ -14,6 +14,7 @@ from harness.errors import InputError
 from skills.corpus.db import papers
 from skills.corpus.tables.reader import Table, TableRow
 from skills.corpus.tables.refusals import refusing
+from skills.corpus.tables.seen_ids import SeenIds
 from skills.nanda.paper import Paper
 
 
@@ -30,19 +31,19 @@ def complete_rows(
     if table.has_abstracts:
         yield from table.rows_or_errors()
         return
-    seen = set()
-    for row in table.rows_or_errors():
-        if isinstance(row, InputError):
-            yield row
-            continue
-        with refusing(row.where) as refused:
-            paper = _look_up(db, row)
-        if refused.error:
-            yield refused.error
-            continue
-        identity = (paper.id_field, paper.id, paper.sha256)
-        yield replace(row, paper=paper, repeat=identity in seen)
-        seen.add(identity)
+    with SeenIds() as seen:
+        for number, row in enumerate(table.rows_or_errors()):
+            if isinstance(row, InputError):
+                yield row
+                continue
+            with refusing(row.where) as refused:
+                paper = _look_up(db, row)
+            if refused.error:
+                yield refused.error
+                continue
+            identity = f"{paper.id_field}:{paper.id}:{paper.sha256}"
+            first, _ = seen.first(identity, number, b"")
+            yield replace(row, paper=paper, repeat=first != number)
 
 
 def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import InputError
+from harness.support.reading.text_input import place
 from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
@@ -19,7 +20,9 @@ AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
 EXTRAS = ("authors", "published", "categories")
-ANCHORS, CONFIDENCE, PROVENANCE = OBJECTS = ("anchors", "confidence", "provenance")
+ANCHORS, CONFIDENCE, SECTIONS = "anchors", "confidence", "sections"
+PROVENANCE, ERROR = "provenance", "error"
+OBJECTS = ANCHORS, CONFIDENCE, SECTIONS, PROVENANCE, ERROR
 """Columns of an annotation that was saved here, as in `TableRow`; their values are objects."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
@@ -30,17 +33,29 @@ MAX_CHARS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The column names given by options; None: found by name."""
+    """The column names given by options; None: found by name.
+
+    Attributes:
+        collection: of a Zotero library, the collection that is read.
+        tags: of a Zotero library, the tags that an item must have.
+        sections: of PDF files, the kinds of sections that are read, too.
+    """
 
     abstract: str | None = None
     id: str | None = None
     title: str | None = None
+    collection: str | None = None
+    tags: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
         """Return the options that name one of these columns."""
         present = {fold(name) for name in names}
-        given = (self.abstract, self.id, self.title)
-        return Columns(*(name if name and fold(name) in present else None for name in given))
+        abstract, id_, title = (
+            name if name and fold(name) in present else None
+            for name in (self.abstract, self.id, self.title)
+        )
+        return Columns(abstract, id_, title)
 
 
 class Reader(ABC):
@@ -48,12 +63,32 @@ class Reader(ABC):
 
     Attributes:
         unit: what the position of a row counts, "line" or "row".
+        source_keys: values of a row, beside its columns, that the source of its paper keeps.
+        has_ids_of_several_sources: an id may be one of arXiv, although its column is "id".
+        has_sections: a row has the sections of its paper under "sections".
     """
 
     unit = "line"
+    source_keys: tuple[str, ...] = ()
+    has_ids_of_several_sources = False
+    has_sections = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files that are read."""
+        return (self.path,)
+
+    def located(self, position: int) -> tuple[Path, int]:
+        """Return the file of a position, and the position in this file."""
+        return self.path, position
+
+    def place(self, position: int) -> str:
+        """Return a position for messages."""
+        path, at = self.located(position)
+        return place(path, self.unit, at)
 
     @abstractmethod
     def header(self) -> tuple[str, ...]:
@@ -111,7 +146,8 @@ def find_columns(
     """
     header = _Header(tuple(names), where)
     provenance = header.find(PROVENANCE) if moves else None
-    own = {role: header.find(role) for role in (ANCHORS, CONFIDENCE) if provenance}
+    beside = (role for role in (ANCHORS, CONFIDENCE, SECTIONS, ERROR) if role not in moves)
+    own = {role: header.find(role) for role in beside if provenance}
     ids = _id_columns(header, columns.id, several=provenance is not None)
     abstract = header.find(columns.abstract or "abstract", "--abstract-column")
     looked_up = {"column": False, "provenance": bool(provenance), "id": bool(ids)}[abstract_by]

@@ -1,4 +1,6 @@
-"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, .md lists.
+"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, .md, references, PDF files.
+
+A folder or a pattern of .parquet files is one table (`parquet.files`); so is a library of Zotero.
 
 table = open_table(Path("papers.csv"))
 for row in table.rows(): ...
@@ -9,13 +11,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, regular_file, shown
+from harness.support.reading.text_input import shown
 from harness.support.well_formed import well_formed
 from skills.corpus.tables.columns import (
     OBJECTS,
@@ -26,76 +28,18 @@ from skills.corpus.tables.columns import (
     as_text,
     find_columns,
 )
-from skills.corpus.tables.csv_reader import CsvReader
-from skills.corpus.tables.jsonl_reader import JsonlReader
-from skills.corpus.tables.markdown_reader import MarkdownReader, is_list
-from skills.corpus.tables.parquet_reader import ParquetReader
+from skills.corpus.tables.formats import reader_of
 from skills.corpus.tables.refusals import accepted, refusing
+from skills.corpus.tables.seen_ids import SeenIds
+from skills.corpus.tables.table_row import TableRow
 from skills.nanda.arxiv_id import bare_arxiv_id
-from skills.nanda.framework import Framework
-from skills.nanda.paper import ID_FIELDS, IdField, Paper, iso_date, own_id
+from skills.nanda.paper import ID_FIELDS, IdField, Paper, Section, iso_date, own_id
 from skills.nanda.text import flatten
 
-__all__ = ["SUFFIXES", "Columns", "Table", "TableRow", "is_list", "open_table"]
+__all__ = ["Columns", "Table", "TableRow", "open_table"]
 
-READERS: Mapping[str, Callable[[Path], Reader]] = {
-    ".csv": CsvReader,
-    ".tsv": CsvReader,
-    ".jsonl": JsonlReader,
-    ".parquet": ParquetReader,
-    ".md": MarkdownReader,
-}
-SUFFIXES = tuple(READERS)
 OWN_ID = re.compile(r"[0-9a-f]{12}")
 """What an id made from an abstract looks like; only such a one is compared with the digest."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """A row of a table: a paper, and its annotation where the table has one.
-
-    Attributes:
-        where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
-        paper: its abstract is "" if the row has none.
-        moves: the moves that have a column, as the file writes them; "" for an empty cell.
-        anchors, confidence, provenance: `OBJECTS` of the stored annotation, if the row has them.
-        repeat: an earlier row has the same id and the same abstract.
-    """
-
-    where: str
-    paper: Paper
-    moves: Mapping[str, str] = field(default_factory=dict)
-    _: KW_ONLY
-    anchors: Mapping[str, Any] | None = None
-    confidence: Mapping[str, Any] | None = None
-    provenance: Mapping[str, Any] | None = None
-    repeat: bool = False
-
-    @property
-    def has_moves(self) -> bool:
-        return any(text.strip() for text in self.moves.values())
-
-    @property
-    def abstract_sha256(self) -> str:
-        """The digest of the annotated abstract according to the provenance, "" if unknown."""
-        made_from = (self.provenance or {}).get("input")
-        return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
-
-    def valid_moves(self, framework: Framework) -> dict[str, str]:
-        """Return the moves as they are stored.
-
-        Raises:
-            InputError: a move does not fit, or the annotation was made with another framework.
-        """
-        made_with = (self.provenance or {}).get("framework")
-        name = made_with.get("name") if isinstance(made_with, dict) else None
-        if isinstance(name, str) and name != framework.name:
-            raise InputError(
-                f"was made with the framework {name}, not {framework.name}",
-                where=self.where,
-                hint="`--framework FILE` selects the one it was made with.",
-            )
-        return framework.valid_moves(self.moves, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,46 +99,63 @@ class Table:
         Raises:
             InputError: from a row on, the file cannot be read.
         """
-        seen: dict[str, tuple[int, bytes]] = {}
         columns = list(self._layout.columns.values())
         rows = itertools.islice(self._reader.rows(columns), self._limit)
-        for number, (position, row) in enumerate(rows, start=1):
-            where = place(self.path, self._reader.unit, position)
-            with refusing(where) as refused:
-                if isinstance(row, InputError):
-                    raise row
-                made = self._row(row, number, where)
-                repeat = bool(made.paper.abstract) and self._is_repeat(made.paper, position, seen)
-            yield refused.error or replace(made, repeat=repeat)
+        with SeenIds() as seen:
+            for number, (position, row) in enumerate(rows, start=1):
+                path, at = self._reader.located(position)
+                where = self._reader.place(position)
+                with refusing(where) as refused:
+                    if isinstance(row, InputError):
+                        raise row
+                    made = self._row(row, where, path, number if path is self.path else at)
+                    counts = bool(made.paper.abstract) and not made.error
+                    repeat = counts and self._repeats(made, position, seen)
+                yield refused.error or (replace(made, repeat=True) if repeat else made)
 
-    def _row(self, row: Mapping[str, Any], number: int, where: str) -> TableRow:
+    def _row(self, row: Mapping[str, Any], where: str, path: Path, number: int) -> TableRow:
         columns = self._layout.columns
         texts = {
             role: as_text(row.get(name), role, name, where)
             for role, name in columns.items()
-            if role not in OBJECTS
+            if role not in OBJECTS or role in self.moves
         }
         objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
-        anchors, confidence, provenance = objects
-        paper = self._paper(texts, number, provenance is not None)
-        moves = {move: texts[move] for move in self.moves if move in columns}
+        anchors, confidence, sections, provenance, error = objects
+        source = {"kind": "table", "path": shown(path), "row": str(number)}
+        source |= {name: row[name] for name in self._reader.source_keys if row.get(name)}
+        mixed = provenance is not None or self._reader.has_ids_of_several_sources
+        paper = self._paper(texts, source, mixed=mixed)
+        if self._reader.has_sections and row["sections"]:
+            paper = replace(paper, sections=tuple(Section(**one) for one in row["sections"]))
         return TableRow(
-            where, paper, moves, anchors=anchors, confidence=confidence, provenance=provenance
+            where,
+            paper,
+            {move: texts[move] for move in self.moves if move in columns},
+            anchors=anchors,
+            confidence=confidence,
+            sections=sections,
+            provenance=provenance,
+            error=error,
         )
 
-    def _paper(self, values: Mapping[str, str], number: int, saved: bool) -> Paper:
+    def _paper(self, values: Mapping[str, str], source: dict[str, str], *, mixed: bool) -> Paper:
+        """Return a paper.
+
+        Args:
+            mixed: the id column has ids of several sources, as in a table that was saved here.
+        """
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
         abstract = _storable(values.get("abstract", ""))
         id_field = self._id_field(texts)
         written = texts[id_field]
         paper_id = written or (own_id(abstract) if abstract else "")
-        source = {"kind": "table", "path": shown(self.path), "row": str(number)}
         if id_field == "arxiv_id":
             paper_id = bare_arxiv_id(written) or paper_id
             if written and paper_id != written:
                 source["arxiv_id"] = written
-        elif saved and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
-            id_field = "arxiv_id"  # saved here, in a table with ids of several sources
+        elif mixed and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
+            id_field = "arxiv_id"
         # Ids made from abstracts are saved in the column of the others.
         if OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract):
             id_field = "id"
@@ -213,17 +174,19 @@ class Table:
         fields = self._layout.id_fields
         return next((name for name in fields if texts[name]), fields[0] if fields else "id")
 
-    def _is_repeat(self, paper: Paper, position: int, seen: dict[str, tuple[int, bytes]]) -> bool:
+    def _repeats(self, row: TableRow, position: int, seen: SeenIds) -> bool:
+        paper = row.paper
         digest = bytes.fromhex(paper.sha256)
-        first, known = seen.setdefault(paper.id, (position, digest))
+        first, known = seen.first(paper.id, position, digest)
         if known != digest:
-            unit = self._reader.unit
+            (path, _), (before, earlier) = map(self._reader.located, (position, first))
+            of = "" if before == path else f" of {shown(before)}"
             hint = "Give each paper an id of its own, or name another id column."
             if paper.id_field == "arxiv_id" and bare_arxiv_id(paper.id):
                 hint = "Versions of a paper at arXiv count as one paper: keep one of these."
             raise InputError(
-                f"has the id {paper.id} of {unit} {first}, but another abstract",
-                where=place(self.path, unit, position),
+                f"has the id {paper.id} of {self._reader.unit} {earlier}{of}, but another abstract",
+                where=row.where,
                 hint=hint,
             )
         return first != position
@@ -241,9 +204,9 @@ def read_header(path: Path) -> tuple[str, ...]:
     """Return the names of a table's columns.
 
     Raises:
-        InputError: the file cannot be read, or its suffix is not one of `SUFFIXES`.
+        InputError: the file cannot be read, or its suffix is not one of `formats.SUFFIXES`.
     """
-    return tuple(filter(None, _reader(path).header()))
+    return tuple(filter(None, reader_of(path, Columns()).header()))
 
 
 def open_table(
@@ -266,24 +229,13 @@ def open_table(
         abstract_by: accept a table without abstracts that has provenance or ids.
 
     Raises:
-        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or a column is
-            missing.
+        InputError: the file cannot be read, its suffix is not one of `formats.SUFFIXES`, a column
+            is missing, or files that are read together differ.
     """
-    reader = _reader(path)
+    reader = reader_of(path, columns or Columns())
     names = tuple(filter(None, reader.header()))
     layout = find_columns(names, columns or Columns(), moves, shown(path), abstract_by)
     return Table(path, tuple(moves), reader, layout, limit)
-
-
-def _reader(path: Path) -> Reader:
-    make_reader = READERS.get(path.suffix.lower())
-    if make_reader is None:
-        raise InputError(
-            f"cannot read a table from {path.suffix or 'a file without a suffix'}",
-            where=shown(path),
-            hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
-        )
-    return make_reader(regular_file(path))
 
 
 def _object(value: Any) -> Mapping[str, Any] | None:

@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 SHOWN = 20
 """Refused rows that are listed."""
+KEPT = 1000
+"""Refused rows whose errors are kept; further ones are counted."""
 
 
 @dataclass(slots=True)
@@ -74,30 +76,42 @@ def accepted(
 
 @dataclass(slots=True)
 class Refusals:
-    """The errors of rows in file order."""
+    """The errors of rows in file order: the first `KEPT`, and how many there are."""
 
     errors: list[InputError] = field(default_factory=list)
+    count: int = 0
 
     def __len__(self) -> int:
-        return len(self.errors)
+        return self.count
 
     def add(self, error: InputError) -> None:
-        self.errors.append(error)
+        self.count += 1
+        if len(self.errors) < KEPT:
+            self.errors.append(error)
 
     def raise_first(self) -> None:
-        """Raise the first error, if there is one: for a table without a usable row."""
-        if self.errors:
+        """Raise the first error with the others in its hint: for a table without a usable row."""
+        if len(self) == 1:
             raise self.errors[0]
+        if self.errors:
+            first = self.errors[0]
+            _, *others = self._lines()
+            hint = "\n".join((f"{first.hint or ''} No row can be used:".strip(), *others))
+            raise InputError(first.message, where=first.where, hint=hint)
 
     def report(self, screen: Screen) -> None:
         """Print a line for each refused row, for the first `SHOWN`."""
+        for line in self._lines():
+            screen.notice(line)
+
+    def _lines(self) -> Iterator[str]:
         for error in self.errors[:SHOWN]:
-            screen.notice(f"refused: {error}")
+            yield f"refused: {error}"
         if len(self) > SHOWN:
-            screen.notice(f"refused: {counted(len(self) - SHOWN, 'more row')}")
+            yield f"refused: {counted(len(self) - SHOWN, 'more row')}"
 
     def as_json(self) -> list[dict[str, str]]:
-        """Return the place and the reason of each row."""
+        """Return the place and the reason of each row, for the first `KEPT`."""
         return [{"where": error.where or "", "reason": error.message} for error in self.errors]
 
 

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 from harness._version import __version__
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
+from skills.nanda.sections import from_sections
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
@@ -25,10 +26,17 @@ ROW_GROUP = 1000
 _COLUMNS = ("title", "authors", "published", "categories", "abstract")
 _OBJECTS = ("anchors", "confidence", "checks", "provenance")
 _EXTRAS = ("support", *_OBJECTS)
+SECTIONS = "sections"
+"""The column of `skills.nanda.sections`, where sections were read."""
 
 
 def write_csv(
-    file: IO[bytes], items: Iterable[Annotated], framework: Framework, id_column: str
+    file: IO[bytes],
+    items: Iterable[Annotated],
+    framework: Framework,
+    id_column: str,
+    *,
+    sections: bool = False,
 ) -> None:
     """Write the id, title, abstract and the moves in the framework's order, with a header.
 
@@ -36,13 +44,17 @@ def write_csv(
 
     Args:
         id_column: the input's name of the id column, replaced by "id" if another column has it.
+        sections: add a column of the moves that were found in sections, for people.
     """
-    names = ("title", "abstract", *framework.names)
+    names = ("title", "abstract", *framework.names, *[SECTIONS] * sections)
     file.write(csv_row((_id_name(id_column, names), *names)))
     for item in items:
         moves = (item.record[name] for name in framework.names)
         paper = item.paper
-        file.write(csv_row((paper.id, paper.title, paper.abstract, *moves)))
+        found = from_sections(item.record).items() if sections else ()
+        beside = "; ".join(f"{framework.labels[move]}: {text}" for move, text in found)
+        last = [beside] * sections
+        file.write(csv_row((paper.id, paper.title, paper.abstract, *moves, *last)))
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
@@ -52,30 +64,46 @@ def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
 
 
 def write_parquet(
-    file: IO[bytes], items: Iterable[Annotated], framework: Framework, id_column: str
+    file: IO[bytes],
+    items: Iterable[Annotated],
+    framework: Framework,
+    id_column: str,
+    *,
+    sections: bool = False,
 ) -> None:
     """Write papers, moves and the objects of annotations with the schema of `parquet_schema`.
 
     Args:
         id_column: as in `write_csv`.
+        sections: add a column of the moves that were found in sections, as JSON.
     """
+    schema = parquet_schema(framework, id_column, sections=sections)
+    write_parquet_as(schema, file, items, framework)
+
+
+def write_parquet_as(
+    schema: pa.Schema, file: IO[bytes], items: Iterable[Annotated], framework: Framework
+) -> None:
+    """Write annotations with the columns of a schema; its first one is that of the ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    schema = parquet_schema(framework, id_column)
-    rows = (_parquet_row(item, framework, schema.names[0]) for item in items)
+    rows = (parquet_row(item, framework, schema.names[0]) for item in items)
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while group := list(itertools.islice(rows, ROW_GROUP)):
             writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
 
 
-def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
+def parquet_schema(framework: Framework, id_column: str, *, sections: bool = False) -> pa.Schema:
     """Return the schema of a framework's annotations, which does not depend on their contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
     struct of one double for each move, null if the move is not stated. anchors, confidence, checks
     and provenance are JSON strings, since their keys differ between annotations (digests of files,
     moves with findings).
+
+    Args:
+        sections: add a column of the moves that were found in sections, as JSON.
     """
     import pyarrow as pa
 
@@ -83,7 +111,7 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
     id_name = _id_name(id_column, (*names, *_EXTRAS))
     types = {name: pa.string() for name in (id_name, *names)}
     types["support"] = pa.struct([(name, pa.float64()) for name in framework.names])
-    types |= {name: pa.string() for name in _OBJECTS}
+    types |= {name: pa.string() for name in (*_OBJECTS, *[SECTIONS] * sections)}
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in types.items()],
         metadata={
@@ -95,14 +123,15 @@ def parquet_schema(framework: Framework, id_column: str) -> pa.Schema:
     )
 
 
-def _parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str, Any]:
+def parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str, Any]:
+    """Return an annotation as a row of `parquet_schema`."""
     record = item.record
     return {
         id_name: item.paper.id,
         **{name: getattr(item.paper, name) for name in _COLUMNS},
         **{name: record[name] for name in framework.names},
         "support": record["checks"]["support"],
-        **{name: _json(record.get(name, {})) for name in _OBJECTS},
+        **{name: _json(record.get(name, {})) for name in (*_OBJECTS, SECTIONS)},
     }
 
 

@@ -142,17 +142,14 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
     ids = reads.current_ids(db, framework)[:limit]
     found, refused = list[Item](), Refusals()
     for item in reads.annotated(db, framework, ids):
-        entry = _as_entry(item, framework)
+        entry = as_entry(item, framework)
         with refusing(entry.where) as gated:
             found.append(_item(entry, framework))
         if gated.error:
             refused.add(gated.error)
     if not found:
         refused.raise_first()
-        raise InputError(
-            f"the corpus has no annotations by the framework {framework.name}",
-            hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
-        )
+        raise no_annotations(framework)
     filtered = {"refused": len(refused)} if refused else {}
     rows = len(found) + len(refused)
     return Input(CORPUS, tuple(found), reads.id_column(db, ids), rows, filtered, refused=refused)
@@ -193,7 +190,16 @@ def _moves(entry: TableRow, framework: Framework) -> dict[str, str]:
     return {name: framework.canonical(entry.moves[name]) for name in framework.names}
 
 
-def _as_entry(item: Annotated, framework: Framework) -> TableRow:
+def no_annotations(framework: Framework) -> InputError:
+    """Return the error of a corpus without annotations by a framework."""
+    return InputError(
+        f"the corpus has no annotations by the framework {framework.name}",
+        hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
+    )
+
+
+def as_entry(item: Annotated, framework: Framework) -> TableRow:
+    """Return a stored annotation as the row of a table."""
     return TableRow(
         f"{item.paper.id_field} {item.paper.id}",
         item.paper,

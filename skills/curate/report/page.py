@@ -152,7 +152,7 @@ def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
 
 def _entry(move: Move, verdict: Verdict, anchor: Anchor | None) -> dict[str, Any]:
     if anchor is None:
-        return {"move": move, "pieces": None}
+        return {"move": move, "pieces": None, "beside": ""}
     origin = origin_of(anchor)
     return {
         "move": move,

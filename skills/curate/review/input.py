@@ -6,20 +6,26 @@ corpus. If the annotation stores the digest of its abstract, only that abstract 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from harness.errors import InputError
+from harness.errors import InputError, UsageError
 from harness.support.reading.text_input import shown
+from skills.corpus.browsing.selection import Selection, annotation_ids
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
 from skills.corpus.tables.columns import AbstractBy, Columns
 from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
-from skills.curate.inputs.items import Item
+from skills.curate.inputs.items import CORPUS, Item, as_entry, no_annotations
+from skills.curate.review.queued import Queued
+from skills.curate.review.selection import with_words
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
@@ -28,7 +34,7 @@ Places = Mapping[str, Mapping[str, Sequence[Paper]]]
 """The papers found in each place by the key of their ids, with the name of the place."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidates:
     """The annotations of a table, the least certain first, then those without confidences.
 
@@ -40,27 +46,77 @@ class Candidates:
         certainty: by the key of the item, where it is known.
     """
 
-    items: Sequence[Item]
+    items: Queued
     id_column: str
     lost: Sequence[str] = ()
     without_moves: int = 0
     repeats: int = 0
     certainty: Mapping[str, float] = field(default_factory=dict)
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The index of each annotation by its key."""
+        return {key: place for place, key in enumerate(self.items.keys)}
+
+    def known(self, keys: Iterable[str]) -> list[Item]:
+        """Return the annotations with these keys, in their order; keys without one are ignored."""
+        found = (key for key in keys if key in self.places)
+        return list(self.items.some(sorted(found, key=self.places.__getitem__)))
+
+    def sample(self, size: int, seed: int) -> Candidates:
+        """Return annotations drawn at random, in random order.
+
+        Which are drawn depends on `seed` and their ids only, so that few change if the table grows.
+        """
+
+        def drawn(key: str) -> str:
+            return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
+
+        keys = sorted(self.items.keys, key=drawn)[:size]
+        return replace(self, items=Queued(keys, self.items.read))
+
 
 def read(
-    path: Path, framework: Framework, columns: Columns, abstracts: Path | None, corpus: Path
+    path: Path,
+    framework: Framework,
+    columns: Columns,
+    abstracts: Path | None,
+    corpus: Path,
+    conditions: str = "",
+    words: str = "",
 ) -> Candidates:
     """Read a table, and look up missing abstracts.
 
     Args:
         columns: names of columns, in the table or in `abstracts`.
         abstracts: a table of papers, or None.
-        corpus: the corpus database, which need not exist.
+        path: "corpus" is the current annotations of the corpus.
+        corpus: the corpus database, which need not exist for a table.
+        conditions: as `/corpus filter` takes them; for the corpus only.
+        words: all of them occur in the title and the abstract, or in one move, or are the id.
 
     Raises:
-        InputError: a table cannot be read, or no row of it can be reviewed.
+        UsageError: there are conditions, and a table.
+        InputError: a table cannot be read, or no annotation of it can be reviewed or is selected.
     """
+    if str(path) == CORPUS:
+        return _from_corpus(corpus, framework, conditions, words)
+    if conditions:
+        raise UsageError(
+            "conditions select from the corpus, not from a table",
+            hint='`/corpus filter "CONDITIONS" save to part.jsonl` makes a table of them.',
+        )
+    return _from_table(path, framework, columns, abstracts, corpus, words)
+
+
+def _from_table(
+    path: Path,
+    framework: Framework,
+    columns: Columns,
+    abstracts: Path | None,
+    corpus: Path,
+    words: str,
+) -> Candidates:
     table = _open(path, columns, framework.names, "id")
     table.require_moves()
     rows = list(table.rows())
@@ -70,7 +126,6 @@ def read(
     wanted = {paper_key(row.paper.id) for row in full if not row.paper.abstract}
     places = _search(wanted, abstracts, columns, corpus) if wanted else {}
     items: dict[str, Item] = {}
-    certainty: dict[str, float | None] = {}
     lost, repeats = [], 0
     for row in full:
         key = paper_key(row.paper.id)
@@ -81,34 +136,90 @@ def read(
             repeats += 1
         else:
             moves = {name: framework.canonical(row.moves[name]) for name in framework.names}
-            items[key] = Item(paper, moves, row.where)
-            certainty[key] = certainty_of(row.confidence, framework.names)
+            items[key] = Item(paper, moves, row.where, entry=row)
     if not items:
         raise InputError(
             f"no row can be reviewed: {lost[0]}",
             hint="`--from papers.csv` names a table that has the abstracts.",
         )
-    unknown = [item for item in items.values() if certainty[item.key] is None]
-    certainty |= _stored_certainty(unknown, corpus, framework)
-    known = {key: one for key, one in certainty.items() if one is not None}
-    ordered = sorted(items.values(), key=lambda item: known.get(item.key, math.inf))
-    id_column = table.id_column or rows[0].paper.id_field
-    return Candidates(tuple(ordered), id_column, lost, len(rows) - len(full), repeats, known)
-
-
-def _stored_certainty(
-    items: Sequence[Item], corpus: Path, framework: Framework
-) -> dict[str, float | None]:
-    """Return the certainty of annotations that the corpus has, by the key of the paper."""
-    if not items or not corpus.is_file():
-        return {}
-    with open_corpus(corpus, must_exist=True) as db:
-        found = {one.key: reads.with_moves(db, one.paper, one.moves, framework) for one in items}
-    return {
-        key: certainty_of(one[1].record.get("confidence"), framework.names)
-        for key, one in found.items()
-        if one
+    if words.strip():
+        found = with_words(items.values(), words, framework)
+        if not found:
+            raise _without(words)
+        items = {key: one for key, one in items.items() if key in found}
+    bare = [item for item in items.values() if item.entry and item.entry.confidence is None]
+    items |= {item.key: item for item in _stored(bare, corpus, framework)}
+    certainty = {
+        key: certainty_of(item.entry and item.entry.confidence, framework.names)
+        for key, item in items.items()
     }
+    id_column = table.id_column or rows[0].paper.id_field
+    left_out = {"lost": lost, "without_moves": len(rows) - len(full), "repeats": repeats}
+    return _ordered(lambda keys: [items[key] for key in keys], certainty, id_column, **left_out)
+
+
+def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str) -> Candidates:
+    is_part = bool(conditions.strip() or words.strip())
+    with open_corpus(corpus, must_exist=True) as db:
+        if is_part:
+            ids = annotation_ids(db, Selection(words, conditions), framework)
+        else:
+            ids = reads.current_ids(db, framework)
+        found: dict[str, int] = {}
+        certainty: dict[str, float | None] = {}
+        for row, source_id, confidence in reads.confidences(db, framework, ids):
+            key = paper_key(source_id)
+            if key not in found:
+                found[key] = row
+                certainty[key] = certainty_of(confidence, framework.names)
+        if not found and is_part:
+            raise _without(words, conditions)
+        if not found:
+            raise no_annotations(framework)
+        id_column = reads.id_column(db, ids)
+
+    def stored(keys: Sequence[str]) -> list[Item]:
+        with open_corpus(corpus, must_exist=True) as db:
+            rows = reads.annotated(db, framework, [found[key] for key in keys])
+            entries = [as_entry(row, framework) for row in rows]
+        return [Item(one.paper, one.moves, one.where, entry=one) for one in entries]
+
+    return _ordered(stored, certainty, id_column, repeats=len(ids) - len(found))
+
+
+def _ordered(
+    read: Callable[[Sequence[str]], list[Item]],
+    certainty: Mapping[str, float | None],
+    id_column: str,
+    **more: Any,
+) -> Candidates:
+    """Return the annotations with the keys of `certainty`, the least certain first.
+
+    Args:
+        read: as in `Queued`.
+        more: attributes of `Candidates`.
+    """
+    known = {key: one for key, one in certainty.items() if one is not None}
+    ordered = sorted(certainty, key=lambda key: known.get(key, math.inf))
+    return Candidates(Queued(ordered, read), id_column, certainty=known, **more)
+
+
+def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:
+    """Yield those of `items` that the corpus has, with their anchors and confidences there."""
+    if not items or not corpus.is_file():
+        return
+    with open_corpus(corpus, must_exist=True) as db:
+        for item in items:
+            if known := reads.with_moves(db, item.paper, item.moves, framework):
+                yield replace(item, entry=as_entry(known[1], framework))
+
+
+def _without(words: str, conditions: str = "") -> InputError:
+    """Return the error that nothing is selected."""
+    parts = [f"has the words {words!r}"] * bool(words.strip())
+    parts += [f"meets {conditions!r}"] * bool(conditions.strip())
+    what = "words or conditions" if len(parts) > 1 else "words" if words.strip() else "conditions"
+    return InputError(f"no annotation {' and '.join(parts)}", hint=f"Give fewer {what}.")
 
 
 def _open(

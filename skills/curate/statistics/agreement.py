@@ -1,4 +1,4 @@
-"""Agreement of the personas of a panel, and the number of independent votes they amount to.
+"""Agreement of the personas of a panel or of reviewers, and how many independent votes it means.
 
 A table is n rows, one for each annotation, of k values, one from each persona; None is an invalid
 vote, which is missing, not a fail.
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from skills.reporting.statistics import (
     EQUAL,
     bootstrap_weights,
+    kappas,
     percentile_interval,
     rounded,
 )
@@ -69,6 +70,35 @@ def alpha(table: Table, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[st
         low, high, why = percentile_interval(drawn)
     found = {"value": None, "low": low, "high": high, "units": units, "why": why, "reading": why}
     return found if np.isnan(value) else {**found, "value": value, "reading": reading(value)}
+
+
+def kappa(
+    pairs: Sequence[tuple[bool, bool]], *, resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, Any]:
+    """Return Cohen's kappa of two reviewers, with a bootstrap interval over papers.
+
+    Returns:
+        As `alpha`: value, low, high, units and why.
+    """
+    import numpy as np
+
+    units, low, high, value = len(pairs), None, None, math.nan
+    if units:
+        first, second = np.array(pairs, dtype=bool).T
+        cells = (first & second, first & ~second, ~first & second, ~first & ~second)
+        counts = np.column_stack(cells).astype(float)
+        value = float(kappas(counts.sum(axis=0, keepdims=True))[0])
+    if not units:
+        why = "n/a, no paper has two decisions"
+    elif math.isnan(value):
+        why = UNANIMOUS
+    elif units < LEAST_UNITS:
+        why = f"no interval from fewer than {LEAST_UNITS} papers"
+    else:
+        drawn = kappas(bootstrap_weights(units, resamples, seed) @ counts)
+        low, high, why = percentile_interval(drawn)
+    found = None if math.isnan(value) else value
+    return {"value": found, "low": low, "high": high, "units": units, "why": why}
 
 
 def reading(value: float) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from harness.api.skill import Call
 from harness.errors import UsageError
 from harness.runs.targets import refuse_sources
+from skills.corpus.tables.parquet.files import refuse_targets
 
 SUFFIX = "_curated"
 """The optional end of a target's name, which the names of the files beside it lack."""
@@ -53,5 +54,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
                 hint="Save to another file, or give --build another name.",
             )
     refuse_sources(outputs, input=table, corpus=corpus)
+    if table is not None:
+        refuse_targets(outputs, table)
     if built:
         refuse_inputs(outputs, call.options)

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from skills.evaluate.annotators import Annotator, Subject
 from skills.evaluate.metrics.measures import Measures, of_anchors
 from skills.evaluate.metrics.metrics import OVERALL, Key, by_move, texts_of
-from skills.evaluate.metrics.resampling import Statistic, divided, ratio
+from skills.evaluate.metrics.resampling import Statistic, ratio
+from skills.reporting.statistics import divided
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,7 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from skills.reporting.statistics import Share, bootstrap_weights, figures, percentile_interval
+from skills.reporting.statistics import (
+    Share,
+    bootstrap_weights,
+    divided,
+    figures,
+    kappas,
+    percentile_interval,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,24 +189,4 @@ def kappa(predicted: Flags, gold: Flags) -> Statistic:
     n = len(predicted)
     pairs = [predicted & gold, predicted & ~gold, ~predicted & gold, ~predicted & ~gold]
     counts = [pair.reshape(n, -1).sum(axis=1) for pair in pairs]
-
-    def value(sums: Floats) -> Floats:
-        both, only_predicted, only_gold, neither = sums.T
-        total = sums.sum(axis=1)
-        observed = divided(both + neither, total)
-        first, second = divided(both + only_predicted, total), divided(both + only_gold, total)
-        chance = first * second + (1 - first) * (1 - second)
-        # A rounding error must not count as possible disagreement.
-        room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
-        return divided(observed - chance, room)
-
-    return Statistic(np.stack(counts, axis=1).astype(np.float64), value, np.ones(n, bool))
-
-
-def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
-    """Return over / under, and `empty` where `under` is 0."""
-    import numpy as np
-
-    out = np.full(np.shape(over), empty)
-    np.divide(over, under, out=out, where=under != 0)
-    return out
+    return Statistic(np.stack(counts, axis=1).astype(np.float64), kappas, np.ones(n, bool))

@@ -68,7 +68,8 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
     """
     call, entry = context.call, context.run_dir.entry("ollama")
     places = [place for one in call.models.registry.models.values() for place in one.serve]
-    named = {_address(place.url) for place in places if place.backend == "ollama" and place.url}
+    ours = [place for place in places if place.backend == "ollama"]
+    named = {_address(url) for place in ours for url in place.addresses}
     before = entry.facts.get("host") if entry else None
     if getattr(call.options, "host", None) or host in {*named, before}:
         return

@@ -145,7 +145,9 @@ def fitting_dtype(merged: Path, memory: int | None) -> str | None:
 def read_along(folder: Path, answers: Sequence[Answer], dtype: str) -> Comparison:
     """Compare answers with the choices of transformers at each of their tokens."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as their_logging
 
+    their_logging.disable_progress_bar()
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
     tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model.eval()

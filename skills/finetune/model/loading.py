@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Recipe
 
 
@@ -35,7 +36,9 @@ def device_kind() -> str:
 
 
 @quiet()
-def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
+def load_model(
+    folder: Path, recipe: Recipe, *, adapted: bool = True, is_sharded: bool = False
+) -> Any:
     """Load the base with an adapter whose output is still zero; only the adapter is trainable.
 
     This does what peft's `prepare_model_for_kbit_training` does, except that weights which are not
@@ -46,6 +49,7 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
 
     Args:
         adapted: False to load the base alone.
+        is_sharded: FSDP will divide it among the ranks.
 
     Raises:
         InputError: a layer that the recipe names does not exist, or the folder has no model.
@@ -61,8 +65,8 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=getattr(torch, recipe.quantization.compute),
-            quantization_config=_quantization(recipe),
-            device_map={"": 0 if kind == "cuda" else "cpu"},
+            quantization_config=_quantization(recipe, is_sharded=is_sharded),
+            device_map={"": ranks.local_rank() if kind == "cuda" else "cpu"},
             local_files_only=True,
             use_safetensors=True,
         )
@@ -80,18 +84,24 @@ def load_model(folder: Path, recipe: Recipe, *, adapted: bool = True) -> Any:
     return _with_adapter(model, recipe) if adapted else model
 
 
-def _quantization(recipe: Recipe) -> Any:
-    """Return None, or NF4 with all its settings: the defaults are fp4 and float32."""
+def _quantization(recipe: Recipe, *, is_sharded: bool) -> Any:
+    """Return None, or NF4 with all its settings: the defaults are fp4 and float32.
+
+    FSDP divides only tensors of a floating type: the packed weights are stored as if they were of
+    the compute type. With uint8, the default, accelerate leaves them whole in every rank.
+    """
     import torch
     from transformers import BitsAndBytesConfig
 
     if recipe.quantization.kind == "none":
         return None
+    compute = getattr(torch, recipe.quantization.compute)
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=recipe.quantization.double,
-        bnb_4bit_compute_dtype=getattr(torch, recipe.quantization.compute),
+        bnb_4bit_compute_dtype=compute,
+        bnb_4bit_quant_storage=compute if is_sharded else None,
     )
 
 

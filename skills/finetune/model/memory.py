@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from skills.finetune.model.facts import BaseFacts
@@ -102,12 +102,19 @@ def total(items: Iterable[Item]) -> int:
 
 
 def training_memory(
-    facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, full: bool = False
+    facts: BaseFacts,
+    recipe: Recipe,
+    batch: Batch,
+    place: Place,
+    *,
+    full: bool = False,
+    shards: int = 1,
 ) -> tuple[Item, ...]:
-    """Return the items held at the peak of training.
+    """Return the items held at the peak of training by a process.
 
     Args:
         full: train all weights instead of an adapter, with the same batch and optimizer.
+        shards: how many processes FSDP divides the weights among.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -126,7 +133,33 @@ def training_memory(
         formula = f"the largest layer, {largest:,} weights x {width} bytes"
         items.append(Item("a layer unpacked for use", largest * width, formula))
     items.append(logits(facts, batch.rows * batch.completion, "completion"))
-    return (*items, Item(*OVERHEAD[place]))
+    items.append(Item(*OVERHEAD[place]))
+    return tuple(items if shards == 1 else _divided(items, facts, recipe, shards))
+
+
+def _divided(
+    items: Sequence[Item], facts: BaseFacts, recipe: Recipe, shards: int
+) -> Iterator[Item]:
+    """Yield the items with those that do not depend on the batch divided among processes.
+
+    FSDP gathers a layer for its use, and the next one meanwhile. Each process loads the whole base
+    first, since weights in NF4 cannot be divided before (accelerate's `fsdp2_prepare_model`).
+    """
+    found = []
+    for item in items:
+        part = -(-item.bytes // shards)
+        formula = f"{item.formula} / {shards} processes"
+        found.append(replace(item, bytes=part, formula=formula) if item.held else item)
+    base = total(item for item in items if item.name.startswith("base"))
+    ends = (facts.parameters - facts.linear_parameters) * compute_bytes(recipe.quantization)
+    size = ends + 2 * (base - ends) // facts.layers
+    formula = f"2 of {facts.layers} layers, embedding and output"
+    found.append(Item("layers gathered for use", size, formula))
+    yield from found
+    overhead = items[-1].bytes
+    if (more := base + overhead - total(found)) > 0:
+        formula = f"{base:,} bytes when it is loaded, which is the peak"
+        yield Item("the base before it is divided", more, formula)
 
 
 def _weights(facts: BaseFacts, recipe: Recipe) -> Iterator[Item]:

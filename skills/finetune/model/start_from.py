@@ -119,14 +119,23 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
     """
     if (path := find(context)) is None:
         return None
-    if path.is_dir():
-        require("safetensors")
-        adapter = read_adapter(path)
-    else:
-        adapter = read_gguf_adapter(path, facts)
+    adapter = read(path, facts)
     _check_base(adapter, facts)
     _check_settings(adapter, context.recipe.adapter, facts)
     return adapter
+
+
+def read(path: Path, facts: BaseFacts) -> LoraAdapter:
+    """Return the adapter in a folder or a GGUF, of a base with these shapes.
+
+    Raises:
+        InputError: it is damaged, or not plain LoRA.
+        UsageError: it is a folder, and the finetune extra is not installed.
+    """
+    if path.is_dir():
+        require("safetensors")
+        return read_adapter(path)
+    return read_gguf_adapter(path, facts)
 
 
 def load_into(model: Any, adapter: LoraAdapter) -> None:

@@ -6,11 +6,13 @@ import importlib.util
 from collections.abc import Iterator
 from typing import Any
 
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, UsageError
 from skills.finetune.export.artifact_files import SPARE
+from skills.finetune.model.adapting import check_processes
 from skills.finetune.model.facts import PUBLISHED
 from skills.finetune.model.memory import total, training_memory
 from skills.finetune.planning.plan import Plan
+from skills.finetune.run import ranks
 from skills.finetune.run.hardware import in_words
 from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.training.train import MODULES
@@ -37,6 +39,10 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
             hint="Use a smaller dev_share, a larger max_length, or more annotations.",
         )
         return
+    try:
+        check_processes(recipe, plan.machine)
+    except UsageError as error:
+        yield error
     if gpu is None and recipe.quantization.compute == "float16":
         yield InputError(
             "quantization.compute is float16, which needs a GPU, and there is none to use",
@@ -44,9 +50,10 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
         )
     if need > plan.free:
         device = f"the GPU ({gpu.name})" if gpu else "this machine, without a GPU to use,"
+        each = " for each process" if plan.machine.processes > 1 else ""
         yield InputError(
-            f"training {plan.facts.name} needs {in_words(need)} of memory, and {device} has "
-            f"{in_words(plan.free)} free",
+            f"training {plan.facts.name} needs {in_words(need)} of memory{each}, and {device} has "
+            f"{in_words(plan.free)} free{each}",
             hint=memory_knobs(plan),
         )
     largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
@@ -95,22 +102,25 @@ def memory_knobs(plan: Plan) -> str:
     training = plan.recipe.training
     length = max(sorted(plan.rows.lengths)[int(KEPT * (plan.rows.count - 1))], 64)
     longer = plan.rows.count - plan.rows.up_to(length).count
+    smallest = plan.machine.processes
+    accumulation = max(1, training.rows_per_step // smallest)
     knobs: dict[str, dict[str, Any]] = {
         "--set quantization.kind=nf4": {"quantization.kind": "nf4"},
         "--set quantization.unpacked=false": {"quantization.unpacked": False},
-        f"--batch 1 --accumulation {training.rows_per_step}": {
-            "training.batch": 1,
-            "training.accumulation": training.rows_per_step,
+        f"--batch {smallest} --accumulation {accumulation}": {
+            "training.batch": smallest,
+            "training.accumulation": accumulation,
         },
         f"--max-length {length} without {longer:,} of {plan.rows.count:,} rows": {
             "training.max_length": length
         },
     }
-    needs = {}
+    needs, shards = {}, plan.machine.shards
     for words, changes in knobs.items():
         recipe = overridden(plan.recipe, changes)
-        batch = plan.rows.up_to(recipe.training.max_length).largest(recipe.training.batch)
-        needs[words] = total(training_memory(plan.facts, recipe, batch, plan.place))
+        each = ranks.rows_each(recipe.training.batch, plan.machine.processes)
+        batch = plan.rows.up_to(recipe.training.max_length).largest(each)
+        needs[words] = total(training_memory(plan.facts, recipe, batch, plan.place, shards=shards))
     best = sorted((need, words) for words, need in needs.items() if need < total(plan.memory))[:2]
     found = [f"{words} ({in_words(need)})" for need, words in best]
     return f"Use {' or '.join(found)}, or a smaller base." if found else "Use a smaller base."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from skills.finetune.formats.json_files import read_json
-from skills.finetune.model.memory import Place
+from skills.finetune.run.hardware import Machine
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.metrics import NAME, Metrics
 from skills.finetune.training.train import RUN
@@ -37,13 +37,13 @@ class Measured:
     peak: int | None = None
 
 
-def measured(folder: Path, recipe: Recipe, place: Place, tokens: float) -> Measured:
+def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
     """Return what the run in `folder` measured, if its settings are the same.
 
     Args:
         tokens: of all planned steps.
     """
-    if not _is_same(folder, recipe, place):
+    if not _is_same(folder, recipe, machine):
         return Measured()
     lines = Metrics(folder / NAME).read()
     speeds = [found for line in lines if (found := line.get("tokens_per_second"))]
@@ -52,11 +52,13 @@ def measured(folder: Path, recipe: Recipe, place: Place, tokens: float) -> Measu
     return Measured(speed, tokens / speed if speed else None, peak or None)
 
 
-def _is_same(folder: Path, recipe: Recipe, place: Place) -> bool:
+def _is_same(folder: Path, recipe: Recipe, machine: Machine) -> bool:
     try:
         before = read_json(folder / RUN)
         earlier, device = Recipe.model_validate(before["recipe"]), before["guard"]["device"]
+        processes = before.get("processes", 1)
     except (OSError, ValueError, KeyError, TypeError):
         return False
     same = earlier.model_dump(include=RELEVANT) == recipe.model_dump(include=RELEVANT)
-    return same and device == {"gpu": "cuda", "cpu": "cpu"}[place]
+    is_alike = device == ("cuda" if machine.gpu else "cpu") and processes == machine.processes
+    return same and is_alike

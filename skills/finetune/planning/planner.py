@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.optional_deps import require
 from skills.finetune.model import start_from
-from skills.finetune.model.adapting import adapted, place_of
+from skills.finetune.model.adapting import adapted, of_run, place_of
 from skills.finetune.model.bases import describe
 from skills.finetune.model.facts import BaseFacts, published
 from skills.finetune.model.memory import logits, training_memory
@@ -24,7 +24,7 @@ from skills.finetune.planning.disk import Artifact, artifacts, base_artifacts
 from skills.finetune.planning.measured import measured
 from skills.finetune.planning.plan import Plan, Store
 from skills.finetune.planning.rows import rows_of
-from skills.finetune.run import hardware
+from skills.finetune.run import hardware, ranks
 from skills.finetune.run.hardware import Disk, Machine
 from skills.finetune.run.recipe import Training
 from skills.finetune.run.stage import StageContext
@@ -47,11 +47,12 @@ def plan(
             unknown.
         UsageError: there are no rows, or the recipe names a layer that the base does not have.
     """
-    machine = machine or hardware.find()
+    machine = machine or of_run(context)
     recipe, facts = context.recipe, _facts(context)
     start_from.open_start(context, facts)
     rows = rows_of(context)
-    batch, place = rows.largest(recipe.training.batch), place_of(machine)
+    each = ranks.rows_each(recipe.training.batch, machine.processes)
+    batch, place = rows.largest(each), place_of(machine)
     recipe, changes = adapted(recipe, facts, batch, machine)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)
@@ -69,12 +70,12 @@ def plan(
         batch,
         machine,
         place,
-        training_memory(facts, recipe, batch, place),
+        training_memory(facts, recipe, batch, place, shards=machine.shards),
         training_memory(facts, recipe, batch, place, full=True),
         logits(facts, batch.positions, "prompt and completion"),
         written,
         _stores(written, disk),
-        measured(context.run_dir.folder, recipe, place, epochs * rows.tokens),
+        measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
         context.recipe,
         changes,
     )

@@ -11,6 +11,7 @@ from skills.reporting.statistics import MORE
 
 LARGE = 1_000_000_000
 """Parameters from which a base is too large to train on a CPU in a usable time."""
+DIVIDED = "; FSDP divides base, adapter and optimizer among them"
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""
 AS_GIVEN = (
@@ -38,9 +39,11 @@ def _verdict(plan: Plan) -> str:
         need, free = in_words(total(plan.memory)), in_words(plan.free)
         missing = in_words(sum(store.missing for store in plan.stores))
         disks = " and ".join(in_words(store.disk.free) for store in plan.stores)
+        count = plan.machine.processes
+        ranks, each = (f" in {count} processes", " for each") if count > 1 else ("", "")
         lines.append(
-            f"{_place(plan)}: training {plan.facts.name} needs {need} of memory, and {free} are "
-            f"free; it writes {missing}, and the disk has {disks} free"
+            f"{_place(plan)}: training {plan.facts.name}{ranks} needs {need} of memory{each}, and "
+            f"{free} are free{each}; it writes {missing}, and the disk has {disks} free"
         )
         if plan.machine.gpu is None and plan.facts.parameters >= LARGE:
             lines.append(
@@ -78,6 +81,7 @@ def _run(plan: Plan) -> str:
     size = f"batch {training.batch} x accumulation {training.accumulation}"
     written, kept = plan.checkpoints
     at_a_time = f"; {kept:,} at a time" if kept < written else ""
+    processes = plan.machine.processes
     lines = {
         "base": f"{facts.name}: {facts.parameters:,} parameters (from {facts.source})",
         "adapter": f"r {adapter.r}, alpha {adapter.alpha:g} on {layers}{origin}",
@@ -85,10 +89,14 @@ def _run(plan: Plan) -> str:
         "tokens": f"{rows.tokens:,} an epoch; the longest row {batch.length:,}, "
         f"the longest completion {batch.completion:,}",
         "steps": f"{steps.last:,} of {training.rows_per_step} rows ({size}), {limit}",
+        "processes": f"{processes}, each with up to {batch.rows} of the {training.batch} rows of a "
+        f"batch{DIVIDED if plan.machine.is_sharded else ''}",
         "checkpoints": f"{written:,}, one every {training.save_steps:,} steps and at the end"
         f"{at_a_time}",
         "time": _time(plan),
     }
+    if processes == 1:
+        del lines["processes"]
     return "\n".join(f"{name:<12} {words}" for name, words in lines.items())
 
 
@@ -111,18 +119,20 @@ def _memory(plan: Plan) -> str:
         (name, _size(this.get(name)), _size(other.get(name)), _formula(name, this, other))
         for name in names
     ]
+    each = " for each process" if plan.machine.processes > 1 else ""
     rows.append(("all", in_words(total(plan.memory)), in_words(total(plan.full)), ""))
     gpu, logits, peak = plan.machine.gpu, plan.all_logits, plan.measured.peak
-    device = f"GPU {gpu.name}" if gpu else f"no GPU, {plan.machine.cores} cores"
+    gpus = ", ".join(gpu.name for gpu in plan.machine.gpus)
+    device = f"GPU {gpus}" if gpu else f"no GPU, {plan.machine.cores} cores"
     measured = "not measured" if peak is None else f"{in_words(peak)}, in the earlier run here"
     lines = [
-        table(("memory", method, "full tuning", "formula"), rows),
+        table((f"memory{each}", method, "full tuning", "formula"), rows),
         "",
         f"weights, adapter, gradients and optimizer: {in_words(plan.held)}; "
         f"the weights alone in 16 bit: {in_words(plan.weights_16bit)}",
         "logits, if computed for prompts and padding as well: "
         f"{in_words(logits.bytes)} ({logits.formula})",
-        f"this machine: {device}, memory free: {in_words(plan.free)}",
+        f"this machine: {device}, memory free{each}: {in_words(plan.free)}",
         f"measured peak: {measured}",
     ]
     return "\n".join(lines)

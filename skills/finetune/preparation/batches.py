@@ -195,6 +195,21 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
     }
 
 
+def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
+    """Return every `world`-th row of a batch, beginning with row `rank`.
+
+    A rank without a row gets one without loss, since all ranks must take part in each step.
+
+    Args:
+        batch: of `collate`.
+    """
+    own = {name: rows[rank::world] for name, rows in batch.items()}
+    if len(own["labels"]):
+        return own
+    first = {name: rows[:1] for name, rows in batch.items()}
+    return {**first, "labels": first["labels"].new_full((), IGNORED).expand_as(first["labels"])}
+
+
 def _rows(path: Path) -> Iterator[Row]:
     adapter = TypeAdapter(Row)
     with path.open(encoding="utf-8") as lines:

@@ -42,9 +42,11 @@ class Machine:
 
     Attributes:
         memory: bytes available without swapping.
-        gpus: the GPU that training would use, if any.
+        gpus: the GPUs that training would use, if any: one for each process.
         gpu_unused: why the installed torch cannot use a GPU, or "".
         fast: the compute types that are not emulated, of float32 and the two of 16 bits.
+        processes: how many processes train, and share the memory if there is no GPU.
+        is_sharded: the base is divided among the processes.
     """
 
     memory: int
@@ -52,6 +54,13 @@ class Machine:
     cores: int
     gpu_unused: str = ""
     fast: tuple[str, ...] = COMPUTE
+    processes: int = 1
+    is_sharded: bool = False
+
+    @property
+    def shards(self) -> int:
+        """How many parts the base is divided into."""
+        return self.processes if self.is_sharded else 1
 
     @property
     def gpu(self) -> Gpu | None:
@@ -59,8 +68,8 @@ class Machine:
 
     @property
     def free(self) -> int:
-        """Free bytes of memory of the device that trains."""
-        return self.gpu.free if self.gpu else self.memory
+        """Free bytes of memory for each process, of the device that trains."""
+        return min((gpu.free for gpu in self.gpus), default=self.memory // self.processes)
 
 
 def available_memory() -> int:
@@ -70,10 +79,11 @@ def available_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def find() -> Machine:
+def find(processes: int = 1, *, is_sharded: bool = False) -> Machine:
     """Return the resources of this machine. Without torch, GPUs are not detected."""
-    gpus, unused = _gpus()
-    return Machine(available_memory(), gpus, available_cores(), unused, fast_compute())
+    gpus, unused = _gpus(processes)
+    cores, fast = available_cores(), fast_compute()
+    return Machine(available_memory(), gpus, cores, unused, fast, processes, is_sharded)
 
 
 @low_spin_openmp()
@@ -95,13 +105,16 @@ def fast_compute() -> tuple[str, ...]:
 
 
 @low_spin_openmp()
-def _gpus() -> tuple[tuple[Gpu, ...], str]:
+def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
+    """Return at most as many GPUs as there are processes, and why there is none, or ""."""
     if importlib.util.find_spec("torch") is None:
         return (), ""
     import torch
 
     if torch.cuda.is_available():
-        return (Gpu(torch.cuda.get_device_name(), *torch.cuda.mem_get_info()),), ""
+        count = min(processes, torch.cuda.device_count())
+        cuda = torch.cuda
+        return tuple(Gpu(cuda.get_device_name(n), *cuda.mem_get_info(n)) for n in range(count)), ""
     no_cuda = torch.version.cuda is None
     return (), "the installed torch is a build without CUDA" if no_cuda else ""
 

@@ -12,6 +12,7 @@ from typing import Any
 from harness.api.skill import Call
 from harness.models.weights import FileStore
 from harness.support.cpu import low_spin_openmp
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done, Entry, RunDir
 from skills.nanda.framework import Framework
@@ -52,6 +53,20 @@ class StageContext:
     def cache(self) -> Path:
         """The folder for files that can be made again, such as unpacked bases."""
         return self.call.settings.cache_dir
+
+    @property
+    def processes(self) -> int:
+        """How many processes train.
+
+        Raises:
+            UsageError: the options and a launcher both state it.
+        """
+        return ranks.processes(getattr(self.call.options, "processes", None))
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the base is divided among the processes."""
+        return ranks.is_sharded(getattr(self.call.options, "sharding", None))
 
     @property
     def files(self) -> FileStore:

@@ -194,6 +194,11 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
             shutil.rmtree(_path(folder, step), ignore_errors=True)
 
 
+def processes(checkpoint: Path) -> int:
+    """Return how many processes trained; each has saved its random state."""
+    return len([*checkpoint.glob("rng_state*.pth")])
+
+
 def keep_adapter(checkpoint: Path, target: Path) -> None:
     """Copy the adapter of a checkpoint to `target`.
 

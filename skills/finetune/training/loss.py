@@ -109,7 +109,8 @@ def only(model: Any, keep: Tensor) -> Iterator[None]:
     def select(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0][keep], *inputs[1:])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(select)
+    inner = getattr(model, "module", model)  # of DistributedDataParallel
+    handle = inner.get_output_embeddings().register_forward_pre_hook(select)
     try:
         yield
     finally:

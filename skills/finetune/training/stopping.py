@@ -7,8 +7,10 @@ import re
 import signal
 from collections.abc import Iterator
 
-from harness.api.skill import Call
 from harness.errors import Interrupted, OutputError, SkillFailed
+from harness.support.stopping.stop_token import StopToken
+from harness.terminal.console import Screen
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Training
 from skills.finetune.training.watch import TrainingCallbacks
 
@@ -16,10 +18,24 @@ OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memo
 """Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
 """The same for a full disk."""
+LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
+"""The same for a rank that has ended."""
+
+
+class RankLost(SkillFailed):
+    """Another process of the training has ended."""
+
+    def __init__(self, log: str | None = None) -> None:
+        super().__init__(
+            "a process of the training has ended before the others",
+            where=log,
+            hint="It may have been killed for lack of memory. `--resume` continues from the last "
+            "checkpoint, also with another number of processes.",
+        )
 
 
 @contextlib.contextmanager
-def stopped_by_signals(call: Call) -> Iterator[None]:
+def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
     """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
 
     Raises:
@@ -27,10 +43,10 @@ def stopped_by_signals(call: Call) -> Iterator[None]:
     """
 
     def notify() -> None:
-        call.screen.notice("stopping after this step, which is saved; press again to stop at once")
+        screen.notice("stopping after this step, which is saved; press again to stop at once")
 
     try:
-        with call.cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):
+        with cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):
             yield
     except KeyboardInterrupt as exc:
         raise Interrupted(
@@ -45,6 +61,7 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
     Raises:
         SkillFailed: there is not enough memory.
         OutputError: a checkpoint could not be written.
+        RankLost: another process of the training has ended.
     """
     import torch
 
@@ -60,6 +77,8 @@ def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[
             raise _too_little_memory(training, watch) from exc
         if NOT_WRITTEN.search(str(exc)):
             raise _not_written(str(exc).splitlines()[0], watch) from exc
+        if ranks.world() > 1 and LOST.search(str(exc)):
+            raise RankLost from exc
         raise
     except OSError as exc:
         raise _not_written(exc.strerror or str(exc), watch) from exc

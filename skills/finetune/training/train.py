@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted
-from harness.runs import progress, targets
+from harness.runs import targets
 from harness.support.optional_deps import require
 from skills.finetune.model import start_from
 from skills.finetune.preparation import batches
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
-from skills.finetune.training import checkpoints, curve, metrics, run_guard
-from skills.finetune.training.stopping import stopped_by_signals, translated_errors
-from skills.finetune.training.watch import TrainingCallbacks, TrainingProgress, schedule
+from skills.finetune.training import checkpoints, curve, metrics, processes, run_guard
+from skills.finetune.training.optimize import TrainingRun, optimize
+from skills.finetune.training.watch import Schedule, schedule
 
 if TYPE_CHECKING:
     from skills.finetune.model.bases import Base
@@ -48,38 +49,79 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     folder, screen = context.run_dir.folder, context.call.screen
     base, prepared, recipe, adapted = _ready(context)
     guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(context))
+    if context.is_sharded:  # its checkpoints have other files
+        guard["sharding"] = "fsdp"
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
     run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     start_step = 0 if checkpoint is None else checkpoint.step
     log = metrics.Metrics(folder / metrics.NAME)
     log.cut(start_step or -1)  # an evaluation before the first step is repeated
-    _record(folder, guard, recipe)
-
-    order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
-    steps = schedule(len(prepared.train), recipe.training)
-    pace = TrainingProgress(
-        rows=steps.last, weight=max(1, steps.last - start_step), done=start_step, unit="steps"
-    )
-    stop, keep = context.call.cancel.is_set, recipe.training.keep
-    watch = TrainingCallbacks(folder, order, steps, log, pace, guard, base.name, keep, stop)
+    _record(folder, guard, recipe, context.processes)
+    steps, reached = schedule(len(prepared.train), recipe.training), start_step
     if start_step < steps.last:
         checkpoints.clean(folder)
         screen.notice(_to_do(prepared, recipe, steps.last, start_step))
-        trainer = _trainer(context, base, prepared, recipe, watch)
-        with (
-            translated_errors(recipe.training, watch),
-            stopped_by_signals(context.call),
-            progress.show_progress(pace, screen, "training") as watch.update,
-        ):
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint.path))
+        _compare_processes(context, checkpoint)
+        run = _training_run(context, base, recipe, guard, steps, checkpoint)
+        reached = max(reached, _optimized(context, run))
         checkpoints.clean(folder)
-    if (reached := max(start_step, watch.saved)) < steps.last:
+    if reached < steps.last:
         raise Interrupted(
             f"stopped after step {reached} of {steps.last}, which is saved",
             hint="`--resume` continues from there.",
         )
-    done = _finished(context, watch, reached)
-    return replace(done, facts={**done.facts, "adapted": list(adapted)})
+    order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    own = {"padding": round(order.padding, 4), "device": guard["device"], "adapted": list(adapted)}
+    done = _finished(context, steps, reached)
+    return replace(done, facts={**done.facts, **own, "processes": context.processes})
+
+
+def _training_run(
+    context: StageContext,
+    base: Base,
+    recipe: Recipe,
+    guard: Mapping[str, Any],
+    steps: Schedule,
+    checkpoint: checkpoints.Checkpoint | None,
+) -> TrainingRun:
+    facts = _facts_of_base(context)
+    start_from.open_start(context, facts)  # refused here, before the ranks load the base
+    return TrainingRun(
+        folder=context.run_dir.folder.absolute(),
+        base=base.folder.absolute(),
+        base_name=base.name,
+        facts=facts,
+        recipe=recipe,
+        guard=guard,
+        steps=steps,
+        start=start_from.find(context),
+        checkpoint=None if checkpoint is None else checkpoint.path.absolute(),
+        start_step=0 if checkpoint is None else checkpoint.step,
+        is_sharded=context.is_sharded,
+    )
+
+
+def _compare_processes(context: StageContext, checkpoint: checkpoints.Checkpoint | None) -> None:
+    """Report if dropout will not continue as it would have without an interruption."""
+    if checkpoint is None or not context.recipe.adapter.dropout:
+        return
+    if (before := checkpoints.processes(checkpoint.path)) != (now := context.processes):
+        context.call.screen.notice(
+            f"train: {checkpoint.path.name} was trained with --processes {before}, now it is "
+            f"{now}: adapter.dropout continues with other random numbers, so that the losses "
+            "differ from those of a training without an interruption"
+        )
+
+
+def _optimized(context: StageContext, run: TrainingRun) -> int:
+    """Train in this process, with the ranks that a launcher started, or in new ones."""
+    screen, cancel = context.call.screen, context.call.cancel
+    if ranks.world() == 1 and context.processes > 1:
+        return processes.train_in(run, context.processes, screen, cancel)
+    ranks.broadcast(run.as_json())
+    saved = optimize(run, run.progress(), screen, cancel)
+    ranks.leave()
+    return saved
 
 
 def _to_do(prepared: batches.Prepared, recipe: Recipe, last: int, start: int) -> str:
@@ -90,8 +132,8 @@ def _to_do(prepared: batches.Prepared, recipe: Recipe, last: int, start: int) ->
     )
 
 
-def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe) -> None:
-    run = {"guard": guard, "recipe": recipe.model_dump(mode="json")}
+def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe, processes: int) -> None:
+    run = {"guard": guard, "recipe": recipe.model_dump(mode="json"), "processes": processes}
     targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
 
 
@@ -133,7 +175,6 @@ def _ready(
     from skills.finetune.model import adapting
     from skills.finetune.model.bases import open_base
     from skills.finetune.model.memory import Batch
-    from skills.finetune.run import hardware
 
     prepared = batches.read_prepared(context.run_dir.prepared)
     base = open_base(context)
@@ -144,14 +185,14 @@ def _ready(
             where=str(context.run_dir.prepared),
             hint="`/finetune prepare` writes them again.",
         )
+    machine = adapting.of_run(context)
+    adapting.check_processes(context.recipe, machine)
     largest = Batch.largest(
         [len(row.input_ids) for row in prepared.train],
         [len(row.input_ids) - row.completion_start for row in prepared.train],
-        context.recipe.training.batch,
+        ranks.rows_each(context.recipe.training.batch, machine.processes),
     )
-    recipe, changes = adapting.adapted(
-        context.recipe, _facts_of_base(context), largest, hardware.find()
-    )
+    recipe, changes = adapting.adapted(context.recipe, _facts_of_base(context), largest, machine)
     for change in changes:
         context.call.screen.notice(change)
     return base, prepared, recipe, changes
@@ -159,24 +200,6 @@ def _ready(
 
 def _needs_bitsandbytes(recipe: Recipe) -> bool:
     return recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
-
-
-def _trainer(
-    context: StageContext,
-    base: Base,
-    prepared: batches.Prepared,
-    recipe: Recipe,
-    watch: TrainingCallbacks,
-) -> Any:
-    from skills.finetune.model.loading import load_model
-    from skills.finetune.training.trainer import make_trainer
-
-    begins_from = start_from.open_start(context, _facts_of_base(context))
-    with context.call.screen.progress("loading the base"):
-        model = load_model(base.folder, recipe)
-        if begins_from is not None:
-            start_from.load_into(model, begins_from)
-    return make_trainer(model, recipe, prepared, watch)
 
 
 def _facts_of_base(context: StageContext) -> BaseFacts:
@@ -187,16 +210,17 @@ def _facts_of_base(context: StageContext) -> BaseFacts:
     return found
 
 
-def _finished(context: StageContext, watch: TrainingCallbacks, reached: int) -> Done:
+def _finished(context: StageContext, steps: Schedule, reached: int) -> Done:
     """Keep the best adapter, and draw the loss curve."""
-    folder, log = context.run_dir.folder, watch.metrics
+    folder = context.run_dir.folder
+    log = metrics.Metrics(folder / metrics.NAME)
     kept = checkpoints.best(folder, reached, context.call.screen.notice)
     checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
     lines = log.read()
     curve.draw(lines, folder / curve.NAME, kept.step)
     _judge(context, kept, lines)
     outputs = [context.run_dir.adapter, log.path, folder / curve.NAME, folder / RUN]
-    return Done(outputs, _facts(kept, watch, lines))
+    return Done(outputs, _facts(kept, steps, lines))
 
 
 def _judge(
@@ -218,7 +242,7 @@ def _loss_before(lines: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 def _facts(
-    kept: checkpoints.Checkpoint, watch: TrainingCallbacks, lines: Sequence[Mapping[str, Any]]
+    kept: checkpoints.Checkpoint, steps: Schedule, lines: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
@@ -227,13 +251,11 @@ def _facts(
         "step": kept.step,
         "dev_loss": None if kept.best is None else kept.best[1],
         "dev_loss_before": _loss_before(lines),
-        "steps": watch.schedule.last,
-        "steps_of_all_epochs": watch.schedule.total,
+        "steps": steps.last,
+        "steps_of_all_epochs": steps.total,
         "loss": trained[-1]["loss"] if trained else None,
         "tokens": tokens,
         "seconds": round(seconds, 1),
         "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
         "peak_bytes": max((line["peak_bytes"] for line in trained), default=None),
-        "padding": round(watch.order.padding, 4),
-        "device": watch.guard["device"],
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.finetune.model.loading import device_kind
-from skills.finetune.preparation.batches import Prepared, by_length, collate
+from skills.finetune.preparation.batches import Prepared, by_length, collate, share
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.training.checkpoints import STAGING
 from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
@@ -19,15 +20,31 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 
+FSDP = {
+    "version": 2,
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "reshard_after_forward": True,
+    "state_dict_type": "FULL_STATE_DICT",  # so that rank 0 writes one adapter_model.safetensors
+    "cpu_ram_efficient_loading": False,  # not for weights in NF4, which each rank loads
+}
+"""Settings of accelerate: each decoder layer is divided, and gathered for its use."""
 POINTS = 10
 """The fewest points of the loss curve, if the run has as many steps."""
 
 
-def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: TrainingCallbacks) -> Any:
+def make_trainer(
+    model: Any,
+    recipe: Recipe,
+    prepared: Prepared,
+    watch: TrainingCallbacks,
+    *,
+    is_sharded: bool = False,
+) -> Any:
     """Return a trainer, to be started with `train(resume_from_checkpoint=...)`.
 
     Args:
         model: of `loading.load_model`.
+        is_sharded: FSDP divides the base among the ranks.
     """
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -43,6 +60,7 @@ def make_trainer(model: Any, recipe: Recipe, prepared: Prepared, watch: Training
             evaluates=bool(prepared.dev),
             last=watch.schedule.last,
             resumed=watch.pace.done > 0,
+            is_sharded=is_sharded,
         ),
         train_dataset=list(prepared.train),
         eval_dataset=list(prepared.dev) or None,
@@ -74,9 +92,18 @@ class _Completions:
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: Any
     ) -> tuple[list[dict[str, Tensor]], Tensor | None]:
-        """Return the batches of a step, and the divisor of its loss."""
+        """Return this rank's share of the batches of a step, and the divisor of its loss."""
         batches = [batch for _, batch in zip(range(num_batches), epoch_iterator, strict=False)]
-        return batches, total_weight(batches).to(device) if batches else None
+        if not batches:
+            return batches, None
+        self.watch.step_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
+        # The gradients of the ranks are averaged, and their sum is that of the step.
+        total = total_weight(batches).to(device) / ranks.world()
+        return [self.share(batch) for batch in batches], total
+
+    def share(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the rows of a batch that this rank computes."""
+        return dict(share(batch, ranks.rank(), ranks.world()))
 
     def compute_loss(
         self: Any,
@@ -87,7 +114,7 @@ class _Completions:
     ) -> Tensor:
         losses, weights = self.losses(model, inputs)
         loss = weighted_loss(losses, weights, num_items_in_batch)
-        self.watch.count(loss, int(inputs["attention_mask"].sum()))
+        self.watch.count(loss)
         return loss
 
     def losses(self: Any, model: Any, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -110,14 +137,16 @@ class _Completions:
 
         dev = [replace(row, decisions=()) for row in self.prepared.dev]
         pad = self.prepared.pad
-        total, tokens = 0.0, 0
+        total, tokens = 0.0, 0.0
         self.model.eval()
         with torch.no_grad():
             for rows in by_length(dev, self.recipe.training.batch):
-                inputs = self._prepare_inputs(collate([dev[row] for row in rows], pad))
+                batch = self.share(collate([dev[row] for row in rows], pad))
+                inputs = self._prepare_inputs(batch)
                 losses, _ = self.losses(self.model, inputs)
                 total += float(losses.double().sum())
                 tokens += len(losses)
+        total, tokens = ranks.summed(total, tokens)
         metrics = {"eval_loss": total / tokens}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(
@@ -126,7 +155,9 @@ class _Completions:
         return metrics
 
 
-def _arguments(recipe: Recipe, staging: Path, *, evaluates: bool, last: int, resumed: bool) -> Any:
+def _arguments(
+    recipe: Recipe, staging: Path, *, evaluates: bool, last: int, resumed: bool, is_sharded: bool
+) -> Any:
     """Return the settings of transformers that differ from its defaults.
 
     A short run logs more often, so that its curve has more than a point. `max_steps` is not among
@@ -164,6 +195,10 @@ def _arguments(recipe: Recipe, staging: Path, *, evaluates: bool, last: int, res
         log_level="error",
         use_cpu=device_kind() == "cpu",
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # they are constants
+        fsdp=is_sharded or None,
+        fsdp_config=dict(FSDP) if is_sharded else None,
     )
     args._n_gpu = min(args.n_gpu, 1)  # with several, each gets a copy of the model
     return args

@@ -15,6 +15,7 @@ from typing import Any
 from harness.errors import SkillFailed
 from harness.runs.progress import ProgressEstimate
 from skills.finetune.preparation.batches import Batches
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Training
 from skills.finetune.training import checkpoints
 from skills.finetune.training.metrics import Metrics, peak_bytes
@@ -70,6 +71,7 @@ class TrainingCallbacks:
         keep: number of checkpoints to keep.
         stop_requested: returns True if the run must end after this step.
         update: refreshes the progress display.
+        step_tokens: tokens of the step, of all ranks, without padding.
     """
 
     folder: Path
@@ -85,15 +87,14 @@ class TrainingCallbacks:
     saved: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    step_tokens: int = 0
     _step_loss: list[Any] = field(default_factory=list)
-    _step_tokens: int = 0
     _begun: float = 0.0
     _logged: tuple[int, float] = (0, 0.0)
 
-    def count(self, loss: Any, tokens: int) -> None:
-        """Record a batch: its share of the step's loss, and its tokens without padding."""
+    def count(self, loss: Any) -> None:
+        """Record a batch's share of the step's loss."""
         self._step_loss.append(loss.detach())
-        self._step_tokens += tokens
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Set the epoch from the step, so that a resumed run has the same order."""
@@ -102,7 +103,6 @@ class TrainingCallbacks:
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._begun = time.monotonic()
         self._step_loss.clear()
-        self._step_tokens = 0
 
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
@@ -110,7 +110,7 @@ class TrainingCallbacks:
         """Raise SkillFailed before a loss or gradient that is not finite changes the weights."""
         import torch
 
-        self.pace.loss = float(sum(self._step_loss))
+        self.pace.loss = ranks.summed(float(sum(self._step_loss)))[0] / ranks.world()
         grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
         # With float16, the scaler causes an overflow now and then, and skips such a step.
         sound = args.fp16 or bool(torch.isfinite(torch.stack([one.sum() for one in grads])).all())
@@ -121,13 +121,14 @@ class TrainingCallbacks:
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.seconds += time.monotonic() - self._begun
-        self.tokens += self._step_tokens
-        self.pace.finish_row(str(state.global_step), 1, self._step_tokens)
+        self.tokens += self.step_tokens
+        self.pace.finish_row(str(state.global_step), 1, self.step_tokens)
         self.update()
+        is_stopped = ranks.any_of(self.stop_requested())
         if state.global_step >= self.schedule.last:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
-        elif self.stop_requested():
+        elif is_stopped:
             # A due evaluation still runs: it would not be repeated on resume.
             control.should_training_stop = control.should_save = True
         if control.should_save or control.should_evaluate:
@@ -137,6 +138,8 @@ class TrainingCallbacks:
     def on_log(
         self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
     ) -> None:
+        if not ranks.is_main():
+            return
         logs = logs or {}
         line: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
         if "eval_loss" in logs:
@@ -169,15 +172,17 @@ class TrainingCallbacks:
             return  # the adapter that training continues from: there is nothing to save
         if state.best_metric is None or loss < state.best_metric:
             control.should_save = True
-        if self.stop_requested():
+        if ranks.any_of(self.stop_requested()):
             control.should_save = control.should_training_stop = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
         staged = Path(args.output_dir) / f"checkpoint-{step}"
-        checkpoints.seal(staged, self.folder, step, self.guard, self.base)
+        ranks.barrier()  # each has written its random state
+        if ranks.is_main():
+            checkpoints.seal(staged, self.folder, step, self.guard, self.base)
+            checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
         self.saved = step
-        checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
 
     def _diverged(self, what: str, step: int) -> SkillFailed:
         before = f"The last checkpoint is checkpoint-{self.saved}. " if self.saved else ""

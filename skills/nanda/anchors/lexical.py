@@ -31,6 +31,9 @@ FEWEST = 3
 """Content words that a second sentence adds, at least."""
 
 
+By = Literal["model", "lexical", "reviewer"]
+
+
 class Anchor(TypedDict):
     """Where a move comes from.
 
@@ -42,7 +45,7 @@ class Anchor(TypedDict):
 
     sentences: list[int]
     spans: list[list[int]]
-    by: Literal["model", "lexical"]
+    by: By
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def lexical_anchors(abstract: str, moves: Mapping[str, str]) -> dict[str, Anchor
     }
 
 
-def anchor_of(abstract: str, numbers: Iterable[int], by: Literal["model", "lexical"]) -> Anchor:
+def anchor_of(abstract: str, numbers: Iterable[int], by: By) -> Anchor:
     """Return the anchor of these sentences of the abstract, which must exist."""
     given, ordered = sentences_of(abstract), sorted(set(numbers))
     return {"sentences": ordered, "spans": [list(given[n - 1].span) for n in ordered], "by": by}

@@ -14,6 +14,12 @@ from skills.nanda.anchors.lexical import Anchor, anchor_of, lexical_anchors, sen
 from skills.nanda.framework import MOST_SENTENCES
 from skills.nanda.text import flatten, visible_places
 
+_BY = {
+    "model": "given by the model",
+    "lexical": "found by common words",
+    "reviewer": "selected by a reviewer",
+}
+
 
 def anchors_of(
     abstract: str, moves: Mapping[str, str], given: Mapping[str, Sequence[int]]
@@ -58,8 +64,7 @@ def origin_of(anchor: Anchor) -> str:
         return "no sentence of the abstract shares its words"
     numbers = " and ".join(map(str, anchor["sentences"]))
     plural = "s" * (len(anchor["sentences"]) > 1)
-    by = "given by the model" if anchor["by"] == "model" else "found by common words"
-    return f"from sentence{plural} {numbers} ({by})"
+    return f"from sentence{plural} {numbers} ({_BY[anchor['by']]})"
 
 
 def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
@@ -97,12 +102,12 @@ def _are_usable(numbers: Sequence[int], count: int) -> bool:
 
 def _valid(abstract: str, stored: object) -> Anchor | None:
     """Return a stored anchor with its present sentence numbers, None if it is not valid."""
-    if not isinstance(stored, Mapping) or stored.get("by") not in ("model", "lexical"):
+    if not isinstance(stored, Mapping) or stored.get("by") not in tuple(_BY):
         return None
     spans = stored.get("spans")
     if not isinstance(spans, list) or not all(_is_inside(span, abstract) for span in spans):
         return None
-    if not spans and stored["by"] == "model":  # only lexical alignment finds no sentence
+    if not spans and stored["by"] != "lexical":  # only lexical alignment finds no sentence
         return None
     starts = [sentence.span[0] for sentence in sentences_of(abstract)]
     numbers = {bisect.bisect_right(starts, (start + end) // 2) for start, end in spans}

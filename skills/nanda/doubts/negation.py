@@ -51,7 +51,7 @@ def lost_negations(abstract: str, text: str, margin: float = MARGIN) -> list[str
 
 @functools.lru_cache(maxsize=4)
 def _negated(abstract: str) -> frozenset[int]:
-    """Return the indices of the tokens in the scope of a negation; "not only" is none."""
+    """Return the indices of the tokens in the scope of a negation; "not only" is not one."""
     given = context.tokens(abstract)
     found: set[int] = set()
     for index, token in enumerate(given):

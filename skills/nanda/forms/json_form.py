@@ -78,7 +78,7 @@ def _json_object(text: str) -> dict[str, Any]:
     """Return the JSON object that a reply consists of.
 
     Raises:
-        UnusableReply: it is none.
+        UnusableReply: it is not one.
     """
     fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
     try:

@@ -15,8 +15,10 @@ _JOINING = re.compile(
     r"""
     (?:
         \(?(?:\d{1,2}|[ivx]{1,4}|[a-h])\)(?=\ \w)
-        | (?:Aims?|Background|Conclusions?|Context|Design|Discussion|Findings|Introduction
-            |Methods?|Methodology|Motivation|Objectives?|Problem|Purpose|Results|Setting):
+        | \d{1,2}\.(?=\ [A-Z]) | \\item(?:\[[^\]\n]*\])? | [*•‣▪●◦] | \#{1,6}
+        | [\[*_]{0,2} (?:Aims?|Background|Conclusions?|Context|Design|Discussion|Findings|Goals?
+            |Introduction|Methods?|Methodology|Motivation|Objectives?|Problem|Purpose|Results
+            |Setting) [:\]*_]{1,3}
         | [Hh]owever, | (?:[Aa]nd|[Bb]ut|or(?!\ (?:more|less|fewer)\b)),?
         | that(?=\ (?:the|a|an|this|these|our|we|it|they|their|its|all|each)\ )
         | which(?!\ of\b) | [-\u2013\u2014,;:.)]+

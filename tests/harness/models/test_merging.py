@@ -12,7 +12,7 @@ from lora_gguf import ALPHA, CHANGED, RANK, write_adapter
 from pydantic import ValidationError
 
 from harness.errors import ModelUnavailable
-from harness.models import gguf_merge
+from harness.models import gguf_merge, gguf_q8
 from harness.models.backends.base import Message, Model, Request
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import FileEntry, ServeEntry
@@ -70,7 +70,7 @@ def test_matrices_are_the_sum_within_q8_0(merged: Path, kept: Kept, model_files:
         assert after[name].tensor_type == gguf.GGMLQuantizationType.Q8_0
         # Half of a step, of which there are 127 to the largest weight of a block; its scale is
         # rounded to float16.
-        blocks = wanted.reshape(-1, gguf_merge.BLOCK)
+        blocks = wanted.reshape(-1, gguf_q8.BLOCK)
         step = np.abs(blocks).max(axis=1, keepdims=True) / 127
         assert np.all(np.abs(found.reshape(blocks.shape) - blocks) <= step * 0.57 + 1e-7), name
 
@@ -136,7 +136,7 @@ def test_other_alignment_and_empty_list(tmp_path: Path, alignment: int) -> None:
 def test_unsupported_base_is_not_merged(tmp_path: Path) -> None:
     base = write_base(tmp_path / "base.gguf", alignment=32, kind=np.dtype(np.int32))
     lora = write_adapter(tmp_path / "lora.gguf", {"blk.0.attn_q.weight": (32, 3)})
-    with pytest.raises(ModelUnavailable, match="cannot be merged"):
+    with pytest.raises(ModelUnavailable, match="cannot be converted"):
         gguf_merge.merge(base, lora, tmp_path / "merged.gguf")
 
 

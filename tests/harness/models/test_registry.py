@@ -212,6 +212,15 @@ def test_broken_file_of_registry_d_names_its_line(tmp_path):
             5,
             "colour",
         ),
+        *(
+            (f"models:\n  a:\n    tasks: [x]\n    serve:\n      - {{{entry}}}\n", 5, message)
+            for entry, message in [
+                ("backend: openai, model: m, url: a, urls: [b]", "either a `url` or `urls`"),
+                ("backend: openai, model: m, urls: []", "urls"),
+                ("backend: openai, model: m, urls: [a, b, a]", "an address twice"),
+                ("backend: llamacpp, gguf: g, urls: [a]", "not for llamacpp"),
+            ]
+        ),
         ("version: 2\n", 1, "version"),
         (
             "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"

@@ -100,6 +100,7 @@ BAD = {
     "summary-is-no-text": (attribute("summary = 5"), "no summary"),
     "details-are-no-text": (attribute("details = None"), "details is not a string"),
     "text-is-no-choice": (attribute("text = 'always'"), "'always'"),
+    "folders-is-one-text": (attribute("folders = '.site'"), "folders is not a tuple"),
     "saves-is-one-text": (attribute("saves = '.txt'"), "saves is not a tuple"),
     "output-is-no-model": (attribute("output = dict"), "output is not a pydantic model"),
     "an-output-is-no-model": (

@@ -99,10 +99,10 @@ def test_all_skills_accept_frameworks(tmp_path, name):
 
 def test_format_of_a_plugin(tmp_path):
     app = app_with(tmp_path, FakeModel(MOVES))
-    one = assert_saves(app, f"/annotate --title One {ABSTRACT}", tmp_path / "one.bib")
-    assert "title = {One}" in one.read_text()
-    asked = assert_saves(app_with(tmp_path, FakeModel("An answer")), "/ask x", tmp_path / "x.bib")
-    assert asked.read_text() == "@misc{1,\n  title = {An answer},\n}\n"
+    one = assert_saves(app, f"/annotate --title One {ABSTRACT}", tmp_path / "one.org")
+    assert "* One\n" in one.read_text()
+    asked = assert_saves(app_with(tmp_path, FakeModel("An answer")), "/ask x", tmp_path / "x.org")
+    assert asked.read_text() == "* An answer\n  1\n"
 
 
 def test_format_receives_records_one_by_one(tmp_path):
@@ -110,27 +110,23 @@ def test_format_receives_records_one_by_one(tmp_path):
     rows = "".join(f"{n},Paper {n},{ABSTRACT}{n}\n" for n in range(3))
     table.write_text(f"paper_id,title,abstract\n{rows}")
     app = app_with(tmp_path, FakeModel(MOVES))
-    text = assert_saves(app, f"/annotate {table}", tmp_path / "all.bib").read_text()
-    assert [line for line in text.splitlines() if "@" in line] == [
-        "@misc{0,",
-        "@misc{1,",
-        "@misc{2,",
-    ]
-    corpus = assert_saves(app, "/corpus export", tmp_path / "corpus.bib").read_text()
-    assert sorted(corpus.split("@")) == sorted(text.split("@"))
+    text = assert_saves(app, f"/annotate {table}", tmp_path / "all.org").read_text()
+    assert text.splitlines()[1::2] == ["  0", "  1", "  2"]
+    corpus = assert_saves(app, "/corpus export", tmp_path / "corpus.org").read_text()
+    assert sorted(corpus.split("*")) == sorted(text.split("*"))
 
 
 def test_format_is_listed_or_refused(tmp_path):
     app = app_with(tmp_path)
     help_of = {n: app.dispatch(f"/help {n}").result for n in ("annotate", "finetune")}
-    assert ".html, .bib (save to PATH" in help_of["annotate"].text
-    assert help_of["annotate"].data["saves"][-1] == ".bib"
-    assert ".bib" not in help_of["finetune"].text
-    assert "format .bib (built in): references for LaTeX" in app.dispatch("/skills").result.text
-    assert_refuses(app, "/ask x save to x.tex", "cannot save to the suffix .tex", ".txt, .bib")
-    assert_refuses(app, "/finetune dataset save to x.bib", "cannot save to the suffix .bib")
-    (tmp_path / "x.bib").write_text("mine")
-    assert_refuses(app, f"/ask x save to {tmp_path}/x.bib", "exists already", code=4)
+    assert ", .org (save to PATH" in help_of["annotate"].text
+    assert help_of["annotate"].data["saves"][-1] == ".org"
+    assert ".org" not in help_of["finetune"].text
+    assert "format .org (built in): headings for Org mode" in app.dispatch("/skills").result.text
+    assert_refuses(app, "/ask x save to x.tex", "cannot save to the suffix .tex", ".txt, .org")
+    assert_refuses(app, "/finetune dataset save to x.org", "cannot save to the suffix .org")
+    (tmp_path / "x.org").write_text("mine")
+    assert_refuses(app, f"/ask x save to {tmp_path}/x.org", "exists already", code=4)
 
 
 class Selective(Format):
@@ -156,7 +152,7 @@ def test_own_suffix_precedes_a_format(tmp_path):
     app = app_with(tmp_path, FakeModel("An answer"))
     app._plugins["selective"] = Brings("register_formats", Selective())
     app.reload()
-    assert app.dispatch("/help ask").result.data["saves"] == [".txt", ".bib"]
+    assert app.dispatch("/help ask").result.data["saves"] == [".txt", ".org"]
     own = assert_saves(app, "/ask x", tmp_path / "x.txt")
     assert own.read_text() == "An answer\n"
     with pytest.raises(SkillFailed, match=r"format \.txt \(built in\) failed: ValueError: no luck"):
@@ -175,9 +171,9 @@ class Silent(Skill):
 
 
 def test_result_without_records_is_a_failure(tmp_path):
-    with pytest.raises(SkillFailed, match=r"no result to save as \.bib"):
-        app_with(tmp_path, None, Silent()).dispatch(f"/silent save to {tmp_path}/x.bib")
-    assert not (tmp_path / "x.bib").exists()
+    with pytest.raises(SkillFailed, match=r"no result to save as \.org"):
+        app_with(tmp_path, None, Silent()).dispatch(f"/silent save to {tmp_path}/x.org")
+    assert not (tmp_path / "x.org").exists()
 
 
 @pytest.mark.parametrize(
@@ -218,10 +214,10 @@ def test_invalid_contributions(tmp_path, plugin, reason):
 
 def test_second_format_of_a_suffix_is_left_out(tmp_path):
     app = lenient(app_with(tmp_path))
-    app._plugins["second"] = Brings("register_formats", bad_format(suffix=".bib"))
+    app._plugins["second"] = Brings("register_formats", bad_format(suffix=".org"))
     app.reload()
     [failure] = app.catalogue.failures
-    assert failure.reason == "there is already a format .bib, from built in"
+    assert failure.reason == "there is already a format .org, from built in"
 
 
 def test_events_of_a_run(tmp_path, told):

@@ -1,16 +1,15 @@
 """/skills add and /skills remove: what is copied, refused, confirmed and recorded."""
 
 import dataclasses
-import http.server
 import json
 import os
 import shutil
 import stat
 import subprocess
-import threading
 import zipfile
 
 import pytest
+from local_http import Handler, local_server
 from plugin_folders import GOOD, lenient, plugin
 
 from harness import InputError, OutputError, UsageError
@@ -162,16 +161,11 @@ def test_preview_shows_names_and_fields_in_one_line_each(tmp_path):
     assert "allowed-tools: Read 1 file, sha256 0000\n" in shown
 
 
-class Locked(http.server.BaseHTTPRequestHandler):
+class Locked(Handler):
     """Asks every client for a login."""
 
     def do_GET(self):
-        self.send_response(401)
-        self.send_header("WWW-Authenticate", "Basic")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
+        self.send(401, b"", {"WWW-Authenticate": "Basic"})
 
 
 def test_git_never_asks_for_a_login_and_a_given_one_is_not_shown(tmp_path, monkeypatch):
@@ -179,14 +173,12 @@ def test_git_never_asks_for_a_login_and_a_given_one_is_not_shown(tmp_path, monke
     asking.write_text(f"#!/bin/sh\ntouch {tmp_path / 'asked'}\necho x\n")
     asking.chmod(0o755)
     monkeypatch.setenv("GIT_ASKPASS", str(asking))
-    with http.server.HTTPServer(("127.0.0.1", 0), Locked) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with local_server(Locked) as port:
         for login in ("", "me:s3cret@"):
-            url = f"http://{login}127.0.0.1:{server.server_port}/private.git"
+            url = f"http://{login}127.0.0.1:{port}/private.git"
             with pytest.raises(InputError, match="cannot be cloned") as refused:
                 fake_app(tmp_path).dispatch(f"--yes /skills add {url}")
             assert "s3cret" not in str(refused.value)
-        server.shutdown()
     assert not (tmp_path / "asked").exists()
 
 

@@ -190,7 +190,7 @@ def test_interrupted_reload_keeps_loaded_skills(tmp_path):
     own = tmp_path / "config" / "skills"
     write_skill(own / "say", LATE)
     app = fake_app(tmp_path)
-    write_skill(own / "zz", "import _thread, time\n_thread.interrupt_main()\ntime.sleep(600)")
+    write_skill(own / "zz", "import os, time\nos.kill(os.getpid(), 2)\ntime.sleep(600)")
     with pytest.raises(Interrupted):
         app.dispatch("/reload")
     assert app.dispatch("/say").result.text == "before"

@@ -146,6 +146,25 @@ def test_the_model_that_answers_is_reported_once_in_a_run(tmp_path):
     assert app.screen.err.getvalue().count("model: ") == 2
 
 
+class Barred(Skill):
+    """Replaces the stream of notices, as a progress bar does."""
+
+    name = "barred"
+    summary = "shows a bar"
+    text = "none"
+
+    def run(self, call: Call) -> Result:
+        call.screen.err = io.StringIO()
+        call.models.notice("a server is left out")
+        return Result(call.screen.err.getvalue())
+
+
+def test_a_notice_of_models_is_printed_above_the_bar(tmp_path):
+    app = fake_app(tmp_path, None, Barred())
+    assert app.dispatch("/barred").result.text == "a server is left out\n"
+    assert not app.screen.err.getvalue()
+
+
 def test_a_trigger_activates_its_skill(tmp_path):
     app = fake_app(tmp_path, FakeModel("chat"), Echo())
     assert app.dispatch("Echo this: What's up").result.text == "What's up"

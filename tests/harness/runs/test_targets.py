@@ -24,6 +24,8 @@ from harness import (
 )
 from harness.runs import targets
 from harness.runs.frontend import Frontend
+from harness.runs.grammar import parse
+from harness.runs.invocation import render_line
 from harness.runs.render import show
 from harness.runs.run_log import Run
 from harness.testing import fake_app
@@ -49,6 +51,36 @@ def text(content):
 def app(tmp_path):
     Copy.runs = 0
     return fake_app(tmp_path, None, Copy())
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [
+        ("a.csl.json", ".csl.json"),
+        ("a.CSL.JSON", ".csl.json"),
+        ("a.json", ".json"),
+        ("csl.json", ".json"),
+        (".csl.json", ".json"),
+        (".json", ""),
+        ("a.csl", ""),
+        ("json", ""),
+    ],
+)
+def test_the_longest_suffix_of_a_target(name, suffix):
+    assert targets.suffix_of(Path("folder") / name, (".json", ".csl.json", ".md")) == suffix
+
+
+def test_a_skill_with_a_suffix_that_ends_in_another(tmp_path):
+    class Twice(Copy):
+        saves = (".json", ".csl.json")
+
+        def run(self, call: Call) -> Result:
+            return Result(renderers={".json": lambda: "plain", ".csl.json": lambda: "csl"})
+
+    app = fake_app(tmp_path, None, Twice())
+    app.dispatch(f"/copy x save to {tmp_path}/a.csl.json -o {tmp_path}/a.json")
+    saved = {path.name: path.read_text() for path in tmp_path.glob("a.*")}
+    assert saved == {"a.csl.json": "csl", "a.json": "plain"}
 
 
 def test_a_result_is_saved_and_not_shown(app, tmp_path):
@@ -462,3 +494,83 @@ def test_companions_of_other_jobs_are_not_replaced(many, tmp_path):
     many.dispatch("/many --notes --force save to a.bin")
     assert (tmp_path / "a_notes.log").read_text() == "all"
     many.dispatch("/many --notes save to a.bin")  # by now they are this job's own
+
+
+class Fill(Copy):
+    name = "fill"
+
+    def saves_folder(self, target, options, subcommand):
+        return True
+
+    def run(self, call):
+        [folder] = call.targets
+        folder.mkdir()
+        return Result(summary={"parts": 0})
+
+
+def test_a_skill_fills_a_folder_itself(tmp_path):
+    app = fake_app(tmp_path, None, Fill())
+    outcome = app.dispatch(f"/fill text save to {tmp_path}/parts/")
+    assert outcome.saved == (tmp_path / "parts",)
+    with pytest.raises(UsageError, match="without a suffix"):
+        fake_app(tmp_path, None, Copy()).dispatch(f"/copy text save to {tmp_path}/other/")
+
+
+class Notes(Copy):
+    name = "notes"
+    folders = ("", ".vault")
+
+    def run(self, call):
+        def fill(folder):
+            folder.mkdir(exist_ok=True)
+            (folder / "a.txt").write_text(call.text)
+
+        return dataclasses.replace(super().run(call), folders={"": fill, ".vault": fill})
+
+
+@pytest.mark.parametrize(
+    "name", ["notes/", "notes.v2/", "notes.vault", "notes.vault/", "'my notes/'"]
+)
+def test_a_result_is_written_into_a_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    app = fake_app(tmp_path, None, Notes())
+    outcome = app.dispatch(f"/notes some text save to {name} -o a.txt")
+    folder = Path(name.strip("'"))
+    assert outcome.saved == (folder, Path("a.txt"))
+    assert (folder / "a.txt").read_text() == "some text"
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "problem"),
+    [
+        ("notes", UsageError, r"a name without a suffix.*FOLDER/, NAME\.vault/"),
+        ("nosuch/notes/", OutputError, "there is no folder"),
+        ("file/", OutputError, "is not a folder"),
+        ("file/notes.vault", OutputError, "there is no folder|Not a directory"),
+    ],
+)
+def test_folders_that_cannot_be_written_are_refused_before_the_work(
+    tmp_path, monkeypatch, target, error, problem
+):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    skill = Notes()
+    monkeypatch.setattr(Notes, "run", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(error, match=problem):
+        fake_app(tmp_path, None, skill).dispatch(f"/notes text save to {target}")
+
+
+def test_a_folder_keeps_its_slash_in_the_line(tmp_path):
+    skill = Notes()
+    parsed = parse(skill, "text save to notes/ -o 'my notes/' -o a.txt")
+    line = render_line(skill, parsed)
+    assert line == '/notes text save to notes/ -o "my notes/" -o a.txt'
+    assert parse(skill, line.removeprefix("/notes ")) == parsed
+
+
+@pytest.mark.parametrize(("target", "what"), [("a/", "a folder"), ("a.vault", r"\.vault")])
+def test_a_result_without_its_folder_is_a_fault_of_the_skill(tmp_path, monkeypatch, target, what):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Notes, "run", lambda self, call: Result("text"))
+    with pytest.raises(SkillFailed, match=f"has no result to save as {what}"):
+        fake_app(tmp_path, None, Notes()).dispatch(f"/notes text save to {target}")

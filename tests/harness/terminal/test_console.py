@@ -7,7 +7,7 @@ import io
 import pytest
 from pseudo_terminal import pseudo_terminal
 
-from harness.terminal.console import Screen
+from harness.terminal.console import Progress, Screen
 
 TITLE = "Snow\x1b]0;owned\x07 melts\r\x9b2J.\x7f\n\tAt last.\n"
 
@@ -36,3 +36,13 @@ def test_notices_are_wrapped_between_words(width: int) -> None:
     plain = io.StringIO()
     Screen(plain, plain).notice(notice)
     assert plain.getvalue() == notice + "\n"
+
+
+def test_a_step_that_is_not_reported_is_shown_on_a_terminal_alone() -> None:
+    reports: list[Progress] = []
+    with pseudo_terminal(80) as terminal:
+        screen = Screen(terminal.stream, terminal.stream, on_progress=reports.append)
+        with screen.progress("reading", reported=False) as tick:
+            tick("1,000 rows")
+    assert reports == []
+    assert "reading: 1,000 rows" in terminal.raw

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from arxiv_server import ArxivServer, running
+from papers_server import PapersServer, serving
 
 
 @pytest.fixture(autouse=True)
@@ -20,4 +21,11 @@ def arxiv(monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
     """A server with arXiv's protocol, which is used instead of arXiv."""
     with running() as server:
         monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def papers(monkeypatch: pytest.MonkeyPatch) -> Iterator[PapersServer]:
+    """A server that is OpenAlex, Crossref, Semantic Scholar and PubMed."""
+    with serving(monkeypatch) as server:
         yield server

@@ -13,20 +13,31 @@ from harness.api import options
 from harness.cli.help import skill_help
 from harness.errors import InputError, UsageError
 from skills.annotate.plugin import Annotate
-from skills.corpus.tables import reader
+from skills.corpus.tables import formats
 
 ABSTRACT = "We present method 1 for the task of sorting papers, and it is twice as fast. " * 4
 BY_CASE = {
     "table": "--limit 1|--abstract-column abstract|--id-column arxiv_id|--title-column title"
-    "|--cascade better|--budget 20%|--sample gold.csv",
-    "table, topic": "--retry-failed|--workers 1",
+    "|--collection agents|--tag new|--cascade better|--budget 20%|--sample gold.csv",
+    "table, topic": "--retry-failed|--workers 1|--on local|--actors 1|--slots 1|--cpus 1|--gpus 1",
     "table, topic, paper": "--db own.db",
+    "table, paper": "--sections limitation",
     "topic": "--source corpus|--max 1|--since 2024|--until 2024|--relevance 0.5",
     "paper": "--title Sorting",
 }
-TOGETHER = ("--retry-failed", "--cascade", "--budget", "--sample")
+CLUSTER = ("--actors", "--slots", "--cpus", "--gpus")
+TOGETHER = (
+    "--retry-failed",
+    "--collection",
+    "--tag",
+    "--sections",
+    "--cascade",
+    "--budget",
+    "--sample",
+    *CLUSTER,
+)
 """Options that do nothing alone, or are refused."""
-EVERYWHERE = {"framework", "max_tokens", "effort", "wording"}
+EVERYWHERE = {"framework", "max_tokens", "effort", "wording", "abstracts", "split"}
 
 
 @pytest.fixture
@@ -123,8 +134,8 @@ def test_the_help_shows_the_type_date() -> None:
     assert "--since DATE" in skill_help(Annotate())
 
 
-@pytest.mark.parametrize("suffix", [".json", ".xlsx", ".pdf"])
+@pytest.mark.parametrize("suffix", [".xml", ".xlsx", ".docx"])
 def test_other_files_are_refused_with_the_supported_ones(workspace: Workspace, suffix: str) -> None:
     with pytest.raises(InputError, match=f"does not read {suffix} files") as caught:
         workspace.app.dispatch(f"/annotate papers{suffix}")
-    assert all(known in str(caught.value.hint) for known in (".txt", *reader.SUFFIXES))
+    assert all(known in str(caught.value.hint) for known in (".txt", *formats.SUFFIXES))

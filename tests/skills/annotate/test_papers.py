@@ -164,7 +164,15 @@ def test_a_file_may_be_short_and_at_home(folder: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "name", ["none.txt", "no such file.md", "sub/none", "/nowhere/at/all", "~nobody-here/x.txt"]
+    "name",
+    [
+        "none.txt",
+        "no such paper.pdf",
+        "no such file.md",
+        "sub/none",
+        "/nowhere/at/all",
+        "~nobody-here/x.txt",
+    ],
 )
 def test_missing_files(folder: Path, name: str) -> None:
     error = refused(name)
@@ -173,7 +181,7 @@ def test_missing_files(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["paper.pdf", "data.csv", "a/b.docx", "my paper.pdf", "x.JSONL", "notes.org"]
+    "name", ["paper.odt", "data.csv", "a/b.docx", "my paper.docx", "x.JSONL", "notes.org"]
 )
 def test_other_suffixes(folder: Path, name: str) -> None:
     error = refused(name)
@@ -312,6 +320,11 @@ def test_odd_texts_are_refused_like_others(text: str) -> None:
         ("---\nWe do: it.\n---\nIt works.", "", "---\nWe do: it.\n---\nIt works."),
         ("A\n\n\\begin{abstract}\nWe do it.\n\\end{abstract}\n\nNo.", "", "We do it."),
         ("\\begin{abstract}We do it.", "", "We do it."),
+        (
+            "\\begin{abstract}\n5\\% % of it\n  more.% so\n% all\n\nEnd.\\end{abstract}",
+            "",
+            "5\\% more.\n\nEnd.",
+        ),
         ("", "", ""),
     ],
 )  # fmt: skip

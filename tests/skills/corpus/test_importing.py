@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from corpus_papers import annotated, corpus_of, paper
@@ -218,7 +219,7 @@ def test_counts_of_skipped_rows(db: sqlite3.Connection, tmp_path: Path) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(path.read_text().splitlines()[1] + "\n")
     assert importer.add(db, path, nanda()) == Added(
-        papers=3, annotations=2, without_moves=1, empty=1, repeated=1
+        papers=3, annotations=2, without_moves=1, empty=1, repeated=1, awaited=1
     )
 
 
@@ -443,3 +444,15 @@ def test_invalid_saved_lines(
     [error] = importer.add(db, path, nanda()).refused.errors
     assert message in error.message
     assert str(error.where).startswith(f"{path}, line 101")
+
+
+def test_a_folder_of_parquet_files_is_added(tmp_path: Path, db: sqlite3.Connection) -> None:
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for number in (1, 2):
+        text = f"We present method {number} for the task of sorting papers."
+        pq.write_table(
+            pa.table({"id": [f"p{number}"], "abstract": [text]}), parts / f"{number}.parquet"
+        )
+    assert importer.add(db, parts, nanda()).papers == 2
+    assert importer.add(db, parts / "*.parquet", nanda()).known_papers == 2

@@ -23,6 +23,7 @@ from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands
 from skills.corpus.db import store
 from skills.corpus.db.connection import default_path, open_corpus
+from skills.corpus.map.options import PICTURES
 from skills.corpus.plugin import Corpus
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
@@ -56,11 +57,14 @@ def data(app: App, line: str) -> Any:
     "line",
     [
         "search retrieval",
+        "search retrieval --like",
+        "similar 2405.00001",
         'quote "Dense retrieval"',
         "filter limitation=unstated",
         "stats",
         "show 1",
         "verify",
+        "duplicates",
         "filter limitation=unstated save to kept.csv",
         "export all.csv",
     ],
@@ -77,14 +81,15 @@ def test_what_is_imported_has_the_declared_form(app: App) -> None:
 def test_search_shows_marked_hits(app: App) -> None:
     outcome = app.dispatch('/corpus search "retrieval" --move method --year 2024..')
     head, *lines = outcome.result.text.splitlines()
-    assert head.split() == ["paper", "year", "title", "move", "text"]
+    assert head.split() == ["paper", "year", "title", "move", "found", "by", "text"]
     [line] = lines
-    assert line.split(maxsplit=4) == [
+    assert line.split(maxsplit=5) == [
         "2405.00001",
         "2024",
         "Paper",
         "1",
-        "method  Dense **retrieval** of plans.",
+        "method",
+        "both      Dense **retrieval** of plans.",
     ]
     [hit] = outcome.result.data["hits"]
     assert (hit["arxiv_id"], hit["move"], hit["text"]) == (
@@ -127,7 +132,11 @@ def test_search_reports_papers_left_out(app: App) -> None:
         ("/corpus", UsageError, "/corpus needs a subcommand. It has add, search"),
         ("/corpus find x", UsageError, "/corpus has no subcommand 'find'"),
         ("/corpus stats --year 2024", UsageError, "--year does not apply to stats"),
-        ("/corpus stats --limit 5", UsageError, "It applies to search, quote, filter and add."),
+        (
+            "/corpus stats --limit 5",
+            UsageError,
+            "It applies to search, similar, quote, filter and add.",
+        ),
         ("/corpus stats save to x.csv", UsageError, "/corpus stats saves no file"),
         ("/corpus page all.csv", UsageError, "all.csv: a page is an .html file"),
         ("/corpus export", UsageError, "/corpus export needs a file"),
@@ -191,7 +200,7 @@ def test_hits_are_saved_in_rank_order(app: App) -> None:
     assert "Limitation" not in text.split("## Paper 1")[1].split("## ")[0]
 
 
-@pytest.mark.parametrize("suffix", Corpus.saves)
+@pytest.mark.parametrize("suffix", sorted(set(Corpus.saves) - set(PICTURES)))
 def test_export_in_each_format(app: App, suffix: str) -> None:
     outcome = app.dispatch(f"/corpus export all{suffix}")
     [path] = outcome.saved

@@ -12,7 +12,7 @@ from skills.corpus import stats
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.stats import Stats, Tally, of_corpus
+from skills.corpus.stats import Stats, Tally, by_type, of_corpus
 from skills.nanda.framework import nanda
 from skills.reporting.statistics import Share, figures
 
@@ -30,7 +30,7 @@ def of_items(items: Iterable[Annotated], failures: Iterable[Failure]) -> Stats:
     tally = Tally(nanda())
     for item in items:
         tally.add(item)
-    return tally.stats(failures)
+    return tally.stats(by_type(failures))
 
 
 def test_of_corpus_equals_of_items(tmp_path: Path) -> None:

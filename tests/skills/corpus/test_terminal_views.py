@@ -49,7 +49,10 @@ def test_matches_are_highlighted_and_grouped_by_paper(tmp_path: Path, corpus: Pa
         "Wages␛[2J of [red]couriers[/red]"
     ]
     first = lines.index("2405.00001 · 2024")
-    assert sorted(lines[first + 1 : first + 3]) == [f"Claim  {WAGE}", f"Scope  {WAGE}"]
+    assert sorted(lines[first + 1 : first + 3]) == [
+        f"Claim  {WAGE} by both",
+        f"Scope  {WAGE} by both",
+    ]
 
 
 @pytest.mark.parametrize("line", ["/corpus show 1", "/corpus search wage", "/corpus stats"])

@@ -343,6 +343,8 @@ def test_each_start_is_a_row_in_runs(workspace: Workspace) -> None:
     assert (run["skill"], run["status"], run["model"]) == ("curate", "done", "producer")
     assert json.loads(run["summary"])["kept"] == 2
     assert json.loads(run["settings"])["panel"] == PANEL.digest
+    [judged] = rows_of(workspace, "SELECT count(*) AS ballots FROM ballots")
+    assert json.loads(run["settings"])["due"] == judged["ballots"] > 2  # with probes
     decided = rows_of(workspace, "SELECT * FROM verdicts WHERE probe IS NULL")
     assert [(one["source_id"], one["decision"], one["votes"]) for one in decided] == [
         (ids(1)[0], "kept", 5),

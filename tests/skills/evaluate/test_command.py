@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import _thread
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from declared_outputs import check_output
 from evaluate_workspace import ABSTRACT, Workspace, gold, row
@@ -23,6 +26,7 @@ from harness.models.backends.base import Model, Reply, Request
 from harness.runs import progress
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, run_skill, temporary_registry
+from skills.annotate.selector import selector
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.evaluate.annotators import LEAD, OTHER, SELECTOR
@@ -317,6 +321,14 @@ def test_a_table_without_rows_is_refused(space: Workspace) -> None:
     assert "has no rows below its header" in space.refused("", InputError)
 
 
+def test_a_folder_of_parquet_files_is_a_table(space: Workspace) -> None:
+    space.table = space.folder / "gold"
+    space.table.mkdir()
+    for number in (1, 2):
+        pq.write_table(pa.Table.from_pylist([row(number)]), space.table / f"{number}.parquet")
+    assert space.evaluate().result.data["papers"] == 2
+
+
 def test_an_empty_move_is_named(space: Workspace) -> None:
     space.write([row(1), {**row(2), "scope": " "}])
     outcome = space.evaluate()
@@ -364,19 +376,7 @@ def test_a_table_of_one_paper_has_two_baselines(
 
 
 def test_labelled_sentences_are_compared(space: Workspace) -> None:
-    lines = [
-        {
-            "paper_id": str(number),
-            "sentences": [
-                *("Papers lie in heaps.", f"We present method {number}, which is quick."),
-                f"It sorts {number}00 of them.",
-            ],
-            "labels": ["background", "method", "result"],
-        }
-        for number in range(1, 7)
-    ]
-    file = space.folder / "labels.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    space.write_labels()
     outcome = space.app.dispatch(
         "/evaluate --csabstruct labels.jsonl --models producer --consistency 0 --details"
     )
@@ -422,7 +422,14 @@ def test_a_transient_error_is_retried(space: Workspace) -> None:
     assert metric(space.evaluate(), "valid") == 1.0
 
 
-def test_an_unconstrained_answer_has_no_decoding(tmp_path: Path) -> None:
+def test_an_unconstrained_answer_has_no_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unstated(sentences: Sequence[str]) -> dict[str, list[float]]:
+        return dict.fromkeys(nanda().names, [1.0] + [0.0] * len(sentences))
+
+    monkeypatch.setattr(selector, "probabilities", unstated)
+
     def reply(request: Request) -> Reply:
         if request.top_logprobs:
             opening = {" [": -9.0, ":": -0.1}

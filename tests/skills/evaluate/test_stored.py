@@ -268,25 +268,12 @@ def test_a_wrong_use_is_refused(space: Workspace) -> None:
 
 
 def test_labelled_sentences_are_compared_with_an_earlier_evaluation(space: Workspace) -> None:
-    lines = [
-        {
-            "paper_id": str(number),
-            "sentences": [
-                *("Papers lie in heaps.", f"We present method {number}, which is quick."),
-                f"It sorts {number}00 of them.",
-            ],
-            "labels": ["background", "method", "result"],
-        }
-        for number in range(1, 7)
-    ]
-    file = space.folder / "labels.jsonl"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    space.write_labels()
     line = "/evaluate --csabstruct labels.jsonl --models producer --consistency 0"
     space.app.dispatch(f"{line} save to old.json")
     found = space.app.dispatch(f"{line} --against old.json").result.data
     assert found["differences"][0]["papers"]["tie"] == 6
-    lines[0]["labels"][1] = "objective"
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    space.write_labels(first="objective")
     with pytest.raises(InputError, match="other labels for 1 paper"):
         space.app.dispatch(f"{line} --against old.json")
     without_annotations(space.folder / "old.json")

@@ -13,6 +13,7 @@ from skills.nanda.checks import (
     check,
     copied,
     duplicate_moves,
+    findings_by_kind,
     source_sentence,
     support,
     unsupported_numbers,
@@ -207,3 +208,15 @@ def test_content_words() -> None:
 def test_flatten_ascii_and_unicode_agree() -> None:
     assert flatten(" a\r\n\tb\x00c\x7f ") == "a b c"
     assert flatten(" ä\r\n\tb\x00c\x7f ") == "ä b c"
+
+
+def test_a_move_with_the_words_of_several_others_has_one_finding() -> None:
+    same = "The planner rehearses each command in a copy of the file system."
+    moves = {"claim": same, "method": same, "novelty": same, "scope": "Planners of shells."}
+    record = {"checks": check(same, moves)}
+    found = [dict(findings_by_kind(name, record, nanda().labels)) for name in ("claim", "method")]
+    kind = "Moves that repeat each other"
+    assert [one[kind] for one in found] == [
+        "has the same content as Method, Novelty",
+        "has the same content as Claim, Novelty",
+    ]

@@ -26,7 +26,7 @@ def test_it_is_unknown_without_moves() -> None:
 def test_a_move_below_one_half_is_marked() -> None:
     moves = {"claim": "Pilots sail.", "scope": "Pilots."}
     record = {"checks": check("Pilots sail at night.", moves), "confidence": {"claim": 0.31}}
-    marked = "uncertain: its sentence is right with probability 0.31"
+    marked = "uncertain: confidence 0.31"
     assert findings("claim", record, nanda().labels) == [marked]
     assert findings("scope", record, nanda().labels) == [], "without a confidence"
     record["confidence"] = {"claim": 0.5, "scope": 0.9}

@@ -54,6 +54,8 @@ def test_sentences(text: str, count: int) -> None:
         # LaTeX
         r"\begin{itemize}| \item It works.  \end{itemize}| We win.",
         r"Let \[ x = 1. \]| So $y=2.$| We win.",
+        "Let $$ x = 1. $$| So we win.| $$ y = 2 $$ is it.|\n$$ z = 3.\n$$| End.",
+        "Let $$ x = 1. $$ where x is small.| End.",
         r"By \emph{e.g.} Bash, \textit{vs.} Git.| End.",
         r"See Smith et al.~\cite{a} and Fig.~2.| End.",
         r"It \emph{works.}| $x$ is 2.",

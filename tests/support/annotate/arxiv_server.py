@@ -11,11 +11,11 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import parse_qs, urlparse
 from xml.sax.saxutils import escape
 
+from local_http import Handler, local_server
 from repository import TEST_DATA
 
 PAGES = TEST_DATA / "arxiv_pages"
@@ -32,6 +32,9 @@ BUSY, CUT_OFF, SHORTENED, WEB_PAGE, HANGING, UNDATED, BARE = (
 )
 """Ids with bad responses: HTTP 503, a truncated body, malformed XML, another document, no response,
 an entry without a date, and one without an abstract."""
+
+
+_ENTRY = re.compile(r"<entry>.*?</entry>", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,12 @@ class ArxivServer:
         """Return status, body and Content-Length of the response for an id."""
         page = (PAGES / KNOWN.get(arxiv_id, "empty.xml")).read_bytes()
         whole = (PAGES / KNOWN["2405.12345"]).read_bytes()
+        if "," in arxiv_id:  # those that it has, of as many as were requested
+            ids = arxiv_id.split(",")
+            pages = [(PAGES / KNOWN[one]).read_text() for one in ids if one in KNOWN]
+            entries = "".join(_ENTRY.findall("".join(pages)))
+            page = feed(entries, len(ids))
+            return 200, page, len(page)
         if arxiv_id == BUSY:
             return 503, b"Retry later", 11
         if arxiv_id == CUT_OFF:
@@ -166,7 +175,7 @@ class ArxivServer:
         return 200, page, len(page)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     arxiv: ClassVar[ArxivServer]
 
     def do_GET(self) -> None:
@@ -189,29 +198,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(
         self, status: int, body: bytes, length: int, headers: Mapping[str, str] | None = None
     ) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/atom+xml; charset=UTF-8")
-        self.send_header("Content-Length", str(length))
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args: object) -> None:
-        pass
+        kind = "application/atom+xml; charset=UTF-8"
+        length_and_kind = {"Content-Type": kind, "Content-Length": str(length)}
+        self.send(status, body, {**length_and_kind, **(headers or {})})
 
 
 @contextmanager
 def running() -> Iterator[ArxivServer]:
     """Serve on a free local port until the block ends."""
     handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        handler.arxiv = ArxivServer(server.server_address[1])
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with local_server(handler) as port:
+        handler.arxiv = ArxivServer(port)
         try:
             yield handler.arxiv
         finally:
             handler.arxiv.released.set()
-            server.shutdown()
-            thread.join()

@@ -21,6 +21,8 @@ from skills.nanda.quoting.numbered import numbered
 
 EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").partition("\n\n")[2]
 NAMES = nanda().names
+LEAST = 0.2
+"""Balance from which a move is stated, with the weights of `use_weights`."""
 DRAFTS = {
     "claim": "DryRun lets an agent rehearse each command.",
     "evidence": "DryRun raises the success rate of three models to 58.9%.",
@@ -114,5 +116,5 @@ def use_weights(
     """Use weights that the test states; those of other features are 0."""
     used = {"passage: F1 with the draft": 10.0, **features}
     weights = dict.fromkeys(get_args(Kind), tuple(used.get(name, 0.0) for name in FEATURES))
-    made = Weights(weights, priors, (1.0, 0.0), "0" * 64)
+    made = Weights(weights, priors, dict.fromkeys(priors, LEAST), (1.0, 0.0), "0" * 64)
     monkeypatch.setattr(ranking, "load", lambda: made)

@@ -17,7 +17,8 @@ from harness.api.skill import Call, Result
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.curate.review.command import review
+from skills.curate.review.command import open_desk, review
+from skills.curate.review.desk import Desk
 from skills.nanda.framework import nanda
 
 CTRL_A, CTRL_C, CTRL_D, CTRL_K, ENTER = "\x01", "\x03", "\x04", "\x0b", "\r"
@@ -108,14 +109,28 @@ class Workspace:
 
     def call(self, **options: Any) -> Call:
         names = ("framework", "db", "from_", "abstract_column", "id_column", "title_column")
+        queue = {
+            "reviewer": "",
+            "double": None,
+            "disputes": False,
+            "words": "",
+            "where": "",
+            "sample": None,
+            "seed": 0,
+        }
         return Call(
             text="",
-            options=SimpleNamespace(**{**dict.fromkeys(names), **options}),
+            options=SimpleNamespace(**{**dict.fromkeys(names), **queue, **options}),
             models=fake_models(FakeModel()),
             screen=Screen(io.StringIO(), io.StringIO()),
             log=Run(),
             settings=fake_settings(self.folder),
         )
+
+    def desk(self, reviewer: str = "", path: Path | None = None, **options: Any) -> Desk:
+        """Return the place of a reviewer at agent.csv, or another table."""
+        call = self.call(**options)
+        return open_desk(call, path or self.agent, self.gold, reviewer)
 
     def ids(self) -> list[str]:
         """Return the last digits of the ids in gold.csv."""

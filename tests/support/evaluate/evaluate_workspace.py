@@ -75,6 +75,22 @@ class Workspace:
             writer.writeheader()
             writer.writerows(rows)
 
+    def write_labels(self, first: str = "method") -> None:
+        """Write labels.jsonl: six papers with labelled sentences; `first` is one of the first."""
+        lines = [
+            {
+                "paper_id": str(number),
+                "sentences": [
+                    *("Papers lie in heaps.", f"We present method {number}, which is quick."),
+                    f"It sorts {number}00 of them.",
+                ],
+                "labels": ["background", first if number == 1 else "method", "result"],
+            }
+            for number in range(1, 7)
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (self.folder / "labels.jsonl").write_text(text, encoding="utf-8")
+
     def evaluate(self, rest: str = "--models producer") -> Outcome:
         return self.app.dispatch(self.line(rest))
 

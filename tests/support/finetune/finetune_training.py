@@ -2,7 +2,8 @@
 
 `python finetune_training.py BASE OUT CHANGES DYING` trains in a process of its own that ends itself
  by SIGKILL: DYING is "step:N" for the begin of a step, or "save:N" for when the files of a
-checkpoint are written and not yet sealed; CHANGES are those of `work_in`, as JSON.
+checkpoint are written and not yet sealed; CHANGES are those of `work_in`, as JSON. Under torchrun,
+the last rank does so. With "resume" or "no" as DYING, it resumes, or trains to the end.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from harness.api.skill import Call, SkillOptions
+from harness.api.skill import Call
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.model.bases import open_base
+from skills.finetune.plugin import TrainOptions
+from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Recipe, overridden
 from skills.finetune.run.run_dir import RunDir
 from skills.finetune.run.stage import StageContext
+from skills.finetune.training.optimize import follow
 from skills.finetune.training.train import train
 from skills.finetune.training.watch import TrainingCallbacks
 from skills.nanda.framework import nanda
@@ -51,7 +55,12 @@ SMALL: Mapping[str, Any] = {
 
 
 def work_in(
-    folder: Path, base: Path, changes: Mapping[str, Any] | None = None, err: Any = None
+    folder: Path,
+    base: Path,
+    changes: Mapping[str, Any] | None = None,
+    err: Any = None,
+    processes: int | None = None,
+    sharding: Literal["fsdp"] | None = None,
 ) -> StageContext:
     """Return a run in `folder` with the settings of SMALL, overridden by `changes`."""
     recipe = overridden(Recipe(), {**SMALL, "base": str(base), **(changes or {})})
@@ -59,7 +68,7 @@ def work_in(
     out.make()
     call = Call(
         text="",
-        options=SkillOptions(),
+        options=TrainOptions(processes=processes, sharding=sharding),
         models=fake_models(FakeModel()),
         screen=Screen(io.StringIO(), err or io.StringIO()),
         log=Run(),
@@ -113,12 +122,15 @@ def run_in(
     changes: Mapping[str, Any] | None = None,
     resume: Path | bool | None = None,
     dev: int = 3,
+    processes: int | None = None,
+    sharding: Literal["fsdp"] | None = None,
 ) -> StageContext:
     """Train on ten rows in `folder`, and return the run."""
     import torch
 
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
-    context = prepared_in(work_in(folder, base, changes), rows_of(10), rows_of(dev, seed=1))
+    context = work_in(folder, base, changes, processes=processes, sharding=sharding)
+    prepared_in(context, rows_of(10), rows_of(dev, seed=1))
     train(context, resume)
     return context
 
@@ -143,9 +155,12 @@ def messages_of(context: StageContext) -> str:
 
 if __name__ == "__main__":
     base, out, changes, dying = sys.argv[1:]
-    where, step = dying.split(":")
-    if where == "step":
-        patched_at("on_step_begin", int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    where, _, step = dying.partition(":")
+    if step and ranks.rank() == ranks.world() - 1:
+        hook = {"step": "on_step_begin", "save": "on_save"}[where]
+        patched_at(hook, int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
+    if ranks.is_main():
+        with ranks.leading():
+            run_in(Path(out), Path(base), json.loads(changes), resume=dying == "resume")
     else:
-        patched_at("on_save", int(step), lambda: os.kill(os.getpid(), signal.SIGKILL))
-    run_in(Path(out), Path(base), json.loads(changes))
+        follow()

@@ -24,7 +24,6 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,14 @@ from ollama_models import (
     full_name,
     make,
 )
+from protocol_dialects import OllamaDialect
+from protocol_requests import ProtocolError, check_ollama, messages_of
 from protocol_server import (
     LOADED,
     STREAMED,
     Gone,
-    ProtocolError,
+    ProtocolHandler,
     ProtocolServer,
-    _check_ollama,
-    _Handler,
-    _messages,
-    _OllamaDialect,
     rendered_only,
 )
 
@@ -112,7 +109,7 @@ class OllamaServer(ProtocolServer):
             return self._runners[name]
 
 
-class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
+class _OllamaHandler(ProtocolHandler):
     state: OllamaServer
 
     def do_GET(self) -> None:
@@ -292,9 +289,9 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
             self._json(200, {"model": name, **LOADED})
             return
         options = {**DEFAULTS, **made.parameters, **(body.get("options") or {})}
-        _check_ollama({**body, "options": options, "stream": True})
+        check_ollama({**body, "options": options, "stream": True})
         self._fail_early(name)
-        messages = _messages(body["messages"])
+        messages = messages_of(body["messages"])
         if made.system and messages[0].role != "system":
             messages = (Message("system", made.system), *messages)
         runner = self.state.runner(name)
@@ -316,7 +313,7 @@ class _OllamaHandler(_Handler, BaseHTTPRequestHandler):
     def _answer(self, name: str, request: Request, runner: Runner, *, streams: bool) -> None:
         last_message = request.messages[-1]
         begun = last_message.content if last_message.role == "assistant" else ""
-        dialect = _OllamaDialect(name, begun if runner.template is None else "")
+        dialect = OllamaDialect(name, begun if runner.template is None else "")
         if not streams:
             with _as_refusal():
                 reply = runner.generate(request, lambda _: None)

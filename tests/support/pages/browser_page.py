@@ -35,8 +35,8 @@ def running_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def watched(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
-    """Open a page; check that it requests nothing and logs nothing to the console."""
+def watched(browser: Browser, viewport: ViewportSize, origin: str = "file:") -> Iterator[Page]:
+    """Open a page; check that it requests nothing elsewhere and logs nothing to the console."""
     opened = browser.new_page(viewport=viewport)
     opened.set_default_timeout(5000)
     requested: list[str] = []
@@ -46,5 +46,5 @@ def watched(browser: Browser, viewport: ViewportSize) -> Iterator[Page]:
     opened.on("pageerror", lambda error: logged.append(str(error)))
     yield opened
     opened.close()
-    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
+    assert [url for url in requested if not url.startswith((origin, "data:"))] == []
     assert logged == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import pyte
 
 from harness.settings import CODE_ROOT
 
+TAB = "\t"
 PATIENCE = 90.0
 """Seconds to wait for what should appear; a busy machine starts slowly."""
 
@@ -59,12 +61,27 @@ class TerminalSession:
             self._process.send(key)
             self._read(0.3)
 
+    def complete(self, typed: str, *texts: str) -> None:
+        """Type and press Tab, again if the screen does not show all texts.
+
+        prompt_toolkit ignores a Tab while it looks for completions of what was typed.
+        """
+        self.press(typed, TAB)
+        if not self._shows(texts, PATIENCE / 8):
+            self.press(TAB)
+            self.wait_for(*texts)
+
     def wait_for(self, *texts: str) -> None:
         """Wait until the screen shows all texts."""
-        end = time.monotonic() + PATIENCE
+        assert self._shows(texts, PATIENCE), f"{texts} not in:\n" + "\n".join(self.lines)
+
+    def _shows(self, texts: Sequence[str], seconds: float) -> bool:
+        end = time.monotonic() + seconds
         while not all(text in self.text for text in texts):
-            assert time.monotonic() < end, f"{texts} not in:\n" + "\n".join(self.lines)
+            if time.monotonic() > end:
+                return False
             self._read(0.2)
+        return True
 
     def end(self) -> int:
         """Wait until the session ends; return its exit code."""
@@ -74,6 +91,11 @@ class TerminalSession:
             self._read(0.2)
         self._process.close()
         return int(self._process.exitstatus)
+
+    def kill(self) -> None:
+        """Kill the process, so that it cannot clean up."""
+        self._process.kill(signal.SIGKILL)
+        self._process.wait()
 
     def close(self) -> None:
         self._process.close(force=True)

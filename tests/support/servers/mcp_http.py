@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Callable
+
+from local_http import Handler, local_server
 
 
 class HostileAddress:
@@ -23,7 +23,7 @@ class HostileAddress:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.leaked: list[str] = []
-        self._servers: list[ThreadingHTTPServer] = []
+        self._servers = contextlib.ExitStack()
 
     def __enter__(self) -> HostileAddress:
         self._other = self._serve(lambda handler: self.leaked.append(handler.path))
@@ -31,29 +31,20 @@ class HostileAddress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
+        self._servers.close()
 
-    def _serve(self, answer: Any) -> int:
-        class Handler(BaseHTTPRequestHandler):
+    def _serve(self, answer: Callable[[Handler], object]) -> int:
+        class Answering(Handler):
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 with contextlib.suppress(OSError):
                     answer(self)
 
-            do_GET = do_DELETE = do_POST  # noqa: N815
+            do_GET = do_DELETE = do_POST
 
-            def log_message(self, *_: object) -> None:
-                pass
+        return self._servers.enter_context(local_server(Answering))
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        self._servers.append(server)
-        return int(server.server_address[1])
-
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def _answer(self, handler: Handler) -> None:
         json, zeros = "application/json", b" " * 1_000_000
         if self.kind == "huge":
             self._send(handler, 200, json)
@@ -74,7 +65,7 @@ class HostileAddress:
 
     def _send(
         self,
-        handler: BaseHTTPRequestHandler,
+        handler: Handler,
         status: int,
         kind: str,
         body: bytes = b"",

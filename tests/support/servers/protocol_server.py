@@ -46,12 +46,22 @@ import json
 import re
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from harness.models.backends.base import Message, Model, OnText, Reply, Request, Tool, ToolCall
+from protocol_dialects import OllamaDialect, OpenAIDialect, token_of
+from protocol_requests import (
+    ProtocolError,
+    chatml,
+    check_make,
+    check_ollama,
+    check_openai,
+    messages_of,
+    tools_of,
+)
+
+from harness.models.backends.base import Message, Model, OnText, Reply, Request
 from harness.testing import FakeModel
 
 DIGEST = "ab" * 32
@@ -79,23 +89,10 @@ FAILURES = (*EARLY, *STREAMED, "hang", "drop")
 PIECES_BEFORE_FAILURE = 3
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-PIECE = 7
-"""Length of a piece of a call's arguments, in characters."""
 SHOWN = {
     "told": {"capabilities": ["completion", "tools"]},
     "refused": {"capabilities": ["completion"]},
 }
-
-OPTION_TYPES: dict[str, tuple[type, ...]] = {
-    "num_ctx": (int,),
-    "num_predict": (int,),
-    "seed": (int,),
-    "top_k": (int,),
-    "temperature": (int, float),
-    "top_p": (int, float),
-    "stop": (list,),
-}
-TYPE_NAMES = {(int,): "integer", (int, float): "float32", (list,): "array"}
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,6 @@ class Recorded:
     path: str
     headers: dict[str, str]
     body: Any
-
-
-class ProtocolError(Exception):
-    def __init__(self, status: int, message: str, **more: Any) -> None:
-        super().__init__(message)
-        self.status, self.message, self.more = status, message, more
 
 
 class Gone(Exception):
@@ -124,6 +115,7 @@ class ProtocolServer:
         model: generates, in a thread for each request.
         names: the listed models, all served by `model`.
         api_key: the key that OpenAI's routes require, if any.
+        port: the port to listen at; any by default.
     """
 
     def __init__(
@@ -131,11 +123,13 @@ class ProtocolServer:
         model: Model | None = None,
         names: tuple[str, ...] = ("smollm2:latest",),
         api_key: str | None = None,
+        port: int = 0,
     ) -> None:
         self.model, self.names, self.api_key = model, names, api_key
         self.owner, self.logprobs = "test", "told"
         self.tools, self.splits = "told", "index"
         self.prefill, self.renders, self.refuses_long = "continued", True, True
+        self.digest = DIGEST
         self.made_of: tuple[str, ...] = ("cd" * 32,)
         self.drop_at: int | None = None
         self.retry_after: str | None = None
@@ -144,8 +138,8 @@ class ProtocolServer:
         self.disconnected = threading.Event()
         self.released = threading.Event()
         self._failures: dict[str | None, str] = {}
-        self._http = _HTTPServer(("127.0.0.1", 0), _handler(self))
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,))
+        self._http = _HTTPServer(("127.0.0.1", port), _handler(self))
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
 
     def __enter__(self) -> ProtocolServer:
         self._thread.start()
@@ -208,10 +202,10 @@ class _HTTPServer(ThreadingHTTPServer):
 
 
 def _handler(server: ProtocolServer) -> type[BaseHTTPRequestHandler]:
-    return type("Handler", (_Handler,), {"state": server})
+    return type("Handler", (ProtocolHandler,), {"state": server})
 
 
-class _Handler(BaseHTTPRequestHandler):
+class ProtocolHandler(BaseHTTPRequestHandler):
     state: ProtocolServer
     protocol_version = "HTTP/1.1"
     timeout = 10  # seconds that a client may keep its connection without asking anything
@@ -224,7 +218,9 @@ class _Handler(BaseHTTPRequestHandler):
         routes = {
             "/": lambda: self._send(200, b"Ollama is running", "text/plain"),
             "/api/version": lambda: self._json(200, {"version": "0.33.0"}),
-            "/api/tags": lambda: self._json(200, {"models": [_tag(n) for n in self.state.names]}),
+            "/api/tags": lambda: self._json(
+                200, {"models": [_tag(n, self.state.digest) for n in self.state.names]}
+            ),
             "/v1/models": self._openai_models,
         }
         self._route(routes)
@@ -365,9 +361,9 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self.state.generate(request, pieces.append)
         for piece, told, own in itertools.zip_longest(pieces, reply.logprobs, reply.tokens):
             known = own.logprob if own else (told or {}).get(piece or "", -9999.0)
-            token = _token(own.text if own else piece or "", known)
+            token = token_of(own.text if own else piece or "", known)
             if self.state.logprobs == "told":
-                token["top_logprobs"] = [_token(*item) for item in (told or {}).items()]
+                token["top_logprobs"] = [token_of(*item) for item in (told or {}).items()]
             self._chunk(dialect.piece(piece or "", logprobs=[token]))
         return reply
 
@@ -409,11 +405,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not body.get("messages"):
             self._json(200, {"model": name, **LOADED})
             return
-        _check_ollama(body)
+        check_ollama(body)
         self._check_tools(body, name)
         self._fail_early(name)
         options = body.get("options") or {}
-        messages = self._fitting(_messages(body["messages"]), body)
+        messages = self._fitting(messages_of(body["messages"]), body)
         begun = messages[-1].content if messages[-1].role == "assistant" else ""
         if body.get("_debug_render_only") and self.state.renders:
             closes = self.state.prefill == "ignored"
@@ -429,10 +425,10 @@ class _Handler(BaseHTTPRequestHandler):
             stop=tuple(options.get("stop", ())),
             json_schema=body.get("format") or None,
             top_logprobs=body.get("top_logprobs", 0),
-            tools=_tools(body),
+            tools=tools_of(body),
         )
         repeated = begun if self.state.prefill == "repeated" else ""
-        self._stream(name, request, _OllamaDialect(name, repeated))
+        self._stream(name, request, OllamaDialect(name, repeated))
 
     def _fitting(self, messages: tuple[Message, ...], body: Any) -> tuple[Message, ...]:
         """Refuse a prompt of more words than num_ctx, or cut it, as Ollama does by tokens."""
@@ -455,8 +451,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _openai_chat(self, body: Any) -> None:
         name = self._check_model(body)
-        _check_openai(body)
-        _check_make(body, self.state.owner)
+        check_openai(body)
+        check_make(body, self.state.owner)
         self._check_tools(body, name)
         if body.get("logprobs") and self.state.logprobs == "refused":
             raise ProtocolError(403, "You are not allowed to request logprobs from this model")
@@ -464,127 +460,26 @@ class _Handler(BaseHTTPRequestHandler):
         stop = body.get("stop") or ()
         schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
         request = Request(
-            messages=_messages(body["messages"]),
+            messages=messages_of(body["messages"]),
             max_tokens=body.get("max_tokens", 256),
             temperature=body.get("temperature", 1.0),
             seed=body.get("seed", 0),
             stop=(stop,) if isinstance(stop, str) else tuple(stop),
             json_schema=schema,
             top_logprobs=body.get("top_logprobs", 0),
-            tools=_tools(body),
+            tools=tools_of(body),
         )
         usage = (body.get("stream_options") or {}).get("include_usage", False)
-        self._stream(name, request, _OpenAIDialect(name, usage))
+        self._stream(name, request, OpenAIDialect(name, usage))
 
 
-class _OllamaDialect:
-    """NDJSON: one object per line, the last one with `done` and the counts."""
-
-    kind = "application/x-ndjson"
-    garbage = b'{"model": "x", "mess\n'
-
-    def __init__(self, name: str, repeated: str = "") -> None:
-        self._head = {"model": name, "created_at": "2026-11-24T10:00:00.000000Z"}
-        self._repeated = repeated
-
-    def piece(self, text: str, logprobs: list[dict[str, Any]] | None = None) -> bytes:
-        message = {"role": "assistant", "content": self._repeated + text}
-        self._repeated = ""
-        more = {} if logprobs is None else {"logprobs": logprobs}
-        return _line({**self._head, "message": message, "done": False, **more})
-
-    def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
-        for place, call in enumerate(calls):
-            function = {"index": 0, "name": call.name, "arguments": json.loads(call.arguments)}
-            called = {"id": f"call_{place:08d}", "function": function}
-            message = {"role": "assistant", "content": "", "tool_calls": [called]}
-            yield _line({**self._head, "message": message, "done": False})
-
-    def end(self, reply: Reply) -> list[bytes]:
-        last: dict[str, Any] = {
-            **self._head,
-            "message": {"role": "assistant", "content": ""},
-            "done": True,
-            "done_reason": reply.finish_reason,
-            "total_duration": int(reply.seconds * 1e9),
-            "prompt_eval_count": reply.prompt_tokens,
-            "eval_count": reply.completion_tokens,
-        }
-        return [_line({key: value for key, value in last.items() if value != 0})]
-
-    def error(self, message: str) -> bytes:
-        return _line({"error": message})
-
-
-class _OpenAIDialect:
-    """Server-sent events: chunks, then one with the usage if requested, then [DONE]."""
-
-    kind = "text/event-stream"
-    garbage = b'data: {"id": "x", "cho\n\n'
-
-    def __init__(self, name: str, usage: bool) -> None:
-        self._head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1}
-        self._head["model"] = name
-        self._usage = usage
-
-    def piece(
-        self,
-        text: str,
-        finish_reason: str | None = None,
-        logprobs: list[dict[str, Any]] | None = None,
-    ) -> bytes:
-        choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish_reason}
-        choice["logprobs"] = None if logprobs is None else {"content": logprobs, "refusal": None}
-        return _event({**self._head, "choices": [choice]})
-
-    def calls(self, calls: Sequence[ToolCall], splits: str) -> Iterator[bytes]:
-        """Yield the name and id of each call, then its arguments in pieces."""
-        for place, call in enumerate(calls):
-            index = place if splits == "index" else 0
-            known = {"id": f"call-{place}"}
-            for start in range(-PIECE, len(call.arguments), PIECE):
-                function = {"arguments": call.arguments[start : start + PIECE]}
-                if start < 0:
-                    function = {"name": call.name, "arguments": ""}
-                more = known if start < 0 or splits == "ids" else {}
-                piece = {"index": index, **more, "type": "function", "function": function}
-                choice = {"index": 0, "delta": {"tool_calls": [piece]}, "finish_reason": None}
-                yield _event({**self._head, "choices": [choice]})
-
-    def end(self, reply: Reply) -> list[bytes]:
-        events = [self.piece("", "tool_calls" if reply.tool_calls else reply.finish_reason)]
-        if self._usage:
-            usage = {
-                "prompt_tokens": reply.prompt_tokens,
-                "completion_tokens": reply.completion_tokens,
-                "total_tokens": reply.prompt_tokens + reply.completion_tokens,
-            }
-            events.append(_event({**self._head, "choices": [], "usage": usage}))
-        return [*events, b"data: [DONE]\n\n"]
-
-    def error(self, message: str) -> bytes:
-        return _event({"error": {"message": message, "type": "server_error", "code": 500}})
-
-
-def _token(text: str, logprob: float) -> dict[str, Any]:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
-
-
-def _line(data: Any) -> bytes:
-    return json.dumps(data).encode() + b"\n"
-
-
-def _event(data: Any) -> bytes:
-    return b"data: " + json.dumps(data).encode() + b"\n\n"
-
-
-def _tag(name: str) -> dict[str, Any]:
+def _tag(name: str, digest: str) -> dict[str, Any]:
     return {
         "name": name,
         "model": name,
         "modified_at": "2026-11-24T10:00:00Z",
         "size": 98362432,
-        "digest": DIGEST,
+        "digest": digest,
         "details": {
             "format": "gguf",
             "family": "llama",
@@ -595,123 +490,6 @@ def _tag(name: str) -> dict[str, Any]:
     }
 
 
-def chatml(messages: Sequence[Message], *, closes: bool) -> str:
-    """Return a prompt, in which a final message of the assistant stays open or is closed."""
-    turns = [f"<|im_start|>{m.role}\n{m.content}<|im_end|>\n" for m in messages]
-    if messages[-1].role == "assistant" and not closes:
-        turns[-1] = turns[-1].removesuffix("<|im_end|>\n")
-        return "".join(turns)
-    return "".join(turns) + "<|im_start|>assistant\n"
-
-
 def rendered_only(prompt: str) -> dict[str, Any]:
     message = {"role": "assistant", "content": ""}
     return {"message": message, "done": False, "_debug_info": {"rendered_template": prompt}}
-
-
-def _messages(messages: Any) -> tuple[Message, ...]:
-    return tuple(
-        Message(message.get("role", ""), message.get("content", "")) for message in messages
-    )
-
-
-def _tools(body: Any) -> tuple[Tool, ...]:
-    functions = [tool["function"] for tool in body.get("tools") or ()]
-    return tuple(Tool(f["name"], f["description"], f["parameters"]) for f in functions)
-
-
-def _check_messages(messages: Any) -> None:
-    roles = ("system", "user", "assistant", "tool")
-    fits = isinstance(messages, list) and all(
-        isinstance(m, dict) and m.get("role") in roles and ("content" in m or m.get("tool_calls"))
-        for m in messages
-    )
-    if not fits or not messages:
-        raise ProtocolError(400, "invalid messages")
-
-
-def _check_calls(messages: Any) -> None:
-    """Refuse a call without a result and a result without a call, as OpenAI does."""
-    waiting: list[str] = []
-    for message in messages:
-        if message["role"] == "tool":
-            if message.get("tool_call_id") not in waiting:
-                raise ProtocolError(400, "a 'tool' message must follow a message with 'tool_calls'")
-            waiting.remove(message["tool_call_id"])
-            continue
-        if waiting:
-            raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
-        for call in message.get("tool_calls") or ():
-            json.loads(call["function"]["arguments"])  # vLLM fails on invalid JSON
-            waiting.append(call["id"])
-    if len(set(waiting)) != len(waiting) or "" in waiting or waiting:
-        raise ProtocolError(400, f"no result for the tool_call_ids {waiting}")
-
-
-def _check_ollama(body: dict[str, Any]) -> None:
-    """Refuse what Ollama refuses; unknown options, and unknown roles, are not."""
-    if not all(isinstance(message, dict) for message in body["messages"]):
-        raise ProtocolError(400, "invalid messages")
-    for name, value in (body.get("options") or {}).items():
-        types = OPTION_TYPES.get(name)
-        if types and (not isinstance(value, types) or isinstance(value, bool)):
-            raise ProtocolError(500, f'option "{name}" must be of type {TYPE_NAMES[types]}')
-        if name == "stop" and not all(isinstance(text, str) for text in value):
-            raise ProtocolError(500, 'option "stop" must be of an array of strings')
-    schema = body.get("format")
-    if not (schema is None or schema in ("", "json") or isinstance(schema, dict)):
-        given = json.dumps(json.dumps(schema))
-        expected = 'expected "json" or a valid JSON Schema object'
-        raise ProtocolError(500, f"invalid format: {given}; {expected}")
-    _check_logprobs(body)
-    if body.get("think") not in (None, False):
-        raise ProtocolError(400, f'"{body["model"]}" does not support thinking')
-    if body.get("stream") is False and not body.get("_debug_render_only"):
-        raise ProtocolError(400, "this test server only streams")
-
-
-def _check_openai(body: dict[str, Any]) -> None:
-    """Refuse what OpenAI refuses."""
-    _check_messages(body.get("messages"))
-    _check_calls(body["messages"])
-    if body.get("tools") == []:
-        raise ProtocolError(400, "[] is too short - 'tools'")
-    if body.get("stream") is not True:
-        raise ProtocolError(400, "this test server only streams")
-    if not isinstance(body.get("stop"), (type(None), str, list)) or body.get("stop") == []:
-        raise ProtocolError(400, "'stop' must be a string or a list of 1 to 4 strings")
-    if not isinstance(body.get("temperature", 1.0), (int, float)):
-        raise ProtocolError(400, "'temperature' must be a number")
-    _check_logprobs(body)
-    if "top_logprobs" in body and not body.get("logprobs"):
-        raise ProtocolError(400, "'top_logprobs' requires 'logprobs' to be true")
-    response_format = body.get("response_format")
-    if response_format is not None:
-        named = response_format.get("json_schema") or {}
-        if response_format.get("type") != "json_schema" or not named.get("name"):
-            raise ProtocolError(400, "Missing required parameter: 'response_format.json_schema'")
-        if named.get("strict") and named["schema"].get("additionalProperties") is not False:
-            raise ProtocolError(400, "'additionalProperties' is required to be false")
-
-
-def _check_logprobs(body: Mapping[str, Any]) -> None:
-    top = body.get("top_logprobs", 0)
-    if not isinstance(body.get("logprobs", False), bool) or not isinstance(top, int):
-        raise ProtocolError(400, "invalid logprobs")
-    if not 0 <= top <= 20:
-        raise ProtocolError(400, "top_logprobs must be between 0 and 20")
-
-
-def _check_make(body: dict[str, Any], owner: str) -> None:
-    """Refuse a prefill as vLLM does, and the fields of vLLM as other servers do."""
-    fields = ("continue_final_message", "add_generation_prompt")
-    if owner != "vllm":
-        for name in fields:
-            if name in body:
-                raise ProtocolError(400, f"Unrecognized request argument supplied: {name}")
-    elif body.get("add_generation_prompt", True):
-        if body["messages"][-1]["role"] == "assistant":
-            message = "Cannot set `add_generation_prompt` to True when the last message is from"
-            raise ProtocolError(400, f"{message} the assistant.")
-        if body.get("continue_final_message"):
-            raise ProtocolError(400, "Cannot set both `continue_final_message` and the other")

@@ -155,7 +155,7 @@ def test_misfit_adapter_is_refused_before_loading_the_base(
 ) -> None:
     from skills.finetune.model import loading
 
-    monkeypatch.setattr(loading, "load_model", lambda *_: pytest.fail("the base was loaded"))
+    monkeypatch.setattr(loading, "load_model", lambda *_, **__: pytest.fail("the base was loaded"))
     changes = {"adapter.start_from": str(first), "adapter.r": 8}
     work = prepared_in(training_in(tmp_path / "run", base, changes), rows_of(4))
     with pytest.raises(InputError, match="has r 4, and the recipe 8"):

@@ -18,10 +18,11 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import ServeEntry
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import extract, ranking
-from skills.annotate.extractive.candidates import FEATURES, statements_of
+from skills.annotate.extractive.candidates import statements_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
+from skills.annotate.selector import selector
 from skills.nanda.framework import load, nanda
 from skills.nanda.quoting.numbered import numbered
 
@@ -126,28 +127,63 @@ def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
     assert record["limitation"] != "Not stated."
 
 
+def select_evenly(monkeypatch, stated):
+    """Replace the selector's probabilities: each move is stated, by any sentence of the example."""
+    even = dict.fromkeys(nanda().names, [1 - stated] + [stated / 8] * 8)
+    monkeypatch.setattr(selector, "probabilities", lambda sentences: even)
+
+
 @pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
 def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
     use_weights(monkeypatch, {"limitation": 0.6})
-    even = [0.5] + [0.5 / 8] * 8
-    monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
+    select_evenly(monkeypatch, 0.5)
     for drafts in (DRAFTS, {"claim": DRAFTS["claim"]}):  # whether the model wrote it or not
         record = annotated(EXAMPLE, DraftingModel(drafts, stated={"Limitation": stated}))
         assert (record["limitation"] != "Not stated.") == expected
-    assert extract.stated_probability(True, 0.9, 0.05, 0.5) < 0.5
-    assert extract.stated_probability(False, 0.4, 0.9, 0.5) > 0.5
 
 
 def test_the_model_decides_where_answer_and_selector_disagree(monkeypatch):
     use_weights(monkeypatch, {"claim": 0.5, "evidence": 0.9, "novelty": 0.1})
-    even = [0.3] + [0.7 / 8] * 8  # stated with a probability of 0.7
-    monkeypatch.setattr(extract, "likely_sentences", lambda f, s: dict.fromkeys(f.names, even))
+    select_evenly(monkeypatch, 0.7)
     model = DraftingModel(DRAFTS, stated={"Evidence": 0.2, "Novelty": 0.2})
     record = annotated(EXAMPLE, model)
     assert model.decided == ["Evidence", "Novelty"], "both state the claim"
     assert record["evidence"] == "Not stated."
     assert record["novelty"] != "Not stated."
     assert {*record["provenance"]["stated"]} == {"evidence", "novelty"}
+
+
+@pytest.mark.parametrize(
+    ("draft", "expected"),
+    [("The first agent planner that grounds approval in effects.", True), ("Not stated.", False)],
+)
+def test_a_move_whose_sentence_is_too_uncertain_is_not_stated(monkeypatch, draft, expected):
+    use_weights(monkeypatch, {"novelty": 0.6})
+    select_evenly(monkeypatch, 0.5)
+    model = DraftingModel({**DRAFTS, "novelty": draft}, stated={"Novelty": 0.5})
+    record = annotated(EXAMPLE, model)
+    assert record["provenance"]["stated"] == {"novelty": 0.5}, "the probability is the same"
+    assert (record["novelty"] != "Not stated.") == expected
+
+
+def test_the_selector_reads_an_abstract_once(monkeypatch):
+    read = []
+
+    def probabilities(sentences):
+        read.append(sentences)
+        return dict.fromkeys(nanda().names, [0.2] + [0.1] * 8)
+
+    monkeypatch.setattr(selector, "probabilities", probabilities)
+    annotated(EXAMPLE, DraftingModel(DRAFTS))
+    assert len(read) == 1
+
+
+def test_a_novelty_may_be_the_noun_phrase_that_is_presented():
+    draft = {"novelty": "A snapshot shell that rehearses commands for agents"}
+    text = "In towns of all sizes, shells were studied, and here we propose a snapshot shell that "
+    text += "rehearses commands for agents."
+    record = annotated(text, DraftingModel({**DRAFTS, **draft}))
+    assert record["novelty"] == "A snapshot shell that rehearses commands for agents."
 
 
 @pytest.mark.parametrize("prefill", [True, False])
@@ -190,11 +226,17 @@ def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
 def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
     text = "The planner halts on 412 tasks. Bees sting at noon."
     found = dict.fromkeys(("claim", "method"), statements_of(numbered(text, 300), 300))
-    shape = Weights({"statement": (40.0, *[0.0] * (len(FEATURES) - 1))}, {}, (1.0, 0.0))
-    features = np.zeros((2, len(FEATURES)))
-    features[:, 0] = [1.0, 0.0]
-    chosen = extract.choose(found, {"claim": features, "method": features}, shape)
+    weights, likely = Weights({}, {}, {}, (1.0, 0.0)), np.array([1 - 1e-17, 1e-17])
+    chosen = extract.choose(found, {"claim": likely, "method": likely}, weights)
     assert [number for number, _ in chosen.values()] == [0, 0]
+
+
+def test_the_move_that_would_lose_most_chooses_first():
+    text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
+    found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
+    ranked = {"method": np.array([0.6, 0.39, 0.01]), "claim": np.array([0.58, 0.21, 0.21])}
+    chosen = extract.choose(found, ranked, Weights({}, {}, {}, (1.0, 0.0)))
+    assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
 
 
 def test_best_adds_samples_and_differs_by_choice_alone(monkeypatch):

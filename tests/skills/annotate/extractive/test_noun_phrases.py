@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from skills.annotate.extractive.noun_phrases import LONGEST, SHORTEST, by_word, noun_phrases
+from skills.annotate.extractive.noun_phrases import (
+    LONGEST,
+    SHORTEST,
+    by_word,
+    is_presented,
+    noun_phrases,
+)
 from skills.nanda.quoting.numbered import numbered
 
 
@@ -45,6 +51,42 @@ def test_a_subject_after_an_introduction_is_no_part_of_it() -> None:
 def test_a_relative_clause_has_its_verb() -> None:
     found = texts("We count the cases of one ward in which the nurses were late.")
     assert not any(one.endswith("the nurses") and "which" in one for one in found)
+
+
+def test_it_ends_before_the_verb_of_its_relative_clauses_subject() -> None:
+    found = texts("Nurses that provide a roster often issue it.")
+    assert "Nurses that provide a roster" in found
+    assert not any("often" in one for one in found)
+    assert "Nurses that provide a roster" in texts("Nurses that provide a roster should issue it.")
+
+
+def test_a_comparison_may_be_within_it() -> None:
+    assert "wards of more than 20 nurses." in texts("It holds in wards of more than 20 nurses.")
+    assert not any(one.endswith("than") for one in texts("We know of a ward larger than 20 beds."))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "presented"),
+    [
+        ("We introduce a roster that calms nurses.", {"a roster that calms nurses."}),
+        ("It seems to be the first roster of calm nurses.", {"the first roster of calm nurses."}),
+        ("The market offers a roster that calms nurses.", set()),
+        ("Two were made by design: a roster that calms nurses.", set()),
+        ("It is due to the flood of new rosters.", set()),
+        ("We propose a new roster.", set()),
+    ],
+    ids=["made", "new", "another's", "after a colon", "of what is new", "too short"],
+)
+def test_what_is_presented_as_new(sentence: str, presented: set[str]) -> None:
+    divided = by_word(numbered(sentence)[0])
+    found = [one for one in noun_phrases(1, divided, 300) if is_presented(divided, one)]
+    assert {divided.quoted(one) for one in found} == presented
+
+
+def test_what_results_in_something_is_a_statement() -> None:
+    found = texts("Late nurses of busy wards result in tired patients of a ward.")
+    assert found == ["Late nurses of busy wards", "tired patients of a ward."]
+    assert "a result in logic of 2020." in texts("It is due to a result in logic of 2020.")
 
 
 def test_an_infinitive_belongs_to_it() -> None:

@@ -57,6 +57,15 @@ def test_what_lacks_the_subject_of_its_sentence_does_not_stand_alone() -> None:
         assert not any(one.startswith("while") for one in found)
 
 
+def test_another_verb_of_the_announcement_is_not_of_what_it_announces() -> None:
+    sentence = "The article argues that the gap harms courts, and proposes a rule of evidence."
+    assert texts(sentence) == [
+        "The article argues that the gap harms courts,",
+        sentence,
+        "the gap harms courts,",
+    ]
+
+
 def test_an_enumeration_is_not_cut_before_its_last_item() -> None:
     sentence = (
         "It reads all rulings of the tribunal, the court of Ireland, and the court of appeal."

@@ -82,7 +82,7 @@ class Places:
             topic,
             limit=limit,
             from_corpus=None if source == "arxiv" else self.from_corpus,
-            from_arxiv=None if source == "corpus" else self.from_arxiv,
+            sources={} if source == "corpus" else {"arXiv": self.from_arxiv},
             notice=self.notices.append,
             **more,
         )

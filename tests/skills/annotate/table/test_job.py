@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from annotate_workspace import ABSTRACT, Annotator, Workspace, paper, write_table
 from declared_outputs import check_output
@@ -461,6 +463,30 @@ def test_the_input_is_never_overwritten(workspace: Workspace) -> None:
     with pytest.raises(UsageError, match="is the input itself"):
         workspace.annotate("--force save to papers.csv")
     assert workspace.table.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["papers", "papers/", '"papers/*.parquet"'])
+def test_several_parquet_files_are_one_table(workspace: Workspace, name: str) -> None:
+    parts = workspace.folder / "papers"
+    parts.mkdir()
+    for numbers in ((1, 2), (3,)):
+        table = pa.Table.from_pylist(list(map(paper, numbers)))
+        pq.write_table(table, parts / f"{numbers[0]}.parquet")
+    line = f"/annotate {name if '/' in name else parts} save to out.jsonl"
+    assert workspace.app.dispatch(line).result.code == 0
+    assert workspace.ids() == ["2401.00001", "2401.00002", "2401.00003"]
+    assert f"{name if '/' in name else parts}".strip('/"') in workspace.stderr
+    last = json.loads((workspace.folder / "out.jsonl").read_text().splitlines()[-1])
+    assert last["provenance"]["input"]["path"].endswith("papers/3.parquet")
+    assert last["provenance"]["input"]["row"] == "1"
+    with pytest.raises(UsageError, match="would be a part of the input"):
+        workspace.app.dispatch(f"/annotate {parts} save to papers/out.parquet")
+
+
+def test_a_folder_without_tables_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(InputError, match=r"is a folder without \.parquet"):
+        workspace.annotate(table=workspace.folder)
+    assert not workspace.corpus.exists()
 
 
 def test_a_table_in_the_home_folder(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,9 @@ def test_a_reply_that_loops_is_the_error_of_its_row(workspace: Workspace) -> Non
     assert "1 failed (1 LoopingReply" in workspace.stderr
 
 
-@pytest.mark.parametrize(("module", "name"), [(job, "prepare"), (job, "annotate"), (store, "save")])
+@pytest.mark.parametrize(
+    ("module", "name"), [(job, "prepare"), (job, "annotate_paper"), (store, "save")]
+)
 def test_a_fault_of_ours_is_the_error_of_its_row(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
 ) -> None:

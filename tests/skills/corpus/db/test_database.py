@@ -24,6 +24,7 @@ from skills.corpus import content_key, stats
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db import connection, damage, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
+from skills.corpus.db.schema.migrations import MIGRATIONS
 from skills.corpus.db.verify import verify_all
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
@@ -185,7 +186,9 @@ def test_documented_key_parts() -> None:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(content_key, "sha256_of", remember)
-        key_of({**item.record["provenance"], "backend": content_key.IMPORT, "moves_sha256": "0"})
+        known = item.record["provenance"]
+        read = {**known["input"], "sections": {"limitation": "0"}}
+        key_of({**known, "input": read, "backend": content_key.IMPORT, "moves_sha256": "0"})
     for text in (page, content_key.__doc__ or ""):
         parts = text.split("canonical JSON of", 1)[1].split("Canonical JSON has", 1)[0]
         named = re.findall(r"^ {8}(\w+) +\S", parts, re.M)
@@ -287,18 +290,33 @@ def test_statement_errors_pass_through(db: sqlite3.Connection, tmp_path: Path) -
             again.execute(sql)
 
 
-def test_locked_database_is_reported(
+def test_locked_database_can_be_read_only(
     db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write() -> None:
         with open_corpus(tmp_path / "corpus.db") as second:
-            db.execute("BEGIN IMMEDIATE")
+            assert column(second, "SELECT count(*) FROM papers") == [0]
             store.save(second, annotated(paper(1)), nanda())
 
     monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
-    for _ in ("locked in use", "locked when it is opened"):
-        with pytest.raises(OutputError, match=r"database is locked\. Is another process"):
-            write()
+    db.execute("BEGIN IMMEDIATE")
+    papers.save(db, paper(2))
+    with pytest.raises(OutputError, match=r"database is locked\. Is another process"):
+        write()
+    db.rollback()
+
+
+def test_locked_database_cannot_be_migrated(
+    db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
+    db.execute(f"DELETE FROM _migrations WHERE name = '{MIGRATIONS[-1].__name__}'")
+    db.execute("BEGIN IMMEDIATE")
+    with (
+        pytest.raises(OutputError, match="database is locked"),
+        open_corpus(tmp_path / "corpus.db"),
+    ):
+        pass
     db.rollback()
 
 
@@ -367,6 +385,8 @@ def test_a_damaged_database_is_set_aside_whole(tmp_path: Path) -> None:
         assert not [*tmp_path.glob("corpus.db"), *tmp_path.glob("corpus.db-*")]
     with pytest.raises(InputError, match="no such file"):
         damage.set_aside(path)
+    with pytest.raises(InputError, match=r"is a folder, not a database.*/corpus index"):
+        damage.set_aside(tmp_path)
 
 
 def test_a_database_that_cannot_be_read_is_not_set_aside(tmp_path: Path) -> None:

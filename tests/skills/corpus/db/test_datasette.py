@@ -53,6 +53,16 @@ def test_tables_are_listed_with_full_text(corpus: Path) -> None:
         "judge_forms",
         "calibrations",
         "measures",
+        "reviews",
+        "review_leases",
+        "review_drafts",
+        "embedding",
+        "vectors",
+        "vector_blocks",
+        "identifiers",
+        "duplicates",
+        "awaited",
+        "lookups",
         "_migrations",
     }
     assert tables["papers"]["fts_table"] == "papers_fts"

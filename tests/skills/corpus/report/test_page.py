@@ -201,7 +201,7 @@ def test_the_statistics_are_those_of_stats() -> None:
     tally = stats.Tally(nanda())
     for item in corpus():
         tally.add(item)
-    counted = tally.stats(failures())
+    counted = tally.stats(stats.by_type(failures()))
     page = written(corpus(), failures())
 
     def share(found: Any) -> str:

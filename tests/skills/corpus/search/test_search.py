@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
-from datetime import date
+from typing import Any
 
 import pytest
 from corpus_papers import annotated, paper
@@ -12,14 +12,18 @@ from corpus_papers import annotated, paper
 from harness.errors import InputError
 from skills.corpus.db import store
 from skills.corpus.db.facets import word
-from skills.corpus.db.papers import save
-from skills.corpus.search.fulltext import papers_about, search
-from skills.corpus.search.query_syntax import Years, parse_years, tokens
+from skills.corpus.search import fulltext
+from skills.corpus.search.fulltext import Found, Tables
+from skills.corpus.search.query_syntax import Query, Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
 
-def ids(db: sqlite3.Connection, text: str, **narrowed: object) -> list[str]:
-    found = search(db, text, nanda(), **narrowed)  # type: ignore[arg-type]
+def search(db: sqlite3.Connection, text: str, **narrowed: Any) -> Found:
+    return fulltext.search(Tables(db, nanda()), Query(text, **narrowed))
+
+
+def ids(db: sqlite3.Connection, text: str, **narrowed: Any) -> list[str]:
+    found = search(db, text, **narrowed)
     return [hit.id.removeprefix("2405.0000") for hit in found.hits]
 
 
@@ -70,10 +74,10 @@ def test_fts5_operators_are_text(db: sqlite3.Connection, text: str) -> None:
         nanda(),
     )
     if any(map(str.isalnum, text)):
-        search(db, text, nanda())
+        search(db, text)
     else:
         with pytest.raises(InputError):
-            search(db, text, nanda())
+            search(db, text)
 
 
 def test_all_words_must_be_in_one_move(db: sqlite3.Connection) -> None:
@@ -96,7 +100,7 @@ def test_best_match_comes_first_and_is_marked(db: sqlite3.Connection) -> None:
     long = "Long talk of a great many other things mentions retrieval once."
     store.save(db, annotated(paper(1), method="Retrieval over retrieval."), nanda())
     store.save(db, annotated(paper(2), method=long), nanda())
-    first, second = search(db, "retrieval", nanda()).hits
+    first, second = search(db, "retrieval").hits
     assert (first.id, first.title, first.year, first.move) == (
         paper(1).id,
         "Paper 1",
@@ -111,7 +115,7 @@ def test_best_match_comes_first_and_is_marked(db: sqlite3.Connection) -> None:
     store.save(
         db, annotated(replace(paper(3, id_field="paper_id"), id="7"), method="Sorting."), nanda()
     )
-    assert search(db, "sorting", nanda()).hits[0].as_dict()["paper_id"] == "7"
+    assert search(db, "sorting").hits[0].as_dict()["paper_id"] == "7"
 
 
 def test_only_current_annotations_are_found(db: sqlite3.Connection) -> None:
@@ -132,13 +136,11 @@ def test_narrowed_search(db: sqlite3.Connection) -> None:
     assert len(ids(db, "ledger", moves=["claim", "method"])) == 8
     assert sorted(ids(db, "ledger", moves=["claim"], categories=["CS.cl"])) == ["1", "2", "4"]
     assert ids(db, "ledger", moves=["claim"], categories=["cs.SE", "cs.AI"]) == ["3", "2"]
-    found = search(
-        db, "ledger", nanda(), moves=["claim"], categories=["cs.CL"], years=Years(2023, None)
-    )
+    found = search(db, "ledger", moves=["claim"], categories=["cs.CL"], years=Years(2023, None))
     assert [hit.year for hit in found.hits] == [2023]
     assert found.without_year == 1
-    assert search(db, "ledger", nanda(), years=Years(1990, 1999)).hits == ()
-    assert search(db, "nowhere", nanda(), years=Years(2023, None)).without_year == 0
+    assert search(db, "ledger", years=Years(1990, 1999)).hits == ()
+    assert search(db, "nowhere", years=Years(2023, None)).without_year == 0
 
 
 @pytest.mark.parametrize(
@@ -161,71 +163,3 @@ def test_invalid_ranges_of_years(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_years(text)
     assert caught.value.hint
-
-
-def test_papers_about_a_topic_by_number_of_words(db: sqlite3.Connection) -> None:
-    for number, title in enumerate(("Agents", "Tool agents", "Tool using agents plan", "Cats"), 1):
-        save(db, paper(number, f"Abstract {number}.", title=title))
-    assert papers_about(db, ["tool", "agents", "using", "nets"], 10) == []
-    whole = papers_about(db, ["tool", "agents", "using", "plans"], 10)
-    assert [of.title for of in whole] == ["Tool using agents plan"]
-    found = papers_about(db, ["tool", "agents", "using", "plans"], 10, fewest=2)
-    assert [of.title for of in found] == ["Tool using agents plan", "Tool agents"]
-    assert found[0].source == {"kind": "corpus"}
-    assert [of.title for of in papers_about(db, ["agent"], 1)] == ["Agents"]
-    assert papers_about(db, ["nothing", "-"], 10) == []
-    assert papers_about(db, ["*"], 10) == []
-
-
-def test_papers_with_all_words_come_first(db: sqlite3.Connection) -> None:
-    save(db, paper(1, "Ledger ledger ledger ledger.", title="Ledger"))
-    save(db, paper(2, f"{'Many other words stand here. ' * 20} A ledger of oracles.", title="Long"))
-    assert [of.title for of in papers_about(db, ["ledger", "oracle"], 5, fewest=1)] == [
-        "Long",
-        "Ledger",
-    ]
-
-
-def test_papers_about_a_topic_by_date(db: sqlite3.Connection) -> None:
-    dates = ("2023-12-31", "2024-05-17T01:57:12Z", "2024", "", "n.d.", "May 2024")
-    for number, published in enumerate(dates, 1):
-        save(db, paper(number, f"Ledger {number}.", published=published))
-
-    def found(since: date | None, until: date | None) -> set[str]:
-        return {of.published for of in papers_about(db, ["ledger"], 9, since, until)}
-
-    assert found(None, None) == set(dates)
-    assert found(date(2024, 1, 1), None) == {*dates[1:3]}
-    assert found(date(2024, 5, 17), date(2024, 5, 17)) == {*dates[1:3]}
-    assert found(date(2024, 5, 18), None) == {"2024"}
-    assert found(None, date(2023, 12, 31)) == {"2023-12-31"}
-
-
-def test_other_date_formats_are_compared_as_dates(db: sqlite3.Connection) -> None:
-    for number, published in enumerate(("2024/05/17", "20240517", "2024.0", "2024-5-7"), 1):
-        save(db, paper(number, f"Ledger {number}.", published=published))
-
-    def found(since: date | None, until: date | None) -> str:
-        about = papers_about(db, ["ledger"], 9, since, until)
-        return " ".join(sorted(of.published for of in about))
-
-    assert found(date(2024, 5, 8), None) == "2024.0 2024/05/17 20240517"
-    assert found(None, date(2024, 5, 16)) == "2024-5-7 2024.0"
-    assert found(date(2024, 5, 17), date(2024, 5, 17)) == "2024.0 2024/05/17 20240517"
-    assert found(date(2025, 1, 1), None) == ""
-
-
-def test_abstract_under_several_ids_is_one_paper(db: sqlite3.Connection) -> None:
-    for number in range(1, 4):
-        save(db, paper(number, "A ledger.", title="Ledger"))
-    save(db, paper(4, "Another ledger, of some more words."))
-    assert [of.id for of in papers_about(db, ["ledger"], 2)] == [paper(1).id, paper(4).id]
-
-
-def test_later_arxiv_version_is_found_by_topic(db: sqlite3.Connection) -> None:
-    for abstract in ("A ledger, first version.", "A ledger, second version."):
-        save(db, paper(1, abstract))
-        save(db, paper(2, f"{abstract} Elsewhere.", id_field="id"))
-    found = [(of.id_field, of.abstract) for of in papers_about(db, ["ledger"], 9)]
-    assert len(found) == 3
-    assert ("arxiv_id", "A ledger, first version.") not in found

@@ -276,7 +276,7 @@ def test_invalid_byte_far_into_the_file_is_located(write: Write) -> None:
 
 def test_files_that_are_not_tables(write: Write, tmp_path: Path) -> None:
     Path("folder.csv").mkdir()
-    assert refused(Path("folder.csv")).message == "is a folder"
+    assert "is a folder without .parquet" in refused(Path("folder.csv")).message
     assert refused(Path("none.csv")).message == "there is no such file"
     assert refused(Path("~nobody-of-this-name/t.csv")).message == "there is no such home folder"
     assert "cannot be read" in refused(Path("x\0.csv")).message

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from skills.corpus.records import Annotated, record_of
-from skills.corpus.tables.markdown_writer import write_markdown
+from skills.corpus.tables.markdown.writer import write_markdown
 from skills.corpus.tables.reader import open_table
 from skills.corpus.tables.writers import parquet_schema, write_csv, write_jsonl, write_parquet
 from skills.nanda.framework import Framework, nanda

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from corpus_papers import annotated, paper
+from curate_workspace import row
 
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated
+from skills.corpus.tables.columns import Columns
 from skills.curate.inputs import items
 from skills.nanda.framework import nanda
 
@@ -25,3 +29,13 @@ def test_a_row_of_the_corpus_has_the_objects_of_its_annotation(tmp_path: Path) -
     assert item.entry.provenance == record["provenance"]
     assert item.entry.anchors == record["anchors"]
     assert item.entry.confidence == {"claim": 0.75}
+
+
+def test_a_folder_of_parquet_files_is_a_table(tmp_path: Path) -> None:
+    for number in (1, 2):
+        path = tmp_path / "parts" / f"{number}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist([row(number)]), path)
+    with open_corpus(tmp_path / "corpus.db") as db:
+        found = items.from_table(db, tmp_path / "parts", Columns(), nanda(), None)
+    assert [item.paper.id for item in found.items] == ["2401.00001", "2401.00002"]

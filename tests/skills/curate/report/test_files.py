@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from curate_workspace import (
     NAMES,
@@ -380,6 +382,15 @@ def test_inputs_are_never_overwritten(
     assert (workspace.folder / table).read_bytes() == before
     assert workspace.judge.requests == []
     assert not list(workspace.folder.glob("own*"))  # no corpus was made either
+
+
+def test_a_target_never_becomes_a_part_of_the_input(workspace: Workspace) -> None:
+    folder = workspace.folder / "parts"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist([row(1)]), folder / "a.parquet")
+    with pytest.raises(UsageError, match="would be a part of the input"):
+        workspace.curate(table="parts", save="save to parts/kept.parquet")
+    assert workspace.judge.requests == []
 
 
 def test_a_run_that_fails_writes_nothing(workspace: Workspace) -> None:

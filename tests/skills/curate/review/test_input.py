@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from sqlite3 import Connection, connect
 
 import pytest
 from corpus_papers import annotated, corpus_of
 from reviewing import ABSTRACT, MOVES, Workspace, read_rows, row, write_rows
 
-from harness.errors import InputError
+from harness.errors import InputError, UsageError
+from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.writers import write_csv, write_jsonl, write_parquet
 from skills.curate.review.input import read
-from skills.nanda.framework import nanda
+from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
 
@@ -186,15 +190,21 @@ def test_other_files_are_refused(workspace: Workspace) -> None:
         workspace.review("q", workspace.folder / "nowhere.csv")
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
-def test_the_least_certain_annotations_come_first(workspace: Workspace, suffix: str) -> None:
-    """A .csv file has no confidences; they are those of the corpus."""
+def with_certainty() -> list[Annotated]:
+    """Return annotations 1 to 4; 3 is the least certain, and 4 the next."""
     sure = {1: 0.9, 2: None, 3: 0.4, 4: 0.6}
     items = []
     for number, share in sure.items():
         one = item(number)
         confidence = {"confidence": dict.fromkeys(MOVES, share)} if share else {}
         items.append(replace(one, record={**one.record, **confidence}))
+    return items
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_the_least_certain_annotations_come_first(workspace: Workspace, suffix: str) -> None:
+    """A .csv file has neither confidences nor anchors; they are those of the corpus."""
+    items = with_certainty()
     db = corpus_of(workspace.folder / "c.db", items)
     path = workspace.folder / f"agent{suffix}"
     if suffix == ".csv":
@@ -206,4 +216,62 @@ def test_the_least_certain_annotations_come_first(workspace: Workspace, suffix: 
     assert [int(one.paper.id[-1]) for one in found.items] == [3, 4, 1, 2]
     assert found.certainty[found.items[0].key] == pytest.approx(0.4)
     workspace.review("q", path, db=db)
-    assert "certainty 40%" in workspace.stderr
+    assert "certainty 0.40" in workspace.stderr
+    assert "! uncertain: confidence 0.40" in workspace.stderr
+    entry = found.items[0].entry
+    assert entry is not None
+    assert entry.anchors == items[2].record["anchors"]
+
+
+def test_conditions_select_from_the_corpus(workspace: Workspace) -> None:
+    db = corpus_of(workspace.folder / "c.db", [item(1), item(2)])
+    corpus = Path("corpus")
+
+    def ids(where: str) -> list[str]:
+        desk = workspace.desk("ada", corpus, db=db, where=where)
+        return [one.paper.id for one in desk.papers.items]
+
+    assert ids("claim=stated") == ids("") == [item(1).paper.id, item(2).paper.id]
+    with pytest.raises(InputError, match="no annotation meets 'limitation=stated'"):
+        ids("limitation=stated")
+    with pytest.raises(InputError):
+        ids("nonsense")
+    workspace.annotations(row(1))
+    with pytest.raises(UsageError, match="from the corpus, not from a table"):
+        workspace.desk("ada", where="claim=stated")
+
+
+def test_the_corpus_is_a_queue_of_which_only_the_next_paper_is_read(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = corpus_of(workspace.folder / "c.db", with_certainty())
+    read_ids: list[int] = []
+    annotated_of = reads.annotated
+
+    def counting(db: Connection, framework: Framework, ids: Iterable[int]) -> Iterator[Annotated]:
+        read_ids.extend(wanted := list(ids))
+        return annotated_of(db, framework, wanted)
+
+    monkeypatch.setattr(reads, "annotated", counting)
+    few = workspace.desk("ada", Path("corpus"), db=db, words="ledger 22 faults")
+    assert few.papers.items.keys == (item(2).paper.id,)
+    assert read_ids == []
+    desk = workspace.desk("ada", Path("corpus"), db=db)
+    at = desk.next()
+    assert at == 0
+    assert desk.sheet(at).paper.id == item(3).paper.id
+    assert desk.counts()["to_do"] == 4
+    assert read_ids == [3]
+    assert [one.key for one in desk.papers.items] == list(desk.papers.items.keys)
+    assert [int(one.paper.id[-1]) for one in desk.papers.items] == [3, 4, 1, 2]
+    assert sorted(read_ids) == [1, 2, 3, 4]
+
+
+def test_an_annotation_that_lacks_a_move_is_not_in_the_queue(workspace: Workspace) -> None:
+    db = corpus_of(workspace.folder / "c.db", [item(1), item(2)])
+    with closing(connect(db)) as opened, opened:
+        opened.execute(
+            "UPDATE annotations SET record = json_remove(record, '$.claim') WHERE id = 1"
+        )
+    desk = workspace.desk("ada", Path("corpus"), db=db)
+    assert [one.paper.id for one in desk.papers.items] == [item(2).paper.id]

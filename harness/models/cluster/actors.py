@@ -1,0 +1,267 @@
+"""The actors of a job: started, watched, left out, and taken up again when they come back.
+
+An actor is lost if its process or its node dies. Ray starts it again as soon as a node has room,
+and it loads its model again. So a job goes on with fewer, and later with more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from harness.errors import ChecksumMismatch, ClusterUnavailable, HarnessError
+from harness.models.cluster.address import Placement
+from harness.models.cluster.node import Assignment, NodeModel, Report
+from harness.models.cluster.waiting import TICK
+
+FEWER_SECONDS = 30.0
+"""Seconds after which a job begins with the actors that have found a node."""
+NONE_SECONDS = 60.0
+"""Seconds after which a job for which no node has room ends."""
+LOST_SECONDS = 40.0
+"""Seconds without any actor after which the cluster counts as lost. A process on a node is ended by
+Ray 60 seconds after the head is lost, and has to store its work before."""
+RETRY_SECONDS = 1.0
+"""Interval at which an actor that is gone is tried again."""
+MOST_SLOTS = 64
+"""Limit of concurrent calls of an actor whose number of slots is not known before it has loaded."""
+
+State = Literal["waiting", "loading", "ready", "gone", "left out"]
+
+
+@dataclass(slots=True)
+class Actor:
+    """A loaded model on a node.
+
+    Attributes:
+        handle: the actor as Ray knows it.
+        state: "waiting" for a node, "loading", "ready", "gone" until it is started again, or "left
+            out" for the rest of the job.
+        free: the numbers of its slots that are not in use.
+    """
+
+    handle: Any
+    state: State = "waiting"
+    report: Report | None = None
+    free: set[int] = field(default_factory=set)
+
+    @property
+    def name(self) -> str:
+        """The address of its node, for messages."""
+        return self.report.node[0] if self.report else "?"
+
+    def stop(self, call: int) -> None:
+        """End one of its calls of `generate`, without waiting for that."""
+        with contextlib.suppress(Exception):  # the actor may be gone, or the cluster
+            self.handle.stop.remote(call)
+
+
+class Actors:
+    """All actors of a job; its methods may be called by many threads.
+
+    Args:
+        left_out: receives one line for each actor that is left out after the job has begun.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        placement: Placement,
+        count: int,
+        left_out: Callable[[str], None],
+    ) -> None:
+        import ray
+
+        slots = assignment.slots or assignment.candidate.serve.slots or MOST_SLOTS
+        make = ray.remote(NodeModel).options(
+            num_cpus=assignment.threads,
+            num_gpus=placement.gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=slots + 2,  # `load` and `stop` do not wait for generations
+            scheduling_strategy="SPREAD",
+        )
+        self.all = [Actor(make.remote(assignment)) for _ in range(count)]
+        self.first: Report | None = None
+        self._where = str(placement.address)
+        self._left_out = left_out
+        self._error: HarnessError | None = None
+        self._changed = threading.Condition()
+        self._ready_at = time.monotonic()
+        self._closed = threading.Event()
+        self._begun = False
+        for actor in self.all:
+            self._start(actor)
+        self._watch = threading.Thread(target=self._revive, name="cluster", daemon=True)
+        self._watch.start()
+
+    @property
+    def ready(self) -> list[Actor]:
+        """The actors that can generate now."""
+        return [actor for actor in self.all if actor.state == "ready"]
+
+    def begin(self, check: Callable[[], None]) -> Report:
+        """Wait until the job can begin, and return what all loaded models have in common.
+
+        That is when all actors are ready; after `FEWER_SECONDS`, when those that have a node are.
+
+        Args:
+            check: called while waiting; may raise.
+
+        Raises:
+            ClusterUnavailable: no node has taken an actor within `NONE_SECONDS`.
+            ChecksumMismatch: the nodes have different files.
+            HarnessError: a node cannot load the model.
+        """
+        started = time.monotonic()
+        with self._changed:
+            while not self._is_complete(time.monotonic() - started):
+                check()
+                if self._error is not None:
+                    raise self._error
+                self._changed.wait(TICK)
+            self._begun = True
+            assert self.first is not None
+            return self.first
+
+    def _is_complete(self, seconds: float) -> bool:
+        states = [actor.state for actor in self.all]
+        if self._error is not None:
+            return False
+        if "ready" in states and not {"waiting", "gone", "loading"} & {*states}:
+            return True
+        if seconds > NONE_SECONDS and not {"ready", "loading"} & {*states}:
+            raise ClusterUnavailable(
+                f"no node has taken an actor within {NONE_SECONDS:.0f} s",
+                where=self._where,
+                hint="`ray status` on the head shows what is free; --cpus and --gpus reserve less.",
+            )
+        return seconds > FEWER_SECONDS and "ready" in states and "loading" not in states
+
+    @contextlib.contextmanager
+    def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
+        """Reserve a slot during the block: of the actor with the most free ones, or this number.
+
+        Args:
+            number: counts over all actors. If its actor is not ready, another one serves.
+            check: called while waiting; may raise.
+
+        Raises:
+            ClusterUnavailable: no actor is ready, for `LOST_SECONDS`.
+        """
+        check()
+        with self._changed:
+            while (found := self._free(number)) is None:
+                check()
+                self._check_lost()
+                self._changed.wait(TICK)
+            actor, taken = found
+            actor.free.discard(taken)
+        report = actor.report
+        try:
+            yield actor, taken
+        finally:
+            with self._changed:
+                if actor.report is report:  # else it has loaded again, with all slots free
+                    actor.free.add(taken)
+                self._changed.notify_all()
+
+    def _free(self, number: int | None) -> tuple[Actor, int] | None:
+        candidates = [actor for actor in self.ready if actor.free]
+        if number is not None:
+            assert self.first is not None
+            index, slot = divmod(number, self.first.slots)
+            wanted = self.all[index] if index < len(self.all) else None
+            if wanted in candidates and slot in wanted.free:
+                return wanted, slot
+        if not candidates:
+            return None
+        actor = max(candidates, key=lambda one: len(one.free))
+        return actor, min(actor.free)
+
+    def _check_lost(self) -> None:
+        if self.ready:
+            self._ready_at = time.monotonic()
+        elif time.monotonic() - self._ready_at > LOST_SECONDS:
+            raise ClusterUnavailable(
+                f"all actors are lost, and none has come back within {LOST_SECONDS:.0f} s",
+                where=self._where,
+                hint="The same line continues the job when the cluster is back.",
+            )
+
+    def lose(self, actor: Actor) -> None:
+        """Leave an actor out until it answers again."""
+        with self._changed:
+            if actor.state == "ready":
+                actor.state = "gone"
+                actor.free = set()
+                self._ready_at = time.monotonic()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Stop all actors, with what they compute."""
+        import ray
+
+        self._closed.set()
+        for actor in self.all:
+            with contextlib.suppress(Exception):  # it may be gone, or the cluster
+                ray.kill(actor.handle, no_restart=True)
+
+    def _start(self, actor: Actor) -> None:
+        """Request the model to be loaded, which an actor that waits for a node does later."""
+        actor.state = "waiting"
+        try:
+            placed = actor.handle.placed.remote().future()
+            placed.add_done_callback(partial(self._on_placed, actor))
+            loaded = actor.handle.load.remote().future()
+            loaded.add_done_callback(partial(self._on_loaded, actor))
+        except Exception:  # noqa: BLE001  of Ray or of the connection; tried again by `_revive`
+            actor.state = "gone"
+
+    def _on_placed(self, actor: Actor, future: Any) -> None:
+        with self._changed:
+            if future.exception() is None and actor.state == "waiting":
+                actor.state = "loading"
+            self._changed.notify_all()
+
+    def _on_loaded(self, actor: Actor, future: Any) -> None:
+        with self._changed:
+            if future.exception() is not None:
+                actor.state = "gone"
+            else:
+                self._take(actor, future.result())
+            self._changed.notify_all()
+
+    def _take(self, actor: Actor, report: Report | HarnessError) -> None:
+        """Take an actor up whose model is the same as that of the others."""
+        error: HarnessError | None = None
+        if isinstance(report, HarnessError):
+            error = report
+        elif self.first is not None and report.identity != self.first.identity:
+            error = ChecksumMismatch(
+                f"the nodes have different models: {self.first}; {report}",
+                where=self._where,
+                hint="Give the files a sha256 in the registry, or the same content on every node.",
+            )
+        if error is None:
+            assert isinstance(report, Report)
+            self.first = self.first or report
+            actor.state, actor.report, actor.free = "ready", report, {*range(report.slots)}
+            return
+        actor.state = "left out"
+        if self._begun:
+            self._left_out(f"an actor is left out: {error}")
+        else:
+            self._error = self._error or error
+
+    def _revive(self) -> None:
+        """Try again, until the job ends, to load the model on actors that are gone."""
+        while not self._closed.wait(RETRY_SECONDS):
+            for actor in self.all:
+                if actor.state == "gone":
+                    self._start(actor)

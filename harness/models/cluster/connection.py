@@ -1,0 +1,222 @@
+"""The connection of this process to a Ray cluster, with an error by name where there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ClusterUnavailable, HarnessError, UsageError
+from harness.models.cluster.address import Address
+from harness.support.cpu import available_cores
+from harness.support.optional_deps import require
+
+ANSWER_SECONDS = 10.0
+"""Time limit for the address to answer."""
+OBJECT_STORE = 100_000_000
+"""Bytes of shared memory of a Ray that is started here; requests and replies are small."""
+GRPC_METHODS = {
+    "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
+    "client": "/ray.rpc.RayletDriver/ClusterInfo",
+}
+"""A call that each kind of port answers at once."""
+MAX_REASON = 400
+"""Maximum characters of Ray's own message."""
+ACCESS_HINT = (
+    "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the token of the cluster "
+    "(`ray get-auth-token` prints it on the head), here and on every node."
+)
+ENVIRONMENT = {
+    # Calls after the connection was lost would start a Ray on this machine.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+    # GPUs stay visible to tasks that reserve none; without the setting, Ray prints a tip.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "GRPC_VERBOSITY": "ERROR",
+}
+"""What Ray reads when it is imported, unless the user has set it."""
+PREFIX = "nanda-"
+"""Begins the name of a folder; short, since paths of sockets in it are limited to 107 bytes."""
+_in_use = threading.Lock()
+"""Held by the only connection that a process can have."""
+
+
+@contextlib.contextmanager
+def connected(address: Address) -> Iterator[None]:
+    """Connect this process to the cluster during the block; `ray` is then ready to be used.
+
+    Raises:
+        UsageError: Ray is not installed, or this process uses a cluster already.
+        ClusterUnavailable: naming the address and the reason: it does not answer, the token is
+            missing or wrong, or the cluster has another version of Ray or Python.
+    """
+    connection = Connection(address)
+    connection.open()
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+class Connection:
+    """See `connected`; for a block that is not one function."""
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._folder: Path | None = None
+        self._is_open = False
+
+    def open(self) -> None:
+        """Connect, and start the Ray of this machine if it is the address."""
+        require("ray", "grpc", extra="ray")
+        for name, value in ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        if not _in_use.acquire(blocking=False):
+            raise UsageError("another line of this session runs on a cluster")
+        self._is_open = True
+        logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is reported as an error
+        try:
+            if self.address.kind != "own":
+                _use_token()
+                check(self.address)
+            self._initialize()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Disconnect, and stop the Ray that was started here; may be called twice."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            import ray
+
+            with contextlib.suppress(Exception):  # the cluster may be gone
+                ray.shutdown()
+            if self._folder is not None:
+                shutil.rmtree(self._folder, ignore_errors=True)
+        finally:
+            _in_use.release()
+
+    def _initialize(self) -> None:
+        options: dict[str, Any] = {"address": str(self.address)}
+        if self.address.kind == "own":
+            self._folder = own_folder()
+            # Ray's default is 15, with which models would be slower than without Ray.
+            os.environ.setdefault("RAY_worker_niceness", "0")
+            options = {
+                "address": "local",
+                "num_cpus": available_cores(),
+                "include_dashboard": False,
+                "object_store_memory": OBJECT_STORE,
+                "_temp_dir": str(self._folder),
+            }
+        try:
+            with _own_sigterm():
+                _init(**options, log_to_driver=False, logging_level=logging.ERROR)
+        except (HarnessError, KeyboardInterrupt):
+            raise
+        except Exception as exc:
+            raise _error(self.address, exc) from exc
+
+
+def _init(**options: Any) -> None:
+    import ray
+
+    try:
+        ray.init(**options)
+    except ConnectionAbortedError:
+        # The head starts a server for each client, at a port that was free a moment before: with
+        # several heads on one machine, another one may have taken it.
+        ray.init(**options)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which `ray.init` replaces by one that exits."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
+def own_folder() -> Path:
+    """Return a new folder for a Ray of this process; those of killed processes are removed."""
+    import psutil
+
+    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def check(address: Address) -> None:
+    """Check within `ANSWER_SECONDS` that a Ray answers at the address, and takes the token.
+
+    Ray itself would try for half a minute, and report both cases alike.
+
+    Raises:
+        ClusterUnavailable: naming the address and the reason.
+    """
+    import grpc
+    from ray._private.grpc_utils import init_grpc_channel  # with the token and certificates
+
+    with init_grpc_channel(address.server) as channel:
+        call = channel.unary_unary(
+            GRPC_METHODS[address.kind], request_serializer=bytes, response_deserializer=bytes
+        )
+        try:
+            grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
+            call(b"", timeout=ANSWER_SECONDS)
+        except grpc.FutureTimeoutError:
+            reason = f"no Ray answers within {ANSWER_SECONDS:.0f} s"
+            hint = "Check host and port, the firewall, and `ray status` on the head."
+        except grpc.RpcError as exc:
+            code = exc.code()
+            if code is grpc.StatusCode.UNAUTHENTICATED:
+                reason, hint = "the cluster refuses the token, or misses it", ACCESS_HINT
+            elif code is grpc.StatusCode.UNIMPLEMENTED:
+                reason = "another service of Ray answers"
+                hint = "ray:// takes the client port (10001), HOST:PORT the head's (6379)."
+            elif code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                reason, hint = f"no Ray answers ({code.value[1]})", "Check host and port."
+            else:
+                return  # it answers; the request was empty
+        else:
+            return
+    raise ClusterUnavailable(reason, where=str(address), hint=hint)
+
+
+def _use_token() -> None:
+    """Use the token that `ray start --head` has stored for this user, unless a mode is set.
+
+    Ray's own commands do the same. Its clients do not, and a head requires a token by default.
+    """
+    from ray._private.authentication.authentication_token_setup import (
+        maybe_enable_token_auth_if_token_available,
+    )
+    from ray.exceptions import AuthenticationError
+
+    try:
+        maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+    except AuthenticationError as exc:
+        raise ClusterUnavailable("the token cannot be read", hint=ACCESS_HINT) from exc
+
+
+def _error(address: Address, exc: Exception) -> ClusterUnavailable:
+    """Return the error for a connection that Ray refuses."""
+    text = " ".join(str(exc).split())[:MAX_REASON]
+    hint = None
+    if isinstance(exc, RuntimeError):  # as which Ray reports versions, with those of both sides
+        hint = "Ray and Python must have the same versions here and on every node."
+    return ClusterUnavailable(f"Ray cannot connect: {text}", where=str(address), hint=hint)

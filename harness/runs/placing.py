@@ -1,0 +1,112 @@
+"""Where the models of a run are loaded: in this process, or on a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from harness.api.cluster_options import ClusterOptions
+from harness.api.options import applies
+from harness.api.skill import Call, Skill, SkillOptions
+from harness.errors import UsageError
+from harness.models.cluster.address import LOCAL, Address, Placement, parse, ray_data
+from harness.models.pool import ModelPool
+from harness.models.schema import ClusterEntry
+from harness.plugins.node_backends import node_backends
+
+_OWN = ("actors", "slots", "cpus", "gpus")
+
+
+def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
+    """Return the cluster that the models of a run are loaded on, or None.
+
+    The options of the line come first, then HARNESS_ON, then the registry's section `cluster`. A
+    pipeline of Ray Data (`data_placement`) loads models itself.
+
+    Raises:
+        UsageError: an address is invalid, or an option has no effect here.
+    """
+    options = call.options
+    if not isinstance(options, ClusterOptions) or not applies(skill, "on", variant):
+        return None
+    if ray_data(options.on) is not None:
+        if not getattr(skill.variants.get(variant, options), "takes_ray_data", False):
+            raise UsageError(
+                "--on ray-data does not apply here",
+                hint="It writes a folder of parts: `/annotate TABLE save to FOLDER/ --on "
+                "ray-data`. Other jobs run on a cluster with `--on ray`.",
+            )
+        return None
+    address = _address(call, options.on)
+    if address is None:
+        if given := [f"--{name}" for name in _OWN if getattr(options, name) is not None]:
+            raise UsageError(f"{given[0]} goes with --on", hint="For example, `--on ray`.")
+        return None
+    return _placement(call, address)
+
+
+def data_placement(call: Call) -> Placement:
+    """Return the cluster of a pipeline of Ray Data, which a process on one of its nodes drives.
+
+    Raises:
+        UsageError: the address is invalid, or that of Ray's client.
+    """
+    address = _address(call, ray_data(call.options.on)) or Address("own")
+    if address.kind == "client":
+        raise UsageError(
+            "Ray Data does not work through Ray's client",
+            where=str(address),
+            hint="Run the line on a node of the cluster, with `--on ray-data://HOST:6379`.",
+        )
+    return _placement(call, address)
+
+
+def _address(call: Call, on: str | None) -> Address | None:
+    default = call.models.registry.cluster
+    places = {
+        "--on": on,
+        "HARNESS_ON": call.settings.on,
+        "`cluster` in the registry": default and default.on,
+    }
+    return next((parse(text, given) for given, text in places.items() if text), None)
+
+
+def _placement(call: Call, address: Address) -> Placement:
+    default = call.models.registry.cluster or ClusterEntry()
+    own = {name: getattr(call.options, name) for name in _OWN}
+    chosen = {
+        name: getattr(default, name) if value is None else value for name, value in own.items()
+    }
+    return Placement(address, **{**chosen, "gpus": chosen["gpus"] or 0.0})
+
+
+def effect(options: SkillOptions) -> str:
+    """Describe, for the user's consent, that a line of a model names a cluster; "" if not."""
+    on = options.on if isinstance(options, ClusterOptions) else None
+    return f"sends its input to {on}" if on and on != LOCAL else ""
+
+
+@contextlib.contextmanager
+def placed(call: Call, found: Placement | None, *, quietly: bool = False) -> Iterator[None]:
+    """Load the models of a call on the cluster during the block, and stop them at its end.
+
+    Args:
+        quietly: do not report how many actors there are.
+    """
+    if found is None:
+        yield
+        return
+    from harness.models.cluster.executor import RayExecutor
+
+    here = call.models.pool
+    notice = (lambda _: None) if quietly else call.screen.notice
+    executor = RayExecutor(
+        found, lambda: here.registry.files, node_backends, notice, call.cancel.check
+    )
+    pool = ModelPool(lambda: here.registry, here.backends, here.preferred, executor)
+    call.models.pool, call.screen.rates = pool, executor.rates
+    try:
+        yield
+    finally:
+        pool.close()
+        executor.close()

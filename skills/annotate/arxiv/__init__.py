@@ -1,1 +1,0 @@
-"""Papers from arXiv, by id and by topic."""

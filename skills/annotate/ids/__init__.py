@@ -1,0 +1,1 @@
+"""Papers that a line names by their ids: one, or those of a list."""

@@ -1,0 +1,141 @@
+"""Options of /annotate, and the parts of them that each kind of input takes."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field
+
+from harness.api.skill import SkillOptions
+from skills.annotate.survey.relevance import LEAST
+from skills.corpus.lookups.configuration import CORPUS, NAMES
+from skills.corpus.lookups.options import SourceOptions, Sources
+from skills.corpus.options import (
+    DatabaseOptions,
+    LibraryOptions,
+    WorkerOptions,
+)
+
+SECTIONS = ("limitation", "conclusion")
+
+_CERTAINTY = re.compile(r"0?\.[0-9]+|1\.0*", re.ASCII)
+_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
+
+
+def _day(value: Any, *, last: bool) -> Any:
+    """Return the first or last day of an ISO 8601 date, month or year; other types as they are."""
+    if not isinstance(value, str):
+        return value
+    if parts := _DATE.fullmatch(value.strip()):
+        year = int(parts[1])
+        month = int(parts[2] or (12 if last else 1))
+        try:
+            until = calendar.monthrange(year, month)[1] if last else 1
+            return date(year, month, int(parts[3] or until))
+        except ValueError:  # month 13, February 30, year 0
+            pass
+    raise ValueError(f"{value!r} is not a date; write 2025, 2025-01 or 2025-01-31")
+
+
+def _share(value: Any) -> Any:
+    """Return a percentage as a share; other values as they are."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip().removesuffix("%")) / 100
+        except ValueError:
+            pass
+    return value
+
+
+def _until(value: Any) -> Any:
+    """Return a certainty, which has a decimal point, as a number, and a date as its last day."""
+    if not isinstance(value, str) or "." not in value:
+        return _day(value, last=True)
+    if not _CERTAINTY.fullmatch(value.strip()):
+        raise ValueError(f"{value!r} is neither a certainty, as .9, nor a date, as 2025-01-31")
+    return float(value)
+
+
+Until = Annotated[date | float | None, BeforeValidator(_until)]
+"""The last day of the papers on a topic, or the certainty from which those of a table do not go on:
+one option for both."""
+
+
+def _kinds(value: Any) -> Any:
+    """Return the kinds of sections in "limitation,conclusion", or in a list of such texts."""
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, (list, tuple)):
+        return value
+    kinds = [part.strip().rstrip("s") for one in given for part in str(one).split(",")]
+    for kind in kinds:
+        if kind not in SECTIONS:
+            raise ValueError(f"{kind!r} is not one of {', '.join(SECTIONS)}")
+    return tuple(dict.fromkeys(kinds))
+
+
+class SectionOptions(SkillOptions):
+    sections: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = Field(
+        (),
+        description="of PDF files, sections in which moves are looked for that the abstract does "
+        "not state: limitation[,conclusion]",
+    )
+
+
+class PaperOptions(SectionOptions, DatabaseOptions):
+    title: str | None = Field(None, description="the paper's title; default: the one of the input")
+
+
+class JobOptions(WorkerOptions, DatabaseOptions):
+    """Options for many papers, which are annotated as a job that can be resumed."""
+
+    retry_failed: bool = Field(False, description="process only the papers that failed before")
+
+
+class TableOptions(SectionOptions, JobOptions, LibraryOptions):
+    takes_ray_data: ClassVar[bool] = True
+
+    limit: int | None = Field(None, ge=1, description="only the first N rows")
+    cascade: str | None = Field(
+        None, description="models that the least certain papers go on to: MODEL[,MODEL]"
+    )
+    budget: Annotated[float | None, BeforeValidator(_share)] = Field(
+        None,
+        gt=0,
+        le=1,
+        description="with --cascade, the share of a model's papers that go on at most: 20%",
+    )
+    until: Until = Field(
+        None, description="with --cascade, a certainty from which papers do not go on; default: 0.8"
+    )
+    sample: Path | None = Field(
+        None, description="with --cascade, a table with gold of papers drawn at random"
+    )
+
+
+class IdListOptions(JobOptions, SourceOptions):
+    limit: int | None = Field(None, ge=1, description="only the first N rows")
+
+
+class PaperByIdOptions(PaperOptions, SourceOptions):
+    pass
+
+
+class TopicOptions(JobOptions):
+    source: Sources = Field(
+        None,
+        description="what is searched for papers on a topic, or ids, with commas: "
+        f"{','.join((CORPUS, *NAMES))}",
+    )
+    max: int = Field(10, ge=1, le=200, description="maximum number of papers")
+    relevance: float = Field(
+        LEAST, ge=0, le=1, description="leave out papers that are less about the topic"
+    )
+    since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
+        None, description="papers from this day, month or year on"
+    )
+    until: Until = Field(None, description="papers up to this day, month or year")

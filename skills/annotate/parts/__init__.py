@@ -1,0 +1,1 @@
+"""/annotate TABLE save to FOLDER/ --on ray-data: Parquet parts, written by the nodes."""

@@ -1,0 +1,1 @@
+"""Which rows of papers are one paper, and by which rule."""

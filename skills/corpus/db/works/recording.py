@@ -1,0 +1,188 @@
+"""Record what identifies a paper, and merge or link it with the papers that are the same."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+
+from skills.corpus.db.rows import Row, insert, now, one, update
+from skills.corpus.db.works import groups
+from skills.corpus.identity.identifiers import KINDS, ZOTERO, identifiers
+from skills.corpus.identity.matching import BLOCK, Decision, Known, compare, contradict, known
+from skills.nanda.paper import Paper
+
+SOURCE_KEYS = ("doi", "pmid", "arxiv_id", "openalex_id", "venue", "year")
+"""What the source of a paper may state about its identity."""
+
+
+def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
+    """Store the identifiers of a row of papers, and join it with the rows of the same paper.
+
+    Args:
+        changed: the row is new or has been completed; otherwise it is compared only if it has an
+            identifier that was not known.
+    """
+    found = known(paper)
+    if found.venue:
+        db.execute(
+            "UPDATE papers SET venue = ? WHERE id = ? AND venue = ''", [found.venue, paper_id]
+        )
+    before = db.total_changes
+    keys = [(paper_id, *key.split(":", 1)) for key in found.keys]
+    if item := paper.source.get(ZOTERO):
+        keys.append((paper_id, ZOTERO, item))
+    db.executemany(
+        "INSERT OR IGNORE INTO identifiers (paper_id, kind, value) VALUES (?, ?, ?)", keys
+    )
+    if changed or db.total_changes != before:
+        _join(db, paper_id)
+
+
+def fill(db: sqlite3.Connection) -> None:
+    """Record all papers that are stored, with what the provenance of their annotations states."""
+    stated = {row["paper_id"]: dict(row) for row in _stated(db)}
+    sql = "SELECT id, id_field, source_id, title, authors, published FROM papers ORDER BY id"
+    for row in db.execute(sql).fetchall():
+        source = stated.get(row["id"]) or {}
+        texts = {name: source[name] for name in source if isinstance(source[name], str)}
+        record(db, row["id"], _paper(row, texts))
+
+
+def with_identifier(db: sqlite3.Connection, text: str) -> list[int]:
+    """Return the rows that `text` identifies: a DOI, an arXiv id, a PMID or an OpenAlex id."""
+    return sorted(with_identifiers(db, identifiers(text)))
+
+
+def with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
+    """Return the rows that have one of these identifiers, in the order of the identifiers."""
+    sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
+    rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
+    return list(dict.fromkeys(rows))
+
+
+def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
+    """Return the identifiers of a row of papers by kind."""
+    rows = db.execute(
+        "SELECT kind, value FROM identifiers WHERE paper_id = ? AND kind != 'title' ORDER BY id",
+        [paper_id],
+    ).fetchall()
+    found = {row["kind"]: row["value"] for row in rows}
+    return {kind: found[kind] for kind in KINDS if kind in found}
+
+
+def items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
+    """Return the items in libraries of Zotero that these rows of papers were read from."""
+    rows = db.execute(
+        "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
+        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
+        [ZOTERO, json.dumps(list(paper_ids))],
+    )
+    return [row["value"] for row in rows]
+
+
+def _join(db: sqlite3.Connection, paper_id: int) -> None:
+    own = _known(db, paper_id)
+    decided = [
+        (other, decision)
+        for other in _candidates(db, paper_id)
+        if (decision := compare(own, _known(db, other)))
+    ]
+    # Identifiers first: they may join what titles alone only link. Then links: they keep apart what
+    # a record without identifiers would join.
+    decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
+    for other, decision in decided:
+        _decide(db, paper_id, other, decision)
+
+
+def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Decision) -> None:
+    first, second = sorted((paper_id, other_id))
+    before = one(
+        db,
+        "SELECT id, relation FROM duplicates WHERE paper_id = ? AND other_id = ?",
+        [first, second],
+    )
+    by_identifier = decision.rule in KINDS
+    if before is not None and not (before["relation"] == "linked" and by_identifier):
+        return
+    relation = decision.relation
+    if relation == "same" and not _may_merge(db, paper_id, other_id, by_identifier=by_identifier):
+        relation = "linked"
+    columns = {
+        "relation": relation,
+        "rule": decision.rule,
+        "evidence": decision.evidence,
+        "created_at": now(),
+    }
+    if before is None:
+        insert(db, "duplicates", paper_id=first, other_id=second, **columns)
+    else:
+        update(db, "duplicates", before["id"], **columns)
+    if relation == "same":
+        groups.keep_newest(db, groups.members(db, paper_id))
+
+
+def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
+    """Return False if rows would become one paper through these that were split or are apart.
+
+    A record without identifiers may have the title of a preprint and of its published version, or
+    that of two reports with a DOI each.
+    """
+    ours, theirs = groups.members(db, one_id), groups.members(db, other_id)
+    apart = {"split"} if by_identifier else {"split", "linked"}
+    relations = db.execute(
+        "SELECT relation FROM duplicates, json_each(:ours) AS own, json_each(:theirs) AS other"
+        " WHERE paper_id = min(own.value, other.value) AND other_id = max(own.value, other.value)",
+        {"ours": json.dumps(ours), "theirs": json.dumps(theirs)},
+    ).fetchall()
+    if not apart.isdisjoint(row["relation"] for row in relations):
+        return False
+    if by_identifier:
+        return True
+    known_here = [_known(db, own) for own in ours]
+    known_there = [_known(db, other) for other in theirs]
+    return not any(contradict(own, other) for own in known_here for other in known_there)
+
+
+def _candidates(db: sqlite3.Connection, paper_id: int) -> list[int]:
+    """Return the other rows with a common identifier or key of the title."""
+    keys = db.execute(
+        "SELECT kind, value FROM identifiers WHERE paper_id = ?", [paper_id]
+    ).fetchall()
+    found: set[int] = set()
+    for row in keys:
+        block = db.execute(
+            "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? LIMIT ?",
+            [row["kind"], row["value"], BLOCK + 1],
+        ).fetchall()
+        if len(block) <= BLOCK:
+            found.update(other["paper_id"] for other in block)
+    return sorted(found - {paper_id})
+
+
+def _known(db: sqlite3.Connection, paper_id: int) -> Known:
+    row = one(db, "SELECT title, authors, year, venue FROM papers WHERE id = ?", [paper_id]) or {}
+    ids = identifiers_of(db, paper_id)
+    return Known(ids, row["title"], row["authors"], row["year"], row["venue"])
+
+
+def _paper(row: Row, source: Mapping[str, str]) -> Paper:
+    """Return a stored paper without its abstract, which does not identify it."""
+    return Paper(
+        row["id_field"],
+        row["source_id"],
+        row["title"],
+        "",
+        source,
+        authors=row["authors"],
+        published=row["published"],
+    )
+
+
+def _stated(db: sqlite3.Connection) -> Iterator[Row]:
+    """Yield what the provenance of annotations states; a damaged record states nothing."""
+    read = (f"json_extract(record, '$.provenance.input.{name}') AS {name}" for name in SOURCE_KEYS)
+    yield from db.execute(
+        f"SELECT paper_id, {', '.join(read)} FROM annotations"  # noqa: S608  constants
+        " WHERE json_valid(record) ORDER BY id"
+    )

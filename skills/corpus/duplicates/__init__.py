@@ -1,0 +1,1 @@
+"""The report of papers that came from several sources, and how to split them."""

@@ -1,0 +1,120 @@
+"""Read the public identifiers of a paper, each in one spelling: DOI, arXiv, PMID, OpenAlex."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from skills.nanda.arxiv_id import bare_arxiv_id
+from skills.nanda.paper import Paper
+
+KINDS = ("doi", "arxiv", "pmid", "openalex")
+"""In the order in which they are compared."""
+ZOTERO = "zotero"
+"""What a source calls the item of a paper in a library of Zotero: "users/475425/items/ABCD2345", as
+Zotero's API does. It is stored like an identifier, but is not public and not compared.
+
+The user is "local" if Zotero does not synchronize."""
+
+_DOI = re.compile(
+    r"(?:(?:https?://)?(?:[\w-]+\.)*doi\.org/|doi\s*[:=]?\s*|urn:doi:|info:doi/)?"
+    r"(?P<id>10\.\d{4,9}(?:\.\d+)*/\S+)",
+    re.IGNORECASE | re.ASCII,
+)
+_PMID = re.compile(
+    r"(?:pmid\s*[:=]?\s*|(?:https?://)?(?:www\.)?(?:pubmed\.ncbi\.nlm\.nih\.gov/"
+    r"|ncbi\.nlm\.nih\.gov/pubmed/))(?P<id>\d{1,8})/?",
+    re.IGNORECASE | re.ASCII,
+)
+_OPENALEX = re.compile(
+    r"(?:openalex\s*[:=]\s*|(?:https?://)?(?:api\.)?openalex\.org/(?:works/)?)?(?P<id>w\d{5,12})",
+    re.IGNORECASE | re.ASCII,
+)
+_ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
+_PREPRINT_DOI = re.compile(
+    r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/",
+    re.ASCII,
+)
+"""bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN, OSF, Authorea, APSA,
+Zenodo, arXiv."""
+
+
+def doi(text: str) -> str:
+    """Return the DOI in lower case without an address, "" if `text` is not one.
+
+    A DOI does not depend on case (https://www.doi.org/doi-handbook). Marks at its end are those of
+    a sentence.
+    """
+    found = _DOI.fullmatch(unquote(text.strip()))
+    if not found:
+        return ""
+    made = found["id"].lower().split("#")[0]
+    if "?" in made and "doi.org" in text.lower():  # parameters of the address
+        made = made.split("?")[0]
+    made = made.rstrip(".,;/")
+    return made.rstrip(")") if made.count(")") > made.count("(") else made
+
+
+def arxiv(text: str) -> str:
+    """Return the arXiv id without a version, of an id, an address or arXiv's DOI."""
+    own = _ARXIV_DOI.fullmatch(doi(text))
+    bare = bare_arxiv_id(own[1] if own else text.strip()) or ""
+    archive, slash, number = bare.lower().partition("/")
+    # "math.GT/0309136" is the old way to write "math/0309136".
+    return f"{archive.split('.')[0]}/{number}" if slash else bare
+
+
+def pmid(text: str) -> str:
+    """Return the id at PubMed that `text` names as such."""
+    found = _PMID.fullmatch(text.strip())
+    return found["id"].lstrip("0") if found else ""
+
+
+def openalex(text: str) -> str:
+    """Return the id of a work at OpenAlex, "W2741809807"."""
+    found = _OPENALEX.fullmatch(text.strip())
+    return found["id"].upper() if found else ""
+
+
+_READERS: Mapping[str, Callable[[str], str]] = {
+    "arxiv": arxiv,
+    "doi": doi,
+    "pmid": pmid,
+    "openalex": openalex,
+}
+
+
+def identifiers(text: str) -> dict[str, str]:
+    """Return what `text` identifies, by kind: empty for an id of another source, such as "12"."""
+    found = {kind: read(text) for kind, read in _READERS.items()}
+    if found["arxiv"]:  # arXiv's DOI is the same identifier
+        found["doi"] = ""
+    return {kind: value for kind, value in found.items() if value}
+
+
+def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
+    """Return the identifiers of a paper by kind.
+
+    Args:
+        known: what its source states, under "doi", "arxiv_id", "pmid", "openalex_id".
+    """
+    stated = {name: value for name, value in known.items() if isinstance(value, str) and value}
+    found = identifiers(stated.get("doi", "")) | identifiers(stated.get("openalex_id", ""))
+    number = stated.get("pmid", "")
+    if found_pmid := pmid(number) or pmid(f"PMID:{number}"):
+        found["pmid"] = found_pmid
+    if found_arxiv := arxiv(stated.get("arxiv_id", "")):
+        found["arxiv"] = found_arxiv
+    own = identifiers(paper.id)
+    if paper.id_field == "arxiv_id":
+        own.setdefault("arxiv", paper.id.lower())
+    elif bare_arxiv_id(paper.id) == paper.id:  # "2405.12345" may be a number of another source
+        own.pop("arxiv")
+    return found | own
+
+
+def is_preprint_doi(value: str) -> bool:
+    """Return True for a DOI of a preprint server or an archive."""
+    return bool(_PREPRINT_DOI.match(value))

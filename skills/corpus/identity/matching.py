@@ -1,0 +1,176 @@
+"""Decide whether two papers are the same, or preprint and published version, and by which rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Literal
+
+from skills.corpus.identity import authors, titles
+from skills.corpus.identity.identifiers import KINDS, identifiers_of, is_preprint_doi
+from skills.nanda.paper import Paper
+
+Relation = Literal["same", "linked"]
+
+YEARS = 1
+"""Between two records of a paper: online first and in print, or a proceedings of December."""
+LINKED_YEARS = 2
+"""Between a preprint and its published version."""
+LONG_TITLE = 5
+"""Words of a title that is enough if an author is unknown."""
+AUTHORS = 0.5
+"""The share of common authors without which a title that is only similar is not evidence."""
+ALIKE = 0.5
+"""The share of common words in titles of papers with one DOI; half of it for one author."""
+BLOCK = 50
+"""Papers with the same key of a title, above which the key is common wording and no evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What identifies a paper.
+
+    Attributes:
+        identifiers: by kind (`identifiers.KINDS`).
+        authors: as the source writes them.
+    """
+
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    authors: str = ""
+    year: int | None = None
+    venue: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Blocking keys: two papers that `compare` accepts have one in common."""
+        own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
+        return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
+
+    @property
+    def is_preprint(self) -> bool:
+        """True if a preprint server is its only place."""
+        return self._has_preprint_id and not self.is_published
+
+    @property
+    def is_published(self) -> bool:
+        """True if it has a place other than a preprint server."""
+        doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
+        elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
+        return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
+
+    @property
+    def _has_preprint_id(self) -> bool:
+        return "arxiv" in self.identifiers or is_preprint_doi(self.identifiers.get("doi", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Two papers are one.
+
+    Attributes:
+        relation: "linked" for preprint and published version.
+        rule: a kind of identifier, or "title" with what else agrees.
+        evidence: the common value.
+    """
+
+    relation: Relation
+    rule: str
+    evidence: str
+
+
+def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
+    """Return what identifies `paper`.
+
+    Args:
+        source: what else its source states.
+    """
+    stated = {**(source or {}), **paper.source}
+    year, venue = stated.get("year"), stated.get("venue")
+    return Known(
+        identifiers_of(paper, stated),
+        paper.title,
+        paper.authors,
+        paper.year or (int(year) if isinstance(year, str) and year.isdecimal() else None),
+        venue if isinstance(venue, str) else "",
+    )
+
+
+def compare(one: Known, other: Known) -> Decision | None:
+    """Return why two papers are one, or None."""
+    for kind in KINDS:
+        value = one.identifiers.get(kind)
+        if value and value == other.identifiers.get(kind):
+            if kind == "doi" and _is_of_a_volume(one, other):
+                return None
+            return Decision("same", kind, value)
+    if contradict(one, other):
+        return None
+    return _by_title(one, other)
+
+
+def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
+    """Yield the places of all pairs that are one; only papers with a common key are compared."""
+    every = list(papers)
+    blocks: dict[str, list[int]] = {}
+    for place, paper in enumerate(every):
+        for key in paper.keys:
+            blocks.setdefault(key, []).append(place)
+    tried: set[tuple[int, int]] = set()
+    for block in blocks.values():
+        if len(block) <= BLOCK:
+            for pair in combinations(block, 2):
+                if pair not in tried:
+                    tried.add(pair)
+                    decided = compare(every[pair[0]], every[pair[1]])
+                    if decided:
+                        yield (*pair, decided)
+
+
+def _is_of_a_volume(one: Known, other: Known) -> bool:
+    """Return True if a common DOI names the volume of both papers, or an erratum's paper."""
+    ours, theirs = titles.title(one.title), titles.title(other.title)
+    if not ours.words or not theirs.words:
+        return False
+    if ours.notice != theirs.notice:
+        return True
+    alike = titles.overlap(ours, theirs)
+    same_author = authors.same_first(one.authors, other.authors)
+    return alike < (ALIKE / 2 if same_author else ALIKE)
+
+
+def contradict(one: Known, other: Known) -> bool:
+    """Return True if both have an identifier of one kind, but not the same."""
+    shared_kinds = one.identifiers.keys() & other.identifiers.keys()
+    different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}
+    if different == {"doi"}:  # a preprint server's, and a publisher's
+        ours, theirs = (is_preprint_doi(paper.identifiers["doi"]) for paper in (one, other))
+        return ours == theirs
+    return bool(different)
+
+
+def _by_title(one: Known, other: Known) -> Decision | None:
+    ours, theirs = titles.title(one.title), titles.title(other.title)
+    if ours.is_generic or theirs.is_generic:
+        return None
+    match = titles.compare(ours, theirs)
+    if match is None:
+        return None
+    linked = (one.is_preprint and other.is_published) or (other.is_preprint and one.is_published)
+    same_author = authors.same_first(one.authors, other.authors)
+    years = _years(one, other)
+    if same_author is False or (years or 0) > (LINKED_YEARS if linked else YEARS):
+        return None
+    if same_author is None and (match != "same" or years is None or len(ours.words) < LONG_TITLE):
+        return None
+    if match != "same" and (years is None or authors.shared(one.authors, other.authors) < AUTHORS):
+        return None
+    words = {"same": "title", "subtitle": "title without subtitle", "typo": "title with a typo"}
+    agreed = [words[match], *["first author"] * bool(same_author), *["year"] * (years is not None)]
+    shorter = min(one.title, other.title, key=len)
+    return Decision("linked" if linked else "same", ", ".join(agreed), shorter)
+
+
+def _years(one: Known, other: Known) -> int | None:
+    return None if one.year is None or other.year is None else abs(one.year - other.year)

@@ -1,0 +1,224 @@
+"""Compare titles that are written in different ways."""
+
+from __future__ import annotations
+
+import functools
+import html
+import itertools
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+from skills.nanda.text import set_of
+
+Match = Literal["same", "subtitle", "typo"]
+
+_TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
+_ACCENT = re.compile(r"\\(?:[\"'`^~=.]|[cvHkrubdt](?![A-Za-z]))\s*")
+_LETTER = re.compile(r"\\(ss|ae|AE|oe|OE|aa|AA|o|O|l|L|i|j)(?![A-Za-z])\s?")
+_STYLE = re.compile(
+    r"\\(?:(?:text|math)[a-z]+|emph|underline|bm|mbox|boldsymbol|operatorname"
+    r"|em|it|bf|sc|rm|tt|sf|sl)\b\s?"
+)
+_LETTERS = {"i": "i", "j": "j", "aa": "a", "AA": "A"}
+_FOLDED = str.maketrans(
+    {
+        "ø": "o",
+        "ł": "l",
+        "đ": "d",
+        "ð": "d",
+        "þ": "th",
+        "æ": "ae",
+        "œ": "oe",
+        "\N{LATIN SMALL LETTER DOTLESS I}": "i",
+    }
+)
+_WORD = re.compile(r"[^\W_]+")
+_SUBTITLE = re.compile(r":\s|\s[-\N{EN DASH}\N{EM DASH}]+\s|\N{EM DASH}|[?!]\s")
+_NOTICE = re.compile(
+    r"(?:publisher |author )?(?:erratum|errata|corrigendum|corrigenda|correction|retraction"
+    r"|retracted|withdrawn|addendum|comments?|commentary|reply|response|rejoinder|discussion"
+    r"|review|supplement|supplementary material|editorial)\b[^:]{0,30}?"
+    r"(?::|\bto\b|\bon\b|\bfor\b|\bof\b)",
+    re.IGNORECASE,
+)
+_NOTICE_AFTER = re.compile(
+    r"[(\[\N{EM DASH}:-]\s*(?:erratum|corrigendum|correction|retracted|reply|comment|supplement"
+    r"|supplementary|appendix)",
+    re.IGNORECASE,
+)
+_PREFIX = re.compile(r"(?:\(?(?:preprint|extended abstract|\d+ pages)\)?[:.]?\s)", re.IGNORECASE)
+_COUNTED = (
+    ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    ("first", "second", "third", "fourth", "fifth"),
+    ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"),
+)
+_NUMBER_WORDS = {word: str(n) for words in _COUNTED for n, word in enumerate(words, start=1)}
+_SMALL = frozenset({"a", "an", "the", "and"})
+GENERIC = set_of(
+    """
+    abstract abstracts acknowledgements acknowledgments announcement announcements bookreview
+    bookreviews commentary conclusion conclusions contents correction corrigendum discussion
+    editorial editornote editorsnote errata erratum foreword fromeditor guesteditorial index
+    inmemoriam introduction introductiontospecialissue lettertoeditor letterstoeditor news notitle
+    obituary overview preface reply response specialissue tableofcontents untitled
+    """
+)
+"""Titles, without blanks and articles, that name no paper."""
+_TYPO_LETTERS = 6
+"""Letters of a word in which a dropped, doubled or swapped letter is not another word."""
+KEY_LETTERS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """A title in the form in which it is compared.
+
+    Attributes:
+        words: in lower case without accents, marks, TeX, articles and "and".
+        main: the words before the subtitle.
+        numbers: what distinguishes the parts of a series: its numbers, also as words.
+        notice: True for an erratum, a comment, a reply or a retraction of a paper.
+    """
+
+    words: tuple[str, ...]
+    main: tuple[str, ...]
+    numbers: Counter[str]
+    notice: bool
+
+    @property
+    def squeezed(self) -> str:
+        """The title without blanks: "multi-agent" and "multiagent" are the same."""
+        return "".join(self.words)
+
+    @property
+    def is_generic(self) -> bool:
+        """True if it names no paper, such as "Introduction"."""
+        return not self.words or self.squeezed in GENERIC
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Blocking keys: one title has a key in common with another that `compare` accepts.
+
+        The beginning of the main title survives a lost subtitle, and a typo near the end; the end
+        survives a typo near the beginning.
+        """
+        if self.is_generic:
+            return ()
+        head, tail = "".join(self.main)[:KEY_LETTERS], self.squeezed[-KEY_LETTERS:]
+        return (f"{head}~", f"~{tail}")
+
+
+@functools.lru_cache(maxsize=4096)
+def title(text: str) -> Title:
+    """Return the comparable form of a title."""
+    plain = _plain(text)
+    shown = _PREFIX.sub("", plain, count=1) if _PREFIX.match(plain) else plain
+    words = _words(shown)
+    main = _words(_SUBTITLE.split(shown, maxsplit=1)[0]) or words
+    numbers = Counter(n for n in map(_number, words, itertools.count()) if n)
+    notice = bool(_NOTICE.match(plain) or _NOTICE_AFTER.search(plain))
+    return Title(words, main, numbers, notice)
+
+
+def compare(one: Title, other: Title) -> Match | None:
+    """Return how two titles match, or None.
+
+    "subtitle": one of them lacks the subtitle. "typo": a letter is dropped, doubled or swapped in
+    one long word.
+    """
+    if one.notice != other.notice:
+        return None
+    if one.squeezed == other.squeezed:
+        return "same"
+    if one.numbers != other.numbers:
+        return None
+    shorter, longer = sorted((one, other), key=lambda title: len(title.words))
+    if shorter.words == longer.main or _is_cut(shorter, longer):
+        return "subtitle"
+    return "typo" if _is_typo(one.words, other.words) else None
+
+
+def overlap(one: Title, other: Title) -> float:
+    """Return the share of the shorter title's words that the other has."""
+    shorter = min(len(set(one.words)), len(set(other.words)))
+    return len(set(one.words) & set(other.words)) / shorter if shorter else 0.0
+
+
+def fold(text: str) -> str:
+    """Return `text` in lower case without accents, and letters such as "ø" as their nearest."""
+    decomposed = unicodedata.normalize("NFKD", text)
+    if not decomposed.isascii():
+        shown = (char for char in decomposed if not unicodedata.combining(char))
+        decomposed = "".join(map(_greek, shown))
+    return decomposed.casefold().translate(_FOLDED)
+
+
+def without_tex(text: str) -> str:
+    """Return `text` without the marks of TeX; an accent is lost, as `fold` would remove it."""
+    if "\\" not in text and "{" not in text and "$" not in text:
+        return text
+    text = _LETTER.sub(lambda found: _LETTERS.get(found[1], found[1]), _ACCENT.sub("", text))
+    text = _STYLE.sub("", text).replace("\\", "")
+    return re.sub(r"[{}$]", "", text)
+
+
+def _plain(text: str) -> str:
+    if "&" in text or "<" in text:
+        text = _TAG.sub("", html.unescape(text))
+    return without_tex(text).replace("&", " and ").strip()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    found = _WORD.findall(re.sub(r"['\N{RIGHT SINGLE QUOTATION MARK}]", "", fold(text)))
+    return tuple(word for word in found if word not in _SMALL)
+
+
+def _number(word: str, place: int) -> str:
+    """Return the number that a word is or contains; a Roman "i" or "v" begins no title."""
+    if word.isdecimal():
+        return word.lstrip("0") or "0"
+    if any(char.isdecimal() for char in word):
+        return word
+    return _NUMBER_WORDS.get(word, "") if place else ""
+
+
+def _greek(char: str) -> str:
+    if "\N{GREEK CAPITAL LETTER ALPHA}" <= char <= "\N{GREEK SMALL LETTER OMEGA}":
+        return unicodedata.name(char).split()[-1].lower()
+    return char
+
+
+def _is_cut(shorter: Title, longer: Title) -> bool:
+    """Return True if a list cut the longer title off, after at least six words."""
+    count = len(shorter.words)
+    return count >= 6 and shorter.words == longer.words[:count]
+
+
+def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    if len(one) != len(other) or len(one) < 3:
+        return False
+    different = [pair for pair in zip(one, other, strict=True) if pair[0] != pair[1]]
+    return len(different) == 1 and _near(*different[0])
+
+
+def _near(one: str, other: str) -> bool:
+    """Return True for words that differ by a dropped, doubled or swapped letter inside.
+
+    The last letter is exempt too: "agent" and "agents" may be in titles of two papers.
+    """
+    shorter, longer = sorted((one, other), key=len)
+    if len(shorter) < _TYPO_LETTERS or one[0] != other[0] or one[-1] != other[-1]:
+        return False
+    if len(shorter) < len(longer):
+        cuts = (longer[:place] + longer[place + 1 :] for place in range(1, len(longer) - 1))
+        return len(longer) - len(shorter) == 1 and shorter in cuts
+    apart = [place for place, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    return (
+        len(apart) == 2
+        and apart[1] == apart[0] + 1
+        and one[apart[0]] == other[apart[1]]
+        and one[apart[1]] == other[apart[0]]
+    )

@@ -1,0 +1,1 @@
+"""What a search of several sources finds: merged, and saved."""

@@ -1,0 +1,1 @@
+"""Papers by their ids: lists of them, and where they are found."""

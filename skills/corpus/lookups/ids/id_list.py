@@ -1,0 +1,102 @@
+"""Recognize ids of papers on a line, and lists of them in a text file.
+
+A .txt file is a list of ids if its first entry is one and each line is a single word or an id: a
+DOI, an arXiv id, a PMID or an OpenAlex id, in any spelling and as a URL, alone on its line. "#"
+begins a comment. A number is a PMID there, as PubMed saves a list of them. Any other text file is
+an abstract.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.support.reading.text_input import at_home, is_file, place, text_lines
+from skills.corpus.identity.identifiers import identifiers
+from skills.corpus.tables.refusals import Refusals
+
+SUFFIX = ".txt"
+MOST_BYTES = 20_000_000
+"""A list of a million DOIs; a larger file is not read."""
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+_NUMBER = re.compile(r"\d{1,8}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Id:
+    """An id of a paper as it is written, and what it identifies by kind: one identifier."""
+
+    text: str
+    identifiers: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class IdList:
+    """The ids of a file, each once.
+
+    Attributes:
+        path: the file; None for an id on a line.
+        repeated: how many were left out since they occur before.
+        refused: the errors of lines that are not ids.
+    """
+
+    path: Path | None = None
+    ids: list[Id] = field(default_factory=list)
+    repeated: int = 0
+    refused: Refusals = field(default_factory=Refusals)
+
+
+def id_in(text: str) -> Id | None:
+    """Return the DOI, PMID or OpenAlex id that a text consists of; None for an arXiv id."""
+    found = identifiers(text.strip())
+    return None if "arxiv" in found or not found else Id(text.strip(), found)
+
+
+def read(path: Path, *, limit: int | None = None) -> IdList | None:
+    """Return the ids of a text file, None if it is not a list of ids, or no file.
+
+    Args:
+        limit: ids at most.
+
+    Raises:
+        InputError: the file cannot be read, or is not UTF-8.
+    """
+    path = at_home(path)
+    if path.suffix.lower() != SUFFIX or not is_file(path) or path.stat().st_size > MOST_BYTES:
+        return None
+    made, seen = IdList(path), set[tuple[str, str]]()
+    for number, text in _entries(path):
+        found = _identified(text)
+        if found is None and (not seen or re.search(r"\s", text)):
+            return None
+        if found is None:
+            made.refused.add(
+                InputError(
+                    f"{text[:60]!r} is not an id of a paper",
+                    where=place(path, "line", number),
+                    hint="Write a DOI, an arXiv id, a PMID or an OpenAlex id.",
+                )
+            )
+            continue
+        [key] = found.identifiers.items()
+        made.repeated += key in seen
+        if key not in seen and (limit is None or len(made.ids) < limit):
+            seen.add(key)
+            made.ids.append(found)
+    return made if made.ids else None
+
+
+def _entries(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text_lines(path), start=1):
+        text = _COMMENT.sub("", line.lstrip("\ufeff")).strip().rstrip(",;")
+        if text:
+            yield number, text
+
+
+def _identified(text: str) -> Id | None:
+    found = identifiers(f"pmid:{text}" if _NUMBER.fullmatch(text) else text)
+    kind = next((kind for kind in ("arxiv", "doi", "pmid", "openalex") if kind in found), None)
+    return Id(text, {kind: found[kind]}) if kind else None

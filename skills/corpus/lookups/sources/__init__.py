@@ -1,0 +1,1 @@
+"""One module for each source of papers, all behind `source.Source`."""

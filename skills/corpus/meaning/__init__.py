@@ -1,0 +1,1 @@
+"""Search by meaning: vectors of the moves, and their fusion with the full text."""

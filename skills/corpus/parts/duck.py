@@ -1,0 +1,82 @@
+"""DuckDB over parts: its connection, and what SQL is made of."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError
+from harness.support.cpu import available_cores
+from harness.support.optional_deps import require
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@contextlib.contextmanager
+def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a database in memory.
+
+    Args:
+        where: the folder that an error of DuckDB names.
+
+    No Python function is called from SQL: a thread of DuckDB that waits for Python when that ends
+    aborts the process.
+
+    Raises:
+        UsageError: duckdb is not installed.
+        InputError: DuckDB cannot read a file.
+    """
+    require("duckdb", extra="duckdb")
+    import duckdb
+
+    spilled = Path(tempfile.gettempdir()) / f"nanda-duckdb-{os.getpid()}"
+    settings: dict[str, Any] = {
+        "threads": available_cores(),
+        "temp_directory": str(spilled),  # by default, it is in the current folder
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    try:
+        with duckdb.connect(":memory:", config=settings) as db:
+            try:
+                yield db
+            except BaseException:
+                db.interrupt()  # after Ctrl-C its threads go on, and closing would wait for them
+                raise
+    except RuntimeError as exc:
+        if type(exc) is not RuntimeError:
+            raise
+        raise KeyboardInterrupt from exc  # what DuckDB makes of Ctrl-C
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+        raise  # of this code
+    except duckdb.Error as exc:
+        first = (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise InputError(
+            f"the parts or their index cannot be read: {first}",
+            where=str(where),
+            hint=f"`/corpus index {where}` names the parts that cannot be read.",
+        ) from exc
+
+
+def literal(value: str) -> str:
+    """Return a string for SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def name(column: str) -> str:
+    """Return the name of a column for SQL."""
+    return '"' + column.replace('"', '""') + '"'
+
+
+def files(paths: Iterable[Path]) -> str:
+    """Return a list of files for SQL, where each is read as a name and not as a pattern.
+
+    Of an absolute path, DuckDB gives the same as the name of the file.
+    """
+    return "[" + ", ".join(literal(glob.escape(str(path))) for path in paths) + "]"

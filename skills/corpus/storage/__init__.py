@@ -1,0 +1,1 @@
+"""Where a corpus is stored, behind one interface."""

@@ -1,0 +1,69 @@
+"""The kinds of tables: their suffixes, and the reader of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.support.reading.text_input import regular_file, shown
+from skills.corpus.tables.columns import Columns, Reader
+from skills.corpus.tables.csv_reader import CsvReader
+from skills.corpus.tables.jsonl_reader import JsonlReader
+from skills.corpus.tables.markdown.reader import MarkdownReader
+from skills.corpus.tables.parquet.files import ParquetFiles, find_files, is_several
+from skills.corpus.tables.parquet.reader import ParquetReader
+from skills.corpus.tables.pdf.reader import PdfReader, is_of_pdfs
+from skills.corpus.tables.references.reader import FORMATS, ReferenceReader
+from skills.corpus.tables.zotero import reader as zotero
+
+READERS: Mapping[str, Callable[[Path], Reader]] = {
+    ".csv": CsvReader,
+    ".tsv": CsvReader,
+    ".jsonl": JsonlReader,
+    ".parquet": ParquetReader,
+    ".md": MarkdownReader,
+    **dict.fromkeys(FORMATS, ReferenceReader),
+    ".pdf": PdfReader,
+}
+SUFFIXES = (*READERS, zotero.SUFFIX)
+
+
+def reader_of(path: Path, columns: Columns) -> Reader:
+    """Return the reader of a table.
+
+    Args:
+        columns: what options select; some select it in one kind of table alone.
+
+    Raises:
+        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
+            for another kind of table.
+    """
+    library = zotero.database_in(path)
+    of_pdfs = library is None and is_of_pdfs(path)
+    if library is None and (columns.collection is not None or columns.tags):
+        raise InputError(
+            "--collection and --tag select papers of a Zotero library, and this is another table",
+            where=shown(path),
+            hint="Name Zotero's data directory, such as ~/Zotero, or its zotero.sqlite.",
+        )
+    if not of_pdfs and columns.sections:
+        raise InputError(
+            "--sections reads sections of PDF files, and this is another table",
+            where=shown(path),
+            hint="Name a PDF file, or a folder of them.",
+        )
+    if library is not None:
+        return zotero.ZoteroReader(path, library, columns.collection, columns.tags)
+    if of_pdfs:
+        return PdfReader(path, columns.sections)
+    if is_several(path):
+        return ParquetFiles(path, find_files(path))
+    if (make_reader := READERS.get(path.suffix.lower())) is None:
+        regular_file(path)  # a name that is misspelled is none of another kind
+        raise InputError(
+            f"cannot read a table from {path.suffix or 'a file without a suffix'}",
+            where=shown(path),
+            hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
+        )
+    return make_reader(regular_file(path))

@@ -1,0 +1,1 @@
+"""Tables as lists in Markdown: read, and written."""

@@ -1,0 +1,1 @@
+"""Parquet files: one, or those of a folder or pattern as one table."""

@@ -1,0 +1,110 @@
+"""Turn TeX in titles, names and abstracts into plain text, and plain text into TeX."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+_STYLES = re.compile(
+    r"\\(?:(?:text|math)[a-z]+|emph|underline|boldsymbol|operatorname|mbox|bm|url|[bist][fclt])"
+    r"\s?\{([^{}]{1,300})\}"
+)
+"""Commands that change only the look of their argument."""
+_DEPTH = 4
+"""The deepest nesting of such commands that is resolved."""
+_TEX = re.compile(
+    # The rule of pandoc: "$5 to $10" is not a formula.
+    r"\$(?=\S)[^$\n]{1,200}(?<=\S)\$(?!\d)"
+    r"|\\[cvHkrubdt] [A-Za-z]"
+    r"|\\(?:[OoLlij]|ss|AE|ae|OE|oe|AA|aa)(?![A-Za-z]) ?"
+    r"|\\[A-Za-z]+\*?(?:\{[^{}]{0,300}\})*"
+    r"|\\[\"'`^~=.]\{?\\?[A-Za-z]\}?"
+    r"|\\[%&$#_{},;! -]"
+)
+_MARKS = re.compile(r"---?|~|``|''|[{}]")
+_PLAIN = {
+    "---": "\N{EM DASH}",
+    "--": "\N{EN DASH}",
+    "~": " ",
+    "``": "\N{LEFT DOUBLE QUOTATION MARK}",
+    "''": "\N{RIGHT DOUBLE QUOTATION MARK}",
+    "{": "",
+    "}": "",
+}
+_KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
+"""What a command stands for, until the marks have been replaced."""
+_RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
+_HELD = re.compile("[\ue000-\ue002]")
+_UNKNOWN = {
+    "textless": "<",
+    "textgreater": ">",
+    "textbraceleft": "{",
+    "textbraceright": "}",
+    "textasciicircum": "^",
+    "textbar": "|",
+    "textunderscore": "_",
+}
+"""Commands that pylatexenc omits, or replaces with something else."""
+_BRACED_ACCENT = re.compile(r"(\\[\"'`^~=.]|\\[cvHkrubdt](?![A-Za-z]))\{\{?(\\?[A-Za-z])\}?\}")
+_NEEDS_TEX = re.compile(r"[\\{}~]|--|``|''|\$")
+_ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "{": r"\textbraceleft{}",  # BibTeX counts "\{" as a brace
+        "}": r"\textbraceright{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{char: f"\\{char}" for char in "$%&#_"},
+    }
+)
+
+
+def plain(text: str) -> str:
+    """Return `text` with formulas, accents and other TeX commands as plain text.
+
+    "$10^{-21}$" becomes "10^-21", and "G\\"odel" "Gödel". Unknown commands are replaced with their
+    argument.
+    """
+    if "\\" not in text and "$" not in text:
+        return text
+    for _ in range(_DEPTH):
+        text = _STYLES.sub(r"\1", text)
+    return _TEX.sub(lambda found: _converted(found.group()), text)
+
+
+def plain_field(text: str) -> str:
+    """Return the value of a field of BibTeX as plain text, without the braces that keep case."""
+    if not _NEEDS_TEX.search(text):
+        return text
+    for _ in range(_DEPTH):
+        text = _STYLES.sub(r"\1", text)
+    text = _BRACED_ACCENT.sub(r"\1{\2}", text)
+    # Commands first: their braces enclose arguments.
+    text = _TEX.sub(lambda found: _converted(found.group()).translate(_KEPT), text)
+    text = _MARKS.sub(lambda found: _PLAIN[found.group()], text)
+    return _HELD.sub(lambda found: found.group().translate(_RESTORED), text)
+
+
+def escaped(text: str) -> str:
+    """Return plain text as the value of a field of BibTeX, in UTF-8."""
+    return text.translate(_ESCAPES)
+
+
+@functools.lru_cache(maxsize=4096)
+def _converted(tex: str) -> str:
+    return str(_converter().latex_to_text(tex, tolerant_parsing=True)).strip("\n")
+
+
+@functools.cache
+def _converter() -> Any:
+    from pylatexenc.latex2text import (
+        LatexNodes2Text,
+        MacroTextSpec,
+        get_default_latex_context_db,
+    )
+
+    commands = get_default_latex_context_db()
+    added = [MacroTextSpec(name, simplify_repl=char) for name, char in _UNKNOWN.items()]
+    commands.add_context_category("added", macros=added, prepend=True)
+    return LatexNodes2Text(commands, math_mode="text", keep_comments=True)

@@ -1,0 +1,1 @@
+"""Read a library of Zotero from its database."""

@@ -1,0 +1,1 @@
+"""`save to vault/`: an Obsidian vault with a note for each paper."""

@@ -1,0 +1,1 @@
+"""Write annotations into Zotero as notes below its items, and remove them again."""

@@ -1,0 +1,135 @@
+"""What reviewers judge differently about a paper, side by side, and the moves that settle it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.errors import UsageError
+from skills.curate.inputs.items import Item
+from skills.curate.review.desk import Desk
+from skills.curate.review.store.decision import Decision, Spans, by_reviewer
+from skills.nanda.framework import Move
+from skills.reporting.word_diff import Piece, word_diff
+
+Choice = int | str
+"""The place of the reviewer whose text of a move is chosen, or another text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A move as each reviewer left it.
+
+    Attributes:
+        number: from 1.
+        texts: one for each reviewer, in the order of their names.
+        chosen: what was chosen so far; None if nothing was.
+    """
+
+    number: int
+    move: Move
+    texts: tuple[str, ...]
+    chosen: Choice | None
+
+    @property
+    def differs(self) -> bool:
+        return len(set(self.texts)) > 1
+
+    @property
+    def chosen_text(self) -> str:
+        """The text that was chosen; "" if none was."""
+        if self.chosen is None or isinstance(self.chosen, str):
+            return self.chosen or ""
+        return self.texts[self.chosen]
+
+    def side(self, place: int) -> list[Piece]:
+        """Return the text of a reviewer; of two, what only this one has is "added"."""
+        text = self.texts[place]
+        if len(self.texts) != 2:
+            return [Piece("same", text)]
+        return [one for one in word_diff(self.texts[1 - place], text) if one.kind != "removed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """A paper that reviewers judge differently.
+
+    Attributes:
+        decisions: one of each reviewer, in the order of their names.
+        rows: one for each move.
+    """
+
+    decisions: tuple[Decision, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def to_choose(self) -> Row | None:
+        """The first move that differs and for which no text is chosen."""
+        return next((row for row in self.rows if row.differs and row.chosen is None), None)
+
+    @property
+    def choices(self) -> dict[str, Choice]:
+        """What was chosen so far, by move."""
+        return {row.move.name: row.chosen for row in self.rows if row.chosen is not None}
+
+    def settled(self, choices: Mapping[str, Choice]) -> tuple[dict[str, str], dict[str, Spans]]:
+        """Return the moves as chosen, with the passages that belong to the texts.
+
+        Args:
+            choices: by move; of a move that reviewers have alike, none is needed.
+
+        Raises:
+            UsageError: no text of a move is chosen.
+        """
+        moves, anchors = {}, {}
+        for row in self.rows:
+            name = row.move.name
+            choice = choices.get(name)
+            if choice is None and row.differs:
+                raise UsageError(f"Not accepted: no text of {row.move.label} is chosen.")
+            if isinstance(choice, str):
+                moves[name] = choice
+                continue
+            decision = self.decisions[choice or 0]
+            moves[name] = decision.moves[name]
+            if name in decision.anchors:
+                anchors[name] = decision.anchors[name]
+        return moves, anchors
+
+
+def dispute_at(desk: Desk, at: int) -> Dispute | None:
+    """Return the disagreement about a paper, None if there is none."""
+    item = desk.papers.items[at]
+    if desk.log.status(item) != "disputed":
+        return None
+    decisions = decided_by_each(desk, item)
+    undone, chosen = desk.log.draft(item, desk.reviewer), dict[str, str]()
+    if undone is not None and undone.resolves and undone.what == "accept":
+        chosen |= undone.moves
+    chosen |= desk.drafts(at)
+    rows = []
+    for number, move in enumerate(desk.framework.moves, start=1):
+        texts = tuple(one.moves[move.name] for one in decisions)
+        rows.append(Row(number, move, texts, _choice(texts, chosen.get(move.name))))
+    return Dispute(decisions, tuple(rows))
+
+
+def decided_by_each(desk: Desk, item: Item) -> tuple[Decision, ...]:
+    """Return the decision of each reviewer on a paper, in the order of their names."""
+    return tuple(one for _, one in sorted(by_reviewer(desk.log.decisions(item)).items()))
+
+
+def outline(decision: Decision) -> str:
+    """Return who decided what, such as "ada accepted, 2 edited"."""
+    name = decision.reviewer or "(no name)"
+    if decision.what == "reject":
+        return f"{name} rejected"
+    edits = f", {len(decision.changed)} edited" if decision.changed else ""
+    return f"{name} accepted{edits}"
+
+
+def _choice(texts: tuple[str, ...], chosen: str | None) -> Choice | None:
+    """Return whose text was chosen, or the text if it is nobody's."""
+    if chosen is None:
+        return None
+    return texts.index(chosen) if chosen in texts else chosen

@@ -1,0 +1,143 @@
+"""What a reviewer sees of a paper, on a terminal as in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from skills.curate.inputs.items import Item
+from skills.curate.review.store.decision import Decision, Spans
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.marking import Marked, marked
+from skills.nanda.anchors.stored import origin_of, read_anchors
+from skills.nanda.checks import check, findings
+from skills.nanda.confidence import confidence_of
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+WEAK_SOURCE = 0.25
+"""Similarity of a move to its nearest sentence below which the sentence is marked with "?". Of the
+3,581 moves of gold_train.csv and gold_dev.csv, 1% are below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveView:
+    """A move of the paper.
+
+    Attributes:
+        number: from 1.
+        before: the text under review, which may differ from `text`.
+        findings: what is doubtful about it.
+        confidence: that of the model in this text, or None.
+        origin: in words, where it comes from; "" if it is not stated.
+        is_weak: True if it is not much like the sentences that were found for it.
+    """
+
+    number: int
+    name: str
+    label: str
+    definition: str
+    text: str
+    before: str
+    is_stated: bool
+    findings: tuple[str, ...]
+    confidence: float | None
+    origin: str
+    is_weak: bool
+
+    @property
+    def is_changed(self) -> bool:
+        return self.text != self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A paper with its moves, as they are after the edits so far."""
+
+    paper: Paper
+    sentences: Sequence[Marked]
+    moves: tuple[MoveView, ...]
+
+
+def sheet_of(
+    item: Item, framework: Framework, moves: Mapping[str, str], selected: Mapping[str, Spans]
+) -> Sheet:
+    """Return what is shown of an annotation.
+
+    Args:
+        moves: with the edits so far.
+        selected: the passages that the reviewer selected, by move.
+    """
+    abstract = item.paper.abstract
+    stated = {name: text for name, text in moves.items() if text and text != framework.not_stated}
+    anchors = _anchors(item, moves, stated, selected)
+    checks = check(abstract, stated, anchors)
+    confidence = _unchanged(item, moves, item.entry.confidence if item.entry else None)
+    record = {"checks": checks, "confidence": confidence}
+    known, wrong = confidence_of(confidence, framework.names), faults(framework, moves)
+    views = tuple(
+        MoveView(
+            number=number,
+            name=move.name,
+            label=move.label,
+            definition=move.definition,
+            text=moves[move.name],
+            before=item.moves[move.name],
+            is_stated=moves[move.name] != framework.not_stated,
+            findings=tuple(_findings(move.name, wrong, record, framework)),
+            confidence=known.get(move.name),
+            origin=origin_of(anchors[move.name]) if move.name in anchors else "",
+            is_weak=_is_weak(anchors.get(move.name), checks["source"].get(move.name)),
+        )
+        for number, move in enumerate(framework.moves, start=1)
+    )
+    return Sheet(item.paper, marked(abstract, anchors), views)
+
+
+def sheet_after(item: Item, framework: Framework, decision: Decision) -> Sheet:
+    """Return what is shown of an annotation after a decision."""
+    return sheet_of(item, framework, decision.moves, decision.anchors)
+
+
+def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
+    """Return why moves are not valid in the framework's annotations, by their names."""
+    found = {}
+    for name, text in moves.items():
+        if not text:
+            found[name] = f"empty; use {framework.not_stated!r} if the abstract does not state it"
+        elif len(text) > framework.max_chars:
+            found[name] = f"{len(text)} characters, more than {framework.max_chars}"
+    return found
+
+
+def _anchors(
+    item: Item,
+    moves: Mapping[str, str],
+    stated: Mapping[str, str],
+    selected: Mapping[str, Spans],
+) -> dict[str, Anchor]:
+    stored = _unchanged(item, moves, item.entry.anchors if item.entry else None)
+    stored |= {name: {"spans": spans, "by": "reviewer"} for name, spans in selected.items()}
+    return read_anchors(item.paper.abstract, stated, stored)
+
+
+def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, Any]:
+    """Return what is stored by move, for the moves that are as they were annotated."""
+    given = stored if isinstance(stored, Mapping) else {}
+    return {name: one for name, one in given.items() if moves.get(name) == item.moves.get(name)}
+
+
+def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
+    """Return True if a move is not much like the sentences that were found for it."""
+    if anchor is None or source is None or not anchor["sentences"] or anchor["by"] == "reviewer":
+        return False
+    return float(source["score"]) < WEAK_SOURCE
+
+
+def _findings(
+    name: str, wrong: Mapping[str, str], record: Mapping[str, Any], framework: Framework
+) -> Iterator[str]:
+    if name in wrong:
+        yield wrong[name]
+    yield from findings(name, record, framework.labels)

@@ -1,0 +1,159 @@
+"""What reviewers at one gold table have to know of each other: which papers they have.
+
+A lease keeps a paper for a reviewer until it expires, so that the paper of a reviewer who is gone
+comes back. It is in the corpus database, as are the texts that are being edited.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from skills.corpus.db.connection import open_corpus, transaction
+from skills.corpus.db.rows import now, one
+
+MINUTES = 30
+"""Time after which the paper of a reviewer who has done nothing comes back."""
+Wanted = tuple[str, int]
+"""The key of a paper, and the number of reviewers that may have it at once."""
+
+# One statement, so that no other process can take the paper in between.
+_CLAIM = """
+    INSERT INTO review_leases (review_id, paper, reviewer, expires_at)
+    SELECT :review, json_extract(wanted.value, '$[0]'), :reviewer, :expires
+    FROM json_each(:wanted) AS wanted
+    WHERE json_extract(wanted.value, '$[1]') > (
+        SELECT count(*) FROM review_leases AS theirs
+        WHERE theirs.review_id = :review AND theirs.paper = json_extract(wanted.value, '$[0]')
+            AND theirs.reviewer != :reviewer AND theirs.expires_at > :now)
+    ORDER BY wanted.key LIMIT 1
+    ON CONFLICT (review_id, paper, reviewer) DO UPDATE SET expires_at = excluded.expires_at
+    RETURNING paper"""
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """The leases of one gold table, created by `open_leases`.
+
+    Attributes:
+        review: the row of the table in `reviews`.
+        double: share of papers that two reviewers decide on.
+    """
+
+    database: Path
+    review: int
+    double: float
+    clock: Callable[[], datetime] = _clock
+
+    def claim(self, reviewer: str, wanted: Sequence[Wanted]) -> str | None:
+        """Take the first of these papers that is free, and give back the others of the reviewer.
+
+        The lease of a paper that the reviewer has is renewed.
+
+        Returns:
+            The key of the paper, or None if none is free.
+        """
+        at = self.clock()
+        values = {
+            "review": self.review,
+            "reviewer": reviewer,
+            "wanted": json.dumps(wanted),
+            "now": at.isoformat(),
+            "expires": (at + timedelta(minutes=MINUTES)).isoformat(),
+        }
+        with self._open() as db, transaction(db):
+            claimed = db.execute(_CLAIM, values).fetchone()
+            if claimed is None:
+                return None
+            db.execute(
+                "DELETE FROM review_leases WHERE review_id = ? AND reviewer = ? AND paper != ?",
+                [self.review, reviewer, claimed["paper"]],
+            )
+            return str(claimed["paper"])
+
+    def release(self, reviewer: str, paper: str) -> None:
+        """Give a paper back."""
+        self._delete("review_leases", reviewer, paper)
+
+    def forget_drafts(self, reviewer: str, paper: str) -> None:
+        """Forget the texts of a paper that the reviewer was editing, or has chosen."""
+        self._delete("review_drafts", reviewer, paper)
+
+    def holders(self) -> dict[str, list[str]]:
+        """Return the reviewers that have each paper now."""
+        found: dict[str, list[str]] = {}
+        with self._open() as db:
+            for row in db.execute(
+                "SELECT paper, reviewer FROM review_leases WHERE review_id = ? AND expires_at > ?",
+                [self.review, self.clock().isoformat()],
+            ):
+                found.setdefault(row["paper"], []).append(row["reviewer"])
+        return found
+
+    def save_draft(self, reviewer: str, paper: str, move: str, text: str | None) -> None:
+        """Store the text of a move that is being edited, or forget it (None)."""
+        where = [self.review, paper, reviewer, move]
+        with self._open() as db:
+            if text is None:
+                db.execute(
+                    "DELETE FROM review_drafts"
+                    " WHERE review_id = ? AND paper = ? AND reviewer = ? AND move = ?",
+                    where,
+                )
+                return
+            db.execute(
+                "INSERT INTO review_drafts (review_id, paper, reviewer, move, text, created_at)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (review_id, paper, reviewer, move)"
+                " DO UPDATE SET text = excluded.text, created_at = excluded.created_at",
+                [*where, text, now()],
+            )
+
+    def drafts(self, reviewer: str, paper: str) -> dict[str, str]:
+        """Return the texts that the reviewer was editing, by move."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT move, text FROM review_drafts"
+                " WHERE review_id = ? AND paper = ? AND reviewer = ?",
+                [self.review, paper, reviewer],
+            )
+            return {row["move"]: row["text"] for row in rows}
+
+    def _delete(self, table: str, reviewer: str, paper: str) -> None:
+        with self._open() as db:
+            db.execute(
+                f"DELETE FROM {table}"  # noqa: S608  not user input
+                " WHERE review_id = ? AND reviewer = ? AND paper = ?",
+                [self.review, reviewer, paper],
+            )
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with open_corpus(self.database) as db:
+            yield db
+
+
+def open_leases(database: Path, gold: Path, double: float | None = None) -> Leases:
+    """Return the leases of a gold table.
+
+    Args:
+        database: the corpus, which is created if it does not exist.
+        double: the share of papers that two reviewers decide on, from now on; None leaves it.
+    """
+    with open_corpus(database) as db, transaction(db):
+        db.execute(
+            "INSERT INTO reviews (gold, double, created_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (gold) DO UPDATE SET double = coalesce(?, double)",
+            [str(gold.resolve()), double or 0.0, now(), double],
+        )
+        row = one(db, "SELECT id, double FROM reviews WHERE gold = ?", [str(gold.resolve())])
+    assert row is not None
+    return Leases(database, row["id"], row["double"])

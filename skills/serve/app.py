@@ -1,0 +1,99 @@
+"""The application: the routes of all features behind the guard."""
+
+from __future__ import annotations
+
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import FileResponse, RedirectResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from harness.errors import HarnessError, UsageError
+from skills.reporting.page import STYLE
+from skills.serve.browse import routes as browse
+from skills.serve.compare import routes as compare
+from skills.serve.guard import HEADERS, Guard, address_of
+from skills.serve.jobs import routes as jobs
+from skills.serve.pages import FOLDER, message, page
+from skills.serve.review import routes as review
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from skills.serve.state import State
+
+FEATURES = (browse, review, jobs, compare)
+"""In the order of the navigation."""
+BACK = "The links at the top lead to all pages."
+
+
+def application(state: State, port: int) -> Starlette:
+    """Return the application that is served at a port of 127.0.0.1."""
+    own = [route for feature in FEATURES for route in feature.routes(state)]
+    app = Starlette(
+        routes=[
+            Route("/", _home),
+            Route("/access", partial(_access, state, port), methods=["POST"]),
+            Route("/static/style.css", _style),
+            Mount("/static", StaticFiles(directory=FOLDER / "static")),
+            *own,
+        ],
+        middleware=[Middleware(Guard, sessions=state.sessions, port=port)],
+        exception_handlers={
+            HTTPException: _http_error,
+            HarnessError: _harness_error,
+            Exception: _defect,
+        },
+    )
+    app.state.tabs = dict(feature.TAB for feature in FEATURES)
+    app.state.corpus = state.title
+    return app
+
+
+def _home(request: Request) -> Response:
+    return RedirectResponse(next(iter(request.app.state.tabs)), HTTPStatus.SEE_OTHER)
+
+
+def _access(state: State, port: int, request: Request) -> Response:
+    """Show an address that opens the application in another browser."""
+    address = address_of(port, state.sessions)
+    return page(request, "templates/access.html", title="Another browser", address=address)
+
+
+def _style(request: Request) -> Response:
+    return FileResponse(STYLE)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status, path = HTTPStatus(error.status_code), request.url.path
+    if status == HTTPStatus.NOT_FOUND:
+        what = f"There is nothing at {path}."
+    elif status == HTTPStatus.METHOD_NOT_ALLOWED:
+        what = f"{path} does not answer {request.method}."
+    else:
+        what = f"{path}: {error.detail}."
+    answer = message(request, status, status.phrase.capitalize(), f"{what} {BACK}")
+    answer.headers.update(error.headers or {})
+    return answer
+
+
+def _harness_error(request: Request, error: Exception) -> Response:
+    is_input = isinstance(error, UsageError)
+    status = HTTPStatus.BAD_REQUEST if is_input else HTTPStatus.INTERNAL_SERVER_ERROR
+    return message(request, status, "This cannot be shown", f"{error}")
+
+
+def _defect(request: Request, error: Exception) -> Response:
+    """Answer outside the guard; the server then logs the error with its traceback."""
+    what = f"{request.url.path} failed with {type(error).__name__}, a defect of /serve. "
+    where = "The terminal in which /serve runs shows where. Other pages still work."
+    answer = message(request, HTTPStatus.INTERNAL_SERVER_ERROR, "A defect", what + where)
+    answer.headers.update(HEADERS)
+    return answer

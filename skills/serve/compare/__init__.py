@@ -1,0 +1,1 @@
+"""The pages that compare: evaluations with each other, training runs, and curations."""

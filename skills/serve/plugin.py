@@ -1,0 +1,57 @@
+"""Define the skill /serve; its dependencies are imported when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.skill import Call, Result, Skill
+from skills.corpus.options import DatabaseOptions, Share
+from skills.nanda.framework_option import FrameworkOption
+
+
+class Serve(Skill):
+    name = "serve"
+    summary = "Browse, review and compare what is in the corpus, in the browser"
+    usage = ""
+    text = "none"
+    details = (
+        "The application runs on this machine only, at 127.0.0.1. Its address contains a token\n"
+        "that opens one browser, once; without it, nothing is answered. It reads the corpus while\n"
+        "jobs write to it. Ctrl-C ends it.\n"
+        "\n"
+        "Reviewers give their names in the browser; what they accept is written to gold.csv or\n"
+        "--gold FILE, as /curate --review does."
+    )
+    triggers = (r"serve(?P<text>(?:\s+--.*)?)\Z",)
+    tool = False
+
+    class Options(DatabaseOptions):
+        port: int | None = Field(
+            None, ge=1, le=65535, description="the port to serve at; default: 8700, or a free one"
+        )
+        no_open: bool = Field(False, description="print the address, and open no browser")
+        demo: bool = Field(False, description="an invented corpus of 30 abstracts, to look around")
+        review: str = Field("corpus", description="the annotations to review: a table")
+        gold: Path | None = Field(
+            None, description="the gold table of the review; default: gold.csv"
+        )
+        double: Share | None = Field(
+            None, description="share of papers that two reviewers decide on: 20% or 0.2"
+        )
+        framework: FrameworkOption = None
+
+    def run(self, call: Call) -> Result:
+        from harness.support.optional_deps import require
+
+        require("starlette", "uvicorn", "python_multipart", extra="web")
+        from skills.serve.command import serve
+
+        return serve(call)
+
+
+@hookimpl
+def register_skills(register: RegisterSkill) -> None:
+    register(Serve())

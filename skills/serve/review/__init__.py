@@ -1,0 +1,1 @@
+"""Review annotations in the browser: on the functions of `/curate --review`."""

@@ -1,0 +1,189 @@
+"""Test that rows of one paper become one, and are split again."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from corpus_papers import annotated
+
+from skills.corpus import stats
+from skills.corpus.db import papers, reads, store
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.schema.migrations import MIGRATIONS
+from skills.corpus.db.works import duplicates, groups
+from skills.corpus.records import Failure
+from skills.nanda.framework import nanda
+from skills.nanda.paper import IdField, Paper
+
+TITLE = "Planning for Agents in Noisy Warehouses"
+
+
+def paper(
+    paper_id: str,
+    id_field: IdField = "id",
+    *,
+    abstract: str = "We test a ledger. It finds faults.",
+    published: str = "2024",
+    **source: str,
+) -> Paper:
+    return Paper(
+        id_field,
+        paper_id,
+        TITLE,
+        abstract,
+        {"kind": "table", "path": "t.csv", **source},
+        authors="Anna Müller, Wei Wang",
+        published=published,
+    )
+
+
+def decided(db: sqlite3.Connection) -> list[tuple[int, int, str, str]]:
+    return [
+        (pair.paper.row, pair.other.row, pair.relation, pair.rule) for pair in duplicates.pairs(db)
+    ]
+
+
+def current(db: sqlite3.Connection) -> set[str]:
+    """Return the models of the current annotations, and check the flags of their moves."""
+    rows = db.execute("SELECT id, model FROM annotations WHERE current").fetchall()
+    moves = db.execute("SELECT DISTINCT annotation_id FROM moves WHERE current")
+    assert {row["annotation_id"] for row in moves} == {row["id"] for row in rows}
+    return {row["model"] for row in rows}
+
+
+def test_a_common_doi_makes_one_paper_with_one_current_annotation(db: sqlite3.Connection) -> None:
+    store.save(db, annotated(paper("a", doi="10.1234/X")), nanda())
+    other = paper("b", abstract="Another wording.", doi="https://doi.org/10.1234/x")
+    store.save(db, annotated(other, "other"), nanda())
+    assert decided(db) == [(1, 2, "same", "doi")]
+    assert current(db) == {"other"}
+    assert stats.of_corpus(db, nanda()).papers == 1
+    for wanted in ("a", "b", "1", "10.1234/x", "doi:10.1234/X"):
+        [found] = reads.find(db, wanted)
+        assert found.paper.id == "b"
+        assert found.identifiers == {"doi": "10.1234/x"}
+    store.save(db, annotated(paper("a", doi="10.1234/X"), "third"), nanda())
+    assert current(db) == {"third"}
+
+
+def test_split_restores_both_and_is_remembered(db: sqlite3.Connection) -> None:
+    for name, abstract in (("a", "One."), ("b", "Two.")):
+        store.save(db, annotated(paper(name, abstract=abstract, doi="10.1234/x"), name), nanda())
+    assert current(db) == {"b"}
+    [undone] = duplicates.split(db, 1)
+    assert (undone.relation, undone.rule) == ("same", "doi")
+    assert current(db) == {"a", "b"}
+    assert stats.of_corpus(db, nanda()).papers == 2
+    papers.save(db, paper("a", abstract="One.", doi="10.1234/x", pmid="5"))
+    papers.save(db, paper("b", abstract="Two.", doi="10.1234/x", pmid="5"))
+    assert decided(db) == [(1, 2, "split", "doi")]
+    assert duplicates.split(db, 1) == []
+
+
+def test_a_third_row_does_not_join_what_was_split(db: sqlite3.Connection) -> None:
+    for name in ("a", "b"):
+        papers.save(db, paper(name, doi="10.1234/x"))
+    duplicates.split(db, 2)
+    papers.save(db, paper("c", doi="10.1234/x"))
+    assert groups.members(db, 3) == [1, 3]
+    assert groups.members(db, 2) == [2]
+
+
+def test_a_row_that_was_joined_through_a_third_is_split_too(db: sqlite3.Connection) -> None:
+    papers.save(db, paper("a", doi="10.1234/x"))
+    papers.save(db, Paper("id", "b", "", "Text.", {"pmid": "5"}))
+    papers.save(db, paper("c", doi="10.1234/x", pmid="5"))
+    assert groups.members(db, 1) == [1, 2, 3]
+    duplicates.split(db, 2)
+    assert groups.members(db, 2) == [2]
+    assert groups.members(db, 1) == [1, 3]
+    assert (1, 2, "split", "") in decided(db)
+
+
+def test_preprint_and_published_version_are_linked(db: sqlite3.Connection) -> None:
+    preprint = paper("2405.00001", "arxiv_id")
+    store.save(db, annotated(preprint, "one"), nanda())
+    store.save(db, annotated(paper("b", doi="10.1234/x", venue="Annals"), "two"), nanda())
+    assert decided(db) == [(1, 2, "linked", "title, first author, year")]
+    assert current(db) == {"one", "two"}
+    # A record without identifiers is one of the two, and does not join them.
+    papers.save(db, paper("c"))
+    assert groups.members(db, 1) == [1, 3]
+    assert decided(db)[-1][:3] == (2, 3, "linked")
+    # One with both identifiers does.
+    papers.save(db, paper("d", doi="10.1234/x", arxiv_id="2405.00001v2"))
+    assert groups.members(db, 1) == [1, 2, 3, 4]
+    assert len(current(db)) == 1
+
+
+def test_a_title_does_not_join_papers_whose_identifiers_differ(db: sqlite3.Connection) -> None:
+    papers.save(db, paper("a", doi="10.1234/x"))
+    papers.save(db, paper("b"))
+    papers.save(db, paper("c", doi="10.1234/y"))
+    assert decided(db) == [
+        (1, 2, "same", "title, first author, year"),
+        (2, 3, "linked", "title, first author, year"),
+    ]
+
+
+def test_a_paper_is_compared_again_when_more_is_known(db: sqlite3.Connection) -> None:
+    papers.save(db, paper("a", doi="10.1234/x"))
+    papers.save(db, Paper("id", "b", "", "Text."))
+    assert decided(db) == []
+    papers.save(db, paper("b", abstract="Text.", doi="10.1234/x"))
+    assert decided(db) == [(1, 2, "same", "doi")]
+
+
+def test_a_failure_is_none_if_the_paper_is_annotated_under_another_id(
+    db: sqlite3.Connection,
+) -> None:
+    failure = Failure(paper("a", doi="10.1234/x"), "InvalidReply", "It is empty.", True)
+    store.fail(db, failure, "key", request={})
+    assert len(list(reads.failures(db))) == 1
+    store.save(db, annotated(paper("b", doi="10.1234/x")), nanda())
+    assert list(reads.failures(db)) == []
+
+
+def test_annotations_of_other_frameworks_are_shown_too(db: sqlite3.Connection) -> None:
+    other = nanda().model_copy(update={"name": "other"})
+    store.save(db, annotated(paper("a", doi="10.1234/x")), nanda())
+    store.save(db, annotated(paper("b", doi="10.1234/x"), framework=other), other)
+    assert [found.paper.id for found in reads.find(db, "10.1234/x")] == ["a", "b"]
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """Return a corpus as it was before identifiers: two rows of one paper, one of another."""
+    path = tmp_path / "earlier.db"
+    with open_corpus(path) as db:
+        for name, doi in (("a", "10.1234/x"), ("b", "10.1234/X"), ("c", "10.1234/y")):
+            item = annotated(paper(name, abstract=f"Text {name}."), name)
+            item.record["provenance"]["input"].update(doi=doi, venue="Annals")
+            store.save(db, item, nanda())
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            "DROP TABLE identifiers; DROP TABLE duplicates; ALTER TABLE papers DROP COLUMN venue;"
+            "UPDATE annotations SET current = 1; UPDATE moves SET current = 1;"
+            "DELETE FROM _migrations WHERE name = 'm009_identity'"
+        )
+    return path
+
+
+def test_an_existing_corpus_is_migrated(earlier: Path) -> None:
+    assert "m009_identity" in {migration.__name__ for migration in MIGRATIONS}
+    with open_corpus(earlier) as db:
+        assert decided(db) == [(1, 2, "same", "doi")]
+        assert current(db) == {"b", "c"}
+        assert reads.find(db, "10.1234/y")[0].paper.id == "c"
+        assert db.execute("SELECT DISTINCT venue FROM papers").fetchall()[0]["venue"] == "Annals"
+
+
+def test_a_damaged_record_states_nothing(earlier: Path) -> None:
+    with contextlib.closing(sqlite3.connect(earlier)) as db:
+        db.execute("UPDATE annotations SET record = '{' WHERE paper_id = 1")
+        db.commit()
+    with open_corpus(earlier) as db:
+        assert (1, 2, "same", "doi") not in decided(db)

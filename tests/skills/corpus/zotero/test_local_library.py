@@ -1,0 +1,97 @@
+"""Write notes into the Zotero of this computer, over a socket, with pyzotero."""
+
+from __future__ import annotations
+
+import pytest
+from pushing import Pushing, from_zotero, item_key
+
+from harness.errors import InputError, SkillFailed, UsageError
+
+LOCAL = "users/local"
+
+
+@pytest.fixture
+def here(pushing: Pushing, monkeypatch: pytest.MonkeyPatch) -> Pushing:
+    """A Zotero without an account, and a corpus with papers from it."""
+    monkeypatch.delenv("ZOTERO_API_KEY")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # it has no way to this computer
+    monkeypatch.setenv("ZOTERO_LOCAL_URL", f"{pushing.api.url}/api")
+    pushing.api.local = True
+    return pushing
+
+
+def annotated(here: Pushing, count: int) -> None:
+    here.annotations(*(from_zotero(number, LOCAL) for number in range(1, count + 1)))
+    here.api.items["users/0"] = here.api.items.pop(LOCAL)
+    here.api.versions["users/0"] = here.api.versions.pop(LOCAL)
+
+
+def test_push_and_undo(here: Pushing) -> None:
+    annotated(here, 60)
+    here.api.answers = ["always"]
+    done = here.run("zotero-push --local")
+    assert (done["code"], done["counts"]) == (0, {"create": 60})
+    assert len(here.api.notes("users/0")) == 60
+    assert here.run("zotero-push --local")["counts"] == {"unchanged": 60}
+    here.api.answers = ["always"]
+    assert len(here.run("zotero-undo --local")["deleted"]) == 60
+    assert not here.api.notes("users/0")
+
+
+def test_a_key_for_once_is_asked_for_again(here: Pushing) -> None:
+    annotated(here, 60)
+    here.api.answers = ["once", "once"]
+    assert here.run("zotero-push --local")["code"] == 0
+    assert len(here.api.notes("users/0")) == 60
+    assert not here.api.answers
+
+
+def test_a_dry_run_needs_no_key(here: Pushing) -> None:
+    annotated(here, 1)
+    assert here.run("zotero-push --local --dry-run")["counts"] == {"create": 1}
+
+
+def test_the_person_refuses_in_zotero(here: Pushing) -> None:
+    annotated(here, 1)
+    here.api.answers = ["deny"]
+    done = here.run("zotero-push --local")
+    assert done["code"] == 1
+    assert "you did not allow it in Zotero" in here.stderr
+    assert not here.api.notes("users/0")
+
+
+def test_an_older_zotero(here: Pushing) -> None:
+    annotated(here, 1)
+    here.api.server = ""
+    with pytest.raises(UsageError, match="older than version 10"):
+        here.run("zotero-push --local")
+
+
+def test_other_programs_are_not_answered(here: Pushing) -> None:
+    annotated(here, 1)
+    here.api.closed = True
+    with pytest.raises(UsageError, match="Allow other applications"):
+        here.run("zotero-push --local")
+
+
+def test_zotero_does_not_run(here: Pushing, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotated(here, 1)
+    monkeypatch.setenv("ZOTERO_LOCAL_URL", "http://127.0.0.1:9/api")
+    with pytest.raises(SkillFailed, match="no Zotero answers on this computer"):
+        here.run("zotero-push --local")
+
+
+def test_another_zotero_has_other_notes(here: Pushing) -> None:
+    annotated(here, 1)
+    here.api.answers = ["always"]
+    here.run("zotero-push --local")
+    here.api.server = "another"
+    [why] = here.run("zotero-undo --local")["kept"].values()
+    assert why == "it is at another server"
+    assert [*here.api.notes("users/0")] == [item_key(1)]
+
+
+def test_local_is_what_a_library_without_an_account_needs(pushing: Pushing) -> None:
+    pushing.annotations(from_zotero(1, LOCAL))
+    with pytest.raises(InputError, match="`--local` writes into a Zotero 10"):
+        pushing.run("zotero-push")

@@ -1,0 +1,71 @@
+"""The corpus of --demo."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+from served_app import served
+
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.storage.database import Database
+from skills.nanda.framework import load, nanda
+from skills.nanda.sentences import sentence_spans
+from skills.serve.demo import demo
+
+
+def test_it_has_thirty_whole_annotations(tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    demo.write(path, nanda())
+    with open_corpus(path) as db:
+        corpus = Database(db, nanda())
+        items = list(corpus.annotated(corpus.current_ids()))
+        assert corpus.verify() == (33, [])  # with three that are not current
+    assert len(items) == 30
+    for item in items:
+        assert 4 <= len(sentence_spans(item.paper.abstract)) <= 7
+        assert len(nanda().stated(item.record)) > 3
+        assert item.paper.authors
+        assert item.paper.published
+    with served(path) as app, app.client() as client:
+        assert "Tide tables from harbour webcams" in client.get("/papers?q=tidemark").text
+
+
+def test_it_has_an_evaluation_a_training_run_and_a_curation(tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    demo.write(path, nanda())
+    with served(path, workspace=demo.FOLDER) as app, app.client() as client:
+        listed = client.get("/compare").text
+        evaluated = re.findall('option value="([^"]+)"[^>]*>[^<]* · evaluation.json<', listed)[:2]
+        compared = client.get(
+            "/compare/evaluations", params=dict(zip("ab", evaluated, strict=True))
+        )
+        assert "10 won, 0 tied, 1 lost, and 1 invalid" in compared.text
+        assert re.search('<a href="/papers/1">Tide tables', compared.text)
+        [run] = re.findall('href="(/compare/runs/[^"]+)" dir="auto">demo-annotator<', listed)
+        assert 'class="dev"' in client.get(run).text
+        [curation] = re.findall('href="(/compare/curations/[^"]+)"', listed)
+        assert "9 kept, 21 rejected" in client.get(curation).text
+        assert "/curate" in client.get("/jobs").text
+
+
+def test_three_papers_have_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "demo.db"
+    demo.write(path, nanda())
+    with served(path) as app, app.client() as client:
+        text = client.get("/papers/1").text
+        [comparison] = re.findall(r'href="(\?version=1&amp;against=\d+)#changes"', text)
+        text = client.get(f"/papers/1{html.unescape(comparison)}").text
+        assert "<del>" in text
+        assert "extractive wording · current" in text
+        assert "Versions" in client.get("/papers/3").text
+        assert "Versions" not in client.get("/papers/4").text
+
+
+def test_another_framework_has_the_papers_alone(tmp_path: Path) -> None:
+    other = load(Path(__file__).parents[3] / "support" / "two_moves.yaml")
+    demo.write(tmp_path / "demo.db", other)
+    with served(tmp_path / "demo.db", other) as app, app.client() as client:
+        assert "30 papers" in client.get("/papers").text
+        assert "There is no annotation" in client.get("/papers/1").text

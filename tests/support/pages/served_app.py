@@ -1,0 +1,77 @@
+"""The web application on a real socket, for tests with HTTP clients and browsers.
+
+with served(database) as app:
+    with app.client() as client:
+        client.get("/papers")
+    page.goto(app.entrance("/papers"))
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytest.importorskip("starlette", reason="needs the extra web")
+pytest.importorskip("uvicorn", reason="needs the extra web")
+
+from harness.settings import Settings
+from harness.testing import fake_settings
+from skills.nanda.framework import Framework, nanda
+from skills.serve.command import listener
+from skills.serve.server import Server
+from skills.serve.state import ReviewOf, State
+
+
+@dataclass(frozen=True)
+class Served:
+    """A running application. `origin` is "http://127.0.0.1:PORT"; `stop` ends it."""
+
+    origin: str
+    state: State
+    stop: Callable[[], None]
+
+    def entrance(self, path: str = "/") -> str:
+        """Return the address of a page with a new token, for one browser or client."""
+        mark = "&" if "?" in path else "?"
+        return f"{self.origin}{path}{mark}token={self.state.sessions.new_token()}"
+
+    @contextmanager
+    def client(self) -> Iterator[httpx.Client]:
+        """Open a client with a session, which sends its origin as a browser does."""
+        # Without the environment: a proxy there is not for this machine.
+        with httpx.Client(
+            base_url=self.origin, follow_redirects=True, trust_env=False, timeout=60
+        ) as client:
+            client.get(self.entrance()).raise_for_status()
+            client.headers["origin"] = self.origin
+            yield client
+
+
+@contextmanager
+def served(
+    database: Path,
+    framework: Framework | None = None,
+    settings: Settings | None = None,
+    review: ReviewOf | None = None,
+    workspace: Path | None = None,
+) -> Iterator[Served]:
+    """Serve a corpus at a free port; the server has ended after the block."""
+    settings = settings or fake_settings(database.parent)
+    review = review or ReviewOf(gold=database.with_name("gold.csv"))
+    workspace = workspace or settings.project_dir
+    state = State(database, framework or nanda(), settings, workspace, f"{database}", review=review)
+    sock = listener(0)
+    server = Server(state, sock)
+    thread = threading.Thread(target=server.run, name="web application")
+    thread.start()
+    try:
+        yield Served(f"http://127.0.0.1:{sock.getsockname()[1]}", state, server.stop)
+    finally:
+        server.stop()
+        thread.join()
