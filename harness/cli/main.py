@@ -72,7 +72,9 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
     except HarnessError as error:
         print_error(error, Screen())
         return error.exit_code
-    except Exception as exc:  # noqa: BLE001  reported as a fault of the harness
+    except Exception as exc:  # reported as a fault of the harness
+        if ctrl_c.is_cause_of(exc):
+            raise KeyboardInterrupt from exc
         print_error(InternalError(exc), Screen())
         return InternalError.exit_code
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from harness.errors import HarnessError, InputError, InternalError
+from harness.support.stopping import ctrl_c
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def guarded(line: str, work: Callable[[], T]) -> T:
     Raises:
         InputError: the line is not text.
         HarnessError: what the work raised.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     try:
         line.encode()
@@ -147,4 +149,6 @@ def guarded(line: str, work: Callable[[], T]) -> T:
     except (HarnessError, KeyboardInterrupt):
         raise
     except Exception as exc:
+        if ctrl_c.is_cause_of(exc):
+            raise KeyboardInterrupt from exc
         raise InternalError(exc) from exc

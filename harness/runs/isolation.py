@@ -11,6 +11,7 @@ from harness.api.skill import Call, Result, Skill
 from harness.errors import HarnessError, SkillFailed
 from harness.runs.run_log import Run
 from harness.runs.targets import folder_suffix, split, suffix_of
+from harness.support.stopping import ctrl_c
 from harness.terminal.console import Screen
 
 
@@ -23,6 +24,7 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
 
     Raises:
         HarnessError: what the code raised; anything else it raises becomes SkillFailed.
+        KeyboardInterrupt: Ctrl-C was pressed.
     """
     try:
         with contextlib.redirect_stdout(screen.prints):
@@ -30,6 +32,8 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
     except (HarnessError, KeyboardInterrupt):
         raise
     except BaseException as exc:  # plugin code may raise anything
+        if ctrl_c.is_cause_of(exc):
+            raise KeyboardInterrupt from exc
         reason = str(exc)
         if isinstance(exc, ValidationError):
             parts = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]

@@ -99,6 +99,14 @@ def end_process() -> NoReturn:
     os._exit(EXIT_CODE)
 
 
+def is_cause_of(error: BaseException) -> bool:
+    """Return whether Ctrl-C was pressed in a `__set_name__`, as in the import of a dataclass.
+
+    Python 3.11 raises a RuntimeError from what that method raises.
+    """
+    return isinstance(error.__cause__, KeyboardInterrupt)
+
+
 def kill_others() -> None:
     """Kill the processes that must not outlive this one."""
     for kill in kill_first:

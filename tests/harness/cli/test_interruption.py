@@ -12,13 +12,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
 from agent_process import environment_of, start_agent
 
 from bench import interrupt
+from harness.cli.main import main
+from harness.runs.frontend import guarded
+from harness.runs.isolation import isolated
+from harness.runs.run_log import Run
 from harness.settings import CODE_ROOT
+from harness.terminal.console import Screen
 
 DELAYS = (0.2, 1.0, 3.0)
 SECONDS = 10.0
@@ -87,6 +93,25 @@ def test_in_an_import(tmp_path: Path, module: str) -> None:
     assert reported is not None
     assert reported.readline() == "importing\n"
     assert interrupted(process) == "Interrupted.\n"
+
+
+class Interrupting:
+    def __set_name__(self, owner: type, name: str) -> None:
+        raise KeyboardInterrupt
+
+
+def test_in_the_import_of_a_dataclass() -> None:
+    """Its fields have a `__set_name__`, whose errors Python 3.11 replaces."""
+
+    def work(*_: object) -> None:
+        type("Record", (), {"field": Interrupting()})
+
+    with pytest.raises(KeyboardInterrupt):
+        guarded("/models", work)
+    with pytest.raises(KeyboardInterrupt), isolated("a skill", Screen(), Run()):
+        work()
+    with mock.patch("harness.cli.main._run", work), pytest.raises(KeyboardInterrupt):
+        main(["/models"])
 
 
 @pytest.fixture
