@@ -50,12 +50,12 @@ def test_exit_ends_the_session(tmp_path):
 
 def test_broken_registry_can_be_mended_in_the_session(tmp_path):
     app = fake_app(tmp_path, FakeModel("Hello."))
-    text = app.settings.shipped_registry.read_text()
-    app.settings.shipped_registry.write_text("broken: [")
+    text = app.settings.user_registry.read_text()
+    app.settings.user_registry.write_text("broken: [")
     with pytest.raises(RegistryError):
         app.dispatch("hi")
     app.dispatch("/skills")
-    app.settings.shipped_registry.write_text(text)
+    app.settings.user_registry.write_text(text)
     assert said(app, f"hi{ENTER}/exit{ENTER}hi{ENTER}{CTRL_D}").endswith("Hello.\n")
 
 
