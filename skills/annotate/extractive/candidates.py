@@ -101,6 +101,10 @@ class Candidates:
 
         return float(np.bincount(self.place, likely).max())
 
+    def of_sentence(self, number: int, likely: NDArray[Any]) -> float:
+        """Return the probability of the sentence of a candidate."""
+        return float(likely[self.place == self.place[number]].sum())
+
     def text(self, number: int) -> str:
         """Return the text of a move that quotes this candidate."""
         return text_of([self.sentences[number].quoted(self.passages[number])])

@@ -89,6 +89,13 @@ def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, t
 
 
 @pytest.mark.model
+def test_the_limitation_that_the_example_states_is_found(annotator):
+    record = annotated(EXAMPLE, annotator)
+    assert record["limitation"].startswith("The approach does not cover commands")
+    assert record["anchors"]["limitation"]["sentences"] == [7]
+
+
+@pytest.mark.model
 def test_the_abstractive_wording_is_that_of_the_model(annotator):
     record = annotated(EXAMPLE, annotator, wording="abstractive")
     drafts = annotated(EXAMPLE, annotator)["provenance"]["drafts"]
@@ -236,6 +243,17 @@ def test_the_move_that_would_lose_most_chooses_first():
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
     ranked = {"method": np.array([0.6, 0.39, 0.01]), "claim": np.array([0.58, 0.21, 0.21])}
     chosen = extract.choose(found, ranked, Weights({}, {}, {}, (1.0, 0.0)))
+    assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
+
+
+def test_the_moves_choose_again_after_the_others():
+    """The method is the first; the claim has no other passage."""
+    text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
+    found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
+    certain = np.array([1 - 1e-9, 5e-10, 5e-10])
+    ranked = {"method": np.array([0.7, 0.29, 0.01]), "claim": certain}
+    weights = Weights({}, {}, {}, (1.0, 0.0))
+    chosen = extract.choose(found, ranked, weights, first=["method"])
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
 
 
