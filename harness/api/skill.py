@@ -127,7 +127,7 @@ class Skill(ABC):
         text: whether the command needs text. Missing text is read from stdin if that is not a
             terminal, and is an error otherwise.
         flags_are_text: whether flags after the name are part of the text, for text that contains
-            flags of others. The options of the harness then stand before the name.
+            flags of others. The options of the harness then come before the name.
         subcommands: first words that select a subcommand, with one line of help each.
         saves: suffixes that `save to PATH` may have, the default first.
         folders: suffixes of folders that `save to FOLDER/` may name, for `Result.folders`; ""

@@ -8,7 +8,7 @@ The text between the options is kept byte for byte and never split into words, s
 with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
 
 What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text; only the
-files to save to are taken from its end. Options of the harness may stand before any name.
+files to save to are taken from its end. Options of the harness may come before any name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Find the papers that share a term, for the links between their notes.
 
-A term is a pair of adjacent words of the title or of a stated move, of which the first is not a
-generic word, or one word with a capital inside, such as "LoRA". It joins papers if two papers or
+A term is a pair of adjacent words of the title or of a stated move whose first one is not a generic
+word, or one word with a capital inside, such as "LoRA". It joins papers if two papers or
 more have it, and at most a tenth of them: what half of a field is about joins nothing.
 """
 

@@ -5,16 +5,16 @@
         server.fail_create("unfinished")      # the next /api/create
         ... ollama.Client(server.url).create(...) ...
 
-It follows the Go source as docs/ollama.md tells: blobs, /api/create from GGUF files and adapters or
-from a model, its guess of a template, /api/show, /api/chat. What it refuses depends on `version`:
-from 0.34.1 on adapters, and to quantize; before 0.30.0 it runs no Jinja; before 0.11.5 it does not
-render without answering. Failures of /api/create, all documented:
+It follows the Go source as docs/ollama.md describes it: blobs, /api/create from GGUF files and
+adapters or from a model, its guess of a template, /api/show, /api/chat. What it refuses depends on
+`version`: from 0.34.1 on adapters, and to quantize; before 0.30.0 it runs no Jinja; before 0.11.5
+it does not render without answering. Failures of /api/create, all documented:
 
     early       500 before the first line
     error       an error line after the first, under status 200
     unfinished  the stream ends in order, without `success`
     cut         the connection ends in the middle of a line
-    garbage     a line that is no JSON
+    garbage     a line that is not JSON
 """
 
 from __future__ import annotations
