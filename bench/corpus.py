@@ -248,6 +248,27 @@ def report(path: Path, runs: int) -> None:
     print(f"stats under {STATS_MS} ms: {'yes' if medians['stats'] < STATS_MS else 'no'}")
 
 
+def over_corpus(
+    description: str, report: Callable[[Path, int], object], papers: int, runs: int
+) -> int:
+    """Call `report` with an invented corpus and the runs of the command line; return exit code 0.
+
+    Args:
+        papers, runs: the defaults of `--papers` and `--runs`.
+    """
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--papers", type=int, default=papers)
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--db", type=Path, help="used if it exists, else created and kept")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        path = arguments.db or Path(folder) / "corpus.db"
+        if not path.exists():
+            build(path, arguments.papers)
+        report(path, arguments.runs)
+    return 0
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--annotations", type=int, default=100_000)

@@ -8,7 +8,6 @@ step may do. The corpus is invented (bench/corpus.py) and kept at `--db`.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from corpus import build, words_by_share  # noqa: E402
+from corpus import over_corpus, words_by_share  # noqa: E402
 
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402
@@ -77,19 +76,5 @@ def report(path: Path, runs: int) -> dict[str, float]:
     return ratios
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--papers", type=int, default=20_000)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--db", type=Path, help="used if it exists, else created and kept")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = arguments.db or Path(folder) / "corpus.db"
-        if not path.exists():
-            build(path, arguments.papers)
-        report(path, arguments.runs)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(over_corpus(__doc__ or "", report, papers=20_000, runs=5))

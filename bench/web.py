@@ -10,11 +10,9 @@ What a page shows first is counted anew in each run: its words or conditions dif
 
 from __future__ import annotations
 
-import argparse
 import sqlite3
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -23,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / "support" / name) for name in ("", "pages"))]
 
 from browser_page import Page, running_browser  # noqa: E402
-from corpus import CATEGORIES, build  # noqa: E402
+from corpus import CATEGORIES, over_corpus  # noqa: E402
 from served_app import served  # noqa: E402
 
 PAINT_MS, PAGE_MS = 300, 400
@@ -97,19 +95,5 @@ def report(path: Path, runs: int) -> bool:
     return reached
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--papers", type=int, default=100_000)
-    parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--db", type=Path, help="used if it exists, else created and kept")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        path = arguments.db or Path(folder) / "corpus.db"
-        if not path.exists():
-            build(path, arguments.papers)
-        report(path, arguments.runs)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(over_corpus(__doc__ or "", report, papers=100_000, runs=9))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skills.reporting.statistics import (
@@ -54,22 +54,12 @@ def alpha(table: Table, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[st
         why: why there is no value or no interval, or "".
         reading: the interpretation of the value, or `why` without one.
     """
-    import numpy as np
 
     sums = _unit_sums(_floats(table))
-    units, low, high = len(sums), None, None
-    value = float(_alphas(sums.sum(axis=0, keepdims=True))[0]) if units else math.nan
-    if not units:
-        why = "n/a, no annotation has two valid votes"
-    elif np.isnan(value):
-        why = UNANIMOUS
-    elif units < LEAST_UNITS:
-        why = f"no interval from fewer than {LEAST_UNITS} annotations"
-    else:
-        drawn = _alphas(bootstrap_weights(units, resamples, seed) @ sums)
-        low, high, why = percentile_interval(drawn)
-    found = {"value": None, "low": low, "high": high, "units": units, "why": why, "reading": why}
-    return found if np.isnan(value) else {**found, "value": value, "reading": reading(value)}
+    none = "n/a, no annotation has two valid votes"
+    found = _resampled(sums, _alphas, none, "annotations", resamples, seed)
+    value = found["value"]
+    return {**found, "reading": found["why"] if value is None else reading(value)}
 
 
 def kappa(
@@ -82,23 +72,41 @@ def kappa(
     """
     import numpy as np
 
-    units, low, high, value = len(pairs), None, None, math.nan
-    if units:
-        first, second = np.array(pairs, dtype=bool).T
-        cells = (first & second, first & ~second, ~first & second, ~first & ~second)
-        counts = np.column_stack(cells).astype(float)
-        value = float(kappas(counts.sum(axis=0, keepdims=True))[0])
-    if not units:
-        why = "n/a, no paper has two decisions"
+    first, second = np.array(pairs, dtype=bool).reshape(-1, 2).T
+    cells = (first & second, first & ~second, ~first & second, ~first & ~second)
+    counts = np.column_stack(cells).astype(float)
+    return _resampled(counts, kappas, "n/a, no paper has two decisions", "papers", resamples, seed)
+
+
+def _resampled(
+    rows: Floats,
+    statistic: Callable[[Floats], Floats],
+    none: str,
+    units: str,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Return a statistic of the sum of the rows, with a bootstrap interval over the rows.
+
+    Args:
+        rows: (units, counts).
+        statistic: returns the value of each of several sums, NaN if it is undefined.
+        none: why it has no value without rows.
+        units: what the rows are, in the plural.
+    """
+    count, low, high = len(rows), None, None
+    value = float(statistic(rows.sum(axis=0, keepdims=True))[0]) if count else math.nan
+    if not count:
+        why = none
     elif math.isnan(value):
         why = UNANIMOUS
-    elif units < LEAST_UNITS:
-        why = f"no interval from fewer than {LEAST_UNITS} papers"
+    elif count < LEAST_UNITS:
+        why = f"no interval from fewer than {LEAST_UNITS} {units}"
     else:
-        drawn = kappas(bootstrap_weights(units, resamples, seed) @ counts)
+        drawn = statistic(bootstrap_weights(count, resamples, seed) @ rows)
         low, high, why = percentile_interval(drawn)
     found = None if math.isnan(value) else value
-    return {"value": found, "low": low, "high": high, "units": units, "why": why}
+    return {"value": found, "low": low, "high": high, "units": count, "why": why}
 
 
 def reading(value: float) -> str:

@@ -56,7 +56,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
     Args:
         collection: its name, or the end of its path; None for all items of the user's own library.
-        tags: names of tags, all of which an item must have.
+        tags: names of tags; an item must have all of them.
 
     Raises:
         InputError: a collection or tag does not exist, or nothing is selected.
