@@ -42,7 +42,7 @@ class Case:
     def __init__(self, move: str, gold: str, draft: str, abstract: str) -> None:
         self.move, self.gold, self.draft = move, gold, draft
         self.sentences = numbered(abstract)
-        likely = selector.probabilities([one.text for one in self.sentences])
+        likely = selector.probabilities(self.sentences)
         self.likely = likely[move][1:]
         given = sentences_of(abstract)
         self.recalls = [recall(draft, one) for one in given]

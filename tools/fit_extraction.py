@@ -1,15 +1,15 @@
 """Fit the weights of the extractive wording on annotated abstracts.
 
-    python tools/fit_extraction.py GOLD DRAFTS.jsonl [--also TABLE ... --db CORPUS] [--out FILE]
+    python tools/fit_extraction.py GOLD DRAFTS.jsonl [--out FILE]
 
 DRAFTS.jsonl is saved by `/annotate GOLD --wording extractive` with a model that was not trained on
-the papers of GOLD. The selector is not fitted on a paper that it is applied to: for each of `FOLDS`
-folds it is fitted on the others and on further tables (`fit_selector`). The target probability of a
-candidate is proportional to exp(f / `TEMPERATURE`), where f is its ROUGE-L F1 with the gold; the
-loss is the cross-entropy plus `DECAY` times the squared weights. The priors are the shares of
-papers that state a move of `DECIDED`, and a move is stated from the lowest balance on with which
-`smoothed` kappa to the gold is at most `TOLERANCE` below the highest. Prints the figures of each
-fold with the weights that are fitted on the others, then writes those fitted on all.
+the papers of GOLD; neither was the selector (`fit_selector --held-out`). The target probability of
+a candidate is proportional to exp(f / `TEMPERATURE`), where f is its ROUGE-L F1 with the gold; the
+loss is the cross-entropy plus `DECAY` times the squared weights. A move of `DECIDED` is stated from
+the lowest balance on with which `smoothed` kappa to the gold is at most `TOLERANCE` below the
+highest. Prints the figures of each of
+`FOLDS` folds with the weights that are fitted on the others, and those of the selector alone, then
+writes the weights that are fitted on all papers.
 """
 
 from __future__ import annotations
@@ -29,18 +29,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
-from skills.annotate.extractive.candidates import FEATURES, Candidates, Kind, candidates_of
 from skills.annotate.extractive.extract import choose
-from skills.annotate.extractive.ranking import WEIGHTS, Weights, balance, logit, similarity
-from skills.annotate.extractive.stated import disagree, is_stated, limit_of, stated_probability
-from skills.annotate.selector.selector import Selector, described
+from skills.annotate.extractive.features import FEATURES, features
+from skills.annotate.extractive.ranking import WEIGHTS, Weights, logit, similarity
+from skills.annotate.extractive.reading import Reading, balance
+from skills.annotate.selector.candidates import Candidates, Kind
 from skills.corpus.tables.reader import TableRow
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import ID_FIELDS
-from skills.nanda.quoting.numbered import numbered
 from skills.nanda.text import stems
-from tools.fit_selector import fit, labelled, rows_of
+from tools.gold import cohen, rows_of
 from tools.log_linear import minimized
 
 if TYPE_CHECKING:
@@ -52,6 +51,10 @@ FOLDS = 5
 DECIDED = ("evidence", "limitation", "comparison", "implication")
 BALANCES = [place / 20 for place in range(2, 19)]
 """Balances from which a move may be stated."""
+ALONE: Mapping[Kind, tuple[float, ...]] = {
+    kind: (1.0, *[0.0] * (len(FEATURES) - 1)) for kind in get_args(Kind)
+}
+"""Weights of the log probability by the selector alone."""
 TOLERANCE = 0.02
 """Loss of kappa for which a lower balance is taken: it is within chance, and a move that is stated
 uncertainly is marked, whereas nobody sees that one is missing."""
@@ -59,101 +62,91 @@ uncertainly is marked, whereas nobody sees that one is missing."""
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A paper with its gold, its drafts, the probabilities of the selector, and its candidates."""
+    """A paper.
+
+    Attributes:
+        gold: the moves that it states.
+        drafts: the moves that the model wrote.
+        features: of the candidates of each move.
+    """
 
     abstract: str
     gold: Mapping[str, str]
     drafts: Mapping[str, str]
-    stated: Mapping[str, float]
-    likely: Mapping[str, Sequence[float]]
-    candidates: Mapping[str, Candidates]
+    reading: Reading
     features: Mapping[str, NDArray[Any]]
+
+    @property
+    def candidates(self) -> dict[str, Candidates]:
+        return {move: one.candidates for move, one in self.reading.by_move.items()}
 
     def probabilities(self, move: str, weights: Weights) -> NDArray[Any]:
         return weights.probabilities(self.candidates[move].kind, self.features[move])
 
-    def stated_probability(self, move: str, by_model: float | None, weights: Weights) -> float:
-        selected, prior = 1 - self.likely[move][0], weights.priors.get(move)
-        return stated_probability(move in self.drafts, by_model, selected, prior)
-
-    def by_model(self, move: str, prior: float) -> float | None:
-        """Return the model's probability that a move is stated, if it would be requested."""
-        needed = disagree(move in self.drafts, 1 - self.likely[move][0], prior)
-        return self.stated.get(move) if needed else None
+    def right(self, move: str, weights: Weights) -> float:
+        """Return the probability of the most probable sentence of a move."""
+        return self.candidates[move].of_best_sentence(self.probabilities(move, weights))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("gold", type=Path)
     parser.add_argument("drafts", type=Path)
-    parser.add_argument("--also", nargs="*", type=Path, default=[], help="tables for the selector")
-    parser.add_argument("--db", type=Path, help="the corpus with their missing abstracts")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args(argv)
     framework = nanda()
-    tables = [rows_of(path, framework, options.db) for path in options.also]
-    folds = folds_of(options.gold, options.drafts, [row for table in tables for row in table])
-    held = [
-        (fold, fitted([case for other in folds if other is not fold for case in other], framework))
-        for fold in folds
-    ]
-    weights = fitted([case for fold in folds for case in fold], framework)
+    cases = cases_of(options.gold, options.drafts, framework)
+    folds = [cases[fold::FOLDS] for fold in range(FOLDS)]
+    others = [[case for other in folds if other is not fold for case in other] for fold in folds]
+    held = [(fold, fitted(rest)) for fold, rest in zip(folds, others, strict=True)]
+    weights = fitted(cases)
     pairs = [pair for fold, one in held for case in fold for pair in confidences(case, one)]
     slope, intercept = _logistic(np.array(pairs))
     weights = replace(weights, confidence=(slope, intercept))
-    report(held, framework)
+    report("selector and drafts", held, framework)
+    alone = [(fold, decided(ALONE, rest)) for fold, rest in zip(folds, others, strict=True)]
+    report("selector alone", alone, framework)
     options.out.write_text(_written(weights), encoding="utf-8")
     return 0
 
 
-def folds_of(gold: Path, drafts: Path, also: Sequence[TableRow]) -> list[list[Case]]:
-    """Return the papers that both files have, divided by their place in the table.
-
-    Args:
-        also: further papers to fit the selectors on.
-    """
-    framework = nanda()
+def cases_of(gold: Path, drafts: Path, framework: Framework) -> list[Case]:
+    """Return the papers that both files have, in the order of the table."""
     lines = map(json.loads, drafts.read_text(encoding="utf-8").splitlines())
     records = {next(record[key] for key in ID_FIELDS if key in record): record for record in lines}
-    rows = [row for row in rows_of(gold, framework, None) if row.paper.id in records]
-    known = [labelled(row, framework) for row in rows]
-    further = [labelled(row, framework) for row in also]
-    folds = []
-    for fold in range(FOLDS):
-        others = [one for place, one in enumerate(known) if place % FOLDS != fold]
-        selector = fit(others + further, framework.names)
-        cases = [
-            _case(row, records[row.paper.id]["provenance"], selector, framework)
-            for row in rows[fold::FOLDS]
-        ]
-        folds.append(cases)
-    return folds
+    return [
+        _case(row, records[row.paper.id]["provenance"], framework)
+        for row in rows_of(gold, framework)
+        if row.paper.id in records
+    ]
 
 
-def _case(row: TableRow, made: Mapping[str, Any], selector: Selector, framework: Framework) -> Case:
+def _case(row: TableRow, made: Mapping[str, Any], framework: Framework) -> Case:
     """Return a paper with the drafts and probabilities of its record."""
-    sentences = numbered(row.paper.abstract, limit_of(framework))
-    likely = selector.probabilities(described([one.text for one in sentences]))
-    found = candidates_of(framework.names, sentences, limit_of(framework))
-    drafts = {move: [made["drafts"][move]] if move in made["drafts"] else [] for move in found}
-    features = {move: own.features(drafts[move], likely[move]) for move, own in found.items()}
+    reading, drafts = Reading.of(row.paper.abstract, framework), made["drafts"]
+    described = {
+        move: features(one, [drafts[move]] if move in drafts else [])
+        for move, one in reading.by_move.items()
+    }
     gold = framework.stated(row.valid_moves(framework))
-    return Case(row.paper.abstract, gold, made["drafts"], made["stated"], likely, found, features)
+    return Case(row.paper.abstract, gold, drafts, reading, described)
 
 
-def fitted(cases: Sequence[Case], framework: Framework) -> Weights:
+def fitted(cases: Sequence[Case]) -> Weights:
     """Return the weights and decisions that fit the cases best, without calibration."""
-    weights = {kind: _weights(cases, kind) for kind in get_args(Kind)}
-    shares = {move: mean(move in case.gold for case in cases) for move in DECIDED}
-    found = Weights(weights, shares, {}, (1.0, 0.0))
+    return decided({kind: _weights(cases, kind) for kind in get_args(Kind)}, cases)
+
+
+def decided(weights: Mapping[Kind, tuple[float, ...]], cases: Sequence[Case]) -> Weights:
+    """Return the weights with the decisions that fit the cases best."""
+    found = Weights(weights, {}, (1.0, 0.0))
     return replace(found, least={move: _least(move, cases, found) for move in DECIDED})
 
 
 def _least(move: str, cases: Sequence[Case], weights: Weights) -> float:
     """Return the lowest balance from which a move is stated with nearly the highest kappa."""
     gold = np.array([move in case.gold for case in cases])
-    found = [balance_of(move, case, weights) for case in cases]
-    balances = np.array([1.0 if one is None else one for one in found])
+    balances = np.array([balance_of(move, case, weights) for case in cases])
     return lowest(smoothed([cohen(balances >= one, gold) for one in BALANCES]))
 
 
@@ -162,14 +155,9 @@ def lowest(kappas: NDArray[Any]) -> float:
     return BALANCES[int(np.argmax(kappas >= kappas.max() - TOLERANCE))]
 
 
-def balance_of(move: str, case: Case, weights: Weights) -> float | None:
-    """Return the balance by which a move is decided; None if answer and selector both state it."""
-    by_model = case.by_model(move, weights.priors[move])
-    if by_model is None:
-        return None
-    stated = case.stated_probability(move, by_model, weights)
-    right = case.candidates[move].of_best_sentence(case.probabilities(move, weights))
-    return balance(stated, right)
+def balance_of(move: str, case: Case, weights: Weights) -> float:
+    """Return the balance by which a move is decided."""
+    return balance(1 - case.reading.by_move[move].unstated, case.right(move, weights))
 
 
 def smoothed(values: Sequence[float]) -> NDArray[Any]:
@@ -178,27 +166,19 @@ def smoothed(values: Sequence[float]) -> NDArray[Any]:
 
 
 def _weights(cases: Sequence[Case], kind: Kind) -> tuple[float, ...]:
-    features, targets, groups = [], [], []
+    rows, targets, groups = [], [], []
     for case in cases:
         for move in case.gold.keys() & case.drafts.keys():
             if case.candidates[move].kind == kind:
                 gold = stems(case.gold[move])
                 scores = np.array([similarity(own, gold) for own in case.candidates[move].stems])
                 powers = np.exp((scores - scores.max()) / TEMPERATURE)
-                features.append(case.features[move])
+                rows.append(case.features[move])
                 targets.append(powers / powers.sum())
                 groups.append(len(scores))
     group = np.repeat(np.arange(len(groups)), groups)
-    found = minimized(np.concatenate(features), group, np.concatenate(targets), DECAY)
+    found = minimized(np.concatenate(rows), group, np.concatenate(targets), DECAY)
     return tuple(float(one) for one in found)
-
-
-def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
-    """Return Cohen's kappa of two arrays of booleans."""
-    agreed = float((predicted == gold).mean())
-    p, q = float(predicted.mean()), float(gold.mean())
-    chance = p * q + (1 - p) * (1 - q)
-    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def _logistic(rows: NDArray[Any]) -> tuple[float, ...]:
@@ -225,7 +205,9 @@ def confidences(case: Case, weights: Weights) -> list[tuple[float, float]]:
     return found
 
 
-def report(held: Sequence[tuple[Sequence[Case], Weights]], framework: Framework) -> None:
+def report(
+    title: str, held: Sequence[tuple[Sequence[Case], Weights]], framework: Framework
+) -> None:
     """Print the figures of held-out papers by move, of the moves that both state, and their means.
 
     A right anchor is one of the sentences that share most words with the gold's move.
@@ -242,10 +224,10 @@ def report(held: Sequence[tuple[Sequence[Case], Weights]], framework: Framework)
                 expected = lexical_anchors(case.abstract, {move: gold})[move]["sentences"]
                 right.append(sentence in expected)
         rows.append((move, _mean(scores), _mean(right), cohen(*np.array(stated).T)))
-    print(f"{'':<14}{'ROUGE-L':>8}{'anchor':>8}{'kappa':>8}")
+    print(f"{title:<20}{'ROUGE-L':>8}{'anchor':>8}{'kappa':>8}")
     means = "mean", *np.nanmean([row[1:] for row in rows], axis=0)
     for name, *values in (*rows, means):
-        print(f"{name:<14}" + "".join(f"{value:>8.3f}" for value in values))
+        print(f"{name:<20}" + "".join(f"{value:>8.3f}" for value in values))
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -254,14 +236,11 @@ def _mean(values: Sequence[float]) -> float:
 
 def chosen_of(case: Case, weights: Weights) -> dict[str, tuple[int, float]]:
     """Return the candidate of each move that the weights state, and its confidence."""
-    ranked = {}
-    for move in case.likely:
-        by_model = case.by_model(move, weights.priors[move]) if move in weights.priors else None
-        stated = case.stated_probability(move, by_model, weights)
-        found = case.probabilities(move, weights)
-        right = case.candidates[move].of_best_sentence(found)
-        if is_stated(move, move in case.drafts, by_model, stated, right, weights):
-            ranked[move] = found
+    ranked = {
+        move: case.probabilities(move, weights)
+        for move in case.reading.by_move
+        if case.reading.states(move, move in case.drafts, case.right(move, weights), weights)
+    }
     return choose(case.candidates, ranked, weights)
 
 
@@ -271,7 +250,6 @@ def _written(weights: Weights) -> str:
             kind: dict(zip(FEATURES, (round(one, 3) for one in found), strict=True))
             for kind, found in weights.weights.items()
         },
-        "priors": {move: round(one, 3) for move, one in weights.priors.items()},
         "least": {move: round(one, 3) for move, one in weights.least.items()},
         "confidence": {
             name: round(v, 3)

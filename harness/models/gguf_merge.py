@@ -47,9 +47,19 @@ def merge(
             a tensor type that cannot be converted.
         OSError: the file cannot be written.
     """
-    model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
+    model = open_gguf(base, ModelUnavailable)
+    gguf_q8.write(model, target, changes=changes(model, adapter), tick=tick)
+
+
+def changes(model: GgufFile, adapter: Path) -> dict[str, Callable[[Any], Any]]:
+    """Return for each weight that an adapter changes a function of it that returns the sum.
+
+    Raises:
+        ModelUnavailable: the adapter is not a LoRA adapter, or does not fit the model.
+    """
+    pairs = lora_pairs(adapter)
     _check(model, pairs, adapter)
-    gguf_q8.write(model, target, changes={n: one.added_to for n, one in pairs.items()}, tick=tick)
+    return {name: pair.added_to for name, pair in pairs.items()}
 
 
 def lora_pairs(path: Path) -> dict[str, Pair]:

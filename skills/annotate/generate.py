@@ -20,7 +20,7 @@ from skills.annotate.anchored.decoder import Decoder
 from skills.annotate.examples import examples_for
 from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import Drafts
-from skills.annotate.extractive.stated import Likely
+from skills.annotate.extractive.reading import Reading
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort, Wording
 from skills.corpus.records import record_of
@@ -187,11 +187,9 @@ def _extracted(
     abstract = prepared.paper.abstract
     drafts = Drafts(prepared.form, model, prepared.request, [moves])
     framework = prepared.form.framework
-    written, likely = framework.stated(moves), Likely.of(abstract, framework)
-    drafts.decide(replies[-1].text, likely.undecided(written))
     if prepared.effort == "best":
         drafts.sample(abstract, on_text)
-    found = extract.extract(abstract, drafts, likely, prepared.known)
+    found = extract.extract(abstract, drafts, Reading.of(abstract, framework), prepared.known)
     return stored_form(
         prepared,
         found.moves,
@@ -199,8 +197,7 @@ def _extracted(
         found.confidence,
         anchors=found.anchors,
         attempts=len(replies),
-        drafts=written,
-        stated={move: round(p, 4) for move, p in drafts.stated.items()},
+        drafts=framework.stated(moves),
     )
 
 

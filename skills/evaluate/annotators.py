@@ -146,7 +146,7 @@ def selected(papers: Sequence[Paper], framework: Framework) -> Annotator:
     form, annotations, anchors, confidence = AnchoredForm(framework), [], [], []
     for paper in papers:
         sentences = numbered(paper.abstract)
-        likely = selector.probabilities([one.text for one in sentences])
+        likely = selector.probabilities(sentences)
         chosen = {name: mixture.EVEN.choice(likely[name]) for name in framework.names}
         lines = [
             move.label + form.written(form.opening(sentences, chosen[move.name]), sentences)

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.candidates import FEATURES, Kind
+from skills.annotate.extractive.features import FEATURES
+from skills.annotate.selector.candidates import Kind
 from skills.nanda.framework import nanda
 from tools import fit_extraction
 
@@ -32,9 +33,8 @@ def row(number: int) -> dict[str, str]:
 
 
 def drafted(number: int, drafts: Mapping[str, str]) -> str:
-    """Return the line of a record with these drafts, which is sure of the limitation."""
-    stated = {"limitation": 0.9 if number % 2 else 0.1}
-    return json.dumps({"id": str(number), "provenance": {"drafts": drafts, "stated": stated}})
+    """Return the line of a record with these drafts."""
+    return json.dumps({"id": str(number), "provenance": {"drafts": drafts}})
 
 
 def gold_of(number: int) -> dict[str, str]:
@@ -70,13 +70,12 @@ def test_weights_are_written_for_the_ranking(
     assert {kind: len(weights) for kind, weights in found.weights.items()} == dict.fromkeys(
         get_args(Kind), len(FEATURES)
     )
-    assert "limitation" in found.priors
-    assert {*found.priors} <= {*fit_extraction.DECIDED}
-    assert 0 < found.priors["limitation"] < 1
+    assert {*found.least} == {*fit_extraction.DECIDED}
     assert len(found.digest) == 64
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == ["ROUGE-L", "anchor", "kappa"]
-    by_move = {name: values for name, *values in lines[1:]}
+    assert lines[0] == ["selector", "and", "drafts", "ROUGE-L", "anchor", "kappa"]
+    assert lines[10][:2] == ["selector", "alone"]
+    by_move = {name: values for name, *values in lines[1:10]}
     assert {*by_move} == {*nanda().names, "mean"}
     assert float(by_move["claim"][1]) == 1.0, "the anchor of every claim is right"
     assert by_move["novelty"][0] == "nan", "no paper states it"

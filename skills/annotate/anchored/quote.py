@@ -49,7 +49,7 @@ def quote(decoder: Decoder, effort: Effort = "fast") -> Quoted:
     """
     framework, likely, confidence = decoder.form.framework, dict[str, list[float]](), {}
     if selector.is_for(framework):
-        likely = selector.probabilities([one.text for one in decoder.sentences])
+        likely = selector.probabilities(decoder.sentences)
     for move in framework.moves:
         mixture, found = mixture_of(move.name), decoder.probabilities(move.label)
         mixed = mixture.mixed(found, likely.get(move.name, found))

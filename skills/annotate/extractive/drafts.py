@@ -1,10 +1,9 @@
-"""Draft a paper's moves: the model's answer, samples of it, and the probabilities of decisions."""
+"""Draft a paper's moves: the model's answer and samples of it."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from harness.errors import LoopingReply
@@ -16,8 +15,6 @@ SAMPLES = 6
 """Further answers with `--effort best`."""
 TEMPERATURE = 0.7
 """Of those answers."""
-ALTERNATIVES = 20
-"""Tokens reported at a decision; those that begin "Not stated." decide."""
 
 
 @dataclass
@@ -27,7 +24,6 @@ class Drafts:
     Attributes:
         request: the request of the paper.
         answers: the moves of each valid answer by name; the first one is the model's annotation.
-        stated: by move, the model's probability that it is stated, where the engine reports it.
         replies: all replies but the first answer's.
     """
 
@@ -35,37 +31,12 @@ class Drafts:
     model: ServedModel
     request: Request
     answers: list[Mapping[str, str]]
-    stated: dict[str, float] = field(default_factory=dict)
     replies: list[Reply] = field(default_factory=list)
 
     def of(self, move: str) -> list[str]:
         """Return the drafts of a move in the answers that state it."""
         unstated = self.form.framework.not_stated
         return [answer[move] for answer in self.answers if answer[move] != unstated]
-
-    def decide(self, text: str, moves: Collection[str]) -> None:
-        """Request the probability that each of `moves` is stated, given the moves before it.
-
-        Each is a request of one token, whose prompt the engine has kept.
-
-        Args:
-            text: the first answer as the model wrote it.
-        """
-        if not self.model.continues_prefill:
-            return
-        for decision in self.form.decisions(text):
-            if decision.move in moves:
-                reply = self._generate(
-                    prefill=text[: decision.place].rstrip(" "),
-                    grammar=None,
-                    json_schema=None,
-                    stop=(),
-                    max_tokens=1,
-                    top_logprobs=ALTERNATIVES,
-                )
-                if reply.logprobs:
-                    unstated = _probability(reply.logprobs[0], f" {decision.unstated}")
-                    self.stated[decision.move] = 1 - unstated
 
     def sample(self, abstract: str, on_text: OnText | None = None) -> None:
         """Add `SAMPLES` answers at `TEMPERATURE`; one that is invalid or loops is left out."""
@@ -79,9 +50,3 @@ class Drafts:
         reply = self.model.generate(replace(self.request, **fields), on_text)  # type: ignore[arg-type]
         self.replies.append(reply)
         return reply
-
-
-def _probability(logprobs: Mapping[str, float], text: str) -> float:
-    """Return the probability of the tokens with which `text` begins."""
-    beginnings = (token for token in logprobs if token.strip() and text.startswith(token))
-    return min(sum(math.exp(logprobs[token]) for token in beginnings), 1.0)

@@ -1,7 +1,7 @@
 """Replace the drafts of an annotation by passages of its abstract.
 
-For each move, the drafts and the sentence selector rank the passages of the abstract
-(`candidates`, `ranking`), and `stated` decides whether the abstract states it. The move that would
+For each move, the drafts and the selector rank the passages of the abstract (`features`,
+`ranking`), and `reading` decides whether the abstract states it. The move that would
 lose most if another had its best passage chooses first, and a passage loses if another move has the
 same words. Each move chooses a second time, now that the choices of the others are known.
 """
@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.candidates import Candidates, candidates_of
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE, Drafts
+from skills.annotate.extractive.features import features
 from skills.annotate.extractive.ranking import Weights
-from skills.annotate.extractive.stated import Likely, is_stated, limit_of, stated_probability
+from skills.annotate.extractive.reading import Reading
 from skills.annotate.selector import selector
+from skills.annotate.selector.candidates import Candidates
 from skills.corpus.options import Effort
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.checks import SAME
@@ -27,7 +28,7 @@ from skills.nanda.quoting.numbered import span_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 7
+VERSION = 8
 """Increased whenever other passages are chosen for the same drafts."""
 REPEATED = 3.0
 """Log probability that a passage loses if another move has the same words, as /curate would reject
@@ -58,29 +59,25 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
 
 
 def extract(
-    abstract: str, drafts: Drafts, likely: Likely, known: Collection[str] = ()
+    abstract: str, drafts: Drafts, reading: Reading, known: Collection[str] = ()
 ) -> Extracted:
     """Choose a passage for each move that is stated.
 
     Args:
-        likely: the sentences of the abstract.
+        reading: of the abstract.
         known: moves that it certainly states; they are the first to choose.
     """
     framework, weights = drafts.form.framework, ranking.load()
-    priors = weights.priors if likely.selected else {}
-    candidates = candidates_of(framework.names, likely.sentences, limit_of(framework))
+    candidates = {move: one.candidates for move, one in reading.by_move.items()}
     ranked, confidence = {}, {}
-    for move, own in candidates.items():
-        features = own.features(drafts.of(move), likely.by_move[move])
-        found = weights.probabilities(own.kind, features)
+    for move, likely in reading.by_move.items():
+        found = weights.probabilities(likely.candidates.kind, features(likely, drafts.of(move)))
         written = drafts.answers[0][move] != framework.not_stated
-        by_model = drafts.stated.get(move)
-        stated = stated_probability(written, by_model, likely.stated(move), priors.get(move))
-        right = own.of_best_sentence(found)
-        if move in known or is_stated(move, written, by_model, stated, right, weights):
+        right = likely.candidates.of_best_sentence(found)
+        if move in known or reading.states(move, written, right, weights):
             ranked[move] = found
         else:
-            confidence[move] = 1 - stated
+            confidence[move] = likely.unstated
     chosen = choose(candidates, ranked, weights, known)
     moves, anchors = dict.fromkeys(framework.names, framework.not_stated), {}
     for move in (name for name in framework.names if name in chosen):

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from rapidfuzz.distance import LCSseq
 
-from skills.annotate.extractive.candidates import FEATURES, Kind
+from skills.annotate.extractive.features import FEATURES
+from skills.annotate.selector.candidates import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,16 +36,14 @@ class Weights:
 
     Attributes:
         weights: by kind, those of each feature, in the order of `FEATURES`.
-        priors: the share of papers that state a move, of the moves that model and selector decide
-            together (`stated_by_both`); the draft decides about the others.
-        least: for the same moves, the least `balance` of one that is stated.
+        least: of the moves that the selector decides, the least `reading.balance` of one that is
+            stated; the draft decides about the others.
         confidence: slope and intercept of the log odds that the sentence is right, over those of
             the log-linear model.
         digest: SHA-256 of the file.
     """
 
     weights: Mapping[Kind, tuple[float, ...]]
-    priors: Mapping[str, float]
     least: Mapping[str, float]
     confidence: tuple[float, float]
     digest: str = ""
@@ -61,25 +60,6 @@ class Weights:
         """Return the probability that a sentence is right, from that of its candidates."""
         slope, intercept = self.confidence
         return sigmoid(slope * logit(probability) + intercept)
-
-
-def stated_by_both(model: float, selector: float, prior: float) -> float:
-    """Return the probability that a move is stated, from that of each.
-
-    They are taken as independent given the truth (naive Bayes), so that the log odds are the sum of
-    theirs, less those of the prior, which both contain.
-    """
-    return sigmoid(logit(model) + logit(selector) - logit(prior))
-
-
-def balance(stated: float, right: float) -> float:
-    """Return the probability of a right quote, relative to a right quote or none.
-
-    Args:
-        stated: the probability that the abstract states the move.
-        right: that the quoted sentence is right, if it does.
-    """
-    return stated * right / (stated * right + 1 - stated)
 
 
 def choice(stems: Sequence[Sequence[str]], likely: NDArray[Any]) -> int:
@@ -107,7 +87,6 @@ def load(path: Path = WEIGHTS) -> Weights:
     fitted = stored["weights"]
     return Weights(
         {kind: tuple(by_name[name] for name in FEATURES) for kind, by_name in fitted.items()},
-        stored["priors"],
         stored["least"],
         (stored["confidence"]["slope"], stored["confidence"]["intercept"]),
         hashlib.sha256(content).hexdigest(),

@@ -1,10 +1,11 @@
-"""Apply the selector: from which sentence of an abstract each move comes, or that none does.
+"""Apply the selector: from which passage of an abstract each move comes, or that none does.
 
-A small language model reads the abstract, and each sentence is described by the activations of one
-of its middle layers (`harness.models.encoder`). For a move with the weights w and v and the bias b,
-the probability of sentence i is proportional to exp(w x_i), where x_i is the description of the
-sentence, and that of "not stated" to exp(v m + b), where m is the mean over the sentences.
-`tools/fit_selector.py` fits the weights.
+A small language model, tuned for it, reads the abstract, and each passage is described by the
+activations of one of its middle layers (`harness.models.encoder`). For a move with the weights w, u
+and v and the bias b, passage i has the score w x_i + u s_i, where x_i are the mean and the last of
+the activations of its tokens and s_i its shape (`candidates.SHAPE`), and "not stated" the score
+v m + b, where m are the mean and the last of those of the abstract. Probabilities are proportional
+to the exponentials of the scores. `tools/fit_selector.py` fits the model and the weights.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import atexit
 import functools
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,19 +22,43 @@ from typing import TYPE_CHECKING, Any
 from harness import settings
 from harness.models import registry
 from harness.models.weights import FileStore
+from skills.annotate.selector.candidates import Candidates, candidates_of, limit_of
 from skills.nanda.framework import Framework, nanda
+from skills.nanda.quoting.numbered import Sentence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from harness.models.encoder import Encoder
+    from harness.models.encoder import Encoded, Encoder
 
-WEIGHTS = Path(__file__).with_name("selector.npz")
+FOLDER = Path(__file__).parent
+WEIGHTS, ADAPTER = "weights.npz", "adapter.gguf"
 BASE, LAYERS = "smollm2-135m-instruct", 22
-"""The model of the registry that reads the abstract, and how many of its 30 layers. With linear
-weights for 318 papers, layers 14, 18, 22, 26 and 30 found .557, .564, .577, .558 and .544 of the
-right sentences of 158 others, and hashed words .472."""
+"""The model of the registry that reads the abstract, and how many of its 30 layers. Before it was
+tuned, layers 14, 18, 22, 26 and 30 found .557, .564, .577, .558 and .544 of the right sentences."""
 _loading = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Likely:
+    """From which passage of an abstract a move comes.
+
+    Attributes:
+        unstated: the probability that the abstract does not state it.
+        passages: the log probability of each candidate if it does, (candidates,).
+    """
+
+    candidates: Candidates
+    unstated: float
+    passages: NDArray[Any]
+
+    def by_sentence(self) -> list[float]:
+        """Return the probabilities of "not stated" and of the sentences of the abstract."""
+        import numpy as np
+
+        count = len(self.candidates.by_sentence)
+        found = np.bincount(self.candidates.place, np.exp(self.passages), minlength=count)
+        return [self.unstated, *((1 - self.unstated) * found).tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,52 +66,62 @@ class Selector:
     """The weights, each an array with one row for each of `moves`.
 
     Attributes:
-        sentence: w, (moves, features).
-        unstated: v, (moves, features).
+        passage: w, (moves, 2 width).
+        shape: u, (moves, len(SHAPE)).
+        unstated: v, (moves, 2 width).
         bias: b, (moves,).
-        digest: SHA-256 of the file.
+        digest: SHA-256 of their file and of the adapter.
     """
 
     moves: tuple[str, ...]
-    sentence: NDArray[Any]
+    passage: NDArray[Any]
+    shape: NDArray[Any]
     unstated: NDArray[Any]
     bias: NDArray[Any]
     digest: str = ""
 
-    def probabilities(self, described: NDArray[Any]) -> dict[str, list[float]]:
-        """Return for each move the probabilities of "not stated" and of the sentences, in order.
+    def likely(self, encoded: Encoded, candidates: Mapping[str, Candidates]) -> dict[str, Likely]:
+        """Return from which of its candidates each move comes.
 
         Args:
-            described: (sentences, features).
+            candidates: those of each move, all of the encoded abstract; at least one.
         """
         import numpy as np
 
-        if not len(described):
-            return {move: [1.0] for move in self.moves}
-        unstated = self.unstated @ described.mean(axis=0) + self.bias
-        logits = np.concatenate([unstated[:, None], self.sentence @ described.T], axis=1)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        found = powers / powers.sum(axis=1, keepdims=True)
-        return dict(zip(self.moves, found.tolist(), strict=True))
+        unstated = self.unstated @ encoded.whole() + self.bias
+        vectors = {id(own): encoded.vectors(own.bounds) for own in candidates.values()}
+        found = {}
+        for number, move in enumerate(self.moves):
+            own = candidates[move]
+            scores = vectors[id(own)] @ self.passage[number] + own.shape @ self.shape[number]
+            stated = np.logaddexp.reduce(scores)
+            share = float(np.exp(unstated[number] - np.logaddexp(unstated[number], stated)))
+            found[move] = Likely(own, share, scores - stated)
+        return found
 
 
-def probabilities(sentences: Sequence[str]) -> dict[str, list[float]]:
-    """Return for each move the probabilities of "not stated" and of the sentences of an abstract.
+def likely(sentences: Sequence[Sentence]) -> dict[str, Likely]:
+    """Return from which passage of an abstract each move of the built-in framework comes.
+
+    Args:
+        sentences: those of the abstract; at least one.
 
     Raises:
         ModelUnavailable: the model that reads the abstract cannot be downloaded or loaded.
     """
-    return load().probabilities(described(sentences))
+    candidates = candidates_of(nanda().names, sentences, limit_of(nanda()))
+    return load().likely(encoder().encode([one.text for one in sentences]), candidates)
 
 
-def described(sentences: Sequence[str]) -> NDArray[Any]:
-    """Return the description of each sentence of an abstract: (sentences, features).
+def probabilities(sentences: Sequence[Sentence]) -> dict[str, list[float]]:
+    """Return for each move the probabilities of "not stated" and of the sentences of an abstract.
 
     Raises:
-        ModelUnavailable: see `probabilities`.
+        ModelUnavailable: see `likely`.
     """
-    vectors = encoder().vectors(sentences)
-    return vectors.reshape(len(sentences), -1)
+    if not sentences:
+        return {move: [1.0] for move in nanda().names}
+    return {move: one.by_sentence() for move, one in likely(sentences).items()}
 
 
 def encoder() -> Encoder:
@@ -106,22 +141,25 @@ def _encoder() -> Encoder:
     found = settings.from_environment()
     files = registry.load(found.shipped_registry).files
     store = FileStore(files, found.cache_dir, lambda _: None)
-    loaded = Encoder(store.first_layers(BASE, LAYERS))
+    loaded = Encoder(store.first_layers(BASE, LAYERS, FOLDER / ADAPTER))
     atexit.register(loaded.close)  # the engine must end before the interpreter does
     return loaded
 
 
 @functools.cache
-def load(path: Path = WEIGHTS) -> Selector:
+def load(folder: Path = FOLDER) -> Selector:
     """Read the weights of a selector."""
     import numpy as np
 
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    with np.load(path, allow_pickle=False) as stored:
+    digest = hashlib.sha256()
+    for name in (WEIGHTS, ADAPTER):
+        digest.update((folder / name).read_bytes())
+    with np.load(folder / WEIGHTS, allow_pickle=False) as stored:
         arrays = {
-            name: stored[name].astype(np.float32) for name in ("sentence", "unstated", "bias")
+            name: stored[name].astype(np.float32)
+            for name in ("passage", "shape", "unstated", "bias")
         }
-        return Selector(tuple(stored["moves"].tolist()), **arrays, digest=digest)
+        return Selector(tuple(stored["moves"].tolist()), **arrays, digest=digest.hexdigest())
 
 
 def is_for(framework: Framework) -> bool:

@@ -10,7 +10,7 @@ from gguf.quants import dequantize
 
 from harness.errors import ModelUnavailable
 from harness.models import encoder as encoder_module
-from harness.models.encoder import Encoder
+from harness.models.encoder import Encoder, visible_bytes
 from harness.models.gguf_layers import write_first_layers
 from harness.models.weights import FileStore
 
@@ -48,31 +48,75 @@ def test_a_model_with_fewer_layers_is_refused(layers: Path, tmp_path: Path) -> N
         write_first_layers(layers, 3, tmp_path / "three.gguf")
 
 
-def test_each_passage_has_the_mean_and_the_last_vector(encoder: Encoder) -> None:
-    found = encoder.vectors(PASSAGES)
-    assert found.shape == (3, 2, 576)
-    [one_token] = encoder.vectors(["Planners"[:1]])
-    assert np.array_equal(one_token[0], one_token[1])
-    assert not np.array_equal(found[1][0], found[1][1])
+def test_an_adapter_is_merged_into_the_layers(
+    layers: Path, model_files: FileStore, tmp_path: Path
+) -> None:
+    adapter, target = tmp_path / "adapter.gguf", tmp_path / "tuned.gguf"
+    name = "blk.1.ffn_up.weight"
+    writer = gguf.GGUFWriter(adapter, "llama")
+    writer.add_type("adapter")
+    writer.add_float32("adapter.lora.alpha", 2)
+    a, b = np.zeros((1, 576), np.float32), np.zeros((1536, 1), np.float32)
+    a[0, 5], b[7, 0] = 0.5, 1.0
+    writer.add_tensor(f"{name}.lora_a", a)
+    writer.add_tensor(f"{name}.lora_b", b)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    write_first_layers(model_files.ensure(BASE), 2, target, adapter)
+    read = gguf.GGUFReader(target), gguf.GGUFReader(layers)
+    tuned, own = (next(one for one in file.tensors if one.name == name) for file in read)
+    change = dequantize(tuned.data, tuned.tensor_type) - dequantize(own.data, own.tensor_type)
+    assert change[7, 5] == pytest.approx(1.0, abs=0.02), "alpha / r times b a"
+    change[7] = 0
+    assert not change.any()
+
+
+def test_an_adapter_of_another_model_is_refused(model_files: FileStore, tmp_path: Path) -> None:
+    base = model_files.ensure(BASE)
+    with pytest.raises(ModelUnavailable, match="not a LoRA adapter"):
+        write_first_layers(base, 2, tmp_path / "two.gguf", base)
+
+
+def test_a_passage_has_the_mean_and_the_last_of_its_tokens(encoder: Encoder) -> None:
+    found = encoder.encode(PASSAGES)
+    assert found.ends[-1] == visible_bytes(" ".join(PASSAGES))
+    bounds = [(0, visible_bytes(PASSAGES[0])), (0, found.ends[0])]
+    first, one_token = found.vectors(bounds)
+    count = int(np.searchsorted(found.ends, bounds[0][1])) + 1
+    assert np.allclose(first[:576], found.tokens[:count].mean(axis=0), rtol=1e-4, atol=1e-4)
+    assert np.array_equal(first[576:], found.tokens[count - 1])
+    assert np.allclose(one_token[:576], one_token[576:])
+    whole = found.vectors([(0, int(found.ends[-1]))])[0]
+    assert np.allclose(found.whole(), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_characters_of_several_tokens_are_counted_once(encoder: Encoder) -> None:
+    text = "Bäume 我们提出 \U0001f41d sting."
+    found = encoder.encode([text])
+    assert found.ends[-1] == len("Bäume我们提出\U0001f41dsting.".encode())
+    assert (np.diff(found.ends) >= 0).all()
 
 
 def test_vectors_depend_on_the_text_before_them(encoder: Encoder) -> None:
-    found = encoder.vectors(PASSAGES)
-    assert np.allclose(encoder.vectors(PASSAGES[:2]), found[:2], rtol=0.02, atol=0.02)
-    other = encoder.vectors([PASSAGES[2], *PASSAGES[1:]])
-    assert not np.allclose(other[1], found[1], rtol=0.02, atol=0.02)
+    found, part = encoder.encode(PASSAGES).tokens, encoder.encode(PASSAGES[:2]).tokens
+    assert np.allclose(part, found[: len(part)], rtol=0.02, atol=0.02)
+    other = encoder.encode([PASSAGES[2], *PASSAGES[1:]]).tokens
+    assert not np.allclose(other[-1], found[-1], rtol=0.02, atol=0.02)
 
 
 def test_the_same_text_has_the_same_vectors(encoder: Encoder) -> None:
-    before = encoder.vectors(PASSAGES)
-    encoder.vectors(["Something else."])
-    assert np.array_equal(encoder.vectors(PASSAGES), before)
+    before = encoder.encode(PASSAGES).tokens
+    encoder.encode(["Something else."])
+    assert np.array_equal(encoder.encode(PASSAGES).tokens, before)
 
 
-def test_passages_beyond_the_context_have_no_vector(
+def test_tokens_beyond_the_context_have_no_vector(
     encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder_module, "CONTEXT", 5)
-    found = encoder.vectors(PASSAGES)
-    assert found[0].any()
-    assert not found[2].any()
+    found = encoder.encode(PASSAGES)
+    assert found.tokens[4].any()
+    assert not found.tokens[5:].any()
+    assert len(found.tokens) == len(found.ends)

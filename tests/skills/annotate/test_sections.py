@@ -106,7 +106,7 @@ def test_a_section_on_limitations_has_one_even_if_the_model_finds_none(tmp_path:
     record = run_skill(
         Annotate(),
         str(PdfPaper().write(tmp_path / "paper.pdf")),
-        model=DraftingModel({"claim": "A small model."}, stated={"Limitation": 0.001}),
+        model=DraftingModel({"claim": "A small model."}),
         form="tagged",
         source="line",
         options={"wording": "extractive", "sections": ["limitation", "conclusion"]},

@@ -1,8 +1,7 @@
-"""A small annotator of the form `tagged`, whose drafts and decisions are scripted; its quotes."""
+"""A small annotator of the form `tagged`, whose drafts are scripted; its quotes."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -13,9 +12,10 @@ from repository import ROOT
 from harness.models.backends.base import Model, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.candidates import FEATURES, Kind
+from skills.annotate.extractive.features import FEATURES
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
+from skills.annotate.selector.candidates import Kind
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.quoting.numbered import numbered
 
@@ -40,41 +40,22 @@ def completion(moves: Mapping[str, str], framework: Framework | None = None) -> 
 
 
 class DraftingModel(FakeModel):
-    """Answers with `drafts` in turn, and decides with the probability that a move is stated.
+    """Answers with `drafts` in turn.
 
     Args:
-        drafts: the moves of each answer that is not a decision; the last one is repeated. A text is
-            an answer as it is.
-        stated: the probability by label ("Limitation"); None for an engine that reports none.
+        drafts: the moves of each answer; the last one is repeated. A text is an answer as it is.
     """
 
     def __init__(
-        self,
-        *drafts: Mapping[str, str] | str,
-        stated: Mapping[str, float] | None = None,
-        framework: Framework | None = None,
+        self, *drafts: Mapping[str, str] | str, framework: Framework | None = None
     ) -> None:
         super().__init__(self._answer, takes_grammar=True)
         self.drafts: Sequence[str] = [
             one if isinstance(one, str) else completion(one, framework) for one in drafts
         ]
-        self.stated = stated
-        self.decided: list[str] = []
-        """The label of each decision."""
-        self.asked: list[Request] = []
-        """The requests of whole answers."""
 
     def _answer(self, request: Request) -> Reply | str:
-        if not request.top_logprobs:
-            self.asked.append(request)
-            return self.drafts[min(len(self.asked), len(self.drafts)) - 1]
-        label = request.prefill.rpartition("\n")[2].removesuffix(":")
-        self.decided.append(label)
-        if self.stated is None:
-            return Reply(" Not", "length", 10, 1, 0.0)
-        found = self.stated.get(label, 0.5)
-        tokens = {" Not": math.log(1 - found), " The": math.log(found)}
-        return Reply(" Not", "length", 10, 1, 0.0, logprobs=(tokens,))
+        return self.drafts[min(len(self.requests), len(self.drafts)) - 1]
 
 
 def annotated(text: str, model: Model, **options: Any) -> Any:
@@ -111,10 +92,14 @@ def assert_quotes(record: Any, text: str, names: Sequence[str] = NAMES) -> dict[
 
 
 def use_weights(
-    monkeypatch: pytest.MonkeyPatch, priors: Mapping[str, float], **features: float
+    monkeypatch: pytest.MonkeyPatch, decided: Sequence[str] = (), **features: float
 ) -> None:
-    """Use weights that the test states; those of other features are 0."""
+    """Use weights that the test states; those of other features are 0.
+
+    Args:
+        decided: the moves that the selector decides.
+    """
     used = {"passage: F1 with the draft": 10.0, **features}
     weights = dict.fromkeys(get_args(Kind), tuple(used.get(name, 0.0) for name in FEATURES))
-    made = Weights(weights, priors, dict.fromkeys(priors, LEAST), (1.0, 0.0), "0" * 64)
+    made = Weights(weights, dict.fromkeys(decided, LEAST), (1.0, 0.0), "0" * 64)
     monkeypatch.setattr(ranking, "load", lambda: made)

@@ -17,12 +17,13 @@ from repository import ROOT, SUPPORT
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import ServeEntry
 from harness.testing import FakeModel, run_skill
-from skills.annotate.extractive import extract, ranking
-from skills.annotate.extractive.candidates import statements_of
+from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.plugin import Annotate
 from skills.annotate.selector import selector
+from skills.annotate.selector.candidates import candidates_of, limit_of, statements_of
+from skills.annotate.selector.selector import Likely
 from skills.nanda.framework import load, nanda
 from skills.nanda.quoting.numbered import numbered
 
@@ -81,10 +82,6 @@ def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, t
     made = record["provenance"]
     assert made["attempts"] == 1
     assert {*made["drafts"]} <= {*nanda().names}
-    assert {*made["stated"]} <= {*ranking.load().priors}
-    assert "limitation" in made["stated"] or record["limitation"] != "Not stated."
-    assert all(0 <= one <= 1 for one in made["stated"].values())
-    assert made["tokens"]["cached"] > 0.5 * made["tokens"]["prompt"], "decisions share the prompt"
     assert not record["checks"]["unsupported_numbers"]
 
 
@@ -108,8 +105,7 @@ def test_the_abstractive_wording_is_that_of_the_model(annotator):
 @pytest.mark.parametrize("drafts", [DRAFTS, {}], ids=["drafts", "nothing drafted"])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_odd_abstracts_are_quoted(text, drafts):
-    everything = {one.label: 0.9999 for one in nanda().moves}
-    record = annotated(text, DraftingModel(drafts, stated=everything))
+    record = annotated(text, DraftingModel(drafts))
     assert_quotes(record, text)
     assert all(len(record[name]) <= nanda().max_chars for name in nanda().names)
 
@@ -117,47 +113,46 @@ def test_odd_abstracts_are_quoted(text, drafts):
 def test_a_framework_without_a_selector_follows_the_drafts(tmp_path):
     framework = load(TWO_MOVES)
     drafts = {"aim": "Our planner halts on 412 tasks."}
-    model = DraftingModel(drafts, framework=framework, stated={"Result": 0.9})
+    model = DraftingModel(drafts, framework=framework)
     text = "Agents wait for every approval. Our planner halts on 412 tasks. Nobody is asked."
     record = annotated(text, model, framework=TWO_MOVES)
     assert assert_quotes(record, text, ("aim", "result")) == drafts
     assert record["provenance"]["decoding"]["selector"] is None
-    assert model.decided == [], "the selector decides about the built-in moves only"
 
 
 def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
     own = tmp_path / "own.yaml"
     own.write_text((ROOT / "skills/nanda/nanda.yaml").read_text().replace("paper", "text"))
-    model = DraftingModel(DRAFTS, stated={"Limitation": 0.01})
-    record = annotated(EXAMPLE, model, framework=own)
-    assert model.decided == []
-    assert record["limitation"] != "Not stated."
+    record = annotated(EXAMPLE, DraftingModel(DRAFTS), framework=own)
+    assert {*assert_quotes(record, EXAMPLE)} == {*DRAFTS}
 
 
 def select_evenly(monkeypatch, stated):
-    """Replace the selector's probabilities: each move is stated, by any sentence of the example."""
-    even = dict.fromkeys(nanda().names, [1 - stated] + [stated / 8] * 8)
-    monkeypatch.setattr(selector, "probabilities", lambda sentences: even)
+    """Replace the selector's probabilities: each move is stated, by any passage."""
+    read = []
+
+    def likely(sentences):
+        read.append(sentences)
+        found = candidates_of(nanda().names, sentences, limit_of(nanda()))
+        return {
+            move: Likely(own, 1 - stated, np.full(len(own.passages), -np.log(len(own.passages))))
+            for move, own in found.items()
+        }
+
+    monkeypatch.setattr(selector, "likely", likely)
+    return read
 
 
+@pytest.mark.parametrize("drafts", [DRAFTS, {"claim": DRAFTS["claim"]}], ids=["drafted", "not"])
 @pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
-def test_a_decision_mixes_model_and_selector(monkeypatch, stated, expected):
-    use_weights(monkeypatch, {"limitation": 0.6})
-    select_evenly(monkeypatch, 0.5)
-    for drafts in (DRAFTS, {"claim": DRAFTS["claim"]}):  # whether the model wrote it or not
-        record = annotated(EXAMPLE, DraftingModel(drafts, stated={"Limitation": stated}))
-        assert (record["limitation"] != "Not stated.") == expected
-
-
-def test_the_model_decides_where_answer_and_selector_disagree(monkeypatch):
-    use_weights(monkeypatch, {"claim": 0.5, "evidence": 0.9, "novelty": 0.1})
-    select_evenly(monkeypatch, 0.7)
-    model = DraftingModel(DRAFTS, stated={"Evidence": 0.2, "Novelty": 0.2})
-    record = annotated(EXAMPLE, model)
-    assert model.decided == ["Evidence", "Novelty"], "both state the claim"
-    assert record["evidence"] == "Not stated."
-    assert record["novelty"] != "Not stated."
-    assert {*record["provenance"]["stated"]} == {"evidence", "novelty"}
+def test_the_selector_decides_whether_a_move_is_stated(monkeypatch, drafts, stated, expected):
+    use_weights(monkeypatch, ["limitation"])
+    select_evenly(monkeypatch, stated)
+    record = annotated(EXAMPLE, DraftingModel(drafts))
+    assert (record["limitation"] != "Not stated.") == expected
+    assert (record["method"] != "Not stated.") == ("method" in drafts), "the draft decides"
+    if not expected:
+        assert record["confidence"]["limitation"] == pytest.approx(1 - stated)
 
 
 @pytest.mark.parametrize(
@@ -165,22 +160,14 @@ def test_the_model_decides_where_answer_and_selector_disagree(monkeypatch):
     [("The first agent planner that grounds approval in effects.", True), ("Not stated.", False)],
 )
 def test_a_move_whose_sentence_is_too_uncertain_is_not_stated(monkeypatch, draft, expected):
-    use_weights(monkeypatch, {"novelty": 0.6})
-    select_evenly(monkeypatch, 0.5)
-    model = DraftingModel({**DRAFTS, "novelty": draft}, stated={"Novelty": 0.5})
-    record = annotated(EXAMPLE, model)
-    assert record["provenance"]["stated"] == {"novelty": 0.5}, "the probability is the same"
-    assert (record["novelty"] != "Not stated.") == expected
+    use_weights(monkeypatch, ["novelty"])
+    select_evenly(monkeypatch, 0.3)
+    record = annotated(EXAMPLE, DraftingModel({**DRAFTS, "novelty": draft}))
+    assert (record["novelty"] != "Not stated.") == expected, "the draft tells the sentences apart"
 
 
 def test_the_selector_reads_an_abstract_once(monkeypatch):
-    read = []
-
-    def probabilities(sentences):
-        read.append(sentences)
-        return dict.fromkeys(nanda().names, [0.2] + [0.1] * 8)
-
-    monkeypatch.setattr(selector, "probabilities", probabilities)
+    read = select_evenly(monkeypatch, 0.8)
     annotated(EXAMPLE, DraftingModel(DRAFTS))
     assert len(read) == 1
 
@@ -193,19 +180,8 @@ def test_a_novelty_may_be_the_noun_phrase_that_is_presented():
     assert record["novelty"] == "A snapshot shell that rehearses commands for agents."
 
 
-@pytest.mark.parametrize("prefill", [True, False])
-def test_without_probabilities_the_draft_decides(prefill):
-    model = DraftingModel(DRAFTS, stated=None)
-    model.continues_prefill = prefill
-    record = annotated(EXAMPLE, model)
-    stated = assert_quotes(record, EXAMPLE)
-    assert {*stated} == {*DRAFTS}
-    assert record["provenance"]["stated"] == {}
-    assert bool(model.decided) == prefill
-
-
 def test_the_most_similar_passage_replaces_a_draft(monkeypatch):
-    use_weights(monkeypatch, {})
+    use_weights(monkeypatch)
     record = annotated(EXAMPLE, DraftingModel(DRAFTS))
     assert record["limitation"].startswith("The approach does not cover commands that act over")
     assert record["anchors"]["limitation"]["sentences"] == [7]
@@ -220,7 +196,7 @@ def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
     )
 
     def quoted():
-        use_weights(monkeypatch, {}, **{"passage: F1 with the draft": 3.0})
+        use_weights(monkeypatch, **{"passage: F1 with the draft": 3.0})
         stated = assert_quotes(annotated(text, DraftingModel(same)), text)
         return {*stated.values()}
 
@@ -233,7 +209,7 @@ def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
 def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
     text = "The planner halts on 412 tasks. Bees sting at noon."
     found = dict.fromkeys(("claim", "method"), statements_of(numbered(text, 300), 300))
-    weights, likely = Weights({}, {}, {}, (1.0, 0.0)), np.array([1 - 1e-17, 1e-17])
+    weights, likely = Weights({}, {}, (1.0, 0.0)), np.array([1 - 1e-17, 1e-17])
     chosen = extract.choose(found, {"claim": likely, "method": likely}, weights)
     assert [number for number, _ in chosen.values()] == [0, 0]
 
@@ -242,7 +218,7 @@ def test_the_move_that_would_lose_most_chooses_first():
     text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
     ranked = {"method": np.array([0.6, 0.39, 0.01]), "claim": np.array([0.58, 0.21, 0.21])}
-    chosen = extract.choose(found, ranked, Weights({}, {}, {}, (1.0, 0.0)))
+    chosen = extract.choose(found, ranked, Weights({}, {}, (1.0, 0.0)))
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
 
 
@@ -252,22 +228,22 @@ def test_the_moves_choose_again_after_the_others():
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
     certain = np.array([1 - 1e-9, 5e-10, 5e-10])
     ranked = {"method": np.array([0.7, 0.29, 0.01]), "claim": certain}
-    weights = Weights({}, {}, {}, (1.0, 0.0))
+    weights = Weights({}, {}, (1.0, 0.0))
     chosen = extract.choose(found, ranked, weights, first=["method"])
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
 
 
 def test_best_adds_samples_and_differs_by_choice_alone(monkeypatch):
-    use_weights(monkeypatch, {})
+    use_weights(monkeypatch)
     other = {**DRAFTS, "method": "Reversible execution should become a standard part."}
-    model = DraftingModel(DRAFTS, *[other] * (SAMPLES - 1), "Claim only", stated=None)
+    model = DraftingModel(DRAFTS, *[other] * (SAMPLES - 1), "Claim only")
     best = annotated(EXAMPLE, model, effort="best")
-    assert len(model.asked) == 1 + SAMPLES
-    assert [one.temperature for one in model.asked] == [model.asked[0].temperature] + [
+    assert len(model.requests) == 1 + SAMPLES
+    assert [one.temperature for one in model.requests] == [model.requests[0].temperature] + [
         TEMPERATURE
     ] * SAMPLES
     assert_quotes(best, EXAMPLE)
-    fast = annotated(EXAMPLE, DraftingModel(DRAFTS, stated=None))
+    fast = annotated(EXAMPLE, DraftingModel(DRAFTS))
     assert fast["provenance"]["drafts"] == best["provenance"]["drafts"]
     assert best["provenance"]["attempts"] == 1
     assert best["provenance"]["tokens"]["completion"] > fast["provenance"]["tokens"]["completion"]
@@ -286,5 +262,5 @@ def test_a_model_with_json_answers_is_quoted_as_well():
     options = {"wording": "extractive"}
     model = FakeModel(reply)
     record = run_skill(Annotate(), EXAMPLE, model=model, source="stdin", options=options).data
-    assert {*assert_quotes(record, EXAMPLE)} == {*DRAFTS}
+    assert {*assert_quotes(record, EXAMPLE)} >= {"claim", "method", "scope"}
     assert len(model.requests) == 1

@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.candidates import FEATURES, Kind
+from skills.annotate.extractive.features import FEATURES
 from skills.annotate.extractive.ranking import (
     Weights,
-    balance,
     choice,
     logit,
     sigmoid,
-    stated_by_both,
 )
+from skills.annotate.selector.candidates import Kind
 
-FLAT = Weights({"statement": (1.0, -2.0), "noun phrase": (0.0, 0.0)}, {}, {}, (2.0, 0.5))
+FLAT = Weights({"statement": (1.0, -2.0), "noun phrase": (0.0, 0.0)}, {}, (2.0, 0.5))
 
 
 def test_probabilities_are_those_of_the_weighted_features() -> None:
@@ -45,22 +44,6 @@ def test_only_the_most_probable_candidates_are_compared(monkeypatch: pytest.Monk
     assert choice(stems, np.array([0.4, 0.3, 0.3])) == 0
 
 
-def test_a_decision_mixes_model_and_selector() -> None:
-    assert stated_by_both(0.8, 0.2, 0.5) == pytest.approx(0.5)
-    assert stated_by_both(0.8, 0.5, 0.5) == pytest.approx(0.8)
-    assert stated_by_both(0.15, 0.15, 0.15) == pytest.approx(0.15), "neither knows more"
-    assert stated_by_both(0.3, 0.3, 0.1) > 0.5, "both know more than the prior"
-    assert 0 < stated_by_both(0.0, 1.0, 0.5) < 1
-
-
-def test_a_right_quote_is_weighed_against_none() -> None:
-    assert balance(0.5, 1.0) == pytest.approx(0.5)
-    assert balance(0.8, 0.5) == pytest.approx(0.4 / 0.6), "0.4 that it is wrong counts for nothing"
-    assert balance(0.8, 0.1) < 0.5 < balance(0.8, 0.3)
-    assert balance(1.0, 0.2) == pytest.approx(1.0)
-    assert balance(0.0, 1.0) == 0.0
-
-
 def test_log_odds_and_probability_are_inverse() -> None:
     assert sigmoid(logit(0.3)) == pytest.approx(0.3)
     assert FLAT.calibrated(0.5) == pytest.approx(sigmoid(0.5))
@@ -73,7 +56,7 @@ def test_the_shipped_weights_have_every_feature() -> None:
     assert {*found.weights} == {*get_args(Kind)}
     for kind, weights in found.weights.items():
         assert dict(zip(FEATURES, weights, strict=True)) == stored["weights"][kind]
-    assert {*found.priors} == {*found.least} == {*stored["priors"]}
+    assert {*found.least} == {*stored["least"]}
     assert found.digest == hashlib.sha256(ranking.WEIGHTS.read_bytes()).hexdigest()
 
 

@@ -38,16 +38,14 @@ def test_wording_and_effort_change_the_content_key():
 
 def test_other_weights_change_the_content_key(monkeypatch):
     first = annotated(EXAMPLE, DraftingModel(DRAFTS))["provenance"]
-    use_weights(monkeypatch, {})
+    use_weights(monkeypatch)
     second = annotated(EXAMPLE, DraftingModel(DRAFTS))["provenance"]
     assert first["key"] != second["key"]
 
 
 def test_the_provenance_states_drafts_and_decoding():
-    model = DraftingModel(DRAFTS, stated={"Comparison": 0.75})
-    made = annotated(EXAMPLE, model, effort="best")["provenance"]
+    made = annotated(EXAMPLE, DraftingModel(DRAFTS), effort="best")["provenance"]
     assert made["drafts"] == DRAFTS
-    assert made["stated"]["comparison"] == 0.75
     assert made["decoding"] == {
         "version": extract.VERSION,
         "wording": "extractive",

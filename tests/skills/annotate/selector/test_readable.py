@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.annotate.extractive.readable import readable
+from skills.annotate.selector.readable import readable
 from skills.nanda.quoting.passages import phrases_of
 
 LIMIT = 319

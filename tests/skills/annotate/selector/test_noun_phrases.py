@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.annotate.extractive.noun_phrases import (
+from skills.annotate.selector.noun_phrases import (
     LONGEST,
     SHORTEST,
     by_word,

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from skills.annotate.extractive.readable import INTRODUCTION, follows_statement
+from skills.annotate.selector.readable import INTRODUCTION, follows_statement
 from skills.nanda.quoting.numbered import Sentence
 from skills.nanda.quoting.passages import Passage, Phrase
 from skills.nanda.text import set_of

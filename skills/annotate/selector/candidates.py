@@ -1,16 +1,16 @@
-"""The passages of an abstract that may replace the draft of a move, and their features."""
+"""The passages of an abstract that a move may quote."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from rapidfuzz.distance import LCSseq
-
-from skills.annotate.extractive.noun_phrases import by_word, is_presented, noun_phrases
-from skills.annotate.extractive.readable import readable
+from harness.models.encoder import visible_bytes
+from skills.annotate.selector.noun_phrases import by_word, is_presented, noun_phrases
+from skills.annotate.selector.readable import readable
+from skills.nanda.framework import Framework
 from skills.nanda.quoting.numbered import Sentence
 from skills.nanda.quoting.passages import Passage, weak_ends
 from skills.nanda.quoting.wording import text_of
@@ -19,13 +19,7 @@ from skills.nanda.text import stems
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-FEATURES = (
-    "sentence: log probability by the selector",
-    "sentence: recall of the draft",
-    "sentence: recall of the draft, less that of the best other sentence",
-    "passage: F1 with the draft",
-    "passage: recall of the draft",
-    "passage: precision against the draft",
+SHAPE = (
     "passage: share of the sentence",
     "passage: words, in twenties",
     "passage: words, in twenties, squared",
@@ -35,17 +29,12 @@ FEATURES = (
     "passage: begins a clause within the sentence",
     "passage: is a noun phrase",
 )
-"""What describes a candidate. Recall, precision and F1 are those of ROUGE-L over stemmed words (Lin
-2004), each the mean over the drafts; 0 without a draft."""
-OF_MOVE = 6
-"""Number of the first features, which depend on the move; the others describe the passage."""
+"""What describes the form of a candidate."""
 NAMING = frozenset(["scope"])
 """Moves that name a thing; their candidates are noun phrases."""
 PRESENTING = frozenset(["novelty"])
 """Moves whose candidates are statements, and noun phrases that are presented as new. They may so
 quote a part of a sentence that another move quotes as a whole."""
-FLOOR = 1e-4
-"""Least probability of a sentence."""
 TWENTY = 20
 
 Kind = Literal["statement", "noun phrase"]
@@ -60,7 +49,9 @@ class Candidates:
         passages: the candidates.
         sentences: the sentence of each, divided into the phrases that the passage counts.
         stems: the stemmed words of each.
-        fixed: the features after `OF_MOVE`, one row each.
+        bounds: the visible bytes (`encoder.visible_bytes`) of the sentences before each, and up to
+            its end.
+        shape: `SHAPE` of each, (candidates, len(SHAPE)).
         by_sentence: the stemmed words of each sentence of the abstract.
     """
 
@@ -68,7 +59,8 @@ class Candidates:
     passages: tuple[Passage, ...]
     sentences: tuple[Sentence, ...]
     stems: tuple[tuple[str, ...], ...]
-    fixed: NDArray[Any]
+    bounds: tuple[tuple[int, int], ...]
+    shape: NDArray[Any]
     by_sentence: tuple[tuple[str, ...], ...]
 
     @property
@@ -77,23 +69,6 @@ class Candidates:
         import numpy as np
 
         return np.array([one.sentence - 1 for one in self.passages], dtype=int)
-
-    def features(self, drafts: Sequence[str], likely: Sequence[float]) -> NDArray[Any]:
-        """Return the features of each candidate for a move: (candidates, len(FEATURES)).
-
-        Args:
-            drafts: what the model wrote for the move, without "Not stated."
-            likely: the probabilities of "not stated" and of each sentence.
-        """
-        import numpy as np
-
-        found = [stems(draft) for draft in drafts]
-        recall = np.array([_similarities(own, found)[1] for own in self.by_sentence])
-        others = np.array([max(np.delete(recall, i), default=0.0) for i in range(len(recall))])
-        selected = np.log(np.maximum(_conditional(likely), FLOOR))
-        of_sentence = np.stack([selected, recall, recall - others], axis=1)
-        of_passage = np.array([_similarities(own, found) for own in self.stems])
-        return np.concatenate([of_sentence[self.place], of_passage, self.fixed], axis=1)
 
     def of_best_sentence(self, likely: NDArray[Any]) -> float:
         """Return the probability of the most probable sentence, from those of the candidates."""
@@ -120,9 +95,15 @@ class Candidates:
             (*self.passages, *(named.passages[number] for number in kept)),
             (*self.sentences, *(named.sentences[number] for number in kept)),
             (*self.stems, *(named.stems[number] for number in kept)),
-            np.concatenate([self.fixed, named.fixed[kept]]),
+            (*self.bounds, *(named.bounds[number] for number in kept)),
+            np.concatenate([self.shape, named.shape[kept]]),
             self.by_sentence,
         )
+
+
+def limit_of(framework: Framework) -> int:
+    """Return the maximum characters of a passage: those of a move, less its full stop."""
+    return framework.max_chars - 1
 
 
 def candidates_of(
@@ -167,19 +148,37 @@ def _candidates(
 ) -> Candidates:
     import numpy as np
 
-    kept, words, fixed = [], [], []
+    kept, words, bounds, shapes = [], [], [], []
     by_phrase = [[stems(phrase.text) for phrase in one.phrases] for one in sentences]
     by_sentence = tuple(tuple(chain.from_iterable(phrases)) for phrases in by_phrase)
+    ends = _phrase_ends(sentences)
     for one in passages:
         place = one.sentence - 1
         own = tuple(chain.from_iterable(by_phrase[place][one.first : one.last]))
         kept.append(one)
         words.append(own)
+        bounds.append((ends[place][one.first], ends[place][one.last]))
         shape = _shape(one, sentences[place], len(own), len(by_sentence[place]))
-        fixed.append((*shape, kind == "noun phrase"))
-    described = np.array(fixed, dtype=float).reshape(len(kept), len(FEATURES) - OF_MOVE)
-    own_sentences = tuple(sentences[one.sentence - 1] for one in kept)
-    return Candidates(kind, tuple(kept), own_sentences, tuple(words), described, by_sentence)
+        shapes.append((*shape, kind == "noun phrase"))
+    return Candidates(
+        kind,
+        tuple(kept),
+        tuple(sentences[one.sentence - 1] for one in kept),
+        tuple(words),
+        tuple(bounds),
+        np.array(shapes, dtype=float).reshape(len(kept), len(SHAPE)),
+        by_sentence,
+    )
+
+
+def _phrase_ends(sentences: Sequence[Sentence]) -> list[list[int]]:
+    """Return for each sentence the visible bytes of the text before it and up to each phrase."""
+    found, end = [], 0
+    for sentence in sentences:
+        lengths = (visible_bytes(phrase.text) for phrase in sentence.phrases)
+        found.append([*accumulate(lengths, initial=end)])
+        end = found[-1][-1]
+    return found
 
 
 def _shape(one: Passage, sentence: Sentence, count: int, all_words: int) -> tuple[float, ...]:
@@ -192,22 +191,4 @@ def _shape(one: Passage, sentence: Sentence, count: int, all_words: int) -> tupl
         one.first == 0,
         one.last == len(phrases),
         one.first > 0 and phrases[one.first].begins_clause,
-    )
-
-
-def _conditional(likely: Sequence[float]) -> list[float]:
-    """Return the probabilities of the sentences if the move is stated."""
-    total = sum(likely[1:])
-    return [one / total if total else 1 / (len(likely) - 1) for one in likely[1:]]
-
-
-def _similarities(own: Sequence[str], drafts: Sequence[Sequence[str]]) -> tuple[float, ...]:
-    """Return the mean F1, recall and precision of ROUGE-L against the drafts."""
-    if not drafts or not own:
-        return 0.0, 0.0, 0.0
-    common = [(LCSseq.similarity(own, draft), max(len(draft), 1)) for draft in drafts]
-    return (
-        sum(2 * shared / (len(own) + length) for shared, length in common) / len(drafts),
-        sum(shared / length for shared, length in common) / len(drafts),
-        sum(shared / len(own) for shared, _ in common) / len(drafts),
     )

@@ -1,0 +1,31 @@
+"""Read the annotated tables that the tools fit weights on, and compare decisions with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.tables.abstract_lookup import complete_rows
+from skills.corpus.tables.reader import TableRow, open_table
+from skills.nanda.framework import Framework
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def rows_of(path: Path, framework: Framework, corpus: Path | None = None) -> list[TableRow]:
+    """Return the rows of a table, with abstracts from the corpus if the table has none."""
+    table = open_table(path, moves=framework.names, abstract_by="provenance")
+    if table.has_abstracts or corpus is None:
+        return list(table.rows())
+    with open_corpus(corpus, must_exist=True) as db:
+        return [row for row in complete_rows(db, table) if isinstance(row, TableRow)]
+
+
+def cohen(predicted: NDArray[Any], gold: NDArray[Any]) -> float:
+    """Return Cohen's kappa of two arrays of booleans."""
+    agreed = float((predicted == gold).mean())
+    p, q = float(predicted.mean()), float(gold.mean())
+    chance = p * q + (1 - p) * (1 - q)
+    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0
