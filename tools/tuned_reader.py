@@ -69,7 +69,10 @@ class Tokens:
 
 
 class TunedReader:
-    """The first `LAYERS` layers of `BASE`, of which those after `FROZEN` have a LoRA adapter."""
+    """The first layers of the base with a LoRA adapter in the layers after `FROZEN`.
+
+    Call `text` for each text, then `tune`, then `read`.
+    """
 
     @quiet()
     def __init__(self) -> None:
@@ -88,7 +91,11 @@ class TunedReader:
         self._tuned: Any = None
 
     def text(self, sentences: Sequence[str]) -> Text:
-        """Return a text after the frozen layers. All texts are read before `tune`."""
+        """Return a text after the frozen layers.
+
+        Args:
+            sentences: as for `Encoder.encode`.
+        """
         tokens, ends = [], [0]
         for number, sentence in enumerate(sentences):
             content = " " * (number > 0) + sentence
@@ -150,7 +157,7 @@ class TunedReader:
         writer.close()
 
     def _truncate(self, first: int, last: int, norm: torch.nn.Module) -> None:
-        """Let the model consist of some of its layers."""
+        """Reduce the model to some of its layers."""
         self._model.layers = self._layers[first:last]
         self._model.config.num_hidden_layers = last - first
         self._model.norm = norm

@@ -64,7 +64,7 @@ def extract(
     """Choose a passage for each move that is stated.
 
     Args:
-        reading: of the abstract.
+        reading: what the selector finds in the abstract.
         known: moves that it certainly states; they are the first to choose.
     """
     framework, weights = drafts.form.framework, ranking.load()

@@ -1,1 +1,1 @@
-"""The sentence selector: from which sentence of an abstract each move comes, or that none does."""
+"""The selector: from which passage of an abstract each move comes, or that none does."""
