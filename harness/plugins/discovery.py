@@ -18,13 +18,10 @@ skipped before anything of it is imported.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import os
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from harness.agent_skills import skill_md
@@ -43,10 +40,11 @@ from harness.plugins.catalogue import (
     Shadowed,
     duplicate,
 )
-from harness.plugins.importer import forget, import_file, import_folder
+from harness.plugins.importer import forget, import_folder
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import beside, distribution, entry_points
+from harness.plugins.shipped import import_shipped, is_package, shipped_folders
 from harness.plugins.skill_folders import MANY_FOLDERS, skill_files
 from harness.plugins.user_choices import DisabledNames, TrustStore
 from harness.settings import CODE_ROOT, Settings
@@ -94,7 +92,8 @@ class Discovery:
         self._host = PluginHost(
             files, deadline=settings.plugin_deadline, strict=settings.strict_plugins
         )
-        self._shipped = self._shipped_folders()
+        self._files = files
+        self._shipped = shipped_folders(settings.shipped_skills)
         path = settings.cache_dir / "plugins.json"
         self.index = PluginIndex(path, [*self._shipped, *COMMANDS])
 
@@ -166,20 +165,16 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, origin)
         return bool(off)
 
-    def _shipped_folders(self) -> list[Path]:
-        files = self._settings.shipped_skills.glob("*/plugin.py")
-        return sorted(file.parent for file in files if _is_package(file.parent))
-
     def _load_shipped(self) -> None:
         for folder in self._shipped:
             if not self._is_disabled(BUILT_IN, folder.name):
-                module = f"skills.{folder.name}.plugin"
-                self._load_own(module, partial(self._import_shipped, module), folder)
+                load = partial(import_shipped, self._settings.shipped_skills, folder.name)
+                self._load_own(f"skills.{folder.name}.plugin", load, folder)
 
     def _load_own(self, key: str, load: Callable[[], object], folder: Path | None = None) -> None:
         """Add a plugin of this program from the index, or load and index it."""
         name = folder.name if folder else key
-        if (indexed := self.index.get(key, load, BUILT_IN)) is not None:
+        if (indexed := self.index.get(key, load, BUILT_IN, self._files)) is not None:
             self._host.add(name, BUILT_IN, indexed)
             return
         file = None
@@ -192,13 +187,6 @@ class Discovery:
         found = self._host.load(name, BUILT_IN, load, file, ours=True)
         if found is not None:
             self.index.put(key, found, file)
-
-    def _import_shipped(self, module: str) -> ModuleType:
-        """Import from skills/ beside the code, even if another `skills` is first on sys.path."""
-        if "skills" not in sys.modules:
-            root = self._settings.shipped_skills
-            import_file("skills", root / "__init__.py", root)
-        return importlib.import_module(module)
 
     def _load_entry_points(self) -> None:
         for point in entry_points(ENTRY_POINTS):
@@ -234,7 +222,7 @@ class Discovery:
         """Return whether a folder is disabled, or is a shipped plugin in a checkout."""
         if folder.name in self._disabled_names:
             return True
-        if not ((folder / "plugin.py").is_file() and _is_package(folder)):
+        if not ((folder / "plugin.py").is_file() and is_package(folder)):
             return False
         return folder.resolve().parent == self._settings.shipped_skills.resolve()
 
@@ -289,7 +277,3 @@ class Discovery:
         """Leave out untrusted plugins whose name a later source has registered."""
         for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
             self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
-
-
-def _is_package(folder: Path) -> bool:
-    return (folder / "__init__.py").is_file()

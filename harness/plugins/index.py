@@ -1,8 +1,8 @@
 """A cache of what the program's own plugins register, so that start-up imports none of them.
 
-It holds the name, summary and triggers of each skill, its SKILL.md, the frameworks, and texts made
-from declarations of the program. A change of any of their files, of the program or of Python makes
-it invalid.
+It holds the name, summary and triggers of each skill, its SKILL.md, the names of the backends, the
+frameworks, and texts made from declarations of the program. A change of any of their files, of the
+program or of Python makes it invalid.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from harness._version import __version__
 from harness.agent_skills.skill_md import SkillFile
 from harness.errors import OutputError
 from harness.plugins.catalogue import Contributions, Found, FoundFramework, SkillSummary
+from harness.plugins.shipped import IndexedBackend
 from harness.support import json_state
 
 if TYPE_CHECKING:
     from harness.api.skill import Skill
+    from harness.models.backends.base import Backend
+    from harness.models.weights import FileStore
 
-LAYOUT = 2
+LAYOUT = 3
 """Version of the layout of the cache file."""
 
 
@@ -49,18 +52,23 @@ class PluginIndex:
         self._texts: dict[str, Any] = texts if isinstance(texts, dict) else {}
         self._changed = False
 
-    def get(self, name: str, load: Callable[[], object], origin: str) -> Contributions | None:
+    def get(
+        self, name: str, load: Callable[[], object], origin: str, files: FileStore
+    ) -> Contributions | None:
         """Return what the plugin registers, without importing it, or None if it is not indexed.
 
         Args:
-            load: imports the plugin when one of its skills is first used.
+            load: imports the plugin when one of its skills or backends is first used.
+            files: passed to its backends.
         """
         try:
-            return self._stored(name, load, origin)
+            return self._stored(name, load, origin, files)
         except (KeyError, TypeError, ValueError, AttributeError):  # the file was changed by hand
             return None
 
-    def _stored(self, name: str, load: Callable[[], object], origin: str) -> Contributions | None:
+    def _stored(
+        self, name: str, load: Callable[[], object], origin: str, files: FileStore
+    ) -> Contributions | None:
         stored = self._plugins.get(name)
         if stored is None:
             return None
@@ -72,11 +80,12 @@ class PluginIndex:
             problems = file.problems if file else ()
             skills.append(Found(None, origin, problems, file, imports, known))
         frameworks = {n: FoundFramework(Path(p), origin) for n, p in stored["frameworks"].items()}
-        return Contributions(skills=skills, frameworks=frameworks)
+        backends: list[Backend] = [IndexedBackend(n, load, files) for n in stored["backends"]]
+        return Contributions(skills=skills, backends=backends, frameworks=frameworks)
 
     def put(self, name: str, found: Contributions, file: SkillFile | None) -> None:
         """Index a loaded plugin, unless it registers what cannot be stored."""
-        if found.backends or found.formats or found.listener:
+        if found.formats or found.listener:
             return
         self._changed = True
         self._plugins[name] = {
@@ -84,6 +93,7 @@ class PluginIndex:
             "skills": [
                 asdict(SkillSummary(f.name, f.summary, tuple(f.triggers))) for f in found.skills
             ],
+            "backends": [backend.name for backend in found.backends],
             "frameworks": {name: str(one.path) for name, one in found.frameworks.items()},
         }
 
