@@ -29,7 +29,8 @@ class ProgressEstimate:
     """The counts of a running job, its speed, and its remaining time.
 
     Rows differ in length, so each has a weight. The remaining time is the remaining weight, times
-    the tokens per weight of the finished rows, divided by tokens per second.
+    the tokens per weight of the finished rows, divided by tokens per second; if they have no
+    tokens, the remaining weight divided by the mean weight per second.
 
     Attributes:
         rows, weight: the total of the job, with all of its phases.
@@ -51,12 +52,14 @@ class ProgressEstimate:
     _weight_done: int = 0
     _tokens_done: int = 0
     _rate: float = 0.0
+    _start: float = 0.0
     _measured: tuple[float, int] = (0.0, 0)
     _begun: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._measured = (self.clock(), 0)
+        self._start = self.clock()
+        self._measured = (self._start, 0)
 
     def token_counter(self, row: str) -> Callable[[str], None]:
         """Return a callback for each piece of a row's text, which is about a token."""
@@ -106,6 +109,9 @@ class ProgressEstimate:
     @property
     def seconds_left(self) -> float | None:
         """The remaining time, or None while it is unknown."""
+        if self.done and self._weight_done and not self._tokens_done:
+            passed = self.clock() - self._start
+            return passed * (self.weight - self._weight_done) / self._weight_done
         if not self.rate or not self._weight_done or not self._tokens_done:
             return None
         left = (self.weight - self._weight_done) * self._tokens_done / self._weight_done

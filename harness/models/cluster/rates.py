@@ -30,7 +30,7 @@ class Rates:
             self._added.append((self._clock(), node, tokens))
 
     def __str__(self) -> str:
-        """Return "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)"; "" before the first reply."""
+        """Return "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)"; "" before the first token."""
         now = self._clock()
         with self._lock:
             while self._added and self._added[0][0] < now - WINDOW:
@@ -41,7 +41,7 @@ class Rates:
         seconds = max(1.0, min(WINDOW, now - self._began))
         names = named(tokens)
         parts = [f"{names[node]}: {count / seconds:.0f}" for node, count in sorted(tokens.items())]
-        return f"({', '.join(parts)} tokens/s)" if parts else ""
+        return f"({', '.join(parts)} tokens/s)" if tokens.total() else ""
 
 
 def named(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:

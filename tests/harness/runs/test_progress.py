@@ -45,6 +45,14 @@ def test_the_remaining_time_follows_tokens(clock: Clock) -> None:
     assert estimate.seconds_left == pytest.approx(30)  # 3,000 of 4,000 characters remain
 
 
+def test_without_tokens_it_follows_the_rows(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=2, weight=4000, clock=clock)
+    clock.now += 10
+    estimate.finish_row("a", 1000, 0)
+    assert estimate.seconds_left == pytest.approx(30)
+    assert str(estimate) == "30 s left"
+
+
 def test_tokens_of_unfinished_rows_count(clock: Clock) -> None:
     estimate = ProgressEstimate(rows=2, weight=2000, clock=clock)
     work(estimate, clock, tokens=100, seconds=10)

@@ -18,6 +18,12 @@ def test_rates_are_those_of_the_last_minute():
     assert str(rates) == "(10.0.0.2: 10 tokens/s)"
 
 
+def test_what_generates_nothing_has_no_rates():
+    rates = Rates()
+    rates.add(("10.0.0.1", "id"), 0)
+    assert str(rates) == ""
+
+
 def test_nodes_with_one_address_are_named_by_id():
     nodes = Counter({("h", "aaaaaaaa"): 1, ("h", "bbbbbbbb"): 1, ("i", "cccccccc"): 1})
     assert [*named(nodes).values()] == ["h (aaaaaa)", "h (bbbbbb)", "i"]
