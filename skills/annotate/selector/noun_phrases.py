@@ -112,10 +112,13 @@ def noun_phrases(number: int, sentence: ByWord, limit: int) -> Iterator[Passage]
     words = [phrase.text for phrase in sentence.phrases]
     bare = [_bare(word) for word in words]
     for first in range(len(words)):
-        if not _begins(words, bare, first):
+        if not _begins(words, bare, first) or _in_name(words, bare, first):
             continue
         for last in range(first + SHORTEST, min(first + LONGEST, len(words)) + 1):
             found = slice(first, last)
+            # Of a phrase that begins the sentence, or follows its preposition, it is the noun's.
+            if first > 1 and _adds_participle(words[found], bare[found]):
+                continue
             if _ends(words, bare, first, last) and _whole(words[found], bare[found], limit):
                 yield Passage(number, first, last)
 
@@ -147,6 +150,12 @@ def _begins(words: list[str], bare: list[str], place: int) -> bool:
         return True
     in_list = words[place - 1].endswith(",") or bare[place - 1] in ("and", "or")
     return bare[place] in _ARTICLES and not in_list
+
+
+def _in_name(words: list[str], bare: list[str], place: int) -> bool:
+    """Return True if a name continues with this word: "Court of Appeal", "Bank of Korea"."""
+    before = words[place - 2][:1] if place > 2 and bare[place - 1] == "of" else ""
+    return before.isupper() and words[place][:1].isupper()
 
 
 def _ends(words: list[str], bare: list[str], first: int, last: int) -> bool:
@@ -187,6 +196,19 @@ def _whole(words: list[str], bare: list[str], limit: int) -> bool:
         or any(_is_verb(bare, place) for place in range(relative))
     )
     return len(text) <= limit and not broken
+
+
+def _adds_participle(words: list[str], bare: list[str]) -> bool:
+    """Return True if a participle follows a comma: "papers on the topic, published in 2026".
+
+    It may describe a noun before the phrase. A noun such as "speed" is taken for one.
+    """
+    pairs = zip(words, bare[1:], bare[2:], strict=False)
+    following = _PREPOSITIONS | {"and", "or"}
+    return any(
+        word.endswith(",") and participle.endswith("ed") and then in following
+        for word, participle, then in pairs
+    )
 
 
 def _results_in(bare: list[str], place: int) -> bool:

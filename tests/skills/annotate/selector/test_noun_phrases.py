@@ -126,6 +126,20 @@ def test_an_item_of_an_enumeration_is_not_alone() -> None:
     assert not any("results" in one for one in texts("On the data of nurses and results agree."))
 
 
+def test_a_name_is_whole() -> None:
+    found = texts("We read rulings of the Court of Appeal of England on late nurses.")
+    assert "the Court of Appeal of England" in found
+    assert not any(one.startswith(("Appeal", "England")) for one in found)
+    assert "Victoria in Australia." in texts("Nurses of Victoria in Australia.")
+
+
+def test_a_participle_after_a_comma_may_describe_another_noun() -> None:
+    found = texts("It has 18 papers on the topic, published or accepted by two journals.")
+    assert not any("published" in one for one in found)
+    whole = "Papers on the topic, published by two journals."
+    assert whole in texts(whole)
+
+
 def test_length_is_limited() -> None:
     found = texts("We see " + "nurses of wards in towns with rain " * 40)
     counts = {len(one.split()) for one in found}
