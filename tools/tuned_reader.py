@@ -16,22 +16,24 @@ from harness.models import registry
 from harness.models.encoder import visible_bytes
 from harness.models.weights import FileStore
 from skills.annotate.selector.selector import BASE, LAYERS
+from skills.finetune.model.adapter_reader import permuted
 from skills.finetune.model.gguf_folder import unpack
 from skills.finetune.model.loading import quiet
 
 FROZEN = 8
 """The first layers, which are not tuned: what they return is computed once for each text."""
-RANK, ALPHA, DROPOUT = 8, 16, 0.1
+RANK, ALPHA, DROPOUT = 6, 12, 0.1
 """Of the adapter. With more, its file would be larger than 2 MB."""
 NAMES = {
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
     "v_proj": "attn_v",
     "o_proj": "attn_output",
     "gate_proj": "ffn_gate",
     "up_proj": "ffn_up",
     "down_proj": "ffn_down",
 }
-"""The matrices that are tuned, with their names in a GGUF. Those of query and key are not among
-them: a GGUF has their rows in another order."""
+"""The matrices that are tuned, with their names in a GGUF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,8 @@ class TunedReader:
         import numpy as np
         from gguf import GGUFWriter
 
+        config = self._model.config
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
         writer = GGUFWriter(path, "llama")
         writer.add_type("adapter")
         writer.add_string("adapter.type", "lora")
@@ -150,7 +154,10 @@ class TunedReader:
                 continue
             *_, layer, _, module, half, _, _ = name.split(".")
             own = f"blk.{FROZEN + int(layer)}.{NAMES[module]}.weight.{half.lower()}"
-            writer.add_tensor(own, weights.detach().numpy().astype(np.float16))
+            matrix = weights.detach().numpy().astype(np.float16)
+            if half == "lora_B" and module in heads:
+                matrix = permuted(matrix, heads[module])
+            writer.add_tensor(own, matrix)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()

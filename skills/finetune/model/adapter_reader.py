@@ -51,6 +51,11 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
     return LoraAdapter(path, r, scale * r, shapes, matrices.__getitem__)
 
 
+def permuted(b: Any, heads: int) -> Any:
+    """Return B of a layer of `PERMUTED` with its rows in the order of a GGUF."""
+    return b.reshape(heads, 2, -1, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+
+
 def _unpermuted(b: Any, heads: int) -> Any:
     """Return B with its rows in the order of transformers."""
     if len(b) % (2 * heads):

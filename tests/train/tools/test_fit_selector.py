@@ -72,7 +72,7 @@ def test_the_engine_reads_as_the_model_was_tuned(model_files: FileStore, tmp_pat
     text = reader.text(sentences)
     with torch.no_grad():
         for parameter in reader.tune():
-            parameter += 0.02 * torch.randn(parameter.shape)
+            parameter += 0.06 * torch.randn(parameter.shape)
     [tuned] = reader.read([text])
     reader.write(tmp_path / "adapter.gguf")
     layers = model_files.first_layers(selector.BASE, selector.LAYERS, tmp_path / "adapter.gguf")
@@ -83,7 +83,7 @@ def test_the_engine_reads_as_the_model_was_tuned(model_files: FileStore, tmp_pat
     assert encoded.ends.tolist() == text.ends.tolist()
     one, other = encoded.tokens, tuned.tokens.numpy()
     cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
-    assert cosines.min() > 0.97
+    assert cosines.min() > 0.99
 
 
 def test_help_begins_with_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
