@@ -14,9 +14,9 @@ that a drift in the speed of the machine affects all of them. Loading the model 
 Prints papers per minute, papers per minute of CPU time of one core, completion tokens per second,
 the ratio to (b), the overhead of (a) per row, and the peak memory.
 
---efforts compares jobs of the same rows, in turn by block: the model's own words, and quotes with
---effort fast and best. The share of prompt tokens that the engine evaluated, instead of finding
-them in its cache, is printed for each.
+--efforts compares jobs of the same rows, in turn by block: the model's own words, quotes with
+--effort fast and best, and quotes by nanda-selector, without drafts. The share of prompt tokens
+that the engine evaluated, instead of finding them in its cache, is printed for the drafts.
 
 --server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
 the same weights, such as llama.cpp's llama-server built for this CPU: the requests of eight rows
@@ -141,6 +141,7 @@ def compare_efforts(options: argparse.Namespace) -> None:
         "own words": "--wording abstractive ",
         "quotes, fast": "--wording extractive ",
         "quotes, best": "--wording extractive --effort best ",
+        "nanda-selector": "--model nanda-selector ",
     }
     arms = [Arm(name) for name in ways]
     with tempfile.TemporaryDirectory() as folder:
@@ -159,9 +160,10 @@ def compare_efforts(options: argparse.Namespace) -> None:
     print(f"\n{'':<16}{'papers/min':>12}{'ratio':>8}{'tokens':>9}{'prompt':>9}{'evaluated':>11}")
     for arm in arms:
         rate = arm.rows / arm.seconds
+        evaluated = f"{(arm.prompt - arm.cached) / arm.prompt:.1%}" if arm.prompt else ""
         print(
             f"{arm.name:<16}{rate * 60:>12.2f}{rate * arms[0].seconds / arms[0].rows:>8.2f}"
-            f"{arm.tokens:>9}{arm.prompt:>9}{(arm.prompt - arm.cached) / arm.prompt:>11.1%}"
+            f"{arm.tokens:>9}{arm.prompt:>9}{evaluated:>11}"
         )
 
 

@@ -32,7 +32,8 @@ class Way:
 
 MEASURED = (
     Way("nanda-annotator, by wall time", 31.8 / 2),  # two cores, docs/nanda-annotator.md
-    Way("the same, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
+    Way("nanda-selector, by wall time", 104.7 / 2),  # the same
+    Way("nanda-annotator, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
 )
 TOKENS = 780 + 190
 """Tokens of a paper in the JSON form: the mean prompt and annotation of 64 papers."""

@@ -1,15 +1,14 @@
 """Fit the weights of the extractive wording on annotated abstracts.
 
-    python tools/fit_extraction.py GOLD DRAFTS.jsonl [--out FILE]
+    python tools/fit_extraction.py GOLD DRAFTS.jsonl [--out FOLDER]
 
 DRAFTS.jsonl is saved by `/annotate GOLD --wording extractive` with a model that was not trained on
 the papers of GOLD; neither was the selector (`fit_selector --held-out`). The target probability of
 a candidate is proportional to exp(f / `TEMPERATURE`), where f is its ROUGE-L F1 with the gold; the
 loss is the cross-entropy plus `DECAY` times the squared weights. A move of `DECIDED` is stated from
 the lowest balance on with which `smoothed` kappa to the gold is at most `TOLERANCE` below the
-highest. Prints the figures of each of
-`FOLDS` folds with the weights that are fitted on the others, and those of the selector alone, then
-writes the weights that are fitted on all papers.
+highest. Prints the figures of each of `FOLDS` folds with the weights that are fitted on the others,
+and those of the selector alone, then writes what is fitted on all papers for both.
 """
 
 from __future__ import annotations
@@ -18,8 +17,9 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, get_args
@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from skills.annotate.extractive.extract import choose
 from skills.annotate.extractive.features import FEATURES, features
-from skills.annotate.extractive.ranking import WEIGHTS, Weights, logit, similarity
+from skills.annotate.extractive.ranking import ALONE, WEIGHTS, Weights, logit, similarity
 from skills.annotate.extractive.reading import Reading, balance
 from skills.annotate.selector.candidates import Candidates, Kind
 from skills.corpus.tables.reader import TableRow
@@ -51,10 +51,10 @@ FOLDS = 5
 DECIDED = ("evidence", "limitation", "comparison", "implication")
 BALANCES = [place / 20 for place in range(2, 19)]
 """Balances from which a move may be stated."""
-ALONE: Mapping[Kind, tuple[float, ...]] = {
+OF_SELECTOR: Mapping[Kind, tuple[float, ...]] = {
     kind: (1.0, *[0.0] * (len(FEATURES) - 1)) for kind in get_args(Kind)
 }
-"""Weights of the log probability by the selector alone."""
+"""Weights by which the probabilities are those of the selector."""
 TOLERANCE = 0.02
 """Loss of kappa for which a lower balance is taken: it is within chance, and a move that is stated
 uncertainly is marked, whereas nobody sees that one is missing."""
@@ -80,6 +80,10 @@ class Case:
     def candidates(self) -> dict[str, Candidates]:
         return {move: one.candidates for move, one in self.reading.by_move.items()}
 
+    def without_drafts(self) -> Case:
+        """Return the paper as the selector alone decides: the moves left to a draft are stated."""
+        return replace(self, drafts=dict.fromkeys(self.reading.by_move, ""))
+
     def probabilities(self, move: str, weights: Weights) -> NDArray[Any]:
         return weights.probabilities(self.candidates[move].kind, self.features[move])
 
@@ -92,22 +96,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("gold", type=Path)
     parser.add_argument("drafts", type=Path)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--out", type=Path, default=WEIGHTS.parent)
     options = parser.parse_args(argv)
+    options.out.mkdir(parents=True, exist_ok=True)
     framework = nanda()
     cases = cases_of(options.gold, options.drafts, framework)
-    folds = [cases[fold::FOLDS] for fold in range(FOLDS)]
-    others = [[case for other in folds if other is not fold for case in other] for fold in folds]
-    held = [(fold, fitted(rest)) for fold, rest in zip(folds, others, strict=True)]
-    weights = fitted(cases)
-    pairs = [pair for fold, one in held for case in fold for pair in confidences(case, one)]
-    slope, intercept = _logistic(np.array(pairs))
-    weights = replace(weights, confidence=(slope, intercept))
-    report("selector and drafts", held, framework)
-    alone = [(fold, decided(ALONE, rest)) for fold, rest in zip(folds, others, strict=True)]
-    report("selector alone", alone, framework)
-    options.out.write_text(_written(weights), encoding="utf-8")
+    alone = [case.without_drafts() for case in cases]
+    for title, path, fit, papers in (
+        ("selector and drafts", WEIGHTS, fitted, cases),
+        ("selector alone", ALONE, partial(decided, OF_SELECTOR), alone),
+    ):
+        held = [(fold, fit(rest)) for fold, rest in folds_of(papers)]
+        report(title, held, framework)
+        pairs = [pair for fold, one in held for case in fold for pair in confidences(case, one)]
+        slope, intercept = _logistic(np.array(pairs))
+        weights = replace(fit(papers), confidence=(slope, intercept))
+        (options.out / path.name).write_text(_written(weights), encoding="utf-8")
     return 0
+
+
+def folds_of(cases: Sequence[Case]) -> Iterator[tuple[Sequence[Case], Sequence[Case]]]:
+    """Yield each fold of the papers with all the others."""
+    for fold in range(FOLDS):
+        others = [case for place, case in enumerate(cases) if place % FOLDS != fold]
+        yield cases[fold::FOLDS], others
 
 
 def cases_of(gold: Path, drafts: Path, framework: Framework) -> list[Case]:

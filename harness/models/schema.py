@@ -146,7 +146,7 @@ class ModelEntry(Strict):
     Attributes:
         tasks: the tasks of skills that it serves ("annotate", "chat", "judge").
         form: the reply format it was trained on: "json" for a general model, "tagged" or "anchored"
-            for one tuned on completions of this form.
+            for one tuned on completions of this form, "quotes" for the selector.
         wording: "extractive" if passages of the abstract replace its own words ("abstractive").
         examples: a table of annotated papers that are added to each prompt (few-shot); relative to
             the registry. Only for the form "json".
@@ -157,7 +157,7 @@ class ModelEntry(Strict):
     summary: str = ""
     tasks: tuple[str, ...]
     serve: tuple[ServeEntry, ...] = Field(min_length=1)
-    form: Literal["json", "tagged", "anchored"] = "json"
+    form: Literal["json", "tagged", "anchored", "quotes"] = "json"
     wording: Literal["extractive", "abstractive"] = "abstractive"
     options: RequestOptions = Field(default_factory=RequestOptions)
     examples: str | None = None

@@ -7,12 +7,12 @@ table: `prepare` makes the request and its content key, `annotate` sends it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from harness._version import __version__
-from harness.errors import InputError, InvalidReply, UsageError
+from harness.errors import InputError, InvalidReply
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.anchored import quote as anchored
@@ -21,6 +21,7 @@ from skills.annotate.examples import examples_for
 from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import Drafts
 from skills.annotate.extractive.reading import Reading
+from skills.annotate.extractive.wording import decoding_of, quotes_itself, wording_of
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort, Wording
 from skills.corpus.records import record_of
@@ -30,35 +31,6 @@ from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-
-
-def gives_confidence(model: ServedModel, wording: Wording | None = None) -> bool:
-    """Return True if annotations with this wording, or the model's own, have confidences."""
-    if _quotes_itself(model):
-        return model.takes_grammar
-    return wording_of(model, wording) == "extractive"
-
-
-def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
-    """Return the wording of a model's annotations: the given one, else that of its entry.
-
-    Raises:
-        UsageError: the model quotes, and should use its own words.
-    """
-    if not _quotes_itself(model):
-        return wording or model.entry.wording
-    if wording == "abstractive":
-        name = model.resolution.resolved
-        raise UsageError(
-            f"{name} was trained to quote, and has no words of its own",
-            hint="Omit `--wording abstractive`, or select another model with `--model`.",
-        )
-    return "extractive"
-
-
-def _quotes_itself(model: ServedModel) -> bool:
-    """Return True if the model was trained to quote the abstract."""
-    return FORMS[model.entry.form] is AnchoredForm
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +53,10 @@ class Prepared:
     effort: Effort = "fast"
     known: tuple[str, ...] = ()
 
+    def stating(self, *moves: str) -> Prepared:
+        """Return the same work for a text that certainly states some moves."""
+        return replace(self, known=moves, request=self.form.stating(self.request, moves))
+
     @property
     def key(self) -> str:
         """The content key (`skills.corpus.content_key`): equal for equal work."""
@@ -102,29 +78,14 @@ def prepare(
         wording: instead of that of the model's entry.
 
     Raises:
-        UsageError: the model cannot choose among candidates, which `effort` requires, or it cannot
-            use this wording.
+        UsageError: raised by `wording.decoding_of`.
         InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
-    request, steps = form.request(paper, model, max_tokens), None
-    quotes, name = _quotes_itself(model), model.resolution.resolved
-    by_steps = quotes and model.takes_grammar
-    replaced = wording_of(model, wording) == "extractive" and not quotes
-    if by_steps:
-        steps = anchored.decoding(framework, effort)
-    elif replaced:
-        steps = extract.decoding(framework, effort)
-    elif effort == "best" and quotes:
-        raise UsageError(
-            f"--effort best needs an engine that takes grammars, and {name} is served by another",
-            hint="Omit it, or serve the model with the backend `llamacpp`.",
-        )
-    elif effort == "best":
-        raise UsageError(
-            f"--effort best needs moves that quote the abstract, and {name} writes its own words",
-            hint="Add `--wording extractive`, or omit it.",
-        )
+    steps = decoding_of(form, model, effort, wording)
+    request = form.request(paper, model, max_tokens)
+    by_steps = isinstance(form, AnchoredForm) and model.takes_grammar
+    replaced = wording_of(model, wording) == "extractive" and not quotes_itself(model)
     provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
     return Prepared(paper, form, request, {**provenance, **key}, by_steps, replaced, effort)
@@ -148,7 +109,8 @@ def annotate(
     moves = _answer(prepared, model, replies, on_text)
     if prepared.replaced:
         return _extracted(prepared, moves, replies, model, on_text)
-    return stored_form(prepared, moves, replies)
+    confidence = prepared.form.confidence(replies[-1].text)
+    return stored_form(prepared, moves, replies, confidence)
 
 
 def _answer(
@@ -189,7 +151,8 @@ def _extracted(
     framework = prepared.form.framework
     if prepared.effort == "best":
         drafts.sample(abstract, on_text)
-    found = extract.extract(abstract, drafts, Reading.of(abstract, framework), prepared.known)
+    reading = Reading.of(abstract, framework)
+    found = extract.extract(abstract, framework, reading, drafts.answers, prepared.known)
     return stored_form(
         prepared,
         found.moves,
@@ -278,7 +241,7 @@ def _provenance(
         steps: the settings of an answer that is generated move by move, stored as decoding.
     """
     framework = form.framework
-    messages = [{"role": m.role, "content": m.content} for m in request.messages]
+    messages = [{"role": m.role, "content": form.hashed(m.content)} for m in request.messages]
     constraint = steps or request.json_schema or request.grammar
     return {
         **model.about,

@@ -7,10 +7,11 @@ from datetime import date
 from pathlib import Path
 from typing import ClassVar
 
-from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.models.cluster.address import LOCAL, ray_data
+from harness.models.weights import FileStore
 from skills.annotate.options import (
     IdListOptions,
     PaperByIdOptions,
@@ -203,3 +204,10 @@ def _check_combinations(options: Annotate.Options, variant: str) -> None:
 @hookimpl
 def register_skills(register: RegisterSkill) -> None:
     register(Annotate())
+
+
+@hookimpl
+def register_backends(register: RegisterBackend, files: FileStore) -> None:
+    from skills.annotate.extractive.backend import SelectorBackend
+
+    register(SelectorBackend(files))

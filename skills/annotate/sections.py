@@ -48,7 +48,7 @@ def annotate_paper(
         if missing:
             request = make(_as_paper(section, prepared.paper))
             if section.kind in missing:  # a section on limitations has one
-                request = replace(request, known=(section.kind,))
+                request = request.stating(section.kind)
             model.check_fits(request.request)
             own = annotate(request, model, on_text)
             found |= {m: _entry(section, own, m) for m in missing if own[m] != framework.not_stated}

@@ -5,9 +5,9 @@
         prompt      sha256 of the canonical JSON of the first request's messages
         schema      sha256 of the JSON Schema or grammar that constrains the reply, or of the
                     settings by which its moves quote the abstract, or null
-        form        the format of the reply: "json", "tagged" or "anchored"
+        form        the format of the reply: "json", "tagged", "anchored" or "quotes"
         framework   sha256 of the framework's content
-        model       sha256 of the weights and of the adapter, by role; for a server without them,
+        model       sha256 of the weights, adapter and selector, by role; for a server without them,
                     its backend and the model's name there
         sampling    temperature, seed, max_tokens
         sections    only if sections of the paper are read, too: sha256 of each on one line, by kind

@@ -54,16 +54,16 @@ def fitted(tmp_path: Path) -> Callable[[Callable[[int], Mapping[str, str]]], ran
             writer.writeheader()
             writer.writerows(map(row, range(20)))
         lines.write_text("\n".join(drafted(n, drafts(n)) for n in range(20)), encoding="utf-8")
-        out = tmp_path / "weights.json"
-        assert fit_extraction.main([str(table), str(lines), "--out", str(out)]) == 0
+        assert fit_extraction.main([str(table), str(lines), "--out", str(tmp_path)]) == 0
         ranking.load.cache_clear()
-        return ranking.load(out)
+        return ranking.load(tmp_path / "weights.json")
 
     return fit
 
 
 def test_weights_are_written_for_the_ranking(
     fitted: Callable[[Callable[[int], Mapping[str, str]]], ranking.Weights],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     found = fitted(gold_of)
@@ -72,6 +72,9 @@ def test_weights_are_written_for_the_ranking(
     )
     assert {*found.least} == {*fit_extraction.DECIDED}
     assert len(found.digest) == 64
+    alone = ranking.load(tmp_path / "alone.json")
+    assert alone.weights == fit_extraction.OF_SELECTOR
+    assert {*alone.least} == {*fit_extraction.DECIDED}
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["selector", "and", "drafts", "ROUGE-L", "anchor", "kappa"]
     assert lines[10][:2] == ["selector", "alone"]

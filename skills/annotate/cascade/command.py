@@ -19,7 +19,7 @@ from harness.models.pool import Models
 from harness.models.resolution import Choice
 from harness.models.served import ServedModel
 from skills.annotate.cascade.sample import NOT_GUARANTEED, Sample, in_words, read_sample
-from skills.annotate.generate import gives_confidence
+from skills.annotate.extractive.wording import gives_confidence
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import READ_BY_CURATE, Finished
 from skills.annotate.table.sources import Selection, Source

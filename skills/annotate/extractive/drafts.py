@@ -11,7 +11,7 @@ from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.nanda.forms.base import Form, UnusableReply
 
-SAMPLES = 6
+SAMPLES = 3
 """Further answers with `--effort best`."""
 TEMPERATURE = 0.7
 """Of those answers."""
@@ -32,11 +32,6 @@ class Drafts:
     request: Request
     answers: list[Mapping[str, str]]
     replies: list[Reply] = field(default_factory=list)
-
-    def of(self, move: str) -> list[str]:
-        """Return the drafts of a move in the answers that state it."""
-        unstated = self.form.framework.not_stated
-        return [answer[move] for answer in self.answers if answer[move] != unstated]
 
     def sample(self, abstract: str, on_text: OnText | None = None) -> None:
         """Add `SAMPLES` answers at `TEMPERATURE`; one that is invalid or loops is left out."""

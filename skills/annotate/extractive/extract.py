@@ -1,7 +1,7 @@
-"""Replace the drafts of an annotation by passages of its abstract.
+"""Choose the passages of an abstract that state its moves.
 
-For each move, the drafts and the selector rank the passages of the abstract (`features`,
-`ranking`), and `reading` decides whether the abstract states it. The move that would
+For each move, the selector and the drafts, if there are any, rank the passages of the abstract
+(`features`, `ranking`), and `reading` decides whether the abstract states it. The move that would
 lose most if another had its best passage chooses first, and a passage loses if another move has the
 same words. Each move chooses a second time, now that the choices of the others are known.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE, Drafts
+from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.features import features
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.extractive.reading import Reading
@@ -45,7 +46,9 @@ class Extracted:
     confidence: Mapping[str, float]
 
 
-def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
+def decoding(
+    framework: Framework, effort: Effort, weights: Path = ranking.WEIGHTS
+) -> dict[str, Any]:
     """Return what determines the passages besides the first request and the model."""
     fitted = selector.load() if selector.is_for(framework) else None
     return {
@@ -54,32 +57,40 @@ def decoding(framework: Framework, effort: Effort) -> dict[str, Any]:
         "effort": effort,
         "samples": {"count": SAMPLES, "temperature": TEMPERATURE} if effort == "best" else None,
         "selector": fitted.digest if fitted else None,
-        "weights": ranking.load().digest,
+        "weights": ranking.load(weights).digest,
     }
 
 
 def extract(
-    abstract: str, drafts: Drafts, reading: Reading, known: Collection[str] = ()
+    abstract: str,
+    framework: Framework,
+    reading: Reading,
+    answers: Sequence[Mapping[str, str]] = (),
+    known: Collection[str] = (),
 ) -> Extracted:
     """Choose a passage for each move that is stated.
 
     Args:
         reading: what the selector finds in the abstract.
-        known: moves that it certainly states; they are the first to choose.
+        answers: drafts of all moves, the model's annotation first; without any, the selector
+            chooses alone.
+        known: moves that the abstract certainly states; they are the first to choose.
     """
-    framework, weights = drafts.form.framework, ranking.load()
+    weights = ranking.load(ranking.WEIGHTS if answers else ranking.ALONE)
+    unstated = framework.not_stated
     candidates = {move: one.candidates for move, one in reading.by_move.items()}
     ranked, confidence = {}, {}
     for move, likely in reading.by_move.items():
-        found = weights.probabilities(likely.candidates.kind, features(likely, drafts.of(move)))
-        written = drafts.answers[0][move] != framework.not_stated
+        drafts = [answer[move] for answer in answers if answer[move] != unstated]
+        found = weights.probabilities(likely.candidates.kind, features(likely, drafts))
+        written = not answers or answers[0][move] != unstated
         right = likely.candidates.of_best_sentence(found)
         if move in known or reading.states(move, written, right, weights):
             ranked[move] = found
         else:
             confidence[move] = likely.unstated
     chosen = choose(candidates, ranked, weights, known)
-    moves, anchors = dict.fromkeys(framework.names, framework.not_stated), {}
+    moves, anchors = dict.fromkeys(framework.names, unstated), {}
     for move in (name for name in framework.names if name in chosen):
         number, confidence[move] = chosen[move]
         moves[move] = candidates[move].text(number)

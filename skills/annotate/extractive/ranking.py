@@ -26,13 +26,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WEIGHTS = Path(__file__).with_name("weights.json")
+ALONE = Path(__file__).with_name("alone.json")
+"""The weights without drafts: the probabilities are those of the selector."""
 COMPARED = 30
 """The most probable candidates, which are compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What `weights.json` contains.
+    """What `WEIGHTS` or `ALONE` contains.
 
     Attributes:
         weights: by kind, those of each feature, in the order of `FEATURES`.

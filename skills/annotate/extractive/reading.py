@@ -26,10 +26,12 @@ class Reading:
     Attributes:
         by_move: without a selector for the framework, all passages are equally probable.
         selected: whether it is what the selector finds.
+        tokens: those that the selector read.
     """
 
     by_move: Mapping[str, Likely]
     selected: bool
+    tokens: int = 0
 
     @classmethod
     def of(cls, abstract: str, framework: Framework) -> Reading:
@@ -40,7 +42,8 @@ class Reading:
         """
         sentences = numbered(abstract, limit_of(framework))
         if selector.is_for(framework):
-            return cls(selector.likely(sentences), selected=True)
+            by_move, tokens = selector.likely(sentences)
+            return cls(by_move, True, tokens)
         found = candidates_of(framework.names, sentences, limit_of(framework))
         return cls({move: _even(own) for move, own in found.items()}, selected=False)
 

@@ -14,7 +14,7 @@ import atexit
 import functools
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,17 +100,21 @@ class Selector:
         return found
 
 
-def likely(sentences: Sequence[Sentence]) -> dict[str, Likely]:
+def likely(sentences: Sequence[Sentence]) -> tuple[dict[str, Likely], int]:
     """Return from which passage of an abstract each move of the built-in framework comes.
 
     Args:
         sentences: those of the abstract; at least one.
 
+    Returns:
+        What is found, by move, and the tokens of the abstract.
+
     Raises:
         ModelUnavailable: the model that reads the abstract cannot be downloaded or loaded.
     """
     candidates = candidates_of(nanda().names, sentences, limit_of(nanda()))
-    return load().likely(encoder().encode([one.text for one in sentences]), candidates)
+    encoded = encoder().encode([one.text for one in sentences])
+    return load().likely(encoded, candidates), len(encoded.tokens)
 
 
 def probabilities(sentences: Sequence[Sentence]) -> dict[str, list[float]]:
@@ -121,7 +125,8 @@ def probabilities(sentences: Sequence[Sentence]) -> dict[str, list[float]]:
     """
     if not sentences:
         return {move: [1.0] for move in nanda().names}
-    return {move: one.by_sentence() for move, one in likely(sentences).items()}
+    found, _ = likely(sentences)
+    return {move: one.by_sentence() for move, one in found.items()}
 
 
 def encoder() -> Encoder:
@@ -134,14 +139,21 @@ def encoder() -> Encoder:
         return _encoder()
 
 
+def files(notify: Callable[[str], None] = lambda _: None) -> FileStore:
+    """Return the files of the shipped registry, with one of which the selector was fitted.
+
+    Args:
+        notify: as in `FileStore`.
+    """
+    found = settings.from_environment()
+    return FileStore(registry.load(found.shipped_registry).files, found.cache_dir, notify)
+
+
 @functools.cache
 def _encoder() -> Encoder:
     from harness.models.encoder import Encoder
 
-    found = settings.from_environment()
-    files = registry.load(found.shipped_registry).files
-    store = FileStore(files, found.cache_dir, lambda _: None)
-    loaded = Encoder(store.first_layers(BASE, LAYERS, FOLDER / ADAPTER))
+    loaded = Encoder(files().first_layers(BASE, LAYERS, FOLDER / ADAPTER))
     atexit.register(loaded.close)  # the engine must end before the interpreter does
     return loaded
 

@@ -23,7 +23,8 @@ from harness.models.backends.base import OnText
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate.generate import Prepared, prepare, wording_of
+from skills.annotate.extractive.wording import wording_of
+from skills.annotate.generate import Prepared, prepare
 from skills.annotate.papers import check_length
 from skills.annotate.sections import annotate_paper
 from skills.annotate.table.plan import Entry, Plan

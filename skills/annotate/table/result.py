@@ -16,6 +16,7 @@ from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from skills.annotate import render
+from skills.annotate.extractive.backend import SelectorModel
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus import exporters
 from skills.corpus.db import runs, store
@@ -145,10 +146,9 @@ def in_words(summary: Mapping[str, Any]) -> str:
     parts += [f"{summary['pending']:,} not done yet"] * bool(summary["pending"])
     line = f"{counted(rows, 'paper')}: {', '.join(parts)}"
     if made:
-        line += (
-            f"; {made:,} in {duration(summary['seconds'])}, "
-            f"{summary['tokens_per_second']:.0f} tokens/s"
-        )
+        line += f"; {made:,} in {duration(summary['seconds'])}"
+        if rate := summary["tokens_per_second"]:
+            line += f", {rate:.0f} tokens/s"
     return line
 
 
@@ -198,7 +198,7 @@ def _next(targets: Sequence[Path]) -> str:
 def _memory(model: ServedModel) -> int | None:
     import psutil
 
-    if not isinstance(model.model, LlamaCppModel):  # the memory of a server, or of nodes
+    if not isinstance(model.model, LlamaCppModel | SelectorModel):  # of a server, or of nodes
         return None
     return int(psutil.Process().memory_info().rss)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -64,7 +64,7 @@ class Form(ABC):
 
     framework: Framework
     examples: tuple[Example, ...] = ()
-    name: ClassVar[Literal["json", "tagged", "anchored"]]
+    name: ClassVar[Literal["json", "tagged", "anchored", "quotes"]]
     retry: ClassVar[str]
     tokens_around: ClassVar[int] = TOKENS_AROUND
 
@@ -125,6 +125,18 @@ class Form(ABC):
         They count from 1, and are not yet validated.
         """
         return {}
+
+    def stating(self, request: Request, moves: Sequence[str]) -> Request:
+        """Return a request that names moves which the text certainly states, if the form can."""
+        return request
+
+    def hashed(self, content: str) -> str:
+        """Return the part of a message that determines the content key."""
+        return content
+
+    def confidence(self, text: str) -> dict[str, float] | None:
+        """Return by move how probably a reply, which `parse` accepts, is right; None if unknown."""
+        return None
 
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
         """Return the request for `paper`.

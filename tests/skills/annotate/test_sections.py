@@ -14,7 +14,10 @@ from pdf_papers import ABSTRACT, INTRODUCTION, LIMITATION, PdfPaper, scan
 
 from harness.errors import InputError, UsageError
 from harness.models.backends.base import OnText, Reply, Request
+from harness.models.schema import ServeEntry
+from harness.models.weights import FileStore
 from harness.testing import FakeModel, run_skill
+from skills.annotate.extractive.backend import SelectorBackend
 from skills.annotate.plugin import Annotate
 from skills.corpus.content_key import key_of, verify
 from skills.nanda.framework import nanda
@@ -114,6 +117,23 @@ def test_a_section_on_limitations_has_one_even_if_the_model_finds_none(tmp_path:
     assert record["limitation"] == "Not stated."
     assert list(record["sections"]) == ["limitation"]
     assert record["sections"]["limitation"]["source"] in LIMITATION
+
+
+@pytest.mark.model
+def test_the_selector_quotes_a_section_on_limitations(
+    tmp_path: Path, model_files: FileStore
+) -> None:
+    kind = "Our nurses are kind to all of the patients in our wards."
+    sections = [("1 Introduction", INTRODUCTION), ("Limitations", kind)]
+    record = run_skill(
+        Annotate(),
+        str(PdfPaper(sections=sections).write(tmp_path / "paper.pdf")),
+        model=SelectorBackend(model_files).load(ServeEntry(backend="selector", model="selector")),
+        form="quotes",
+        source="line",
+        options={"sections": ["limitation"]},
+    ).data
+    assert record["sections"]["limitation"]["source"] == kind
 
 
 def test_several_sections(workspace: Workspace) -> None:

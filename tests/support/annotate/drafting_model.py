@@ -102,4 +102,4 @@ def use_weights(
     used = {"passage: F1 with the draft": 10.0, **features}
     weights = dict.fromkeys(get_args(Kind), tuple(used.get(name, 0.0) for name in FEATURES))
     made = Weights(weights, dict.fromkeys(decided, LEAST), (1.0, 0.0), "0" * 64)
-    monkeypatch.setattr(ranking, "load", lambda: made)
+    monkeypatch.setattr(ranking, "load", lambda *_: made)

@@ -134,10 +134,11 @@ def select_evenly(monkeypatch, stated):
     def likely(sentences):
         read.append(sentences)
         found = candidates_of(nanda().names, sentences, limit_of(nanda()))
-        return {
+        evenly = {
             move: Likely(own, 1 - stated, np.full(len(own.passages), -np.log(len(own.passages))))
             for move, own in found.items()
         }
+        return evenly, 100
 
     monkeypatch.setattr(selector, "likely", likely)
     return read

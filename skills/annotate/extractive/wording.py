@@ -1,0 +1,93 @@
+"""Determine the wording of a model's annotations, and what chooses their moves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.errors import UsageError
+from harness.models.served import ServedModel
+from skills.annotate.anchored import quote as anchored
+from skills.annotate.extractive import extract, ranking
+from skills.annotate.selector import selector
+from skills.corpus.options import Effort, Wording
+from skills.nanda.forms import FORMS
+from skills.nanda.forms.anchored import AnchoredForm
+from skills.nanda.forms.base import Form
+from skills.nanda.forms.quotes import QuotesForm
+
+OTHER_MODEL = "select another model with `--model`."
+
+
+def gives_confidence(model: ServedModel, wording: Wording | None = None) -> bool:
+    """Return True if annotations with this wording, or the model's own, have confidences."""
+    if FORMS[model.entry.form] is AnchoredForm:
+        return model.takes_grammar
+    return wording_of(model, wording) == "extractive"
+
+
+def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
+    """Return the wording of a model's annotations: the given one, else that of its entry.
+
+    Raises:
+        UsageError: the model quotes, and should use its own words.
+    """
+    if not quotes_itself(model):
+        return wording or model.entry.wording
+    if wording == "abstractive":
+        name = model.resolution.resolved
+        raise UsageError(
+            f"{name} only quotes, and has no words of its own",
+            hint=f"Omit `--wording abstractive`, or {OTHER_MODEL}",
+        )
+    return "extractive"
+
+
+def quotes_itself(model: ServedModel) -> bool:
+    """Return True if the replies of the model quote the abstract."""
+    return FORMS[model.entry.form] in (AnchoredForm, QuotesForm)
+
+
+def decoding_of(
+    form: Form, model: ServedModel, effort: Effort, wording: Wording | None
+) -> Mapping[str, Any] | None:
+    """Return what determines the moves besides the request and the model; None if nothing does.
+
+    Raises:
+        UsageError: the model cannot choose among candidates, which `effort` requires, does not know
+            the framework, or cannot use this wording.
+    """
+    used, name = wording_of(model, wording), model.resolution.resolved
+    if isinstance(form, QuotesForm):
+        return _selection(form, name, effort)
+    quotes = isinstance(form, AnchoredForm)
+    if quotes and model.takes_grammar:
+        return anchored.decoding(form.framework, effort)
+    if used == "extractive" and not quotes:
+        return extract.decoding(form.framework, effort)
+    if effort == "best" and quotes:
+        raise UsageError(
+            f"--effort best needs an engine that takes grammars, and {name} is served by another",
+            hint="Omit it, or serve the model with the backend `llamacpp`.",
+        )
+    if effort == "best":
+        raise UsageError(
+            f"--effort best needs moves that quote the abstract, and {name} writes its own words",
+            hint="Add `--wording extractive`, or omit it.",
+        )
+    return None
+
+
+def _selection(form: QuotesForm, name: str, effort: Effort) -> Mapping[str, Any]:
+    """Return what determines the moves of the selector."""
+    if not selector.is_for(form.framework):
+        raise UsageError(
+            f"{name} knows the moves of the built-in framework only",
+            hint=f"Omit `--framework`, or {OTHER_MODEL}",
+        )
+    if effort == "best":
+        raise UsageError(
+            f"--effort best needs drafts, and {name} writes none",
+            hint=f"Omit it, or {OTHER_MODEL}",
+        )
+    return extract.decoding(form.framework, effort, ranking.ALONE)
