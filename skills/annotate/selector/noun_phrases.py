@@ -190,7 +190,7 @@ def _whole(words: list[str], bare: list[str], limit: int) -> bool:
     broken = (
         any(text.count(left) != text.count(right) for left, right in _PAIRS)
         or any(word.endswith((";", ":", ".")) for word in words[:-1] if len(word) > 2)
-        or (words[0].endswith(",") and bare[1] in ("and", "or"))
+        or (bare[1] in ("and", "or") and (words[0].endswith(",") or bare[0].isdigit()))
         or (bare[-1] in _NOT_LAST or bare[-1].endswith("ed") or bare[-2] == "to")
         or not _OTHER.isdisjoint(bare)
         or any(_is_verb(bare, place) for place in range(relative))

@@ -103,8 +103,9 @@ def test_an_infinitive_belongs_to_it() -> None:
         ("Recently, nurses of the ward are tired.", "Recently, nurses of the ward"),
         ("They work in hospitals, clinics, and mobile rural practices.", "hospitals, clinics,"),
         ("It applies to nurses of this ward.", "nurses of this ward."),
+        ("We read, between 2009 and 2014, of late nurses.", "2009 and 2014, of late nurses."),
     ],
-    ids=["bracket", "preposition of two words", "adverb", "enumeration", "reference"],
+    ids=["bracket", "preposition of two words", "adverb", "enumeration", "reference", "years"],
 )
 def test_what_is_cut_apart_or_refers_elsewhere_is_excluded(sentence: str, excluded: str) -> None:
     assert excluded not in texts(sentence)
