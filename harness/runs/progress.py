@@ -109,8 +109,8 @@ class ProgressEstimate:
     @property
     def seconds_left(self) -> float | None:
         """The remaining time, or None while it is unknown."""
-        if self.done and self._weight_done and not self._tokens_done:
-            passed = self.clock() - self._start
+        passed = self.clock() - self._start
+        if passed >= 1 and self.done and self._weight_done and not self._tokens_done:
             return passed * (self.weight - self._weight_done) / self._weight_done
         if not self.rate or not self._weight_done or not self._tokens_done:
             return None

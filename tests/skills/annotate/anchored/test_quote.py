@@ -58,7 +58,7 @@ def test_a_server_without_grammars_cannot_choose_among_candidates():
 
 
 def test_a_model_that_quotes_has_no_words_of_its_own():
-    with pytest.raises(UsageError, match="fake-model was trained to quote"):
+    with pytest.raises(UsageError, match="fake-model only quotes"):
         annotated(EXAMPLE, FakeModel(ANSWER), wording="abstractive")
     record = annotated(EXAMPLE, FakeModel(ANSWER), wording="extractive")
     assert record["provenance"]["decoding"] is None, "its own passages are not replaced"

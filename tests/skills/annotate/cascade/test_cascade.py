@@ -38,7 +38,7 @@ models:
     tasks: []
     serve: [{{backend: openai, model: best, url: "{url}/v1"}}]
 """
-SURE = {2: 0.7, 4: 0.55, 5: 0.8}
+SURE = {2: 0.65, 4: 0.5, 5: 0.85}
 """Paper 4 is the least certain, then 2 and 5; 1 and 3 are sure."""
 LINE = "--cascade better --until .9 save to out.jsonl"
 
