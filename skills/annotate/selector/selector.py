@@ -140,7 +140,7 @@ def encoder() -> Encoder:
 
 
 def files(notify: Callable[[str], None] = lambda _: None) -> FileStore:
-    """Return the files of the shipped registry, with one of which the selector was fitted.
+    """Return the files of the shipped registry: the selector was fitted with its `BASE`.
 
     Args:
         notify: as in `FileStore`.
