@@ -71,7 +71,7 @@ class QuotesForm(Form):
         return {move: quote.text or unstated for move, quote in _read(text).items()}
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the texts of the moves.
+        """Return the text of each move, "Not stated." included.
 
         Raises:
             UnusableReply: the text does not have this format, or a move is not what stands at its
