@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import UsageError
+from harness.errors import ModelUnavailable, UsageError
 from harness.models.served import ServedModel
 from skills.annotate.anchored import quote as anchored
 from skills.annotate.extractive import extract, ranking
@@ -30,14 +30,13 @@ def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
     """Return the wording of a model's annotations: the given one, else that of its entry.
 
     Raises:
-        UsageError: the model quotes, and should use its own words.
+        ModelUnavailable: the model only quotes, and `wording` is "abstractive".
     """
     if not quotes_itself(model):
         return wording or model.entry.wording
     if wording == "abstractive":
-        name = model.resolution.resolved
-        raise UsageError(
-            f"{name} only quotes, and has no words of its own",
+        raise ModelUnavailable(
+            "it only quotes, and --wording abstractive needs a model that writes",
             hint=f"Omit `--wording abstractive`, or {OTHER_MODEL}",
         )
     return "extractive"
@@ -54,12 +53,13 @@ def decoding_of(
     """Return what determines the moves besides the request and the model; None if nothing does.
 
     Raises:
-        UsageError: the model cannot choose among candidates, which `effort` requires, does not know
-            the framework, or cannot use this wording.
+        ModelUnavailable: the selector does not have the framework, the wording or the effort; the
+            fallback of its entry does.
+        UsageError: the model cannot choose among candidates, which `effort` requires.
     """
     used, name = wording_of(model, wording), model.resolution.resolved
     if isinstance(form, QuotesForm):
-        return _selection(form, name, effort)
+        return _selection(form, effort)
     quotes = isinstance(form, AnchoredForm)
     if quotes and model.takes_grammar:
         return anchored.decoding(form.framework, effort)
@@ -78,16 +78,16 @@ def decoding_of(
     return None
 
 
-def _selection(form: QuotesForm, name: str, effort: Effort) -> Mapping[str, Any]:
+def _selection(form: QuotesForm, effort: Effort) -> Mapping[str, Any]:
     """Return what determines the moves of the selector."""
     if not selector.is_for(form.framework):
-        raise UsageError(
-            f"{name} knows the moves of the built-in framework only",
+        raise ModelUnavailable(
+            "it annotates the moves of the built-in framework only",
             hint=f"Omit `--framework`, or {OTHER_MODEL}",
         )
     if effort == "best":
-        raise UsageError(
-            f"--effort best needs drafts, and {name} writes none",
+        raise ModelUnavailable(
+            "it writes no drafts, which --effort best chooses among",
             hint=f"Omit it, or {OTHER_MODEL}",
         )
     return extract.decoding(form.framework, effort, ranking.ALONE)
