@@ -22,12 +22,13 @@ annotate: install
 	@echo 'Next, with a table of papers:'
 	@echo '  .venv/bin/python agent.py "/annotate FILE.csv save to annotated.jsonl"'
 
-install: .venv/installed
+install: .venv/installed$(EXTRAS:%=-%)
+	@[ -n "$(EXTRAS)" ] || echo '`make install EXTRAS=all` adds search by meaning, maps, MCP, training and clusters (2.8 GB).'
 
 test: .venv/installed-dev
 	.venv/bin/python -m pytest -n auto --dist worksteal
 
-test-train: .venv/installed-train
+test-train: .venv/installed-dev$(COMMA)finetune
 	.venv/bin/python -m pytest -n auto --dist loadfile -m train
 
 examples: .venv/installed-dev
@@ -62,13 +63,10 @@ SHORT := \
 	$(call pip_install)
 	@touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	$(call pip_install,[dev])
+# With extras of pyproject.toml: .venv/installed-dev, .venv/installed-map,mcp
+.venv/installed-%: pyproject.toml | .venv/bin/python
+	$(call pip_install,[$*])
 	@touch .venv/installed $@
-
-.venv/installed-train: pyproject.toml | .venv/bin/python
-	$(call pip_install,[dev$(COMMA)finetune])
-	@touch .venv/installed .venv/installed-dev $@
 
 clean:
 	rm -rf .venv out build dist *.egg-info

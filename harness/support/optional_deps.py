@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from pathlib import Path
 
 from harness.errors import UsageError
 
@@ -18,6 +20,16 @@ def require(*modules: str, extra: str = "finetune") -> None:
         are = "is" if len(missing) == 1 else "are"
         raise UsageError(
             f"this needs {', '.join(missing)}, which {are} not installed",
-            hint=f'`pip install "nanda-harness[{extra}]"`, in a checkout '
-            f'`.venv/bin/python -m pip install -e ".[{extra}]"`, installs all that it needs.',
+            hint=f"`{install_command(extra)}` installs all that it needs.",
         )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra for the Python that runs this process.
+
+    pip takes the name of an installed package as that package, so the command is the same in a
+    checkout.
+    """
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f'{shown} -m pip install "nanda-harness[{extra}]"'

@@ -44,9 +44,6 @@ class Serve(Skill):
         framework: FrameworkOption = None
 
     def run(self, call: Call) -> Result:
-        from harness.support.optional_deps import require
-
-        require("starlette", "uvicorn", "python_multipart", extra="web")
         from skills.serve.command import serve
 
         return serve(call)

