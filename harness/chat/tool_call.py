@@ -12,10 +12,11 @@ from typing import Any
 from harness.api import options as opts
 from harness.api.options import GeneralOptions
 from harness.api.skill import Skill
-from harness.chat.tool_schema import OWN, SAVE_TO, SUBCOMMAND, TEXT
+from harness.chat.tool_schema import FOR_USERS, OWN, SAVE_TO, SUBCOMMAND, TEXT
 from harness.errors import UsageError
 from harness.models.backends.base import ToolCall
 from harness.runs.invocation import Invocation, as_targets
+from harness.support.suggestions import did_you_mean
 
 
 def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
@@ -42,7 +43,7 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
         name=skill.name,
         subcommand=subcommand,
         text=text,
-        options=opts.build(skill.Options, _options(skill, given)),
+        options=opts.build(skill.Options, _options(skill, subcommand, given)),
         general=GeneralOptions(),
         targets=paths,
         folders=folders,
@@ -79,15 +80,28 @@ def string(given: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _options(skill: Skill, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values as a line has them: text, except for switches that are on."""
+def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option values as a line has them: text, except for switches that are on.
+
+    Raises:
+        UsageError: the skill has no such option.
+    """
     known = {flag.key: flag for flag in opts.flags(skill.Options).values()}
     values: dict[str, Any] = {}
     for key, value in given.items():
-        flag = known.get(key)
-        if key in OWN or (flag and flag.sets is not None and value is (not flag.sets)):
+        if key in OWN:
             continue
-        if flag and flag.sets is None:
+        if key not in known:
+            flags = opts.flags_for(skill, subcommand).values()
+            read = [flag.key for flag in flags if flag.key not in FOR_USERS]
+            raise UsageError(
+                f"there is no option {key!r}",
+                hint=f"{did_you_mean(key, read)} There are {', '.join(read) or 'none'}.".lstrip(),
+            )
+        flag = known[key]
+        if flag.sets is not None and value is (not flag.sets):
+            continue
+        if flag.sets is None:
             many = [value] if flag.many and not isinstance(value, list) else value
             value = [_text(one) for one in many] if isinstance(many, list) else _text(many)
         values[key] = value

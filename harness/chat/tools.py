@@ -48,11 +48,11 @@ class PreparedCall:
     run: Callable[[Screen], tuple[str, int]]
 
 
-class ChatTool(Protocol):
-    """A tool that a model may call.
+class Described(Protocol):
+    """A tool that can be offered at several levels of detail.
 
     Attributes:
-        name: unique among the tools of a chat.
+        name: unique among the tools that are offered.
     """
 
     @property
@@ -60,6 +60,10 @@ class ChatTool(Protocol):
 
     def described(self, level: int) -> Tool:
         """Return the name, description and parameters at a level of detail."""
+
+
+class ChatTool(Described, Protocol):
+    """A tool that a model may call."""
 
     def prepared(self, call: ToolCall) -> PreparedCall:
         """Return a call of this tool with its arguments checked.
@@ -69,7 +73,7 @@ class ChatTool(Protocol):
         """
 
 
-def offered(tools: Iterable[ChatTool], room: int) -> tuple[Tool, ...]:
+def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
     """Return the tools of a request within `MOST` and a size in bytes.
 
     Every tool is added at the lowest level of detail first, in order; then each level is added to

@@ -90,8 +90,8 @@ def _run(words: list[str]) -> int:
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
-    if rest == ["mcp"]:
-        return _serve_mcp(general)
+    if rest[:1] == ["mcp"] and all(word.startswith("-") for word in rest[1:2]):
+        return _serve_mcp(general, rest[1:])
     settings = settings_module.from_environment()
     if no_session:
         settings = replace(settings, no_sessions=True)
@@ -126,20 +126,25 @@ def _program_options() -> str:
     return program_options()
 
 
-def _serve_mcp(general: Mapping[str, object]) -> int:
+def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
     """Serve the skills to an MCP client until it closes stdin."""
     from harness.support.optional_deps import require
 
+    option, _, names = "=".join(options).partition("=")
+    skills = names.replace(",", " ").split()
+    if options and not (option == "--skills" and skills):
+        raise UsageError(
+            f"`mcp` cannot be started with {' '.join(options)}",
+            hint="Its only option is --skills NAME[,NAME ...]; all others go before `mcp`.",
+        )
     require("mcp", extra="mcp")
     gc.disable()  # a tenth of the time that the client waits: what is imported stays
     from harness.mcp.server import serve
 
     app = App(settings_module.from_environment(), Frontend("mcp", is_model=True), general=general)
-    if sys.stdin is not None and sys.stdin.isatty():
-        app.screen.notice("Serving MCP clients on stdin and stdout (docs/mcp.md). Ctrl-D ends it.")
     gc.freeze()
     gc.enable()
-    if serve(app):
+    if serve(app, skills):
         app.close()
     return 0
 

@@ -11,7 +11,7 @@ import contextlib
 import io
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,10 +27,11 @@ from mcp.shared.exceptions import MCPError
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api import options as opts
 from harness.api.options import GeneralOptions
+from harness.chat.tools import BARE, offered, size
 from harness.errors import HarnessError
 from harness.mcp.server_consent import Confirm, Unanswered, confirm_of
 from harness.mcp.server_tools import SkillTool, answer, refusal, tools_of
-from harness.plugins.catalogue import Catalogue
+from harness.plugins.catalogue import Catalogue, Found
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, render_line
 from harness.runs.render import print_error
@@ -38,6 +39,9 @@ from harness.settings import Settings
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import OnProgress, Progress, Screen
 
+LISTED = 24_000
+"""Bytes of the names, descriptions and parameters in `tools/list`, which clients pass on to their
+models. The tools have as much detail as this allows, those of the first skills more than others."""
 GRACE = 5.0
 """Seconds that a cancelled call has to store what is complete before its thread is abandoned."""
 TICK = 0.1
@@ -67,31 +71,45 @@ class Calls:
     """The tools of an application, and their calls.
 
     Attributes:
+        chosen: the names of the skills to serve; all of them if it is empty.
         saved: the files that calls have saved.
         running: the number of threads that work.
     """
 
     app: Dispatcher
+    chosen: Collection[str] = ()
     saved: set[Path] = field(default_factory=set)
     running: int = 0
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
-    def _tools(self) -> Iterator[SkillTool]:
-        for found in self.app.catalogue.skills.values():
-            is_prompt = isinstance(found.imported, PromptSkill)
-            for_models = found.file is None or found.file.for_models
-            if not is_prompt and for_models and found.skill.tool:
-                yield from tools_of(found.skill)
+    @property
+    def skills(self) -> dict[str, Found]:
+        """The skills that models may call, or prompt skills that users may, by name."""
+        return {
+            name: found
+            for name, found in self.app.catalogue.skills.items()
+            if (not self.chosen or name in self.chosen)
+            and (found.for_users if _is_prompt(found) else _is_tool(found))
+        }
+
+    @property
+    def tools(self) -> dict[str, SkillTool]:
+        """The tools of these skills by name."""
+        skills = [found.skill for found in self.skills.values() if not _is_prompt(found)]
+        return {tool.name: tool for skill in skills for tool in tools_of(skill)}
 
     async def list_tools(
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=[tool.described for tool in self._tools()])
+        tools = self.tools
+        least = sum(size(tool.described(BARE)) for tool in tools.values())
+        listed = offered(tools.values(), max(LISTED, least))
+        return types.ListToolsResult(tools=[tools[one.name].listed(one) for one in listed])
 
     async def call_tool(
         self, ctx: ServerRequestContext[Any], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        tool = next((tool for tool in self._tools() if tool.name == params.name), None)
+        tool = self.tools.get(params.name)
         if tool is None:
             raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name[:160]}")
         try:
@@ -122,6 +140,14 @@ class Calls:
             yield
         finally:
             self._turn.release()
+
+
+def _is_prompt(found: Found) -> bool:
+    return isinstance(found.imported, PromptSkill)
+
+
+def _is_tool(found: Found) -> bool:
+    return (found.file is None or found.file.for_models) and found.skill.tool
 
 
 @dataclass(slots=True)

@@ -1,11 +1,11 @@
-"""Documents of skills as MCP resources, and the files that calls have saved."""
+"""MCP resources: help on tools, documents of skills, and the files that calls have saved."""
 
 from __future__ import annotations
 
 import base64
 import json
 import mimetypes
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote, urlsplit
@@ -17,8 +17,9 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from harness.api.document import Document, DocumentSource
-from harness.errors import HarnessError
-from harness.mcp.server_calls import Dispatcher
+from harness.errors import HarnessError, NothingFound
+from harness.mcp.server_calls import Calls
+from harness.settings import Settings
 from harness.support.reading.bounded_files import read_bytes
 
 T = TypeVar("T")
@@ -30,18 +31,32 @@ BYTES = 10_000_000
 """Maximum size of a saved file that is read."""
 
 
+class Help(DocumentSource):
+    """The complete descriptions of the tools, as JSON."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def documents(self, settings: Settings, after: str, most: int) -> list[Document]:
+        names = sorted(name for name in self._calls.tools if name > after)
+        about = "All options of the tool, and the form of its result"
+        return [Document(name, f"help on {name}", about) for name in names[:most]]
+
+    def document(self, settings: Settings, key: str) -> str:
+        if key not in self._calls.tools:
+            raise NothingFound(f"there is no tool {key}")
+        return self._calls.tools[key].complete().model_dump_json(by_alias=True, exclude_none=True)
+
+
 class Documents:
-    """The documents of an application's skills.
+    """Help on tools, the documents of skills, and the files that calls have saved."""
 
-    Args:
-        saved: the files that may be read, too.
-    """
-
-    def __init__(self, app: Dispatcher, saved: Collection[Path]) -> None:
-        self._app, self._saved = app, saved
+    def __init__(self, calls: Calls) -> None:
+        self._calls, self._settings = calls, calls.app.settings
 
     def _sources(self) -> Iterator[tuple[str, DocumentSource]]:
-        for name, found in self._app.catalogue.skills.items():
+        yield "help", Help(self._calls)
+        for name, found in self._calls.skills.items():
             if isinstance(found.skill, DocumentSource):
                 yield name, found.skill
 
@@ -49,17 +64,18 @@ class Documents:
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
     ) -> types.ListResourcesResult:
         first, after = _position(params.cursor if params else None)
+        listed: list[types.Resource] = []
         for name, source in self._sources():
             if first and name != first:
                 continue
-            found = await _in_thread(source.documents, self._app.settings, after, PAGE)
-            if found:
-                return types.ListResourcesResult(
-                    resources=[_resource(name, source, one) for one in found],
-                    next_cursor=json.dumps([name, found[-1].key]),
-                )
+            most = PAGE - len(listed)
+            found = await _in_thread(source.documents, self._settings, after, most)
+            listed += (_resource(name, source, one) for one in found)
+            if len(listed) == PAGE:
+                cursor = json.dumps([name, found[-1].key])
+                return types.ListResourcesResult(resources=listed, next_cursor=cursor)
             first, after = "", ""
-        return types.ListResourcesResult(resources=[])
+        return types.ListResourcesResult(resources=listed)
 
     async def list_templates(
         self, ctx: ServerRequestContext[Any], params: types.PaginatedRequestParams | None
@@ -82,12 +98,13 @@ class Documents:
         uri = str(params.uri)
         parts = urlsplit(uri)
         source = dict(self._sources()).get(parts.netloc) if parts.scheme == SCHEME else None
+        path = Path(url2pathname(parts.path))
         if source is not None:
             key = unquote(parts.path.removeprefix("/"))
-            text = await _in_thread(source.document, self._app.settings, key)
+            text = await _in_thread(source.document, self._settings, key)
             found: types.TextResourceContents | types.BlobResourceContents
             found = types.TextResourceContents(uri=uri, text=text, mime_type=source.document_type)
-        elif (path := Path(url2pathname(parts.path))) in self._saved and parts.scheme == "file":
+        elif parts.scheme == "file" and path in self._calls.saved:
             found = _file(uri, await _in_thread(read_bytes, path, BYTES))
         else:
             raise MCPError(types.INVALID_PARAMS, f"Unknown resource: {uri[:200]}")

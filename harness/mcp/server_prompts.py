@@ -12,20 +12,20 @@ from mcp.shared.exceptions import MCPError
 from harness.agent_skills import resources
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.errors import HarnessError
-from harness.mcp.server_calls import Dispatcher
+from harness.mcp.server_calls import Calls
 
 TEXT = "text"
 
 
 class Prompts:
-    """The prompt skills of an application."""
+    """The prompt skills among those that are served."""
 
-    def __init__(self, app: Dispatcher) -> None:
-        self._app = app
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
 
     def _skills(self) -> Iterator[PromptSkill]:
-        for found in self._app.catalogue.skills.values():
-            if isinstance(found.imported, PromptSkill) and found.for_users:
+        for found in self._calls.skills.values():
+            if isinstance(found.imported, PromptSkill):
                 yield found.imported
 
     async def list_prompts(

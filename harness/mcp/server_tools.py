@@ -6,30 +6,48 @@ a client may allow without asking.
 
 from __future__ import annotations
 
+import itertools
 import json
 import mimetypes
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mcp import types
 from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
 
+from harness.api.options import flags_for
 from harness.api.skill import Impact, Skill
 from harness.chat import tool_result
 from harness.chat.tool_call import invocation_of
-from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, tool_of
+from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, TEXT, tool_of
+from harness.chat.tools import ALL, DETAILS
 from harness.errors import HarnessError, SkillFailed, UsageError
-from harness.models.backends.base import ToolCall
+from harness.models.backends.base import Tool, ToolCall
 from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation
 
 READING = "_read"
 """The end of the name of a tool that only reads; no skill has a name with an underscore."""
 RESULT, SUMMARY = "result", "summary"
-TEXT = 20_000
+LONGEST = 20_000
 """Characters of the result as text, which models read; the structured result is complete."""
+HELP = "harness://help/"
+"""The beginning of the URI of a tool's complete description."""
+CONTENT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "exit_code": {"type": "integer"},
+        RESULT: {},
+        SUMMARY: {"type": "object"},
+        "saved": {"type": "array", "items": {"type": "string"}},
+        "error": {"type": "string"},
+    },
+    "required": ["exit_code"],
+}
+"""The schema of what `_content` returns for any skill; the server's instructions describe it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,36 +77,43 @@ class SkillTool:
     def _impacts(self) -> set[Impact]:
         return {self.skill.impact_of(name) for name in self._subcommands}
 
-    @property
-    def described(self) -> types.Tool:
-        """The tool as `tools/list` contains it."""
-        skill, tool = self.skill, tool_of(self.skill)
+    def described(self, level: int) -> Tool:
+        """Return the name, description and parameters at a level of detail."""
+        tool = replace(tool_of(self.skill, level), name=self.name)
+        if not self.reading:
+            return tool
+        names = self._subcommands
+        keys = {flag.key for name in names for flag in flags_for(self.skill, name).values()}
+        known: Mapping[str, Any] = tool.parameters["properties"]
+        kept = {key: known[key] for key in known if key in keys or key == TEXT}
+        subcommand: dict[str, Any] = {"type": "string", "enum": names}
+        if level >= DETAILS:
+            each = (f"{name}: {self.skill.subcommands[name]}" for name in names)
+            subcommand["description"] = "; ".join(each)
+        parameters = {**tool.parameters, "properties": {SUBCOMMAND: subcommand, **kept}}
+        parameters["required"] = [SUBCOMMAND, *tool.parameters.get("required", ())]
+        return replace(tool, parameters=parameters)
+
+    def listed(self, tool: Tool) -> types.Tool:
+        """Return the tool, described to some level of detail, for `tools/list`."""
+        more = f"{HELP}{self.name} describes all options and the result."
+        return self._as_mcp(replace(tool, description=f"{tool.description}\n{more}"), CONTENT)
+
+    def complete(self) -> types.Tool:
+        """Return the tool with the descriptions of all options and the form of its result."""
+        return self._as_mcp(self.described(ALL), _output_schema(self.skill, self._subcommands))
+
+    def _as_mcp(self, tool: Tool, output: dict[str, Any]) -> types.Tool:
         return types.Tool(
-            name=self.name,
+            name=tool.name,
             description=tool.description,
-            input_schema={
-                **tool.parameters,
-                **self._parameters(tool.parameters),
-                "additionalProperties": False,
-            },
-            output_schema=_output_schema(skill, self._subcommands),
+            input_schema=dict(tool.parameters),
+            output_schema=output,
             annotations=types.ToolAnnotations(
                 read_only_hint=self.only_reads,
                 destructive_hint=None if self.only_reads else "changes" in self._impacts,
             ),
         )
-
-    def _parameters(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the properties, and which of them are required."""
-        properties = dict(parameters["properties"])
-        if not self.reading:
-            return {"properties": properties}
-        names = list(self._subcommands)
-        about = "; ".join(f"{name}: {self.skill.subcommands[name]}" for name in names)
-        properties.pop(SAVE_TO, None)
-        properties[SUBCOMMAND] = {"type": "string", "enum": names, "description": about}
-        required = [SUBCOMMAND, *parameters.get("required", ())]
-        return {"properties": properties, "required": required}
 
     def invocation(self, arguments: Mapping[str, Any]) -> Invocation:
         """Return the invocation that a call requests.
@@ -122,35 +147,25 @@ def reading_subcommands(skill: Skill) -> list[str]:
 
 
 def _output_schema(skill: Skill, subcommands: Sequence[str]) -> dict[str, Any]:
-    """Return the schema of `_content` for a call with one of these subcommands."""
-    properties: dict[str, dict[str, Any]] = {
-        "exit_code": {"type": "integer", "description": "0 only if all work was done"},
-        RESULT: {"description": "the result, as --json prints it"},
-        SUMMARY: {"type": "object", "description": "figures, instead of a large result"},
-        "saved": {"type": "array", "items": {"type": "string"}, "description": "saved files"},
-        "error": {"type": "string", "description": "what failed, or ended the work early"},
-    }
-    for name in (RESULT, SUMMARY):
-        models = [skill.output_of(one, summary=name == SUMMARY) for one in subcommands]
-        properties[name] |= _schema_of(dict.fromkeys(models), f"#/properties/{name}")
-    return {"type": "object", "properties": properties, "required": ["exit_code"]}
-
-
-def _schema_of(models: Collection[type[BaseModel] | None], place: str) -> dict[str, Any]:
-    """Return the schema of one of several models; None is a result without a fixed form.
-
-    Args:
-        place: the reference to it in the whole schema, with which its own references begin.
-    """
-    if len(models) == 1:
-        [model] = models
-        template = f"{place}/$defs/{{model}}"
-        if model is None:
-            return {}
-        return model.model_json_schema(ref_template=template, mode="serialization")
-    return {
-        "anyOf": [_schema_of([one], f"{place}/anyOf/{number}") for number, one in enumerate(models)]
-    }
+    """Return `CONTENT` with the forms of the result and of the summary by subcommand."""
+    by_kind: dict[str, dict[type[BaseModel] | None, list[str]]] = {RESULT: {}, SUMMARY: {}}
+    for kind, name in itertools.product(by_kind, subcommands):
+        model = skill.output_of(name, summary=kind == SUMMARY)
+        by_kind[kind].setdefault(model, []).append(name)
+    models = dict.fromkeys(model for forms in by_kind.values() for model in forms if model)
+    references, shared = models_json_schema(
+        [(model, "serialization") for model in models], ref_template="#/$defs/{model}"
+    )
+    properties = dict(CONTENT["properties"])
+    for kind, forms in by_kind.items():
+        properties[kind] = {
+            "anyOf": [
+                {"description": ", ".join(filter(None, names))}
+                | (references[model, "serialization"] if model else {})
+                for model, names in forms.items()
+            ]
+        }
+    return {**CONTENT, "properties": properties, "$defs": shared.get("$defs", {})}
 
 
 def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolResult:
@@ -194,7 +209,7 @@ def _content(skill: Skill, subcommand: str, outcome: Outcome) -> dict[str, Any]:
 def _result(
     content: Mapping[str, Any], *, is_error: bool, links: list[types.ResourceLink] | None = None
 ) -> types.CallToolResult:
-    text = tool_result.compact(tool_result.shortened(dict(content), TEXT))
+    text = tool_result.compact(tool_result.shortened(dict(content), LONGEST))
     return types.CallToolResult(
         content=[types.TextContent(text=text), *(links or ())],
         structured_content=dict(content),

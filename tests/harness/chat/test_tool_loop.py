@@ -354,7 +354,7 @@ def test_errors_of_calls_are_returned_to_the_model(make: Make) -> None:
         "there is no tool 'annotation'",
         "there is no tool 'exit'",
         "--limit: 'ten' should be a valid integer",
-        "there is no option --colour",
+        "there is no option 'colour'",
         "/corpus has no subcommand 'burn'",
         "text: 7 is not text",
         "text is required: TEXT|FILE|TABLE|ID|TOPIC|-",

@@ -82,23 +82,93 @@ def test_skills_are_tools_prompts_and_resources(project, mode):
         assert hints["rows"] == hints["annotate"] == (False, False)
         assert hints["finetune"] == (False, True)
         assert tools["rows"].input_schema["properties"]["rows"] == {"type": "integer"}
-        annotation = tools["annotate"].output_schema["properties"]["result"]
-        assert {"title", "checks", "provenance"} <= annotation["properties"].keys()
         assert "save_to" in tools["rows"].input_schema["properties"]
         reading = tools["rows_read"].input_schema["properties"]
         assert reading["subcommand"]["enum"] == ["look"]
         assert "save_to" not in reading
-        result = tools["rows"].output_schema["properties"]["result"]
-        assert result["properties"] == {"rows": {"title": "Rows", "type": "integer"}}
         assert {prompt.name for prompt in prompts} == {"tidy", "shorten", "silent"}
         text = prompt.messages[0].content.text
         assert "Remove what is not needed." in text
         assert text.endswith("A very long text.")
         assert "Shorten a text by half." in placed.messages[0].content.text
         assert not placed.messages[0].content.text.endswith("a text")
-        assert [one.uri_template for one in templates] == ["harness://corpus/{key}"]
+        kinds = [one.uri_template for one in templates]
+        assert kinds == ["harness://help/{key}", "harness://corpus/{key}"]
 
     run(work)
+
+
+def test_the_list_of_tools_is_short(project):
+    async def listed(skills: str = "") -> dict[str, dict[str, Any]]:
+        async with connected(project, "auto", skills=skills) as client:
+            result = await client.list_tools()
+            data = result.model_dump(mode="json", by_alias=True, exclude_none=True)
+            assert 1_000 < len(json.dumps(data)) < 30_000
+            return {tool["name"]: tool for tool in data["tools"]}
+
+    def described(tool: dict[str, Any]) -> int:
+        return str(tool["inputSchema"]).count("'description'")
+
+    async def work():
+        tools = await listed()
+        assert {"epochs", "save_to"} <= tools["finetune"]["inputSchema"]["properties"].keys()
+        assert "harness://help/finetune" in tools["finetune"]["description"]
+        chosen = await listed("rows, finetune")
+        assert chosen.keys() == {"rows", "rows_read", "finetune"}
+        assert described(chosen["finetune"]) > described(tools["finetune"])
+
+    run(work)
+
+
+@pytest.mark.model
+@pytest.mark.usefixtures("model_files")
+def test_help_describes_the_options_and_the_annotation(tmp_path):
+    (tmp_path / "registry.yaml").write_text("version: 1\n")
+    abstract = (
+        "We study why bridges hum in the wind. A model of forty cables shows that the pitch "
+        "depends on tension alone. Only steel was tested."
+    )
+
+    async def work():
+        async with connected(tmp_path, "auto", "--yes", skills="annotate") as client:
+            [tool] = (await client.list_tools()).tools
+            result = await client.call_tool("annotate", {"text": abstract, "title": "Humming"})
+            [help_] = (await client.list_resources()).resources
+            assert help_.uri in tool.description
+            [read] = (await client.read_resource(help_.uri)).contents
+            whole = json.loads(read.text)
+            assert "with --cascade" in whole["inputSchema"]["properties"]["budget"]["description"]
+            annotation = content(result)["result"]
+            assert annotation["title"] == "Humming"
+            for schema in (tool.output_schema, whole["outputSchema"]):
+                jsonschema.validate(content(result), schema)
+            del annotation["provenance"]
+            with pytest.raises(jsonschema.ValidationError, match="provenance"):
+                jsonschema.validate(content(result), whole["outputSchema"])
+
+    run(work)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--skills", "anotate"], "there is no skill /anotate. Did you mean /annotate?"),
+        (["--skills=annotate,exit"], "/exit is not offered to agents. Choose from models, ann"),
+        (["--skills"], "`mcp` cannot be started with --skills. Its only option is --skills NAME"),
+        (["--yes"], "`mcp` cannot be started with --yes"),
+    ],
+)
+def test_unknown_skills_and_options_are_refused_before_serving(project, options, message):
+    ran = subprocess.run(
+        [*command(), *options],
+        cwd=project,
+        env=environment_of(project),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert message in ran.stderr
 
 
 @both
@@ -221,7 +291,8 @@ def test_wrong_calls_are_explained(project, mode):
             with pytest.raises(MCPError, match="Unknown tool: nothing"):
                 await client.call_tool("nothing", {})
             assert "--rows" in await error(client, "rows", subcommand="work", rows="many")
-            assert "colour" in await error(client, "rows", subcommand="work", colour="red")
+            unknown = await error(client, "rows", subcommand="work", row=3)
+            assert unknown == "there is no option 'row'. Did you mean rows? There are rows."
             assert "no subcommand 'play'" in await error(client, "rows", subcommand="play")
             assert "only reads" in await error(client, "rows_read", subcommand="work")
             files = {"subcommand": "look", "save_to": "x.txt"}
@@ -240,19 +311,20 @@ def test_papers_of_the_corpus_are_resources(project):
 
     async def work():
         async with connected(project, "auto", "--yes") as client:
-            assert (await client.list_resources()).resources == []
+            before = (await client.list_resources()).resources
+            assert {one.uri.partition("help/")[0] for one in before} == {"harness://"}
             await client.call_tool("corpus", {"subcommand": "add", "text": "papers.csv"})
             first = await client.list_resources(cache_mode="bypass")
             second = await client.list_resources(cursor=first.next_cursor)
-            third = await client.list_resources(cursor=second.next_cursor)
-            assert [len(page.resources) for page in (first, second, third)] == [100, 30, 0]
+            assert (len(first.resources), second.next_cursor) == (100, None)
+            assert len(second.resources) == len(before) + 30
             paper = second.resources[-1]
             assert (paper.name, paper.description) == ("Paper 130", "2401.00130")
             [read] = (await client.read_resource(paper.uri)).contents
             assert json.loads(read.text)["arxiv_id"] == "2401.00130"
-            for uri in ("harness://corpus/9999", "harness://corpus/x", "harness://rows/1"):
+            for uri in ("corpus/9999", "corpus/x", "rows/1", "help/nothing"):
                 with pytest.raises(MCPError):
-                    await client.read_resource(uri)
+                    await client.read_resource(f"harness://{uri}")
             with pytest.raises(MCPError, match="Invalid cursor"):
                 await client.list_resources(cursor="5")
 
@@ -288,7 +360,7 @@ def test_a_table_is_annotated_by_the_embedded_model(tmp_path):
             link = result.content[1]
             [read] = (await client.read_resource(link.uri)).contents
             assert json.loads(read.text)["provenance"]["resolved"] == "nanda-annotator"
-            [paper] = (await client.list_resources()).resources
+            *_, paper = (await client.list_resources()).resources
             shown = await client.call_tool("corpus_read", {"subcommand": "show", "text": "1"})
             [stored] = content(shown)["result"]["papers"]
             assert stored["title"] == paper.name
@@ -313,7 +385,7 @@ def test_the_skill_of_the_guide_works(project):
             assert content(added)["result"] == {"notes": 2}
             counted = await client.call_tool("notes_read", {"subcommand": "count"})
             assert content(counted)["result"] == {"notes": 2}
-            first, second = (await client.list_resources()).resources
+            *_, first, second = (await client.list_resources()).resources
             assert (second.name, second.uri) == ("note 0002", "harness://notes/0002")
             [read] = (await client.read_resource(first.uri)).contents
             assert (read.text, read.mime_type) == ("one", "text/plain")

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import jsonschema
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from harness.api.options import GeneralOptions
-from harness.api.skill import Call, Impact, Result, Skill
+from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
+from harness.chat.tools import ALL, BARE, DETAILS, OPTIONS
 from harness.errors import SkillFailed
 from harness.mcp.server_tools import answer, tools_of
 from harness.runs.frontend import Outcome
@@ -28,6 +29,14 @@ class Count(BaseModel):
     count: int
 
 
+class ListOptions(SkillOptions):
+    limit: int = 9
+
+
+class AddOptions(SkillOptions):
+    at: int = Field(0, description="the number of the new row")
+
+
 class Table(Skill):
     name = "table"
     summary = "Keep rows"
@@ -35,12 +44,18 @@ class Table(Skill):
     impact: ClassVar[dict[str, Impact]] = {"list": "reads", "count": "reads", "add": "adds"}
     output: ClassVar[Mapping[str, type[BaseModel]]] = {"list": Rows, "count": Count}
     output_summary = Count
+    saves = (".txt",)
+
+    class Options(ListOptions, AddOptions):
+        pass
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {"list": ListOptions, "add": AddOptions}
 
     def run(self, call: Call) -> Result:
         return Result()
 
 
-SCHEMAS = [tool.described.output_schema for tool in tools_of(Table())]
+SCHEMAS = [tool.complete().output_schema for tool in tools_of(Table())]
 
 
 def content(subcommand: str, data: Any = None, summary: Any = None) -> Any:
@@ -74,8 +89,19 @@ def test_a_result_of_another_form_is_a_fault_of_the_skill() -> None:
         content("list", summary={"count": "x"})
 
 
-def test_a_tool_that_reads_requires_one_of_its_subcommands() -> None:
-    whole, reading = (tool.described.input_schema for tool in tools_of(Table()))
+@pytest.mark.parametrize("level", [BARE, DETAILS, OPTIONS, ALL])
+def test_a_tool_that_reads_has_what_its_subcommands_take(level: int) -> None:
+    whole, reading = (tool.described(level).parameters for tool in tools_of(Table()))
     assert whole["required"] == ["text"]
     assert reading["required"] == ["subcommand", "text"]
     assert reading["properties"]["subcommand"]["enum"] == ["list", "count"]
+    assert {"save_to", "at"} <= whole["properties"].keys() or level < OPTIONS
+    assert not {"save_to", "at"} & reading["properties"].keys()
+    assert ("limit" in reading["properties"]) is (level >= OPTIONS)
+
+
+def test_results_may_have_more_fields() -> None:
+    listed = content("list", {"rows": [{"number": 1, "doubt": 0.2}], "doubts": 1})
+    for tool in tools_of(Table()):
+        jsonschema.validate(listed, tool.complete().output_schema)
+        jsonschema.validate(listed, tool.listed(tool.described(BARE)).output_schema)

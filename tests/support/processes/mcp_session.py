@@ -97,9 +97,10 @@ def make_project(folder: Path) -> Path:
     return folder
 
 
-def command(*general: str) -> list[str]:
-    """Return the command that starts the server."""
-    return [sys.executable, str(CODE_ROOT / "agent.py"), *general, "mcp"]
+def command(*general: str, skills: str = "") -> list[str]:
+    """Return the command that starts the server, for some skills or for all."""
+    chosen = ["--skills", skills] if skills else []
+    return [sys.executable, str(CODE_ROOT / "agent.py"), *general, "mcp", *chosen]
 
 
 @asynccontextmanager
@@ -108,6 +109,7 @@ async def connected(
     mode: str,
     *general: str,
     allow: Callable[[str], Awaitable[bool]] | None = None,
+    skills: str = "",
 ) -> AsyncIterator[Client]:
     """Start a server in `folder`, and connect a client to it.
 
@@ -115,13 +117,14 @@ async def connected(
         mode: "legacy" for revision 2025-11-25, or "auto" for the newest one.
         general: options before `mcp`.
         allow: answers the questions of the server; None for a client that cannot ask the user.
+        skills: names of the skills to serve, with commas; "" for all.
     """
 
     async def ask(context: object, params: types.ElicitRequestParams) -> types.ElicitResult:
         assert allow is not None
         return types.ElicitResult(action="accept" if await allow(params.message) else "decline")
 
-    program, *arguments = command(*general)
+    program, *arguments = command(*general, skills=skills)
     server = StdioServerParameters(
         command=program, args=arguments, cwd=folder, env=environment_of(folder)
     )
