@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.api.cluster_options import ClusterOptions
-from harness.api.options import case_names, flags, grouped, schema_of
+from harness.api.options import case_names, flags, flags_for, grouped, schema_of
 from harness.api.skill import Skill
 from harness.chat.tools import ALL, DETAILS, OPTIONS
 from harness.models.backends.base import Tool
@@ -27,15 +27,19 @@ SUMMARY = 300
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
-def tool_of(skill: Skill, level: int = ALL) -> Tool:
-    """Return the tool of a skill at a level of detail."""
+def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
+    """Return the tool of a skill at a level of detail.
+
+    Args:
+        only: subcommands, one of which a call has to have; its result is not saved.
+    """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
         parts.append(re.sub(r" {2,}", " ", skill.details).strip())  # columns need a screen
     needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
-    properties = {**_own(skill, level), **_options(skill, level, needed)}
+    properties = {**_own(skill, level, only), **_options(skill, level, needed, only)}
     parameters: dict[str, Any] = {"type": "object", "properties": properties}
-    required = [TEXT] * (skill.text == "required") + needed
+    required = [SUBCOMMAND] * bool(only) + [TEXT] * (skill.text == "required") + needed
     if required:
         parameters["required"] = required
     return Tool(skill.name, "\n".join(parts), parameters)
@@ -51,16 +55,16 @@ def plain_parameters(schema: Mapping[str, Any], *, described: bool) -> dict[str,
     return found
 
 
-def _own(skill: Skill, level: int) -> dict[str, Any]:
+def _own(skill: Skill, level: int, only: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if skill.subcommands:
-        found[SUBCOMMAND] = {"type": "string", "enum": list(skill.subcommands)}
+    if names := list(only or skill.subcommands):
+        found[SUBCOMMAND] = {"type": "string", "enum": names}
         if level >= DETAILS:
-            each = "; ".join(f"{name}: {about}" for name, about in skill.subcommands.items())
+            each = "; ".join(f"{name}: {skill.subcommands[name]}" for name in names)
             found[SUBCOMMAND]["description"] = each
     if skill.text != "none":
         found[TEXT] = {"type": "string", "description": skill.usage}
-    if skill.saves:
+    if skill.saves and not only:
         found[SAVE_TO] = {"type": "string"}
         if level >= DETAILS:
             known = ", ".join((*skill.saves, *folder_names(skill)))
@@ -69,15 +73,18 @@ def _own(skill: Skill, level: int) -> dict[str, Any]:
     return found
 
 
-def _options(skill: Skill, level: int, needed: Sequence[str]) -> dict[str, Any]:
+def _options(
+    skill: Skill, level: int, needed: Sequence[str], only: Sequence[str]
+) -> dict[str, Any]:
     schema = schema_of(skill.Options)
     descriptions: dict[str, list[str]] = {}
     for cases, listed in grouped(skill).items():
         for flag in listed:
             about = f"{case_names(skill, cases)}: {flag.help}" if cases else flag.help
             descriptions.setdefault(flag.key, []).append(about)
+    read = {key: flag for name in only or [""] for key, flag in flags_for(skill, name).items()}
     found = {}
-    for flag in flags(skill.Options).values():
+    for flag in read.values():
         if flag.key in OWN or flag.key in FOR_USERS or (level < OPTIONS and flag.key not in needed):
             continue
         parameter = _plain(schema["properties"][flag.key], schema.get("$defs", {}))

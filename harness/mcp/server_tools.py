@@ -18,12 +18,11 @@ from mcp import types
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from harness.api.options import flags_for
 from harness.api.skill import Impact, Skill
 from harness.chat import tool_result
 from harness.chat.tool_call import invocation_of
-from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, TEXT, tool_of
-from harness.chat.tools import ALL, DETAILS
+from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, tool_of
+from harness.chat.tools import ALL
 from harness.errors import HarnessError, SkillFailed, UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.runs.frontend import Outcome
@@ -79,20 +78,8 @@ class SkillTool:
 
     def described(self, level: int) -> Tool:
         """Return the name, description and parameters at a level of detail."""
-        tool = replace(tool_of(self.skill, level), name=self.name)
-        if not self.reading:
-            return tool
-        names = self._subcommands
-        keys = {flag.key for name in names for flag in flags_for(self.skill, name).values()}
-        known: Mapping[str, Any] = tool.parameters["properties"]
-        kept = {key: known[key] for key in known if key in keys or key == TEXT}
-        subcommand: dict[str, Any] = {"type": "string", "enum": names}
-        if level >= DETAILS:
-            each = (f"{name}: {self.skill.subcommands[name]}" for name in names)
-            subcommand["description"] = "; ".join(each)
-        parameters = {**tool.parameters, "properties": {SUBCOMMAND: subcommand, **kept}}
-        parameters["required"] = [SUBCOMMAND, *tool.parameters.get("required", ())]
-        return replace(tool, parameters=parameters)
+        only = self._subcommands if self.reading else ()
+        return replace(tool_of(self.skill, level, only), name=self.name)
 
     def listed(self, tool: Tool) -> types.Tool:
         """Return the tool, described to some level of detail, for `tools/list`."""
