@@ -44,7 +44,10 @@ def add(call: Call) -> Result:
         return lookups.add_ids(call, ids)
     columns = options.table_columns()
     with open_corpus(database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
-        added = importer.add(db, path, framework, columns, limit=options.limit, tick=tick)
+        notice = call.screen.notice
+        added = importer.add(
+            db, path, framework, columns, limit=options.limit, tick=tick, notice=notice
+        )
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
     report_encoding(path, call.screen)

@@ -80,17 +80,26 @@ def add(
     *,
     limit: int | None = None,
     tick: Callable[[str], None] = lambda status: None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Added:
     """Import a table of papers; where it has a column for each move, with their annotations.
 
     Args:
         limit: rows at most.
         tick: called with the progress.
+        notice: as in `open_table`.
 
     Raises:
         InputError: the file cannot be read, or no row of it can be added; nothing has been written.
     """
-    table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
+    table = open_table(
+        path,
+        columns,
+        moves=framework.names,
+        limit=limit,
+        abstract_by="provenance",
+        notice=notice,
+    )
     added = Added()
     if missing := table.missing_moves:
         if not table.has_abstracts:

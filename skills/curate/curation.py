@@ -65,7 +65,7 @@ def _source(call: Call, table: Path | None, db: sqlite3.Connection, framework: F
     if table is None:
         return items.from_corpus(db, framework, options.limit)
     columns = Columns(options.abstract_column, options.id_column, options.title_column)
-    return items.from_table(db, table, columns, framework, options.limit)
+    return items.from_table(db, table, columns, framework, options.limit, call.screen.notice)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,8 @@ def _subject(call: Call, framework: Framework) -> Subject:
     options = call.options
     if options.csabstruct is None:
         columns = Columns(options.abstract_column, options.id_column, options.title_column)
-        return inputs.with_gold(as_path(call.text.strip()), columns, framework, options.limit)
+        path, notice = as_path(call.text.strip()), call.screen.notice
+        return inputs.with_gold(path, columns, framework, options.limit, notice)
     lacks = [move for move in labels.EXPECTED if move not in framework.names]
     if lacks:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,15 +30,24 @@ _FORMAT = (
 _Sentence = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
-def with_gold(path: Path, columns: Columns, framework: Framework, limit: int | None) -> Subject:
+def with_gold(
+    path: Path,
+    columns: Columns,
+    framework: Framework,
+    limit: int | None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Subject:
     """Read the papers of a table with a column for each move.
 
     A row is refused if its abstract is too long, or a move is empty or too long.
 
+    Args:
+        notice: as in `open_table`.
+
     Raises:
         InputError: the table is unusable, a move's column is missing, or no row can be used.
     """
-    table = open_table(path, columns, moves=framework.names, limit=limit)
+    table = open_table(path, columns, moves=framework.names, limit=limit, notice=notice)
     table.require_moves()
     gold: dict[tuple[str, str], Moves] = {}
     source = sources.from_rows(table, _with_gold(table, framework, gold))

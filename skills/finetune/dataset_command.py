@@ -66,7 +66,8 @@ def reading(call: Call, framework: Framework) -> Reading:
     """Return how the options of a command read tables."""
     options = call.options
     columns = Columns(options.abstract_column, options.id_column)
-    return Reading(framework, columns, options.db or default_path(call.settings))
+    corpus = options.db or default_path(call.settings)
+    return Reading(framework, columns, corpus, call.screen.notice)
 
 
 def choices(options: DatasetOptions) -> Choices:

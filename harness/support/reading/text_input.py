@@ -136,22 +136,26 @@ def regular_file(
         return path
 
 
-def text_lines(path: Path, *, with_nul: bool = False) -> Generator[str, None, None]:
+def text_lines(
+    path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False
+) -> Generator[str, None, None]:
     """Yield the lines of a text file with their ends, which may be those of any system.
 
     Args:
+        encoding: of the file, if it is known not to be UTF-8.
         with_nul: yield lines with NUL characters, too; the reader refuses them.
 
     Raises:
-        InputError: it cannot be read, or is not UTF-8 text, with the line and byte.
+        InputError: it cannot be read, or is not text of this encoding; if that is UTF-8, with the
+            line and byte.
     """
     hint = "Save it as UTF-8."
     with reading(path):
         with path.open("rb") as file:
-            if file.read(4).startswith(_UTF16_OR_32):
+            if encoding == "utf-8-sig" and file.read(4).startswith(_UTF16_OR_32):
                 raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=hint)
         try:
-            with path.open(encoding="utf-8-sig", newline="") as lines:
+            with path.open(encoding=encoding, newline="") as lines:
                 for number, line in enumerate(lines, start=1):
                     if "\0" in line and not with_nul:
                         raise InputError(
@@ -161,6 +165,8 @@ def text_lines(path: Path, *, with_nul: bool = False) -> Generator[str, None, No
                         )
                     yield line
         except UnicodeDecodeError as exc:
+            if encoding != "utf-8-sig":
+                raise InputError(f"is not {encoding} text", where=shown(path), hint=hint) from exc
             raise _not_utf8(path) from exc
 
 

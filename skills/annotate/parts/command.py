@@ -189,13 +189,13 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     require("ray", "fsspec", extra="ray")
     path = at_home(path)
     columns = options.table_columns()
-    id_column = open_table(path, columns).id_column or "id"  # raises before any work
+    opened = open_table(path, columns, notice=call.screen.notice)  # raises before any work
     table = Input(path.resolve(), columns, options.limit)
     folder = PartsFolder(folder_url(call.targets[0]))
     wanted = options.max_tokens, options.effort, options.wording
     if folder.url == str(table.path):
         raise UsageError("is the input itself", where=folder.url, hint="Save to another folder.")
-    job = PartsJob(framework, folder, id_column, new_run(), *wanted)
+    job = PartsJob(framework, folder, opened.id_column or "id", new_run(), *wanted)
     folder.create()
     placement = placing.data_placement(call)
 

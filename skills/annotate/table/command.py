@@ -42,7 +42,7 @@ def annotate_table(
     refuse_targets(call.targets, path)
     columns = replace(options.table_columns(), sections=options.sections)
     with call.screen.progress(f"reading {path.name}", reported=False) as tick:
-        source = sources.from_table(path, columns, options.limit, tick)
+        source = sources.from_table(path, columns, options.limit, tick, call.screen.notice)
     report_encoding(path, call.screen)
     source.refused.report(call.screen)
     return result_of(call, annotate(call, source, framework))

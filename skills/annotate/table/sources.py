@@ -104,6 +104,7 @@ def from_table(
     columns: Columns,
     limit: int | None,
     tick: Callable[[str], None] = lambda status: None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Source:
     """Read a table once, and return its papers, which are read again when they are needed.
 
@@ -112,11 +113,12 @@ def from_table(
 
     Args:
         tick: called with the progress.
+        notice: as in `open_table`.
 
     Raises:
         InputError: the table cannot be read, or no paper is left.
     """
-    table = open_table(path, columns, limit=limit)
+    table = open_table(path, columns, limit=limit, notice=notice)
     tick_rows = 1 if is_of_pdfs(path) else TICK_ROWS
     filtered: Counter[str] = Counter()
     refused = Refusals()

@@ -13,17 +13,22 @@ from typing import Any, Literal
 
 from harness.errors import InputError
 from harness.support.reading.text_input import place
+from skills.corpus.tables.headings import HEADINGS, plain
 from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
 AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
-EXTRAS = ("authors", "published", "categories")
+IDENTITY = ("doi", "pmid", "venue")
+"""What the source of a paper keeps, as that of a reference does."""
+EXTRAS = ("authors", "published", "categories", *IDENTITY)
 ANCHORS, CONFIDENCE, SECTIONS = "anchors", "confidence", "sections"
 PROVENANCE, ERROR = "provenance", "error"
 OBJECTS = ANCHORS, CONFIDENCE, SECTIONS, PROVENANCE, ERROR
 """Columns of an annotation that was saved here, as in `TableRow`; their values are objects."""
+_UNREAD = (*OBJECTS, "support", "checks", "uncertain")
+"""Columns that are written here, and that nobody misses where they are not read."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Characters of a header in messages."""
@@ -81,6 +86,11 @@ class Reader(ABC):
         """The files that are read."""
         return (self.path,)
 
+    @property
+    def assumed(self) -> Sequence[str]:
+        """What was assumed to read the file, for a notice: "columns separated by ';'"."""
+        return ()
+
     def located(self, position: int) -> tuple[Path, int]:
         """Return the file of a position, and the position in this file."""
         return self.path, position
@@ -127,6 +137,24 @@ class Layout:
         """The table's name of its id column, None if it has none."""
         return self.columns[self.id_fields[0]] if self.id_fields else None
 
+    def guessed(self, given: Columns) -> list[str]:
+        """Return the columns of other names than the usual ones: "title from 'Titel'".
+
+        Args:
+            given: columns named by options, which are no guesses.
+        """
+        named = {fold(name) for name in (given.abstract, given.id, given.title) if name}
+        return [
+            f"{role} from {name!r}"
+            for role, name in self.columns.items()
+            if plain(name) != plain(role) and fold(name) not in named
+        ]
+
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Return the columns of a table that are not read, except what only the harness writes."""
+        used = {*self.columns.values()}
+        return [name for name in names if name not in used and fold(name) not in _UNREAD]
+
 
 def find_columns(
     names: Sequence[str],
@@ -144,7 +172,7 @@ def find_columns(
     Raises:
         InputError: a column is missing or ambiguous.
     """
-    header = _Header(tuple(names), where)
+    header = _Header(tuple(names), where, frozenset(map(fold, moves)))
     provenance = header.find(PROVENANCE) if moves else None
     beside = (role for role in (ANCHORS, CONFIDENCE, SECTIONS, ERROR) if role not in moves)
     own = {role: header.find(role) for role in beside if provenance}
@@ -204,7 +232,7 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
 
 
 def fold(name: str) -> str:
-    """Return a column name as names are compared: without case and blanks."""
+    """Return a column name as names are compared: without case and blanks around it."""
     return name.strip().casefold()
 
 
@@ -212,12 +240,20 @@ def fold(name: str) -> str:
 class _Header:
     names: tuple[str, ...]
     where: str
+    moves: frozenset[str]
 
     def find(self, name: str, option: str = "") -> str | None:
-        """Return the column of this name, else the only one that differs in case alone."""
+        """Return the column of this name, else one that differs in case, else one of `HEADINGS`.
+
+        A column of a move is only found by its own name.
+        """
         if self.names.count(name) == 1:
             return name
+        others = [column for column in self.names if fold(column) not in self.moves]
+        most = None if option else 1  # nobody can select one of several
         alike = [column for column in self.names if fold(column) == fold(name)]
+        for heading in HEADINGS.get(name, ()):
+            alike = alike or [column for column in others if plain(column) == heading][:most]
         if len(alike) > 1:
             raise InputError(
                 f"both {alike[0]!r} and {alike[1]!r} match the column {name}",

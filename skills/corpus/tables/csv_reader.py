@@ -1,24 +1,40 @@
-"""Read CSV tables (RFC 4180), also with semicolons or tabs as separators."""
+"""Read CSV tables (RFC 4180), also as spreadsheets save them.
+
+Semicolons or tabs may separate the columns, and the text may be UTF-16 or Windows-1252.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import itertools
+import functools
 import re
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Generator, Iterator, Sequence
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, shown, text_lines
+from harness.support.reading.text_input import place, reading, shown, text_lines
 from skills.corpus.tables.columns import Reader
+from skills.corpus.tables.references.text import GUESSED, HEAD, encoding_of
 
 MAX_FIELD = 2**31 - 1
 """Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
 more than this."""
 
 
+_SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+"""Names of encodings in a notice, where they are not the codec's in capitals."""
+_SEPARATORS = {";": "';'", "\t": "tabs"}
+
+
 class CsvReader(Reader):
+    @property
+    def assumed(self) -> list[str]:
+        name = self._encoding
+        found = [] if name == "utf-8-sig" else [f"read as {_SHOWN.get(name, name.upper())}"]
+        if self._separator in _SEPARATORS and self.path.suffix.lower() != ".tsv":
+            found.append(f"columns separated by {_SEPARATORS[self._separator]}")
+        return found
+
     def header(self) -> tuple[str, ...]:
         """Return the names, "" for a column without one, such as the index that pandas writes."""
         line, row = next(self._records(), (0, [""]))
@@ -62,17 +78,38 @@ class CsvReader(Reader):
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not empty with its first line; the header comes first."""
         csv.field_size_limit(MAX_FIELD)
-        with contextlib.closing(text_lines(self.path, with_nul=True)) as lines:
+        with contextlib.closing(self._lines()) as lines:
             yield from self._parsed(lines)
 
+    def _lines(self) -> Generator[str, None, None]:
+        return text_lines(self.path, encoding=self._encoding, with_nul=True)
+
+    @functools.cached_property
+    def _encoding(self) -> str:
+        """The first letter beyond ASCII decides whether the file is UTF-8, which may be damaged."""
+        with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
+            beyond = (c for line in file if not line.isascii() for c in line if not c.isascii())
+            if not "\udc80" <= next(beyond, "\udc80") <= "\udcff":
+                return "utf-8-sig"
+        if (found := encoding_of(self.path)) == GUESSED:
+            with reading(self.path), self.path.open("rb") as binary:
+                if b"\0" in binary.read(HEAD):
+                    raise InputError(
+                        "is a binary file", where=shown(self.path), hint="Is its suffix right?"
+                    )
+        return "utf-8-sig" if found == "utf-8" else found
+
+    @functools.cached_property
+    def _separator(self) -> str:
+        """The one of comma, semicolon and tab that the header has most of, outside of quotes."""
+        if self.path.suffix.lower() == ".tsv":
+            return "\t"
+        with contextlib.closing(self._lines()) as lines:
+            header = next((line for line in lines if line.strip()), "")
+        return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
+
     def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-        before: list[str] = []
-        for line in lines:
-            before.append(line)
-            if line.strip():
-                break
-        separator = _separator(before[-1] if before else "", self.path)
-        rows = csv.reader(itertools.chain(before, lines), delimiter=separator, strict=True)
+        rows = csv.reader(lines, delimiter=self._separator, strict=True)
         while True:
             begin = rows.line_num + 1
             try:
@@ -87,11 +124,3 @@ class CsvReader(Reader):
                 ) from exc
             if row:
                 yield begin, row
-
-
-def _separator(header: str, path: Path) -> str:
-    """Return the separator: a comma, unless the header has only tabs or semicolons."""
-    outside = re.sub(r'"[^"]*"', "", header)
-    if path.suffix.lower() == ".tsv" or ("," not in outside and "\t" in outside):
-        return "\t"
-    return ";" if "," not in outside and ";" in outside else ","

@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from harness.support.well_formed import well_formed
 from skills.corpus.tables.columns import (
+    IDENTITY,
     OBJECTS,
+    SHOWN_CHARS,
     AbstractBy,
     Columns,
     Layout,
@@ -123,6 +126,7 @@ class Table:
         objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
         anchors, confidence, sections, provenance, error = objects
         source = {"kind": "table", "path": shown(path), "row": str(number)}
+        source |= {role: flatten(texts[role]) for role in IDENTITY if texts.get(role)}
         source |= {name: row[name] for name in self._reader.source_keys if row.get(name)}
         mixed = provenance is not None or self._reader.has_ids_of_several_sources
         paper = self._paper(texts, source, mixed=mixed)
@@ -216,17 +220,20 @@ def open_table(
     moves: Sequence[str] = (),
     limit: int | None = None,
     abstract_by: AbstractBy = "column",
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Table:
     """Read a table's header.
 
     Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
-    authors, published, categories; with `moves`, also provenance, anchors and confidence.
+    authors, published, categories, doi, pmid, venue; with `moves`, also provenance, anchors and
+    confidence. `headings` has the other names that are recognized.
 
     Args:
         columns: names given by options, which take precedence.
         moves: names of moves, whose columns are read where they are present.
         limit: rows at most.
         abstract_by: accept a table without abstracts that has provenance or ids.
+        notice: called with what was assumed, and with the columns that are not read.
 
     Raises:
         InputError: the file cannot be read, its suffix is not one of `formats.SUFFIXES`, a column
@@ -235,6 +242,11 @@ def open_table(
     reader = reader_of(path, columns or Columns())
     names = tuple(filter(None, reader.header()))
     layout = find_columns(names, columns or Columns(), moves, shown(path), abstract_by)
+    if assumed := [*reader.assumed, *layout.guessed(columns or Columns())]:
+        notice(f"{shown(path)}: {', '.join(assumed)}")
+    if unused := layout.unused(names):
+        listed = textwrap.shorten(flatten(", ".join(unused)), SHOWN_CHARS, placeholder=" ...")
+        notice(f"{shown(path)}: columns that are not used: {listed}")
     return Table(path, tuple(moves), reader, layout, limit)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -94,20 +94,33 @@ class Input:
 
 
 def from_table(
-    db: sqlite3.Connection, path: Path, columns: Columns, framework: Framework, limit: int | None
+    db: sqlite3.Connection,
+    path: Path,
+    columns: Columns,
+    framework: Framework,
+    limit: int | None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Input:
     """Read the annotations of a table.
 
     Args:
         db: the corpus, which has the abstracts of a saved .jsonl.
         limit: number of rows to read at most.
+        notice: as in `open_table`.
 
     Raises:
         InputError: the table cannot be used, or has no annotation.
     """
     found: dict[tuple[str, str, str], Item] = {}
     filtered: Counter[str] = Counter()
-    table = open_table(path, columns, moves=framework.names, limit=limit, abstract_by="provenance")
+    table = open_table(
+        path,
+        columns,
+        moves=framework.names,
+        limit=limit,
+        abstract_by="provenance",
+        notice=notice,
+    )
     table.require_moves()
     refused = Refusals()
     for entry in accepted(complete_rows(db, table), refused.add):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -31,11 +31,13 @@ class Reading:
         columns: names of columns, for all tables; otherwise they are recognized by name.
         corpus: the database with the abstracts of annotations saved as .jsonl without them, None
             for the user's own; it is not opened for other files.
+        notice: as in `open_table`.
     """
 
     framework: Framework = field(default_factory=nanda)
     columns: Columns = field(default_factory=Columns)
     corpus: Path | None = None
+    notice: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,11 @@ def _rows(
 ) -> Generator[TableRow | InputError, None, None]:
     """Yield the rows of a table, with abstracts from the corpus if the table has none."""
     table = open_table(
-        path, reading.columns, moves=reading.framework.names, abstract_by="provenance"
+        path,
+        reading.columns,
+        moves=reading.framework.names,
+        abstract_by="provenance",
+        notice=reading.notice,
     )
     if annotated:
         table.require_moves()

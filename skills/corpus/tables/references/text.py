@@ -23,6 +23,11 @@ _DECLARED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 """The encoding in the first lines of a file by JabRef, unless it is UTF-8."""
+_UNMARKED = {
+    "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
+    "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
+}
+"""How a file in UTF-16 without a mark begins: with letters of ASCII."""
 GUESSED = "cp1252"
 HEAD = 4096
 BLOCK = 1 << 20
@@ -31,8 +36,8 @@ BLOCK = 1 << 20
 def decoded_lines(path: Path) -> Generator[str, None, None]:
     """Yield the lines of a file, each with "\\n" at its end.
 
-    The encoding is that of a byte order mark, the one that JabRef declares, UTF-8, or else
-    Windows-1252, which includes Latin-1.
+    The encoding is that of a byte order mark, the one that JabRef declares, UTF-16 if every second
+    byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
 
     Raises:
         InputError: it cannot be read, is binary, or is none of these.
@@ -49,7 +54,7 @@ def decoded_lines(path: Path) -> Generator[str, None, None]:
 
 
 def encoding_of(path: Path) -> str:
-    """Return the name of the encoding of a file.
+    """Return the name of the encoding of a file: one of those that `decoded_lines` reads.
 
     Raises:
         InputError: it cannot be read, or has bytes that no encoding accounts for.
@@ -60,6 +65,7 @@ def encoding_of(path: Path) -> str:
     candidates: tuple[str, ...] = (
         next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""),
         declared[1].decode() if declared else "",
+        next((name for name, begins in _UNMARKED.items() if begins.match(head)), ""),
         "utf-8",
         GUESSED,
     )

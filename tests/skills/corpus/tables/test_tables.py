@@ -244,13 +244,13 @@ def test_long_abstract_is_read(write: Write) -> None:
         ("\n \n", "t.csv", "has no header"),
         ("\n\n", "t.csv", "has no header"),
         ("", "t.csv", "is empty"),
-        (b"id,abstract\n1,a\n2,caf\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
-        (b"id,abstract\r1,a\r2,caf\xe9\r", "t.csv, line 3", "(byte 21 is 0xe9)"),
-        (b"id,abstract\r\n1,a\r2,caf\xe9\r\n", "t.csv, line 3", "(byte 22 is 0xe9)"),
-        (b"id,abstract\r1,a\n2,caf\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
-        (b"id,abstract\n1,caf\xc3", "t.csv, line 2", "(byte 17 is 0xc3)"),
-        ("id,abstract\n1,a\n".encode("utf-16"), "t.csv", "is UTF-16 or UTF-32 text"),
-        ("id,abstract\n1,a\n".encode("utf-16-le"), "t.csv, line 1", "contains a NUL character"),
+        ("é,abstract\n1,a\n2,caf".encode() + b"\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
+        ("é,abstract\r1,a\r2,caf".encode() + b"\xe9\r", "t.csv, line 3", "(byte 21 is 0xe9)"),
+        ("é,abstract\r\n1,a\r2,".encode() + b"\xe9\r", "t.csv, line 3", "(byte 19 is 0xe9)"),
+        ("é,abstract\r1,a\n2,caf".encode() + b"\xe9\n", "t.csv, line 3", "(byte 21 is 0xe9)"),
+        ("é,abstract\n1,caf".encode() + b"\xc3", "t.csv, line 2", "(byte 17 is 0xc3)"),
+        (b"id,abstract\n1,\x81\n", "t.csv", "is neither UTF-8 nor Windows-1252 text"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "t.csv", "is a binary file"),
     ],
 )
 def test_invalid_csv(write: Write, content: str | bytes, where: str, message: str) -> None:
@@ -259,13 +259,84 @@ def test_invalid_csv(write: Write, content: str | bytes, where: str, message: st
     assert message in error.message
 
 
+@pytest.mark.parametrize(
+    ("encoding", "separator", "assumed"),
+    [
+        ("utf-8", ",", ""),
+        ("utf-8-sig", ";", "columns separated by ';'"),
+        ("utf-8", "\t", "columns separated by tabs"),
+        ("cp1252", ";", "read as Windows-1252, columns separated by ';'"),
+        ("utf-16", "\t", "read as UTF-16, columns separated by tabs"),
+        ("utf-16-le", ",", "read as UTF-16"),
+        ("utf-16-be", ",", "read as UTF-16"),
+    ],
+)
+def test_tables_as_spreadsheets_save_them(
+    write: Write, encoding: str, separator: str, assumed: str
+) -> None:
+    text = f"id{separator}abstract\n1{separator}“Größe” books every call\n"
+    notices: list[str] = []
+    (row,) = open_table(write("t.csv", text.encode(encoding)), notice=notices.append).rows()
+    assert row.paper.abstract == "“Größe” books every call"
+    assert notices == [f"t.csv: {assumed}"] * bool(assumed)
+
+
+@pytest.mark.parametrize(
+    ("header", "guesses"),
+    [
+        (
+            "Title;Abstract;Author(s);Year;Journal",
+            ["published from 'Year'", "venue from 'Journal'"],
+        ),
+        ("Titel;ZUSAMMENFASSUNG;Autor(en);Jahr;Zeitschrift", ["from 'ZUSAMMENFASSUNG'"]),
+        ("Titre;Resume;Auteurs;Année;Revue", ["abstract from 'Resume'", "title from 'Titre'"]),
+        ("Título;Resumen;Autores;Año;Revista", ["abstract from 'Resumen'"]),
+        ("Titolo;Riassunto;Autori;Anno;Rivista", ["abstract from 'Riassunto'"]),
+        ("Título;Resumo;Autores;Ano;Revista", ["abstract from 'Resumo'"]),
+        ("Titel;Samenvatting;Auteurs;Jaar;Tijdschrift", ["abstract from 'Samenvatting'"]),
+        ("Tytuł;Streszczenie;Autorzy;Rok;Czasopismo", ["abstract from 'Streszczenie'"]),
+        ("标题;摘要;作者;年份;期刊", ["abstract from '摘要'"]),
+        ("タイトル;要旨;著者;年;雑誌", ["abstract from '要旨'"]),
+        ("Title;Abstract Note;Author;Publication Year;Publication Title", ["'Abstract Note'"]),
+        ("TI;AB;AU;PY;SO", ["abstract from 'AB'", "venue from 'SO'"]),
+    ],
+)
+def test_headings_of_reference_managers(write: Write, header: str, guesses: list[str]) -> None:
+    notices: list[str] = []
+    path = write("t.csv", f"{header}\nT;{ONE};A. One;2024;J\n")
+    (row,) = open_table(path, notice=notices.append).rows()
+    paper = row.paper
+    assert (paper.title, paper.abstract, paper.authors) == ("T", ONE, "A. One")
+    assert (paper.published, paper.source["venue"]) == ("2024", "J")
+    (notice,) = notices
+    assert all(guess in notice for guess in guesses)
+    assert "'Title'" not in notice
+
+
+def test_columns_that_are_not_used_are_named_once(write: Write) -> None:
+    header = "Key,DOI,Notes,Summary,Zusammenfassung,Abstract,Date,Year,claim,confidence"
+    path = write("t.csv", f"{header}\nK,10.1234/x,n,no,no,{OTHER.split(',')[0]},May,2024,c,1\n")
+    notices: list[str] = []
+    (row,) = open_table(path, moves=("claim", "summary"), notice=notices.append).rows()
+    assert (row.paper.source["doi"], row.paper.published) == ("10.1234/x", "2024")
+    assert notices == [
+        "t.csv: published from 'Year'",
+        "t.csv: columns that are not used: Key, Notes, Zusammenfassung, Date",
+    ]
+    open_table(path, Columns(abstract="zusammenfassung"), notice=notices.append)
+    assert notices[2] == "t.csv: published from 'Year'"
+    many = ",".join(f"column {number}" for number in range(90))
+    open_table(write("t.csv", f"abstract,{many}\n"), notice=notices.append)
+    assert len(notices[-1]) < 400
+
+
 @pytest.mark.parametrize("content", ["id,abstract\n", "id,abstract"])
 def test_header_without_rows(write: Write, content: str) -> None:
     assert rows(write("t.csv", content)) == []
 
 
 def test_invalid_byte_far_into_the_file_is_located(write: Write) -> None:
-    lines = [f"{i},an abstract with some words in it\n".encode() for i in range(2000)]
+    lines = [f"{i},an abstract “with” some words in it\n".encode() for i in range(2000)]
     error = refused(write("t.csv", b"id,abstract\n" + b"".join(lines) + b"x,\xff\n"))
     assert error.where == "t.csv, line 2002"
     assert error.hint == "Save it as UTF-8."
