@@ -20,7 +20,13 @@ from skills.annotate.options import (
     TopicOptions,
 )
 from skills.annotate.outputs import AnnotateSummary
-from skills.corpus.options import AnswerOptions, DatasetOptions, WorkerOptions
+from skills.corpus.options import (
+    SAVED_TABLES,
+    TABLES,
+    AnswerOptions,
+    DatasetOptions,
+    WorkerOptions,
+)
 from skills.corpus.outputs import AnnotationOutput
 from skills.nanda.arxiv_id import ID
 from skills.nanda.framework import Framework
@@ -47,11 +53,12 @@ class Annotate(Skill):
         'the abstract does not state is "Not stated." The annotation is stored in the corpus, and\n'
         "read from there if the same model has annotated the same abstract before.\n"
         "\n"
-        "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts, a .md list of\n"
-        "papers, the export of a reference manager (.bib, .ris, .nbib or CSL-JSON), a Zotero data\n"
-        "directory such as ~/Zotero (--collection, --tag), a folder of PDF files, or several\n"
-        ".parquet files: a folder, or a pattern such as parts/*.parquet. Each annotation is\n"
-        "stored in the corpus at once, and the same line continues a stopped job; see /corpus.\n"
+        f"TABLE is a {TABLES} file with a column\n"
+        "of abstracts, a .md list of papers, the export of a reference manager (.bib, .ris,\n"
+        ".nbib or CSL-JSON), a Zotero data directory such as ~/Zotero (--collection, --tag), a\n"
+        "folder of PDF files, or several .parquet files: a folder, or a pattern such as\n"
+        "parts/*.parquet. Each annotation is stored in the corpus at once, and the same line\n"
+        "continues a stopped job; see /corpus.\n"
         "Without a file to save to, the result is one JSON object per line.\n"
         "--cascade passes doubtful papers on to better models, and the rest of them to\n"
         "/curate --review; it needs a first model that gives confidences.\n"
@@ -67,7 +74,7 @@ class Annotate(Skill):
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ID}){_SAVE}){_END}",
     )
-    saves = (".jsonl", ".csv", ".parquet", ".json", ".md", ".html", ".bib", ".ris", ".csl.json")
+    saves = (*SAVED_TABLES, ".json", ".md", ".html", ".bib", ".ris", ".csl.json")
 
     folders = ("", ".vault", ".dataset")
 

@@ -20,12 +20,13 @@ from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups.ids.id_list import id_in
 from skills.corpus.lookups.sources import arxiv as lookup
+from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated
 from skills.corpus.tables.pdf.reader import is_pdf
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
-_AS_TABLE = (".jsonl", ".csv", ".parquet", ".html", ".bib", ".ris", ".csl.json")
+_AS_TABLE = (*SAVED_TABLES, ".html", ".bib", ".ris", ".csl.json")
 SHORT = 80
 """A longer text is an abstract, and not the name of a file or a paper."""
 

@@ -40,6 +40,7 @@ def writers(
     from skills.corpus.tables import writers as tables
     from skills.corpus.tables.markdown import writer as markdown
     from skills.corpus.tables.references import export
+    from skills.corpus.tables.sheets import writer as sheets
 
     def html(file: IO[bytes]) -> None:
         from skills.corpus.report import page
@@ -57,6 +58,9 @@ def writers(
         ".jsonl": lambda file: tables.write_jsonl(file, items()),
         ".csv": lambda file: tables.write_csv(
             file, items(), framework, id_column, sections=sections
+        ),
+        ".xlsx": lambda file: sheets.write_xlsx(
+            file, tables.table_rows(items(), framework, id_column, sections=sections)
         ),
         ".parquet": lambda file: tables.write_parquet(
             file, items(), framework, id_column, sections=sections

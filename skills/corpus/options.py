@@ -23,6 +23,10 @@ def _share(given: object) -> object:
         return given
 
 
+TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
+"""The files that are tables, for a person; `tables.formats` has their readers."""
+SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
+"""The tables that annotations are saved as, and read from."""
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 """A share, given as 0.2 or 20%."""
 

@@ -16,6 +16,8 @@ from harness.settings import Settings
 from skills.corpus.lookups.options import CompleteOptions, FetchOptions, SourceOptions
 from skills.corpus.map.options import PICTURES, MapOptions, check_target
 from skills.corpus.options import (
+    SAVED_TABLES,
+    TABLES,
     DatabaseOptions,
     DatasetOptions,
     LibraryOptions,
@@ -65,8 +67,9 @@ class Corpus(Skill, DocumentSource):
     usage = "TEXT"
     details = (
         "Arguments of the subcommands:\n"
-        "  add FILE       a table of papers (.csv, .tsv, .jsonl, .parquet, .md), a folder or\n"
-        "                 pattern of .parquet files, references (.bib, .ris, .nbib, CSL-JSON),\n"
+        f"  add FILE       a {TABLES} file,\n"
+        "                 a .md list of papers, a folder or pattern of .parquet files,\n"
+        "                 references (.bib, .ris, .nbib, CSL-JSON),\n"
         "                 or a Zotero data directory or its zotero.sqlite (--collection, --tag);\n"
         "                 with a column for each move, annotations are imported, too;\n"
         "                 or a .txt list of DOIs, arXiv ids and PMIDs, which are looked up\n"
@@ -118,9 +121,7 @@ class Corpus(Skill, DocumentSource):
         "zotero-undo": "delete these notes again, except those that a person changed",
     }
     saves = (
-        ".jsonl",
-        ".csv",
-        ".parquet",
+        *SAVED_TABLES,
         ".json",
         ".md",
         ".html",

@@ -13,6 +13,7 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.runs.invocation import as_path
 from skills.corpus.options import (
+    TABLES,
     DatabaseOptions,
     ReportOptions,
     Share,
@@ -72,11 +73,11 @@ class Curate(Skill):
     summary = "Keep the annotations that are good enough to train on"
     usage = "TABLE|corpus"
     details = (
-        "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts and one for\n"
-        "each move; `corpus` is your own corpus. Gates come first and need no model: numbers and\n"
-        "names that are not in the abstract, empty or repeated moves, text about another paper.\n"
-        "What passes them is judged by five personas of the model for the task `judge`; 3 of 5\n"
-        "votes keep it.\n"
+        f"TABLE is a {TABLES} file with a column\n"
+        "of abstracts and one for each move; `corpus` is your own corpus. Gates come first and\n"
+        "need no model: numbers and names that are not in the abstract, empty or repeated moves,\n"
+        "text about another paper. What passes them is judged by five personas of the model for\n"
+        "the task `judge`; 3 of 5 votes keep it.\n"
         "\n"
         "Known-bad annotations are mixed in and never kept: the report shows how many are found.\n"
         "Beside the target STEM_curated.csv, these files are written: STEM_rejected.csv with\n"
@@ -89,7 +90,7 @@ class Curate(Skill):
         "review at once with --reviewer NAME; --agreement shows how far they agree, --disputes\n"
         "takes the decisions on what they judge differently."
     )
-    saves = (".csv", ".jsonl", ".parquet", ".json", ".md", ".html")
+    saves = (".csv", ".xlsx", ".jsonl", ".parquet", ".json", ".md", ".html")
     output_summary = CurateSummary
 
     class Options(ReviewOptions, BuildOptions, TitledColumnOptions, DatabaseOptions):

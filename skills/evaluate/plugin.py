@@ -11,6 +11,7 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from skills.corpus.options import (
+    TABLES,
     AnswerOptions,
     DatabaseOptions,
     ReportOptions,
@@ -27,10 +28,10 @@ class Evaluate(Skill):
     usage = "TABLE"
     text = "optional"
     details = (
-        "TABLE is a .csv, .tsv, .jsonl or .parquet file with a column of abstracts and one for\n"
-        "each move: the gold. Each model annotates the papers as /annotate does. Annotations are\n"
-        "stored in the corpus, so that the same command continues where it was stopped, and they\n"
-        "do not replace the current annotations of the corpus.\n"
+        f"TABLE is a {TABLES} file with a column\n"
+        "of abstracts and one for each move: the gold. Each model annotates the papers as\n"
+        "/annotate does. Annotations are stored in the corpus, so that the same command continues\n"
+        "where it was stopped, and they do not replace the current annotations of the corpus.\n"
         "\n"
         "The metrics are validity, completeness, faithfulness to the abstract, agreement with the\n"
         "gold, consistency, tokens and speed, with 95% intervals: Wilson's for shares of papers,\n"

@@ -17,7 +17,7 @@ _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 STDIN = "-"
 _END = ".,;:!?)"
 """Characters that end a sentence and no file name."""
-_TABLES = (".parquet", ".xlsx", ".xls")
+_TABLES = (".parquet", ".xlsx", ".ods", ".xls")
 _NO_TEXT = (*_TABLES, ".pdf", ".docx", ".doc", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".zip")
 _FILES = re.compile(
     r"\.(?:txt|md|rst|tex|bib|csv|tsv|jsonl?|ya?ml|toml|html?|xml|css|log|sql|sh|py|js|ts|rs|go|c|h"

@@ -21,9 +21,9 @@ from harness.models.served import ServedModel
 from skills.annotate.cascade.sample import NOT_GUARANTEED, Sample, in_words, read_sample
 from skills.annotate.extractive.wording import gives_confidence
 from skills.annotate.table.command import annotate_source
-from skills.annotate.table.result import READ_BY_CURATE, Finished
+from skills.annotate.table.result import Finished
 from skills.annotate.table.sources import Selection, Source
-from skills.corpus.options import Wording
+from skills.corpus.options import SAVED_TABLES, Wording
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted
@@ -201,7 +201,7 @@ class _Cascade:
         return [f"cascade: {', then '.join(steps)}", f"tokens: {', '.join(cost)}"]
 
     def _next(self) -> str:
-        targets = [t for t in self.call.targets if t.suffix.lower() in READ_BY_CURATE]
+        targets = [t for t in self.call.targets if t.suffix.lower() in SAVED_TABLES]
         return f"/curate {targets[0]} --review save to gold.csv" if targets and self.review else ""
 
 

@@ -21,6 +21,7 @@ from skills.annotate.table.job import AnnotateJob
 from skills.corpus import exporters
 from skills.corpus.db import runs, store
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.text import counted
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """The number of papers that a terminal shows; the others are counted."""
-READ_BY_CURATE = (".jsonl", ".csv", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict
 
 def _next(targets: Sequence[Path]) -> str:
     """Return the line to try after a job."""
-    tables = [target for target in targets if target.suffix.lower() in READ_BY_CURATE]
+    tables = [target for target in targets if target.suffix.lower() in SAVED_TABLES]
     return f"/curate {tables[0]} save to curated.csv" if tables else "/corpus search WORDS"
 
 

@@ -15,11 +15,13 @@ from skills.corpus.tables.parquet.files import ParquetFiles, find_files, is_seve
 from skills.corpus.tables.parquet.reader import ParquetReader
 from skills.corpus.tables.pdf.reader import PdfReader, is_of_pdfs
 from skills.corpus.tables.references.reader import FORMATS, ReferenceReader
+from skills.corpus.tables.sheets.reader import SHEETS, SheetReader
 from skills.corpus.tables.zotero import reader as zotero
 
 READERS: Mapping[str, Callable[[Path], Reader]] = {
     ".csv": CsvReader,
     ".tsv": CsvReader,
+    **dict.fromkeys(SHEETS, SheetReader),
     ".jsonl": JsonlReader,
     ".parquet": ParquetReader,
     ".md": MarkdownReader,
@@ -59,6 +61,8 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         return PdfReader(path, columns.sections)
     if is_several(path):
         return ParquetFiles(path, find_files(path))
+    if path.suffix.lower() in SHEETS:
+        return SheetReader(regular_file(path), columns)
     if (make_reader := READERS.get(path.suffix.lower())) is None:
         regular_file(path)  # a name that is misspelled is none of another kind
         raise InputError(

@@ -1,4 +1,4 @@
-"""Write annotations as tables: .csv, .jsonl and .parquet.
+"""Write annotations as tables: .csv, .xlsx, .jsonl and .parquet.
 
 Each function writes to an open binary file and leaves it open, with few annotations in memory at a
 time. Errors of the file (OSError) are not caught.
@@ -10,7 +10,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from harness._version import __version__
@@ -38,23 +38,29 @@ def write_csv(
     *,
     sections: bool = False,
 ) -> None:
-    """Write the id, title, abstract and the moves in the framework's order, with a header.
+    """Write `table_rows` as RFC 4180 in UTF-8, with "\\n" between the rows."""
+    for row in table_rows(items, framework, id_column, sections=sections):
+        file.write(csv_row(row))
 
-    The format is RFC 4180 in UTF-8, with "\\n" between the rows, as `reader.open_table` reads it.
+
+def table_rows(
+    items: Iterable[Annotated], framework: Framework, id_column: str, *, sections: bool = False
+) -> Iterator[tuple[str, ...]]:
+    """Yield a header, then the id, title, abstract and the moves in the framework's order.
 
     Args:
         id_column: the input's name of the id column, replaced by "id" if another column has it.
         sections: add a column of the moves that were found in sections, for people.
     """
     names = ("title", "abstract", *framework.names, *[SECTIONS] * sections)
-    file.write(csv_row((_id_name(id_column, names), *names)))
+    yield (_id_name(id_column, names), *names)
     for item in items:
         moves = (item.record[name] for name in framework.names)
         paper = item.paper
         found = from_sections(item.record).items() if sections else ()
         beside = "; ".join(f"{framework.labels[move]}: {text}" for move, text in found)
         last = [beside] * sections
-        file.write(csv_row((paper.id, paper.title, paper.abstract, *moves, *last)))
+        yield (paper.id, paper.title, paper.abstract, *moves, *last)
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
@@ -74,7 +80,7 @@ def write_parquet(
     """Write papers, moves and the objects of annotations with the schema of `parquet_schema`.
 
     Args:
-        id_column: as in `write_csv`.
+        id_column: as in `table_rows`.
         sections: add a column of the moves that were found in sections, as JSON.
     """
     schema = parquet_schema(framework, id_column, sections=sections)

@@ -27,6 +27,7 @@ from skills.corpus.map.options import PICTURES
 from skills.corpus.plugin import Corpus
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
+from skills.corpus.tables.reader import open_table
 from skills.nanda.framework import nanda
 
 ITEMS = [
@@ -212,6 +213,8 @@ def test_export_in_each_format(app: App, suffix: str) -> None:
         import pyarrow.parquet as pq
 
         assert pq.read_table(path).column("arxiv_id").to_pylist() == [i.paper.id for i in ITEMS]
+    elif suffix == ".xlsx":
+        assert [row.paper.id for row in open_table(path).rows()] == [i.paper.id for i in ITEMS]
     else:
         assert all(item.paper.id in content.decode() for item in ITEMS)
     app.dispatch(f"/corpus export all{suffix}")

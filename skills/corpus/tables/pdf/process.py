@@ -5,17 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError, SkillFailed
-from harness.settings import CODE_ROOT
 from harness.support.reading.text_input import reading, regular_file, shown
+from skills.corpus.tables.processes import arguments, how_it_ended
 
 MOST_BYTES = 500_000_000
 """Size of a file."""
@@ -89,22 +87,18 @@ class PdfProcess:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
-        return _how(process.returncode)
+        return how_it_ended(process.returncode, "PDFium")
 
 
 def _start() -> subprocess.Popen[str]:
-    paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    command = [sys.executable, "-P", "-m", WORKER]
     try:
         return subprocess.Popen(
-            command,
+            **arguments(WORKER),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
             encoding="utf-8",
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for the parent
         )
     except OSError as exc:
         raise SkillFailed(f"the process that reads PDF files cannot be started: {exc}") from exc
@@ -131,12 +125,3 @@ def _check(path: Path) -> None:
     with reading(path), path.open("rb") as file:
         if _MARK not in file.read(_BEGINNING):
             raise InputError("is not a PDF file, despite its name", where=shown(path))
-
-
-def _how(code: int | None) -> str:
-    """Return in words how the process ended."""
-    if code == -getattr(signal, "SIGXCPU", 0) or code == -getattr(signal, "SIGKILL", 0):
-        return "it takes too long, or too much memory"
-    if code is not None and code < 0:
-        return f"PDFium crashed ({signal.Signals(-code).name})"
-    return f"the process that read it ended with exit code {code}"

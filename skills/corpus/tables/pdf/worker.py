@@ -6,7 +6,6 @@ returns, or {"unreadable": reason}. Limits of memory and processor time end this
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -19,11 +18,7 @@ import pypdfium2.raw as pdfium
 
 from skills.corpus.tables.pdf.extracting import extract
 from skills.corpus.tables.pdf.pages import Unreadable
-
-MEMORY = 2 * 1024**3
-"""Bytes of addresses that the process may use."""
-SECONDS = 40
-"""Processor time for one file."""
+from skills.corpus.tables.processes import MEMORY, SECONDS, limit
 
 
 def main() -> None:
@@ -31,10 +26,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # PDFium prints warnings
     pdfium.FPDF_InitLibrary()
-    _limit("RLIMIT_AS", MEMORY)
+    limit("RLIMIT_AS", MEMORY)
     for line in sys.stdin:
         request = json.loads(line)
-        _limit("RLIMIT_CPU", int(time.process_time()) + SECONDS)
+        limit("RLIMIT_CPU", int(time.process_time()) + SECONDS)
         answers.write(json.dumps(_answer(request)) + "\n")
         answers.flush()
 
@@ -50,16 +45,6 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         *_, frame = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frame.filename).name}, line {frame.lineno}"
         return {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
-
-
-def _limit(name: str, value: int) -> None:
-    """Set the soft limit of a resource, on systems that have limits."""
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        kind = getattr(resource, name)
-        _, hard = resource.getrlimit(kind)
-        resource.setrlimit(kind, (value if hard < 0 else min(value, hard), hard))
 
 
 if __name__ == "__main__":

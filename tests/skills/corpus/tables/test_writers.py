@@ -17,7 +17,14 @@ import pytest
 from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables.markdown.writer import write_markdown
 from skills.corpus.tables.reader import open_table
-from skills.corpus.tables.writers import parquet_schema, write_csv, write_jsonl, write_parquet
+from skills.corpus.tables.sheets.writer import write_xlsx
+from skills.corpus.tables.writers import (
+    parquet_schema,
+    table_rows,
+    write_csv,
+    write_jsonl,
+    write_parquet,
+)
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.text import flatten
@@ -48,6 +55,12 @@ ITEMS = tuple(annotated(number, abstract) for number, abstract in enumerate(ABST
 def as_csv(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> bytes:
     file = io.BytesIO()
     write_csv(file, items, NANDA, id_column)
+    return file.getvalue()
+
+
+def as_xlsx(items: tuple[Annotated, ...]) -> bytes:
+    file = io.BytesIO()
+    write_xlsx(file, table_rows(items, NANDA, "arxiv_id"))
     return file.getvalue()
 
 
@@ -86,12 +99,17 @@ def test_csv_has_the_columns_of_the_lesson() -> None:
     assert [row["claim"] for row in found] == [item.record["claim"] for item in ITEMS]
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx", ".parquet"])
 def test_written_tables_round_trip(tmp_path: Path, suffix: str) -> None:
     unnamed = replace(ITEMS[0].paper, id_field="id", id=own_id("No id."), abstract="No id.")
     items = (*ITEMS, Annotated(unnamed, ITEMS[0].record))
     path = tmp_path / f"out{suffix}"
-    path.write_bytes(as_csv(items) if suffix == ".csv" else as_parquet(items).getvalue())
+    made = {
+        ".csv": as_csv,
+        ".xlsx": as_xlsx,
+        ".parquet": lambda items: as_parquet(items).getvalue(),
+    }
+    path.write_bytes(made[suffix](items))
     table = open_table(path, moves=NANDA.names)
     assert table.id_column == "arxiv_id"
     for row, item in zip(table.rows(), items, strict=True):
