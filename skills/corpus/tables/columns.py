@@ -156,16 +156,6 @@ class Layout:
         return [name for name in names if name not in used and fold(name) not in _UNREAD]
 
 
-def has_abstracts(names: Sequence[str], columns: Columns, where: str) -> bool:
-    """Return True if a header has the column of abstracts.
-
-    Raises:
-        InputError: several columns may be it.
-    """
-    header = _Header(tuple(names), where, frozenset())
-    return header.find(columns.abstract or "abstract", "--abstract-column") is not None
-
-
 def find_columns(
     names: Sequence[str],
     columns: Columns,

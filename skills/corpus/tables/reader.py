@@ -241,7 +241,8 @@ def open_table(
     """
     reader = reader_of(path, columns or Columns())
     names = tuple(filter(None, reader.header()))
-    layout = find_columns(names, columns or Columns(), moves, shown(path), abstract_by)
+    where = f"{shown(path)} ({', '.join(reader.assumed)})" if reader.assumed else shown(path)
+    layout = find_columns(names, columns or Columns(), moves, where, abstract_by)
     if assumed := [*reader.assumed, *layout.guessed(columns or Columns())]:
         notice(f"{shown(path)}: {', '.join(assumed)}")
     if unused := layout.unused(names):

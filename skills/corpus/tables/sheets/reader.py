@@ -20,7 +20,8 @@ from typing import IO, Any
 from harness.errors import InputError, SkillFailed
 from harness.support.reading.text_input import shown
 from skills.corpus.db.temporary import open_temporary
-from skills.corpus.tables.columns import SHOWN_CHARS, Columns, Reader, has_abstracts
+from skills.corpus.tables.columns import SHOWN_CHARS, Columns, Reader
+from skills.corpus.tables.headings import HEADINGS, plain
 from skills.corpus.tables.processes import MEMORY, arguments, how_it_ended
 
 SHEETS = (".xlsx", ".ods", ".xls")
@@ -55,7 +56,7 @@ class SheetReader(Reader):
         header = self.header()
         query = "SELECT number, cells FROM rows WHERE sheet = ? ORDER BY number LIMIT -1 OFFSET 1"
         for number, cells in self._read.execute(query, [self._sheet]):
-            yield number, dict(zip(header, json.loads(cells), strict=True))
+            yield number, dict(zip(header, json.loads(cells), strict=False))
 
     @functools.cached_property
     def _headers(self) -> dict[str, tuple[str, ...]]:
@@ -74,18 +75,20 @@ class SheetReader(Reader):
     @functools.cached_property
     def _sheet(self) -> str:
         """The sheet to read: the only one, or the first one with abstracts."""
-        headers, where = self._headers, shown(self.path)
+        headers = self._headers
         if len(headers) == 1:
             return next(iter(headers))
+        given = self._columns.abstract
+        known = HEADINGS["abstract"] if given is None else (plain(given),)
         for sheet, names in headers.items():
-            if has_abstracts(names, self._columns, f"{where}, sheet {sheet!r}"):
+            if any(plain(name) in known for name in names):
                 return sheet
         listed = "; ".join(
             f"{sheet!r} with {', '.join(filter(None, names))}" for sheet, names in headers.items()
         )
         raise InputError(
-            f"no sheet has a column {self._columns.abstract or 'abstract'!r}",
-            where=where,
+            f"no sheet has a column {given or 'abstract'!r}",
+            where=shown(self.path),
             hint=f"Its sheets are {listed[:SHOWN_CHARS]}; `--abstract-column NAME` selects one.",
         )
 

@@ -18,7 +18,7 @@ _REFUSED = {
 
 
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows of texts to an open file: no text becomes a formula, a link or a number.
+    """Write rows of texts to an open file; as strings, none is a formula, a link or a number.
 
     Raises:
         OutputError: there are more rows, or a longer text, than a spreadsheet can have.
@@ -26,14 +26,8 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
     from xlsxwriter import Workbook  # type: ignore[import-untyped]
     from xlsxwriter.exceptions import XlsxFileError  # type: ignore[import-untyped]
 
-    options = {
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_numbers": False,
-        "strings_to_urls": False,
-    }
     try:
-        with Workbook(file, options) as book:
+        with Workbook(file, {"constant_memory": True}) as book:
             book.set_properties({"created": _CREATED})
             sheet = book.add_worksheet()
             sheet.freeze_panes(1, 0)

@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import random
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,13 @@ import pytest
 from repository import SHARED
 
 from harness.errors import InputError
+from skills.corpus.options import TABLES
+from skills.corpus.tables.csv_reader import CsvReader
+from skills.corpus.tables.formats import READERS
+from skills.corpus.tables.jsonl_reader import JsonlReader
+from skills.corpus.tables.parquet.reader import ParquetReader
 from skills.corpus.tables.reader import Columns, TableRow, open_table, read_header
+from skills.corpus.tables.sheets.reader import SheetReader
 from skills.nanda.framework import nanda
 from skills.nanda.paper import own_id
 
@@ -325,6 +332,8 @@ def test_columns_that_are_not_used_are_named_once(write: Write) -> None:
     ]
     open_table(path, Columns(abstract="zusammenfassung"), notice=notices.append)
     assert notices[2] == "t.csv: published from 'Year'"
+    error = refused(write("zh.csv", "题目,摘要\n".encode("gb18030")))
+    assert error.where == "zh.csv (read as Windows-1252)"
     many = ",".join(f"column {number}" for number in range(90))
     open_table(write("t.csv", f"abstract,{many}\n"), notice=notices.append)
     assert len(notices[-1]) < 400
@@ -343,6 +352,12 @@ def test_invalid_byte_far_into_the_file_is_located(write: Write) -> None:
 
 
 # Files
+
+
+def test_help_names_the_tables() -> None:
+    readers = (CsvReader, SheetReader, JsonlReader, ParquetReader)
+    suffixes = [suffix for suffix, reader in READERS.items() if reader in readers]
+    assert re.findall(r"\.\w+", TABLES) == suffixes
 
 
 def test_files_that_are_not_tables(write: Write, tmp_path: Path) -> None:
