@@ -4,6 +4,7 @@ import os
 import time
 from pathlib import Path
 
+from skills.corpus.tables import processes
 from skills.corpus.tables.pdf import worker
 
 answer = worker._answer
@@ -16,11 +17,11 @@ def failing(request):
         case "hang":
             time.sleep(600)
         case "loop":
-            worker._limit("RLIMIT_CPU", int(time.process_time()) + 1)
+            processes.limit("RLIMIT_CPU", int(time.process_time()) + 1)
             while True:
                 pass
         case "memory":
-            return {"title": bytearray(worker.MEMORY + 1).hex()}
+            return {"title": bytearray(processes.MEMORY + 1).hex()}
     return answer(request)
 
 
