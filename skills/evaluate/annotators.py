@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from harness.errors import InputError, InvalidReply
+from harness.errors import InputError, InvalidReply, LoopingReply
 from skills.annotate.anchored import mixture
 from skills.annotate.selector import selector
 from skills.annotate.table.sources import Source
@@ -24,11 +24,13 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
 Moves = Mapping[str, str]
-INVALID = InvalidReply.__name__
-"""The error class of an answer that is not a valid annotation."""
-MODEL_ERRORS = frozenset({INVALID, InputError.__name__})
-"""Error classes that are properties of the model, such as a prompt that does not fit its context: a
-retry changes nothing. Any other is a fault of the run."""
+MODEL_ERRORS: Mapping[str, str] = {
+    InvalidReply.__name__: "no valid annotation",
+    LoopingReply.__name__: "the answer repeated itself",
+    InputError.__name__: "the prompt does not fit the model",
+}
+"""Names of the error classes that are failures of the model, with their meaning: a retry changes
+nothing. Any other is a fault of the run."""
 LEAD, SELECTOR, OTHER = "lead sentences", "sentence selector", "another paper's annotation"
 
 
@@ -64,7 +66,7 @@ class Answers:
         valid_freely: the same without constrained output, and with the moves in order, or None.
         tokens: prompt and completion tokens of all attempts, or None without an annotation.
         failed: failed requests by error class: papers without an annotation, and other requests
-            except invalid answers.
+            that failed by a fault of the run.
         speed: papers_per_minute, papers, and memory (bytes of this process), as in the JSON.
         about: how the model is served, as in the JSON.
         runs: by kind of variation, the annotations of each run on some of the papers.

@@ -89,4 +89,4 @@ def _subject(call: Call, framework: Framework) -> Subject:
 def _broken(models: list[Annotator]) -> bool:
     """Return True if papers failed by a fault of the run, not of a model."""
     kinds = {kind for model in models if model.answers for kind in model.answers.failed}
-    return bool(kinds - MODEL_ERRORS)
+    return bool(kinds - MODEL_ERRORS.keys())

@@ -73,10 +73,11 @@ class Evaluate(Skill):
         unconstrained: bool = Field(
             False, description="also run each model without constrained output"
         )
-        consistency: int = Field(
-            10,
+        consistency: int | None = Field(
+            None,
             ge=0,
-            description="repeat the first N papers with other seeds and with reworded prompts",
+            description="repeat the first N papers with other seeds and with reworded prompts; "
+            "default: 10, or 0 of fewer than 5 papers",
         )
         limit: int | None = Field(None, ge=1, description="only the first N rows")
         retry_failed: bool = Field(False, description="also process again what failed before")

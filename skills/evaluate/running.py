@@ -20,13 +20,16 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.table import sources
 from skills.annotate.table.result import finish
 from skills.corpus.db import runs, store
-from skills.evaluate.annotators import INVALID, Annotator, Answers, Moves, Subject
+from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Answers, Moves, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
+from skills.evaluate.metrics.resampling import LEAST_PAPERS
 from skills.evaluate.variations import Kind, variations
 from skills.nanda.confidence import confidence_of
 from skills.nanda.text import counted
 
 TASK = "annotate"
+REPEATED = 10
+"""Papers that are repeated by default, if there are enough for an interval (`LEAST_PAPERS`)."""
 Record = dict[str, Any]
 Runs = dict[Kind, list[Sequence[Moves | None]]]
 
@@ -59,8 +62,10 @@ def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
     """Announce a comparison of this many models, and show the progress of the block."""
-    papers, options = subject.papers, call.options
-    repeated, rounds = papers[: options.consistency], 1 + options.unconstrained
+    papers, options, wanted = subject.papers, call.options, call.options.consistency
+    if wanted is None:
+        wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
+    repeated, rounds = papers[:wanted], 1 + options.unconstrained
     times = len(tuple(variations(subject.framework)))
     count = models * (rounds * len(papers) + times * len(repeated))
     weight = models * (
@@ -78,7 +83,7 @@ def compared(
     )
     pace = ProgressEstimate(count, weight, unit="annotations")
     with show_progress(pace, call.screen, "annotating") as update:
-        yield ModelRunner(call, subject, db, path, pace, update)
+        yield ModelRunner(call, subject, db, path, pace, update, len(repeated))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,7 @@ class ModelRunner:
 
     Attributes:
         pace, update: the progress of all models, and what refreshes it.
+        repeated: the number of papers, from the first on, that are annotated in all variations.
     """
 
     call: Call
@@ -95,6 +101,7 @@ class ModelRunner:
     path: Path
     pace: ProgressEstimate
     update: Callable[[], None]
+    repeated: int
 
     def run(self, name: str) -> Annotator:
         """Annotate the papers that a model has not annotated yet, and return all annotations.
@@ -115,7 +122,7 @@ class ModelRunner:
         failed: Counter[str] = Counter()
         job = ComparedJob(*context, **shared)
         self._run(job, name)
-        records = self._records(job, failed, count_invalid=True)
+        records = self._records(job, failed, of_papers=True)
         valid_freely = None
         if self.call.options.unconstrained:
             free = FreeJob(*context, **shared)
@@ -160,7 +167,7 @@ class ModelRunner:
 
         Others are left out, so that no variation becomes a paper's current annotation.
         """
-        count = self.call.options.consistency
+        count = self.repeated
         included = [i < count and moves is not None for i, moves in enumerate(annotations)]
         every = tuple(variations(self.subject.framework))
         first = zip(self.subject.papers[:count], annotations[:count], strict=True)
@@ -197,12 +204,16 @@ class ModelRunner:
             raise tally.stopped
 
     def _records(
-        self, job: ComparedJob, failed: Counter[str], *, count_invalid: bool = False
+        self, job: ComparedJob, failed: Counter[str], *, of_papers: bool = False
     ) -> list[Record | None]:
-        """Return the stored annotation of each row, and count failures by error class."""
+        """Return the stored annotation of each row, and count failures by error class.
+
+        Args:
+            of_papers: count failures of the model too. Other requests show these in their metrics.
+        """
         for entry in job.plan.entries("failed"):
             error = store.error_type(self.db, entry.key)
-            failed[error] += count_invalid or error != INVALID
+            failed[error] += of_papers or error not in MODEL_ERRORS
         return [store.record(self.db, row.key, row.paper) for _, row in job.planned()]
 
     def _moves(self, record: Record | None) -> Moves | None:

@@ -204,10 +204,23 @@ def faults_of(found: Mapping[str, Any]) -> str:
     )
 
 
+def unmeasured(found: Mapping[str, Any]) -> str:
+    """Return what was not measured, with the option that measures it, or ""."""
+    if "seeds" in found["metrics"]:
+        return ""
+    return (
+        "Consistency was not measured: --consistency N repeats the first N papers with other seeds "
+        "and prompts."
+    )
+
+
 def model_facts(one: Mapping[str, Any]) -> str:
     """Return where a model is served, its failures, speed and memory."""
     parts = [f"{one['served']}, {one['form']} form, {one['slots']} at a time"]
-    parts += [f"{count:,} failed: {kind}" for kind, count in one["failed"].items()]
+    parts += [
+        f"{count:,} failed ({MODEL_ERRORS.get(kind, kind)})"
+        for kind, count in one["failed"].items()
+    ]
     speed = one["speed"]
     if speed["papers_per_minute"] is not None:
         parts.append(f"{speed['papers_per_minute']:.1f} papers a minute over {speed['papers']:,}")
@@ -234,6 +247,8 @@ def _models(found: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one['name']}: {model_facts(one)}"
     if faults := faults_of(found):
         yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
+    if missing := unmeasured(found):
+        yield textwrap.fill(missing, WIDTH)
 
 
 def _head(found: Mapping[str, Any]) -> Iterator[str]:

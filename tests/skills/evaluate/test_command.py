@@ -17,8 +17,10 @@ from killing import assert_killed, kill
 
 from harness.errors import (
     GenerationFailed,
+    HarnessError,
     InputError,
     Interrupted,
+    LoopingReply,
     ModelUnavailable,
     UsageError,
 )
@@ -206,15 +208,39 @@ def test_a_retry_includes_papers_that_were_never_sent(space: Workspace) -> None:
     assert metric(outcome, "valid_freely") == 1.0
 
 
-def test_an_input_error_is_a_finding_about_the_model(space: Workspace) -> None:
-    def too_long(request: Request) -> str:
-        raise InputError("a prompt of 9,000 tokens does not fit the context of 8,192")
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("9,000 tokens are too many"), "the prompt does not fit the model"),
+        (LoopingReply("the model repeats itself"), "the answer repeated itself"),
+    ],
+)
+def test_a_failure_of_the_model_is_a_finding(
+    space: Workspace, error: HarnessError, reason: str
+) -> None:
+    def failing(request: Request) -> str:
+        raise error
 
-    space.model.faults[2] = too_long
-    outcome = space.evaluate()
+    space.model.faults[2] = failing
+    outcome = space.evaluate("--models producer --unconstrained")
     assert outcome.result.code == 0
-    assert outcome.result.data["annotators"][0]["failed"] == {"InputError": 1}
+    assert outcome.result.data["annotators"][0]["failed"] == {type(error).__name__: 1}
+    assert f"1 failed ({reason})" in outcome.result.text
     assert "fault of the run" not in outcome.result.text
+    assert metric(outcome, "valid") == metric(outcome, "valid_freely") == pytest.approx(0.8333)
+    assert metric(outcome, "recall") == pytest.approx(10 / 12, abs=1e-4)
+
+
+@pytest.mark.parametrize(("papers", "repeated"), [(4, 0), (5, 5), (11, 10)])
+def test_few_papers_are_not_repeated_unless_requested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, papers: int, repeated: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    space = Workspace(tmp_path, rows=papers)
+    outcome = space.app.dispatch(f"/evaluate {space.table} --models producer")
+    assert len(space.model.requests) == papers + 6 * repeated
+    hint = "Consistency was not measured: --consistency N"
+    assert (hint in outcome.result.text) == (not repeated)
 
 
 def test_an_abstract_that_is_too_long_is_refused_with_its_row(space: Workspace) -> None:
