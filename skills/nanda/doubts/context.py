@@ -49,12 +49,14 @@ class Token:
         key: what is compared: the stem of a word, the value of a numeral or number word.
         number: True for a numeral and a number word, but not for digits of a name.
         counts: True if it counts as a neighbour: content words, numbers and "%".
+        span: its start and end in the composed text.
     """
 
     text: str
     key: str
     number: bool
     counts: bool
+    span: tuple[int, int]
 
 
 @functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, a move by all checks
@@ -63,9 +65,14 @@ def tokens(text: str) -> Sequence[Token]:
     text = composed(text)
     bare = without_names(text)
     return tuple(
-        _token(found.group().casefold(), named=bare[found.start()].isspace())
+        _token(found.group().casefold(), found.span(), named=bare[found.start()].isspace())
         for found in _TOKEN.finditer(text)
     )
+
+
+def written(text: str, first: Token, last: Token | None = None) -> str:
+    """Return the passage of `text` from its token `first` to `last`, as it is in the text."""
+    return composed(text)[first.span[0] : (last or first).span[1]]
 
 
 def tokens_of_move(text: str) -> Sequence[Token]:
@@ -128,17 +135,18 @@ def numerals(given: Sequence[Token]) -> Iterator[int]:
     return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
 
 
-def _token(text: str, *, named: bool) -> Token:
+def _token(text: str, span: tuple[int, int], *, named: bool) -> Token:
     if text[0].isdecimal():  # not for "²", which is not a numeral of `_TOKEN`
         if named:
-            return Token(text, text, number=False, counts=True)
-        return Token(text, _value(text.replace(",", "")), number=True, counts=True)
+            return Token(text, text, number=False, counts=True, span=span)
+        return Token(text, _value(text.replace(",", "")), number=True, counts=True, span=span)
     if text in _SPELLED:
-        return Token(text, _value(str(_SPELLED.index(text))), number=True, counts=True)
+        value = _value(str(_SPELLED.index(text)))
+        return Token(text, value, number=True, counts=True, span=span)
     if not text[0].isalpha():
-        return Token(text, text, number=False, counts=text == "%")
+        return Token(text, text, number=False, counts=text == "%", span=span)
     counts = text not in STOP_WORDS and len(text) > 1
-    return Token(text, stem(text), number=False, counts=counts)
+    return Token(text, stem(text), number=False, counts=counts, span=span)
 
 
 def _value(digits: str) -> str:

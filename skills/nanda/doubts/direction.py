@@ -60,5 +60,5 @@ def turned_words(abstract: str, text: str, margin: float = MARGIN) -> list[str]:
         wanted = context.neighbours(move, index, context.OF_MOVE)
         better = context.fit(wanted, abstract, opposite)
         if better > margin + context.fit(wanted, abstract, same):
-            found.append(token.text)
+            found.append(context.written(text, token))
     return list(dict.fromkeys(found))

@@ -30,7 +30,7 @@ PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
 
 
 def lost_negations(abstract: str, text: str, margin: float = MARGIN) -> list[str]:
-    """Return the words of `text` that it affirms, and the abstract negates among the same words."""
+    """Return the words of the abstract that it negates, and `text` affirms among the same words."""
     given, move = context.tokens(abstract), context.tokens_of_move(text)
     negated, places = _negated(abstract), context.places(abstract)
     found: list[str] = []
@@ -45,7 +45,7 @@ def lost_negations(abstract: str, text: str, margin: float = MARGIN) -> list[str
         affirmed = [place for place in known if place not in negated]
         better = context.fit(wanted, abstract, with_negation)
         if better > margin + context.fit(wanted, abstract, affirmed):
-            found.append(given[with_negation[0]].text)
+            found.append(context.written(abstract, given[with_negation[0]]))
     return list(dict.fromkeys(found))
 
 

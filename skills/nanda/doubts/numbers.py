@@ -48,7 +48,7 @@ def moved_numbers(abstract: str, text: str, margin: float = MARGIN) -> list[str]
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` that the abstract has with other units alone, with their unit.
+    """Return the numerals of `text`, with their unit, that the abstract has with other units alone.
 
     A number without a unit is not evidence: in "5 to 10%", 5 has none.
     """
@@ -56,21 +56,22 @@ def changed_units(abstract: str, text: str) -> list[str]:
     known: dict[str, set[str]] = {}
     for index, token in enumerate(given):
         if token.number:
-            known.setdefault(token.key, set()).add(_unit(given, index))
+            known.setdefault(token.key, set()).add(_unit(given, index)[0])
     found: list[str] = []
     for index in itertools.islice(context.numerals(move), MOST_NUMBERS):
-        unit, units = _unit(move, index), known.get(move[index].key, set())
+        (unit, last), units = _unit(move, index), known.get(move[index].key, set())
         if unit and units and unit not in units and "" not in units:
-            found.append(f"{move[index].text} {unit}")
+            found.append(context.written(text, move[index], last))
     return list(dict.fromkeys(found))
 
 
-def _unit(given: Sequence[Token], index: int) -> str:
-    """Return the unit behind a number as `UNITS` names it, or "".
+def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
+    """Return the unit behind a number as `UNITS` names it, or "", and its token.
 
     "Percentage points" are points.
     """
-    following = [token.text for token in given[index + 1 : index + 3]]
-    if following[:1] == ["percentage"]:
+    number, *following = given[index : index + 3]
+    if following and following[0].text == "percentage":
         del following[0]
-    return UNITS.get(following[0], "") if following else ""
+    token = following[0] if following else number
+    return UNITS.get(token.text, ""), token

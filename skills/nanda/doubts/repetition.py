@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from skills.nanda.text import content_words
+from skills.nanda.text import WORD, composed, content_words
 
 RUN = 3
 """Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
 
 
 def repeated_words(abstract: str, text: str) -> list[str]:
-    """Return the runs of `RUN` content words that `text` has again, as stems, each once.
+    """Return the passages of `RUN` content words that `text` has again in any inflection.
 
     A run that the abstract repeats within one of its clauses is not excepted: a move is one
     sentence of its own. Runs that continue a returned one are left out.
     """
     del abstract  # the other checks compare with it
-    found = content_words(text)
-    runs = [tuple(found[start : start + RUN]) for start in range(len(found) - RUN + 1)]
+    text = composed(text)
+    given = [(stem, m.span()) for m in WORD.finditer(text) for stem in content_words(m.group())]
     seen: set[tuple[str, ...]] = set()
-    repeated: list[str] = []
+    repeated: dict[tuple[str, ...], str] = {}
     reported = -RUN
-    for start, run in enumerate(runs):
-        if run in seen and start >= reported + RUN:
-            repeated.append(" ".join(run))
+    for start in range(len(given) - RUN + 1):
+        stems, spans = zip(*given[start : start + RUN], strict=True)
+        if stems in seen and start >= reported + RUN:
+            repeated.setdefault(stems, text[spans[0][0] : spans[-1][1]])
             reported = start
-        seen.add(run)
-    return list(dict.fromkeys(repeated))
+        seen.add(stems)
+    return list(repeated.values())

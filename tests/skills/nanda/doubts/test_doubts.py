@@ -60,8 +60,10 @@ def test_a_number_beside_the_words_of_another(move: str, found: list[str]) -> No
 @pytest.mark.parametrize(
     ("move", "found"),
     [
-        ("It saves 17 points of fuel.", ["17 point"]),
-        ("It is faster by 40 minutes.", ["40 min"]),
+        ("It saves 17 points of fuel.", ["17 points"]),
+        ("It is faster by 40 minutes.", ["40 minutes"]),
+        ("It saves 40% of fuel.", ["40%"]),
+        ("Accuracy is up 93.5 percentage points.", ["93.5 percentage points"]),
         ("Accuracy is 93.5 percent, and 40 s are saved.", []),
         ("It takes 1,250 hours.", []),  # the abstract's 1,250 has no unit: "5 to 10%"
         ("It takes 41 hours.", []),
@@ -94,6 +96,7 @@ def test_not_only_is_no_negation() -> None:
     [
         ("Keel is slower than human pilots.", ["slower"]),
         ("Insurers cannot audit each plan.", ["cannot"]),
+        ("Slower than human pilots is Keel.", ["Slower"]),
         ("Damage is higher than in last year's voyages.", ["higher"]),
         ("Keel is faster, and damage is lower.", []),
         ("Keel cannot plan under sail.", []),
@@ -104,8 +107,8 @@ def test_a_word_in_place_of_its_opposite(move: str, found: list[str]) -> None:
 
 
 def test_repeated_words() -> None:
-    move = "Keel plans harbour voyages safely, and plans harbour voyages safely."
-    assert repeated_words(ABSTRACT, move) == ["plan harbour voyag"]
+    move = "Keel plans Harbour voyages safely, and planned all Harbour voyages safely."
+    assert repeated_words(ABSTRACT, move) == ["planned all Harbour voyages"]
     assert repeated_words(ABSTRACT, "Voyages are planned, and voyages are audited.") == []
 
 
