@@ -21,7 +21,7 @@ LINE_EVERY = 30.0
 LONG = 10.0
 """Seconds of remaining time from which the first estimate has a line of its own."""
 MEMORY = 60.0
-"""Time constant, in seconds, of the exponentially weighted moving average of the speed."""
+"""Time constant, in seconds, of the exponential decay of earlier speeds."""
 
 
 @dataclass(slots=True)
@@ -51,9 +51,10 @@ class ProgressEstimate:
     tokens: int = 0
     _weight_done: int = 0
     _tokens_done: int = 0
-    _rate: float = 0.0
     _start: float = 0.0
     _measured: tuple[float, int] = (0.0, 0)
+    _recent_tokens: float = 0.0
+    _recent_seconds: float = 0.0
     _begun: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,6 +67,8 @@ class ProgressEstimate:
 
         def count(_: str) -> None:
             with self._lock:
+                if not self.tokens:  # what was before is the loading of a model
+                    self._measured, self._recent_seconds = (self.clock(), 0), 0.0
                 self.tokens += 1
                 self._begun[row] = self._begun.get(row, 0) + 1
 
@@ -98,13 +101,16 @@ class ProgressEstimate:
 
     @property
     def rate(self) -> float:
-        """Tokens per second, recent ones weighted more."""
+        """Tokens per second since the first one, recent ones weighted more."""
         now, (then, before) = self.clock(), self._measured
-        if now - then >= 1:
-            latest, kept = (self.tokens - before) / (now - then), math.exp((then - now) / MEMORY)
-            self._rate = latest if not before else kept * self._rate + (1 - kept) * latest
+        if (passed := now - then) >= 1:
+            # Both sums decay, so that the first interval does not weigh more than its length.
+            kept = math.exp(-passed / MEMORY)
+            weight = MEMORY * (1 - kept) / passed
+            self._recent_tokens = kept * self._recent_tokens + weight * (self.tokens - before)
+            self._recent_seconds = kept * self._recent_seconds + weight * passed
             self._measured = (now, self.tokens)
-        return self._rate
+        return self._recent_tokens / self._recent_seconds if self._recent_seconds else 0.0
 
     @property
     def seconds_left(self) -> float | None:
