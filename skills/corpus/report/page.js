@@ -1,11 +1,12 @@
 /* The papers: search, facets, order, a table in pages, and one paper in detail. The papers are
-   templates in the page, which are copied to be shown. What is chosen is kept in the address. */
+   elements of the page, which are copied to be shown; without JavaScript they open themselves. What is chosen is kept in the address. */
 
 const TABS = ["papers", "statistics", "failures"];
 const SIZE = 50; // rows of a page
 const PRINTED = 1000; // rows on paper, at most
 
 const grid = byId("grid");
+const view = byId("papers-view");
 const facets = [...document.querySelectorAll("fieldset")].map(({ name: key, elements }) => {
   const boxes = [...elements].filter(({ type }) => type === "checkbox");
   return { key, boxes, values: boxes.map(({ value }) => value) };
@@ -20,7 +21,8 @@ const FIELDS = { title: "title", year: "published" };
 const PARTS = { title: ".title, .id, .authors", year: ".year" };
 
 const byKey = new Map();
-const papers = [...document.querySelectorAll("template.paper")].map(({ dataset, content }) => {
+const papers = [...document.querySelectorAll("details.paper")].map((content) => {
+  const { dataset } = content;
   const entries = [...content.querySelector(".entries").children];
   const paper = { ...dataset, key: dataset.id, content, entries, facets: JSON.parse(dataset.facets) };
   for (let copy = 2; byKey.has(paper.key); copy += 1) paper.key = `${paper.id}~${copy}`;
@@ -157,6 +159,13 @@ function showTable() {
     header.hidden = chosen({ key: "hide" }).includes(key);
     header.ariaSort = { [key]: "ascending", [`-${key}`]: "descending" }[state.sort] ?? "none";
   }
+  grid.tBodies[0].replaceChildren();
+  grid.classList.remove("fitted");
+  for (const { index, header } of printing ? [] : columns.toReversed())
+    if (index >= 0 && grid.offsetWidth > view.clientWidth) {
+      header.hidden = true;
+      grid.classList.add("fitted");
+    }
   grid.tBodies[0].replaceChildren(...shown.map((paper, i) => rowOf(paper, from + i)));
   byId("place").textContent = rows.length
     ? `${grouped(from + 1)} to ${grouped(last)} of ${grouped(rows.length)}`
@@ -174,7 +183,7 @@ function rowOf(paper, number) {
     const from = paper.entries[index] ?? paper.content;
     const cell = row.insertCell();
     cell.hidden = header.hidden;
-    cell.className = `${header.className} ${from.className ?? ""}`;
+    cell.className = `${header.className} ${index < 0 ? "" : from.className}`;
     cell.classList.toggle("chosen", paper.key === state.paper && key === state.move);
     cell.dataset.label = header.textContent;
     cell.dataset.key = key;
@@ -220,7 +229,8 @@ function showDetail() {
   const body = byId("detail").querySelector("article");
   if (body.dataset.key !== paper.key) {
     body.dataset.key = paper.key;
-    body.replaceChildren(paper.content.cloneNode(true));
+    const [, ...parts] = paper.content.cloneNode(true).children; // without its summary
+    body.replaceChildren(...parts);
     body.querySelector(".facts").append(byId(`provenance-${paper.shared}`).content.cloneNode(true));
   }
   const place = rows.indexOf(paper);
@@ -264,8 +274,8 @@ function render() {
     byId("count").textContent = `${some}${grouped(papers.length)} papers`;
     byId("show-all").hidden = !some;
   }
+  showDetail(); // it takes room from the table
   showTable();
-  showDetail();
 }
 
 function showBox(facet, box, counts) {
@@ -303,6 +313,11 @@ function onClick({ target }) {
     update({ sort: { [key]: `-${key}`, [`-${key}`]: "" }[state.sort] ?? key });
 }
 
+new ResizeObserver(() => {
+  const had = grid.tBodies[0].contains(document.activeElement);
+  showTable();
+  if (had) focusActive();
+}).observe(view);
 byId("facets").open = matchMedia("(min-width: 64rem)").matches;
 byId("query").addEventListener("input", () => update({ query: byId("query").value }));
 byId("columns").addEventListener("change", ({ target }) => toggle("hide", target.value));

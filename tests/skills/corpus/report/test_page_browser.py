@@ -200,7 +200,7 @@ def test_a_view_is_in_the_address_and_comes_back(page: Page, address: str) -> No
     assert titles(page) == before
     expect(page.locator("#query")).to_have_value("keeper")
     expect(page.locator("#count")).to_have_text("20 of 40 papers")
-    expect(page.locator("#grid th:visible")).to_have_count(9)
+    expect(page.locator("#columns input:not(:checked)")).to_have_value("move.scope")
     expect(page.locator("#detail .marked")).to_be_visible()
     expect(page.locator("tr[aria-current=true]")).to_have_count(1)
     page.evaluate("location.hash = 'query=ferries&sort=nonsense&paper=none&tab=x&year=1&page=-1'")
@@ -208,6 +208,37 @@ def test_a_view_is_in_the_address_and_comes_back(page: Page, address: str) -> No
     expect(page.locator("#detail")).to_be_hidden()
     page.fill("#query", "beehives")
     page.wait_for_url("**/*#query=beehives")
+
+
+@pytest.mark.parametrize(("width", "shown"), [(1280, 4), (1024, 4), (400, 8)])
+def test_all_moves_are_reached_without_scrolling_sideways(
+    page: Page, address: str, width: int, shown: int
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(address)
+    row, view = page.locator("tr[data-row='0']"), page.locator("#papers-view")
+    fits = "it => it.scrollWidth <= it.clientWidth"
+    expect(row.locator("td.move:visible")).to_have_count(shown)
+    assert view.evaluate(fits)
+    row.press("Enter")
+    expect(page.locator("#detail .entries > li:visible")).to_have_count(8)
+    expect(row).to_be_focused()
+    assert view.evaluate(fits)
+    page.keyboard.press("Escape")
+    page.get_by_text("Columns").click()
+    page.get_by_role("checkbox", name="Claim").first.uncheck()
+    expect(row.locator("td.move:visible")).to_have_count(min(shown, 7))
+
+
+def test_papers_open_without_javascript(browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    page.get_by_text("Keeping Lighthouses 2").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".entries > li:visible")).to_have_count(8)
+    expect(page.locator("#papers-view")).to_be_hidden()
+    context.close()
 
 
 def test_failures_have_their_replies(page: Page, address: str) -> None:
