@@ -61,6 +61,14 @@ def test_tokens_of_unfinished_rows_count(clock: Clock) -> None:
     assert estimate.seconds_left == pytest.approx(5)
 
 
+def test_a_row_with_all_its_tokens_is_not_finished(clock: Clock) -> None:
+    estimate = ProgressEstimate(rows=2, weight=2000, clock=clock)
+    work(estimate, clock, tokens=100, seconds=10)
+    estimate.finish_row("a", 1000, 100)
+    work(estimate, clock, tokens=100, seconds=10)
+    assert estimate.seconds_left == pytest.approx(2)
+
+
 def test_a_piece_need_not_be_a_token(clock: Clock) -> None:
     estimate = ProgressEstimate(rows=4, weight=4000, clock=clock)
     work(estimate, clock, tokens=2, seconds=1)
