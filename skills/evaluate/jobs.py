@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import InvalidReply
 from harness.models.backends.base import OnText
@@ -36,6 +36,8 @@ class ComparedJob(AnnotateJob):
     Attributes:
         pace, update: the progress of the whole comparison, and what refreshes it.
     """
+
+    command: ClassVar[str] = "evaluate"
 
     pace: ProgressEstimate = field(kw_only=True)
     update: Callable[[], None] = field(kw_only=True)
@@ -75,8 +77,8 @@ class ComparedJob(AnnotateJob):
     def speed(self) -> dict[str, Any]:
         """Return papers a minute, their number, and memory, over all runs of this job."""
         rows = self.db.execute(
-            "SELECT settings, summary FROM runs WHERE skill = 'annotate' AND input = ?"
-            " AND model = ? AND summary IS NOT NULL",
+            "SELECT settings, summary FROM runs WHERE skill IN ('annotate', 'evaluate')"
+            " AND input = ? AND model = ? AND summary IS NOT NULL",
             [self.source.name, self.model.resolution.resolved],
         )
         settings = json.loads(json.dumps(self._settings()))

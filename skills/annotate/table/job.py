@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
@@ -60,9 +60,12 @@ class AnnotateJob:
     """Annotates the papers of `source` with `model` into the corpus `db`.
 
     Attributes:
+        command: the command that the job is recorded under.
         plan: the content key of each row, and how the work under it ended.
         run_id: the row of the corpus's table `runs`; 0 before generation starts.
     """
+
+    command: ClassVar[str] = "annotate"
 
     call: Call
     source: Source
@@ -85,7 +88,7 @@ class AnnotateJob:
         if due:
             self.run_id = runs.start(
                 self.db,
-                skill="annotate",
+                skill=self.command,
                 source=self.source.name,
                 model=self.model.resolution.resolved,
                 settings={**self._settings(), "due": due},

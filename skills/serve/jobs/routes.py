@@ -68,7 +68,7 @@ def _job(state: State, request: Request) -> Response:
     return page(
         request,
         "jobs/job.html",
-        title=f"/{row['skill']} {row['input']}",
+        title=f"/{row['skill']} {row['input']}".strip(),
         row=row,
         settings=facts(shown["settings"]),
         summary=facts(shown["summary"]),

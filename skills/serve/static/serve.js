@@ -7,10 +7,11 @@ let source = null;
 
 /** Return one line about a job. */
 function described({ skill, input, done, failed, due }) {
-  if (due === null && !done) return `/${skill} ${input}: running`; // its work is not counted
+  const line = `/${skill} ${input}`.trim();
+  if (due === null && !done) return `${line}: running`; // its work is not counted
   const of = due === null ? "" : ` of ${due.toLocaleString("en")}`;
   const lost = failed ? `, ${failed.toLocaleString("en")} failed` : "";
-  return `/${skill} ${input}: ${done.toLocaleString("en")}${of} done${lost}`;
+  return `${line}: ${done.toLocaleString("en")}${of} done${lost}`;
 }
 
 /** Show the jobs that run now; the page of jobs is loaded again when one has begun or ended. */

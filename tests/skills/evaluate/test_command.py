@@ -83,6 +83,8 @@ def test_the_work_is_announced_and_counted_in_annotations(
     ]
     space.evaluate("--models producer --unconstrained --consistency 2")
     assert shown[-1][1] == "0 of 0 annotations", "all are done already"
+    with open_corpus(space.corpus) as db:  # /serve names a job by the command that it is of
+        assert {row["skill"] for row in db.execute("SELECT skill FROM runs")} == {"evaluate"}
 
 
 def test_repeating_a_command_sends_no_request(space: Workspace) -> None:
