@@ -24,6 +24,7 @@ class Curation(Output):
     judged: int = Field(description="by the panel")
     reject_rate: ShareOutput
     gates: dict[str, int] = Field(description="findings, by code")
+    not_kept: list[Any] = Field(description="the first of them: id, title, decision, reasons")
     verdict: list[str] = Field(description="the result in words")
     notes: list[Any]
     seconds: float

@@ -37,7 +37,7 @@ def write_rejected(file: IO[bytes], run: Run) -> None:
                     *(verdict.item.moves[name] for name in moves),
                     verdict.decision,
                     " ".join(verdict.reasons),
-                    details(verdict),
+                    "; ".join(verdict.details),
                     f"{verdict.votes} of {len(verdict.passes)}" if ballot else "",
                     _figure(verdict.mean),
                     *map(_figure, verdict.scores or [None] * len(personas)),
@@ -45,25 +45,6 @@ def write_rejected(file: IO[bytes], run: Run) -> None:
                 )
             )
         )
-
-
-def details(verdict: Verdict) -> str:
-    """Return why an annotation is not kept, in words."""
-    if found := verdict.item.findings:
-        return "; ".join(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
-    if verdict.error:
-        return verdict.error
-    return "" if verdict.decision == "kept" else "; ".join(_shortfalls(verdict))
-
-
-def _shortfalls(verdict: Verdict) -> Iterator[str]:
-    """Yield what each persona that did not pass an annotation would have needed."""
-    for vote, passed, threshold in verdict.cast:
-        if passed is None:
-            yield f"{vote.persona}: no valid vote"
-        elif not passed:
-            # With enough digits that a score just below its threshold does not look equal.
-            yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:

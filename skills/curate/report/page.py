@@ -10,7 +10,7 @@ from typing import IO, Any
 from harness.models.served import label
 from skills.curate.inputs.gates import REASONS
 from skills.curate.panel.panel import Panel
-from skills.curate.report import files, text
+from skills.curate.report import text
 from skills.curate.report.summary import Run
 from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
 from skills.curate.store.verdicts import INVALID, Verdict
@@ -56,7 +56,6 @@ def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
         reasons={code: (counts[code], why) for code, why in _reasons(run.panel) if counts[code]},
         reasons_of=reasons_of,
         view=lambda one: _view(one, run.framework),
-        details=files.details,
     )
 
 

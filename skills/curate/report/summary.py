@@ -3,6 +3,7 @@
 annotations   of the input: gated, judged, kept, rejected, undecided, failed, pending
 judge         who judged, how it voted, and the criteria; without a model if none was needed
 gates         rejections by code
+not_kept      the first annotations that are not kept, with the reasons in words
 panel         each persona; splits, agreement, effective votes, length, the mean, borderline rows
 probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC;
               subtle: kinds that no gate can find, which do not count in "all"
@@ -12,6 +13,7 @@ notes         what a reader has to know to interpret the figures
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -28,6 +30,7 @@ from skills.nanda.framework import Framework
 from skills.reporting.statistics import Share, figures
 
 SHOWN_BORDERLINE = 20
+SHOWN_NOT_KEPT = 10
 DECISIONS: tuple[Decision, ...] = ("kept", "rejected", "undecided", "failed", "pending")
 
 
@@ -65,6 +68,7 @@ def of_run(run: Run) -> dict[str, Any]:
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
     codes = Counter(code for verdict in gated for code in verdict.reasons)
+    lost = (one for one in run.verdicts if one.decision not in ("kept", "pending"))
     return {
         "input": run.source.name,
         "rows": run.source.rows,
@@ -76,6 +80,16 @@ def of_run(run: Run) -> dict[str, Any]:
         "reject_rate": Share(counts["rejected"], len(run.verdicts)).as_dict(),
         "judge": _judge(run),
         "gates": dict(codes.most_common()),
+        "not_kept": [
+            {
+                "id": verdict.item.paper.id,
+                "title": verdict.item.paper.title,
+                "decision": verdict.decision,
+                "reasons": list(verdict.reasons),
+                "details": list(verdict.details),
+            }
+            for verdict in itertools.islice(lost, SHOWN_NOT_KEPT)
+        ],
         "panel": _panel(run) if run.judged else None,
         "probes": _probes(run) if run.probes else None,
     }

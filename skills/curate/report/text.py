@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,7 +24,11 @@ def text(summary: Mapping[str, Any], *, details: bool = False) -> str:
     outcome, panel = summary["verdict"]
     notes = (textwrap.fill(f"! {note}", WIDTH, subsequent_indent="  ") for note in summary["notes"])
     blocks = ["\n".join((outcome, textwrap.fill(panel, WIDTH), *_judge(summary), *notes))]
-    if summary["gates"]:
+    shown = summary["not_kept"]
+    if shown:
+        blocks.append("\n".join(itertools.chain.from_iterable(map(_not_kept, shown))))
+    if summary["rejected"] > len(shown):
+        blocks[-1] += "\n... `save to FILE` writes all of them to a table, STEM_rejected.csv."
         rows = [(code, f"{count:,}") for code, count in summary["gates"].items()]
         blocks.append(table(("rejected by the gates for", "annotations"), rows))
     if not details:
@@ -49,6 +54,14 @@ def interval(found: Mapping[str, Any]) -> str:
     if found["low"] is None:
         return f"{found['value']:.2f} ({found['why']})"
     return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+
+
+def _not_kept(one: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines about an annotation that is not kept: its paper, and the reasons."""
+    paper = f"{one['decision']}: {one['id']} {one['title']}"
+    yield textwrap.shorten(paper, WIDTH, placeholder=" ...")
+    for reason in one["details"]:
+        yield textwrap.fill(reason, WIDTH, initial_indent="  ", subsequent_indent="    ")
 
 
 def _judge(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -81,6 +81,24 @@ class Verdict:
         return round(fmean(valid), 4) if valid else None
 
     @property
+    def details(self) -> tuple[str, ...]:
+        """Why it is not kept, in words; empty if it is kept."""
+        if found := self.item.findings:
+            return tuple(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
+        if self.error:
+            return (self.error,)
+        return () if self.decision == "kept" else tuple(self._shortfalls())
+
+    def _shortfalls(self) -> Iterator[str]:
+        """Yield what each persona that did not pass the annotation would have needed."""
+        for vote, passed, threshold in self.cast:
+            if passed is None:
+                yield f"{vote.persona}: no valid vote"
+            elif not passed:
+                # With enough digits that a score just below its threshold does not look equal.
+                yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
+
+    @property
     def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
         """Each vote with whether it passes and its threshold."""
         votes = self.ballot.votes if self.ballot else ()

@@ -104,6 +104,9 @@ def test_a_move_has_the_length_of_a_sentence() -> None:
         Finding("length", "scope", "it has 5 words, not 6 to 45"),
     )
     assert codes(scope="Shell tasks for language agents only.") == []
+    assert codes(scope="Safe shell agents.") == [], "a passage of the abstract"
+    assert codes(scope="From 41.3% to 58.9%.") == [], "the same with numbers"
+    assert codes(scope="Since they cannot.") == [("length", "scope")], "a passage without content"
     assert codes(scope=" ".join(["a to of in on at by is"] * 6)) == [("length", "scope")]
 
 

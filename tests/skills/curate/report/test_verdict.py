@@ -58,6 +58,8 @@ def test_the_report_and_the_page_begin_with_it(workspace: Workspace) -> None:
     assert lines[0].endswith("7 annotations: 6 kept, 1 rejected (1 by the gates, 0 by the panel)")
     assert lines[1].startswith("The panel adds to the gates: of the known-bad annotations")
     assert "effective votes" not in outcome.result.text, "figures are below --details"
+    rejected = next(n for n, line in enumerate(lines) if line.startswith("rejected: "))
+    assert lines[rejected + 1] == "  claim: the number 777 is not in the abstract"
     workspace.curate("--probes 8")
     page = (workspace.folder / "agent_curation_report.html").read_text("utf-8")
     assert page.index("The panel adds to the gates") < page.index("<table>")
