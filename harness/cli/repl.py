@@ -15,7 +15,12 @@ from typing import Any, TextIO, cast
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.application import create_app_session
-from prompt_toolkit.completion import ThreadedCompleter
+from prompt_toolkit.buffer import CompletionState
+from prompt_toolkit.completion import (
+    CompleteEvent,
+    ThreadedCompleter,
+    get_common_complete_suffix,
+)
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input import Input
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -151,8 +156,26 @@ class Repl:
 
 
 def key_bindings() -> KeyBindings:
-    """Return the keys besides prompt-toolkit's own: Alt-Enter begins a new line."""
+    """Return the keys that differ from prompt-toolkit's own: Alt-Enter and Tab."""
     bindings = KeyBindings()
+
+    @bindings.add("tab")
+    def _(event: KeyPressEvent) -> None:
+        """Complete at once: prompt-toolkit ignores Tab while it completes what was typed."""
+        buffer = event.current_buffer
+        if buffer.complete_state and buffer.complete_state.completions:
+            buffer.complete_next()
+            return
+        requested = CompleteEvent(completion_requested=True)
+        found = list(buffer.completer.get_completions(buffer.document, requested))
+        if len(found) == 1:
+            buffer.delete_before_cursor(-found[0].start_position)
+            buffer.insert_text(found[0].text)
+        elif found:
+            common = get_common_complete_suffix(buffer.document, found)
+            buffer.insert_text(common)
+            left = [completion.new_completion_from_position(len(common)) for completion in found]
+            buffer.complete_state = CompletionState(buffer.document, left)
 
     @bindings.add("escape", "enter")
     def _(event: KeyPressEvent) -> None:

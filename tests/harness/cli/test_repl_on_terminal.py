@@ -61,6 +61,14 @@ def test_the_menu_of_files_and_the_status_line_fit(session: TerminalSession) -> 
     session.complete("m", '> /annotate "my paper.txt"')
 
 
+def test_tab_completes_at_once_what_was_typed_fast(session: TerminalSession) -> None:
+    session.complete("/ann", "> /annotate")
+    session.press(CTRL_C)
+    session.complete("/corpus se", "> /corpus se", "search", "set-aside")
+    session.press(CTRL_C)
+    session.complete("/annotate x --casc", "> /annotate x --cascade")
+
+
 def test_clear_clears_the_screen(session: TerminalSession) -> None:
     session.press("/help", ENTER)
     session.wait_for("/quit")

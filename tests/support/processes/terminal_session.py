@@ -62,14 +62,11 @@ class TerminalSession:
             self._read(0.3)
 
     def complete(self, typed: str, *texts: str) -> None:
-        """Type and press Tab, again if the screen does not show all texts.
-
-        prompt_toolkit ignores a Tab while it looks for completions of what was typed.
-        """
-        self.press(typed, TAB)
-        if not self._shows(texts, PATIENCE / 8):
-            self.press(TAB)
-            self.wait_for(*texts)
+        """Type fast, press Tab at once, and wait until the screen shows all texts."""
+        for key in (*typed, TAB):
+            self._process.send(key)
+            time.sleep(0.005)
+        self.wait_for(*texts)
 
     def wait_for(self, *texts: str) -> None:
         """Wait until the screen shows all texts."""
