@@ -128,6 +128,9 @@ class Skill(ABC):
             terminal, and is an error otherwise.
         flags_are_text: whether flags after the name are part of the text, for text that contains
             flags of others. The options of the harness then come before the name.
+        phrases: subcommands whose text keeps the straight double quotes around it, since they mark
+            a phrase there; "" is for lines without subcommand. Other quotes around a whole text
+            are not part of it.
         subcommands: first words that select a subcommand, with one line of help each.
         saves: suffixes that `save to PATH` may have, the default first.
         folders: suffixes of folders that `save to FOLDER/` may name, for `Result.folders`; ""
@@ -160,6 +163,7 @@ class Skill(ABC):
     triggers: ClassVar[tuple[str, ...]] = ()
     text: ClassVar[Needs] = "required"
     flags_are_text: ClassVar[bool] = False
+    phrases: ClassVar[Collection[str]] = ()
     subcommands: ClassVar[Mapping[str, str]] = {}
     saves: ClassVar[tuple[str, ...]] = ()
     folders: ClassVar[tuple[str, ...]] = ()

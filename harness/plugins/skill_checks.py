@@ -93,6 +93,7 @@ def _check_attributes(skill: Skill) -> None:
         ("details", str, "a string"),
         ("subcommands", Mapping, "a mapping of strings to strings"),
         ("target_text", Mapping, "a mapping of strings to strings"),
+        ("phrases", (tuple, list), "a tuple of strings"),
         ("saves", (tuple, list), "a tuple of strings"),
         ("folders", (tuple, list), "a tuple of strings"),
         ("triggers", (tuple, list), "a tuple of strings"),

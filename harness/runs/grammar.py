@@ -5,10 +5,13 @@
     option   = "--name" | "--name" value | "--name=value"
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
-with quotes and line breaks passes unchanged. `--` ends the options: all that follows is text.
+with quotes and line breaks passes unchanged. Only a pair of quotes around all of it, '...', "...",
+“...”, «...» and the like, is not part of it, unless such a quote occurs inside. `--` ends the
+options: all that follows is text, quotes included.
 
-What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text; only the
-files to save to are taken from its end. Options of the harness may come before any name.
+What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text, in which
+quotes hold arguments together; only the files to save to are taken from its end. Options of the
+harness may come before any name.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
-from harness.runs.invocation import Invocation, as_targets, unquote
+from harness.runs.invocation import Invocation, as_targets, without_quotes
+from harness.support.reading.text_input import unquote
 from harness.support.suggestions import did_you_mean
 
 _HELP = ("-h", "--help")
@@ -94,7 +98,7 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
     if match and match[1] in skill.subcommands and not parser.verbatim:
         subcommand, text = match[1], parser.take_leading(text[match.end() :])
     if not parser.verbatim:
-        text = parser.take_trailing(text)
+        text = without_quotes(skill, subcommand, parser.take_trailing(text))
     return parser.invocation(skill, subcommand, text, general or {})
 
 

@@ -12,6 +12,7 @@ from harness.api import options as opts
 from harness.api.options import GeneralOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
+from harness.support.reading.text_input import unquote
 
 _LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
 _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
@@ -43,7 +44,8 @@ def render_line(skill: Skill, invocation: Invocation) -> str:
     targets = [_quoted(f"{a}{b}") for a, b in zip(invocation.targets, slashes, strict=True)]
     head = [f"/{skill.name}", invocation.subcommand]
     first = text.split(maxsplit=1)[:1]
-    if _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
+    as_text = without_quotes(skill, invocation.subcommand, text) != text
+    if as_text or _LIKE_OPTIONS.search(text) or (first and first[0] in skill.subcommands):
         parts = [*head, *words, *(f"-o {target}" for target in targets), f"-- {text}"]
     else:
         saves = [f"{'-o' if i else 'save to'} {target}" for i, target in enumerate(targets)]
@@ -68,11 +70,12 @@ def _quoted(value: str) -> str:
     return f"'{value}'" if '"' in value else f'"{value}"'
 
 
-def unquote(value: str) -> str:
-    """Return the value without the pair of quotes around it, if there is one."""
-    if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
-        return value[1:-1]
-    return value
+def without_quotes(skill: Skill, subcommand: str, text: str) -> str:
+    """Return the text of a line without the quotes around all of it, which are not part of it."""
+    if subcommand in skill.phrases and text.lstrip().startswith('"'):
+        return text
+    bare = unquote(text.strip())
+    return text if bare == text.strip() else bare
 
 
 def as_targets(written: Iterable[str]) -> tuple[tuple[Path, ...], frozenset[Path]]:

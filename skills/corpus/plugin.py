@@ -120,6 +120,7 @@ class Corpus(Skill, DocumentSource):
         "zotero-push": "write annotations into Zotero, as notes below the items of their papers",
         "zotero-undo": "delete these notes again, except those that a person changed",
     }
+    phrases = ("search",)
     saves = (
         *SAVED_TABLES,
         ".json",

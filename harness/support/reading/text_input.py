@@ -18,7 +18,8 @@ TEXT_WORDS = 40
 MAX_BYTES = 1_000_000
 """Maximum size of a text file, about 150,000 words."""
 
-_QUOTED = re.compile(r"([\"'])([^\n]+)\1")
+_CLOSING = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“”"}  # noqa: RUF001
+"""Closing quotes by opening quote."""
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|ods|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|ris|nbib|sqlite|zip|gz)$",
@@ -45,10 +46,18 @@ def given(text: str) -> str:
     return read_text(path)
 
 
+def unquote(text: str) -> str:
+    """Return the text without the pair of quotes around it, if neither occurs inside."""
+    inside = text[1:-1].strip()
+    closing = _CLOSING.get(text[:1], "")
+    if len(text) < 2 or text[-1] not in closing or any(c in inside for c in text[0] + closing):
+        return text
+    return inside
+
+
 def lone_file(text: str) -> Path | None:
     """Return the .txt or .md file whose path is all of the text, if there is one."""
-    quoted = _QUOTED.fullmatch(text.strip())
-    name = quoted[2].strip() if quoted else text.strip()
+    name = unquote(text.strip())
     return Path(name) if name.lower().endswith(SUFFIXES) and is_file(name) else None
 
 
@@ -57,8 +66,7 @@ def path_in(text: str) -> Path | None:
 
     With blanks, a separator counts only if there is such a folder.
     """
-    quoted = _QUOTED.fullmatch(text)
-    name = quoted[2].strip() if quoted else text
+    name = unquote(text)
     if not name or "\n" in name or "\0" in name:
         return None
     blanks = re.search(r"\s", name) is not None

@@ -22,12 +22,12 @@ _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 def tokens(text: str) -> list[str]:
     """Split a query into words and phrases, which are in double quotes.
 
-    Single quotes around the whole query are removed. Tokens without a letter or digit are ignored.
+    Tokens without a letter or digit are ignored.
 
     Raises:
         InputError: it has no words.
     """
-    query = _query(text)
+    query = flatten(text)
     found = [match[1] or match[2] or "" for match in _TOKEN.finditer(query)]
     found = list(filter(_has_word, found))
     if not found:
@@ -40,13 +40,7 @@ def tokens(text: str) -> list[str]:
 
 def phrases(text: str) -> list[str]:
     """Return what is in double quotes in a query."""
-    return [match[1] for match in _TOKEN.finditer(_query(text)) if _has_word(match[1] or "")]
-
-
-def _query(text: str) -> str:
-    query = flatten(text)
-    in_quotes = len(query) > 1 and query[0] == query[-1] == "'"
-    return query[1:-1] if in_quotes else query
+    return [match[1] for match in _TOKEN.finditer(flatten(text)) if _has_word(match[1] or "")]
 
 
 def _has_word(token: str) -> bool:

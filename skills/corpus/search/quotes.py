@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.errors import InputError
+from harness.support.reading.text_input import unquote
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.search.fulltext import MARK
@@ -76,7 +77,7 @@ def folded_wording(wording: str) -> str:
     Raises:
         InputError: it has neither letters nor digits.
     """
-    wanted = _folded(_unquoted(flatten(wording)))[0]
+    wanted = _folded(unquote(flatten(wording)))[0]
     if not any(map(str.isalnum, wanted)):
         raise InputError(
             f"{wording[:40]!r} contains no word to search for",
@@ -107,11 +108,6 @@ def _folded(text: str) -> tuple[str, list[int]]:
             folded += shown
             places += [place] * len(shown)
     return "".join(folded), places
-
-
-def _unquoted(wording: str) -> str:
-    is_quoted = len(wording) > 1 and wording[0] == wording[-1] and wording[0] in "\"'"
-    return wording[1:-1].strip() if is_quoted else wording
 
 
 def _abstracts(db: sqlite3.Connection) -> Iterator[Row]:

@@ -9,13 +9,15 @@ from pydantic import Field
 from harness import Call, Result, Skill, SkillOptions, UsageError
 from harness.api.options import GeneralOptions
 from harness.runs import grammar
+from harness.runs.invocation import render_line
 
 
 class Sample(Skill):
     name = "sample"
     summary = "for the tests"
     saves = (".md", ".json")
-    subcommands = {"plan": "say what would be done"}
+    subcommands = {"plan": "say what would be done", "find": "search for words"}
+    phrases = ("find",)
 
     class Options(SkillOptions):
         limit: int | None = Field(None, ge=1)
@@ -70,6 +72,36 @@ def test_values_after_the_target_are_not_part_of_it(rest):
 def test_text_is_kept_byte_for_byte():
     text = 'What\'s "this"?\n\n  Indented,\ttabbed -- and $HOME `x`  \\n'
     assert parse(f"--limit 3 {text}").text == text
+
+
+@pytest.mark.parametrize(
+    ("rest", "text"),
+    [
+        ("'a b.csv' --limit 3", "a b.csv"),
+        ('--limit 3 "a b.csv" save to x.md', "a b.csv"),
+        ("“We show it.”", "We show it."),
+        ("‘We show it.’", "We show it."),  # noqa: RUF001
+        ("„Wir zeigen es.“", "Wir zeigen es."),
+        ("« Nous le montrons. »", "Nous le montrons."),
+        ("\n'several\n lines'\n", "several\n lines"),
+        ("''", ""),
+        ('"a" or "b"', '"a" or "b"'),
+        ("'What's new'", "'What's new'"),
+        ("“a” and “b”", "“a” and “b”"),
+        ("What's 'new'", "What's 'new'"),
+        ("'open", "'open"),
+        ("'", "'"),
+        ('-- "kept"', '"kept"'),
+        ('find "kept"', '"kept"'),
+        ("find '\"kept\"'", '"kept"'),
+        ("find 'not kept'", "not kept"),
+    ],
+)
+def test_quotes_around_a_text_are_not_part_of_it(rest, text):
+    parsed = parse(rest)
+    assert parsed.text == text
+    shown = render_line(Sample(), parsed).removeprefix("/sample").lstrip()
+    assert grammar.parse(Sample(), shown).text == text
 
 
 @pytest.mark.parametrize(

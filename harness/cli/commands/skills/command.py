@@ -9,7 +9,6 @@ from harness.cli.commands.base import AppCommand
 from harness.cli.commands.skills import views
 from harness.errors import NothingFound, UsageError
 from harness.runs import grammar
-from harness.runs.invocation import unquote
 from harness.support.suggestions import did_you_mean
 
 BARE = ("disable", "enable", "remove")
@@ -83,7 +82,7 @@ class Skills(AppCommand):
     def _add(self, call: Call) -> Result:
         from harness.cli.commands.skills.installing import add
 
-        if not (source := unquote(call.text.strip())):
+        if not (source := call.text.strip()):
             raise UsageError("/skills add needs a path or a URL", hint="`/help skills add`")
         return add(self._app, source, call)
 

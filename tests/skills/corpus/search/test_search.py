@@ -32,7 +32,6 @@ def ids(db: sqlite3.Connection, text: str, **narrowed: Any) -> list[str]:
     [
         ("dense retrieval", ["dense", "retrieval"]),
         ('"dense retrieval" models', ["dense retrieval", "models"]),
-        ("'dense retrieval'", ["dense", "retrieval"]),
         ("NOT x* -y (z) a:b ^c", ["NOT", "x*", "-y", "(z)", "a:b", "^c"]),
         ('5" display', ['5"', "display"]),
         ('an open "quote', ["an", "open", '"quote']),
