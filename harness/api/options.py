@@ -63,6 +63,7 @@ class ProgramOptions(SkillOptions):
         description="or -c: go on with the last conversation of this folder",
     )
     no_session: bool = Field(False, description="do not store the conversation")
+    prompt: str | None = Field(None, description="or -p: the line, as an option")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ __all__ = ["Call", "Impact", "Output", "Render", "Result", "Skill", "SkillOption
 
 Needs = Literal["required", "optional", "none"]
 Impact = Literal["reads", "adds", "changes"]
+Source = Literal["line", "stdin", "both"]
 Output = type[BaseModel] | Mapping[str, type[BaseModel]] | None
 UNKNOWN_EFFECTS = "may change anything"
 """What `Skill.effects` gives where a skill does not override it."""
@@ -73,7 +74,8 @@ class Call:
         text: the text of the line between the options, byte for byte, or all of stdin.
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
-        source: where `text` came from.
+        source: where `text` came from; "both": from the line, and what `read_stdin` returns follows
+            it, if that is not empty.
         targets: files to save the result to; the harness writes them after `run`.
         folders: the targets that are written as folders, with a slash at the end.
         models: runs work with the model that serves a task (`models.run`).
@@ -95,7 +97,7 @@ class Call:
     log: Run
     settings: Settings
     subcommand: str = ""
-    source: Literal["line", "stdin"] = "line"
+    source: Source = "line"
     targets: tuple[Path, ...] = ()
     folders: frozenset[Path] = frozenset()
     cancel: StopToken = field(default_factory=StopToken)

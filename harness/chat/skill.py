@@ -42,7 +42,8 @@ class Chat(Skill):
     details = (
         "A model that supports tools may call the other commands. Each call is shown as a line.\n"
         "Before a call that writes files, trains or makes other lasting changes, the user is\n"
-        "asked (--yes allows all). @PATH attaches a file, and @- what is piped in."
+        "asked (--yes allows all). @PATH attaches a file, and @- or a last - what is piped in;\n"
+        "plain text takes it without either."
     )
     text = "optional"
     saves = (".md", ".txt")
@@ -219,7 +220,8 @@ def _with_files(call: Call) -> str:
     """Return the text with the files that it names; what was piped in names none."""
     if call.source == "stdin":
         return call.text
-    return with_files(call.text, call.screen, call.read_stdin)
+    joins = call.source == "both"
+    return with_files(call.text, call.screen, call.read_stdin, joins_stdin=joins)
 
 
 def _line(skill: PromptSkill, text: str) -> str:

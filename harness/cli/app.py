@@ -261,6 +261,8 @@ class App:
         if typed:
             self.catalogue.check_for_users(name)
         invocation = grammar.parse(skill, rest, general)
+        if not typed and self.frontend.stdin is not None and intent.converses(self, skill):
+            invocation = replace(invocation, joins_stdin=True)
         return self._run(skill, invocation, line, Run())
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, run: Run) -> Outcome:

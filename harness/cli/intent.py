@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions, build
+from harness.api.skill import Skill
 from harness.chat.sources.activate_skill import activatable
 from harness.chat.tool_loop import tools_for
 from harness.errors import HarnessError
@@ -82,6 +83,11 @@ def command_for(app: App, line: str) -> tuple[str, str]:
         names = " and ".join(f"/{name}" for name in fitting)
         app.screen.notice(f"{names} would fit; name one to use it")
     return app.chat.name, f"-- {line}"  # what looks like an option is text
+
+
+def converses(app: App, skill: Skill) -> bool:
+    """Return True if a skill passes its text to the chat model."""
+    return skill is app.chat or isinstance(skill, PromptSkill)
 
 
 def _activatable(app: App) -> frozenset[str]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import os
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -87,6 +89,10 @@ def _run(words: list[str]) -> int:
 
         general, rest = parse_general(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
+    if "prompt" in general:
+        if rest:
+            raise UsageError(f"there are two lines: that of --prompt, and {' '.join(rest)[:60]!r}")
+        rest = [str(general.pop("prompt"))]
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
@@ -203,8 +209,12 @@ def _piped_lines() -> IO[str] | tuple[()]:
 
 
 def _piped_stdin() -> IO[bytes] | None:
+    """Return stdin, unless it is missing, a terminal, or /dev/null as in cron."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
+    with contextlib.suppress(OSError):  # it is not a file of the system
+        if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
+            return None
     return sys.stdin.buffer
 
 

@@ -32,6 +32,8 @@ from harness.support.reading.text_input import unquote
 from harness.support.suggestions import did_you_mean
 
 _HELP = ("-h", "--help")
+SHORT = {"-c": "--continue", "-p": "--prompt"}
+"""Short names of options of the program."""
 _NAME = skill_md.NAME.pattern
 _VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
 _COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
@@ -126,7 +128,7 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
         UsageError: an unknown option, a missing value, or a file to save to, which is part of
             the line.
     """
-    parser = _Parser("agent.py", opts.flags(GeneralOptions, ProgramOptions), {"-c": "--continue"})
+    parser = _Parser("agent.py", opts.flags(GeneralOptions, ProgramOptions), SHORT)
     special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
     left = parser.take_words(words[:special])
     if parser.targets:

@@ -24,6 +24,7 @@ class Invocation:
 
     Attributes:
         folders: the targets that are written with a slash at the end.
+        joins_stdin: what is piped in follows the text.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Invocation:
     targets: tuple[Path, ...] = ()
     folders: frozenset[Path] = frozenset()
     help: bool = False
+    joins_stdin: bool = False
 
 
 def render_line(skill: Skill, invocation: Invocation) -> str:

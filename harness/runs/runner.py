@@ -12,11 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
-
 from harness.api import options as opts
 from harness.api.events import RunStarted
-from harness.api.skill import Call, Result, Skill, Write
+from harness.api.skill import Call, Result, Skill, Source, Write
 from harness.errors import HarnessError, InputError, OutputError, UsageError
 from harness.models.pool import ModelPool, Models
 from harness.models.resolution import Choice
@@ -159,7 +157,7 @@ class Runner:
                 for name, path in self.skill.companions(target, options, subcommand).items()
             }
 
-    def _read_text(self) -> Literal["line", "stdin"]:
+    def _read_text(self) -> Source:
         """Read the text from stdin for `-`, or if it is missing; return its source."""
         text = self.invocation.text
         missing = self.skill.text == "required" and not text.strip()
@@ -176,7 +174,7 @@ class Runner:
                 f"/{self.skill.name} needs {self.skill.usage}",
                 hint=f"See `/help {self.skill.name}`.",
             )
-        return "line"
+        return "both" if self.invocation.joins_stdin else "line"
 
     def _stdin(self) -> str:
         if self.frontend.stdin is None:

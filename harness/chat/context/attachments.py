@@ -1,4 +1,4 @@
-"""Files that a line of the user names as @PATH, and stdin as @-, as part of their message."""
+"""Files that a line of the user names as @PATH, and stdin as @- or a last -, in their message."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from harness.terminal.console import Screen
 
 MAX_BYTES = 200_000
 """Maximum size of all files of a line, about 30,000 words."""
+_LAST = re.compile(r"(?:\A|\s)-\s*\Z")
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 STDIN = "-"
 _END = ".,;:!?)"
@@ -26,20 +27,33 @@ _FILES = re.compile(
 )
 
 
-def with_files(text: str, screen: Screen, read_stdin: Callable[[], str] | None = None) -> str:
+def with_files(
+    text: str,
+    screen: Screen,
+    read_stdin: Callable[[], str] | None = None,
+    *,
+    joins_stdin: bool = False,
+) -> str:
     """Return a line with the content of the files that it names, each announced in a notice.
 
     A word after @ that is neither a file nor looks like one is text: @you, @angular/core.
 
     Args:
         read_stdin: as in `Call`.
+        joins_stdin: stdin follows the line, unless it is empty.
 
     Raises:
         InputError: a file is missing, not a text, or too big.
     """
-    parts, left = [text], MAX_BYTES
-    for name in dict.fromkeys(_names(text)):
+    dash = _LAST.search(text) if read_stdin else None
+    names = [*_names(text), *([STDIN] if dash else [])]
+    parts, left = [text[: dash.start()] if dash else text], MAX_BYTES
+    for name in dict.fromkeys([*names, *([STDIN] if joins_stdin else [])]):
         content = _stdin(read_stdin) if name == STDIN else _content(name)
+        if not content.strip() and name == STDIN:
+            if STDIN in names:
+                raise InputError("stdin is empty", where=f"@{STDIN}")
+            continue
         left -= len(content.encode())
         if left < 0:
             raise InputError(

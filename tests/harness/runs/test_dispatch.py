@@ -190,7 +190,7 @@ def test_stdin_is_not_read_if_there_is_text(tmp_path):
     """`while read line; do agent.py "/echo x"; done` must not lose its input."""
     stdin = io.BytesIO(b"the next line")
     app = fake_app(tmp_path, FakeModel("hi"), Echo(), door=Frontend("test", stdin=stdin))
-    for line in ("/echo x", "/skills", "/chat --new", "hello"):
+    for line in ("/echo x", "/skills", "/chat --new", "/chat hello", "echo this: x", "help"):
         app.dispatch(line)
     assert stdin.tell() == 0
 

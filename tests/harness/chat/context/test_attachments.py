@@ -106,6 +106,38 @@ def test_piped_text_attaches_nothing(folder: Path) -> None:
     assert "We sort" not in model.requests[-1].messages[-1].content
 
 
+PIPED = '<file path="-">\nWe sort.\n</file>'
+
+
+@pytest.mark.parametrize(
+    ("line", "piped", "message"),
+    [
+        ("summarize this", "We sort.", f"summarize this\n\n{PIPED}"),
+        ("summarize this -", "We sort.", f"summarize this\n\n{PIPED}"),
+        ("summarize @- now", "We sort.", f"summarize @- now\n\n{PIPED}"),
+        ("/chat summarize this -", "We sort.", f"summarize this\n\n{PIPED}"),
+        ("/chat summarize this", "We sort.", "summarize this"),
+        ("summarize this", "\n", "summarize this"),
+        ("summarize this -", None, "summarize this -"),
+    ],
+)
+def test_plain_text_and_a_last_hyphen_take_stdin(
+    folder: Path, line: str, piped: str | None, message: str
+) -> None:
+    model = FakeModel("ok")
+    app = fake_app(folder, model)
+    app.frontend = Frontend("test", stdin=None if piped is None else io.BytesIO(piped.encode()))
+    app.dispatch(line)
+    assert model.requests[-1].messages[-1].content == message
+
+
+def test_an_empty_stdin_that_the_line_names_is_refused(folder: Path) -> None:
+    app = fake_app(folder, FakeModel("ok"))
+    app.frontend = Frontend("test", stdin=io.BytesIO(b""))
+    with pytest.raises(InputError, match="stdin is empty"):
+        app.dispatch("summarize this -")
+
+
 def test_stdin_is_attached_where_the_line_says_so() -> None:
     model = FakeModel("ok")
     door = Frontend("one-shot", stdin=io.BytesIO(b"+one\n-two\n"))
