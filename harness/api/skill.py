@@ -184,6 +184,13 @@ class Skill(ABC):
         """Return the key of `variants` that applies to the call."""
         return call.subcommand
 
+    def piped_as(self, text: str, subcommand: str) -> str:
+        """Return the suffix of the file that piped text is the content of, or "" for a text.
+
+        The text of the call is then the path of a temporary file of that suffix.
+        """
+        return ""
+
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:

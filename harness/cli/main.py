@@ -89,10 +89,7 @@ def _run(words: list[str]) -> int:
 
         general, rest = parse_general(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
-    if "prompt" in general:
-        if rest:
-            raise UsageError(f"there are two lines: that of --prompt, and {' '.join(rest)[:60]!r}")
-        rest = [str(general.pop("prompt"))]
+    rest = _with_prompt(general.pop("prompt", None), rest)
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
@@ -124,6 +121,15 @@ def _run(words: list[str]) -> int:
 
         go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
+
+
+def _with_prompt(prompt: object, rest: list[str]) -> list[str]:
+    """Return the words of the line, which --prompt may give instead."""
+    if prompt is None:
+        return rest
+    if rest:
+        raise UsageError(f"there are two lines: that of --prompt, and {' '.join(rest)[:60]!r}")
+    return [str(prompt)]
 
 
 def _program_options() -> str:

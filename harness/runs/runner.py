@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from harness.api import options as opts
 from harness.api.events import RunStarted
 from harness.api.skill import Call, Result, Skill, Source, Write
@@ -44,6 +46,8 @@ class Runner:
     invocation: Invocation
     line: str
     run: Run = field(default_factory=Run)
+    _piped: bool = False  # the text is the path of a file in `_folder`
+    _folder: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     _replaceable: set[tuple[Path, str]] = field(default_factory=set)  # paths and digests
 
     @property
@@ -60,6 +64,10 @@ class Runner:
         Raises:
             HarnessError: the run is closed in the log.
         """
+        with self._folder:
+            return self._run_skill()
+
+    def _run_skill(self) -> Outcome:
         general = self.invocation.general
         if self.skill.logged or general.model is not None:  # /help, /exit need no registry
             registry = self.pool.registry
@@ -167,8 +175,17 @@ class Runner:
             text = self._stdin()
             if not text.strip():
                 raise InputError("stdin is empty", hint=f"/{self.skill.name} {self.skill.usage}")
+            with self._isolated():
+                suffix = self.skill.piped_as(text, self.invocation.subcommand)
+            if suffix:
+                path = Path(
+                    self._folder.enter_context(TemporaryDirectory(prefix="nanda-")),
+                    f"stdin{suffix}",
+                )
+                path.write_text(text, encoding="utf-8", newline="")
+                text, self._piped = str(path), True
             self.invocation = replace(self.invocation, text=text)
-            return "stdin"
+            return "line" if suffix else "stdin"
         if missing:
             raise UsageError(
                 f"/{self.skill.name} needs {self.skill.usage}",
@@ -193,7 +210,8 @@ class Runner:
         """
         given = self.invocation
         options = given.options.model_dump(mode="json", exclude=set(given.options.manner))
-        parts = [given.name, given.subcommand, given.text, options, str(self.settings.project_dir)]
+        text = "-" if self._piped else given.text
+        parts = [given.name, given.subcommand, text, options, str(self.settings.project_dir)]
         return "2:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _may_replace(self, target: Path) -> bool:

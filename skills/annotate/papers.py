@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
+from harness.api.skill import Source
 from harness.errors import InputError
 from harness.support.reading.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in, shown
 from harness.support.well_formed import well_formed
@@ -47,7 +47,7 @@ def read_paper(
     text: str,
     *,
     fetch: Callable[[str], Paper],
-    source: Literal["line", "stdin"] = "line",
+    source: Source = "line",
     title: str | None = None,
     max_words: int = 1500,
     sections: Sequence[str] = (),

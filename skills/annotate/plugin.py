@@ -110,6 +110,13 @@ class Annotate(Skill):
             return "a table"
         return "a topic" if is_topic(call.text) else "one paper"
 
+    def piped_as(self, text: str, subcommand: str) -> str:
+        from skills.annotate.papers import names_paper
+        from skills.corpus.tables.formats import suffix_of
+
+        lines = text.split("\n")
+        return ".txt" if all(map(names_paper, filter(str.strip, lines))) else suffix_of(text)
+
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
         """Return True for a folder of parts: NAME.parts, of Ray Data, or of a job on a cluster."""
         assert isinstance(options, Annotate.Options)

@@ -198,6 +198,15 @@ class Corpus(Skill, DocumentSource):
         states = [f"{name}={state}" for name in nanda().names for state in ("stated", "unstated")]
         return dict.fromkeys((*states, *(f"{name}=" for name in FIELDS)), "")
 
+    def piped_as(self, text: str, subcommand: str) -> str:
+        from skills.corpus.lookups.ids.id_list import id_in
+        from skills.corpus.tables.formats import suffix_of
+
+        if subcommand != "add":
+            return ""
+        lines = text.split("\n")
+        return ".txt" if all(map(id_in, filter(str.strip, lines))) else suffix_of(text) or ".csv"
+
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Corpus.Options)
         where = f"the database {options.db}" if options.db else "your corpus"

@@ -120,6 +120,11 @@ class Curate(Skill):
             return {}
         return {**output_paths.beside(target), **output_paths.dataset(options.build)}
 
+    def piped_as(self, text: str, subcommand: str) -> str:
+        from skills.corpus.tables.formats import suffix_of
+
+        return suffix_of(text) or ".csv"
+
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Curate.Options)
         if options.review:
@@ -132,8 +137,6 @@ class Curate(Skill):
 
     def run(self, call: Call) -> Result:
         _check_combinations(call)
-        if call.source == "stdin":  # the content of a table, not its path
-            raise UsageError("stdin is not read", hint="Give the name of a file, or `corpus`.")
         if call.options.review:
             from skills.curate.review import command
 

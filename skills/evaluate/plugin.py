@@ -88,6 +88,11 @@ class Evaluate(Skill):
     def variant(self, call: Call) -> str:
         return "--csabstruct" if call.options.csabstruct else "a table of gold"
 
+    def piped_as(self, text: str, subcommand: str) -> str:
+        from skills.corpus.tables.formats import suffix_of
+
+        return suffix_of(text) or ".csv"
+
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         assert isinstance(options, Evaluate.Options)
         return f"writes into the database {options.db}" if options.db else ""
@@ -96,8 +101,6 @@ class Evaluate(Skill):
         from skills.evaluate.evaluation import evaluate
 
         options, table = call.options, call.text.strip()
-        if call.source == "stdin":
-            raise UsageError("stdin is not read", hint="Give the name of a file.")
         if not table and options.csabstruct is None:
             raise UsageError(
                 "/evaluate needs TABLE, or --csabstruct FILE", hint="See `/help evaluate`."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.reading.text_input import regular_file, shown
-from skills.corpus.tables.columns import Columns, Reader
+from skills.corpus.tables.columns import Columns, Reader, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.markdown.reader import MarkdownReader
@@ -29,6 +31,32 @@ READERS: Mapping[str, Callable[[Path], Reader]] = {
     ".pdf": PdfReader,
 }
 SUFFIXES = (*READERS, zotero.SUFFIX)
+
+
+_BEGINNINGS = {
+    ".bib": re.compile(r"@\w+\s*[{(]"),
+    ".ris": re.compile(r"TY  - "),
+    ".nbib": re.compile(r"PMID- "),
+    ".jsonl": re.compile(r"\{"),
+    ".json": re.compile(r"\[\s*\{"),
+    ".md": re.compile(r"#+ |[-*+] |\d+[.)] "),
+}
+"""How a table without a name begins, by suffix."""
+
+
+def suffix_of(text: str) -> str:
+    """Return the suffix of the table that a text is, or "" if it is not a table."""
+    begun = text.lstrip("\ufeff \t\r\n")
+    for suffix, beginning in _BEGINNINGS.items():
+        if beginning.match(begun):
+            return suffix
+    header = begun.partition("\n")[0]
+    for delimiter, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
+        names = tuple(name.strip(' \r"') for name in header.split(delimiter))
+        with contextlib.suppress(InputError):
+            find_columns(names, Columns(), (), "stdin")
+            return suffix
+    return ""
 
 
 def reader_of(path: Path, columns: Columns) -> Reader:

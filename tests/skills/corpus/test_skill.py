@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import HarnessError, InputError, NothingFound, UsageError
 from harness.runs import grammar
-from harness.runs.frontend import Outcome
+from harness.runs.frontend import Frontend, Outcome
 from harness.settings import CODE_ROOT
 from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands
@@ -77,6 +78,14 @@ def test_results_have_the_declared_form(app: App, line: str) -> None:
 def test_what_is_imported_has_the_declared_form(app: App) -> None:
     app.dispatch("/corpus export all.csv")
     check_output(Corpus(), "add", app.dispatch("/corpus add all.csv").result)
+
+
+@pytest.mark.parametrize("name", ["papers.csv", "library.bib"])
+def test_papers_may_be_piped(app: App, name: str) -> None:
+    piped = Frontend("test", stdin=io.BytesIO((ROOT / "examples" / name).read_bytes()))
+    added = app.dispatch("/corpus add - --json", frontend=piped).result.data
+    assert added["papers"] > 5
+    assert not Path(added["file"]).exists()
 
 
 def test_search_shows_marked_hits(app: App) -> None:

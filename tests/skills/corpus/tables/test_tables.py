@@ -23,7 +23,7 @@ from repository import SHARED
 from harness.errors import InputError
 from skills.corpus.options import TABLES
 from skills.corpus.tables.csv_reader import CsvReader
-from skills.corpus.tables.formats import READERS
+from skills.corpus.tables.formats import READERS, suffix_of
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.parquet.reader import ParquetReader
 from skills.corpus.tables.reader import Columns, TableRow, open_table, read_header
@@ -662,3 +662,23 @@ def test_rows_are_read_lazily(write: Write) -> None:
     path = write("t.csv", "".join(lines) + "ragged\n")
     found = open_table(path).rows()
     assert [number(next(found)) for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix"),
+    [
+        ("id,Abstract\n1,We sort.\n", ".csv"),
+        ('\ufeff"id";"abstract"\r\n', ".csv"),
+        ("id\tabstract\n", ".tsv"),
+        ('{"abstract": "We sort."}\n', ".jsonl"),
+        ('[\n {"title": "T"}]', ".json"),
+        ("\n@article{key,\n", ".bib"),
+        ("TY  - JOUR\n", ".ris"),
+        ("PMID- 1\n", ".nbib"),
+        ("# Papers\n\n- One\n", ".md"),
+        ("We sort papers, and the abstract, by moves.\n", ""),
+        ("An abstract\n", ""),
+    ],
+)
+def test_a_text_that_is_a_table_is_recognized(text: str, suffix: str) -> None:
+    assert suffix_of(text) == suffix

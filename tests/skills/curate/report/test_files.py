@@ -426,9 +426,11 @@ def test_the_repl_curates(workspace: Workspace) -> None:
     assert "2 annotations: 1 kept, 1 rejected (0 by the gates, 1 by the panel)" in workspace.stderr
 
 
-def test_stdin_is_refused(workspace: Workspace) -> None:
-    workspace.app.close()
-    workspace.app = fake_app(
-        workspace.folder, workspace.judge, door=Frontend("test", stdin=io.BytesIO(b"a,b\n1,2\n"))
-    )
-    assert_refuses(workspace.app, "/curate save to agent_curated.csv", "stdin is not read")
+def test_a_table_may_be_piped_and_the_same_line_replaces_its_file(workspace: Workspace) -> None:
+    workspace.rows(1, 2)
+    workspace.judge.scores[2, ""] = 2.0
+    for _ in range(2):
+        piped = Frontend("test", stdin=io.BytesIO(workspace.table.read_bytes()))
+        line = "/curate - --probes 1 save to agent_curated.csv"
+        workspace.app.dispatch(line, frontend=piped)
+        assert workspace.kept() == ids(1)
