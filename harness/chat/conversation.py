@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.chat.tool_result import shortened
 from harness.errors import NotAllowed, NothingFound
 from harness.models.backends.base import Message
+from harness.runs.frontend import Outcome
 from harness.sessions.store import Session, SessionStore
 from harness.settings import Settings
 
@@ -61,6 +64,14 @@ class Conversation:
             self.session = self.store.add(
                 self.session, self.project, turn, skills=self.skills, asked=asked, served=served
             )
+
+    def add_command(self, line: str, outcome: Outcome) -> None:
+        """Add a command that the user ran, with its result or the files that it saved."""
+        text = "\n".join(f"Saved to {path}" for path in outcome.saved) or outcome.result.text
+        fence = max(["```", *(f"{found}`" for found in re.findall("`+", text))], key=len)
+        answer = f"{fence}\n{shortened(text.strip())}\n{fence}"
+        turn = [Message("user", line.strip()), Message("assistant", answer)]
+        self.add(turn, asked=not outcome.general.yes)
 
     def activate(self, skill: str, text: str) -> None:
         """Make a skill the one that was activated last."""

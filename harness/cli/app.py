@@ -277,7 +277,10 @@ class App:
             off = {"as_json": False, "trust": False}
             self._callers.general = general.model_copy(update=off)
         services = self.models.settings, caller, self.run_log, self.pool, self.catalogue
-        return Runner(*services, skill, invocation, line, run).run_skill()
+        outcome = Runner(*services, skill, invocation, line, run).run_skill()
+        if caller.frontend.name == "repl" and skill.logged and skill.tool:
+            self.conversation.add_command(line, outcome)
+        return outcome
 
     def close(self) -> None:
         """Free the loaded models, and stop the servers of mcp.json."""

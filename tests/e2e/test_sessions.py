@@ -219,6 +219,25 @@ def test_a_conversation_goes_on_in_a_terminal(agent: Agent) -> None:
         session.wait_for("4 messages and a list")
 
 
+def test_a_session_of_commands_goes_on(agent: Agent) -> None:
+    write_skill(agent.folder / "config" / "skills" / "notes")
+    with terminal_session(agent.project, 80, agent.environment) as session:
+        session.press("/notes one", ENTER, "/skills", ENTER, "/notes two | three", ENTER)
+        session.wait_for("two | three")
+        session.press("/exit", ENTER)
+        assert session.end() == 0
+    with terminal_session(agent.project, 80, agent.environment, ["-c"]) as session:
+        assert "session 1 goes on (2 turns): /notes one two | three" in session.text
+    agent.run("-c", "what did I note?")
+    assert agent.said == [
+        "/notes one",
+        "```\none\n```",
+        "/notes two | three",
+        "```\ntwo | three\n```",
+        "what did I note?",
+    ]
+
+
 def test_a_terminal_asks_about_agents_md(agent: Agent) -> None:
     (agent.project / "AGENTS.md").write_text("Answer in one word.")
     (agent.project / "notes.md").write_text("We sort papers.")

@@ -16,6 +16,7 @@ from harness.terminal.console import render_markdown
 from harness.terminal.tables import table
 
 if TYPE_CHECKING:
+    from harness.chat.conversation import Conversation
     from harness.cli.app import App
 
 SHOWN = 60
@@ -74,14 +75,12 @@ class Resume(AppCommand):
             )
         conversation = self._app.conversation
         session = conversation.resume(int(number) if number else None)
-        said = [message for message in conversation.messages if message.role != "tool"]
-        last = said[-1].content if said else ""
-        text = f"{_summary(session)}\n\n{last}".strip()
+        text = f"{_summary(session)}\n\n{_last(conversation)}".strip()
         return Result(text, asdict(session), terminal=lambda: render_markdown(text))
 
 
 def go_on(app: App) -> None:
-    """Go on with the last session of the folder, for `agent.py --continue`.
+    """Go on with the last session of the folder, for `agent.py --continue`, and show its end.
 
     Raises:
         NothingFound: there is none. If the stored ones cannot be read, which has been reported, the
@@ -93,6 +92,15 @@ def go_on(app: App) -> None:
     except NothingFound:
         if conversation.store is None or not conversation.store.broken:
             raise
+        return
+    if app.frontend.name == "repl":
+        app.screen.show(render_markdown(_last(conversation)))
+
+
+def _last(conversation: Conversation) -> str:
+    """Return what the user or the model said last."""
+    said = [message for message in conversation.messages if message.role != "tool"]
+    return said[-1].content if said else ""
 
 
 def _summary(session: Session) -> str:
