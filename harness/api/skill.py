@@ -184,6 +184,13 @@ class Skill(ABC):
         """Return the key of `variants` that applies to the call."""
         return call.subcommand
 
+    def offer(self, wish: str) -> str:
+        """Return the text of a line of this skill that could serve plain text, or "".
+
+        It is offered to the user where no model can chat. A last `-` of `wish` stands for stdin.
+        """
+        return ""
+
     def piped_as(self, text: str, subcommand: str) -> str:
         """Return the suffix of the file that piped text is the content of, or "" for a text.
 

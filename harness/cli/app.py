@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.model_access import ModelAccess
+from harness.errors import ModelUnavailable
 from harness.models.pool import ModelPool
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded, in_shell
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
 from harness.support.reading.text_input import at_home
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
+
+OFFERED = 100
+"""Characters of an offered line that a question shows."""
 
 
 class App:
@@ -263,7 +267,18 @@ class App:
         invocation = grammar.parse(skill, rest, general)
         if not typed and self.frontend.stdin is not None and intent.converses(self, skill):
             invocation = replace(invocation, joins_stdin=True)
-        return self._run(skill, invocation, line, Run())
+        try:
+            return self._run(skill, invocation, line, Run())
+        except ModelUnavailable as exc:
+            offer = "" if typed else intent.offer(self, line)
+            if not offer:
+                raise
+            if (confirm := self.frontend.confirm) is None:
+                hint = f"This works without one: {in_shell(offer)}\n{exc.hint}"
+                raise ModelUnavailable(exc.message, where=exc.where, hint=hint) from exc
+            if not confirm(f"{exc.message}. Run {offer[:OFFERED]} instead?"):
+                raise
+            return self._dispatch(offer)
 
     def _run(self, skill: Skill, invocation: Invocation, line: str, run: Run) -> Outcome:
         from harness.runs.runner import Runner

@@ -13,6 +13,7 @@ are never activated by their description, since they may write files.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -83,6 +84,25 @@ def command_for(app: App, line: str) -> tuple[str, str]:
         names = " and ".join(f"/{name}" for name in fitting)
         app.screen.notice(f"{names} would fit; name one to use it")
     return app.chat.name, f"-- {line}"  # what looks like an option is text
+
+
+def offer(app: App, line: str) -> str:
+    """Return the line of a command that could serve plain text without a chat model, or ""."""
+    skills = app.catalogue.skills
+    wish = _POLITE.sub("", line.strip(), count=1)
+    first, _, rest = wish.partition(" ")
+    first, rest = first.lower(), rest.strip()
+    if first in skills and rest:
+        return f"/{first} {rest}"
+    for name, found in skills.items():
+        if rest and first in found.skill.subcommands:
+            return f"/{name} {first} {rest}"
+    piped = " -" * (app.frontend.stdin is not None)
+    for name, found in skills.items():
+        with contextlib.suppress(Exception):  # it may be the code of a plugin
+            if text := found.skill.offer(wish + piped):
+                return f"/{name} {text}"
+    return ""
 
 
 def converses(app: App, skill: Skill) -> bool:

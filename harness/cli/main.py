@@ -12,14 +12,13 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.runs.frontend import Frontend, Outcome
+from harness.runs.frontend import Frontend, Outcome, in_shell
 from harness.runs.render import print_error, show
 from harness.support.stopping import ctrl_c
 from harness.terminal import stdout_guard
@@ -194,7 +193,7 @@ def _run_each(app: App, runs: Iterable[Callable[[], Outcome]]) -> int:
     for run in runs:
         try:
             outcome = run()
-            show(outcome, app.screen, _in_shell)
+            show(outcome, app.screen, in_shell)
         except HarnessError as error:
             print_error(error, app.screen)
             code = error.exit_code or code  # it is 0 for ReaderGone
@@ -222,11 +221,3 @@ def _piped_stdin() -> IO[bytes] | None:
         if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
             return None
     return sys.stdin.buffer
-
-
-def _in_shell(line: str) -> str:
-    """Return the shell command that runs a line, as this process was started."""
-    import shlex
-
-    program = Path(sys.argv[0]).name
-    return f"{'python ' * program.endswith('.py')}{program} {shlex.quote(line)}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -130,6 +132,12 @@ class Callers:
             yield
         finally:
             self._of_thread.caller = before
+
+
+def in_shell(line: str) -> str:
+    """Return the shell command that runs a line, as this process was started."""
+    program = Path(sys.argv[0]).name
+    return f"{'python ' * program.endswith('.py')}{program} {shlex.quote(line)}"
 
 
 def guarded(line: str, work: Callable[[], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,7 +10,15 @@ from pathlib import Path
 
 from harness.api.skill import Source
 from harness.errors import InputError
-from harness.support.reading.text_input import SUFFIXES, TEXT_WORDS, is_file, path_in, shown
+from harness.support.reading.text_input import (
+    SUFFIXES,
+    TEXT_WORDS,
+    at_home,
+    is_file,
+    path_in,
+    shown,
+    unquote,
+)
 from harness.support.well_formed import well_formed
 from skills.annotate import text_files
 from skills.corpus.lookups.ids import id_list
@@ -92,6 +101,16 @@ def table_in(text: str) -> Path | None:
     if path is None or is_pdf(path) or path.suffix.lower() not in formats.SUFFIXES:
         return None
     return path if path.suffix.lower() != ".md" or is_list(path) else None
+
+
+def is_paper(word: str) -> bool:
+    """Return True if `word` names a paper by its id, or an existing file or folder of papers."""
+    path = at_home(named := unquote(word))
+    with contextlib.suppress(InputError):
+        if path.exists():
+            return path.suffix.lower() in SUFFIXES or table_in(named) is not None
+        return names_paper(named) or arxiv_id_in(named) is not None
+    return False
 
 
 def id_list_in(text: str, limit: int | None) -> IdList | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.models.cluster.address import LOCAL, ray_data
 from harness.models.weights import FileStore
+from harness.support.reading.text_input import TEXT_WORDS
 from skills.annotate.options import (
     IdListOptions,
     PaperByIdOptions,
@@ -109,6 +111,16 @@ class Annotate(Skill):
         if table_in(call.text):
             return "a table"
         return "a topic" if is_topic(call.text) else "one paper"
+
+    def offer(self, wish: str) -> str:
+        from skills.annotate.papers import is_paper
+
+        for word in re.finditer(r"\"[^\"\n]+\"|'[^'\n]+'|\S+", wish):
+            if is_paper(named := word[0].rstrip(".,;:!?)")):
+                return named
+        if wish.endswith(" -") and re.search(r"\b(?:annotat|summar|abstract|paper|preprint)", wish):
+            return "-"
+        return wish if len(wish.split()) >= TEXT_WORDS else ""
 
     def piped_as(self, text: str, subcommand: str) -> str:
         from skills.annotate.papers import names_paper

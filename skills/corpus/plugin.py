@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -197,6 +198,11 @@ class Corpus(Skill, DocumentSource):
             return {}
         states = [f"{name}={state}" for name in nanda().names for state in ("stated", "unstated")]
         return dict.fromkeys((*states, *(f"{name}=" for name in FIELDS)), "")
+
+    def offer(self, wish: str) -> str:
+        about = re.search(r"\bpapers?\s+(?:on|about|that|with)\s+([^?.!]+)", wish, re.IGNORECASE)
+        counted = re.search(r"\b(?:my|how many)\s+(?:corpus|papers)\b", wish, re.IGNORECASE)
+        return f"search {about[1]}" if about else "stats" * bool(counted)
 
     def piped_as(self, text: str, subcommand: str) -> str:
         from skills.corpus.lookups.ids.id_list import id_in

@@ -1,15 +1,18 @@
 """Activation of prompt skills by plain text."""
 
+import io
+
 import pytest
 from plugin_folders import GOOD, plugin
 
-from harness import Result
+from harness import Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.chat.sources.activate_skill import activatable
 from harness.cli import intent
-from harness.errors import HarnessError
+from harness.errors import HarnessError, ModelUnavailable
 from harness.plugins.catalogue import Found
+from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, fake_app, temporary_registry
 
 NOTES = (
@@ -246,3 +249,61 @@ def test_questions_do_not_activate_shipped_skills(tmp_path):
 def test_a_long_line_is_matched_quickly():
     assert intent.described(SKILLS, "x" * 1_000_000) == []
     assert intent.described(SKILLS, "/" * 1_000_000) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("what does papers.csv say?", "/annotate papers.csv"),
+        ('please read "my papers.csv".', '/annotate "my papers.csv"'),
+        ("is 2405.12345 any good?", "/annotate 2405.12345"),
+        ("what does missing.csv say?", ""),
+        ("curate papers.csv", "/curate papers.csv"),
+        ("search memory of agents", "/corpus search memory of agents"),
+        ("which papers are about memory?", ""),
+        ("show me papers about memory", "/corpus show me papers about memory"),
+        ("find papers about memory.", "/corpus search memory"),
+        ("how many papers are there?", "/corpus stats"),
+        ("what is life?", ""),
+        ("word " * 40, "/annotate " + "word " * 39 + "word"),
+    ],
+)
+def test_a_wish_that_a_command_serves(tmp_path, monkeypatch, line, offered):
+    monkeypatch.chdir(tmp_path)
+    for name in ("papers.csv", "my papers.csv"):
+        (tmp_path / name).write_text("id,abstract\n1,We sort.\n")
+    assert intent.offer(fake_app(tmp_path, None), line) == offered
+
+
+def test_piped_text_is_offered_to_be_annotated(tmp_path):
+    app = fake_app(tmp_path, None)
+    app.frontend = Frontend("test", stdin=io.BytesIO(b"We sort."))
+    assert intent.offer(app, "summarize this abstract") == "/annotate -"
+    assert intent.offer(app, "what could break?") == ""
+
+
+class Echo(Skill):
+    name = "echo"
+    summary = "Return the text"
+
+    def run(self, call):
+        return Result(call.text)
+
+    def offer(self, wish):
+        return "what you said" if "say it" in wish else ""
+
+
+def test_a_line_is_offered_where_no_model_can_chat(tmp_path):
+    app = fake_app(tmp_path, FakeModel(), Echo(), unavailable="it is not there")
+    with pytest.raises(ModelUnavailable, match=r"it is not there.*: .* '/echo what you said'"):
+        app.dispatch("now say it")
+    asked = []
+    app.frontend = Frontend("test", confirm=lambda question: not asked.append(question))
+    assert app.dispatch("now say it").result.text == "what you said"
+    assert "Run /echo what you said instead?" in asked[0]
+    with pytest.raises(ModelUnavailable):
+        app.dispatch("something else")
+    app.frontend = Frontend("test", confirm=lambda question: False)
+    for line in ("now say it", "/chat now say it"):
+        with pytest.raises(ModelUnavailable):
+            app.dispatch(line)
