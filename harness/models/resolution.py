@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 LARGER = (
-    "Get one with Ollama (`ollama pull qwen2.5:7b`), or add a llama-server or another "
+    "Get one with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
     "OpenAI-compatible server to your registry.yaml (docs/models.md; `/models` shows what is "
     "found). /annotate and /corpus work without it; `--model {unfit}` before the line (in a "
     "session, `/model {unfit}`) uses the one whose answers are poor."

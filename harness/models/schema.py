@@ -61,6 +61,8 @@ class ServeEntry(Strict):
             engine and Ollama allocate it; for an openai server it states what the server has.
         slots: number of concurrent generations for a job that requests the best number, for each
             server. The default is that of the embedded engine, and 1 for a server.
+        size, license: of a model that Ollama downloads: bytes, and an SPDX identifier, to be shown
+            before the download.
         unfit_for: tasks that this entry serves only if the user names the model, since its answers
             are not useful.
     """
@@ -76,6 +78,8 @@ class ServeEntry(Strict):
     digest: Sha256 | None = None
     context: int = Field(4096, ge=256)
     slots: int | None = Field(None, ge=1)
+    size: int | None = Field(None, gt=0)
+    license: str | None = None
     unfit_for: tuple[str, ...] = ()
 
     @model_validator(mode="after")

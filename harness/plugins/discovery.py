@@ -92,7 +92,7 @@ class Discovery:
         self._host = PluginHost(
             files, deadline=settings.plugin_deadline, strict=settings.strict_plugins
         )
-        self._files = files
+        self.files = files
         self._shipped = shipped_folders(settings.shipped_skills)
         path = settings.cache_dir / "plugins.json"
         self.index = PluginIndex(path, [*self._shipped, *COMMANDS])
@@ -174,7 +174,7 @@ class Discovery:
     def _load_own(self, key: str, load: Callable[[], object], folder: Path | None = None) -> None:
         """Add a plugin of this program from the index, or load and index it."""
         name = folder.name if folder else key
-        if (indexed := self.index.get(key, load, BUILT_IN, self._files)) is not None:
+        if (indexed := self.index.get(key, load, BUILT_IN, self.files)) is not None:
             self._host.add(name, BUILT_IN, indexed)
             return
         file = None

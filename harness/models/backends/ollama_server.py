@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
@@ -26,6 +27,8 @@ _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
 """Lines of the Modelfile that /api/show returns: the files in the server's own folder."""
 TOP_LOGPROBS = 20
 """The server's limit of alternatives for a token."""
+PULL_SECONDS = 600.0
+"""Read timeout of a download: the server is silent while it verifies gigabytes."""
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
@@ -70,20 +73,17 @@ def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> o
         ) from exc
 
 
-def list_models(host: str) -> Mapping[str, str]:
-    """Return the digests of the models on the server, by full name.
-
-    Raises:
-        ModelUnavailable: no Ollama server answers at `host`.
-    """
+@contextlib.contextmanager
+def _answering(host: str, seconds: float) -> Iterator[ollama.Client]:
+    """Yield a client, whose errors become ModelUnavailable: no Ollama server answers at `host`."""
     import httpx
 
-    with open_client(host, remote.PROBE_SECONDS, remote.ConnectionHandle()) as client:
+    with open_client(host, seconds, remote.ConnectionHandle()) as client:
         import ollama
 
         try:
-            models = client.list().models
-        except (ConnectionError, httpx.ConnectTimeout) as exc:
+            yield client
+        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
             kind = Absent if host == DEFAULT_HOST else ModelUnavailable
             raise kind(f"no Ollama server at {host}", hint=START) from exc
         except httpx.TimeoutException as exc:
@@ -98,7 +98,51 @@ def list_models(host: str) -> Mapping[str, str]:
             raise ModelUnavailable(
                 f"the server at {host} is not Ollama", hint="Set OLLAMA_HOST to its address."
             ) from exc
+
+
+def list_models(host: str) -> Mapping[str, str]:
+    """Return the digests of the models on the server, by full name.
+
+    Raises:
+        ModelUnavailable: no Ollama server answers at `host`.
+    """
+    with _answering(host, remote.PROBE_SECONDS) as client:
+        models = client.list().models
     return {full_name(model.model): model.digest or "" for model in models if model.model}
+
+
+def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
+    """Download a model to the server; an interrupted download goes on where it ended.
+
+    Args:
+        tick: receives the server's status, with the megabytes so far and in all.
+
+    Raises:
+        ModelUnavailable: no Ollama server answers at `host`, it cannot download the model, or the
+            connection broke.
+    """
+    import httpx
+    import ollama
+
+    status: str | None = None
+    with _answering(host, PULL_SECONDS) as client:
+        try:
+            for part in client.pull(name, stream=True):
+                status = part.status
+                size = f" {(part.completed or 0) / 1e6:,.0f} of {(part.total or 0) / 1e6:,.0f} MB"
+                tick(f"{status}{size if part.total else ''}")
+        except ollama.ResponseError as exc:
+            raise ModelUnavailable(
+                f"Ollama cannot download {name}: {exc.error}",
+                hint="https://ollama.com/library lists the names.",
+            ) from exc
+        except (httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError):
+            status = "interrupted"
+    if status != "success":
+        raise ModelUnavailable(
+            f"the download of {name} did not end (last status: {status})",
+            hint="Repeat the line: Ollama goes on where it ended.",
+        )
 
 
 def chat_body(name: str, context: int, request: Request, *, takes_tools: bool) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_an_unfit_model_serves_only_if_it_is_named():
         resolved("chat", (LARGE, SMALL), absent=True)
     assert caught.value.message == "no available model is fit for chat"
     assert len(re.findall(r"\.( |$)", caught.value.hint)) == 2, "sentences"
-    ways = ("`ollama pull qwen2.5:7b`", "llama-server", "registry.yaml", "/annotate")
+    ways = ("`/models get qwen2.5:7b`", "llama-server", "registry.yaml", "/annotate")
     for way in (*ways, "`--model producer`", "`/models`"):
         assert way in caught.value.hint
 

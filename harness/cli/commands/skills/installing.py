@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
-from harness.errors import InputError, NotAllowed, OutputError, UsageError
+from harness.cli.commands.base import consent
+from harness.errors import InputError, OutputError, UsageError
 from harness.plugins.installation.candidates import Staged, remove, skills_of, staged
 from harness.plugins.installation.records import Installed, InstalledSkills
 from harness.plugins.installation.sources import opened
@@ -52,7 +53,7 @@ def add(app: App, source: str, call: Call) -> Result:
                 call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
         names = ", ".join(f"/{copy.file.name}" for copy in copies)
         known = fetched.is_local and not any(copy.has_code for copy in copies)
-        _consent(f"install {names} in {settings.own_skills}", call, needed=not known)
+        consent(f"install {names} in {settings.own_skills}", call, needed=not known)
         for copy in copies:
             copy.place(settings.own_skills / copy.file.name)
             record = Installed(
@@ -84,7 +85,7 @@ def delete(app: App, name: str, call: Call) -> Result:
             where=elsewhere.origin if elsewhere else None,
             hint=near,
         )
-    _consent(f"delete {folders[name]}", call)
+    consent(f"delete {folders[name]}", call)
     remove(folders[name])
     InstalledSkills(call.settings.installed_file).remove(folders[name].name)
     app.reload()
@@ -148,22 +149,6 @@ def _preview(copy: Staged, origin: str) -> list[str]:
     if copy.has_code:
         lines.append("It is a plugin: its code runs in this program once you trust it.")
     return lines
-
-
-def _consent(action: str, call: Call, *, needed: bool = True) -> None:
-    """Ask the user.
-
-    Args:
-        needed: whether the line alone is not enough where nobody can be asked.
-    """
-    if call.yes or (call.confirm and call.confirm(f"{action[:1].upper()}{action[1:]}?")):
-        return
-    if call.confirm is None:
-        if not needed:
-            return
-        hint = "`--yes` before the line allows it."
-        raise NotAllowed(f"nobody is here to allow this: {action}", hint=hint)
-    raise NotAllowed(f"you did not allow this: {action}")
 
 
 def _placed(app: App, copy: Staged, own: Path) -> list[str]:

