@@ -23,7 +23,7 @@ _FOLDER = {
 from pathlib import Path
 
 import pytest
-from harness import InputError, InvalidReply, UsageError
+from harness import InputError, InvalidReply, ModelUnavailable, Request, UsageError
 from harness.testing import FakeModel, folder_skill, run_skill""",
     "skill": "folder_skill(Path(__file__).parent)",
 }
@@ -32,7 +32,7 @@ _PACKAGE = {
 from pathlib import Path
 
 import pytest
-from harness import InputError, InvalidReply, UsageError
+from harness import InputError, InvalidReply, ModelUnavailable, Request, UsageError
 from harness.testing import FakeModel, run_skill
 
 from $package.plugin import $class_name""",

@@ -98,7 +98,7 @@ def test_created_test_passes_and_keeps_trust(project, how):
     for _ in range(2):
         done = pytest_run(where, cwd)
         assert done.returncode == 0, done.stdout
-        assert "5 passed" in done.stdout
+        assert "6 passed" in done.stdout
     assert snapshot(folder) == before
     assert agent(project, "/word-count A text.").stdout == GIST + "\n"
 
@@ -305,7 +305,7 @@ def test_package_passes_its_test_uninstalled(project):
     assert "trusted" not in made.stdout
     done = pytest_run(["word-count"], project)
     assert done.returncode == 0, done.stdout
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_package_of_a_skill_in_a_folder(tmp_path):
