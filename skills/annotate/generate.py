@@ -159,6 +159,7 @@ def _extracted(
         [*replies, *drafts.replies],
         found.confidence,
         anchors=found.anchors,
+        suggestions=found.suggestions,
         attempts=len(replies),
         drafts=framework.stated(moves),
     )
@@ -183,17 +184,18 @@ def stored_form(
     confidence: Mapping[str, float] | None = None,
     *,
     anchors: Mapping[str, Anchor] | None = None,
+    suggestions: Mapping[str, Any] | None = None,
     attempts: int | None = None,
     **provenance: Any,
 ) -> dict[str, Any]:
-    """Return the stored form of an annotation (`record_of`), with the anchors of the last reply.
+    """Return the stored form of an annotation (`record_of`).
 
     Its provenance is that of the request, then attempts, tokens and seconds of all replies, and
     created.
 
     Args:
         confidence: of each move, the estimated probability that its sentence is right.
-        anchors: instead of those of the last reply.
+        anchors, suggestions: by default those of the last reply.
         attempts: instead of the number of replies.
         provenance: further entries.
     """
@@ -213,7 +215,11 @@ def stored_form(
     stated = form.framework.stated(moves)
     if anchors is None:
         anchors = form.anchors(replies[-1].text, paper.abstract, stated)
-    return record_of(paper, moves, form.framework, made, anchors, confidence)
+    if suggestions is None:
+        suggestions = form.suggestions(replies[-1].text)
+    return record_of(
+        paper, moves, form.framework, made, anchors, confidence, suggestions=suggestions
+    )
 
 
 def _invalid(model: ServedModel, problem: str, raw: str, repaired: str = "") -> InvalidReply:

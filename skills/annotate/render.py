@@ -11,6 +11,7 @@ from skills.nanda.anchors.marking import Marked, marked
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.checks import findings
+from skills.nanda.confidence import suggested
 from skills.nanda.doubts.doubts import doubts_about
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
@@ -31,8 +32,10 @@ def as_json(record: Record) -> str:
 
 
 def moves_as_json(record: Record, framework: Framework) -> str:
-    """Return the moves in order as one JSON object, with those of sections if any were read."""
+    """Return the moves in order as one JSON object, with their doubts and those of sections."""
+    doubts = {name: record[name] for name in ("uncertain", "suggestions") if record.get(name)}
     moves = {name: record[name] for name in (*framework.names, "sections") if name in record}
+    moves |= doubts
     return json.dumps(moves, indent=2, ensure_ascii=False)
 
 
@@ -50,6 +53,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
         made=record["provenance"],
         labels=labels,
         doubts={name: findings(name, record, labels) for name in framework.names},
+        suggestions={name: suggested(record, name) for name in framework.names},
         anchors=anchors,
         in_sections=from_sections(record),
         sentences=[_with_moves(sentence, labels) for sentence in marked(abstract, anchors)],

@@ -211,14 +211,22 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
 def _annotated(
     row: TableRow, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
 ) -> Annotated:
-    """Return the annotation of a row; its anchors and confidence belong to its provenance."""
+    """Return the annotation of a row; what else the row has belongs to its provenance."""
     own = provenance is row.provenance
     anchors = read_anchors(
         row.paper.abstract, framework.stated(moves), row.anchors if own else None
     )
     confidence = confidence_of(row.confidence if own else None, moves)
-    sections = row.sections if own else None
-    record = record_of(row.paper, moves, framework, provenance, anchors, confidence, sections)
+    record = record_of(
+        row.paper,
+        moves,
+        framework,
+        provenance,
+        anchors,
+        confidence,
+        row.sections if own else None,
+        row.suggestions if own else None,
+    )
     return Annotated(row.paper, record)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.identity.identifiers import KINDS
-from skills.nanda.confidence import confidence_of
+from skills.nanda.confidence import confidence_of, read_suggestions, uncertain_moves
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
 
@@ -102,16 +102,19 @@ def record_of(
     anchors: Mapping[str, Anchor] | None = None,
     confidence: Mapping[str, float] | None = None,
     sections: Mapping[str, Any] | None = None,
+    suggestions: object = None,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation, with checks of its moves against the abstract.
 
-    It has the id under `paper.id_field`, title, the moves in order, anchors, confidence,
-    checks (`checks.check`), sections and provenance.
+    It has the id under `paper.id_field`, title, the moves in order, anchors, confidence, uncertain
+    (the names of `uncertain_moves`), suggestions, checks (`checks.check`), sections and provenance.
 
     Args:
         anchors: where each stated move comes from; by default the lexical ones.
-        confidence: of moves, the estimated probability that the anchor is right; stored if any.
+        confidence: of moves, the estimated probability that the anchor is right; stored if any,
+            with uncertain.
         sections: the moves that sections state (`skills.nanda.sections`), if they were read.
+        suggestions: for moves that are not stated (`read_suggestions`); stored if any.
     """
     from skills.nanda.anchors.lexical import lexical_anchors
     from skills.nanda.checks import check
@@ -119,12 +122,18 @@ def record_of(
     stated = framework.stated(moves)
     if anchors is None:
         anchors = lexical_anchors(paper.abstract, stated)
+    doubt: dict[str, Any] = {"confidence": confidence_of(confidence, moves)} if confidence else {}
+    unstated = [move for move in moves if move not in stated]
+    if found := read_suggestions(paper.abstract, unstated, suggestions):
+        doubt["suggestions"] = found
+    if confidence:
+        doubt["uncertain"] = list(uncertain_moves(doubt))
     return {
         paper.id_field: paper.id,
         "title": paper.title,
         **moves,
         "anchors": dict(anchors),
-        **({"confidence": confidence_of(confidence, moves)} if confidence else {}),
+        **doubt,
         "checks": check(paper.abstract, stated, anchors),
         **({} if sections is None else {"sections": dict(sections)}),
         "provenance": dict(provenance),

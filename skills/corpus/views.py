@@ -22,6 +22,7 @@ from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
+from skills.nanda.confidence import suggested
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.sections import from_sections
 from skills.nanda.text import counted
@@ -255,9 +256,9 @@ def _annotation(item: Annotated) -> str:
     for name, text in moves.items():
         numbers = numbers_of(anchors[name]["sentences"]) if name in anchors else ""
         lines.append(_wrapped(f"{name:<{column}}{text} {numbers}", indent))
-        lines += [
-            _wrapped(f"{indent}! {one}", f"{indent}  ") for one in findings(name, record, labels)
-        ]
+        doubts = [f"! {one}" for one in findings(name, record, labels)]
+        doubts += [f"? {one}" for one in suggested(record, name)]
+        lines += [_wrapped(f"{indent}{one}", f"{indent}  ") for one in doubts]
     framework = provenance["framework"]["name"]
     return "\n".join([*lines, f"({provenance['resolved']}, {provenance['created']}, {framework})"])
 

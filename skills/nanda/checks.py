@@ -16,7 +16,7 @@ from typing import Any
 from rapidfuzz import fuzz
 
 from skills.nanda.anchors.lexical import Anchor, lexical_anchors, recall, sentences_of
-from skills.nanda.confidence import UNCERTAIN, confidence_of
+from skills.nanda.confidence import uncertain_moves
 from skills.nanda.doubts.doubts import doubts, doubts_about
 from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import content_words, words
@@ -86,7 +86,7 @@ def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) ->
     """Return what is doubtful about a move, as clauses.
 
     Args:
-        record: the stored annotation; its `checks` and `confidence` are read.
+        record: the stored annotation; its `checks`, `confidence` and `suggestions` are read.
         labels: the names of moves for people.
     """
     return [clause for _, clause in findings_by_kind(move, record, labels)]
@@ -108,8 +108,7 @@ def findings_by_kind(
     if pairs:
         others = ", ".join(labels[other if move == one else one] for one, other in pairs)
         yield "Moves that repeat each other", f"has the same content as {others}"
-    confidence = confidence_of(record.get("confidence"), [move]).get(move, 1.0)
-    if confidence < UNCERTAIN:
+    if (confidence := uncertain_moves(record).get(move)) is not None:
         yield "Uncertain", f"uncertain: confidence {confidence:.2f}"
 
 

@@ -1,13 +1,34 @@
-"""The confidence of a move: the estimated probability that its sentence is right."""
+"""The confidence of moves, and the passages that are too doubtful to be moves.
+
+The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
+Below `SUGGESTED`, an annotator that selects passages states nothing: the move is "Not stated.", and
+the passage is stored under "suggestions": {move: {"text", "confidence", "sentences", "spans"}}.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from statistics import fmean
+from typing import Any, TypedDict
+
+from skills.nanda.sections import from_sections
+from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
 """Confidence below which a move is marked. Of the stated moves of nanda-annotator that were read
 (bench/readings), 28% of those below it are right, and 73% of the others."""
+SUGGESTED = 0.3
+"""Confidence below which a passage is not stated, but suggested: of the 30 passages of
+nanda-selector below it in gold_dev.csv whose move the gold states, 4 have the right sentence."""
+
+
+class Suggestion(TypedDict):
+    """A passage that may be a move. Confidence, numbers of sentences and spans are as of a move."""
+
+    text: str
+    confidence: float
+    sentences: list[int]
+    spans: list[list[int]]
 
 
 def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
@@ -35,3 +56,77 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
         for move in moves
         if type(given.get(move)) in (int, float) and 0 <= given[move] <= 1
     }
+
+
+def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
+    """Return the confidences below `UNCERTAIN`, without those of moves that have a suggestion.
+
+    Args:
+        record: the stored annotation; its `confidence` and `suggestions` are read.
+    """
+    stored, suggested = record.get("confidence") or {}, record.get("suggestions") or {}
+    known = confidence_of(stored, (move for move in stored if move not in suggested))
+    return {move: confidence for move, confidence in known.items() if confidence < UNCERTAIN}
+
+
+def uncertainty(record: Mapping[str, Any], move: str) -> str:
+    """Return the mark after the label of an uncertain move, " (uncertain, 0.35)"; else ""."""
+    confidence = uncertain_moves(record).get(move)
+    return "" if confidence is None else f" (uncertain, {confidence:.2f})"
+
+
+def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
+    """Return the suggestions of a stored annotation, without moves that a section states."""
+    stated = from_sections(record)
+    stored = record.get("suggestions") or {}
+    return {move: one for move, one in stored.items() if move not in stated}
+
+
+def suggested(record: Mapping[str, Any], move: str) -> list[str]:
+    """Return the suggestion for a move as a clause below "Not stated.", if it has one."""
+    one = suggestions_of(record).get(move)
+    return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
+
+
+def labelled_suggestions(
+    record: Mapping[str, Any], labels: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Return a label and the text of each suggestion, where moves that are not stated are omitted.
+
+    Args:
+        labels: the names of moves for people.
+    """
+    return [
+        (f"Suggestion for {labels[move]} ({one['confidence']:.2f})", one["text"])
+        for move, one in suggestions_of(record).items()
+    ]
+
+
+def read_suggestions(
+    abstract: str, unstated: Iterable[str], stored: object
+) -> dict[str, Suggestion]:
+    """Return the valid suggestions for moves that are not stated.
+
+    Args:
+        stored: the value of "suggestions", None if there is none. Where a span is not inside the
+            abstract, the sentences are those with the same words.
+    """
+    from skills.nanda.anchors.stored import read_anchors
+
+    given = stored if isinstance(stored, Mapping) else {}
+    found: dict[str, Suggestion] = {}
+    for move in unstated:
+        one = given.get(move)
+        if not isinstance(one, Mapping) or not isinstance(one.get("text"), str):
+            continue
+        text, known = flatten(one["text"]), confidence_of(one, ["confidence"])
+        if text and known:
+            place = {move: {"spans": one.get("spans"), "by": "model"}}
+            anchor = read_anchors(abstract, {move: text}, place)[move]
+            found[move] = {
+                "text": text,
+                "confidence": known["confidence"],
+                "sentences": anchor["sentences"],
+                "spans": anchor["spans"],
+            }
+    return found

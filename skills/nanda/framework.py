@@ -39,6 +39,8 @@ RESERVED = frozenset(
         "abstract",
         "anchors",
         "confidence",
+        "uncertain",
+        "suggestions",
         "sections",
         "checks",
         "provenance",

@@ -16,10 +16,11 @@ from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import numbers_of, read_anchors
 from skills.nanda.checks import findings
+from skills.nanda.confidence import suggested
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.sections import from_sections
 
-ANCHOR, DOUBT, PASSAGE = "cyan", "red", "underline"
+ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 
 
 def annotation(
@@ -47,6 +48,7 @@ def annotation(
     rows: list[tuple[str, RenderableType]] = []
     for name, text in moves.items():
         doubts = [Text(f"! {one}", DOUBT) for one in findings(name, record, labels)]
+        doubts += [Text(f"? {one}", SUGGESTION) for one in suggested(record, name)]
         shown = Text(beside.get(name, text), "" if name in {**stated, **beside} else "dim")
         if name in anchors and (numbers := numbers_of(anchors[name]["sentences"])):
             shown.append(f" {numbers}", ANCHOR)

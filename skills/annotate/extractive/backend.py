@@ -97,4 +97,5 @@ def _quotes(abstract: str, known: list[str]) -> tuple[str, int]:
     reading = Reading.of(abstract, nanda())
     found = extract(abstract, nanda(), reading, known=known)
     spans = {move: anchor["spans"][0] for move, anchor in found.anchors.items()}
-    return written(nanda().stated(found.moves), spans, found.confidence), reading.tokens
+    stated = nanda().stated(found.moves)
+    return written(stated, spans, found.confidence, found.suggestions), reading.tokens

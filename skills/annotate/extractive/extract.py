@@ -22,13 +22,14 @@ from skills.annotate.selector import selector
 from skills.annotate.selector.candidates import Candidates
 from skills.corpus.options import Effort
 from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.confidence import SUGGESTED, Suggestion
 from skills.nanda.framework import Framework
 from skills.nanda.quoting.numbered import span_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 9
+VERSION = 10
 """Increased whenever other passages are chosen for the same drafts."""
 REPEATED = 3.0
 """Log probability that a passage loses if another move has its words. Of 250 papers of gold_train,
@@ -42,11 +43,16 @@ instead of 120 of 250 papers, two moves are then more similar than .7, and ROUGE
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """An annotation that quotes its abstract."""
+    """An annotation that quotes its abstract.
+
+    Attributes:
+        suggestions: the passages of moves that are not stated, since they are below `SUGGESTED`.
+    """
 
     moves: Mapping[str, str]
     anchors: Mapping[str, Anchor]
     confidence: Mapping[str, float]
+    suggestions: Mapping[str, Suggestion]
 
 
 def decoding(
@@ -77,7 +83,8 @@ def extract(
         reading: what the selector finds in the abstract.
         answers: drafts of all moves, the model's annotation first; without any, the selector
             chooses alone.
-        known: moves that the abstract certainly states; they are the first to choose.
+        known: moves that the abstract certainly states; they are the first to choose, and stated
+            with any confidence.
     """
     weights = ranking.load(ranking.WEIGHTS if answers else ranking.ALONE)
     unstated = framework.not_stated
@@ -93,12 +100,25 @@ def extract(
         else:
             confidence[move] = likely.unstated
     chosen = choose(candidates, ranked, weights, known)
-    moves, anchors = dict.fromkeys(framework.names, unstated), {}
+    moves, anchors = dict.fromkeys(framework.names, unstated), dict[str, Anchor]()
+    suggestions: dict[str, Suggestion] = {}
     for move in (name for name in framework.names if name in chosen):
-        number, confidence[move] = chosen[move]
-        moves[move] = candidates[move].text(number)
-        anchors[move] = _anchor(number, candidates[move], abstract)
-    return Extracted(moves, anchors, {n: round(confidence[n], 4) for n in framework.names})
+        number, right = chosen[move]
+        text, anchor = candidates[move].text(number), _anchor(number, candidates[move], abstract)
+        # Without the selector, the confidence is not calibrated.
+        if right < SUGGESTED and reading.selected and move not in known:
+            confidence[move] = reading.by_move[move].unstated
+            sentences, spans = anchor["sentences"], anchor["spans"]
+            suggestions[move] = {
+                "text": text,
+                "confidence": round(right, 4),
+                "sentences": sentences,
+                "spans": spans,
+            }
+        else:
+            confidence[move], moves[move], anchors[move] = right, text, anchor
+    rounded = {name: round(confidence[name], 4) for name in framework.names}
+    return Extracted(moves, anchors, rounded, suggestions)
 
 
 def choose(

@@ -15,6 +15,7 @@ from harness.support.reading.bounded_files import read_bytes
 from skills.corpus.dataset.facts import Facts
 from skills.corpus.shared_files.front_matter import BrokenFrontMatterError, Value, as_yaml
 from skills.corpus.shared_files.owned import HTML, MOST_BYTES, Owned, State
+from skills.nanda.confidence import SUGGESTED, UNCERTAIN
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
 from skills.nanda.text import counted
@@ -151,10 +152,16 @@ def _columns(whole: Facts) -> str:
         ("each move", "a text"),
         *[("`sections`", "JSON: moves that sections of the paper state")] * whole.has_sections,
         ("`support`", "by move, 0 to 1, or null"),
+        ("`confidence`", "by move, the estimated probability that it is right, or null"),
+        ("`uncertain`", f"the moves with a confidence below {UNCERTAIN}"),
         (
-            "`anchors`, `confidence`, `checks`, `provenance`",
-            "JSON: the sentences that a move comes from, how certain it is, what the checks found, "
-            "and how the annotation was made",
+            "`suggestions`",
+            f"JSON: passages with a confidence below {SUGGESTED}, of moves that are not stated",
+        ),
+        (
+            "`anchors`, `checks`, `provenance`",
+            "JSON: the sentences that a move comes from, what the checks found, and how the "
+            "annotation was made",
         ),
     ]
     return f"## Columns\n\n{_table(('column', 'content'), rows)}\n"

@@ -113,12 +113,14 @@ def _records(split: str, path: Path, framework: Framework) -> dict[str, Any]:
 
 
 def _fields(split: str, path: Path, framework: Framework) -> Iterator[dict[str, Any]]:
-    """Yield a field for each column of texts; the numbers of `support` are in `checks`, too."""
+    """Yield a field for each column of texts; others are described on the card."""
+    import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     about = {move.name: move.definition for move in framework.moves}
-    for name in pq.read_schema(path).names:
-        if name != "support":
+    for column in pq.read_schema(path):
+        if pa.types.is_string(column.type):
+            name = column.name
             yield {
                 "@type": "cr:Field",
                 "@id": f"{split}/{name}",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skills.corpus.tables.writers import SECTIONS
+from skills.corpus.tables.columns import SECTIONS
 from skills.nanda.framework import Framework
 
 

@@ -17,7 +17,8 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS
 
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
-OBJECTS = ("anchors", "confidence", "checks", "provenance")
+OBJECTS = ("anchors", "checks", "provenance")
+"""Columns of JSON. The confidences are JSON too in earlier parts, which have no suggestions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,8 @@ from harness.errors import InputError
 from skills.corpus.parts.folder import OBJECTS, PAPER_COLUMNS
 from skills.corpus.parts.index import Index, Part
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.tables.columns import ERROR
+from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS, UNCERTAIN
+from skills.nanda.confidence import confidence_of, uncertain_moves
 from skills.nanda.paper import ID_FIELDS, IdField, Paper
 
 if TYPE_CHECKING:
@@ -56,15 +57,20 @@ class Rows:
 
     def annotation(self, row_id: int, row: Row) -> Annotated:
         """Return the annotation of a row."""
-        objects = {name: self._object(row_id, row, name) for name in OBJECTS}
-        if not objects["confidence"]:
-            del objects["confidence"]
+        names = self._index.framework.names
+        stored = [name for name in (*OBJECTS, CONFIDENCE, SUGGESTIONS) if name in row]
+        objects: dict[str, Any] = {name: self._object(row_id, row, name) for name in stored}
+        if known := confidence_of(objects.pop(CONFIDENCE, None), names):
+            objects[CONFIDENCE] = known
+            objects[UNCERTAIN] = list(uncertain_moves(objects))
+        if not objects.get(SUGGESTIONS):
+            objects.pop(SUGGESTIONS, None)
         made_from = objects["provenance"].get("input")
         if not isinstance(made_from, dict) or "support" not in objects["checks"]:
             raise self._error(row_id, "has an annotation that is not whole")
         source = {key: value for key, value in made_from.items() if key != "sha256"}
         paper = self.paper(row_id, row, source)
-        moves = {name: row[name] for name in self._index.framework.names}
+        moves = {name: row[name] for name in names}
         return Annotated(
             paper, {paper.id_field: paper.id, "title": paper.title, **moves, **objects}
         )
@@ -153,7 +159,7 @@ class Rows:
 
     def _object(self, row_id: int, row: Row, name: str) -> dict[str, Any]:
         try:
-            value = json.loads(row[name])
+            value = json.loads(row[name]) if isinstance(row[name], str) else row[name]
         except ValueError as exc:
             raise self._error(row_id, f"has {name} that are not JSON ({exc})") from exc
         if not isinstance(value, dict):

@@ -12,6 +12,7 @@ from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
+from skills.nanda.confidence import suggested
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.sections import from_sections
@@ -73,7 +74,9 @@ def _entry(
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
     if text is None or anchor is None:
-        return {"move": move, "pieces": None, "beside": from_sections(record).get(move.name, "")}
+        beside = from_sections(record).get(move.name, "")
+        suggestions = suggested(record, move.name)
+        return {"move": move, "pieces": None, "beside": beside, "suggestions": suggestions}
     name, checks = move.name, record["checks"]
     return {
         "move": move,

@@ -187,7 +187,7 @@ function rowOf(paper, number) {
     cell.classList.toggle("chosen", paper.key === state.paper && key === state.move);
     cell.dataset.label = header.textContent;
     cell.dataset.key = key;
-    for (const part of from.querySelectorAll(PARTS[key] ?? ".text, .flag"))
+    for (const part of from.querySelectorAll(PARTS[key] ?? ".text, .flag, .suggestion"))
       cell.append(part.cloneNode(true));
   }
   return row;

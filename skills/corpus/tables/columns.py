@@ -23,11 +23,14 @@ AbstractBy = Literal["column", "provenance", "id"]
 IDENTITY = ("doi", "pmid", "venue")
 """What the source of a paper keeps, as that of a reference does."""
 EXTRAS = ("authors", "published", "categories", *IDENTITY)
-ANCHORS, CONFIDENCE, SECTIONS = "anchors", "confidence", "sections"
+ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
-OBJECTS = ANCHORS, CONFIDENCE, SECTIONS, PROVENANCE, ERROR
+OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
 """Columns of an annotation that was saved here, as in `TableRow`; their values are objects."""
-_UNREAD = (*OBJECTS, "support", "checks", "uncertain")
+UNCERTAIN = "uncertain"
+DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
+"""Columns of a table for people that a reader of annotations does not use."""
+_UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
 """Columns that are written here, and that nobody misses where they are not read."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
@@ -174,7 +177,9 @@ def find_columns(
     """
     header = _Header(tuple(names), where, frozenset(map(fold, moves)))
     provenance = header.find(PROVENANCE) if moves else None
-    beside = (role for role in (ANCHORS, CONFIDENCE, SECTIONS, ERROR) if role not in moves)
+    beside = (
+        role for role in (ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, ERROR) if role not in moves
+    )
     own = {role: header.find(role) for role in beside if provenance}
     ids = _id_columns(header, columns.id, several=provenance is not None)
     abstract = header.find(columns.abstract or "abstract", "--abstract-column")

@@ -124,7 +124,7 @@ class Table:
             if role not in OBJECTS or role in self.moves
         }
         objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
-        anchors, confidence, sections, provenance, error = objects
+        anchors, confidence, suggestions, sections, provenance, error = objects
         source = {"kind": "table", "path": shown(path), "row": str(number)}
         source |= {role: flatten(texts[role]) for role in IDENTITY if texts.get(role)}
         source |= {name: row[name] for name in self._reader.source_keys if row.get(name)}
@@ -138,6 +138,7 @@ class Table:
             {move: texts[move] for move in self.moves if move in columns},
             anchors=anchors,
             confidence=confidence,
+            suggestions=suggestions,
             sections=sections,
             provenance=provenance,
             error=error,
@@ -225,8 +226,8 @@ def open_table(
     """Read a table's header.
 
     Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
-    authors, published, categories, doi, pmid, venue; with `moves`, also provenance, anchors and
-    confidence. `headings` has the other names that are recognized.
+    authors, published, categories, doi, pmid, venue; with `moves`, also provenance, and beside it
+    the other `OBJECTS`. `headings` has the other names that are recognized.
 
     Args:
         columns: names given by options, which take precedence.

@@ -19,7 +19,8 @@ class TableRow:
         where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
         paper: its abstract is "" if the row has none.
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
-        anchors, confidence, sections, provenance: of the stored annotation, if the row has them.
+        anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
+            has them.
         error: in a part of a job, why the paper has no annotation (`skills.annotate.parts.rows`).
         repeat: an earlier row without an error has the same id and the same abstract.
     """
@@ -30,6 +31,7 @@ class TableRow:
     _: KW_ONLY
     anchors: Mapping[str, Any] | None = None
     confidence: Mapping[str, Any] | None = None
+    suggestions: Mapping[str, Any] | None = None
     sections: Mapping[str, Any] | None = None
     provenance: Mapping[str, Any] | None = None
     error: Mapping[str, Any] | None = None

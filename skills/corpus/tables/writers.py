@@ -15,6 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from harness._version import __version__
 from skills.corpus.records import Annotated
+from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, SUGGESTIONS, UNCERTAIN
+from skills.nanda.confidence import confidence_of, suggestions_of, uncertain_moves
 from skills.nanda.framework import Framework
 from skills.nanda.sections import from_sections
 
@@ -24,10 +26,8 @@ if TYPE_CHECKING:
 ROW_GROUP = 1000
 """Rows of a Parquet row group: about 5 MB with their provenance, before compression."""
 _COLUMNS = ("title", "authors", "published", "categories", "abstract")
-_OBJECTS = ("anchors", "confidence", "checks", "provenance")
-_EXTRAS = ("support", *_OBJECTS)
-SECTIONS = "sections"
-"""The column of `skills.nanda.sections`, where sections were read."""
+_OBJECTS = ("anchors", SUGGESTIONS, "checks", "provenance")
+_EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_OBJECTS)
 
 
 def write_csv(
@@ -46,21 +46,35 @@ def write_csv(
 def table_rows(
     items: Iterable[Annotated], framework: Framework, id_column: str, *, sections: bool = False
 ) -> Iterator[tuple[str, ...]]:
-    """Yield a header, then the id, title, abstract and the moves in the framework's order.
+    """Yield the header and the rows of a table for people.
+
+    After the id, title, abstract and the moves, in the framework's order, are the names of the
+    uncertain ones, the confidence of each, and the suggestions.
 
     Args:
         id_column: the input's name of the id column, replaced by "id" if another column has it.
         sections: add a column of the moves that were found in sections, for people.
     """
-    names = ("title", "abstract", *framework.names, *[SECTIONS] * sections)
+    names = ("title", "abstract", *framework.names, *DOUBT, *[SECTIONS] * sections)
     yield (_id_name(id_column, names), *names)
     for item in items:
-        moves = (item.record[name] for name in framework.names)
-        paper = item.paper
-        found = from_sections(item.record).items() if sections else ()
-        beside = "; ".join(f"{framework.labels[move]}: {text}" for move, text in found)
-        last = [beside] * sections
-        yield (paper.id, paper.title, paper.abstract, *moves, *last)
+        record, paper = item.record, item.paper
+        known = confidence_of(record.get(CONFIDENCE), framework.names)
+        suggested = (
+            f"{move} ({one['confidence']:.2f}): {one['text']}"
+            for move, one in suggestions_of(record).items()
+        )
+        beside = (f"{framework.labels[one]}: {text}" for one, text in from_sections(record).items())
+        yield (
+            paper.id,
+            paper.title,
+            paper.abstract,
+            *(record[name] for name in framework.names),
+            "; ".join(uncertain_moves(record)),
+            "; ".join(f"{move} {confidence:.2f}" for move, confidence in known.items()),
+            "; ".join(suggested),
+            *["; ".join(beside)] * sections,
+        )
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
@@ -104,7 +118,8 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
     """Return the schema of a framework's annotations, which does not depend on their contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of one double for each move, null if the move is not stated. anchors, confidence, checks
+    struct of one double for each move, null if the move is not stated; confidence is one too, null
+    without a confidence; uncertain is the list of the uncertain moves. anchors, suggestions, checks
     and provenance are JSON strings, since their keys differ between annotations (digests of files,
     moves with findings).
 
@@ -116,7 +131,9 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
     names = (*_COLUMNS, *framework.names)
     id_name = _id_name(id_column, (*names, *_EXTRAS))
     types = {name: pa.string() for name in (id_name, *names)}
-    types["support"] = pa.struct([(name, pa.float64()) for name in framework.names])
+    by_move = pa.struct([(name, pa.float64()) for name in framework.names])
+    texts = pa.list_(pa.field("element", pa.string()))  # as a file names its items
+    types |= {"support": by_move, CONFIDENCE: by_move, UNCERTAIN: texts}
     types |= {name: pa.string() for name in (*_OBJECTS, *[SECTIONS] * sections)}
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in types.items()],
@@ -137,6 +154,8 @@ def parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str
         **{name: getattr(item.paper, name) for name in _COLUMNS},
         **{name: record[name] for name in framework.names},
         "support": record["checks"]["support"],
+        CONFIDENCE: record.get(CONFIDENCE, {}),
+        UNCERTAIN: list(uncertain_moves(record)),
         **{name: _json(record.get(name, {})) for name in (*_OBJECTS, SECTIONS)},
     }
 

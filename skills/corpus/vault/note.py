@@ -16,6 +16,7 @@ from skills.nanda.anchors.marking import Marked, marked
 from skills.nanda.anchors.stored import read_anchors
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.checks import findings
+from skills.nanda.confidence import labelled_suggestions, uncertain_moves
 from skills.nanda.framework import Framework
 from skills.nanda.paper import iso_date
 from skills.nanda.sections import from_sections
@@ -59,6 +60,10 @@ def note(
         for move in stated
         for clause in findings(move, item.record, framework.labels)
     ]
+    doubts += [
+        f"- {label}: {escaped(text)}"
+        for label, text in labelled_suggestions(item.record, framework.labels)
+    ]
     if doubts:
         lines += ["> [!warning] Check", *(f"> {line}" for line in doubts), ""]
     if links:
@@ -93,6 +98,7 @@ def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
         "pmid": about.identifiers.get("pmid", ""),
         "url": page_address(arxiv) or (f"https://doi.org/{doi}" if doi else ""),
         **moves,
+        "uncertain": list(uncertain_moves(item.record)),
         "annotated-by": made["resolved"],
         "annotated-on": made["created"][:10],
     }

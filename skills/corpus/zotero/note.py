@@ -2,6 +2,8 @@
 
 <h1>Annotation by nanda-harness</h1>
 <p><strong>Claim:</strong> ...</p>
+<p><strong>Method (uncertain, 0.35):</strong> ...</p>
+<p><strong>Suggestion for Novelty (0.21):</strong> ...</p>
 <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
 Zotero's editor rewrites the markup of a note and removes what it does not know, such as comments.
@@ -20,6 +22,7 @@ from markupsafe import escape
 
 from skills.corpus.records import Annotated
 from skills.corpus.tables.references.notes import HEADING, NONE_STATED
+from skills.nanda.confidence import labelled_suggestions, uncertain_moves, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
@@ -34,7 +37,8 @@ class Note:
     """The note of an annotation.
 
     Attributes:
-        tags: `TAG`, and one for each move that the abstract states, "nanda:limitation".
+        tags: `TAG`, one for each move that the abstract states, "nanda:limitation", and
+            "nanda:uncertain" if one of them is uncertain.
         framework: the name of that of the annotation.
     """
 
@@ -50,16 +54,21 @@ class Note:
 
 def note_of(item: Annotated, framework: Framework) -> Note:
     """Return the note of an annotation."""
-    stated = framework.stated(item.record)
-    moves = [
-        f"<p><strong>{escape(framework.labels[name])}:</strong> {escape(flatten(move))}</p>"
-        for name, move in stated.items()
+    stated, labels = framework.stated(item.record), framework.labels
+    moves = [(labels[m] + uncertainty(item.record, m), text) for m, text in stated.items()]
+    paragraphs = [
+        f"<p><strong>{escape(label)}:</strong> {escape(flatten(text))}</p>"
+        for label, text in (*moves, *labelled_suggestions(item.record, labels))
     ]
+    if not moves:
+        paragraphs.insert(0, f"<p>{escape(NONE_STATED)}</p>")
     model = str(item.record["provenance"].get("resolved", ""))
     above = f"<h1>{escape(HEADING.rstrip(':'))}</h1>\n"
-    above += "\n".join(moves or [f"<p>{escape(NONE_STATED)}</p>"])
+    above += "\n".join(paragraphs)
     above += f"\n<p>{escape(model)}, "
-    tags = (TAG, *(f"{framework.name}:{name}" for name in stated))
+    is_uncertain = not stated.keys().isdisjoint(uncertain_moves(item.record))
+    names = (*stated, *["uncertain"] * is_uncertain)
+    tags = (TAG, *(f"{framework.name}:{name}" for name in names))
     return Note(f"{above}{TAG}:{framework.name}:{_digest(_text(above))}</p>", tags, framework.name)
 
 

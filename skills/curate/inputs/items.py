@@ -219,5 +219,6 @@ def as_entry(item: Annotated, framework: Framework) -> TableRow:
         {name: item.record[name] for name in framework.names},
         anchors=item.record.get("anchors"),
         confidence=item.record.get("confidence"),
+        suggestions=item.record.get("suggestions"),
         provenance=item.record["provenance"],
     )

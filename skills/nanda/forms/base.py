@@ -138,6 +138,10 @@ class Form(ABC):
         """Return by move how probably a reply, which `parse` accepts, is right; None if unknown."""
         return None
 
+    def suggestions(self, text: str) -> dict[str, Any]:
+        """Return by move the passages that a reply, which `parse` accepts, is too unsure of."""
+        return {}
+
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
         """Return the request for `paper`.
 

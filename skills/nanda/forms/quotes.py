@@ -2,10 +2,12 @@
 
 The first message is the abstract as it is; each further one names a move that it certainly states.
 The reply is a JSON object with the passage of each move that is stated, its place in the abstract,
-and the probability that the choice is right:
+and the probability that the choice is right. A passage that is probably wrong is a suggestion:
 
     {"claim": {"text": "It halts.", "span": [20, 29], "confidence": 0.8},
-     "limitation": {"confidence": 0.9}, ...}
+     "limitation": {"confidence": 0.9},
+     "method": {"confidence": 0.1,
+                "suggestion": {"text": "It runs.", "span": [30, 38], "confidence": 0.2}}, ...}
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from harness.models.backends.base import Message, Request
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.confidence import Suggestion
 from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.framework import problems
 from skills.nanda.paper import Paper
@@ -35,6 +38,7 @@ class Quote(BaseModel):
     text: str | None = None
     span: tuple[int, int] = (0, 0)
     confidence: Annotated[float, Field(ge=0, le=1)]
+    suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
         """Return True if the text has the words of its place; marks at the ends may differ."""
@@ -78,7 +82,7 @@ class QuotesForm(Form):
                 place.
         """
         for move, quote in _read(text).items():
-            if not quote.stands_in(abstract):
+            if not all(one.stands_in(abstract) for one in (quote, quote.suggestion) if one):
                 raise UnusableReply(f"{move} is not what the abstract has at {[*quote.span]}")
         return self.parse(text)
 
@@ -91,24 +95,35 @@ class QuotesForm(Form):
     def confidence(self, text: str) -> dict[str, float]:
         return {move: quote.confidence for move, quote in _read(text).items()}
 
+    def suggestions(self, text: str) -> dict[str, Any]:
+        found = {move: quote.suggestion for move, quote in _read(text).items()}
+        return {
+            move: {"text": one.text, "spans": [list(one.span)], "confidence": one.confidence}
+            for move, one in found.items()
+            if one
+        }
+
 
 def _letters(text: str) -> str:
     return re.sub(r"[\W_]+", "", text).casefold()
 
 
 def written(
-    stated: Mapping[str, str], spans: Mapping[str, Sequence[int]], confidence: Mapping[str, float]
+    stated: Mapping[str, str],
+    spans: Mapping[str, Sequence[int]],
+    confidence: Mapping[str, float],
+    suggestions: Mapping[str, Suggestion],
 ) -> str:
-    """Return the reply with the moves that are stated, their places and all confidences."""
-    return json.dumps(
-        {
-            move: {"text": stated[move], "span": [*spans[move]], "confidence": share}
-            if move in stated
-            else {"confidence": share}
-            for move, share in confidence.items()
-        },
-        ensure_ascii=False,
-    )
+    """Return the reply with the stated moves, their places, all confidences and suggestions."""
+    reply: dict[str, dict[str, Any]] = {}
+    for move, share in confidence.items():
+        reply[move] = {"confidence": share}
+        if move in stated:
+            reply[move] |= {"text": stated[move], "span": [*spans[move]]}
+        if one := suggestions.get(move):
+            quote = {"text": one["text"], "span": one["spans"][0], "confidence": one["confidence"]}
+            reply[move]["suggestion"] = quote
+    return json.dumps(reply, ensure_ascii=False)
 
 
 def _read(text: str) -> dict[str, Quote]:

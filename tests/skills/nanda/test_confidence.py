@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from skills.nanda.checks import check, findings
-from skills.nanda.confidence import certainty_of
+from skills.nanda.confidence import (
+    Suggestion,
+    certainty_of,
+    labelled_suggestions,
+    read_suggestions,
+    suggested,
+    suggestions_of,
+    uncertain_moves,
+    uncertainty,
+)
 from skills.nanda.framework import nanda
 
 
@@ -31,3 +40,46 @@ def test_a_move_below_one_half_is_marked() -> None:
     assert findings("scope", record, nanda().labels) == [], "without a confidence"
     record["confidence"] = {"claim": 0.5, "scope": 0.9}
     assert findings("claim", record, nanda().labels) == []
+
+
+ONE: Suggestion = {"text": "Bees sting.", "confidence": 0.21, "sentences": [1], "spans": [[0, 11]]}
+
+
+def test_a_move_with_a_suggestion_is_not_uncertain_as_well() -> None:
+    record = {
+        "confidence": {"claim": 0.9, "method": 0.354, "scope": 0.1},
+        "suggestions": {"scope": ONE},
+    }
+    assert uncertain_moves(record) == {"method": 0.354}
+    assert [uncertainty(record, move) for move in ("claim", "method", "scope")] == [
+        "",
+        " (uncertain, 0.35)",
+        "",
+    ]
+    assert suggested(record, "scope") == ["suggestion, confidence 0.21: Bees sting."]
+    assert suggested(record, "method") == []
+    [line] = labelled_suggestions(record, nanda().labels)
+    assert line == ("Suggestion for Scope (0.21)", "Bees sting.")
+
+
+def test_a_move_that_a_section_states_needs_no_suggestion() -> None:
+    stated = {"scope": {"text": "Bees.", "section": "Limits", "page": 2}}
+    assert suggestions_of({"suggestions": {"scope": ONE}, "sections": stated}) == {}
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ({"scope": ONE}, {"scope": ONE}),
+        ({"scope": {**ONE, "spans": [[0, 99]]}}, {"scope": {**ONE, "spans": [[0, 19]]}}),
+        ({"claim": ONE}, {}),
+        ({"scope": {**ONE, "confidence": 2}}, {}),
+        ({"scope": {**ONE, "text": " "}}, {}),
+        ({"scope": "Bees sting."}, {}),
+        (["scope"], {}),
+        (None, {}),
+    ],
+    ids=["valid", "outside", "stated move", "confidence", "no text", "text", "list", "nothing"],
+)
+def test_suggestions_are_read_where_they_are_valid(stored: object, expected: object) -> None:
+    assert read_suggestions("Bees sting at noon. ", ["scope"], stored) == expected

@@ -80,7 +80,7 @@ def assert_quotes(record: Any, text: str, names: Sequence[str] = NAMES) -> dict[
     stated = {name: record[name] for name in names if record[name] != "Not stated."}
     assert list(record["anchors"]) == list(stated)
     assert {*record["confidence"]} == {*names}
-    assert all(0 < one <= 1 for one in record["confidence"].values())
+    assert all(0 <= one <= 1 for one in record["confidence"].values())
     sentences = numbered(text, nanda().max_chars - 1)
     for name, move in stated.items():
         anchor = record["anchors"][name]
@@ -96,10 +96,12 @@ def use_weights(
 ) -> None:
     """Use weights that the test states; those of other features are 0.
 
+    Every passage is certain, so that none is a suggestion.
+
     Args:
         decided: the moves that the selector decides.
     """
     used = {"passage: F1 with the draft": 10.0, **features}
     weights = dict.fromkeys(get_args(Kind), tuple(used.get(name, 0.0) for name in FEATURES))
-    made = Weights(weights, dict.fromkeys(decided, LEAST), (1.0, 0.0), "0" * 64)
+    made = Weights(weights, dict.fromkeys(decided, LEAST), (1.0, 20.0), "0" * 64)
     monkeypatch.setattr(ranking, "load", lambda *_: made)

@@ -8,6 +8,7 @@ from typing import IO
 from skills.corpus.records import Annotated
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.checks import findings
+from skills.nanda.confidence import labelled_suggestions
 from skills.nanda.framework import Framework
 from skills.nanda.markdown import escape
 from skills.nanda.paper import Paper
@@ -17,7 +18,7 @@ from skills.nanda.sections import from_sections
 def write_markdown(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
 ) -> None:
-    """Write the list in UTF-8; a move that is not stated has no line.
+    """Write the list in UTF-8; a move that is not stated has no line, and a suggestion one.
 
     Args:
         title: the main heading.
@@ -37,6 +38,8 @@ def _paper(item: Annotated, framework: Framework) -> str:
     for name, text in shown.items():
         doubts = [f" ⚠ {one}." for one in findings(name, item.record, labels)]
         lines.append(f"- **{labels[name]}:** {escape(text + ''.join(doubts))}")
+    suggestions = labelled_suggestions(item.record, labels)
+    lines += [f"- {label}: {escape(text)}" for label, text in suggestions]
     return "\n".join(lines if shown else [*lines, "The abstract states none of the moves."])
 
 

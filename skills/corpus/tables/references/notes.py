@@ -2,7 +2,8 @@
 
 Annotation by nanda-harness:
 Claim: ...
-Evidence: ...
+Method (uncertain, 0.35): ...
+Suggestion for Novelty (0.21): ...
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterable
 
 from skills.corpus.records import Annotated
+from skills.nanda.confidence import labelled_suggestions, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.sections import from_sections
 from skills.nanda.text import flatten
@@ -22,11 +24,20 @@ _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
 
 
 def note_of(item: Annotated, framework: Framework) -> str:
-    """Return the note of an annotation: a line for each move that is stated, without empty ones."""
-    found = {**from_sections(item.record), **framework.stated(item.record)}
-    moves = ((name, found[name]) for name in framework.names if name in found)
-    lines = [f"{framework.labels[name]}: {flatten(move)}" for name, move in moves]
-    return "\n".join((HEADING, *(lines or [NONE_STATED])))
+    """Return the note of an annotation, without empty lines.
+
+    It has a line for each move that is stated, and one for each suggestion.
+    """
+    stated = framework.stated(item.record)
+    found, labels = {**from_sections(item.record), **stated}, framework.labels
+    lines = [
+        f"{labels[name]}{uncertainty(item.record, name) if name in stated else ''}: "
+        f"{flatten(found[name])}"
+        for name in framework.names
+        if name in found
+    ] or [NONE_STATED]
+    lines += [f"{label}: {text}" for label, text in labelled_suggestions(item.record, labels)]
+    return "\n".join((HEADING, *lines))
 
 
 def with_note(text: str, note: str) -> str:

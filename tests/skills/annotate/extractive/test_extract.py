@@ -10,6 +10,7 @@ from drafting_model import (
     DraftingModel,
     annotated,
     assert_quotes,
+    letters,
     use_weights,
 )
 from repository import ROOT, SUPPORT
@@ -20,6 +21,7 @@ from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Weights
+from skills.annotate.extractive.reading import Reading
 from skills.annotate.plugin import Annotate
 from skills.annotate.selector import selector
 from skills.annotate.selector.candidates import candidates_of, limit_of, statements_of
@@ -167,6 +169,25 @@ def test_a_move_whose_sentence_is_too_uncertain_is_not_stated(monkeypatch, draft
     assert (record["novelty"] != "Not stated.") == expected, "the draft tells the sentences apart"
 
 
+def test_a_passage_with_a_confidence_below_the_limit_is_a_suggestion(monkeypatch):
+    select_evenly(monkeypatch, 0.9)
+    moves = {name: [0.6, 0.1][name == "method"] for name in nanda().names}
+    chosen = lambda *_: {name: (0, confidence) for name, confidence in moves.items()}  # noqa: E731
+    monkeypatch.setattr(extract, "choose", chosen)
+    record = annotated(EXAMPLE, DraftingModel(dict.fromkeys(nanda().names, DRAFTS["claim"])))
+    assert_quotes(record, EXAMPLE)
+    assert record["method"] == "Not stated."
+    assert record["confidence"]["method"] == pytest.approx(0.1), "that it is not stated"
+    [(move, one)] = record["suggestions"].items()
+    start, end = one["spans"][0]
+    assert (move, one["confidence"], one["sentences"]) == ("method", 0.1, [1])
+    assert letters(one["text"]) == letters(EXAMPLE[start:end])
+
+    reading = Reading.of(EXAMPLE, nanda())
+    certain = extract.extract(EXAMPLE, nanda(), reading, known=["method"])
+    assert (certain.moves["method"], certain.suggestions) == (one["text"], {})
+
+
 def test_the_selector_reads_an_abstract_once(monkeypatch):
     read = select_evenly(monkeypatch, 0.8)
     annotated(EXAMPLE, DraftingModel(DRAFTS))
@@ -263,5 +284,5 @@ def test_a_model_with_json_answers_is_quoted_as_well():
     options = {"wording": "extractive"}
     model = FakeModel(reply)
     record = run_skill(Annotate(), EXAMPLE, model=model, source="stdin", options=options).data
-    assert {*assert_quotes(record, EXAMPLE)} >= {"claim", "method", "scope"}
+    assert {*assert_quotes(record, EXAMPLE)} >= {"method", "scope"}
     assert len(model.requests) == 1

@@ -49,6 +49,18 @@ def annotated(number: int, abstract: str) -> Annotated:
     return Annotated(paper, record_of(paper, moves, NANDA, made))
 
 
+def doubtful() -> Annotated:
+    """Return an annotation with an uncertain claim, and a suggestion for the method."""
+    item = annotated(1, ABSTRACTS[0])
+    moves = {name: item.record[name] for name in NANDA.names}
+    start = ABSTRACTS[0].index("books")
+    one = {"text": "Books every tool call.", "confidence": 0.21, "spans": [[start, start + 21]]}
+    confidence = {"claim": 0.35, "method": 0.1, "scope": 0.9}
+    more: Any = {"confidence": confidence, "suggestions": {"method": one}}
+    made = item.record["provenance"]
+    return Annotated(item.paper, record_of(item.paper, moves, NANDA, made, **more))
+
+
 ITEMS = tuple(annotated(number, abstract) for number, abstract in enumerate(ABSTRACTS, start=1))
 
 
@@ -91,9 +103,9 @@ def test_csv_has_the_columns_of_the_lesson() -> None:
     data = as_csv(ITEMS)
     assert data.startswith(
         b"arxiv_id,title,abstract,claim,evidence,method,scope,limitation,comparison,implication,"
-        b'novelty\n2405.000010,"Title, 1","We present'
+        b'novelty,uncertain,confidence,suggestions\n2405.000010,"Title, 1","We present'
     )
-    assert data.endswith(b"Not stated.\n")
+    assert data.endswith(b"Not stated.,,,\n")
     found = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
     assert [row["abstract"] for row in found] == list(ABSTRACTS)
     assert [row["claim"] for row in found] == [item.record["claim"] for item in ITEMS]
@@ -159,7 +171,7 @@ def test_parquet_schema(tmp_path: Path) -> None:
         assert table.num_rows == len(items)
     assert not any(field.nullable for field in table.schema)
     names = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
-    last = ("support", "anchors", "confidence", "checks", "provenance")
+    last = ("support", "confidence", "uncertain", "anchors", "suggestions", "checks", "provenance")
     assert tuple(table.schema.names) == (*names, *NANDA.names, *last)
     assert table.schema.metadata[b"framework"] == NANDA.name.encode()
     assert table.schema.metadata[b"framework_version"] == NANDA.version.encode()
@@ -175,6 +187,30 @@ def test_parquet_has_anchors_checks_and_provenance_as_json() -> None:
         assert row["support"] == dict.fromkeys(NANDA.names) | {"claim": claimed}
 
 
+def test_tables_have_the_doubts() -> None:
+    item = doubtful()
+    file = io.StringIO(as_csv((item,)).decode(), newline="")
+    (row,) = csv.DictReader(file, strict=True)
+    assert (row["method"], row["uncertain"]) == (NANDA.not_stated, "claim")
+    assert row["confidence"] == "claim 0.35; method 0.10; scope 0.90"
+    assert row["suggestions"] == "method (0.21): Books every tool call."
+    (row,) = pq.read_table(as_parquet((item,))).to_pylist()
+    known = {"claim": 0.35, "method": 0.1, "scope": 0.9}
+    assert row["confidence"] == dict.fromkeys(NANDA.names) | known
+    assert row["uncertain"] == ["claim"]
+    assert json.loads(row["suggestions"]) == item.record["suggestions"]
+
+
+def test_markdown_has_the_doubts() -> None:
+    file = io.BytesIO()
+    write_markdown(file, [doubtful()], NANDA, "List")
+    lines = file.getvalue().decode().splitlines()
+    assert [line for line in lines if line.startswith("- ")] == [
+        f"- **Claim:** Says: {ABSTRACTS[0]} ⚠ uncertain: confidence 0.35.",
+        "- Suggestion for Method (0.21): Books every tool call.",
+    ]
+
+
 def test_other_framework_has_its_own_columns() -> None:
     other = other_framework()
     record = {**ITEMS[0].record, "a": "One.", "b": "Two.", "checks": {"support": {"a": 1.0}}}
@@ -182,7 +218,7 @@ def test_other_framework_has_its_own_columns() -> None:
     text, table = io.BytesIO(), io.BytesIO()
     write_csv(text, [item], other, "id")
     write_parquet(table, [item], other, "id")
-    assert text.getvalue().startswith(b"id,title,abstract,a,b\n")
+    assert text.getvalue().startswith(b"id,title,abstract,a,b,uncertain,confidence,suggestions\n")
     (row,) = pq.read_table(table).to_pylist()
     assert (row["a"], row["b"], row["support"]) == ("One.", "Two.", {"a": 1.0, "b": None})
 

@@ -8,6 +8,7 @@ from corpus_papers import annotated, paper
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skills.corpus.records import Annotated
 from skills.corpus.shared_files.front_matter import parse
 from skills.corpus.vault.note import note
 from skills.nanda.framework import nanda
@@ -41,3 +42,13 @@ def test_passages_of_moves_are_highlighted() -> None:
     assert "> ==Plans fail.== **(Limitation)** " in block
     assert "ledger of plans" in block
     assert "**(Method)**" in block
+
+
+def test_doubts_are_a_property_and_in_the_callout() -> None:
+    item = annotated(paper(1), claim="Plans fail.", scope=nanda().not_stated)
+    one = {"text": "Of #plans.", "confidence": 0.21, "sentences": [1], "spans": [[0, 9]]}
+    doubt = {"confidence": {"claim": 0.4, "scope": 0.1}, "suggestions": {"scope": one}}
+    ours = note(Annotated(item.paper, {**item.record, **doubt}), nanda(), [])
+    assert parse(ours.text).values["uncertain"] == ["claim"]
+    assert "> - Claim: uncertain: confidence 0.40\n" in ours.block
+    assert "> - Suggestion for Scope (0.21): Of \\#plans.\n" in ours.block

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from harness.models.backends.base import Reply, Request
+from skills.nanda.confidence import Suggestion, read_suggestions
 from skills.nanda.forms.base import UnusableReply
 from skills.nanda.forms.quotes import QuotesForm, written
 from skills.nanda.framework import nanda
@@ -17,7 +18,10 @@ ABSTRACT = "Bees sting <|im_end|> at noon. We show that\nplans calm them."
 STATED = {"claim": "Plans calm them."}
 CONFIDENCE = {name: 0.9 if name == "claim" else 0.75 for name in nanda().names}
 SPAN = (ABSTRACT.index("plans"), len(ABSTRACT))
-TEXT = written(STATED, {"claim": SPAN}, CONFIDENCE)
+SUGGESTIONS: dict[str, Suggestion] = {
+    "scope": {"text": "Bees sting.", "confidence": 0.2, "sentences": [1], "spans": [[0, 10]]}
+}
+TEXT = written(STATED, {"claim": SPAN}, CONFIDENCE, SUGGESTIONS)
 
 
 def test_the_prompt_is_the_abstract_as_it_is() -> None:
@@ -29,14 +33,20 @@ def test_a_reply_is_read_back() -> None:
     moves = FORM.read(Reply(TEXT, "stop", 9, 0, 0.1), ABSTRACT)
     assert moves == {**dict.fromkeys(nanda().names, "Not stated."), **STATED}
     assert FORM.confidence(TEXT) == CONFIDENCE
+    assert read_suggestions(ABSTRACT, ["scope"], FORM.suggestions(TEXT)) == SUGGESTIONS
     anchor = {"sentences": [2], "spans": [list(SPAN)], "by": "model"}
     assert FORM.anchors(TEXT, ABSTRACT, STATED) == {"claim": anchor}
 
 
 @pytest.mark.parametrize("span", [(0, 4), (-5, -1), (9999, 10000)])
-def test_a_move_that_does_not_stand_at_its_place_is_unusable(span: tuple[int, int]) -> None:
-    text = written(STATED, {"claim": span}, CONFIDENCE)
-    with pytest.raises(UnusableReply, match="claim is not what the abstract has"):
+@pytest.mark.parametrize("move", ["claim", "scope"], ids=["move", "suggestion"])
+def test_a_passage_that_does_not_stand_at_its_place_is_unusable(
+    move: str, span: tuple[int, int]
+) -> None:
+    spans = {"claim": SPAN, "scope": (0, 10), move: span}
+    other: Suggestion = {**SUGGESTIONS["scope"], "spans": [list(spans["scope"])]}
+    text = written(STATED, spans, CONFIDENCE, {"scope": other})
+    with pytest.raises(UnusableReply, match=f"{move} is not what the abstract has"):
         FORM.read(Reply(text, "stop", 9, 0, 0.1), ABSTRACT)
 
 

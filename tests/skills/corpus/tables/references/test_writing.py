@@ -75,6 +75,24 @@ def paper_of(text: str, suffix: str, folder: Path) -> Paper:
     return row.paper
 
 
+@pytest.mark.parametrize("suffix", [".bib", ".ris", ".csl.json"])
+def test_notes_have_the_doubts_and_are_replaced(suffix: str, tmp_path: Path) -> None:
+    paper = Paper("id", "1", "A title", ABSTRACT)
+    item = annotated(paper)
+    one = {"text": "Of ledgers.", "confidence": 0.21, "sentences": [1], "spans": [[0, 9]]}
+    doubt = {"confidence": {"claim": 0.351, "scope": 0.1}, "suggestions": {"scope": one}}
+    text = saved([Annotated(paper, {**item.record, **doubt})], suffix)
+    assert "Claim (uncertain, 0.35): It is 5" in text
+    assert "Suggestion for Scope (0.21): Of ledgers." in text
+
+    library = tmp_path / f"library{suffix}"
+    library.write_text(text, encoding="utf-8")
+    again = saved(items(library), suffix, library)
+    assert "Claim: It is 5" in again
+    assert "uncertain" not in again
+    assert "Suggestion" not in again
+
+
 @pytest.mark.parametrize("authors", ["Anna Müller, Bo Li", "Müller, Anna; Li, Bo"])
 def test_authors_of_a_table(authors: str) -> None:
     paper = Paper("id", "1", "A title", ABSTRACT, authors=authors)
