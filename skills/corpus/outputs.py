@@ -15,6 +15,11 @@ class AnnotationOutput(Output):
 
     title: str
     anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
+    confidence: dict[str, float] = Field({}, description="by move, how probably it is right")
+    uncertain: list[str] = Field([], description="moves with a confidence below 0.5")
+    suggestions: dict[str, Any] = Field(
+        {}, description="by move that is not stated, a passage with a confidence below 0.3"
+    )
     checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
     sections: dict[str, Any] = Field({}, description="by move, what a section of the PDF states")
     provenance: dict[str, Any] = Field(description="the model that made it, and how")
@@ -60,6 +65,7 @@ class HitOutput(Output):
     snippet: str = Field(description="with the words found between two **")
     score: float
     found_by: str = Field("words", description='"words", "meaning" or "both"')
+    confidence: float | None = Field(None, description="of the move; below 0.5 it is uncertain")
     paper_id: int | str
 
 

@@ -41,7 +41,9 @@ def hits(found: Found, framework: Framework) -> RenderableType:
         (
             hit,
             framework.labels[hit.move],
-            Text.assemble(_highlighted(hit.snippet), (f" by {hit.found_by}", "dim")),
+            Text.assemble(
+                _highlighted(hit.snippet), (hit.mark, DOUBT), (f" by {hit.found_by}", "dim")
+            ),
         )
         for hit in found.hits
     )

@@ -75,7 +75,8 @@ def indexed(parts: int, rows: int, added: int, folder: Path) -> str:
 def hits(found: Found) -> str:
     """Return one line per move, with what it was found by."""
     rows = [
-        (hit.id, hit.year, hit.title, hit.move, hit.found_by, hit.snippet) for hit in found.hits
+        (hit.id, hit.year, hit.title, hit.move + hit.mark, hit.found_by, hit.snippet)
+        for hit in found.hits
     ]
     return table(("paper", "year", "title", "move", "found by", "text"), rows)
 

@@ -58,9 +58,9 @@ class Rows:
     def annotation(self, row_id: int, row: Row) -> Annotated:
         """Return the annotation of a row."""
         names = self._index.framework.names
-        stored = [name for name in (*OBJECTS, CONFIDENCE, SUGGESTIONS) if name in row]
+        stored = [name for name in (*OBJECTS, SUGGESTIONS) if name in row]
         objects: dict[str, Any] = {name: self._object(row_id, row, name) for name in stored}
-        if known := confidence_of(objects.pop(CONFIDENCE, None), names):
+        if known := self.confidence(row_id, row):
             objects[CONFIDENCE] = known
             objects[UNCERTAIN] = list(uncertain_moves(objects))
         if not objects.get(SUGGESTIONS):
@@ -74,6 +74,10 @@ class Rows:
         return Annotated(
             paper, {paper.id_field: paper.id, "title": paper.title, **moves, **objects}
         )
+
+    def confidence(self, row_id: int, row: Row) -> dict[str, float]:
+        """Return the confidence of each move of a row that has one."""
+        return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
 
     def paper(self, row_id: int, row: Row, source: dict[str, str] | None = None) -> Paper:
         """Return the paper of a row."""

@@ -12,6 +12,7 @@ from skills.corpus.parts.index import UNKNOWN_YEAR, Index
 from skills.corpus.parts.rows import Rows
 from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Hit
 from skills.corpus.search.query_syntax import Years
+from skills.corpus.tables.columns import CONFIDENCE
 from skills.nanda.paper import Paper
 
 _IS_CURRENT = """
@@ -66,7 +67,7 @@ class Moves:
         read = {
             (row_id, move): row
             for move, ids in wanted.items()
-            for row_id, row in self.rows.read(ids, ("title", "published", move))
+            for row_id, row in self.rows.read(ids, ("title", "published", CONFIDENCE, move))
         }
         papers = paper_numbers(self.index, [rowid // self._count for rowid, _ in best])
         with contextlib.closing(_snippets()) as snippets:
@@ -85,6 +86,7 @@ class Moves:
                     round(score, 3),
                     papers[row_id],
                     row_id,
+                    confidence=self.rows.confidence(row_id, row).get(move),
                 )
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from skills.corpus.db.facets import Kind, word
 from skills.corpus.db.rows import one
 from skills.corpus.search.query_syntax import Query, Years, quoted, tokens
+from skills.nanda.confidence import uncertainty
 from skills.nanda.framework import Framework
 
 RANKED = 2_000
@@ -32,6 +33,7 @@ class Hit:
         score: bm25, higher is better; comparable only within one search.
         paper_id, annotation_id: their ids in the database.
         found_by: "words", "meaning" or "both".
+        confidence: that of the move, None if it has none.
     """
 
     id_field: str
@@ -45,6 +47,12 @@ class Hit:
     paper_id: int
     annotation_id: int
     found_by: str = "words"
+    confidence: float | None = None
+
+    @property
+    def mark(self) -> str:
+        """The mark of an uncertain move, else ""."""
+        return uncertainty({"confidence": {self.move: self.confidence}}, self.move)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: the id under its own name, then the other fields."""
@@ -164,7 +172,9 @@ class Tables:
         for move_id, score in best:
             row = self.db.execute(
                 "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id,"
-                " annotation_id, snippet(moves_fts, 0, ?, ?, '...', ?) AS snippet FROM moves_fts"
+                " annotation_id, snippet(moves_fts, 0, ?, ?, '...', ?) AS snippet,"
+                " (SELECT json_extract(record, '$.confidence.' || move) FROM annotations"
+                " WHERE annotations.id = annotation_id) AS confidence FROM moves_fts"
                 " JOIN moves ON moves.id = moves_fts.rowid JOIN papers ON papers.id = paper_id"
                 " WHERE moves_fts MATCH ? AND moves_fts.rowid = ?",
                 [MARK, MARK, SNIPPET_WORDS, words, move_id],

@@ -177,9 +177,7 @@ def find_columns(
     """
     header = _Header(tuple(names), where, frozenset(map(fold, moves)))
     provenance = header.find(PROVENANCE) if moves else None
-    beside = (
-        role for role in (ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, ERROR) if role not in moves
-    )
+    beside = (role for role in OBJECTS if role not in (PROVENANCE, *moves))
     own = {role: header.find(role) for role in beside if provenance}
     ids = _id_columns(header, columns.id, several=provenance is not None)
     abstract = header.find(columns.abstract or "abstract", "--abstract-column")

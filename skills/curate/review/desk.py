@@ -135,6 +135,15 @@ class Desk:
         """State that the abstract does not contain a move; return False if it is so already."""
         return self.edit(at, move, self.framework.not_stated)
 
+    def use_suggestion(self, at: int, move: str) -> bool:
+        """Store the suggestion for a move as its text; return False if it has none.
+
+        Raises:
+            Taken: as for `take`.
+        """
+        text = next(view.suggestion for view in self.sheet(at).moves if view.name == move)
+        return bool(text) and self.edit(at, move, text)
+
     def anchor(self, at: int, move: str, spans: Spans) -> None:
         """Store the passages that a move comes from.
 

@@ -12,7 +12,7 @@ from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.marking import Marked, marked
 from skills.nanda.anchors.stored import origin_of, read_anchors
 from skills.nanda.checks import check, findings
-from skills.nanda.confidence import confidence_of
+from skills.nanda.confidence import confidence_of, read_suggestions, suggested
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -30,6 +30,8 @@ class MoveView:
         before: the text under review, which may differ from `text`.
         findings: what is doubtful about it.
         confidence: that of the model in this text, or None.
+        suggestion: a passage that the move may be, "" if it is stated or none is known.
+        suggested: the suggestion with its confidence.
         origin: in words, where it comes from; "" if it is not stated.
         is_weak: True if it is not much like the sentences that were found for it.
     """
@@ -43,6 +45,8 @@ class MoveView:
     is_stated: bool
     findings: tuple[str, ...]
     confidence: float | None
+    suggestion: str
+    suggested: str
     origin: str
     is_weak: bool
 
@@ -73,8 +77,11 @@ def sheet_of(
     stated = {name: text for name, text in moves.items() if text and text != framework.not_stated}
     anchors = _anchors(item, moves, stated, selected)
     checks = check(abstract, stated, anchors)
-    confidence = _unchanged(item, moves, item.entry.confidence if item.entry else None)
-    record = {"checks": checks, "confidence": confidence}
+    entry = item.entry
+    confidence = _unchanged(item, moves, entry.confidence if entry else None)
+    given = _unchanged(item, moves, entry.suggestions if entry else None)
+    suggestions = read_suggestions(abstract, (name for name in moves if name not in stated), given)
+    record = {"checks": checks, "confidence": confidence, "suggestions": suggestions}
     known, wrong = confidence_of(confidence, framework.names), faults(framework, moves)
     views = tuple(
         MoveView(
@@ -87,6 +94,8 @@ def sheet_of(
             is_stated=moves[move.name] != framework.not_stated,
             findings=tuple(_findings(move.name, wrong, record, framework)),
             confidence=known.get(move.name),
+            suggestion=suggestions[move.name]["text"] if move.name in suggestions else "",
+            suggested="".join(suggested(record, move.name)),
             origin=origin_of(anchors[move.name]) if move.name in anchors else "",
             is_weak=_is_weak(anchors.get(move.name), checks["source"].get(move.name)),
         )

@@ -73,6 +73,12 @@ def _not_stated(desk: Desk, at: int, fields: Fields) -> str:
     return f"{desk.framework.labels[fields['move']]} is not stated."
 
 
+def _use_suggestion(desk: Desk, at: int, fields: Fields) -> str:
+    label = desk.framework.labels[fields["move"]]
+    is_new = desk.use_suggestion(at, fields["move"])
+    return f"{label} is the suggestion." if is_new else f"{label} has no suggestion."
+
+
 def _original(desk: Desk, at: int, fields: Fields) -> str:
     desk.edit(at, fields["move"], desk.papers.items[at].moves[fields["move"]])
     return f"{desk.framework.labels[fields['move']]} is the text under review again."
@@ -99,6 +105,7 @@ _ON_PAPER: Mapping[str, Act] = {"accept": _accept, "reject": _reject, "skip": _s
 _ON_MOVE: Mapping[str, Act] = {
     "edit": _edit,
     "not-stated": _not_stated,
+    "suggestion": _use_suggestion,
     "original": _original,
     "anchor": _anchor,
 }

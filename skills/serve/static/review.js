@@ -179,6 +179,7 @@ const KEYS = {
   k: () => step(-1),
   e: () => (chosen ? edit(chosen) : write()),
   n: () => chosen?.querySelector("[value=not-stated]").click(),
+  t: () => chosen?.querySelector("[value=suggestion]")?.click(),
   h: () => chosen && highlight(chosen),
   "?": () => help?.showModal(),
 };

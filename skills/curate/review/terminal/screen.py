@@ -147,6 +147,8 @@ def _moves(sheet: Sheet) -> Table:
         for finding in view.findings:
             cell.append("\n! " if cell else "! ", "bold yellow")
             cell.append(finding, "yellow")
+        if view.suggested:
+            cell.append(f"\n? {view.suggested}", "yellow")
         style = _mark(view) if view.is_stated else "dim"
         table.add_row(Text(str(view.number), style), Text(view.label, style), cell)
     return table

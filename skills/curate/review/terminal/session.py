@@ -19,12 +19,16 @@ from skills.curate.review.terminal.settling import Settling
 from skills.nanda.framework import Move
 from skills.nanda.text import counted
 
-KEYS = "a accept  e edit  n not stated  h highlight  r reject  s skip  u undo  q quit  ? help"
+KEYS = (
+    "a accept  e edit  n not stated  t take  h highlight  r reject  s skip  u undo  q quit  "
+    "? help"
+)
 HELP = """\
 a  accept: the paper becomes a row of the gold table
 e  edit a move: by its number, or by the first letters of its name; the keys
    1 to 9 edit that move at once
 n  a move is not stated: the same in one step
+t  take the suggestion ("?") for a move as its text
 h  highlight where a move comes from: by numbers of sentences, or by words of
    the abstract as they are
 r  reject: the paper is not shown again; a reason can be given
@@ -82,6 +86,7 @@ class Review:
             "a": self._accept,
             "e": functools.partial(self._choose, "Edit which move?", self._edit),
             "n": functools.partial(self._choose, "Which move is not stated?", self._not_stated),
+            "t": self._take,
             "h": functools.partial(self._choose, "Highlight which move?", self._highlight),
             "r": self._reject,
             "s": self._skip,
@@ -207,6 +212,17 @@ class Review:
 
     def _not_stated(self, move: Move, at: int) -> int | None:
         return at if self.desk.not_stated(at, move.name) else STAY
+
+    def _take(self, at: int) -> int | None:
+        """Take the only suggestion, or that for the move which the user names."""
+        views, moves = self.desk.sheet(at).moves, self.desk.framework.moves
+        offered = [moves[view.number - 1] for view in views if view.suggestion]
+        if len(offered) != 1:
+            return self._choose("Take the suggestion for which move?", self._taken, at)
+        return self._taken(offered[0], at)
+
+    def _taken(self, move: Move, at: int) -> int | None:
+        return at if self.desk.use_suggestion(at, move.name) else STAY
 
     def _highlight(self, move: Move, at: int) -> int | None:
         """Store where a move comes from."""

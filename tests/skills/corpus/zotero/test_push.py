@@ -44,6 +44,20 @@ def test_push_creates_notes_below_the_items(pushing: Pushing) -> None:
     check_output(Corpus(), "zotero-push", pushing.app.dispatch("/corpus zotero-push").result)
 
 
+def test_a_note_has_the_doubts(pushing: Pushing) -> None:
+    item = from_zotero(1, claim="Plans fail.", scope="Not stated.")
+    one = {"text": "Of <plans>.", "confidence": 0.21, "sentences": [1], "spans": [[0, 5]]}
+    doubt = {"confidence": {"claim": 0.35, "scope": 0.1}, "suggestions": {"scope": one}}
+    pushing.annotations(replace(item, record={**item.record, **doubt}))
+    pushing.run("zotero-push")
+    note = pushing.api.notes()[item_key(1)]
+    assert "<p><strong>Claim (uncertain, 0.35):</strong> Plans fail.</p>" in note["note"]
+    suggestion = "<p><strong>Suggestion for Scope (0.21):</strong> Of &lt;plans&gt;.</p>"
+    assert suggestion in note["note"]
+    assert {"tag": "nanda:uncertain"} in note["tags"]
+    assert pushing.run("zotero-push")["counts"] == {"unchanged": 1}
+
+
 def test_a_second_push_changes_nothing(pushing: Pushing) -> None:
     pushing.annotations(*map(from_zotero, range(1, 121)))
     assert pushing.run("zotero-push")["counts"] == {"create": 120}

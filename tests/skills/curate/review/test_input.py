@@ -190,6 +190,24 @@ def test_other_files_are_refused(workspace: Workspace) -> None:
         workspace.review("q", workspace.folder / "nowhere.csv")
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl", ".csv"])
+def test_a_suggestion_is_taken_with_one_key(workspace: Workspace, suffix: str) -> None:
+    made, text = item(1), "It needs no oracle."
+    start = made.paper.abstract.index(text)
+    one = {"text": text, "confidence": 0.21, "spans": [[start, start + len(text)]]}
+    doubt = {"confidence": dict.fromkeys(MOVES, 0.9), "suggestions": {"limitation": one}}
+    items = [replace(made, record={**made.record, **doubt})]
+    db, path = corpus_of(workspace.folder / "c.db", items), workspace.folder / f"agent{suffix}"
+    if suffix == ".csv":
+        with path.open("wb") as file:
+            write_csv(file, items, nanda(), "arxiv_id")
+    else:
+        saved(path, *items)
+    assert workspace.review("taq", path, db=db)["edited"] == 1
+    assert f"? suggestion, confidence 0.21: {text}" in workspace.stderr
+    assert [gold["limitation"] for gold in read_rows(workspace.gold)] == [text]
+
+
 def with_certainty() -> list[Annotated]:
     """Return annotations 1 to 4; 3 is the least certain, and 4 the next."""
     sure = {1: 0.9, 2: None, 3: 0.4, 4: 0.6}

@@ -184,6 +184,20 @@ def test_confidences_and_doubts_are_shown(tmp_path: Path) -> None:
     assert "uncertain: confidence 0.25" in shown
 
 
+def test_a_suggestion_is_taken(tmp_path: Path) -> None:
+    item = browsed_corpus.annotated(1, scope="Not stated.")
+    one = {"text": "Fleets.", "confidence": 0.21, "sentences": [1], "spans": [[0, 5]]}
+    item.record["suggestions"] = {"scope": one}
+    database = corpus_papers.corpus_of(tmp_path / "corpus.db", [item])
+    with reviewed(database) as app, app.client() as client:
+        shown = post(client, "", name="Ada").text
+        assert "? suggestion, confidence 0.21: Fleets." in shown
+        taken = act(client, "suggestion", id=item.paper.id, move="scope").text
+    assert "Scope is the suggestion." in taken
+    assert "was: <span" in taken
+    assert "? suggestion" not in taken
+
+
 def test_a_table_is_reviewed(tmp_path: Path) -> None:
     database = build(tmp_path, papers=1)
     table = write_rows(tmp_path / "agent.csv", row(1), row(2))
