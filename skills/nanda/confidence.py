@@ -64,9 +64,9 @@ def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
     Args:
         record: the stored annotation; its `confidence` and `suggestions` are read.
     """
-    stored, suggested = record.get("confidence") or {}, record.get("suggestions") or {}
-    known = confidence_of(stored, (move for move in stored if move not in suggested))
-    return {move: confidence for move, confidence in known.items() if confidence < UNCERTAIN}
+    stored, suggested = record.get("confidence"), record.get("suggestions") or {}
+    known = confidence_of(stored, stored if isinstance(stored, Mapping) else ())
+    return {m: share for m, share in known.items() if share < UNCERTAIN and m not in suggested}
 
 
 def uncertainty(record: Mapping[str, Any], move: str) -> str:

@@ -154,7 +154,7 @@ def parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str
         **{name: getattr(item.paper, name) for name in _COLUMNS},
         **{name: record[name] for name in framework.names},
         "support": record["checks"]["support"],
-        CONFIDENCE: record.get(CONFIDENCE, {}),
+        CONFIDENCE: confidence_of(record.get(CONFIDENCE), framework.names),
         UNCERTAIN: list(uncertain_moves(record)),
         **{name: _json(record.get(name, {})) for name in (*_OBJECTS, SECTIONS)},
     }

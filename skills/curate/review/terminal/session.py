@@ -20,8 +20,7 @@ from skills.nanda.framework import Move
 from skills.nanda.text import counted
 
 KEYS = (
-    "a accept  e edit  n not stated  t take  h highlight  r reject  s skip  u undo  q quit  "
-    "? help"
+    "a accept  e edit  n not stated  t take  h highlight  r reject  s skip  u undo  q quit  ? help"
 )
 HELP = """\
 a  accept: the paper becomes a row of the gold table
