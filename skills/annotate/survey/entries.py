@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skills.corpus.records import Annotated
+from skills.corpus.tables.references.item import ET_AL
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
@@ -48,7 +49,8 @@ def authors_and_year(paper: Paper) -> str:
     """Return "Zhou et al., 2025"; "n.d." for a paper without a date."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
-    who = f"{family[0]} et al." if len(names) > 2 else " and ".join(family)
+    more = len(names) > 2 or names[1:] == [ET_AL]
+    who = f"{family[0]} et al." if more else " and ".join(family)
     year = str(paper.year or "n.d.")
     return f"{who}, {year}" if who else year
 

@@ -32,6 +32,7 @@ from skills.corpus.tables.columns import (
     find_columns,
 )
 from skills.corpus.tables.formats import reader_of
+from skills.corpus.tables.references.tex import typographic
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.corpus.tables.seen_ids import SeenIds
 from skills.corpus.tables.table_row import TableRow
@@ -167,7 +168,7 @@ class Table:
         return Paper(
             id_field,
             paper_id,
-            texts["title"],
+            typographic(texts["title"]),
             abstract,
             source,
             authors=texts["authors"],

@@ -13,6 +13,7 @@ from skills.corpus.identity import identifiers as ids
 from skills.corpus.lookups.sources.source import Query, Rates, by_value
 from skills.corpus.records import Found
 from skills.corpus.tables.references.item import joined_names
+from skills.corpus.tables.references.tex import typographic
 from skills.nanda.paper import Paper
 from skills.nanda.text import WORD, flatten
 
@@ -161,7 +162,7 @@ def _paper(found: arxiv.Result) -> Paper:
     return Paper(
         "arxiv_id",
         _without_version(versioned),
-        flatten(found.title),
+        typographic(flatten(found.title)),
         found.summary.strip(),
         {"kind": "arxiv", "arxiv_id": versioned},
         authors=joined_names(flatten(author.name) for author in found.authors),

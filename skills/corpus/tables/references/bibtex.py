@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.errors import InputError
 from harness.support.reading.text_input import place
 from skills.corpus.tables.references.item import (
+    ET_AL,
     MONTHS,
     PREPRINT,
     Item,
@@ -242,6 +243,9 @@ def _names(field: str) -> list[Item]:
     for name in split_multiple_persons_names(field):
         if name.startswith("{") and name.endswith("}") and name.count("{") == 1:
             found.append({"literal": plain_field(name)})
+            continue
+        if name.lower() == "others":
+            found.append({"literal": ET_AL})
             continue
         parts = parse_single_name_into_parts(name, strict=False)
         made = {

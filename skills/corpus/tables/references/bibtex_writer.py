@@ -9,6 +9,7 @@ from typing import IO
 
 from skills.corpus.tables.references.bibtex import NOTE_FIELDS
 from skills.corpus.tables.references.item import (
+    ET_AL,
     MONTHS,
     Item,
     arxiv_id_of,
@@ -95,7 +96,8 @@ def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
 
 def _name(name: Item) -> str:
     if not name.get("family"):
-        return f"{{{escaped(text(name, 'literal'))}}}"
+        literal = text(name, "literal")
+        return "others" if literal == ET_AL else f"{{{escaped(literal)}}}"
     particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
     family = " ".join(filter(None, (*particles, text(name, "family"))))
     parts = (family, text(name, "suffix"), text(name, "given"))

@@ -24,6 +24,8 @@ SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
 """What a paper's source keeps of its reference, under these names."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "venue", "doi", "pmid")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ET_AL = "et al."
+"""The last name of a list that leaves out others."""
 PREPRINT = "article"
 """The type of a preprint in CSL; one in a journal is "article-journal"."""
 

@@ -32,6 +32,9 @@ _PLAIN = {
     "{": "",
     "}": "",
 }
+_QUOTED = re.compile(r"`(?=\w)([^`\n]{1,300}?)'(?!\w)")
+_DASHES = re.compile(r"(?<=\s)---?(?=\s)|(?<=\w)---?(?=\w)|``|''")
+"""The marks of TeX that other text hardly has: "a -- b", "3--5", not "--help"."""
 _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
 """What a command stands for, until the marks have been replaced."""
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
@@ -47,7 +50,7 @@ _UNKNOWN = {
 }
 """Commands that pylatexenc omits, or replaces with something else."""
 _BRACED_ACCENT = re.compile(r"(\\[\"'`^~=.]|\\[cvHkrubdt](?![A-Za-z]))\{\{?(\\?[A-Za-z])\}?\}")
-_NEEDS_TEX = re.compile(r"[\\{}~]|--|``|''|\$")
+_NEEDS_TEX = re.compile(r"[\\{}~`]|--|``|''|\$")
 _ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -82,8 +85,20 @@ def plain_field(text: str) -> str:
     text = _BRACED_ACCENT.sub(r"\1{\2}", text)
     # Commands first: their braces enclose arguments.
     text = _TEX.sub(lambda found: _converted(found.group()).translate(_KEPT), text)
-    text = _MARKS.sub(lambda found: _PLAIN[found.group()], text)
+    text = _quoted(_MARKS.sub(lambda found: _PLAIN[found.group()], text))
     return _HELD.sub(lambda found: found.group().translate(_RESTORED), text)
+
+
+def typographic(title: str) -> str:
+    """Return a title with typographic quotes and dashes in place of those of TeX."""
+    if "--" not in title and "`" not in title:
+        return title
+    return _quoted(_DASHES.sub(lambda found: _PLAIN[found.group()], title))
+
+
+def _quoted(text: str) -> str:
+    """Return a text with typographic quotes for "`" and "'" around words."""
+    return _QUOTED.sub("\N{LEFT SINGLE QUOTATION MARK}\\1\N{RIGHT SINGLE QUOTATION MARK}", text)
 
 
 def escaped(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.corpus.tables.references.tex import escaped, plain, plain_field
+from skills.corpus.tables.references.tex import escaped, plain, plain_field, typographic
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,23 @@ def test_hostile_text_is_no_problem(unit: str) -> None:
         (r"5\%, 10~GB, 2\,300 \& 1--2 ``x''", "5%, 10 GB, 2 300 & 1–2 “x”"),  # noqa: RUF001
         (r"in $O(n \log n)$, {$\approx$}52\%", "in O(n log n), ≈52%"),
         (r"{\textless}p{\textgreater} \{a\}", "<p> {a}"),
+        ("``a `b' c'' --- don't `x", "“a ‘b’ c” — don't `x"),  # noqa: RUF001
         ("cost $5 to $10, it's 'so'", "cost $5 to $10, it's 'so'"),
     ],
 )
 def test_a_field_of_bibtex_becomes_plain_text(tex: str, text: str) -> None:
     assert plain_field(tex) == text
+
+
+@pytest.mark.parametrize(
+    ("tex", "title"),
+    [
+        ("``Ask'' -- `Twice' --- or 3--5", "“Ask” – ‘Twice’ — or 3–5"),  # noqa: RUF001
+        ("The --help of {a}, don't `stop", "The --help of {a}, don't `stop"),
+    ],
+)
+def test_marks_of_tex_in_a_title_are_typographic(tex: str, title: str) -> None:
+    assert typographic(tex) == title
 
 
 @pytest.mark.parametrize("text", ["a_b {c} ~d ^e # f 100% $5 & C:\\ é <|>", "}{", "$x$", "\\em"])

@@ -237,6 +237,20 @@ def test_a_paper_is_the_same_in_every_format(name: str, suffix: str, tmp_path: P
             assert again.source.get(key) == before.source.get(key)
 
 
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [(".bib", "and others}"), (".ris", "AU  - et al."), (".csl.json", '"literal": "et al."')],
+)
+def test_authors_that_are_left_out(suffix: str, expected: str, tmp_path: Path) -> None:
+    library = tmp_path / "others.bib"
+    library.write_text(
+        f"@article{{a, title={{A}}, author={{Li, Bo and others}}, abstract={{{ABSTRACT}}}}}"
+    )
+    found = items(library)
+    assert found[0].paper.authors == "Bo Li, et al."
+    assert expected in saved(found, suffix)
+
+
 def test_the_example_as_ris() -> None:
     records = rispy.loads(saved(items(LIBRARY), ".ris", LIBRARY))
     assert len(records) == 7
