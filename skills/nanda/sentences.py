@@ -1,4 +1,4 @@
-"""Split an abstract into sentences by rules, without a model or downloaded data."""
+"""Split an abstract into sentences, and find their headings, by rules without a model."""
 
 from __future__ import annotations
 
@@ -7,17 +7,48 @@ from collections.abc import Iterator
 
 from skills.nanda.text import is_visible, set_of
 
+_WORD = """
+    (?:actual|aims?|analys[ei]s|anticipated|applications?|approach|availability|background|clinical
+    |collection|conclusions?|considerations|context|contributions?|data|design|discussion|evidence
+    |extraction|findings|funding|goals?|hypothes[ei]s|implementation|implications?|importance
+    |interpretation|interventions?|introduction|key|level|limitations?|main|materials?
+    |measure(?:ment)?s?|methods?|methodology|motivation|objectives?|originality|outcomes?
+    |participants?|patients?|population|practical|primary|principal|problem|purpose|questions?
+    |rationale|recommendations?|registration|research|results?|scope|secondary|selection|settings?
+    |significance|social|sources?|statement|study|subjects?|summary|synthesis|trial|value)
+"""
+_NAME = rf"""
+    (?=[A-Z]) (?i: {_WORD} (?:(?:,?[ ](?:(?:and|or|of|&)[ ])?|/) {_WORD}){{0,4}} ) (?!\w|-\w)
+"""
+_HEADING = re.compile(
+    rf"""
+    \#{{1,6}} [ ] [^\n]* (?:\n|\Z)
+    | (?:\*{{1,2}}|_{{1,2}}|\[) {_NAME} [.:]? (?:\*{{1,2}}|_{{1,2}}|\]) [.:]? (?:\s+|\Z)
+    | {_NAME} \s? :+ (?:\s+ | (?=[A-Z]) | \Z)
+    | {_NAME} (?:\s-{{1,3}}\s | \s?[\u2013\u2014]\s?) (?=[A-Z])
+    | {_NAME} \s? \. \Z
+    | ^{_NAME} [ \t]* \n \s*
+    | (?=[A-Z ,/&]{{3,}}[ ](?:[A-Z][a-z]|A[ ])) {_NAME} [ ] (?=[A-Z])
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+"""A heading, with the white space after it: of Markdown, or a name from structured abstracts.
+
+A name is set off by a colon, a dash before a capital, emphasis or brackets, is a sentence or a line
+of its own, or is in capitals before a word that is not.
+"""
 # Possessive, and from the first mark of a run only: a run is searched once.
 _END = re.compile(
-    r"""
-    (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}*_`$]*+
+    rf"""
+    (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}}*_`$]*+
         # In tokenized text and LaTeX, what closes may stand apart: `“word. ”`, `x = 1. \]`.
-        (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | \\end\{\w++\} | [”\u2019)\]]++ ) (?=\s|\Z) )*+
+        (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | \\end\{{\w++\}} | [”\u2019)\]]++ ) (?=\s|\Z) )*+
         (?=\s|\Z)
     | (?<=\w) \. (?= (?:We|The|Our|This|These|In|To|It|However|Finally|Experiments) [\s,] )
+    | (?<=[\w)]) \. (?= {_NAME} : )
     | (?P<block>
-        ^ [^\S\n]*+ \#{1,6} [^\S\n] [^\n]*+  # a heading of Markdown
-        | \n (?= [^\S\n]*+ (?: \n | \#{1,6}[^\S\n] | [-*]\s | \d{1,2}[.)]\s ) )
+        ^ [^\S\n]*+ \#{{1,6}} [^\S\n] [^\n]*+  # a heading of Markdown
+        | \n (?= [^\S\n]*+ (?: \n | \#{{1,6}}[^\S\n] | [-*]\s | \d{{1,2}}[.)]\s ) )
         | (?= [•‣▪●◦] | \\item\b )
     )
     """,
@@ -62,6 +93,20 @@ _CUTS = (
 def split_sentences(text: str) -> list[str]:
     """Return the sentences of `text`, whose places `sentence_spans` returns."""
     return [text[start:end] for start, end in sentence_spans(text)]
+
+
+def heading_end(text: str, start: int = 0, end: int | None = None) -> int:
+    """Return the end of the heading that the sentence from `start` to `end` begins with.
+
+    It is `start` without a heading: "CONCLUSIONS:", "Methods -", "Results." or "## Goals".
+    """
+    found = _HEADING.match(text, start, len(text) if end is None else end)
+    return found.end() if found else start
+
+
+def without_headings(text: str) -> str:
+    """Return the sentences of `text` without their headings, joined by blanks."""
+    return " ".join(text[heading_end(text, *span) : span[1]] for span in sentence_spans(text))
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:

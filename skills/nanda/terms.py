@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from skills.nanda.sentences import without_headings
 from skills.nanda.text import STOP_WORDS, WORD, stem
 
 Term = tuple[str, ...]
@@ -42,7 +43,9 @@ def terms_in(text: str) -> Iterator[tuple[Term, str]]:
     """Yield words and pairs of adjacent words by their stems, each with its spelling.
 
     A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
+    Headings ("CONCLUSIONS:") are left out.
     """
+    text = without_headings(text)
     previous: tuple[str, int, int] | None = None
     for match in WORD.finditer(text):
         word, (start, end) = match.group(), match.span()

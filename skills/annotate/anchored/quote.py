@@ -14,7 +14,7 @@ from skills.annotate.selector import selector
 from skills.corpus.options import Effort
 from skills.nanda.framework import CLOSE_TAG, Framework
 
-VERSION = 3
+VERSION = 4
 """Increased whenever the decoder writes other annotations from the same probabilities."""
 
 

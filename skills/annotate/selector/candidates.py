@@ -183,12 +183,13 @@ def _phrase_ends(sentences: Sequence[Sentence]) -> list[list[int]]:
 
 def _shape(one: Passage, sentence: Sentence, count: int, all_words: int) -> tuple[float, ...]:
     phrases = sentence.phrases
+    begins = all(phrase.heading for phrase in phrases[: one.first])
     return (
         count / max(all_words, 1),
         count / TWENTY,
         (count / TWENTY) ** 2,
         weak_ends(one, phrases),
-        one.first == 0,
+        begins,
         one.last == len(phrases),
-        one.first > 0 and phrases[one.first].begins_clause,
+        not begins and phrases[one.first].begins_clause,
     )

@@ -99,17 +99,20 @@ class ByWord(Sentence):
     @functools.cached_property
     def phrases(self) -> tuple[Phrase, ...]:
         """The words of `text`; a preposition does not begin a clause."""
-        return tuple(Phrase(word, _bare(word) not in _PREPOSITIONS) for word in self.text.split())
+        return tuple(
+            Phrase(word, _bare(word) not in _PREPOSITIONS, heading=place < self.heading)
+            for place, word in enumerate(self.text.split())
+        )
 
 
 def by_word(sentence: Sentence) -> ByWord:
     """Return a sentence for `noun_phrases`."""
-    return ByWord(sentence.start, sentence.end, sentence.text, sentence.longest)
+    return ByWord(sentence.start, sentence.end, sentence.text, sentence.longest, sentence.heading)
 
 
 def noun_phrases(number: int, sentence: ByWord, limit: int) -> Iterator[Passage]:
     """Yield the noun phrases of sentence `number` of at most `limit` characters."""
-    words = [phrase.text for phrase in sentence.phrases]
+    words = [phrase.text for phrase in sentence.phrases if not phrase.heading]
     bare = [_bare(word) for word in words]
     for first in range(len(words)):
         if not _begins(words, bare, first) or _in_name(words, bare, first):
@@ -120,7 +123,7 @@ def noun_phrases(number: int, sentence: ByWord, limit: int) -> Iterator[Passage]
             if first > 1 and _adds_participle(words[found], bare[found]):
                 continue
             if _ends(words, bare, first, last) and _whole(words[found], bare[found], limit):
-                yield Passage(number, first, last)
+                yield Passage(number, sentence.heading + first, sentence.heading + last)
 
 
 def is_presented(sentence: Sentence, one: Passage) -> bool:

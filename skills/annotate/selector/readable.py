@@ -52,7 +52,7 @@ _JOINS = re.compile(r"(?:and|or)\b")
 
 
 def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of sentence `number` that are complete statements.
+    """Yield the passages of sentence `number` that are complete statements, without its heading.
 
     Of a sentence without one, which is longer than a move, those that begin as a statement;
     without these, those that end as one, or all.
@@ -60,6 +60,10 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
     Args:
         limit: maximum characters of a passage.
     """
+    headed = sum(phrase.heading for phrase in phrases)
+    if headed == len(phrases):
+        return
+    phrases = phrases[headed:]
     every = [*passages_of(number, phrases, limit)]
     begins = [_begins(phrases, place) for place in range(len(phrases))]
     ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
@@ -69,7 +73,9 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
         + (ends[one.last] and (one.first > 0 or one.last > main))
         for one in every
     ]
-    yield from (one for one, score in zip(every, good, strict=True) if score == max(good))
+    for one, score in zip(every, good, strict=True):
+        if score == max(good):
+            yield Passage(number, headed + one.first, headed + one.last)
 
 
 def _is_of_announcer(phrases: tuple[Phrase, ...], one: Passage) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import regex
 
+from skills.nanda.sentences import without_headings
 from skills.nanda.text import STOP_WORDS, composed, set_of, stem
 
 GENERIC = set_of(
@@ -29,9 +30,9 @@ def spelled_terms(text: str) -> Iterator[tuple[str, str]]:
     """Yield each term with its spelling in the text.
 
     Case is kept within acronyms alone (LLM, GitHub). Scripts without blanks between words have
-    pairs of characters for words.
+    pairs of characters for words. Headings ("CONCLUSIONS:") are left out.
     """
-    text = composed(text)
+    text = composed(without_headings(text))
     before: tuple[str, str, int] | None = None
     for found in _WORD.finditer(text):
         word, folded = found.group(), found.group().casefold()

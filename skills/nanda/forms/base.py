@@ -16,6 +16,7 @@ from skills.nanda.anchors.stored import anchors_of
 from skills.nanda.framework import Framework, problems
 from skills.nanda.paper import Paper
 from skills.nanda.sanitize import sanitize
+from skills.nanda.sentences import heading_end
 
 CHARS_PER_TOKEN = 3
 """English prose has four to five characters per token; three allow for figures and names."""
@@ -93,7 +94,7 @@ class Form(ABC):
         return self.parse(text)
 
     def read(self, reply: Reply, abstract: str) -> dict[str, str]:
-        """Return all moves of an answer, normalized and in the framework's order.
+        """Return all moves of an answer, normalized, without headings, in the framework's order.
 
         Raises:
             UnusableReply: it was cut off, is in another form, or a move is missing, empty or too
@@ -103,9 +104,10 @@ class Form(ABC):
             raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
         found = self.moves(reply.text, abstract)
         try:
-            return self.framework.annotation_model().model_validate(found).model_dump()
+            moves = self.framework.annotation_model().model_validate(found).model_dump()
         except ValidationError as exc:
             raise UnusableReply(problems(exc)) from exc
+        return {name: text[heading_end(text) :] or text for name, text in moves.items()}
 
     def decisions(self, text: str) -> Iterator[Decision]:
         """Yield the decisions of a completion, in order; none unless the form has such places.

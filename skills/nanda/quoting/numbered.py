@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from skills.nanda.quoting.passages import LONGEST, Passage, Phrase, phrases_of
 from skills.nanda.quoting.wording import trimmed
 from skills.nanda.sanitize import sanitize
-from skills.nanda.sentences import sentence_spans
+from skills.nanda.sentences import heading_end, sentence_spans
 from skills.nanda.text import visible_places
 
 
@@ -21,17 +21,19 @@ class Sentence:
         start, end: its place in the abstract.
         text: as prompts show it, sanitized and on one line.
         longest: maximum characters of a phrase.
+        heading: words of its heading.
     """
 
     start: int
     end: int
     text: str
     longest: int
+    heading: int = 0
 
     @functools.cached_property  # only to quote: a prompt needs the text alone
     def phrases(self) -> tuple[Phrase, ...]:
         """The phrases of `text`."""
-        return phrases_of(self.text, self.longest)
+        return phrases_of(self.text, self.longest, self.heading)
 
     def quoted(self, passage: Passage) -> str:
         """Return the text of a passage of this sentence."""
@@ -41,10 +43,14 @@ class Sentence:
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract, the first of which has the number 1."""
-    return tuple(
-        Sentence(start, end, sanitize(abstract[start:end]), longest)
-        for start, end in sentence_spans(abstract)
-    )
+    found, has_text = list[Sentence](), False
+    for start, end in sentence_spans(abstract):
+        text, own = sanitize(abstract[start:end]), heading_end(abstract, start, end)
+        has_text |= own < end
+        # Not those before `own`: in "AIMS:We halt", one word is the heading and more.
+        heading = len(text.split()) - len(sanitize(abstract[own:end]).split())
+        found.append(Sentence(start, end, text, longest, heading))
+    return tuple(found if has_text else (replace(one, heading=0) for one in found))
 
 
 def prompt_of(sentences: Sequence[Sentence]) -> str:

@@ -1,7 +1,8 @@
 """Divide sentences into phrases; a passage is a run of phrases of one sentence.
 
 Phrases end at punctuation and before words that begin a clause or a prepositional phrase. Passages
-begin and end at phrases, so that a move never begins or ends in the middle of one. On gold_train_cs
+begin and end at phrases, so that a move never begins or ends in the middle of one; the heading of a
+sentence ("CONCLUSIONS:") is in none, unless it is the whole sentence. On gold_train_cs
 (first 100 papers), the best passage for each gold move has a macro ROUGE-L of .62, the best whole
 sentence .53, and the best run of words .66.
 """
@@ -59,21 +60,28 @@ class Phrase:
         text: its words, with single blanks.
         begins_clause: False if only a word of `_PHRASE` separates it from the phrase before.
         announced: True if "we show that" or the like precedes it.
+        heading: True if it belongs to the heading of the sentence.
     """
 
     text: str
     begins_clause: bool
     announced: bool = False
+    heading: bool = False
 
 
-def phrases_of(sentence: str, longest: int = LONGEST) -> tuple[Phrase, ...]:
+def phrases_of(sentence: str, longest: int = LONGEST, heading: int = 0) -> tuple[Phrase, ...]:
     """Return the phrases of a sentence on one line; joined by blanks, they are the sentence.
 
     Args:
+        heading: words of its heading.
         longest: maximum characters of a phrase. A longer one is cut between words, and a longer
             word after each `longest` characters, since some scripts have no blanks.
     """
-    words = sentence.split()
+    headed, words = sentence.split()[:heading], sentence.split()[heading:]
+    if headed:
+        parts = _cut(" ".join(headed), longest)
+        rest = phrases_of(" ".join(words), longest) if words else ()
+        return (*(Phrase(part, begins_clause=True, heading=True) for part in parts), *rest)
     announced = _ANNOUNCEMENT.match(" ".join(words))
     begin = len(announced[0].split()) if announced else 0
     starts = [(0, True), (begin, True)] if begin else [(0, True)]
@@ -136,7 +144,8 @@ def least_words(phrases: tuple[Phrase, ...], limit: int) -> int:
 
 def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[int, int, int]]:
     """Yield the first and last phrases of at most `limit` characters, and how many words."""
-    for first in range(len(phrases)):
+    headed = sum(phrase.heading for phrase in phrases)
+    for first in range(headed if headed < len(phrases) else 0, len(phrases)):
         length, words = -1, 0
         for last in range(first, len(phrases)):
             length += len(phrases[last].text) + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from skills.nanda.sentences import heading_end
 from skills.nanda.text import set_of
 
 JOINT = "; "
@@ -16,9 +17,6 @@ _JOINING = re.compile(
     (?:
         \(?(?:\d{1,2}|[ivx]{1,4}|[a-h])\)(?=\ \w)
         | \d{1,2}\.(?=\ [A-Z]) | \\item(?:\[[^\]\n]*\])? | [*•‣▪●◦] | \#{1,6}
-        | [\[*_]{0,2} (?:Aims?|Background|Conclusions?|Context|Design|Discussion|Findings|Goals?
-            |Introduction|Methods?|Methodology|Motivation|Objectives?|Problem|Purpose|Results
-            |Setting) [:\]*_]{1,3}
         | [Hh]owever, | (?:[Aa]nd|[Bb]ut|or(?!\ (?:more|less|fewer)\b)),?
         | that(?=\ (?:the|a|an|this|these|our|we|it|they|their|its|all|each)\ )
         | which(?!\ of\b) | [-\u2013\u2014,;:.)]+
@@ -35,16 +33,21 @@ _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 def trimmed(passage: str) -> tuple[int, int]:
     """Return the start and the end of a passage without words that only join it to others.
 
-    Some conjunctions before it and behind it are removed, and punctuation at both ends. Words that
-    make a clause depend on another one ("although", "while") stay, since the meaning of what
-    follows depends on them. A passage of nothing else is returned whole.
+    A heading before it, some conjunctions before it and behind it, and punctuation at both ends are
+    removed. Words that make a clause depend on another one ("although", "while") stay, since the
+    meaning of what follows depends on them. A passage of nothing else is returned whole.
     """
     start, end = 0, _end(passage)
-    while opened := _JOINING.match(passage, start):
-        start = opened.end()
+    while (opened := _joined(passage, start)) > start:
+        start = opened
     if passage.startswith("(", start) and ")" not in passage:
         start += 1
     return (start, end) if start < end else (0, len(passage))
+
+
+def _joined(passage: str, start: int) -> int:
+    joining = _JOINING.match(passage, start)
+    return joining.end() if joining else heading_end(passage, start)
 
 
 def _end(passage: str) -> int:

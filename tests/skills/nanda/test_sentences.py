@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from skills.nanda.sentences import MOST, sentence_spans, split_sentences
+from skills.nanda.sentences import (
+    MOST,
+    heading_end,
+    sentence_spans,
+    split_sentences,
+    without_headings,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +35,7 @@ from skills.nanda.sentences import MOST, sentence_spans, split_sentences
         ("  \n ", 0),
         ("One.\n\n\u200b\n\nTwo.", 2),
         ("", 0),
+        ("It halts (p < .05).MAIN RESULTS: It waits.Conclusions: It wins.", 3),
     ],
 )
 def test_sentences(text: str, count: int) -> None:
@@ -93,3 +100,36 @@ def test_spans_are_those_of_the_sentences_and_leave_only_white_space() -> None:
     outside = [0, *(place for span in spans for place in span), len(text)]
     gaps = [text[outside[i] : outside[i + 1]] for i in range(0, len(outside), 2)]
     assert not "".join(gaps).strip()
+
+
+@pytest.mark.parametrize(
+    ("heading", "rest"),
+    [
+        ("CONCLUSIONS: ", "We halt."),
+        ("Materials and Methods: ", "we halt."),
+        ("Design/methodology/approach – ", "The planner halts."),  # noqa: RUF001
+        ("Methods - ", "We halt."),
+        ("Results.", ""),
+        ("**Results.** ", "We halt."),
+        ("[Goal] ", "We halt."),
+        ("MAIN OUTCOME MEASURES ", "The halts."),
+        ("AIMS:", "We halt."),
+        ("Background\n", "Planners halt."),
+        ("## Our planner", ""),
+        ("", "Results show that planners halt."),
+        ("", "Background - noise in kitchens - halts planners."),
+        ("", "Purpose-built planners halt."),
+        ("", "Our method: it halts."),
+        ("", "Methods\nthat halt are rare."),
+        ("", "Results. They halt."),
+        ("", "SWE-Bench: we halt."),
+    ],
+)
+def test_the_heading_of_a_sentence(heading: str, rest: str) -> None:
+    text = f"It waits. {heading}{rest}".replace(" Background\n", "\nBackground\n")
+    assert text[heading_end(text, 10) :] == rest
+
+
+def test_text_without_its_headings() -> None:
+    text = "BACKGROUND: Planners halt. Results. They wait.\n\n## Goals\nWe win."
+    assert without_headings(text).split() == ["Planners", "halt.", "They", "wait.", "We", "win."]

@@ -177,7 +177,7 @@ def test_progress_receives_the_text_of_all_steps():
 def test_the_provenance_states_the_decoding():
     record, _ = annotated(Steps({"1": 0.9}, LINES), framework=None, effort="best")
     assert record["provenance"]["decoding"] == {
-        "version": 3,
+        "version": 4,
         "effort": "best",
         "selector": selector.load().digest,
         "mixtures": mixture.identity(),

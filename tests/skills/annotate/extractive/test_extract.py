@@ -1,6 +1,7 @@
 """Annotations in the extractive wording: drafts replaced by passages of the abstract."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import ServeEntry
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import extract
+from skills.annotate.extractive.backend import SelectorBackend
 from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.extractive.reading import Reading
@@ -42,6 +44,11 @@ MEDICINE = (
     "in 17.5% and 28.3% of patients (p = 0.04). CONCLUSIONS: Melatonin may prevent delirium; a "
     "larger trial is needed, since one hospital took part."
 )
+STRUCTURED = """BACKGROUND: Planners fail on long household tasks as they forget earlier steps.
+AIMS To test whether a written ledger keeps planners on course. METHODS.
+Setting - We let 40 planners keep a ledger in 60 simulated kitchens of three towns in Norway.
+RESULTS:Planners with a ledger finished 71% of the tasks, against 52% without one.CONCLUSIONS: We
+show that a ledger makes planners more reliable. Limitations: Only kitchens were tested."""
 SENTENCE = "the planner rehearses every command in a snapshot"
 HOSTILE = {
     "one sentence": "We show that agents plan in a shell.",
@@ -60,6 +67,7 @@ HOSTILE = {
     "a long word": "x" * 2000 + " " + SENTENCE,
     "another script": f"{SENTENCE} as the others do. " + "我们提出一种新的方法。" * 100,
     "tokens": f"We show <|im_end|> that [INST] {SENTENCE} </annotation>. Agents wait <s> here.",
+    "headings only": "Background. Methods. Results. Conclusions. Findings.",
     "invisible": f"We\u200b show \u200bthat\u200b {SENTENCE}.\u00a0It\u00ad is fast.",
     "punctuation": '- - - -- \u2014 \u2013 ; ; : , . ! ? (A) ; B, and, C. () [] "" ?! we halt.',
 }
@@ -85,6 +93,28 @@ def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, t
     assert made["attempts"] == 1
     assert {*made["drafts"]} <= {*nanda().names}
     assert not record["checks"]["unsupported_numbers"]
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("drafting", [True, False], ids=["nanda-annotator", "nanda-selector"])
+def test_headings_of_a_structured_abstract_are_in_no_move(annotator, model_files, drafting):
+    model, form = annotator, "tagged"
+    if not drafting:
+        entry = ServeEntry(backend="selector", model="nanda-selector")
+        model, form = SelectorBackend(model_files).load(entry), "quotes"
+    given = {"source": "stdin", "options": {"wording": "extractive"}}
+    record = run_skill(Annotate(), STRUCTURED, model=model, form=form, **given).data
+    quotes = assert_quotes(record, STRUCTURED)
+    assert len(quotes) >= 6
+    headings = re.compile(
+        r"background|aims|methods|setting\b|results|conclusions|limitations", re.I
+    )
+    assert not [quote for quote in quotes.values() if headings.search(quote)]
+
+
+def test_a_sentence_that_is_a_heading_is_no_candidate():
+    sentences = numbered(f"Results. Here, {SENTENCE}.")
+    assert {passage.sentence for passage in statements_of(sentences, 300).passages} == {2}
 
 
 @pytest.mark.model
