@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -30,7 +31,7 @@ from skills.corpus.tables.pdf.reader import is_pdf
 from skills.corpus.tables.reader import Columns, open_table
 from skills.nanda.arxiv_id import WHOLE
 from skills.nanda.paper import Paper, own_id
-from skills.nanda.sentences import split_sentences
+from skills.nanda.sentences import heading_end, split_sentences
 from skills.nanda.text import flatten
 
 ABSTRACT_WORDS = 12
@@ -84,7 +85,9 @@ def read_paper(
         assert path is not None
         paper = next(open_table(path, Columns(sections=tuple(sections))).rows()).paper
     elif path:
-        title_found, abstract = text_files.title_and_abstract(text_files.read(path))
+        text = text_files.read(path)
+        _refuse_list(text, shown(path))
+        title_found, abstract = text_files.title_and_abstract(text)
         made_from = {"kind": "file", "path": shown(path)}
         paper = Paper("id", own_id(abstract), title_found, abstract, made_from)
     else:
@@ -221,9 +224,29 @@ def _is_abstract(text: str) -> bool:
     return _is_long(text) or bool(before) or last.endswith((".", "!"))
 
 
+def _refuse_list(text: str, where: str) -> None:
+    """Refuse a list of papers: in Markdown, or as paragraphs with a title above each."""
+    problem = "is a list of several papers, not one abstract"
+    if is_list(text):
+        hint = "Save it as a .md file: each paper of it is annotated."
+        raise InputError(problem, where=where, hint=hint)
+    paragraphs = re.split(r"\n[^\S\n]*\n\s*", text.strip())
+    titles = [
+        one
+        for one, following in itertools.pairwise(paragraphs)
+        if re.fullmatch(r"[^\n]{3,200}[^\s.:;,]", one)
+        and not heading_end(f"{one}:")
+        and len(following.split()) >= TEXT_WORDS
+    ]
+    if len(titles) > 1:
+        hint = f"Save it as a .md file with ## before each title, as in ## {titles[1]}."
+        raise InputError(problem, where=where, hint=hint)
+
+
 def _from_text(text: str, kind: str) -> Paper:
     if "\0" in text:
         raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
+    _refuse_list(text, f"the {kind}")
     # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
     title, abstract = text_files.title_and_abstract(well_formed(text))
     return Paper("id", own_id(abstract), title, abstract, {"kind": kind})

@@ -330,3 +330,22 @@ def test_odd_texts_are_refused_like_others(text: str) -> None:
 )  # fmt: skip
 def test_title_and_abstract(text: str, title: str, abstract: str) -> None:
     assert title_and_abstract(text) == (title, abstract)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (f"## Waiting\n{ABSTRACT}\n## Ledger\n{ABSTRACT}", "Save it as a .md file: each paper"),
+        (f"Waiting\n\n{ABSTRACT}\n\nLedger\n\n{ABSTRACT}", "as in ## Ledger."),
+    ],
+)
+def test_several_abstracts_are_refused(folder: Path, text: str, hint: str) -> None:
+    (folder / "papers.txt").write_text(text)
+    for error in (refused("papers.txt"), refused(text, source="stdin")):
+        assert "is a list of several papers" in error.message
+        assert hint in (error.hint or "")
+
+
+def test_parts_of_one_abstract_are_read_together(folder: Path) -> None:
+    (folder / "one.txt").write_text(f"Ledger\n\nMethods\n\n{ABSTRACT}\n\nResults\n\n{ABSTRACT}")
+    assert read("one.txt").abstract.count(ABSTRACT) == 2

@@ -9,6 +9,10 @@ A section under a heading of any level is a paper if it has an abstract or its h
 arXiv id; below the first level, any of these labels is enough. An abstract ends at the next bold
 label, rule or heading; the labels within a structured abstract ("**Methods:** ...") belong to it.
 A <summary>, in lists that fold their entries, is a heading or a label as well.
+
+A list without labels has a title and an abstract under each heading, or in each item:
+
+    - **Title.** Text of any number of paragraphs and nested items.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from harness.errors import InputError
 from harness.support.reading.text_input import place, shown, text_lines
 from skills.corpus.tables.columns import Reader
 from skills.nanda.arxiv_id import find_arxiv_id
+from skills.nanda.sentences import heading_end
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
@@ -72,6 +77,15 @@ _TAG = re.compile(
 _STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
 _NUMBER = re.compile(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", re.IGNORECASE)
 _LINK = re.compile(r"!?\[[^\[\]]*+\]\([^()\s]*+\)|https?://\S+")
+_LEAD = re.compile(
+    r"(?:\*{1,3}|_{1,3})([^*\n]+?)(?:(?<=[.:?!])[*_]{1,3}|[*_]{1,3}\s*(?:[.:\u2013\u2014-]|\n))\s*"
+    r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?"
+)
+"""The title that an item begins with: emphasized and set off, or a link."""
+_FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=[^\W_a-z])|\Z)")
+TITLE_WORDS = 30
+ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
+"""Least words of the abstract of a paper with and without a title, in a list without labels."""
 TITLE_CHARS = 1000
 """Characters of a heading that are searched for a title in bold."""
 
@@ -163,7 +177,9 @@ class _Section:
 class MarkdownReader(Reader):
     @functools.cached_property
     def _papers(self) -> list[_Section]:
-        return [section for section in _sections(_read(self.path)) if section.is_paper]
+        text = _read(self.path)
+        labelled = [section for section in _sections(text) if section.is_paper]
+        return labelled if is_list(text, unlabelled=False) else _unlabelled(text) or labelled
 
     def header(self) -> tuple[str, ...]:
         for section in self._papers:
@@ -186,7 +202,7 @@ class MarkdownReader(Reader):
             yield section.line, {name: section.value(name) for name in names}
 
 
-def is_list(source: str | Path) -> bool:
+def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
     """Return True if Markdown is a list of papers rather than one abstract with its title.
 
     A list has two sections with an abstract each, or one below the first level that has authors, a
@@ -195,16 +211,67 @@ def is_list(source: str | Path) -> bool:
 
     Args:
         source: the text, or a path. A file that cannot be read is not a list.
+        unlabelled: accept a list without labels (`_unlabelled`).
     """
     try:
         text = source if isinstance(source, str) else _read(source.expanduser())
     except (InputError, RuntimeError):
         return False
     sections = [section for section in _sections(text[:HEAD]) if "abstract" in section.fields]
-    return len(sections) > 1 or any(
+    labelled = len(sections) > 1 or any(
         section.level > 1 and (len(section.fields) > 1 or section.heading_id)
         for section in sections
     )
+    return labelled or (unlabelled and not sections and bool(_unlabelled(text[:HEAD])))
+
+
+def _unlabelled(text: str) -> list[_Section]:
+    """Return the papers of a list without labels; [] for other text.
+
+    They are the items of lists, or else the sections under headings of one level.
+    """
+    items, sections, current, words = list[_Section](), list[_Section](), None, 0
+    for token in _parser().parse(text):
+        line = token.map[0] + 1 if token.map else 0
+        if token.type == "heading_open":
+            current = _Section(line, int(token.tag.removeprefix("h")), "", current="title")
+            sections.append(current)
+        elif token.type == "list_item_open" and token.level == 1:
+            current = _Section(line, 0, "", current="abstract")
+            items.append(current)
+        elif token.type in ("bullet_list_close", "ordered_list_close") and token.level == 0:
+            current = None
+        elif token.type == "inline":
+            is_title = current is not None and current.current == "title"
+            words += 0 if is_title else len(token.content.split())
+            if current:
+                current.fields.setdefault(current.current, []).append(_TAG.sub("", token.content))
+                current.current = "abstract"
+    for item in items:
+        text = "\n\n".join(item.fields.get("abstract", ()))
+        lead = _LEAD.match(text) or _FIRST_LINE.match(text)
+        if lead and len(lead[0].split()) <= TITLE_WORDS:
+            title = next(filter(None, lead.groups()))
+            item.fields = {"title": [title.rstrip(" .:")], "abstract": [text[lead.end() :]]}
+            item.linked_id = find_arxiv_id(lead[0])
+    levels = sorted({section.level for section in sections})
+    groups = (items, *([one for one in sections if one.level == level] for level in levels))
+    return next((group for group in groups if _are_papers(group, words)), [])
+
+
+def _are_papers(found: Sequence[_Section], words: int) -> bool:
+    """Return True if two are papers, and they have most of the `words` of the text.
+
+    The parts of a structured abstract are not papers, nor are the items of a list within one.
+    """
+    counts = [(one, len(one.value("abstract").split())) for one in found]
+    papers = [
+        one
+        for one, count in counts
+        if count >= (ABSTRACT_WORDS if one.value("title") else UNTITLED_WORDS)
+    ]
+    parts = any(heading_end(f"{one.value('title').strip(' .:').capitalize()}:") for one in papers)
+    return len(papers) > 1 and not parts and 3 * sum(count for _, count in counts) >= 2 * words
 
 
 def _read(path: Path) -> str:
