@@ -86,7 +86,13 @@ class SectionOptions(SkillOptions):
     )
 
 
-class PaperOptions(SectionOptions, DatabaseOptions):
+class StrictOptions(SkillOptions):
+    strict: bool = Field(
+        False, description="refuse text that is not in English, or does not look like an abstract"
+    )
+
+
+class PaperOptions(StrictOptions, SectionOptions, DatabaseOptions):
     title: str | None = Field(None, description="the paper's title; default: the one of the input")
 
 
@@ -96,7 +102,7 @@ class JobOptions(WorkerOptions, DatabaseOptions):
     retry_failed: bool = Field(False, description="process only the papers that failed before")
 
 
-class TableOptions(SectionOptions, JobOptions, LibraryOptions):
+class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
     takes_ray_data: ClassVar[bool] = True
 
     limit: int | None = Field(None, ge=1, description="only the first N rows")

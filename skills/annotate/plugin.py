@@ -214,8 +214,9 @@ def _check_combinations(options: Annotate.Options, variant: str) -> None:
             "--until does not apply to a table",
             hint="With --cascade, it is a certainty such as .9.",
         )
-    if options.sections and ray_data(options.on) is not None:
-        raise UsageError("--sections does not go with --on ray-data")
+    for name in ("sections", "strict"):
+        if getattr(options, name) and ray_data(options.on) is not None:
+            raise UsageError(f"--{name} does not go with --on ray-data")
     given = options.model_fields_set
     if options.cascade is None:
         if names := [f"--{name}" for name in ("budget", "until", "sample") if name in given]:

@@ -14,6 +14,7 @@ from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.generate import Prepared, prepare
 from skills.annotate.papers import path_of, read_paper
+from skills.annotate.plausible import problem_of
 from skills.annotate.sections import annotate_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
@@ -51,6 +52,11 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         fetch=lambda paper_id: _fetched(call, paper_id),
         sections=options.sections,
     )
+    if problem := problem_of(f"{paper.title}\n{paper.abstract}"):
+        where = paper.source.get("path") or f"the {paper.source['kind']}"
+        if options.strict:
+            raise InputError(problem, where=where, hint="Omit `--strict` to annotate it.")
+        call.screen.notice(f"{where} {problem}; its moves may mean little (--strict refuses it)")
 
     with contextlib.ExitStack() as stack:
         db = _open(call, stack)

@@ -22,6 +22,7 @@ from skills.corpus.db import damage, reads, runs
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.parquet.files import refuse_targets
 from skills.corpus.tables.references.reader import report_encoding
+from skills.corpus.tables.refusals import SHOWN
 from skills.nanda.framework import Framework
 
 
@@ -42,9 +43,14 @@ def annotate_table(
     refuse_targets(call.targets, path)
     columns = replace(options.table_columns(), sections=options.sections)
     with call.screen.progress(f"reading {path.name}", reported=False) as tick:
-        source = sources.from_table(path, columns, options.limit, tick, call.screen.notice)
+        source = sources.from_table(
+            path, columns, options.limit, tick, call.screen.notice, strict=options.strict
+        )
     report_encoding(path, call.screen)
     source.refused.report(call.screen)
+    for problem, places in source.doubts.items():
+        listed = ", ".join(places[:SHOWN]) + ", ..." * (len(places) > SHOWN)
+        call.screen.notice(f"{path.name}: text that {problem}: {listed} (--strict refuses it)")
     return result_of(call, annotate(call, source, framework))
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from skills.annotate.papers import FEWEST_WORDS
+from skills.annotate.plausible import problem_of
 from skills.corpus.tables.pdf.reader import is_of_pdfs
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted
@@ -38,6 +39,7 @@ class Source:
         rows: the number of rows, including those that were left out.
         filtered: the number of rows that were left out, by reason.
         refused: the rows among them that cannot be used.
+        doubts: the places of rows that are hardly English abstracts, by the reason.
         path: the file that the papers were read from, if any.
     """
 
@@ -48,6 +50,7 @@ class Source:
     filtered: Mapping[str, int] = field(default_factory=dict)
     refused: Refusals = field(default_factory=Refusals)
     path: Path | None = None
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -67,17 +70,22 @@ class TablePapers:
 
     table: Table
     count: int
+    strict: bool = False
 
     def __len__(self) -> int:
         return self.count
 
     def __iter__(self) -> Iterator[Paper]:
         number = 0
-        for number, paper in enumerate(_usable(self.table.rows_or_errors()), start=1):
+        for number, paper in enumerate(self._usable(), start=1):
             yield paper
             if number == self.count:
                 return
         raise changed(shown(self.table.path))
+
+    def _usable(self) -> Iterator[Paper]:
+        rows = _usable(self.table.rows_or_errors(), strict=self.strict)
+        return (row.paper for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +113,8 @@ def from_table(
     limit: int | None,
     tick: Callable[[str], None] = lambda status: None,
     notice: Callable[[str], None] = lambda _: None,
+    *,
+    strict: bool = False,
 ) -> Source:
     """Read a table once, and return its papers, which are read again when they are needed.
 
@@ -114,6 +124,7 @@ def from_table(
     Args:
         tick: called with the progress.
         notice: as in `open_table`.
+        strict: refuse rows that are hardly English abstracts.
 
     Raises:
         InputError: the table cannot be read, or no paper is left.
@@ -122,18 +133,23 @@ def from_table(
     tick_rows = 1 if is_of_pdfs(path) else TICK_ROWS
     filtered: Counter[str] = Counter()
     refused = Refusals()
+    doubts: defaultdict[str, list[str]] = defaultdict(list)
     count = 0
-    for count, _ in enumerate(_usable(table.rows_or_errors(), filtered, refused), start=1):
+    rows = _usable(table.rows_or_errors(), filtered, refused, strict=strict)
+    for count, row in enumerate(rows, start=1):
+        if not strict and (problem := problem_of(row.paper.abstract)):
+            doubts[problem].append(row.where.rpartition(", ")[2])
         if count % tick_rows == 0:
             tick(f"{count:,} papers")
-    return _source(table, TablePapers(table, count), filtered, refused)
+    source = _source(table, TablePapers(table, count, strict), filtered, refused)
+    return replace(source, doubts=doubts)
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
     """Return the papers of a table's rows as `from_table` does, but keep them in memory."""
     filtered: Counter[str] = Counter()
     refused = Refusals()
-    papers = list(_usable(rows, filtered, refused))
+    papers = [row.paper for row in _usable(rows, filtered, refused)]
     return _source(table, papers, filtered, refused)
 
 
@@ -166,14 +182,20 @@ def _usable(
     rows: Generator[TableRow | InputError, None, None],
     filtered: Counter[str] | None = None,
     refused: Refusals | None = None,
-) -> Iterator[Paper]:
-    """Yield the papers of the rows that can be used, and count the others."""
+    *,
+    strict: bool = False,
+) -> Iterator[TableRow]:
+    """Yield the rows that can be used, and count the others."""
     filtered = Counter() if filtered is None else filtered
-    for row in accepted(rows, (Refusals() if refused is None else refused).add):
+    refused = Refusals() if refused is None else refused
+    for row in accepted(rows, refused.add):
         if reason := reason_to_leave_out(row.paper, repeat=row.repeat):
             filtered[reason] += 1
+        elif strict and (problem := problem_of(row.paper.abstract)):
+            hint = "Omit `--strict` to annotate it."
+            refused.add(InputError(problem, where=row.where, hint=hint))
         else:
-            yield row.paper
+            yield row
 
 
 def _source(table: Table, papers: Papers, filtered: Counter[str], refused: Refusals) -> Source:

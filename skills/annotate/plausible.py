@@ -1,0 +1,66 @@
+"""Recognize text that is not an English abstract, by a few signals that can be explained."""
+
+from __future__ import annotations
+
+import re
+
+from skills.nanda.text import set_of
+
+FUNCTION_WORDS = set_of(
+    """
+    a an and are as at be been both but by can for from has have how in into is it its not of on or
+    our such than that the their these they this to using was we were what when which while with
+    """
+)
+LEAST_ENGLISH = 0.13
+"""Share of `FUNCTION_WORDS` below which a text is not English: abstracts have .155 or more."""
+FEWEST = 20
+"""Words or letters from which these shares are reliable."""
+ENOUGH = 3
+"""Lines or entries that show what a text is."""
+
+_CONTENTS = re.compile(
+    r"(?:\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
+    r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
+    re.MULTILINE,
+)
+_CODE = re.compile(
+    r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
+    r"|(?:const|let|return|var)\b.*|(?:for|if|while|with)\b.*[{:]|[})\]]+;?|.*[;{]"
+    r"|[\w.\[\]]+ ?[-+*]?= .*|[\w.]+\(.*\);?)\s*$",
+    re.MULTILINE,
+)
+_REFERENCE = re.compile(
+    r"^\s*(?:\[\d+\]|\d{1,3}\.|[^\W\d_]+,(?: [A-Z]\.)+).*\b(?:19|20)\d\d\b.*$", re.MULTILINE
+)
+_SALUTATION = re.compile(
+    r"\s*(?:(?:dear|hello|hi)\s[^\n]{1,60}?|to whom it may concern)[,:!\n]", re.IGNORECASE
+)
+_INGREDIENT = re.compile(
+    r"\b\d[\d/.,]*\s?(?:cups?|dl|g|grams?|kg|ml|ounces?|oz|tablespoons?|tbsp|teaspoons?|tsp)\b"
+    r"(?=\s[a-z]{2})",
+    re.IGNORECASE,
+)
+_COOKING = re.compile(
+    r"\b(?:bake|boil|chop|drain|fry|garnish|knead|preheat|serve|simmer|stir|whisk)\b", re.IGNORECASE
+)
+
+
+def problem_of(text: str) -> str:
+    """Return why a text is hardly an English abstract ("looks like a letter"), or ""."""
+    lines = sum(1 for line in text.splitlines() if line.strip())
+    if len(_CONTENTS.findall(text)) >= ENOUGH:
+        return "looks like a table of contents"
+    if len(_CODE.findall(text)) >= max(ENOUGH, 0.5 * lines):
+        return "looks like source code"
+    if len(_REFERENCE.findall(text)) >= max(ENOUGH, 0.5 * lines):
+        return "looks like a list of references"
+    if _SALUTATION.match(text) and re.search(r"\byou", text):
+        return "looks like a letter"
+    if len(_INGREDIENT.findall(text)) > 1 and len({*map(str.lower, _COOKING.findall(text))}) > 1:
+        return "looks like a recipe"
+    letters = [char for char in text if char.isalpha()]
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    is_foreign = len(letters) >= FEWEST and sum(map(str.isascii, letters)) < 0.5 * len(letters)
+    few = sum(word in FUNCTION_WORDS for word in words) < LEAST_ENGLISH * len(words)
+    return "is not in English" if is_foreign or (few and len(words) >= FEWEST) else ""

@@ -1,0 +1,81 @@
+"""Text that is not an English abstract: a notice, and with --strict a refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from annotate_workspace import Workspace, paper, write_table
+from drafting_model import EXAMPLE
+
+from harness.errors import InputError
+from skills.annotate.plausible import problem_of
+
+GERMAN = (
+    "Planer vergessen in langen Aufgaben ihre Schritte. Wir lassen vierzig Agenten in sechzig "
+    "Küchen ein Protokoll führen. Mit Protokoll lösten sie 71 Prozent der Aufgaben."
+)
+LETTER = (
+    "Dear Dr. Lindt,\n\nWe have read the manuscript on planners that you sent to us, and invite "
+    "you to our workshop in Oslo in May.\n\nKind regards\nAna Moreau"
+)
+RECIPE = (
+    "Preheat the oven and butter a tin. Mix 200 g of flour with 2 teaspoons of baking powder, stir "
+    "in the apples, and bake it for 40 minutes."
+)
+CONTENTS = "Contents\n1 Introduction ........ 1\n2 Planners ..... 5\n3 Results ....... 12"
+NUMBERED = "1 Introduction 1\n2 Planners that wait 5\n2.1 Waiting for tools 7"
+REFERENCES = (
+    "[1] A. Moreau. Planners that wait. Kitchens, 2021.\n[2] C. Holm. Ledgers. Steps 3(2), 2019.\n"
+    "Aas, D. (2020). Dirt. Oslo Press."
+)
+CODE = "import os\n\ndef read(path):\n    with open(path) as file:\n        return file"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (GERMAN, "is not in English"),
+        ("我们提出一种新的方法。它在六十个模拟厨房中测试了四十个代理。", "is not in English"),
+        (LETTER, "looks like a letter"),
+        (RECIPE, "looks like a recipe"),
+        (CONTENTS, "looks like a table of contents"),
+        (NUMBERED, "looks like a table of contents"),
+        (REFERENCES, "looks like a list of references"),
+        (CODE, "looks like source code"),
+        (EXAMPLE, ""),
+        ("Dear colleagues waste time: our planner saves it, with 200 g of memory to stir.", ""),
+        ("We test it.\n1. It halts in 2021.\n2. It waits.\nfor (i = 0) it stops;\nIt wins.", ""),
+        ("Hello World: we greet planners, which wait for it.", ""),
+        ("Halt halt halt.", ""),
+    ],
+)
+def test_what_a_text_is(text: str, problem: str) -> None:
+    assert problem_of(text) == problem
+
+
+def test_one_text(tmp_path: Path) -> None:
+    used = Workspace(tmp_path)
+    letter = tmp_path / "letter.txt"
+    letter.write_text(f"{LETTER}\nPS: a method 1 of mine.")
+    used.annotate("", letter)
+    assert "letter.txt looks like a letter" in used.stderr
+    with pytest.raises(InputError, match="looks like a letter") as refused:
+        used.annotate("--strict", letter)
+    assert (refused.value.exit_code, used.annotator.counts) == (2, {1: 1})
+
+
+def test_a_table(tmp_path: Path) -> None:
+    used = Workspace(tmp_path)
+    rows = [paper(number) for number in range(1, 5)]
+    for row in rows[1:]:
+        row["abstract"] = f"{GERMAN} (method {row['arxiv_id'][-1]} )"
+    write_table(used.table, *rows)
+    used.annotate()
+    assert (
+        "text that is not in English: line 3, line 4, line 5 (--strict refuses it)" in used.stderr
+    )
+    assert used.stderr.count("not in English") == 1
+    assert used.annotate("--strict save to strict.jsonl").result.exit_code == 1
+    assert "line 5: is not in English" in used.stderr
+    assert used.ids("strict.jsonl") == ["2401.00001"]
