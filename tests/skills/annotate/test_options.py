@@ -21,7 +21,7 @@ BY_CASE = {
     "|--collection agents|--tag new|--cascade better|--budget 20%|--sample gold.csv",
     "table, topic": "--retry-failed|--workers 1|--on local|--actors 1|--slots 1|--cpus 1|--gpus 1",
     "table, topic, paper": "--db own.db",
-    "table, paper": "--sections limitation",
+    "table, paper": "--sections limitation|--strict",
     "topic": "--source corpus|--max 1|--since 2024|--until 2024|--relevance 0.5",
     "paper": "--title Sorting",
 }
