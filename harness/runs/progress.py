@@ -22,9 +22,9 @@ LONG = 10.0
 """Seconds of remaining time from which the first estimate has a line of its own."""
 MEMORY = 60.0
 """Time constant, in seconds, of the exponential decay of earlier speeds."""
-MOST_BEGUN = 0.8
-"""Share of the mean tokens of a row that an unfinished row counts as done, at most: work may follow
-its last token, as in /annotate, which chooses passages after the drafts."""
+LEAST_LEFT = 0.2
+"""Share of the unfinished rows that remains, at least, however many tokens they have: work may
+follow the last token of a row, as in /annotate, which chooses passages after the drafts."""
 
 
 @dataclass(slots=True)
@@ -124,11 +124,9 @@ class ProgressEstimate:
         if not self.rate or not self._weight_done or not self._tokens_done:
             return None
         left = (self.weight - self._weight_done) * self._tokens_done / self._weight_done
-        ended = self.done + self.failed
-        most = MOST_BEGUN * self._tokens_done / ended if ended else left
         with self._lock:
-            begun = sum(min(tokens, most) for tokens in self._begun.values())
-        return max(0.0, left - begun) / self.rate
+            begun = sum(self._begun.values())
+        return max(left - begun, LEAST_LEFT * left) / self.rate
 
     def __str__(self) -> str:
         parts = [f"{self.failed} failed"] * bool(self.failed)
