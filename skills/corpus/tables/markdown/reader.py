@@ -82,7 +82,7 @@ _LEAD = re.compile(
     r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?"
 )
 """The title that an item begins with: emphasized and set off, or a link."""
-_FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=[^\W_a-z])|\Z)")
+_FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
 TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
 """Least words of the abstract of a paper with and without a title, in a list without labels."""
@@ -193,7 +193,7 @@ class MarkdownReader(Reader):
             raise InputError(
                 "is not a list of papers",
                 where=shown(self.path),
-                hint="A list has a heading for each paper, and **Abstract:** with its text.",
+                hint="A list has a heading or an item for each paper, with its title and abstract.",
             )
         return COLUMNS
 
@@ -248,15 +248,26 @@ def _unlabelled(text: str) -> list[_Section]:
                 current.fields.setdefault(current.current, []).append(_TAG.sub("", token.content))
                 current.current = "abstract"
     for item in items:
-        text = "\n\n".join(item.fields.get("abstract", ()))
-        lead = _LEAD.match(text) or _FIRST_LINE.match(text)
-        if lead and len(lead[0].split()) <= TITLE_WORDS:
-            title = next(filter(None, lead.groups()))
-            item.fields = {"title": [title.rstrip(" .:")], "abstract": [text[lead.end() :]]}
-            item.linked_id = find_arxiv_id(lead[0])
+        _split(item)
     levels = sorted({section.level for section in sections})
     groups = (items, *([one for one in sections if one.level == level] for level in levels))
     return next((group for group in groups if _are_papers(group, words)), [])
+
+
+def _split(item: _Section) -> None:
+    """Take the title, and labels if there are any, from the text of an item."""
+    text = "\n\n".join(item.fields.get("abstract", ()))
+    lead = _LEAD.match(text) or _FIRST_LINE.match(text)
+    if lead is None or len(lead[0].split()) > TITLE_WORDS:
+        return
+    title, rest = next(filter(None, lead.groups())), text[lead.end() :]
+    item.fields = {"title": [title.rstrip(" .:")], "abstract": [rest]}
+    item.linked_id = find_arxiv_id(lead[0])
+    labelled = _Section(item.line, 0, "")
+    for line in rest.split("\n"):
+        labelled.add(_Line(item.line, line))
+    if "abstract" in labelled.fields:
+        item.fields |= labelled.fields
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:

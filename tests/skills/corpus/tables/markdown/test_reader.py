@@ -278,6 +278,7 @@ OTHER = "Planners forget their steps. We let 40 of them keep a ledger, and 71% o
         f"* Waiting\n\n  {ONE}\n* [Ledger](http://x)\n  {OTHER}\n",
         f"- *Waiting* \u2014 {ONE}\n- Ledger:\n  - {OTHER}\n",
         f"# Read\n\n## Waiting\n\n{ONE}\n\n## Ledger\n\n{OTHER}\n",
+        f"- **Waiting**\n  - Authors: A\n  - Abstract: {ONE}\n- Ledger\n  **Abstract:** {OTHER}\n",
         f"# Waiting\n{ONE}\n# Ledger\n{OTHER}\n",
     ],
 )
