@@ -16,11 +16,13 @@ LEAST_ENGLISH = 0.13
 """Share of `FUNCTION_WORDS` below which a text is not English: abstracts have .155 or more."""
 FEWEST = 20
 """Words or letters from which these shares are reliable."""
+HEAD = 10_000
+"""Characters that are examined."""
 ENOUGH = 3
 """Lines or entries that show what a text is."""
 
 _CONTENTS = re.compile(
-    r"(?:\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
+    r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
     r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
     re.MULTILINE,
 )
@@ -48,7 +50,8 @@ _COOKING = re.compile(
 
 def problem_of(text: str) -> str:
     """Return why a text is hardly an English abstract ("looks like a letter"), or ""."""
-    lines = sum(1 for line in text.splitlines() if line.strip())
+    kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
+    text, lines = "\n".join(kept), len(kept)
     if len(_CONTENTS.findall(text)) >= ENOUGH:
         return "looks like a table of contents"
     if len(_CODE.findall(text)) >= max(ENOUGH, 0.5 * lines):
