@@ -276,7 +276,8 @@ class App:
             if (confirm := self.frontend.confirm) is None:
                 hint = f"This works without one: {in_shell(offer)}\n{exc.hint}"
                 raise ModelUnavailable(exc.message, where=exc.where, hint=hint) from exc
-            if not confirm(f"{exc.message}. Run {offer[:OFFERED]} instead?"):
+            self.screen.notice(f"{exc.message}.")
+            if not confirm(f"Run {offer[:OFFERED]} instead?"):
                 raise
             return self._dispatch(offer)
 
