@@ -3,7 +3,8 @@
 For each move, the selector and the drafts, if there are any, rank the passages of the abstract
 (`features`, `ranking`), and `reading` decides whether the abstract states it. The move that would
 lose most if another had its best passage chooses first, and a passage loses if another move has the
-same words. Each move chooses a second time, now that the choices of the others are known.
+same words. Each move chooses a second time, now that the choices of the others are known. A move
+that is left with a suggestion quotes its best passage instead, if one other move quotes that.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from skills.nanda.quoting.numbered import span_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-VERSION = 10
+VERSION = 11
 """Increased whenever other passages are chosen for the same drafts."""
 REPEATED = 3.0
 """Log probability that a passage loses if another move has its words. Of 250 papers of gold_train,
@@ -140,10 +141,21 @@ def choose(
         own = candidates[move]
         taken = [candidates[one].stems[at] for one, at in chosen.items() if one != move]
         chosen[move] = ranking.choice(own.stems, _less_repeated(ranked[move], own, taken))
-    return {
-        move: (number, weights.calibrated(candidates[move].of_sentence(number, ranked[move])))
-        for move, number in chosen.items()
-    }
+
+    def right(move: str, number: int) -> float:
+        return weights.calibrated(candidates[move].of_sentence(number, ranked[move]))
+
+    for move in order:
+        own = candidates[move]
+        best = ranking.choice(own.stems, ranked[move])
+        if right(move, chosen[move]) < SUGGESTED <= right(move, best):
+            alike = [
+                ranking.similarity(candidates[one].stems[at], own.stems[best]) >= ALIKE
+                for one, at in chosen.items()
+            ]
+            if sum(alike) < 2:  # the passage of one other move
+                chosen[move] = best
+    return {move: (number, right(move, number)) for move, number in chosen.items()}
 
 
 def _loss(candidates: Candidates, likely: NDArray[Any]) -> float:

@@ -17,6 +17,7 @@ from skills.curate.store.verdicts import INVALID, Verdict
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.anchors.marking import marked
 from skills.nanda.anchors.stored import origin_of, read_anchors
+from skills.nanda.confidence import read_suggestions, suggested
 from skills.nanda.framework import Framework, Move
 from skills.reporting.page import ANNOTATIONS, write_page
 
@@ -143,15 +144,23 @@ def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
     given = {name: item.moves.get(name, "") for name in framework.names}
     stored = item.entry.anchors if item.entry else None
     anchors = read_anchors(item.paper.abstract, framework.stated(given), stored)
+    unstated = (name for name in framework.names if name not in anchors)
+    found = item.entry.suggestions if item.entry else None
+    record = {"suggestions": read_suggestions(item.paper.abstract, unstated, found)}
     return {
         "sentences": marked(item.paper.abstract, anchors),
-        "entries": [_entry(move, verdict, anchors.get(move.name)) for move in framework.moves],
+        "entries": [
+            _entry(move, verdict, anchors.get(move.name), suggested(record, move.name))
+            for move in framework.moves
+        ],
     }
 
 
-def _entry(move: Move, verdict: Verdict, anchor: Anchor | None) -> dict[str, Any]:
+def _entry(
+    move: Move, verdict: Verdict, anchor: Anchor | None, suggestions: list[str]
+) -> dict[str, Any]:
     if anchor is None:
-        return {"move": move, "pieces": None, "beside": ""}
+        return {"move": move, "pieces": None, "beside": "", "suggestions": suggestions}
     origin = origin_of(anchor)
     return {
         "move": move,

@@ -12,7 +12,7 @@ from annotate_workspace import Workspace, write_table
 from drafting_model import EXAMPLE, assert_quotes
 from repository import SUPPORT
 
-from harness.errors import Interrupted, SkillFailed, UsageError
+from harness.errors import Interrupted, ModelUnavailable, SkillFailed
 from harness.models import registry
 from harness.models.backends.base import Message, Request
 from harness.models.schema import ServeEntry
@@ -83,8 +83,8 @@ def test_a_table_is_annotated_with_confidences(model: SelectorModel, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"effort": "best"}, "writes none"),
-        ({"wording": "abstractive"}, "no words of its own"),
+        ({"effort": "best"}, "writes no drafts"),
+        ({"wording": "abstractive"}, "only quotes"),
         ({"framework": SUPPORT / "two_moves.yaml"}, "built-in framework"),
     ],
     ids=["effort", "wording", "framework"],
@@ -93,7 +93,7 @@ def test_what_needs_a_model_that_writes_is_refused(
     options: dict[str, object], problem: str
 ) -> None:
     model = FakeModel()
-    with pytest.raises(UsageError, match=problem):
+    with pytest.raises(ModelUnavailable, match=problem):
         annotated(model, **options)
     assert model.requests == []
 

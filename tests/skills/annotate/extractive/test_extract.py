@@ -266,6 +266,16 @@ def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
     assert [number for number, _ in chosen.values()] == [0, 0]
 
 
+def test_one_move_shares_the_passage_of_another_rather_than_be_a_suggestion():
+    text = "The planner halts on 412 tasks. Bees sting at noon."
+    names = ("claim", "method", "novelty")
+    found = dict.fromkeys(names, statements_of(numbered(text, 300), 300))
+    likely = np.array([0.8, 0.2])
+    chosen = extract.choose(found, dict.fromkeys(names, likely), Weights({}, {}, (1.0, 0.0)))
+    assert sorted(number for number, _ in chosen.values()) == [0, 0, 1]
+    assert sorted(right for _, right in chosen.values()) == pytest.approx([0.2, 0.8, 0.8])
+
+
 def test_the_move_that_would_lose_most_chooses_first():
     text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
@@ -279,7 +289,7 @@ def test_the_moves_choose_again_after_the_others():
     text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
     certain = np.array([1 - 1e-9, 5e-10, 5e-10])
-    ranked = {"method": np.array([0.7, 0.29, 0.01]), "claim": certain}
+    ranked = {"method": np.array([0.6, 0.39, 0.01]), "claim": certain}
     weights = Weights({}, {}, (1.0, 0.0))
     chosen = extract.choose(found, ranked, weights, first=["method"])
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
