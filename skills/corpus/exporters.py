@@ -42,6 +42,10 @@ def writers(
     from skills.corpus.tables.references import export
     from skills.corpus.tables.sheets import writer as sheets
 
+    def rows() -> Iterator[tuple[str, ...]]:
+        doubt = any("confidence" in one.record for one in items())
+        return tables.table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+
     def html(file: IO[bytes]) -> None:
         from skills.corpus.report import page
 
@@ -56,12 +60,8 @@ def writers(
 
     return {
         ".jsonl": lambda file: tables.write_jsonl(file, items()),
-        ".csv": lambda file: tables.write_csv(
-            file, items(), framework, id_column, sections=sections
-        ),
-        ".xlsx": lambda file: sheets.write_xlsx(
-            file, tables.table_rows(items(), framework, id_column, sections=sections)
-        ),
+        ".csv": lambda file: tables.write_csv(file, rows()),
+        ".xlsx": lambda file: sheets.write_xlsx(file, rows()),
         ".parquet": lambda file: tables.write_parquet(
             file, items(), framework, id_column, sections=sections
         ),

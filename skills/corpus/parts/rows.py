@@ -14,7 +14,7 @@ from skills.corpus.parts.folder import OBJECTS, PAPER_COLUMNS
 from skills.corpus.parts.index import Index, Part
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS, UNCERTAIN
-from skills.nanda.confidence import confidence_of, uncertain_moves
+from skills.nanda.confidence import confidence_of, read_suggestions, uncertain_moves
 from skills.nanda.paper import ID_FIELDS, IdField, Paper
 
 if TYPE_CHECKING:
@@ -58,13 +58,14 @@ class Rows:
     def annotation(self, row_id: int, row: Row) -> Annotated:
         """Return the annotation of a row."""
         names = self._index.framework.names
-        stored = [name for name in (*OBJECTS, SUGGESTIONS) if name in row]
-        objects: dict[str, Any] = {name: self._object(row_id, row, name) for name in stored}
+        objects: dict[str, Any] = {name: self._object(row_id, row, name) for name in OBJECTS}
+        unstated = [name for name in names if row[name] == self._index.framework.not_stated]
+        stored = self._object(row_id, row, SUGGESTIONS) if SUGGESTIONS in row else None
+        if found := read_suggestions(row["abstract"], unstated, stored):
+            objects[SUGGESTIONS] = found
         if known := self.confidence(row_id, row):
             objects[CONFIDENCE] = known
             objects[UNCERTAIN] = list(uncertain_moves(objects))
-        if not objects.get(SUGGESTIONS):
-            objects.pop(SUGGESTIONS, None)
         made_from = objects["provenance"].get("input")
         if not isinstance(made_from, dict) or "support" not in objects["checks"]:
             raise self._error(row_id, "has an annotation that is not whole")

@@ -10,7 +10,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 from harness._version import __version__
@@ -30,32 +30,28 @@ _OBJECTS = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_OBJECTS)
 
 
-def write_csv(
-    file: IO[bytes],
-    items: Iterable[Annotated],
-    framework: Framework,
-    id_column: str,
-    *,
-    sections: bool = False,
-) -> None:
-    """Write `table_rows` as RFC 4180 in UTF-8, with "\\n" between the rows."""
-    for row in table_rows(items, framework, id_column, sections=sections):
+def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows as RFC 4180 in UTF-8, with "\\n" between them."""
+    for row in rows:
         file.write(csv_row(row))
 
 
 def table_rows(
-    items: Iterable[Annotated], framework: Framework, id_column: str, *, sections: bool = False
+    items: Iterable[Annotated],
+    framework: Framework,
+    id_column: str,
+    *,
+    doubt: bool = False,
+    sections: bool = False,
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the header and the rows of a table for people.
-
-    After the id, title, abstract and the moves, in the framework's order, are the names of the
-    uncertain ones, the confidence of each, and the suggestions.
+    """Yield a header, then the id, title, abstract and the moves in the framework's order.
 
     Args:
         id_column: the input's name of the id column, replaced by "id" if another column has it.
+        doubt: add the names of the uncertain moves, the confidence of each move, and suggestions.
         sections: add a column of the moves that were found in sections, for people.
     """
-    names = ("title", "abstract", *framework.names, *DOUBT, *[SECTIONS] * sections)
+    names = ("title", "abstract", *framework.names, *DOUBT * doubt, *[SECTIONS] * sections)
     yield (_id_name(id_column, names), *names)
     for item in items:
         record, paper = item.record, item.paper
@@ -64,15 +60,18 @@ def table_rows(
             f"{move} ({one['confidence']:.2f}): {one['text']}"
             for move, one in suggestions_of(record).items()
         )
+        doubts = (
+            "; ".join(uncertain_moves(record)),
+            "; ".join(f"{move} {confidence:.2f}" for move, confidence in known.items()),
+            "; ".join(suggested),
+        )
         beside = (f"{framework.labels[one]}: {text}" for one, text in from_sections(record).items())
         yield (
             paper.id,
             paper.title,
             paper.abstract,
             *(record[name] for name in framework.names),
-            "; ".join(uncertain_moves(record)),
-            "; ".join(f"{move} {confidence:.2f}" for move, confidence in known.items()),
-            "; ".join(suggested),
+            *doubts * doubt,
             *["; ".join(beside)] * sections,
         )
 

@@ -133,7 +133,7 @@ def test_round_trip_of_corpus_with_several_id_fields(
     for name in ("all.parquet", "all.csv"):
         with (tmp_path / name).open("wb") as file:
             if name == "all.csv":
-                writers.write_csv(file, items, nanda(), "id")
+                writers.write_csv(file, writers.table_rows(items, nanda(), "id"))
             else:
                 writers.write_parquet(file, items, nanda(), "id")
     assert importer.add(db, tmp_path / "all.parquet", nanda()) == Added(
@@ -323,7 +323,7 @@ def test_saved_file_keeps_provenance_and_anchors(
         assert caught.value.where == f"{path}, line 1"
         papers = tmp_path / "papers.csv"
         with papers.open("wb") as file:
-            writers.write_csv(file, items, nanda(), "arxiv_id")
+            writers.write_csv(file, writers.table_rows(items, nanda(), "arxiv_id"))
         papers.write_text("\n".join(",".join(row[:3]) for row in _rows(papers)))
         importer.add(db, papers, nanda())
     added = importer.add(db, path, nanda())

@@ -14,7 +14,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from skills.corpus import exporters
 from skills.corpus.records import Annotated, record_of
+from skills.corpus.tables.columns import DOUBT
 from skills.corpus.tables.markdown.writer import write_markdown
 from skills.corpus.tables.reader import open_table
 from skills.corpus.tables.sheets.writer import write_xlsx
@@ -66,7 +68,7 @@ ITEMS = tuple(annotated(number, abstract) for number, abstract in enumerate(ABST
 
 def as_csv(items: tuple[Annotated, ...], id_column: str = "arxiv_id") -> bytes:
     file = io.BytesIO()
-    write_csv(file, items, NANDA, id_column)
+    write_csv(file, table_rows(items, NANDA, id_column))
     return file.getvalue()
 
 
@@ -99,13 +101,19 @@ def other_framework() -> Framework:
     return Framework.model_validate(content | {"name": "other", "version": "2"})
 
 
+def exported(items: tuple[Annotated, ...]) -> str:
+    file = io.BytesIO()
+    exporters.writers(NANDA, "id", lambda: iter(items), lambda: iter(()), title="")[".csv"](file)
+    return file.getvalue().decode()
+
+
 def test_csv_has_the_columns_of_the_lesson() -> None:
     data = as_csv(ITEMS)
     assert data.startswith(
         b"arxiv_id,title,abstract,claim,evidence,method,scope,limitation,comparison,implication,"
-        b'novelty,uncertain,confidence,suggestions\n2405.000010,"Title, 1","We present'
+        b'novelty\n2405.000010,"Title, 1","We present'
     )
-    assert data.endswith(b"Not stated.,,,\n")
+    assert data.endswith(b"Not stated.\n")
     found = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
     assert [row["abstract"] for row in found] == list(ABSTRACTS)
     assert [row["claim"] for row in found] == [item.record["claim"] for item in ITEMS]
@@ -189,8 +197,9 @@ def test_parquet_has_anchors_checks_and_provenance_as_json() -> None:
 
 def test_tables_have_the_doubts() -> None:
     item = doubtful()
-    file = io.StringIO(as_csv((item,)).decode(), newline="")
-    (row,) = csv.DictReader(file, strict=True)
+    header, _, _ = exported(ITEMS).partition("\n")
+    assert {*DOUBT}.isdisjoint(header.split(",")), "no annotation has a confidence"
+    (_, row) = csv.DictReader(io.StringIO(exported((ITEMS[1], item)), newline=""), strict=True)
     assert (row["method"], row["uncertain"]) == (NANDA.not_stated, "claim")
     assert row["confidence"] == "claim 0.35; method 0.10; scope 0.90"
     assert row["suggestions"] == "method (0.21): Books every tool call."
@@ -216,9 +225,9 @@ def test_other_framework_has_its_own_columns() -> None:
     record = {**ITEMS[0].record, "a": "One.", "b": "Two.", "checks": {"support": {"a": 1.0}}}
     item = Annotated(ITEMS[0].paper, record)
     text, table = io.BytesIO(), io.BytesIO()
-    write_csv(text, [item], other, "id")
+    write_csv(text, table_rows([item], other, "id"))
     write_parquet(table, [item], other, "id")
-    assert text.getvalue().startswith(b"id,title,abstract,a,b,uncertain,confidence,suggestions\n")
+    assert text.getvalue().startswith(b"id,title,abstract,a,b\n")
     (row,) = pq.read_table(table).to_pylist()
     assert (row["a"], row["b"], row["support"]) == ("One.", "Two.", {"a": 1.0, "b": None})
 
@@ -241,7 +250,7 @@ class Full(io.BytesIO):
 
 def test_full_disk_error_is_not_caught() -> None:
     many = tuple(annotated(number, ABSTRACTS[0]) for number in range(100))
-    for write in (write_csv, write_parquet):
+    for write in (lambda file, *given: write_csv(file, table_rows(*given)), write_parquet):
         with pytest.raises(OSError, match="No space left"):
             write(Full(), many, NANDA, "arxiv_id")
     with pytest.raises(OSError, match="No space left"):
@@ -260,7 +269,7 @@ def test_memory_does_not_grow_with_the_annotations(tmp_path: Path) -> None:
     with (tmp_path / "out").open("wb") as file:
         tracemalloc.start()
         try:
-            write_csv(file, many(), NANDA, "arxiv_id")
+            write_csv(file, table_rows(many(), NANDA, "arxiv_id"))
             write_jsonl(file, many())
             _, peak = tracemalloc.get_traced_memory()
         finally:

@@ -32,7 +32,6 @@ from harness.runs.frontend import Frontend
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.content_key import verify
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.tables.columns import DOUBT
 from skills.curate.plugin import Curate
 from skills.nanda.framework import nanda
 
@@ -92,7 +91,7 @@ def test_all_kinds_of_input_give_the_same_result(
     assert workspace.kept() == ids(1, 3)
     [one, _] = read_table(workspace.folder / "agent_curated.csv")
     given = {name: text for name, text in row(1).items() if name != "arxiv_id"}
-    assert one == {"arxiv_id": ids(1)[0], **given, **dict.fromkeys(DOUBT, "")}
+    assert one == {"arxiv_id": ids(1)[0], **given}
     assert list(workspace.rejected()) == ids(2)
 
 

@@ -16,7 +16,7 @@ from harness.errors import InputError, UsageError
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.writers import write_csv, write_jsonl, write_parquet
+from skills.corpus.tables.writers import table_rows, write_csv, write_jsonl, write_parquet
 from skills.curate.review.input import read
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
@@ -200,7 +200,7 @@ def test_a_suggestion_is_taken_with_one_key(workspace: Workspace, suffix: str) -
     db, path = corpus_of(workspace.folder / "c.db", items), workspace.folder / f"agent{suffix}"
     if suffix == ".csv":
         with path.open("wb") as file:
-            write_csv(file, items, nanda(), "arxiv_id")
+            write_csv(file, table_rows(items, nanda(), "arxiv_id"))
     else:
         saved(path, *items)
     assert workspace.review("taq", path, db=db)["edited"] == 1
@@ -227,7 +227,7 @@ def test_the_least_certain_annotations_come_first(workspace: Workspace, suffix: 
     path = workspace.folder / f"agent{suffix}"
     if suffix == ".csv":
         with path.open("wb") as file:
-            write_csv(file, items, nanda(), "arxiv_id")
+            write_csv(file, table_rows(items, nanda(), "arxiv_id"))
     else:
         saved(path, *items)
     found = read(path, nanda(), Columns(), None, db)
