@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.identity.identifiers import KINDS
-from skills.nanda.confidence import confidence_of, read_suggestions, uncertain_moves
+from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
 
@@ -122,18 +122,13 @@ def record_of(
     stated = framework.stated(moves)
     if anchors is None:
         anchors = lexical_anchors(paper.abstract, stated)
-    doubt: dict[str, Any] = {"confidence": confidence_of(confidence, moves)} if confidence else {}
     unstated = [move for move in moves if move not in stated]
-    if found := read_suggestions(paper.abstract, unstated, suggestions):
-        doubt["suggestions"] = found
-    if confidence:
-        doubt["uncertain"] = list(uncertain_moves(doubt))
     return {
         paper.id_field: paper.id,
         "title": paper.title,
         **moves,
         "anchors": dict(anchors),
-        **doubt,
+        **doubt_of(paper.abstract, unstated, confidence_of(confidence, moves), suggestions),
         "checks": check(paper.abstract, stated, anchors),
         **({} if sections is None else {"sections": dict(sections)}),
         "provenance": dict(provenance),

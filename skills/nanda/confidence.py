@@ -58,6 +58,23 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
     }
 
 
+def doubt_of(
+    abstract: str, unstated: Iterable[str], confidence: Mapping[str, float], suggestions: object
+) -> dict[str, Any]:
+    """Return the entries of a record about doubt: confidence, uncertain and suggestions, if any.
+
+    Args:
+        unstated: the moves that are not stated.
+        suggestions: as stored (`read_suggestions`).
+    """
+    found = read_suggestions(abstract, unstated, suggestions)
+    doubt: dict[str, Any] = {"suggestions": found} if found else {}
+    if confidence:
+        known = {"confidence": dict(confidence)}
+        doubt = {**known, "uncertain": list(uncertain_moves({**known, **doubt})), **doubt}
+    return doubt
+
+
 def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the confidences below `UNCERTAIN`, without those of moves that have a suggestion.
 

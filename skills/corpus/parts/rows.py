@@ -13,8 +13,8 @@ from harness.errors import InputError
 from skills.corpus.parts.folder import OBJECTS, PAPER_COLUMNS
 from skills.corpus.parts.index import Index, Part
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS, UNCERTAIN
-from skills.nanda.confidence import confidence_of, read_suggestions, uncertain_moves
+from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
+from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.paper import ID_FIELDS, IdField, Paper
 
 if TYPE_CHECKING:
@@ -57,24 +57,27 @@ class Rows:
 
     def annotation(self, row_id: int, row: Row) -> Annotated:
         """Return the annotation of a row."""
-        names = self._index.framework.names
-        objects: dict[str, Any] = {name: self._object(row_id, row, name) for name in OBJECTS}
-        unstated = [name for name in names if row[name] == self._index.framework.not_stated]
+        framework = self._index.framework
+        moves = {name: row[name] for name in framework.names}
+        anchors, checks, provenance = (self._object(row_id, row, name) for name in OBJECTS)
+        unstated = [name for name in moves if name not in framework.stated(moves)]
         stored = self._object(row_id, row, SUGGESTIONS) if SUGGESTIONS in row else None
-        if found := read_suggestions(row["abstract"], unstated, stored):
-            objects[SUGGESTIONS] = found
-        if known := self.confidence(row_id, row):
-            objects[CONFIDENCE] = known
-            objects[UNCERTAIN] = list(uncertain_moves(objects))
-        made_from = objects["provenance"].get("input")
-        if not isinstance(made_from, dict) or "support" not in objects["checks"]:
+        doubt = doubt_of(row["abstract"], unstated, self.confidence(row_id, row), stored)
+        made_from = provenance.get("input")
+        if not isinstance(made_from, dict) or "support" not in checks:
             raise self._error(row_id, "has an annotation that is not whole")
         source = {key: value for key, value in made_from.items() if key != "sha256"}
         paper = self.paper(row_id, row, source)
-        moves = {name: row[name] for name in names}
-        return Annotated(
-            paper, {paper.id_field: paper.id, "title": paper.title, **moves, **objects}
-        )
+        record = {
+            paper.id_field: paper.id,
+            "title": paper.title,
+            **moves,
+            "anchors": anchors,
+            **doubt,
+            "checks": checks,
+            "provenance": provenance,
+        }
+        return Annotated(paper, record)
 
     def confidence(self, row_id: int, row: Row) -> dict[str, float]:
         """Return the confidence of each move of a row that has one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from corpus_papers import annotated, corpus_of, paper
@@ -18,10 +19,23 @@ from skills.corpus.db import papers, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.map.options import PICTURES
 from skills.corpus.plugin import Corpus
-from skills.corpus.records import Failure
+from skills.corpus.records import Annotated, Failure, record_of
 from skills.nanda.framework import nanda
 
-ITEMS = invented(200)
+
+def doubted(item: Annotated) -> Annotated:
+    """Return an annotation with an uncertain claim and, if it may have one, a suggestion."""
+    record = item.record
+    moves = {name: record[name] for name in nanda().names}
+    doubt: Any = {
+        "confidence": {"claim": 0.35, "limitation": 0.1},
+        "suggestions": {"limitation": {"text": "Plans fail.", "confidence": 0.2}},
+    }
+    made = record_of(item.paper, moves, nanda(), record["provenance"], record["anchors"], **doubt)
+    return Annotated(item.paper, made)
+
+
+ITEMS = [doubted(item) if n % 3 == 0 else item for n, item in enumerate(invented(200))]
 READS = (
     "search retrieval --words",
     "search 'dense retrieval' --words",
@@ -89,6 +103,15 @@ def answer(app: App, line: str) -> str:
         return str(exc)
     check_output(Corpus(), line.split()[0], result)
     return f"{result.code}\n{result.text}\n{result.as_json()}"
+
+
+def test_hits_of_uncertain_moves_are_marked(app: App) -> None:
+    claims = app.dispatch("/corpus search ledger --move claim --limit 50 --words --db parts").result
+    hits = json.loads(claims.as_json())["hits"]
+    assert {hit["confidence"] for hit in hits} == {0.35, None}
+    assert "claim (uncertain, 0.35)" in claims.text
+    limits = app.dispatch("/corpus search plans --move limitation --words --db parts").result
+    assert "Plans fail." not in limits.text, "a suggestion"
 
 
 @pytest.mark.parametrize("line", READS)
