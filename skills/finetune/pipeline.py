@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
+from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable, UsageError
 from harness.runs.invocation import as_path
 from harness.support.process_lock import job_lock
 from harness.support.reading.text_input import at_home, regular_file
@@ -20,6 +20,7 @@ from skills.nanda.framework_option import framework_file
 
 EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
+_ANNOTATE = "/annotate FILE"
 
 
 def run(call: Call) -> Result:
@@ -53,15 +54,15 @@ def check(context: StageContext) -> None:
     the user does not agree to send the model to it.
 
     Raises:
-        UsageError: a package is missing, the model's name is invalid or that of the model to start
-            from, or the server is too old.
+        UsageError: a package is missing, the model's name cannot be used, or the server is too
+            old.
         InputError: --llama-cpp is not a llama.cpp checkout, or --start-from not a fitting adapter.
         ModelUnavailable: no server answers at --host.
     """
     from harness.support.optional_deps import require
     from skills.finetune.deploy.ollama_api import Ollama
     from skills.finetune.deploy.ollama_plan import check_version
-    from skills.finetune.deploy.registered import check_name
+    from skills.finetune.deploy.registered import name_of
     from skills.finetune.export.llama_cpp import chosen_converters, library_version
     from skills.finetune.model.bases import describe
     from skills.finetune.planning.advice import packages
@@ -70,10 +71,9 @@ def check(context: StageContext) -> None:
     require(*packages(context.recipe), *EXPORT_MODULES)
     chosen_converters(context)
     library_version()
-    start_from.refuse_name(context.recipe, options.as_name or context.run_dir.name)
+    name_of(context)
     facts = describe(context)
     start_from.find(context) if facts is None else start_from.open_start(context, facts)
-    check_name(options.as_name)
     if options.host:
         with Ollama(options.host) as ollama:
             check_version(ollama.version())
@@ -108,6 +108,14 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
         context.call.screen.notice(f"ollama: skipped: {error.message}")
         context.run_dir.forget("ollama")
     done |= stage.perform_all(context, ("register",))
+    if not done["register"].facts["default"]:
+        try:
+            done |= stage.perform_all(context, ("compare",))
+        except Interrupted:
+            raise
+        except HarnessError as error:  # the model is registered
+            context.call.screen.notice(f"compare: skipped: {error.message}")
+            context.run_dir.forget("compare")
     return done
 
 
@@ -209,15 +217,32 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
     yield from facts.get("adapted", ())
 
 
+def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
+    """Return which model /annotate uses now and why, and the line that uses the new one."""
+    entry = context.run_dir.entry("register")
+    if entry is None or not done.keys() & {"register", "compare"}:
+        return [], ""
+    name, first = entry.facts["name"], entry.facts["asked_first"]
+    why = [done["compare"].facts["outcome"]] if "compare" in done else []
+    if name == first:
+        return [*why, f"/annotate uses {name}; `/finetune unregister {name}` removes it"], _ANNOTATE
+    how = f"`/finetune register {context.run_dir.folder} --default` makes {name} the default"
+    return [*why, f"/annotate uses {first}, and {name} only with `--model {name}`; {how}"], (
+        f"{_ANNOTATE} --model {name}"
+    )
+
+
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:
     lines = [*_outcome(done)]
     lines += [f"{name}: {entry.seconds:.0f} s" for name, entry in done.items()]
     kept = [path for entry in done.values() for path in entry.outputs]
     lines += [f"{context.run_dir.folder / path}" for path in kept if "/" not in path]
+    use, next_line = _use(context, done)
     facts = {
         name: {"seconds": entry.seconds, **entry.facts, "outputs": sorted(entry.outputs)}
         for name, entry in done.items()
     }
     verified = all(entry.facts.get("verified", True) for entry in done.values())
     data = {"out": str(context.run_dir.folder), "stages": facts}
-    return Result("\n".join(lines), data, exit_code=0 if verified else 1)
+    text = "\n".join([*lines, *use])
+    return Result(text, data, exit_code=0 if verified else 1, next=next_line)

@@ -63,13 +63,19 @@ class GgufOptions(SkillOptions):
     )
 
 
-class RegisterOptions(SkillOptions):
+class NameOptions(SkillOptions):
     as_name: str | None = Field(
         None, description="create and register the model only under this name"
     )
 
 
-class OllamaOptions(RegisterOptions):
+class RegisterOptions(NameOptions):
+    default: bool = Field(
+        False, description="use the model for /annotate by default, better or not"
+    )
+
+
+class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
         description="the Ollama server to send the model to; without it, a session asks about the "
@@ -77,7 +83,7 @@ class OllamaOptions(RegisterOptions):
     )
 
 
-class RunOptions(TrainOptions, GgufOptions, OllamaOptions):
+class RunOptions(TrainOptions, GgufOptions, OllamaOptions, RegisterOptions):
     """Options of a whole run, which has no subcommand."""
 
 
@@ -87,7 +93,9 @@ class Finetune(Skill):
     usage = "TRAIN.jsonl"
     details = (
         "TRAIN.jsonl is a training set. The whole run prepares it, plans, trains, merges, writes\n"
-        "GGUF files, creates the model in Ollama if you agree, and registers it:\n"
+        "GGUF files, creates the model in Ollama if you agree, registers it under the name of the\n"
+        "folder (--name), and makes it the default of /annotate if it is better than the present\n"
+        "one on the gold papers that were held out from training:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
         "  plan train.jsonl --preset smollm2-cpu\n"
         "  train.jsonl --preset smollm2-cpu --out ft\n"
@@ -112,7 +120,8 @@ class Finetune(Skill):
         "quantize": "write the model in fewer bits",
         "modelfile": "write the Modelfile for Ollama",
         "ollama": "create the model in Ollama, and verify it",
-        "register": "add the model to your registry for /annotate",
+        "register": "add the model to your registry",
+        "compare": "make it the default of /annotate if it is better on held-out gold",
         "unregister": "remove a model from your registry, and from Ollama if you agree",
     }
     saves = (".jsonl",)
@@ -145,7 +154,9 @@ class Finetune(Skill):
         seed: int | None = Field(
             None, ge=0, description="seed of row order, initial adapter weights and dropout"
         )
-        name: str | None = Field(None, description="name of the model; default: nanda-annotator")
+        name: str | None = Field(
+            None, description="name of the model; default: that of the recipe, else of the folder"
+        )
         set: tuple[str, ...] = Field(
             (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
         )
@@ -169,6 +180,7 @@ class Finetune(Skill):
         "gguf": GgufOptions,
         "ollama": OllamaOptions,
         "register": RegisterOptions,
+        "compare": NameOptions,
     }
 
     _recipe = frozenset(Options.model_fields) - {"adapter"}
@@ -176,7 +188,7 @@ class Finetune(Skill):
         "dataset": frozenset({"framework"}),
         "unregister": frozenset(),
         **dict.fromkeys(("prepare", "plan", "train", "merge", "gguf", "quantize"), _recipe),
-        **dict.fromkeys(("modelfile", "register"), _recipe),
+        **dict.fromkeys(("modelfile", "register", "compare"), _recipe),
     }
 
     def companions(
@@ -197,7 +209,7 @@ class Finetune(Skill):
         assert isinstance(options, Finetune.Options)
         if subcommand in ("dataset", "plan"):  # files written by `dataset` are targets
             return ""
-        if subcommand == "register":
+        if subcommand in ("register", "compare"):
             return "changes your registry of models"
         if subcommand == "unregister":
             return "changes your registry of models, and may remove the model from Ollama"

@@ -1,8 +1,8 @@
 """The stage `register`, and `unregister`: the trained model in the user's registry.
 
-A registered model is a file of its own that overlays the user's registry.yaml, and the newest one
-is tried first. A fully trained model therefore takes over `/annotate`; one whose training was cut
-short gets no task and is only used with `--model NAME`.
+A registered model is a file of its own that overlays the user's registry.yaml. Without a task, only
+`--model NAME` selects it. It gets the task `annotate`, and serves `/annotate` by default, with
+`--default` or from the stage `compare`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from harness.support.process_lock import job_lock
 from harness.support.suggestions import did_you_mean
 from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.ollama_api import Ollama
-from skills.finetune.deploy.registered import Registration, is_edited, registration_of
+from skills.finetune.deploy.registered import TASK, Registration, is_edited, registration_of
 from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
 
-TASK = "annotate"
 _RELOAD = "In a running session, use /reload."
 
 
@@ -46,7 +45,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
         "model": wanted.model,
         "files": wanted.files,
         # An entry that was removed must be written again: a time is never equal to an earlier one.
-        "stands": _is_written(user, wanted) or time.time_ns(),
+        "stands": _stands(context, wanted) or time.time_ns(),
     }
 
 
@@ -65,30 +64,23 @@ def perform(context: StageContext) -> Done:
     with _lock(settings):
         _migrate(context.call)
         _refuse_to_replace(user, wanted, context)
-        known, written = wanted.name in _models(user), not _is_written(user, wanted)
-        if written:
+        known, written = wanted.name in _models(user), not _stands(context, wanted)
+        if written:  # the latest default is the one that serves
+            now, before = datetime.now(UTC), registry_file.read(path).get("registered")
+            registered = now if _is_chosen(context) else before or now
             models = {wanted.name: wanted.model}
-            registry_file.write(path, models, wanted.files, datetime.now(UTC))
+            registry_file.write(path, models, wanted.files, registered)
     facts = {
         "registry": str(path),
         "name": wanted.name,
         "written": written,
         "replaced": known and written,
-        "cut": wanted.cut,
-        "tasks": wanted.model["tasks"],
+        "default": bool(wanted.model["tasks"]),
         "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
         "asked_first": _first_model(settings),
     }
-    notice = context.call.screen.notice
-    if not written:
-        notice(f"register: {wanted.name} is unchanged in {path}")
-    else:
-        notice(f"register: {wanted.name} is written to {path}. {_RELOAD}")
-        if not facts["tasks"]:
-            notice(
-                "register: the training was cut short, so /annotate still tries "
-                f"{facts['asked_first']} first; --model {wanted.name} uses the new model"
-            )
+    done = f"is written to {path}. {_RELOAD}" if written else f"is unchanged in {path}"
+    context.call.screen.notice(f"register: {wanted.name} {done}")
     return Done([], facts, {"stands": True})
 
 
@@ -121,8 +113,7 @@ def unregister(call: Call, name: str) -> Result:
                 raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
         path.unlink()
     first = _first_model(settings)
-    next_one = "the shipped model of that name" if first == name else first or "no model"
-    text = f"{name} is removed from the registry ({path}). /annotate now tries {next_one} first."
+    text = f"{name} is removed from the registry ({path}). /annotate now tries {first} first."
     facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
     removals = list(_at_ollama(call, found["models"][name]))
     return Result("\n".join([f"{text} {_RELOAD}", *removals]), {**facts, "ollama": removals})
@@ -159,7 +150,7 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} may still be at Ollama: {exc.message}."
 
 
-STAGE = Stage("register", "add the model to your registry for /annotate", inputs, perform)
+STAGE = Stage("register", "add the model to your registry", inputs, perform)
 
 
 def _lock(settings: Settings) -> AbstractContextManager[None]:
@@ -183,9 +174,16 @@ def _models(user: Path) -> dict[str, Any]:
     return models
 
 
-def _is_written(user: Path, wanted: Registration) -> bool:
-    found = registry_file.read(registry_file.file_of(user, wanted.name))
-    return (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
+def _stands(context: StageContext, wanted: Registration) -> bool:
+    """Return True if the model is registered as wanted, and with --default is the first one."""
+    settings = context.call.settings
+    found = registry_file.read(registry_file.file_of(settings.user_registry, wanted.name))
+    written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
+    return written and (not _is_chosen(context) or _first_model(settings) == wanted.name)
+
+
+def _is_chosen(context: StageContext) -> bool:
+    return bool(getattr(context.call.options, "default", False))
 
 
 def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) -> None:

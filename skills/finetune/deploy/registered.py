@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
+from harness.models import registry
 from harness.models.backends.ollama_server import DEFAULT_HOST
 from harness.models.schema import ServeEntry
+from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.modelfile_stage import served_gguf
 from skills.finetune.deploy.registry_file import BY, registered_path
 from skills.finetune.export.artifact_files import file_digest
@@ -22,7 +24,7 @@ from skills.finetune.run.run_dir import Entry, RunDir
 from skills.finetune.run.stage import StageContext
 from skills.nanda.framework import sha256_of
 
-FALLBACK = "producer"
+TASK = "annotate"
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 
 
@@ -43,36 +45,38 @@ class Registration:
 
 
 def name_of(context: StageContext) -> str:
-    """Return the name of the run's model; a training that was cut short gets its own.
+    """Return the name of the run's model.
 
     The name of an earlier --as-name in the folder is kept, unless --name is given.
 
     Raises:
-        InputError: nothing is trained.
-        UsageError: the name is invalid, reserved for a full training, or that of the model the
-            training started from.
+        UsageError: the name is invalid, or that of a shipped model or of the model the training
+            started from.
     """
-    own: str | None = getattr(context.call.options, "as_name", None)
-    check_name(own)
-    if not _is_held_back(context):
-        given = getattr(context.call.options, "name", None)
-        kept = None if given else context.run_dir.run.get("as_name")
-        name = str(own or kept or context.run_dir.name)
-        start_from.refuse_name(context.recipe, name)
-        return name
-    if own in (context.run_dir.name, "nanda-annotator"):
+    options = context.call.options
+    own: str | None = getattr(options, "as_name", None)
+    kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
+    name = str(own or kept or context.run_dir.name)
+    if not _NAME.fullmatch(name):
         raise UsageError(
-            f"a training that was cut short is not registered as {own}",
-            hint="--force registers it. Without --as-name it gets a name of its own.",
+            f"{name!r} is not a valid model name",
+            hint="Use lower-case letters and digits, with single hyphens, dots or underscores "
+            "between them.",
         )
-    inputs = dict(_trained(context.run_dir).inputs)
-    return own or f"{context.run_dir.name}-cut-{sha256_of(inputs)[:6]}"
+    start_from.refuse_name(context.recipe, name)
+    if name in registry.load(context.call.settings.shipped_registry).models:
+        raise UsageError(
+            f"{name} is the name of a shipped model",
+            hint="Give the new model another name with --as-name.",
+        )
+    return name
 
 
 def registration_of(context: StageContext) -> Registration:
     """Return the entries of the run in the folder.
 
-    A training that was cut short gets a name of its own and no task, unless --force is given.
+    The model has the task only if it is the default: with --default, or if the same weights are
+    registered as the default already. Otherwise only its name selects it.
 
     Raises:
         InputError: nothing is trained, there is no GGUF, or it is older than the training.
@@ -81,17 +85,16 @@ def registration_of(context: StageContext) -> Registration:
     train, gguf = _trained(context.run_dir), served_gguf(context)
     _refuse_older(context.run_dir, train)
     name, cut = name_of(context), _is_cut(train)
-    registry = context.call.models.registry
     files = {f"{name}-gguf": _file(context, gguf)}
-    if context.recipe.base in registry.files and context.run_dir.lora.is_file():
+    if context.recipe.base in context.call.models.registry.files and context.run_dir.lora.is_file():
         files[f"{name}-lora"] = _file(context, context.run_dir.lora)
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
-        "tasks": [] if _is_held_back(context) else ["annotate"],
+        "tasks": [TASK] if _is_default(context, name, files) else [],
         "form": context.run_dir.prepared_facts().get("form", "tagged"),
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},
-        **({"fallback": FALLBACK} if FALLBACK in registry.models else {}),
+        "fallback": registry.load(context.call.settings.shipped_registry).serving(TASK),
         "trained_on": {"by": BY, "files": list(files), **_origin(context, train, cut=cut)},
         "scores": {
             key: round(train.facts[key], 4)
@@ -101,16 +104,6 @@ def registration_of(context: StageContext) -> Registration:
     }
     model["trained_on"]["entry"] = _digest(model)
     return Registration(name, model, files, cut)
-
-
-def check_name(name: str | None) -> None:
-    """Raise UsageError if `name` is not valid for a model; None is accepted."""
-    if name is not None and not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} is not a valid model name",
-            hint="Use lower-case letters and digits, with single hyphens, dots or underscores "
-            "between them.",
-        )
 
 
 def is_edited(model: Mapping[str, Any]) -> bool:
@@ -130,8 +123,13 @@ def _trained(run_dir: RunDir) -> Entry:
     raise run_dir.needs("train", "nothing is trained here")
 
 
-def _is_held_back(context: StageContext) -> bool:
-    return not context.call.force and _is_cut(_trained(context.run_dir))
+def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> bool:
+    if getattr(context.call.options, "default", False):
+        return True
+    path = registry_file.file_of(context.call.settings.user_registry, name)
+    found, weights = registry_file.read(path), f"{name}-gguf"
+    tasks = found["models"].get(name, {}).get("tasks")
+    return bool(tasks) and found["files"].get(weights) == files[weights]
 
 
 def _is_cut(train: Entry) -> bool:

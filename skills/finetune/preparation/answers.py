@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from harness.errors import InputError
 from skills.finetune.data.annotation_pairs import FormName, form_of
@@ -31,6 +33,21 @@ def form_name(rows: Sequence[Example], framework: Framework) -> FormName:
     """
     forms = (form_of(row.completion, framework) for row in rows)
     return "anchored" if any(isinstance(form, AnchoredForm) for form in forms) else "tagged"
+
+
+def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[str, str]]:
+    """Yield each annotated paper as a row of a table that `/evaluate` reads: id, abstract, moves.
+
+    Completions that `/annotate` would not accept are left out.
+    """
+    for row in rows:
+        abstract = row.messages[-1]["content"]
+        form = form_of(row.completion, framework) or TaggedForm(framework)
+        if isinstance(form, AnchoredForm):  # an empty line ends a sentence
+            abstract = "\n\n".join(re.findall(r"(?m)^\[\d+\] (.*)", abstract))
+        with suppress(UnusableReply, InputError):
+            moves = framework.valid_moves(form.moves(row.completion, abstract))
+            yield {"paper_id": row.id, "abstract": abstract, **moves}
 
 
 def unreadable(rows: Sequence[Example], framework: Framework) -> Iterator[str]:

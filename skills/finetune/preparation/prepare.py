@@ -2,6 +2,7 @@
 
     OUT/prepared/train.jsonl, dev.jsonl    one `batches.Row` per line
     OUT/prepared/prepared.json             facts about the rows
+    OUT/prepared/held_out.jsonl            the annotations of the dev rows, for the stage `compare`
 
 Nothing is truncated: a row that is too long is refused by its id.
 """
@@ -22,7 +23,7 @@ from harness.support.reading.text_input import regular_file
 from skills.finetune.data.token_counts import histogram, with_progress
 from skills.finetune.model.bases import Base, open_base, open_tokenizer
 from skills.finetune.model.folder import end_tokens, template_sha256
-from skills.finetune.preparation.answers import check_answers, form_name, unreadable
+from skills.finetune.preparation.answers import check_answers, form_name, table_rows, unreadable
 from skills.finetune.preparation.batches import Row, order, padding
 from skills.finetune.preparation.decisions import Decider
 from skills.finetune.preparation.examples import Example
@@ -33,6 +34,7 @@ from skills.finetune.run.stage import Stage, StageContext
 
 FORMAT = 2
 """Version of the files that this stage writes."""
+HELD_OUT = "held_out.jsonl"
 KEYS = ("id", "source", "weight", "input_ids", "completion_start", "decisions")
 NAMED = 10
 """Rows named in a sentence; of more only the number is given."""
@@ -100,6 +102,10 @@ def perform(context: StageContext) -> Done:
         _write(folder / "dev.jsonl", dev)
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
+        # By digest, since `compare` may use only the first ones.
+        held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
+        (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
     return Done([context.run_dir.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
 
 

@@ -141,7 +141,8 @@ class Export(_Strict):
     """Settings of the exported model.
 
     Attributes:
-        name: of the model, in Ollama and in the registry.
+        name: of the model, in Ollama and in the registry; /finetune uses that of the run's folder
+            if neither recipe nor options state one.
         merge_base: merge into the base's 16-bit weights, or into its NF4 weights.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ DEFAULT = "lesson"
 def chosen(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
     """Return the named recipe, else the remembered one of the folder, with the options applied.
 
+    A recipe without a name for the model gets that of the folder.
+
     Raises:
         UsageError: a setting is invalid or unknown.
         InputError: the remembered recipe is invalid.
@@ -46,6 +49,9 @@ def chosen(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
         found = recipes.load(named or DEFAULT)
     given = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
     changes = {dotted: value for dotted, value in given.items() if value is not None}
+    if "name" not in found.export.model_fields_set:
+        name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+        changes = {"export.name": name or "model", **changes}
     return recipes.overridden(found, {**changes, **dict(map(_setting, options.set))})
 
 

@@ -26,6 +26,7 @@ MODULES = {
     "modelfile": "skills.finetune.deploy.modelfile_stage",
     "ollama": "skills.finetune.deploy.ollama_create",
     "register": "skills.finetune.deploy.register",
+    "compare": "skills.finetune.deploy.compare",
 }
 """The module of each stage, in the order of a run; it has the stage as STAGE."""
 ORDER = tuple(MODULES)

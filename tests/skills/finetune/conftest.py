@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,11 @@ import ollama
 import pytest
 from ollama_run import ANNOTATION, Folder
 from ollama_server import OllamaServer
+from register_bench import NAME, Bench
 from tiny_gguf import F16, OTHER_TEMPLATE, write_adapter, write_model
 
+from harness.testing import fake_settings
+from skills.finetune.run import recipe as recipes
 from skills.finetune.run.recipe import overridden
 
 
@@ -66,3 +70,12 @@ def adapted(run: Folder, ggufs: Path) -> Folder:
     run.options["adapter"] = True
     run.modelfile()
     return run
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    recipe = overridden(recipes.load("smollm2-cpu"), {"export.name": NAME})
+    made = Bench(tmp_path, recipe, io.StringIO(), fake_settings(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    made.trained()
+    return made

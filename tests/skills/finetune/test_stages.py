@@ -50,8 +50,8 @@ def test_stages_of_a_run_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "register",
     ]
     assert [report.message for report in reports] == [
-        "stage 2 of 8, writing",
-        "stage 8 of 8, writing",
+        "stage 2 of 9, writing",
+        "stage 8 of 9, writing",
     ]
 
 

@@ -44,6 +44,7 @@ class Folder:
         self.recipe = overridden(
             Recipe(),
             {
+                "export.name": "ft",
                 "export.num_ctx": 1024,
                 "export.num_predict": 256,
                 "export.quantize": "Q8_0",

@@ -122,7 +122,7 @@ def test_written_modelfile_is_parsed_back(modelfile: Modelfile) -> None:
 def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
     entry = run.modelfile()
     text = run.out.modelfile.read_text("utf-8")
-    assert parse(text).base == "./nanda-annotator.Q8_0.gguf"
+    assert parse(text).base == "./ft.Q8_0.gguf"
     assert parse(text).parameters == {
         "stop": ["<|im_end|>", "</annotation>"],
         "temperature": 0.1,
@@ -137,11 +137,11 @@ def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
 
 def test_modelfile_prefers_the_quantized_file(unquantized: Folder, ggufs: Path) -> None:
     text = unquantized.out.modelfile.read_text("utf-8")
-    assert parse(text).base == "./nanda-annotator.f16.gguf"
+    assert parse(text).base == "./ft.f16.gguf"
     shutil.copy(ggufs / "native.gguf", unquantized.out.quantized("Q4_K_M"))
     unquantized.modelfile()
     text = unquantized.out.modelfile.read_text("utf-8")
-    assert parse(text).base == "./nanda-annotator.Q4_K_M.gguf"
+    assert parse(text).base == "./ft.Q4_K_M.gguf"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_adapter_modelfile_names_a_base_of_the_library(
         assert not run.out.adapter_modelfile.exists()
         return
     found = parse(run.out.adapter_modelfile.read_text("utf-8"))
-    assert (found.base, found.adapter) == (named, "./nanda-annotator-lora.gguf")
+    assert (found.base, found.adapter) == (named, "./ft-lora.gguf")
 
 
 def test_a_base_of_the_registry_is_named_by_its_path(run: Folder, ggufs: Path) -> None:

@@ -36,9 +36,9 @@ def test_a_model_is_created_verified_and_answers(
     assert body["parameters"]["stop"] == ["<|im_end|>", "</annotation>"]
     assert not {"quantize", "template", "system", "from"} & set(body)
 
-    assert [model.model for model in client.list().models] == ["nanda-annotator:latest"]
-    assert client.show("nanda-annotator").template == OTHER_TEMPLATE
-    reply = client.chat("nanda-annotator", CONVERSATION)
+    assert [model.model for model in client.list().models] == ["ft:latest"]
+    assert client.show("ft").template == OTHER_TEMPLATE
+    reply = client.chat("ft", CONVERSATION)
     assert (reply.message.content or "").startswith("<annotation>\nClaim: it says so here.\n")
     assert reply.done_reason == "stop"
 
@@ -57,7 +57,7 @@ def test_a_model_in_16_bits_is_quantized_by_the_server(
 def test_the_harness_annotates_with_it(run: Folder, server: OllamaServer) -> None:
     run.modelfile()
     run.create()
-    entry = ServeEntry(backend="ollama", model="nanda-annotator", url=server.url, context=1024)
+    entry = ServeEntry(backend="ollama", model="ft", url=server.url, context=1024)
     request = Request((Message("system", "Annotate."), Message("user", "x")), max_tokens=200)
     text = OllamaBackend().load(entry).generate(request).text
     assert "Novelty: it says so here." in text
@@ -68,7 +68,7 @@ def test_nothing_is_sent_twice(run: Folder, server: OllamaServer) -> None:
     run.create()
     run.create()
     assert "ollama: unchanged" in run.messages
-    server.remove("nanda-annotator:latest")
+    server.remove("ft:latest")
     facts = run.create()
     assert facts["verified"]
     assert facts["sent_bytes"] == 0
@@ -83,7 +83,7 @@ def test_a_new_modelfile_makes_a_new_model(run: Folder, server: OllamaServer) ->
     run.recipe = overridden(run.recipe, {"export.temperature": 0.3})
     run.modelfile()
     assert run.create()["verified"]
-    assert server.models["nanda-annotator:latest"].parameters["temperature"] == 0.3
+    assert server.models["ft:latest"].parameters["temperature"] == 0.3
 
 
 @pytest.mark.parametrize("puts_bos", [True, False])
@@ -93,14 +93,6 @@ def test_a_template_that_writes_the_first_token_is_right(run: Folder, puts_bos: 
     write_model(path, ANNOTATION, template=template, puts_bos=puts_bos)
     run.modelfile()
     assert run.create()["problems"] == []
-
-
-def test_shortened_training_gets_another_name(run: Folder, server: OllamaServer) -> None:
-    run.trained(steps=4)
-    run.modelfile()
-    name = run.create()["model"]
-    assert name.startswith("nanda-annotator-cut-")
-    assert list(server.models) == [f"{name}:latest"]
 
 
 def test_equivalent_built_in_template_is_a_note(
@@ -117,7 +109,7 @@ def test_equivalent_built_in_template_is_a_note(
 def test_a_model_is_made_of_base_and_adapter(adapted: Folder, server: OllamaServer) -> None:
     facts = adapted.create()
     assert facts["verified"], facts
-    assert facts["model"] == "nanda-annotator-lora"
+    assert facts["model"] == "ft-lora"
     assert facts["quantization_level"] == "Q8_0"
     assert len(server.bodies("/api/create")[0]["adapters"]) == 1
 
@@ -165,7 +157,7 @@ def test_another_template_than_the_training_rows_is_a_finding(run: Folder) -> No
     prepared = run.out.prepared / "prepared.json"
     prepared.write_text(json.dumps({"template_sha256": "ab" * 32}))
     found = problems(run)
-    assert found == "nanda-annotator.Q8_0.gguf has a different chat template than the training rows"
+    assert found == "ft.Q8_0.gguf has a different chat template than the training rows"
     same = hashlib.sha256(OTHER_TEMPLATE.encode()).hexdigest()
     prepared.write_text(json.dumps({"template_sha256": same}))
     assert run.create()["verified"]

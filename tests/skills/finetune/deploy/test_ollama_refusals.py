@@ -149,8 +149,8 @@ def test_the_user_confirms_a_server_that_nobody_named_once(
     unnamed.confirm = lambda question: not questions.append(question)  # type: ignore[func-returns-value]
     assert unnamed.create()["host"] == server.url
     size = unnamed.out.quantized("Q8_0").stat().st_size / 1e6
-    assert questions == [f"Send nanda-annotator ({size:,.1f} MB) to Ollama at {server.url}?"]
-    server.remove("nanda-annotator:latest")
+    assert questions == [f"Send ft ({size:,.1f} MB) to Ollama at {server.url}?"]
+    server.remove("ft:latest")
     unnamed.create()
     assert len(questions) == 1, "the answer about this run is kept"
 
@@ -197,6 +197,6 @@ def test_a_modelfile_or_a_file_of_it_that_is_missing_is_refused(run: Folder) -> 
     assert "Modelfile: cannot be read" in str(run.refused())
     run.modelfile()
     run.out.quantized("Q8_0").unlink()
-    assert "names ./nanda-annotator.Q8_0.gguf, which does not exist" in str(run.refused())
+    assert "names ./ft.Q8_0.gguf, which does not exist" in str(run.refused())
     run.out.modelfile.write_text("FROM x\nLICENSE mine\n")
     assert "'LICENSE mine' is not a Modelfile instruction" in str(run.refused())

@@ -1,46 +1,31 @@
-"""A trained model in the user's registry: written, tried first, and removed."""
+"""A trained model in the user's registry: written, the default or not, and removed."""
 
 from __future__ import annotations
 
 import io
-import json
 import re
-import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ollama
 import pytest
-import yaml
-from declared_outputs import check_output
 from ollama_server import OllamaServer
+from register_bench import DEFAULT, NAME, SHIPPED, Bench
 
 from harness import settings
-from harness.api.skill import Call, SkillOptions
 from harness.cli.app import App
 from harness.errors import InputError, RegistryError, UsageError
 from harness.models import registry
 from harness.models.backends.base import Message
 from harness.models.backends.ollama import OllamaBackend
-from harness.models.pool import ModelPool, Models
+from harness.models.pool import Models
 from harness.models.weights import FileStore
 from harness.runs.frontend import Frontend
-from harness.runs.run_log import Run
-from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
-from harness.testing import fake_settings
-from skills.finetune.deploy.register import STAGE, unregister
 from skills.finetune.deploy.registry_file import BY, file_of
-from skills.finetune.plugin import Finetune
-from skills.finetune.run import recipe as recipes
-from skills.finetune.run.run_dir import Done, RunDir
-from skills.finetune.run.stage import StageContext
-from skills.nanda import framework as frameworks
+from skills.finetune.run.run_dir import Done
 
-SHIPPED = CODE_ROOT / "models" / "registry.yaml"
-NAME = "nanda-annotator"
 MINE = """\
 # mine, and nobody else's
 version: 1   # the only one
@@ -57,142 +42,19 @@ models:
 """
 
 
-class Options(SkillOptions):
-    as_name: str | None = None
-
-
-@dataclass
-class Bench:
-    """A folder with a trained and converted run, and a user's registry."""
-
-    folder: Path
-    recipe: recipes.Recipe
-    stderr: io.StringIO
-    settings: Settings
-
-    @property
-    def out(self) -> RunDir:
-        return RunDir.of(self.folder / "out", self.recipe)
-
-    @property
-    def path(self) -> Path:
-        return self.settings.user_registry
-
-    @property
-    def folder_d(self) -> Path:
-        return registry_folder(self.path)
-
-    @property
-    def names(self) -> list[str]:
-        """The registered models."""
-        return sorted(path.stem for path in self.folder_d.glob("*"))
-
-    def entry(self, name: str = NAME) -> Any:
-        """The entry of a registered model in its file."""
-        return self.file(name)["models"][name]
-
-    def file(self, name: str = NAME) -> Any:
-        return yaml.safe_load(file_of(self.path, name).read_text(encoding="utf-8"))
-
-    def call(self, *, force: bool = False, as_name: str | None = None) -> Call:
-        laid = registry.load(SHIPPED, self.path)
-        return Call(
-            text="",
-            options=Options(as_name=as_name),
-            models=Models(ModelPool(laid, {})),
-            screen=Screen(io.StringIO(), self.stderr),
-            log=Run(),
-            settings=self.settings,
-            force=force,
-        )
-
-    def write(self, text: str) -> None:
-        self.path.parent.mkdir(exist_ok=True)
-        self.path.write_bytes(text.encode())
-
-    def text(self) -> str:
-        return self.path.read_bytes().decode()
-
-    def register(self, *, force: bool = False, as_name: str | None = None) -> Mapping[str, Any]:
-        """Perform the stage as a run does: check, perform, record."""
-        data = self.folder / "train.jsonl"
-        framework = frameworks.nanda()
-        call = self.call(force=force, as_name=as_name)
-        context = StageContext(call, self.recipe, self.out, framework, data)
-        inputs = STAGE.inputs(context)
-        if self.out.is_current("register", inputs):
-            return {"current": True}
-        return self.out.record("register", inputs, STAGE.perform(context), 1.0).facts
-
-    def unregister(self, name: str = NAME, *, force: bool = False, **asking: Any) -> Any:
-        result = unregister(replace(self.call(force=force), **asking), name)
-        check_output(Finetune(), "unregister", result)
-        self.stderr.write(result.text)
-        return result.data
-
-    def trained(self, weights: Path | None = None, *, steps: int = 90, adapter: str = "a") -> None:
-        """Create the output of the earlier stages."""
-        out = self.out
-        out.adapter.mkdir(parents=True, exist_ok=True)
-        out.prepared.mkdir(exist_ok=True)
-        facts = {
-            "base": "smollm2-135m-instruct",
-            "base_digest": "b" * 64,
-            "rows": {"train": 12, "dev": 2, "sources": {"gold": {"rows": 12, "weights": [1.0]}}},
-        }
-        (out.prepared / "prepared.json").write_text(json.dumps(facts))
-        out.record("prepare", {"data": "d" * 64}, Done([out.prepared]), 1)
-        (out.adapter / "adapter_model.safetensors").write_text(adapter)
-        found = {"steps": steps, "steps_of_all_epochs": 90, "dev_loss": 1.23456, "loss": None}
-        train = out.record("train", {"train": "t" * 64}, Done([out.adapter], found), 1)
-        out.f16.write_text(f"f16 of {adapter}")
-        out.lora.write_text(f"lora of {adapter}")
-        made_of = train.outputs["adapter/adapter_model.safetensors"].sha256
-        gguf = out.record("gguf", {"adapter": made_of}, Done([out.f16, out.lora]), 1)
-        if weights is None:
-            out.quantized("Q4_K_M").write_text(f"Q4_K_M of {adapter}")
-        else:
-            shutil.copyfile(weights, out.quantized("Q4_K_M"))
-        quantized = {"f16": gguf.outputs[out.f16.name].sha256}
-        out.record("quantize", quantized, Done([out.quantized("Q4_K_M")]), 1)
-
-    def at_ollama(
-        self,
-        *,
-        verified: bool = True,
-        host: str = "http://127.0.0.1:11434",
-        digest: str | None = None,
-    ) -> None:
-        entry = self.out.entry("quantize")
-        assert entry is not None
-        made_of = {"files": [file.sha256 for file in entry.outputs.values()]}
-        facts = {"model": NAME, "host": host, "verified": verified, "digest": digest}
-        self.out.record("ollama", made_of, Done([], facts), 1)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    made = Bench(
-        tmp_path, recipes.load("smollm2-cpu"), io.StringIO(), fake_settings(tmp_path / "home")
-    )
-    (tmp_path / "home").mkdir()
-    made.trained()
-    return made
-
-
 def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
     facts = bench.register()
     assert not bench.path.exists()
     assert bench.names == [NAME]
     entry = bench.entry()
-    assert entry["tasks"] == ["annotate"]
+    assert entry["tasks"] == []
     assert entry["form"] == "tagged"
     assert entry["options"] == {"temperature": 0, "seed": 0}
-    assert entry["fallback"] == "producer"
+    assert entry["fallback"] == DEFAULT
     assert entry["scores"] == {"dev_loss": 1.2346}
     assert entry["serve"] == [
-        {"backend": "llamacpp", "gguf": "nanda-annotator-gguf"},
-        {"backend": "llamacpp", "gguf": "smollm2-135m-instruct", "adapter": "nanda-annotator-lora"},
+        {"backend": "llamacpp", "gguf": "ft-gguf"},
+        {"backend": "llamacpp", "gguf": "smollm2-135m-instruct", "adapter": "ft-lora"},
     ]
     origin = entry["trained_on"]
     assert origin["data"] == "train.jsonl"
@@ -200,27 +62,38 @@ def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
     assert origin["rows"] == {"gold": 12}
     assert (origin["base"], origin["base_digest"]) == ("smollm2-135m-instruct", "b" * 64)
     assert (origin["recipe"], origin["steps"]) == (bench.recipe.digest, 90)
-    file = bench.file()["files"]["nanda-annotator-gguf"]
+    file = bench.file()["files"]["ft-gguf"]
     assert file["path"] == str(bench.out.quantized("Q4_K_M"))
     assert file["size"] == bench.out.quantized("Q4_K_M").stat().st_size
-    assert facts["asked_first"] == NAME
+    assert facts["asked_first"] == DEFAULT
     assert "In a running session, use /reload" in bench.stderr.getvalue()
-    assert bench.unregister()["files"] == ["nanda-annotator-gguf", "nanda-annotator-lora"]
-    assert "now tries the shipped model of that name first" in bench.stderr.getvalue()
+    assert bench.unregister()["files"] == ["ft-gguf", "ft-lora"]
+    assert f"/annotate now tries {DEFAULT} first" in bench.stderr.getvalue()
     assert bench.names == []
 
 
 def test_the_users_own_file_is_not_touched(bench: Bench) -> None:
     bench.write(MINE)
-    assert bench.register()["asked_first"] == NAME
+    assert bench.register(default=True)["asked_first"] == NAME
     assert bench.unregister()["asked_first"] == "mine"
     assert bench.text() == MINE
 
 
-def test_the_model_registered_last_is_tried_first(bench: Bench) -> None:
-    for name in ("a", "c", "b"):
-        assert bench.register(as_name=name)["asked_first"] == name
-    assert bench.unregister("b")["asked_first"] == "c"
+def test_default_makes_a_model_the_first(bench: Bench) -> None:
+    for name in ("a", "c", "b", "a"):
+        assert bench.register(as_name=name, default=True)["asked_first"] == name
+    assert bench.unregister("a")["asked_first"] == "b"
+    bench.at_ollama()
+    facts = bench.register(as_name="c")  # it has another place now, and is no newer default
+    assert (facts["default"], facts["written"], facts["asked_first"]) == (True, True, "b")
+
+
+def test_other_weights_are_no_longer_the_default(bench: Bench) -> None:
+    assert bench.register(default=True)["default"]
+    bench.register()
+    assert bench.entry()["tasks"] == ["annotate"]
+    bench.trained(adapter="b")
+    assert not bench.register()["default"]
 
 
 def test_a_model_at_ollama_is_tried_first_if_verified(bench: Bench) -> None:
@@ -246,27 +119,16 @@ def test_an_older_model_at_ollama_is_not_used(bench: Bench) -> None:
 def test_a_file_below_the_registrys_folder_has_a_relative_path(bench: Bench) -> None:
     bench.settings = replace(bench.settings, user_registry=bench.folder / "registry.yaml")
     bench.register()
-    path = bench.file()["files"]["nanda-annotator-gguf"]["path"]
-    assert path == "../out/nanda-annotator.Q4_K_M.gguf"
-    found = registry.load(SHIPPED, bench.path).files["nanda-annotator-gguf"].local_path
+    path = bench.file()["files"]["ft-gguf"]["path"]
+    assert path == "../out/ft.Q4_K_M.gguf"
+    found = registry.load(SHIPPED, bench.path).files["ft-gguf"].local_path
     assert found is not None
     assert found.samefile(bench.out.quantized("Q4_K_M"))
 
 
-def test_a_run_cut_short_gets_its_own_name_and_no_task(bench: Bench) -> None:
-    bench.trained(steps=4)
-    facts = bench.register()
-    name = facts["name"]
-    assert name.startswith("nanda-annotator-cut-")
-    assert bench.names == [name]
-    assert bench.entry(name)["tasks"] == []
-    assert facts["asked_first"] == NAME  # the one that ships
-    assert f"--model {name} uses the new model" in bench.stderr.getvalue()
-    assert bench.register(as_name="probe")["tasks"] == []
-    with pytest.raises(UsageError, match="cut short is not registered as nanda-annotator"):
-        bench.register(as_name=NAME)
-    assert bench.register(force=True)["name"] == NAME
-    assert bench.entry()["tasks"] == ["annotate"]
+def test_a_shipped_model_is_not_replaced(bench: Bench) -> None:
+    with pytest.raises(UsageError, match="nanda-annotator is the name of a shipped model"):
+        bench.register(as_name="nanda-annotator", force=True)
 
 
 def test_a_second_training_replaces_the_first(bench: Bench) -> None:
@@ -293,11 +155,11 @@ def test_an_adapter_that_was_deleted_is_not_registered_again(bench: Bench) -> No
     bench.register()
     bench.out.lora.unlink()
     bench.register()
-    assert list(bench.file()["files"]) == ["nanda-annotator-gguf"]
+    assert list(bench.file()["files"]) == ["ft-gguf"]
 
 
 def test_the_users_own_entries_are_replaced_only_with_force(bench: Bench) -> None:
-    text = "models:\n  nanda-annotator: {tasks: [x], serve: [{backend: ollama, model: m}]}\n"
+    text = "models:\n  ft: {tasks: [x], serve: [{backend: ollama, model: m}]}\n"
     bench.write(text)
     with pytest.raises(UsageError, match="exists already, and was not written by") as refused:
         bench.register()
@@ -389,8 +251,6 @@ def test_an_earlier_name_of_the_run_is_kept(bench: Bench) -> None:
     bench.out.remember({**bench.out.run, "as_name": "mine"})
     assert bench.register()["name"] == "mine"
     assert bench.register(as_name="other")["name"] == "other"
-    bench.trained(steps=4)
-    assert bench.register()["name"].startswith("nanda-annotator-cut-"), "not in its place"
 
 
 def test_only_registered_models_are_unregistered(bench: Bench) -> None:
@@ -400,9 +260,9 @@ def test_only_registered_models_are_unregistered(bench: Bench) -> None:
     with pytest.raises(UsageError, match="no registered model 'nanda'"):
         bench.unregister("nanda")
     bench.register()
-    with pytest.raises(UsageError, match="no registered model 'nanda-annotatr'") as unknown:
-        bench.unregister("nanda-annotatr")
-    assert "nanda-annotator" in str(unknown.value.hint)
+    with pytest.raises(UsageError, match="no registered model 'ftt'") as unknown:
+        bench.unregister("ftt")
+    assert "ft" in str(unknown.value.hint)
     by_hand = file_of(bench.path, "hand")
     by_hand.write_text("models: {hand: {tasks: [x], serve: [{backend: ollama, model: m}]}}\n")
     with pytest.raises(UsageError, match="--force deletes the file"):
@@ -442,7 +302,7 @@ def test_an_invalid_name(bench: Bench) -> None:
 def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
     bench.out.quantized("Q4_K_M").unlink()
     assert bench.register()["name"] == NAME
-    assert bench.file()["files"]["nanda-annotator-gguf"]["path"] == str(bench.out.f16)
+    assert bench.file()["files"]["ft-gguf"]["path"] == str(bench.out.f16)
     bench.out.f16.unlink()
     with pytest.raises(InputError, match="there is no GGUF of the model yet"):
         bench.register()
@@ -494,7 +354,7 @@ files:  # by /finetune register
 def test_entries_of_an_earlier_version_are_moved(bench: Bench, end: str) -> None:
     bench.write(OLD.replace("\n", end))
     before = registry.load(SHIPPED, bench.path)
-    assert bench.register()["asked_first"] == NAME
+    assert bench.register(default=True)["asked_first"] == NAME
     assert "moved second, first from" in bench.stderr.getvalue()
     assert bench.names == ["first", NAME, "second"]
     assert bench.text() == (
@@ -544,7 +404,7 @@ def test_a_registry_reached_by_a_link_stays_one(bench: Bench) -> None:
     assert registry.load(SHIPPED, bench.path).files["first-gguf"].local_path == before
 
 
-def test_the_next_annotate_asks_the_registered_model(
+def test_the_next_annotate_asks_the_default_model(
     bench: Bench, model_files: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the embedded engine, and the base's own GGUF instead of a trained one."""
@@ -554,12 +414,12 @@ def test_the_next_annotate_asks_the_registered_model(
     bench.settings = replace(bench.settings, cache_dir=cache)
     app = App(bench.settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     try:
-        assert _shown(app)["trained_on"] == {}
-        bench.register()
-        assert _shown(app)["serve"][0]["backend"] == "ollama"  # as it was when the session began
+        assert _shown(app) is None
+        bench.register(default=True)
+        assert _shown(app) is None  # as it was when the session began
         app.dispatch("/reload")
         place = _shown(app)["serve"][0]
-        assert (place["where"], place["available"]) == ("nanda-annotator-gguf", True)
+        assert (place["where"], place["available"]) == ("ft-gguf", True)
         assert _shown(app)["trained_on"]["rows"] == {"gold": 12}
 
         def generate(model: Any) -> tuple[str, str]:
@@ -569,16 +429,14 @@ def test_the_next_annotate_asks_the_registered_model(
         resolved, text = Models(app.pool).run("annotate", generate)
         assert (resolved, bool(text)) == (NAME, True)
         weights = bench.out.quantized("Q4_K_M")
-        assert weights.name in str(
-            app.pool.backends["llamacpp"]._files.path("nanda-annotator-gguf")
-        )
+        assert weights.name in str(app.pool.backends["llamacpp"]._files.path("ft-gguf"))
         app.dispatch(f"/finetune unregister {NAME}")
         app.dispatch("/reload")
-        assert _shown(app)["trained_on"] == {}
+        assert _shown(app) is None
     finally:
         app.close()
 
 
-def _shown(app: App) -> dict[str, Any]:
+def _shown(app: App) -> Any:
     models = app.dispatch("/models").result.data["models"]
-    return next(model for model in models if model["id"] == NAME)
+    return next((model for model in models if model["id"] == NAME), None)

@@ -1,0 +1,142 @@
+"""The stage `compare`: make the model the default of /annotate if it is the better one.
+
+Both models annotate gold papers that were held out from training. `/evaluate` measures them, and
+keeps the annotations in OUT/held_out.db, so that an interrupted comparison continues.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.models import registry
+from harness.models.pool import ModelPool, Models
+from harness.models.registry import Registry
+from harness.models.weights import FileStore
+from harness.plugins.node_backends import node_backends
+from harness.plugins.shipped import import_shipped
+from harness.runs import targets
+from skills.finetune.deploy import register
+from skills.finetune.deploy.registered import TASK, registration_of
+from skills.finetune.deploy.registry_file import file_of
+from skills.finetune.preparation.prepare import HELD_OUT
+from skills.finetune.run import stage
+from skills.finetune.run.run_dir import Done
+from skills.finetune.run.stage import Stage, StageContext
+
+FEWEST, MOST = 20, 60
+"""Papers: fewer decide nothing, and more take time without narrowing the interval much."""
+METRIC = "agreement"
+"""ROUGE-L to the gold, with 0 for a move that only one side states and for a paper that fails."""
+DATABASE = "held_out.db"
+
+
+def inputs(context: StageContext) -> Mapping[str, Any]:
+    """Return the two models and the held-out papers.
+
+    Raises:
+        InputError: there is no GGUF, or it is older than the training.
+        ModelUnavailable: no other model serves /annotate.
+    """
+    wanted, entry, table = (
+        registration_of(context),
+        context.run_dir.entry("compare"),
+        _table(context),
+    )
+    default, without = _present_default(context, wanted.name)
+    is_done = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
+    return {
+        "name": wanted.name,
+        "serve": wanted.model["serve"],
+        "files": wanted.files,
+        "default": {default: without.models[default].model_dump(mode="json")},
+        "held_out": targets.digest(table) if table.is_file() else None,
+        # A better model that was unregistered meanwhile becomes the default again.
+        "stands": is_done or time.time_ns(),
+    }
+
+
+def perform(context: StageContext) -> Done:
+    """Compare the models, and register the new one as the default if it is better.
+
+    Raises:
+        HarnessError: a model cannot be served, or the comparison failed or was interrupted.
+    """
+    wanted, table = registration_of(context), _table(context)
+    name, (default, _) = wanted.name, _present_default(context, wanted.name)
+    papers = len(table.read_text(encoding="utf-8").splitlines()) if table.is_file() else 0
+    facts: dict[str, Any] = {"default": default, "papers": papers, "better": False}
+    reason = ""
+    if wanted.cut:
+        reason = "its training was cut short"
+    elif papers < FEWEST:
+        reason = f"{papers} gold papers were held out, and it takes {FEWEST}"
+    if reason:
+        return Done([], facts | {"outcome": f"{name} is not compared with {default}: {reason}"})
+    found = _evaluated(context, (name, default))
+    new, old = (one["metrics"][METRIC]["overall"]["value"] for one in found["annotators"][:2])
+    figure = found["differences"][0]["metrics"][METRIC]["overall"]
+    better = figure["low"] is not None and figure["low"] > 0
+    interval = figure["why"] or f"95% interval {figure['low']:+.3f} to {figure['high']:+.3f}"
+    outcome = (
+        f"{name} is {'' if better else 'not shown to be '}better than {default} on "
+        f"{found['papers']} held-out papers: agreement with the gold {new:.3f} and {old:.3f}, "
+        f"difference {figure['value']:+.3f} ({interval})"
+    )
+    if better:
+        options = context.call.options.model_copy(update={"default": True})
+        chosen = replace(context, call=replace(context.call, options=options))
+        stage.perform(chosen, register.STAGE)
+    facts |= {"papers": found["papers"], "better": better, "outcome": outcome}
+    return Done([], {**facts, METRIC: [new, old], "difference": figure}, {"stands": True})
+
+
+STAGE = Stage("compare", "compare the model with the default of /annotate", inputs, perform)
+
+
+def _table(context: StageContext) -> Path:
+    return context.run_dir.prepared / HELD_OUT
+
+
+def _present_default(context: StageContext, name: str) -> tuple[str, Registry]:
+    """Return the model that serves /annotate without the new one, and the registry without it."""
+    settings = context.call.settings
+    shipped, user = settings.shipped_registry, settings.user_registry
+    own = file_of(user, name)
+    without = registry.load(shipped, user, without=own, left_out=lambda _: None)
+    return without.serving(TASK), without
+
+
+def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:
+    """Return the figures of `/evaluate`, which is found by its name as for a line of the user."""
+    call, settings = context.call, context.call.settings
+    known = registry.load(
+        settings.shipped_registry, settings.user_registry, left_out=lambda _: None
+    )
+    pool = ModelPool(
+        known, node_backends(FileStore(known.files, context.cache, call.screen.notice))
+    )
+    skill = import_shipped(settings.shipped_skills, "evaluate").Evaluate()
+    options = skill.Options(
+        models=",".join(models),
+        db=context.run_dir.folder / DATABASE,
+        framework=context.framework_file,
+        limit=MOST,
+        consistency=0,
+    )
+    own = replace(
+        call,
+        text=str(_table(context)),
+        source="line",
+        subcommand="",
+        options=options,
+        models=Models(pool, notice=call.screen.notice, cancel=call.cancel),
+    )
+    try:
+        found: Mapping[str, Any] = skill.run(own).data
+        return found
+    finally:
+        pool.close()
