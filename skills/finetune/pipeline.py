@@ -20,7 +20,6 @@ from skills.nanda.framework_option import framework_file
 
 EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
-_ANNOTATE = "/annotate FILE"
 
 
 def run(call: Call) -> Result:
@@ -218,18 +217,20 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
-    """Return which model /annotate uses now and why, and the line that uses the new one."""
+    """Return how the new model compares and is used, and the line that uses it."""
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""
     name, first = entry.facts["name"], entry.facts["asked_first"]
-    why = [done["compare"].facts["outcome"]] if "compare" in done else []
+    lines = [done["compare"].facts["outcome"]] if "compare" in done else []
     if name == first:
-        return [*why, f"/annotate uses {name}; `/finetune unregister {name}` removes it"], _ANNOTATE
-    how = f"`/finetune register {context.run_dir.folder} --default` makes {name} the default"
-    return [*why, f"/annotate uses {first}, and {name} only with `--model {name}`; {how}"], (
-        f"{_ANNOTATE} --model {name}"
-    )
+        line = "/annotate FILE"
+        lines += [f"`{line}` uses {name} now; `/finetune unregister {name}` removes it"]
+    else:
+        line = f"/annotate FILE --model {name}"
+        change = f"`/finetune register {context.run_dir.folder} --default`"
+        lines += [f"`{line}` uses {name}; {change} makes it the default instead of {first}"]
+    return lines, line
 
 
 def _result(context: StageContext, done: Mapping[str, Entry]) -> Result:
