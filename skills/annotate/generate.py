@@ -25,6 +25,7 @@ from skills.annotate.extractive.wording import decoding_of, quotes_itself, wordi
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Effort, Wording
 from skills.corpus.records import record_of
+from skills.nanda import checks
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.anchored import AnchoredForm
@@ -121,21 +122,40 @@ def _answer(
     Args:
         replies: receives each reply.
     """
-    form, request, abstract = prepared.form, prepared.request, prepared.paper.abstract
+    form, request = prepared.form, prepared.request
     replies.append(model.generate(request, on_text))
     try:
-        return form.read(replies[0], abstract)
+        return _read(prepared, replies[0])
     except UnusableReply as exc:
         problem = str(exc)
     # The repair shows this answer alone: a growing history would cost tokens and context.
     repair = form.repair(request, replies[0].text, problem)
     try:
         replies.append(model.generate(repair, on_text))
-        return form.read(replies[1], abstract)
+        return _read(prepared, replies[1])
     except UnusableReply as exc:
         raise _invalid(model, str(exc), replies[1].text, ", not even after one repair") from exc
     except InputError as exc:  # the answer is so long that the repair does not fit the context
         raise _invalid(model, problem, replies[0].text) from exc
+
+
+def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
+    """Return the moves of an answer.
+
+    Raises:
+        UnusableReply: raised by `Form.read`, or the moves are not those of the abstract.
+    """
+    moves = prepared.form.read(reply, prepared.paper.abstract)
+    if not prepared.replaced:  # passages replace drafts of any content
+        _check_content(prepared, moves)
+    return moves
+
+
+def _check_content(prepared: Prepared, moves: Mapping[str, str]) -> None:
+    """Raise UnusableReply if the moves are all the same, or invented."""
+    stated = prepared.form.framework.stated(moves)
+    if problem := checks.unusable(prepared.paper.abstract, stated):
+        raise UnusableReply(problem)
 
 
 def _extracted(
@@ -172,6 +192,7 @@ def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> d
     try:
         quoted = anchored.quote(decoder, prepared.effort)
         moves = form.read(quoted.reply, paper.abstract)
+        _check_content(prepared, moves)
     except UnusableReply as exc:  # a repair would begin with the same steps
         raise _invalid(model, str(exc), decoder.answer) from exc
     return stored_form(prepared, moves, [quoted.reply], quoted.confidence)

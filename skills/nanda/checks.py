@@ -82,6 +82,22 @@ def check(
     }
 
 
+def unusable(abstract: str, moves: Mapping[str, str]) -> str:
+    """Return why these are not moves of the abstract, or "" if they can be.
+
+    Three or more moves with the same content, of an abstract with as many sentences, are the answer
+    of a model that repeats itself. If more than half of the moves have no content word of the
+    abstract, the answer is invented. No annotation of gold_train.csv and gold_dev.csv is either.
+    """
+    pairs = len(moves) * (len(moves) - 1) // 2
+    if min(len(moves), len(sentences_of(abstract))) >= 3 and len(duplicate_moves(moves)) == pairs:
+        return f"all {len(moves)} moves have the same content"
+    invented = [move for move, text in moves.items() if not support(abstract, text)]
+    if len(invented) > len(moves) / 2:
+        return f"{', '.join(invented)}: no content word is in the abstract"
+    return ""
+
+
 def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
     """Return what is doubtful about a move, as clauses.
 

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 import yaml
 from finetune_base import smollm2
-from finetune_chain import ABSTRACT, NOBODY, STEPS, Chain, as_learnt, one_thread
+from finetune_chain import ABSTRACT, DEV_ROWS, NOBODY, STEPS, Chain, as_learnt, one_thread
 from ollama_server import OllamaServer
 
 from harness.errors import UsageError
+from skills.finetune.deploy.compare import FEWEST
 from skills.finetune.run.stage import ORDER
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(1500)]
@@ -71,9 +72,9 @@ def test_the_files_and_facts_of_each_stage(trained: Trained) -> None:
     out = trained.chain.out
     files = {path.name for path in out.iterdir() if path.is_file()}
     assert {
-        "nanda-annotator.f16.gguf",
-        "nanda-annotator.Q4_K_M.gguf",
-        "nanda-annotator-lora.gguf",
+        "ft.f16.gguf",
+        "ft.Q4_K_M.gguf",
+        "ft-lora.gguf",
         "Modelfile",
         "Modelfile.adapter",
         "metrics.jsonl",
@@ -88,7 +89,9 @@ def test_the_files_and_facts_of_each_stage(trained: Trained) -> None:
     same_text = trained.stages["gguf"]["same_text"]
     assert (same_text["skipped"], same_text["tokens"] > 0) == ("", True)
     assert trained.stages["quantize"]["fallbacks"] > 0, "576 is no multiple of 256"
-    assert trained.stages["register"]["asked_first"] == "nanda-annotator"
+    assert not trained.stages["register"]["default"]
+    why = f"{DEV_ROWS} gold papers were held out, and it takes {FEWEST}"
+    assert trained.stages["compare"]["outcome"].endswith(why)
 
 
 def test_annotate_uses_the_quantized_file_and_what_was_learnt(
@@ -96,13 +99,13 @@ def test_annotate_uses_the_quantized_file_and_what_was_learnt(
 ) -> None:
     chain = trained.chain
     chain.run("/reload")
-    outcome, _ = chain.run(f"/annotate {ABSTRACT}")
+    outcome, _ = chain.run(f"/annotate {ABSTRACT} --model ft")
     record = outcome.result.data
     assert as_learnt(record) >= 5, record
     provenance = record["provenance"]
-    assert (provenance["resolved"], provenance["backend"]) == ("nanda-annotator", "llamacpp")
+    assert (provenance["resolved"], provenance["backend"]) == ("ft", "llamacpp")
     quantized = trained.stages["quantize"]["outputs"]
-    assert quantized == ["nanda-annotator.Q4_K_M.gguf"]
+    assert quantized == ["ft.Q4_K_M.gguf"]
     digest = chain.manifest("quantize")["outputs"][quantized[0]]["sha256"]
     assert digest in provenance["digests"].values()
 
@@ -128,9 +131,9 @@ def test_with_a_server_the_model_is_created_there_and_used(
         assert stages["ollama"]["verified"] is True, messages
         assert stages["ollama"]["done_reason"] == "stop"
         assert stages["ollama"]["same_prompt"] is True
-        assert list(server.models) == ["nanda-annotator:latest"]
+        assert list(server.models) == ["ft:latest"]
         chain.run("/reload")
-        outcome, _ = chain.run(f"/annotate {ABSTRACT}")
+        outcome, _ = chain.run(f"/annotate {ABSTRACT} --model ft")
         record = outcome.result.data
         assert as_learnt(record) >= 5, record
         assert record["provenance"]["backend"] == "ollama"
@@ -138,7 +141,7 @@ def test_with_a_server_the_model_is_created_there_and_used(
         assert "ollama: unchanged" in messages
     chain.run(f'/finetune register "{chain.out}"')
     assert yaml.safe_load(chain.registered.read_bytes())["models"] != registered["models"]
-    chain.run("/finetune unregister nanda-annotator")
+    chain.run("/finetune unregister ft")
     assert not chain.registered.exists()
     chain.run(f'/finetune "{chain.out}"')  # without a server: as it was before
     assert yaml.safe_load(chain.registered.read_bytes())["models"] == registered["models"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import plugin_of_everything
@@ -70,8 +71,8 @@ def test_an_abstract_is_annotated(embedded: Model, text: str, count: int, tmp_pa
     assert max(map(len, sentences)) <= MOST
     try:
         stored = run_skill(Annotate(), str(path), model=embedded, options=OPTIONS).data
-    except InvalidReply as error:
-        assert "repeats itself" in str(error)  # noqa: PT017 - the untuned model may
+    except InvalidReply as error:  # the untuned model may repeat itself, or invent the moves
+        assert re.search("repeats itself|no content word", str(error))  # noqa: PT017
         return
     assert stored["aim"]
     assert stored["result"]

@@ -72,8 +72,14 @@ def assert_complete(record: Mapping[str, Any], framework: Framework) -> None:
         assert 1 <= len(value) <= framework.max_chars
 
 
-@pytest.mark.parametrize("form", ["json", "tagged"])
-def test_an_annotation_is_complete(embedded: Model, form: Literal["json", "tagged"]) -> None:
+def test_a_model_that_repeats_itself_gives_no_annotation(embedded: Model) -> None:
+    with pytest.raises(InvalidReply, match="all 8 moves have the same content") as refused:
+        run_skill(Annotate(), str(EXAMPLE), model=embedded, form="tagged")
+    assert refused.value.raw.startswith("<annotation>")
+
+
+def test_an_annotation_is_complete(embedded: Model) -> None:
+    form = "json"
     result = run_skill(Annotate(), str(EXAMPLE), model=embedded, form=form)
     assert_complete(result.data, nanda())
     assert list(json.loads(result.text)) == list(nanda().names)

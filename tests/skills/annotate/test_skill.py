@@ -242,7 +242,7 @@ def test_the_same_abstract_from_every_source(
 
 
 def test_stdin_is_never_a_topic() -> None:
-    text = "We present one small planner."
+    text = "We present DryRun, one small planner."
     assert run_skill(Annotate(), text, model=FakeModel(GOOD), source="stdin").data["claim"]
 
 

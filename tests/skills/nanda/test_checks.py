@@ -17,6 +17,7 @@ from skills.nanda.checks import (
     source_sentence,
     support,
     unsupported_numbers,
+    unusable,
 )
 from skills.nanda.doubts.doubts import DOUBTS
 from skills.nanda.framework import nanda
@@ -220,3 +221,27 @@ def test_a_move_with_the_words_of_several_others_has_one_finding() -> None:
         "has the same content as Method, Novelty",
         "has the same content as Claim, Novelty",
     ]
+
+
+@pytest.mark.parametrize(
+    ("moves", "problem"),
+    [
+        (dict.fromkeys("abc", "Planners need a ledger."), "all 3 moves have the same content"),
+        ({"a": "A ledger.", "b": "Planners need it."}, ""),
+        (dict.fromkeys("ab", "Planners need a ledger."), ""),
+        (
+            {"a": "Whales sing.", "b": "Cats sleep at night.", "c": "A ledger."},
+            "a, b: no content word is in the abstract",
+        ),
+        ({"a": "Whales sing.", "b": "A ledger."}, ""),
+        ({}, ""),
+    ],
+)
+def test_unusable_moves(moves: dict[str, str], problem: str) -> None:
+    abstract = "Planners fail. They need a ledger. It records calls."
+    assert unusable(abstract, moves) == problem
+
+
+def test_the_moves_of_one_sentence_may_be_the_same() -> None:
+    text = "Planners need a ledger."
+    assert unusable(text, dict.fromkeys("abcdefgh", text)) == ""

@@ -109,7 +109,7 @@ class Chain:
     @property
     def registered(self) -> Path:
         """The file of the registered model."""
-        return file_of(self.app.settings.user_registry, "nanda-annotator")
+        return file_of(self.app.settings.user_registry, "ft")
 
     def run(self, line: str) -> tuple[Outcome, str]:
         """Dispatch a line; return its outcome and its messages."""

@@ -62,7 +62,7 @@ def test_a_missing_adapter_to_start_from(
     assert message in refused(app, f"{LINE} {options} --as-name mine", InputError)
 
 
-@pytest.mark.parametrize("options", ["", "--as-name nanda-annotator", "--as-name other"])
+@pytest.mark.parametrize("options", ["--as-name nanda-annotator", "--as-name other"])
 def test_the_name_of_the_model_to_start_from_is_refused(app: App, options: str) -> None:
     name = "other-lora" if "other" in options else "nanda-annotator"
     message = refused(app, f"{LINE} --start-from {name} {options}", UsageError)
