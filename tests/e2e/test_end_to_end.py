@@ -18,7 +18,7 @@ from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_settings
 from skills.nanda.framework import nanda
 
-MOVES = {name: f"Something about the {name}." for name in nanda().names}
+MOVES = {name: f"The {name} of DryRun." for name in nanda().names}
 AS_JSON = json.dumps(MOVES)
 AS_TEXT = "\n".join(
     ["<annotation>", *(f"{move.label}: {MOVES[move.name]}" for move in nanda().moves), ""]

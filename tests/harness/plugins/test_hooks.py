@@ -25,7 +25,7 @@ from harness.testing import (
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import nanda
 
-MOVES = json.dumps({name: f"The {name} of it." for name in nanda().names})
+MOVES = json.dumps({name: f"The word of the {name}." for name in nanda().names})
 ABSTRACT = "word " * 40
 
 
@@ -74,9 +74,9 @@ def test_skill_and_backend_of_a_plugin(tmp_path):
 
 
 def test_framework_of_a_plugin(tmp_path):
-    app = app_with(tmp_path, FakeModel('{"aim": "To act.", "result": "It acts."}'))
+    app = app_with(tmp_path, FakeModel('{"aim": "A word.", "result": "It acts."}'))
     record = app.dispatch(f"/annotate --framework two-moves {ABSTRACT}").result.data
-    assert (record["aim"], record["result"]) == ("To act.", "It acts.")
+    assert (record["aim"], record["result"]) == ("A word.", "It acts.")
     shown = app.dispatch("/skills").result
     assert {f["name"] for f in shown.data["frameworks"]} == {"nanda", "two-moves"}
     assert "framework two-moves (built in): " in shown.text
@@ -418,7 +418,7 @@ def test_deprecated_hooks_are_reported(tmp_path, older_hooks, plugin, said):
 def test_run_skill_with_a_framework(tmp_path):
     """`run_skill` passes frameworks without an application."""
     named = {"two-moves": Path(plugin_of_everything.__file__).with_name("two_moves.yaml")}
-    model = FakeModel('{"aim": "To act.", "result": "It acts."}')
+    model = FakeModel('{"aim": "A word.", "result": "It acts."}')
     options = {"framework": "two-moves", "db": tmp_path / "corpus.db"}
     result = run_skill(Annotate(), ABSTRACT, model=model, options=options, frameworks=named)
-    assert result.data["aim"] == "To act."
+    assert result.data["aim"] == "A word."

@@ -17,7 +17,7 @@ from skills.nanda.forms.json_form import JsonForm
 from skills.nanda.framework import nanda
 from skills.nanda.quoting.numbered import numbered, prompt_of
 
-MOVES = {name: f"It is the {name}." for name in nanda().names}
+MOVES = {name: f"Parcels, agents: {name}." for name in nanda().names}
 GOOD = json.dumps(MOVES)
 ABSTRACT = "We sort parcels by hand."
 

@@ -28,7 +28,7 @@ pmid:31000002
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "ids.txt").write_text(IDS)
-    moves = json.dumps(dict.fromkeys(nanda().names, "Planner needs half of the calls."))
+    moves = json.dumps({name: f"Planner needs half: {name}." for name in nanda().names})
     return Workspace(tmp_path, FakeModel(moves))
 
 
@@ -86,7 +86,7 @@ def test_an_abstract_with_a_doi_is_still_an_abstract(
     workspace: Workspace, papers: PapersServer, tmp_path: Path
 ) -> None:
     (tmp_path / "ids.txt").write_text(
-        "10.1000/xyz\n\nWe present a method that plans before it acts.\n"
+        "10.1000/xyz\n\nWe present a planner that plans before it acts.\n"
     )
     data = workspace.app.dispatch("/annotate ids.txt").result.data
     assert data["provenance"]["input"]["kind"] == "file"
@@ -120,7 +120,7 @@ def test_a_file_takes_precedence_over_an_id(
     workspace: Workspace, papers: PapersServer, tmp_path: Path
 ) -> None:
     (tmp_path / "10.1000").mkdir()
-    (tmp_path / "10.1000" / "notes").write_text("We present a method that plans before it acts.")
+    (tmp_path / "10.1000" / "notes").write_text("We present a planner that plans before it acts.")
     data = workspace.app.dispatch("/annotate 10.1000/notes").result.data
     assert data["provenance"]["input"]["kind"] == "file"
 
