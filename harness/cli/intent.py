@@ -92,17 +92,20 @@ def offer(app: App, line: str) -> str:
     wish = _POLITE.sub("", line.strip(), count=1)
     first, _, rest = wish.partition(" ")
     first, rest = first.lower(), rest.strip()
-    if first in skills and rest:
-        return f"/{first} {rest}"
-    for name, found in skills.items():
-        if rest and first in found.skill.subcommands:
-            return f"/{name} {first} {rest}"
-    piped = " -" * (app.frontend.stdin is not None)
-    for name, found in skills.items():
+
+    def offered(name: str, wish: str) -> str:
         with contextlib.suppress(Exception):  # it may be the code of a plugin
-            if text := found.skill.offer(wish + piped):
-                return f"/{name} {text}"
-    return ""
+            return skills[name].skill.offer(wish)
+        return ""
+
+    if first in skills and rest:
+        return f"/{first} {offered(first, rest) or rest}"
+    piped = " -" * (app.frontend.stdin is not None)
+    for name in skills:
+        if text := offered(name, wish + piped):
+            return f"/{name} {text}"
+    having = (name for name, found in skills.items() if rest and first in found.skill.subcommands)
+    return next((f"/{name} {first} {rest}" for name in having), "")
 
 
 def converses(app: App, skill: Skill) -> bool:

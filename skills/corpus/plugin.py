@@ -200,7 +200,9 @@ class Corpus(Skill, DocumentSource):
         return dict.fromkeys((*states, *(f"{name}=" for name in FIELDS)), "")
 
     def offer(self, wish: str) -> str:
-        about = re.search(r"\bpapers?\s+(?:on|about|that|with)\s+([^?.!]+)", wish, re.IGNORECASE)
+        about = re.search(
+            r"\bpapers?\s+(?:are\s+)?(?:on|about|that|with)\s+([^?.!]+)", wish, re.IGNORECASE
+        )
         counted = re.search(r"\b(?:my|how many)\s+(?:corpus|papers)\b", wish, re.IGNORECASE)
         return f"search {about[1]}" if about else "stats" * bool(counted)
 

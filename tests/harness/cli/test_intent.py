@@ -254,14 +254,15 @@ def test_a_long_line_is_matched_quickly():
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
+        ("annotate papers.csv please", "/annotate papers.csv"),
         ("what does papers.csv say?", "/annotate papers.csv"),
         ('please read "my papers.csv".', '/annotate "my papers.csv"'),
         ("is 2405.12345 any good?", "/annotate 2405.12345"),
         ("what does missing.csv say?", ""),
         ("curate papers.csv", "/curate papers.csv"),
         ("search memory of agents", "/corpus search memory of agents"),
-        ("which papers are about memory?", ""),
-        ("show me papers about memory", "/corpus show me papers about memory"),
+        ("which papers are about memory?", "/corpus search memory"),
+        ("show me papers about memory", "/corpus search memory"),
         ("find papers about memory.", "/corpus search memory"),
         ("how many papers are there?", "/corpus stats"),
         ("what is life?", ""),
