@@ -77,7 +77,7 @@ def test_readme_and_makefile_have_the_same_commands():
     assert annotate[1] in makefile
 
 
-MOVE = r"(.+?)(?: \[(\d+)\])?(?: ! uncertain: .+ (0\.\d+))?"
+MOVE = r"(.+?)(?: \[(\d+)\])?(?: ! has the same content as \w+)?(?: ! uncertain: .+ (0\.\d+))?"
 """A move in README's picture: its text, sentence, and confidence if it is uncertain."""
 
 
@@ -92,10 +92,11 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
     abstract = (CODE_ROOT / "examples/abstract.txt").read_text().partition("\n\n")[2]
     by_label = {label: name for name, label in nanda().labels.items()}
     model, created, seconds = " ".join(made.split("\n")).split(" · ")
+    texts = {by_label[label]: text for label, (text, _, _) in moves.items()}
     record = {
         "id": paper_id,
         "title": " ".join(title.split("\n")),
-        **{by_label[label]: text for label, (text, _, _) in moves.items()},
+        **texts,
         "anchors": {
             by_label[label]: anchor_of(abstract, [int(number)], "model")
             for label, (_, number, _) in moves.items()
@@ -106,7 +107,7 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
             for label, (_, _, probability) in moves.items()
             if probability
         },
-        "checks": checks.check(abstract, {}),
+        "checks": checks.check(abstract, texts),
         "provenance": {
             "requested": model,
             "resolved": model,
