@@ -145,7 +145,7 @@ def test_snippets_of_the_hook_guide_work(tmp_path):
     spec = importlib.util.spec_from_file_location("guide", tmp_path / "guide.py")
     plugin = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(plugin)
-    model = FakeModel('{"aim": "To act.", "result": "It acts."}')
+    model = FakeModel('{"aim": "A word.", "result": "Two words."}')
     app = fake_app(tmp_path, model, plugins={"guide": plugin})
     line = f"/annotate --framework two-moves --title One {'word ' * 40}"
     assert "* One\n" in assert_saves(app, line, tmp_path / "x.org").read_text()
