@@ -46,8 +46,8 @@ THINGS = ("agents", "parsers", "solvers", "planners", "crawlers", "linters", "ro
 FAULTS = ("loops", "lost calls")
 ABSTRACT = (
     "We look at clocks that fail by drift. A ledger of clocks records what they do, and a study of "
-    "drift shows who was right about it. Clocks are everywhere, and few are looked at while they "
-    "run; of those that are, most are right."
+    "drift shows who was right about it. Calls of tools are replayed in steps, and plain logs are "
+    "slower. Clocks are everywhere, and few are looked at while they run."
 )
 """A paper that is not in the rows."""
 DEV_ROWS, BATCH, EPOCHS = 2, 2, 2
