@@ -93,9 +93,8 @@ class Finetune(Skill):
     usage = "TRAIN.jsonl"
     details = (
         "TRAIN.jsonl is a training set. The whole run prepares it, plans, trains, merges, writes\n"
-        "GGUF files, creates the model in Ollama if you agree, registers it under the name of the\n"
-        "folder (--name), and makes it the default of /annotate if it is better than the present\n"
-        "one on the gold papers that were held out from training:\n"
+        "GGUF files, creates the model in Ollama if you agree, registers it, and makes it the\n"
+        "default of /annotate if it is better on held-out gold:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
         "  plan train.jsonl --preset smollm2-cpu\n"
         "  train.jsonl --preset smollm2-cpu --out ft\n"
@@ -121,7 +120,7 @@ class Finetune(Skill):
         "modelfile": "write the Modelfile for Ollama",
         "ollama": "create the model in Ollama, and verify it",
         "register": "add the model to your registry",
-        "compare": "make it the default of /annotate if it is better on held-out gold",
+        "compare": "make it the default of /annotate if it is better",
         "unregister": "remove a model from your registry, and from Ollama if you agree",
     }
     saves = (".jsonl",)

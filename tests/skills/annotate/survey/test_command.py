@@ -100,7 +100,7 @@ def test_papers_from_arxiv_are_annotated_into_the_corpus(
     tmp_path: Path, arxiv: ArxivServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = json.dumps(dict.fromkeys(nanda().names, "Refuses what it does not know."))
+    words = json.dumps({name: f"RAG does not know its {name}." for name in nanda().names})
     workspace = Workspace(tmp_path, FakeModel(words))
     outcome = workspace.app.dispatch("/annotate Survey of RAG techniques save to survey.md --max 2")
     assert outcome.result.code == 0, workspace.stderr
