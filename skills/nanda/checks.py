@@ -86,15 +86,15 @@ def check(
 def unusable(abstract: str, moves: Mapping[str, str]) -> str:
     """Return why these are not moves of the abstract, or "" if they can be.
 
-    If more than half of three or more moves have the same content, the model repeats itself; an
-    abstract with less than half as many sentences may leave no choice. If more than half of the
-    moves have no content word of the abstract, the answer is invented. No annotation of
+    If more than half of the moves, and three or more, have the same content, the model repeats
+    itself; an abstract with less than half as many sentences may leave no choice. If more than half
+    of the moves have no content word of the abstract, the answer is invented. No annotation of
     gold_train.csv and gold_dev.csv is either.
     """
     half = len(moves) / 2
     alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
     most = 1 + max(alike.values(), default=0)
-    if len(moves) >= 3 and most > half and len(sentences_of(abstract)) >= half:
+    if most >= 3 and most > half and len(sentences_of(abstract)) >= half:
         return f"{most} of {len(moves)} moves have the same content"
     invented = [move for move, text in moves.items() if not support(abstract, text)]
     if len(invented) > half:

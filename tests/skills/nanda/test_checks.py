@@ -234,6 +234,7 @@ def test_a_move_with_the_words_of_several_others_has_one_finding() -> None:
             "a, b: no content word is in the abstract",
         ),
         ({"a": "Whales sing.", "b": "A ledger."}, ""),
+        ({"a": "Planners fail.", "b": "Planners fail.", "c": "It records calls."}, ""),
         ({}, ""),
     ],
 )
