@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import importlib.util
-import json
 import os
 import re
 import shlex
@@ -55,32 +54,57 @@ def start(clone: Path, words: list[str]) -> subprocess.Popen[str]:
     )
 
 
-def test_each_line_of_the_quick_start_works(clone: Path) -> None:
-    ran = []
-    for words in lines():
-        command = words[-1].split()[0]
-        ran.append(command)
-        running = start(clone, words)
-        if command == "/serve":
-            assert running.stdout is not None
-            with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as client:
-                assert "papers</h1>" in client.get(running.stdout.readline().strip()).text
-            running.send_signal(signal.SIGINT)
-        out, err = running.communicate()
-        if command == "/finetune" and importlib.util.find_spec("torch") is None:
-            assert running.returncode == 2
-            assert '-m pip install "nanda-harness[finetune]"` installs' in err
-        else:
-            assert running.returncode == (130 if command == "/serve" else 0), (words, out, err)
-        if command == "/corpus":
-            assert out.strip()
-    expected = ["/annotate", "/annotate", "/corpus", "/serve", "/curate", "/evaluate", "/finetune"]
-    assert ran == expected
+def run(clone: Path, words: list[str], code: int = 0) -> str:
+    """Run a line to its end; return what it prints."""
+    running = start(clone, words)
+    out, err = running.communicate()
+    assert running.returncode == code, (words, out, err)
+    return out + err
 
-    annotated = [json.loads(line) for line in (clone / "annotated.jsonl").open(encoding="utf-8")]
-    with (clone / "examples" / "papers.csv").open(encoding="utf-8", newline="") as table:
-        assert len(annotated) == len([*csv.DictReader(table)])
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as table:
+        return [*csv.DictReader(table)]
+
+
+@pytest.mark.timeout(600)
+def test_each_line_of_the_quick_start_works(clone: Path) -> None:
+    annotate, library, search, serve, curate, evaluate, dataset, finetune = lines()
+
+    run(clone, annotate)
+    annotated = (clone / "annotated.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(annotated) == len(read_table(clone / "examples" / "papers.csv"))
     assert (clone / "annotated.html").is_file()
+
+    run(clone, library)
     assert "Annotation by nanda-harness:" in (clone / "notes.ris").read_text(encoding="utf-8")
-    with (clone / "curated.csv").open(encoding="utf-8", newline="") as table:
-        assert [*csv.DictReader(table)]
+
+    assert "evidence" in run(clone, search)
+
+    serving = start(clone, serve)
+    assert serving.stdout is not None
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as client:
+        assert "papers</h1>" in client.get(serving.stdout.readline().strip()).text
+    serving.send_signal(signal.SIGINT)
+    serving.communicate()
+    assert serving.returncode == 130
+
+    run(clone, curate)
+    assert read_table(clone / "curated.csv")
+
+    assert "ROUGE-L" in run(clone, evaluate)
+
+    run(clone, dataset)
+    assert (clone / "train.jsonl").is_file()
+    if importlib.util.find_spec("torch") is None:
+        assert '-m pip install "nanda-harness[finetune]"` installs' in run(clone, finetune, 2)
+
+
+@pytest.mark.train
+@pytest.mark.timeout(900)
+def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
+    annotate, *_, dataset, finetune = lines()
+    for line in (annotate, dataset):
+        run(clone, line)
+    assert "/annotate FILE --model ft" in run(clone, finetune).splitlines()[-1]
+    assert "nanda-selector" in run(clone, ["agent.py", "/annotate examples/abstract.txt"])

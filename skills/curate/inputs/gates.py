@@ -5,6 +5,8 @@ findings = find(paper, moves, framework)     # () if the annotation passes
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +21,7 @@ REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",
     "not-stated": "The claim or the method is not stated, or no move is stated.",
     "length": "A move has far more words than the moves of the gold, or far fewer and is no quote.",
-    "repeated": "Two moves have the same content in the same words.",
+    "repeated": "Two moves have the same content in their own words, or three have the same quote.",
     "number": "A move has a number that is not in the abstract.",
     "name": "A move has a name that is not in the abstract.",
     "other-text": "Too few of the words are in the abstract: the text is about another paper.",
@@ -101,8 +103,12 @@ def _length(abstract: str, stated: Mapping[str, str], max_chars: int) -> Iterato
 
 
 def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
-    for one, other, _ in duplicate_moves(stated):
-        yield Finding("repeated", other, f"it has the same content as {one}")
+    pairs = [(one, other) for one, other, _ in duplicate_moves(stated)]
+    alike = Counter(itertools.chain.from_iterable(pairs))
+    for one, other in pairs:
+        quoted = (gate_checks.is_passage(abstract, stated[move]) for move in (one, other))
+        if alike[one] > 1 or alike[other] > 1 or not all(quoted):
+            yield Finding("repeated", other, f"it has the same content as {one}")
     for move, text in stated.items():
         for number in unsupported_numbers(abstract, text):
             yield Finding("number", move, f"the number {number} is not in the abstract")

@@ -119,6 +119,13 @@ def test_two_moves_with_the_same_content() -> None:
     )
 
 
+def test_two_moves_may_share_a_quote_and_three_may_not() -> None:
+    quote = dict.fromkeys(("claim", "novelty"), PAPER.abstract.partition(". ")[0] + ".")
+    assert ("repeated", "novelty") not in codes(**quote)
+    found = codes(**quote, method=quote["claim"])
+    assert [move for code, move in found if code == "repeated"] == ["method", "novelty", "novelty"]
+
+
 def test_numbers_and_names_missing_from_the_abstract() -> None:
     found = findings(scope="Language agents with an open 70B model in 95 shells of GPT-4 and 12.")
     assert [finding.detail for finding in found] == [
