@@ -4,6 +4,7 @@ import io
 import json
 
 import pytest
+import yaml
 from protocol_server import ProtocolServer
 
 from harness import GenerationFailed, ModelUnavailable
@@ -26,25 +27,33 @@ AS_TEXT = "\n".join(
 LINE = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
 
 
-FILES = registry.load(CODE_ROOT / "models" / "registry.yaml").files
+SHIPPED = CODE_ROOT / "models" / "registry.yaml"
+FILES = registry.load(SHIPPED).files
+DRAFTING = yaml.safe_load(SHIPPED.read_text())["models"]["nanda-annotator"]
 BASE, ADAPTER = (FILES[name].sha256 for name in ("smollm2-135m-instruct", "nanda-annotator-lora"))
 
 
 @pytest.fixture
 def app(tmp_path):
+    """An application that prefers nanda-annotator to the selector."""
     app = App(fake_settings(tmp_path), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
+    use_registry(app)
     yield app
     app.close()
+
+
+def use_registry(app, **more):
+    path = app.settings.user_registry
+    path.parent.mkdir(parents=True, exist_ok=True)
+    own = {"version": 1, "models": {"nanda-annotator": DRAFTING}, **more}
+    path.write_text(yaml.safe_dump(own))
+    app.dispatch("/reload")
 
 
 @pytest.fixture
 def without_adapter(app):
     """An application whose tuned model is served by Ollama only."""
-    app.settings.user_registry.parent.mkdir(parents=True, exist_ok=True)
-    app.settings.user_registry.write_text(
-        f"version: 1\nfiles: {{nanda-annotator-lora: {{path: nowhere.gguf, sha256: {ADAPTER}}}}}\n"
-    )
-    app.dispatch("/reload")
+    use_registry(app, files={"nanda-annotator-lora": {"path": "nowhere.gguf", "sha256": ADAPTER}})
     return app
 
 

@@ -12,6 +12,9 @@ from pseudo_terminal import pseudo_terminal
 
 from harness.settings import CODE_ROOT
 
+EXTRAS = (
+    "`make install EXTRAS=all` adds search by meaning, maps, MCP, training and clusters (2.8 GB).\n"
+)
 PIP = """\
 case "$*" in *--quiet*) exit $CODE;; esac
 echo 'Collecting rich>=14 (from nanda-harness==0.1.0)'
@@ -56,13 +59,14 @@ def test_a_terminal_shows_each_package(folder: Path) -> None:
         "1 packages: rich>=14",
         "downloading rich-15.0.0-py3-none-any.whl (243kB)",
         "installing 2 packages",
+        EXTRAS.strip(),
     ]
     assert (folder / ".venv" / "installed").exists()
 
 
-def test_without_a_terminal_there_is_one_line(folder: Path) -> None:
+def test_without_a_terminal_pip_has_one_line(folder: Path) -> None:
     done = make(folder, 0, capture_output=True)
-    assert done.stdout == 'Installing "." with its dependencies into .venv\n'
+    assert done.stdout == 'Installing "." with its dependencies into .venv\n' + EXTRAS
     assert done.stderr == ""
 
 

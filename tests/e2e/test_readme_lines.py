@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -55,11 +56,11 @@ def start(clone: Path, words: list[str]) -> subprocess.Popen[str]:
 
 
 def run(clone: Path, words: list[str], code: int = 0) -> str:
-    """Run a line to its end; return what it prints."""
+    """Run a line to its end; return its result, or the errors if it has another code than 0."""
     running = start(clone, words)
     out, err = running.communicate()
     assert running.returncode == code, (words, out, err)
-    return out + err
+    return err if code else out
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -107,4 +108,5 @@ def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
     for line in (annotate, dataset):
         run(clone, line)
     assert "/annotate FILE --model ft" in run(clone, finetune).splitlines()[-1]
-    assert "nanda-selector" in run(clone, ["agent.py", "/annotate examples/abstract.txt"])
+    annotated = json.loads(run(clone, ["agent.py", "--json", "/annotate examples/abstract.txt"]))
+    assert annotated["provenance"]["resolved"] == "nanda-selector"

@@ -33,6 +33,7 @@ FOLDER = CODE_ROOT / "models" / "nanda-annotator"
 ADAPTER = "nanda-annotator-lora"
 SHARED = CODE_ROOT.parent / "shared" / "data"
 POOL, LABELS = SHARED / "pool.csv", SHARED / "csabstruct_dev.jsonl"
+LINE = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
 CARD = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
@@ -264,7 +265,7 @@ def test_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
     app = app_in(tmp_path)
     try:
-        record = app.dispatch(f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}").result.data
+        record = app.dispatch(f"{LINE} --model nanda-annotator").result.data
     finally:
         app.close()
     provenance = record["provenance"]
@@ -289,8 +290,7 @@ def test_ollama_serves_it_by_its_modelfile(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("OLLAMA_HOST", server.url)
         app = app_in(tmp_path)
         try:
-            line = f"/annotate {CODE_ROOT / 'examples' / 'abstract.txt'}"
-            record = app.dispatch(line).result.data
+            record = app.dispatch(f"{LINE} --model nanda-annotator").result.data
         finally:
             app.close()
     assert record["provenance"]["backend"] == "ollama"

@@ -78,8 +78,8 @@ def test_skills_are_tools_prompts_and_resources(project, mode):
             name: (tool.annotations.read_only_hint, tool.annotations.destructive_hint)
             for name, tool in tools.items()
         }
-        assert hints["rows_read"] == hints["models"] == (True, None)
-        assert hints["rows"] == hints["annotate"] == (False, False)
+        assert hints["rows_read"] == (True, None)
+        assert hints["rows"] == hints["annotate"] == hints["models"] == (False, False)
         assert hints["finetune"] == (False, True)
         assert tools["rows"].input_schema["properties"]["rows"] == {"type": "integer"}
         assert "save_to" in tools["rows"].input_schema["properties"]
@@ -356,10 +356,10 @@ def test_a_table_is_annotated_by_the_embedded_model(tmp_path):
             result = await call()
             summary = content(result)["summary"]
             assert (summary["rows"], summary["done"], summary["made"]) == (1, 1, 1)
-            assert summary["model"] == "nanda-annotator"
+            assert summary["model"] == "nanda-selector"
             link = result.content[1]
             [read] = (await client.read_resource(link.uri)).contents
-            assert json.loads(read.text)["provenance"]["resolved"] == "nanda-annotator"
+            assert json.loads(read.text)["provenance"]["resolved"] == "nanda-selector"
             *_, paper = (await client.list_resources()).resources
             shown = await client.call_tool("corpus_read", {"subcommand": "show", "text": "1"})
             [stored] = content(shown)["result"]["papers"]

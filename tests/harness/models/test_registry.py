@@ -17,12 +17,13 @@ from harness.testing import fake_app
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
 
+SELECTOR = "nanda-selector/selector nanda-selector"
 TUNED_OLLAMA = "nanda-annotator/ollama nanda-annotator"
 TUNED_EMBEDDED = "nanda-annotator/llamacpp smollm2-135m-instruct + nanda-annotator-lora"
 LARGE = "producer/ollama qwen2.5:32b"
 SMALL = "producer/ollama qwen2.5:7b"
 EMBEDDED = "producer/llamacpp smollm2-135m-instruct"
-ALL = (TUNED_OLLAMA, TUNED_EMBEDDED, LARGE, SMALL, EMBEDDED)
+ALL = (SELECTOR, TUNED_OLLAMA, TUNED_EMBEDDED, LARGE, SMALL, EMBEDDED)
 
 
 def name(candidate: Candidate) -> str:
@@ -43,15 +44,16 @@ def resolved(task, down=(), *, absent=False, **how):
 @pytest.mark.parametrize(
     ("task", "down", "how", "chosen", "fell_back"),
     [
-        ("annotate", (), {}, TUNED_OLLAMA, False),
-        ("annotate", (TUNED_OLLAMA,), {}, TUNED_EMBEDDED, False),
-        ("annotate", ALL[:2], {}, LARGE, True),
-        ("annotate", ALL[:3], {}, SMALL, True),
-        ("annotate", ALL[:4], {}, EMBEDDED, True),
-        ("annotate", (LARGE, SMALL), {}, TUNED_OLLAMA, False),
-        ("annotate", (TUNED_OLLAMA,), {"fallback": False}, TUNED_EMBEDDED, False),
-        ("annotate", ALL[:2], {"model": "producer"}, LARGE, False),
-        ("annotate", ALL[:4], {"model": "producer"}, EMBEDDED, False),
+        ("annotate", (), {}, SELECTOR, False),
+        ("annotate", ALL[:1], {}, TUNED_OLLAMA, True),
+        ("annotate", ALL[:2], {}, TUNED_EMBEDDED, True),
+        ("annotate", ALL[:3], {}, LARGE, True),
+        ("annotate", ALL[:4], {}, SMALL, True),
+        ("annotate", ALL[:5], {}, EMBEDDED, True),
+        ("annotate", (LARGE, SMALL), {}, SELECTOR, False),
+        ("annotate", ALL[:2], {"model": "nanda-annotator"}, TUNED_EMBEDDED, False),
+        ("annotate", ALL[:3], {"model": "producer"}, LARGE, False),
+        ("annotate", ALL[:5], {"model": "producer"}, EMBEDDED, False),
         ("annotate", (), {"model": "qwen2.5:7b"}, SMALL, False),
         ("annotate", (), {"model": "ollama qwen2.5:7b"}, SMALL, False),
         ("annotate", (), {"model": "ollama/qwen2.5:7b"}, SMALL, False),
@@ -72,13 +74,14 @@ def test_resolution_of_a_task(task, down, how, chosen, fell_back):
 
 
 def test_skipped_candidates_have_reasons():
-    resolution = resolved("annotate", ALL[:3])
+    resolution = resolved("annotate", ALL[:4])
     assert [(name(s.candidate), s.reason) for s in resolution.skipped] == [
-        (who, "down") for who in ALL[:3]
+        (who, "down") for who in ALL[:4]
     ]
-    assert resolution.requested == "nanda-annotator"
+    assert resolution.requested == "nanda-selector"
     assert resolution.resolved == "producer"
-    assert resolution.reason == (
+    assert resolution.reason == "selector nanda-selector: down"
+    assert resolution.reason_of("nanda-annotator") == (
         "ollama nanda-annotator, llamacpp smollm2-135m-instruct + nanda-annotator-lora: down"
     )
 
@@ -87,8 +90,8 @@ def test_skipped_candidates_have_reasons():
     ("task", "down", "how"),
     [
         ("annotate", ALL, {}),
-        ("annotate", ALL[:2], {"fallback": False}),
-        ("annotate", ALL[:2], {"model": "nanda-annotator"}),
+        ("annotate", ALL[:1], {"fallback": False}),
+        ("annotate", ALL[:3], {"model": "nanda-annotator"}),
         ("annotate", (SMALL,), {"model": "qwen2.5:7b"}),
     ],
 )

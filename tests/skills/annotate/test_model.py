@@ -79,12 +79,13 @@ def test_a_model_that_repeats_itself_gives_no_annotation(embedded: Model) -> Non
 
 
 def test_an_annotation_is_complete(embedded: Model) -> None:
-    form = "json"
-    result = run_skill(Annotate(), str(EXAMPLE), model=embedded, form=form)
-    assert_complete(result.data, nanda())
-    assert list(json.loads(result.text)) == list(nanda().names)
+    """Of eight moves, the untuned model repeats most, and is refused."""
+    options, framework = {"framework": TWO_MOVES}, load(TWO_MOVES)
+    result = run_skill(Annotate(), str(EXAMPLE), model=embedded, form="json", options=options)
+    assert_complete(result.data, framework)
+    assert list(json.loads(result.text)) == list(framework.names)
     found = result.data["provenance"]
-    assert found["form"] == form
+    assert found["form"] == "json"
     assert found["tokens"]["prompt"] > 200
     assert found["tokens"]["completion"] > 8
     assert found["schema_sha256"]

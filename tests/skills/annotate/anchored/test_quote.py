@@ -8,7 +8,7 @@ import re
 import pytest
 from repository import ROOT, SUPPORT
 
-from harness.errors import InvalidReply, UsageError
+from harness.errors import InvalidReply, ModelUnavailable, UsageError
 from harness.testing import FakeModel, run_skill
 from skills.annotate.anchored import mixture
 from skills.annotate.plugin import Annotate
@@ -58,7 +58,7 @@ def test_a_server_without_grammars_cannot_choose_among_candidates():
 
 
 def test_a_model_that_quotes_has_no_words_of_its_own():
-    with pytest.raises(UsageError, match="fake-model only quotes"):
+    with pytest.raises(ModelUnavailable, match="it only quotes"):
         annotated(EXAMPLE, FakeModel(ANSWER), wording="abstractive")
     record = annotated(EXAMPLE, FakeModel(ANSWER), wording="extractive")
     assert record["provenance"]["decoding"] is None, "its own passages are not replaced"

@@ -81,7 +81,7 @@ def test_a_search_without_hits_names_what_may_have_some(app: App, line: str, hin
 
 def test_without_the_extra_words_alone_are_searched(app: App, without_extra: None) -> None:
     assert methods(app, "/corpus search yeast") == {"1": "words", "2": "words"}
-    assert notices(app).count('`pip install "nanda-harness[meaning]"`') == 1
+    assert notices(app).count('-m pip install "nanda-harness[meaning]"`') == 1
     data(app, "/corpus search yeast --words")
     assert notices(app).count("by words alone") == 1
     for line in ("search yeast --like", "similar 2405.00001"):

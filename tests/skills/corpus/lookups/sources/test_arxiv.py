@@ -144,7 +144,7 @@ def test_annotate_by_id(
     server: ArxivServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HARNESS_ARXIV_URL", server.url)
-    model = FakeModel(json.dumps(dict.fromkeys(nanda().names, "Ledger signs entries.")))
+    model = FakeModel(json.dumps({name: f"Its {name} signs entries." for name in nanda().names}))
     address, settings = "https://arxiv.org/abs/2405.12345", fake_settings(tmp_path)
     record = run_skill(Annotate(), address, model=model, settings=settings).data
     assert list(record)[:2] == ["arxiv_id", "title"]
