@@ -30,6 +30,7 @@ from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import Form, UnusableReply
+from skills.nanda.forms.quotes import QuotesForm
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 
@@ -128,6 +129,8 @@ def _answer(
         return _read(prepared, replies[0])
     except UnusableReply as exc:
         problem = str(exc)
+        if isinstance(form, QuotesForm):  # it would select the same passages again
+            raise _invalid(model, problem, replies[0].text) from exc
     # The repair shows this answer alone: a growing history would cost tokens and context.
     repair = form.repair(request, replies[0].text, problem)
     try:
@@ -146,7 +149,8 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
         UnusableReply: raised by `Form.read`, or the moves are not those of the abstract.
     """
     moves = prepared.form.read(reply, prepared.paper.abstract)
-    if not prepared.replaced:  # passages replace drafts of any content
+    # Passages replace drafts of any content, or are the moves themselves.
+    if not prepared.replaced and not isinstance(prepared.form, QuotesForm):
         _check_content(prepared, moves)
     return moves
 

@@ -4,7 +4,8 @@ For each move, the selector and the drafts, if there are any, rank the passages 
 (`features`, `ranking`), and `reading` decides whether the abstract states it. The move that would
 lose most if another had its best passage chooses first, and a passage loses if another move has the
 same words. Each move chooses a second time, now that the choices of the others are known. A move
-that is left with a suggestion quotes its best passage instead, if one other move quotes that.
+that is left with a suggestion quotes its best passage instead, if one other move quotes that. Of
+three moves with the same words, the least certain is a suggestion.
 """
 
 from __future__ import annotations
@@ -103,11 +104,13 @@ def extract(
     chosen = choose(candidates, ranked, weights, known)
     moves, anchors = dict.fromkeys(framework.names, unstated), dict[str, Anchor]()
     suggestions: dict[str, Suggestion] = {}
+    excess = _excess(candidates, chosen)
     for move in (name for name in framework.names if name in chosen):
         number, right = chosen[move]
         text, anchor = candidates[move].text(number), _anchor(number, candidates[move], abstract)
+        doubtful = right < SUGGESTED or move in excess
         # Without the selector, the confidence is not calibrated.
-        if right < SUGGESTED and reading.selected and move not in known:
+        if doubtful and reading.selected and move not in known:
             confidence[move] = reading.by_move[move].unstated
             sentences, spans = anchor["sentences"], anchor["spans"]
             suggestions[move] = {
@@ -156,6 +159,21 @@ def choose(
             if sum(alike) < 2:  # the passage of one other move
                 chosen[move] = best
     return {move: (number, right(move, number)) for move, number in chosen.items()}
+
+
+def _excess(
+    candidates: Mapping[str, Candidates], chosen: Mapping[str, tuple[int, float]]
+) -> set[str]:
+    """Return the moves whose words two moves of higher confidence have."""
+    excess: set[str] = set()
+    quoted: list[Sequence[str]] = []
+    for move in sorted(chosen, key=lambda move: -chosen[move][1]):
+        stems = candidates[move].stems[chosen[move][0]]
+        if sum(ranking.similarity(stems, one) >= ALIKE for one in quoted) > 1:
+            excess.add(move)
+        else:
+            quoted.append(stems)
+    return excess
 
 
 def _loss(candidates: Candidates, likely: NDArray[Any]) -> float:

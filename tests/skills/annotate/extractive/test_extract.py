@@ -199,23 +199,35 @@ def test_a_move_whose_sentence_is_too_uncertain_is_not_stated(monkeypatch, draft
     assert (record["novelty"] != "Not stated.") == expected, "the draft tells the sentences apart"
 
 
+def chosen_with(monkeypatch, **confidence):
+    """Let each move choose the first passage, with these confidences, or else none."""
+    chosen = lambda *_: {name: (0, confidence.get(name, 0.0)) for name in nanda().names}  # noqa: E731
+    monkeypatch.setattr(extract, "choose", chosen)
+
+
 def test_a_passage_with_a_confidence_below_the_limit_is_a_suggestion(monkeypatch):
     select_evenly(monkeypatch, 0.9)
-    moves = {name: [0.6, 0.1][name == "method"] for name in nanda().names}
-    chosen = lambda *_: {name: (0, confidence) for name, confidence in moves.items()}  # noqa: E731
-    monkeypatch.setattr(extract, "choose", chosen)
-    record = annotated(EXAMPLE, DraftingModel(dict.fromkeys(nanda().names, DRAFTS["claim"])))
-    assert_quotes(record, EXAMPLE)
-    assert record["method"] == "Not stated."
-    assert record["confidence"]["method"] == pytest.approx(0.1), "that it is not stated"
-    [(move, one)] = record["suggestions"].items()
+    chosen_with(monkeypatch, claim=0.6, method=0.1)
+    reading = Reading.of(EXAMPLE, nanda())
+    found = extract.extract(EXAMPLE, nanda(), reading)
+    assert found.moves["method"] == "Not stated."
+    assert found.confidence["method"] == pytest.approx(0.1), "that it is not stated"
+    one = found.suggestions["method"]
     start, end = one["spans"][0]
-    assert (move, one["confidence"], one["sentences"]) == ("method", 0.1, [1])
+    assert (one["confidence"], one["sentences"]) == (0.1, [1])
     assert letters(one["text"]) == letters(EXAMPLE[start:end])
 
-    reading = Reading.of(EXAMPLE, nanda())
     certain = extract.extract(EXAMPLE, nanda(), reading, known=["method"])
-    assert (certain.moves["method"], certain.suggestions) == (one["text"], {})
+    assert certain.moves["method"] == one["text"]
+    assert "method" not in certain.suggestions
+
+
+def test_of_three_moves_with_one_passage_the_least_certain_is_a_suggestion(monkeypatch):
+    select_evenly(monkeypatch, 0.9)
+    chosen_with(monkeypatch, claim=0.6, evidence=0.9, method=0.8)
+    found = extract.extract(EXAMPLE, nanda(), Reading.of(EXAMPLE, nanda()))
+    assert found.moves["evidence"] == found.moves["method"] != "Not stated."
+    assert {"claim", "evidence", "method"} & {*found.suggestions} == {"claim"}
 
 
 def test_the_selector_reads_an_abstract_once(monkeypatch):
