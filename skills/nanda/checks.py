@@ -20,7 +20,7 @@ from skills.nanda.anchors.lexical import Anchor, lexical_anchors, recall, senten
 from skills.nanda.confidence import uncertain_moves
 from skills.nanda.doubts.doubts import doubts, doubts_about
 from skills.nanda.named_entities import unsupported_names, without_names
-from skills.nanda.text import content_words, words
+from skills.nanda.text import content_words, is_passage, words
 
 SAME = 0.85
 """Similarity from which two moves count as duplicates. No pair of moves of the 536 papers in
@@ -160,8 +160,13 @@ def support(abstract: str, text: str) -> float:
 
 
 def copied(abstract: str, text: str) -> float:
-    """Return the share of the words of `text` in runs of `RUN` words that the abstract has, too."""
+    """Return the share of the words of `text` in runs of `RUN` words that the abstract has, too.
+
+    It is 1 for a shorter passage of the abstract.
+    """
     found, runs = words(text), _runs(abstract)
+    if found and is_passage(abstract, text):
+        return 1.0
     inside: set[int] = set()
     for i in range(len(found) - RUN + 1):
         if tuple(found[i : i + RUN]) in runs:

@@ -64,11 +64,13 @@ _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Characters before a full stop that are searched for an abbreviation."""
 
-_NEVER_LAST = set_of("e.g i.e cf vs viz approx fig figs eqs ref refs dr mr mrs ms prof")
+_NEVER_LAST = set_of(
+    "e.g i.e cf vs viz approx ca fig figs eqs ref refs suppl cv subsp dr mr mrs ms prof mt ft"
+)
 """Abbreviations that never end a sentence."""
-_BEFORE_NUMBERS = set_of("no nos vol p pp ch eq sec sect tab tbl app")
+_BEFORE_NUMBERS = set_of("no nos vol p pp ch eq sec sect tab tbl app art max min c yr")
 """Abbreviations only if a number follows."""
-_PERHAPS_LAST = set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d")
+_PERHAPS_LAST = set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d sp spp ser sv str")
 """Abbreviations that end a sentence if the next word commonly begins one."""
 _BEGINNERS = set_of(
     """

@@ -70,6 +70,11 @@ def words(text: str) -> list[str]:
     return [match.group().replace("\u2019", "'") for match in WORD.finditer(folded)]
 
 
+def is_passage(abstract: str, text: str) -> bool:
+    """Return True if the words of `text` follow each other in the abstract."""
+    return f" {' '.join(words(text))} " in f" {' '.join(words(abstract))} "
+
+
 def stem(word: str) -> str:
     """Strip an inflection: "agents" becomes "agent", "evaluates" and "evaluating" "evaluat".
 

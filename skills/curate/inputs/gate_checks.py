@@ -62,11 +62,6 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
             yield move, f"{share:.0%} of its content words are in the abstract"
 
 
-def is_passage(abstract: str, text: str) -> bool:
-    """Return True if the words of `text` follow each other in the abstract."""
-    return _normalised(text) in _normalised(abstract)
-
-
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
     """Yield one clause if the annotation is the abstract, divided into moves.
 

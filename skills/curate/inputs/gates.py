@@ -15,7 +15,7 @@ from skills.nanda.checks import duplicate_moves, unsupported_numbers
 from skills.nanda.framework import Framework
 from skills.nanda.named_entities import unsupported_names
 from skills.nanda.paper import Paper
-from skills.nanda.text import content_words, words
+from skills.nanda.text import content_words, is_passage, words
 
 REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",
@@ -96,7 +96,7 @@ def _length(abstract: str, stated: Mapping[str, str], max_chars: int) -> Iterato
     for move, text in stated.items():
         count = len(words(text))
         is_telling = len(content_words(text)) >= CONTENT_OF_QUOTE
-        if count < least and is_telling and gate_checks.is_passage(abstract, text):
+        if count < least and is_telling and is_passage(abstract, text):
             continue
         if not least <= count <= most:
             yield Finding("length", move, f"it has {count} words, not {least} to {most}")
@@ -106,7 +106,7 @@ def _against_abstract(abstract: str, stated: Mapping[str, str]) -> Iterator[Find
     pairs = [(one, other) for one, other, _ in duplicate_moves(stated)]
     alike = Counter(itertools.chain.from_iterable(pairs))
     for one, other in pairs:
-        quoted = (gate_checks.is_passage(abstract, stated[move]) for move in (one, other))
+        quoted = (is_passage(abstract, stated[move]) for move in (one, other))
         if alike[one] > 1 or alike[other] > 1 or not all(quoted):
             yield Finding("repeated", other, f"it has the same content as {one}")
     for move, text in stated.items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from skills.nanda.doubts import context
-from skills.nanda.text import stem
+from skills.nanda.text import is_passage, stem
 
 MARGIN = -0.2
 """By how much the opposite must fit the neighbours better than the word of the move."""
@@ -45,7 +45,12 @@ OPPOSITES = _opposites()
 
 
 def turned_words(abstract: str, text: str, margin: float = MARGIN) -> list[str]:
-    """Return the words of `text` in whose place the abstract has the opposite."""
+    """Return the words of `text` in whose place the abstract has the opposite.
+
+    A quote has none: "with and without" would be its own opposite.
+    """
+    if is_passage(abstract, text):
+        return []
     move, places = context.tokens_of_move(text), context.places(abstract)
     found: list[str] = []
     for index, token in enumerate(move):

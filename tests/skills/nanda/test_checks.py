@@ -121,6 +121,7 @@ def test_copied_counts_runs_of_five_words() -> None:
     assert copied(ABSTRACT, "It lets GPT and it lets Llama act") == 0.0
     assert copied(ABSTRACT, ABSTRACT) == 1.0
     assert copied(ABSTRACT, "...") == 0.0
+    assert copied(ABSTRACT, "Long plans.") == 1.0, "a short quote"
 
 
 def test_source_is_the_sentence_with_most_words_in_order() -> None:

@@ -29,6 +29,8 @@ from skills.nanda.sentences import (
         ('He said "Yes." (Really.) Good.', 3),
         ("mT5 wins. iPhone loses.", 2),
         ("What? Why... No. 3 vs. GPT.", 3),
+        ("We grew Hordeum sp. PB01 and cv. Golden Promise for ca. 12 days, max. 40.", 1),
+        ("They are Hordeum sp. The others are not.", 2),
         ("A heading without stop\n\nThe text. More.", 3),
         ("Hard\nwrapped text. With\ntwo sentences.", 2),
         ("Node.js at https://x.org/a.b is used. It is.", 2),

@@ -106,6 +106,12 @@ def test_a_word_in_place_of_its_opposite(move: str, found: list[str]) -> None:
     assert turned_words(ABSTRACT, move) == found
 
 
+def test_a_quote_has_no_turned_words() -> None:
+    text = "We compared models with and without a grammar, and without a schema."
+    assert turned_words(text, "We compared models with a grammar.") == []
+    assert turned_words(text, "Models with and without a grammar") == []
+
+
 def test_repeated_words() -> None:
     move = "Keel plans Harbour voyages safely, and planned all Harbour voyages safely."
     assert repeated_words(ABSTRACT, move) == ["planned all Harbour voyages"]
