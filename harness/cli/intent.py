@@ -14,6 +14,7 @@ are never activated by their description, since they may write files.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from harness.errors import HarnessError
 from harness.models.pool import Models
 from harness.models.resolution import Choice
 from harness.plugins.catalogue import Found
+from harness.support.reading.text_input import is_file, unquote
 
 if TYPE_CHECKING:
     from harness.cli.app import App
@@ -52,6 +54,8 @@ _OBJECT = re.compile(
     r"""`[^`]*`|"[^"]*"|https?://\S+|\S*[\\/]\S*|\S+\.[a-z]\w{0,5}\b|\b[\d.,]+\b""", re.I
 )
 _SAVE = re.compile(r"(?<!\s)\s++(?:save\s+to|-o)\s+(?:\"[^\"]*\"|'[^']*'|\S+)\s*\Z", re.I)
+_NAMED = re.compile(r"""(?P<name>[\w-]+)\s+(?P<file>"[^"\n]+"|'[^'\n]+'|\S+)""")
+"""The name of a skill and that of a file."""
 _WORD = re.compile(r"[^\W\d_][\w']*")
 _CLAUSE = re.compile(r"[.;:,!?]|\b(?:and|or|to|by|then)\b", re.I)
 _COMMON = """
@@ -90,22 +94,15 @@ def offer(app: App, line: str) -> str:
     """Return the line of a command that could serve plain text without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
-    first, _, rest = wish.partition(" ")
-    first, rest = first.lower(), rest.strip()
-
-    def offered(name: str, wish: str) -> str:
+    named = _NAMED.match(wish)
+    if named and named["name"].lower() in skills and is_file(unquote(named["file"])):
+        return f"/{named['name'].lower()} {named['file']}"
+    wishes = (wish, f"{wish} -") if app.frontend.stdin is not None else (wish,)
+    for said, name in itertools.product(wishes, skills):
         with contextlib.suppress(Exception):  # it may be the code of a plugin
-            return skills[name].skill.offer(wish)
-        return ""
-
-    if first in skills and rest:
-        return f"/{first} {offered(first, rest) or rest}"
-    piped = " -" * (app.frontend.stdin is not None)
-    for name in skills:
-        if text := offered(name, wish + piped):
-            return f"/{name} {text}"
-    having = (name for name, found in skills.items() if rest and first in found.skill.subcommands)
-    return next((f"/{name} {first} {rest}" for name in having), "")
+            if text := skills[name].skill.offer(said):
+                return f"/{name} {text}"
+    return ""
 
 
 def converses(app: App, skill: Skill) -> bool:

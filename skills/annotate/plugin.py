@@ -118,7 +118,7 @@ class Annotate(Skill):
         for word in re.finditer(r"\"[^\"\n]+\"|'[^'\n]+'|\S+", wish):
             if is_paper(named := word[0].rstrip(".,;:!?)")):
                 return named
-        if wish.endswith(" -") and re.search(r"\b(?:annotat|summar|abstract|paper|preprint)", wish):
+        if wish.endswith(" -"):
             return "-"
         return wish if len(wish.split()) >= TEXT_WORDS else ""
 

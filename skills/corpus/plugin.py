@@ -203,7 +203,7 @@ class Corpus(Skill, DocumentSource):
         about = re.search(
             r"\bpapers?\s+(?:are\s+)?(?:on|about|that|with)\s+([^?.!]+)", wish, re.IGNORECASE
         )
-        counted = re.search(r"\b(?:my|how many)\s+(?:corpus|papers)\b", wish, re.IGNORECASE)
+        counted = re.search(r"\bhow many\s+papers\b", wish, re.IGNORECASE)
         return f"search {about[1]}" if about else "stats" * bool(counted)
 
     def piped_as(self, text: str, subcommand: str) -> str:

@@ -260,12 +260,17 @@ def test_a_long_line_is_matched_quickly():
         ("is 2405.12345 any good?", "/annotate 2405.12345"),
         ("what does missing.csv say?", ""),
         ("curate papers.csv", "/curate papers.csv"),
-        ("search memory of agents", "/corpus search memory of agents"),
+        ('curate "my papers.csv" please', '/curate "my papers.csv"'),
         ("which papers are about memory?", "/corpus search memory"),
         ("show me papers about memory", "/corpus search memory"),
         ("find papers about memory.", "/corpus search memory"),
         ("how many papers are there?", "/corpus stats"),
         ("what is life?", ""),
+        ("help me understand my papers", ""),
+        ("add these papers to my library", ""),
+        ("train my dog to sit", ""),
+        ("exit now please", ""),
+        ("annotate this", ""),
         ("word " * 40, "/annotate " + "word " * 39 + "word"),
     ],
 )
@@ -276,11 +281,19 @@ def test_a_wish_that_a_command_serves(tmp_path, monkeypatch, line, offered):
     assert intent.offer(fake_app(tmp_path, None), line) == offered
 
 
-def test_piped_text_is_offered_to_be_annotated(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("annotate this", "/annotate -"),
+        ("what is the claim?", "/annotate -"),
+        ("is 2405.12345 like this?", "/annotate 2405.12345"),
+        ("which papers are about memory?", "/corpus search memory"),
+    ],
+)
+def test_piped_text_is_offered_to_be_annotated(tmp_path, line, offered):
     app = fake_app(tmp_path, None)
     app.frontend = Frontend("test", stdin=io.BytesIO(b"We sort."))
-    assert intent.offer(app, "summarize this abstract") == "/annotate -"
-    assert intent.offer(app, "what could break?") == ""
+    assert intent.offer(app, line) == offered
 
 
 class Echo(Skill):
