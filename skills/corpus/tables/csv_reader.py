@@ -23,6 +23,7 @@ more than this."""
 
 _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 """Names of encodings in a notice, where they are not the codec's in capitals."""
+_NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 
 
@@ -101,11 +102,16 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _separator(self) -> str:
-        """The one of comma, semicolon and tab that the header has most of, outside of quotes."""
+        """The one of comma, semicolon and tab that the header has most of, outside of quotes.
+
+        Spreadsheets read another separator from a first line such as "sep=|".
+        """
         if self.path.suffix.lower() == ".tsv":
             return "\t"
         with contextlib.closing(self._lines()) as lines:
             header = next((line for line in lines if line.strip()), "")
+        if named := _NAMED_SEPARATOR.fullmatch(header):
+            return named[1]
         return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
 
     def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
@@ -122,5 +128,5 @@ class CsvReader(Reader):
                     where=place(self.path, self.unit, begin),
                     hint="Is a quote missing? Within quotes, write a quote twice.",
                 ) from exc
-            if row:
+            if row and not (begin == 1 and row == ["sep=", ""]):
                 yield begin, row

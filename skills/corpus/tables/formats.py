@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +14,7 @@ from harness.support.reading.text_input import regular_file, shown
 from skills.corpus.tables.columns import Columns, Reader, find_columns
 from skills.corpus.tables.csv_reader import CsvReader
 from skills.corpus.tables.jsonl_reader import JsonlReader
-from skills.corpus.tables.markdown.reader import MarkdownReader
+from skills.corpus.tables.markdown.reader import MarkdownReader, is_list
 from skills.corpus.tables.parquet.files import ParquetFiles, find_files, is_several
 from skills.corpus.tables.parquet.reader import ParquetReader
 from skills.corpus.tables.pdf.reader import PdfReader, is_of_pdfs
@@ -39,24 +41,25 @@ _BEGINNINGS = {
     ".nbib": re.compile(r"PMID- "),
     ".jsonl": re.compile(r"\{"),
     ".json": re.compile(r"\[\s*\{"),
-    ".md": re.compile(r"#+ |[-*+] |\d+[.)] "),
+    ".csv": re.compile(r"sep=[;,]\r?\n"),
 }
 """How a table without a name begins, by suffix."""
 
 
 def suffix_of(text: str) -> str:
-    """Return the suffix of the table that a text is, or "" if it is not a table."""
+    """Return the suffix of a text's table format, or "" if it is not a table."""
     begun = text.lstrip("\ufeff \t\r\n")
     for suffix, beginning in _BEGINNINGS.items():
         if beginning.match(begun):
             return suffix
-    header = begun.partition("\n")[0]
     for delimiter, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
-        names = tuple(name.strip(' \r"') for name in header.split(delimiter))
-        with contextlib.suppress(InputError):
-            find_columns(names, Columns(), (), "stdin")
-            return suffix
-    return ""
+        rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
+        with contextlib.suppress(InputError, csv.Error):
+            names, first = next(rows, []), next(rows, [])
+            if len(names) == len(first) > 1:  # the line "Abstract" begins a text, too
+                find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
+                return suffix
+    return ".md" if is_list(text) else ""
 
 
 def reader_of(path: Path, columns: Columns) -> Reader:
