@@ -29,6 +29,7 @@ from harness.runs.isolation import call_isolated, isolated, line_ended
 from harness.runs.recording import Recording, recorded
 from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog
 from harness.settings import Settings
+from harness.support.reading.text_input import PIPED
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
 
@@ -179,7 +180,7 @@ class Runner:
                 suffix = self.skill.piped_as(text, self.invocation.subcommand)
             if suffix:
                 path = Path(
-                    self._folder.enter_context(TemporaryDirectory(prefix="nanda-")),
+                    self._folder.enter_context(TemporaryDirectory(prefix=PIPED)),
                     f"stdin{suffix}",
                 )
                 path.write_text(text, encoding="utf-8", newline="")

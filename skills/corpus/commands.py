@@ -9,6 +9,7 @@ from types import ModuleType
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from harness.runs.invocation import as_path
+from harness.support.reading.text_input import shown as shown_path
 from skills.corpus import exporters, views
 from skills.corpus.db import damage
 from skills.corpus.db.connection import database, open_corpus
@@ -52,9 +53,10 @@ def add(call: Call) -> Result:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
     report_encoding(path, call.screen)
     added.refused.report(call.screen)
+    file = shown_path(path)
     return Result(
-        views.added(added, path),
-        {"file": str(path), "ids": 0, "missing": {}, **added.as_json()},
+        views.added(added, file),
+        {"file": file, "ids": 0, "missing": {}, **added.as_json()},
         exit_code=1 if added.refused else 0,
     )
 

@@ -37,10 +37,10 @@ stated: percent of the annotations{}; unsupported: percent of the stated
 moves with a number or name that is not in the abstract"""
 
 
-def added(added: Added, path: Path) -> str:
+def added(added: Added, file: str) -> str:
     """Return the counts of an import."""
     annotations = counted(added.annotations, "annotation")
-    lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {path}."]
+    lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {file}."]
     if added.known_papers or added.known_annotations:
         known = counted(added.known_annotations, "annotation")
         lines.append(f"Already present: {counted(added.known_papers, 'paper')} and {known}.")

@@ -87,7 +87,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     papers = [paper for paper, _ in found]
     filtered = {"refused": len(refused)} if refused else {}
     rows = len(papers) + len(refused)
-    source = Source(str(path), papers, "paper_id", rows, filtered, refused, path)
+    source = Source(shown(path), papers, "paper_id", rows, filtered, refused, path)
     return Subject(source, framework, labelled=[labelled for _, labelled in found])
 
 

@@ -18,8 +18,13 @@ TEXT_WORDS = 40
 MAX_BYTES = 1_000_000
 """Maximum size of a text file, about 150,000 words."""
 
-_CLOSING = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "„": "“”"}  # noqa: RUF001
+PIPED = "nanda-stdin-"
+"""Prefix of the temporary folder of a piped file, which no message or result names."""
+
+_PAIRS = "\"\" '' “” ‘’ «» »« ‹› ›‹ „“” 「」"  # noqa: RUF001
+_CLOSING = {pair[0]: pair[1:] for pair in _PAIRS.split()}
 """Closing quotes by opening quote."""
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])['’](?=[^\W\d_])")  # noqa: RUF001
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
     r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|ods|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|ris|nbib|sqlite|zip|gz)$",
@@ -47,10 +52,14 @@ def given(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    """Return the text without the pair of quotes around it, if neither occurs inside."""
+    """Return the text without the pair of quotes around it, if neither occurs inside.
+
+    An apostrophe between two letters is not a quote.
+    """
     inside = text[1:-1].strip()
     closing = _CLOSING.get(text[:1], "")
-    if len(text) < 2 or text[-1] not in closing or any(c in inside for c in text[0] + closing):
+    quotes = _APOSTROPHE.sub("", inside)
+    if len(text) < 2 or text[-1] not in closing or any(c in quotes for c in text[0] + closing):
         return text
     return inside
 
@@ -227,5 +236,7 @@ def unreadable(path: Path, exc: Exception) -> InputError:
 
 
 def shown(path: Path) -> str:
-    """Return a path as messages show it, whatever bytes it consists of."""
+    """Return a path as messages show it, whatever bytes it consists of: "stdin" for piped text."""
+    if path.parent.name.startswith(PIPED):
+        return path.stem
     return os.fsencode(path).decode("utf-8", "replace")

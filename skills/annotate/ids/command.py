@@ -27,7 +27,7 @@ def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
     if not usable:
         raise NothingFound(
             "no id of the list has a paper that can be annotated",
-            where=str(ids.path),
+            where=ids.file,
             hint="Other sources may have the abstracts: see --source.",
         )
     filtered = {
@@ -37,7 +37,7 @@ def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
         "refused": len(ids.refused),
     }
     source = Source(
-        str(ids.path),
+        ids.file,
         usable,
         id_column(usable),
         len(ids.ids) + ids.repeated + len(ids.refused),

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
+from harness.support.reading.text_input import shown
 from skills.annotate.parts.rows import paper_key
 from skills.annotate.parts.scan import Scan
 from skills.annotate.table.sources import reason_to_leave_out
@@ -91,7 +92,7 @@ def count(
     if found.rows == found.filtered.total():
         found.refused.raise_first()
         what = "no row has an abstract" if found.rows else "has no rows below its header"
-        raise InputError(what, where=str(table.path))
+        raise InputError(what, where=shown(table.path))
     return found
 
 

@@ -206,10 +206,10 @@ def _source(table: Table, papers: Papers, filtered: Counter[str], refused: Refus
         refused.raise_first()
         raise InputError(
             "no row has an abstract" if count else "has no rows below its header",
-            where=str(table.path),
+            where=shown(table.path),
         )
     id_column = table.id_column or "id"
-    return Source(str(table.path), papers, id_column, count, filtered, refused, table.path)
+    return Source(shown(table.path), papers, id_column, count, filtered, refused, table.path)
 
 
 def reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:

@@ -117,7 +117,7 @@ def add_ids(call: Call, ids: IdList) -> Result:
         refused=ids.refused,
     )
     missing = {ids.ids[place].text: why for place, why in sorted(made.missing.items())}
-    data = {"file": str(ids.path), "ids": len(ids.ids), "missing": missing, **added.as_json()}
+    data = {"file": ids.file, "ids": len(ids.ids), "missing": missing, **added.as_json()}
     failed = bool(made.missing or ids.refused or made.errors)
     return Result(views.ids_added(data), data, exit_code=int(failed), stopped=made.stopped)
 

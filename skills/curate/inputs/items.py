@@ -143,7 +143,7 @@ def from_table(
     # A saved .jsonl file without abstracts has no id column of its own.
     own = table.id_column if table.has_abstracts else None
     id_column = own or items[0].paper.id_field
-    return Input(str(path), items, id_column, rows, filtered, path, refused)
+    return Input(shown(path), items, id_column, rows, filtered, path, refused)
 
 
 def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None) -> Input:

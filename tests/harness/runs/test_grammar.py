@@ -83,10 +83,16 @@ def test_text_is_kept_byte_for_byte():
         ("‘We show it.’", "We show it."),  # noqa: RUF001
         ("„Wir zeigen es.“", "Wir zeigen es."),
         ("« Nous le montrons. »", "Nous le montrons."),
+        ("»Wir zeigen es.«", "Wir zeigen es."),
+        ("‹Nous le montrons.›", "Nous le montrons."),  # noqa: RUF001
+        ("「示す。」", "示す。"),
+        ("「甲」と「乙」", "「甲」と「乙」"),
+        ("'We don't halt.'", "We don't halt."),
+        ("‘We don’t halt.’", "We don’t halt."),  # noqa: RUF001
         ("\n'several\n lines'\n", "several\n lines"),
         ("''", ""),
         ('"a" or "b"', '"a" or "b"'),
-        ("'What's new'", "'What's new'"),
+        ("'What' and 'new'", "'What' and 'new'"),
         ("“a” and “b”", "“a” and “b”"),
         ("What's 'new'", "What's 'new'"),
         ("'open", "'open"),

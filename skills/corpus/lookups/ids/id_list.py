@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.reading.text_input import at_home, is_file, place, text_lines
+from harness.support.reading.text_input import at_home, is_file, place, shown, text_lines
 from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.tables.refusals import Refusals
 
@@ -38,12 +38,12 @@ class IdList:
     """The ids of a file, each once.
 
     Attributes:
-        path: the file; None for an id on a line.
+        file: its path as messages show it; "" for an id on a line.
         repeated: how many were left out since they occur before.
         refused: the errors of lines that are not ids.
     """
 
-    path: Path | None = None
+    file: str = ""
     ids: list[Id] = field(default_factory=list)
     repeated: int = 0
     refused: Refusals = field(default_factory=Refusals)
@@ -67,7 +67,7 @@ def read(path: Path, *, limit: int | None = None) -> IdList | None:
     path = at_home(path)
     if path.suffix.lower() != SUFFIX or not is_file(path) or path.stat().st_size > MOST_BYTES:
         return None
-    made, seen = IdList(path), set[tuple[str, str]]()
+    made, seen = IdList(shown(path)), set[tuple[str, str]]()
     for number, text in _entries(path):
         found = _identified(text)
         if found is None and (not seen or re.search(r"\s", text)):

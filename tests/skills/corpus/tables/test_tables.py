@@ -288,6 +288,17 @@ def test_tables_as_spreadsheets_save_them(
     assert notices == [f"t.csv: {assumed}"] * bool(assumed)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_a_first_line_names_the_separator(write: Write, separator: str) -> None:
+    lines = f"sep={separator}", f"id{separator}abstract", f'1{separator}"{ONE}"', "ragged"
+    text = "\r\n".join(lines)
+    first, second = open_table(write("t.csv", text)).rows_or_errors()
+    assert isinstance(first, TableRow)
+    assert first.paper.abstract == ONE
+    assert isinstance(second, InputError)
+    assert second.where == "t.csv, line 4"
+
+
 @pytest.mark.parametrize(
     ("header", "guesses"),
     [

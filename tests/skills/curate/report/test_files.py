@@ -431,5 +431,6 @@ def test_a_table_may_be_piped_and_the_same_line_replaces_its_file(workspace: Wor
     for _ in range(2):
         piped = Frontend("test", stdin=io.BytesIO(workspace.table.read_bytes()))
         line = "/curate - --probes 1 save to agent_curated.csv"
-        workspace.app.dispatch(line, frontend=piped)
+        summary = workspace.app.dispatch(line, frontend=piped).result.summary
+        assert summary["input"] == "stdin"
         assert workspace.kept() == ids(1)
