@@ -74,8 +74,7 @@ class Call:
         text: the text of the line between the options, byte for byte, or all of stdin.
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
-        source: where `text` came from; "both": from the line, and what `read_stdin` returns follows
-            it, if that is not empty.
+        source: where `text` came from; "both": from the line, followed by stdin.
         targets: files to save the result to; the harness writes them after `run`.
         folders: the targets that are written as folders, with a slash at the end.
         models: runs work with the model that serves a task (`models.run`).
@@ -187,12 +186,12 @@ class Skill(ABC):
     def offer(self, wish: str) -> str:
         """Return the text of a line of this skill that could serve plain text, or "".
 
-        It is offered to the user where no model can chat. A last `-` of `wish` stands for stdin.
+        It is offered to the user where no model can chat. A trailing `-` in `wish` means stdin.
         """
         return ""
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        """Return the suffix of the file that piped text is the content of, or "" for a text.
+        """Return the suffix of the table format of piped text, or "" for plain text.
 
         The text of the call is then the path of a temporary file of that suffix.
         """

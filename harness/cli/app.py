@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Characters of an offered line that a question shows."""
+"""Maximum number of characters of the offered line in the question."""
 
 
 class App:

@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import os
+import shlex
 import signal
 import stat
 import sys
@@ -88,7 +89,10 @@ def _run(words: list[str]) -> int:
 
         general, rest = parse_general(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
-    rest = _with_prompt(general.pop("prompt", None), rest)
+    prompt = [str(general.pop("prompt"))] if "prompt" in general else []
+    if prompt and rest:
+        raise UsageError(f"the line is given twice: by --prompt and as {' '.join(rest)[:60]!r}")
+    rest = rest or prompt
     if rest[:1] == ["--version"]:
         Screen().result(__version__)
         return 0
@@ -122,15 +126,6 @@ def _run(words: list[str]) -> int:
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
-def _with_prompt(prompt: object, rest: list[str]) -> list[str]:
-    """Return the words of the line, which --prompt may give instead."""
-    if prompt is None:
-        return rest
-    if rest:
-        raise UsageError(f"there are two lines: that of --prompt, and {' '.join(rest)[:60]!r}")
-    return [str(prompt)]
-
-
 def _program_options() -> str:
     from harness.cli.help import program_options
 
@@ -141,11 +136,14 @@ def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
     """Serve the skills to an MCP client until it closes stdin."""
     from harness.support.optional_deps import require
 
-    option, _, names = "=".join(options).partition("=")
-    skills = names.replace(",", " ").split()
-    if options and not (option == "--skills" and skills):
+    match [*"".join(options[:1]).split("=", 1), *options[1:]]:
+        case ["--skills", names]:
+            skills = names.replace(",", " ").split()
+        case _:
+            skills = []
+    if options and not skills:
         raise UsageError(
-            f"`mcp` cannot be started with {' '.join(options)}",
+            f"`mcp` cannot be started with {shlex.join(options)}",
             hint="Its only option is --skills NAME[,NAME ...]; all others go before `mcp`.",
         )
     require("mcp", extra="mcp")

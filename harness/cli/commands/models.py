@@ -79,7 +79,8 @@ class ModelsCommand(AppCommand):
     usage = "NAME"
     details = """\
     `get` alone lists what can be downloaded, with size, licence and tasks. NAME is one of these,
-    or any name of Ollama's library, such as llama3.2:3b. You are asked first; --yes is a yes."""
+    or any name of Ollama's library, such as llama3.2:3b. It asks before the download; --yes
+    answers yes."""
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {"get": "download a model from Ollama or the index"}
     tool = True

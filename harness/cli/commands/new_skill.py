@@ -28,10 +28,10 @@ class NewSkill(AppCommand):
     summary = "Create a working skill with its test, for you to change"
     usage = "NAME"
     details = """\
-    The new skill summarizes a text or a file, without a chat model by its own sentences. One of
-    --prompt-only needs a chat model. It is created as ./skills/NAME and trusted in that
-    state; after an edit, trust it again with `--trust` or `/skills trust NAME`. A package is
-    created as ./NAME, for pip to install."""
+    The new skill summarizes a text or a file. Without a chat model, it quotes sentences of the
+    text. A skill made with --prompt-only needs a chat model. It is created as ./skills/NAME and
+    trusted in that state; after an edit, trust it again with `--trust` or `/skills trust NAME`.
+    A package is created as ./NAME, for pip to install."""
 
     class Options(SkillOptions):
         prompt_only: bool = Field(

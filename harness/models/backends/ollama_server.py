@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,7 @@ TOP_LOGPROBS = 20
 """The server's limit of alternatives for a token."""
 PULL_SECONDS = 600.0
 """Read timeout of a download: the server is silent while it verifies gigabytes."""
+DOWNLOAD = "https://ollama.com/download"
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
@@ -85,7 +87,9 @@ def _answering(host: str, seconds: float) -> Iterator[ollama.Client]:
             yield client
         except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
             kind = Absent if host == DEFAULT_HOST else ModelUnavailable
-            raise kind(f"no Ollama server at {host}", hint=START) from exc
+            absent = host == DEFAULT_HOST and shutil.which("ollama") is None
+            hint = f"Install it from {DOWNLOAD}. {START}" if absent else START
+            raise kind(f"no Ollama server at {host}", hint=hint) from exc
         except httpx.TimeoutException as exc:
             raise ModelUnavailable(
                 f"the Ollama server at {host} does not answer", hint="Restart it."

@@ -168,6 +168,15 @@ def test_host_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(ModelUnavailable, match="no Ollama server at http") as caught:
         OllamaBackend().load(ServeEntry(backend="ollama", model="smollm2"))
     assert "ollama serve" in str(caught.value)
+    assert ollama_server.DOWNLOAD not in str(caught.value)
+
+
+def test_where_ollama_is_downloaded_if_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OLLAMA_HOST", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(ollama_server, "DEFAULT_HOST", "http://127.0.0.1:9")
+    with pytest.raises(ModelUnavailable, match=r"Install it from https://ollama.com/download\."):
+        OllamaBackend().load(ServeEntry(backend="ollama", model="smollm2"))
 
 
 @pytest.mark.parametrize(("temperature", "whole"), [(0.0, {"top_k": 0, "top_p": 1.0}), (0.7, {})])
