@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from harness.errors import SkillFailed
 from harness.models import registry
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import Registry
@@ -28,7 +29,7 @@ from skills.finetune.run.run_dir import Done
 from skills.finetune.run.stage import Stage, StageContext
 
 FEWEST, MOST = 20, 60
-"""Papers: fewer decide nothing, and more take time without narrowing the interval much."""
+"""Minimum and maximum number of compared papers."""
 METRIC = "agreement"
 """ROUGE-L to the gold, with 0 for a move that only one side states and for a paper that fails."""
 DATABASE = "held_out.db"
@@ -126,6 +127,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
         framework=context.framework_file,
         limit=MOST,
         consistency=0,
+        retry_failed=True,
     )
     own = replace(
         call,
@@ -136,7 +138,14 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
         models=Models(pool, notice=call.screen.notice, cancel=call.cancel),
     )
     try:
-        found: Mapping[str, Any] = skill.run(own).data
-        return found
+        result = skill.run(own)
     finally:
         pool.close()
+    if result.exit_code:  # else papers that failed by a timeout count as 0
+        raise SkillFailed(
+            "held-out papers failed by a fault of the run",
+            where=str(_table(context)),
+            hint=f"`/finetune compare {context.run_dir.folder}` continues the comparison.",
+        )
+    found: Mapping[str, Any] = result.data
+    return found

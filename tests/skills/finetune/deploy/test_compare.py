@@ -10,6 +10,7 @@ import pytest
 import yaml
 from register_bench import NAME, Bench
 
+from harness.errors import GenerationFailed, HarnessError
 from harness.models.schema import ServeEntry
 from harness.testing import FakeBackend, FakeModel
 from skills.finetune.deploy import compare
@@ -44,12 +45,15 @@ class Annotators(FakeBackend):
         super().__init__(FakeModel())
         self.moves: dict[str, Mapping[str, str]] = {}
         self.asked: list[str] = []
+        self.failing = ""
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> FakeModel:
         assert entry.gguf is not None
         moves = self.moves[entry.gguf]
         self.asked.append(entry.gguf)
-        model = FakeModel(TaggedForm(nanda()).completion(moves))
+        fails = entry.gguf == self.failing
+        broken = GenerationFailed("the connection was closed")
+        model = FakeModel(broken if fails else TaggedForm(nanda()).completion(moves))
         model.digests = {entry.gguf: sha256_of(moves)}
         return model
 
@@ -124,6 +128,20 @@ def test_a_comparison_is_repeated_only_for_another_model(
     annotators.moves["ft-gguf"] = WORSE
     assert not decided(bench)["better"]
     assert bench.entry()["tasks"] == []
+
+
+@pytest.mark.usefixtures("old")
+def test_a_comparison_in_which_papers_failed_decides_nothing(
+    bench: Bench, annotators: Annotators
+) -> None:
+    annotators.moves["ft-gguf"] = WRONG
+    hold_out(bench, FEWEST)
+    annotators.failing = "old"
+    with pytest.raises(HarnessError, match="fault of the run"):
+        decided(bench)
+    assert bench.entry()["tasks"] == []
+    annotators.failing = ""
+    assert not decided(bench)["better"], "the papers that failed are annotated again"
 
 
 @pytest.mark.parametrize(
