@@ -218,10 +218,12 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
     """Return how the new model compares and is used, and the line that uses it."""
+    from skills.finetune.deploy.register import first_model
+
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""
-    name, first = entry.facts["name"], entry.facts["asked_first"]
+    name, first = entry.facts["name"], first_model(context.call.settings)
     lines = [done["compare"].facts["outcome"]] if "compare" in done else []
     if name == first:
         line = "/annotate FILE"

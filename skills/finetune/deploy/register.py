@@ -77,7 +77,6 @@ def perform(context: StageContext) -> Done:
         "replaced": known and written,
         "default": bool(wanted.model["tasks"]),
         "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
-        "asked_first": _first_model(settings),
     }
     done = f"is written to {path}. {_RELOAD}" if written else f"is unchanged in {path}"
     context.call.screen.notice(f"register: {wanted.name} {done}")
@@ -112,7 +111,7 @@ def unregister(call: Call, name: str) -> Result:
             if str(exc) not in map(str, broken):
                 raise RegistryError(f"{name} is in use: {exc.message}", where=exc.where) from exc
         path.unlink()
-    first = _first_model(settings)
+    first = first_model(settings)
     text = f"{name} is removed from the registry ({path}). /annotate now tries {first} first."
     facts = {"registry": str(path), "name": name, "files": [*found["files"]], "asked_first": first}
     removals = list(_at_ollama(call, found["models"][name]))
@@ -179,7 +178,7 @@ def _stands(context: StageContext, wanted: Registration) -> bool:
     settings = context.call.settings
     found = registry_file.read(registry_file.file_of(settings.user_registry, wanted.name))
     written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
-    return written and (not _is_chosen(context) or _first_model(settings) == wanted.name)
+    return written and (not _is_chosen(context) or first_model(settings) == wanted.name)
 
 
 def _is_chosen(context: StageContext) -> bool:
@@ -211,7 +210,7 @@ def _errors(settings: Settings, without: Path | None = None) -> list[RegistryErr
     return errors
 
 
-def _first_model(settings: Settings) -> str | None:
+def first_model(settings: Settings) -> str | None:
     """Return the model that /annotate tries first."""
     shipped, user = settings.shipped_registry, settings.user_registry
     models = registry.load(shipped, user, left_out=lambda _: None).models

@@ -19,7 +19,7 @@ from harness.models.pool import ModelPool, Models
 from harness.runs.run_log import Run
 from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
-from skills.finetune.deploy.register import STAGE, unregister
+from skills.finetune.deploy.register import STAGE, first_model, unregister
 from skills.finetune.deploy.registry_file import file_of
 from skills.finetune.plugin import Finetune
 from skills.finetune.run import recipe as recipes
@@ -62,6 +62,11 @@ class Bench:
     def names(self) -> list[str]:
         """The registered models."""
         return sorted(path.stem for path in self.folder_d.glob("*"))
+
+    @property
+    def first(self) -> str | None:
+        """The model that /annotate tries first."""
+        return first_model(self.settings)
 
     def entry(self, name: str = NAME) -> Any:
         """The entry of a registered model in its file."""

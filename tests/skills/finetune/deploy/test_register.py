@@ -65,7 +65,7 @@ def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
     file = bench.file()["files"]["ft-gguf"]
     assert file["path"] == str(bench.out.quantized("Q4_K_M"))
     assert file["size"] == bench.out.quantized("Q4_K_M").stat().st_size
-    assert facts["asked_first"] == DEFAULT
+    assert bench.first == DEFAULT
     assert "In a running session, use /reload" in bench.stderr.getvalue()
     assert bench.unregister()["files"] == ["ft-gguf", "ft-lora"]
     assert f"/annotate now tries {DEFAULT} first" in bench.stderr.getvalue()
@@ -74,18 +74,20 @@ def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
 
 def test_the_users_own_file_is_not_touched(bench: Bench) -> None:
     bench.write(MINE)
-    assert bench.register(default=True)["asked_first"] == NAME
+    bench.register(default=True)
+    assert bench.first == NAME
     assert bench.unregister()["asked_first"] == "mine"
     assert bench.text() == MINE
 
 
 def test_default_makes_a_model_the_first(bench: Bench) -> None:
     for name in ("a", "c", "b", "a"):
-        assert bench.register(as_name=name, default=True)["asked_first"] == name
+        bench.register(as_name=name, default=True)
+        assert bench.first == name
     assert bench.unregister("a")["asked_first"] == "b"
     bench.at_ollama()
     facts = bench.register(as_name="c")  # it has another place now, and is no newer default
-    assert (facts["default"], facts["written"], facts["asked_first"]) == (True, True, "b")
+    assert (facts["default"], facts["written"], bench.first) == (True, True, "b")
 
 
 def test_other_weights_are_no_longer_the_default(bench: Bench) -> None:
@@ -354,7 +356,8 @@ files:  # by /finetune register
 def test_entries_of_an_earlier_version_are_moved(bench: Bench, end: str) -> None:
     bench.write(OLD.replace("\n", end))
     before = registry.load(SHIPPED, bench.path)
-    assert bench.register(default=True)["asked_first"] == NAME
+    bench.register(default=True)
+    assert bench.first == NAME
     assert "moved second, first from" in bench.stderr.getvalue()
     assert bench.names == ["first", NAME, "second"]
     assert bench.text() == (
