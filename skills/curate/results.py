@@ -45,7 +45,7 @@ def finish(
     failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
     runs.finish(db, run_id, runs.status_of(stopped, failed), summed)
     dataset, stopped = _dataset(call, run, stopped)
-    text = report.text(summed, details=call.options.details)
+    text = report.text(summed, details=call.options.details, is_saved=bool(call.targets))
     if call.targets:
         call.screen.notice(text)
         _warn_without_abstracts(call, db, run)

@@ -15,11 +15,12 @@ WIDTH = 96
 NAMED_BORDERLINE = 5
 
 
-def text(summary: Mapping[str, Any], *, details: bool = False) -> str:
+def text(summary: Mapping[str, Any], *, details: bool = False, is_saved: bool = False) -> str:
     """Return the report of a summary (`skills.curate.report.summary.of_run`), its verdict first.
 
     Args:
         details: with what the personas and the panel did, and the probes.
+        is_saved: omit the hint to save, since the run is saved.
     """
     outcome, panel = summary["verdict"]
     notes = (textwrap.fill(f"! {note}", WIDTH, subsequent_indent="  ") for note in summary["notes"])
@@ -27,8 +28,12 @@ def text(summary: Mapping[str, Any], *, details: bool = False) -> str:
     shown = summary["not_kept"]
     if shown:
         blocks.append("\n".join(itertools.chain.from_iterable(map(_not_kept, shown))))
-    if summary["rejected"] > len(shown):
-        blocks[-1] += "\n... `save to FILE` writes all of them to a table, STEM_rejected.csv."
+    if summary["annotations"] - summary["kept"] - summary["pending"] > len(shown):
+        hint = (
+            "" if is_saved else " `save to FILE` writes all of them to a table, STEM_rejected.csv."
+        )
+        blocks[-1] += f"\n...{hint}"
+    if summary["gates"]:
         rows = [(code, f"{count:,}") for code, count in summary["gates"].items()]
         blocks.append(table(("rejected by the gates for", "annotations"), rows))
     if not details:
