@@ -16,7 +16,7 @@ class AnnotationOutput(Output):
     title: str
     anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
     confidence: dict[str, float] = Field({}, description="by move, how probably it is right")
-    uncertain: list[str] = Field([], description="moves with a confidence below 0.5")
+    uncertain: list[str] = Field([], description="stated moves with a confidence below 0.5")
     suggestions: dict[str, Any] = Field(
         {}, description="by move that is not stated, a passage with a confidence below 0.3"
     )

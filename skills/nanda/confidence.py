@@ -7,7 +7,7 @@ the passage is stored under "suggestions": {move: {"text", "confidence", "senten
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
 from typing import Any, TypedDict
 
@@ -23,7 +23,7 @@ nanda-selector below it in gold_dev.csv whose move the gold states, 4 have the r
 
 
 class Suggestion(TypedDict):
-    """A passage that may be a move. Confidence, numbers of sentences and spans are as of a move."""
+    """A passage that may be a move. The other fields have the meaning that they have for a move."""
 
     text: str
     confidence: float
@@ -59,7 +59,7 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
 
 
 def doubt_of(
-    abstract: str, unstated: Iterable[str], confidence: Mapping[str, float], suggestions: object
+    abstract: str, unstated: Collection[str], confidence: Mapping[str, float], suggestions: object
 ) -> dict[str, Any]:
     """Return the entries of a record about doubt: confidence, uncertain and suggestions, if any.
 
@@ -70,20 +70,22 @@ def doubt_of(
     found = read_suggestions(abstract, unstated, suggestions)
     doubt: dict[str, Any] = {"suggestions": found} if found else {}
     if confidence:
+        stated: dict[str, Any] = {move: {} for move in confidence if move not in unstated}
         known = {"confidence": dict(confidence)}
-        doubt = {**known, "uncertain": list(uncertain_moves({**known, **doubt})), **doubt}
+        uncertain = uncertain_moves({**known, "anchors": stated})
+        doubt = {**known, "uncertain": list(uncertain), **doubt}
     return doubt
 
 
 def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
-    """Return the confidences below `UNCERTAIN`, without those of moves that have a suggestion.
+    """Return the confidences below `UNCERTAIN` of the stated moves.
 
     Args:
-        record: the stored annotation; its `confidence` and `suggestions` are read.
+        record: the stored annotation; its `confidence` is read, and its `anchors`, which has an
+            entry for each stated move.
     """
-    stored, suggested = record.get("confidence"), record.get("suggestions") or {}
-    known = confidence_of(stored, stored if isinstance(stored, Mapping) else ())
-    return {m: share for m, share in known.items() if share < UNCERTAIN and m not in suggested}
+    known = confidence_of(record.get("confidence"), record.get("anchors") or ())
+    return {move: share for move, share in known.items() if share < UNCERTAIN}
 
 
 def uncertainty(record: Mapping[str, Any], move: str) -> str:
@@ -108,7 +110,7 @@ def suggested(record: Mapping[str, Any], move: str) -> list[str]:
 def labelled_suggestions(
     record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> list[tuple[str, str]]:
-    """Return a label and the text of each suggestion, where moves that are not stated are omitted.
+    """Return label and text of each suggestion, for formats that omit unstated moves.
 
     Args:
         labels: the names of moves for people.

@@ -153,7 +153,7 @@ def _columns(whole: Facts) -> str:
         *[("`sections`", "JSON: moves that sections of the paper state")] * whole.has_sections,
         ("`support`", "by move, 0 to 1, or null"),
         ("`confidence`", "by move, the estimated probability that it is right, or null"),
-        ("`uncertain`", f"the moves with a confidence below {UNCERTAIN}"),
+        ("`uncertain`", f"the stated moves with a confidence below {UNCERTAIN}"),
         (
             "`suggestions`",
             f"JSON: passages with a confidence below {SUGGESTED}, of moves that are not stated",

@@ -73,7 +73,8 @@ def near_hits(db: sqlite3.Connection, near: Sequence[Scored]) -> Iterator[Hit]:
     for move_id, similarity in near:
         row = db.execute(
             "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id,"
-            " annotation_id, (SELECT json_extract(record, '$.confidence.' || move) FROM annotations"
+            " annotation_id, (SELECT CASE WHEN json_valid(record)"
+            "   THEN json_extract(record, '$.confidence.' || move) END FROM annotations"
             " WHERE annotations.id = annotation_id) AS confidence"
             " FROM moves JOIN papers ON papers.id = paper_id WHERE moves.id = ?",
             [move_id],

@@ -52,7 +52,8 @@ class Hit:
     @property
     def mark(self) -> str:
         """The mark of an uncertain move, else ""."""
-        return uncertainty({"confidence": {self.move: self.confidence}}, self.move)
+        record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
+        return uncertainty(record, self.move)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the JSON form: the id under its own name, then the other fields."""
@@ -173,7 +174,8 @@ class Tables:
             row = self.db.execute(
                 "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id,"
                 " annotation_id, snippet(moves_fts, 0, ?, ?, '...', ?) AS snippet,"
-                " (SELECT json_extract(record, '$.confidence.' || move) FROM annotations"
+                " (SELECT CASE WHEN json_valid(record)"
+                "   THEN json_extract(record, '$.confidence.' || move) END FROM annotations"
                 " WHERE annotations.id = annotation_id) AS confidence FROM moves_fts"
                 " JOIN moves ON moves.id = moves_fts.rowid JOIN papers ON papers.id = paper_id"
                 " WHERE moves_fts MATCH ? AND moves_fts.rowid = ?",

@@ -66,8 +66,7 @@ def note_of(item: Annotated, framework: Framework) -> Note:
     above = f"<h1>{escape(HEADING.rstrip(':'))}</h1>\n"
     above += "\n".join(paragraphs)
     above += f"\n<p>{escape(model)}, "
-    is_uncertain = not stated.keys().isdisjoint(uncertain_moves(item.record))
-    names = (*stated, *["uncertain"] * is_uncertain)
+    names = (*stated, *["uncertain"] * bool(uncertain_moves(item.record)))
     tags = (TAG, *(f"{framework.name}:{name}" for name in names))
     return Note(f"{above}{TAG}:{framework.name}:{_digest(_text(above))}</p>", tags, framework.name)
 

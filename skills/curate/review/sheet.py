@@ -81,7 +81,8 @@ def sheet_of(
     confidence = _unchanged(item, moves, entry.confidence if entry else None)
     given = _unchanged(item, moves, entry.suggestions if entry else None)
     suggestions = read_suggestions(abstract, (name for name in moves if name not in stated), given)
-    record = {"checks": checks, "confidence": confidence, "suggestions": suggestions}
+    doubt = {"confidence": confidence, "suggestions": suggestions}
+    record = {"checks": checks, "anchors": anchors, **doubt}
     known, wrong = confidence_of(confidence, framework.names), faults(framework, moves)
     views = tuple(
         MoveView(

@@ -34,7 +34,11 @@ def test_it_is_unknown_without_moves() -> None:
 
 def test_a_move_below_one_half_is_marked() -> None:
     moves = {"claim": "Pilots sail.", "scope": "Pilots."}
-    record = {"checks": check("Pilots sail at night.", moves), "confidence": {"claim": 0.31}}
+    record = {
+        "checks": check("Pilots sail at night.", moves),
+        "confidence": {"claim": 0.31},
+        "anchors": {"claim": {}, "scope": {}},
+    }
     marked = "uncertain: confidence 0.31"
     assert findings("claim", record, nanda().labels) == [marked]
     assert findings("scope", record, nanda().labels) == [], "without a confidence"
@@ -45,9 +49,10 @@ def test_a_move_below_one_half_is_marked() -> None:
 ONE: Suggestion = {"text": "Bees sting.", "confidence": 0.21, "sentences": [1], "spans": [[0, 11]]}
 
 
-def test_a_move_with_a_suggestion_is_not_uncertain_as_well() -> None:
+def test_only_stated_moves_are_uncertain() -> None:
     record = {
-        "confidence": {"claim": 0.9, "method": 0.354, "scope": 0.1},
+        "confidence": {"claim": 0.9, "method": 0.354, "scope": 0.1, "novelty": 0.4},
+        "anchors": {"claim": {}, "method": {}},
         "suggestions": {"scope": ONE},
     }
     assert uncertain_moves(record) == {"method": 0.354}

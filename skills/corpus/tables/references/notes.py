@@ -31,8 +31,7 @@ def note_of(item: Annotated, framework: Framework) -> str:
     stated = framework.stated(item.record)
     found, labels = {**from_sections(item.record), **stated}, framework.labels
     lines = [
-        f"{labels[name]}{uncertainty(item.record, name) if name in stated else ''}: "
-        f"{flatten(found[name])}"
+        f"{labels[name]}{uncertainty(item.record, name)}: {flatten(found[name])}"
         for name in framework.names
         if name in found
     ] or [NONE_STATED]

@@ -117,3 +117,8 @@ def test_a_replaced_annotation_is_not_found(filled: sqlite3.Connection) -> None:
 def test_the_limit_is_that_of_hits(filled: sqlite3.Connection) -> None:
     assert len(found(filled, "compiler loops", limit=1).hits) == 1
     assert len(found(filled, "compiler loops", "meaning", limit=1).hits) == 1
+
+
+def test_a_damaged_record_is_found_by_meaning(filled: sqlite3.Connection) -> None:
+    filled.execute("UPDATE annotations SET record = '{'")
+    assert found(filled, QUERY, "meaning").hits[0].confidence is None

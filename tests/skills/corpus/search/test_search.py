@@ -162,3 +162,10 @@ def test_invalid_ranges_of_years(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_years(text)
     assert caught.value.hint
+
+
+def test_a_damaged_record_is_found_without_its_confidence(db: sqlite3.Connection) -> None:
+    store.save(db, annotated(paper(1), method="Ledgers are kept."), nanda())
+    db.execute("UPDATE annotations SET record = '{'")
+    [hit] = search(db, "ledgers").hits
+    assert hit.confidence is None

@@ -80,7 +80,11 @@ def test_notes_have_the_doubts_and_are_replaced(suffix: str, tmp_path: Path) -> 
     paper = Paper("id", "1", "A title", ABSTRACT)
     item = annotated(paper)
     one = {"text": "Of ledgers.", "confidence": 0.21, "sentences": [1], "spans": [[0, 9]]}
-    doubt = {"confidence": {"claim": 0.351, "scope": 0.1}, "suggestions": {"scope": one}}
+    doubt = {
+        "confidence": {"claim": 0.351, "scope": 0.1},
+        "anchors": {"claim": {}},
+        "suggestions": {"scope": one},
+    }
     text = saved([Annotated(paper, {**item.record, **doubt})], suffix)
     assert "Claim (uncertain, 0.35): It is 5" in text
     assert "Suggestion for Scope (0.21): Of ledgers." in text
