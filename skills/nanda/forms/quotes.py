@@ -82,8 +82,9 @@ class QuotesForm(Form):
                 place.
         """
         for move, quote in _read(text).items():
-            if not all(one.stands_in(abstract) for one in (quote, quote.suggestion) if one):
-                raise UnusableReply(f"{move} is not what the abstract has at {[*quote.span]}")
+            for one in filter(None, (quote, quote.suggestion)):
+                if not one.stands_in(abstract):
+                    raise UnusableReply(f"{move} is not what the abstract has at {[*one.span]}")
         return self.parse(text)
 
     def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
