@@ -89,7 +89,11 @@ class Calls:
             name: found
             for name, found in self.app.catalogue.skills.items()
             if (not self.chosen or name in self.chosen)
-            and (found.for_users if _is_prompt(found) else _is_tool(found))
+            and (
+                found.for_users
+                if _is_prompt(found)
+                else found.skill.tool and (found.file is None or found.file.for_models)
+            )
         }
 
     @property
@@ -144,10 +148,6 @@ class Calls:
 
 def _is_prompt(found: Found) -> bool:
     return isinstance(found.imported, PromptSkill)
-
-
-def _is_tool(found: Found) -> bool:
-    return (found.file is None or found.file.for_models) and found.skill.tool
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ LONG = 10.0
 MEMORY = 60.0
 """Time constant, in seconds, of the exponential decay of earlier speeds."""
 LEAST_LEFT = 0.2
-"""Share of the unfinished rows that remains, at least, however many tokens they have: work may
+"""Minimum share of unfinished work that counts as remaining, however many tokens it has: work may
 follow the last token of a row, as in /annotate, which chooses passages after the drafts."""
 
 
@@ -70,7 +70,7 @@ class ProgressEstimate:
 
         def count(_: str) -> None:
             with self._lock:
-                if not self.tokens:  # what was before is the loading of a model
+                if not self.tokens:  # the time before the first token is model loading
                     self._measured, self._recent_seconds = (self.clock(), 0), 0.0
                 self.tokens += 1
                 self._begun[row] = self._begun.get(row, 0) + 1

@@ -13,6 +13,7 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.runs.invocation import as_path
 from skills.corpus.options import (
+    SAVED_TABLES,
     TABLES,
     DatabaseOptions,
     ReportOptions,
@@ -90,7 +91,7 @@ class Curate(Skill):
         "review at once with --reviewer NAME; --agreement shows how far they agree, --disputes\n"
         "takes the decisions on what they judge differently."
     )
-    saves = (".csv", ".xlsx", ".jsonl", ".parquet", ".json", ".md", ".html")
+    saves = (*SAVED_TABLES, ".json", ".md", ".html")
     output_summary = CurateSummary
 
     class Options(ReviewOptions, BuildOptions, TitledColumnOptions, DatabaseOptions):

@@ -20,6 +20,7 @@ from skills.annotate.generate import Prepared, stored_form
 from skills.annotate.table.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
+from skills.corpus.db.progress import ANNOTATE
 from skills.corpus.db.rows import stored_json
 from skills.corpus.records import Annotated
 from skills.evaluate.variations import Variation
@@ -77,9 +78,9 @@ class ComparedJob(AnnotateJob):
     def speed(self) -> dict[str, Any]:
         """Return papers a minute, their number, and memory, over all runs of this job."""
         rows = self.db.execute(
-            "SELECT settings, summary FROM runs WHERE skill IN ('annotate', 'evaluate')"
+            "SELECT settings, summary FROM runs WHERE skill IN (?, ?)"
             " AND input = ? AND model = ? AND summary IS NOT NULL",
-            [self.source.name, self.model.resolution.resolved],
+            [*ANNOTATE, self.source.name, self.model.resolution.resolved],
         )
         settings = json.loads(json.dumps(self._settings()))
         summaries = [

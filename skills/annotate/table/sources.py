@@ -77,15 +77,12 @@ class TablePapers:
 
     def __iter__(self) -> Iterator[Paper]:
         number = 0
-        for number, paper in enumerate(self._usable(), start=1):
-            yield paper
+        rows = _usable(self.table.rows_or_errors(), strict=self.strict)
+        for number, row in enumerate(rows, start=1):
+            yield row.paper
             if number == self.count:
                 return
         raise changed(shown(self.table.path))
-
-    def _usable(self) -> Iterator[Paper]:
-        rows = _usable(self.table.rows_or_errors(), strict=self.strict)
-        return (row.paper for row in rows)
 
 
 @dataclass(frozen=True, slots=True)

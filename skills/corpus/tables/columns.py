@@ -21,7 +21,7 @@ AbstractBy = Literal["column", "provenance", "id"]
 """What a table must have: the abstracts, or else a column by which they can be looked up."""
 
 IDENTITY = ("doi", "pmid", "venue")
-"""What the source of a paper keeps, as that of a reference does."""
+"""Columns that are stored in `Paper.source`."""
 EXTRAS = ("authors", "published", "categories", *IDENTITY)
 ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
@@ -31,7 +31,7 @@ UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
 """Columns of a table for people that a reader of annotations does not use."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
-"""Columns that are written here, and that nobody misses where they are not read."""
+"""Columns that the harness writes; they are not reported as unused."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
 """Characters of a header in messages."""

@@ -102,9 +102,9 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _separator(self) -> str:
-        """The one of comma, semicolon and tab that the header has most of, outside of quotes.
+        """The separator of a first line such as "sep=;", else the most frequent in the header.
 
-        Spreadsheets read another separator from a first line such as "sep=|".
+        Those of the header are comma, semicolon and tab, outside of quotes.
         """
         if self.path.suffix.lower() == ".tsv":
             return "\t"

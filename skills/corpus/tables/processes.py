@@ -40,7 +40,7 @@ def limit(name: str, value: int) -> None:
 
 
 def how_it_ended(code: int | None, library: str) -> str:
-    """Return in words how a process ended that reads with this library."""
+    """Describe how a reader process ended."""
     if code == -getattr(signal, "SIGXCPU", 0) or code == -getattr(signal, "SIGKILL", 0):
         return "it takes too long, or too much memory"
     if code is not None and code < 0:

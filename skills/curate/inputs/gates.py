@@ -20,7 +20,10 @@ from skills.nanda.text import content_words, is_passage, words
 REASONS: Mapping[str, str] = {
     "schema": "A move is missing, empty, or longer than the framework allows.",
     "not-stated": "The claim or the method is not stated, or no move is stated.",
-    "length": "A move has far more words than the moves of the gold, or far fewer and is no quote.",
+    "length": (
+        "A move has far more words than the moves of the gold, or far fewer without quoting the "
+        "abstract."
+    ),
     "repeated": "Two moves have the same content in their own words, or three have the same quote.",
     "number": "A move has a number that is not in the abstract.",
     "name": "A move has a name that is not in the abstract.",

@@ -141,7 +141,7 @@ class Form(ABC):
         return None
 
     def suggestions(self, text: str) -> dict[str, Any]:
-        """Return by move the passages that a reply, which `parse` accepts, is too unsure of."""
+        """Return, by move, the passages whose confidence is too low to state them."""
         return {}
 
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:

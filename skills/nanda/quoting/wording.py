@@ -37,17 +37,13 @@ def trimmed(passage: str) -> tuple[int, int]:
     removed. Words that make a clause depend on another one ("although", "while") stay, since the
     meaning of what follows depends on them. A passage of nothing else is returned whole.
     """
-    start, end = 0, _end(passage)
-    while (opened := _joined(passage, start)) > start:
-        start = opened
+    start, opened, end = -1, 0, _end(passage)
+    while opened > start:
+        start, joining = opened, _JOINING.match(passage, opened)
+        opened = joining.end() if joining else heading_end(passage, start)
     if passage.startswith("(", start) and ")" not in passage:
         start += 1
     return (start, end) if start < end else (0, len(passage))
-
-
-def _joined(passage: str, start: int) -> int:
-    joining = _JOINING.match(passage, start)
-    return joining.end() if joining else heading_end(passage, start)
 
 
 def _end(passage: str) -> int:

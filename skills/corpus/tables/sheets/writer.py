@@ -18,7 +18,9 @@ _REFUSED = {
 
 
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
-    """Write rows of texts to an open file; as strings, none is a formula, a link or a number.
+    """Write rows of texts to an open file.
+
+    Each cell is a string, so that no text becomes a formula, a link or a number.
 
     Raises:
         OutputError: there are more rows, or a longer text, than a spreadsheet can have.

@@ -43,7 +43,7 @@ models:
 
 
 def test_register_writes_a_file_and_unregister_deletes_it(bench: Bench) -> None:
-    facts = bench.register()
+    bench.register()
     assert not bench.path.exists()
     assert bench.names == [NAME]
     entry = bench.entry()
