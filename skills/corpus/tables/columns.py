@@ -69,6 +69,9 @@ class Columns:
 class Reader(ABC):
     """Reader of one format.
 
+    Args:
+        columns: what options select; most formats do not use it.
+
     Attributes:
         unit: what the position of a row counts, "line" or "row".
         source_keys: values of a row, beside its columns, that the source of its paper keeps.
@@ -81,8 +84,9 @@ class Reader(ABC):
     has_ids_of_several_sources = False
     has_sections = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, columns: Columns | None = None) -> None:
         self.path = path
+        self._columns = columns or Columns()
 
     @property
     def files(self) -> Sequence[Path]:

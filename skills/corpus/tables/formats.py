@@ -22,7 +22,7 @@ from skills.corpus.tables.references.reader import FORMATS, ReferenceReader
 from skills.corpus.tables.sheets.reader import SHEETS, SheetReader
 from skills.corpus.tables.zotero import reader as zotero
 
-READERS: Mapping[str, Callable[[Path], Reader]] = {
+READERS: Mapping[str, Callable[[Path, Columns], Reader]] = {
     ".csv": CsvReader,
     ".tsv": CsvReader,
     **dict.fromkeys(SHEETS, SheetReader),
@@ -89,11 +89,9 @@ def reader_of(path: Path, columns: Columns) -> Reader:
     if library is not None:
         return zotero.ZoteroReader(path, library, columns.collection, columns.tags)
     if of_pdfs:
-        return PdfReader(path, columns.sections)
+        return PdfReader(path, columns)
     if is_several(path):
         return ParquetFiles(path, find_files(path))
-    if path.suffix.lower() in SHEETS:
-        return SheetReader(regular_file(path), columns)
     if (make_reader := READERS.get(path.suffix.lower())) is None:
         regular_file(path)  # a name that is misspelled is none of another kind
         raise InputError(
@@ -101,4 +99,4 @@ def reader_of(path: Path, columns: Columns) -> Reader:
             where=shown(path),
             hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
         )
-    return make_reader(regular_file(path))
+    return make_reader(regular_file(path), columns)

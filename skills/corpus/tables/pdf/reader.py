@@ -15,7 +15,7 @@ from harness.errors import InputError
 from harness.support.reading import bounded_files
 from harness.support.reading.text_input import at_home, reading, shown
 from skills.corpus.db.temporary import open_temporary
-from skills.corpus.tables.columns import Reader
+from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.parquet.files import is_part
 from skills.corpus.tables.pdf.process import PdfProcess
 
@@ -26,20 +26,16 @@ COLUMNS = ("id", "title", "abstract", "authors", "published", "categories")
 
 
 class PdfReader(Reader):
-    """Reader of PDF files; a position is the number of a file.
-
-    Attributes:
-        sections: the kinds of sections to read.
-    """
+    """Reader of PDF files; a position is the number of a file."""
 
     unit = "file"
     source_keys = ("doi", "arxiv_id")
     has_ids_of_several_sources = True
     has_sections = True
 
-    def __init__(self, path: Path, sections: Sequence[str] = ()) -> None:
-        super().__init__(path)
-        self._sections = tuple(sections)
+    def __init__(self, path: Path, columns: Columns | None = None) -> None:
+        super().__init__(path, columns)
+        self._sections = self._columns.sections
         self._files = find_pdfs(path)
         self._read = open_temporary(
             "CREATE TABLE papers (position INTEGER PRIMARY KEY, state TEXT, answer TEXT)"

@@ -10,7 +10,7 @@ from types import ModuleType
 from harness.errors import InputError
 from harness.support.reading.text_input import at_home, shown
 from harness.terminal.console import Screen
-from skills.corpus.tables.columns import Reader
+from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.references.item import COLUMNS, SOURCE_KEYS, Record, row_of
 from skills.corpus.tables.references.text import GUESSED, encoding_of
 
@@ -22,8 +22,8 @@ class ReferenceReader(Reader):
     source_keys = SOURCE_KEYS
     has_ids_of_several_sources = True
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, columns: Columns | None = None) -> None:
+        super().__init__(path, columns)
         if path.suffix.lower() == ".json":
             self.unit = "item"
 

@@ -14,13 +14,12 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError, SkillFailed
 from harness.support.reading.text_input import shown
 from skills.corpus.db.temporary import open_temporary
-from skills.corpus.tables.columns import SHOWN_CHARS, Columns, Reader
+from skills.corpus.tables.columns import SHOWN_CHARS, Reader
 from skills.corpus.tables.headings import HEADINGS, plain
 from skills.corpus.tables.processes import MEMORY, arguments, how_it_ended
 
@@ -33,17 +32,9 @@ WORKER = "skills.corpus.tables.sheets.worker"
 
 
 class SheetReader(Reader):
-    """Reader of the first sheet with a column of abstracts; its header is its first row.
-
-    Args:
-        columns: names of columns that options give.
-    """
+    """Reader of the first sheet with a column of abstracts; its header is its first row."""
 
     unit = "row"
-
-    def __init__(self, path: Path, columns: Columns | None = None) -> None:
-        super().__init__(path)
-        self._columns = columns or Columns()
 
     @property
     def assumed(self) -> list[str]:
