@@ -8,23 +8,31 @@ from collections.abc import Iterator
 from skills.nanda.text import is_visible, set_of
 
 _WORD = """
-    (?:actual|aims?|analys[ei]s|anticipated|applications?|approach|availability|background|clinical
-    |collection|conclusions?|considerations|context|contributions?|data|design|discussion|evidence
-    |extraction|findings|funding|goals?|hypothes[ei]s|implementation|implications?|importance
-    |interpretation|interventions?|introduction|key|level|limitations?|main|materials?
-    |measure(?:ment)?s?|methods?|methodology|motivation|objectives?|originality|outcomes?
-    |participants?|patients?|population|practical|primary|principal|problem|purpose|questions?
-    |rationale|recommendations?|registration|research|results?|scope|secondary|selection|settings?
-    |significance|social|sources?|statement|study|subjects?|summary|synthesis|trial|value)
+    (?:actual|aims?|analys[ei]s|anticipated|applications?|approach|authors?['\u2019]|availability
+    |background|clinical|collection|conclusions?|considerations|context|contributions?|data|design
+    |discussion|dissemination|ethics|evidence|exposures?|extraction|findings|funding|goals?
+    |hypothes[ei]s|implementation|implications?|importance|interpretation|interventions?
+    |introduction|key|keywords|level|limitations?|main|materials?|meaning|measure(?:ment)?s?|methods?
+    |methodology|motivation|objectives?|originality|outcomes?|participants?|patients?|population
+    |practical|primary|principal|problem|purpose|questions?|rationale|recommendations?|registration
+    |relevance|research|results?|review|scope|search|secondary|selection|settings?|significance
+    |social|sources?|statement|strengths|study|subjects?|summary|synthesis|systematic|trial|value
+    |words)
 """
 _NAME = rf"""
-    (?=[A-Z]) (?i: {_WORD} (?:(?:,?[ ](?:(?:and|or|of|&)[ ])?|/) {_WORD}){{0,4}} ) (?!\w|-\w)
+    (?=[A-Z]) (?i:
+        (?:the[ ])? {_WORD}
+        (?:(?:,?[ ](?:(?:and|or|of|&)[ ])?(?:(?:the|this|our)[ ])?|/) {_WORD}){{0,4}}
+        | what[ ](?:is|was)[ ](?:already[ ])?(?:known|new) | what[ ]this[ ]study[ ]adds
+    ) (?!\w|-\w)
 """
+_IN_CAPITALS = r"(?=[^:a-z]*[A-Z]{5}) [A-Z]{2,} (?:(?:[ ]|,[ ]|/) (?:[A-Z'\u2019-]{2,}|&|A)){1,5}"
+"""Two to six words, one of which is too long for an acronym."""
 _HEADING = re.compile(
     rf"""
     \#{{1,6}} [ ] [^\n]* (?:\n|\Z)
     | (?:\*{{1,2}}|_{{1,2}}|\[) {_NAME} [.:]? (?:\*{{1,2}}|_{{1,2}}|\]) [.:]? (?:\s+|\Z)
-    | {_NAME} \s? :+ (?:\s+ | (?=[A-Z]) | \Z)
+    | (?:{_NAME} | {_IN_CAPITALS}) \s? :+ (?:\s+ | (?=[A-Z]) | \Z)
     | {_NAME} (?:\s-{{1,3}}\s | \s?[\u2013\u2014]\s?) (?=[A-Z])
     | {_NAME} \s? \. \Z
     | ^{_NAME} [ \t]* \n \s*
@@ -35,7 +43,8 @@ _HEADING = re.compile(
 """A heading, with the white space after it: of Markdown, or a name from structured abstracts.
 
 A name is set off by a colon, a dash before a capital, emphasis or brackets, is a sentence or a line
-of its own, or is in capitals before a word that is not.
+of its own, or is in capitals before a word that is not. Several words in capitals before a colon
+are a heading, whatever they are.
 """
 # Possessive, and from the first mark of a run only: a run is searched once.
 _END = re.compile(

@@ -116,6 +116,14 @@ def test_spans_are_those_of_the_sentences_and_leave_only_white_space() -> None:
         ("[Goal] ", "We halt."),
         ("MAIN OUTCOME MEASURES ", "The halts."),
         ("AIMS:", "We halt."),
+        ("CONCLUSIONS AND RELEVANCE: ", "We halt."),
+        ("WAITING AND HALTING: ", "We halt."),
+        ("Aim of the study: ", "We halt."),
+        ("Authors' conclusions: ", "We halt."),
+        ("Ethics and dissemination: ", "We halt."),
+        ("Systematic review registration: ", "CRD1."),
+        ("What is known: ", "Planners halt."),
+        ("Keywords: ", "planners, halts."),
         ("Background\n", "Planners halt."),
         ("## Our planner", ""),
         ("", "Results show that planners halt."),
@@ -125,6 +133,8 @@ def test_spans_are_those_of_the_sentences_and_leave_only_white_space() -> None:
         ("", "Methods\nthat halt are rare."),
         ("", "Results. They halt."),
         ("", "SWE-Bench: we halt."),
+        ("", "DNA: we halt."),
+        ("", "SWE AND RNA: we halt."),
     ],
 )
 def test_the_heading_of_a_sentence(heading: str, rest: str) -> None:
