@@ -25,7 +25,7 @@ from skills.annotate import text_files
 from skills.corpus.lookups.ids import id_list
 from skills.corpus.lookups.ids.id_list import IdList
 from skills.corpus.tables import formats
-from skills.corpus.tables.markdown.reader import is_list
+from skills.corpus.tables.markdown.reader import consists_of_items, is_list
 from skills.corpus.tables.parquet.files import is_several
 from skills.corpus.tables.pdf.reader import is_pdf
 from skills.corpus.tables.reader import Columns, open_table
@@ -86,8 +86,7 @@ def read_paper(
         paper = next(open_table(path, Columns(sections=tuple(sections))).rows()).paper
     elif path:
         text = text_files.read(path)
-        _refuse_list(text, shown(path))
-        title_found, abstract = text_files.title_and_abstract(text)
+        title_found, abstract = _title_and_abstract(text, shown(path))
         made_from = {"kind": "file", "path": shown(path)}
         paper = Paper("id", own_id(abstract), title_found, abstract, made_from)
     else:
@@ -224,8 +223,12 @@ def _is_abstract(text: str) -> bool:
     return _is_long(text) or bool(before) or last.endswith((".", "!"))
 
 
-def _refuse_list(text: str, where: str) -> None:
-    """Refuse a list of papers: in Markdown, or as paragraphs with a title above each."""
+def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
+    """Return the title, or "", and the abstract of a text.
+
+    Raises:
+        InputError: it is a list of papers: in Markdown, or as paragraphs with a title above each.
+    """
     problem = "is a list of several papers, not one abstract"
     if is_list(text):
         hint = "Save it as a .md file: each paper of it is annotated."
@@ -241,12 +244,20 @@ def _refuse_list(text: str, where: str) -> None:
     if len(titles) > 1:
         hint = f"Save it as a .md file with ## before each title, as in ## {titles[1]}."
         raise InputError(problem, where=where, hint=hint)
+    title, abstract = text_files.title_and_abstract(text)
+    if consists_of_items(abstract):
+        raise InputError(
+            "consists of list items or table rows, not of one abstract",
+            where=where,
+            hint="For several papers, save a .md file with ## before each title and the abstract "
+            "below it, or a .csv file; for one abstract, remove the marks of the list.",
+        )
+    return title, abstract
 
 
 def _from_text(text: str, kind: str) -> Paper:
     if "\0" in text:
         raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
-    _refuse_list(text, f"the {kind}")
     # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
-    title, abstract = text_files.title_and_abstract(well_formed(text))
+    title, abstract = _title_and_abstract(well_formed(text), f"the {kind}")
     return Paper("id", own_id(abstract), title, abstract, {"kind": kind})

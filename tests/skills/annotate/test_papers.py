@@ -346,6 +346,13 @@ def test_several_abstracts_are_refused(folder: Path, text: str, hint: str) -> No
         assert hint in (error.hint or "")
 
 
+def test_items_that_are_not_an_abstract_are_refused(folder: Path) -> None:
+    (folder / "titles.md").write_text("# Read\n\n- Planners that wait\n- Ledgers of agents\n")
+    error = refused("titles.md")
+    assert "consists of list items or table rows" in error.message
+    assert "## before each title" in (error.hint or "")
+
+
 def test_parts_of_one_abstract_are_read_together(folder: Path) -> None:
     (folder / "one.txt").write_text(f"Ledger\n\nMethods\n\n{ABSTRACT}\n\nResults\n\n{ABSTRACT}")
     assert read("one.txt").abstract.count(ABSTRACT) == 2

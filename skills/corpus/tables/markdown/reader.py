@@ -13,11 +13,15 @@ A <summary>, in lists that fold their entries, is a heading or a label as well.
 A list without labels has a title and an abstract under each heading, or in each item:
 
     - **Title.** Text of any number of paragraphs and nested items.
+    - Author, A. (2024). Title. Text.
+
+or below each line in bold ("**Title**"), or in each row of a table with a column "abstract".
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +86,14 @@ _LEAD = re.compile(
     r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?"
 )
 """The title that an item begins with: emphasized and set off, or a link."""
+_CITED = re.compile(
+    r"(?P<authors>[^\n()]{3,500}?)[ ,.]*\((?P<published>(?:19|20)\d\d)[a-z]?\)[.:,]?\s+"
+    r"(?P<title>[^\n]{3,300}?)[.?!]\s+(?=[A-Z])"
+)
+"""The reference that an item begins with: "Smith, J. (2021). Title." """
+_BOLD_LINE = re.compile(r"(\*\*|__)([^*\n]+)\1[ \t]*(?:\n|\Z)")
+BOLD_LEVEL = 7
+"""The level of a line in bold, below all headings."""
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
 TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
@@ -225,17 +237,46 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
     return labelled or (unlabelled and not sections and bool(_unlabelled(text[:HEAD])))
 
 
+def consists_of_items(text: str) -> bool:
+    """Return True if two items of lists, or rows of a table, hold most of the words of a text.
+
+    Items that begin with the headings of a structured abstract do not count.
+    """
+    (items, rows, *_), words = _groups(text[:HEAD])
+    texts = [" ".join(itertools.chain(*one.fields.values())) for one in items + rows]
+    return (
+        len(texts) > 1
+        and not any(map(heading_end, texts))
+        and 3 * sum(len(one.split()) for one in texts) >= 2 * words
+    )
+
+
 def _unlabelled(text: str) -> list[_Section]:
     """Return the papers of a list without labels; [] for other text.
 
-    They are the items of lists, or else the sections under headings of one level.
+    They are the items of lists, the rows of tables, or else the sections under headings of one
+    level or under lines in bold.
     """
-    items, sections, current, words = list[_Section](), list[_Section](), None, 0
+    (items, *others), words = _groups(text)
+    for item in items:
+        _split(item)
+    return next((group for group in (items, *others) if _are_papers(group, words)), [])
+
+
+def _groups(text: str) -> tuple[list[list[_Section]], int]:
+    """Return what may be papers, and the number of words of a text outside its headings.
+
+    The groups are the items of lists, not yet split, the rows of tables, and the sections under
+    headings of each level and under lines in bold.
+    """
+    items, rows, sections, current, words = [], list[_Section](), list[_Section](), None, 0
+    bold: _Section | None = None
     for token in _parser().parse(text):
         line = token.map[0] + 1 if token.map else 0
         if token.type == "heading_open":
             current = _Section(line, int(token.tag.removeprefix("h")), "", current="title")
             sections.append(current)
+            bold = None
         elif token.type == "list_item_open" and token.level == 1:
             current = _Section(line, 0, "", current="abstract")
             items.append(current)
@@ -244,19 +285,44 @@ def _unlabelled(text: str) -> list[_Section]:
         elif token.type == "inline":
             is_title = current is not None and current.current == "title"
             words += 0 if is_title else len(token.content.split())
+            rows += _rows(token.content, line)
+            content = _TAG.sub("", token.content)
             if current:
-                current.fields.setdefault(current.current, []).append(_TAG.sub("", token.content))
+                current.fields.setdefault(current.current, []).append(content)
                 current.current = "abstract"
-    for item in items:
-        _split(item)
+            if token.level == 1 and not is_title:
+                if found := _BOLD_LINE.match(content):
+                    bold = _Section(line, BOLD_LEVEL, "", {"title": [found[2]], "abstract": []})
+                    sections.append(bold)
+                    content = content[found.end() :]
+                if bold:
+                    bold.fields["abstract"].append(content)
     levels = sorted({section.level for section in sections})
-    groups = (items, *([one for one in sections if one.level == level] for level in levels))
-    return next((group for group in groups if _are_papers(group, words)), [])
+    by_level = ([one for one in sections if one.level == level] for level in levels)
+    return [items, rows, *by_level], words
+
+
+def _rows(text: str, line: int) -> Iterator[_Section]:
+    """Yield the rows of a table: lines of cells between "|", with a rule below the first."""
+    lines = [one.strip().removeprefix("|").removesuffix("|") for one in text.split("\n")]
+    cells = [re.split(r"(?<!\\)\|", one) for one in lines]
+    if len(cells) < 3 or not all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in cells[1]):
+        return
+    names = [_LABELS.get(_bare(cell), "") for cell in cells[0]]
+    for number, row in enumerate(cells[2:], start=line + 2):
+        section = _Section(number, 0, "")
+        for name, cell in zip(names, row, strict=False):
+            section.fields.setdefault(name, []).append(cell.strip().replace("\\|", "|"))
+        yield section
 
 
 def _split(item: _Section) -> None:
     """Take the title, and labels if there are any, from the text of an item."""
     text = "\n\n".join(item.fields.get("abstract", ()))
+    if cited := _CITED.match(text):
+        found = {name: [value] for name, value in cited.groupdict().items()}
+        item.fields = {**found, "abstract": [text[cited.end() :]]}
+        return
     lead = _LEAD.match(text) or _FIRST_LINE.match(text)
     if lead is None or len(lead[0].split()) > TITLE_WORDS:
         return

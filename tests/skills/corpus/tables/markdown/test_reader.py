@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import InputError
 from skills.annotate.text_files import title_and_abstract
-from skills.corpus.tables.markdown.reader import HEAD, is_list
+from skills.corpus.tables.markdown.reader import HEAD, consists_of_items, is_list
 from skills.corpus.tables.reader import Columns, TableRow, open_table
 from skills.nanda.paper import Paper
 
@@ -280,6 +280,9 @@ OTHER = "Planners forget their steps. We let 40 of them keep a ledger, and 71% o
         f"# Read\n\n## Waiting\n\n{ONE}\n\n## Ledger\n\n{OTHER}\n",
         f"- **Waiting**\n  - Authors: A\n  - Abstract: {ONE}\n- Ledger\n  **Abstract:** {OTHER}\n",
         f"# Waiting\n{ONE}\n# Ledger\n{OTHER}\n",
+        f"# Read\n\n**Waiting**\n\n{ONE}\n\n**Ledger**\n{OTHER}\n",
+        f"1. Li, B. (2021). Waiting. {ONE}\n2. Aas, C., & Wu, D. (2020a) Ledger. {OTHER}\n",
+        f"| Title | Abstract |\n|:--|---|\n| Waiting | {ONE} |\n| Ledger | {OTHER} |\n",
     ],
 )
 def test_a_list_without_labels(text: str, tmp_path: Path) -> None:
@@ -304,9 +307,24 @@ def test_all_paragraphs_and_nested_items_belong_to_the_item(tmp_path: Path) -> N
         f"# Ledger\n\n{ONE} {OTHER} We contribute:\n- **A.** {ONE}\n- **B.** {OTHER}\n",
         f"- **Background.** {ONE}\n- **Results.** {OTHER}\n",
         f"## Background\n{ONE}\n## Methods and results\n{OTHER}\n",
-        f"- {ONE}\n- {OTHER}\n",
+        f"**Background**\n\n{ONE}\n\n**Results**\n\n{OTHER}\n",
+        f"- Background: {ONE}\n- Results: {OTHER}\n",
         f"## Ledger\n{ONE}\n",
     ],
 )
 def test_parts_of_an_abstract_are_not_a_list(text: str) -> None:
     assert not is_list(text)
+    assert not consists_of_items(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"- {ONE}\n- {OTHER}\n",
+        "# Read\n\n- Planners that wait\n- Ledgers of agents\n",
+        f"| Paper | Text |\n|---|---|\n| Waiting | {ONE} |\n| Ledger | {OTHER} |\n",
+    ],
+)
+def test_items_without_a_title_or_an_abstract(text: str) -> None:
+    assert not is_list(text)
+    assert consists_of_items(text)
