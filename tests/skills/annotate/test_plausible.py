@@ -15,6 +15,10 @@ GERMAN = (
     "Planer vergessen in langen Aufgaben ihre Schritte. Wir lassen vierzig Agenten in sechzig "
     "Küchen ein Protokoll führen. Mit Protokoll lösten sie 71 Prozent der Aufgaben."
 )
+DUTCH = (
+    "In dit onderzoek laten we agenten in zestig keukens een logboek bijhouden. De resultaten zijn "
+    "duidelijk: met een logboek was de kans op een vergeten stap kleiner. We have a planner in use."
+)
 LETTER = (
     "Dear Dr. Lindt,\n\nWe have read the manuscript on planners that you sent to us, and invite "
     "you to our workshop in Oslo in May.\n\nKind regards\nAna Moreau"
@@ -36,9 +40,19 @@ CODE = "import os\n\ndef read(path):\n    with open(path) as file:\n        retu
     ("text", "problem"),
     [
         (GERMAN, "is not in English"),
+        (DUTCH, "is not in English"),
         ("我们提出一种新的方法。它在六十个模拟厨房中测试了四十个代理。", "is not in English"),
         (LETTER, "looks like a letter"),
+        ("Hello,\n\nthank you for the planner. It halts.", "looks like a letter"),
+        ("Subject: Planners\n\nHi all,\n\nthe planner halts. Thanks!", "looks like a letter"),
+        ("From: Ana\nTo: Bo\n\nThe planner halts.", "looks like a letter"),
         (RECIPE, "looks like a recipe"),
+        ("Mix two cups of flour with a pinch of salt, stir, and bake it.", "looks like a recipe"),
+        (
+            "1 Introduction\n2 Planners\n2.1 Waiting for tools\n3 Results",
+            "looks like a table of contents",
+        ),
+        ("Contents\n\nIntroduction\nPlanners that wait\nResults", "looks like a table of contents"),
         (CONTENTS, "looks like a table of contents"),
         (NUMBERED, "looks like a table of contents"),
         (REFERENCES, "looks like a list of references"),
@@ -47,6 +61,9 @@ CODE = "import os\n\ndef read(path):\n    with open(path) as file:\n        retu
         ("Dear colleagues waste time: our planner saves it, with 200 g of memory to stir.", ""),
         ("We test it.\n1. It halts in 2021.\n2. It waits.\nfor (i = 0) it stops;\nIt wins.", ""),
         ("Hello World: we greet planners, which wait for it.", ""),
+        ("Hi-C maps:\nWe map young planners for you.", ""),
+        ("Subject: planners.\nMethods: we halt them.", ""),
+        ("Contents of papers\nvary. We\ncount\nthem", ""),
         ("Halt halt halt.", ""),
     ],
 )

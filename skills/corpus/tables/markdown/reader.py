@@ -238,7 +238,7 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 
 
 def consists_of_items(text: str) -> bool:
-    """Return True if two items of lists, or rows of a table, hold most of the words of a text.
+    """Return True if two items of lists, or rows of a table, hold four fifths of a text's words.
 
     Items that begin with the headings of a structured abstract do not count.
     """
@@ -247,7 +247,7 @@ def consists_of_items(text: str) -> bool:
     return (
         len(texts) > 1
         and not any(map(heading_end, texts))
-        and 3 * sum(len(one.split()) for one in texts) >= 2 * words
+        and 5 * sum(len(one.split()) for one in texts) >= 4 * words
     )
 
 
@@ -284,7 +284,7 @@ def _groups(text: str) -> tuple[list[list[_Section]], int]:
             current = None
         elif token.type == "inline":
             is_title = current is not None and current.current == "title"
-            words += 0 if is_title else len(token.content.split())
+            words += 0 if is_title else len(token.content.replace("|", " ").split())
             rows += _rows(token.content, line)
             content = _TAG.sub("", token.content)
             if current:
