@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from skills.corpus.records import Annotated
-from skills.corpus.tables.references.item import ET_AL
+from skills.corpus.tables.references.item import ET_AL, separate_names
 from skills.nanda.arxiv_id import page_address
 from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.text import flatten
 
 AUTHORS = 8
 """The number of authors named in a reference."""
@@ -68,6 +66,7 @@ def arxiv_link(paper: Paper) -> str:
 
 
 def _authors(paper: Paper) -> list[str]:
-    """Split names as arXiv and most tables join them; a semicolon keeps "Zhou, Xuanhe" together."""
-    names = re.split(";" if ";" in paper.authors else ", | and ", flatten(paper.authors))
-    return [name.strip() for name in names if name.strip()]
+    names = separate_names(paper.authors)
+    if ";" in paper.authors:
+        return names
+    return [one for name in names for one in name.split(" and ")]

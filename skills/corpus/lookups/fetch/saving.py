@@ -13,7 +13,7 @@ from typing import IO, Any
 from harness.api.skill import Write
 from harness.errors import UsageError
 from skills.corpus.records import Found
-from skills.corpus.tables.references.item import Item, item_of
+from skills.corpus.tables.references.item import Item, item_of, without_et_al
 
 SUFFIXES = (".jsonl", ".csv", ".bib", ".ris", ".csl.json")
 
@@ -93,7 +93,7 @@ def _write_references(module: str, found: Sequence[Found], file: IO[bytes]) -> N
 def _write_csl(found: Sequence[Found], file: IO[bytes]) -> None:
     from skills.corpus.tables.references import csl_json
 
-    for piece in csl_json.as_json(_items(found)):
+    for piece in csl_json.as_json(map(without_et_al, _items(found))):
         file.write(piece.encode())
 
 

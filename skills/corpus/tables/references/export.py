@@ -12,7 +12,7 @@ from typing import IO
 
 from harness.api.skill import Write
 from skills.corpus.records import Annotated
-from skills.corpus.tables.references.item import Item, item_of
+from skills.corpus.tables.references.item import Item, item_of, without_et_al
 from skills.corpus.tables.references.notes import NotesByRow, note_of, with_note
 from skills.corpus.tables.references.reader import format_of, is_reference_file, records
 from skills.corpus.tables.references.text import line_end
@@ -79,4 +79,7 @@ def _with_references(
 def _in_csl(noted: Iterable[tuple[Item, str]]) -> Iterator[Item]:
     for item, note in noted:
         before = item.get("note")
-        yield {**item, "note": with_note(before if isinstance(before, str) else "", note)}
+        yield {
+            **without_et_al(item),
+            "note": with_note(before if isinstance(before, str) else "", note),
+        }

@@ -159,6 +159,16 @@ def names_of(item: Item, role: str) -> list[Item]:
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
+def without_et_al(item: Item) -> Item:
+    """Return an item without "et al." among its names, which only BibTeX provides for."""
+    named: Item = {
+        role: [name for name in names_of(item, role) if name != {"literal": ET_AL}]
+        for role in ("author", "editor")
+        if role in item
+    }
+    return {**item, **named}
+
+
 def full_name(name: Item) -> str:
     """Return a name in the order in which it is spoken."""
     parts = ("given", "dropping-particle", "non-dropping-particle", "family", "suffix")
@@ -173,9 +183,14 @@ def joined_names(names: Iterable[str]) -> str:
 
 
 def separate_names(authors: str) -> list[str]:
-    """Return the names in the authors of a table, which ";" separates, else ","."""
-    separator = ";" if ";" in authors else ","
-    return list(filter(None, map(flatten, authors.split(separator))))
+    """Return the names in the authors of a table, which ";" separates, else ",".
+
+    One word before or after a single comma is a part of one name: "Müller, Jörg".
+    """
+    names = list(filter(None, map(flatten, authors.split(";" if ";" in authors else ","))))
+    lengths = sorted(len(name.split()) for name in names)
+    is_one = lengths in ([1, 1], [1, 2]) and ";" not in authors and " and " not in authors
+    return [", ".join(names)] if is_one and names[1] != ET_AL else names
 
 
 def name_of(written: str) -> Item:

@@ -12,6 +12,7 @@ from skills.corpus.tables.references.item import (
     names_of,
     pmid_of,
     text,
+    without_et_al,
 )
 from skills.corpus.tables.references.notes import without_note
 from skills.corpus.tables.references.ris import TEXTS, TYPES
@@ -34,6 +35,7 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
 
 def _fields(item: Item, note: str) -> dict[str, Any]:
     """Return the values by rispy's names of the tags."""
+    item = without_et_al(item)
     first, _, last = text(item, "page").partition("-")
     own = without_note(str(item.get("note") or ""))
     date = date_of(item)

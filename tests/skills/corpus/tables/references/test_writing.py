@@ -17,6 +17,7 @@ from repository import ROOT
 from skills.corpus import exporters
 from skills.corpus.records import Annotated
 from skills.corpus.tables.reader import open_table
+from skills.corpus.tables.references.item import separate_names
 from skills.corpus.tables.references.notes import HEADING, NONE_STATED, with_note
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -241,18 +242,35 @@ def test_a_paper_is_the_same_in_every_format(name: str, suffix: str, tmp_path: P
             assert again.source.get(key) == before.source.get(key)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "expected"),
-    [(".bib", "and others}"), (".ris", "AU  - et al."), (".csl.json", '"literal": "et al."')],
-)
-def test_authors_that_are_left_out(suffix: str, expected: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".bib", ".ris", ".csl.json"])
+def test_authors_that_are_left_out(suffix: str, tmp_path: Path) -> None:
     library = tmp_path / "others.bib"
     library.write_text(
         f"@article{{a, title={{A}}, author={{Li, Bo and others}}, abstract={{{ABSTRACT}}}}}"
     )
     found = items(library)
     assert found[0].paper.authors == "Bo Li, et al."
-    assert expected in saved(found, suffix)
+    for library_or_none in (library, None):
+        text = saved(found, suffix, library_or_none)
+        assert "Li" in text
+        assert "et al." not in text
+        assert ("and others}" in text) is (suffix == ".bib")
+
+
+@pytest.mark.parametrize(
+    ("authors", "names"),
+    [
+        ("Müller, Jörg", ["Müller, Jörg"]),
+        ("van Gogh, Vincent", ["van Gogh, Vincent"]),
+        ("Müller, Jörg Peter", ["Müller, Jörg Peter"]),
+        ("Anna Müller, Bo Li", ["Anna Müller", "Bo Li"]),
+        ("Müller, et al.", ["Müller", "et al."]),
+        ("ACME, Inc.; Li", ["ACME, Inc.", "Li"]),
+        ("Anna, Bo, Li", ["Anna", "Bo", "Li"]),
+    ],
+)
+def test_the_names_in_the_authors_of_a_table(authors: str, names: list[str]) -> None:
+    assert separate_names(authors) == names
 
 
 def test_the_example_as_ris() -> None:
