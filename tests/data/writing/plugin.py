@@ -70,7 +70,8 @@ class SkillSummarize(Skill):
 
 def central_sentences(text: str, most: int) -> str:
     """Return the sentences whose words occur most often in the text, in their order."""
-    sentences = re.split(r"(?<=[.!?]) ", " ".join(text.split()))
+    parts = re.split(r"(?<=[.!?])\s|\n\s*\n", text)
+    sentences = [" ".join(part.split()) for part in parts if part.strip()]
     counts = Counter(re.findall(r"\w{4,}", text.lower()))
 
     def weight(sentence: str) -> float:
