@@ -306,7 +306,11 @@ def _rows(text: str, line: int) -> Iterator[_Section]:
     """Yield the rows of a table: lines of cells between "|", with a rule below the first."""
     lines = [one.strip().removeprefix("|").removesuffix("|") for one in text.split("\n")]
     cells = [re.split(r"(?<!\\)\|", one) for one in lines]
-    if len(cells) < 3 or not all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in cells[1]):
+    if (
+        "|" not in text
+        or len(cells) < 3
+        or not all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in cells[1])
+    ):
         return
     names = [_LABELS.get(_bare(cell), "") for cell in cells[0]]
     for number, row in enumerate(cells[2:], start=line + 2):
