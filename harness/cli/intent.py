@@ -94,14 +94,17 @@ def offer(app: App, line: str) -> str:
     """Return the line of a command that could serve plain text without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
+    saved = _SAVE.search(wish)
+    target = saved[0] if saved else ""
+    wish = wish.removesuffix(target)
     named = _NAMED.match(wish)
     if named and named["name"].lower() in skills and is_file(unquote(named["file"])):
-        return f"/{named['name'].lower()} {named['file']}"
+        return f"/{named['name'].lower()} {named['file']}{target}"
     wishes = (wish, f"{wish} -") if app.frontend.stdin is not None else (wish,)
     for said, name in itertools.product(wishes, skills):
         with contextlib.suppress(Exception):  # it may be the code of a plugin
             if text := skills[name].skill.offer(said):
-                return f"/{name} {text}"
+                return f"/{name} {text}{target}"
     return ""
 
 

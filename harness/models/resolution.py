@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 LARGER = (
     "Get one with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
     "OpenAI-compatible server to your registry.yaml (docs/models.md; `/models` shows what is "
-    "found). /annotate and /corpus work without it; `--model {unfit}` before the line (in a "
-    "session, `/model {unfit}`) uses the one whose answers are poor."
+    "found). The commands work without it (`/help` lists them), /annotate and /corpus among them; "
+    "`--model {unfit}` before the line (in a session, `/model {unfit}`) uses the one whose answers "
+    "are poor."
 )
 """Hint for a task for which the available models are unfit."""
 

@@ -201,7 +201,9 @@ class Corpus(Skill, DocumentSource):
 
     def offer(self, wish: str) -> str:
         about = re.search(
-            r"\bpapers?\s+(?:are\s+)?(?:on|about|that|with)\s+([^?.!]+)", wish, re.IGNORECASE
+            r"\b(?:papers?|evidence|corpus)\b[^?.!]*?\b(?:on|about|that|with|for|mention)\s+([^?.!]+)",
+            wish,
+            re.IGNORECASE,
         )
         counted = re.search(r"\bhow many\s+papers\b", wish, re.IGNORECASE)
         return f"search {about[1]}" if about else "stats" * bool(counted)

@@ -255,6 +255,7 @@ def test_a_long_line_is_matched_quickly():
     ("line", "offered"),
     [
         ("annotate papers.csv please", "/annotate papers.csv"),
+        ("annotate papers.csv save to out.csv", "/annotate papers.csv save to out.csv"),
         ("what does papers.csv say?", "/annotate papers.csv"),
         ('please read "my papers.csv".', '/annotate "my papers.csv"'),
         ("is 2405.12345 any good?", "/annotate 2405.12345"),
@@ -264,6 +265,8 @@ def test_a_long_line_is_matched_quickly():
         ("which papers are about memory?", "/corpus search memory"),
         ("show me papers about memory", "/corpus search memory"),
         ("find papers about memory.", "/corpus search memory"),
+        ("which papers mention memory", "/corpus search memory"),
+        ("what is the evidence for sleep loss?", "/corpus search sleep loss"),
         ("how many papers are there?", "/corpus stats"),
         ("what is life?", ""),
         ("help me understand my papers", ""),
