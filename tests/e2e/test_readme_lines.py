@@ -10,11 +10,11 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
+from agent_process import start_agent
 
 from harness.settings import CODE_ROOT
 
@@ -23,43 +23,30 @@ README = (CODE_ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """A folder in which `python agent.py` and the examples are those of the repository."""
-    for name in ("agent.py", "examples"):
-        (tmp_path / name).symlink_to(CODE_ROOT / name)
+    """A folder with the examples of the repository."""
+    (tmp_path / "examples").symlink_to(CODE_ROOT / "examples")
     return tmp_path
 
 
-def lines() -> list[list[str]]:
-    """Return the arguments of each line of the quick start."""
+def lines() -> list[str]:
+    """Return the line of each command of the quick start."""
     block = re.search(r"^## Quick start\n\n```sh\n(.+?)^```$", README, re.M | re.S)
     assert block
-    found = [shlex.split(line, comments=True) for line in block[1].splitlines()]
-    assert all(words[:2] == ["python", "agent.py"] for words in found)
-    return [words[1:] for words in found]
+    commands = [shlex.split(line, comments=True) for line in block[1].splitlines()]
+    assert all(words[:2] == ["python", "agent.py"] for words in commands)
+    return [" ".join(words[2:]) for words in commands]
 
 
-def start(clone: Path, words: list[str]) -> subprocess.Popen[str]:
-    environment = os.environ | {
-        "HARNESS_DATA": str(clone / "data"),
-        "HARNESS_CONFIG": str(clone / "config"),
-        "BROWSER": "true",  # the program that opens pages
-    }
-    return subprocess.Popen(
-        [sys.executable, *words],
-        cwd=clone,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(clone: Path, line: str) -> subprocess.Popen[str]:
+    own = {"HARNESS_DATA": str(clone / "data"), "HARNESS_CONFIG": str(clone / "config")}
+    return start_agent(clone, line, {**os.environ, **own, "BROWSER": "true"})  # opens no page
 
 
-def run(clone: Path, words: list[str], code: int = 0) -> str:
+def run(clone: Path, line: str, code: int = 0) -> str:
     """Run a line to its end; return its result, or the errors if it has another code than 0."""
-    running = start(clone, words)
+    running = start(clone, line)
     out, err = running.communicate()
-    assert running.returncode == code, (words, out, err)
+    assert running.returncode == code, (line, out, err)
     return err if code else out
 
 
@@ -108,5 +95,5 @@ def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
     for line in (annotate, dataset):
         run(clone, line)
     assert "/annotate FILE --model ft" in run(clone, finetune).splitlines()[-1]
-    annotated = json.loads(run(clone, ["agent.py", "--json", "/annotate examples/abstract.txt"]))
+    annotated = json.loads(run(clone, "/annotate examples/abstract.txt --json"))
     assert annotated["provenance"]["resolved"] == "nanda-selector"
