@@ -101,10 +101,10 @@ def offer(app: App, line: str) -> str:
     if named and named["name"].lower() in skills and is_file(unquote(named["file"])):
         return f"/{named['name'].lower()} {named['file']}{target}"
     wishes = (wish, f"{wish} -") if app.frontend.stdin is not None else (wish,)
-    for said, name in itertools.product(wishes, skills):
+    for text, name in itertools.product(wishes, skills):
         with contextlib.suppress(Exception):  # it may be the code of a plugin
-            if text := skills[name].skill.offer(said):
-                return f"/{name} {text}{target}"
+            if offered := skills[name].skill.offer(text):
+                return f"/{name} {offered}{target}"
     return ""
 
 

@@ -98,9 +98,9 @@ def go_on(app: App) -> None:
 
 
 def _last(conversation: Conversation) -> str:
-    """Return what the user or the model said last."""
-    said = [message for message in conversation.messages if message.role != "tool"]
-    return said[-1].content if said else ""
+    """Return the last message of the user or the model, or ""."""
+    messages = [message for message in conversation.messages if message.role != "tool"]
+    return messages[-1].content if messages else ""
 
 
 def _summary(session: Session) -> str:

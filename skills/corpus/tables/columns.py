@@ -148,7 +148,7 @@ class Layout:
         """Return the columns of other names than the usual ones: "title from 'Titel'".
 
         Args:
-            given: columns named by options, which are no guesses.
+            given: columns that options name, which are not listed.
         """
         named = {fold(name) for name in (given.abstract, given.id, given.title) if name}
         return [
