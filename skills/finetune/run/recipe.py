@@ -141,13 +141,14 @@ class Export(_Strict):
     """Settings of the exported model.
 
     Attributes:
-        name: of the model, in Ollama and in the registry; "": the name of the run's folder.
+        name: of the model, in Ollama and in the registry; /finetune uses that of the run's folder
+            if neither recipe nor options state one.
         merge_base: merge into the base's 16-bit weights, or into its NF4 weights.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.
     """
 
-    name: str = Field("", pattern=r"^([a-z0-9]+([._-][a-z0-9]+)*)?$")
+    name: str = Field("nanda-annotator", pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
     merge_base: Literal["16bit", "nf4"] = "16bit"
     quantize: Literal["Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"] = "Q4_K_M"
     num_ctx: int = Field(4096, ge=256)

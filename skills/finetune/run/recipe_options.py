@@ -49,11 +49,10 @@ def chosen(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
         found = recipes.load(named or DEFAULT)
     given = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
     changes = {dotted: value for dotted, value in given.items() if value is not None}
-    recipe = recipes.overridden(found, {**changes, **dict(map(_setting, options.set))})
-    if recipe.export.name:
-        return recipe
-    name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
-    return recipes.overridden(recipe, {"export.name": name or "model"})
+    if "name" not in found.export.model_fields_set:
+        name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+        changes = {"export.name": name or "model", **changes}
+    return recipes.overridden(found, {**changes, **dict(map(_setting, options.set))})
 
 
 def _remembered(remembered: Mapping[str, Any], folder: Path) -> Recipe:
