@@ -88,13 +88,14 @@ def unusable(abstract: str, moves: Mapping[str, str]) -> str:
 
     If more than half of the moves, and three or more, have the same content, the model repeats
     itself; an abstract with less than half as many sentences may leave no choice, unless all moves
-    are the same. If more than half of the moves have no content word of the abstract, the answer is
-    invented. No annotation of gold_train.csv and gold_dev.csv is either.
+    are the same sentence of several. If more than half of the moves have no content word of the
+    abstract, the answer is invented. No annotation of gold_train.csv and gold_dev.csv is either.
     """
     half = len(moves) / 2
     alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
     most = 1 + max(alike.values(), default=0)
-    has_choice = len(sentences_of(abstract)) >= half or (most == len(moves) > 3)
+    sentences = len(sentences_of(abstract))
+    has_choice = sentences >= half or (sentences > 1 and most == len(moves) > 3)
     if most >= 3 and most > half and has_choice:
         return f"{most} of {len(moves)} moves have the same content"
     invented = [move for move, text in moves.items() if not support(abstract, text)]

@@ -246,5 +246,6 @@ def test_unusable_moves(moves: dict[str, str], problem: str) -> None:
 
 def test_few_moves_of_one_sentence_may_be_the_same() -> None:
     text = "Planners need a ledger."
-    assert unusable(text, dict.fromkeys("abc", text)) == ""
-    assert unusable(text, dict.fromkeys("abcdefgh", text)) == "8 of 8 moves have the same content"
+    same = dict.fromkeys("abcdefgh", text)
+    assert unusable(text, same) == ""
+    assert unusable(f"{text} They fail.", same) == "8 of 8 moves have the same content"
