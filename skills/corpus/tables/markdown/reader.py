@@ -82,10 +82,12 @@ _STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
 _NUMBER = re.compile(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", re.IGNORECASE)
 _LINK = re.compile(r"!?\[[^\[\]]*+\]\([^()\s]*+\)|https?://\S+")
 _LEAD = re.compile(
-    r"(?:\*{1,3}|_{1,3})([^*\n]+?)(?:(?<=[.:?!])[*_]{1,3}|[*_]{1,3}\s*(?:[.:\u2013\u2014-]|\n))\s*"
-    r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?"
+    r"(?:\[[ xX]\]\s+)?"
+    r"(?:(?:\*{1,3}|_{1,3})([^*\n]+?)(?:(?<=[.:?!])[*_]{1,3}|"
+    r"[*_]{1,3}\s*(?:\([^()\n]*\)\s*)?(?:[.:\u2013\u2014-]|\n))\s*"
+    r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?)"
 )
-"""The title that an item begins with: emphasized and set off, or a link."""
+"""The title that an item begins with, after a checkbox: emphasized and set off, or a link."""
 _CITED = re.compile(
     r"(?P<authors>[^\n()]{3,500}?)[ ,.]*\((?P<published>(?:19|20)\d\d)[a-z]?\)[.:,]?\s+"
     r"(?P<title>[^\n]{3,300}?)[.?!]\s+(?=[A-Z])"

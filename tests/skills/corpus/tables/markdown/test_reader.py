@@ -328,3 +328,13 @@ def test_parts_of_an_abstract_are_not_a_list(text: str) -> None:
 def test_items_without_a_title_or_an_abstract(text: str) -> None:
     assert not is_list(text)
     assert consists_of_items(text)
+
+
+@pytest.mark.parametrize("lead", ["**{}** (Lin, Mei, 2021).", "[ ] **{}** \u2013", "[x] **{}**:"])
+def test_items_with_authors_or_a_checkbox_are_papers(tmp_path: Path, lead: str) -> None:
+    titles, path = ("Waiting", "Ledgers"), tmp_path / "list.md"
+    items = [f"- {lead.format(title)} {OTHER * 3}\n" for title in titles]
+    path.write_text("".join(items), encoding="utf-8")
+    papers = [row.paper for row in open_table(path).rows()]
+    assert tuple(paper.title for paper in papers) == titles
+    assert all(paper.abstract.startswith("Planners forget") for paper in papers)
