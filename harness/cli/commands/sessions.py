@@ -26,7 +26,7 @@ OFFERED = 20
 
 
 class Sessions(AppCommand):
-    """Lists the stored sessions of this folder, or searches all that was said in them."""
+    """List the stored sessions of this folder, or search their messages."""
 
     name = "sessions"
     summary = "List the conversations of this folder, or those that contain some words"

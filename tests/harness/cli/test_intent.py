@@ -257,6 +257,7 @@ def test_a_long_line_is_matched_quickly():
         ("annotate papers.csv please", "/annotate papers.csv"),
         ("annotate papers.csv save to out.csv", "/annotate papers.csv save to out.csv"),
         ("what does papers.csv say?", "/annotate papers.csv"),
+        ("read papers.csv and save to out.csv", "/annotate papers.csv save to out.csv"),
         ('please read "my papers.csv".', '/annotate "my papers.csv"'),
         ("is 2405.12345 any good?", "/annotate 2405.12345"),
         ("what does missing.csv say?", ""),

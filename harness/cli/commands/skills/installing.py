@@ -67,7 +67,7 @@ def add(app: App, source: str, call: Call) -> Result:
 
 
 def delete(app: App, name: str, call: Call) -> Result:
-    """Delete a skill of the user's folder, once the user has allowed it.
+    """Delete a skill of the user's folder after asking.
 
     Raises:
         UsageError: there is no such skill in that folder.
