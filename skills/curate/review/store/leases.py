@@ -22,7 +22,8 @@ MINUTES = 30
 Wanted = tuple[str, int]
 """The key of a paper, and the number of reviewers that may have it at once."""
 
-# One statement, so that no other process can take the paper in between.
+# One statement, so that no other process can take the paper in between. A reviewer's own lease is
+# always renewed: another reviewer may have decided on the paper and not given it back yet.
 _CLAIM = """
     INSERT INTO review_leases (review_id, paper, reviewer, expires_at)
     SELECT :review, json_extract(wanted.value, '$[0]'), :reviewer, :expires
@@ -31,6 +32,10 @@ _CLAIM = """
         SELECT count(*) FROM review_leases AS theirs
         WHERE theirs.review_id = :review AND theirs.paper = json_extract(wanted.value, '$[0]')
             AND theirs.reviewer != :reviewer AND theirs.expires_at > :now)
+    OR EXISTS (
+        SELECT 1 FROM review_leases AS own
+        WHERE own.review_id = :review AND own.paper = json_extract(wanted.value, '$[0]')
+            AND own.reviewer = :reviewer AND own.expires_at > :now)
     ORDER BY wanted.key LIMIT 1
     ON CONFLICT (review_id, paper, reviewer) DO UPDATE SET expires_at = excluded.expires_at
     RETURNING paper"""

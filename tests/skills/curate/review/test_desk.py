@@ -18,7 +18,7 @@ from harness.errors import UsageError
 from skills.curate.review.desk import Desk
 from skills.curate.review.store.decision import Taken
 from skills.curate.review.store.gold import GoldTable
-from skills.curate.review.store.leases import MINUTES
+from skills.curate.review.store.leases import MINUTES, Leases
 
 
 @pytest.fixture
@@ -273,6 +273,18 @@ def test_a_line_that_was_cut_off_is_removed_by_the_other_process(workspace: Work
     bo.accept(taken(bo))
     assert [one["reviewer"] for one in workspace.decisions()] == ["ada", "bo"]
     assert workspace.ids() == ["1", "2"]
+
+
+def test_a_reviewer_keeps_a_paper_that_the_other_has_decided_on_and_not_given_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bo = workspace.desk("ada", double=1.0), workspace.desk("bo", double=1.0)
+    at = taken(ada)
+    assert taken(bo) == at
+    monkeypatch.setattr(Leases, "release", lambda *_: None)
+    bo.accept(at)
+    ada.accept(at)
+    assert [one["reviewer"] for one in workspace.decisions()] == ["bo", "ada"]
 
 
 def _review(folder: Path, reviewer: str, double: float, start: float) -> None:
