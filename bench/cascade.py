@@ -25,17 +25,16 @@ from statistics import fmean
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skills.annotate.anchored.mixture import Mixture  # noqa: E402
 from skills.annotate.cascade.bound import RISK, lower_bound  # noqa: E402
 from skills.annotate.selector import selector  # noqa: E402
 from skills.corpus.tables.reader import TableRow  # noqa: E402
+from skills.evaluate.annotators import likeliest  # noqa: E402
 from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402
 from skills.nanda.framework import Framework, nanda  # noqa: E402
 from skills.nanda.quoting.numbered import numbered  # noqa: E402
 from tools.gold import rows_of  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
-SELECTOR_ALONE = Mixture(weight=0.0)
 SIZES = (25, 50, 100, 200)
 
 
@@ -72,7 +71,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated:
     """Annotate a paper by the selector alone, and compare the anchors with the gold's."""
     chosen, confidence = {}, {}
     for name, probabilities in selector.probabilities(numbered(row.paper.abstract)).items():
-        chosen[name] = SELECTOR_ALONE.choice(probabilities)
+        chosen[name] = likeliest(probabilities)
         confidence[name] = probabilities[chosen[name]]
     gold = lexical_anchors(row.paper.abstract, framework.stated(row.valid_moves(framework)))
     right = [

@@ -53,8 +53,6 @@ from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, s
 from skills.nanda.anchors.lexical import lexical_anchors
 from skills.nanda.anchors.stored import placed
 from skills.nanda.doubts import doubts
-from skills.nanda.forms.anchored import AnchoredForm
-from skills.nanda.forms.base import UnusableReply
 from skills.nanda.forms.json_form import JsonForm
 from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import nanda
@@ -117,7 +115,7 @@ SHAPES: Mapping[str, Callable[[int], str]] = {
 
 NANDA = nanda()
 LONGEST = NANDA.max_chars
-TAGGED, JSON, ANCHORED = TaggedForm(NANDA), JsonForm(NANDA), AnchoredForm(NANDA)
+TAGGED, JSON = TaggedForm(NANDA), JsonForm(NANDA)
 MOVES = {name: f"The {name} sorts 12 papers." for name in NANDA.names}
 SENTENCE = "We present method RuleBank-2 for the task of sorting 12 papers."
 
@@ -169,13 +167,6 @@ def parsed(given: str) -> None:
     grammar.parse(Annotate(), given)
 
 
-def quoted(given: str) -> None:
-    """Read completions that quote the first sentence of an abstract, and the second if any."""
-    ANCHORED.moves(f"Claim [1]: {given[:LONGEST].strip() or 'a'}", given)
-    with contextlib.suppress(UnusableReply):
-        ANCHORED.anchors("Claim [1,2]: a b | c d", given, MOVES)
-
-
 def triggered(given: str) -> None:
     for line in (given, f"annotate {given}", f"please annotate the paper {given}"):
         intent.triggered({"annotate": Found(Annotate(), "built in")}, line)
@@ -216,12 +207,6 @@ FUNCTIONS: Mapping[str, Function] = {
     "json_form.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
     "tagged.TaggedForm.parse": TAGGED.parse,
     "tagged.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
-    "anchored.AnchoredForm.messages": lambda t: ANCHORED.messages(paper_of(t)),
-    "anchored.AnchoredForm.moves(abstract)": quoted,
-    "anchored.AnchoredForm.moves(reply)": lambda t: ANCHORED.moves(
-        f"Claim [1,2]: {t}", f"{SENTENCE} {SENTENCE}"
-    ),
-    "anchored.AnchoredForm.decisions": lambda t: list(ANCHORED.decisions(t)),
     "wording.text_of(move)": lambda t: wording.text_of([t]),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),

@@ -127,7 +127,7 @@ class FakeBackend:
 def fake_models(
     model: Model,
     *tasks: str,
-    form: Literal["json", "tagged", "anchored", "quotes"] = "json",
+    form: Literal["json", "tagged", "quotes"] = "json",
     model_id: str = "fake-model",
 ) -> Models:
     """Return models in which `model` serves `tasks`."""
@@ -206,7 +206,7 @@ def run_skill(
     *,
     model: Model | None = None,
     options: Mapping[str, Any] | None = None,
-    form: Literal["json", "tagged", "anchored", "quotes"] = "json",
+    form: Literal["json", "tagged", "quotes"] = "json",
     source: Literal["line", "stdin"] = "line",
     subcommand: str = "",
     settings: Settings | None = None,

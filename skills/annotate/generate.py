@@ -15,8 +15,6 @@ from harness._version import __version__
 from harness.errors import InputError, InvalidReply
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
-from skills.annotate.anchored import quote as anchored
-from skills.annotate.anchored.decoder import Decoder
 from skills.annotate.examples import examples_for
 from skills.annotate.extractive import extract
 from skills.annotate.extractive.drafts import Drafts
@@ -28,7 +26,6 @@ from skills.corpus.records import record_of
 from skills.nanda import checks
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.forms import FORMS
-from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.forms.quotes import QuotesForm
 from skills.nanda.framework import Framework, sha256_of
@@ -41,7 +38,6 @@ class Prepared:
 
     Attributes:
         provenance: what is known before the request is sent (`_provenance`), with the key.
-        by_steps: whether the model chooses and quotes the sentences of each move (`anchored`).
         replaced: whether passages replace the words of the model (`extractive`).
         known: moves that the text certainly states, whatever the model finds.
     """
@@ -50,7 +46,6 @@ class Prepared:
     form: Form
     request: Request
     provenance: Mapping[str, Any]
-    by_steps: bool = False
     replaced: bool = False
     effort: Effort = "fast"
     known: tuple[str, ...] = ()
@@ -86,11 +81,10 @@ def prepare(
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
     steps = decoding_of(form, model, effort, wording)
     request = form.request(paper, model, max_tokens)
-    by_steps = isinstance(form, AnchoredForm) and model.takes_grammar
     replaced = wording_of(model, wording) == "extractive" and not quotes_itself(model)
     provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
-    return Prepared(paper, form, request, {**provenance, **key}, by_steps, replaced, effort)
+    return Prepared(paper, form, request, {**provenance, **key}, replaced, effort)
 
 
 def annotate(
@@ -105,8 +99,6 @@ def annotate(
         InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
         Whatever `ServedModel.generate` raises.
     """
-    if prepared.by_steps:
-        return _quoted(prepared, model, on_text)
     replies = list[Reply]()
     moves = _answer(prepared, model, replies, on_text)
     if prepared.replaced:
@@ -187,19 +179,6 @@ def _extracted(
         attempts=len(replies),
         drafts=framework.stated(moves),
     )
-
-
-def _quoted(prepared: Prepared, model: ServedModel, on_text: OnText | None) -> dict[str, Any]:
-    """Generate the moves one by one, and return them in their stored form."""
-    form, paper = AnchoredForm(prepared.form.framework), prepared.paper
-    decoder = Decoder(form, form.numbered(paper.abstract), model, prepared.request, on_text)
-    try:
-        quoted = anchored.quote(decoder, prepared.effort)
-        moves = form.read(quoted.reply, paper.abstract)
-        _check_content(prepared, moves)
-    except UnusableReply as exc:  # a repair would begin with the same steps
-        raise _invalid(model, str(exc), decoder.answer) from exc
-    return stored_form(prepared, moves, [quoted.reply], quoted.confidence)
 
 
 def stored_form(

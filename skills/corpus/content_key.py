@@ -5,7 +5,7 @@
         prompt      sha256 of the canonical JSON of the first request's messages
         schema      sha256 of the JSON Schema or grammar that constrains the reply, or of the
                     settings by which its moves quote the abstract, or null
-        form        the format of the reply: "json", "tagged", "anchored" or "quotes"
+        form        the format of the reply: "json", "tagged" or "quotes"
         framework   sha256 of the framework's content
         model       sha256 of the weights, adapter and selector, by role; for a server without them,
                     its backend and the model's name there

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply, LoopingReply
-from skills.annotate.anchored import mixture
 from skills.annotate.selector import selector
 from skills.annotate.table.sources import Source
 from skills.evaluate.variations import Kind
-from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.numbered import numbered
+from skills.nanda.quoting.numbered import Sentence, numbered, span_of
+from skills.nanda.quoting.passages import LONGEST, Passage, passages_of
+from skills.nanda.quoting.wording import text_of
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
@@ -145,21 +145,39 @@ def selected(papers: Sequence[Paper], framework: Framework) -> Annotator:
 
     One that is longer than a move may be is quoted in part.
     """
-    form, annotations, anchors, confidence = AnchoredForm(framework), [], [], []
+    annotations, anchors, confidence = [], [], []
     for paper in papers:
         sentences = numbered(paper.abstract)
-        likely = selector.probabilities(sentences)
-        chosen = {name: mixture.EVEN.choice(likely[name]) for name in framework.names}
-        lines = [
-            move.label + form.written(form.opening(sentences, chosen[move.name]), sentences)
-            for move in framework.moves
-        ]
-        text = "\n".join(lines)
-        moves = form.moves(text, paper.abstract)
+        moves, places, likely = dict.fromkeys(framework.names, framework.not_stated), {}, {}
+        for name, probabilities in selector.probabilities(sentences).items():
+            number = likeliest(probabilities)
+            likely[name] = probabilities[number]
+            if number and (opening := _opening(number, sentences[number - 1])):
+                sentence = sentences[number - 1]
+                moves[name] = text_of([sentence.quoted(opening)])
+                span = list(span_of(opening, sentence, paper.abstract))
+                places[name] = {"sentences": [number], "spans": [span], "by": "model"}
         annotations.append(moves)
-        anchors.append(form.anchors(text, paper.abstract, framework.stated(moves)))
-        confidence.append({name: likely[name][number] for name, number in chosen.items()})
+        anchors.append(places)
+        confidence.append(likely)
     return Annotator(SELECTOR, annotations, None, anchors, confidence)
+
+
+def likeliest(probabilities: Sequence[float]) -> int:
+    """Return the number of a move's most probable sentence, or 0 if the move is not stated.
+
+    Args:
+        probabilities: of "not stated" and of each sentence.
+    """
+    if len(probabilities) == 1 or probabilities[0] >= 0.5:
+        return 0
+    return max(range(1, len(probabilities)), key=probabilities.__getitem__)
+
+
+def _opening(number: int, sentence: Sentence) -> Passage | None:
+    """Return the longest passage with which a sentence begins, or None if it has none."""
+    found = (one for one in passages_of(number, sentence.phrases, LONGEST) if not one.first)
+    return max(found, key=lambda one: one.last, default=None)
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:

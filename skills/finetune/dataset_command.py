@@ -81,7 +81,6 @@ def choices(options: DatasetOptions) -> Choices:
             "agent": options.agent_weight,
         },
         options.rare_weight,
-        options.form,
     )
 
 

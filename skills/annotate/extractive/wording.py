@@ -7,12 +7,10 @@ from typing import Any
 
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.served import ServedModel
-from skills.annotate.anchored import quote as anchored
 from skills.annotate.extractive import extract, ranking
 from skills.annotate.selector import selector
 from skills.corpus.options import Effort, Wording
 from skills.nanda.forms import FORMS
-from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import Form
 from skills.nanda.forms.quotes import QuotesForm
 
@@ -21,8 +19,6 @@ OTHER_MODEL = "select another model with `--model`."
 
 def gives_confidence(model: ServedModel, wording: Wording | None = None) -> bool:
     """Return True if annotations with this wording, or the model's own, have confidences."""
-    if FORMS[model.entry.form] is AnchoredForm:
-        return model.takes_grammar
     return wording_of(model, wording) == "extractive"
 
 
@@ -44,7 +40,7 @@ def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
 
 def quotes_itself(model: ServedModel) -> bool:
     """Return True if the replies of the model quote the abstract."""
-    return FORMS[model.entry.form] in (AnchoredForm, QuotesForm)
+    return FORMS[model.entry.form] is QuotesForm
 
 
 def decoding_of(
@@ -60,16 +56,8 @@ def decoding_of(
     used, name = wording_of(model, wording), model.resolution.resolved
     if isinstance(form, QuotesForm):
         return _selection(form, effort)
-    quotes = isinstance(form, AnchoredForm)
-    if quotes and model.takes_grammar:
-        return anchored.decoding(form.framework, effort)
-    if used == "extractive" and not quotes:
+    if used == "extractive":
         return extract.decoding(form.framework, effort)
-    if effort == "best" and quotes:
-        raise UsageError(
-            f"--effort best needs an engine that takes grammars, and {name} is served by another",
-            hint="Omit it, or serve the model with the backend `llamacpp`.",
-        )
     if effort == "best":
         raise UsageError(
             f"--effort best needs moves that quote the abstract, and {name} writes its own words",

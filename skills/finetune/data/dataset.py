@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from skills.finetune.data.annotation_pairs import (
-    FormName,
     format_annotation_prompt,
     format_annotation_system,
 )
@@ -43,14 +42,12 @@ class Choices:
         max_similarity: more similar abstracts count as one, 0.5 to 1.
         weights: the training weight of a row of each source.
         rare_weight: factor for rows that state a move which most rows do not.
-        form: the reply format of the completions.
     """
 
     curated_only: bool = False
     max_similarity: float = MAX_SIMILARITY
     weights: Mapping[Source, float] = field(default_factory=_weights)
     rare_weight: float = 1.0
-    form: FormName = "tagged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +95,13 @@ class Dataset:
         prompt, completion and system contain no chat template; id_field is the name of id in the
         source; sha256 is that of the abstract on one line.
         """
-        form, rare = self.choices.form, set(self.rare)
-        system = format_annotation_system(self.framework, form)
+        rare = set(self.rare)
+        system = format_annotation_system(self.framework)
         for row in self.rows:
             is_rare = not rare.isdisjoint(self._stated(row))
             weight = self.choices.weights[row.source]
             yield {
-                "prompt": format_annotation_prompt(row.paper.abstract, self.framework, form),
+                "prompt": format_annotation_prompt(row.paper.abstract, self.framework),
                 "completion": row.completion,
                 "system": system,
                 "id": row.paper.id,

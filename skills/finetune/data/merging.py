@@ -9,7 +9,6 @@ from harness.errors import InputError
 from harness.runs.targets import digest
 from harness.support.reading.text_input import shown
 from skills.corpus.tables.reader import TableRow
-from skills.finetune.data.annotation_pairs import FormName
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import HeldOut, read_held_out
 from skills.finetune.data.near_duplicates import AbstractIndex
@@ -55,7 +54,7 @@ def merge(
         *((source, path) for source in SOURCES for path in files.get(source, ())),
         *((held.split, held.path) for held in held_out if held.path is not None),
     ]
-    rows, excluded = _read(entries, reading, choices.form, tick)
+    rows, excluded = _read(entries, reading, tick)
     tick("comparing abstracts")
     rows, held = HeldOut(held_out, choices.max_similarity).split_off(rows)
     rows, overridden = _first_of_each_paper(rows)
@@ -84,13 +83,12 @@ def _nothing_left(excluded: Sequence[LeftOut]) -> InputError:
 def _read(
     entries: Mapping[Source, Iterable[TableRow | InputError]],
     reading: Reading,
-    form: FormName,
     tick: Callable[[str], None],
 ) -> Step:
     rows, out = list[AnnotationRow](), list[LeftOut]()
     for source in SOURCES:
         tick(f"reading {source}")
-        valid, invalid = rows_of(source, entries[source], reading.framework, form)
+        valid, invalid = rows_of(source, entries[source], reading.framework)
         rows += valid
         out += invalid
     return rows, out

@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import Field
 
 from harness.api.skill import SkillOptions
-from skills.finetune.data.annotation_pairs import FormName
 from skills.finetune.data.near_duplicates import LEAST_MAX_SIMILARITY, MAX_SIMILARITY
 
 GOLD_WEIGHT, CURATED_WEIGHT, AGENT_WEIGHT = 1.0, 0.75, 0.5
@@ -42,11 +41,6 @@ class DatasetOptions(SkillOptions):
         gt=0,
         le=100,
         description="factor on the weight of rows that state a move which most rows do not",
-    )
-    form: FormName = Field(
-        "tagged",
-        description="what the model learns to write: the moves in the words of the annotations "
-        "(tagged), or the numbers of their sentences and passages of them (anchored)",
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from harness.errors import InputError
 from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
 from skills.corpus.tables.refusals import accepted, refusing
-from skills.finetune.data.annotation_pairs import FormName, completion_of
+from skills.finetune.data.annotation_pairs import completion_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
@@ -95,12 +95,7 @@ Step = tuple[list[AnnotationRow], list[LeftOut]]
 """The rows that a step keeps, and those it leaves out."""
 
 
-def rows_of(
-    source: Source,
-    entries: Iterable[TableRow | InputError],
-    framework: Framework,
-    form: FormName = "tagged",
-) -> Step:
+def rows_of(source: Source, entries: Iterable[TableRow | InputError], framework: Framework) -> Step:
     """Validate rows: all moves, each with a text that fits its line, and an abstract.
 
     Of a repeated paper, the first valid row is kept.
@@ -118,7 +113,7 @@ def rows_of(
             if not entry.paper.abstract:
                 raise InputError("has no abstract")
             moves = entry.valid_moves(framework)
-            completion = completion_of(moves, framework, form, entry.paper.abstract)
+            completion = completion_of(moves, framework)
         if refused.error:
             reason = refused.error.message
             out.append(LeftOut(source, entry.where, entry.paper.id, "rejected", reason))

@@ -9,13 +9,13 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.terminal.console import Screen
-from skills.finetune.data.annotation_pairs import FORMS
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan, check_version, make_plan
 from skills.finetune.deploy.ollama_verify import verify
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done, RunDir
 from skills.finetune.run.stage import Stage, StageContext
+from skills.nanda.forms.tagged import TaggedForm
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def _perform(context: StageContext) -> Done:
         _create(ollama, plan.request(run_dir), screen)
         with screen.progress("verifying"):
             prepared = run_dir.prepared_facts()
-            form = FORMS[prepared.get("form", "tagged")](context.framework)
+            form = TaggedForm(context.framework)
             found = verify(ollama, plan, version, form, prepared.get("template_sha256"))
         facts = {"digest": ollama.digest(plan.model), "sent_bytes": sent, **found}
     for line in (*found["problems"], *found["notes"]):

@@ -91,7 +91,7 @@ def registration_of(context: StageContext) -> Registration:
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
         "tasks": [TASK] if _is_default(context, name, files) else [],
-        "form": context.run_dir.prepared_facts().get("form", "tagged"),
+        "form": "tagged",
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},
         "fallback": registry.load(context.call.settings.shipped_registry).serving(TASK),

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from harness.errors import InputError
-from skills.finetune.data.annotation_pairs import FormName, form_of
 from skills.finetune.preparation.examples import Example
-from skills.nanda.forms.anchored import AnchoredForm
 from skills.nanda.forms.base import UnusableReply
 from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import CLOSE_TAG, Framework
@@ -26,28 +23,16 @@ def check_answers(rows: Sequence[Example]) -> None:
             )
 
 
-def form_name(rows: Sequence[Example], framework: Framework) -> FormName:
-    """Return the form of the completions, which the trained model is registered with.
-
-    It is anchored if one of them names sentences.
-    """
-    forms = (form_of(row.completion, framework) for row in rows)
-    return "anchored" if any(isinstance(form, AnchoredForm) for form in forms) else "tagged"
-
-
 def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[str, str]]:
     """Yield each annotated paper as a row of a table that `/evaluate` reads: id, abstract, moves.
 
     Completions that `/annotate` would not accept are left out.
     """
+    form = TaggedForm(framework)
     for row in rows:
-        abstract = row.messages[-1]["content"]
-        form = form_of(row.completion, framework) or TaggedForm(framework)
-        if isinstance(form, AnchoredForm):  # an empty line ends a sentence
-            abstract = "\n\n".join(re.findall(r"(?m)^\[\d+\] (.*)", abstract))
         with suppress(UnusableReply, InputError):
-            moves = framework.valid_moves(form.moves(row.completion, abstract))
-            yield {"paper_id": row.id, "abstract": abstract, **moves}
+            moves = framework.valid_moves(form.parse(row.completion))
+            yield {"paper_id": row.id, "abstract": row.messages[-1]["content"], **moves}
 
 
 def unreadable(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
@@ -55,9 +40,8 @@ def unreadable(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
 
     They are not an error: a recipe may use other lines between the tags.
     """
-    found = []
+    form, found = TaggedForm(framework), []
     for row in rows:
-        form = form_of(row.completion, framework) or TaggedForm(framework)
         try:
             framework.valid_moves(form.parse(row.completion))
         except UnusableReply as exc:

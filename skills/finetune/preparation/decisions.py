@@ -1,10 +1,9 @@
-"""Find the tokens that decide whether a move is stated, and from which sentences it comes.
+"""Find the tokens that decide whether a move is stated.
 
 These are few of about two hundred, and most of the loss of a move's first token is which word a
 text starts with. So a recipe can weight the decisions (`skills.finetune.run.recipe.Decisions`):
-whether the token is that of a move that is not stated, or another; and the numbers of sentences. A
-stated move whose text also starts with that token ("Not much was known ...") is left out, since a
-later token decides there.
+whether the token is that of a move that is not stated, or another. A stated move whose text also
+starts with that token ("Not much was known ...") is left out, since a later token decides there.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.errors import UsageError
-from skills.finetune.data.annotation_pairs import form_of
 from skills.finetune.run.recipe import Decisions
-from skills.nanda.forms.base import Decision
+from skills.nanda.forms.base import Decision, UnusableReply
+from skills.nanda.forms.tagged import TaggedForm
 from skills.nanda.framework import Framework
 
 
@@ -44,14 +43,14 @@ class Decider:
         There are none in a completion that is not an annotation; those with a weight of 0 are left
         out.
         """
-        form = form_of(completion, self.framework)
-        found = form.decisions(completion) if form else ()
+        try:
+            found = [*TaggedForm(self.framework).decisions(completion)]
+        except UnusableReply:
+            return []
         weighted = ((one, self._weight(one)) for one in found)
         return [(one, weight) for one, weight in weighted if weight]
 
     def _weight(self, decision: Decision) -> float:
         settings = self.decisions
-        if decision.stated is None:
-            return settings.sentences
         factor = settings.stated.get(decision.move, 1.0) if decision.stated else 1.0
         return settings.weight * factor

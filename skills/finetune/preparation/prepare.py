@@ -23,7 +23,7 @@ from harness.support.reading.text_input import regular_file
 from skills.finetune.data.token_counts import histogram, with_progress
 from skills.finetune.model.bases import Base, open_base, open_tokenizer
 from skills.finetune.model.folder import end_tokens, template_sha256
-from skills.finetune.preparation.answers import check_answers, form_name, table_rows, unreadable
+from skills.finetune.preparation.answers import check_answers, table_rows, unreadable
 from skills.finetune.preparation.batches import Row, order, padding
 from skills.finetune.preparation.decisions import Decider
 from skills.finetune.preparation.examples import Example
@@ -156,7 +156,6 @@ def _facts(
         "eos_token": renderer.text([end]),
         "pad_token_id": end if pad is None else pad,
         "max_length": training.max_length,
-        "form": form_name([*examples.train, *examples.dev], context.framework),
         "rows": {
             "train": len(train),
             "dev": len(dev),

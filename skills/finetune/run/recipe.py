@@ -121,20 +121,10 @@ class Decisions(_Strict):
         weight: of each decision, against 1 of a token; 0 for none.
         stated: factors by move for the decisions where it is stated: above 1 for a move that few
             abstracts state, which the model would otherwise hardly ever write.
-        sentences: additional weight of the numbers of a move's sentences, in anchored completions.
     """
 
     weight: float = Field(0.0, ge=0)
     stated: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    sentences: float = Field(0.0, ge=0)
-
-    @model_serializer(mode="wrap")
-    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit `sentences` if 0: recipes from before it existed keep their digests."""
-        found: dict[str, Any] = serialize(self)
-        if not self.sentences:
-            del found["sentences"]
-        return found
 
 
 class Export(_Strict):

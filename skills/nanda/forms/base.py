@@ -45,13 +45,13 @@ class Decision:
 
     Attributes:
         place: where the deciding token begins.
-        stated: whether the move is stated; None for a decision between sentences.
+        stated: whether the move is stated.
         unstated: what would stand there, and after it, if the move were not stated.
     """
 
     move: str
     place: int
-    stated: bool | None
+    stated: bool
     unstated: str = ""
 
 
@@ -65,7 +65,7 @@ class Form(ABC):
 
     framework: Framework
     examples: tuple[Example, ...] = ()
-    name: ClassVar[Literal["json", "tagged", "anchored", "quotes"]]
+    name: ClassVar[Literal["json", "tagged", "quotes"]]
     retry: ClassVar[str]
     tokens_around: ClassVar[int] = TOKENS_AROUND
 

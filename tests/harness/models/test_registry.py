@@ -243,6 +243,12 @@ def test_broken_file_of_registry_d_names_its_line(tmp_path):
             6,
             "'g', which is not in files",
         ),
+        (
+            "models:\n  a:\n    tasks: [x]\n    serve: [{backend: ollama, model: m}]\n"
+            "    form: anchored\n",
+            5,
+            r"models\.a\.form: Input should be 'json', 'tagged' or 'quotes'",
+        ),
         ("files:\n  g: {path: x, sha256: abc}\n", 2, "sha256"),
         ("files:\n  g: {pypi: x==1}\n", 2, "needs a member and a sha256"),
         ("models:\n  a: {trained_on: {date: 2025-02-30}}\n", 2, "'2025-02-30' is not a valid"),

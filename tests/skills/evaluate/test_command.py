@@ -24,7 +24,7 @@ from harness.errors import (
     ModelUnavailable,
     UsageError,
 )
-from harness.models.backends.base import Model, Reply, Request
+from harness.models.backends.base import Model, Request
 from harness.runs import progress
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, run_skill, temporary_registry
@@ -457,19 +457,12 @@ def test_an_unconstrained_answer_has_no_decoding(
         return dict.fromkeys(nanda().names, [1.0] + [0.0] * len(sentences))
 
     monkeypatch.setattr(selector, "probabilities", unstated)
-
-    def reply(request: Request) -> Reply:
-        if request.top_logprobs:
-            opening = {" [": -9.0, ":": -0.1}
-            return Reply(" [1", "length", 10, 2, 0.01, logprobs=(opening, {"1": -0.1}))
-        lines = (f"{move.label}: Not stated." for move in nanda().moves)
-        return Reply("\n".join(lines), "stop", 10, 30, 0.01)
-
+    reply = json.dumps({name: {"confidence": 0.9} for name in nanda().names})
     space = Workspace(tmp_path, rows=1)
     serve = [{"backend": "fake", "model": "annotator"}]
-    quoting = {"tasks": ["annotate"], "form": "anchored", "serve": serve}
+    quoting = {"tasks": ["annotate"], "form": "quotes", "serve": serve}
     with temporary_registry({"quoting": quoting}) as registry:
-        space.app = fake_app(tmp_path, FakeModel(reply, takes_grammar=True), registry=registry)
+        space.app = fake_app(tmp_path, FakeModel(reply), registry=registry)
         space.evaluate("--models quoting --unconstrained")
     with open_corpus(space.corpus) as db:
         found = [

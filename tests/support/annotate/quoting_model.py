@@ -1,26 +1,25 @@
-"""A small annotator that quotes, with scripted probabilities."""
+"""A small annotator of the form `quotes`, with scripted confidences."""
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
-from typing import Any
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.testing import FakeModel
+from skills.nanda.forms.quotes import written
+from skills.nanda.framework import nanda
 
 
 class QuotingModel(FakeModel):
-    """Quotes "method N" of `annotate_workspace.ABSTRACT`, with the given probability of a sentence.
+    """Quotes the first words of `annotate_workspace.ABSTRACT` as every move.
 
     Args:
-        sure: the probability by N; others have .99.
-        takes_grammar: False for an engine that gives no confidences.
+        sure: the confidence of all moves by the N of "method N"; others have .99.
     """
 
-    def __init__(self, sure: Mapping[int, float], *, takes_grammar: bool = True) -> None:
-        super().__init__(takes_grammar=takes_grammar)
+    def __init__(self, sure: Mapping[int, float]) -> None:
+        super().__init__()
         self.digests = {"fake": "2" * 64}
         self.sure = sure
         self.papers: list[int] = []
@@ -31,12 +30,11 @@ class QuotingModel(FakeModel):
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        if not request.top_logprobs:
-            return Reply("]: method", "stop", 10, 2, 0.01)
-        text = "".join(message.content for message in request.messages)
-        number = int(text.rpartition("method ")[2].split()[0])
-        self.papers.append(number)
-        sure = self.sure.get(number, 0.99)
-        opening = {" [": math.log(sure), ":": math.log(1 - sure)}
-        probabilities: Any = (opening, {"1": 0.0})
-        return Reply(" [1", "length", 10, 2, 0.01, logprobs=probabilities)
+        abstract = request.messages[0].content
+        quoted, _, number = abstract.partition(" for ")[0].rpartition(" ")
+        self.papers.append(int(number))
+        span = (0, len(f"{quoted} {number}"))
+        stated = dict.fromkeys(nanda().names, abstract[slice(*span)])
+        confidence = dict.fromkeys(stated, self.sure.get(int(number), 0.99))
+        text = written(stated, dict.fromkeys(stated, span), confidence, {})
+        return Reply(text, "stop", 10, 0, 0.01)

@@ -15,7 +15,10 @@ from protocol_server import ProtocolServer
 from quoting_model import QuotingModel
 
 from harness.errors import InputError, ModelError, ModelUnavailable, UsageError
+from harness.models.schema import ServeEntry
+from harness.models.weights import FileStore
 from harness.runs.frontend import Outcome
+from skills.annotate.extractive.backend import SelectorBackend, SelectorModel
 from skills.annotate.plugin import Annotate
 from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import nanda
@@ -25,11 +28,11 @@ version: 1
 models:
   nanda-annotator:
     tasks: [annotate]
-    form: anchored
+    form: quotes
     serve: [{{backend: fake, model: small}}]
   middle:
     tasks: []
-    form: anchored
+    form: quotes
     serve: [{{backend: fake, model: middle}}]
   better:
     tasks: []
@@ -46,7 +49,9 @@ LINE = "--cascade better --until .9 save to out.jsonl"
 class Cascade:
     """A folder with five papers, and a server with a scripted better annotator."""
 
-    def __init__(self, folder: Path, server: ProtocolServer, small: QuotingModel) -> None:
+    def __init__(
+        self, folder: Path, server: ProtocolServer, small: QuotingModel | SelectorModel
+    ) -> None:
         self.folder, self.server, self.small = folder, server, small
         registry = folder / "models.yaml"
         registry.write_text(REGISTRY.format(url=server.url), encoding="utf-8")
@@ -145,11 +150,6 @@ def test_the_next_line_of_the_summary_counts_its_own_tokens(cascade: Cascade) ->
     assert summaries[1]["tokens"]["completion"] == 20 * sum(made)
 
 
-def test_the_effort_is_that_of_the_first_model(cascade: Cascade) -> None:
-    found = cascade.summary(f"--effort best {LINE}")  # an error for the server's model
-    assert found["models"]["better"]["papers"] > 0
-
-
 def test_a_paper_goes_on_through_all_models(cascade: Cascade) -> None:
     found = cascade.summary("--cascade middle,best --until 1.0 --budget 60% save to out.jsonl")
     # Of 5 papers 3 go on, and 1 of these 3; the middle model leaves 2 for review, the first 2.
@@ -238,11 +238,11 @@ def test_a_sample_of_other_papers_is_refused_before_the_work(cascade: Cascade) -
 
 
 def test_a_first_model_without_confidences_is_an_error_before_the_work(
-    tmp_path: Path, server: ProtocolServer
+    cascade: Cascade,
 ) -> None:
-    cascade = Cascade(tmp_path, server, QuotingModel(SURE, takes_grammar=False))
-    with pytest.raises(ModelError, match="nanda-annotator gives no confidences") as caught:
-        cascade.annotate()
+    cascade.workspace.app.general["model"] = "better"
+    with pytest.raises(ModelError, match="better gives no confidences") as caught:
+        cascade.annotate("--cascade best --until .9 save to out.jsonl")
     assert "--wording extractive" in caught.value.hint
     with open_corpus(cascade.workspace.corpus) as db:
         assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 0
@@ -292,10 +292,12 @@ def test_a_model_asks_before_it_sends_papers_to_another() -> None:
 
 @pytest.mark.model
 def test_the_embedded_model_begins_a_cascade(
-    tmp_path: Path, server: ProtocolServer, embedded: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, server: ProtocolServer, model_files: FileStore
 ) -> None:
-    monkeypatch.setattr(embedded, "close", lambda: None)  # other tests use it as well
-    cascade = Cascade(tmp_path, server, embedded)
+    model = SelectorBackend(model_files).load(
+        ServeEntry(backend="selector", model="nanda-selector")
+    )
+    cascade = Cascade(tmp_path, server, model)
     found = cascade.summary("--cascade better --budget 40% --until 1.0 save to out.jsonl")
     assert {m: one["papers"] for m, one in found["models"].items()} == {
         "nanda-annotator": 5,

@@ -84,7 +84,6 @@ def test_a_data_set_is_saved_with_its_manifest(app: App) -> None:
         "max_similarity": 0.6,
         "weights": {"gold": 1.0, "curated": 0.75, "agent": 0.5},
         "rare_weight": 1.0,
-        "form": "tagged",
     }
     assert made["counts"]["agent"] == {
         "read": 8,

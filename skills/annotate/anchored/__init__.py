@@ -1,1 +1,0 @@
-"""Generate annotations that quote the abstract: the form `anchored`, with the sentence selector."""
