@@ -1,7 +1,6 @@
 """Compare the job runner with the bare engine: same model, same requests, one run.
 
     python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
-    python bench/annotate.py --efforts
     python bench/annotate.py --server URL
     python bench/annotate.py --memory [ROWS ...]
     python bench/annotate.py --on ray
@@ -13,10 +12,6 @@
 that a drift in the speed of the machine affects all of them. Loading the model is not counted.
 Prints papers per minute, papers per minute of CPU time of one core, completion tokens per second,
 the ratio to (b), the overhead of (a) per row, and the peak memory.
-
---efforts compares jobs of the same rows, in turn by block: the model's own words, quotes with
---effort fast and best, and quotes by nanda-selector, without drafts. The share of prompt tokens
-that the engine evaluated, instead of finding them in its cache, is printed for the drafts.
 
 --server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
 the same weights, such as llama.cpp's llama-server built for this CPU: the requests of eight rows
@@ -76,8 +71,6 @@ class Arm:
     cpu: float = 0.0
     rows: int = 0
     tokens: int = 0
-    prompt: int = 0
-    cached: int = 0
 
     def add(self, seconds: float, rows: int, tokens: int, cpu: float = 0.0) -> None:
         self.seconds += seconds
@@ -92,7 +85,6 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=16)
     parser.add_argument("--slots", type=int)
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--efforts", action="store_true")
     parser.add_argument("--server")
     parser.add_argument("--memory", type=int, nargs="*", metavar="ROWS")
     parser.add_argument("--on", choices=["ray"])
@@ -102,8 +94,6 @@ def main() -> None:
         subprocess.run([sys.executable, script, *map(str, options.memory)], check=True)
     elif options.on:
         compare_ray(options)
-    elif options.efforts:
-        compare_efforts(options)
     elif options.server:
         compare_server(options)
     else:
@@ -132,39 +122,6 @@ def compare_speed(options: argparse.Namespace) -> None:
             print(f"{start + len(block)} rows", *(f"{a.seconds:.0f} s" for a in arms), flush=True)
         show(arms, bench.slots)
         bench.app.close()
-
-
-def compare_efforts(options: argparse.Namespace) -> None:
-    with options.table.open(newline="", encoding="utf-8") as file:
-        rows = list(itertools.islice(csv.DictReader(file), options.rows))
-    ways = {
-        "own words": "--wording abstractive ",
-        "quotes, fast": "--wording extractive ",
-        "quotes, best": "--wording extractive --effort best ",
-        "nanda-selector": "--model nanda-selector ",
-    }
-    arms = [Arm(name) for name in ways]
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.slots)
-        for number, start in enumerate(range(0, len(rows), options.block)):
-            block = rows[start : start + options.block]
-            for arm in arms if number % 2 == 0 else arms[::-1]:
-                bench.replies.clear()
-                started = time.perf_counter()
-                tokens = bench.job(block, ways[arm.name])
-                arm.add(time.perf_counter() - started, len(block), tokens)
-                arm.prompt += sum(reply.prompt_tokens for reply in bench.replies)
-                arm.cached += sum(reply.cached_tokens for reply in bench.replies)
-            print(f"{start + len(block)} rows", *(f"{a.seconds:.0f} s" for a in arms), flush=True)
-        bench.app.close()
-    print(f"\n{'':<16}{'papers/min':>12}{'ratio':>8}{'tokens':>9}{'prompt':>9}{'evaluated':>11}")
-    for arm in arms:
-        rate = arm.rows / arm.seconds
-        evaluated = f"{(arm.prompt - arm.cached) / arm.prompt:.1%}" if arm.prompt else ""
-        print(
-            f"{arm.name:<16}{rate * 60:>12.2f}{rate * arms[0].seconds / arms[0].rows:>8.2f}"
-            f"{arm.tokens:>9}{arm.prompt:>9}{evaluated:>11}"
-        )
 
 
 def compare_ray(options: argparse.Namespace) -> None:
@@ -258,7 +215,6 @@ class Bench:
         self.model, self.slots = served.model, served.slots
         print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
         self.sent: list[Request] = []
-        self.replies: list[Reply] = []
         self.workers = f"--workers {self.slots} "
         print(f"{self.slots} slots")
 
@@ -274,12 +230,8 @@ class Bench:
             lambda model: [prepare(paper, nanda(), model).request for paper in papers],
         )
 
-    def job(self, block: list[dict[str, str]], given: str = "") -> int:
-        """Annotate a block into a fresh database; returns the completion tokens.
-
-        Args:
-            given: options of /annotate.
-        """
+    def job(self, block: list[dict[str, str]]) -> int:
+        """Annotate a block into a fresh database; returns the completion tokens."""
         table, target = self.folder / "block.csv", self.folder / "block.jsonl"
         with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(block[0]))
@@ -289,15 +241,13 @@ class Bench:
 
         def recorded(request: Request, *others: Any) -> Reply:
             self.sent.append(request)
-            reply = generate(request, *others)
-            self.replies.append(reply)
-            return reply
+            return generate(request, *others)
 
         with (
             tempfile.TemporaryDirectory() as corpus,
             mock.patch.object(self.model, "generate", recorded),
         ):
-            how = f"{self.workers}{given}--db {corpus}/corpus.db --force"
+            how = f"{self.workers}--db {corpus}/corpus.db --force"
             outcome = self.app.dispatch(f"/annotate {table} {how} save to {target}")
         summary = outcome.result.summary
         assert summary is not None

@@ -17,11 +17,10 @@ from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
 from skills.annotate.extractive import extract
-from skills.annotate.extractive.drafts import Drafts
 from skills.annotate.extractive.reading import Reading
 from skills.annotate.extractive.wording import decoding_of, quotes_itself, wording_of
 from skills.corpus.content_key import key_of
-from skills.corpus.options import Effort, Wording
+from skills.corpus.options import Wording
 from skills.corpus.records import record_of
 from skills.nanda import checks
 from skills.nanda.anchors.lexical import Anchor
@@ -47,7 +46,6 @@ class Prepared:
     request: Request
     provenance: Mapping[str, Any]
     replaced: bool = False
-    effort: Effort = "fast"
     known: tuple[str, ...] = ()
 
     def stating(self, *moves: str) -> Prepared:
@@ -65,7 +63,6 @@ def prepare(
     framework: Framework,
     model: ServedModel,
     max_tokens: int | None = None,
-    effort: Effort = "fast",
     wording: Wording | None = None,
 ) -> Prepared:
     """Make the request for `paper`.
@@ -75,16 +72,16 @@ def prepare(
         wording: instead of that of the model's entry.
 
     Raises:
-        UsageError: raised by `wording.decoding_of`.
+        ModelUnavailable: raised by `wording.decoding_of`.
         InputError: the examples of the model's registry entry cannot be used.
     """
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
-    steps = decoding_of(form, model, effort, wording)
+    steps = decoding_of(form, model, wording)
     request = form.request(paper, model, max_tokens)
     replaced = wording_of(model, wording) == "extractive" and not quotes_itself(model)
     provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
-    return Prepared(paper, form, request, {**provenance, **key}, replaced, effort)
+    return Prepared(paper, form, request, {**provenance, **key}, replaced)
 
 
 def annotate(
@@ -102,7 +99,7 @@ def annotate(
     replies = list[Reply]()
     moves = _answer(prepared, model, replies, on_text)
     if prepared.replaced:
-        return _extracted(prepared, moves, replies, model, on_text)
+        return _extracted(prepared, moves, replies)
     confidence = prepared.form.confidence(replies[-1].text)
     return stored_form(prepared, moves, replies, confidence)
 
@@ -155,28 +152,19 @@ def _check_content(prepared: Prepared, moves: Mapping[str, str]) -> None:
 
 
 def _extracted(
-    prepared: Prepared,
-    moves: Mapping[str, str],
-    replies: Sequence[Reply],
-    model: ServedModel,
-    on_text: OnText | None,
+    prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply]
 ) -> dict[str, Any]:
     """Replace the moves of an answer by passages of the abstract (`extractive`)."""
-    abstract = prepared.paper.abstract
-    drafts = Drafts(prepared.form, model, prepared.request, [moves])
-    framework = prepared.form.framework
-    if prepared.effort == "best":
-        drafts.sample(abstract, on_text)
+    abstract, framework = prepared.paper.abstract, prepared.form.framework
     reading = Reading.of(abstract, framework)
-    found = extract.extract(abstract, framework, reading, drafts.answers, prepared.known)
+    found = extract.extract(abstract, framework, reading, [moves], prepared.known)
     return stored_form(
         prepared,
         found.moves,
-        [*replies, *drafts.replies],
+        replies,
         found.confidence,
         anchors=found.anchors,
         suggestions=found.suggestions,
-        attempts=len(replies),
         drafts=framework.stated(moves),
     )
 
@@ -189,7 +177,6 @@ def stored_form(
     *,
     anchors: Mapping[str, Anchor] | None = None,
     suggestions: Mapping[str, Any] | None = None,
-    attempts: int | None = None,
     **provenance: Any,
 ) -> dict[str, Any]:
     """Return the stored form of an annotation (`record_of`).
@@ -200,13 +187,12 @@ def stored_form(
     Args:
         confidence: of each move, the estimated probability that its sentence is right.
         anchors, suggestions: by default those of the last reply.
-        attempts: instead of the number of replies.
         provenance: further entries.
     """
     made = {
         **prepared.provenance,
         **provenance,
-        "attempts": len(replies) if attempts is None else attempts,
+        "attempts": len(replies),
         "tokens": {
             "prompt": sum(reply.prompt_tokens for reply in replies),
             "cached": sum(reply.cached_tokens for reply in replies),

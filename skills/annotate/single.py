@@ -62,7 +62,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         db = _open(call, stack)
 
         def work(model: ServedModel) -> dict[str, Any]:
-            wanted = options.max_tokens, options.effort, options.wording
+            wanted = options.max_tokens, options.wording
 
             def make(one: Paper) -> Prepared:
                 return prepare(one, framework, model, *wanted)

@@ -73,18 +73,12 @@ class DatasetOptions(SkillOptions):
     )
 
 
-Effort = Literal["fast", "best"]
 Wording = Literal["extractive", "abstractive"]
 
 
 class AnswerOptions(SkillOptions):
     max_tokens: int | None = Field(
         None, ge=16, description="maximum tokens of one answer; the default cuts no annotation"
-    )
-    effort: Effort = Field(
-        "fast",
-        description="one answer (fast), or each move chosen among several candidates, which takes "
-        "several times as long (best); for moves that quote",
     )
     wording: Wording | None = Field(
         None,

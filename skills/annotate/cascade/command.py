@@ -148,11 +148,14 @@ class _Cascade:
         papers = Selection(job.source.papers, places)
         name = f"{job.source.name}, the least certain"
         source = Source(name, papers, job.source.id_column, len(papers), path=job.source.path)
-        options = self.call.options.model_copy(update={"effort": "fast"})  # see docs/annotate.md
-        call = replace(self.call, models=models, options=options)
+        call = replace(self.call, models=models)
         models.pool.close()  # two models may not fit into the memory
         try:
-            check = (lambda _: None) if is_last else partial(_check_confidence, options.wording)
+            check = (
+                (lambda _: None)
+                if is_last
+                else partial(_check_confidence, self.call.options.wording)
+            )
             later = annotate_source(call, source, self.framework, check)
         except HarnessError as exc:  # what the models before have done is kept
             self.stopped, self.pending = exc, len(passed)

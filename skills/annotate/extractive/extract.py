@@ -16,13 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.features import features
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.extractive.reading import Reading
 from skills.annotate.selector import selector
 from skills.annotate.selector.candidates import Candidates
-from skills.corpus.options import Effort
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.confidence import SUGGESTED, Suggestion
 from skills.nanda.framework import Framework
@@ -57,16 +55,12 @@ class Extracted:
     suggestions: Mapping[str, Suggestion]
 
 
-def decoding(
-    framework: Framework, effort: Effort, weights: Path = ranking.WEIGHTS
-) -> dict[str, Any]:
+def decoding(framework: Framework, weights: Path = ranking.WEIGHTS) -> dict[str, Any]:
     """Return what determines the passages besides the first request and the model."""
     fitted = selector.load() if selector.is_for(framework) else None
     return {
         "version": VERSION,
         "wording": "extractive",
-        "effort": effort,
-        "samples": {"count": SAMPLES, "temperature": TEMPERATURE} if effort == "best" else None,
         "selector": fitted.digest if fitted else None,
         "weights": ranking.load(weights).digest,
     }

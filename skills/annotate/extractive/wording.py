@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.errors import ModelUnavailable, UsageError
+from harness.errors import ModelUnavailable
 from harness.models.served import ServedModel
 from skills.annotate.extractive import extract, ranking
 from skills.annotate.selector import selector
-from skills.corpus.options import Effort, Wording
+from skills.corpus.options import Wording
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.base import Form
 from skills.nanda.forms.quotes import QuotesForm
@@ -44,38 +44,25 @@ def quotes_itself(model: ServedModel) -> bool:
 
 
 def decoding_of(
-    form: Form, model: ServedModel, effort: Effort, wording: Wording | None
+    form: Form, model: ServedModel, wording: Wording | None
 ) -> Mapping[str, Any] | None:
     """Return what determines the moves besides the request and the model; None if nothing does.
 
     Raises:
-        ModelUnavailable: the selector does not have the framework, the wording or the effort; the
-            fallback of its entry does.
-        UsageError: the model cannot choose among candidates, which `effort` requires.
+        ModelUnavailable: the selector does not have the framework or the wording; the fallback of
+            its entry does.
     """
-    used, name = wording_of(model, wording), model.resolution.resolved
+    used = wording_of(model, wording)
     if isinstance(form, QuotesForm):
-        return _selection(form, effort)
-    if used == "extractive":
-        return extract.decoding(form.framework, effort)
-    if effort == "best":
-        raise UsageError(
-            f"--effort best needs moves that quote the abstract, and {name} writes its own words",
-            hint="Add `--wording extractive`, or omit it.",
-        )
-    return None
+        return _selection(form)
+    return extract.decoding(form.framework) if used == "extractive" else None
 
 
-def _selection(form: QuotesForm, effort: Effort) -> Mapping[str, Any]:
+def _selection(form: QuotesForm) -> Mapping[str, Any]:
     """Return what determines the moves of the selector."""
     if not selector.is_for(form.framework):
         raise ModelUnavailable(
             "it annotates the moves of the built-in framework only",
             hint=f"Omit `--framework`, or {OTHER_MODEL}",
         )
-    if effort == "best":
-        raise ModelUnavailable(
-            "it writes no drafts, which --effort best chooses among",
-            hint=f"Omit it, or {OTHER_MODEL}",
-        )
-    return extract.decoding(form.framework, effort, ranking.ALONE)
+    return extract.decoding(form.framework, ranking.ALONE)

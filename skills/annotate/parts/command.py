@@ -192,7 +192,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     opened = open_table(path, columns, notice=call.screen.notice)  # raises before any work
     table = Input(path.resolve(), columns, options.limit)
     folder = PartsFolder(folder_url(call.targets[0]))
-    wanted = options.max_tokens, options.effort, options.wording
+    wanted = options.max_tokens, options.wording
     if folder.url == str(table.path):
         raise UsageError("is the input itself", where=folder.url, hint="Save to another folder.")
     job = PartsJob(framework, folder, opened.id_column or "id", new_run(), *wanted)

@@ -8,7 +8,7 @@ from typing import Any
 from harness.models.served import ServedModel
 from skills.annotate.generate import Prepared, prepare
 from skills.annotate.parts.folder import PartsFolder
-from skills.corpus.options import Effort, Wording
+from skills.corpus.options import Wording
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
@@ -30,12 +30,11 @@ class PartsJob:
     id_column: str
     run: str
     max_tokens: int | None = None
-    effort: Effort = "fast"
     wording: Wording | None = None
 
     def prepare(self, paper: Paper, model: ServedModel) -> Prepared:
         """Make the request for a paper."""
-        return prepare(paper, self.framework, model, self.max_tokens, self.effort, self.wording)
+        return prepare(paper, self.framework, model, self.max_tokens, self.wording)
 
     def identity(self, model: ServedModel) -> dict[str, Any]:
         """Return what two runs must share to write into one folder.

@@ -38,7 +38,7 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
             hint="Save other results to a file, in a line of its own.",
         )
     options, folder = call.options, PartsFolder(folder_url(call.targets[0]))
-    wanted = options.max_tokens, options.effort, options.wording
+    wanted = options.max_tokens, options.wording
     job = PartsJob(framework, folder, source.id_column, new_run(), *wanted)
 
     def check(model: ServedModel) -> None:

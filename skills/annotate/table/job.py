@@ -132,7 +132,7 @@ class AnnotateJob:
 
     def _prepared(self, paper: Paper, framework: Framework) -> Prepared:
         options = self.call.options
-        wanted = options.max_tokens, options.effort, options.wording
+        wanted = options.max_tokens, options.wording
         return prepare(paper, framework, self.model, *wanted)
 
     def notice(self, text: str) -> None:
@@ -243,7 +243,6 @@ class AnnotateJob:
             "served": self.model.resolution.chosen.serve.label,
             "slots": self.model.slots,
             "max_tokens": self.call.options.max_tokens,
-            "effort": self.call.options.effort,
             "wording": wording_of(self.model, self.call.options.wording),
         }
 

@@ -58,7 +58,7 @@ def test_its_moves_are_quotes(model: SelectorModel) -> None:
     assert made["tokens"]["prompt"] > 100
     assert made["tokens"]["completion"] == 0
     assert "drafts" not in made
-    assert made["decoding"] == extract.decoding(nanda(), "fast", ranking.ALONE)
+    assert made["decoding"] == extract.decoding(nanda(), ranking.ALONE)
     assert {*made["digests"]} == {"gguf", "selector"}
 
 
@@ -83,11 +83,10 @@ def test_a_table_is_annotated_with_confidences(model: SelectorModel, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        ({"effort": "best"}, "writes no drafts"),
         ({"wording": "abstractive"}, "only quotes"),
         ({"framework": SUPPORT / "two_moves.yaml"}, "built-in framework"),
     ],
-    ids=["effort", "wording", "framework"],
+    ids=["wording", "framework"],
 )
 def test_what_needs_a_model_that_writes_is_refused(
     options: dict[str, object], problem: str

@@ -21,7 +21,6 @@ from harness.models.schema import ServeEntry
 from harness.testing import FakeModel, run_skill
 from skills.annotate.extractive import extract
 from skills.annotate.extractive.backend import SelectorBackend
-from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.extractive.reading import Reading
 from skills.annotate.plugin import Annotate
@@ -305,24 +304,6 @@ def test_the_moves_choose_again_after_the_others():
     weights = Weights({}, {}, (1.0, 0.0))
     chosen = extract.choose(found, ranked, weights, first=["method"])
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
-
-
-def test_best_adds_samples_and_differs_by_choice_alone(monkeypatch):
-    use_weights(monkeypatch)
-    other = {**DRAFTS, "method": "Reversible execution should become a standard part."}
-    model = DraftingModel(DRAFTS, *[other] * (SAMPLES - 1), "Claim only")
-    best = annotated(EXAMPLE, model, effort="best")
-    assert len(model.requests) == 1 + SAMPLES
-    assert [one.temperature for one in model.requests] == [model.requests[0].temperature] + [
-        TEMPERATURE
-    ] * SAMPLES
-    assert_quotes(best, EXAMPLE)
-    fast = annotated(EXAMPLE, DraftingModel(DRAFTS))
-    assert fast["provenance"]["drafts"] == best["provenance"]["drafts"]
-    assert best["provenance"]["attempts"] == 1
-    assert best["provenance"]["tokens"]["completion"] > fast["provenance"]["tokens"]["completion"]
-    assert fast["method"] != best["method"], "most samples draft another sentence"
-    assert fast["claim"] == best["claim"]
 
 
 def test_an_answer_that_was_repaired_is_replaced_too():

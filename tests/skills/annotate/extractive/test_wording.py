@@ -16,9 +16,8 @@ from drafting_model import (
 )
 from rich.console import Console
 
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError
 from skills.annotate.extractive import extract, ranking
-from skills.annotate.extractive.drafts import SAMPLES, TEMPERATURE
 from skills.annotate.render import for_terminal
 from skills.annotate.selector import selector
 from skills.corpus.content_key import verify
@@ -27,13 +26,11 @@ from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import nanda
 
 
-def test_wording_and_effort_change_the_content_key():
+def test_the_wording_changes_the_content_key():
     def key(**options):
         return annotated(EXAMPLE, DraftingModel(DRAFTS), **options)["provenance"]["key"]
 
-    keys = {key(), key(effort="best"), key(wording="abstractive")}
-    assert len(keys) == 3
-    assert key() in keys
+    assert key() == key() != key(wording="abstractive")
 
 
 def test_other_weights_change_the_content_key(monkeypatch):
@@ -44,24 +41,14 @@ def test_other_weights_change_the_content_key(monkeypatch):
 
 
 def test_the_provenance_states_drafts_and_decoding():
-    made = annotated(EXAMPLE, DraftingModel(DRAFTS), effort="best")["provenance"]
+    made = annotated(EXAMPLE, DraftingModel(DRAFTS))["provenance"]
     assert made["drafts"] == DRAFTS
     assert made["decoding"] == {
         "version": extract.VERSION,
         "wording": "extractive",
-        "effort": "best",
-        "samples": {"count": SAMPLES, "temperature": TEMPERATURE},
         "selector": selector.load().digest,
         "weights": ranking.load().digest,
     }
-
-
-def test_a_model_that_writes_its_own_words_chooses_among_nothing():
-    model = DraftingModel(DRAFTS)
-    with pytest.raises(UsageError, match="writes its own words") as caught:
-        annotated(EXAMPLE, model, wording=None, effort="best")
-    assert "--wording extractive" in caught.value.hint
-    assert model.requests == []
 
 
 REGISTRY = """\
