@@ -2,7 +2,7 @@
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 
-The small annotator is the selector alone, without drafts, on the first papers of gold_train, which
+The small annotator is the selector, on the first papers of gold_train, which
 were held out when it was fitted. The better annotator is the gold. Prints the share of right
 anchors (as in /evaluate, by paper)
 

@@ -151,7 +151,6 @@ class ModelEntry(Strict):
         tasks: the tasks of skills that it serves ("annotate", "chat", "judge").
         form: the reply format it was trained on: "json" for a general model, "tagged" for one tuned
             on completions of this form, "quotes" for the selector.
-        wording: "extractive" if passages of the abstract replace its own words ("abstractive").
         examples: a table of annotated papers that are added to each prompt (few-shot); relative to
             the registry. Only for the form "json".
         fallback: the model to use if this one cannot be served.
@@ -162,7 +161,6 @@ class ModelEntry(Strict):
     tasks: tuple[str, ...]
     serve: tuple[ServeEntry, ...] = Field(min_length=1)
     form: Literal["json", "tagged", "quotes"] = "json"
-    wording: Literal["extractive", "abstractive"] = "abstractive"
     options: RequestOptions = Field(default_factory=RequestOptions)
     examples: str | None = None
     fallback: str | None = None

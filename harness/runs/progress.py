@@ -24,7 +24,7 @@ MEMORY = 60.0
 """Time constant, in seconds, of the exponential decay of earlier speeds."""
 LEAST_LEFT = 0.2
 """Minimum share of unfinished work that counts as remaining, however many tokens it has: work may
-follow the last token of a row, as in /annotate, which chooses passages after the drafts."""
+follow the last token of a row."""
 
 
 @dataclass(slots=True)

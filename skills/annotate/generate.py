@@ -16,14 +16,11 @@ from harness.errors import InputError, InvalidReply
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
-from skills.annotate.extractive import extract
-from skills.annotate.extractive.reading import Reading
-from skills.annotate.extractive.wording import decoding_of, quotes_itself, wording_of
+from skills.annotate.extractive.wording import decoding_of
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Wording
 from skills.corpus.records import record_of
 from skills.nanda import checks
-from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.base import Form, UnusableReply
 from skills.nanda.forms.quotes import QuotesForm
@@ -37,20 +34,16 @@ class Prepared:
 
     Attributes:
         provenance: what is known before the request is sent (`_provenance`), with the key.
-        replaced: whether passages replace the words of the model (`extractive`).
-        known: moves that the text certainly states, whatever the model finds.
     """
 
     paper: Paper
     form: Form
     request: Request
     provenance: Mapping[str, Any]
-    replaced: bool = False
-    known: tuple[str, ...] = ()
 
     def stating(self, *moves: str) -> Prepared:
         """Return the same work for a text that certainly states some moves."""
-        return replace(self, known=moves, request=self.form.stating(self.request, moves))
+        return replace(self, request=self.form.stating(self.request, moves))
 
     @property
     def key(self) -> str:
@@ -69,7 +62,7 @@ def prepare(
 
     Args:
         max_tokens: the limit of completion tokens, instead of the size of a full annotation.
-        wording: instead of that of the model's entry.
+        wording: the one that is wanted.
 
     Raises:
         ModelUnavailable: raised by `wording.decoding_of`.
@@ -78,10 +71,9 @@ def prepare(
     form = FORMS[model.entry.form](framework, examples_for(model.entry, framework))
     steps = decoding_of(form, model, wording)
     request = form.request(paper, model, max_tokens)
-    replaced = wording_of(model, wording) == "extractive" and not quotes_itself(model)
     provenance = _provenance(paper, form, request, model, steps)
     key = {"key": key_of(provenance)}
-    return Prepared(paper, form, request, {**provenance, **key}, replaced)
+    return Prepared(paper, form, request, {**provenance, **key})
 
 
 def annotate(
@@ -98,10 +90,7 @@ def annotate(
     """
     replies = list[Reply]()
     moves = _answer(prepared, model, replies, on_text)
-    if prepared.replaced:
-        return _extracted(prepared, moves, replies)
-    confidence = prepared.form.confidence(replies[-1].text)
-    return stored_form(prepared, moves, replies, confidence)
+    return stored_form(prepared, moves, replies)
 
 
 def _answer(
@@ -138,8 +127,7 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
         UnusableReply: raised by `Form.read`, or the moves are not those of the abstract.
     """
     moves = prepared.form.read(reply, prepared.paper.abstract)
-    # Passages replace drafts of any content, or are the moves themselves.
-    if not prepared.replaced and not isinstance(prepared.form, QuotesForm):
+    if not isinstance(prepared.form, QuotesForm):
         _check_content(prepared, moves)
     return moves
 
@@ -151,33 +139,8 @@ def _check_content(prepared: Prepared, moves: Mapping[str, str]) -> None:
         raise UnusableReply(problem)
 
 
-def _extracted(
-    prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply]
-) -> dict[str, Any]:
-    """Replace the moves of an answer by passages of the abstract (`extractive`)."""
-    abstract, framework = prepared.paper.abstract, prepared.form.framework
-    reading = Reading.of(abstract, framework)
-    found = extract.extract(abstract, framework, reading, [moves], prepared.known)
-    return stored_form(
-        prepared,
-        found.moves,
-        replies,
-        found.confidence,
-        anchors=found.anchors,
-        suggestions=found.suggestions,
-        drafts=framework.stated(moves),
-    )
-
-
 def stored_form(
-    prepared: Prepared,
-    moves: Mapping[str, str],
-    replies: Sequence[Reply],
-    confidence: Mapping[str, float] | None = None,
-    *,
-    anchors: Mapping[str, Anchor] | None = None,
-    suggestions: Mapping[str, Any] | None = None,
-    **provenance: Any,
+    prepared: Prepared, moves: Mapping[str, str], replies: Sequence[Reply], **provenance: Any
 ) -> dict[str, Any]:
     """Return the stored form of an annotation (`record_of`).
 
@@ -185,8 +148,7 @@ def stored_form(
     created.
 
     Args:
-        confidence: of each move, the estimated probability that its sentence is right.
-        anchors, suggestions: by default those of the last reply.
+        replies: the last one has the moves.
         provenance: further entries.
     """
     made = {
@@ -201,12 +163,9 @@ def stored_form(
         "seconds": round(sum(reply.seconds for reply in replies), 3),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    form, paper = prepared.form, prepared.paper
-    stated = form.framework.stated(moves)
-    if anchors is None:
-        anchors = form.anchors(replies[-1].text, paper.abstract, stated)
-    if suggestions is None:
-        suggestions = form.suggestions(replies[-1].text)
+    form, paper, answer = prepared.form, prepared.paper, replies[-1].text
+    anchors = form.anchors(answer, paper.abstract, form.framework.stated(moves))
+    confidence, suggestions = form.confidence(answer), form.suggestions(answer)
     return record_of(
         paper, moves, form.framework, made, anchors, confidence, suggestions=suggestions
     )

@@ -82,8 +82,8 @@ class AnswerOptions(SkillOptions):
     )
     wording: Wording | None = Field(
         None,
-        description="moves that quote the abstract (extractive) or the model's own words "
-        "(abstractive); default: what the registry states for the model",
+        description="moves that quote the abstract (extractive) or are in a model's own words "
+        "(abstractive); a model has one of them",
     )
 
 

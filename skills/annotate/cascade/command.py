@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 from harness.api.skill import Call
@@ -19,11 +18,11 @@ from harness.models.pool import Models
 from harness.models.resolution import Choice
 from harness.models.served import ServedModel
 from skills.annotate.cascade.sample import NOT_GUARANTEED, Sample, in_words, read_sample
-from skills.annotate.extractive.wording import gives_confidence
+from skills.annotate.extractive.wording import quotes
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import Finished
 from skills.annotate.table.sources import Selection, Source
-from skills.corpus.options import SAVED_TABLES, Wording
+from skills.corpus.options import SAVED_TABLES
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted
@@ -49,22 +48,22 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
     if len({*resolved}) < len(resolved):
         raise UsageError(f"a cascade has each model once: {', '.join(resolved)}")
     sample = read_sample(options.sample, framework, source.papers) if options.sample else None
-    finished = annotate_source(call, source, framework, partial(_check_confidence, options.wording))
+    finished = annotate_source(call, source, framework, _check_confidence)
     cascade = _Cascade(call, finished, framework)
     cascade.run(following)
     return cascade.finish(sample)
 
 
-def _check_confidence(wording: Wording | None, model: ServedModel) -> None:
+def _check_confidence(model: ServedModel) -> None:
     """Check that the papers of a model can be ordered by certainty.
 
     Raises:
         ModelError: its annotations have no confidences.
     """
-    if not gives_confidence(model, wording):
+    if not quotes(model):
         raise ModelError(
             f"{model.resolution.resolved} gives no confidences, which select the papers that go on",
-            hint="A cascade begins with moves that quote the abstract; add `--wording extractive`.",
+            hint="All models of a cascade but the last quote the abstract, as nanda-selector does.",
         )
 
 
@@ -151,11 +150,7 @@ class _Cascade:
         call = replace(self.call, models=models)
         models.pool.close()  # two models may not fit into the memory
         try:
-            check = (
-                (lambda _: None)
-                if is_last
-                else partial(_check_confidence, self.call.options.wording)
-            )
+            check = (lambda _: None) if is_last else _check_confidence
             later = annotate_source(call, source, self.framework, check)
         except HarnessError as exc:  # what the models before have done is kept
             self.stopped, self.pending = exc, len(passed)

@@ -1,1 +1,1 @@
-"""Extractive wording: passages of the abstract in place of the words that a model drafts."""
+"""Extractive wording: moves that are passages of the abstract."""

@@ -94,8 +94,8 @@ def _quotes(abstract: str, known: list[str]) -> tuple[str, int]:
     from skills.nanda.forms.quotes import written
     from skills.nanda.framework import nanda
 
-    reading = Reading.of(abstract, nanda())
-    found = extract(abstract, nanda(), reading, known=known)
+    reading = Reading.of(abstract)
+    found = extract(abstract, reading, known)
     spans = {move: anchor["spans"][0] for move, anchor in found.anchors.items()}
     stated = nanda().stated(found.moves)
     return written(stated, spans, found.confidence, found.suggestions), reading.tokens

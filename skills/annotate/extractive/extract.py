@@ -1,36 +1,34 @@
 """Choose the passages of an abstract that state its moves.
 
-For each move, the selector and the drafts, if there are any, rank the passages of the abstract
-(`features`, `ranking`), and `reading` decides whether the abstract states it. The move that would
-lose most if another had its best passage chooses first, and a passage loses if another move has the
-same words. Each move chooses a second time, now that the choices of the others are known. A move
-that is left with a suggestion quotes its best passage instead, if one other move quotes that. Of
-three moves with the same words, the least certain is a suggestion.
+For each move, the selector ranks the passages of the abstract, and `reading` decides whether the
+abstract states it. The move that would lose most if another had its best passage chooses first, and
+a passage loses if another move has the same words. Each move chooses a second time, now that the
+choices of the others are known. A move that is left with a suggestion quotes its best passage
+instead, if one other move quotes that. Of three moves with the same words, the least certain is a
+suggestion.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.annotate.extractive import ranking
-from skills.annotate.extractive.features import features
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.extractive.reading import Reading
 from skills.annotate.selector import selector
 from skills.annotate.selector.candidates import Candidates
 from skills.nanda.anchors.lexical import Anchor
 from skills.nanda.confidence import SUGGESTED, Suggestion
-from skills.nanda.framework import Framework
+from skills.nanda.framework import nanda
 from skills.nanda.quoting.numbered import span_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 VERSION = 11
-"""Increased whenever other passages are chosen for the same drafts."""
+"""Increased whenever other passages are chosen for the same probabilities."""
 REPEATED = 3.0
 """Log probability that a passage loses if another move has its words. Of 250 papers of gold_train,
 25 then repeat a passage instead of 232, and the macro ROUGE-L of the held-out quotes is .015
@@ -55,43 +53,34 @@ class Extracted:
     suggestions: Mapping[str, Suggestion]
 
 
-def decoding(framework: Framework, weights: Path = ranking.WEIGHTS) -> dict[str, Any]:
-    """Return what determines the passages besides the first request and the model."""
-    fitted = selector.load() if selector.is_for(framework) else None
+def decoding() -> dict[str, Any]:
+    """Return what determines the passages besides the abstract and the model."""
     return {
         "version": VERSION,
         "wording": "extractive",
-        "selector": fitted.digest if fitted else None,
-        "weights": ranking.load(weights).digest,
+        "selector": selector.load().digest,
+        "weights": ranking.load().digest,
     }
 
 
-def extract(
-    abstract: str,
-    framework: Framework,
-    reading: Reading,
-    answers: Sequence[Mapping[str, str]] = (),
-    known: Collection[str] = (),
-) -> Extracted:
-    """Choose a passage for each move that is stated.
+def extract(abstract: str, reading: Reading, known: Collection[str] = ()) -> Extracted:
+    """Choose a passage for each move of the built-in framework that is stated.
 
     Args:
         reading: what the selector finds in the abstract.
-        answers: drafts of all moves, the model's annotation first; without any, the selector
-            chooses alone.
         known: moves that the abstract certainly states; they are the first to choose, and stated
             with any confidence.
     """
-    weights = ranking.load(ranking.WEIGHTS if answers else ranking.ALONE)
+    import numpy as np
+
+    framework, weights = nanda(), ranking.load()
     unstated = framework.not_stated
     candidates = {move: one.candidates for move, one in reading.by_move.items()}
     ranked, confidence = {}, {}
     for move, likely in reading.by_move.items():
-        drafts = [answer[move] for answer in answers if answer[move] != unstated]
-        found = weights.probabilities(likely.candidates.kind, features(likely, drafts))
-        written = not answers or answers[0][move] != unstated
+        found = np.exp(likely.passages)
         right = likely.candidates.of_best_sentence(found)
-        if move in known or reading.states(move, written, right, weights):
+        if move in known or reading.states(move, right, weights):
             ranked[move] = found
         else:
             confidence[move] = likely.unstated
@@ -102,9 +91,7 @@ def extract(
     for move in (name for name in framework.names if name in chosen):
         number, right = chosen[move]
         text, anchor = candidates[move].text(number), _anchor(number, candidates[move], abstract)
-        doubtful = right < SUGGESTED or move in excess
-        # Without the selector, the confidence is not calibrated.
-        if doubtful and reading.selected and move not in known:
+        if (right < SUGGESTED or move in excess) and move not in known:
             confidence[move] = reading.by_move[move].unstated
             sentences, spans = anchor["sentences"], anchor["spans"]
             suggestions[move] = {

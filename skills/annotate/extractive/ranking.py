@@ -1,9 +1,8 @@
-"""Rank the candidates of a move: a log-linear model, then minimum Bayes risk.
+"""Rank the candidates of a move by minimum Bayes risk.
 
-The probability of candidate i is proportional to exp(w x_i), with the features x_i of the candidate
-and weights w for statements or for noun phrases. Of the most probable ones, the chosen one has the
-highest expected ROUGE-L F1 with all of them (Kumar and Byrne 2004, "Minimum Bayes-Risk Decoding for
-Statistical Machine Translation"). `tools/fit_extraction.py` fits the weights.
+Of the most probable candidates, the chosen one has the highest expected ROUGE-L F1 with all of them
+(Kumar and Byrne 2004, "Minimum Bayes-Risk Decoding for Statistical Machine Translation").
+`tools/fit_extraction.py` fits which moves are stated, and the confidences.
 """
 
 from __future__ import annotations
@@ -19,44 +18,29 @@ from typing import TYPE_CHECKING, Any
 
 from rapidfuzz.distance import LCSseq
 
-from skills.annotate.extractive.features import FEATURES
-from skills.annotate.selector.candidates import Kind
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WEIGHTS = Path(__file__).with_name("weights.json")
 ALONE = Path(__file__).with_name("alone.json")
-"""The weights without drafts: the probabilities are those of the selector."""
 COMPARED = 30
 """The most probable candidates, which are compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What `WEIGHTS` or `ALONE` contains.
+    """What `ALONE` contains.
 
     Attributes:
-        weights: by kind, those of each feature, in the order of `FEATURES`.
-        least: of the moves that the selector decides, the least `reading.balance` of one that is
-            stated; the draft decides about the others.
+        least: of the moves that are often missing, the least `reading.balance` of one that is
+            stated.
         confidence: slope and intercept of the log odds that the sentence is right, over those of
-            the log-linear model.
+            the selector.
         digest: SHA-256 of the file.
     """
 
-    weights: Mapping[Kind, tuple[float, ...]]
     least: Mapping[str, float]
     confidence: tuple[float, float]
     digest: str = ""
-
-    def probabilities(self, kind: Kind, features: NDArray[Any]) -> NDArray[Any]:
-        """Return the probability of each candidate, from an array (candidates, features)."""
-        import numpy as np
-
-        logits = features @ np.array(self.weights[kind])
-        powers = np.exp(logits - logits.max())
-        return np.asarray(powers / powers.sum())
 
     def calibrated(self, probability: float) -> float:
         """Return the probability that a sentence is right, from that of its candidates."""
@@ -82,13 +66,11 @@ def similarity(one: Sequence[str], other: Sequence[str]) -> float:
 
 
 @functools.cache
-def load(path: Path = WEIGHTS) -> Weights:
+def load(path: Path = ALONE) -> Weights:
     """Read the fitted weights."""
     content = path.read_bytes()
     stored = json.loads(content)
-    fitted = stored["weights"]
     return Weights(
-        {kind: tuple(by_name[name] for name in FEATURES) for kind, by_name in fitted.items()},
         stored["least"],
         (stored["confidence"]["slope"], stored["confidence"]["intercept"]),
         hashlib.sha256(content).hexdigest(),

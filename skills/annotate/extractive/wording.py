@@ -7,40 +7,38 @@ from typing import Any
 
 from harness.errors import ModelUnavailable
 from harness.models.served import ServedModel
-from skills.annotate.extractive import extract, ranking
+from skills.annotate.extractive import extract
 from skills.annotate.selector import selector
 from skills.corpus.options import Wording
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.base import Form
 from skills.nanda.forms.quotes import QuotesForm
 
-OTHER_MODEL = "select another model with `--model`."
+QUOTES = "it only quotes, and --wording abstractive needs a model that writes"
+WRITES = (
+    "it only writes its own words, and --wording extractive needs a model that quotes, such as "
+    "nanda-selector"
+)
 
 
-def gives_confidence(model: ServedModel, wording: Wording | None = None) -> bool:
-    """Return True if annotations with this wording, or the model's own, have confidences."""
-    return wording_of(model, wording) == "extractive"
+def quotes(model: ServedModel) -> bool:
+    """Return True if the moves of a model are quotes, which have confidences."""
+    return FORMS[model.entry.form] is QuotesForm
 
 
 def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
-    """Return the wording of a model's annotations: the given one, else that of its entry.
+    """Return the wording of a model's annotations.
+
+    Args:
+        wording: the one that is wanted.
 
     Raises:
-        ModelUnavailable: the model only quotes, and `wording` is "abstractive".
+        ModelUnavailable: the model has another wording.
     """
-    if not quotes_itself(model):
-        return wording or model.entry.wording
-    if wording == "abstractive":
-        raise ModelUnavailable(
-            "it only quotes, and --wording abstractive needs a model that writes",
-            hint=f"Omit `--wording abstractive`, or {OTHER_MODEL}",
-        )
-    return "extractive"
-
-
-def quotes_itself(model: ServedModel) -> bool:
-    """Return True if the replies of the model quote the abstract."""
-    return FORMS[model.entry.form] is QuotesForm
+    own: Wording = "extractive" if quotes(model) else "abstractive"
+    if wording not in (own, None):
+        raise ModelUnavailable(QUOTES if quotes(model) else WRITES)
+    return own
 
 
 def decoding_of(
@@ -49,20 +47,11 @@ def decoding_of(
     """Return what determines the moves besides the request and the model; None if nothing does.
 
     Raises:
-        ModelUnavailable: the selector does not have the framework or the wording; the fallback of
-            its entry does.
+        ModelUnavailable: the model does not have the framework or the wording; the fallback of
+            its entry may.
     """
-    used = wording_of(model, wording)
-    if isinstance(form, QuotesForm):
-        return _selection(form)
-    return extract.decoding(form.framework) if used == "extractive" else None
-
-
-def _selection(form: QuotesForm) -> Mapping[str, Any]:
-    """Return what determines the moves of the selector."""
+    if wording_of(model, wording) == "abstractive":
+        return None
     if not selector.is_for(form.framework):
-        raise ModelUnavailable(
-            "it annotates the moves of the built-in framework only",
-            hint=f"Omit `--framework`, or {OTHER_MODEL}",
-        )
-    return extract.decoding(form.framework, ranking.ALONE)
+        raise ModelUnavailable("it annotates the moves of the built-in framework only")
+    return extract.decoding()

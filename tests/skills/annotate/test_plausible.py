@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from annotate_workspace import Workspace, paper, write_table
-from drafting_model import EXAMPLE
+from quoted_abstract import EXAMPLE
 
 from harness.errors import InputError
 from skills.annotate.plausible import problem_of

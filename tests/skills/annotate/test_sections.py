@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from annotate_workspace import Workspace
-from drafting_model import DraftingModel
 from pdf_papers import ABSTRACT, INTRODUCTION, LIMITATION, PdfPaper, scan
 
 from harness.errors import InputError, UsageError
@@ -104,25 +103,11 @@ def test_a_pipe_has_what_the_section_states(workspace: Workspace) -> None:
     assert json.loads(found.text)["sections"]["limitation"]["section"] == "Limitations"
 
 
-def test_a_section_on_limitations_has_one_even_if_the_model_finds_none(tmp_path: Path) -> None:
-    """A small model for abstracts seldom finds one, since most abstracts have none."""
-    record = run_skill(
-        Annotate(),
-        str(PdfPaper().write(tmp_path / "paper.pdf")),
-        model=DraftingModel({"claim": "A small model."}),
-        form="tagged",
-        source="line",
-        options={"wording": "extractive", "sections": ["limitation", "conclusion"]},
-    ).data
-    assert record["limitation"] == "Not stated."
-    assert list(record["sections"]) == ["limitation"]
-    assert record["sections"]["limitation"]["source"] in LIMITATION
-
-
 @pytest.mark.model
 def test_the_selector_quotes_a_section_on_limitations(
     tmp_path: Path, model_files: FileStore
 ) -> None:
+    """It has a limitation even if the selector would find none, as in most abstracts."""
     kind = "Our nurses are kind to all of the patients in our wards."
     sections = [("1 Introduction", INTRODUCTION), ("Limitations", kind)]
     record = run_skill(

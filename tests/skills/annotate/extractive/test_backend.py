@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from annotate_workspace import Workspace, write_table
-from drafting_model import EXAMPLE, assert_quotes
+from quoted_abstract import EXAMPLE, assert_quotes
 from repository import SUPPORT
 
 from harness.errors import Interrupted, ModelUnavailable, SkillFailed
@@ -20,7 +20,7 @@ from harness.models.weights import FileStore
 from harness.plugins.node_backends import node_backends
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, run_skill
-from skills.annotate.extractive import extract, ranking
+from skills.annotate.extractive import extract
 from skills.annotate.extractive.backend import SelectorBackend, SelectorModel
 from skills.annotate.plugin import Annotate
 from skills.annotate.selector import selector
@@ -57,8 +57,7 @@ def test_its_moves_are_quotes(model: SelectorModel) -> None:
     made = record["provenance"]
     assert made["tokens"]["prompt"] > 100
     assert made["tokens"]["completion"] == 0
-    assert "drafts" not in made
-    assert made["decoding"] == extract.decoding(nanda(), ranking.ALONE)
+    assert made["decoding"] == extract.decoding()
     assert {*made["digests"]} == {"gguf", "selector"}
 
 

@@ -1,48 +1,28 @@
-"""Annotations in the extractive wording: drafts replaced by passages of the abstract."""
+"""The passages that are chosen for the moves, by the selector or by scripted probabilities."""
 
-import json
+from __future__ import annotations
+
 import re
+from typing import Any
 
 import numpy as np
 import pytest
-from drafting_model import (
-    DRAFTS,
-    EXAMPLE,
-    DraftingModel,
-    annotated,
-    assert_quotes,
-    letters,
-    use_weights,
-)
-from repository import ROOT, SUPPORT
+from quoted_abstract import EXAMPLE, assert_quotes, letters
 
-from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.schema import ServeEntry
-from harness.testing import FakeModel, run_skill
+from harness.models.weights import FileStore
+from harness.testing import run_skill
 from skills.annotate.extractive import extract
-from skills.annotate.extractive.backend import SelectorBackend
+from skills.annotate.extractive.backend import SelectorBackend, SelectorModel
 from skills.annotate.extractive.ranking import Weights
 from skills.annotate.extractive.reading import Reading
 from skills.annotate.plugin import Annotate
 from skills.annotate.selector import selector
 from skills.annotate.selector.candidates import candidates_of, limit_of, statements_of
 from skills.annotate.selector.selector import Likely
-from skills.nanda.framework import load, nanda
+from skills.nanda.framework import nanda
 from skills.nanda.quoting.numbered import numbered
 
-TWO_MOVES = SUPPORT / "two_moves.yaml"
-ECONOMICS = (
-    "Whether minimum wages reduce employment is debated. We study 412 counties along state "
-    "borders from 1990 to 2019. Compared with their neighbours, counties that raise it by 10% lose "
-    "no jobs in restaurants (0.2%, s.e. 0.4), although hours fall by 1.3%. The estimates exclude "
-    "counties without a border. They suggest that moderate minimum wages raise incomes."
-)
-MEDICINE = (
-    "BACKGROUND: Delirium is common after hip surgery. METHODS: In a randomised trial, 240 people "
-    "older than 70 received either melatonin or placebo for five nights. RESULTS: It occurred "
-    "in 17.5% and 28.3% of patients (p = 0.04). CONCLUSIONS: Melatonin may prevent delirium; a "
-    "larger trial is needed, since one hospital took part."
-)
 STRUCTURED = """BACKGROUND: Planners fail on long household tasks as they forget earlier steps.
 AIMS To test whether a written ledger keeps planners on course. METHODS.
 Setting - We let 40 planners keep a ledger in 60 simulated kitchens of three towns in Norway.
@@ -73,37 +53,17 @@ HOSTILE = {
 
 
 @pytest.fixture(scope="module")
-def annotator(model_files):
-    """nanda-annotator as it ships."""
-    entry = ServeEntry(
-        backend="llamacpp", gguf="smollm2-135m-instruct", adapter="nanda-annotator-lora", merge=True
-    )
-    model = LlamaCppBackend(model_files).load(entry)
-    yield model
-    model.close()
+def model(model_files: FileStore) -> SelectorModel:
+    return SelectorBackend(model_files).load(ServeEntry(backend="selector", model="nanda-selector"))
+
+
+def annotated(text: str, model: SelectorModel) -> Any:
+    return run_skill(Annotate(), text, model=model, form="quotes", source="stdin").data
 
 
 @pytest.mark.model
-@pytest.mark.parametrize("text", [EXAMPLE, ECONOMICS, MEDICINE], ids=["shell", "wages", "trial"])
-def test_the_moves_of_the_shipped_model_are_the_abstracts_own_words(annotator, text):
-    record = annotated(text, annotator)
-    assert len(assert_quotes(record, text)) >= 3
-    made = record["provenance"]
-    assert made["attempts"] == 1
-    assert {*made["drafts"]} <= {*nanda().names}
-    assert not record["checks"]["unsupported_numbers"]
-
-
-@pytest.mark.model
-@pytest.mark.parametrize("drafting", [True, False], ids=["nanda-annotator", "nanda-selector"])
-def test_headings_of_a_structured_abstract_are_in_no_move(annotator, model_files, drafting):
-    model, form = annotator, "tagged"
-    if not drafting:
-        entry = ServeEntry(backend="selector", model="nanda-selector")
-        model, form = SelectorBackend(model_files).load(entry), "quotes"
-    given = {"source": "stdin", "options": {"wording": "extractive"}}
-    record = run_skill(Annotate(), STRUCTURED, model=model, form=form, **given).data
-    quotes = assert_quotes(record, STRUCTURED)
+def test_headings_of_a_structured_abstract_are_in_no_move(model: SelectorModel) -> None:
+    quotes = assert_quotes(annotated(STRUCTURED, model), STRUCTURED)
     assert len(quotes) >= 6
     headings = re.compile(
         r"background|aims|methods|setting\b|results|conclusions|limitations", re.I
@@ -111,58 +71,24 @@ def test_headings_of_a_structured_abstract_are_in_no_move(annotator, model_files
     assert not [quote for quote in quotes.values() if headings.search(quote)]
 
 
-def test_a_sentence_that_is_a_heading_is_no_candidate():
+def test_a_sentence_that_is_a_heading_is_no_candidate() -> None:
     sentences = numbered(f"Results. Here, {SENTENCE}.")
     assert {passage.sentence for passage in statements_of(sentences, 300).passages} == {2}
 
 
 @pytest.mark.model
-def test_the_limitation_that_the_example_states_is_found(annotator):
-    record = annotated(EXAMPLE, annotator)
-    assert record["limitation"].startswith("The approach does not cover commands")
-    assert record["anchors"]["limitation"]["sentences"] == [7]
-
-
-@pytest.mark.model
-def test_the_abstractive_wording_is_that_of_the_model(annotator):
-    record = annotated(EXAMPLE, annotator, wording="abstractive")
-    drafts = annotated(EXAMPLE, annotator)["provenance"]["drafts"]
-    assert nanda().stated({name: record[name] for name in nanda().names}) == drafts
-    assert "confidence" not in record
-    assert record["provenance"]["decoding"] is None
-    assert "drafts" not in record["provenance"]
-
-
-@pytest.mark.parametrize("drafts", [DRAFTS, {}], ids=["drafts", "nothing drafted"])
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_odd_abstracts_are_quoted(text, drafts):
-    record = annotated(text, DraftingModel(drafts))
+def test_odd_abstracts_are_quoted(model: SelectorModel, text: str) -> None:
+    record = annotated(text, model)
     assert_quotes(record, text)
     assert all(len(record[name]) <= nanda().max_chars for name in nanda().names)
 
 
-def test_a_framework_without_a_selector_follows_the_drafts(tmp_path):
-    framework = load(TWO_MOVES)
-    drafts = {"aim": "Our planner halts on 412 tasks."}
-    model = DraftingModel(drafts, framework=framework)
-    text = "Agents wait for every approval. Our planner halts on 412 tasks. Nobody is asked."
-    record = annotated(text, model, framework=TWO_MOVES)
-    assert assert_quotes(record, text, ("aim", "result")) == drafts
-    assert record["provenance"]["decoding"]["selector"] is None
-
-
-def test_moves_of_another_definition_are_not_decided_by_the_selector(tmp_path):
-    own = tmp_path / "own.yaml"
-    own.write_text((ROOT / "skills/nanda/nanda.yaml").read_text().replace("paper", "text"))
-    record = annotated(EXAMPLE, DraftingModel(DRAFTS), framework=own)
-    assert {*assert_quotes(record, EXAMPLE)} == {*DRAFTS}
-
-
-def select_evenly(monkeypatch, stated):
+def select_evenly(monkeypatch: pytest.MonkeyPatch, stated: float) -> list[object]:
     """Replace the selector's probabilities: each move is stated, by any passage."""
-    read = []
+    read = list[object]()
 
-    def likely(sentences):
+    def likely(sentences: Any) -> tuple[dict[str, Likely], int]:
         read.append(sentences)
         found = candidates_of(nanda().names, sentences, limit_of(nanda()))
         evenly = {
@@ -175,40 +101,35 @@ def select_evenly(monkeypatch, stated):
     return read
 
 
-@pytest.mark.parametrize("drafts", [DRAFTS, {"claim": DRAFTS["claim"]}], ids=["drafted", "not"])
 @pytest.mark.parametrize(("stated", "expected"), [(0.9, True), (0.1, False)])
-def test_the_selector_decides_whether_a_move_is_stated(monkeypatch, drafts, stated, expected):
-    use_weights(monkeypatch, ["limitation"])
-    select_evenly(monkeypatch, stated)
-    record = annotated(EXAMPLE, DraftingModel(drafts))
-    assert (record["limitation"] != "Not stated.") == expected
-    assert (record["method"] != "Not stated.") == ("method" in drafts), "the draft decides"
+def test_a_move_that_is_often_missing_is_stated_if_it_is_likely_enough(
+    monkeypatch: pytest.MonkeyPatch, stated: float, expected: bool
+) -> None:
+    monkeypatch.setattr(
+        extract.ranking, "load", lambda: Weights({"limitation": 0.2}, (1.0, 20.0), "0" * 64)
+    )
+    read = select_evenly(monkeypatch, stated)
+    found = extract.extract(EXAMPLE, Reading.of(EXAMPLE))
+    assert (found.moves["limitation"] != "Not stated.") == expected
+    assert found.moves["method"] != "Not stated.", "it is always stated"
     if not expected:
-        assert record["confidence"]["limitation"] == pytest.approx(1 - stated)
+        assert found.confidence["limitation"] == pytest.approx(1 - stated)
+    assert len(read) == 1
 
 
-@pytest.mark.parametrize(
-    ("draft", "expected"),
-    [("The first agent planner that grounds approval in effects.", True), ("Not stated.", False)],
-)
-def test_a_move_whose_sentence_is_too_uncertain_is_not_stated(monkeypatch, draft, expected):
-    use_weights(monkeypatch, ["novelty"])
-    select_evenly(monkeypatch, 0.3)
-    record = annotated(EXAMPLE, DraftingModel({**DRAFTS, "novelty": draft}))
-    assert (record["novelty"] != "Not stated.") == expected, "the draft tells the sentences apart"
-
-
-def chosen_with(monkeypatch, **confidence):
+def chosen_with(monkeypatch: pytest.MonkeyPatch, **confidence: float) -> None:
     """Let each move choose the first passage, with these confidences, or else none."""
     chosen = lambda *_: {name: (0, confidence.get(name, 0.0)) for name in nanda().names}  # noqa: E731
     monkeypatch.setattr(extract, "choose", chosen)
 
 
-def test_a_passage_with_a_confidence_below_the_limit_is_a_suggestion(monkeypatch):
+def test_a_passage_with_a_confidence_below_the_limit_is_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     select_evenly(monkeypatch, 0.9)
     chosen_with(monkeypatch, claim=0.6, method=0.1)
-    reading = Reading.of(EXAMPLE, nanda())
-    found = extract.extract(EXAMPLE, nanda(), reading)
+    reading = Reading.of(EXAMPLE)
+    found = extract.extract(EXAMPLE, reading)
     assert found.moves["method"] == "Not stated."
     assert found.confidence["method"] == pytest.approx(0.1), "that it is not stated"
     one = found.suggestions["method"]
@@ -216,106 +137,74 @@ def test_a_passage_with_a_confidence_below_the_limit_is_a_suggestion(monkeypatch
     assert (one["confidence"], one["sentences"]) == (0.1, [1])
     assert letters(one["text"]) == letters(EXAMPLE[start:end])
 
-    certain = extract.extract(EXAMPLE, nanda(), reading, known=["method"])
+    certain = extract.extract(EXAMPLE, reading, known=["method"])
     assert certain.moves["method"] == one["text"]
     assert "method" not in certain.suggestions
 
 
-def test_of_three_moves_with_one_passage_the_least_certain_is_a_suggestion(monkeypatch):
+def test_of_three_moves_with_one_passage_the_least_certain_is_a_suggestion(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     select_evenly(monkeypatch, 0.9)
     chosen_with(monkeypatch, claim=0.6, evidence=0.9, method=0.8)
-    found = extract.extract(EXAMPLE, nanda(), Reading.of(EXAMPLE, nanda()))
+    found = extract.extract(EXAMPLE, Reading.of(EXAMPLE))
     assert found.moves["evidence"] == found.moves["method"] != "Not stated."
     assert {"claim", "evidence", "method"} & {*found.suggestions} == {"claim"}
 
 
-def test_the_selector_reads_an_abstract_once(monkeypatch):
-    read = select_evenly(monkeypatch, 0.8)
-    annotated(EXAMPLE, DraftingModel(DRAFTS))
-    assert len(read) == 1
-
-
-def test_a_novelty_may_be_the_noun_phrase_that_is_presented():
-    draft = {"novelty": "A snapshot shell that rehearses commands for agents"}
-    text = "In towns of all sizes, shells were studied, and here we propose a snapshot shell that "
-    text += "rehearses commands for agents."
-    record = annotated(text, DraftingModel({**DRAFTS, **draft}))
-    assert record["novelty"] == "A snapshot shell that rehearses commands for agents."
-
-
-def test_the_most_similar_passage_replaces_a_draft(monkeypatch):
-    use_weights(monkeypatch)
-    record = annotated(EXAMPLE, DraftingModel(DRAFTS))
-    assert record["limitation"].startswith("The approach does not cover commands that act over")
-    assert record["anchors"]["limitation"]["sentences"] == [7]
-    assert record["anchors"]["evidence"]["sentences"] == [4]
-
-
-def test_two_moves_quote_different_passages_where_there_are_others(monkeypatch):
-    same = dict.fromkeys(("claim", "method", "novelty"), "The planner halts on all 412 tasks.")
+def test_two_moves_quote_different_passages_where_there_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     text = (
         "The planner halts on all 412 tasks. It stops on all 412 tasks of the bench. A planner "
         "halts on some tasks of it."
     )
+    names = ("claim", "method", "novelty")
+    found = dict.fromkeys(names, statements_of(numbered(text, 300), 300))
+    likely = np.full(len(found["claim"].passages), 1 / len(found["claim"].passages))
 
-    def quoted():
-        use_weights(monkeypatch, **{"passage: F1 with the draft": 3.0})
-        stated = assert_quotes(annotated(text, DraftingModel(same)), text)
-        return {*stated.values()}
+    def quoted() -> set[int]:
+        weights = Weights({}, (1.0, 20.0))
+        chosen = extract.choose(found, dict.fromkeys(names, likely), weights)
+        return {number for number, _ in chosen.values()}
 
     assert len(quoted()) == 3
     monkeypatch.setattr(extract, "REPEATED", 0.0)
-    monkeypatch.setattr(extract, "VERSION", 0)  # another content key
     assert len(quoted()) == 1
 
 
-def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one():
+def test_a_taken_passage_is_quoted_again_rather_than_a_wrong_one() -> None:
     text = "The planner halts on 412 tasks. Bees sting at noon."
     found = dict.fromkeys(("claim", "method"), statements_of(numbered(text, 300), 300))
-    weights, likely = Weights({}, {}, (1.0, 0.0)), np.array([1 - 1e-17, 1e-17])
+    weights, likely = Weights({}, (1.0, 0.0)), np.array([1 - 1e-17, 1e-17])
     chosen = extract.choose(found, {"claim": likely, "method": likely}, weights)
     assert [number for number, _ in chosen.values()] == [0, 0]
 
 
-def test_one_move_shares_the_passage_of_another_rather_than_be_a_suggestion():
+def test_one_move_shares_the_passage_of_another_rather_than_be_a_suggestion() -> None:
     text = "The planner halts on 412 tasks. Bees sting at noon."
     names = ("claim", "method", "novelty")
     found = dict.fromkeys(names, statements_of(numbered(text, 300), 300))
     likely = np.array([0.8, 0.2])
-    chosen = extract.choose(found, dict.fromkeys(names, likely), Weights({}, {}, (1.0, 0.0)))
+    chosen = extract.choose(found, dict.fromkeys(names, likely), Weights({}, (1.0, 0.0)))
     assert sorted(number for number, _ in chosen.values()) == [0, 0, 1]
     assert sorted(right for _, right in chosen.values()) == pytest.approx([0.2, 0.8, 0.8])
 
 
-def test_the_move_that_would_lose_most_chooses_first():
+def test_the_move_that_would_lose_most_chooses_first() -> None:
     text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
     ranked = {"method": np.array([0.6, 0.39, 0.01]), "claim": np.array([0.58, 0.21, 0.21])}
-    chosen = extract.choose(found, ranked, Weights({}, {}, (1.0, 0.0)))
+    chosen = extract.choose(found, ranked, Weights({}, (1.0, 0.0)))
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
 
 
-def test_the_moves_choose_again_after_the_others():
+def test_the_moves_choose_again_after_the_others() -> None:
     """The method is the first; the claim has no other passage."""
     text = "The planner halts on 412 tasks. Bees sting at noon. Nobody waits for rain."
     found = dict.fromkeys(("method", "claim"), statements_of(numbered(text, 300), 300))
     certain = np.array([1 - 1e-9, 5e-10, 5e-10])
     ranked = {"method": np.array([0.6, 0.39, 0.01]), "claim": certain}
-    weights = Weights({}, {}, (1.0, 0.0))
+    weights = Weights({}, (1.0, 0.0))
     chosen = extract.choose(found, ranked, weights, first=["method"])
     assert (chosen["claim"][0], chosen["method"][0]) == (0, 1)
-
-
-def test_an_answer_that_was_repaired_is_replaced_too():
-    record = annotated(EXAMPLE, DraftingModel("Claim only", DRAFTS))
-    assert record["provenance"]["attempts"] == 2
-    assert_quotes(record, EXAMPLE)
-
-
-def test_a_model_with_json_answers_is_quoted_as_well():
-    reply = json.dumps({**dict.fromkeys(nanda().names, "Not stated."), **DRAFTS})
-    options = {"wording": "extractive"}
-    model = FakeModel(reply)
-    record = run_skill(Annotate(), EXAMPLE, model=model, source="stdin", options=options).data
-    assert {*assert_quotes(record, EXAMPLE)} >= {"method", "scope"}
-    assert len(model.requests) == 1

@@ -47,20 +47,11 @@ def test_a_part_that_is_not_whole_is_passed_over(node: Any) -> None:
     assert Path(node.folder.url, f"_broken-{broken}").exists()
 
 
-@pytest.mark.parametrize(
-    ("options", "difference"),
-    [
-        ({"max_tokens": 20}, '"max_tokens": 20'),
-        ({"wording": "extractive"}, "decoding"),
-    ],
-)
-def test_parts_of_another_job_are_refused(
-    node: Any, options: dict[str, Any], difference: str
-) -> None:
-    node.annotate(range(2), **options)
+def test_parts_of_another_job_are_refused(node: Any) -> None:
+    node.annotate(range(2), max_tokens=20)
     with pytest.raises(UsageError, match="belongs to another job") as refused:
         scan(node.folder, node.identity())
-    assert difference in str(refused.value)
+    assert '"max_tokens": 20' in str(refused.value)
     assert node.folder.names()[0] in str(refused.value)
     with pytest.raises(UsageError, match="belongs to another job"):
         check_first(node.folder, node.identity())
