@@ -2,8 +2,8 @@
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 
-The small annotator is the selector, on the first papers of gold_train, which
-were held out when it was fitted. The better annotator is the gold. Prints the share of right
+The small annotator is the reader, on the first papers of gold_train, which were held out when it
+was trained. The better annotator is the gold. Prints the share of right
 anchors (as in /evaluate, by paper)
 
 - by measures of a paper's certainty, after the least certain papers went on;
@@ -26,14 +26,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from skills.annotate.cascade.bound import RISK, lower_bound  # noqa: E402
-from skills.annotate.selector import selector  # noqa: E402
 from skills.corpus.tables.reader import TableRow  # noqa: E402
-from skills.evaluate.annotators import likeliest  # noqa: E402
 from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402
+from skills.nanda.anchors.stored import read_anchors  # noqa: E402
 from skills.nanda.framework import Framework, nanda  # noqa: E402
 from skills.nanda.quoting.numbered import numbered  # noqa: E402
+from skills.reader import encoder  # noqa: E402
+from skills.reader.choice import choose  # noqa: E402
 from tools.gold import rows_of  # noqa: E402
 
+READER = ROOT / "models" / "nanda-annotator" / "reader.onnx"
 DATA = ROOT.parent / "shared" / "data"
 SIZES = (25, 50, 100, 200)
 
@@ -67,20 +69,23 @@ def _of_stated(one: Annotated) -> list[float]:
     return [one.confidence[name] for name in one.stated] or [0.0]
 
 
-def annotated(row: TableRow, framework: Framework) -> Annotated:
-    """Annotate a paper by the selector alone, and compare the anchors with the gold's."""
-    chosen, confidence = {}, {}
-    for name, probabilities in selector.probabilities(numbered(row.paper.abstract)).items():
-        chosen[name] = likeliest(probabilities)
-        confidence[name] = probabilities[chosen[name]]
-    gold = lexical_anchors(row.paper.abstract, framework.stated(row.valid_moves(framework)))
+def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> Annotated:
+    """Annotate a paper, and compare the anchors with the gold's."""
+    abstract, limit = row.paper.abstract, framework.max_chars - 1
+    sentences = numbered(abstract, limit)
+    scores = reader.read([one.text for one in sentences], row.paper.title)
+    quotes = choose(scores, reader.fitted, reader.moves, abstract, sentences, limit)
+    stated = {name: one.anchor() for name, one in quotes.items() if one.text}
+    texts = {name: quotes[name].text or "" for name in stated}
+    chosen = read_anchors(abstract, texts, stated)
+    gold = lexical_anchors(abstract, framework.stated(row.valid_moves(framework)))
     right = [
-        number in gold[name]["sentences"]
-        for name, number in chosen.items()
-        if number and name in gold and gold[name]["sentences"]
+        not {*one["sentences"]}.isdisjoint(gold[name]["sentences"])
+        for name, one in chosen.items()
+        if name in gold and gold[name]["sentences"]
     ]
-    stated = frozenset(name for name, number in chosen.items() if number)
-    return Annotated(fmean(right) if right else 0.0, confidence, stated)
+    confidence = {name: one.confidence for name, one in quotes.items()}
+    return Annotated(fmean(right) if right else 0.0, confidence, frozenset(stated))
 
 
 def after(
@@ -109,14 +114,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--table", type=Path, default=DATA / "gold_train.csv")
     parser.add_argument("--papers", type=int, default=250, help="the first ones of the table")
+    parser.add_argument("--reader", type=Path, default=READER)
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--budget", type=float, default=0.2)
     options = vars(parser.parse_args(argv))
     rows = rows_of(options["table"], nanda())[: options["papers"]]
-    papers = [annotated(row, nanda()) for row in rows]
+    reader = encoder.load(options["reader"])
+    papers = [annotated(reader, row, nanda()) for row in rows]
     budget, splits = options["budget"], options["splits"]
     print(
-        f"{len(papers)} papers, right anchors of the selector: {fmean(p.right for p in papers):.3f}"
+        f"{len(papers)} papers, right anchors of the reader: {fmean(p.right for p in papers):.3f}"
     )
     print(f"\nright anchors after the least certain went on{'10%':>8}{'20%':>8}{'50%':>8}")
     for name, measure in MEASURES.items():

@@ -210,4 +210,6 @@ class Models:
         entry = self.registry.models.get(resolution.resolved) or ModelEntry(
             tasks=(resolution.task,), serve=(resolution.chosen.serve,)
         )
+        if form := resolution.chosen.serve.form:
+            entry = entry.model_copy(update={"form": form})
         return ServedModel(resolution, entry, loaded.model, self.usage, self.cancel, loaded.slots)

@@ -42,6 +42,10 @@ class FileEntry(Strict):
         return None if self.path is None else self._root / at_home(self.path)
 
 
+Form = Literal["json", "tagged", "quotes"]
+"""The format of replies: see `ModelEntry`."""
+
+
 class ServeEntry(Strict):
     """A backend and the name or files of a model that it can serve.
 
@@ -54,6 +58,8 @@ class ServeEntry(Strict):
         api_key_env: the environment variable with the server's key.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
             what the model is made of: another model of that name is not used.
+        file: id of `files`, for the backend `reader`: the file of a reader.
+        form: instead of that of the model, for a place that serves another part of it.
         digest: the digest that Ollama reports for the model; another one is not used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             It is written to the cache on first use.
@@ -74,6 +80,8 @@ class ServeEntry(Strict):
     api_key_env: str | None = None
     gguf: str | None = None
     adapter: str | None = None
+    file: str | None = None
+    form: Form | None = None
     merge: bool = False
     digest: Sha256 | None = None
     context: int = Field(4096, ge=256)
@@ -88,6 +96,8 @@ class ServeEntry(Strict):
             raise ValueError("a llamacpp entry needs a gguf file")
         if self.merge and not (self.gguf and self.adapter):
             raise ValueError("`merge` needs a gguf file and an adapter")
+        if self.backend == "reader" and not self.file:
+            raise ValueError("a reader entry needs a file")
         if self.backend in ("ollama", "openai") and not self.model:
             raise ValueError(f"an {self.backend} entry needs a model")
         return self
@@ -112,7 +122,7 @@ class ServeEntry(Strict):
     @property
     def where(self) -> str:
         """The served model or files, as a user would name them."""
-        files = " + ".join(filter(None, (self.gguf, self.adapter)))
+        files = " + ".join(filter(None, (self.gguf, self.adapter, self.file)))
         return self.model or files
 
     @property
@@ -160,7 +170,7 @@ class ModelEntry(Strict):
     summary: str = ""
     tasks: tuple[str, ...]
     serve: tuple[ServeEntry, ...] = Field(min_length=1)
-    form: Literal["json", "tagged", "quotes"] = "json"
+    form: Form = "json"
     options: RequestOptions = Field(default_factory=RequestOptions)
     examples: str | None = None
     fallback: str | None = None

@@ -129,29 +129,6 @@ class FileStore:
         parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
         return self._derived_path("merged", parts)
 
-    def first_layers(self, file_id: str, count: int, adapter: Path) -> Path:
-        """Return the first layers of a model as a GGUF (gguf_layers), written on first use.
-
-        Args:
-            adapter: a LoRA adapter, which is merged into them.
-
-        Raises:
-            ModelUnavailable: the file is not available, the adapter does not fit it, or the result
-                cannot be stored.
-            ChecksumMismatch: raised by `ensure`.
-        """
-        from harness.models import gguf_layers
-
-        base = self.ensure(file_id)
-        sha256 = hashlib.sha256(adapter.read_bytes()).hexdigest()
-        parts = (gguf_layers.VERSION, count, self.digest(file_id), sha256)
-        path = self._derived_path("layers", parts)
-        with self._creating(f"{count} layers of {file_id}", path) as folder:
-            if folder is not None:
-                gguf_layers.write_first_layers(base, count, folder / path.name, adapter)
-                _put_in_place(folder / path.name, path)
-        return path
-
     def _derived_path(self, kind: str, parts: Iterable[str | int]) -> Path:
         key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
         return self.cache_dir / "models" / f"{kind}-{key}.gguf"

@@ -16,7 +16,7 @@ from harness.errors import InputError, InvalidReply
 from harness.models.backends.base import OnText, Reply, Request
 from harness.models.served import ServedModel
 from skills.annotate.examples import examples_for
-from skills.annotate.extractive.wording import decoding_of
+from skills.annotate.wording import decoding_of
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Wording
 from skills.corpus.records import record_of

@@ -235,6 +235,6 @@ def register_skills(register: RegisterSkill) -> None:
 
 @hookimpl
 def register_backends(register: RegisterBackend, files: FileStore) -> None:
-    from skills.annotate.extractive.backend import SelectorBackend
+    from skills.reader.backend import ReaderBackend
 
-    register(SelectorBackend(files))
+    register(ReaderBackend(files))

@@ -12,14 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply, LoopingReply
-from skills.annotate.selector import selector
 from skills.annotate.table.sources import Source
 from skills.evaluate.variations import Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.numbered import Sentence, numbered, span_of
-from skills.nanda.quoting.passages import LONGEST, Passage, passages_of
-from skills.nanda.quoting.wording import text_of
 from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
@@ -31,7 +27,7 @@ MODEL_ERRORS: Mapping[str, str] = {
 }
 """Names of the error classes that are failures of the model, with their meaning: a retry changes
 nothing. Any other is a fault of the run."""
-LEAD, SELECTOR, OTHER = "lead sentences", "sentence selector", "another paper's annotation"
+LEAD, OTHER = "lead sentences", "another paper's annotation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,14 +113,10 @@ class Annotator:
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
     """Return the annotators of every report that need no model of the registry, in its order.
 
-    One that chooses sentences itself states them as its `anchors`, and may have a `confidence`.
-
     Args:
         first: the model whose annotations, without gold, are those of another paper.
     """
     found = [lead(subject.papers, subject.framework)]
-    if selector.is_for(subject.framework):
-        found.append(selected(subject.papers, subject.framework))
     if len(subject.papers) > 1:
         found.append(other(subject.gold or first.annotations))
     return found
@@ -138,46 +130,6 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
         texts = itertools.chain(sentences, itertools.repeat(framework.not_stated))
         annotations.append({name: next(texts)[: framework.max_chars] for name in framework.names})
     return Annotator(LEAD, annotations)
-
-
-def selected(papers: Sequence[Paper], framework: Framework) -> Annotator:
-    """Return the baseline that quotes the sentence which the sentence selector prefers.
-
-    One that is longer than a move may be is quoted in part.
-    """
-    annotations, anchors, confidence = [], [], []
-    for paper in papers:
-        sentences = numbered(paper.abstract)
-        moves, places, likely = dict.fromkeys(framework.names, framework.not_stated), {}, {}
-        for name, probabilities in selector.probabilities(sentences).items():
-            number = likeliest(probabilities)
-            likely[name] = probabilities[number]
-            if number and (opening := _opening(number, sentences[number - 1])):
-                sentence = sentences[number - 1]
-                moves[name] = text_of([sentence.quoted(opening)])
-                span = list(span_of(opening, sentence, paper.abstract))
-                places[name] = {"sentences": [number], "spans": [span], "by": "model"}
-        annotations.append(moves)
-        anchors.append(places)
-        confidence.append(likely)
-    return Annotator(SELECTOR, annotations, None, anchors, confidence)
-
-
-def likeliest(probabilities: Sequence[float]) -> int:
-    """Return the number of a move's most probable sentence, or 0 if the move is not stated.
-
-    Args:
-        probabilities: of "not stated" and of each sentence.
-    """
-    if len(probabilities) == 1 or probabilities[0] >= 0.5:
-        return 0
-    return max(range(1, len(probabilities)), key=probabilities.__getitem__)
-
-
-def _opening(number: int, sentence: Sentence) -> Passage | None:
-    """Return the longest passage with which a sentence begins, or None if it has none."""
-    found = (one for one in passages_of(number, sentence.phrases, LONGEST) if not one.first)
-    return max(found, key=lambda one: one.last, default=None)
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:

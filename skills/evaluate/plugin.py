@@ -36,7 +36,7 @@ class Evaluate(Skill):
         "The metrics are validity, completeness, faithfulness to the abstract, agreement with the\n"
         "gold, consistency, tokens and speed, with 95% intervals: Wilson's for shares of papers,\n"
         "else those of a paired bootstrap over papers. Three baselines are part of every report:\n"
-        "lead sentences, the sentence selector, and another paper's annotation.\n"
+        "lead sentences, and another paper's annotation.\n"
         "\n"
         "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"
         "instead: one object per line, with paper_id, sentences and labels.\n"

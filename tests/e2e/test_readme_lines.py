@@ -96,4 +96,4 @@ def test_the_line_that_trains_works_and_is_no_default(clone: Path) -> None:
         run(clone, line)
     assert "/annotate FILE --model ft" in run(clone, finetune).splitlines()[-1]
     annotated = json.loads(run(clone, "/annotate examples/abstract.txt --json"))
-    assert annotated["provenance"]["resolved"] == "nanda-selector"
+    assert annotated["provenance"]["resolved"] == "nanda-annotator"

@@ -77,9 +77,7 @@ def module() -> Any:
     return xllamacpp
 
 
-def start(
-    paths: Mapping[str, Path], context: int, slots: int = 1, *, encodes: bool = False
-) -> Engine:
+def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
     """Load the files and return the running engine.
 
     Args:
@@ -87,7 +85,6 @@ def start(
         context: tokens of each slot, for prompt and completion together.
         slots: concurrent generations. Each allocates memory for its whole context: 23 KB for a
             token of SmolLM2-135M.
-        encodes: return the activations of each token of a text, instead of generating.
 
     Raises:
         ModelUnavailable: the files cannot be loaded, or this is an unsupported build.
@@ -102,7 +99,7 @@ def start(
     try:
         # Ctrl-C between two calls of `_start` would free the engine before its loop has started.
         with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
-            return in_thread(partial(_start, paths, context, slots, encodes), "loading")
+            return in_thread(partial(_start, paths, context, slots), "loading")
     except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
         files = " with ".join(str(path) for path in paths.values())
         raise ModelUnavailable(
@@ -112,12 +109,10 @@ def start(
         ) from exc
 
 
-def _start(paths: Mapping[str, Path], context: int, slots: int, encodes: bool) -> Engine:
+def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
     with _CHANGING:
         xllamacpp = module()
         params = _params(xllamacpp, paths, context, slots)
-        if encodes:
-            assign(params, **_encoding(xllamacpp, context))
         key = secrets.token_hex(16)
         # The engine always opens a port on this machine; the key keeps other users out.
         params.api_keys = [key]
@@ -152,17 +147,6 @@ def cache_settings(xllamacpp: Any) -> dict[str, Any]:
         "cache_type_k": xllamacpp.ggml_type.GGML_TYPE_F16,
         "cache_type_v": xllamacpp.ggml_type.GGML_TYPE_BF16,
         "flash_attn_type": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
-    }
-
-
-def _encoding(xllamacpp: Any, context: int) -> dict[str, Any]:
-    """Return the settings by which the engine returns the activations of each token."""
-    return {
-        "embedding": True,
-        "pooling_type": xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_NONE,
-        "embd_normalize": -1,  # as they are
-        "n_batch": context,  # the engine encodes a text in one batch
-        "n_ubatch": context,
     }
 
 

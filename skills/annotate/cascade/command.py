@@ -18,10 +18,10 @@ from harness.models.pool import Models
 from harness.models.resolution import Choice
 from harness.models.served import ServedModel
 from skills.annotate.cascade.sample import NOT_GUARANTEED, Sample, in_words, read_sample
-from skills.annotate.extractive.wording import quotes
 from skills.annotate.table.command import annotate_source
 from skills.annotate.table.result import Finished
 from skills.annotate.table.sources import Selection, Source
+from skills.annotate.wording import quotes
 from skills.corpus.options import SAVED_TABLES
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
@@ -63,7 +63,8 @@ def _check_confidence(model: ServedModel) -> None:
     if not quotes(model):
         raise ModelError(
             f"{model.resolution.resolved} gives no confidences, which select the papers that go on",
-            hint="All models of a cascade but the last quote the abstract, as nanda-selector does.",
+            hint="All models of a cascade but the last quote the abstract, as nanda-annotator "
+            "does.",
         )
 
 

@@ -23,12 +23,12 @@ from harness.models.backends.base import OnText
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate.extractive.wording import wording_of
 from skills.annotate.generate import Prepared, prepare
 from skills.annotate.papers import check_length
 from skills.annotate.sections import annotate_paper
 from skills.annotate.table.plan import Entry, Plan
 from skills.annotate.table.sources import Source, changed
+from skills.annotate.wording import wording_of
 from skills.corpus.db import runs, store
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework

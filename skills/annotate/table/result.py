@@ -16,7 +16,6 @@ from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from skills.annotate import render
-from skills.annotate.extractive.backend import SelectorModel
 from skills.annotate.table.job import AnnotateJob
 from skills.corpus import exporters
 from skills.corpus.db import runs, store
@@ -24,6 +23,7 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.text import counted
+from skills.reader.backend import ReaderModel
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -198,7 +198,7 @@ def _next(targets: Sequence[Path]) -> str:
 def _memory(model: ServedModel) -> int | None:
     import psutil
 
-    if not isinstance(model.model, LlamaCppModel | SelectorModel):  # of a server, or of nodes
+    if not isinstance(model.model, LlamaCppModel | ReaderModel):  # of a server, or of nodes
         return None
     return int(psutil.Process().memory_info().rss)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from rapidfuzz.distance import LCSseq
 
@@ -34,6 +34,13 @@ FEWEST = 3
 By = Literal["model", "lexical", "reviewer"]
 
 
+class Referred(TypedDict):
+    """The start and the end of a name (`span`) and of the words that it replaces (`at`)."""
+
+    span: list[int]
+    at: list[int]
+
+
 class Anchor(TypedDict):
     """Where a move comes from.
 
@@ -41,11 +48,13 @@ class Anchor(TypedDict):
         sentences: numbers of sentences of the abstract from 1, in order; [] if none is known.
         spans: start and end of each in the abstract, in characters.
         by: what selected them.
+        referent: the place of a name that replaces the first words of the move, and theirs.
     """
 
     sentences: list[int]
     spans: list[list[int]]
     by: By
+    referent: NotRequired[Referred]
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,13 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     moved = {}
     for move, one in stored.items():
         if valid := _valid(before, one):
-            spans = [[_moved(s, old, new), _moved(e - 1, old, new) + 1] for s, e in valid["spans"]]
-            moved[move] = _valid(after, {**valid, "spans": spans})
+            parts: dict[str, Any] = {
+                "spans": [_moved_span(one, old, new) for one in valid["spans"]]
+            }
+            if referent := valid.get("referent"):
+                own = {"span": referent["span"], "at": referent["at"]}
+                parts["referent"] = {k: _moved_span(one, old, new) for k, one in own.items()}
+            moved[move] = _valid(after, {**valid, **parts})
     return {**record, "anchors": {move: one for move, one in moved.items() if one}}
 
 
@@ -113,7 +118,13 @@ def _valid(abstract: str, stored: object) -> Anchor | None:
     numbers = {bisect.bisect_right(starts, (start + end) // 2) for start, end in spans}
     if 0 in numbers:  # white space before the first sentence
         return None
-    return {"sentences": sorted(numbers), "spans": spans, "by": stored["by"]}
+    anchor: Anchor = {"sentences": sorted(numbers), "spans": spans, "by": stored["by"]}
+    referent = stored.get("referent")
+    if isinstance(referent, Mapping) and all(
+        _is_inside(referent.get(name), abstract) for name in ("span", "at")
+    ):
+        anchor["referent"] = {"span": referent["span"], "at": referent["at"]}
+    return anchor
 
 
 def _is_inside(span: object, abstract: str) -> bool:
@@ -123,6 +134,10 @@ def _is_inside(span: object, abstract: str) -> bool:
     end: int
     start, end = span
     return 0 <= start < end <= len(abstract)
+
+
+def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> list[int]:
+    return [_moved(span[0], old, new), _moved(span[1] - 1, old, new) + 1]
 
 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:

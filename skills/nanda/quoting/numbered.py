@@ -40,6 +40,24 @@ class Sentence:
         return " ".join(phrase.text for phrase in self.phrases[passage.first : passage.last])
 
 
+@dataclass(frozen=True)
+class ByWord(Sentence):
+    """A sentence with one phrase for each word, so that a passage may begin at any word."""
+
+    @functools.cached_property
+    def phrases(self) -> tuple[Phrase, ...]:
+        """The words of `text`."""
+        return tuple(
+            Phrase(word, begins_clause=True, heading=place < self.heading)
+            for place, word in enumerate(self.text.split())
+        )
+
+
+def by_word(sentence: Sentence) -> ByWord:
+    """Return a sentence whose passages begin and end at any word."""
+    return ByWord(sentence.start, sentence.end, sentence.text, sentence.longest, sentence.heading)
+
+
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract, the first of which has the number 1."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from skills.nanda.sentences import heading_end
 from skills.nanda.text import set_of
 
-JOINT = "; "
+JOINT = " ... "
 """Between two passages."""
 # Only words without which the meaning is the same: not those of "that of X", "which of X", "so far"
 # or "or more X", and no preposition. A mark only if it stands alone, unlike those of "-0.7", ".05".

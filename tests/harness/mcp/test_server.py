@@ -358,10 +358,10 @@ def test_a_table_is_annotated_by_the_embedded_model(tmp_path):
             result = await call()
             summary = content(result)["summary"]
             assert (summary["rows"], summary["done"], summary["made"]) == (1, 1, 1)
-            assert summary["model"] == "nanda-selector"
+            assert summary["model"] == "nanda-annotator"
             link = result.content[1]
             [read] = (await client.read_resource(link.uri)).contents
-            assert json.loads(read.text)["provenance"]["resolved"] == "nanda-selector"
+            assert json.loads(read.text)["provenance"]["resolved"] == "nanda-annotator"
             *_, paper = (await client.list_resources()).resources
             shown = await client.call_tool("corpus_read", {"subcommand": "show", "text": "1"})
             [stored] = content(shown)["result"]["papers"]

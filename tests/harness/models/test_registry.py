@@ -17,13 +17,13 @@ from harness.testing import fake_app
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
 
-SELECTOR = "nanda-selector/selector nanda-selector"
 TUNED_OLLAMA = "nanda-annotator/ollama nanda-annotator"
+READER = "nanda-annotator/reader nanda-reader"
 TUNED_EMBEDDED = "nanda-annotator/llamacpp smollm2-135m-instruct + nanda-annotator-lora"
 LARGE = "producer/ollama qwen2.5:32b"
 SMALL = "producer/ollama qwen2.5:7b"
 EMBEDDED = "producer/llamacpp smollm2-135m-instruct"
-ALL = (SELECTOR, TUNED_OLLAMA, TUNED_EMBEDDED, LARGE, SMALL, EMBEDDED)
+ALL = (TUNED_OLLAMA, READER, TUNED_EMBEDDED, LARGE, SMALL, EMBEDDED)
 
 
 def name(candidate: Candidate) -> str:
@@ -44,14 +44,15 @@ def resolved(task, down=(), *, absent=False, **how):
 @pytest.mark.parametrize(
     ("task", "down", "how", "chosen", "fell_back"),
     [
-        ("annotate", (), {}, SELECTOR, False),
-        ("annotate", ALL[:1], {}, TUNED_OLLAMA, True),
-        ("annotate", ALL[:2], {}, TUNED_EMBEDDED, True),
+        ("annotate", (), {}, TUNED_OLLAMA, False),
+        ("annotate", ALL[:1], {}, READER, False),
+        ("annotate", ALL[:2], {}, TUNED_EMBEDDED, False),
         ("annotate", ALL[:3], {}, LARGE, True),
         ("annotate", ALL[:4], {}, SMALL, True),
         ("annotate", ALL[:5], {}, EMBEDDED, True),
-        ("annotate", (LARGE, SMALL), {}, SELECTOR, False),
+        ("annotate", (LARGE, SMALL), {}, TUNED_OLLAMA, False),
         ("annotate", ALL[:2], {"model": "nanda-annotator"}, TUNED_EMBEDDED, False),
+        ("annotate", ALL[:1], {"model": "nanda-reader"}, READER, False),
         ("annotate", ALL[:3], {"model": "producer"}, LARGE, False),
         ("annotate", ALL[:5], {"model": "producer"}, EMBEDDED, False),
         ("annotate", (), {"model": "qwen2.5:7b"}, SMALL, False),
@@ -78,11 +79,11 @@ def test_skipped_candidates_have_reasons():
     assert [(name(s.candidate), s.reason) for s in resolution.skipped] == [
         (who, "down") for who in ALL[:4]
     ]
-    assert resolution.requested == "nanda-selector"
+    assert resolution.requested == "nanda-annotator"
     assert resolution.resolved == "producer"
-    assert resolution.reason == "selector nanda-selector: down"
-    assert resolution.reason_of("nanda-annotator") == (
-        "ollama nanda-annotator, llamacpp smollm2-135m-instruct + nanda-annotator-lora: down"
+    assert resolution.reason == (
+        "ollama nanda-annotator, reader nanda-reader, "
+        "llamacpp smollm2-135m-instruct + nanda-annotator-lora: down"
     )
 
 
@@ -90,7 +91,7 @@ def test_skipped_candidates_have_reasons():
     ("task", "down", "how"),
     [
         ("annotate", ALL, {}),
-        ("annotate", ALL[:1], {"fallback": False}),
+        ("annotate", ALL[:3], {"fallback": False}),
         ("annotate", ALL[:3], {"model": "nanda-annotator"}),
         ("annotate", (SMALL,), {"model": "qwen2.5:7b"}),
     ],

@@ -16,10 +16,10 @@ from harness.models.backends.base import OnText, Reply, Request
 from harness.models.schema import ServeEntry
 from harness.models.weights import FileStore
 from harness.testing import FakeModel, run_skill
-from skills.annotate.extractive.backend import SelectorBackend
 from skills.annotate.plugin import Annotate
 from skills.corpus.content_key import key_of, verify
 from skills.nanda.framework import nanda
+from skills.reader.backend import ReaderBackend
 
 STATED = {
     "has only five collections": {"limitation": "The study has only five collections."},
@@ -104,16 +104,14 @@ def test_a_pipe_has_what_the_section_states(workspace: Workspace) -> None:
 
 
 @pytest.mark.model
-def test_the_selector_quotes_a_section_on_limitations(
-    tmp_path: Path, model_files: FileStore
-) -> None:
-    """It has a limitation even if the selector would find none, as in most abstracts."""
+def test_the_reader_quotes_a_section_on_limitations(tmp_path: Path, model_files: FileStore) -> None:
+    """It has a limitation even if the reader would find none, as in most abstracts."""
     kind = "Our nurses are kind to all of the patients in our wards."
     sections = [("1 Introduction", INTRODUCTION), ("Limitations", kind)]
     record = run_skill(
         Annotate(),
         str(PdfPaper(sections=sections).write(tmp_path / "paper.pdf")),
-        model=SelectorBackend(model_files).load(ServeEntry(backend="selector", model="selector")),
+        model=ReaderBackend(model_files).load(ServeEntry(backend="reader", file="nanda-reader")),
         form="quotes",
         source="line",
         options={"sections": ["limitation"]},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import _thread
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,9 @@ from harness.models.backends.base import Model, Request
 from harness.runs import progress
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, run_skill, temporary_registry
-from skills.annotate.selector import selector
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
-from skills.evaluate.annotators import LEAD, OTHER, SELECTOR
+from skills.evaluate.annotators import LEAD, OTHER
 from skills.evaluate.plugin import Evaluate
 from skills.nanda.framework import nanda
 
@@ -50,7 +48,7 @@ def test_a_model_is_measured_beside_three_baselines(space: Workspace) -> None:
     assert data == json.loads(json.dumps(outcome.result.data))
     check_output(Evaluate(), "", outcome.result)
     assert outcome.result.code == 0
-    assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, SELECTOR, OTHER]
+    assert [one["name"] for one in data["annotators"]] == ["producer", LEAD, OTHER]
     assert metric(outcome, "valid") == 1.0
     assert metric(outcome, "kappa") == 1.0
     assert metric(outcome, "rouge_l", move="claim") == 1.0
@@ -386,7 +384,7 @@ def test_the_models_of_annotate_are_the_default(space: Workspace) -> None:
     data = space.evaluate("").result.data
     names = [one["name"] for one in data["annotators"] if one["kind"] == "model"]
     assert names == ["nanda-annotator", "producer"]
-    assert [one["other"] for one in data["differences"]] == ["producer", LEAD, SELECTOR, OTHER]
+    assert [one["other"] for one in data["differences"]] == ["producer", LEAD, OTHER]
     assert data["differences"][0]["papers"]["tie"] == 6
 
 
@@ -398,7 +396,6 @@ def test_a_table_of_one_paper_has_two_baselines(
     assert [one["name"] for one in outcome.result.data["annotators"]] == [
         "producer",
         LEAD,
-        SELECTOR,
     ]
     assert outcome.result.data["annotators"][0]["metrics"]["kappa"]["overall"]["low"] is None
 
@@ -450,13 +447,7 @@ def test_a_transient_error_is_retried(space: Workspace) -> None:
     assert metric(space.evaluate(), "valid") == 1.0
 
 
-def test_an_unconstrained_answer_has_no_decoding(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unstated(sentences: Sequence[str]) -> dict[str, list[float]]:
-        return dict.fromkeys(nanda().names, [1.0] + [0.0] * len(sentences))
-
-    monkeypatch.setattr(selector, "probabilities", unstated)
+def test_an_unconstrained_answer_has_no_decoding(tmp_path: Path) -> None:
     reply = json.dumps({name: {"confidence": 0.9} for name in nanda().names})
     space = Workspace(tmp_path, rows=1)
     serve = [{"backend": "fake", "model": "annotator"}]

@@ -8,13 +8,11 @@ import pytest
 from skills.annotate.table.sources import from_papers
 from skills.evaluate.annotators import (
     LEAD,
-    SELECTOR,
     Annotator,
     Answers,
     Subject,
     lead,
     other,
-    selected,
 )
 from skills.evaluate.metrics import consistency, metrics, similarity
 from skills.evaluate.metrics.measures import Measures
@@ -325,21 +323,6 @@ def test_lead_sentences_are_given_to_the_moves_in_order():
         claim="Bees dance to tell their nests apart.",
         evidence="We film 12 hives and count dances by hand.",
     )
-
-
-def test_the_selector_quotes_a_whole_sentence_or_nothing():
-    found = selected(SUBJECT.papers, nanda())
-    assert found.name == SELECTOR
-    for paper, texts, anchors, confidence in zip(
-        SUBJECT.papers, found.annotations, found.anchors, found.confidence, strict=True
-    ):
-        stated = nanda().stated(texts)
-        assert set(anchors) == set(stated)
-        for name, text in stated.items():
-            [(start, end)] = anchors[name]["spans"]
-            assert paper.abstract[start:end].casefold() == text.removesuffix(".").casefold()
-        assert all(0 < confidence[name] <= 1 for name in nanda().names)
-    assert any(nanda().stated(texts) for texts in found.annotations)
 
 
 def test_another_papers_annotation_is_never_the_papers_own():

@@ -14,7 +14,7 @@ from harness.models.backends.base import Request
 from harness.runs.frontend import Outcome
 from skills.annotate.table.sources import from_papers
 from skills.evaluate import comparison, stored
-from skills.evaluate.annotators import LEAD, OTHER, SELECTOR, Annotator, Answers, Subject
+from skills.evaluate.annotators import LEAD, OTHER, Annotator, Answers, Subject
 from skills.evaluate.metrics.resampling import unpaired_difference
 from skills.evaluate.report.verdict import regressions
 from skills.nanda.framework import nanda
@@ -105,7 +105,7 @@ def test_a_worse_model_is_a_regression(space: Workspace) -> None:
     assert ["recall", "overall"] in outcome.result.data["regressions"]
     [pair, *others] = outcome.result.data["differences"]
     assert (pair["other"], pair["papers"]["loss"]) == (EARLIER, 9)
-    assert [one["other"] for one in others] == [LEAD, SELECTOR, OTHER]
+    assert [one["other"] for one in others] == [LEAD, OTHER]
     verdict = " ".join(outcome.result.data["verdict"])
     assert "By paper (agreement) 0 won, 3 tied, 9 lost." in verdict
     assert "Worse than before: " in verdict

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.testing import FakeModel
-from skills.nanda.forms.quotes import written
+from skills.nanda.forms.quotes import Quote, written
 from skills.nanda.framework import nanda
 
 
@@ -30,11 +30,11 @@ class QuotingModel(FakeModel):
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        abstract = request.messages[0].content
+        [abstract] = (one.content for one in request.messages if one.role == "user")
         quoted, _, number = abstract.partition(" for ")[0].rpartition(" ")
         self.papers.append(int(number))
         span = (0, len(f"{quoted} {number}"))
-        stated = dict.fromkeys(nanda().names, abstract[slice(*span)])
-        confidence = dict.fromkeys(stated, self.sure.get(int(number), 0.99))
-        text = written(stated, dict.fromkeys(stated, span), confidence, {})
-        return Reply(text, "stop", 10, 0, 0.01)
+        quote = Quote(
+            text=abstract[slice(*span)], spans=(span,), confidence=self.sure.get(int(number), 0.99)
+        )
+        return Reply(written(dict.fromkeys(nanda().names, quote)), "stop", 10, 0, 0.01)

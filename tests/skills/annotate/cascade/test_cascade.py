@@ -15,13 +15,14 @@ from protocol_server import ProtocolServer
 from quoting_model import QuotingModel
 
 from harness.errors import InputError, ModelError, ModelUnavailable, UsageError
+from harness.models.backends.base import Model
 from harness.models.schema import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs.frontend import Outcome
-from skills.annotate.extractive.backend import SelectorBackend, SelectorModel
 from skills.annotate.plugin import Annotate
 from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import nanda
+from skills.reader.backend import ReaderBackend
 
 REGISTRY = """\
 version: 1
@@ -49,9 +50,7 @@ LINE = "--cascade better --until .9 save to out.jsonl"
 class Cascade:
     """A folder with five papers, and a server with a scripted better annotator."""
 
-    def __init__(
-        self, folder: Path, server: ProtocolServer, small: QuotingModel | SelectorModel
-    ) -> None:
+    def __init__(self, folder: Path, server: ProtocolServer, small: QuotingModel | Model) -> None:
         self.folder, self.server, self.small = folder, server, small
         registry = folder / "models.yaml"
         registry.write_text(REGISTRY.format(url=server.url), encoding="utf-8")
@@ -294,9 +293,7 @@ def test_a_model_asks_before_it_sends_papers_to_another() -> None:
 def test_the_embedded_model_begins_a_cascade(
     tmp_path: Path, server: ProtocolServer, model_files: FileStore
 ) -> None:
-    model = SelectorBackend(model_files).load(
-        ServeEntry(backend="selector", model="nanda-selector")
-    )
+    model = ReaderBackend(model_files).load(ServeEntry(backend="reader", file="nanda-reader"))
     cascade = Cascade(tmp_path, server, model)
     found = cascade.summary("--cascade better --budget 40% --until 1.0 save to out.jsonl")
     assert {m: one["papers"] for m, one in found["models"].items()} == {

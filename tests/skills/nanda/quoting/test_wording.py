@@ -54,4 +54,4 @@ def test_passages_are_trimmed_and_end_as_a_sentence(passage, text):
 
 
 def test_two_passages_are_joined():
-    assert text_of(["It halts,", "and nobody waits."]) == "It halts; nobody waits."
+    assert text_of(["It halts,", "and nobody waits."]) == "It halts ... nobody waits."

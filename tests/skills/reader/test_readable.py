@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from skills.annotate.selector.readable import readable
 from skills.nanda.quoting.passages import phrases_of
+from skills.reader.readable import readable
 
 LIMIT = 319
 

@@ -110,11 +110,6 @@ def _begins(phrases: tuple[Phrase, ...], place: int) -> bool:
     return named or bool(_SUBJECT.match(phrase.text))
 
 
-def follows_statement(text: str) -> bool:
-    """Return True if a clause or a modifier after a comma begins with these words."""
-    return any(one.match(text) for one in (_CLAUSE, _CLAUSE_OR_ITEM, _MODIFIER))
-
-
 def _introduces(phrase: Phrase) -> bool:
     return phrase.text.split()[0].casefold().rstrip(",") in INTRODUCTION
 

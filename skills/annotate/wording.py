@@ -7,17 +7,16 @@ from typing import Any
 
 from harness.errors import ModelUnavailable
 from harness.models.served import ServedModel
-from skills.annotate.extractive import extract
-from skills.annotate.selector import selector
 from skills.corpus.options import Wording
 from skills.nanda.forms import FORMS
 from skills.nanda.forms.base import Form
 from skills.nanda.forms.quotes import QuotesForm
+from skills.reader import choice
 
 QUOTES = "it only quotes, and --wording abstractive needs a model that writes"
 WRITES = (
     "it only writes its own words, and --wording extractive needs a model that quotes, such as "
-    "nanda-selector"
+    "nanda-annotator"
 )
 
 
@@ -52,6 +51,7 @@ def decoding_of(
     """
     if wording_of(model, wording) == "abstractive":
         return None
-    if not selector.is_for(form.framework):
-        raise ModelUnavailable("it annotates the moves of the built-in framework only")
-    return extract.decoding()
+    trained_on = model.digests.get("framework")
+    if trained_on not in (None, form.framework.digest):
+        raise ModelUnavailable("it was trained on the moves of another framework")
+    return {"version": choice.VERSION, "wording": "extractive"}

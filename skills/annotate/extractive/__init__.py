@@ -1,1 +1,0 @@
-"""Extractive wording: moves that are passages of the abstract."""

@@ -1,0 +1,111 @@
+"""The backend `reader`: a model that quotes the passages of the moves, and writes nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from harness.errors import Interrupted, SkillFailed
+from harness.models.backends.base import Availability, Model, OnText, Reply, Request
+from harness.models.weights import FileStore
+
+if TYPE_CHECKING:
+    from harness.models.schema import ServeEntry
+    from skills.reader.encoder import Encoder
+
+SLOTS = 2
+"""Abstracts that are read at once by default; each is read on one core."""
+
+
+class ReaderBackend:
+    """Serves the readers among the files of the registry.
+
+    Args:
+        files: the files of the registry.
+    """
+
+    name = "reader"
+
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        """Return whether the file is there or can be downloaded."""
+        assert entry.file is not None  # checked by the registry
+        missing = self._files.missing(entry.file)
+        return Availability(missing is None, missing or "")
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        """Load the file of a reader.
+
+        Raises:
+            ModelUnavailable: it cannot be downloaded or read.
+            ChecksumMismatch: it is not the file that the registry names.
+        """
+        from skills.reader import encoder
+
+        assert entry.file is not None
+        loaded = encoder.load(self._files.ensure(entry.file))
+        return ReaderModel(loaded, slots or entry.slots or SLOTS, self._files.name(entry.file))
+
+
+class ReaderModel:
+    """Answers requests of the form `quotes`."""
+
+    takes_grammar = takes_tools = continues_prefill = False
+    context = None
+
+    def __init__(self, encoder: Encoder, slots: int, place: str) -> None:
+        self.encoder = encoder
+        self.digests: Mapping[str, str] = {
+            "reader": encoder.digest,
+            "framework": str(encoder.framework["digest"]),
+        }
+        self.slots = slots
+        self.place = place
+
+    def count_tokens(self, request: Request) -> None:
+        """Return None: a text may be of any length (`text.MOST`)."""
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Return the quotes of an abstract; see `base.Model.generate`.
+
+        Nothing is passed to `on_text`, since nothing is generated.
+        """
+        if cancel is not None and cancel.is_set():
+            raise Interrupted("interrupted")
+        titles = [one.content for one in request.messages if one.role == "system"]
+        given = [one.content for one in request.messages if one.role == "user"]
+        if len(titles) > 1 or len(titles) + len(given) < len(request.messages):
+            raise SkillFailed(
+                "a reader only annotates abstracts",
+                hint="Select another model with `--model`. The entry of a reader in the registry "
+                "needs `form: quotes`.",
+            )
+        started = time.perf_counter()
+        text, tokens = quotes(self.encoder, given[0], "".join(titles), given[1:])
+        return Reply(text, "stop", tokens, 0, time.perf_counter() - started)
+
+    def close(self) -> None:
+        """Do nothing: the session ends with the object."""
+
+
+def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tuple[str, int]:
+    """Return the reply for an abstract that certainly states some moves, and its tokens."""
+    from skills.nanda.forms.quotes import written
+    from skills.nanda.framework import nanda
+    from skills.nanda.quoting.numbered import numbered
+    from skills.reader.choice import choose
+
+    limit = nanda().max_chars - 1
+    sentences = numbered(abstract, limit)
+    scores = encoder.read([one.text for one in sentences], title)
+    found = choose(scores, encoder.fitted, encoder.moves, abstract, sentences, limit, known)
+    return written(found), len(scores.text.ids)

@@ -1,0 +1,266 @@
+"""Choose the passages of an abstract that state its moves, by the scores of the encoder.
+
+A move is stated if that is probable enough (`Fitted.stated`). Each stated move has one best
+sentence. No sentence serves more than two moves, and the second one loses `Fitted.repeated`: the
+move that would lose most without its best sentence chooses first, and every move chooses again
+while the choices change. Of its sentence, the words from the most probable first to the most
+probable last one are quoted if they can stand alone (`readable`), else all. Further sentences that
+state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a name has one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from skills.nanda.confidence import SUGGESTED
+from skills.nanda.forms.quotes import Quote
+from skills.nanda.quoting.numbered import Sentence, by_word, span_of
+from skills.nanda.quoting.passages import Passage
+from skills.nanda.quoting.wording import text_of
+from skills.reader.readable import readable
+from skills.reader.referents import opening
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from skills.reader.encoder import Fitted, Scores
+
+VERSION = 1
+"""Increased whenever other passages are chosen for the same scores."""
+MOST = 3
+"""Passages of a move."""
+NAMING = frozenset(["scope"])
+"""Moves that name a thing, in some words of a sentence."""
+PRESENTING = frozenset(["novelty"])
+"""Moves that name a thing or quote a statement."""
+SHORTEST, LONGEST = 3, 24
+"""Words of a name."""
+FULL, WORD = 8, 0.2
+"""Words of a name up to which each one counts for it, and how much, in log odds: the labels have
+more words than the most probable passage, which otherwise is a bare noun ("416 students")."""
+SHARED = 2
+"""Moves that one sentence serves."""
+
+
+def choose(
+    scores: Scores,
+    fitted: Fitted,
+    moves: Sequence[str],
+    abstract: str,
+    sentences: Sequence[Sentence],
+    limit: int,
+    known: Collection[str] = (),
+) -> dict[str, Quote]:
+    """Return the quote of each move.
+
+    Args:
+        moves: names, in the order of the scores.
+        sentences: those of the abstract.
+        limit: maximum characters of a move.
+        known: moves that the abstract certainly states.
+    """
+    import numpy as np
+
+    logits, stated = log_shares(scores), stated_shares(scores)
+    wanted = [
+        number
+        for number, move in enumerate(moves)
+        if move in known or stated[number] >= fitted.stated[move]
+    ]
+    best = assigned(logits, wanted, fitted.repeated)
+    served = Counter(best.values())
+    found = {}
+    for number, move in enumerate(moves):
+        unstated = round(float(1 - stated[number]), 4)
+        if number not in best:
+            found[move] = Quote(confidence=unstated)
+            continue
+        places = [best[number]]
+        if move not in NAMING:
+            places += _further(scores.part[:, number], best[number], fitted.part[move])
+        places = places[:1] + [one for one in places[1:] if served[one] < SHARED]
+        placed = [_passage(scores, number, move, at, sentences, limit) for at in places[:MOST]]
+        placed = _fitting(placed, limit)
+        served.update(one.place for one in placed if one.place != best[number])
+        probability = float(np.exp(logits[[one.place for one in placed], number]).sum())
+        confidence = round(calibrated(probability, *fitted.confidence), 4)
+        if confidence < SUGGESTED and move not in known:
+            quote = _quote(placed, abstract, (), limit, confidence)
+            found[move] = Quote(confidence=unstated, suggestion=quote)
+        else:
+            found[move] = _quote(placed, abstract, sentences, limit, confidence)
+    return found
+
+
+def log_shares(scores: Scores) -> NDArray[Any]:
+    """Return the log probability of each sentence if a move is stated, (sentences, moves)."""
+    import numpy as np
+
+    return np.asarray(scores.sentence - np.logaddexp.reduce(scores.sentence, axis=0))
+
+
+def stated_shares(scores: Scores) -> NDArray[Any]:
+    """Return the probability that each move is stated, (moves,)."""
+    import numpy as np
+
+    return np.asarray(_sigmoid(np.logaddexp.reduce(scores.sentence, axis=0) - scores.unstated))
+
+
+def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> dict[int, int]:
+    """Return the sentence of each wanted move.
+
+    Args:
+        logits: log probability of each sentence, (sentences, moves).
+        repeated: log probability that a sentence loses for a second move.
+
+    Returns:
+        None of a move, if other moves have all sentences `SHARED` times.
+    """
+    import numpy as np
+
+    def regret(move: int) -> float:
+        ordered = np.sort(logits[:, move])
+        return float(ordered[-1] - ordered[-2]) if len(ordered) > 1 else math.inf
+
+    order = sorted(wanted, key=regret, reverse=True)
+    chosen: dict[int, int] = {}
+    for _ in range(len(order)):
+        before = dict(chosen)
+        for move in order:
+            uses = Counter(place for other, place in chosen.items() if other != move)
+            costs = [
+                repeated * uses[i] if uses[i] < SHARED else math.inf for i in range(len(logits))
+            ]
+            left = logits[:, move] - np.array(costs)
+            if np.isfinite(left).any():
+                chosen[move] = int(left.argmax())
+            else:
+                chosen.pop(move, None)
+        if chosen == before:
+            break
+    return chosen
+
+
+def calibrated(probability: float, slope: float, intercept: float) -> float:
+    """Return the probability that a decision is right, from that of the network."""
+    bounded = min(max(probability, 1e-4), 1 - 1e-4)
+    return float(_sigmoid(slope * math.log(bounded / (1 - bounded)) + intercept))
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A passage of the sentence with index `place`, which is divided as `sentence` is."""
+
+    place: int
+    passage: Passage
+    sentence: Sentence
+
+    @property
+    def text(self) -> str:
+        return self.sentence.quoted(self.passage)
+
+
+def _further(part: NDArray[Any], first: int, least: float) -> list[int]:
+    """Return the other sentences that state a move, the most probable one first."""
+    shares = _sigmoid(part)
+    order = sorted(range(len(shares)), key=lambda place: -shares[place])
+    return [place for place in order if place != first and shares[place] >= least]
+
+
+def _passage(
+    scores: Scores, number: int, move: str, place: int, sentences: Sequence[Sentence], limit: int
+) -> _Placed:
+    """Return the passage of a sentence that states a move.
+
+    These are the words from the most probable first to the most probable last one, if they can
+    stand alone; else the whole sentence without its heading.
+    """
+    sentence, words = sentences[place], by_word(sentences[place])
+    first, last = _likeliest(scores, number, place, words, named=move in NAMING)
+    found = _Placed(place, Passage(place + 1, first, last), words)
+    names = move in NAMING or (move in PRESENTING and first > sentence.heading)
+    if names and SHORTEST <= last - first <= LONGEST and len(found.text) <= limit:
+        return found
+    alone = [_Placed(place, one, sentence) for one in readable(place + 1, sentence.phrases, limit)]
+    if not alone:  # nothing but a heading
+        return _Placed(place, Passage(place + 1, 0, len(words.phrases)), words)
+    same = (one for one in alone if one.text == found.text)
+    return next(same, max(alone, key=lambda one: len(one.text)))
+
+
+def _likeliest(
+    scores: Scores, number: int, place: int, words: Sentence, *, named: bool
+) -> tuple[int, int]:
+    """Return the first word of the most probable passage of a sentence, and the one after it.
+
+    Args:
+        named: prefer a name of `SHORTEST` to `LONGEST` words.
+    """
+    import numpy as np
+
+    texts = [phrase.text for phrase in words.phrases]
+    ends = [*accumulate(len(text) + 1 for text in texts)]
+    places = zip(texts, ends, strict=True)
+    tokens = [scores.text.tokens(place, end - 1 - len(text), end - 1) for text, end in places]
+    count = scores.token.shape[1] // 2
+    begin = scores.token[[first for first, _ in tokens], number]
+    end = scores.token[[last for _, last in tokens], count + number]
+    order = np.arange(len(texts))
+    lengths = order[None, :] - order[:, None] + 1
+    allowed = lengths > 0
+    if words.heading < len(texts):
+        allowed[: words.heading] = False
+    scored = begin[:, None] + end[None, :]
+    if named:
+        short = allowed & (lengths >= SHORTEST) & (lengths <= LONGEST)
+        allowed = short if short.any() else allowed
+        scored = scored + WORD * np.minimum(lengths, FULL)
+    scored = np.where(allowed, scored, -np.inf).round(4)
+    # Of equal passages, the longest one.
+    first, last = max(
+        zip(*np.nonzero(scored == scored.max()), strict=True), key=lambda pair: pair[1] - pair[0]
+    )
+    return int(first), int(last) + 1
+
+
+def _fitting(passages: Sequence[_Placed], limit: int) -> list[_Placed]:
+    """Return as many passages, in the order of the abstract, as a move has characters for."""
+    kept = list(passages[:1])
+    for one in passages[1:]:
+        if len(text_of([*(each.text for each in kept), one.text])) <= limit:
+            kept.append(one)
+    return sorted(kept, key=lambda one: one.place)
+
+
+def _quote(
+    passages: Sequence[_Placed],
+    abstract: str,
+    sentences: Sequence[Sentence],
+    limit: int,
+    confidence: float,
+) -> Quote:
+    """Return the quote of passages, with the name that the first one refers to.
+
+    Args:
+        sentences: those in which the name may be.
+    """
+    text = text_of([one.text for one in passages])
+    spans = tuple(span_of(one.passage, one.sentence, abstract) for one in passages)
+    before = [(one.start, one.end) for one in sentences[: passages[0].place]]
+    referent = opening(abstract, spans[0], before)
+    if referent:
+        named = f"[{abstract[slice(*referent.span)]}]{text[referent.at[1] - referent.at[0] :]}"
+        if len(named) <= limit:
+            return Quote(text=named, spans=spans, referent=referent, confidence=confidence)
+    return Quote(text=text, spans=spans, confidence=confidence)
+
+
+def _sigmoid(odds: Any) -> Any:
+    import numpy as np
+
+    return 1 / (1 + np.exp(-np.clip(odds, -60, 60)))

@@ -1,0 +1,149 @@
+"""Run the network of a reader: one pass over an abstract scores its sentences and tokens.
+
+The file of a reader is an ONNX graph with its tokenizer, moves and fitted figures in the metadata
+(`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with weights
+of 8 bits. A layer over the means of the sentences, with their places from the beginning and the
+end, gives the scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import ModelUnavailable
+from skills.reader.text import Text, text_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+FAR = 31
+"""Places of sentences from the beginning and the end above which they are the same."""
+INPUTS = ("tokens", "means", "places")
+OUTPUTS = ("sentence", "part", "unstated", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the network returns for one abstract, in log odds.
+
+    Attributes:
+        text: the tokens that were read.
+        sentence: (sentences, moves), the score of each sentence as the best one of a move. Their
+            softmax is the probability of each sentence, if the move is stated.
+        part: (sentences, moves), whether a sentence is one of those that state the move.
+        unstated: (moves,), the score of "not stated", against all of `sentence`.
+        token: (tokens, 2 moves), the score of each token as the first of a passage, then as the
+            last; only those of one sentence can be compared.
+    """
+
+    text: Text
+    sentence: NDArray[Any]
+    part: NDArray[Any]
+    unstated: NDArray[Any]
+    token: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Figures that were fitted on papers that the network was not trained on.
+
+    Attributes:
+        confidence: slope and intercept of the log odds that a decision is right, over those of the
+            network.
+        stated: of each move, the least probability that it is stated of one that is.
+        part: of each move, the least probability of a further passage.
+        repeated: log odds that a sentence loses for a second move.
+    """
+
+    confidence: tuple[float, float]
+    stated: Mapping[str, float]
+    part: Mapping[str, float]
+    repeated: float
+
+
+class Encoder:
+    """A reader that is loaded; several threads may use it at once.
+
+    Attributes:
+        moves: the moves that it finds, in the order of the scores.
+        framework: name and digest of the framework that it was trained on.
+        digest: SHA-256 of its file.
+    """
+
+    def __init__(
+        self,
+        session: InferenceSession,
+        tokenizer: Tokenizer,
+        about: Mapping[str, Any],
+        digest: str,
+    ) -> None:
+        self._session, self._tokenizer = session, tokenizer
+        self.moves: tuple[str, ...] = tuple(about["moves"])
+        self.framework: Mapping[str, Any] = about["framework"]
+        fitted = about["fitted"]
+        slope, intercept = fitted["confidence"]
+        self.fitted = Fitted(
+            (slope, intercept), fitted["stated"], fitted["part"], fitted["repeated"]
+        )
+        self.digest = digest
+
+    def read(self, sentences: Sequence[str], title: str = "") -> Scores:
+        """Return the scores of an abstract of at least one sentence."""
+        text = text_of(self._tokenizer, title, sentences)
+        feed = dict(zip(INPUTS, inputs_of(text), strict=True))
+        return Scores(text, *(one[0] for one in self._session.run(OUTPUTS, feed)))
+
+
+def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return the inputs of the network for one abstract.
+
+    Returns:
+        The ids of the tokens (1, tokens); the weights of the mean of each sentence (1, sentences,
+        tokens); and the places of the sentences from the beginning and from the end
+        (2, sentences).
+    """
+    import numpy as np
+
+    count = len(text.sentences)
+    means = np.zeros((1, count, len(text.ids)), np.float32)
+    for number, (first, after) in enumerate(text.sentences):
+        means[0, number, first:after] = 1 / (after - first)
+    order = np.arange(count)
+    places = np.minimum(np.stack([order, order[::-1]]), FAR)
+    return np.array([text.ids], np.int64), means, places
+
+
+def load(path: Path, threads: int = 1) -> Encoder:
+    """Load the file of a reader.
+
+    Args:
+        threads: of one pass.
+
+    Raises:
+        ModelUnavailable: it cannot be read, or it is not the file of a reader.
+    """
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    try:
+        content = path.read_bytes()
+        session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        stored = session.get_modelmeta().custom_metadata_map
+        about, tokenizer = json.loads(stored["reader"]), Tokenizer.from_str(stored["tokenizer"])
+        return Encoder(session, tokenizer, about, hashlib.sha256(content).hexdigest())
+    except OSError as exc:
+        raise ModelUnavailable(f"{path} cannot be read: {exc.strerror or exc}") from exc
+    except Exception as exc:  # onnxruntime and tokenizers raise errors of many kinds
+        raise ModelUnavailable(
+            f"{path} is not the file of a reader: {exc}",
+            hint="`/finetune TABLE --reader` makes one.",
+        ) from exc

@@ -1,0 +1,90 @@
+"""Make the examples that a reader is trained on: the tokens of abstracts and their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.quoting.numbered import Sentence, numbered
+from skills.nanda.text import visible_places
+from skills.reader.text import Text, text_of
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An abstract with its labels.
+
+    Attributes:
+        stated: of each move by its index, the indexes of the sentences that state it; () if the
+            abstract does not state it. Moves without a label are absent.
+        passages: of each move, the sentence, the first and the last token of its passages. Moves
+            whose passages are not known exactly are absent.
+        roles: the index of each sentence's role (`network.ROLES`).
+    """
+
+    text: Text
+    stated: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    passages: Mapping[int, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
+    roles: tuple[int, ...] = ()
+
+
+def example_of(
+    tokenizer: Tokenizer,
+    moves: Sequence[str],
+    title: str,
+    abstract: str,
+    anchors: Mapping[str, Anchor | None],
+) -> Example:
+    """Return the example of an annotated abstract.
+
+    Args:
+        anchors: of each move that has a label; None if the abstract does not state it. An anchor by
+            "lexical" gives sentences, any other one passages. One without spans is no label.
+    """
+    sentences = numbered(abstract)
+    text = text_of(tokenizer, title, [one.text for one in sentences])
+    stated: dict[int, tuple[int, ...]] = {}
+    passages: dict[int, tuple[tuple[int, int, int], ...]] = {}
+    for number, move in enumerate(moves):
+        if move not in anchors:
+            continue
+        anchor = anchors[move]
+        if anchor is None:
+            stated[number] = ()
+            continue
+        found = [_placed(text, sentences, abstract, start, end) for start, end in anchor["spans"]]
+        known = tuple(one for one in found if one)
+        if not known:
+            continue
+        stated[number] = tuple(dict.fromkeys(place for place, _, _ in known))
+        if anchor["by"] != "lexical":
+            passages[number] = known
+    return Example(text, stated, passages)
+
+
+def _placed(
+    text: Text, sentences: Sequence[Sentence], abstract: str, start: int, end: int
+) -> tuple[int, int, int] | None:
+    """Return the sentence, the first and the last token of a span of the abstract.
+
+    Returns:
+        None if the sentence is not in the text. A heading is not part of the passage.
+    """
+    middle = (start + end) // 2
+    place = sum(one.start <= middle for one in sentences[1:])
+    if place >= len(text.sentences):
+        return None
+    own = sentences[place]
+    # The text of a sentence differs from the abstract in invisible characters only.
+    visible = visible_places(own.text)
+    first = len(visible_places(abstract[own.start : max(start, own.start)]))
+    last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1
+    if not 0 <= first <= last < len(visible):
+        return None
+    headed = len(" ".join(own.text.split()[: own.heading]))
+    return place, *text.tokens(place, max(visible[first], headed), visible[last] + 1)

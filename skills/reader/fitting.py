@@ -1,0 +1,112 @@
+"""Fit the figures of `encoder.Fitted` on papers that the network was not trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skills.reader.choice import assigned, log_shares, stated_shares
+from skills.reader.encoder import Fitted, Scores
+from skills.reader.examples import Example
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REPEATED = 1.0
+"""Log odds that a sentence loses for a second move. Not fitted: the gold has few moves of the same
+words, and a second quote of a sentence is of less use to a reader than the next sentence."""
+GRID = np.arange(0.2, 0.81, 0.02)
+"""Thresholds that are tried for "stated". Those of a further passage begin at `PART`, since a wrong
+passage is worse than a missing one."""
+PART = 0.4
+STEPS, RATE = 2_000, 0.05
+"""Of the gradient descent for the confidence."""
+SMALLEST = 1e-4
+
+Read = Sequence[tuple[Example, Scores]]
+
+
+def fit(read: Read, moves: Sequence[str]) -> Fitted:
+    """Return the figures with which the choices on these papers are best.
+
+    The least probability of "stated" has the highest kappa with the labels, that of a further
+    passage the highest F1 with the labelled sentences; a move without such labels has 0.5. The
+    confidence is a logistic regression of right sentences (Platt 1999).
+    """
+    stated = {move: _stated(read, number) for number, move in enumerate(moves)}
+    part = {move: _part(read, number) for number, move in enumerate(moves)}
+    return Fitted(_confidence(read, stated, moves), stated, part, REPEATED)
+
+
+def _stated(read: Read, move: int) -> float:
+    shares, labels = [], []
+    for example, scores in read:
+        if move in example.stated:
+            shares.append(float(stated_shares(scores)[move]))
+            labels.append(bool(example.stated[move]))
+    if len(set(labels)) < 2:
+        return 0.5
+    return _best((kappa(np.array(shares) >= least, np.array(labels)), least) for least in GRID)
+
+
+def _part(read: Read, move: int) -> float:
+    shares: list[float] = []
+    labels: list[bool] = []
+    for example, scores in read:
+        if move not in example.passages:
+            continue
+        best = int(scores.sentence[:, move].argmax())
+        for place, odds in enumerate(scores.part[:, move].tolist()):
+            if place != best:
+                shares.append(1 / (1 + math.exp(-odds)))
+                labels.append(place in example.stated[move])
+    if not any(labels):
+        return 1.0
+    found, right = np.array(shares), np.array(labels)
+    return _best(
+        (2 * (right & (found >= least)).sum() / (right.sum() + (found >= least).sum()), least)
+        for least in GRID[GRID >= PART]
+    )
+
+
+def _best(scored: Iterable[tuple[Any, Any]]) -> float:
+    """Return the threshold with the highest score; of equal ones, the nearest to 0.5."""
+    return round(float(max(scored, key=lambda pair: (pair[0], -abs(pair[1] - 0.5)))[1]), 2)
+
+
+def _confidence(
+    read: Read, stated: Mapping[str, float], moves: Sequence[str]
+) -> tuple[float, float]:
+    """Return slope and intercept of the log odds that a chosen sentence is right."""
+    odds, right = [], []
+    for example, scores in read:
+        for move, place in choices(scores, stated, moves).items():
+            if example.stated.get(move):
+                share = min(max(math.exp(log_shares(scores)[place, move]), SMALLEST), 1 - SMALLEST)
+                odds.append(math.log(share / (1 - share)))
+                right.append(place in example.stated[move])
+    x, y = np.array(odds), np.array(right, float)
+    slope, intercept = 1.0, 0.0
+    for _ in range(STEPS):
+        gap = 1 / (1 + np.exp(-(slope * x + intercept))) - y
+        slope -= RATE * float((gap * x).mean())
+        intercept -= RATE * float(gap.mean())
+    return round(slope, 4), round(intercept, 4)
+
+
+def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -> dict[int, int]:
+    """Return the sentence of each stated move, both by index."""
+    shares = stated_shares(scores)
+    wanted = [number for number, move in enumerate(moves) if shares[number] >= stated[move]]
+    return assigned(log_shares(scores), wanted, REPEATED)
+
+
+def kappa(predicted: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Return Cohen's kappa of two arrays of booleans."""
+    agreed = float((predicted == labels).mean())
+    p, q = float(predicted.mean()), float(labels.mean())
+    chance = p * q + (1 - p) * (1 - q)
+    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0

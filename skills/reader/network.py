@@ -1,0 +1,171 @@
+"""The network of a reader, as torch trains it.
+
+BERT (Devlin et al. 2019) reads the title and the abstract at once. The mean of a sentence's tokens,
+normalized, with learned vectors of its places from the beginning and from the end, goes through one
+transformer layer over the sentences. Linear layers give the scores (`encoder.Scores`), and the role
+of each sentence, an auxiliary task of the training alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from skills.reader.encoder import FAR
+from skills.reader.text import MOST, Text
+
+LAYERS, WIDTH, HEADS, WORDS = 6, 384, 12, 30522
+"""Of all-MiniLM-L6-v2: layers, values of a vector, heads of attention, tokens of the vocabulary."""
+ROLES = ("background", "objective", "method", "result", "other")
+EPSILON = 1e-12
+"""Of the normalization in BERT; the layer over sentences has torch's, 1e-5."""
+
+
+class Output(NamedTuple):
+    """The scores of a batch: those of `encoder.Scores` with the batch first, and of roles."""
+
+    sentence: torch.Tensor
+    part: torch.Tensor
+    unstated: torch.Tensor
+    token: torch.Tensor
+    role: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Abstracts as one input, padded with zeros.
+
+    Attributes:
+        ids: (abstracts, tokens).
+        is_token: True of tokens that are not padding.
+        means: weights of the means of sentences, (abstracts, sentences, tokens).
+        places: from the beginning and from the end, (2, abstracts, sentences).
+        is_sentence: True of sentences that are not padding, (abstracts, sentences).
+    """
+
+    ids: torch.Tensor
+    is_token: torch.Tensor
+    means: torch.Tensor
+    places: torch.Tensor
+    is_sentence: torch.Tensor
+
+    @classmethod
+    def of(cls, texts: Sequence[Text]) -> Batch:
+        shape = len(texts), max(len(one.sentences) for one in texts)
+        length = max(len(one.ids) for one in texts)
+        ids = torch.zeros(len(texts), length, dtype=torch.long)
+        is_token = torch.zeros(len(texts), length, dtype=torch.bool)
+        means, is_sentence = torch.zeros(*shape, length), torch.zeros(*shape, dtype=torch.bool)
+        places = torch.zeros(2, *shape, dtype=torch.long)
+        for row, text in enumerate(texts):
+            count = len(text.sentences)
+            ids[row, : len(text.ids)] = torch.tensor(text.ids)
+            is_token[row, : len(text.ids)] = True
+            is_sentence[row, :count] = True
+            order = torch.arange(count).clamp(max=FAR)
+            places[0, row, :count], places[1, row, :count] = order, order.flip(0)
+            for number, (first, after) in enumerate(text.sentences):
+                means[row, number, first:after] = 1 / (after - first)
+        return cls(ids, is_token, means, places, is_sentence)
+
+
+class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
+    """A layer of a transformer that normalizes after each addition, as BERT and torch do."""
+
+    def __init__(self, inner: int, dropout: float, epsilon: float) -> None:
+        super().__init__()
+        self.query, self.key, self.value, self.output = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
+        self.attended = nn.LayerNorm(WIDTH, epsilon)
+        self.grow, self.shrink = nn.Linear(WIDTH, inner), nn.Linear(inner, WIDTH)
+        self.done = nn.LayerNorm(WIDTH, epsilon)
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Return the vectors after the layer.
+
+        Args:
+            mask: (batch, 1, 1, vectors), True of those that may be attended to.
+        """
+
+        def heads(of: nn.Linear) -> torch.Tensor:
+            return of(x).unflatten(2, (HEADS, -1)).transpose(1, 2)
+
+        found = functional.scaled_dot_product_attention(
+            heads(self.query), heads(self.key), heads(self.value), mask
+        )
+        x = self.attended(x + self.drop(self.output(found.transpose(1, 2).flatten(2))))
+        return self.done(x + self.drop(self.shrink(functional.gelu(self.grow(x)))))
+
+
+class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
+    """The network for a number of moves.
+
+    Args:
+        dropout: share of values that are zero in training, after the encoder.
+    """
+
+    def __init__(self, moves: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.words, self.positions = nn.Embedding(WORDS, WIDTH), nn.Embedding(MOST, WIDTH)
+        self.words.weight.requires_grad = False
+        self.embedded = nn.LayerNorm(WIDTH, EPSILON)
+        self.layers = nn.ModuleList(Block(4 * WIDTH, 0.0, EPSILON) for _ in range(LAYERS))
+        self.mean = nn.LayerNorm(WIDTH)
+        self.begin, self.end = (nn.Embedding(FAR + 1, WIDTH) for _ in range(2))
+        for one in (self.begin, self.end):
+            nn.init.normal_(one.weight, std=0.02)
+        self.over = Block(2 * WIDTH, dropout, 1e-5)
+        self.sentence, self.part, self.unstated = (nn.Linear(WIDTH, moves) for _ in range(3))
+        self.token, self.role = nn.Linear(WIDTH, 2 * moves), nn.Linear(WIDTH, len(ROLES))
+        self.drop = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Output:
+        tokens = self.words(batch.ids) + self.positions.weight[: batch.ids.shape[1]]
+        tokens, mask = self.embedded(tokens), batch.is_token[:, None, None]
+        for layer in self.layers:
+            tokens = layer(tokens, mask)
+        vectors = self.mean(batch.means @ tokens)
+        vectors = vectors + self.begin(batch.places[0]) + self.end(batch.places[1])
+        vectors = self.over(self.drop(vectors), batch.is_sentence[:, None, None])
+        kept = batch.is_sentence[..., None]
+        whole = (vectors * kept).sum(1) / kept.sum(1)
+        vectors = self.drop(vectors)
+        return Output(
+            self.sentence(vectors).masked_fill(~kept, -1e4),
+            self.part(vectors),
+            self.unstated(self.drop(whole)),
+            self.token(self.drop(tokens)),
+            self.role(vectors),
+        )
+
+    def load_base(self, weights: Mapping[str, Any]) -> None:
+        """Take the encoder's weights from those of a BERT, named as in `transformers`."""
+        own = {
+            "words.weight": weights["embeddings.word_embeddings.weight"],
+            # Each text is of one type.
+            "positions.weight": weights["embeddings.position_embeddings.weight"]
+            + weights["embeddings.token_type_embeddings.weight"][0],
+        }
+        names = {"embedded": "embeddings.LayerNorm"}
+        for number in range(LAYERS):
+            theirs = f"encoder.layer.{number}"
+            attention = f"{theirs}.attention"
+            names |= {
+                f"layers.{number}.query": f"{attention}.self.query",
+                f"layers.{number}.key": f"{attention}.self.key",
+                f"layers.{number}.value": f"{attention}.self.value",
+                f"layers.{number}.output": f"{attention}.output.dense",
+                f"layers.{number}.attended": f"{attention}.output.LayerNorm",
+                f"layers.{number}.grow": f"{theirs}.intermediate.dense",
+                f"layers.{number}.shrink": f"{theirs}.output.dense",
+                f"layers.{number}.done": f"{theirs}.output.LayerNorm",
+            }
+        for name, theirs in names.items():
+            for kind in ("weight", "bias"):
+                own[f"{name}.{kind}"] = weights[f"{theirs}.{kind}"]
+        self.load_state_dict({**self.state_dict(), **own})

@@ -1,0 +1,179 @@
+"""Train the network of a reader.
+
+The loss of a move is the cross-entropy of "stated", and if it is, the negative log of the
+probability of all its sentences. Where its passages are known, it has the cross-entropies of each
+sentence as a part of the move, and of the first and the last token of each passage. The roles that
+people gave to the sentences of other abstracts are an auxiliary task.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from skills.reader.encoder import Scores
+from skills.reader.examples import Example
+from skills.reader.network import LAYERS, Batch, Network, Output
+
+PARTS, TOKENS, ROLES = 0.5, 0.25, 0.3
+"""Weights of the losses of parts, tokens and roles; that of sentences and "stated" has 1."""
+NORM = 1.0
+"""Maximum norm of the gradient."""
+WARMUP = 0.06
+"""Share of the steps in which the learning rate rises."""
+BUCKET = 8
+"""Batches whose examples are sorted by length together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of a training.
+
+    Attributes:
+        rate: learning rate of the last layer of the encoder; each layer below has `decay` times
+            that of the layer above.
+        head_rate: learning rate of what is above the encoder.
+        every: each so many steps, one batch has sentences with roles.
+        frozen: the first layers that are not trained.
+    """
+
+    epochs: float = 2.0
+    batch: int = 8
+    rate: float = 2e-4
+    head_rate: float = 1e-3
+    decay: float = 0.9
+    weight_decay: float = 0.01
+    every: int = 2
+    frozen: int = 0
+    seed: int = 0
+
+
+def train(
+    network: Network,
+    examples: Sequence[Example],
+    settings: Settings,
+    roles: Sequence[Example] = (),
+    after_step: Callable[[int, int, float], None] = lambda *_: None,
+) -> None:
+    """Train a network in place.
+
+    Args:
+        after_step: receives the number of the step, the number of steps, and the loss.
+    """
+    shuffled = random.Random(settings.seed)  # noqa: S311  not secret
+    torch.manual_seed(settings.seed)
+    network.train()
+    optimizer = torch.optim.AdamW(_groups(network, settings), betas=(0.9, 0.98))
+    steps = math.ceil(settings.epochs * len(examples) / settings.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    batches = _batches(examples, settings.batch, shuffled)
+    auxiliary = _batches(roles, settings.batch, shuffled) if roles else None
+    for step in range(1, steps + 1):
+        batch = next(batches)
+        loss = moves_loss(network(Batch.of([one.text for one in batch])), batch)
+        shown = loss.item()
+        if auxiliary and step % settings.every == 0:
+            others = next(auxiliary)
+            found = network(Batch.of([one.text for one in others]))
+            loss = loss + ROLES * roles_loss(found, others)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), NORM)
+        optimizer.step()
+        schedule.step()
+        after_step(step, steps, shown)
+    network.eval()
+
+
+def scores_of(network: Network, examples: Sequence[Example]) -> Iterator[Scores]:
+    """Yield the scores of each example, as a loaded reader would."""
+    network.eval()
+    for one in examples:
+        with torch.no_grad():
+            found = network(Batch.of([one.text]))
+        own = (found.sentence, found.part, found.unstated, found.token)
+        yield Scores(one.text, *(part[0].numpy() for part in own))
+
+
+def moves_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
+    """Return the loss of a batch: the mean over its moves that have a label."""
+    odds = torch.logsumexp(found.sentence, 1) - found.unstated
+    moves, parts, tokens = [], [], []
+    for row, one in enumerate(examples):
+        count = len(one.text.sentences)
+        for move, places in one.stated.items():
+            if not places:
+                moves.append(functional.softplus(odds[row, move]))
+            else:
+                shares = torch.log_softmax(found.sentence[row, :count, move], 0)
+                right = torch.logsumexp(shares[list(places)], 0)
+                moves.append(functional.softplus(-odds[row, move]) - right)
+            if not places or move in one.passages:
+                target = torch.zeros(count)
+                target[list(places)] = 1.0
+                own = found.part[row, :count, move]
+                parts.append(functional.binary_cross_entropy_with_logits(own, target))
+            for place, first, last in one.passages.get(move, ()):
+                start, after = one.text.sentences[place]
+                half = found.token.shape[2] // 2
+                for column, target_at in ((move, first), (half + move, last)):
+                    own = found.token[row, start:after, column]
+                    tokens.append(torch.logsumexp(own, 0) - own[target_at - start])
+    loss = torch.stack(moves).mean()
+    if parts:
+        loss = loss + PARTS * torch.stack(parts).mean()
+    if tokens:
+        loss = loss + TOKENS * torch.stack(tokens).sum() / len(moves)
+    return loss
+
+
+def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
+    """Return the cross-entropy of the roles of a batch, the mean over its sentences."""
+    scores = [found.role[row, : len(one.roles)] for row, one in enumerate(examples)]
+    roles = [torch.tensor(one.roles) for one in examples]
+    return functional.cross_entropy(torch.cat(scores), torch.cat(roles))
+
+
+def _batches(
+    examples: Sequence[Example], size: int, shuffled: random.Random
+) -> Iterator[list[Example]]:
+    """Yield batches of examples of similar length without end, all examples before one again."""
+    while True:
+        order = shuffled.sample(examples, len(examples))
+        found = []
+        for start in range(0, len(order), BUCKET * size):
+            bucket = sorted(order[start : start + BUCKET * size], key=lambda one: len(one.text.ids))
+            found += [bucket[first : first + size] for first in range(0, len(bucket), size)]
+        yield from shuffled.sample(found, len(found))
+
+
+def _rate(step: int, steps: int) -> float:
+    """Return the share of the learning rate at a step: it rises, then falls to zero."""
+    return min((step + 1) / (WARMUP * steps + 1), 1.0) * max(0.0, 1 - step / steps)
+
+
+def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
+    """Return the parameters with their learning rates and weight decays."""
+    groups: list[dict[str, object]] = []
+    for name, parameter in network.named_parameters():
+        below = _layers_above(name)
+        if name.startswith("words.") or (below is not None and LAYERS - below <= settings.frozen):
+            parameter.requires_grad = False
+            continue
+        rate = settings.head_rate if below is None else settings.rate * settings.decay**below
+        decay = settings.weight_decay if parameter.dim() > 1 else 0.0
+        groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+    return groups
+
+
+def _layers_above(name: str) -> int | None:
+    """Return the number of layers of the encoder above a parameter, None if it is not in it."""
+    part, _, rest = name.partition(".")
+    if part == "layers":
+        return LAYERS - 1 - int(rest.partition(".")[0])
+    return LAYERS if part in ("words", "positions", "embedded") else None

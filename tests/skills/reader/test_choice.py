@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+
+from skills.nanda.forms.quotes import Quote
+from skills.nanda.quoting.numbered import numbered
+from skills.reader.choice import assigned, choose
+from skills.reader.encoder import Fitted, Scores
+from skills.reader.text import Text
+
+MOVES = ("claim", "method", "scope", "novelty")
+SENTENCES = (
+    "We present DryRun for careful planning by shell agents.",
+    "It rehearses each command, because errors are costly.",
+    "METHODS: Three models ran 300 tasks.",
+    "Success rises by 12%.",
+)
+ABSTRACT = " ".join(SENTENCES)
+FITTED = Fitted((1.0, 0.0), dict.fromkeys(MOVES, 0.5), dict.fromkeys(MOVES, 0.5), 1.0)
+
+
+def text_of(sentences: Sequence[str]) -> Text:
+    """Return a text with a token for each word."""
+    places, offsets, ids = [], [], [1]
+    for sentence in sentences:
+        words, start = [], 0
+        for word in sentence.split():
+            words.append((start, start + len(word)))
+            start += len(word) + 1
+        places.append((len(ids), len(ids) + len(words)))
+        offsets.append(tuple(words))
+        ids += [7] * len(words) + [2]
+    return Text(tuple(ids), tuple(places), tuple(offsets))
+
+
+def quotes(
+    best: Mapping[str, Mapping[int, float]],
+    unstated: Sequence[str] = (),
+    part: Mapping[str, Sequence[int]] | None = None,
+    tokens: Mapping[str, tuple[int, int]] | None = None,
+    known: Sequence[str] = (),
+) -> dict[str, Quote]:
+    """Return the quotes where these sentences, from 0, have these scores, others 0.
+
+    Args:
+        part: further sentences of a move.
+        tokens: first and last token of a passage.
+    """
+    text = text_of(SENTENCES)
+    sentence, parts = np.zeros((4, 4)), np.full((4, 4), -9.0)
+    token, missing = np.zeros((len(text.ids), 8)), np.full(4, -9.0)
+    for number, move in enumerate(MOVES):
+        for place, score in best.get(move, {}).items():
+            sentence[place, number] = score
+        for place in (part or {}).get(move, ()):
+            parts[place, number] = 9.0
+        for half, at in enumerate((tokens or {}).get(move, ())):
+            token[at, 4 * half + number] = 9.0
+        if move in unstated:
+            missing[number] = 20.0
+    scores = Scores(text, sentence, parts, missing, token)
+    return choose(scores, FITTED, MOVES, ABSTRACT, numbered(ABSTRACT), 319, known)
+
+
+def test_a_move_quotes_its_most_probable_sentence() -> None:
+    found = quotes({"claim": {3: 9.0}, "method": {1: 9.0}})
+    assert found["claim"].text == "Success rises by 12%."
+    assert [ABSTRACT[slice(*span)] for span in found["claim"].spans] == ["Success rises by 12%"]
+    assert found["claim"].confidence > 0.9
+
+
+def test_a_move_that_is_probably_not_stated_has_no_text() -> None:
+    found = quotes({"claim": {3: 9.0}}, unstated=["claim"])
+    assert found["claim"].text is None
+    assert found["claim"].confidence > 0.9
+    assert quotes({"claim": {3: 9.0}}, unstated=["claim"], known=["claim"])["claim"].text
+
+
+def test_a_doubtful_passage_is_a_suggestion() -> None:
+    found = quotes({})["claim"]  # each sentence has a quarter
+    assert found.text is None
+    assert found.suggestion is not None
+    assert found.suggestion.confidence == pytest.approx(0.25)
+
+
+def test_a_heading_is_no_part_of_a_passage() -> None:
+    assert quotes({"method": {2: 9.0}})["method"].text == "Three models ran 300 tasks."
+
+
+def test_the_tokens_choose_among_the_passages_of_a_sentence() -> None:
+    start = text_of(SENTENCES).sentences[0][0]
+    scope = quotes({"scope": {0: 9.0}}, tokens={"scope": (start + 4, start + 8)})["scope"]
+    assert scope.text == "Careful planning by shell agents."
+
+
+def test_a_name_replaces_the_word_that_refers_to_it() -> None:
+    found = quotes({"method": {1: 9.0}})["method"]
+    assert found.text == "[DryRun] rehearses each command, because errors are costly."
+    assert found.referent is not None
+    assert found.stands_in(ABSTRACT)
+
+
+def test_a_move_that_is_spread_quotes_several_passages_in_order() -> None:
+    found = quotes({"method": {2: 9.0}}, part={"method": [1]})["method"]
+    assert found.text == (
+        "[DryRun] rehearses each command, because errors are costly ... Three models ran 300 tasks."
+    )
+    assert len(found.spans) == 2
+    assert found.stands_in(ABSTRACT)
+
+
+def test_no_sentence_serves_three_moves() -> None:
+    found = quotes({move: {3: 9.0, 0: 5.0} for move in MOVES})
+    places = [one.spans[0][0] >= ABSTRACT.index("Success") for one in found.values() if one.text]
+    assert sum(places) <= 2
+
+
+def test_the_move_that_would_lose_most_keeps_a_sentence_alone() -> None:
+    logits = np.log(np.array([[0.9, 0.6], [0.1, 0.4]]))
+    assert assigned(logits, [0, 1], repeated=1.0) == {0: 0, 1: 1}
+    assert assigned(logits, [0, 1], repeated=0.0) == {0: 0, 1: 0}
+    assert assigned(logits, [0, 1], repeated=9.0) == {0: 0, 1: 1}
+    assert assigned(np.zeros((1, 3)), [0, 1, 2], repeated=1.0).keys() == {0, 1}
