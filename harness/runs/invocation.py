@@ -43,7 +43,7 @@ def render_line(skill: Skill, invocation: Invocation) -> str:
     text = invocation.text
     words = [*_rendered_options(skill, invocation.options)]
     slashes = ["/" * (target in invocation.folders) for target in invocation.targets]
-    targets = [_quoted(f"{a}{b}") for a, b in zip(invocation.targets, slashes, strict=True)]
+    targets = [quoted(f"{a}{b}") for a, b in zip(invocation.targets, slashes, strict=True)]
     head = [f"/{skill.name}", invocation.subcommand]
     first = text.split(maxsplit=1)[:1]
     as_text = without_quotes(skill, invocation.subcommand, text) != text
@@ -63,10 +63,11 @@ def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
             yield flag.name
         elif flag.sets is None and value is not None:
             for one in value if isinstance(value, list) else [value]:
-                yield f"{flag.name} {_quoted(str(one))}"
+                yield f"{flag.name} {quoted(str(one))}"
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """Return a value as it is written in a line: in quotes if it has blanks or quotes."""
     if _BARE.fullmatch(value):
         return value
     return f"'{value}'" if '"' in value else f'"{value}"'

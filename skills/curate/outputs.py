@@ -44,6 +44,14 @@ class Reviewed(Output):
     waiting: int = Field(0, description="for a second reviewer")
     disputed: int = Field(0, description="two reviewers disagree")
     gold_rows: int
+    right: ShareOutput | None = Field(
+        None,
+        description="of the moves of the first 20, 40, ... papers: left unchanged by reviewers",
+    )
+    right_by_move: dict[str, ShareOutput] = Field({}, description="the same, by label")
+    retraining: str = Field(
+        "", description="the line that trains on the gold table, from 20 papers"
+    )
 
 
 class Agreement(Output):

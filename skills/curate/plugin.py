@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -65,6 +65,11 @@ class ReviewOptions(SkillOptions):
     )
     sample: int | None = Field(None, ge=1, description="only N papers, drawn at random")
     seed: int = Field(0, description="of the sample: another one draws other papers")
+    order: Literal["teach", "uncertain"] | None = Field(
+        None,
+        description="first the papers that teach most, the default, or the least certain, the "
+        "default of --words and --where; of --sample: the random order",
+    )
     disputes: bool = Field(False, description="settle what two reviewers judge differently")
     agreement: bool = Field(False, description="show how far two reviewers agree, and review none")
 

@@ -84,7 +84,9 @@ def _review(call: Call, corpus: Path) -> ReviewOf:
     table = as_path(options.review)
     if table != CORPUS and not table.is_file():
         raise UsageError("there is no such table", where=f"--review {table}")
-    return ReviewOf(table, gold, options.double, lambda sha256: call.log.wrote(gold, sha256))
+    return ReviewOf(
+        table, gold, options.double, options.framework, lambda sha256: call.log.wrote(gold, sha256)
+    )
 
 
 def listener(port: int | None) -> socket.socket:

@@ -25,12 +25,14 @@ class ReviewOf:
         table: annotations, or `CORPUS`.
         gold: the gold table.
         double: share of papers that two reviewers decide on, from now on; None leaves it.
+        framework: the value of `--framework`, None for the built-in one.
         wrote: called with the SHA-256 of the gold table before it is put in place.
     """
 
     table: Path = CORPUS
     gold: Path = Path("gold.csv")
     double: float | None = None
+    framework: Path | None = None
     wrote: Callable[[str], None] = lambda _: None
 
     @property

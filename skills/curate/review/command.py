@@ -23,6 +23,7 @@ from skills.curate.review.terminal.screen import opened
 from skills.curate.review.terminal.session import Review
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
+from skills.reporting.statistics import figures
 
 SHOWN_LOST = 5
 
@@ -73,11 +74,14 @@ def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
         call.settings.data_dir / "reviews",
         lambda sha256: call.log.wrote(target, sha256),
         options.double,
+        options.framework,
     )
     papers = read(
         path, framework, columns, options.from_, corpus, options.where, words=options.words
     )
-    return queue.desk(papers, reviewer, sample=options.sample, seed=options.seed)
+    return queue.desk(
+        papers, reviewer, sample=options.sample, seed=options.seed, order=options.order
+    )
 
 
 def show_agreement(call: Call, path: Path, target: Path) -> Result:
@@ -140,6 +144,9 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
     parts += [f"{len(papers.lost)} without an abstract"] * bool(papers.lost)
     rows = len(log.gold.rows)
     text = f"{', '.join(parts)}; {log.gold.target} has {rows} {'row' if rows == 1 else 'rows'}"
+    found = desk.right_so_far()
+    text += f"\n{found}" if found else ""
+    text += f"\nTrain on them: {found.retraining}" if found and found.retraining else ""
     summary: dict[str, Any] = {
         "input": str(path),
         "gold": str(log.gold.target),
@@ -147,6 +154,9 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
         "papers": len(papers.items),
         **counts,
         "gold_rows": rows,
+        "right": found.moves.as_dict() if found else None,
+        "right_by_move": figures(found.by_move) if found else {},
+        "retraining": found.retraining if found else "",
         "lost": list(papers.lost),
         "without_moves": papers.without_moves,
         "repeats": papers.repeats,

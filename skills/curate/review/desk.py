@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from skills.corpus.db.rows import now
 from skills.curate.inputs.items import Item
 from skills.curate.review.input import Candidates
+from skills.curate.review.rounds import ROUND, RightSoFar, complete_rounds, right_so_far
 from skills.curate.review.sheet import Sheet, faults, sheet_after, sheet_of
 from skills.curate.review.store.decision import (
     Decision,
@@ -36,11 +37,13 @@ COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do", "waiting", "disp
 class Desk:
     """The place of a reviewer at the queue of a gold table.
 
-    Papers are named by their index in the queue.
+    Papers are named by their index in the queue, which only `next` changes.
 
     Attributes:
         reviewer: the name; "" in a review by one person.
-        skipped: indexes of papers that are not offered for now.
+        retraining: the line that trains on the gold table.
+        teaches: papers that would teach most come first, in a new order after each round.
+        skipped: keys of papers that are not offered for now.
     """
 
     framework: Framework
@@ -48,7 +51,11 @@ class Desk:
     log: ReviewLog
     leases: Leases
     reviewer: str = ""
-    skipped: set[int] = field(default_factory=set)
+    retraining: str = ""
+    teaches: bool = False
+    skipped: set[str] = field(default_factory=set)
+    _as_read: Candidates | None = None
+    _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
         """Take the next paper from `start`, then from the first; None if there is none.
@@ -57,6 +64,8 @@ class Desk:
         decide on it.
         """
         with self.log.locked():
+            if self.teaches and self._begin_round():
+                start = 0
             key = self.leases.claim(self.reviewer, list(islice(self._wanted(start), OFFERED)))
             return None if key is None else self.papers.places[key]
 
@@ -160,8 +169,9 @@ class Desk:
 
     def skip(self, at: int) -> None:
         """Give a paper back; it is not offered to this reviewer for now."""
-        self.skipped.add(at)
-        self.leases.release(self.reviewer, self.papers.items[at].key)
+        key = self.papers.items.keys[at]
+        self.skipped.add(key)
+        self.leases.release(self.reviewer, key)
 
     def undo(self) -> tuple[int, Decision] | None:
         """Revert the reviewer's last decision, and take its paper.
@@ -177,7 +187,7 @@ class Desk:
             decision = [d for d in self.log.decisions(item) if d.reviewer == self.reviewer][-1]
             self._record(item, "undo", decision.moves, anchors=decision.anchors)
             self.leases.forget_drafts(self.reviewer, item.key)
-            self.skipped.discard(at)
+            self.skipped.discard(item.key)
             if not decision.resolves:
                 self.take(at)
             return at, decision
@@ -228,6 +238,11 @@ class Desk:
         found["accepted"] += found["edited"]
         return {name: found[name] for name in COUNTS}
 
+    def right_so_far(self) -> RightSoFar | None:
+        """Return what the annotator got right in the reviewed papers; None before 20 of them."""
+        line = self.retraining if len(self.log.gold.rows) >= ROUND else ""
+        return right_so_far(self.log.settled(self._known()), self.framework, line)
+
     def draft(self, at: int, move: str, text: str | None) -> None:
         """Store the text of a move while it is being edited; None forgets it."""
         self.leases.save_draft(self.reviewer, self.papers.items[at].key, move, text)
@@ -240,14 +255,28 @@ class Desk:
         """Return the papers that the log knows, which may be few of many."""
         return self.papers.known(self.log.known())
 
+    def _begin_round(self) -> bool:
+        """Put the papers in the order of the present round; return False if they are in it.
+
+        It depends on the complete rounds alone, so that a restart leads to the same paper.
+        """
+        reviewed = dict(complete_rounds(list(self.log.reviewed().items())))
+        if list(reviewed) == self._taught:
+            return False
+        self._taught, self._as_read = list(reviewed), self._as_read or self.papers
+        in_gold = dict.fromkeys(sorted(self.log.own), "")
+        self.papers = self._as_read.by_teaching({**in_gold, **reviewed})
+        return True
+
     def _wanted(self, start: int) -> Iterator[Wanted]:
         items, count = self.papers.items, len(self.papers.items)
         known = {item.key for item in self._known()}
         for at in (*range(start, count), *range(min(start, count))):
-            if at in self.skipped:
+            key = items.keys[at]
+            if key in self.skipped:
                 continue
-            if items.keys[at] not in known:
-                yield items.keys[at], self._drawn(items.keys[at])
+            if key not in known:
+                yield key, self._drawn(key)
             elif self.log.wants(items[at], self.reviewer):
                 yield self._free(items[at])
 

@@ -25,6 +25,7 @@ from skills.corpus.tables.columns import AbstractBy, Columns
 from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
 from skills.curate.inputs.items import CORPUS, Item, as_entry, no_annotations
 from skills.curate.review.queued import Queued
+from skills.curate.review.rounds import WINDOW, teaching_order
 from skills.curate.review.selection import with_words
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
@@ -44,6 +45,7 @@ class Candidates:
         without_moves: number of rows without any move.
         repeats: number of rows about the paper of an earlier row.
         certainty: by the key of the item, where it is known.
+        is_selected: words or conditions have selected them.
     """
 
     items: Queued
@@ -52,6 +54,7 @@ class Candidates:
     without_moves: int = 0
     repeats: int = 0
     certainty: Mapping[str, float] = field(default_factory=dict)
+    is_selected: bool = False
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -72,8 +75,34 @@ class Candidates:
         def drawn(key: str) -> str:
             return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
 
-        keys = sorted(self.items.keys, key=drawn)[:size]
-        return replace(self, items=Queued(keys, self.items.read))
+        return self._ordered(sorted(self.items.keys, key=drawn)[:size])
+
+    def by_certainty(self) -> Candidates:
+        """Return the least certain annotations first, those without confidences last."""
+        return self._ordered(
+            sorted(self.items.keys, key=lambda key: self.certainty.get(key, math.inf))
+        )
+
+    def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
+        """Return reviewed annotations first, then those that would teach most.
+
+        Of the others, the `WINDOW` least certain are read and put in order (`teaching_order`).
+
+        Args:
+            reviewed: abstracts by key, in order.
+        """
+        first = [key for key in reviewed if key in self.places]
+        rest = [key for key in self.by_certainty().items.keys if key not in reviewed]
+        window = [key for key in rest[:WINDOW] if key in self.certainty]
+        candidates = {
+            item.key: (self.certainty[item.key], item.paper.abstract)
+            for item in self.items.some(window)
+        }
+        ordered = teaching_order(candidates, reviewed.values())
+        return self._ordered([*first, *ordered, *rest[len(window) :]])
+
+    def _ordered(self, keys: Sequence[str]) -> Candidates:
+        return replace(self, items=self.items.ordered(keys))
 
 
 def read(
@@ -154,8 +183,9 @@ def _from_table(
         for key, item in items.items()
     }
     id_column = table.id_column or rows[0].paper.id_field
-    left_out = {"lost": lost, "without_moves": len(rows) - len(full), "repeats": repeats}
-    return _ordered(lambda keys: [items[key] for key in keys], certainty, id_column, **left_out)
+    more = {"lost": lost, "without_moves": len(rows) - len(full), "repeats": repeats}
+    more["is_selected"] = bool(words.strip())
+    return _ordered(lambda keys: [items[key] for key in keys], certainty, id_column, **more)
 
 
 def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str) -> Candidates:
@@ -184,7 +214,8 @@ def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str
             entries = [as_entry(row, framework) for row in rows]
         return [Item(one.paper, one.moves, one.where, entry=one) for one in entries]
 
-    return _ordered(stored, certainty, id_column, repeats=len(ids) - len(found))
+    repeats = len(ids) - len(found)
+    return _ordered(stored, certainty, id_column, repeats=repeats, is_selected=is_part)
 
 
 def _ordered(
@@ -200,8 +231,7 @@ def _ordered(
         more: attributes of `Candidates`.
     """
     known = {key: one for key, one in certainty.items() if one is not None}
-    ordered = sorted(certainty, key=lambda key: known.get(key, math.inf))
-    return Candidates(Queued(ordered, read), id_column, certainty=known, **more)
+    return Candidates(Queued(certainty, read), id_column, certainty=known, **more).by_certainty()
 
 
 def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:

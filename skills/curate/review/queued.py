@@ -34,6 +34,12 @@ class Queued:
     def __iter__(self) -> Iterator[Item]:
         return self.some(self.keys)
 
+    def ordered(self, keys: Iterable[str]) -> Queued:
+        """Return the annotations of these keys, in their order; no annotation is read twice."""
+        made = Queued(keys, self.read)
+        made._known = self._known
+        return made
+
     def some(self, keys: Iterable[str]) -> Iterator[Item]:
         """Yield the annotations of these keys, in their order."""
         wanted = iter(keys)

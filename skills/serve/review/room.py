@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 from harness.errors import UsageError
 from skills.corpus.tables.columns import Columns
 from skills.curate.review.desk import Desk
 from skills.curate.review.input import Candidates, read
 from skills.curate.review.queue import Queue, name_lock
+from skills.curate.review.rounds import Order
 from skills.curate.review.store.leases import MINUTES
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Seat:
         lock: requests of one browser are answered one after the other.
         notice: what the last action did, for the next page.
         choice: what the reviewer chose, for the form.
+        papers: papers of the rounds whose result was shown.
         used: when its last request came, as of `time.monotonic`.
     """
 
@@ -43,6 +45,7 @@ class Seat:
     choice: dict[str, str]
     lock: threading.RLock = field(default_factory=threading.RLock)
     notice: str = ""
+    papers: int = 0
     used: float = field(default_factory=time.monotonic)
 
     @property
@@ -66,7 +69,7 @@ class Room:
         """Give this browser a place.
 
         Args:
-            choice: the fields name, words, where, sample and seed of the form.
+            choice: the fields name, words, where, sample, seed and order of the form.
             take_over: also if another browser reviews under this name, which loses its place.
 
         Raises:
@@ -85,6 +88,7 @@ class Room:
             reviewer,
             sample=_number(choice["sample"], "The sample"),
             seed=_number(choice["seed"], "The seed") or 0,
+            order=_order(choice["order"]),
         )
         self._sit(request.state.session, Seat(desk, choice), take_over)
 
@@ -141,6 +145,7 @@ class Room:
             state.settings.data_dir / "reviews",
             state.review.wrote,
             state.review.double,
+            state.review.framework,
         )
 
     def _current(self) -> str:
@@ -151,6 +156,12 @@ class Room:
         with self._state.corpus() as db:
             row = db.execute("SELECT count(*), max(id), sum(current) FROM annotations").fetchone()
         return " ".join(map(str, row))
+
+
+def _order(text: str) -> Order | None:
+    if text not in ("", *get_args(Order)):
+        raise UsageError(f"There is no order {text!r}.")
+    return cast("Order", text) if text else None
 
 
 def _number(text: str, what: str) -> int | None:

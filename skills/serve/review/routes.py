@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from starlette.responses import RedirectResponse, Response
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 PATH = "/review"
 TAB = (PATH, "Review")
 Choice = dict[str, str]
-CHOICE: Choice = dict.fromkeys(("name", "words", "where", "sample", "seed"), "")
+CHOICE: Choice = dict.fromkeys(("name", "words", "where", "sample", "seed", "order"), "")
 Seated = Callable[[Seat, "Request"], Response]
 
 
@@ -93,6 +93,7 @@ def _queue(
     with all_papers.lock:
         all_papers.desk.log.refresh()
         counts, held = all_papers.desk.counts(), all_papers.desk.leases.holders()
+        right = all_papers.desk.right_so_far()
     return page(
         request,
         "review/queue.html",
@@ -101,6 +102,8 @@ def _queue(
         in_use=isinstance(error, NameInUse),
         review=state.review,
         counts=counts,
+        right=right,
+        is_new=False,
         papers=all_papers.desk.papers,
         decided=counts["accepted"] + counts["rejected"] + counts["in_gold"],
         journal=all_papers.desk.log.journal,
@@ -139,6 +142,7 @@ def _next(seat: Seat, request: Request) -> Response:
         counts=counts,
         can_undo=desk.last() is not None,
         notice=_notice(seat),
+        **_right(seat),
     )
 
 
@@ -177,6 +181,7 @@ def _shown(seat: Seat, request: Request, at: int, error: str = "") -> Response:
         can_undo=desk.last() is not None,
         notice=_notice(seat),
         error=error,
+        **_right(seat),
     )
 
 
@@ -255,6 +260,13 @@ def _notice(seat: Seat) -> str:
     """Return what the last action did, once."""
     notice, seat.notice = seat.notice, ""
     return notice
+
+
+def _right(seat: Seat) -> dict[str, Any]:
+    """Return what was right so far, and whether this browser has not seen it yet."""
+    right = seat.desk.right_so_far()
+    before, seat.papers = seat.papers, right.papers if right else 0
+    return {"right": right, "is_new": seat.papers > before}
 
 
 def _no_paper(request: Request) -> Response:

@@ -217,6 +217,19 @@ for (const place of places) {
   place.addEventListener("pointerleave", markChosen);
 }
 
+/* The line that trains on the gold table. */
+
+for (const copy of document.querySelectorAll("[data-copy]")) {
+  const line = copy.parentElement.querySelector("code");
+  copy.hidden = false;
+  copy.addEventListener("click", () =>
+    navigator.clipboard.writeText(line.textContent).then(
+      () => (copy.textContent = "Copied"),
+      () => document.getSelection().selectAllChildren(line), // to be copied by hand
+    ),
+  );
+}
+
 const button = document.getElementById("show-help");
 if (button) {
   button.hidden = false;

@@ -117,6 +117,7 @@ class Workspace:
             "where": "",
             "sample": None,
             "seed": 0,
+            "order": None,
         }
         return Call(
             text="",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -95,6 +95,19 @@ class ReviewLog:
         for decision in reversed(self._order):
             if decision.reviewer == reviewer and decision.key not in self.own:
                 yield decision
+
+    def reviewed(self) -> dict[str, str]:
+        """Return the abstracts that were decided on, by key, in the order of the journal."""
+        return {one.key: one.paper.abstract for one in self._order}
+
+    def settled(self, items: Iterable[Item]) -> list[Decision]:
+        """Return the decisions that count on these very annotations, in the order of the journal.
+
+        Rows that were not written by a review are left out.
+        """
+        wanted = {item.key: item for item in items if item.key not in self.own}
+        decided = ((one, wanted.get(one.key)) for one in self._order)
+        return [one for one, item in decided if item and self.outcome(item).decision is one]
 
     def known(self) -> set[str]:
         """Return the keys of the papers that were decided on, or are in the gold table."""

@@ -38,9 +38,13 @@ class Terminal:
     def __init__(self, screen: Screen) -> None:
         self._console = Console(file=screen.err, highlight=False, emoji=False, markup=False)
 
-    def show(self, what: RenderableType, style: str = "") -> None:
-        """Print a paper or a line."""
-        self._console.print(what, style=style)
+    def show(self, what: RenderableType, style: str = "", *, whole: bool = False) -> None:
+        """Print a paper or a line.
+
+        Args:
+            whole: without line breaks, so that a long line can be copied.
+        """
+        self._console.print(what, style=style, soft_wrap=whole)
 
     def key(self, message: str, keys: str) -> str:
         """Wait for one of `keys`, in upper or lower case. Ctrl-C and Ctrl-D return "q"."""

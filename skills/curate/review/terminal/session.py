@@ -46,17 +46,20 @@ class Review:
 
     Attributes:
         settling: only disagreements are shown, and not the papers to decide on.
-        passed: indexes of the disagreements that were skipped.
+        passed: keys of the disagreements that were skipped.
     """
 
     desk: Desk
     terminal: Terminal
     stop: StopToken = field(default_factory=StopToken)
     settling: bool = False
-    passed: set[int] = field(default_factory=set)
+    passed: set[str] = field(default_factory=set)
+    _papers: int = 0
 
     def run(self) -> None:
         """Show one paper after the other until all are decided on or the user quits."""
+        found = self.desk.right_so_far()
+        self._papers = found.papers if found else 0
         at = self._next()
         while not self.stop.is_set():
             if at is None:
@@ -67,7 +70,16 @@ class Review:
                 at = self._paper(at)
 
     def _next(self, start: int = 0) -> int | None:
-        """Return the next paper to show from `start`, then from the first."""
+        """Return the next paper to show from `start`, then from the first.
+
+        If a round is complete, what was right so far is shown before it.
+        """
+        found = self.desk.right_so_far()
+        if found and found.papers > self._papers:
+            self.terminal.show(f"{found}.", "bold")
+            if found.retraining:
+                self.terminal.show(f"Train on them: {found.retraining}", whole=True)
+        self._papers = found.papers if found else 0
         if not self.settling:
             return self.desk.next(start)
         left = self._disputed()
@@ -76,7 +88,8 @@ class Review:
     def _disputed(self) -> list[int]:
         """Return the disagreements, without those that were skipped."""
         self.desk.log.refresh()
-        return [at for at in self.desk.disputed() if at not in self.passed]
+        keys = self.desk.papers.items.keys
+        return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
         """Show a paper, and handle keys until another one is to be shown."""
@@ -240,7 +253,7 @@ class Review:
         return self._next(at + 1)
 
     def _pass(self, at: int) -> int | None:
-        self.passed.add(at)
+        self.passed.add(self.desk.papers.items.keys[at])
         return self._next(at + 1)
 
     def _undo(self, _: int) -> int | None:

@@ -13,7 +13,7 @@ import page_corpus
 import pytest
 from agent_process import environment_of, start_agent
 from browser_page import Browser, Page, expect, watched
-from reviewed_corpus import PAPERS, build, decisions, gold, reviewed
+from reviewed_corpus import PAPERS, build, decisions, gold, gold_of, reviewed
 from served_app import Served
 
 FIRST = "2505.00001"
@@ -147,6 +147,20 @@ def test_a_passage_is_the_text_selected_in_the_abstract(page: Page, database: Pa
     last = decisions(database)[-1]
     [[start, end]] = last["anchors"]["evidence"]
     assert last["paper"]["abstract"][start:end] == words
+
+
+def test_the_line_that_trains_is_copied(browser: Browser, tmp_path: Path) -> None:
+    database = build(tmp_path, papers=21)
+    with reviewed(database) as app, watched(browser, VIEW, app.origin) as page:
+        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        enter(page, app, "Ada")
+        for _ in range(20):
+            press(page, "a")
+        expect(page.locator(".round summary")).to_contain_text("160 of 160 moves")
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"/finetune {gold_of(database)} --reader --as-name my-annotator"
 
 
 def test_the_help_lists_the_keys(page: Page) -> None:

@@ -184,6 +184,39 @@ def test_confidences_and_doubts_are_shown(tmp_path: Path) -> None:
     assert "uncertain: confidence 0.25" in shown
 
 
+def test_papers_that_teach_most_come_first(tmp_path: Path) -> None:
+    items = [browsed_corpus.annotated(number) for number in (1, 2)]
+    for item, share in zip(items, (0.9, 0.5), strict=True):
+        item.record["confidence"] = dict.fromkeys(nanda().names, share)
+    database = corpus_papers.corpus_of(tmp_path / "corpus.db", items)
+    with reviewed(database) as app, app.client() as client:
+        for order in ("", "teach", "uncertain"):
+            assert SECOND in post(client, "", name="Ada", order=order).text
+            assert f'<option value="{order}" selected>' in client.get("/review").text
+        assert "There is no order" in post(client, "", name="Ada", order="random").text
+
+
+def test_after_a_round_the_line_that_trains_is_offered(tmp_path: Path) -> None:
+    database = build(tmp_path, papers=22)
+    right = "Right so far: 160 of 160 moves (100%, 98% to 100%) of 20 papers"
+    line = f"/finetune {gold_of(database)} --reader --as-name my-annotator"
+    with reviewed(database) as app, app.client() as client:
+        shown = post(client, "", name="Ada")
+        for _ in range(20):
+            assert right not in shown.text
+            shown = act(client, "accept", id=shown.url.params["id"])
+        assert f'<details class="round" open><summary>{right}' in shown.text
+        assert line in shown.text
+        assert "<dt>Claim</dt><dd>20 of 20</dd>" in shown.text
+        again = client.get(str(shown.url)).text
+        assert f'<details class="round"><summary>{right}' in again
+        assert line in client.get("/review").text
+        for _ in range(2):
+            shown = act(client, "accept", id=shown.url.params.get("id", ""))
+        assert "No paper is left" in shown.text
+        assert line in shown.text
+
+
 def test_a_suggestion_is_taken(tmp_path: Path) -> None:
     item = browsed_corpus.annotated(1, scope="Not stated.")
     one = {"text": "Fleets.", "confidence": 0.21, "sentences": [1], "spans": [[0, 5]]}

@@ -358,3 +358,22 @@ def test_the_summary_is_json(workspace: Workspace) -> None:
     assert data["journal"] == str(workspace.journal)
     assert (data["papers"], data["accepted"], data["lost"]) == (3, 1, [])
     assert nanda().names[0] not in data
+
+
+def test_after_each_round_what_was_right_is_shown_with_the_line_that_trains(
+    workspace: Workspace,
+) -> None:
+    workspace.annotations(*map(row, range(1, 42)))
+    right = "Right so far: 160 of 160 moves (100%, 98% to 100%) of 20 papers"
+    line = f"Train on them: /finetune {workspace.gold} --reader --as-name my-annotator"
+    workspace.review(f"{'a' * 19}q")
+    assert "Right so far" not in workspace.stderr
+    result = workspace.result("auaaq")
+    assert workspace.stderr.count(f"{right}.\n{line}\n") == 1
+    assert result.text.splitlines()[1:] == [right, line]
+    assert result.summary is not None
+    assert result.summary["right"]["count"] == result.summary["right"]["of"] == 160
+    assert result.summary["right_by_move"]["Claim"]["of"] == 20
+    check_output(Curate(), "", result)
+    workspace.review("q")  # it has been shown
+    assert "Right so far" not in workspace.stderr

@@ -1,0 +1,133 @@
+"""Rounds of a review: after every 20 papers, a new order, what was right so far, and retraining.
+
+All of it follows from the journal, so that it is the same for all reviewers at a gold table and
+after a restart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from harness.runs.invocation import quoted
+from skills.curate.review.store.decision import Decision
+from skills.nanda.framework import Framework
+from skills.nanda.text import content_words, counted
+from skills.reporting.statistics import Share
+
+ROUND = 20
+"""Papers of a round; /finetune --reader needs as many at least."""
+WINDOW = 500
+"""Number of the least certain papers that are put in order; the others follow unread."""
+
+Order = Literal["teach", "uncertain"]
+"""Papers that would teach most first, or the least certain."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RightSoFar:
+    """What the annotator got right in the reviewed papers of all complete rounds.
+
+    Attributes:
+        moves: the moves that reviewers left unchanged; those of a rejected annotation are wrong.
+        by_move: the same for each move, by its label.
+        retraining: the line that trains on the gold table, "" while it has too few papers.
+    """
+
+    papers: int
+    moves: Share
+    by_move: Mapping[str, Share]
+    retraining: str = ""
+
+    def __str__(self) -> str:
+        low, high = self.moves.interval
+        share = f"{self.moves.value or 0:.0%}, {low:.0%} to {high:.0%}"
+        return (
+            f"Right so far: {self.moves.count:,} of {counted(self.moves.of, 'move')} ({share}) "
+            f"of {counted(self.papers, 'paper')}"
+        )
+
+
+def complete_rounds(reviewed: Sequence[T]) -> Sequence[T]:
+    """Return the beginning of `reviewed` that consists of complete rounds."""
+    return reviewed[: len(reviewed) // ROUND * ROUND]
+
+
+def right_so_far(
+    decisions: Sequence[Decision], framework: Framework, retraining: str = ""
+) -> RightSoFar | None:
+    """Return what was right in the papers of all complete rounds, None before the first.
+
+    Args:
+        decisions: the decision that counts on each paper, in the order of the journal.
+        retraining: as in `RightSoFar`.
+    """
+    given = complete_rounds(decisions)
+    if not given:
+        return None
+    kept = Counter(
+        name
+        for one in given
+        if one.what == "accept"
+        for name in framework.names
+        if name not in one.changed
+    )
+    by_move = {move.label: Share(kept[move.name], len(given)) for move in framework.moves}
+    whole = Share(kept.total(), len(given) * len(framework.moves))
+    return RightSoFar(len(given), whole, by_move, retraining)
+
+
+def retraining_line(gold: Path, framework: Path | None = None) -> str:
+    """Return the line that trains the reader on a gold table.
+
+    Args:
+        framework: the value of `--framework`, None for the built-in one.
+    """
+    option = "" if framework is None else f" --framework {quoted(str(framework))}"
+    return f"/finetune {quoted(str(gold))} --reader --as-name my-annotator{option}"
+
+
+def teaching_order(
+    candidates: Mapping[str, tuple[float, str]], reviewed: Iterable[str]
+) -> list[str]:
+    """Return the keys of papers, the paper that would teach most first.
+
+    Each next one has the highest product of uncertainty and novelty, the earliest of several.
+    Uncertainty is the expected share of wrong moves. Novelty is the share of the content words of
+    its abstract that neither a reviewed abstract has nor one that comes before it. Words that only
+    one of the abstracts has do not count, since nothing follows from them for the others.
+
+    Args:
+        candidates: certainty and abstract by key.
+        reviewed: the abstracts of the reviewed papers.
+    """
+    found = {key: set(content_words(abstract)) for key, (_, abstract) in candidates.items()}
+    having: defaultdict[str, list[str]] = defaultdict(list)
+    for key, words in found.items():
+        for word in words:
+            having[word].append(key)
+    shared = {word: keys for word, keys in having.items() if len(keys) > 1}
+    of = {key: len(words & shared.keys()) for key, words in found.items()}
+    new = dict(of)
+
+    def see(words: Iterable[str]) -> None:
+        for word in words:
+            for key in shared.pop(word, ()):
+                new[key] -= 1
+
+    def gain(key: str) -> float:
+        return (1 - candidates[key][0]) * new[key] / max(of[key], 1)
+
+    for abstract in reviewed:
+        see(content_words(abstract))
+    left, ordered = dict.fromkeys(candidates), list[str]()
+    while left:
+        best = max(left, key=gain)
+        del left[best]
+        ordered.append(best)
+        see(found[best])
+    return ordered
