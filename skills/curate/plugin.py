@@ -67,8 +67,8 @@ class ReviewOptions(SkillOptions):
     seed: int = Field(0, description="of the sample: another one draws other papers")
     order: Literal["teach", "uncertain"] | None = Field(
         None,
-        description="first the papers that teach most, the default, or the least certain, the "
-        "default of --words and --where; of --sample: the random order",
+        description="papers that would teach most first (the default), or the least certain first "
+        "(the default with --words or --where)",
     )
     disputes: bool = Field(False, description="settle what two reviewers judge differently")
     agreement: bool = Field(False, description="show how far two reviewers agree, and review none")

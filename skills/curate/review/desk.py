@@ -64,8 +64,8 @@ class Desk:
         decide on it.
         """
         with self.log.locked():
-            if self.teaches and self._begin_round():
-                start = 0
+            if self.teaches:
+                start = self._held() if self._begin_round() else 0
             key = self.leases.claim(self.reviewer, list(islice(self._wanted(start), OFFERED)))
             return None if key is None else self.papers.places[key]
 
@@ -267,6 +267,12 @@ class Desk:
         in_gold = dict.fromkeys(sorted(self.log.own), "")
         self.papers = self._as_read.by_teaching({**in_gold, **reviewed})
         return True
+
+    def _held(self) -> int:
+        """Return the index of the paper that the reviewer has, after a restart; else 0."""
+        places, holders = self.papers.places, self.leases.holders()
+        held = (key for key, names in holders.items() if self.reviewer in names)
+        return next((places[key] for key in held if key in places), 0)
 
     def _wanted(self, start: int) -> Iterator[Wanted]:
         items, count = self.papers.items, len(self.papers.items)

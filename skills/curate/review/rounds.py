@@ -19,7 +19,7 @@ from skills.nanda.text import content_words, counted
 from skills.reporting.statistics import Share
 
 ROUND = 20
-"""Papers of a round; /finetune --reader needs as many at least."""
+"""Number of papers of a round, and the fewest that /finetune --reader trains on."""
 WINDOW = 500
 """Number of the least certain papers that are put in order; the others follow unread."""
 

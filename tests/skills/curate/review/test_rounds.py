@@ -118,6 +118,18 @@ def test_the_order_changes_after_each_round_and_is_the_same_for_all(workspace: W
     assert restarted.drafts(taken(restarted)) == {"claim": "Half a"}
 
 
+def test_a_restart_leads_to_the_same_paper_in_a_new_order(workspace: Workspace) -> None:
+    db = two_subjects(workspace.folder / "c.db")
+    ada, bo = workspace.desk("ada", CORPUS, db=db), workspace.desk("bo", CORPUS, db=db)
+    ada.take(last := 59)
+    accept(bo, ROUND)
+    again = workspace.desk("ada", CORPUS, db=db)
+    at = taken(again)
+    assert numbers(again)[at] == last
+    again.accept(at)
+    assert taken(again) == ROUND
+
+
 def test_a_skipped_paper_stays_skipped_in_a_new_order(workspace: Workspace) -> None:
     desk = workspace.desk("ada", CORPUS, db=two_subjects(workspace.folder / "c.db"))
     desk.skip(taken(desk))
