@@ -1,13 +1,14 @@
 """Train the reader that is shipped, and fit its figures on papers that are held out.
 
     python tools/fit_reader.py GOLD.csv ... --labels LABELS.jsonl --abstracts TABLE ...
-        [--roles ROLES.jsonl] [--held-out N] [--epochs N] [--out FILE]
+        [--roles ROLES.jsonl] [--held-out N] [--without FIELD] [--epochs N] [--out FILE]
 
 The gold tables have moves in other words, whose sentences are their lexical anchors. The labels are
 passages of the abstracts of the other tables (docs/passages.md); an abstract is identified by its
 digest. The roles are sentences with labels by people (CSAbstruct). The first N papers of the first
 table, and the papers that were labelled twice, are held out: the figures of `encoder.Fitted` are
-fitted on them. Needs the extra `finetune`; two cores take 40 minutes for 4,000 papers.
+fitted on them. A reader that was trained without a field is one that `bench/reader.py --curve` can
+start from. Needs the extra `finetune`; two cores take 40 minutes for 4,000 papers.
 """
 
 from __future__ import annotations
@@ -112,6 +113,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--abstracts", nargs="+", type=Path, required=True)
     parser.add_argument("--roles", type=Path)
     parser.add_argument("--held-out", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--without", metavar="FIELD", help="leave out the labelled papers of a field, medicine"
+    )
     parser.add_argument("--epochs", type=float, default=Settings.epochs)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(argv)
@@ -126,7 +130,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         for table in options.abstracts
         for row in rows_of(table, nanda())
     }
-    labelled = [*of_labels(tokenizer, options.labels, papers)]
+    labelled = [
+        (label, example)
+        for label, example in of_labels(tokenizer, options.labels, papers)
+        if label["field"] != options.without
+    ]
     held = gold[: options.held_out]
     held += [example for label, example in labelled if is_held_out(label)]
     examples = gold[options.held_out :]
@@ -138,9 +146,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = {
         "moves": nanda().names,
         "framework": nanda().identity,
+        "max_chars": nanda().max_chars,
         "fitted": asdict(fitted),
         "base": {"file": BASE, "sha256": files.digest(BASE)},
         "papers": {"trained": len(examples), "held_out": len(held)},
+        "without": options.without,
     }
     onnx_file.write(network, tokenizer.to_str(), about, options.out)
     print(f"{options.out}: {options.out.stat().st_size:,} bytes, {fitted}")

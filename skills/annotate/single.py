@@ -25,6 +25,7 @@ from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated
 from skills.corpus.tables.pdf.reader import is_pdf
 from skills.nanda.framework import Framework
+from skills.nanda.framework_option import task_of
 from skills.nanda.paper import Paper
 
 _AS_TABLE = (*SAVED_TABLES, ".html", ".bib", ".ris", ".csl.json")
@@ -79,7 +80,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
                     prepared, model, make, lambda _: tick(f"{next(pieces)} tokens")
                 )
 
-        record = call.models.run("annotate", work)
+        record = call.models.run(task_of(framework, call.models.registry), work)
         if db:
             _save(call, db, paper, record, framework)
     return _result(call, paper, record, framework)

@@ -11,7 +11,11 @@ from pydantic import Field
 from harness.errors import InputError
 
 if TYPE_CHECKING:
+    from harness.models.registry import Registry
     from skills.nanda.framework import Framework
+
+TASK = "annotate"
+"""The task of models that annotate with the built-in framework, or with any."""
 
 FrameworkOption = Annotated[
     Path | None,
@@ -51,3 +55,19 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
 
     path = framework_file(given, named)
     return framework.nanda() if path is None else framework.load(path)
+
+
+def task_with(framework: Framework) -> str:
+    """Return the task of models that annotate with this framework alone: "annotate/NAME".
+
+    For the built-in framework, it is the one of all annotators.
+    """
+    from skills.nanda.framework import nanda
+
+    return TASK if framework.digest == nanda().digest else f"{TASK}/{framework.name}"
+
+
+def task_of(framework: Framework, registry: Registry) -> str:
+    """Return the task by which a model of the registry is found for a framework."""
+    own = task_with(framework)
+    return own if any(own in entry.tasks for entry in registry.models.values()) else TASK

@@ -100,11 +100,10 @@ class ReaderModel:
 def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tuple[str, int]:
     """Return the reply for an abstract that certainly states some moves, and its tokens."""
     from skills.nanda.forms.quotes import written
-    from skills.nanda.framework import nanda
     from skills.nanda.quoting.numbered import numbered
     from skills.reader.choice import choose
 
-    limit = nanda().max_chars - 1
+    limit = encoder.max_chars - 1
     sentences = numbered(abstract, limit)
     scores = encoder.read([one.text for one in sentences], title)
     found = choose(scores, encoder.fitted, encoder.moves, abstract, sentences, limit, known)

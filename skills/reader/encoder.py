@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelUnavailable
+from skills.nanda.framework import nanda
 from skills.reader.text import Text, text_of
 
 if TYPE_CHECKING:
@@ -67,6 +68,12 @@ class Fitted:
     part: Mapping[str, float]
     repeated: float
 
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Fitted:
+        """Return the figures that a file stores."""
+        slope, intercept = stored["confidence"]
+        return cls((slope, intercept), stored["stated"], stored["part"], stored["repeated"])
+
 
 class Encoder:
     """A reader that is loaded; several threads may use it at once.
@@ -74,6 +81,7 @@ class Encoder:
     Attributes:
         moves: the moves that it finds, in the order of the scores.
         framework: name and digest of the framework that it was trained on.
+        max_chars: maximum characters of a move in that framework.
         digest: SHA-256 of its file.
     """
 
@@ -87,11 +95,8 @@ class Encoder:
         self._session, self._tokenizer = session, tokenizer
         self.moves: tuple[str, ...] = tuple(about["moves"])
         self.framework: Mapping[str, Any] = about["framework"]
-        fitted = about["fitted"]
-        slope, intercept = fitted["confidence"]
-        self.fitted = Fitted(
-            (slope, intercept), fitted["stated"], fitted["part"], fitted["repeated"]
-        )
+        self.max_chars: int = about.get("max_chars", nanda().max_chars)
+        self.fitted = Fitted.of(about["fitted"])
         self.digest = digest
 
     def read(self, sentences: Sequence[str], title: str = "") -> Scores:

@@ -104,6 +104,55 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
     return assigned(log_shares(scores), wanted, REPEATED)
 
 
+def right_decisions(
+    read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
+) -> NDArray[Any]:
+    """Return the right decisions and all decisions of each paper, (papers, 2).
+
+    The decision of a move is its sentence (`choices`), or "not stated". It is right as `is_right`
+    has it; moves without a label do not count.
+
+    Args:
+        stated: `Fitted.stated` for each paper.
+    """
+    found = []
+    for (example, scores), least in zip(read, stated, strict=True):
+        chosen = choices(scores, least, moves)
+        right = [is_right(places, chosen.get(move)) for move, places in example.stated.items()]
+        found.append((sum(right), len(right)))
+    return np.array(found)
+
+
+def is_right(places: Sequence[int], chosen: int | None) -> bool:
+    """Return whether a sentence, or None for "not stated", is right by a label.
+
+    Args:
+        places: the sentences that state the move, () if none does.
+    """
+    return chosen in places if places else chosen is None
+
+
+def stated_kappa(
+    read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
+) -> float | None:
+    """Return the mean kappa of "stated" over the moves that some papers state and others do not.
+
+    Args:
+        stated: `Fitted.stated` for each paper.
+    """
+    found = []
+    for number, move in enumerate(moves):
+        pairs = [
+            (bool(stated_shares(scores)[number] >= least[move]), bool(example.stated[number]))
+            for (example, scores), least in zip(read, stated, strict=True)
+            if number in example.stated
+        ]
+        if len({label for _, label in pairs}) == 2:
+            predicted, labels = (np.array(one) for one in zip(*pairs, strict=True))
+            found.append(kappa(predicted, labels))
+    return float(np.mean(found)) if found else None
+
+
 def kappa(predicted: NDArray[Any], labels: NDArray[Any]) -> float:
     """Return Cohen's kappa of two arrays of booleans."""
     agreed = float((predicted == labels).mean())

@@ -143,6 +143,28 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
             self.role(vectors),
         )
 
+    def for_moves(self, before: Sequence[str], after: Sequence[str]) -> Network:
+        """Return a copy of this network for other moves; those with a known name keep their scores.
+
+        Args:
+            before: names of the moves of this network.
+            after: names of the moves of the copy.
+        """
+        made = Network(len(after), self.drop.p)
+        state, own = self.state_dict(), made.state_dict()
+        kept = [(before.index(move), row) for row, move in enumerate(after) if move in before]
+        for name, value in state.items():
+            head = name.partition(".")[0]
+            if head not in ("sentence", "part", "unstated", "token"):
+                own[name] = value
+                continue
+            for old, new in kept:
+                own[name][new] = value[old]
+                if head == "token":  # the scores of first tokens, then those of last ones
+                    own[name][len(after) + new] = value[len(before) + old]
+        made.load_state_dict(own)
+        return made
+
     def load_base(self, weights: Mapping[str, Any]) -> None:
         """Take the encoder's weights from those of a BERT, named as in `transformers`."""
         own = {

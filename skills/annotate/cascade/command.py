@@ -25,6 +25,7 @@ from skills.annotate.wording import quotes
 from skills.corpus.options import SAVED_TABLES
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
+from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
@@ -44,7 +45,8 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
     options = call.options
     names = [name.strip() for name in options.cascade.split(",")]
     following = [replace(call.models, choice=Choice(name)) for name in names]
-    resolved = [one.resolve("annotate", {}).resolved for one in (call.models, *following)]
+    task = task_of(framework, call.models.registry)
+    resolved = [one.resolve(task, {}).resolved for one in (call.models, *following)]
     if len({*resolved}) < len(resolved):
         raise UsageError(f"a cascade has each model once: {', '.join(resolved)}")
     sample = read_sample(options.sample, framework, source.papers) if options.sample else None

@@ -36,6 +36,7 @@ from skills.annotate.parts.worker import ModelSource
 from skills.annotate.table.result import in_words
 from skills.corpus.tables.reader import open_table
 from skills.nanda.framework import Framework
+from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 
 SMALLEST, LARGEST = 16, 64
@@ -215,7 +216,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
                 counts = feed.count(table, before, retry_failed=options.retry_failed, tick=tick)
             return PartsRun(call, job, table, model, placement, room, before, counts).run(identity)
 
-        return call.models.run("annotate", work, slots=None)
+        return call.models.run(task_of(framework, call.models.registry), work, slots=None)
 
 
 def _check_options(call: Call) -> None:

@@ -24,6 +24,7 @@ from skills.corpus.tables.parquet.files import refuse_targets
 from skills.corpus.tables.references.reader import report_encoding
 from skills.corpus.tables.refusals import SHOWN
 from skills.nanda.framework import Framework
+from skills.nanda.framework_option import task_of
 
 
 def annotate_table(
@@ -95,7 +96,8 @@ def annotate_source(
                     raise tally.stopped  # so that the fallback can serve
                 return finish(job, tally, path, time.monotonic() - started)
 
-        return call.models.run("annotate", work, slots=call.options.workers)
+        task = task_of(framework, call.models.registry)
+        return call.models.run(task, work, slots=call.options.workers)
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:

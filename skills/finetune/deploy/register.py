@@ -38,14 +38,14 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
         UsageError: the user wrote or changed an entry of that name.
     """
     user, wanted = context.call.settings.user_registry, registration_of(context)
-    _refuse_to_replace(user, wanted, context)
+    refuse_to_replace(context.call, wanted.name)
     return {
         "registry": str(user),
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
         # An entry that was removed must be written again: a time is never equal to an earlier one.
-        "stands": _stands(context, wanted) or time.time_ns(),
+        "stands": _stands(context.call, wanted, _is_chosen(context)) or time.time_ns(),
     }
 
 
@@ -58,16 +58,29 @@ def perform(context: StageContext) -> Done:
             registering.
         OutputError: the file cannot be written.
     """
-    settings, wanted = context.call.settings, registration_of(context)
-    user = settings.user_registry
+    wanted = registration_of(context)
+    facts = add(context.call, wanted, chosen=_is_chosen(context))
+    return Done([], facts, {"stands": True})
+
+
+def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
+    """Write a model to registry.d, and return what was done.
+
+    Args:
+        chosen: the model is tried first for its tasks.
+
+    Raises:
+        Errors of `perform`.
+    """
+    user = call.settings.user_registry
     path = registry_file.file_of(user, wanted.name)
-    with _lock(settings):
-        _migrate(context.call)
-        _refuse_to_replace(user, wanted, context)
-        known, written = wanted.name in _models(user), not _stands(context, wanted)
+    with _lock(call.settings):
+        _migrate(call)
+        refuse_to_replace(call, wanted.name)
+        known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
         if written:  # the latest default is the one that serves
             now, before = datetime.now(UTC), registry_file.read(path).get("registered")
-            registered = now if _is_chosen(context) else before or now
+            registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
             registry_file.write(path, models, wanted.files, registered)
     facts = {
@@ -79,8 +92,8 @@ def perform(context: StageContext) -> Done:
         "places": [" ".join(map(str, place.values())) for place in wanted.model["serve"]],
     }
     done = f"is written to {path}. {_RELOAD}" if written else f"is unchanged in {path}"
-    context.call.screen.notice(f"register: {wanted.name} {done}")
-    return Done([], facts, {"stands": True})
+    call.screen.notice(f"register: {wanted.name} {done}")
+    return facts
 
 
 def unregister(call: Call, name: str) -> Result:
@@ -173,27 +186,30 @@ def _models(user: Path) -> dict[str, Any]:
     return models
 
 
-def _stands(context: StageContext, wanted: Registration) -> bool:
-    """Return True if the model is registered as wanted, and with --default is the first one."""
-    settings = context.call.settings
-    found = registry_file.read(registry_file.file_of(settings.user_registry, wanted.name))
+def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
+    """Return True if the model is registered as wanted, and if chosen, is the first one."""
+    found = registry_file.read(registry_file.file_of(call.settings.user_registry, wanted.name))
     written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
-    return written and (not _is_chosen(context) or first_model(settings) == wanted.name)
+    tasks = wanted.model["tasks"]
+    return written and (
+        not chosen or all(first_model(call.settings, task) == wanted.name for task in tasks)
+    )
 
 
 def _is_chosen(context: StageContext) -> bool:
     return bool(getattr(context.call.options, "default", False))
 
 
-def _refuse_to_replace(user: Path, wanted: Registration, context: StageContext) -> None:
+def refuse_to_replace(call: Call, name: str) -> None:
     """Raise UsageError if registering would replace what the user wrote or changed."""
-    if context.call.force:
+    user = call.settings.user_registry
+    if call.force:
         return
-    found = _models(user).get(wanted.name)
+    found = _models(user).get(name)
     if found is not None and not registry_file.is_registered(found):
-        what = f"{wanted.name} exists already, and was not written by /finetune register"
+        what = f"{name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
-        what = f"{wanted.name} was changed by hand since it was registered"
+        what = f"{name} was changed by hand since it was registered"
     else:
         return
     raise UsageError(what, where=str(user), hint="--force replaces it.")
@@ -210,11 +226,11 @@ def _errors(settings: Settings, without: Path | None = None) -> list[RegistryErr
     return errors
 
 
-def first_model(settings: Settings) -> str | None:
-    """Return the model that /annotate tries first."""
+def first_model(settings: Settings, task: str = TASK) -> str | None:
+    """Return the model that is tried first for a task, by default the one of /annotate."""
     shipped, user = settings.shipped_registry, settings.user_registry
     models = registry.load(shipped, user, left_out=lambda _: None).models
-    return next((name for name, entry in models.items() if TASK in entry.tasks), None)
+    return next((name for name, entry in models.items() if task in entry.tasks), None)
 
 
 def _not_registered(name: str, user: Path) -> UsageError:

@@ -14,6 +14,7 @@ from harness.errors import UsageError
 from harness.models import registry
 from harness.models.backends.ollama_server import DEFAULT_HOST
 from harness.models.schema import ServeEntry
+from harness.settings import Settings
 from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.modelfile_stage import served_gguf
 from skills.finetune.deploy.registry_file import BY, registered_path
@@ -57,19 +58,24 @@ def name_of(context: StageContext) -> str:
     own: str | None = getattr(options, "as_name", None)
     kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
     name = str(own or kept or context.run_dir.name)
+    start_from.refuse_name(context.recipe, name)
+    check_name(name, context.call.settings)
+    return name
+
+
+def check_name(name: str, settings: Settings) -> None:
+    """Raise UsageError if a new model cannot have this name."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} is not a valid model name",
             hint="Use lower-case letters and digits, with single hyphens, dots or underscores "
             "between them.",
         )
-    start_from.refuse_name(context.recipe, name)
-    if name in registry.load(context.call.settings.shipped_registry).models:
+    if name in registry.load(settings.shipped_registry).models:
         raise UsageError(
             f"{name} is the name of a shipped model",
             hint="Give the new model another name with --as-name.",
         )
-    return name
 
 
 def registration_of(context: StageContext) -> Registration:
@@ -102,8 +108,12 @@ def registration_of(context: StageContext) -> Registration:
             if isinstance(train.facts.get(key), (int, float)) and math.isfinite(train.facts[key])
         },
     }
-    model["trained_on"]["entry"] = _digest(model)
-    return Registration(name, model, files, cut)
+    return Registration(name, signed(model), files, cut)
+
+
+def signed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with its digest, by which `is_edited` notices changes."""
+    return {**model, "trained_on": {**model["trained_on"], "entry": _digest(model)}}
 
 
 def is_edited(model: Mapping[str, Any]) -> bool:

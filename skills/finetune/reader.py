@@ -1,0 +1,463 @@
+"""/finetune TABLE --reader: train the reader of /annotate on reviewed papers, and register it.
+
+Training starts from the reader that the registry offers for the framework. In a cross-validation of
+`FOLDS` folds, each reader is trained from the start, and decides on the papers of its fold. If its
+decisions are better than those of the start, the reader that is trained on all papers is
+registered. The predictions of each fold and the final reader are stored in OUT/reader-KEY, so that
+the same line continues.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.api.skill import Call, Result
+from harness.errors import Interrupted, ModelUnavailable, OutputError, SkillFailed, UsageError
+from harness.models import registry
+from harness.models.resolution import candidates
+from harness.models.weights import FileStore
+from harness.runs import targets
+from harness.runs.invocation import as_path
+from harness.runs.progress import duration
+from harness.settings import Settings
+from harness.support.optional_deps import require
+from harness.support.process_lock import job_lock
+from harness.support.reading.text_input import regular_file
+from skills.corpus.tables.columns import Columns
+from skills.finetune.deploy import register
+from skills.finetune.deploy.registered import TASK, Registration, check_name, signed
+from skills.finetune.deploy.registry_file import BY, registered_path
+from skills.finetune.reader_folds import FOLDS, Gain, by_place, gain_of, store, stored
+from skills.finetune.reader_gold import Gold, read_gold
+from skills.finetune.run.run_dir import RunDir
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.framework_option import selected_framework, task_of, task_with
+from skills.nanda.text import counted, flatten
+from skills.reader.encoder import Fitted, Scores
+
+if TYPE_CHECKING:
+    from skills.reader import training
+    from skills.reader.examples import Example
+    from skills.reader.network import Network
+
+VERSION = 1
+"""Increased whenever the same settings train another reader; stored folds are then not used."""
+ENOUGH = 100
+"""Papers from which the figures of `encoder.Fitted` are fitted; with fewer, those of the start."""
+TRAINING: Mapping[str, Any] = {
+    "epochs": 4.0,
+    "batch": 4,
+    "rate": 1e-4,
+    "head_rate": 5e-4,
+    "frozen": 4,
+}
+"""Settings of the training: two layers of six are trained."""
+FRESH = {"epochs": 8.0, "head_rate": 1e-3}
+"""Settings for moves that the start does not have."""
+TAKEN = frozenset({"reader", "as_name", "abstract_column", "id_column"}) | frozenset(
+    {"framework", "out", "epochs", "seed"}
+)
+"""Options of /finetune that apply to a reader."""
+SEEN = 12
+"""Digits of the digest of an abstract that a reader was trained on, as its file lists them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The reader that training starts from.
+
+    Attributes:
+        name: of the model in the registry.
+        digest: SHA-256 of its file.
+        moves: those that its file has.
+        figures: with 0.5 as the least probability of moves that it does not have.
+        comparable: it was trained on the framework, so that its decisions can be compared.
+        passed: models that have seen papers of the table, and are not used therefore.
+    """
+
+    name: str
+    digest: str
+    network: Network
+    tokenizer: str
+    about: Mapping[str, Any]
+    figures: Fitted
+    comparable: bool
+    passed: Mapping[str, int]
+
+
+def run(call: Call) -> Result:
+    """Train, compare and register a reader.
+
+    Raises:
+        UsageError: an option, the name or the table cannot be used, or a package is missing.
+        ModelUnavailable: no reader is there to start from.
+        Interrupted: Ctrl-C; the finished folds are kept.
+        OutputError: a file cannot be written.
+    """
+    options = call.options
+    if other := sorted(options.model_fields_set - TAKEN):
+        raise UsageError(
+            f"--{other[0].replace('_', '-')} does not apply to a reader",
+            hint="--as-name, --framework, --epochs, --seed and --out do.",
+        )
+    if not options.as_name:
+        raise UsageError(
+            "a reader needs a name", hint="`--as-name my-annotator` registers it under this name."
+        )
+    path = as_path(call.text.strip())
+    check_name(options.as_name, call.settings)
+    register.refuse_to_replace(call, options.as_name)
+    framework = selected_framework(options.framework, call.frameworks)
+    columns = Columns(options.abstract_column, options.id_column)
+    gold = read_gold(regular_file(path), framework, columns)
+    require("torch", "onnx")
+    call.screen.notice(_described(path, gold))
+    start = _start(call, framework, gold)
+    for name, papers in start.passed.items():
+        call.screen.notice(
+            f"{name} was trained on {papers} of these papers; the comparison is with {start.name}"
+        )
+    training = _Training.of(call, path, framework, gold, start)
+    locks = call.settings.data_dir / "locks"
+    with job_lock(locks, str(training.folder.resolve())), call.cancel.on_signals():
+        return training.run()
+
+
+def _described(path: Path, gold: Gold) -> str:
+    """Return what is read of a table."""
+    stated = sum(one.stated for one in gold.papers)
+    exact = sum(one.exact for one in gold.papers)
+    out = f"; left out: {gold.reasons}" if gold.left_out else ""
+    return (
+        f"{path.name}: {counted(len(gold.papers), 'paper')}, {stated:,} stated moves, {exact:,} of "
+        f"them in the words of the abstract{out}"
+    )
+
+
+def _start(call: Call, framework: Framework, gold: Gold) -> Start:
+    """Return the first reader that serves the framework and has not seen papers of the table.
+
+    Raises:
+        ModelUnavailable: there is none.
+        ChecksumMismatch: its file is not the one that the registry names.
+    """
+    from skills.reader import onnx_file
+
+    known = call.models.registry
+    files = FileStore(known.files, call.settings.cache_dir, call.screen.notice)
+    digests = {one.paper.sha256[:SEEN] for one in gold.papers}
+    passed: dict[str, int] = {}
+    for one in candidates(known, task_of(framework, known)):
+        if one.serve.backend != "reader" or files.missing(str(one.serve.file)):
+            continue
+        path = files.ensure(str(one.serve.file))
+        network, tokenizer, about = onnx_file.read(path)
+        if seen := digests.intersection(about.get("seen", ())):
+            passed[one.model_id] = len(seen)
+            continue
+        figures = Fitted.of(about["fitted"])
+        stated = {move: figures.stated.get(move, 0.5) for move in framework.names}
+        part = {move: figures.part.get(move, 1.0) for move in framework.names}
+        return Start(
+            one.model_id,
+            files.digest_of(path),
+            network,
+            tokenizer,
+            about,
+            Fitted(figures.confidence, stated, part, figures.repeated),
+            about["framework"]["digest"] == framework.digest,
+            passed,
+        )
+    raise ModelUnavailable(
+        "there is no reader to start from"
+        + f": {', '.join(passed)} was trained on these papers" * bool(passed),
+        hint="The shipped registry has one, nanda-reader; `/models` shows what serves /annotate.",
+    )
+
+
+@dataclass(slots=True)
+class _Training:
+    """The training of a reader in a folder."""
+
+    call: Call
+    path: Path
+    framework: Framework
+    gold: Gold
+    start: Start
+    settings: training.Settings
+    examples: Sequence[Example]
+    folder: Path
+    key: str
+    _spent: float = 0.0
+    _passes: float = 0.0
+    _left: float = 0.0
+
+    @classmethod
+    def of(
+        cls, call: Call, path: Path, framework: Framework, gold: Gold, start: Start
+    ) -> _Training:
+        from tokenizers import Tokenizer
+
+        from skills.reader import training
+        from skills.reader.examples import example_of
+
+        new = not set(framework.names) <= set(start.about["moves"])
+        given = {"epochs": call.options.epochs, "seed": call.options.seed}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        settings = training.Settings(**{**TRAINING, **(FRESH if new else {}), **chosen})
+        tokenizer = Tokenizer.from_str(start.tokenizer)
+        examples = [
+            example_of(
+                tokenizer,
+                framework.names,
+                flatten(one.paper.title),
+                one.paper.abstract,
+                one.anchors,
+            )
+            for one in gold.papers
+        ]
+        parts = VERSION, gold.digest, framework.digest, start.digest, asdict(settings), FOLDS
+        key = sha256_of(parts)[:SEEN]
+        folder = call.options.out / f"reader-{key}"
+        return cls(call, path, framework, gold, start, settings, examples, folder, key)
+
+    def run(self) -> Result:
+        """Compare by cross-validation, and register the reader if it is better."""
+        RunDir(self.folder, "").make()
+        folds = self._folds()
+        held = [(one, folds[number % FOLDS][number // FOLDS]) for number, one in self._numbered]
+        figures, by_fold = self._figures(held)
+        gain = self._gain(held, by_fold)
+        text, better = self._compared(gain)
+        data = {"compare": {**gain.as_dict(), "with": self.start.name, "better": better}}
+        facts = {"out": str(self.folder), "stages": data}
+        if self.start.comparable and not better and not self.call.force:
+            refused = SkillFailed(
+                f"{self.call.options.as_name} is not registered, since it is not shown to be "
+                f"better than {self.start.name}: with 95% confidence its gain is at least "
+                f"{100 * gain.least:+.1f} points, which must be above 0",
+                where=str(self.path),
+                hint="Review more papers and repeat the line, or register it with --force.",
+            )
+            return Result(text, facts, stopped=refused)
+        made = self._final(figures, gain)
+        data["register"] = self._register(made, gain)
+        name, task = str(self.call.options.as_name), task_with(self.framework)
+        own = "" if task == TASK else f" --framework {self.call.options.framework}"
+        line = f"/annotate FILE{own}"
+        use = f"`{line}` uses {name} now; `/finetune unregister {name}` removes it"
+        return Result(f"{text}\n{made}\n{use}", facts, next=line)
+
+    @property
+    def _numbered(self) -> list[tuple[int, Example]]:
+        return [*enumerate(self.examples)]
+
+    def _folds(self) -> list[list[Scores]]:
+        """Return the predictions for the held-out papers of each fold, and store them.
+
+        Raises:
+            Interrupted: Ctrl-C.
+        """
+        from skills.reader.training import scores_of
+
+        paths = [self.folder / f"fold-{number}.npz" for number in range(1, FOLDS + 1)]
+        held = [self.examples[number::FOLDS] for number in range(FOLDS)]
+        found = [stored(path, own) for path, own in zip(paths, held, strict=True)]
+        done = sum(one is not None for one in found)
+        if done:
+            self.call.screen.notice(f"{done} of {FOLDS} folds were done before")
+        count = len(self.examples)
+        self._left = sum(
+            count - len(own) for own, kept in zip(held, found, strict=True) if not kept
+        ) + count * (not self._is_made)
+        for number in range(FOLDS):
+            if found[number] is None:
+                rest = [one for at, one in self._numbered if at % FOLDS != number]
+                network = self._trained(rest, f"fold {number + 1} of {FOLDS}")
+                found[number] = [*scores_of(network, held[number])]
+                store(paths[number], found[number] or [])
+                self._report(f"fold {number + 1} of {FOLDS}: {len(rest)} papers", len(rest))
+        return [one or [] for one in found]
+
+    def _trained(self, examples: Sequence[Example], what: str) -> Network:
+        """Return a reader trained on these examples.
+
+        Raises:
+            Interrupted: Ctrl-C.
+        """
+        import torch
+
+        from skills.reader.training import train
+
+        torch.manual_seed(self.settings.seed)  # of new heads
+        moves = self.start.about["moves"], self.framework.names
+        same = tuple(moves[0]) == moves[1]
+        network = (
+            copy.deepcopy(self.start.network) if same else self.start.network.for_moves(*moves)
+        )
+        started = time.monotonic()
+        with self.call.screen.progress(f"training, {what}") as tick:
+
+            def after_step(step: int, steps: int, _: float) -> None:
+                tick(f"step {step} of {steps}")
+                if self.call.cancel.is_set():
+                    raise Interrupted(
+                        "interrupted", hint="The same line continues after the finished folds."
+                    )
+
+            train(network, examples, self.settings, after_step=after_step)
+        self._spent += time.monotonic() - started
+        self._passes += len(examples)
+        return network
+
+    def _report(self, what: str, papers: int) -> None:
+        """Print that a training is done, and the time that is left."""
+        self._left -= papers
+        left = self._spent / self._passes * self._left
+        more = f", about {duration(left)} left" if self._left > 0 else ""
+        self.call.screen.notice(f"{what}, {duration(self._spent)} so far{more}")
+
+    def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
+        """Return the figures of the reader, and those for each fold, fitted on the others."""
+        from skills.reader.fitting import fit
+
+        if len(held) < ENOUGH or not any(any(one.stated.values()) for one in self.examples):
+            return self.start.figures, [self.start.figures] * FOLDS
+        numbered = [*enumerate(held)]
+        others = [
+            [pair for at, pair in numbered if at % FOLDS != number] for number in range(FOLDS)
+        ]
+        names = self.framework.names
+        return fit(held, names), [fit(one, names) for one in others]
+
+    def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
+        """Return how many more decisions are right than those of the start.
+
+        Without comparable ones, those of the most frequent place of each move are compared.
+        """
+        from skills.reader.fitting import right_decisions, stated_kappa
+        from skills.reader.training import scores_of
+
+        names, start = self.framework.names, self.start
+        stated = [figures[at % FOLDS].stated for at in range(len(held))]
+        after = right_decisions(held, stated, names)
+        kappa, kappa_before = stated_kappa(held, stated, names), None
+        if start.comparable:
+            scores = scores_of(start.network, self.examples)
+            read = [*zip(self.examples, scores, strict=True)]
+            own = [start.figures.stated] * len(read)
+            before, kappa_before = right_decisions(read, own, names), stated_kappa(read, own, names)
+        else:
+            before = by_place(self.examples)
+        kappas = kappa_before, kappa
+        return gain_of(before, after, kappas, self.settings.seed)
+
+    def _compared(self, gain: Gain) -> tuple[str, bool]:
+        """Return the comparison in words, and whether the new reader is shown to be better."""
+        other = (
+            self.start.name
+            if self.start.comparable
+            else "always the most frequent place of each move, or not stated,"
+        )
+        kappas = ", before ".join(f"{one:.2f}" for one in reversed(gain.kappa) if one is not None)
+        text = (
+            f"{self.call.options.as_name}: {gain.after:.1%} of {gain.decisions:,} decisions on "
+            f"{gain.papers} held-out papers are right, {other} has {gain.before:.1%}: gain "
+            f"{100 * gain.value:+.1f} points (95% interval {100 * gain.low:+.1f} to "
+            f"{100 * gain.high:+.1f})" + f"; kappa of stated {kappas}" * bool(kappas)
+        )
+        if not self.start.comparable:
+            text += (
+                f"\nno reader has the moves of {self.framework.name}, and the general model was "
+                "not run, which takes long: `/evaluate` compares with it"
+            )
+        return text, gain.least > 0
+
+    @property
+    def _is_made(self) -> bool:
+        return (self.folder / "reader.onnx").is_file()
+
+    def _final(self, figures: Fitted, gain: Gain) -> Path:
+        """Return the file of the reader that is trained on all papers."""
+        from skills.reader import onnx_file
+
+        path, start = self.folder / "reader.onnx", self.start
+        if self._is_made:
+            return path
+        network = self._trained(self.examples, "all papers")
+        seen = {one.paper.sha256[:SEEN] for one in self.gold.papers}
+        seen |= {*start.about.get("seen", ())}
+        about = {
+            "moves": self.framework.names,
+            "framework": self.framework.identity,
+            "max_chars": self.framework.max_chars,
+            "fitted": asdict(figures),
+            "base": start.about.get("base"),
+            "start": {"model": start.name, "sha256": start.digest},
+            "papers": {"trained": len(self.examples), "held_out": 0},
+            "table": {"name": self.path.name, "sha256": targets.digest(self.path)},
+            "settings": asdict(self.settings),
+            "gain": gain.as_dict(),
+            "seen": sorted(seen),
+        }
+        partial = path.with_suffix(".partial")
+        try:
+            onnx_file.write(network, start.tokenizer, about, partial)
+            partial.replace(path)
+        except OSError as exc:
+            raise OutputError(f"not written: {exc.strerror or exc}", where=str(path)) from exc
+        self._report(f"all {len(self.examples)} papers", len(self.examples))
+        return path
+
+    def _register(self, made: Path, gain: Gain) -> dict[str, Any]:
+        """Copy the reader into the data directory, and make it the default of its framework."""
+        settings, name = self.call.settings, str(self.call.options.as_name)
+        digest, content = targets.digest(made), made.read_bytes()
+        kept = settings.data_dir / "readers" / f"{name}-{digest[:SEEN]}.onnx"
+        RunDir(kept.parent, "").make()
+        targets.write(kept, lambda file: file.write(content))
+        origin = {
+            "data": self.path.name,
+            "data_sha256": targets.digest(self.path),
+            "papers": len(self.examples),
+            "framework": self.framework.identity,
+            "start_from": self.start.name,
+            "start_sha256": self.start.digest,
+        }
+        wanted = registration_of(settings, name, kept, self.framework, origin, gain)
+        return register.add(self.call, wanted, chosen=True)
+
+
+def registration_of(
+    settings: Settings,
+    name: str,
+    file: Path,
+    framework: Framework,
+    origin: Mapping[str, Any],
+    gain: Gain,
+) -> Registration:
+    """Return the registry entries of a reader, which serves the task of its framework.
+
+    Args:
+        origin: what is known of its training.
+    """
+    file_id, where = f"{name}-reader", registered_path(settings.user_registry, file.resolve())
+    model = {
+        "summary": f"{origin['start_from']}, trained further on {origin['papers']} papers of "
+        f"{origin['data']}",
+        "tasks": [task_with(framework)],
+        "form": "quotes",
+        "serve": [{"backend": "reader", "file": file_id}],
+        "options": {"temperature": 0, "seed": 0},
+        "fallback": registry.load(settings.shipped_registry).serving(TASK),
+        "trained_on": {"by": BY, "files": [file_id], **origin},
+        "scores": gain.as_dict(),
+    }
+    size = file.stat().st_size
+    files = {file_id: {"path": where, "sha256": targets.digest(file), "size": size}}
+    return Registration(name, signed(model), files, cut=False)

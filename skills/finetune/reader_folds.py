@@ -1,0 +1,134 @@
+"""The figures of a cross-validation of readers: right decisions, their gain, stored predictions."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.runs import targets
+from skills.reader.encoder import Scores
+from skills.reader.examples import Example
+from skills.reader.fitting import is_right
+from skills.reporting.statistics import bootstrap_weights
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FOLDS = 5
+RESAMPLES = 2_000
+LOW, LEAST, HIGH = 0.025, 0.05, 0.975
+"""Shares of the resamples below the ends of the 95% intervals: of two sides, and of one."""
+ENDS = 3
+"""Sentences from the beginning and from the end that may be the place of a move."""
+KEPT = ("sentence", "part", "unstated")
+"""Predictions that are stored; those of tokens are not compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """Right decisions on held-out papers, as shares of all decisions.
+
+    Attributes:
+        low, high: 95% interval of the gain, by a bootstrap over papers.
+        least: lower end of the one-sided 95% interval.
+        kappa: mean kappa of "stated" before and after, None if it is not known.
+    """
+
+    papers: int
+    decisions: int
+    before: float
+    after: float
+    value: float
+    low: float
+    high: float
+    least: float
+    kappa: tuple[float | None, float | None]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures with four decimals."""
+        found = {name: round(value, 4) for name, value in asdict(self).items() if name != "kappa"}
+        kappas = [value if value is None else round(value, 4) for value in self.kappa]
+        return {**found, "kappa": kappas}
+
+
+def gain_of(
+    before: NDArray[Any],
+    after: NDArray[Any],
+    kappas: tuple[float | None, float | None],
+    seed: int = 0,
+) -> Gain:
+    """Return the gain of right decisions, with its intervals.
+
+    Args:
+        before, after: right decisions and all decisions of each paper, (papers, 2).
+    """
+    weights = bootstrap_weights(len(after), RESAMPLES, seed).astype(float)
+    drawn = (weights @ (after[:, 0] - before[:, 0])) / (weights @ after[:, 1])
+    low, least, high = (float(one) for one in np.quantile(drawn, [LOW, LEAST, HIGH]))
+    total = int(after[:, 1].sum())
+    old, new = (float(one[:, 0].sum()) / total for one in (before, after))
+    return Gain(len(after), total, old, new, new - old, low, high, least, kappas)
+
+
+def by_place(examples: Sequence[Example]) -> NDArray[Any]:
+    """Return the right decisions and all decisions of each paper if each move has one place.
+
+    The place is a sentence by its number from the beginning or from the end, or "not stated";
+    of each fold, the one that is right most often in the others.
+    """
+    places: list[int | None] = [None, *range(ENDS), *range(-ENDS, 0)]
+
+    def right(one: Example, move: int, place: int | None) -> bool:
+        count = len(one.text.sentences)
+        at = place if place is None or place >= 0 else max(count + place, 0)
+        return is_right(one.stated[move], at)
+
+    def best(move: int, fold: int) -> int | None:
+        others = [one for at, one in enumerate(examples) if at % FOLDS != fold]
+        known = [one for one in others if move in one.stated]
+        return max(places, key=lambda place: sum(right(one, move, place) for one in known))
+
+    moves = {move for one in examples for move in one.stated}
+    chosen = [{move: best(move, fold) for move in moves} for fold in range(FOLDS)]
+    return np.array(
+        [
+            (
+                sum(right(one, move, chosen[at % FOLDS][move]) for move in one.stated),
+                len(one.stated),
+            )
+            for at, one in enumerate(examples)
+        ]
+    )
+
+
+def store(path: Path, found: Sequence[Scores]) -> None:
+    """Write predictions, but for those of tokens.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    arrays = {
+        f"{number}.{name}": getattr(one, name) for number, one in enumerate(found) for name in KEPT
+    }
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    targets.write(path, lambda file: file.write(content.getvalue()))
+
+
+def stored(path: Path, examples: Sequence[Example]) -> list[Scores] | None:
+    """Return stored predictions; None if there are none, or the file is damaged."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found = []
+            for number, one in enumerate(examples):
+                sentence, part, unstated = (arrays[f"{number}.{name}"] for name in KEPT)
+                found.append(Scores(one.text, sentence, part, unstated, np.zeros((0, 0))))
+            return found
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,185 @@
+"""Read the annotated table that a reader is trained on: papers with the places of their moves.
+
+A move of a table is quoted if each of its passages stands in the abstract word for word, once: then
+its place is known exactly. Of another move, the stored anchor is used if the table has one, else
+the sentences that share most words with it (`anchors.lexical`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.reader import TableRow, open_table
+from skills.nanda.anchors.lexical import Anchor
+from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
+from skills.nanda.quoting.wording import JOINT
+from skills.nanda.sentences import heading_end, sentence_spans
+from skills.nanda.text import counted, flatten
+
+FEWEST = 20
+"""Papers that a cross-validation needs at least."""
+REPLACED = 4
+"""Maximum number of words that the name in brackets at the beginning of a move replaces."""
+SHOWN = 5
+"""Reasons for unusable rows that a message lists."""
+_WORD = re.compile(r"\w+")
+_NAME = re.compile(r"\[[^\[\]]+\](?:['\u2019]s)?(?=\s)")
+
+
+@dataclass(frozen=True, slots=True)
+class GoldPaper:
+    """An annotated paper.
+
+    Attributes:
+        anchors: of each move with a label, the place of its passages; None if it is not stated.
+            A move that shares no words with the abstract has no label.
+        exact: number of moves whose passages are known exactly.
+    """
+
+    paper: Paper
+    anchors: Mapping[str, Anchor | None]
+    exact: int
+
+    @property
+    def stated(self) -> int:
+        """Number of moves with a label that the abstract states."""
+        return sum(anchor is not None for anchor in self.anchors.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Gold:
+    """The usable papers of a table, ordered by the digest of the abstract.
+
+    Attributes:
+        left_out: the places of the unusable rows by reason.
+    """
+
+    papers: Sequence[GoldPaper]
+    left_out: Mapping[str, Sequence[str]]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that training reads of the papers."""
+        return sha256_of(
+            [[one.paper.sha256, flatten(one.paper.title), one.anchors] for one in self.papers]
+        )
+
+    @property
+    def reasons(self) -> str:
+        """Why rows are unusable: "2 rows: has no abstract (gold.csv, line 3)"."""
+        listed = [
+            f"{counted(len(places), 'row')}: {reason} ({places[0]}{', ...' * (len(places) > 1)})"
+            for reason, places in sorted(self.left_out.items(), key=lambda one: -len(one[1]))
+        ]
+        return "; ".join([*listed[:SHOWN], *(["..."] * (len(listed) > SHOWN))])
+
+
+def read_gold(path: Path, framework: Framework, columns: Columns | None = None) -> Gold:
+    """Return the papers of an annotated table.
+
+    Raises:
+        InputError: the table cannot be read, has no column of abstracts or of a move, or has fewer
+            than `FEWEST` usable papers.
+    """
+    table = open_table(path, columns, moves=framework.names)
+    table.require_moves()
+    found: dict[str, GoldPaper] = {}
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for row in table.rows_or_errors():
+        try:
+            if isinstance(row, InputError):
+                raise row
+            paper = _read(row, framework)
+            if paper.paper.sha256 in found:
+                raise InputError("repeats an abstract", where=row.where)
+            found[paper.paper.sha256] = paper
+        except InputError as error:
+            left_out[error.message].append(error.where or path.name)
+    gold = Gold([found[key] for key in sorted(found)], left_out)
+    if len(found) < FEWEST:
+        why = f" ({gold.reasons})" if left_out else ""
+        raise InputError(
+            f"has {counted(len(found), 'usable paper')}, and a reader needs {FEWEST}{why}",
+            where=str(path),
+            hint="Review more papers, with `/serve` or `/curate --review`, and repeat the line.",
+        )
+    return gold
+
+
+def _read(row: TableRow, framework: Framework) -> GoldPaper:
+    """Return the paper of a row.
+
+    Raises:
+        InputError: it has no abstract, not all moves, or no move whose place is known.
+    """
+    abstract = row.paper.abstract
+    if not sentence_spans(abstract):
+        raise InputError("has no abstract", where=row.where)
+    moves = row.valid_moves(framework)
+    stated = framework.stated(moves)
+    anchors: dict[str, Anchor | None] = dict.fromkeys(framework.names)
+    exact = 0
+    for move, anchor in read_anchors(abstract, stated, row.anchors).items():
+        if spans := exact_spans(abstract, stated[move], anchor["spans"]):
+            anchors[move] = {"sentences": [], "spans": spans, "by": "reviewer"}
+            exact += 1
+        else:  # it shows the sentences; a move in other words has no passages
+            anchors[move] = {"sentences": [], "spans": anchor["spans"], "by": "lexical"}
+    # An anchor without a span is no label: nothing shows what the move comes from.
+    known = {move: one for move, one in anchors.items() if one is None or one["spans"]}
+    if not known:
+        raise InputError("no move shares words with the abstract", where=row.where)
+    return GoldPaper(row.paper, known, exact)
+
+
+def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -> list[list[int]]:
+    """Return the places of the passages of a move in the abstract, in order.
+
+    A name in brackets at the beginning replaces the first words of a sentence, which belong to the
+    passage.
+
+    Args:
+        known: start and end of the sentences or passages that the move comes from. They decide
+            between several places of the same words.
+
+    Returns:
+        [] if a passage does not stand in the abstract word for word, or its place is not clear.
+    """
+    words = [(one[0].casefold(), *one.span()) for one in _WORD.finditer(abstract)]
+    name = _NAME.match(text)
+    spans = []
+    for number, passage in enumerate(text[name.end() if name else 0 :].split(JOINT)):
+        wanted = [one[0].casefold() for one in _WORD.finditer(passage)]
+        if not (count := len(wanted)):
+            return []
+        found = [
+            first
+            for first in range(len(words) - count + 1)
+            if [one[0] for one in words[first : first + count]] == wanted
+        ]
+        if len(found) > 1:
+            starts = {first: words[first][1] for first in found}
+            found = [one for one in found if any(a <= starts[one] < z for a, z in known)]
+        if len(found) != 1:
+            return []
+        start, end = words[found[0]][1], words[found[0] + count - 1][2]
+        spans.append([_opening(abstract, start) if name and not number else start, end])
+    return sorted(spans)
+
+
+def _opening(abstract: str, start: int) -> int:
+    """Return the start of the sentence if it is at most `REPLACED` words before `start`."""
+    for first, after in sentence_spans(abstract):
+        if first <= start < after:
+            first = heading_end(abstract, first, after)
+            before = _WORD.findall(abstract[first:start])
+            return first if 0 < len(before) <= REPLACED else start
+    return start
