@@ -27,7 +27,6 @@ from harness.runs.progress import duration
 from harness.settings import Settings
 from harness.support.optional_deps import require
 from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import regular_file
 from skills.corpus.tables.columns import Columns
 from skills.finetune.deploy import register
 from skills.finetune.deploy.registered import TASK, Registration, check_name, signed
@@ -109,12 +108,16 @@ def run(call: Call) -> Result:
         raise UsageError(
             "a reader needs a name", hint="`--as-name my-annotator` registers it under this name."
         )
+    if not call.text.strip():
+        raise UsageError(
+            "there is no table to train on", hint="`/finetune gold.csv --reader` names one."
+        )
     path = as_path(call.text.strip())
     check_name(options.as_name, call.settings)
     register.refuse_to_replace(call, options.as_name)
     framework = selected_framework(options.framework, call.frameworks)
     columns = Columns(options.abstract_column, options.id_column)
-    gold = read_gold(regular_file(path), framework, columns)
+    gold = read_gold(path, framework, columns, call.screen.notice)
     require("torch", "onnx")
     call.screen.notice(_described(path, gold))
     start = _start(call, framework, gold)
@@ -379,6 +382,11 @@ class _Training:
         return text, gain.least > 0
 
     @property
+    def _digest(self) -> str:
+        """The digest of the table; of a folder, that of the papers."""
+        return targets.digest(self.path) if self.path.is_file() else self.gold.digest
+
+    @property
     def _is_made(self) -> bool:
         return (self.folder / "reader.onnx").is_file()
 
@@ -400,7 +408,7 @@ class _Training:
             "base": start.about.get("base"),
             "start": {"model": start.name, "sha256": start.digest},
             "papers": {"trained": len(self.examples), "held_out": 0},
-            "table": {"name": self.path.name, "sha256": targets.digest(self.path)},
+            "table": {"name": self.path.name, "sha256": self._digest},
             "settings": asdict(self.settings),
             "gain": gain.as_dict(),
             "seen": sorted(seen),
@@ -423,7 +431,7 @@ class _Training:
         targets.write(kept, lambda file: file.write(content))
         origin = {
             "data": self.path.name,
-            "data_sha256": targets.digest(self.path),
+            "data_sha256": self._digest,
             "papers": len(self.examples),
             "framework": self.framework.identity,
             "start_from": self.start.name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,14 +82,22 @@ class Gold:
         return "; ".join([*listed[:SHOWN], *(["..."] * (len(listed) > SHOWN))])
 
 
-def read_gold(path: Path, framework: Framework, columns: Columns | None = None) -> Gold:
+def read_gold(
+    path: Path,
+    framework: Framework,
+    columns: Columns | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Gold:
     """Return the papers of an annotated table.
+
+    Args:
+        notice: called with what was assumed about the table, as in `open_table`.
 
     Raises:
         InputError: the table cannot be read, has no column of abstracts or of a move, or has fewer
             than `FEWEST` usable papers.
     """
-    table = open_table(path, columns, moves=framework.names)
+    table = open_table(path, columns, moves=framework.names, notice=notice)
     table.require_moves()
     found: dict[str, GoldPaper] = {}
     left_out: dict[str, list[str]] = defaultdict(list)

@@ -20,6 +20,7 @@ from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 from skills.finetune import reader
+from skills.finetune.reader_folds import gain_of, store
 from skills.nanda.framework import load, nanda
 from skills.reader import encoder, onnx_file
 from skills.reader.network import Network
@@ -142,7 +143,7 @@ class Stop:
 
     def __init__(self, after: int) -> None:
         self.left = after
-        self.store = reader.store
+        self.store = store
 
     def __call__(self, path: Path, found: Any) -> None:
         if not self.left:
@@ -170,8 +171,6 @@ def test_a_reader_without_a_gain_is_refused(tmp_path: Path) -> None:
 
 
 def no_gain(before: Any, after: Any, kappas: Any, seed: int) -> Any:
-    from skills.finetune.reader_folds import gain_of
-
     return gain_of(after, after, kappas, seed)
 
 

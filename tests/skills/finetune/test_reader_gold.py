@@ -125,6 +125,14 @@ def test_refusals_before_the_work(tmp_path: Path, options: str, message: str) ->
     assert not (Path.cwd() / "finetune_output").exists()
 
 
+@pytest.mark.parametrize(
+    ("text", "message"), [("", "there is no table"), ("missing.csv", "missing.csv: ")]
+)
+def test_a_missing_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    app = fake_app(tmp_path / "home")
+    assert_refuses(app, f"/finetune {text} --reader --as-name mine", message)
+
+
 def test_an_entry_of_the_user_is_not_replaced(tmp_path: Path) -> None:
     app = fake_app(tmp_path / "home")
     app.settings.user_registry.write_text(MINE, encoding="utf-8")
