@@ -158,7 +158,8 @@ class ModelEntry(Strict):
     """A model and the entries that serve it, best first.
 
     Attributes:
-        tasks: the tasks of skills that it serves ("annotate", "chat", "judge").
+        tasks: the tasks of skills that it serves ("annotate", "chat", "judge"); a part of one for a
+            model that serves no more: "annotate/two-moves", with the framework of this name.
         form: the reply format it was trained on: "json" for a general model, "tagged" for one tuned
             on completions of this form, "quotes" for the selector.
         examples: a table of annotated papers that are added to each prompt (few-shot); relative to

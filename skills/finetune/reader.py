@@ -73,7 +73,7 @@ class Start:
     Attributes:
         name: of the model in the registry.
         digest: SHA-256 of its file.
-        moves: those that its file has.
+        about: the metadata of its file.
         figures: with 0.5 as the least probability of moves that it does not have.
         comparable: it was trained on the framework, so that its decisions can be compared.
         passed: models that have seen papers of the table, and are not used therefore.
@@ -146,10 +146,10 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
     """Return the first reader that serves the framework and has not seen papers of the table.
 
     Raises:
-        ModelUnavailable: there is none.
+        ModelUnavailable: there is none, or its file is not that of a reader.
         ChecksumMismatch: its file is not the one that the registry names.
     """
-    from skills.reader import onnx_file
+    from skills.reader import encoder, onnx_file
 
     known = call.models.registry
     files = FileStore(known.files, call.settings.cache_dir, call.screen.notice)
@@ -159,6 +159,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         if one.serve.backend != "reader" or files.missing(str(one.serve.file)):
             continue
         path = files.ensure(str(one.serve.file))
+        encoder.load(path)  # refuses another file
         network, tokenizer, about = onnx_file.read(path)
         if seen := digests.intersection(about.get("seen", ())):
             passed[one.model_id] = len(seen)
@@ -227,6 +228,7 @@ class _Training:
         parts = VERSION, gold.digest, framework.digest, start.digest, asdict(settings), FOLDS
         key = sha256_of(parts)[:SEEN]
         folder = call.options.out / f"reader-{key}"
+        examples = [one for one in examples if one.stated]  # else it has too many tokens
         return cls(call, path, framework, gold, start, settings, examples, folder, key)
 
     def run(self) -> Result:
