@@ -39,6 +39,13 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train at higher rates, since the start knows nothing and the papers are few."""
+    quick = {"batch": 4, "rate": 1e-4, "head_rate": 5e-4}
+    monkeypatch.setattr(reader, "TRAINING", {**reader.TRAINING, **quick})
+
+
 def sentences(number: int) -> list[str]:
     return [
         f"Many people sort ledgers in case {number}.",
