@@ -51,9 +51,9 @@ sys.path.insert(0, str(ROOT))
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.models.backends.base import Reply, Request  # noqa: E402
-from harness.models.backends.llamacpp import LlamaCppModel, _body  # noqa: E402
 from harness.models.backends.openai import OpenAIBackend  # noqa: E402
 from harness.models.pool import ModelPool, Models  # noqa: E402
+from harness.models.resolution import Choice  # noqa: E402
 from harness.models.schema import ServeEntry  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
@@ -196,10 +196,18 @@ def cpu_seconds() -> tuple[float, float, float]:
     return time.process_time(), of_ray, own
 
 
-class Bench:
-    """The application with a loaded model, in a temporary folder."""
+ADAPTER = "smollm2-135m-instruct + nanda-annotator-lora"
+"""The model that a server can have, too."""
 
-    def __init__(self, folder: Path, slots: int | None) -> None:
+
+class Bench:
+    """The application with a loaded model, in a temporary folder.
+
+    Args:
+        model: instead of the default.
+    """
+
+    def __init__(self, folder: Path, slots: int | None, model: str | None = None) -> None:
         settings = replace(
             settings_module.from_environment(),
             data_dir=folder / "data",
@@ -209,9 +217,8 @@ class Bench:
         )
         self.folder = folder
         self.app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
-        models = Models(self.app.pool)
-        served = models.run("annotate", lambda model: model, slots=slots)
-        assert isinstance(served.model, LlamaCppModel), "not the embedded engine"
+        self.models = Models(self.app.pool, Choice(model))
+        served = self.models.run("annotate", lambda model: model, slots=slots)
         self.model, self.slots = served.model, served.slots
         print(f"{served.resolution.resolved}, {served.resolution.chosen.serve.label}, ", end="")
         self.sent: list[Request] = []
@@ -223,9 +230,8 @@ class Bench:
         from skills.annotate.generate import prepare
         from skills.nanda.paper import Paper
 
-        models = Models(self.app.pool)
         papers = [Paper("id", str(i), "", row["abstract"]) for i, row in enumerate(block)]
-        return models.run(
+        return self.models.run(
             "annotate",
             lambda model: [prepare(paper, nanda(), model).request for paper in papers],
         )
@@ -257,23 +263,16 @@ class Bench:
 
     def bare(self, slots: int) -> int:
         """Send the requests of the job directly to the engine, from `slots` threads."""
-        server = self.model._running().server
-
-        def ask(request: Request) -> int:
-            body = {**_body(request), "stream": False}
-            for key in ("stream_options", "return_progress"):
-                body.pop(key)
-            return int(server.handle_chat_completions(body)["usage"]["completion_tokens"])
-
         with ThreadPoolExecutor(slots) as executor:
-            return sum(executor.map(ask, self.sent))
+            replies = executor.map(self.model.generate, self.sent)
+            return sum(reply.completion_tokens for reply in replies)
 
 
 def compare_server(options: argparse.Namespace) -> None:
     with options.table.open(newline="", encoding="utf-8") as file:
         rows = list(itertools.islice(csv.DictReader(file), 8))
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.slots)
+        bench = Bench(Path(folder), options.slots, ADAPTER)
         entry = ServeEntry(backend="openai", model="default", url=options.server)
         models = {"embedded": bench.model, "server": OpenAIBackend().load(entry, bench.slots)}
         print(f"{'':<16}{'embedded':>14}{'server':>14}{'ratio':>8}   tokens/s, twice in turn")

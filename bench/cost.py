@@ -31,9 +31,9 @@ class Way:
 
 
 MEASURED = (
-    Way("nanda-annotator, by wall time", 31.8 / 2),  # two cores, docs/nanda-annotator.md
-    Way("nanda-selector, by wall time", 104.7 / 2),  # the same
-    Way("nanda-annotator, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
+    Way("the reader, by wall time", 1_907 / 2),  # two cores, docs/nanda-annotator.md
+    Way("the adapter, by wall time", 31.8 / 2),  # the same
+    Way("the adapter, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
 )
 TOKENS = 780 + 190
 """Tokens of a paper in the JSON form: the mean prompt and annotation of 64 papers."""

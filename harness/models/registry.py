@@ -220,9 +220,8 @@ def _missing(entry: ModelEntry, registry: Registry) -> Iterator[tuple[str, *tupl
     if entry.fallback is not None and entry.fallback not in registry.models:
         yield f"falls back to {_short(entry.fallback)!r}, which is not a model", "fallback"
     for i, serve in enumerate(entry.serve):
-        roles = (("gguf", serve.gguf), ("adapter", serve.adapter), ("file", serve.file))
-        for role, file_id in roles:
-            if file_id is not None and file_id not in registry.files:
+        for role, file_id in serve.files.items():
+            if file_id not in registry.files:
                 problem = f"is served from {_short(file_id)!r}, which is not in files"
                 yield problem, "serve", i, role
 

@@ -120,10 +120,15 @@ class ServeEntry(Strict):
         return self.urls or ((self.url,) if self.url else ())
 
     @property
+    def files(self) -> Mapping[str, str]:
+        """The ids of `files` that the entry names, by role."""
+        named = {"gguf": self.gguf, "adapter": self.adapter, "file": self.file}
+        return {role: file_id for role, file_id in named.items() if file_id is not None}
+
+    @property
     def where(self) -> str:
         """The served model or files, as a user would name them."""
-        files = " + ".join(filter(None, (self.gguf, self.adapter, self.file)))
-        return self.model or files
+        return self.model or " + ".join(self.files.values())
 
     @property
     def label(self) -> str:

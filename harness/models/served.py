@@ -156,7 +156,7 @@ class ServedModel:
 def label(about: Mapping[str, Any]) -> str:
     """Return "model · backend · place · digest", from `ServedModel.about` or a provenance.
 
-    The digest is that of the file that identifies the model best: merged or of the selector, else
+    The digest is that of the file that identifies the model best: merged or of the reader, else
     adapter, else base.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place

@@ -1,4 +1,4 @@
-"""The annotators compared on the papers of a subject: models, a stored one, and three baselines.
+"""The annotators compared on the papers of a subject: models, a stored one, and two baselines.
 
 The annotations of an annotator are in the order of the papers: the moves by name, including
 "Not stated.", or None for a paper without an annotation.

@@ -35,7 +35,7 @@ class Evaluate(Skill):
         "\n"
         "The metrics are validity, completeness, faithfulness to the abstract, agreement with the\n"
         "gold, consistency, tokens and speed, with 95% intervals: Wilson's for shares of papers,\n"
-        "else those of a paired bootstrap over papers. Three baselines are part of every report:\n"
+        "else those of a paired bootstrap over papers. Two baselines are part of every report:\n"
         "lead sentences, and another paper's annotation.\n"
         "\n"
         "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"

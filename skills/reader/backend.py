@@ -60,8 +60,8 @@ class ReaderModel:
     def __init__(self, encoder: Encoder, slots: int, place: str) -> None:
         self.encoder = encoder
         self.digests: Mapping[str, str] = {
-            "reader": encoder.digest,
             "framework": str(encoder.framework["digest"]),
+            "reader": encoder.digest,
         }
         self.slots = slots
         self.place = place

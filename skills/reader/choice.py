@@ -5,7 +5,8 @@ sentence. No sentence serves more than two moves, and the second one loses `Fitt
 move that would lose most without its best sentence chooses first, and every move chooses again
 while the choices change. Of its sentence, the words from the most probable first to the most
 probable last one are quoted if they can stand alone (`readable`), else all. Further sentences that
-state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a name has one.
+state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a move that may name a thing
+has one.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def choose(
             found[move] = Quote(confidence=unstated)
             continue
         places = [best[number]]
-        if move not in NAMING:
+        if move not in NAMING | PRESENTING:
             places += _further(scores.part[:, number], best[number], fitted.part[move])
         places = places[:1] + [one for one in places[1:] if served[one] < SHARED]
         placed = [_passage(scores, number, move, at, sentences, limit) for at in places[:MOST]]

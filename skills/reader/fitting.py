@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 REPEATED = 1.0
 """Log odds that a sentence loses for a second move. Not fitted: the gold has few moves of the same
 words, and a second quote of a sentence is of less use to a reader than the next sentence."""
-GRID = np.arange(0.2, 0.81, 0.02)
-"""Thresholds that are tried for "stated". Those of a further passage begin at `PART`, since a wrong
-passage is worse than a missing one."""
-PART = 0.4
+GRID = np.arange(0.04, 0.95, 0.02)
+"""Thresholds that are tried for "stated": a rare move is stated from a low probability on."""
+PARTS = np.arange(0.4, 0.81, 0.02)
+"""Those of a further passage, which begin higher, since a wrong passage is worse than a missing
+one."""
 STEPS, RATE = 2_000, 0.05
 """Of the gradient descent for the confidence."""
 SMALLEST = 1e-4
@@ -68,7 +69,7 @@ def _part(read: Read, move: int) -> float:
     found, right = np.array(shares), np.array(labels)
     return _best(
         (2 * (right & (found >= least)).sum() / (right.sum() + (found >= least).sum()), least)
-        for least in GRID[GRID >= PART]
+        for least in PARTS
     )
 
 

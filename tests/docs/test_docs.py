@@ -77,7 +77,7 @@ def test_readme_and_makefile_have_the_same_commands():
     assert annotate[1] in makefile
 
 
-MOVE = r"(.+?)(?: \[(\d+)\])?(?: ! has the same content as \w+)?(?: ! uncertain: .+ (0\.\d+))?"
+MOVE = r"(.+?)(?: \[([\d,]+)\])?(?: ! has the same content as \w+)?(?: ! uncertain: .+ (0\.\d+))?"
 """A move in README's picture: its text, sentence, and confidence if it is uncertain."""
 
 
@@ -98,9 +98,9 @@ def test_readme_shows_an_annotation_as_a_terminal_does():
         "title": " ".join(title.split("\n")),
         **texts,
         "anchors": {
-            by_label[label]: anchor_of(abstract, [int(number)], "model")
-            for label, (_, number, _) in moves.items()
-            if number
+            by_label[label]: anchor_of(abstract, map(int, numbers.split(",")), "model")
+            for label, (_, numbers, _) in moves.items()
+            if numbers
         },
         "confidence": {
             by_label[label]: float(probability)

@@ -11,8 +11,6 @@ from harness import GenerationFailed, ModelUnavailable
 from harness.cli.app import App
 from harness.errors import ModelBusy
 from harness.models import registry
-from harness.models.backends.base import Availability
-from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
@@ -35,7 +33,7 @@ BASE, ADAPTER = (FILES[name].sha256 for name in ("smollm2-135m-instruct", "nanda
 
 @pytest.fixture
 def app(tmp_path):
-    """An application that prefers nanda-annotator to the selector."""
+    """An application whose user has an entry of nanda-annotator, too."""
     app = App(fake_settings(tmp_path), Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     use_registry(app)
     yield app
@@ -53,15 +51,9 @@ def use_registry(app, **more):
 @pytest.fixture
 def without_adapter(app):
     """An application whose tuned model is served by Ollama only."""
-    use_registry(app, files={"nanda-annotator-lora": {"path": "nowhere.gguf", "sha256": ADAPTER}})
+    names = ("nanda-annotator-lora", "nanda-reader")
+    use_registry(app, files={name: {"path": "nowhere", "sha256": ADAPTER} for name in names})
     return app
-
-
-@pytest.fixture
-def embedded_instead(monkeypatch):
-    """Let a fake model answer for the embedded engine."""
-    monkeypatch.setattr(LlamaCppBackend, "probe", lambda *_: Availability(True))
-    monkeypatch.setattr(LlamaCppBackend, "load", lambda *_: FakeModel(AS_TEXT))
 
 
 def serve(monkeypatch, text, *names):
@@ -90,7 +82,7 @@ def test_tuned_model_is_used_first_in_its_own_format(app, monkeypatch):
     assert "unavailable" not in app.screen.err.getvalue()
 
 
-def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch, embedded_instead):
+def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch):
     with serve(monkeypatch, AS_TEXT, "nanda-annotator:latest") as server:
         server.made_of = ("cd" * 32,)
         record = app.dispatch(LINE).result.data
@@ -102,7 +94,7 @@ def test_another_model_of_that_name_is_named_and_not_used(app, monkeypatch, embe
     assert foreign in lines[0]
     assert "`--model ollama/nanda-annotator` uses it" in lines[0]
     assert foreign in record["provenance"]["reason"]
-    assert record["provenance"]["backend"] == "llamacpp"
+    assert record["provenance"]["backend"] == "reader"
     place = f"nanda-annotator at {server.url}"
     assert f"model: nanda-annotator · ollama · {place} · abababab" in lines
 

@@ -271,7 +271,7 @@ def test_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Monke
     provenance = record["provenance"]
     assert provenance["resolved"] == "nanda-annotator"
     assert "no Ollama server at http://127.0.0.1:9" in provenance["reason"]
-    assert set(provenance["digests"]) == {"gguf", "adapter", "merged"}
+    assert set(provenance["digests"]) == {"framework", "reader"}
     assert "unavailable" not in app.screen.err.getvalue()
     assert all(record[name].strip() for name in nanda().names)
     assert "DryRun" in " ".join(record[name] for name in nanda().names)

@@ -74,6 +74,7 @@ def test_every_import_is_declared():
         "evaluate": core | _names(extras["plots"]),
         "mcp": core | _names(extras["mcp"]),
         "models": core | _names(extras["ray"]),
+        "reader": core | _names(extras["finetune"]),
     }
     ours = {"harness", "skills", "agent", *sys.stdlib_module_names}
     providers = packages_distributions()

@@ -39,15 +39,15 @@ class LlamaCppBackend:
     def probe(self, entry: ServeEntry) -> Availability:
         if importlib.util.find_spec(engine.NAME) is None:
             return Availability(False, f"{engine.NAME} is not installed")
-        for file_id in _file_ids(entry).values():
+        for file_id in entry.files.values():
             missing = self._files.missing(file_id)
             if missing is not None:
                 return Availability(False, missing)
-        to_fetch = self._files.to_fetch(entry.gguf, entry.adapter)
+        to_fetch = self._files.to_fetch(*entry.files.values())
         return Availability(True, f"{to_fetch / 1e6:.0f} MB to download" if to_fetch else "")
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> LlamaCppModel:
-        file_ids = _file_ids(entry)
+        file_ids = entry.files
         paths = {role: self._files.ensure(file_id) for role, file_id in file_ids.items()}
         digests = {role: self._files.digest(file_id) for role, file_id in file_ids.items()}
         if entry.merge:
@@ -157,11 +157,6 @@ def _add_choice(choice: Mapping[str, Any], state: GenerationState) -> None:
 
 def _pair(token: Mapping[str, Any]) -> tuple[str, float]:
     return token_text(token["token"], token["bytes"]), token["logprob"]
-
-
-def _file_ids(entry: ServeEntry) -> dict[str, str]:
-    named = {"gguf": entry.gguf, "adapter": entry.adapter}
-    return {role: file_id for role, file_id in named.items() if file_id is not None}
 
 
 def _prompt(request: Request) -> dict[str, Any]:

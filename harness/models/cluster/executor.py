@@ -116,11 +116,9 @@ def assignment(
     threads: int,
 ) -> Assignment:
     """Return what a node is sent for a candidate, of the registry's `files`."""
-    serve = candidate.serve
-    named = (file_id for file_id in (serve.gguf, serve.adapter) if file_id is not None)
     return Assignment(
         candidate,
-        {file_id: files[file_id] for file_id in named},
+        {file_id: files[file_id] for file_id in candidate.serve.files.values()},
         CODE_ROOT,
         {
             name: value

@@ -82,7 +82,7 @@ def available(assignment: Assignment) -> Availability:
     if not found.available:
         return found
     serve = assignment.candidate.serve
-    needed = COPIES * store.to_fetch(serve.gguf, serve.adapter)
+    needed = COPIES * store.to_fetch(*serve.files.values())
     folder = _existing(store.cache_dir)
     free = shutil.disk_usage(folder).free
     if needed > free:

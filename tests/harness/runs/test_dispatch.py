@@ -313,7 +313,7 @@ def test_models_shows_each_entry_with_its_reason(tmp_path):
     app, backend = two_models(tmp_path, FakeModel(), FakeModel())
     backend.down["annotator"] = "not pulled"
     result = app.dispatch("/models").result
-    tuned, _, producer = result.data["models"]
+    tuned, producer = result.data["models"]
     assert (tuned["id"], tuned["serve"][0]["available"], tuned["serve"][0]["reason"]) == (
         "nanda-annotator",
         False,

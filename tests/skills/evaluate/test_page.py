@@ -100,7 +100,7 @@ def test_the_figures_of_the_gold_are_beside_those_of_the_models(whole: Whole) ->
     copied = report.figure(found["gold"]["copied"]["overall"])
     assert f"copied {copied}" in " ".join(report.text(found).split())
     row = shown.table("All moves together")["copied"]
-    assert len(row) == 1 + 5 + 1  # the name, five annotators, and the gold
+    assert len(row) == 1 + 4 + 1  # the name, four annotators, and the gold
     assert row["the gold itself"] == copied.replace(" (", "(", 1)
 
 
@@ -108,8 +108,7 @@ def test_descriptive_metrics_are_named(whole: Whole) -> None:
     found, shown = whole
     text = " ".join(report.text(found).split())
     expected = (
-        "Less is better for: calibration error; moves alike, at most; tokens: prompt; "
-        "tokens: answer. "
+        "Less is better for: moves alike, at most; tokens: prompt; tokens: answer. "
         "Descriptive: moves stated; copied; support by chance."
     )
     assert expected in shown.shown

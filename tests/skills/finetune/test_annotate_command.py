@@ -70,7 +70,7 @@ def test_blanks_and_quotes_in_paths_are_kept() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("a.jsonl b.jsonl", "expected one TRAIN.jsonl, got 2: a.jsonl, b.jsonl"),
+        ("a.jsonl b.jsonl", "expected one TRAIN.jsonl|TABLE, got 2: a.jsonl, b.jsonl"),
         ("rows.jsonl --epochs", "--epochs needs a value"),
         ("--out new", "no training set is given, new has no run, and there is no train.jsonl"),
         ("--resume new/checkpoint-3", "new has no run"),
