@@ -2,7 +2,7 @@
 
 Matrices and the vectors of words are stored as integers of 8 bits with one scale for each output or
 word, a quarter of the size; the engine multiplies them when it loads the file, and computes with 32
-bits. Of a network trained as the shipped one, no probability differs by more than a hundredth.
+bits.
 """
 
 from __future__ import annotations
