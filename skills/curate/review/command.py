@@ -35,7 +35,7 @@ def review(
     keys: Input | None = None,
     terminal: Output | None = None,
 ) -> Result:
-    """Show the undecided annotations of `path`, and store the decisions.
+    """Review the annotations in `path` that have no decision yet, and store the decisions.
 
     Args:
         target: the gold table. It is written after each decision, and so is its journal.

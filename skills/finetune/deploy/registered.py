@@ -79,7 +79,7 @@ def check_name(name: str, settings: Settings) -> None:
 
 
 def registration_of(context: StageContext) -> Registration:
-    """Return the entries of the run in the folder.
+    """Return the registry entries of the model in the run's folder.
 
     The model has the task only if it is the default: with --default, or if the same weights are
     registered as the default already. Otherwise only its name selects it.

@@ -42,7 +42,7 @@ COUNTS = "the row as it is trained, its end token with the completion"
 
 
 def inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return all that the prepared rows depend on.
+    """Return the inputs and settings that determine the prepared rows.
 
     Without a data set, the one that was prepared before is assumed, so that later stages can run
     with the folder alone.

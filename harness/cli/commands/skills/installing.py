@@ -67,7 +67,7 @@ def add(app: App, source: str, call: Call) -> Result:
 
 
 def delete(app: App, name: str, call: Call) -> Result:
-    """Delete a skill of the user's folder after asking.
+    """Ask for confirmation, then delete a skill from the user's folder.
 
     Raises:
         UsageError: there is no such skill in that folder.
