@@ -31,7 +31,7 @@ class Way:
 
 
 MEASURED = (
-    Way("the reader, by wall time", 1_907 / 2),  # two cores, docs/nanda-annotator.md
+    Way("the reader, by wall time", 1_907 / 2),  # two cores, docs/measurements/reader.md
     Way("the adapter, by wall time", 31.8 / 2),  # the same
     Way("the adapter, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
 )

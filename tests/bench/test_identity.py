@@ -1,4 +1,4 @@
-"""bench/identity.py: a small table reaches the figures that docs/identity.md states."""
+"""bench/identity.py: a small table reaches the figures that docs/measurements/corpus.md states."""
 
 from __future__ import annotations
 

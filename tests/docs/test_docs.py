@@ -24,7 +24,8 @@ from skills.nanda import checks
 from skills.nanda.anchors.lexical import anchor_of
 from skills.nanda.framework import nanda
 
-PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").glob("*.md"))]
+PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").rglob("*.md"))]
+GENERATED = {"commands.md", "reference.md"}
 README = (CODE_ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -55,11 +56,30 @@ def test_a_page_opens_with_a_sentence_and_a_command(page):
     assert any(line.startswith("    ") for line in lines[3:14])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(CODE_ROOT)))
 def test_links_are_valid(page):
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
-        if not link.startswith("http"):
-            assert (page.parent / link).exists(), link
+    for path, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        if not path.startswith("http"):
+            target = page.parent / path if path else page
+            assert target.exists(), path
+            assert not anchor or anchor in anchors(target), f"{path}#{anchor}"
+
+
+def anchors(page):
+    """Return the anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-") for name in headings}
+
+
+def test_a_page_is_read_in_five_minutes():
+    words = {
+        page.name: len(page.read_text(encoding="utf-8").split())
+        for page in (CODE_ROOT / "docs").glob("*.md")
+        if page.name not in GENERATED
+    }
+    assert {name: count for name, count in words.items() if count > 2_300} == {}
+    assert sum(words.values()) <= 42_000
 
 
 def test_each_gate_reason_is_explained():

@@ -112,7 +112,7 @@ def test_card_and_page_state_the_cross_validation(line: str, name: str, move: st
     assert report["papers"] == 476
     found = report["annotators"][0]["metrics"][name][move]
     expected = [found[part] for part in ("value", "low", "high")]
-    page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
+    page = (CODE_ROOT / "docs" / "measurements" / "nanda-annotator.md").read_text(encoding="utf-8")
     for whole in (CARD, page):
         text = whole.partition("\n## Cross-validated\n")[2].partition("\n## ")[0]
         [row] = [row for row in text.splitlines() if row.startswith(f"| {line}")]
@@ -200,7 +200,7 @@ def test_card_states_validity_without_a_constraint() -> None:
 
 def test_listed_failures_are_among_the_worst() -> None:
     report = json.loads((FOLDER / "eval.json").read_text(encoding="utf-8"))
-    page = (CODE_ROOT / "docs" / "nanda-annotator.md").read_text(encoding="utf-8")
+    page = (CODE_ROOT / "docs" / "measurements" / "nanda-annotator.md").read_text(encoding="utf-8")
     row = r"^\| \[([\d.]+)\]\(https://arxiv.org/abs/\1\) \| (.*?) \|"
     listed = re.findall(row, page, re.MULTILINE)
     worst = {one["id"]: one["moves"] for one in report["worst"]}
