@@ -25,7 +25,7 @@ from statistics import fmean
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from skills.annotate.cascade.bound import RISK, lower_bound  # noqa: E402
+from skills.annotate.cascade import RISK, lower_bound  # noqa: E402
 from skills.corpus.tables.reader import TableRow  # noqa: E402
 from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402
 from skills.nanda.anchors.stored import read_anchors  # noqa: E402

@@ -31,11 +31,9 @@ from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
 from harness.models.served import ServedModel  # noqa: E402
 from harness.support.stopping.stop_token import StopToken  # noqa: E402
 from harness.testing import FakeModel, fake_models  # noqa: E402
-from skills.annotate.parts import feed, pipeline  # noqa: E402
-from skills.annotate.parts.folder import PartsFolder, new_run  # noqa: E402
-from skills.annotate.parts.job import PartsJob  # noqa: E402
-from skills.annotate.parts.scan import scan  # noqa: E402
-from skills.annotate.parts.worker import BatchAnnotator  # noqa: E402
+from skills.annotate.parquet_output import ray_data  # noqa: E402
+from skills.annotate.parquet_output.parts_folder import PartsFolder, new_run, scan  # noqa: E402
+from skills.annotate.parquet_output.parts_job import BatchAnnotator, PartsJob  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
@@ -94,7 +92,7 @@ def _one(rows: int, *, annotate: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="parts-", dir="/tmp") as name:
         folder = Path(name)
-        table = feed.Input(_table(folder / "in.parquet", rows), Columns())
+        table = ray_data.Input(_table(folder / "in.parquet", rows), Columns())
         ray.init(
             num_cpus=ACTORS,
             include_dashboard=False,
@@ -109,17 +107,17 @@ def _one(rows: int, *, annotate: bool) -> None:
             ray.shutdown()
 
 
-def _measure(table: feed.Input, folder: PartsFolder, rows: int, *, annotate: bool) -> None:
+def _measure(table: ray_data.Input, folder: PartsFolder, rows: int, *, annotate: bool) -> None:
     job = PartsJob(nanda(), folder, "arxiv_id", new_run())
     folder.create()
     folder.take_over(job.run)
     identity = job.identity(load())
     before = scan(folder, identity)
     started = time.monotonic()
-    counts = feed.count(table, before, retry_failed=False)
+    counts = ray_data.count(table, before, retry_failed=False)
     counted = time.monotonic() - started
-    made = pipeline.Pipeline(
-        partial(feed.batches, table=table, retry_failed=False, size=32),
+    made = ray_data.Pipeline(
+        partial(ray_data.batches, table=table, retry_failed=False, size=32),
         before,
         (job, load, identity),
         ACTORS,
@@ -138,8 +136,8 @@ def _measure(table: feed.Input, folder: PartsFolder, rows: int, *, annotate: boo
     )
 
 
-def _timed(made: pipeline.Pipeline) -> Iterator[tuple[float, dict[str, Any]]]:
-    for part in pipeline.figures(made, StopToken()):
+def _timed(made: ray_data.Pipeline) -> Iterator[tuple[float, dict[str, Any]]]:
+    for part in ray_data.figures(made, StopToken()):
         yield time.monotonic(), part
 
 

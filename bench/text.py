@@ -36,9 +36,8 @@ from harness.runs import grammar
 from harness.support import suggestions, well_formed
 from harness.support.reading import text_input
 from harness.terminal import console
-from skills.annotate import papers, text_files
+from skills.annotate import abstract_text, papers, survey_page, topic
 from skills.annotate.plugin import Annotate
-from skills.annotate.survey import entries, groups, topic
 from skills.corpus import views
 from skills.corpus.db import facets
 from skills.corpus.search import filters, query_syntax, quotes
@@ -212,12 +211,14 @@ FUNCTIONS: Mapping[str, Function] = {
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
     "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),
     "papers.is_topic": papers.is_topic,
-    "text_files.title_and_abstract": text_files.title_and_abstract,
+    "text_files.title_and_abstract": abstract_text.title_and_abstract,
     "topic.subject_words": topic.subject_words,
-    "survey.groups.grouped": lambda t: groups.grouped(
-        "", [groups.Wording(t[:LONGEST], t[:LONGEST], t)] * 4
+    "survey.groups.grouped": lambda t: survey_page.grouped(
+        "", [survey_page.Wording(t[:LONGEST], t[:LONGEST], t)] * 4
     ),
-    "survey.entries.authors_and_year": lambda t: entries.authors_and_year(paper_of("", authors=t)),
+    "survey.entries.authors_and_year": lambda t: survey_page.authors_and_year(
+        paper_of("", authors=t)
+    ),
     "tables: csv cell": cell_of,
     "tables: csv file": lambda t: table_of(".csv", f"id,abstract\n{t}\n"),
     "tables: jsonl cell": lambda t: table_of(".jsonl", json.dumps({"id": "1", "abstract": t})),

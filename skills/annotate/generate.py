@@ -6,26 +6,30 @@ table: `prepare` makes the request and its content key, `annotate` sends it.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from harness._version import __version__
-from harness.errors import InputError, InvalidReply
+from harness.errors import InputError, InvalidReply, ModelUnavailable
 from harness.models.backends.base import OnText, Reply, Request
+from harness.models.schema import ModelEntry
 from harness.models.served import ServedModel
-from skills.annotate.examples import examples_for
-from skills.annotate.wording import decoding_of
+from harness.support.reading.text_input import regular_file
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Wording
 from skills.corpus.records import record_of
+from skills.corpus.tables.reader import open_table
 from skills.nanda import checks
 from skills.nanda.forms import FORMS
-from skills.nanda.forms.base import Form, UnusableReply
+from skills.nanda.forms.base import Example, Form, UnusableReply
 from skills.nanda.forms.quotes import QuotesForm
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
+from skills.reader import choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +217,74 @@ def _provenance(
         "harness": __version__,
         "input": paper.input,
     }
+
+
+def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:
+    """Return the rows of the entry's table of examples, or () if it has none.
+
+    Raises:
+        InputError: the table cannot be read, has no row, or a row lacks a move.
+    """
+    if entry.examples_path is None:
+        return ()
+    path = regular_file(entry.examples_path)
+    return _read_examples(path, path.stat().st_mtime_ns, framework)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_examples(path: Path, _changed: int, framework: Framework) -> tuple[Example, ...]:
+    table = open_table(path, moves=framework.names)
+    table.require_moves()
+    found = []
+    for row in table.rows():
+        moves = row.valid_moves(framework)
+        if not row.paper.abstract:
+            raise InputError("has no abstract", where=row.where)
+        found.append(Example(row.paper.abstract, moves))
+    if not found:
+        raise InputError("has no example", where=str(path))
+    return tuple(found)
+
+
+QUOTES = "it only quotes, and --wording abstractive needs a model that writes"
+WRITES = (
+    "it only writes its own words, and --wording extractive needs a model that quotes, such as "
+    "nanda-annotator"
+)
+
+
+def quotes(model: ServedModel) -> bool:
+    """Return True if the moves of a model are quotes, which have confidences."""
+    return FORMS[model.entry.form] is QuotesForm
+
+
+def wording_of(model: ServedModel, wording: Wording | None = None) -> Wording:
+    """Return the wording of a model's annotations.
+
+    Args:
+        wording: the one that is wanted.
+
+    Raises:
+        ModelUnavailable: the model has another wording.
+    """
+    own: Wording = "extractive" if quotes(model) else "abstractive"
+    if wording not in (own, None):
+        raise ModelUnavailable(QUOTES if quotes(model) else WRITES)
+    return own
+
+
+def decoding_of(
+    form: Form, model: ServedModel, wording: Wording | None
+) -> Mapping[str, Any] | None:
+    """Return what determines the moves besides the request and the model; None if nothing does.
+
+    Raises:
+        ModelUnavailable: the model does not have the framework or the wording; the fallback of
+            its entry may.
+    """
+    if wording_of(model, wording) == "abstractive":
+        return None
+    trained_on = model.digests.get("framework")
+    if trained_on not in (None, form.framework.digest):
+        raise ModelUnavailable("it was trained on the moves of another framework")
+    return {"version": choice.VERSION, "wording": "extractive"}

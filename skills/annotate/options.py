@@ -1,4 +1,4 @@
-"""Options of /annotate, and the parts of them that each kind of input takes."""
+"""Options of /annotate, those that each kind of input takes, and its results for programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, RootModel
 
 from harness.api.skill import SkillOptions
-from skills.annotate.survey.relevance import LEAST
 from skills.corpus.lookups.configuration import CORPUS, NAMES
 from skills.corpus.lookups.options import SourceOptions, Sources
 from skills.corpus.options import (
@@ -20,8 +19,12 @@ from skills.corpus.options import (
     LibraryOptions,
     WorkerOptions,
 )
+from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")
+LEAST_RELEVANCE = 0.6
+"""Papers of a lower relevance are left out of a survey: those in which no word of a topic of one
+or two words is a subject, but is mentioned in passing."""
 
 _CERTAINTY = re.compile(r"0?\.[0-9]+|1\.0*", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
@@ -139,9 +142,41 @@ class TopicOptions(JobOptions):
     )
     max: int = Field(10, ge=1, le=200, description="maximum number of papers")
     relevance: float = Field(
-        LEAST, ge=0, le=1, description="leave out papers that are less about the topic"
+        LEAST_RELEVANCE, ge=0, le=1, description="leave out papers that are less about the topic"
     )
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
         None, description="papers from this day, month or year on"
     )
     until: Until = Field(None, description="papers up to this day, month or year")
+
+
+class TableSummary(Output):
+    """A job over a table, in rows."""
+
+    input: str
+    rows: int
+    done: int = Field(description="with an annotation, also of earlier runs")
+    made: int = Field(description="annotated by this run")
+    failed: int
+    errors: dict[str, int] = Field(description="failures by the type of the error")
+    filtered: dict[str, int] = Field(description="rows left out, by reason")
+    refused: list[RefusedRow]
+    pending: int = Field(description="not done yet: the same call continues")
+    model: str
+    seconds: float
+    database: str
+
+
+class TopicSummary(Output):
+    """A survey of the papers on a topic, in papers."""
+
+    topic: str
+    papers: int
+    annotated_before: int
+    done: int
+    failed: int
+    pending: int
+
+
+class AnnotateSummary(RootModel[TableSummary | TopicSummary]):
+    """A job over a table, or a survey of a topic."""

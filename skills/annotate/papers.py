@@ -21,7 +21,7 @@ from harness.support.reading.text_input import (
     unquote,
 )
 from harness.support.well_formed import well_formed
-from skills.annotate import text_files
+from skills.annotate import abstract_text
 from skills.corpus.lookups.ids import id_list
 from skills.corpus.lookups.ids.id_list import IdList
 from skills.corpus.tables import formats
@@ -85,7 +85,7 @@ def read_paper(
         assert path is not None
         paper = next(open_table(path, Columns(sections=tuple(sections))).rows()).paper
     elif path:
-        text = text_files.read(path)
+        text = abstract_text.read(path)
         title_found, abstract = _title_and_abstract(text, shown(path))
         made_from = {"kind": "file", "path": shown(path)}
         paper = Paper("id", own_id(abstract), title_found, abstract, made_from)
@@ -244,7 +244,7 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
     if len(titles) > 1:
         hint = f"Save it as a .md file with ## before each title, as in ## {titles[1]}."
         raise InputError(problem, where=where, hint=hint)
-    title, abstract = text_files.title_and_abstract(text)
+    title, abstract = abstract_text.title_and_abstract(text)
     if consists_of_items(abstract):
         raise InputError(
             "consists of list items or table rows, not of one abstract",

@@ -15,13 +15,13 @@ from harness.models.cluster.address import LOCAL, ray_data
 from harness.models.weights import FileStore
 from harness.support.reading.text_input import TEXT_WORDS
 from skills.annotate.options import (
+    AnnotateSummary,
     IdListOptions,
     PaperByIdOptions,
     PaperOptions,
     TableOptions,
     TopicOptions,
 )
-from skills.annotate.outputs import AnnotateSummary
 from skills.corpus.options import (
     SAVED_TABLES,
     TABLES,
@@ -162,14 +162,14 @@ class Annotate(Skill):
         if variant == "a table":
             return _annotate_table(call, framework, parts)
         if variant == "a list of ids":
-            from skills.annotate.ids.command import annotate_ids
+            from skills.annotate.id_list import annotate_ids
             from skills.annotate.papers import id_list_in
 
             ids = id_list_in(call.text, call.options.limit)
             assert ids is not None
             return annotate_ids(call, ids, framework)
         if variant == "a topic":
-            from skills.annotate.survey.command import annotate_topic
+            from skills.annotate.topic import annotate_topic
 
             return annotate_topic(call, framework)
         from skills.annotate.single import annotate_text
@@ -180,12 +180,12 @@ class Annotate(Skill):
 def _annotate_table(call: Call, framework: Framework, parts: Sequence[Path]) -> Result:
     """Annotate a table in the way of the options; `parts` are the targets that become parts."""
     from skills.annotate.papers import table_in
-    from skills.annotate.table.command import annotate_source, annotate_table
+    from skills.annotate.table import annotate_source, annotate_table
 
     table = table_in(call.text)
     assert table is not None
     if ray_data(call.options.on) is not None:
-        from skills.annotate.parts.command import annotate_to_parts
+        from skills.annotate.parquet_output.ray_data import annotate_to_parts
 
         if len(parts) != 1 or len(call.targets) != 1:
             raise UsageError(
@@ -193,12 +193,12 @@ def _annotate_table(call: Call, framework: Framework, parts: Sequence[Path]) -> 
             )
         return annotate_to_parts(call, table, framework)
     if parts:
-        from skills.annotate.parts.saving import annotate_and_save
+        from skills.annotate.parquet_output.parts_job import annotate_and_save
 
         return annotate_table(call, table, framework, annotate_and_save)
     if call.options.cascade is None:
         return annotate_table(call, table, framework, annotate_source)
-    from skills.annotate.cascade.command import annotate_cascaded
+    from skills.annotate.cascade import annotate_cascaded
 
     return annotate_table(call, table, framework, annotate_cascaded)
 

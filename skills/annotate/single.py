@@ -12,9 +12,9 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
+from skills.annotate.abstract_text import problem_of
 from skills.annotate.generate import Prepared, prepare
 from skills.annotate.papers import path_of, read_paper
-from skills.annotate.plausible import problem_of
 from skills.annotate.sections import annotate_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
@@ -89,7 +89,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
 def _fetched(call: Call, paper_id: str) -> Paper:
     """Return the paper with an id: of arXiv from there, another one from the sources."""
     if one := id_in(paper_id):
-        from skills.annotate.ids.command import look_up
+        from skills.annotate.id_list import look_up
 
         return look_up(call, one)
     return lookup.fetch(paper_id, lookup.api_of(call))

@@ -1,6 +1,6 @@
 """The job of judging many annotations: the panel judges each once; votes are stored.
 
-As in `skills.annotate.table.job`, results and failures are stored in the corpus database under
+As in `skills.annotate.job`, results and failures are stored in the corpus database under
 content keys: the same command continues where it was killed, and no vote is requested twice.
 """
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from harness.errors import InputError
 from harness.support.reading.text_input import place, regular_file, shown
+from skills.annotate import plan
 from skills.annotate.papers import check_length
-from skills.annotate.table import sources
-from skills.annotate.table.sources import Source
+from skills.annotate.plan import Source
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.jsonl_reader import JsonlReader
 from skills.corpus.tables.reader import Table, TableRow, open_table
@@ -50,7 +50,7 @@ def with_gold(
     table = open_table(path, columns, moves=framework.names, limit=limit, notice=notice)
     table.require_moves()
     gold: dict[tuple[str, str], Moves] = {}
-    source = sources.from_rows(table, _with_gold(table, framework, gold))
+    source = plan.from_rows(table, _with_gold(table, framework, gold))
     return Subject(source, framework, [gold[one.id, one.sha256] for one in source.papers])
 
 
@@ -59,7 +59,7 @@ def _with_gold(
 ) -> Generator[TableRow | InputError, None, None]:
     """Yield the rows, and add their moves to `gold`; those of a repeated row are not used."""
     for row in table.rows_or_errors():
-        if isinstance(row, InputError) or row.repeat or not sources.is_long_enough(row.paper):
+        if isinstance(row, InputError) or row.repeat or not plan.is_long_enough(row.paper):
             yield row
             continue
         with refusing(row.where) as refused:

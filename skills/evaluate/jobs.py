@@ -17,7 +17,7 @@ from harness.errors import InvalidReply
 from harness.models.backends.base import OnText
 from harness.runs.progress import ProgressEstimate
 from skills.annotate.generate import Prepared, stored_form
-from skills.annotate.table.job import AnnotateJob, PlannedRow
+from skills.annotate.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store
 from skills.corpus.db.progress import ANNOTATE

@@ -17,8 +17,8 @@ from harness.errors import ModelUnavailable, UsageError
 from harness.models.resolution import Choice
 from harness.models.served import ServedModel
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate.table import sources
-from skills.annotate.table.result import finish
+from skills.annotate import plan
+from skills.annotate.table import finish
 from skills.corpus.db import runs, store
 from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Answers, Moves, Subject
 from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
@@ -177,7 +177,7 @@ class ModelRunner:
         if not any(included):
             return {}, included
         papers = list(compress(self.subject.papers, included))
-        source = sources.from_papers(self.subject.source.name, papers)
+        source = plan.from_papers(self.subject.source.name, papers)
         job = RepeatedJob(
             *(self.call, source, self.subject.framework, model, self.db),
             pace=self.pace,

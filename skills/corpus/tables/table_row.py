@@ -21,7 +21,8 @@ class TableRow:
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
         anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
             has them.
-        error: in a part of a job, why the paper has no annotation (`skills.annotate.parts.rows`).
+        error: in a part of a job, why the paper has no annotation
+            (`skills.annotate.parquet_output.parts_folder`).
         repeat: an earlier row without an error has the same id and the same abstract.
     """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from annotate_workspace import Workspace
 from arxiv_server import ArxivServer, running
 from papers_server import PapersServer, serving
 
@@ -14,6 +15,11 @@ from papers_server import PapersServer, serving
 def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`run_skill` keeps the corpus in the current folder."""
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pseudo_terminal import pseudo_terminal
 
 from harness.runs.render import show
 from harness.terminal.console import Screen
-from skills.annotate.table import result
+from skills.annotate import table
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_one_paper_is_shown_below_the_line_about_its_model(workspace: Workspace)
 def test_the_first_papers_of_a_table_are_shown(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result, "SHOWN", 2)
+    monkeypatch.setattr(table, "SHOWN_PAPERS", 2)
     lines = on_terminal(workspace, "/annotate papers.csv")
     assert [line for line in lines if line.startswith("Claim ")] == [
         "Claim        Claim of method 1.",

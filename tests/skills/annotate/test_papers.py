@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HarnessError, InputError
+from skills.annotate.abstract_text import title_and_abstract
 from skills.annotate.papers import arxiv_id_in, is_topic, read_paper
-from skills.annotate.text_files import title_and_abstract
 from skills.nanda.paper import Paper
 
 WORDS = "We present a tool that finds faults in the plans of language agents. "

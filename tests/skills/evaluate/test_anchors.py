@@ -12,7 +12,7 @@ import pytest
 from evaluate_workspace import Workspace
 from page_elements import Elements
 
-from skills.annotate.table.sources import from_papers
+from skills.annotate.plan import from_papers
 from skills.corpus.db import store
 from skills.corpus.records import record_of
 from skills.evaluate import comparison

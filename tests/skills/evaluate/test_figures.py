@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from skills.annotate.table.sources import from_papers
+from skills.annotate.plan import from_papers
 from skills.evaluate.annotators import (
     LEAD,
     Annotator,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from skills.annotate.table.sources import from_papers
+from skills.annotate.plan import from_papers
 from skills.evaluate import inputs
 from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.metrics import labels

@@ -10,7 +10,7 @@ import pytest
 from page_corpus import HOSTILE
 from page_elements import Elements, assert_self_contained
 
-from skills.annotate.table import sources
+from skills.annotate import plan
 from skills.evaluate import comparison
 from skills.evaluate.annotators import Annotator, Answers, Labelled, Subject
 from skills.evaluate.metrics import anchors, consistency, labels, metrics
@@ -33,7 +33,7 @@ def subject_of(count: int, extra: str = "") -> Subject:
         Paper("id", f"p{n}", f"Bees {extra}", f"Bees sting. Plan {n} hums to them {extra}.")
         for n in range(count)
     ]
-    source = sources.from_papers(f"bees.csv {extra}", papers)
+    source = plan.from_papers(f"bees.csv {extra}", papers)
     return Subject(source, nanda(), [moves(n) for n in range(count)])
 
 
@@ -152,7 +152,7 @@ def test_labels_are_beside_the_sentences() -> None:
     subject = subject_of(6)
     given = Labelled(("Bees sting.", "It hums to them."), ("background", "method"))
     papers = [replace(one, abstract="\n\n".join(given.sentences)) for one in subject.papers]
-    source = sources.from_papers("bees.csv", papers)
+    source = plan.from_papers("bees.csv", papers)
     labelled = replace(subject, source=source, gold=None, labelled=[given] * 6)
     found, shown = made(labelled, model(labelled))
     assert "[method] It hums to them." in shown.texts[".sentence"]

@@ -12,7 +12,7 @@ from evaluate_workspace import ABSTRACT, Workspace, gold, row
 from harness.errors import InputError, UsageError
 from harness.models.backends.base import Request
 from harness.runs.frontend import Outcome
-from skills.annotate.table.sources import from_papers
+from skills.annotate.plan import from_papers
 from skills.evaluate import comparison, stored
 from skills.evaluate.annotators import LEAD, OTHER, Annotator, Answers, Subject
 from skills.evaluate.metrics.resampling import unpaired_difference

@@ -33,7 +33,7 @@ from harness._version import __version__
 from harness.errors import NothingFound, OutputError, SkillFailed
 from harness.testing import FakeModel, fake_settings, run_skill
 from skills.annotate.plugin import Annotate
-from skills.annotate.survey.topic import subject_words
+from skills.annotate.topic import subject_words
 from skills.corpus.lookups import access as api
 from skills.corpus.lookups.sources import arxiv as lookup
 from skills.corpus.lookups.sources.arxiv_api import ArxivApi

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError
-from skills.annotate.text_files import title_and_abstract
+from skills.annotate.abstract_text import title_and_abstract
 from skills.corpus.tables.markdown.reader import HEAD, consists_of_items, is_list
 from skills.corpus.tables.reader import Columns, TableRow, open_table
 from skills.nanda.paper import Paper

@@ -1,0 +1,360 @@
+"""/annotate TABLE --cascade: the least certain papers go on to better models, or to a person.
+
+Each model annotates its papers as a job of its own, so that the same line continues a stopped
+cascade. A paper is doubtful if its certainty is below a limit. Of a model's doubtful papers, the
+least certain ones go on to the next model, as many as the budget admits; the others, those that the
+next model failed on, and those of the last model are left for `/curate --review`.
+
+With --sample, a lower bound of the share of right anchors is computed from the gold of some papers,
+drawn at random. A move counts if the annotation and the gold state it; its anchor is right if it
+has a sentence of the gold's, which is found by lexical alignment, as in /evaluate. A paper's share
+is that of its moves with the right anchor, 0 if no move counts.
+
+The bound is the one by betting, for sampling without replacement (Waudby-Smith and Ramdas 2024,
+"Estimating means of bounded random variables by betting", arXiv 2010.09686), whose tests BARGAIN
+uses too (Zeighami, Shankar and Parameswaran 2025, arXiv 2509.02896). If the mean of all N values is
+m, the expected t-th value is (N m - sum of the values before) / (N - t + 1). A gambler who bets
+that the values are higher, and never more than he has, becomes 20 times richer with a probability
+of at most 5% (Ville's inequality). The bound is the lowest m at which he does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from harness.api.skill import Call
+from harness.errors import HarnessError, InputError, ModelError, UsageError
+from harness.models.pool import Models
+from harness.models.resolution import Choice
+from harness.models.served import ServedModel
+from harness.support.reading.text_input import shown
+from skills.annotate.generate import quotes
+from skills.annotate.plan import Papers, Selection, Source
+from skills.annotate.table import Finished, annotate_source
+from skills.corpus.options import SAVED_TABLES
+from skills.corpus.records import Annotated
+from skills.corpus.tables.reader import open_table
+from skills.nanda.anchors.lexical import lexical_anchors
+from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.confidence import certainty_of
+from skills.nanda.framework import Framework
+from skills.nanda.framework_option import task_of
+from skills.nanda.text import counted
+
+DOUBTFUL = 0.8
+"""Certainty below which a paper is doubtful; /evaluate calls moves from it on sure."""
+
+
+def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
+    """Annotate the papers of `source`, and pass doubtful ones on to the models of --cascade.
+
+    Raises:
+        UsageError: a name is unknown, or a model occurs twice.
+        ModelUnavailable: a model of the cascade cannot be served now.
+        ModelError: a model that others follow gives no confidences.
+        InputError: the sample cannot be used.
+        Whatever `annotate_source` raises for the first model.
+    """
+    options = call.options
+    names = [name.strip() for name in options.cascade.split(",")]
+    following = [replace(call.models, choice=Choice(name)) for name in names]
+    task = task_of(framework, call.models.registry)
+    resolved = [one.resolve(task, {}).resolved for one in (call.models, *following)]
+    if len({*resolved}) < len(resolved):
+        raise UsageError(f"a cascade has each model once: {', '.join(resolved)}")
+    sample = read_sample(options.sample, framework, source.papers) if options.sample else None
+    finished = annotate_source(call, source, framework, _check_confidence)
+    cascade = _Cascade(call, finished, framework)
+    cascade.run(following)
+    return cascade.finish(sample)
+
+
+def _check_confidence(model: ServedModel) -> None:
+    """Check that the papers of a model can be ordered by certainty.
+
+    Raises:
+        ModelError: its annotations have no confidences.
+    """
+    if not quotes(model):
+        raise ModelError(
+            f"{model.resolution.resolved} gives no confidences, which select the papers that go on",
+            hint="All models of a cascade but the last quote the abstract, as nanda-annotator "
+            "does.",
+        )
+
+
+@dataclass(slots=True)
+class _Cascade:
+    """A cascade over the rows of a finished job.
+
+    Attributes:
+        finished: the job of the first model. Its rows become those of later models as these
+            annotate them.
+        models: what each model did.
+        doubtful: the papers of the last model so far, as certainty and index of the row.
+        review: the papers that no model is left for, in the same form.
+    """
+
+    call: Call
+    finished: Finished
+    framework: Framework
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    doubtful: list[tuple[float, int]] = field(default_factory=list)
+    review: list[tuple[float, int]] = field(default_factory=list)
+    pending: int = 0
+    stopped: HarnessError | None = None
+
+    def run(self, following: Sequence[Models]) -> None:
+        """Pass papers on from model to model, until there is none or one is stopped."""
+        job = self.finished.job
+        self.stopped = self.finished.stopped
+        done = self._count(self.finished, range(len(job.plan)))
+        for number, models in enumerate(following, start=1):
+            passed, left = self._divided(done)
+            self.review += left
+            self.doubtful = []
+            if not passed or self.stopped:
+                self.pending += len(passed)
+                break
+            done = self._pass_on(models, passed, is_last=number == len(following))
+        self.review = sorted(self.review + self.doubtful)
+
+    def finish(self, sample: Sample | None) -> Finished:
+        """Report the cascade, and return the job with the annotations of all models."""
+        job, summary = self.finished.job, self.finished.summary
+        bound = sample and sample.bound(self.finished.items())
+        cascade = {
+            "until": self._until,
+            "budget": self.call.options.budget,
+            "models": self.models,
+            "pending": self.pending,
+            "review": self._ids_to_review(),
+            "right_anchors": bound,
+        }
+        for line in (*self._in_words(), in_words(bound) if bound else NOT_GUARANTEED):
+            job.notice(line)
+        failed = self.finished.failed + sum(one["failed"] for one in self.models.values())
+        return replace(
+            self.finished,
+            summary={**summary, "cascade": cascade},
+            stopped=self.stopped,
+            failed=failed,
+            next=self._next(),
+        )
+
+    @property
+    def _until(self) -> float:
+        until = self.call.options.until
+        return DOUBTFUL if until is None else float(until)
+
+    def _divided(self, done: int) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
+        """Return the doubtful papers that go on, and those beyond the budget."""
+        budget = self.call.options.budget
+        most = done if budget is None else int(budget * done + 1e-9)
+        ordered = sorted(self.doubtful)
+        return ordered[:most], ordered[most:]
+
+    def _pass_on(
+        self, models: Models, passed: Sequence[tuple[float, int]], *, is_last: bool
+    ) -> int:
+        """Annotate papers with the next model, and return how many it annotated."""
+        job = self.finished.job
+        places = sorted(place for _, place in passed)
+        papers = Selection(job.source.papers, places)
+        name = f"{job.source.name}, the least certain"
+        source = Source(name, papers, job.source.id_column, len(papers), path=job.source.path)
+        call = replace(self.call, models=models)
+        models.pool.close()  # two models may not fit into the memory
+        try:
+            check = (lambda _: None) if is_last else _check_confidence
+            later = annotate_source(call, source, self.framework, check)
+        except HarnessError as exc:  # what the models before have done is kept
+            self.stopped, self.pending = exc, len(passed)
+            return 0
+        self.stopped = later.stopped
+        failed = set[int]()
+        for place, entry in zip(places, later.job.plan.entries(), strict=True):
+            if entry.state == "done":
+                job.plan.replace(place, entry.key, entry.state)
+            elif entry.state == "failed":
+                failed.add(place)
+            else:
+                self.pending += 1
+        self.review += [one for one in passed if one[1] in failed]
+        return self._count(later, places)
+
+    def _count(self, finished: Finished, places: Sequence[int]) -> int:
+        """Record what a model did; return how many papers it annotated, and keep the doubtful."""
+        tokens = {"prompt": 0, "completion": 0}
+        done = 0
+        for index, item in finished.by_row():
+            done += 1
+            for kind in tokens:
+                tokens[kind] += item.record["provenance"]["tokens"][kind]
+            certainty = certainty_of(item.record.get("confidence"), self.framework.names)
+            if certainty is not None and certainty < self._until:
+                self.doubtful.append((certainty, places[index]))
+        model = finished.job.model.resolution.resolved
+        self.models[model] = {"papers": done, "failed": finished.failed, "tokens": tokens}
+        return done
+
+    def _ids_to_review(self) -> list[str]:
+        """Return the ids of the papers for review, the least certain ones first."""
+        places = sorted(place for _, place in self.review)
+        papers = Selection(self.finished.job.source.papers, places) if places else ()
+        ids = {place: paper.id for place, paper in zip(places, papers, strict=True)}
+        return [ids[place] for _, place in self.review]
+
+    def _in_words(self) -> list[str]:
+        steps = [f"{counted(one['papers'], 'paper')} by {m}" for m, one in self.models.items()]
+        if len(steps) == 1:
+            steps.append("none went on")
+        steps += [f"{self.pending:,} not passed on yet"] * bool(self.pending)
+        steps.append(f"{len(self.review):,} for /curate --review (certainty below {self._until:g})")
+        cost = [f"{model} {_total(one['tokens']):,}" for model, one in self.models.items()]
+        return [f"cascade: {', then '.join(steps)}", f"tokens: {', '.join(cost)}"]
+
+    def _next(self) -> str:
+        targets = [t for t in self.call.targets if t.suffix.lower() in SAVED_TABLES]
+        return f"/curate {targets[0]} --review save to gold.csv" if targets and self.review else ""
+
+
+def _total(tokens: Mapping[str, int]) -> int:
+    return sum(tokens.values())
+
+
+NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
+METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Gold of some papers.
+
+    Attributes:
+        moves: by SHA-256 of the abstract.
+    """
+
+    path: Path
+    framework: Framework
+    moves: Mapping[str, Mapping[str, str]]
+
+    def bound(self, items: Iterable[Annotated]) -> dict[str, Any]:
+        """Return the mean share of right anchors in the sample, and its bound for all `items`.
+
+        Returns:
+            sample, papers, of: the file, how many papers of it there are, and how many in all.
+            share, least: the mean share in the sample; the bound for all, which holds with the
+            probability `probability`, by `method`.
+        """
+        known, count = [], 0
+        for item in items:
+            count += 1
+            if item.paper.sha256 in self.moves:
+                known.append(item)
+        # The order of the bets must not depend on the shares; that of a file may.
+        known.sort(key=lambda item: item.paper.sha256)
+        shares = [
+            share_right(item, self.moves[item.paper.sha256], self.framework) for item in known
+        ]
+        return {
+            "sample": str(self.path),
+            "papers": len(shares),
+            "of": count,
+            "share": round(fmean(shares), 3) if shares else None,
+            "least": math.floor(1000 * lower_bound(shares, count) + 1e-6) / 1000,
+            "probability": 1 - RISK,
+            "method": METHOD,
+        }
+
+
+def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
+    """Read gold of some of `papers`; rows about others are left out.
+
+    Raises:
+        InputError: the table cannot be read, or has gold of none of them.
+    """
+    table = open_table(path, moves=framework.names)
+    table.require_moves()
+    given = {row.paper.sha256: row for row in table.rows() if row.has_moves}
+    present = {paper.sha256 for paper in papers if paper.sha256 in given}
+    if not present:
+        raise InputError(
+            "has gold of none of these papers",
+            where=shown(path),
+            hint="A sample consists of papers of the table, drawn at random: "
+            "`/curate TABLE --review` makes their gold.",
+        )
+    moves = {digest: given[digest].valid_moves(framework) for digest in present}
+    return Sample(path, framework, moves)
+
+
+def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) -> float:
+    """Return the share of right anchors among the moves of a paper that count; see the module."""
+    abstract, record = item.paper.abstract, item.record
+    moves = framework.stated({name: record[name] for name in framework.names})
+    given = read_anchors(abstract, moves, record.get("anchors"))
+    expected = lexical_anchors(abstract, framework.stated(gold))
+    right = [
+        not {*one["sentences"]}.isdisjoint(expected[name]["sentences"])
+        for name, one in given.items()
+        if name in expected and expected[name]["sentences"]
+    ]
+    return fmean(right) if right else 0.0
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """Return the bound as one line."""
+    if not found["papers"]:
+        return f"right anchors: nothing is known, since no paper of {found['sample']} is done"
+    return (
+        f"right anchors: {found['share']:.1%} of the moves of a paper, on average over "
+        f"{found['papers']:,} papers of {found['sample']}; at least {found['least']:.1%} over all "
+        f"{found['of']:,} with {found['probability']:.0%} probability, if those are a random "
+        f"sample of them ({found['method']})"
+    )
+
+
+RISK = 0.05
+"""Probability that the mean is below the bound."""
+MOST = 0.75
+"""Share of the wealth that one value can cost."""
+STEPS = 40
+"""Halvings of the interval of possible means."""
+
+
+def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:
+    """Return a bound that the mean of a population exceeds with the probability 1 - `risk`.
+
+    Args:
+        values: from 0 to 1, a random sample without replacement, in random order.
+        count: the size of the population.
+    """
+    import numpy as np
+
+    drawn, places = np.asarray(values, float), np.arange(len(values))
+    before = np.cumsum(drawn) - drawn
+    # The bets for `len(values)` draws: each by the variance of the values before it.
+    means = (np.cumsum(drawn) + 1 / 2) / (places + 2)
+    variances = (np.cumsum((drawn - means) ** 2) + 1 / 4) / (places + 2)
+    known = np.concatenate(([1 / 4], variances))[: len(drawn)]
+    bets = np.sqrt(2 * math.log(1 / risk) / (len(drawn) * known))
+
+    def is_too_low(mean: float) -> bool:
+        if count * mean < drawn.sum():  # the others would be below 0
+            return True
+        expected = (count * mean - before) / (count - places)
+        stakes = np.minimum(bets, MOST / np.maximum(expected, 1e-9))
+        wealth = np.cumsum(np.log1p(stakes * (drawn - expected)))
+        return bool(wealth.max(initial=0.0) >= math.log(1 / risk))
+
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_too_low(middle) else (low, middle)
+    return low

@@ -1,1 +1,0 @@
-"""Passing the least certain papers of a table on to better models."""

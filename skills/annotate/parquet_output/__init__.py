@@ -1,0 +1,1 @@
+"""Annotate a table into a folder of Parquet files, with or without Ray Data."""

@@ -1,0 +1,373 @@
+"""A folder of Parquet files with annotations ("parts"), at a path or a URL of fsspec.
+
+    part-20261127T154400-1b2c-0f3a....parquet   a part, named after its run and its papers
+    _run                                        the run that may write parts: the latest one
+    _broken-part-...                            a part that was not whole, set aside
+
+A part is written under another name and renamed, so that it is in the folder whole or not at all.
+Readers of Parquet leave out names that begin with "_". The rows are those that `save to
+FILE.parquet` writes, with two more columns:
+
+    paper_key   identifies the paper: 32 hex digits of the SHA-256 of its id and abstract
+    error       "" for an annotation; for a failure, which has no moves, JSON with the content key
+                of the request, error_type, reason, retryable and raw_reply
+
+The metadata of the file state the job: `PartsJob.identity` as JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import OutputError, UsageError
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables.columns import ERROR
+from skills.corpus.tables.parquet.files import SUFFIX, is_part
+from skills.corpus.tables.writers import parquet_row, parquet_schema
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+RUN, TEMPORARY, BROKEN = "_run", ".tmp", "_broken-"
+LEAST_FREE = 100_000_000
+"""Bytes that must be free in the folder before any work: some 30,000 annotated papers."""
+
+
+def folder_url(target: Path) -> str:
+    """Return the folder that a target names; a path has lost one slash of the "//" of a URL."""
+    scheme, colon, rest = str(target).partition(":/")
+    is_url = colon and len(scheme) > 1 and scheme.isalnum()
+    return f"{scheme}://{rest.lstrip('/')}" if is_url else str(target.expanduser().resolve())
+
+
+def new_run() -> str:
+    """Return the name of a run; later ones are sorted after it."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
+
+
+@dataclass(frozen=True, slots=True)
+class PartsFolder:
+    """The folder at a path or URL. It is sent to the nodes, so that it holds nothing open."""
+
+    url: str
+
+    def create(self) -> None:
+        """Create the folder if it is missing.
+
+        Raises:
+            UsageError: its file system is unknown, or the package for it is missing.
+            OutputError: it is a file, or cannot be created.
+        """
+        with self._reported("cannot be created"):
+            fs, root = self._place()
+            if fs.isfile(root):
+                raise OutputError("is a file", where=self.url, hint="Name a folder for the parts.")
+            fs.makedirs(root, exist_ok=True)
+
+    def take_over(self, run: str) -> None:
+        """Let `run` alone write parts from now on, and remove what others had begun."""
+        with self._reported("cannot be written"):
+            fs, root = self._place()
+            fs.pipe_file(f"{root}/{RUN}", run.encode())
+            for name in self._names():
+                if name.startswith("_") and name.endswith(TEMPORARY):
+                    with contextlib.suppress(FileNotFoundError):
+                        fs.rm_file(f"{root}/{name}")
+
+    def belongs_to(self, run: str) -> bool:
+        """Return True if `run` is the latest one that took the folder over."""
+        fs, root = self._place()
+        try:
+            return bool(fs.cat_file(f"{root}/{RUN}") == run.encode())
+        except FileNotFoundError:
+            return False
+
+    def names(self) -> list[str]:
+        """Return the names of the parts, sorted."""
+        with self._reported("cannot be read"):
+            return [name for name in self._names() if is_part(name)]
+
+    def open(self, name: str) -> Any:
+        """Open a file for reading."""
+        fs, root = self._place()
+        return fs.open(f"{root}/{name}", "rb")
+
+    def has(self, name: str) -> bool:
+        """Return True if there is a file of this name."""
+        fs, root = self._place()
+        return bool(fs.exists(f"{root}/{name}"))
+
+    def write(self, name: str, content: bytes, run: str) -> None:
+        """Write a file, whole or not at all.
+
+        Raises:
+            OutputError: it cannot be written, or another run has taken the folder over.
+        """
+        with self._reported("cannot be written"):
+            fs, root = self._place()
+            temporary = f"{root}/_{name}.{secrets.token_hex(4)}{TEMPORARY}"
+            fs.pipe_file(temporary, content)
+            if not self.belongs_to(run):
+                fs.rm_file(temporary)
+                raise OutputError(
+                    "another run writes into this folder now",
+                    where=self.url,
+                    hint="Let one of them end; its parts are kept.",
+                )
+            fs.mv(temporary, f"{root}/{name}")
+
+    def set_aside(self, name: str) -> None:
+        """Rename a part that is not whole, so that readers leave it out."""
+        with self._reported("cannot be written"):
+            fs, root = self._place()
+            fs.mv(f"{root}/{name}", f"{root}/{BROKEN}{name}")
+
+    @contextlib.contextmanager
+    def marked(self, run: str) -> Iterator[None]:
+        """Keep a file in the folder during the block, by which nodes recognize it."""
+        with self._reported("cannot be written"):
+            fs, root = self._place()
+            fs.pipe_file(f"{root}/_{run}{TEMPORARY}", b"")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # `take_over` of another run has removed it
+                fs.rm_file(f"{root}/_{run}{TEMPORARY}")
+
+    def problem(self, run: str) -> str:
+        """Return why this node cannot write parts of `run`, which has marked the folder, or ""."""
+        try:
+            fs, root = self._place()
+            if not fs.exists(f"{root}/_{run}{TEMPORARY}"):
+                return f"does not share the folder {self.url}"
+            probe = f"{root}/_probe-{secrets.token_hex(4)}{TEMPORARY}"
+            fs.pipe_file(probe, b"")
+            fs.rm_file(probe)
+            free = shutil.disk_usage(root).free if _is_local(fs) else LEAST_FREE
+        except (OSError, ImportError, ValueError) as exc:
+            return f"cannot write into {self.url}: {exc}"
+        if free < LEAST_FREE:
+            return f"has {free / 1e6:.0f} MB free for {self.url}; {LEAST_FREE / 1e6:.0f} are needed"
+        return ""
+
+    def _names(self) -> list[str]:
+        fs, root = self._place()
+        fs.invalidate_cache()
+        return sorted(path.rpartition("/")[2] for path in fs.ls(root, detail=False))
+
+    def _place(self) -> tuple[Any, str]:
+        from fsspec.core import url_to_fs
+
+        fs, root = url_to_fs(self.url)
+        return fs, root.rstrip("/")
+
+    @contextlib.contextmanager
+    def _reported(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (ImportError, ValueError) as exc:  # a scheme of another package, or of none
+            raise UsageError(str(exc).rstrip("."), where=self.url) from exc
+        except OSError as exc:
+            raise OutputError(f"{what}: {exc.strerror or exc}", where=self.url) from exc
+
+
+def _is_local(fs: Any) -> bool:
+    """Return True for a file system of the machine itself, mounted ones included."""
+    return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+PAPER_KEY = "paper_key"
+ADDED = (PAPER_KEY, ERROR)
+JOB = b"job"
+"""The name of the job's identity in the metadata of a part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A paper whose annotation failed, and the content key of the request."""
+
+    failure: Failure
+    key: str
+
+    @property
+    def paper(self) -> Paper:
+        return self.failure.paper
+
+
+def paper_key(paper: Paper) -> bytes:
+    """Return what identifies a paper of a job: 16 bytes of a digest of its id and abstract."""
+    text = f"{paper.id_field}\n{paper.id}\n{paper.sha256}"
+    return hashlib.sha256(text.encode()).digest()[:16]
+
+
+def part_name(run: str, papers: Iterable[Paper]) -> str:
+    """Return the name of the part with these papers, in any order."""
+    keys = b"".join(sorted(map(paper_key, papers)))
+    return f"part-{run}-{hashlib.sha256(keys).hexdigest()[:16]}{SUFFIX}"
+
+
+def part_schema(framework: Framework, id_column: str, job: Mapping[str, Any]) -> pa.Schema:
+    """Return the schema of the parts of a job.
+
+    Raises:
+        UsageError: the framework has a move of the name of a column of parts.
+    """
+    import pyarrow as pa
+
+    if taken := [name for name in ADDED if name in framework.names]:
+        raise UsageError(
+            f"the framework {framework.name} has a move {taken[0]!r}, which is a column of parts",
+            hint="Rename the move.",
+        )
+    base = parquet_schema(framework, id_column)
+    fields = [*base, *(pa.field(name, pa.string(), nullable=False) for name in ADDED)]
+    return pa.schema(fields, {**base.metadata, JOB: json.dumps(job, sort_keys=True)})
+
+
+def encode(rows: Iterable[Annotated | Failed], framework: Framework, schema: pa.Schema) -> bytes:
+    """Return the content of a part."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    values = [_values(row, framework, schema.names[0]) for row in rows]
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(values, schema=schema), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _values(row: Annotated | Failed, framework: Framework, id_name: str) -> dict[str, Any]:
+    key, error = paper_key(row.paper).hex(), ""
+    if isinstance(row, Failed):
+        about = {k: v for k, v in asdict(row.failure).items() if k != "paper"}
+        error = json.dumps({"key": row.key, **about})
+        nothing = {**dict.fromkeys(framework.names, ""), "checks": {"support": {}}}
+        row = Annotated(row.paper, nothing)
+    return {**parquet_row(row, framework, id_name), PAPER_KEY: key, ERROR: error}
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+THREADS = 16
+"""Parts read at once: most of the time is waiting for the file system."""
+KEY_BYTES = 16
+
+
+class Keys:
+    """A set of paper keys in 16 bytes each: 160 MB for ten million papers."""
+
+    def __init__(self, keys: bytes = b"") -> None:
+        import numpy as np
+
+        self._sorted: np.ndarray[Any, Any] = np.unique(np.frombuffer(keys, f"S{KEY_BYTES}"))
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def __contains__(self, key: bytes) -> bool:
+        key = key.rstrip(b"\0")  # as numpy returns and compares them
+        place = self._sorted.searchsorted(key)
+        return bool(place < len(self._sorted) and self._sorted[place] == key)
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The whole parts in a folder.
+
+    Attributes:
+        done, failed: keys of papers; one that failed at first and was done later is in both.
+        broken: the names of parts that were not whole, and have been set aside.
+    """
+
+    done: Keys
+    failed: Keys
+    parts: int
+    broken: Sequence[str]
+
+    def is_due(self, key: bytes, *, retry_failed: bool) -> bool:
+        """Return True if a run has to annotate this paper."""
+        return key not in self.done and (key in self.failed) == retry_failed
+
+
+def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
+    """Read the keys of all parts, and set aside those that are not whole.
+
+    Raises:
+        UsageError: a part belongs to another job, or the file is not a part.
+        OutputError: the folder cannot be read, or a part cannot be renamed.
+    """
+    done, failed, broken = bytearray(), bytearray(), list[str]()
+    names = folder.names()
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="scan") as pool:
+        for name, keys in zip(names, pool.map(partial(part_keys, folder, job), names), strict=True):
+            if keys is None:
+                broken.append(name)
+            else:
+                done += keys[0]
+                failed += keys[1]
+    for name in broken:
+        folder.set_aside(name)
+    return Scan(Keys(bytes(done)), Keys(bytes(failed)), len(names) - len(broken), broken)
+
+
+def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
+    """Refuse the folder of another job by its first part, before anything in it is changed.
+
+    Raises:
+        UsageError: the part belongs to another job.
+    """
+    for name in folder.names()[:1]:
+        part_keys(folder, job, name)
+
+
+def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[bytes, bytes] | None:
+    """Return the keys of the papers of a part that are done and that failed, None if it is broken.
+
+    Raises:
+        UsageError: see `scan`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with folder.open(name) as stream, pq.ParquetFile(stream) as file:
+            _check_job(f"{folder.url}/{name}", (file.metadata.metadata or {}).get(JOB), job)
+            columns = file.read([PAPER_KEY, ERROR], use_threads=False).to_pydict()
+    except (pa.ArrowException, OSError):
+        return None
+    done, failed = bytearray(), bytearray()
+    for key, error in zip(columns[PAPER_KEY], columns[ERROR], strict=True):
+        (failed if error else done).extend(bytes.fromhex(key))
+    return bytes(done), bytes(failed)
+
+
+def _check_job(where: str, found: bytes | None, job: Mapping[str, Any]) -> None:
+    hint = "Save to another folder, or repeat the line that wrote these parts."
+    if found is None:
+        raise UsageError("is not a part of an annotation job", where=where, hint=hint)
+    its = json.loads(found)
+    if its.get("key") != job["key"]:
+        different = next((k for k in job if k != "key" and its.get(k) != job[k]), "")
+        what = f"{different} {_shown(its.get(different))} instead of {_shown(job.get(different))}"
+        raise UsageError(
+            f"belongs to another job, with {what if different else 'another prompt'}",
+            where=where,
+            hint=hint,
+        )
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

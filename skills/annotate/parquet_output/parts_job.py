@@ -1,0 +1,254 @@
+"""Annotate papers into a folder of parts: from the corpus, or batch by batch on nodes.
+
+Nothing here imports Ray.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import pickle
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.api.skill import Call
+from harness.errors import ChecksumMismatch, HarnessError, UsageError
+from harness.models.cluster import node
+from harness.models.cluster.node import Assignment
+from harness.models.resolution import Resolution
+from harness.models.schema import ModelEntry
+from harness.models.served import ServedModel, Usage
+from harness.runs.jobs import Job
+from harness.support.optional_deps import require
+from harness.support.stopping.stop_token import StopToken
+from skills.annotate.generate import Prepared, annotate, prepare
+from skills.annotate.job import failure_of, key_of
+from skills.annotate.papers import check_length
+from skills.annotate.parquet_output.parts_folder import (
+    KEY_BYTES,
+    Failed,
+    PartsFolder,
+    check_first,
+    encode,
+    folder_url,
+    new_run,
+    paper_key,
+    part_keys,
+    part_name,
+    part_schema,
+    scan,
+)
+from skills.annotate.plan import Source
+from skills.annotate.table import Finished, annotate_source
+from skills.corpus.options import Wording
+from skills.corpus.records import Annotated
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+_SAMPLE = Paper("id", "sample", "", "We present one method, and it is faster than another one.")
+"""A paper that identifies a job by the content key of its request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartsJob:
+    """How to annotate papers, and where to write the parts; it is sent to the nodes.
+
+    Attributes:
+        id_column: the name of the input's column of ids.
+        run: the run that may write parts (`PartsFolder.take_over`).
+    """
+
+    framework: Framework
+    folder: PartsFolder
+    id_column: str
+    run: str
+    max_tokens: int | None = None
+    wording: Wording | None = None
+
+    def prepare(self, paper: Paper, model: ServedModel) -> Prepared:
+        """Make the request for a paper."""
+        return prepare(paper, self.framework, model, self.max_tokens, self.wording)
+
+    def identity(self, model: ServedModel) -> dict[str, Any]:
+        """Return what two runs must share to write into one folder.
+
+        `key` alone decides: it is the content key of one fixed abstract, and so differs if anything
+        does that determines annotations. The rest names the difference.
+        """
+        made = self.prepare(_SAMPLE, model).provenance
+        named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
+        return {"key": made["key"], **{name: made[name] for name in named}}
+
+
+Load = Callable[[], ServedModel]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """A resolution and what a node needs to load it: the node chooses nothing itself."""
+
+    resolution: Resolution
+    entry: ModelEntry
+    assignment: Assignment
+
+    def load(self) -> ServedModel:
+        """Load the model in this process. Raises as `node.load`."""
+        model = node.load(self.assignment)
+        return ServedModel(self.resolution, self.entry, model, Usage(), slots=model.slots)
+
+
+class BatchAnnotator:
+    """Holds a loaded model, and annotates one batch after another.
+
+    Errors of the harness are part of the figures, since Ray passes on the text alone of what is
+    raised: `error` is the pickled error that ends the job, or b"".
+
+    Args:
+        load: loads the model on this node.
+        identity: that of the job (`PartsJob.identity`), which all nodes must share.
+    """
+
+    def __init__(self, job: PartsJob, load: Load, identity: Mapping[str, Any]) -> None:
+        self._job, self._identity = job, identity
+        self._schema = part_schema(job.framework, job.id_column, identity)
+        self._model: ServedModel | HarnessError
+        try:
+            self._model = load()
+            _check_identity(job.identity(self._model), identity)
+        except HarnessError as error:
+            self._model = error
+
+    def __call__(self, batch: Mapping[str, str]) -> dict[str, Any]:
+        """Annotate the papers of a batch, and return the figures of the part that is written.
+
+        Ray repeats the batch of a lost worker; if its part exists, nothing is annotated again. If
+        the model is gone, the papers that are done are written.
+
+        Args:
+            batch: `papers` is the JSON of a list of papers.
+        """
+        papers = [Paper(**fields) for fields in json.loads(batch["papers"])]
+        if isinstance(self._model, HarnessError):
+            return _figures([], error=self._model)
+        name = part_name(self._job.run, papers)
+        try:
+            folder = self._job.folder
+            if folder.has(name) and (keys := part_keys(folder, self._identity, name)):
+                done, failed = (len(found) // KEY_BYTES for found in keys)
+                return _figures(papers, done, Counter({"": failed}))
+            return self._written(self._model, papers)
+        except HarnessError as error:
+            return _figures([], error=error)
+
+    def _written(self, model: ServedModel, papers: Sequence[Paper]) -> dict[str, Any]:
+        """Annotate papers, write what is done as a part, and return its figures.
+
+        Raises:
+            OutputError: the part cannot be written, or another run writes into the folder now.
+        """
+        before, rows = dataclasses.replace(model.usage), list[Annotated | Failed]()
+        stopped = self._annotate(model, papers, rows)
+        ended = [row.paper for row in rows]
+        if rows:
+            content = encode(rows, self._job.framework, self._schema)
+            self._job.folder.write(part_name(self._job.run, ended), content, self._job.run)
+        errors = Counter(row.failure.error_type for row in rows if isinstance(row, Failed))
+        used = model.usage.since(before)
+        return _figures(ended, len(rows) - errors.total(), errors, used, stopped)
+
+    def _annotate(
+        self, model: ServedModel, papers: Sequence[Paper], rows: list[Annotated | Failed]
+    ) -> HarnessError | None:
+        """Annotate papers in the model's slots, into `rows`; return why some of them remain."""
+
+        def perform(paper: Paper) -> dict[str, Any]:
+            check_length(paper, self._job.framework.max_words)
+            prepared = self._job.prepare(paper, model)
+            model.check_fits(prepared.request)
+            return annotate(prepared, model)
+
+        def keep(paper: Paper, record: dict[str, Any]) -> None:
+            rows.append(Annotated(paper, record))
+
+        def refuse(paper: Paper, error: Exception) -> None:
+            key = key_of(paper, lambda: self._job.prepare(paper, model))
+            rows.append(Failed(failure_of(paper, error), key))
+
+        stop = model.cancel = StopToken()
+        return Job(perform, keep, refuse, model.slots, stop).run(papers).stopped
+
+
+def _check_identity(found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Raise ChecksumMismatch unless this node would make the annotations of the job."""
+    if found["key"] != identity["key"]:
+        raise ChecksumMismatch(
+            f"this node has another model or version: {found['digests']}, "
+            f"instead of {identity['digests']}",
+            where=platform.node(),
+            hint="Give all nodes the same weights and the same version of the harness.",
+        )
+
+
+def _figures(
+    papers: Sequence[Paper],
+    done: int = 0,
+    errors: Counter[str] | None = None,
+    usage: Usage | None = None,
+    error: HarnessError | None = None,
+) -> dict[str, Any]:
+    errors, usage = errors or Counter(), usage or Usage()
+    return {
+        "done": done,
+        "failed": errors.total(),
+        "errors": json.dumps(errors),
+        "chars": sum(len(paper.abstract) for paper in papers),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "node": platform.node(),
+        "error": b"" if error is None else pickle.dumps(error),
+    }
+
+
+LARGEST = 1000
+"""Papers of a part; it may be large, since the corpus has them already."""
+
+
+def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finished:
+    """Annotate papers as `annotate_source`, and save them to a folder of parts as well.
+
+    Raises:
+        UsageError: the folder has parts of another job; nothing is annotated then.
+    """
+    require("fsspec", extra="ray")
+    if len(call.targets) != 1 or call.options.cascade is not None:
+        raise UsageError(
+            "a folder of parts is the only target, and of one model",
+            where=str(call.targets[0]),
+            hint="Save other results to a file, in a line of its own.",
+        )
+    options, folder = call.options, PartsFolder(folder_url(call.targets[0]))
+    wanted = options.max_tokens, options.wording
+    job = PartsJob(framework, folder, source.id_column, new_run(), *wanted)
+
+    def check(model: ServedModel) -> None:
+        folder.create()
+        check_first(folder, job.identity(model))
+
+    finished = annotate_source(call, source, framework, check)
+    _write(job, job.identity(finished.job.model), finished.items())
+    return finished
+
+
+def _write(job: PartsJob, identity: Mapping[str, Any], items: Iterator[Annotated]) -> None:
+    """Write the annotations that are not in the folder yet."""
+    schema = part_schema(job.framework, job.id_column, identity)
+    job.folder.take_over(job.run)
+    before = scan(job.folder, identity)
+    new = (item for item in items if paper_key(item.paper) not in before.done)
+    while batch := list(itertools.islice(new, LARGEST)):
+        name = part_name(job.run, [item.paper for item in batch])
+        job.folder.write(name, encode(batch, job.framework, schema), job.run)

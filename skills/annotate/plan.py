@@ -1,0 +1,347 @@
+"""The papers of a job, and its plan: the content key of each paper and its state.
+
+The plan is kept in a temporary file, since a table may have millions of rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from harness.errors import InputError
+from harness.support.reading.text_input import shown
+from skills.annotate.abstract_text import problem_of
+from skills.annotate.papers import FEWEST_WORDS
+from skills.corpus.db.store import State
+from skills.corpus.db.temporary import open_temporary
+from skills.corpus.tables.pdf.reader import is_of_pdfs
+from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
+from skills.corpus.tables.refusals import Refusals, accepted
+from skills.nanda.paper import Paper
+
+READ = 1000
+"""Entries that are read at once."""
+
+
+class Entry(NamedTuple):
+    """A row of a plan.
+
+    Attributes:
+        place: its index in the plan.
+        key: the content key of its request.
+        digest: that of its paper.
+        state: how the work under this key ended, by now.
+        is_first: whether it is the first row with this key, the one that is annotated.
+        is_linked: whether its paper has the annotation of another row, or of an earlier run.
+    """
+
+    place: int
+    key: str
+    digest: bytes
+    state: State | None
+    is_first: bool
+    is_linked: bool
+
+
+class Total(NamedTuple):
+    """A number of rows of a plan, and of the keys that they have, with the weight of both."""
+
+    rows: int
+    weight: int
+    keys: int
+    weight_of_keys: int
+
+
+class Plan:
+    """The rows of a job in the order of its source."""
+
+    def __init__(self) -> None:
+        self._db = open_temporary(
+            "CREATE TABLE work (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT,"
+            " first INTEGER NOT NULL, made INTEGER NOT NULL DEFAULT 0)",
+            "CREATE TABLE entries (place INTEGER PRIMARY KEY, work INTEGER NOT NULL,"
+            " digest BLOB NOT NULL, weight INTEGER NOT NULL)",
+            "CREATE VIEW plan AS SELECT place, key, digest, state, weight,"
+            " place = first AS is_first,"
+            " state IS 'done' AND NOT (made AND place = first) AS is_linked"
+            " FROM entries JOIN work ON work.id = work",
+        )
+        weakref.finalize(self, self._db.close)
+        self._rows = 0
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def add(
+        self, key: str, digest: bytes, weight: int, find_state: Callable[[str], State | None]
+    ) -> None:
+        """Add the next row.
+
+        Args:
+            find_state: returns how the work under a key ended; called once for each key.
+        """
+        self._add_work(key, self._rows, find_state)
+        self._db.execute(
+            "INSERT INTO entries SELECT ?, id, ?, ? FROM work WHERE key = ?",
+            [self._rows, digest, weight, key],
+        )
+        self._rows += 1
+
+    def replace(self, place: int, key: str, state: State) -> None:
+        """Replace the key of a row: another model annotated its paper."""
+        self._add_work(key, place, lambda _: state)
+        self._db.execute(
+            "UPDATE entries SET work = (SELECT id FROM work WHERE key = ?) WHERE place = ?",
+            [key, place],
+        )
+
+    def set_state(self, key: str, state: State) -> None:
+        """Record how the work under a key ended in this run."""
+        self._db.execute(
+            "UPDATE work SET state = ?, made = ? WHERE key = ?", [state, state == "done", key]
+        )
+
+    def entries(self, state: State | None = None) -> Iterator[Entry]:
+        """Yield all rows in order, or those whose work ended in this way."""
+        for begin in itertools.count(0, READ):
+            if begin >= self._rows:
+                return
+            # Read at once, since states may change before the next row is needed.
+            yield from map(
+                Entry._make,
+                self._db.execute(
+                    "SELECT place, key, digest, state, is_first, is_linked FROM plan"
+                    " WHERE place >= ? AND place < ? AND (? IS NULL OR state = ?) ORDER BY place",
+                    [begin, begin + READ, state, state],
+                ).fetchall(),
+            )
+
+    def totals(self) -> dict[State | None, Total]:
+        """Return the numbers of rows by how their work ended."""
+        query = (
+            "SELECT state, count(*), sum(weight), sum(is_first), sum(weight * is_first)"
+            " FROM plan GROUP BY state"
+        )
+        return {state: Total(*found) for state, *found in self._db.execute(query)}
+
+    @property
+    def has_links(self) -> bool:
+        """True if the paper of a row has the annotation of another row, or of an earlier run."""
+        query = "SELECT 1 FROM plan WHERE is_linked LIMIT 1"
+        return self._db.execute(query).fetchone() is not None
+
+    def count(self, state: State) -> int:
+        """Return the number of rows whose work ended in this way."""
+        query = "SELECT count(*) FROM plan WHERE state = ?"
+        return int(self._db.execute(query, [state]).fetchone()[0])
+
+    def _add_work(self, key: str, first: int, find_state: Callable[[str], State | None]) -> None:
+        add = "INSERT OR IGNORE INTO work (key, first) VALUES (?, ?)"
+        if self._db.execute(add, [key, first]).rowcount and (state := find_state(key)):
+            self._db.execute("UPDATE work SET state = ? WHERE key = ?", [state, key])
+
+
+TICK_ROWS = 1000
+"""Rows between two reports of the progress."""
+
+
+class Papers(Protocol):
+    """Papers that can be iterated over any number of times, always in the same order."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Paper]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Papers to annotate.
+
+    Attributes:
+        name: the path or the topic.
+        id_column: the name of the id column in a table of these papers.
+        rows: the number of rows, including those that were left out.
+        filtered: the number of rows that were left out, by reason.
+        refused: the rows among them that cannot be used.
+        doubts: the places of rows that are hardly English abstracts, by the reason.
+        path: the file that the papers were read from, if any.
+    """
+
+    name: str
+    papers: Papers
+    id_column: str
+    rows: int
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    refused: Refusals = field(default_factory=Refusals)
+    path: Path | None = None
+    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The heading of a page about these papers."""
+        return self.path.name if self.path else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class TablePapers:
+    """The first papers of a table, which is read again each time: none of them is kept.
+
+    Rows that are appended meanwhile are not read.
+
+    Raises:
+        InputError: while iterating, if the table has fewer papers than before.
+    """
+
+    table: Table
+    count: int
+    strict: bool = False
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Paper]:
+        number = 0
+        rows = _usable(self.table.rows_or_errors(), strict=self.strict)
+        for number, row in enumerate(rows, start=1):
+            yield row.paper
+            if number == self.count:
+                return
+        raise changed(shown(self.table.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The papers at these places of others, in order."""
+
+    papers: Papers
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Paper]:
+        places = iter(self.places)
+        wanted = next(places, None)
+        for place, paper in enumerate(self.papers):
+            if place == wanted:
+                yield paper
+                wanted = next(places, None)
+
+
+def from_table(
+    path: Path,
+    columns: Columns,
+    limit: int | None,
+    tick: Callable[[str], None] = lambda status: None,
+    notice: Callable[[str], None] = lambda _: None,
+    *,
+    strict: bool = False,
+) -> Source:
+    """Read a table once, and return its papers, which are read again when they are needed.
+
+    Rows without an abstract, rows that repeat an earlier one, and rows that cannot be used are left
+    out.
+
+    Args:
+        tick: called with the progress.
+        notice: as in `open_table`.
+        strict: refuse rows that are hardly English abstracts.
+
+    Raises:
+        InputError: the table cannot be read, or no paper is left.
+    """
+    table = open_table(path, columns, limit=limit, notice=notice)
+    tick_rows = 1 if is_of_pdfs(path) else TICK_ROWS
+    filtered: Counter[str] = Counter()
+    refused = Refusals()
+    doubts: defaultdict[str, list[str]] = defaultdict(list)
+    count = 0
+    rows = _usable(table.rows_or_errors(), filtered, refused, strict=strict)
+    for count, row in enumerate(rows, start=1):
+        if not strict and (problem := problem_of(row.paper.abstract)):
+            doubts[problem].append(row.where.rpartition(", ")[2])
+        if count % tick_rows == 0:
+            tick(f"{count:,} papers")
+    source = _source(table, TablePapers(table, count, strict), filtered, refused)
+    return replace(source, doubts=doubts)
+
+
+def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
+    """Return the papers of a table's rows as `from_table` does, but keep them in memory."""
+    filtered: Counter[str] = Counter()
+    refused = Refusals()
+    papers = [row.paper for row in _usable(rows, filtered, refused)]
+    return _source(table, papers, filtered, refused)
+
+
+def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
+    """Return papers that were found on a topic."""
+    return Source(topic, papers, id_column(papers), len(papers))
+
+
+def id_column(papers: Sequence[Paper]) -> str:
+    """Return the name of the ids of these papers, "id" if there are several."""
+    fields = {paper.id_field for paper in papers}
+    return fields.pop() if len(fields) == 1 else "id"
+
+
+def changed(name: str) -> InputError:
+    """Return the error for a table whose rows are not those that were read before."""
+    return InputError(
+        "has changed since this command began to read it",
+        where=name,
+        hint="Repeat the line: what is done is kept.",
+    )
+
+
+def is_long_enough(paper: Paper) -> bool:
+    """Return True if a paper has an abstract of at least `FEWEST_WORDS`."""
+    return len(paper.abstract.split()) >= FEWEST_WORDS
+
+
+def _usable(
+    rows: Generator[TableRow | InputError, None, None],
+    filtered: Counter[str] | None = None,
+    refused: Refusals | None = None,
+    *,
+    strict: bool = False,
+) -> Iterator[TableRow]:
+    """Yield the rows that can be used, and count the others."""
+    filtered = Counter() if filtered is None else filtered
+    refused = Refusals() if refused is None else refused
+    for row in accepted(rows, refused.add):
+        if reason := reason_to_leave_out(row.paper, repeat=row.repeat):
+            filtered[reason] += 1
+        elif strict and (problem := problem_of(row.paper.abstract)):
+            hint = "Omit `--strict` to annotate it."
+            refused.add(InputError(problem, where=row.where, hint=hint))
+        else:
+            yield row
+
+
+def _source(table: Table, papers: Papers, filtered: Counter[str], refused: Refusals) -> Source:
+    if refused:
+        filtered["refused"] = len(refused)
+    count = len(papers) + filtered.total()
+    if not len(papers):
+        refused.raise_first()
+        raise InputError(
+            "no row has an abstract" if count else "has no rows below its header",
+            where=shown(table.path),
+        )
+    name, ids = shown(table.path), table.id_column or "id"
+    return Source(name, papers, ids, count, filtered, refused, table.path)
+
+
+def reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
+    """Return why a row of a table is not annotated, or ""."""
+    if not paper.abstract:
+        return "no abstract"
+    if not is_long_enough(paper):
+        return f"fewer than {FEWEST_WORDS} words"
+    return "repeats an earlier row" if repeat else ""

@@ -1,1 +1,0 @@
-"""Annotating the papers on a topic, and the survey made of them."""

@@ -1,0 +1,416 @@
+"""The survey of a topic as Markdown and HTML: papers by claim, moves side by side, gaps.
+
+It is made of annotations, without a model, and always the same for the same annotations. A paper is
+cited as [n]; link definitions at the end of the page make [n] a link to arXiv. TeX in titles, names
+and moves becomes plain text. Papers are grouped by the subjects of their claims: the vectors of
+tf-idf weights of their terms are clustered with Ward's method, and each cluster is named after the
+terms that distinguish it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from markupsafe import Markup
+
+from skills.annotate.options import LEAST_RELEVANCE
+from skills.annotate.render import render
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables.references import tex
+from skills.corpus.tables.references.item import ET_AL, separate_names
+from skills.nanda.arxiv_id import page_address
+from skills.nanda.checks import findings
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper, iso_date
+from skills.nanda.terms import GENERIC, Term, spelling, terms_in
+from skills.nanda.text import content_words, counted, flatten
+from skills.reporting.page import write_page
+
+CITED = 20
+"""Papers cited in one cell of a table at most; the matrix shows them all."""
+
+_NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a survey is made of.
+
+    Attributes:
+        topic: as the user wrote it.
+        items: annotations with the moves of `framework`, in any order.
+        failures: papers on the topic without an annotation.
+        left_out: papers that were found, but have a relevance below `least`.
+    """
+
+    topic: str
+    items: Sequence[Annotated]
+    framework: Framework
+    failures: Sequence[Failure] = ()
+    left_out: Sequence[Paper] = ()
+    least: float = LEAST_RELEVANCE
+
+    @property
+    def heading(self) -> str:
+        """The title of the survey."""
+        title = flatten(self.topic)
+        is_title = re.match(
+            r"(?:an?\s|the\s)?\W*(?:survey|review|overview)\b", title, re.IGNORECASE
+        )
+        return title[:1].upper() + title[1:] if is_title else f"Survey: {title}"
+
+
+def as_markdown(survey: Survey) -> str:
+    """Return the survey as Markdown."""
+    framework = survey.framework
+    items = sorted(
+        map(_without_tex, survey.items),
+        key=lambda item: (iso_date(item.paper.published) or "9999", item.paper.title),
+    )
+    # A paper's claim summarizes it, or the first move of a framework without a claim.
+    moves = framework.moves
+    claim = next((move for move in moves if move.name == "claim"), moves[0])
+    wordings = [
+        Wording(item.paper.title, item.record[claim.name], item.paper.abstract) for item in items
+    ]
+    groups = grouped(survey.topic, wordings) or [Group("", tuple(range(len(items))))]
+    numbers = itertools.count(1)
+    sections = [
+        (group.name, [entry_of(next(numbers), items[at], framework) for at in group.members])
+        for group in groups
+    ]
+    entries = [entry for _, members in sections for entry in members]
+    missing = [
+        (move, [entry for entry in entries if move.name not in entry.stated]) for move in moves
+    ]
+    missing.sort(key=lambda gap: -len(gap[1]))
+    spelled = _NUMBERS.split()
+    return render(
+        "survey.md.j2",
+        heading=survey.heading,
+        facts=facts(items, len(survey.failures), framework, entries),
+        claim=claim,
+        sections=sections,
+        entries=entries,
+        framework=framework,
+        labels={move.name: move.label for move in moves},
+        count=spelled[len(moves)] if len(moves) < len(spelled) else len(moves),
+        stated={move.name: len(entries) - len(without) for move, without in missing},
+        missing=[(move, without) for move, without in missing if without],
+        cited=CITED,
+        doubtful=any(entry.doubts for entry in entries),
+        failures=[replace(f, paper=_paper_without_tex(f.paper)) for f in survey.failures],
+        left_out=[_paper_without_tex(paper) for paper in survey.left_out],
+        least=survey.least,
+        authors=authors,
+        short=authors_and_year,
+        link=arxiv_link,
+    )
+
+
+def _without_tex(item: Annotated) -> Annotated:
+    record = {k: tex.plain(v) if isinstance(v, str) else v for k, v in item.record.items()}
+    return Annotated(_paper_without_tex(item.paper), record)
+
+
+def _paper_without_tex(paper: Paper) -> Paper:
+    return replace(paper, title=tex.plain(paper.title), authors=tex.plain(paper.authors))
+
+
+AUTHORS = 8
+"""The number of authors named in a reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A paper with its number in the survey.
+
+    Attributes:
+        stated: the stated moves by name, in the framework's order.
+        doubts: what the checks doubt, by name of the move.
+    """
+
+    number: int
+    paper: Paper
+    stated: Mapping[str, str]
+    doubts: Mapping[str, str]
+
+
+def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
+    """Return the entry of an annotated paper."""
+    record = item.record
+    stated = framework.stated(record)
+    doubts = {
+        name: "; ".join(clauses)
+        for name in stated
+        if (clauses := findings(name, record, framework.labels))
+    }
+    return Entry(number, item.paper, stated, doubts)
+
+
+def authors_and_year(paper: Paper) -> str:
+    """Return "Zhou et al., 2025"; "n.d." for a paper without a date."""
+    names = _authors(paper)
+    family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
+    more = len(names) > 2 or names[1:] == [ET_AL]
+    who = f"{family[0]} et al." if more else " and ".join(family)
+    year = str(paper.year or "n.d.")
+    return f"{who}, {year}" if who else year
+
+
+def authors(paper: Paper) -> str:
+    """Return the authors for a reference, without a final full stop; "" if unknown."""
+    names = _authors(paper)
+    more = " et al." if len(names) > AUTHORS else ""
+    return (", ".join(names[:AUTHORS]) + more).removesuffix(".")
+
+
+def arxiv_link(paper: Paper) -> str:
+    """Return the URL of a paper's page at arXiv, or ""."""
+    return page_address(paper.id) if paper.id_field == "arxiv_id" else ""
+
+
+def _authors(paper: Paper) -> list[str]:
+    names = separate_names(paper.authors)
+    if ";" in paper.authors:
+        return names
+    return [one for name in names for one in name.split(" and ")]
+
+
+_PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
+_ELSEWHERE = "files"
+
+
+def facts(
+    items: Sequence[Annotated], failed: int, framework: Framework, entries: Sequence[Entry]
+) -> str:
+    """Return the number of papers, their years and sources, the models, and how well they did."""
+    if not items:
+        return "No paper could be annotated."
+    models = Counter(item.record["provenance"]["resolved"] for item in items).most_common()
+    days = sorted({item.record["provenance"]["created"][:10] for item in items})
+    when = f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+    sentences = [
+        _papers(items),
+        f"Their abstracts, not the papers themselves, were annotated by "
+        f"{_listed([model for model, _ in models])} {when}, in the moves of the "
+        f"{framework.title}, version {framework.version}.",
+        *_fallbacks(items),
+    ]
+    if doubtful := sum(len(entry.doubts) for entry in entries):
+        sentences.append(
+            f"Of {sum(len(entry.stated) for entry in entries):,} stated moves, {doubtful:,} "
+            f"{'is' if doubtful == 1 else 'are'} doubtful, and marked ⚠."
+        )
+    if failed:
+        sentences.append(f"{counted(failed, 'paper')} could not be annotated.")
+    return " ".join(sentences)
+
+
+def _papers(items: Sequence[Annotated]) -> str:
+    years = sorted(year for item in items if (year := item.paper.year))
+    published = ""
+    if years:
+        span = str(years[0]) if years[0] == years[-1] else f"{years[0]} to {years[-1]}"
+        undated = len(items) - len(years)
+        published = f", published {span}" + (f" ({undated} without a date)" if undated else "")
+    kinds = Counter(_PLACES.get(item.paper.source.get("kind", ""), _ELSEWHERE) for item in items)
+    places = sorted(kinds.items(), key=lambda place: (-place[1], place[0]))
+    if len(places) == 1:
+        return f"{counted(len(items), 'paper')} from {places[0][0]}{published}."
+    found = _listed([f"{count} from {place}" for place, count in places])
+    return f"{counted(len(items), 'paper')}{published}: {found}."
+
+
+def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
+    """Yield a sentence for each model that was replaced by its fallback."""
+    fell = Counter(
+        (made["requested"], made["resolved"], made["reason"])
+        for item in items
+        if (made := item.record["provenance"])["requested"] != made["resolved"]
+    )
+    for (requested, resolved, reason), count in fell.most_common():
+        some = f" for {counted(count, 'paper')}" if count < len(items) else ""
+        yield (
+            f"{requested} was requested{some} and could not be served ({reason}); {resolved} "
+            "was used instead."
+        )
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+
+
+FEWEST = 4
+"""The minimum number of papers that are grouped."""
+PAPERS_A_GROUP = 3
+"""The average size of a group."""
+NAMES = 2
+"""The maximum number of terms in a name."""
+_PROMINENT = 3
+"""How much more an occurrence in title or claim counts than one in the rest of the abstract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """The texts of a paper that are searched for terms."""
+
+    title: str
+    claim: str
+    abstract: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Papers by their index in the input, and the terms they share ("" for the other papers)."""
+
+    name: str
+    members: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The terms of a paper: their weighted counts, and the spellings in title and claim."""
+
+    counts: Mapping[Term, float]
+    prominent: Mapping[Term, list[str]]
+
+
+def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
+    """Return the papers in groups, larger ones first, and those without a group last.
+
+    Words of the topic and generic words are not used. A paper without any of the terms that its
+    group is named after is in no group, and neither is one that is alone then.
+
+    Returns: nothing for fewer than `FEWEST` papers, or if no group is found.
+    """
+    if len(papers) < FEWEST:
+        return []
+    ignored = GENERIC | set(content_words(topic))
+    terms = [_terms(paper, ignored) for paper in papers]
+    groups: list[Group] = []
+    others: list[int] = []
+    for cluster in _clusters(terms):
+        name = _name(cluster, terms)
+        members = tuple(i for i in cluster if not name.keys().isdisjoint(terms[i].counts))
+        if len(members) > 1:
+            groups.append(Group(", ".join(name.values()), members))
+            others += set(cluster) - set(members)
+        else:
+            others += cluster
+    if not groups:
+        return []
+    groups.sort(key=lambda group: (-len(group.members), group.members))
+    return [*groups, *([Group("", tuple(sorted(others)))] if others else [])]
+
+
+def _clusters(terms: Sequence[_Terms]) -> list[tuple[int, ...]]:
+    """Return clusters of papers with similar terms."""
+    import numpy as np
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
+
+    papers_with = Counter(term for paper in terms for term in paper.counts)
+    columns = {term: i for i, term in enumerate(t for t, n in papers_with.items() if n > 1)}
+    weights = np.zeros((len(terms), len(columns) + 1))
+    for row, paper in zip(weights, terms, strict=True):
+        for term in paper.counts.keys() & columns.keys():
+            rarity = math.log(len(terms) / papers_with[term])
+            row[columns[term]] = math.log1p(paper.counts[term]) * rarity
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True).clip(1e-9)
+    count = max(2, round(len(terms) / PAPERS_A_GROUP))
+    labels = fcluster(linkage(pdist(weights), "ward"), count, "maxclust")
+    clusters: dict[int, list[int]] = defaultdict(list)
+    for paper_index, label in enumerate(labels):
+        clusters[int(label)].append(paper_index)
+    return [tuple(members) for members in clusters.values()]
+
+
+def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
+    """Return the terms that distinguish these papers from the others, with their spellings.
+
+    A term is in the text of half of the papers and of a smaller share of the others; a second one
+    is also in the title or claim of two of them.
+    """
+    outside = [paper for i, paper in enumerate(terms) if i not in members]
+    inside = [terms[i] for i in members]
+    ranked = []
+    for term in {term for paper in inside for term in paper.prominent}:
+        spelled = [paper.prominent[term][0] for paper in inside if term in paper.prominent]
+        share = sum(term in paper.counts for paper in inside) / len(inside)
+        elsewhere = sum(term in paper.counts for paper in outside) / max(1, len(outside))
+        if share >= 0.5 and share > elsewhere:
+            score = share - elsewhere + len(spelled) / len(inside)
+            ranked.append((-score, -len(term), term, spelled))
+    names: dict[Term, str] = {}
+    for *_, term, spelled in sorted(ranked):
+        is_new = all(set(term).isdisjoint(known) for known in names)
+        if is_new and len(names) < min(NAMES, len(spelled)):
+            names[term] = spelling(spelled)
+    return names
+
+
+def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
+    prominent, abstract = (
+        _occurrences(f"{paper.title}. {paper.claim}"),
+        _occurrences(paper.abstract),
+    )
+    counts = {
+        term: _PROMINENT * len(prominent.get(term, ())) + len(abstract.get(term, ()))
+        for term in {**prominent, **abstract}
+        if not ignored.issuperset(term) and term[0] not in GENERIC
+    }
+    return _Terms(counts, {term: prominent[term] for term in counts if term in prominent})
+
+
+def _occurrences(text: str) -> dict[Term, list[str]]:
+    """Return words and pairs of adjacent words by their stems, with all their spellings.
+
+    A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
+    """
+    found: dict[Term, list[str]] = defaultdict(list)
+    for term, written in terms_in(text):
+        found[term].append(written)
+    return found
+
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+PAGE = Path(__file__).parent / "templates" / "survey.html"
+
+
+def write_html(file: IO[bytes], survey: Survey) -> None:
+    """Write the survey into a binary file; its sections are those of the Markdown."""
+    lead, *parts = _rendered(as_markdown(survey))
+    sections = {f"part-{i}": heading for i, (heading, _) in enumerate(parts, start=1)}
+    bodies = {f"part-{i}": body for i, (_, body) in enumerate(parts, start=1)}
+    write_page(file, PAGE, title=survey.heading, lead=lead[1], sections=sections, bodies=bodies)
+
+
+def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
+    """Yield heading and content of each section; the first is what follows the title."""
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    environment: dict[str, object] = {}
+    tokens = parser.parse(markdown, environment)
+    for token in tokens:
+        token.attrs.pop("style", None)  # the page's policy refuses it
+    opens = (i for i, token in enumerate(tokens) if token.type == "heading_open")
+    marks = [i for i in opens if tokens[i].tag in ("h1", "h2")]
+    for start, end in itertools.pairwise([*marks, len(tokens)]):
+        body = parser.renderer.render(tokens[start + 3 : end], parser.options, environment)
+        # The renderer escapes all text, and raw HTML is switched off.
+        yield _text_of(tokens[start + 1]), Markup(body)  # noqa: S704
+
+
+def _text_of(inline: Token) -> str:
+    return "".join(child.content for child in inline.children or ())

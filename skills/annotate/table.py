@@ -1,0 +1,318 @@
+"""/annotate TABLE: read the table, run the job that /annotate TOPIC shares, and return its result."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.api.skill import Call, Result
+from harness.errors import HarnessError, Interrupted, ModelError, ModelUnavailable
+from harness.models.backends.llamacpp import LlamaCppModel
+from harness.models.served import ServedModel
+from harness.runs.jobs import Tally
+from harness.runs.progress import duration
+from harness.runs.targets import refuse_sources
+from harness.support.process_lock import job_lock
+from harness.support.reading.text_input import at_home
+from skills.annotate import plan, render
+from skills.annotate.job import AnnotateJob
+from skills.annotate.plan import Source
+from skills.corpus import exporters
+from skills.corpus.db import damage, reads, runs, store
+from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.options import SAVED_TABLES
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables.parquet.files import refuse_targets
+from skills.corpus.tables.references.reader import report_encoding
+from skills.corpus.tables.refusals import SHOWN
+from skills.nanda.framework import Framework
+from skills.nanda.framework_option import task_of
+from skills.nanda.text import counted
+from skills.reader.backend import ReaderModel
+
+
+def annotate_table(
+    call: Call,
+    path: Path,
+    framework: Framework,
+    annotate: Callable[[Call, Source, Framework], Finished],
+) -> Result:
+    """Annotate the papers of a table.
+
+    Args:
+        annotate: `annotate_source`, or a function that also passes papers on to other models.
+    """
+    path = at_home(path)
+    options = call.options
+    refuse_sources(call.targets, input=path, sample=options.sample)
+    refuse_targets(call.targets, path)
+    columns = replace(options.table_columns(), sections=options.sections)
+    with call.screen.progress(f"reading {path.name}", reported=False) as tick:
+        source = plan.from_table(
+            path, columns, options.limit, tick, call.screen.notice, strict=options.strict
+        )
+    report_encoding(path, call.screen)
+    source.refused.report(call.screen)
+    for problem, places in source.doubts.items():
+        listed = ", ".join(places[:SHOWN]) + ", ..." * (len(places) > SHOWN)
+        call.screen.notice(f"{path.name}: text that {problem}: {listed} (--strict refuses it)")
+    return result_of(call, annotate(call, source, framework))
+
+
+def result_of(call: Call, finished: Finished) -> Result:
+    """Return the result of a job; without a target, a pipe gets its annotations, one on a line."""
+    if not call.targets and not call.screen.is_terminal:
+        for item in finished.items():
+            call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
+    return finished.result()
+
+
+def annotate_source(
+    call: Call,
+    source: Source,
+    framework: Framework,
+    check: Callable[[ServedModel], None] = lambda _: None,
+) -> Finished:
+    """Annotate the papers of `source`, in one process at a time.
+
+    Args:
+        check: called with the loaded model before it is used.
+
+    Raises:
+        UsageError: another process annotates them.
+        ModelError: see `_refuse_to_start_over`.
+    """
+    path = database(call)
+    refuse_sources(call.targets, corpus=path)
+    name = str(source.path.resolve() if source.path else source.name)
+
+    with open_corpus(path) as db, job_lock(locks(path), name):
+        damage.refuse(db, path)
+
+        def work(model: ServedModel) -> Finished:
+            check(model)
+            job = AnnotateJob(call, source, framework, model, db)
+            with call.cancel.on_signals(), runs.recorded(db, lambda: job.run_id):
+                _refuse_to_start_over(job)
+                started = time.monotonic()
+                tally = job.run()
+                if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
+                    raise tally.stopped  # so that the fallback can serve
+                return finish(job, tally, path, time.monotonic() - started)
+
+        task = task_of(framework, call.models.registry)
+        return call.models.run(task, work, slots=call.options.workers)
+
+
+def _refuse_to_start_over(job: AnnotateJob) -> None:
+    """Refuse that a fallback annotates all papers again.
+
+    Raises:
+        ModelError: the requested model has annotated some of them.
+    """
+    resolution = job.model.resolution
+    if not resolution.fell_back:
+        return
+    done = sum(
+        item is not None and item.record["provenance"]["resolved"] == resolution.requested
+        for item in (reads.current(job.db, p, job.framework) for p in job.source.papers)
+    )
+    if done:
+        raise ModelError(
+            f"{resolution.requested} has annotated {done:,} of these papers and cannot be served "
+            f"now ({resolution.reason})",
+            hint="Make it available and repeat the same line; "
+            f"`--model {resolution.resolved}` annotates all of them with that model.",
+        )
+
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+SHOWN_PAPERS = 10
+"""The number of papers that a terminal shows; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A job that has ended.
+
+    Attributes:
+        path: the corpus database; items and failures are read from it when they are needed.
+        failed: the number of papers that a model failed on.
+        next: a line to try next, if it is not the usual one.
+    """
+
+    job: AnnotateJob
+    path: Path
+    summary: Mapping[str, Any]
+    stopped: HarnessError | None
+    failed: int = 0
+    next: str = ""
+
+    def items(self) -> Iterator[Annotated]:
+        """Yield the annotations in input order."""
+        return (item for _, item in self.by_row())
+
+    def by_row(self) -> Iterator[tuple[int, Annotated]]:
+        """Yield the index of each row that is done, with its annotation."""
+        with open_corpus(self.path) as db:
+            for entry, row in self.job.planned():
+                if entry.state == "done" and (record := store.record(db, row.key, row.paper)):
+                    yield entry.place, Annotated(row.paper, record)
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield the failures in input order."""
+        if not self.job.plan.count("failed"):
+            return
+        with open_corpus(self.path) as db:
+            for entry, row in self.job.planned():
+                if entry.state == "failed" and (failure := store.failure(db, row.key, row.paper)):
+                    yield failure
+
+    def result(self) -> Result:
+        """Return the result of `/annotate TABLE`."""
+        source, summary = self.job.source, self.summary
+        targets = self.job.call.targets
+        return Result(
+            writers=exporters.writers(
+                self.job.framework,
+                source.id_column,
+                self.items,
+                self.failures,
+                title=source.title,
+                about=self.summary,
+                library=source.path,
+                sections=bool(self.job.call.options.sections),
+            ),
+            folders=exporters.folders(
+                self.job.call,
+                self.job.framework,
+                source.id_column,
+                self.items,
+                sections=bool(self.job.call.options.sections),
+            ),
+            records=lambda: (item.record for item in self.items()),
+            summary=self.summary,
+            exit_code=int(bool(self.failed or summary["failed_now"] or source.refused)),
+            stopped=self.stopped,
+            terminal=None if targets else self._for_terminal,
+            next=self.next or (_next(targets) if self.summary["done"] else ""),
+        )
+
+    def _for_terminal(self) -> RenderableType:
+        """Return the first annotations, each with its title."""
+        from rich.text import Text
+
+        from skills.reporting.annotation_view import stacked
+
+        items = itertools.islice(self.items(), SHOWN_PAPERS)
+        framework = self.job.framework  # its model has been reported
+        shown = [render.for_terminal(item.record, framework, made=False) for item in items]
+        more = self.summary["done"] - len(shown)
+        note = f"{counted(more, 'more paper')}: `save to FILE` saves all of them"
+        return stacked([*shown, *[Text(note, "dim")] * bool(more)], empty=2)
+
+
+def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
+    """Summarize a job, in one notice and in its row of the corpus.
+
+    Args:
+        seconds: the duration of the job.
+    """
+    summary = _summary(job, tally, path, seconds)
+    if tally.stopped is not None:
+        tally.stopped.hint = _how_to_continue(tally.stopped, summary)
+    if job.run_id:
+        runs.finish(job.db, job.run_id, runs.status_of(tally.stopped, summary["failed"]), summary)
+    job.notice(in_words(summary))
+    if tally.unstored:
+        first = tally.unstored[0]
+        job.call.screen.notice(
+            f"{counted(len(tally.unstored), 'row')} failed, and the error could not be stored; "
+            f"the first: {type(first).__name__}: {first}"
+        )
+    return Finished(job, path, summary, tally.stopped, summary["failed"])
+
+
+def in_words(summary: Mapping[str, Any]) -> str:
+    """Return the summary as one line."""
+    rows, made = summary["rows"], summary["made"]
+    parts = [f"{summary['done']:,} done" + (f" ({made:,} now)" if made != summary["done"] else "")]
+    if summary["failed"]:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in summary["errors"].items())
+        parts.append(f"{summary['failed']:,} failed ({kinds}; --retry-failed repeats them)")
+    parts += [f"{n:,} left out ({reason})" for reason, n in summary["filtered"].items()]
+    parts += [f"{summary['pending']:,} not done yet"] * bool(summary["pending"])
+    line = f"{counted(rows, 'paper')}: {', '.join(parts)}"
+    if made:
+        line += f"; {made:,} in {duration(summary['seconds'])}"
+        if rate := summary["tokens_per_second"]:
+            line += f", {rate:.0f} tokens/s"
+    return line
+
+
+def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict[str, Any]:
+    """Return what `--json` prints.
+
+    rows = done + failed + filtered (by reason) + pending. made and failed_now count this run.
+    tokens are those of this run, failed attempts included; seconds are wall time from the first
+    request to the last response. memory is that of this process in bytes if it holds the model,
+    else None.
+    """
+    resolution, usage = job.model.resolution, job.usage
+    failed = job.plan.entries("failed")
+    errors = Counter(store.error_type(job.db, entry.key) for entry in failed)
+    done = job.plan.count("done")
+    return {
+        "input": job.source.name,
+        "rows": job.source.rows,
+        "done": done,
+        "made": tally.done,
+        "failed_now": tally.failed,
+        "failed": errors.total(),
+        "errors": dict(errors.most_common()),
+        "filtered": dict(job.source.filtered),
+        "refused": job.source.refused.as_json(),
+        "pending": len(job.plan) - done - errors.total(),
+        "model": resolution.resolved,
+        "requested": resolution.requested,
+        "reason": resolution.reason or None,
+        "answered_by": job.model.about,
+        "slots": job.model.slots,
+        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+        "tokens_per_second": round(usage.completion_tokens / seconds, 1) if seconds else 0.0,
+        "seconds": round(seconds, 1),
+        "memory": _memory(job.model) if usage.generations else None,
+        "database": str(path),
+        "run": job.run_id or None,
+    }
+
+
+def _next(targets: Sequence[Path]) -> str:
+    """Return the line to try after a job."""
+    tables = [target for target in targets if target.suffix.lower() in SAVED_TABLES]
+    return f"/curate {tables[0]} save to curated.csv" if tables else "/corpus search WORDS"
+
+
+def _memory(model: ServedModel) -> int | None:
+    import psutil
+
+    if not isinstance(model.model, LlamaCppModel | ReaderModel):  # of a server, or of nodes
+        return None
+    return int(psutil.Process().memory_info().rss)
+
+
+def _how_to_continue(stopped: HarnessError, summary: Mapping[str, Any]) -> str:
+    done = summary["done"]
+    total = done + summary["failed"] + summary["pending"]
+    kept = f"{done:,} of {total:,} are done and kept; the same line continues the job."
+    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
+    return before + kept

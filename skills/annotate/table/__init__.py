@@ -1,1 +1,0 @@
-"""Annotating many papers as one resumable job."""

@@ -1,0 +1,387 @@
+"""/annotate TOPIC: find papers on a topic, annotate them, and write a survey.
+
+Papers are found in the corpus and at sources of papers. Their relevance is the share of the subject
+words of the topic that are a subject of the paper, too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, Any
+
+from harness.api.skill import Call, Result
+from harness.errors import InputError, NothingFound, SkillFailed
+from harness.terminal.console import render_markdown
+from skills.annotate import plan
+from skills.annotate.options import LEAST_RELEVANCE
+from skills.annotate.survey_page import Survey, as_markdown
+from skills.annotate.table import Finished, annotate_source
+from skills.corpus import exporters
+from skills.corpus.db import reads
+from skills.corpus.db.connection import database, open_corpus
+from skills.corpus.lookups.configuration import CORPUS, SERVICES, opened, switched_on
+from skills.corpus.lookups.fetch.merging import firsts, interleaved
+from skills.corpus.lookups.sources import arxiv as lookup
+from skills.corpus.lookups.sources.source import Query
+from skills.corpus.records import Annotated
+from skills.corpus.search.papers import papers_about
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten
+
+_ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
+"""The targets of citations, which a terminal would show with each of them."""
+_BOOLEAN = ("openalex", "pubmed")
+"""Sources that read AND and OR in a query."""
+_OF_A_TABLE = ("input", "rows", "filtered")
+"""Entries of a job's summary that describe its table."""
+
+
+def annotate_topic(call: Call, framework: Framework) -> Result:
+    """Find papers on a topic, annotate those without an annotation, and survey them all.
+
+    The current annotation of a paper in the corpus is used, whichever model made it, unless the
+    line names a model.
+    """
+    topic = flatten(call.text)
+    found = _find(call, topic)
+    papers = found.papers
+    known = {} if call.models.choice.model else _known(call, papers, framework)
+    _announce(call, topic, found, known)
+    rest = [paper for paper in papers if paper.sha256 not in known]
+    finished = None
+    if rest:
+        finished = annotate_source(call, plan.from_papers(topic, rest), framework)
+    made = {item.paper.sha256: item for item in finished.items()} if finished else {}
+    items = [item for p in papers if (item := known.get(p.sha256) or made.get(p.sha256))]
+    failures = list(finished.failures()) if finished else []
+
+    survey = Survey(topic, items, framework, failures, found.left_out, call.options.relevance)
+
+    def write_markdown(file: IO[bytes]) -> None:
+        file.write(as_markdown(survey).encode())
+
+    def write_page(file: IO[bytes]) -> None:
+        from skills.annotate.survey_page import write_html
+
+        write_html(file, survey)
+
+    summary = _summary(topic, len(papers), len(known), finished)
+    tables = exporters.writers(
+        framework,
+        plan.id_column(papers),
+        lambda: iter(items),
+        lambda: iter(failures),
+        title=topic,
+        about=summary,
+    )
+    return Result(
+        "" if call.targets else as_markdown(survey),
+        writers={**tables, ".md": write_markdown, ".html": write_page},
+        folders=exporters.folders(call, framework, papers[0].id_field, lambda: iter(items)),
+        records=lambda: (item.record for item in items),
+        summary=summary,
+        exit_code=1 if failures else 0,
+        stopped=finished.stopped if finished else None,
+        terminal=None
+        if call.targets
+        else lambda: render_markdown(_ADDRESSES.sub("", as_markdown(survey))),
+    )
+
+
+def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
+    """Return what `--json` prints.
+
+    done, failed and pending count all papers; those annotated before are done. The other entries
+    describe the job alone: model, tokens, seconds, errors (see skills/annotate/table.py).
+    """
+    job = dict(finished.summary) if finished else {"done": 0, "failed": 0, "pending": 0}
+    counts = {
+        "papers": papers,
+        "annotated_before": known,
+        "done": known + job.pop("done"),
+        "failed": job.pop("failed"),
+        "pending": job.pop("pending"),
+    }
+    return {"topic": topic, **counts, **{k: v for k, v in job.items() if k not in _OF_A_TABLE}}
+
+
+def _find(call: Call, topic: str) -> Found:
+    options, path = call.options, database(call)
+    limit, since, until = options.max, options.since, options.until
+    if since and until and since > until:
+        raise InputError(f"no day is after {since} and before {until}", hint="Swap the two dates.")
+
+    def from_corpus(words: Sequence[str], fewest: int) -> list[Paper]:
+        if not path.exists():
+            return []
+        with open_corpus(path) as db:
+            return papers_about(db, words, limit, since, until, fewest=fewest)
+
+    def from_arxiv(words: Sequence[str], operator: str) -> list[Paper]:
+        return lookup.search(
+            words, lookup.api_of(call), limit=limit, operator=operator, since=since, until=until
+        )
+
+    def from_source(name: str, words: Sequence[str], operator: str) -> list[Paper]:
+        text = (f" {operator} " if name in _BOOLEAN else " ").join(words)
+        found = opened(name, call).search(Query(text, limit, since, until))
+        return [one.paper for one in found]
+
+    named = options.source.split(",") if options.source else switched_on(None) or ["arxiv"]
+    found = find_papers(
+        topic,
+        limit=limit,
+        from_corpus=from_corpus if options.source is None or CORPUS in named else None,
+        sources={
+            SERVICES[name].title: from_arxiv if name == "arxiv" else partial(from_source, name)
+            for name in named
+            if name != CORPUS
+        },
+        notice=call.screen.notice,
+        period=" published" * bool(since or until)
+        + f" since {since}" * bool(since)
+        + f" until {until}" * bool(until),
+    )
+    return relevant(found, subject_words(topic), options.relevance)
+
+
+def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
+    """Return the current annotations of the papers by the digest of the abstract."""
+    path = database(call)
+    if not path.exists():
+        return {}
+    with open_corpus(path) as db:
+        found = {paper.sha256: reads.current(db, paper, framework) for paper in papers}
+    return {sha256: item for sha256, item in found.items() if item}
+
+
+def _announce(call: Call, topic: str, found: Found, known: Mapping[str, Annotated]) -> None:
+    count = f"{counted(len(found.papers), 'paper')} on {topic!r}"
+    if found.left_out:
+        count += (
+            f"; {len(found.left_out):,} left out, of a relevance below {call.options.relevance:g}"
+        )
+    by = Counter(item.record["provenance"]["resolved"] for item in known.values())
+    models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
+    before = f"; annotated before: {models} (--model NAME repeats them)" if known else ""
+    call.screen.notice(count + before)
+
+
+_OPENING = """
+    advances approaches current guide introduction literature methods overview paper papers primer
+    progress publications research review reviews studies study summary survey surveys techniques
+    trends tutorial work works
+"""
+_ENDING = "literature overview paper papers review reviews summary survey surveys tutorial"
+_FILLING = """
+    approach approaches comprehensive latest method methods recent systematic technique techniques
+"""
+_OPENERS = frozenset(_OPENING.split())
+"""Words that request papers before "of" or "on"; elsewhere they may be the subject: "survey
+sampling", "direct current motors"."""
+_ENDERS = frozenset(_ENDING.split())
+"""Words that request papers at the end of a topic: "RAG: a literature review"."""
+_LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
+"""Those that are not the subject even alone; in "automated code review", "review" is."""
+_FILLERS = frozenset(_FILLING.split())
+"""Words that are not the subject anywhere."""
+_LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
+
+
+def find_papers(
+    topic: str,
+    *,
+    limit: int,
+    from_corpus: Callable[[Sequence[str], int], list[Paper]] | None,
+    sources: Mapping[str, Callable[[Sequence[str], str], list[Paper]]],
+    notice: Callable[[str], None],
+    period: str = "",
+) -> list[Paper]:
+    """Return papers on a topic, each once, those of the corpus first.
+
+    They contain all words of the topic; if none does, those of the corpus with half of the words
+    (two at least) and those of the sources with any of them are taken.
+
+    Args:
+        limit: the maximum number of papers; the sources are searched if the corpus has fewer.
+        from_corpus: called with the words and the number of words a paper must contain.
+        sources: by their titles, called with the words and "AND" or "OR".
+        notice: receives a line if no paper has all words, or a source fails.
+        period: the dates of the search, for messages.
+
+    Raises:
+        InputError: the topic contains no word.
+        NothingFound: no paper is found.
+        SkillFailed: all sources failed, and the corpus was not searched.
+    """
+    words, failures = subject_words(topic), dict[str, SkillFailed]()
+
+    def search(fewest: int, operator: str) -> list[Paper]:
+        found = _distinct(from_corpus(words, fewest)) if from_corpus else []
+        lists = []
+        for title, search_at in sources.items() if len(found) < limit else ():
+            if title not in failures:
+                try:
+                    lists.append(search_at(words, operator))
+                except SkillFailed as exc:
+                    failures[title] = exc
+                    if from_corpus is None and len(failures) == len(sources):
+                        raise
+        return _distinct([*found, *interleaved(lists)])[:limit]
+
+    found = search(len(words), "AND")
+    if not found and len(words) > (1 if sources else 2):  # two words of the corpus: all of them
+        notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
+        found = search(max(2, (len(words) + 1) // 2), "OR")
+    if not found:
+        places = ["the corpus"] * bool(from_corpus) + list(sources)
+        raise _nothing_found(topic, places, period, list(failures.values()))
+    _report(failures.values(), len(found), notice, all_failed=len(failures) == len(sources))
+    return found
+
+
+def _report(
+    failures: Iterable[SkillFailed], papers: int, notice: Callable[[str], None], *, all_failed: bool
+) -> None:
+    where = "of the corpus" if all_failed else "of the other places"
+    for failure in failures:
+        notice(f"{failure.message}; continuing with {counted(papers, 'paper')} {where}")
+
+
+def subject_words(topic: str) -> list[str]:
+    """Return the subject of a topic as words, each once: "Survey of RAG techniques" as ["RAG"].
+
+    Stop words and words that only request papers are left out, unless nothing else is left. Hyphens
+    separate words.
+
+    Raises:
+        InputError: the topic contains no word.
+    """
+    every = [match.group() for match in WORD.finditer(flatten(topic))]
+    if not every:
+        raise InputError(f"the topic {shown(topic)!r} contains no word", hint="Name a subject.")
+    folded = [word.casefold() for word in every]
+    start, end = _after_opening(folded), _before_ending(folded)
+    inside = every[start:end] if start < end else every
+    return (
+        _once(word for word in inside if not _is_filler(word.casefold()))
+        or _once(word for word in every if word.casefold() not in STOP_WORDS)
+        or _once(every)
+    )
+
+
+def shown(topic: str) -> str:
+    """Return a topic for a message, on one line of at most 60 characters."""
+    text = flatten(topic)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _nothing_found(
+    topic: str, places: list[str], period: str, failures: list[SkillFailed]
+) -> NothingFound:
+    subject = f"{shown(topic)!r}{period}"
+    for failure in failures:
+        return NothingFound(
+            f"the corpus has no paper on {subject}; {failure.message}",
+            where=failure.where,
+            hint=failure.hint,
+        )
+    hint = "Try other words, or other dates." if period else "Try other words."
+    if places == ["the corpus"]:
+        hint = "Without `--source corpus`, arXiv is searched too."
+    return NothingFound(f"there is no paper on {subject} in {' or at '.join(places)}", hint=hint)
+
+
+def _after_opening(folded: list[str]) -> int:
+    """Return the index behind "a recent survey of", "papers on", "methods for"."""
+    start = 0
+    for index, word in enumerate(folded):
+        if not (word in _OPENERS or _is_filler(word)):
+            break
+        if word in _LINKS:
+            start = index + 1
+    return start
+
+
+def _before_ending(folded: list[str]) -> int:
+    """Return the index before "survey", ": a review" or "literature review"."""
+    end = len(folded)
+    while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
+        end -= 1
+    lone = len(folded) - end == 1 and folded[-1] not in _LONE_ENDERS
+    return len(folded) if lone else end
+
+
+def _is_filler(folded: str) -> bool:
+    return folded in STOP_WORDS or folded in _FILLERS
+
+
+def _once(words: Iterable[str]) -> list[str]:
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(word.casefold(), word)
+    return list(first.values())
+
+
+def _distinct(papers: Sequence[Paper]) -> list[Paper]:
+    """Return the papers without repetitions, by identity, arXiv id and abstract."""
+    seen: set[str] = set()
+    kept = []
+    for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
+        keys = {paper.sha256}
+        if paper.id_field == "arxiv_id":
+            keys.add(re.sub(r"v\d+$", "", paper.id.casefold()))
+        if first == place and seen.isdisjoint(keys):
+            kept.append(paper)
+        seen |= keys
+    return kept
+
+
+SHORT = 50
+"""An abstract with fewer words mentions nothing in passing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The papers on a topic, and those that mention it in passing."""
+
+    papers: list[Paper]
+    left_out: list[Paper]
+
+
+def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_RELEVANCE) -> Found:
+    """Leave out the papers of a relevance below `least`.
+
+    Raises:
+        NothingFound: none is left.
+    """
+    papers = [paper for paper in found if relevance(paper, words) >= least]
+    if not papers:
+        raise NothingFound(
+            f"{counted(len(found), 'paper')} found, but none has a relevance of {least:g} or more",
+            hint="Try fewer or other words, or `--relevance 0` to take them all.",
+        )
+    return Found(papers, [paper for paper in found if paper not in papers])
+
+
+def relevance(paper: Paper, words: Sequence[str]) -> float:
+    """Return the mean over the words of a topic: 1 for a subject, 0.5 for one mention, else 0.
+
+    A word is a subject of a paper if its title contains it, or its abstract twice (once if it is
+    shorter than `SHORT` or the title is missing); inflections count as the word.
+
+    Args:
+        words: the subject words of a topic.
+    """
+    stems = [stem for word in words for stem in content_words(word)]
+    if not stems:
+        return 1.0
+    title, abstract = set(content_words(paper.title)), Counter(content_words(paper.abstract))
+    enough = 1 if not paper.title or len(paper.abstract.split()) < SHORT else 2
+    shares = (1.0 if stem in title else min(abstract[stem] / enough, 1.0) for stem in stems)
+    return sum(shares) / len(stems)

@@ -1,0 +1,73 @@
+"""The plan of a job: its rows in order, and how the work under each key ended."""
+
+from __future__ import annotations
+
+from itertools import cycle
+
+from skills.annotate.plan import READ, Entry, Plan, Total
+from skills.corpus.db.store import State
+
+DIGEST = b"digest"
+
+
+def plan_of(*keys: str, **states: State) -> Plan:
+    """Return a plan with a row of weight 10 for each key."""
+    plan = Plan()
+    for key in keys:
+        plan.add(key, DIGEST, 10, states.get)
+    return plan
+
+
+def test_rows_are_in_order_and_share_the_state_of_their_key() -> None:
+    plan = plan_of("a", "b", "a", b="failed")
+    assert len(plan) == 3
+    plan.set_state("a", "done")
+    assert list(plan.entries()) == [
+        Entry(0, "a", DIGEST, "done", is_first=True, is_linked=False),
+        Entry(1, "b", DIGEST, "failed", is_first=True, is_linked=False),
+        Entry(2, "a", DIGEST, "done", is_first=False, is_linked=True),
+    ]
+    assert [entry.place for entry in plan.entries("failed")] == [1]
+    assert (plan.count("done"), plan.count("failed")) == (2, 1)
+
+
+def test_totals_count_rows_and_keys() -> None:
+    plan = plan_of("a", "b", "a", "c", c="done")
+    assert plan.totals() == {None: Total(3, 30, 2, 20), "done": Total(1, 10, 1, 10)}
+
+
+def test_a_state_is_looked_up_once_for_each_key() -> None:
+    asked: list[str] = []
+    plan = Plan()
+    for key in ("a", "b", "a"):
+        plan.add(key, DIGEST, 1, asked.append)
+    assert asked == ["a", "b"]
+
+
+def test_what_was_done_before_the_run_is_linked_and_what_is_made_is_not() -> None:
+    plan = plan_of("a")
+    plan.set_state("a", "done")
+    assert not plan.has_links
+    assert plan_of("a", a="done").has_links
+    assert not plan_of("a", a="failed").has_links
+    plan.add("a", DIGEST, 1, {}.get)
+    assert plan.has_links
+
+
+def test_more_rows_than_are_read_at_once_while_states_change() -> None:
+    keys = [f"key {number}" for number in range(2 * READ + 1)]
+    plan = plan_of(*keys)
+    for entry, state in zip(plan.entries(), cycle(("done", "failed")), strict=False):
+        assert entry.state is None
+        plan.set_state(entry.key, state)
+    assert [entry.key for entry in plan.entries()] == keys
+    assert plan.count("done") == READ + 1
+
+
+def test_the_key_of_a_row_can_be_replaced() -> None:
+    plan = plan_of("a", "b", b="failed")
+    plan.replace(1, "better", "done")
+    assert [(entry.key, entry.state) for entry in plan.entries()] == [
+        ("a", None),
+        ("better", "done"),
+    ]
