@@ -27,10 +27,9 @@ sys.path.insert(0, str(ROOT))
 
 from skills.annotate.cascade import RISK, lower_bound  # noqa: E402
 from skills.corpus.tables.reader import TableRow  # noqa: E402
-from skills.nanda.anchors.lexical import lexical_anchors  # noqa: E402
-from skills.nanda.anchors.stored import read_anchors  # noqa: E402
+from skills.nanda.anchors import lexical_anchors, read_anchors  # noqa: E402
 from skills.nanda.framework import Framework, nanda  # noqa: E402
-from skills.nanda.quoting.numbered import numbered  # noqa: E402
+from skills.nanda.passages import numbered  # noqa: E402
 from skills.reader import encoder  # noqa: E402
 from skills.reader.choice import choose  # noqa: E402
 from tools.gold import rows_of  # noqa: E402

@@ -34,11 +34,14 @@ sys.path.insert(0, str(ROOT))
 from scipy.stats import binomtest  # noqa: E402
 
 from bench import corruptions, rejected_checks  # noqa: E402
-from skills.nanda.doubts.direction import turned_words  # noqa: E402
-from skills.nanda.doubts.doubts import DOUBTS  # noqa: E402
-from skills.nanda.doubts.negation import lost_negations  # noqa: E402
-from skills.nanda.doubts.numbers import changed_units, moved_numbers  # noqa: E402
-from skills.nanda.doubts.repetition import repeated_words  # noqa: E402
+from skills.nanda.doubts import (  # noqa: E402
+    DOUBTS,
+    changed_units,
+    lost_negations,
+    moved_numbers,
+    repeated_words,
+    turned_words,
+)
 from skills.nanda.framework import nanda, sha256_of  # noqa: E402
 from skills.nanda.paper import ID_FIELDS, Paper  # noqa: E402
 

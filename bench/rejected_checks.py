@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from skills.nanda.doubts import context
-from skills.nanda.doubts.context import Token
+from skills.nanda import doubts
+from skills.nanda.doubts import Token
 
 SIDE = 3
 """Content words on each side of a word that are compared."""
@@ -21,8 +21,8 @@ _BREAKS, _BE = frozenset(_JOINING.split()), frozenset(_FORMS_OF_BE.split())
 
 def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
     """Return the words of `text` whose two sides the abstract has the other way round."""
-    given, move = context.tokens(abstract), context.tokens_of_move(text)
-    places = context.places(abstract)
+    given, move = doubts.tokens(abstract), doubts.tokens_of_move(text)
+    places = doubts.places(abstract)
     found: list[str] = []
     for index, token in enumerate(move):
         if not (token.counts or token.text == "than") or token.number:
@@ -42,27 +42,27 @@ def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
 
 def joined_runs(abstract: str, text: str, least: int = 4) -> list[str]:
     """Return the words of `text` where a run copied from one sentence meets one of another."""
-    given = [token.key for token in context.tokens(abstract)]
+    given = [token.key for token in doubts.tokens(abstract)]
     ends = [0]
-    for token in context.tokens(abstract):
+    for token in doubts.tokens(abstract):
         ends.append(ends[-1] + (token.text in ".!?"))
     starts: dict[tuple[str, str], list[int]] = {}
     for place, pair in enumerate(itertools.pairwise(given)):
         starts.setdefault(pair, []).append(place)
-    move = context.tokens_of_move(text)
+    move = doubts.tokens_of_move(text)
     keys = [token.key for token in move]
     found: list[str] = []
     before = (0, 0, -1)
     index = 0
     while index < len(keys) - 1:
-        known = starts.get((keys[index], keys[index + 1]), [])[: context.MOST_PLACES]
+        known = starts.get((keys[index], keys[index + 1]), [])[: doubts.MOST_PLACES]
         length, sentence = max(
             ((_run(keys, index, given, place), ends[place]) for place in known), default=(1, -1)
         )
         if length > 1:
             near = index - before[0] - before[1] <= 1 and sentence != before[2] >= 0
             between = move[before[0] + before[1] - 1 : index + 1]
-            plain = all(t.text not in _BREAKS and t.text not in context.ENDS for t in between)
+            plain = all(t.text not in _BREAKS and t.text not in doubts.ENDS for t in between)
             if near and plain and min(length, before[1]) >= least:
                 found.append(move[index].text)
             before = (index, length, sentence)
@@ -82,12 +82,12 @@ def _run(keys: Sequence[str], index: int, given: Sequence[str], place: int) -> i
 def _sides(given: Sequence[Token], index: int) -> tuple[set[str], set[str]]:
     sides: list[set[str]] = []
     for near in (
-        reversed(given[max(0, index - context.REACH) : index]),
-        iter(given[index + 1 : index + 1 + context.REACH]),
+        reversed(given[max(0, index - doubts.REACH) : index]),
+        iter(given[index + 1 : index + 1 + doubts.REACH]),
     ):
         found: set[str] = set()
         for token in near:
-            if token.text in context.ENDS or len(found) == SIDE:
+            if token.text in doubts.ENDS or len(found) == SIDE:
                 break
             if token.counts:
                 found.add(token.key)

@@ -48,15 +48,11 @@ from skills.curate.inputs import gates, probes
 from skills.evaluate import annotators
 from skills.evaluate.metrics import similarity
 from skills.finetune.data import near_duplicates
-from skills.nanda import arxiv_id, checks, markdown, named_entities, sanitize, sentences, text
-from skills.nanda.anchors.lexical import lexical_anchors
-from skills.nanda.anchors.stored import placed
-from skills.nanda.doubts import doubts
-from skills.nanda.forms.json_form import JsonForm
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda import checks, doubts, named_entities, paper, passages, sentences, text
+from skills.nanda.anchors import lexical_anchors, placed
+from skills.nanda.forms import JsonForm, TaggedForm
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper, iso_date, own_id
-from skills.nanda.quoting import wording
 
 MOST = 1_000_000
 MOST_OF_A_MOVE = 100_000
@@ -179,11 +175,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "text.stem": text.stem,
     "text.content_words": text.content_words,
     "sentences.split_sentences": sentences.split_sentences,
-    "sanitize.sanitize": sanitize.sanitize,
-    "markdown.escape": markdown.escape,
-    "arxiv_id.page_address": arxiv_id.page_address,
-    "arxiv_id.find_arxiv_id": arxiv_id.find_arxiv_id,
-    "arxiv_id.find_arxiv_id(allow_bare)": lambda t: arxiv_id.find_arxiv_id(t, allow_bare=True),
+    "sanitize.sanitize": text.sanitize,
+    "markdown.escape": text.escape,
+    "arxiv_id.page_address": paper.page_address,
+    "arxiv_id.find_arxiv_id": paper.find_arxiv_id,
+    "arxiv_id.find_arxiv_id(allow_bare)": lambda t: paper.find_arxiv_id(t, allow_bare=True),
     "paper.iso_date": iso_date,
     "paper.own_id": own_id,
     "named_entities.unsupported_names(move)": lambda t: named_entities.unsupported_names("", t),
@@ -206,7 +202,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "json_form.JsonForm.messages": lambda t: JSON.messages(paper_of(t)),
     "tagged.TaggedForm.parse": TAGGED.parse,
     "tagged.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
-    "wording.text_of(move)": lambda t: wording.text_of([t]),
+    "wording.text_of(move)": lambda t: passages.text_of([t]),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
     "papers.read_paper(line)": lambda t: papers.read_paper(t, fetch=paper_of),
     "papers.read_paper(stdin)": lambda t: papers.read_paper(t, fetch=paper_of, source="stdin"),

@@ -30,7 +30,7 @@ from tokenizers import Tokenizer
 from harness import settings
 from harness.models import registry
 from harness.models.weights import FileStore
-from skills.nanda.anchors.lexical import Anchor, lexical_anchors
+from skills.nanda.anchors import Anchor, lexical_anchors
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.reader import onnx_file

@@ -29,8 +29,7 @@ from skills.corpus.tables.markdown.reader import consists_of_items, is_list
 from skills.corpus.tables.parquet.files import is_several
 from skills.corpus.tables.pdf.reader import is_pdf
 from skills.corpus.tables.reader import Columns, open_table
-from skills.nanda.arxiv_id import WHOLE
-from skills.nanda.paper import Paper, own_id
+from skills.nanda.paper import WHOLE_ARXIV_ID, Paper, own_id
 from skills.nanda.sentences import heading_end, split_sentences
 from skills.nanda.text import flatten
 
@@ -150,7 +149,7 @@ def arxiv_id_in(text: str) -> str | None:
     Raises:
         InputError: `text` consists of several ids, is like an id, or is another URL.
     """
-    if found := WHOLE.fullmatch(text):
+    if found := WHOLE_ARXIV_ID.fullmatch(text):
         return found["id"]
     if _are_ids(text):
         raise InputError("several arXiv ids cannot be read at once", hint=_ONE_ID)
@@ -209,7 +208,7 @@ def path_of(text: str) -> Path | None:
 
 def _are_ids(text: str) -> bool:
     words = re.findall(r"[^\s,;]+", text)
-    return bool(words) and all(map(WHOLE.fullmatch, words))
+    return bool(words) and all(map(WHOLE_ARXIV_ID.fullmatch, words))
 
 
 def _is_long(text: str) -> bool:

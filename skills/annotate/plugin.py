@@ -30,9 +30,9 @@ from skills.corpus.options import (
     WorkerOptions,
 )
 from skills.corpus.outputs import AnnotationOutput
-from skills.nanda.arxiv_id import ID
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import FrameworkOption, selected_framework
+from skills.nanda.paper import ARXIV_ID
 
 _ASK = r"(?:please\s+|can\s+you\s+|could\s+you\s+|would\s+you\s+)*annotate\s+"
 _WHAT = r"(?:this|the|my|following|arxiv|paper|abstract|file|text|preprint|from|of|in|with|id)"
@@ -74,7 +74,7 @@ class Annotate(Skill):
     triggers: ClassVar[tuple[str, ...]] = (
         rf"{_ASK}(?:{_WHAT}\s+)*{_TEXT}\s*[:\n]\s*(?P<text>\S.*)\Z",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
-        rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ID}){_SAVE}){_END}",
+        rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ARXIV_ID}){_SAVE}){_END}",
     )
     saves = (*SAVED_TABLES, ".json", ".md", ".html", ".bib", ".ris", ".csl.json")
 

@@ -7,16 +7,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skills.nanda.anchors.marking import Marked, marked
-from skills.nanda.anchors.stored import read_anchors
-from skills.nanda.arxiv_id import page_address
+from skills.nanda.anchors import Marked, marked, read_anchors
 from skills.nanda.checks import findings
-from skills.nanda.confidence import suggested
-from skills.nanda.doubts.doubts import doubts_about
+from skills.nanda.confidence import from_sections, suggested
+from skills.nanda.doubts import doubts_about
 from skills.nanda.framework import Framework
-from skills.nanda.markdown import escape
-from skills.nanda.sections import from_sections
-from skills.nanda.text import counted, flatten
+from skills.nanda.paper import page_address
+from skills.nanda.text import counted, escape_markdown, flatten
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -114,7 +111,7 @@ def _environment() -> Environment:
 
     def escaped(value: object) -> Markup:
         """Escape what a model, an abstract or a user wrote; macros return Markup already."""
-        return value if isinstance(value, Markup) else Markup(escape(flatten(str(value))))  # noqa: S704
+        return value if isinstance(value, Markup) else Markup(escape_markdown(flatten(str(value))))  # noqa: S704
 
     return Environment(
         loader=PackageLoader("skills.annotate"),
@@ -136,7 +133,8 @@ def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
 
     text = ""
     for one in sentence.segments:
-        shown = escape(f".{one.text}.")[1:-1]  # `escape` strips blanks at the ends of a text
+        # With two points, since `escape_markdown` strips blanks at the ends of a text.
+        shown = escape_markdown(f".{one.text}.")[1:-1]
         if one.moves:
             passage = shown.strip()
             shown = shown.replace(passage, f"*{passage}*{names(one.moves)}")

@@ -26,7 +26,7 @@ from skills.corpus.records import Annotated, Failure, record_of
 from skills.corpus.tables.abstract_lookup import complete_rows
 from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
-from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper

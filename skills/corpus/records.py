@@ -12,7 +12,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
 
 if TYPE_CHECKING:
-    from skills.nanda.anchors.lexical import Anchor
+    from skills.nanda.anchors import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +113,10 @@ def record_of(
         anchors: where each stated move comes from; by default the lexical ones.
         confidence: of moves, the estimated probability that the anchor is right; stored if any,
             with uncertain.
-        sections: the moves that sections state (`skills.nanda.sections`), if they were read.
+        sections: the moves that sections state (`skills.nanda.confidence`), if they were read.
         suggestions: for moves that are not stated (`read_suggestions`); stored if any.
     """
-    from skills.nanda.anchors.lexical import lexical_anchors
+    from skills.nanda.anchors import lexical_anchors
     from skills.nanda.checks import check
 
     stated = framework.stated(moves)

@@ -16,7 +16,7 @@ from skills.corpus.search.fulltext import MARK, Found, Hit
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats
 from skills.corpus.views import anchors_of, statistics_blocks
-from skills.nanda.anchors.stored import numbers_of
+from skills.nanda.anchors import numbers_of
 from skills.nanda.framework import Framework
 from skills.reporting.annotation_view import (
     ANCHOR,

@@ -18,13 +18,10 @@ from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import MARK, Found
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import UNKNOWN, Group, Stats
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.marking import marked
-from skills.nanda.anchors.stored import numbers_of, read_anchors
+from skills.nanda.anchors import Anchor, marked, numbers_of, read_anchors
 from skills.nanda.checks import findings
-from skills.nanda.confidence import suggested
+from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import RESERVED, Framework
-from skills.nanda.sections import from_sections
 from skills.nanda.text import counted
 from skills.reporting.statistics import FEWEST, Share
 

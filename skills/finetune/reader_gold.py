@@ -16,11 +16,10 @@ from pathlib import Path
 from harness.errors import InputError
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.reader import TableRow, open_table
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.anchors import Anchor, read_anchors
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.quoting.wording import JOINT
+from skills.nanda.passages import JOINT
 from skills.nanda.sentences import heading_end, sentence_spans
 from skills.nanda.text import counted, flatten
 

@@ -1,8 +1,14 @@
-"""The confidence of moves, and the passages that are too doubtful to be moves.
+"""What an annotation holds beside its moves: confidence, suggestions, and moves of sections.
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
 Below `SUGGESTED`, an annotator that selects passages states nothing: the move is "Not stated.", and
 the passage is stored under "suggestions": {move: {"text", "confidence", "sentences", "spans"}}.
+
+Moves that a section of the paper states, and its abstract does not, are stored under "sections":
+{move: {"section": the heading, "page": its number, "text": the move, "source": the sentence it
+comes from, "support": the share of its content words in the section, "unsupported": numbers and
+names that the section does not have, if any}}. The moves themselves, their anchors and their checks
+are about the abstract alone.
 """
 
 from __future__ import annotations
@@ -11,7 +17,6 @@ from collections.abc import Collection, Iterable, Mapping
 from statistics import fmean
 from typing import Any, TypedDict
 
-from skills.nanda.sections import from_sections
 from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
@@ -129,7 +134,7 @@ def read_suggestions(
         stored: the value of "suggestions", None if there is none. Where a span is not inside the
             abstract, the sentences are those with the same words.
     """
-    from skills.nanda.anchors.stored import read_anchors
+    from skills.nanda.anchors import read_anchors
 
     given = stored if isinstance(stored, Mapping) else {}
     found: dict[str, Suggestion] = {}
@@ -148,3 +153,21 @@ def read_suggestions(
                 "spans": anchor["spans"],
             }
     return found
+
+
+def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
+    """Return the moves of a record that sections state, each with its section after it."""
+    stored = record.get("sections")
+    found = stored.items() if isinstance(stored, Mapping) else ()
+    return {move: _shown(one) for move, one in found if _is_entry(one)}
+
+
+def _is_entry(stored: object) -> bool:
+    return isinstance(stored, Mapping) and isinstance(stored.get("text"), str)
+
+
+def _shown(entry: Mapping[str, Any]) -> str:
+    section, page = entry.get("section", ""), entry.get("page", "")
+    unknown = entry.get("unsupported")
+    doubt = f"; not in it: {', '.join(map(str, unknown))}" if isinstance(unknown, list) else ""
+    return f"{entry['text']} (section {section}, p. {page}{doubt})"

@@ -1,4 +1,4 @@
-"""Define a paper: an abstract and its metadata, from any source."""
+"""A paper, which is an abstract and its metadata from any source; and the arXiv ids in texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from skills.nanda.arxiv_id import ID as ARXIV_ID
 from skills.nanda.text import flatten
 
 IdField = Literal["arxiv_id", "paper_id", "id"]
@@ -106,3 +105,44 @@ def abstract_digest(abstract: str) -> str:
 def own_id(abstract: str) -> str:
     """Return the id of a paper that has none, made from its abstract."""
     return abstract_digest(abstract)[:12]
+
+
+# Possessive: a text of hyphens would otherwise take a place of the stack for each of them.
+ARXIV_ID = (
+    r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
+)
+"""New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
+
+WHOLE_ARXIV_ID = re.compile(
+    rf"(?:arxiv:\s*|(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/)?(?P<id>{ARXIV_ID})"
+    r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
+    re.IGNORECASE,
+)
+"""Text that is one id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
+
+_ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
+_NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
+_IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
+_ANYWHERE = re.compile(rf"{_NAMED}|{_ALONE}", re.IGNORECASE)
+
+
+def page_address(text: str) -> str:
+    """Return the URL of the paper at arXiv if `text` is its id (`WHOLE_ARXIV_ID`), else ""."""
+    found = WHOLE_ARXIV_ID.fullmatch(text)
+    return f"https://arxiv.org/abs/{found['id']}" if found else ""
+
+
+def find_arxiv_id(text: str, *, allow_bare: bool = False) -> str | None:
+    """Return the first arXiv id in `text`, without its version.
+
+    Args:
+        allow_bare: accept a bare id. Otherwise, an arxiv.org URL or "arXiv:" must precede it, since
+            "2405.12345" may be a number and "and/2000000" part of a sentence.
+    """
+    found = (_ANYWHERE if allow_bare else _IN_ADDRESS).search(text)
+    return re.sub(r"v\d+$", "", found[found.lastgroup or 0]) if found else None
+
+
+def bare_arxiv_id(text: str) -> str | None:
+    """Return `text` without its version if it is an arXiv id (`WHOLE_ARXIV_ID`), else None."""
+    return find_arxiv_id(text, allow_bare=True) if WHOLE_ARXIV_ID.fullmatch(text) else None

@@ -1,4 +1,4 @@
-"""Normalize text and split it into words, stems and content words."""
+"""Normalize text, split it into words and stems, and escape it for prompts and for Markdown."""
 
 from __future__ import annotations
 
@@ -124,3 +124,37 @@ def _plain(char: str) -> str:
     if category == "Cs":
         return "\N{REPLACEMENT CHARACTER}"
     return "" if category == "Cf" else char
+
+
+# Engines render messages through a chat template and then search the whole prompt for special
+# tokens: llama.cpp reads "<|im_end|>" inside a message as the token that ends it.
+_OPENERS = re.compile(
+    r"""
+    <(?=[|\uff5c])                        # <|im_end|>, <|eot_id|>, DeepSeek's with U+FF5C
+    | <(?=(?:/\ ?)?[A-Za-z_][^<>]{0,60}>)  # <s>, </annotation>, <start_of_turn>, <<SYS>>, <think>
+    | <(?=0x[0-9A-Fa-f]{2}>)              # byte tokens
+    | \[(?=/?(?:[A-Z][A-Z_]+|gMASK)\])    # [INST], [/INST], [SYSTEM_PROMPT], [gMASK]
+    """,
+    re.VERBOSE,
+)
+_CLOSERS = re.compile(r"[|\uff5c](?=>)")
+
+
+def sanitize(text: str) -> str:
+    """Return `text` for a prompt: on one line, with a blank inside each special token and tag.
+
+    The text stays readable, but a tokenizer does not recognize a token in it, so that an abstract
+    remains data. Only the prompt changes: stored text and checks use the original.
+
+    "<|im_end|>" becomes "< |im_end| >", "</annotation>" "< /annotation>" and "[INST]" "[ INST]";
+    "p < 0.05", "a<b" and "[3]" are unchanged.
+    """
+    return _CLOSERS.sub(r"\g<0> ", _OPENERS.sub(r"\g<0> ", flatten(text)))
+
+
+MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` on one line with all Markdown and table syntax escaped."""
+    return MARKDOWN_SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))

@@ -99,8 +99,8 @@ class ReaderModel:
 
 def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tuple[str, int]:
     """Return the reply for an abstract that certainly states some moves, and its tokens."""
-    from skills.nanda.forms.quotes import written
-    from skills.nanda.quoting.numbered import numbered
+    from skills.nanda.forms import written
+    from skills.nanda.passages import numbered
     from skills.reader.choice import choose
 
     limit = encoder.max_chars - 1

@@ -19,10 +19,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from skills.nanda.confidence import SUGGESTED
-from skills.nanda.forms.quotes import Quote
-from skills.nanda.quoting.numbered import Sentence, by_word, span_of
-from skills.nanda.quoting.passages import Passage
-from skills.nanda.quoting.wording import text_of
+from skills.nanda.forms import Quote
+from skills.nanda.passages import Passage, Sentence, by_word, span_of, text_of
 from skills.reader.readable import readable
 from skills.reader.referents import opening
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.quoting.numbered import Sentence, numbered
+from skills.nanda.anchors import Anchor
+from skills.nanda.passages import Sentence, numbered
 from skills.nanda.text import visible_places
 from skills.reader.text import Text, text_of
 

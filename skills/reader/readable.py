@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from skills.nanda.quoting.passages import Passage, Phrase, passages_of
+from skills.nanda.passages import Passage, Phrase, passages_of
 from skills.nanda.text import set_of
 
 INTRODUCTION = set_of(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from skills.nanda.forms.quotes import Referent, Span
+from skills.nanda.forms import Referent, Span
 
 _REFERRING = re.compile(
     r"(?:it|this|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"

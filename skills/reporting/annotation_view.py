@@ -12,13 +12,10 @@ from rich.text import Text
 
 from harness.models.served import label
 from harness.terminal.rendering import TEXT_WIDTH
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.marking import marked
-from skills.nanda.anchors.stored import numbers_of, read_anchors
+from skills.nanda.anchors import Anchor, marked, numbers_of, read_anchors
 from skills.nanda.checks import findings
-from skills.nanda.confidence import suggested
+from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import RESERVED, Framework
-from skills.nanda.sections import from_sections
 
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 

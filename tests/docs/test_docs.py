@@ -21,7 +21,7 @@ from harness.testing import FakeModel, assert_refuses, assert_saves, fake_app
 from skills.annotate.render import for_terminal
 from skills.curate.inputs.gates import REASONS
 from skills.nanda import checks
-from skills.nanda.anchors.lexical import anchor_of
+from skills.nanda.anchors import anchor_of
 from skills.nanda.framework import nanda
 
 PAGES = [CODE_ROOT / "README.md", *sorted((CODE_ROOT / "docs").rglob("*.md"))]

@@ -17,8 +17,7 @@ from skills.corpus.shared_files.front_matter import BrokenFrontMatterError, Valu
 from skills.corpus.shared_files.owned import HTML, MOST_BYTES, Owned, State
 from skills.nanda.confidence import SUGGESTED, UNCERTAIN
 from skills.nanda.framework import Framework
-from skills.nanda.markdown import escape
-from skills.nanda.text import counted
+from skills.nanda.text import counted, escape_markdown
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 _LETTERS = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"]
@@ -52,7 +51,7 @@ def update(
     ours = owned(framework, facts)
     if not path.exists():
         once = "".join(as_yaml(key, value) for key, value in _FOR_A_PERSON.items())
-        head = f"# {escape(name)}\n\nWhich papers these are: describe them here.\n\n"
+        head = f"# {escape_markdown(name)}\n\nWhich papers these are: describe them here.\n\n"
         new = ours.text.replace("---\n", f"---\n{_LICENSE}{once}", 1)
         targets.write_text(path, new.replace("\n---\n", f"\n---\n\n{head}", 1))
         return "made"
@@ -98,8 +97,8 @@ def _summary(framework: Framework, facts: Mapping[str, Facts], whole: Facts) -> 
     return f"""\
 ## Annotations
 
-{counted(whole.rows, "abstract")}, annotated with the moves of the {escape(framework.title)}, \
-version {escape(framework.version)}. {made}
+{counted(whole.rows, "abstract")}, annotated with the moves of the \
+{escape_markdown(framework.title)}, version {escape_markdown(framework.version)}. {made}
 A move that the abstract does not state holds exactly `{framework.not_stated}`
 
 Splits: {splits}.
@@ -115,7 +114,7 @@ rows = load_dataset("USER/NAME", split="{next(iter(facts))}")  # or the path of 
 def _made(facts: Facts) -> str:
     """Return a sentence about who made the annotations, and when."""
     models = "; ".join(
-        f"{escape(model)} with nanda-harness {escape(version)} ({count:,})"
+        f"{escape_markdown(model)} with nanda-harness {escape_markdown(version)} ({count:,})"
         for (model, version), count in facts.models.most_common()
     )
     days = sorted(facts.days)

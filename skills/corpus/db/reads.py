@@ -16,9 +16,8 @@ from skills.corpus.db.store import with_paper
 from skills.corpus.db.works.duplicates import Pair, pairs, shown_for, with_annotated
 from skills.corpus.db.works.recording import identifiers_of, with_identifier
 from skills.corpus.records import Annotated, Failure
-from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper
+from skills.nanda.paper import Paper, find_arxiv_id
 
 CHUNK = 500
 """Annotations read at once: their records are the bulk of the file."""

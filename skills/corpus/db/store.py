@@ -19,7 +19,7 @@ from skills.corpus.db.facets import words
 from skills.corpus.db.rows import insert, now, one, stored_record
 from skills.corpus.db.works import groups
 from skills.corpus.records import Annotated, Failure
-from skills.nanda.anchors.stored import placed
+from skills.nanda.anchors import placed
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper
 

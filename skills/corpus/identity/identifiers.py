@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from skills.nanda.arxiv_id import bare_arxiv_id
-from skills.nanda.paper import Paper
+from skills.nanda.paper import Paper, bare_arxiv_id
 
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """In the order in which they are compared."""

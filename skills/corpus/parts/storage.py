@@ -25,8 +25,8 @@ from skills.corpus.search.fulltext import Found
 from skills.corpus.search.query_syntax import Query
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats, Tally
-from skills.nanda.arxiv_id import find_arxiv_id
 from skills.nanda.framework import Framework
+from skills.nanda.paper import find_arxiv_id
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

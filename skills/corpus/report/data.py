@@ -8,14 +8,11 @@ from typing import Any
 
 from skills.corpus.db.facets import categories
 from skills.corpus.records import Annotated
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.marking import marked
-from skills.nanda.anchors.stored import origin_of, read_anchors
+from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
-from skills.nanda.confidence import suggested
+from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
-from skills.nanda.sections import from_sections
 from skills.nanda.text import flatten
 from skills.reporting.page import percent
 

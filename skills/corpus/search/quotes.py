@@ -18,7 +18,7 @@ from harness.support.reading.text_input import unquote
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.search.fulltext import MARK
-from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.anchors import read_anchors
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import sentence_spans

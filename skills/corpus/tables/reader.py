@@ -36,8 +36,7 @@ from skills.corpus.tables.references.tex import typographic
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.corpus.tables.seen_ids import SeenIds
 from skills.corpus.tables.table_row import TableRow
-from skills.nanda.arxiv_id import bare_arxiv_id
-from skills.nanda.paper import ID_FIELDS, IdField, Paper, Section, iso_date, own_id
+from skills.nanda.paper import ID_FIELDS, IdField, Paper, Section, bare_arxiv_id, iso_date, own_id
 from skills.nanda.text import flatten
 
 __all__ = ["Columns", "Table", "TableRow", "open_table"]

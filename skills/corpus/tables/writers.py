@@ -16,9 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 from harness._version import __version__
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, SUGGESTIONS, UNCERTAIN
-from skills.nanda.confidence import confidence_of, suggestions_of, uncertain_moves
+from skills.nanda.confidence import confidence_of, from_sections, suggestions_of, uncertain_moves
 from skills.nanda.framework import Framework
-from skills.nanda.sections import from_sections
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 
-from skills.nanda.markdown import SPECIAL
-from skills.nanda.text import flatten
+from skills.nanda.text import MARKDOWN_SPECIAL, flatten
 
-_SPECIAL = re.compile(rf"{SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
+_SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
 """Of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview, comments."""
 _AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
 """A list, a quotation or a line below a heading, at the start of a line."""

@@ -12,14 +12,11 @@ from skills.corpus.shared_files.front_matter import Value
 from skills.corpus.shared_files.owned import Owned
 from skills.corpus.tables.references.item import separate_names
 from skills.corpus.vault.escaping import at_start, escaped
-from skills.nanda.anchors.marking import Marked, marked
-from skills.nanda.anchors.stored import read_anchors
-from skills.nanda.arxiv_id import page_address
+from skills.nanda.anchors import Marked, marked, read_anchors
 from skills.nanda.checks import findings
-from skills.nanda.confidence import labelled_suggestions, uncertain_moves
+from skills.nanda.confidence import from_sections, labelled_suggestions, uncertain_moves
 from skills.nanda.framework import Framework
-from skills.nanda.paper import iso_date
-from skills.nanda.sections import from_sections
+from skills.nanda.paper import iso_date, page_address
 from skills.nanda.text import flatten, words
 
 ID = "nanda-id"

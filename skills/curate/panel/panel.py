@@ -20,7 +20,7 @@ from harness.models.backends.base import Message
 from harness.support.reading import yaml_models
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
-from skills.nanda.sanitize import sanitize
+from skills.nanda.text import sanitize
 
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"

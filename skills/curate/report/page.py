@@ -14,9 +14,7 @@ from skills.curate.report import text
 from skills.curate.report.summary import Run
 from skills.curate.statistics.agreement import RELIABLE, TENTATIVE
 from skills.curate.store.verdicts import INVALID, Verdict
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.marking import marked
-from skills.nanda.anchors.stored import origin_of, read_anchors
+from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
 from skills.nanda.confidence import read_suggestions, suggested
 from skills.nanda.framework import Framework, Move
 from skills.reporting.page import ANNOTATIONS, write_page

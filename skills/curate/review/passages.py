@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from harness.errors import UsageError
 from skills.curate.review.store.decision import Spans
-from skills.nanda.anchors.lexical import anchor_of, sentences_of
+from skills.nanda.anchors import anchor_of, sentences_of
 from skills.nanda.framework import MOST_SENTENCES
 from skills.nanda.text import flatten, is_visible, visible_places
 

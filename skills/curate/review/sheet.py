@@ -8,9 +8,7 @@ from typing import Any
 
 from skills.curate.inputs.items import Item
 from skills.curate.review.store.decision import Decision, Spans
-from skills.nanda.anchors.lexical import Anchor
-from skills.nanda.anchors.marking import Marked, marked
-from skills.nanda.anchors.stored import origin_of, read_anchors
+from skills.nanda.anchors import Anchor, Marked, marked, origin_of, read_anchors
 from skills.nanda.checks import check, findings
 from skills.nanda.confidence import confidence_of, read_suggestions, suggested
 from skills.nanda.framework import Framework

@@ -18,7 +18,7 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import one, stored_json
 from skills.evaluate.metrics import similarity
 from skills.nanda import checks
-from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.anchors import read_anchors
 from skills.nanda.framework import sha256_of
 from skills.nanda.named_entities import unsupported_names
 

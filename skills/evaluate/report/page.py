@@ -10,8 +10,7 @@ from typing import IO, Any
 from skills.evaluate.annotators import Subject
 from skills.evaluate.metrics.labels import split_labels
 from skills.evaluate.report import text
-from skills.nanda.anchors.marking import Marked, Segment, marked
-from skills.nanda.anchors.stored import read_anchors
+from skills.nanda.anchors import Marked, Segment, marked, read_anchors
 from skills.reporting.page import write_page
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models.backends.base import Message
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
-from skills.nanda.sanitize import sanitize
+from skills.nanda.text import sanitize
 
 
 def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:

@@ -15,7 +15,7 @@ from skills.finetune.deploy.ollama_verify import verify
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done, RunDir
 from skills.finetune.run.stage import Stage, StageContext
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm
 
 
 @contextmanager

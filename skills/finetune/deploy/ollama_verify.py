@@ -12,7 +12,7 @@ from skills.finetune.deploy.modelfile import Modelfile
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.ollama_plan import Plan
 from skills.finetune.model.chat_template import render
-from skills.nanda.forms.base import Form, UnusableReply
+from skills.nanda.forms import Form, UnusableReply
 from skills.nanda.paper import Paper
 
 ABSTRACT = (

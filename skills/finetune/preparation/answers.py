@@ -7,8 +7,7 @@ from contextlib import suppress
 
 from harness.errors import InputError
 from skills.finetune.preparation.examples import Example
-from skills.nanda.forms.base import UnusableReply
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm, UnusableReply
 from skills.nanda.framework import CLOSE_TAG, Framework
 
 

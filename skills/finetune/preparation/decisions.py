@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from harness.errors import UsageError
 from skills.finetune.run.recipe import Decisions
-from skills.nanda.forms.base import Decision, UnusableReply
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import Decision, TaggedForm, UnusableReply
 from skills.nanda.framework import Framework
 
 

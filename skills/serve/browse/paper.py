@@ -15,7 +15,7 @@ from skills.corpus.db.works.duplicates import with_annotated
 from skills.corpus.records import Annotated
 from skills.corpus.report.data import facts, paper_view
 from skills.corpus.tables.reader import paper_key
-from skills.nanda.anchors.marking import marked
+from skills.nanda.anchors import marked
 from skills.reporting.word_diff import Piece, word_diff
 from skills.serve.browse.view import PATH, filtered
 from skills.serve.pages import message, page

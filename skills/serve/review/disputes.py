@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse
 
 from harness.errors import HarnessError
 from skills.curate.review.dispute import Choice, Dispute, decided_by_each, dispute_at, outline
-from skills.nanda.anchors.marking import marked
+from skills.nanda.anchors import marked
 from skills.serve.pages import message, page
 from skills.serve.review.forms import fields_of
 

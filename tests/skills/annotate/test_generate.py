@@ -13,9 +13,9 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import InputError, RegistryError
 from harness.testing import FAKE_REGISTRY, FakeModel, fake_app
-from skills.nanda.forms.json_form import JsonForm
+from skills.nanda.forms import JsonForm
 from skills.nanda.framework import nanda
-from skills.nanda.quoting.numbered import numbered, prompt_of
+from skills.nanda.passages import numbered, prompt_of
 
 MOVES = {name: f"Parcels, agents: {name}." for name in nanda().names}
 GOOD = json.dumps(MOVES)

@@ -19,7 +19,7 @@ from harness.models.backends.base import Message, Model, OnText, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import Framework, load, nanda
-from skills.nanda.sanitize import sanitize
+from skills.nanda.text import sanitize
 
 pytestmark = pytest.mark.model
 

@@ -36,8 +36,8 @@ from harness.testing import (
 from skills.annotate.generate import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
-from skills.nanda.anchors.lexical import lexical_anchors
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.anchors import lexical_anchors
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import NUMBERS, nanda, sha256_of
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences

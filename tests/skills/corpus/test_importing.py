@@ -28,7 +28,7 @@ from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables import writers
 from skills.corpus.tables.columns import Columns
 from skills.nanda import checks
-from skills.nanda.anchors.stored import anchors_of
+from skills.nanda.anchors import anchors_of
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 

@@ -19,7 +19,7 @@ from skills.nanda.checks import (
     unsupported_numbers,
     unusable,
 )
-from skills.nanda.doubts.doubts import DOUBTS
+from skills.nanda.doubts import DOUBTS
 from skills.nanda.framework import nanda
 from skills.nanda.named_entities import unsupported_names
 from skills.nanda.text import content_words, flatten, stem

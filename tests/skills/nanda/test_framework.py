@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from harness.errors import InputError
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import NANDA, NUMBERS, Framework, load, nanda
 
 EIGHT = (

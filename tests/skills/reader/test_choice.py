@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from skills.nanda.forms.quotes import Quote
-from skills.nanda.quoting.numbered import numbered
+from skills.nanda.forms import Quote
+from skills.nanda.passages import numbered
 from skills.reader.choice import assigned, choose
 from skills.reader.encoder import Fitted, Scores
 from skills.reader.text import Text

@@ -5,7 +5,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from skills.nanda.anchors.lexical import Anchor, By
+from skills.nanda.anchors import Anchor, By
 from skills.reader.examples import example_of
 
 ABSTRACT = "RESULTS: Bees dance.  We show\nthat plans calm them."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.nanda.quoting.passages import phrases_of
+from skills.nanda.passages import phrases_of
 from skills.reader.readable import readable
 
 LIMIT = 319

@@ -9,7 +9,7 @@ from typing import Any
 from repository import ROOT
 
 from skills.nanda.framework import nanda
-from skills.nanda.quoting.numbered import numbered
+from skills.nanda.passages import numbered
 
 EXAMPLE = (ROOT / "examples" / "abstract.txt").read_text(encoding="utf-8").partition("\n\n")[2]
 NAMES = nanda().names

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.testing import FakeModel
-from skills.nanda.forms.quotes import Quote, written
+from skills.nanda.forms import Quote, written
 from skills.nanda.framework import nanda
 
 

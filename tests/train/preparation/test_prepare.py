@@ -25,7 +25,7 @@ from skills.finetune.preparation.examples import read_examples
 from skills.finetune.preparation.prepare import STAGE
 from skills.finetune.preparation.tokens import Renderer
 from skills.finetune.run.stage import StageContext
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import CLOSE_TAG, nanda
 from skills.nanda.paper import Paper
 

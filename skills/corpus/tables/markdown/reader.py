@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from harness.errors import InputError
 from harness.support.reading.text_input import place, shown, text_lines
 from skills.corpus.tables.columns import Reader
-from skills.nanda.arxiv_id import find_arxiv_id
+from skills.nanda.paper import find_arxiv_id
 from skills.nanda.sentences import heading_end
 
 if TYPE_CHECKING:

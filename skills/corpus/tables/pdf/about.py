@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from skills.corpus.identity.identifiers import doi as own_doi
 from skills.corpus.tables.pdf.characters import MARK, Line
 from skills.corpus.tables.pdf.joining import plain
-from skills.nanda.arxiv_id import find_arxiv_id
+from skills.nanda.paper import find_arxiv_id
 
 TITLE_WORDS = 45
 """Words of a title at most."""

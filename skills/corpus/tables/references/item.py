@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import InputError
-from skills.nanda.arxiv_id import bare_arxiv_id, find_arxiv_id
-from skills.nanda.paper import Paper, iso_date
+from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
 from skills.nanda.text import flatten
 
 Item = dict[str, Any]

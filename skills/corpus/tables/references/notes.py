@@ -12,9 +12,8 @@ import re
 from collections.abc import Iterable
 
 from skills.corpus.records import Annotated
-from skills.nanda.confidence import labelled_suggestions, uncertainty
+from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
 from skills.nanda.framework import Framework
-from skills.nanda.sections import from_sections
 from skills.nanda.text import flatten
 
 HEADING = "Annotation by nanda-harness:"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from skills.corpus.tables.references.item import Item, archive, issued, joined
-from skills.nanda.arxiv_id import find_arxiv_id
+from skills.nanda.paper import find_arxiv_id
 
 VARIABLES = {
     "title": "title",

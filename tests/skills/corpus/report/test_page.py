@@ -14,7 +14,7 @@ from page_elements import Elements, assert_harmless, assert_self_contained
 from skills.corpus import stats
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.report.page import SCRIPTS, write_html
-from skills.nanda.anchors.stored import anchors_of
+from skills.nanda.anchors import anchors_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten

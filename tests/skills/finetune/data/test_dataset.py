@@ -27,7 +27,7 @@ from skills.finetune.build_finetune_from_annotations import (
 )
 from skills.finetune.data.merging import merge
 from skills.finetune.data.rows import SOURCES, WHYS, read_annotations
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 

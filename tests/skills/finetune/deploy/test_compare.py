@@ -17,7 +17,7 @@ from skills.finetune.deploy import compare
 from skills.finetune.deploy.register import STAGE as REGISTER
 from skills.finetune.preparation.prepare import HELD_OUT
 from skills.finetune.run.stage import perform
-from skills.nanda.forms.tagged import TaggedForm
+from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda, sha256_of
 
 RIGHT = {

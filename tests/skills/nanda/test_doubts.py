@@ -7,13 +7,17 @@ import csv
 import pytest
 from repository import SHARED
 
+from skills.nanda import doubts
 from skills.nanda.checks import check, findings
-from skills.nanda.doubts import context
-from skills.nanda.doubts.direction import turned_words
-from skills.nanda.doubts.doubts import DOUBTS, doubts_about
-from skills.nanda.doubts.negation import lost_negations
-from skills.nanda.doubts.numbers import changed_units, moved_numbers
-from skills.nanda.doubts.repetition import repeated_words
+from skills.nanda.doubts import (
+    DOUBTS,
+    changed_units,
+    doubts_about,
+    lost_negations,
+    moved_numbers,
+    repeated_words,
+    turned_words,
+)
 from skills.nanda.framework import nanda
 
 ABSTRACT = (
@@ -136,7 +140,7 @@ def test_annotations_stored_before_these_checks_have_no_doubts() -> None:
 
 
 def test_equal_values_are_equal_however_they_are_written() -> None:
-    keys = [token.key for token in context.tokens("1,250 and 1250.0, twelve and 12; 1.2.3")]
+    keys = [token.key for token in doubts.tokens("1,250 and 1250.0, twelve and 12; 1.2.3")]
     assert keys[0] == keys[2]
     assert keys[3] == keys[5]
     assert keys[-1] == "1.2.3"

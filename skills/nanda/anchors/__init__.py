@@ -1,1 +1,0 @@
-"""Anchors: the sentences of an abstract that a move comes from."""

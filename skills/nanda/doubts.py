@@ -1,0 +1,448 @@
+"""Doubt a reworded move: its words are in the abstract, but with other neighbours.
+
+Each check finds at least 70% of the corrupted moves of its kind and doubts at most 5% of the moves
+of the gold data; `python bench/checks.py` measures both. They find few of the false moves that a
+small model writes (docs/checks.md).
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from skills.nanda.named_entities import without_names
+from skills.nanda.text import STOP_WORDS, WORD, composed, content_words, is_passage, stem
+
+MOST_WORDS = 400
+"""Words of a move that are read: a framework allows 2,000 characters."""
+MOST_PLACES = 20
+"""Places of a word in the abstract that are compared, so that the time stays linear."""
+REACH = 12
+"""Tokens on each side of a word that are searched for its neighbours."""
+OF_MOVE, OF_ABSTRACT = 3, 5
+"""Neighbours on each side of a word. The abstract's are more, since a move leaves words out."""
+
+_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
+_SPELLED = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+]
+SENTENCE_ENDS = frozenset(".!?")
+ENDS = SENTENCE_ENDS | frozenset(";:")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word, a numeral, a percent sign, or a mark that ends a sentence or clause.
+
+    Attributes:
+        text: as written, in lower case.
+        key: what is compared: the stem of a word, the value of a numeral or number word.
+        number: True for a numeral and a number word, but not for digits of a name.
+        counts: True if it counts as a neighbour: content words, numbers and "%".
+        span: its start and end in the composed text.
+    """
+
+    text: str
+    key: str
+    number: bool
+    counts: bool
+    span: tuple[int, int]
+
+
+@functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, a move by all checks
+def tokens(text: str) -> Sequence[Token]:
+    """Return the tokens of `text`."""
+    text = composed(text)
+    bare = without_names(text)
+    return tuple(
+        _token(found.group().casefold(), found.span(), named=bare[found.start()].isspace())
+        for found in _TOKEN.finditer(text)
+    )
+
+
+def written(text: str, first: Token, last: Token | None = None) -> str:
+    """Return the passage of `text` from its token `first` to `last`, as it is in the text."""
+    return composed(text)[first.span[0] : (last or first).span[1]]
+
+
+def tokens_of_move(text: str) -> Sequence[Token]:
+    """Return the first `MOST_WORDS` tokens of a move."""
+    return tokens(text)[:MOST_WORDS]
+
+
+@functools.lru_cache(maxsize=4)
+def places(abstract: str) -> Mapping[str, Sequence[int]]:
+    """Return the first `MOST_PLACES` indices of each key in the tokens of an abstract."""
+    found: dict[str, list[int]] = {}
+    for index, token in enumerate(tokens(abstract)):
+        known = found.setdefault(token.key, [])
+        if len(known) < MOST_PLACES:
+            known.append(index)
+    return found
+
+
+def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
+    """Return the `count` nearest tokens that count, on each side, by key, with their rank from 1.
+
+    They are of the same sentence.
+    """
+    found: dict[str, int] = {}
+    for side in (
+        range(index - 1, max(-1, index - 1 - REACH), -1),
+        range(index + 1, min(len(given), index + 1 + REACH)),
+    ):
+        rank = 0
+        for token in (given[place] for place in side):
+            if token.text in SENTENCE_ENDS:
+                break
+            if token.counts:
+                rank += 1
+                found[token.key] = min(rank, found.get(token.key, rank))
+                if rank == count:
+                    break
+    return found
+
+
+def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
+    """Return how well neighbours of a word fit the best of some places of the abstract, 0 to 1.
+
+    Near neighbours count more: by the inverse of their rank in the move, and of the root of their
+    distance beyond that in the abstract.
+    """
+    given = tokens(abstract)
+    total = sum(1 / rank for rank in wanted.values())
+    best = 0.0
+    for index in indices:
+        found = neighbours(given, index, OF_ABSTRACT)
+        shared = (key for key in wanted if key in found)
+        score = sum(1 / wanted[key] / max(1, found[key] - 1) ** 0.5 for key in shared)
+        best = max(best, score)
+    return best / total if total else 0.0
+
+
+def numerals(given: Sequence[Token]) -> Iterator[int]:
+    """Yield the indices of the numerals written in digits."""
+    return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
+
+
+def _token(text: str, span: tuple[int, int], *, named: bool) -> Token:
+    if text[0].isdecimal():  # not for "²", which is not a numeral of `_TOKEN`
+        if named:
+            return Token(text, text, number=False, counts=True, span=span)
+        return Token(text, _value(text.replace(",", "")), number=True, counts=True, span=span)
+    if text in _SPELLED:
+        value = _value(str(_SPELLED.index(text)))
+        return Token(text, value, number=True, counts=True, span=span)
+    if not text[0].isalpha():
+        return Token(text, text, number=False, counts=text == "%", span=span)
+    counts = text not in STOP_WORDS and len(text) > 1
+    return Token(text, stem(text), number=False, counts=counts, span=span)
+
+
+def _value(digits: str) -> str:
+    """Return a numeral so that equal values are equal text: "1.50" and "1.5"."""
+    whole, point, part = digits.partition(".")
+    if "." in part:
+        return digits
+    return str(Decimal(f"{whole}{point}{part}").normalize())
+
+
+NUMBER_MARGIN = 0.15
+"""By how much another number must fit the neighbours better than the number of the move."""
+MOST_NUMBERS, MOST_OTHERS = 20, 200
+"""Numbers of a move and of an abstract that are compared."""
+
+_UNITS = """
+    % percent; point points pp; x times fold; k thousand thousands; m million millions
+    b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
+    h hour hours; day days; week weeks; month months; year years; hz; khz; mhz; ghz; kb; mb; gb; tb
+    db; mm; cm; km; meter meters; fps; kbps; mbps; gbps; nm; token tokens; watt watts; mw; kw
+""".replace("\n    ", ";")
+UNITS = {
+    word: words.split()[0]
+    for words in filter(str.strip, _UNITS.split(";"))
+    for word in words.split()
+}
+"""Units, and words in place of a unit, by each way to write them."""
+
+
+def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
+    """Return the numerals of `text` whose neighbours belong to another number of the abstract.
+
+    "Recall is 71% and precision 93%" becomes doubtful as "precision is 71%".
+    """
+    given, move = tokens(abstract), tokens_of_move(text)
+    numbers = [index for index, token in enumerate(given) if token.number][:MOST_OTHERS]
+    found: list[str] = []
+    for index in itertools.islice(numerals(move), MOST_NUMBERS):
+        value = move[index].key
+        wanted = neighbours(move, index, OF_MOVE)
+        own = [place for place in numbers if given[place].key == value]
+        others = [place for place in numbers if given[place].key != value]
+        if own and fit(wanted, abstract, others) > margin + fit(wanted, abstract, own):
+            found.append(move[index].text)
+    return list(dict.fromkeys(found))
+
+
+def changed_units(abstract: str, text: str) -> list[str]:
+    """Return the numerals of `text`, with their unit, that the abstract has with other units alone.
+
+    A number without a unit is not evidence: in "5 to 10%", 5 has none.
+    """
+    given, move = tokens(abstract), tokens_of_move(text)
+    known: dict[str, set[str]] = {}
+    for index, token in enumerate(given):
+        if token.number:
+            known.setdefault(token.key, set()).add(_unit(given, index)[0])
+    found: list[str] = []
+    for index in itertools.islice(numerals(move), MOST_NUMBERS):
+        (unit, last), units = _unit(move, index), known.get(move[index].key, set())
+        if unit and units and unit not in units and "" not in units:
+            found.append(written(text, move[index], last))
+    return list(dict.fromkeys(found))
+
+
+def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
+    """Return the unit behind a number as `UNITS` names it, or "", and its token.
+
+    "Percentage points" are points.
+    """
+    number, *following = given[index : index + 3]
+    if following and following[0].text == "percentage":
+        del following[0]
+    token = following[0] if following else number
+    return UNITS.get(token.text, ""), token
+
+
+NEGATION_MARGIN = 0.3
+"""By how much the neighbours of a word must fit a place better where it is negated."""
+SCOPE = 3
+"""Content words after a negation that are negated."""
+BEFORE, AFTER = 7, 3
+"""Tokens before and after a word of a move that are searched for a negation."""
+
+_PLAIN = """
+    not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
+    unable hardly absence absent avoid avoids avoiding avoided free
+"""
+_OTHERS = """
+    instead rather except excluding exclude excludes excluded impossible little few difficult hard
+    insufficient infeasible ignore ignores ignored neglect neglects neglected prevent prevents
+    missing miss misses limited loses lose unexplored rarely seldom barely only unlike eliminate
+    eliminates eliminating eliminated remove removes removing removed
+"""
+PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
+"""Negations, and words that may replace one in a move."""
+
+
+def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
+    """Return the words of the abstract that it negates, and `text` affirms among the same words."""
+    given, move = tokens(abstract), tokens_of_move(text)
+    negated, known_places = _negated(abstract), places(abstract)
+    found: list[str] = []
+    for index, token in enumerate(move):
+        if not token.counts or token.number or token.text in PLAIN | OTHERS:
+            continue
+        known = known_places.get(token.key, ())
+        with_negation = [place for place in known if place in negated]
+        if not with_negation or _is_negated(move, index):
+            continue
+        wanted = neighbours(move, index, OF_MOVE)
+        affirmed = [place for place in known if place not in negated]
+        better = fit(wanted, abstract, with_negation)
+        if better > margin + fit(wanted, abstract, affirmed):
+            found.append(written(abstract, given[with_negation[0]]))
+    return list(dict.fromkeys(found))
+
+
+@functools.lru_cache(maxsize=4)
+def _negated(abstract: str) -> frozenset[int]:
+    """Return the indices of the tokens in the scope of a negation; "not only" is not one."""
+    given = tokens(abstract)
+    found: set[int] = set()
+    for index, token in enumerate(given):
+        following = given[index + 1 : index + 1 + BEFORE]
+        if not _is_negation(token) or (following and following[0].text == "only"):
+            continue
+        count = 0
+        for place, other in enumerate(following, index + 1):
+            if other.text in ENDS or count == SCOPE:
+                break
+            if other.counts:
+                found.add(place)
+                count += 1
+    return frozenset(found)
+
+
+def _is_negated(move: Sequence[Token], index: int) -> bool:
+    near = move[max(0, index - BEFORE) : index + AFTER + 1]
+    return any(_is_negation(token) or token.text in OTHERS for token in near)
+
+
+def _is_negation(token: Token) -> bool:
+    return token.text in PLAIN or token.text.endswith(("n't", "n\u2019t"))
+
+
+DIRECTION_MARGIN = -0.2
+"""By how much the opposite must fit the neighbours better than the word of the move."""
+
+_PAIRS = """
+    increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
+    improvement decline, improvement degradation, outperform underperform, surpass trail,
+    exceed trail, beat trail, higher lower, high low, more less, more fewer, better worse,
+    best worst, larger smaller, greater smaller, greater lower, faster slower, fast slow,
+    stronger weaker, strong weak, enable prevent, support hinder, raise reduce, raise lower,
+    effective ineffective, reliable unreliable, achieve miss, longer shorter, long short,
+    cheaper costlier, superior inferior, above below, positive negative, gain loss, gain drop,
+    rise fall, rise drop, grow shrink, easier harder, easy hard, early late, earlier later,
+    maximum minimum, maximize minimize, most least, strengthen weaken, include exclude,
+    accept reject, success failure, succeed fail, significant insignificant,
+    sufficient insufficient, feasible infeasible, possible impossible, stable unstable,
+    similar different, known unknown, competitive inferior, comparable inferior, always never,
+    many few, before after, allow prevent, allow prohibit, without with, cannot can
+"""
+_ONE_WAY = frozenset({"with", "can"})
+"""Words without a meaning of their own: their opposites in the abstract are lost negations."""
+_SAME = {
+    "without": ("without", "no", "not", "lack", "free"),
+    "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
+}
+"""The stems that mean the same as a word, where it is not that word alone."""
+
+
+def _opposites() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for pair in _PAIRS.split(","):
+        one, other = map(stem, pair.split())
+        found.setdefault(one, set()).add(other)
+        found.setdefault(other, set()).add(one)
+    return {word: others for word, others in found.items() if word not in _ONE_WAY}
+
+
+OPPOSITES = _opposites()
+
+
+def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
+    """Return the words of `text` in whose place the abstract has the opposite.
+
+    A quote has none: "with and without" would be its own opposite.
+    """
+    if is_passage(abstract, text):
+        return []
+    move, known_places = tokens_of_move(text), places(abstract)
+    found: list[str] = []
+    for index, token in enumerate(move):
+        opposite = [
+            place for other in OPPOSITES.get(token.key, ()) for place in known_places.get(other, ())
+        ]
+        if not opposite:
+            continue
+        same = [
+            place
+            for word in _SAME.get(token.key, (token.key,))
+            for place in known_places.get(word, ())
+        ]
+        wanted = neighbours(move, index, OF_MOVE)
+        better = fit(wanted, abstract, opposite)
+        if better > margin + fit(wanted, abstract, same):
+            found.append(written(text, token))
+    return list(dict.fromkeys(found))
+
+
+REPEATED_RUN = 3
+"""Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
+
+
+def repeated_words(abstract: str, text: str) -> list[str]:
+    """Return the passages of `REPEATED_RUN` content words that `text` has again in any inflection.
+
+    A run that the abstract repeats within one of its clauses is not excepted: a move is one
+    sentence of its own. Runs that continue a returned one are left out.
+    """
+    del abstract  # the other checks compare with it
+    text = composed(text)
+    given = [(stem, m.span()) for m in WORD.finditer(text) for stem in content_words(m.group())]
+    seen: set[tuple[str, ...]] = set()
+    repeated: dict[tuple[str, ...], str] = {}
+    reported = -REPEATED_RUN
+    for start in range(len(given) - REPEATED_RUN + 1):
+        stems, spans = zip(*given[start : start + REPEATED_RUN], strict=True)
+        if stems in seen and start >= reported + REPEATED_RUN:
+            repeated.setdefault(stems, text[spans[0][0] : spans[-1][1]])
+            reported = start
+        seen.add(stems)
+    return list(repeated.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A check of one move.
+
+    Attributes:
+        find: returns words of a move that are doubtful, given the abstract and the move.
+        kind: what is found, as the name of a group of findings.
+        clause: what is found in a move, before these words.
+    """
+
+    find: Callable[[str, str], list[str]]
+    kind: str
+    clause: str
+
+
+DOUBTS: Mapping[str, Doubt] = {
+    "moved_numbers": Doubt(
+        moved_numbers,
+        "Numbers beside other words",
+        "the abstract has another number beside these words",
+    ),
+    "changed_units": Doubt(
+        changed_units, "Units changed", "numbers that have another unit in the abstract"
+    ),
+    "lost_negations": Doubt(
+        lost_negations, "Negations lost", "it affirms what the abstract negates"
+    ),
+    "turned_words": Doubt(
+        turned_words, "Directions turned", "the abstract has the opposite beside these words"
+    ),
+    "repeated_words": Doubt(repeated_words, "Words repeated", "words that it repeats"),
+}
+"""The checks, by their key in the stored checks of an annotation."""
+
+
+def doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+    """Return what each check finds: {key: {move: [words, ...]}}, only moves with findings."""
+    found = {
+        key: {move: doubt.find(abstract, text) for move, text in moves.items()}
+        for key, doubt in DOUBTS.items()
+    }
+    return {
+        key: {move: texts for move, texts in by_move.items() if texts}
+        for key, by_move in found.items()
+    }
+
+
+def doubts_about(move: str, checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the kind and the clause of each doubt about a move in stored checks.
+
+    Annotations that were stored before these checks have none.
+    """
+    for key, doubt in DOUBTS.items():
+        if texts := checks.get(key, {}).get(move):
+            yield doubt.kind, f"{doubt.clause}: {', '.join(texts)}"

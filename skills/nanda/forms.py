@@ -1,0 +1,517 @@
+"""Reply formats: the prompt that requests the moves, and the parser of the reply.
+
+The registry entry of a model selects a format: `json`, `tagged` or `quotes`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from harness.models.backends.base import Message, Reply, Request
+from harness.models.served import ServedModel
+from skills.nanda.anchors import Anchor, anchors_of, lexical_anchors, read_anchors
+from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG, Framework, problems
+from skills.nanda.paper import Paper
+from skills.nanda.passages import numbered, prompt_of
+from skills.nanda.sentences import heading_end
+from skills.nanda.text import flatten, sanitize
+
+CHARS_PER_TOKEN = 3
+"""English prose has four to five characters per token; three allow for figures and names."""
+TOKENS_AROUND = 12
+"""Tokens around the value of a move: its key or label, quotes, line breaks."""
+QUOTED_CHARS = 1200
+"""Characters of an unusable reply that the repair request quotes: about one usual annotation, so
+that a runaway reply does not exceed the context."""
+
+
+class UnusableReply(ValueError):
+    """A reply that is not an annotation. The message is part of the repair request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An annotated abstract: its moves by name."""
+
+    abstract: str
+    moves: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A place in a completion where a model decides about a move.
+
+    Attributes:
+        place: where the deciding token begins.
+        stated: whether the move is stated.
+        unstated: what would stand there, and after it, if the move were not stated.
+    """
+
+    move: str
+    place: int
+    stated: bool
+    unstated: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Form(ABC):
+    """A format in which a model returns the moves of `framework`.
+
+    Attributes:
+        examples: few-shot examples for a general model; a tuned one needs none.
+    """
+
+    framework: Framework
+    examples: tuple[Example, ...] = ()
+    name: ClassVar[Literal["json", "tagged", "quotes"]]
+    retry: ClassVar[str]
+    tokens_around: ClassVar[int] = TOKENS_AROUND
+
+    @abstractmethod
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        """Return the prompt, with the abstract sanitized."""
+
+    @abstractmethod
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        """Return the fields of a `Request` that constrain the reply to the format."""
+
+    @abstractmethod
+    def parse(self, text: str) -> dict[str, Any]:
+        """Parse the moves of a reply by name, unordered and not yet validated.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
+
+    def moves(self, text: str, abstract: str) -> dict[str, Any]:
+        """Return the texts of the moves of a reply about an abstract, as `parse` does.
+
+        Raises:
+            UnusableReply: the text does not have this format.
+        """
+        return self.parse(text)
+
+    def read(self, reply: Reply, abstract: str) -> dict[str, str]:
+        """Return all moves of an answer, normalized, without headings, in the framework's order.
+
+        Raises:
+            UnusableReply: it was cut off, is in another form, or a move is missing, empty or too
+                long.
+        """
+        if reply.finish_reason == "length":
+            raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
+        found = self.moves(reply.text, abstract)
+        try:
+            moves = self.framework.annotation_model().model_validate(found).model_dump()
+        except ValidationError as exc:
+            raise UnusableReply(problems(exc)) from exc
+        return {name: text[heading_end(text) :] or text for name, text in moves.items()}
+
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion, in order; none unless the form has such places.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        return iter(())
+
+    def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
+        """Return where each of the stated moves of a reply comes from."""
+        return anchors_of(abstract, stated, self.sentences(text))
+
+    def sentences(self, text: str) -> dict[str, list[int]]:
+        """Return the sentence numbers that a reply, which `parse` accepts, gives for moves.
+
+        They count from 1, and are not yet validated.
+        """
+        return {}
+
+    def stating(self, request: Request, moves: Sequence[str]) -> Request:
+        """Return a request that names moves which the text certainly states, if the form can."""
+        return request
+
+    def hashed(self, content: str) -> str:
+        """Return the part of a message that determines the content key."""
+        return content
+
+    def confidence(self, text: str) -> dict[str, float] | None:
+        """Return by move how probably a reply, which `parse` accepts, is right; None if unknown."""
+        return None
+
+    def suggestions(self, text: str) -> dict[str, Any]:
+        """Return, by move, the passages whose confidence is too low to state them."""
+        return {}
+
+    def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
+        """Return the request for `paper`.
+
+        Args:
+            max_tokens: instead of what a complete reply can need.
+        """
+        return model.request(
+            messages=self.messages(paper),
+            max_tokens=max_tokens or self.max_tokens,
+            **self.constraint(takes_grammar=model.takes_grammar),
+        )
+
+    def repair(self, request: Request, answer: str, problem: str) -> Request:
+        """Return a second request, which quotes the unusable reply and the problem.
+
+        The reply may contain text that the abstract injected, so it is sanitized, too.
+        """
+        shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
+        complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
+        return replace(
+            request,
+            messages=(
+                *request.messages,
+                Message("assistant", shown),
+                Message("user", complaint),
+            ),
+        )
+
+    @property
+    def max_tokens(self) -> int:
+        """Enough tokens for every move at its maximum length."""
+        per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + self.tokens_around
+        return per_move * len(self.framework.moves) + TOKENS_AROUND
+
+
+TOKENS_OF_NUMBERS = 16
+"""Tokens of three sentence numbers of a move in JSON, with its key and brackets."""
+
+
+class JsonForm(Form):
+    """The form `json`, for general models.
+
+    The prompt has the moves, the rules and the abstract with numbered sentences; the reply is JSON
+    under a schema,
+
+        {"sentence-numbers": {"claim": [2], ...}, "claim": "...", ...}
+
+    A model that is not held to the schema may leave the numbers out, or write "[2] ..." in a move.
+    """
+
+    name = "json"
+    retry = "Write the whole JSON object again, correctly, and nothing else."
+    tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
+
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        turns = [Message("system", _instructions(self.framework))]
+        for example in self.examples:
+            turns += [
+                self._request_message(example.abstract),
+                Message("assistant", self._answer(example)),
+            ]
+        return (*turns, self._request_message(paper.abstract))
+
+    def _request_message(self, abstract: str) -> Message:
+        framework = self.framework
+        return Message(
+            "user",
+            f"<abstract>\n{prompt_of(numbered(abstract))}\n</abstract>\n\n"
+            f"Take this abstract apart. Write one JSON object with the keys {NUMBERS}, "
+            f"{', '.join(framework.names)}. The first has the numbers of the sentences that each "
+            f"move comes from. Each other value is one sentence in the words of this abstract, or "
+            f'"{framework.not_stated}" where it does not state the move.',
+        )
+
+    def _answer(self, example: Example) -> str:
+        """Return the reply to an example, with the numbers of its lexical anchors."""
+        names = self.framework.names
+        anchors = lexical_anchors(example.abstract, self.framework.stated(example.moves))
+        given = {name: anchors[name]["sentences"] if name in anchors else [] for name in names}
+        answer = {NUMBERS: given, **{name: sanitize(example.moves[name]) for name in names}}
+        return json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        return {"json_schema": self.framework.json_schema()}
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Parse one JSON object, which some servers wrap in a fenced block."""
+        found = _json_object(text).items()
+        return {name: text_of(value) for name, value in found if name != NUMBERS}
+
+    def sentences(self, text: str) -> dict[str, list[int]]:
+        return numbers_in(_json_object(text))
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    """Return the JSON object that a reply consists of.
+
+    Raises:
+        UnusableReply: it is not one.
+    """
+    fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
+    try:
+        found = json.loads(fenced[1] if fenced else text)
+    except json.JSONDecodeError as exc:
+        raise UnusableReply(
+            f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
+        ) from exc
+    except (RecursionError, ValueError) as exc:  # nested too deeply, a number of 5,000 digits
+        raise UnusableReply(f"it is not JSON of any use ({exc})") from exc
+    if not isinstance(found, dict):
+        raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
+    return found
+
+
+def _instructions(framework: Framework) -> str:
+    """Return the system message for a general model, the same for every paper.
+
+    Each move is explained only by what to write. With definitions as well, a small model copies
+    them: SmolLM2-135M did for 7 of 15 abstracts, and for 3 without.
+    """
+    moves = (f"- {move.name}: {move.write}." for move in framework.moves)
+    rules = (f"- {rule}" for rule in framework.rules)
+    parts = [framework.instructions.strip(), "\n".join(("The moves:", *moves))]
+    return "\n\n".join(parts + ["\n".join(("The rules:", *rules))] * bool(framework.rules))
+
+
+_BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
+
+
+def text_of(value: Any) -> Any:
+    """Return a move of a reply without the sentence numbers before its text."""
+    return _split(value)[1]
+
+
+def numbers_in(reply: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return the sentence numbers that a reply gives by move: those listed, else before a text."""
+    numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
+    if isinstance(listed := reply.get(NUMBERS), dict):
+        numbers |= {name: of_move for name, of_move in listed.items() if of_move}
+    as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
+    return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
+
+
+def _split(value: Any) -> tuple[list[int], Any]:
+    """Return the sentence numbers before the text of a move, and the text alone."""
+    marked = _BEFORE_TEXT.match(value) if isinstance(value, str) else None
+    if marked is None:
+        return [], value
+    return [int(number) for number in marked[1].split(",")], value[marked.end() :]
+
+
+class TaggedForm(Form):
+    """The form `tagged`, for a model tuned to write the moves in its own words.
+
+    The prompt is short, and the completion is the one that the model was trained on,
+
+        <annotation>
+        Claim: ...
+        ...
+        Novelty: ...
+        </annotation>
+
+    under a grammar if the engine supports one.
+    """
+
+    name = "tagged"
+    retry = "Write the whole annotation again, correctly, and nothing else."
+
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        return (
+            Message("system", self.framework.tuned_instructions.strip()),
+            Message("user", sanitize(paper.abstract)),
+        )
+
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        fields: dict[str, Any] = {"stop": (CLOSE_TAG,)}
+        return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
+
+    def parse(self, text: str) -> dict[str, Any]:
+        """Parse the lines between the tags; the closing tag is missing if it was the stop token."""
+        _, opened, inside = text.partition(OPEN_TAG)
+        inside = (inside if opened else text).partition(CLOSE_TAG)[0]
+        names = {move.label.casefold(): move.name for move in self.framework.moves}
+        found: dict[str, Any] = {}
+        for line in filter(None, map(str.strip, inside.splitlines())):
+            label, colon, value = line.partition(":")
+            name = names.get(label.strip().casefold())
+            if not colon or name is None:
+                raise UnusableReply(f"the line {line[:40]!r} does not begin with a move's label")
+            if name in found:
+                raise UnusableReply(f"{label.strip()} stands twice")
+            found[name] = value.strip()
+        return found
+
+    def decisions(self, text: str) -> Iterator[Decision]:
+        """Yield the decisions of a completion: at the start of each move's text.
+
+        Raises:
+            UnusableReply: the text is not a completion.
+        """
+        moves, unstated = self.parse(text), self.framework.not_stated
+        names = {move.label.casefold(): move.name for move in self.framework.moves}
+        for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
+            name = names.get(label[1].strip().casefold(), "")
+            if moves.get(name):  # not a label before the tags
+                yield Decision(name, label.end(), moves[name] != unstated, unstated)
+
+    def completion(self, moves: Mapping[str, str]) -> str:
+        """Return the completion a model is trained on, the inverse of `parse`.
+
+        Raises:
+            ValueError: a value has a line break or a closing tag.
+        """
+        for name in self.framework.names:
+            if "\n" in moves[name] or "</" in moves[name]:
+                raise ValueError(f"{name} does not fit on one line of a tagged completion")
+        lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
+        return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
+
+
+Span = tuple[int, int]
+
+
+class Referent(BaseModel):
+    """The name that the first words of a move refer to.
+
+    Attributes:
+        span: the place of the name in the abstract.
+        at: the place of the words that it replaces.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    span: Span
+    at: Span
+
+
+class Quote(BaseModel):
+    """A move of a reply; without a text, the abstract does not state it.
+
+    Attributes:
+        spans: the places of its passages in the abstract, in order.
+        confidence: the probability that the choice is right.
+        suggestion: passages of a move that is not stated, which are probably wrong.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text: str | None = None
+    spans: tuple[Span, ...] = ()
+    referent: Referent | None = None
+    confidence: Annotated[float, Field(ge=0, le=1)]
+    suggestion: Quote | None = None
+
+    def stands_in(self, abstract: str) -> bool:
+        """Return True if the text has the words of its places; marks between may differ."""
+        words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
+        if self.referent is not None:
+            replaced = _letters(_part(abstract, *self.referent.at))
+            if not words.startswith(replaced):
+                return False
+            words = _letters(_part(abstract, *self.referent.span)) + words[len(replaced) :]
+        return bool(words) and _letters(self.text or "") == words
+
+    def anchor(self) -> dict[str, Any]:
+        """Return the anchor as annotations store it, without its sentences."""
+        found: dict[str, Any] = {"spans": [[*span] for span in self.spans], "by": "model"}
+        if self.referent is not None:
+            found["referent"] = {"span": [*self.referent.span], "at": [*self.referent.at]}
+        return found
+
+
+_REPLY = TypeAdapter(dict[str, Quote])
+
+
+class QuotesForm(Form):
+    """The form `quotes`, of an annotator that selects passages and writes nothing.
+
+    The first message, with the role "system", is the title if there is one. The next message is the
+    abstract as it is; each further message names a move that it certainly states. The reply is a
+    JSON object with the passages of each stated move, their places in the abstract, and the
+    probability that the choice is right. A passage that is probably wrong is a suggestion:
+
+        {"claim": {"text": "It halts.", "spans": [[20, 29]], "confidence": 0.8},
+         "limitation": {"confidence": 0.9},
+         "method": {"confidence": 0.1, "suggestion":
+                    {"text": "It runs.", "spans": [[30, 38]], "confidence": 0.2}}, ...}
+
+    A name of the abstract may replace the words that refer to it, in brackets: "[DryRun] halts."
+    with `"referent": {"span": [3, 9], "at": [20, 22]}`.
+    """
+
+    name = "quotes"
+    retry = "Write the whole JSON object again, correctly, and nothing else."
+
+    def messages(self, paper: Paper) -> tuple[Message, ...]:
+        """Return title and abstract, not sanitized, since the reply has places in it."""
+        title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
+        return (*title, Message("user", paper.abstract))
+
+    def stating(self, request: Request, moves: Sequence[str]) -> Request:
+        named = (Message("user", move) for move in moves)
+        return replace(request, messages=(*request.messages, *named))
+
+    def hashed(self, content: str) -> str:
+        """Return the abstract on one line, as content keys have it."""
+        return flatten(content)
+
+    def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
+        return {}
+
+    def parse(self, text: str) -> dict[str, Any]:
+        unstated = self.framework.not_stated
+        return {move: quote.text or unstated for move, quote in _read(text).items()}
+
+    def moves(self, text: str, abstract: str) -> dict[str, Any]:
+        """Return the text of each move, "Not stated." included.
+
+        Raises:
+            UnusableReply: the text does not have this format, or a move is not what stands at its
+                place.
+        """
+        for move, quote in _read(text).items():
+            for one in filter(None, (quote, quote.suggestion)):
+                if (one.text is not None or one.spans) and not one.stands_in(abstract):
+                    raise UnusableReply(f"{move} is not the text of the abstract at {one.spans}")
+        return self.parse(text)
+
+    def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
+        """Return the places of each stated move."""
+        given = {move: quote.anchor() for move, quote in _read(text).items() if quote.text}
+        return read_anchors(abstract, stated, given)
+
+    def confidence(self, text: str) -> dict[str, float]:
+        return {move: quote.confidence for move, quote in _read(text).items()}
+
+    def suggestions(self, text: str) -> dict[str, Any]:
+        found = {move: quote.suggestion for move, quote in _read(text).items()}
+        return {
+            move: {"text": one.text, "confidence": one.confidence, "spans": one.anchor()["spans"]}
+            for move, one in found.items()
+            if one
+        }
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold()
+
+
+def _part(abstract: str, start: int, end: int) -> str:
+    return abstract[start:end] if start >= 0 else ""
+
+
+def written(quotes: Mapping[str, Quote]) -> str:
+    """Return the reply with these quotes."""
+    return _REPLY.dump_json(dict(quotes), exclude_defaults=True).decode()
+
+
+def _read(text: str) -> dict[str, Quote]:
+    try:
+        return _REPLY.validate_json(text)
+    except ValidationError as exc:
+        raise UnusableReply(problems(exc)) from exc
+
+
+FORMS: Mapping[str, type[Form]] = {form.name: form for form in (JsonForm, TaggedForm, QuotesForm)}

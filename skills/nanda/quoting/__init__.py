@@ -1,1 +1,0 @@
-"""Extractive annotations: moves that consist of passages of the abstract."""
