@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from skills.curate.inputs.probes import SUBTLE_MAKERS, Draft, Maker, rank
+from skills.curate.probes import SUBTLE_MAKERS, Draft, Maker, rank
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences

@@ -35,12 +35,10 @@ from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402
+from skills.curate import items, panel  # noqa: E402
 from skills.curate.curator import Judge, Vote  # noqa: E402
-from skills.curate.inputs import items  # noqa: E402
-from skills.curate.inputs.items import Item  # noqa: E402
-from skills.curate.panel import panel  # noqa: E402
-from skills.curate.panel.panel import Persona  # noqa: E402
-from skills.curate.panel.vote_mode import choose_form  # noqa: E402
+from skills.curate.items import Item  # noqa: E402
+from skills.curate.panel import Persona, choose_form  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"

@@ -22,9 +22,8 @@ from corpus import over_corpus, words_by_share  # noqa: E402
 
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.corpus.tables.columns import Columns  # noqa: E402
-from skills.curate.review.desk import Desk  # noqa: E402
-from skills.curate.review.input import Candidates, read  # noqa: E402
-from skills.curate.review.queue import Queue  # noqa: E402
+from skills.curate.review.candidates import Candidates, read  # noqa: E402
+from skills.curate.review.reviewer import Desk, Queue  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 ALL = "every annotation"

@@ -44,7 +44,7 @@ from skills.corpus.search import filters, query_syntax, quotes
 from skills.corpus.tables import writers
 from skills.corpus.tables.markdown import reader as markdown_reader
 from skills.corpus.tables.reader import open_table
-from skills.curate.inputs import gates, probes
+from skills.curate import gates, probes
 from skills.evaluate import annotators
 from skills.evaluate.metrics import similarity
 from skills.finetune.data import near_duplicates

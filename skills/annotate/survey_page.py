@@ -25,7 +25,7 @@ from skills.annotate.render import render
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.references import tex
 from skills.corpus.tables.references.item import ET_AL, separate_names
-from skills.nanda.arxiv_id import page_address
+from skills.nanda.paper import page_address
 from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.api.skill import Call, Result
-from harness.errors import ModelUnavailable
-from harness.models.served import ServedModel
+from harness.api.skill import Call, Result, Write
+from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable
+from harness.models.served import ServedModel, Usage
 from harness.runs.invocation import as_path
 from harness.support.process_lock import job_lock
+from skills.corpus import exporters
 from skills.corpus.db import damage, runs
+from skills.corpus.db import papers as paper_rows
 from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
-from skills.curate import building, results
+from skills.curate import (
+    ballots,
+    items,
+    panel,
+    panel_statistics,
+    probes,
+    report_files,
+    report_text,
+    run_summary,
+)
+from skills.curate.ballots import save_verdicts
 from skills.curate.curator import Judge
-from skills.curate.inputs import items, probes
-from skills.curate.inputs.items import Input, Item
-from skills.curate.job import CurateJob
-from skills.curate.judging import judging
-from skills.curate.panel import panel
-from skills.curate.panel.panel import Panel
-from skills.curate.report.summary import Run
-from skills.curate.statistics import calibration, decisions
-from skills.curate.store import judges, output_paths
-from skills.curate.store.verdicts import Criteria, Verdict, decide
+from skills.curate.items import Input, Item
+from skills.curate.judging import CurateJob, judging
+from skills.curate.panel import Panel
+from skills.curate.report_page import write_html
+from skills.curate.run_summary import Run
+from skills.curate.verdicts import Criteria, Verdict, decide
+from skills.finetune import dataset_command
+from skills.finetune.data.held_out import read_held_out
+from skills.finetune.data.merging import merge
+from skills.finetune.data.rows import read_annotations, rows_of
 from skills.nanda.framework import Framework
 
 SEED = 0
@@ -39,12 +53,12 @@ def curate(call: Call, framework: Framework) -> Result:
     options = call.options
     own_panel = panel.load(options.personas) if options.personas else panel.shipped()
     own_panel.check_moves(framework, options.personas or panel.PERSONAS)
-    decisions.check_min_votes(len(own_panel.personas), options.min_votes)
+    panel_statistics.check_min_votes(len(own_panel.personas), options.min_votes)
     path = database(call)
     table = None if call.text.strip() == items.CORPUS else as_path(call.text.strip())
-    output_paths.check(call, table, path)  # before the corpus is opened, which creates it
+    report_files.check(call, table, path)  # before the corpus is opened, which creates it
     if options.build is not None:
-        building.check(call, framework)
+        check_build(call, framework)
     with open_corpus(path) as db:
         damage.refuse(db, path)
         with call.screen.progress("checking the annotations by the gates"):
@@ -93,7 +107,7 @@ class Curation:
         options, started = self.call.options, time.monotonic()
         self.call.models.candidates("judge")  # checks `--model`
         if options.calibrate:
-            calibration.calibrate((), 0, options.reject_rate, options.min_votes)
+            panel_statistics.calibrate((), 0, options.reject_rate, options.min_votes)
         run_id = 0
         with runs.recorded(self.db, lambda: run_id):
             run_id = self._start(None)
@@ -104,7 +118,7 @@ class Curation:
             criteria = Criteria(self.panel.thresholds, options.min_votes)
             found = [decide(item, None, criteria) for item in self.source.items]
             run = self._run(None, criteria, found)
-            return results.finish(self, run_id, run, None, time.monotonic() - started)
+            return finish(self, run_id, run, None, time.monotonic() - started)
 
     def judge_by(self, model: ServedModel) -> Result:
         """Judge the input by a model, and report.
@@ -125,7 +139,7 @@ class Curation:
                     tally = job.explain(found)
                     found = job.verdicts(criteria)
             run, seconds = self._run(job.judge, criteria, found), time.monotonic() - started
-            return results.finish(self, run_id, run, tally.stopped, seconds)
+            return finish(self, run_id, run, tally.stopped, seconds)
 
     def _start(self, model: ServedModel | None) -> int:
         name = ""
@@ -136,13 +150,13 @@ class Curation:
         }
         if model is not None:
             name, served = model.resolution.resolved, model.resolution.chosen.serve.label
-            if before := judges.other_judge(self.db, self.source.name, model):
+            if before := ballots.other_judge(self.db, self.source.name, model):
                 self.call.screen.notice(
                     f"{self.source.name} was judged by {before} before; {name} ({served}) is "
                     "another judge, whose votes are all requested again"
                 )
             settings |= {
-                "judge": judges.judge_id(model),
+                "judge": ballots.judge_id(model),
                 "digests": dict(model.digests),
                 "served": served,
                 "slots": model.slots,
@@ -158,13 +172,13 @@ class Curation:
     def _criteria(self, job: CurateJob, *, is_complete: bool) -> Criteria:
         """Return the criteria: calibrated now or in an earlier run, or the defaults."""
         options = self.call.options
-        criteria = judges.load_criteria(self.db, job.judge, options.min_votes)
+        criteria = ballots.load_criteria(self.db, job.judge, options.min_votes)
         if not options.calibrate or not is_complete:
             return criteria
         of_input = job.verdicts(criteria)[: len(self.source.items)]
         scores = [verdict.scores for verdict in of_input if verdict.scores]
         gated = sum(bool(item.findings) for item in self.source.items)
-        thresholds, achieved, why = calibration.calibrate(
+        thresholds, achieved, why = panel_statistics.calibrate(
             scores, gated, options.reject_rate, options.min_votes
         )
         calibrated = {
@@ -175,5 +189,163 @@ class Curation:
             "why": why,
         }
         criteria = Criteria(thresholds, options.min_votes, calibrated)
-        judges.save_criteria(self.db, job.judge, criteria)
+        ballots.save_criteria(self.db, job.judge, criteria)
         return criteria
+
+
+def finish(
+    curation: Curation, run_id: int, run: Run, stopped: HarnessError | None, seconds: float
+) -> Result:
+    """Summarise a run, record it in the corpus, and return its report and files.
+
+    Args:
+        run_id: its row in the corpus.
+        stopped: why it ended early, or None; gets a hint on how to continue.
+    """
+    call, db, path = curation.call, curation.db, curation.path
+    save_verdicts(db, run_id, [*run.verdicts, *run.probes])
+    summed = _summary(db, run, seconds) | {"database": str(path), "run": run_id}
+    if stopped is not None:
+        stopped.hint = _continuation(stopped, run)
+    failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
+    runs.finish(db, run_id, runs.status_of(stopped, failed), summed)
+    dataset, stopped = _dataset(call, run, stopped)
+    text = report_text.text(summed, details=call.options.details, is_saved=bool(call.targets))
+    if call.targets:
+        call.screen.notice(text)
+        _warn_without_abstracts(call, db, run)
+    return Result(
+        text,
+        writers=exporters.writers(
+            run.framework,
+            run.source.id_column,
+            lambda: _kept(run, path),
+            lambda: iter(()),
+            title=f"Curated: {run.source.name}",
+            about={"input": run.source.name, "kept": summed["kept"], "run": run_id},
+        ),
+        records=lambda: (item.record for item in _kept(run, path)),
+        companions={
+            "rejected": lambda file: report_files.write_rejected(file, run),
+            "log": lambda file: report_files.write_log(file, run, summed),
+            "report": lambda file: write_html(file, run, summed),
+            **dataset,
+        },
+        summary=summed,
+        exit_code=1 if failed or run.source.refused else 0,
+        stopped=stopped,
+        next=_next(call, summed["kept"]) if stopped is None else "",
+    )
+
+
+def _next(call: Call, kept: int) -> str:
+    """Return the line that builds a training set of the kept annotations."""
+    tables = [target for target in call.targets if target.suffix.lower() == ".csv"]
+    if not tables or not kept:
+        return ""
+    agent = call.text.strip()
+    return f"/finetune dataset --agent {agent} --curated {tables[0]} save to train.jsonl"
+
+
+def _summary(db: sqlite3.Connection, run: Run, seconds: float) -> dict[str, Any]:
+    summed = run_summary.of_run(run)
+    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
+    usage = run.judge.model.usage if run.judge else Usage()
+    return {
+        **summed,
+        "verdict": list(report_text.verdict_of(summed)),
+        "notes": report_text.notes_of(run, summed, report_text.made_by_the_judge(run, judged)),
+        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+        "seconds": round(seconds, 1),
+    }
+
+
+def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:
+    """Warn about a .jsonl target whose abstracts are not in the corpus: it cannot be read again."""
+    saved = [str(target) for target in call.targets if target.suffix.lower() == ".jsonl"]
+    papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
+    lost = sum(paper_rows.row_id(db, paper) is None for paper in papers)
+    if saved and lost:
+        call.screen.notice(
+            f"{', '.join(saved)} has no abstracts, and {lost:,} of {len(papers):,} papers are not "
+            f"in the corpus: `/corpus add {run.source.name}` before it is read again, or save a "
+            ".csv or .parquet file"
+        )
+
+
+def _kept(run: Run, path: Path) -> Iterator[Annotated]:
+    kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
+    with open_corpus(path) as db:
+        yield from items.records(db, kept, run.framework)
+
+
+def _dataset(
+    call: Call, run: Run, stopped: HarnessError | None
+) -> tuple[Mapping[str, Write], HarnessError | None]:
+    """Return the writers of the training set of --build, or why there is none.
+
+    Everything else is saved in either case. A run that was stopped has no training set.
+    """
+    if call.options.build is None or stopped is not None:
+        return {}, stopped
+    try:
+        return build_files(call, run, run.framework), None
+    except InputError as error:
+        return {}, error
+
+
+def _continuation(stopped: HarnessError, run: Run) -> str:
+    """Return how to continue a run that was stopped."""
+    everyone = [*run.verdicts, *run.probes]
+    done = sum(
+        bool(one.ballot or one.error or (one.item.findings and not one.item.probe))
+        for one in everyone
+    )
+    kept = (
+        f"{done:,} of {len(everyone):,} annotations and probes are judged, and their votes are "
+        "stored; the same command continues from there."
+    )
+    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
+    return before + kept
+
+
+def check_build(call: Call, framework: Framework) -> None:
+    """Read the other tables of the training set, before anything is judged.
+
+    Raises:
+        InputError: a table or a list of the data set options cannot be used.
+    """
+    options, reading = call.options, dataset_command.reading(call, framework)
+    rows_of("gold", read_annotations(options.gold, reading), framework)
+    for given in options.dev:
+        read_held_out("dev", given, reading)
+    for given in options.test:
+        read_held_out("test", given, reading)
+
+
+def build_files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
+    """Return the writers of the training set and its manifest.
+
+    The input's annotations count as the agent's, those that were kept as the curated ones.
+
+    Raises:
+        InputError: a table of the data set options cannot be used, or no row is left.
+    """
+    options, reading = call.options, dataset_command.reading(call, framework)
+    judged = [(one.item.entry, one.decision == "kept") for one in run.verdicts]
+    with call.screen.progress("building the training set") as tick:
+        dataset = merge(
+            {
+                "gold": read_annotations(options.gold, reading),
+                "agent": [entry for entry, _ in judged if entry],
+                "curated": [entry for entry, is_kept in judged if entry and is_kept],
+            },
+            {"gold": options.gold, "agent": [run.source.path] if run.source.path else []},
+            options.dev,
+            options.test,
+            dataset_command.choices(options),
+            reading,
+            tick,
+        )
+    made = dataset_command.result(call, dataset, options)
+    return {"dataset": made.writers[".jsonl"], "manifest": made.companions["manifest"]}

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 
 from harness.errors import InvalidReply
 from harness.models.served import ServedModel
-from skills.curate.inputs.items import Item
-from skills.curate.panel.panel import Panel, Persona
-from skills.curate.panel.vote_mode import FEWEST_MASS, VoteForm, answers_of, request_vote
+from skills.curate.items import Item
+from skills.curate.panel import FEWEST_MASS, Panel, Persona, VoteForm, answers_of, request_vote
 from skills.nanda.framework import Framework
 
 EXPLANATION_TOKENS = 60
@@ -46,7 +45,7 @@ class Judge:
     """A model that votes as the panel.
 
     Attributes:
-        form: how it votes; `skills.curate.panel.vote_mode` measures it.
+        form: how it votes; `skills.curate.panel` measures it.
     """
 
     panel: Panel

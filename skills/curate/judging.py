@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any
 
+from harness.api.skill import Call
 from harness.models.served import ServedModel
+from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.corpus.db import runs
-from skills.curate.curator import Judge
-from skills.curate.inputs.items import Item
-from skills.curate.job import CurateJob
-from skills.curate.panel.vote_mode import VoteForm, choose_form, form_sample
-from skills.curate.store import judges
-from skills.curate.store.ballots import Ballots
+from skills.curate import ballots
+from skills.curate.ballots import Ballots, key_of
+from skills.curate.curator import Judge, Vote
+from skills.curate.items import Input, Item
+from skills.curate.panel import VoteForm, choose_form, form_sample
+from skills.curate.verdicts import Criteria, Verdict, decide
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:
@@ -27,7 +32,7 @@ def judging(curation: Curation, model: ServedModel, run_id: int) -> Iterator[Cur
 
     How the judge votes is measured first, once for each judge, and stored.
     """
-    form = judges.load_form(curation.db, model, curation.panel)
+    form = ballots.load_form(curation.db, model, curation.panel)
     good = [item for item in curation.source.items if not item.findings]
     sample = form_sample(good) if form is None else ()
     pace = ProgressEstimate(0, 0, unit="annotations")
@@ -67,7 +72,7 @@ def _measured(
 
     form = choose_form(curation.panel, model, curation.framework, sample, count)
     if form.kind == "json" or (form.mass is not None and form.can_answer):
-        return judges.save_form(curation.db, model, curation.panel, form)
+        return ballots.save_form(curation.db, model, curation.panel, form)
     return form
 
 
@@ -98,3 +103,141 @@ def _announce(
         parts.append(f"how the judge votes is measured first, once, on {len(sample):,} of them")
     parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
     curation.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
+
+
+@dataclass
+class CurateJob:
+    """The annotations of `source` and the probes made of them, with the panel that judges them.
+
+    An annotation that a gate has rejected is not judged; a probe always is, to measure the panel
+    without the gates.
+
+    Attributes:
+        pace, update: the progress of the whole command, and what shows it.
+    """
+
+    call: Call
+    source: Input
+    probes: Sequence[Item]
+    ballots: Ballots
+    pace: ProgressEstimate
+    update: Callable[[], None] = lambda: None
+    _slots: SimpleQueue[int] = field(default_factory=SimpleQueue)
+    _votes: SimpleQueue[tuple[Item, Vote]] = field(default_factory=SimpleQueue)
+    _known: dict[str, dict[str, Vote]] = field(default_factory=dict)
+
+    @property
+    def judge(self) -> Judge:
+        return self.ballots.judge
+
+    @functools.cached_property
+    def due(self) -> list[Item]:
+        """What is to be judged when the job begins; the same annotation once."""
+        retry = self.call.options.retry_failed
+        due: dict[str, Item] = {}
+        for item in (*self.source.items, *self.probes):
+            if not self._is_judged(item) or (key := key_of(item, self.judge)) in due:
+                continue
+            found = self.ballots.find(item)
+            if isinstance(found, str) if retry else found is None:
+                due[key] = item
+        return list(due.values())
+
+    def run(self) -> Tally:
+        """Judge what has not been judged yet."""
+        self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
+        for slot in range(self.judge.model.slots):
+            self._slots.put(slot)
+        return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
+
+    def explain(self, verdicts: Sequence[Verdict]) -> Tally:
+        """Ask for a reason for each rejected annotation: the persona furthest from passing it."""
+        due = [
+            one
+            for one in verdicts
+            if one.decision == "rejected"
+            and one.ballot
+            and not (one.item.findings or one.item.probe or one.ballot.explanations)
+        ]
+        self.pace.phase = "explaining"
+        self.pace.weight += sum(len(one.item.paper.abstract) for one in due)
+        return self._run(due, self._request_reason, self._save_reason, self._skip_reason)
+
+    def verdicts(self, criteria: Criteria) -> list[Verdict]:
+        """Decide about every annotation and probe, as far as they have been judged."""
+        return [
+            decide(
+                item,
+                self.ballots.find(item) if self._is_judged(item) else None,
+                criteria,
+                panel_votes=self.judge.form.can_answer,
+            )
+            for item in (*self.source.items, *self.probes)
+        ]
+
+    def _run(
+        self,
+        due: Sequence[Any],
+        perform: Callable[[Any], Any],
+        keep: Callable[[Any, Any], None],
+        refuse: Callable[[Any, Exception], None],
+        tick: Callable[[], None] | None = None,
+    ) -> Tally:
+        if not due:
+            return Tally()
+        slots = self.judge.model.slots
+        return Job(perform, keep, refuse, slots, self.call.cancel, tick=tick).run(due)
+
+    def _is_judged(self, item: Item) -> bool:
+        return self.judge.form.can_answer and (bool(item.probe) or not item.findings)
+
+    def _perform(self, item: Item) -> tuple[Vote, ...]:
+        known = self._known[key_of(item, self.judge)]
+
+        def on_vote(vote: Vote) -> None:
+            if vote.score is not None:
+                known[vote.persona] = vote  # for another attempt
+                self._votes.put((item, vote))
+
+        slot = self._slots.get()
+        try:
+            return self.judge.votes(item, slot, dict(known), on_vote)
+        finally:
+            self._slots.put(slot)
+
+    def _save_votes(self) -> None:
+        """Store the votes that arrived for ballots that are not complete."""
+        while not self._votes.empty():
+            self.ballots.save_vote(*self._votes.get())
+
+    def _save(self, item: Item, votes: tuple[Vote, ...]) -> None:
+        self.ballots.save(item, votes)
+        tokens = sum(vote.prompt_tokens - vote.cached_tokens for vote in votes)
+        self.pace.finish_row(item.where, len(item.paper.abstract), tokens)
+        self.update()
+
+    def _save_failure(self, item: Item, error: Exception) -> None:
+        self.ballots.save_failure(item, error)
+        self.pace.finish_row(item.where, len(item.paper.abstract), None)
+        self.update()
+
+    def _request_reason(self, verdict: Verdict) -> str:
+        return self.judge.explain(verdict.item, self.judge.panel.personas[_furthest(verdict)])
+
+    def _save_reason(self, verdict: Verdict, text: str) -> None:
+        assert verdict.ballot is not None
+        persona = self.judge.panel.names[_furthest(verdict)]
+        self.ballots.save_explanation(verdict.ballot, persona, text)
+        self.pace.add_work(len(verdict.item.paper.abstract), len(text.split()))
+        self.update()
+
+    def _skip_reason(self, verdict: Verdict, error: Exception) -> None:
+        self.call.screen.notice(f"{verdict.item.where}: not explained: {error}")
+        self.pace.add_work(len(verdict.item.paper.abstract), None)
+        self.update()
+
+
+def _furthest(verdict: Verdict) -> int:
+    """Return the index of the persona whose score is furthest below its threshold."""
+    against = [i for i, passed in enumerate(verdict.passes) if passed is False]
+    return min(against, key=lambda i: (verdict.scores[i] or 0.0) - verdict.thresholds[i])

@@ -119,12 +119,12 @@ class Curate(Skill):
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        from skills.curate.store import output_paths
+        from skills.curate import report_files
 
         assert isinstance(options, Curate.Options)
         if options.review:
             return {}
-        return {**output_paths.beside(target), **output_paths.dataset(options.build)}
+        return {**report_files.beside(target), **report_files.dataset(options.build)}
 
     def piped_as(self, text: str, subcommand: str) -> str:
         from skills.corpus.tables.formats import suffix_of
@@ -144,13 +144,13 @@ class Curate(Skill):
     def run(self, call: Call) -> Result:
         _check_combinations(call)
         if call.options.review:
-            from skills.curate.review import command
+            from skills.curate.review import review_command
 
             target = call.targets[0] if call.targets else Path("gold.csv")
             path = as_path(call.text.strip())
             if call.options.agreement:
-                return command.show_agreement(call, path, target)
-            return command.review(call, path, target)
+                return review_command.show_agreement(call, path, target)
+            return review_command.review(call, path, target)
         from skills.curate.curation import curate
 
         return curate(call, selected_framework(call.options.framework, call.frameworks))

@@ -18,7 +18,8 @@ from rapidfuzz import fuzz
 
 from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.confidence import uncertain_moves
-from skills.nanda.doubts import doubts, doubts_about
+from skills.nanda import doubts
+from skills.nanda.doubts import doubts_about
 from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import content_words, is_passage, words
 

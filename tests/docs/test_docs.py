@@ -19,7 +19,7 @@ from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, assert_refuses, assert_saves, fake_app
 from skills.annotate.render import for_terminal
-from skills.curate.inputs.gates import REASONS
+from skills.curate.gates import REASONS
 from skills.nanda import checks
 from skills.nanda.anchors import anchor_of
 from skills.nanda.framework import nanda

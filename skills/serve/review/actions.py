@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.errors import UsageError
-from skills.curate.review.desk import Desk
-from skills.curate.review.passages import of_selection, selected
+from skills.curate.review.form import of_selection, selected
+from skills.curate.review.reviewer import Desk
 from skills.serve.review.room import Seat
 
 Fields = Mapping[str, str]

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from starlette.responses import RedirectResponse
 
 from harness.errors import HarnessError
-from skills.curate.review.dispute import Choice, Dispute, decided_by_each, dispute_at, outline
+from skills.curate.review.disagreement import Choice, Dispute, decided_by_each, dispute_at, outline
 from skills.nanda.anchors import marked
 from skills.serve.pages import message, page
 from skills.serve.review.forms import fields_of

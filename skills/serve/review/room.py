@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from harness.errors import UsageError
 from skills.corpus.tables.columns import Columns
-from skills.curate.review.desk import Desk
-from skills.curate.review.input import Candidates, read
-from skills.curate.review.queue import Queue, name_lock
+from skills.curate.review.candidates import Candidates, read
+from skills.curate.review.leases import MINUTES
+from skills.curate.review.reviewer import Desk, Queue, name_lock
 from skills.curate.review.rounds import Order
-from skills.curate.review.store.leases import MINUTES
 
 if TYPE_CHECKING:
     from starlette.requests import Request

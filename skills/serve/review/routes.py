@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from harness.errors import HarnessError
-from skills.curate.review.agreement import agreement, rated
+from skills.curate.review.disagreement import agreement, rated
 from skills.serve.pages import message, page
 from skills.serve.review import disputes
 from skills.serve.review.actions import perform, save_draft

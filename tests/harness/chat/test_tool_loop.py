@@ -24,7 +24,7 @@ from harness.errors import Interrupted
 from harness.models.backends.base import Reply, Request, ToolCall
 from harness.plugins.catalogue import Found
 from harness.testing import calling, tool_call
-from skills.curate.panel import panel
+from skills.curate import panel
 
 ASK = "annotate papers.csv, keep the good ones and tell me how many lack a limitation"
 ANNOTATE = tool_call("annotate", text="papers.csv", save_to="annotated.jsonl")

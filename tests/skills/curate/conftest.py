@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from curate_workspace import PANEL, Workspace
 
-from skills.curate.panel import panel
+from skills.curate import panel
 
 
 @pytest.fixture

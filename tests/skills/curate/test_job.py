@@ -28,10 +28,8 @@ from curate_workspace import (
 from harness.errors import InputError, Interrupted, InvalidReply, UsageError
 from harness.settings import CODE_ROOT
 from harness.testing import FakeBackend
-from skills.curate import results
-from skills.curate.inputs import probes
-from skills.curate.panel import panel
-from skills.curate.panel.vote_mode import VoteForm
+from skills.curate import curation, panel, probes
+from skills.curate.panel import VoteForm
 
 KINDS = (*probes.KINDS, *probes.SUBTLE)
 
@@ -360,7 +358,7 @@ def test_a_broken_run_is_recorded_as_failed(
     def broken(*_: Any) -> None:
         raise InputError("broken")
 
-    monkeypatch.setattr(results.summary, "of_run", broken)
+    monkeypatch.setattr(curation.summary, "of_run", broken)
     workspace.rows(1)
     with pytest.raises(InputError, match="broken"):
         workspace.curate()

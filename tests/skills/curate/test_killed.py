@@ -21,8 +21,8 @@ from protocol_server import ProtocolServer
 
 from harness.models.backends.base import OnText, Reply, Request
 from harness.testing import FakeModel
-from skills.curate.panel import panel
-from skills.curate.panel.vote_mode import form_sample
+from skills.curate import panel
+from skills.curate.panel import form_sample
 
 ROWS, WORKERS, PERSONAS = 12, 2, len(panel.shipped().personas)
 GOOD = [number for number in range(ROWS) if number % 3]

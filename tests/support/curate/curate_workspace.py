@@ -19,11 +19,9 @@ from harness.models.served import ServedModel
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, fake_models
 from skills.corpus.db.connection import open_corpus
-from skills.curate.inputs.items import Item
-from skills.curate.panel import panel
-from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import VoteForm
-from skills.curate.store import judges
+from skills.curate import ballots, panel
+from skills.curate.items import Item
+from skills.curate.panel import Panel, VoteForm
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -247,7 +245,7 @@ class Workspace:
 
         def keep(served: ServedModel) -> None:
             with open_corpus(self.corpus) as db:
-                judges.save_form(db, served, panel.shipped(), form)
+                ballots.save_form(db, served, panel.shipped(), form)
 
         fake_models(self.judge, "judge").run("judge", keep)
 

@@ -12,17 +12,14 @@ from page_elements import Elements
 
 from harness.models.served import ServedModel
 from harness.testing import FakeModel, fake_models
+from skills.curate import gates, probes, run_summary, verdicts
 from skills.curate.curator import Judge, Vote
-from skills.curate.inputs import gates, probes
-from skills.curate.inputs.items import Input, Item
-from skills.curate.panel.panel import Panel
-from skills.curate.panel.vote_mode import VoteForm
-from skills.curate.report import summary
-from skills.curate.report.page import write_html
-from skills.curate.report.summary import Run
-from skills.curate.report.verdict import verdict
-from skills.curate.store import verdicts
-from skills.curate.store.verdicts import Ballot, Criteria, Verdict
+from skills.curate.items import Input, Item
+from skills.curate.panel import Panel, VoteForm
+from skills.curate.report_page import write_html
+from skills.curate.report_text import verdict_of
+from skills.curate.run_summary import Run
+from skills.curate.verdicts import Ballot, Criteria, Verdict
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 
@@ -110,8 +107,8 @@ def a_run(
 def summed(run: Run, *notes: str) -> dict[str, Any]:
     """The summary of a run as /curate completes it, with these notes."""
     return {
-        **summary.of_run(run),
-        "verdict": list(verdict(summary.of_run(run))),
+        **run_summary.of_run(run),
+        "verdict": list(verdict_of(run_summary.of_run(run))),
         "notes": list(notes),
         "tokens": {"prompt": 61000, "completion": 610},
         "seconds": 12.5,

@@ -17,8 +17,8 @@ from harness.api.skill import Call, Result
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.curate.review.command import open_desk, review
-from skills.curate.review.desk import Desk
+from skills.curate.review.review_command import open_desk, review
+from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import nanda
 
 CTRL_A, CTRL_C, CTRL_D, CTRL_K, ENTER = "\x01", "\x03", "\x04", "\x0b", "\r"

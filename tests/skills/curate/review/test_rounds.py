@@ -11,8 +11,8 @@ from reviewing import MOVES, Workspace, row
 
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
-from skills.curate.review.desk import Desk
-from skills.curate.review.input import read
+from skills.curate.review.candidates import read
+from skills.curate.review.reviewer import Desk
 from skills.curate.review.rounds import ROUND, retraining_line, teaching_order
 from skills.nanda.framework import nanda
 
@@ -145,7 +145,7 @@ def test_a_skipped_paper_stays_skipped_in_a_new_order(workspace: Workspace) -> N
 
 
 def test_of_many_papers_few_are_read(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skills.curate.review.input.WINDOW", 10)
+    monkeypatch.setattr("skills.curate.review.candidates.WINDOW", 10)
     found = read(CORPUS, nanda(), Columns(), None, two_subjects(workspace.folder / "c.db"))
     ordered = found.by_teaching({})
     assert sorted(ordered.items.keys[:10]) == sorted(found.items.keys[:10])

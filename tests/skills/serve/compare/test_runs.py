@@ -12,7 +12,7 @@ from page_elements import Elements
 from served_app import served
 
 from skills.corpus.db.connection import open_corpus
-from skills.curate.panel import panel
+from skills.curate import panel
 
 
 def test_a_training_run_has_its_losses_and_stages(tmp_path: Path) -> None:

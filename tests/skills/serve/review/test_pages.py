@@ -14,8 +14,8 @@ from reviewed_corpus import build, decisions, gold, gold_of, reviewed
 from reviewing import row, write_rows
 from served_app import Served, served
 
-from skills.curate.review.queue import name_lock
-from skills.curate.review.store.leases import MINUTES
+from skills.curate.review.leases import MINUTES
+from skills.curate.review.reviewer import name_lock
 from skills.nanda.framework import nanda
 from skills.serve.review.room import SEAT, Room
 from skills.serve.state import ReviewOf

@@ -1,0 +1,294 @@
+"""Votes in the corpus database, found again by their content: none is requested twice.
+
+    key = "b1:" + sha256(canonical JSON of)
+        input       sha256 of the abstract on one line
+        moves       sha256 of the canonical JSON of the moves
+        labels      the labels of the moves in the prompt, in its order
+        panel       sha256 of everything that affects a vote (`Panel.digest`)
+        form        how the vote is requested: kind and prefill
+        model       sha256 of the judge's weights, by role; for a server that reports none, its
+                    backend and the model's name there
+
+Thresholds are not part of it: votes remain valid when thresholds change.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.models.served import ServedModel
+from harness.support.well_formed import well_formed
+from skills.corpus.db import reads
+from skills.corpus.db.connection import transaction
+from skills.corpus.db.rows import Row, insert, now, one, stored_json, update
+from skills.curate.curator import Judge, Vote
+from skills.curate.items import Item
+from skills.curate.panel import Panel, VoteForm
+from skills.curate.verdicts import Ballot, Criteria, Verdict
+from skills.nanda.framework import sha256_of
+
+VERSION = "b1"
+
+
+def key_of(item: Item, judge: Judge) -> str:
+    """Return the content key of an item's ballot, the same for a probe and an annotation."""
+    parts = {
+        "input": item.paper.sha256,
+        "moves": item.moves_sha256,
+        "labels": [move.label for move in judge.framework.moves],
+        "panel": judge.panel.digest,
+        "form": [judge.form.kind, judge.form.prefill],
+        "model": judge_id(judge.model),
+    }
+    return f"{VERSION}:{sha256_of(parts)}"
+
+
+@dataclass(slots=True)
+class Ballots:
+    """The ballots of one judge.
+
+    Attributes:
+        run_id: the run that new ballots belong to.
+    """
+
+    db: sqlite3.Connection
+    judge: Judge
+    run_id: int = 0
+
+    def find(self, item: Item) -> Ballot | str | None:
+        """Return the votes on an item, or the error; None if it was not judged yet."""
+        row = self._row(item)
+        if row is None or row["status"] == "begun":
+            return None
+        if row["status"] == "failed":
+            return f"{row['error_type']}: {row['reason']}"
+        votes = self._votes(row["id"])
+        return Ballot(
+            row["id"],
+            tuple(map(_vote, votes)),
+            {one["persona"]: one["explanation"] for one in votes if one["explanation"] is not None},
+        )
+
+    def begun(self, item: Item) -> dict[str, Vote]:
+        """Return the votes, by persona, of a ballot that is not complete."""
+        row = self._row(item)
+        if row is None or row["status"] == "done":
+            return {}
+        return {vote["persona"]: _vote(vote) for vote in self._votes(row["id"])}
+
+    def save(self, item: Item, votes: Iterable[Vote]) -> None:
+        """Store all votes on an item."""
+        with transaction(self.db):
+            ballot_id = self._replace(item, status="done")
+            self.db.execute("DELETE FROM votes WHERE ballot_id = ?", [ballot_id])
+            for vote in votes:
+                self._insert(ballot_id, vote)
+
+    def save_vote(self, item: Item, vote: Vote) -> None:
+        """Store one vote of a ballot that is not complete, unless another process completed it."""
+        with transaction(self.db):
+            row = self._row(item)
+            if row is None or row["status"] != "done":
+                self._insert(row["id"] if row else self._replace(item, status="begun"), vote)
+
+    def save_failure(self, item: Item, error: Exception) -> None:
+        """Store why an item could not be judged, unless another process has its votes."""
+        known = error if isinstance(error, HarnessError) else None
+        with transaction(self.db):
+            row = self._row(item)
+            if row is not None and row["status"] == "done":
+                return
+            self._replace(
+                item,
+                status="failed",
+                error_type=type(error).__name__,
+                reason=well_formed(str(error)),
+                retryable=int(known is not None and known.retryable),
+                raw_reply=well_formed(known.reply) if known else "",
+            )
+
+    def save_explanation(self, ballot: Ballot, persona: str, text: str) -> None:
+        """Store a persona's reason."""
+        with transaction(self.db):
+            self.db.execute(
+                "UPDATE votes SET explanation = ? WHERE ballot_id = ? AND persona = ?",
+                [text, ballot.id, persona],
+            )
+
+    def _row(self, item: Item) -> Row | None:
+        return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
+
+    def _replace(self, item: Item, **ended: Any) -> int:
+        """Insert a ballot, or replace one of the same key that is incomplete or failed."""
+        known = None
+        if not item.probe:
+            known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
+        columns = {
+            "key": key_of(item, self.judge),
+            "annotation_id": known and known[0],
+            "run_id": self.run_id or None,
+            "source_id": item.paper.id,
+            "input_sha256": item.paper.sha256,
+            "moves_sha256": item.moves_sha256,
+            "probe": item.probe or None,
+            "model": self.judge.model.resolution.resolved,
+            "attempts": int(ended["status"] != "begun"),
+            "created_at": now(),
+            **dict.fromkeys(("error_type", "reason", "retryable", "raw_reply")),
+            **ended,
+        }
+        row = self._row(item)
+        if row is None:
+            return insert(self.db, "ballots", **columns)
+        columns["attempts"] += row["attempts"]
+        update(self.db, "ballots", row["id"], **columns)
+        return int(row["id"])
+
+    def _votes(self, ballot_id: int) -> list[Row]:
+        rows = self.db.execute("SELECT * FROM votes WHERE ballot_id = ? ORDER BY id", [ballot_id])
+        return rows.fetchall()
+
+    def _insert(self, ballot_id: int, vote: Vote) -> None:
+        self.db.execute(
+            "DELETE FROM votes WHERE ballot_id = ? AND persona = ?", [ballot_id, vote.persona]
+        )
+        columns = {**asdict(vote), "answers": json.dumps(dict(vote.answers))}
+        insert(self.db, "votes", ballot_id=ballot_id, **columns)
+
+
+def _vote(row: Row) -> Vote:
+    columns = {name: row[name] for name in Vote.__dataclass_fields__}
+    return Vote(**{**columns, "answers": stored_json(row["answers"])})
+
+
+def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdict]) -> None:
+    """Store the decisions of a run, and how its votes counted."""
+    with transaction(db):
+        db.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
+        for verdict in verdicts:
+            ballot_id = verdict.ballot.id if verdict.ballot else None
+            for vote, passed, threshold in verdict.cast:
+                db.execute(
+                    "UPDATE votes SET threshold = ?, passed = ?"
+                    " WHERE ballot_id = ? AND persona = ?",
+                    [threshold, passed, ballot_id, vote.persona],
+                )
+            insert(
+                db,
+                "verdicts",
+                run_id=run_id,
+                ballot_id=ballot_id,
+                source_id=verdict.item.paper.id,
+                probe=verdict.item.probe or None,
+                decision=verdict.decision,
+                votes=verdict.votes if verdict.ballot else None,
+                mean=verdict.mean,
+                reasons=" ".join(verdict.reasons),
+            )
+
+
+def judge_id(model: ServedModel) -> str:
+    """Identify a judge by the digests of its weights, or by where it is served."""
+    serve = model.resolution.chosen.serve
+    return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
+
+
+def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
+    """Return the judge of the last run on this input that had votes, if it is not `model`."""
+    row = one(
+        db,
+        "SELECT model, settings FROM runs WHERE skill = 'curate' AND input = ? AND ("
+        " EXISTS (SELECT 1 FROM ballots WHERE run_id = runs.id AND status = 'done') OR EXISTS"
+        " (SELECT 1 FROM verdicts WHERE run_id = runs.id AND ballot_id IS NOT NULL))"
+        " ORDER BY id DESC LIMIT 1",
+        [source],
+    )
+    settings = stored_json(row["settings"]) if row else {}
+    if row is None or settings.get("judge", "") == judge_id(model):
+        return None
+    return f"{row['model']} ({settings['served']})"
+
+
+def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteForm | None:
+    """Return how this judge votes in this panel, if it was measured before."""
+    row = one(
+        db,
+        "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
+        [judge_id(model), _panel_id(panel)],
+    )
+    if row is None or (row["prefill"] and not model.continues_prefill):
+        return None  # an earlier version took an ignored prefill for a continued one
+    stored = stored_json(row["measured"])  # an older corpus has the masses alone
+    masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
+    return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
+
+
+def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
+    """Store how a judge votes, for later runs.
+
+    Returns:
+        the stored form: the first, if another process measured at the same time.
+    """
+    with transaction(db):
+        if known := load_form(db, model, panel):
+            return known
+        key = [judge_id(model), _panel_id(panel)]
+        db.execute("DELETE FROM judge_forms WHERE judge = ? AND panel = ?", key)
+        insert(
+            db,
+            "judge_forms",
+            judge=judge_id(model),
+            panel=_panel_id(panel),
+            kind=form.kind,
+            prefill=form.prefill,
+            mass=form.mass,
+            measured=json.dumps(
+                {"masses": dict(form.measured), "compared": None, "items": form.items}
+            ),
+            created_at=now(),
+        )
+    return form
+
+
+def load_criteria(db: sqlite3.Connection, judge: Judge, min_votes: int) -> Criteria:
+    """Return the newest calibration of this judge and form for `min_votes`, or the defaults."""
+    row = one(
+        db,
+        "SELECT * FROM calibrations WHERE judge = ? AND panel = ? AND min_votes = ?"
+        " ORDER BY id DESC LIMIT 1",
+        [judge_id(judge.model), _vote_id(judge), min_votes],
+    )
+    if row is None:
+        return Criteria(judge.panel.thresholds, min_votes)
+    names = ("input", "reject_rate", "achieved", "annotations", "why", "created_at")
+    calibrated = {name: row[name] for name in names}
+    return Criteria(tuple(stored_json(row["thresholds"])), min_votes, calibrated)
+
+
+def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> None:
+    """Store calibrated thresholds for later runs."""
+    with transaction(db):
+        insert(
+            db,
+            "calibrations",
+            judge=judge_id(judge.model),
+            panel=_vote_id(judge),
+            thresholds=json.dumps(criteria.thresholds),
+            min_votes=criteria.min_votes,
+            **{**(criteria.calibrated or {}), "created_at": now()},
+        )
+
+
+def _panel_id(panel: Panel) -> str:
+    """Identify a panel with the prefills that were compared."""
+    return sha256_of([panel.digest, list(panel.prefills)])
+
+
+def _vote_id(judge: Judge) -> str:
+    """Identify panel and form: another form has other scores, and needs other thresholds."""
+    return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

@@ -1,1 +1,0 @@
-"""What is curated, and the checks that need no model."""

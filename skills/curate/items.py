@@ -1,0 +1,224 @@
+"""The annotations to be judged, from a table or from the corpus.
+
+An item keeps its moves as they were written, so that the gates can report what is wrong with them;
+only the variants of "Not stated." are unified.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.support.reading.text_input import shown
+from skills.corpus import importer
+from skills.corpus.db import reads
+from skills.corpus.records import Annotated
+from skills.corpus.tables.abstract_lookup import complete_rows
+from skills.corpus.tables.columns import Columns
+from skills.corpus.tables.reader import TableRow, open_table, paper_key
+from skills.corpus.tables.refusals import Refusals, accepted, refusing
+from skills.curate import gates
+from skills.curate.gates import Finding
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
+
+CORPUS = "corpus"
+"""The input that stands for the user's corpus."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An annotation to be judged.
+
+    Attributes:
+        where: its row, for people.
+        findings: the faults found by the gates.
+        entry: the row it was read from; None for a probe.
+        probe: the kind of known-bad annotation, or "" for an annotation of the input.
+        changed: how the probe was made.
+    """
+
+    paper: Paper
+    moves: Mapping[str, str]
+    where: str
+    findings: tuple[Finding, ...] = ()
+    entry: TableRow | None = None
+    probe: str = ""
+    changed: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """The id in the form by which papers are compared."""
+        return paper_key(self.paper.id)
+
+    @property
+    def words(self) -> int:
+        """Number of words of all moves."""
+        return sum(len(text.split()) for text in self.moves.values())
+
+    @cached_property
+    def moves_sha256(self) -> str:
+        return sha256_of(dict(self.moves))
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """SHA-256 of the abstract and of the moves: they identify what is decided on."""
+        return self.paper.sha256, self.moves_sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The annotations of one input.
+
+    Attributes:
+        name: the input as given on the command line.
+        id_column: the name of the column of ids in output tables.
+        rows: number of all rows, including those left out.
+        filtered: number of rows left out, by reason.
+        refused: the rows among them that cannot be used.
+        path: the table; None for the corpus.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+    id_column: str
+    rows: int
+    filtered: Mapping[str, int] = field(default_factory=dict)
+    path: Path | None = None
+    refused: Refusals = field(default_factory=Refusals)
+
+
+def from_table(
+    db: sqlite3.Connection,
+    path: Path,
+    columns: Columns,
+    framework: Framework,
+    limit: int | None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Input:
+    """Read the annotations of a table.
+
+    Args:
+        db: the corpus, which has the abstracts of a saved .jsonl.
+        limit: number of rows to read at most.
+        notice: as in `open_table`.
+
+    Raises:
+        InputError: the table cannot be used, or has no annotation.
+    """
+    found: dict[tuple[str, str, str], Item] = {}
+    filtered: Counter[str] = Counter()
+    table = open_table(
+        path,
+        columns,
+        moves=framework.names,
+        limit=limit,
+        abstract_by="provenance",
+        notice=notice,
+    )
+    table.require_moves()
+    refused = Refusals()
+    for entry in accepted(complete_rows(db, table), refused.add):
+        identity = (entry.paper.id_field, entry.paper.id, entry.paper.sha256)
+        with refusing(entry.where) as gated:
+            if reason := _left_out(entry, found.get(identity), framework):
+                filtered[reason] += 1
+            else:
+                found[identity] = _item(entry, framework)
+        if gated.error:
+            refused.add(gated.error)
+    if refused:
+        filtered["refused"] = len(refused)
+    rows = len(found) + filtered.total()
+    if not found:
+        refused.raise_first()
+        what = "no row has an annotation" if rows else "has no rows below its header"
+        raise InputError(what, where=shown(path))
+    items = tuple(found.values())
+    # A saved .jsonl file without abstracts has no id column of its own.
+    own = table.id_column if table.has_abstracts else None
+    id_column = own or items[0].paper.id_field
+    return Input(shown(path), items, id_column, rows, filtered, path, refused)
+
+
+def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None) -> Input:
+    """Read the current annotations of the corpus.
+
+    Raises:
+        InputError: it has none by this framework.
+    """
+    ids = reads.current_ids(db, framework)[:limit]
+    found, refused = list[Item](), Refusals()
+    for item in reads.annotated(db, framework, ids):
+        entry = as_entry(item, framework)
+        with refusing(entry.where) as gated:
+            found.append(_item(entry, framework))
+        if gated.error:
+            refused.add(gated.error)
+    if not found:
+        refused.raise_first()
+        raise no_annotations(framework)
+    filtered = {"refused": len(refused)} if refused else {}
+    rows = len(found) + len(refused)
+    return Input(CORPUS, tuple(found), reads.id_column(db, ids), rows, filtered, refused=refused)
+
+
+def records(
+    db: sqlite3.Connection, items: Iterable[Item], framework: Framework
+) -> Iterator[Annotated]:
+    """Yield the stored form of the items that fit the framework, from the corpus if it has them."""
+    for item in items:
+        known = reads.with_moves(db, item.paper, item.moves, framework)
+        if known is not None:
+            yield Annotated(item.paper, known[1].record)
+        elif item.entry is not None and (made := importer.annotated(item.entry, framework)):
+            yield made
+
+
+def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str:
+    """Return why a row is left out, or ""; `before` is an earlier annotation of the same paper."""
+    if not entry.paper.abstract:
+        return "no abstract"
+    if not entry.has_moves:
+        return "no annotation"
+    if before is None:
+        return ""
+    if _moves(entry, framework) == before.moves:
+        return "repeats an earlier row"
+    return "another annotation of an earlier row's paper"
+
+
+def _item(entry: TableRow, framework: Framework) -> Item:
+    moves = _moves(entry, framework)
+    findings = gates.find(entry.paper, moves, framework)
+    return Item(entry.paper, moves, entry.where, findings, entry)
+
+
+def _moves(entry: TableRow, framework: Framework) -> dict[str, str]:
+    return {name: framework.canonical(entry.moves[name]) for name in framework.names}
+
+
+def no_annotations(framework: Framework) -> InputError:
+    """Return the error of a corpus without annotations by a framework."""
+    return InputError(
+        f"the corpus has no annotations by the framework {framework.name}",
+        hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",
+    )
+
+
+def as_entry(item: Annotated, framework: Framework) -> TableRow:
+    """Return a stored annotation as the row of a table."""
+    return TableRow(
+        f"{item.paper.id_field} {item.paper.id}",
+        item.paper,
+        {name: item.record[name] for name in framework.names},
+        anchors=item.record.get("anchors"),
+        confidence=item.record.get("confidence"),
+        suggestions=item.record.get("suggestions"),
+        provenance=item.record["provenance"],
+    )

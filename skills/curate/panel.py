@@ -1,0 +1,352 @@
+"""The panel as data: its personas, their questions, and the meaning of the answers.
+
+`shipped()` returns the panel of personas.yaml, `load` that of another file. Each message begins
+with what all personas judge, the abstract and the annotation, and ends with the question of one of
+them: a server evaluates the beginning once for all.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import string
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from harness.errors import InputError, SkillFailed
+from harness.models.backends.base import Message, Reply
+from harness.models.served import ServedModel
+from harness.support.reading import yaml_models
+from skills.curate.items import Item
+from skills.nanda.framework import Framework, sha256_of
+from skills.nanda.paper import Paper
+from skills.nanda.text import sanitize
+
+PERSONAS = Path(__file__).with_name("personas.yaml")
+SOURCE = "_source"
+"""The suffix of a placeholder for the sentence that a move comes from."""
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Persona(_Strict):
+    """One member of the panel.
+
+    Attributes:
+        name: lower-case letters and hyphens; its column in tables.
+        criterion: the statement it checks.
+        why: why it is on the panel, for people.
+        ask: its question, the end of the message. It may quote moves: {claim}, and {claim_source}
+            for the sentence of the abstract that the claim comes from.
+        threshold: the score from which its vote passes unless thresholds were calibrated.
+        reads: unused: moves and limit of the judge mode "reading", which was removed. Panel files
+            may still have it, and it is part of `Panel.digest`, so that stored votes remain valid.
+    """
+
+    name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
+    title: Text
+    criterion: Text
+    why: Text
+    ask: Text
+    threshold: float
+    reads: Mapping[str, Any] | None = None
+
+
+class Panel(_Strict):
+    """Personas, and what they have in common.
+
+    Attributes:
+        system: the system message.
+        shared: the beginning of the user message, with {abstract} and {annotation}.
+        answers: the answers, one token each, with their values.
+        prefills: beginnings of the reply; that with the most probable answers is used.
+        reading: unused, see `Persona.reads`.
+        explain: the question for the reason why a persona did not pass an annotation, with its
+            {criterion}.
+    """
+
+    version: Text
+    system: Text
+    shared: Text
+    answers: Mapping[str, float] = Field(min_length=2)
+    prefills: tuple[str, ...] = Field(min_length=1)
+    reading: Text = "{abstract}"
+    explain: Text
+    personas: tuple[Persona, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError("two personas have the same name")
+        if len({answer.strip().casefold() for answer in self.answers}) < len(self.answers):
+            raise ValueError("two answers differ only in blanks or case")
+        if (found := {*_placeholders(self.shared)}) != {"abstract", "annotation"}:
+            names = ", ".join(f"{{{name}}}" for name in sorted(found)) or "none"
+            raise ValueError(f"`shared` needs {{abstract}} and {{annotation}}, and has {names}")
+        low, high = self.scale
+        for persona in self.personas:
+            list(_placeholders(persona.ask + self._why(persona)))  # raises for a single brace
+            if not low <= persona.threshold <= high:
+                raise ValueError(f"{persona.name}: threshold is not within {low:g} to {high:g}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(persona.name for persona in self.personas)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The default thresholds."""
+        return tuple(persona.threshold for persona in self.personas)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The lowest and the highest score."""
+        return min(self.answers.values()), max(self.answers.values())
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that affects a vote; thresholds and explanations do not."""
+        asked = {persona.name: persona.ask for persona in self.personas}
+        read = {
+            persona.name: [persona.reads.get("moves"), persona.reads.get("least")]
+            for persona in self.personas
+            if persona.reads
+        }
+        parts = [self.system, self.shared, dict(self.answers), asked]
+        return sha256_of([*parts, self.reading, read] if read else parts)
+
+    def question(
+        self,
+        paper: Paper,
+        moves: Mapping[str, str],
+        framework: Framework,
+        persona: Persona,
+        *,
+        why: bool = False,
+    ) -> tuple[Message, ...]:
+        """Return the messages that put a persona's question about an annotation.
+
+        Abstract and annotation are sanitized: they cannot close a tag or act as special tokens.
+
+        Args:
+            why: ask for the reason why it did not pass the annotation instead.
+        """
+        from skills.nanda.checks import source_sentence
+
+        shown = {name: sanitize(moves.get(name, "")) or "(empty)" for name in framework.names}
+        annotation = "\n".join(f"{move.label}: {shown[move.name]}" for move in framework.moves)
+        shared = self.shared.format(abstract=sanitize(paper.abstract), annotation=annotation)
+        end = self._why(persona) if why else persona.ask
+        for name in _placeholders(end):
+            if name not in shown:
+                text = moves.get(name.removesuffix(SOURCE), "")
+                shown[name] = sanitize(source_sentence(paper.abstract, text)["text"])
+        user = f"{shared}\n\n{end.format_map(shown)}"
+        return Message("system", self.system), Message("user", user)
+
+    def check_moves(self, framework: Framework, path: Path = PERSONAS) -> None:
+        """Check that the framework has all moves that the questions quote.
+
+        Args:
+            path: the panel's file, for the message.
+
+        Raises:
+            InputError: naming persona and move.
+        """
+        for persona in self.personas:
+            for name in _placeholders(persona.ask + self._why(persona)):
+                move = name.removesuffix(SOURCE)
+                if move not in framework.names:
+                    raise InputError(
+                        f"the persona {persona.name} asks about {move!r}, which is not a move of "
+                        f"the framework {framework.name}",
+                        where=str(path),
+                        hint="`--personas FILE` names a panel that asks about its moves.",
+                    )
+
+    def _why(self, persona: Persona) -> str:
+        return self.explain.replace("{criterion}", persona.criterion)
+
+
+@functools.cache
+def shipped() -> Panel:
+    """Return the panel that ships with the skill."""
+    return load(PERSONAS)
+
+
+def load(path: Path) -> Panel:
+    """Read a panel from a file in the format of personas.yaml.
+
+    Raises:
+        InputError: naming file and line.
+    """
+    return yaml_models.load(path, Panel, InputError)
+
+
+def _placeholders(template: str) -> Iterator[str]:
+    parsed = string.Formatter().parse(template)
+    return (name for _, name, _, _ in parsed if name is not None)
+
+
+FORM_ITEMS = 10
+"""Most annotations on which the beginnings of a reply are compared, one persona each, in turn."""
+TOP = 100
+"""Alternatives requested for the one token; servers return 20 at most. The probability of an answer
+beyond them is too small to count."""
+FEWEST_MASS = 0.5
+"""Least probability that must lie on the answers for a valid vote: below it, the model was about to
+write something else."""
+JSON_TOKENS = 24
+"""Completion tokens of {"answer": "4"} and some blanks."""
+
+
+@dataclass(frozen=True, slots=True)
+class VoteForm:
+    """How a judge votes.
+
+    Attributes:
+        kind: by the probabilities of one token, or as JSON.
+        prefill: the beginning of the reply to a question.
+        mass: the mean probability of all answers after it; None for JSON.
+        measured: the same for every prefill that was tried.
+        items: number of annotations it was measured on; 0 if that was not stored.
+    """
+
+    kind: Literal["logprobs", "json"]
+    prefill: str = ""
+    mass: float | None = None
+    measured: Mapping[str, float] = field(default_factory=dict)
+    items: int = 0
+
+    @property
+    def can_answer(self) -> bool:
+        """False if too little probability lies on the answers; then the gates decide alone."""
+        return self.mass is None or self.mass >= FEWEST_MASS
+
+
+def form_sample(items: Sequence[Item]) -> Sequence[Item]:
+    """Return the annotations to measure the form on: the first half, at most `FORM_ITEMS`."""
+    return items[: min(FORM_ITEMS, -(-len(items) // 2))]
+
+
+def choose_form(
+    panel: Panel,
+    model: ServedModel,
+    framework: Framework,
+    items: Sequence[Item],
+    on_item: Callable[[Item, int], None] = lambda *_: None,
+) -> VoteForm:
+    """Measure how a model votes best.
+
+    Each of `items` is put to one persona with every prefill, or without any to a model that does
+    not continue a begun answer; of equally good ones, the first of the panel is taken. Items that
+    are too long or at which the judge fails are skipped: the job reports them. A server without
+    token probabilities votes as JSON.
+
+    Args:
+        on_item: called with each measured item and the prompt tokens that were evaluated for it.
+
+    Returns:
+        a form without `mass` if all items are too long.
+
+    Raises:
+        SkillFailed: the judge fails at all of them.
+    """
+    prefills = panel.prefills if model.continues_prefill else ("",)
+    masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
+    failed: SkillFailed | None = None
+    for index, item in enumerate(items):
+        persona = panel.personas[index % len(panel.personas)]
+        messages = panel.question(item.paper, item.moves, framework, persona)
+        try:
+            replies = _replies(model, messages, panel, prefills)
+        except InputError:
+            continue
+        except SkillFailed as error:
+            failed = error
+            continue
+        if not any(reply.logprobs for reply in replies.values()):
+            return VoteForm("json")
+        for prefill, reply in replies.items():
+            form = VoteForm("logprobs", prefill)
+            masses[prefill].append(math.fsum(answers_of(reply, panel, form).values()))
+        evaluated = (reply.prompt_tokens - reply.cached_tokens for reply in replies.values())
+        on_item(item, sum(evaluated))
+    measured = {prefill: round(fmean(found), 4) for prefill, found in masses.items() if found}
+    if failed is not None and not measured:
+        raise failed
+    best = max(measured, key=lambda prefill: measured[prefill], default=prefills[0])
+    return VoteForm("logprobs", best, measured.get(best), measured, len(masses[best]))
+
+
+def request_vote(
+    model: ServedModel,
+    messages: tuple[Message, ...],
+    panel: Panel,
+    form: VoteForm,
+    slot: int | None,
+) -> Reply:
+    """Put one question to the model."""
+    how: dict[str, Any] = {"temperature": 0.0, "slot": slot}
+    if form.kind == "json":
+        how |= {"max_tokens": JSON_TOKENS, "json_schema": _schema(panel)}
+    else:
+        how |= {"max_tokens": 1, "prefill": form.prefill, "top_logprobs": TOP}
+    request = model.request(messages=messages, **how)
+    model.check_fits(request)
+    return model.generate(request)
+
+
+def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
+    """Return the probability of each answer; blanks around a token and its case are ignored."""
+    if form.kind == "json":
+        given = _json_answer(reply)
+        return {answer: float(answer == given) for answer in panel.answers}
+    # A server returns none where the token is only a part of a character: not an answer either.
+    first = reply.logprobs[0] if reply.logprobs else {}
+    return {
+        answer: math.fsum(
+            math.exp(logprob)
+            for token, logprob in first.items()
+            if token.strip().casefold() == answer.strip().casefold()
+        )
+        for answer in panel.answers
+    }
+
+
+def _replies(
+    model: ServedModel, messages: tuple[Message, ...], panel: Panel, prefills: Sequence[str]
+) -> dict[str, Reply]:
+    """Return the reply after each prefill."""
+    forms = {prefill: VoteForm("logprobs", prefill) for prefill in prefills}
+    return {
+        prefill: request_vote(model, messages, panel, form, 0) for prefill, form in forms.items()
+    }
+
+
+def _json_answer(reply: Reply) -> Any:
+    try:
+        found = json.loads(reply.text)
+    except (ValueError, RecursionError):
+        return None
+    return found.get("answer") if isinstance(found, dict) else None
+
+
+def _schema(panel: Panel) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"answer": {"type": "string", "enum": list(panel.answers)}},
+        "required": ["answer"],
+        "additionalProperties": False,
+    }

@@ -1,1 +1,0 @@
-"""The panel of personas and how it votes."""

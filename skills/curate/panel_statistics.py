@@ -1,0 +1,358 @@
+"""What the votes of a panel decide, and how firmly: counts over plain numbers.
+
+A panel of k personas judges n annotations. `scores` are n rows of k numbers; None is an
+invalid vote, neither a pass nor a fail. A vote passes from its persona's threshold on, and an
+annotation is kept from `min_votes` passes on.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import InputError
+from skills.reporting.statistics import Share, Z
+
+Scores = Sequence[Sequence[float | None]]
+Votes = Sequence[bool | None]
+"""Whether each persona passes an annotation; None for an invalid vote."""
+
+MARGIN = 0.15
+"""On a scale of 1 to 5: a cold prompt cache moved scores by 0.14 at most."""
+INCOMPLETE = "with an invalid vote"
+_NOISE = 1e-9  # rounding errors of sums that are zero on paper
+
+
+def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
+    """Return whether each vote of a row passes; None for an invalid vote."""
+    return tuple(
+        None if score is None else score >= threshold
+        for score, threshold in zip(scores, thresholds, strict=True)
+    )
+
+
+def decide(votes: Votes, min_votes: int) -> bool | None:
+    """Return the decision on a row: True (kept), False (rejected) or None (undecided).
+
+    A row is undecided if it has too few passes and would have enough if its invalid votes passed.
+    """
+    if votes.count(True) >= min_votes:
+        return True
+    return None if votes.count(True) + votes.count(None) >= min_votes else False
+
+
+def check_min_votes(personas: int, min_votes: int) -> None:
+    """Raise InputError if a panel of `personas` cannot give `min_votes` votes."""
+    if not 1 <= min_votes <= personas:
+        raise InputError(
+            f"a panel of {personas} cannot give {min_votes} votes",
+            where="--min-votes",
+            hint=f"Give a number from 1 to {personas}.",
+        )
+
+
+def splits(votes: Sequence[Votes]) -> dict[str, int]:
+    """Count rows by passes and fails, from "5-0" to "0-5"; with an invalid vote: `INCOMPLETE`."""
+    if not votes:
+        return {}
+    personas = len(votes[0])
+    found = Counter(INCOMPLETE if None in row else row.count(True) for row in votes)
+    counts = {f"{n}-{personas - n}": found[n] for n in range(personas, -1, -1)}
+    return {**counts, INCOMPLETE: found[INCOMPLETE]}
+
+
+def vote_against_mean(
+    scores: Scores, thresholds: Sequence[float], min_votes: int
+) -> dict[str, int]:
+    """Count how often `min_votes` of k and the mean score disagree.
+
+    The mean keeps a row whose valid votes have mean(score - threshold) >= 0. Rows that the vote
+    leaves undecided, or without a valid vote, are not compared.
+
+    Returns:
+        vote_only and mean_only: rows kept by one of the two alone; count: their sum; of: rows
+        compared.
+    """
+    compared: Counter[tuple[bool, bool]] = Counter()
+    for row in scores:
+        kept = decide(passes(row, thresholds), min_votes)
+        gaps = [
+            s - threshold for s, threshold in zip(row, thresholds, strict=True) if s is not None
+        ]
+        if kept is not None and gaps:
+            compared[kept, math.fsum(gaps) >= -_NOISE] += 1
+    vote_only, mean_only = compared[True, False], compared[False, True]
+    return {
+        "count": vote_only + mean_only,
+        "vote_only": vote_only,
+        "mean_only": mean_only,
+        "of": compared.total(),
+    }
+
+
+def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
+    """Return the influence of each persona on the decisions.
+
+    Without a persona, the same share of the others must pass: ceil(min_votes * (k-1) / k). That is
+    `min_votes` again unless all k had to pass, so removing a persona can usually only lose rows;
+    `deciding` also counts the rows that its fail holds back. Undecided rows count as not kept.
+
+    Returns:
+        lost: annotations kept with it that would not be kept without it.
+        gained: annotations not kept with it that would be kept without it.
+        flips: lost and gained.
+        deciding: annotations whose decision would change if its vote were reversed.
+        of: annotations.
+    """
+    kept = [decide(row, min_votes) is True for row in votes]
+    if not votes:
+        return []
+    needed = max(1, min(min_votes, len(votes[0]) - 1))
+    return [_weight(votes, kept, place, min_votes, needed) for place in range(len(votes[0]))]
+
+
+def borderline(
+    scores: Scores, thresholds: Sequence[float], min_votes: int, margin: float = MARGIN
+) -> list[tuple[float, int, int]]:
+    """Return the rows for a person to look at, the closest first.
+
+    These are the rows that one vote would turn, those that scores within `margin` of their
+    thresholds could turn together, and those that invalid votes leave undecided.
+
+    To turn a row with p passes and i invalid votes, p - min_votes + 1 passes must fail if it is
+    kept, and min_votes - p - i fails must pass if it is rejected. Its distance is the largest among
+    those nearest their thresholds.
+
+    Returns:
+        (distance, row, number of passes); the distance is 0 if invalid votes leave the row open.
+    """
+    found = []
+    for index, row in enumerate(scores):
+        vote = passes(row, thresholds)
+        kept = decide(vote, min_votes)
+        passed, needed, distance = vote.count(True), 0, 0.0
+        if kept is not None:
+            needed = passed - min_votes + 1 if kept else min_votes - passed - vote.count(None)
+            distances = sorted(
+                abs(score - threshold)
+                for score, threshold, is_pass in zip(row, thresholds, vote, strict=True)
+                if score is not None and is_pass is kept
+            )
+            distance = distances[needed - 1]
+        if needed <= 1 or distance < margin:
+            found.append((distance, index, passed))
+    return sorted(found)
+
+
+def _weight(
+    votes: Sequence[Votes], decisions: Sequence[bool], persona: int, min_votes: int, needed: int
+) -> dict[str, int]:
+    lost = gained = deciding = 0
+    for row, kept in zip(votes, decisions, strict=True):
+        passed, vote = sum(map(bool, row)), row[persona]
+        kept_without = passed - (vote is True) >= needed
+        lost += kept and not kept_without
+        gained += kept_without and not kept
+        reversed_votes = passed + (0 if vote is None else -1 if vote else 1)
+        deciding += (reversed_votes >= min_votes) is not kept
+    return {
+        "flips": lost + gained,
+        "lost": lost,
+        "gained": gained,
+        "deciding": deciding,
+        "of": len(votes),
+    }
+
+
+def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> dict[str, Any]:
+    """Return the probability that one of `good` is above one of `bad`; ties count half.
+
+    It is U / (n m) of Mann and Whitney. None is left out.
+
+    The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
+    based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which
+    |t - value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) /
+    (n m) and N = (n + m) / 2 - 1. Unlike DeLong's and a bootstrap it has a width at 0 and 1, which
+    small samples of probes often reach. It assumes independent scores.
+
+    Returns:
+        value: 1 is always, 0.5 is chance; None if a side is empty.
+        low, high: the 95% interval; None if there is no value.
+        n_good, n_bad: number of scores on either side.
+        at_chance: True if 0.5 is within the interval: the scores may not separate the two at all.
+    """
+    above, below = ([one for one in side if one is not None] for side in (good, bad))
+    n, m = len(above), len(below)
+    found: dict[str, Any] = dict.fromkeys(("value", "low", "high"))
+    found |= {"n_good": n, "n_bad": m, "at_chance": False}
+    if not n or not m:
+        return found
+    from scipy.stats import rankdata
+
+    ranks = rankdata([*above, *below])
+    value = (float(ranks[:n].sum()) - n * (n + 1) / 2) / (n * m)
+    low, high = _newcombe(value, n, m)
+    return found | {"value": value, "low": low, "high": high, "at_chance": low <= 0.5 <= high}
+
+
+def added(
+    bad: Sequence[Votes | None],
+    good: Sequence[Votes | None],
+    personas: Sequence[str],
+    min_votes: int,
+) -> list[dict[str, Any]]:
+    """Return the share of bad and of good annotations that gates, personas and panel reject.
+
+    Gates and "together" are over all annotations, the others over those that pass the gates.
+
+    Args:
+        bad: the votes on each probe; None if a gate rejects it.
+        good: the same of the annotations that are taken to be good.
+        personas: their names, in the order of the votes.
+
+    Returns:
+        a line for the gates, each persona, the panel, and gates and panel together:
+        who: whom the line is about.
+        caught, cost: the bad and the good ones it rejects, of those it judged.
+        alone: number of `caught` that no other persona rejects; None unless it is a persona.
+        no_vote: annotations, good and bad, left open by invalid votes; not counted in the shares.
+        edge: the share caught minus the share it costs (Youden's J); 0 for random rejections.
+    """
+    gates = [[votes is not None for votes in side] for side in (bad, good)]
+    judged = [[votes for votes in side if votes is not None] for side in (bad, good)]
+    panel = [[decide(votes, min_votes) for votes in side] for side in judged]
+    together = [
+        [*votes, *[False] * side.count(False)] for votes, side in zip(panel, gates, strict=True)
+    ]
+    lines = [_line("gates", gates)]
+    for place, name in enumerate(personas):
+        alone = sum(votes[place] is False and votes.count(False) == 1 for votes in judged[0])
+        lines.append(_line(name, [[votes[place] for votes in side] for side in judged], alone))
+    return [*lines, _line("panel", panel), _line("together", together)]
+
+
+def _line(who: str, sides: Sequence[Votes], alone: int | None = None) -> dict[str, Any]:
+    invalid = [side.count(None) for side in sides]
+    caught, cost = (
+        Share(side.count(False), len(side) - none)
+        for side, none in zip(sides, invalid, strict=True)
+    )
+    edge = None if caught.value is None or cost.value is None else caught.value - cost.value
+    return {
+        "who": who,
+        "caught": caught.as_dict(),
+        "cost": cost.as_dict(),
+        "alone": alone,
+        "no_vote": sum(invalid),
+        "edge": edge,
+    }
+
+
+def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
+    from scipy.optimize import brentq
+
+    mean = (n + m) / 2 - 1
+
+    def beyond(t: float) -> float:
+        variance = t * (1 - t) * (1 + mean * ((1 - t) / (2 - t) + t / (1 + t))) / (n * m)
+        return (t - value) ** 2 - Z**2 * variance
+
+    # At 0 and 1 the variance is 0, so that the value itself would be found there.
+    inside = min(max(value, 1e-9), 1 - 1e-9)
+    low = brentq(beyond, 0, inside) if value > 0 else 0.0
+    high = brentq(beyond, inside, 1) if value < 1 else 1.0
+    return float(low), float(high)
+
+
+FEW = 20
+"""Thresholds set on fewer judged annotations than this do not generalise."""
+
+
+def calibrate(
+    scores: Scores, gate_rejected: int, reject_rate: float, min_votes: int = 3
+) -> tuple[tuple[float, ...], float, str]:
+    """Set each persona's threshold at one common quantile of its scores.
+
+    F_j(x) is the share of persona j's valid scores that are at most x, and its threshold at
+    quantile q is its lowest score with F_j > q. So a vote passes if F_j(score) > q, and a row is
+    kept if c > q, where c is the `min_votes`-th largest of its F_j(score). Only the quantiles 0 and
+    the rows' own c make a difference: all of them are tried. Of two that are equally near to the
+    rate, the lower one is taken. A row with too few valid votes is not kept at any quantile.
+
+    Args:
+        scores: n rows of k, of the annotations that passed the gates; None is an invalid vote.
+        gate_rejected: number of annotations that did not pass the gates.
+        reject_rate: the share of n + gate_rejected to be rejected, between 0 and 1.
+
+    Returns:
+        each persona's threshold; the share of all annotations that is not kept, including undecided
+        ones; notes for the user, or "".
+
+    Raises:
+        InputError: there is nothing to calibrate on, or a persona has no valid vote.
+    """
+    columns = _columns(scores)
+    turning = sorted(_turning_point(row, columns, min_votes) for row in scores)
+    # At quantile 1 no score would be left to set.
+    quantiles = sorted({0.0, *(share for share in turning if 0 < share < 1)})
+    rejected = {quantile: bisect_right(turning, quantile) for quantile in quantiles}
+    total = len(scores) + gate_rejected
+    wanted = reject_rate * total - gate_rejected
+    best = min(quantiles, key=lambda q: (round(abs(rejected[q] - wanted), 9), q))
+    notes = []
+    if rejected[0.0] >= wanted - 1e-9:
+        notes.append(
+            f"the gates and rows with too few valid votes reject "
+            f"{(rejected[0.0] + gate_rejected) / total:.1%} already: the thresholds are the lowest "
+            "scores"
+        )
+    # A step of the quantile moves each threshold by one score, and so turns at most k annotations.
+    elif abs(rejected[best] - wanted) > max(1.0, len(columns) / 2):
+        notes.append("the scores have too many ties to come nearer to the rate")
+    if len(scores) < FEW:
+        notes.append(f"set on {len(scores)} judged annotations, too few to generalise")
+    thresholds = tuple(_threshold(column, best) for column in columns)
+    return thresholds, (rejected[best] + gate_rejected) / total, "; ".join(notes)
+
+
+def _columns(scores: Scores) -> list[list[float]]:
+    """Return each persona's valid scores, ascending."""
+    if not scores:
+        raise InputError(
+            "there is no judged annotation to calibrate on",
+            hint="Give annotations that pass the gates, and a judge that can answer.",
+        )
+    columns = [
+        sorted(score for score in column if score is not None)
+        for column in zip(*scores, strict=True)
+    ]
+    for place, column in enumerate(columns, start=1):
+        if not column:
+            raise InputError(
+                f"persona {place} of {len(columns)} has no valid vote to set a threshold by",
+                hint="Use a judge that answers it, or remove it from the panel.",
+            )
+    return columns
+
+
+def _turning_point(
+    row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
+) -> float:
+    """Return the quantile from which a row is rejected; -1 if it never is."""
+    shares = sorted(
+        (
+            bisect_right(column, score) / len(column)
+            for score, column in zip(row, columns, strict=True)
+            if score is not None
+        ),
+        reverse=True,
+    )
+    return shares[min_votes - 1] if len(shares) >= min_votes else -1.0
+
+
+def _threshold(column: Sequence[float], quantile: float) -> float:
+    # The same division as in `_turning_point`, so that equal shares compare as equal.
+    return next(score for score in column if bisect_right(column, score) / len(column) > quantile)

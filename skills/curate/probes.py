@@ -1,0 +1,286 @@
+"""Probes: known-bad annotations, made from good ones to measure what gates and panel find.
+
+    for probe in make(annotations, framework, per_kind=60):
+        assert probe.findings
+
+The gates find nearly all probes of `KINDS`. No gate can find those of `SUBTLE`, which use only
+words and numbers of the abstract: they show what the panel adds. Making a probe and finding it
+share one rule only: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import math
+import random
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from skills.curate import gates
+from skills.curate.gates import phrases
+from skills.curate.items import Item
+from skills.nanda.checks import unsupported_numbers
+from skills.nanda.framework import Framework
+from skills.nanda.named_entities import without_names
+from skills.nanda.paper import Paper
+from skills.nanda.sentences import split_sentences
+from skills.nanda.text import flatten
+
+Annotation = tuple[Paper, Mapping[str, str]]
+
+NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
+TRIES = 100
+"""Random numbers tried in place of one before the next one is taken."""
+
+
+def make(
+    annotations: Sequence[Annotation],
+    framework: Framework,
+    per_kind: int,
+    seed: int = 0,
+    kinds: Sequence[str] | None = None,
+    most: int | None = None,
+) -> list[Item]:
+    """Return up to `per_kind` probes of each kind, kind by kind, checked by the gates.
+
+    The choice of annotations and changes depends on seed, kind and abstract alone: with more
+    annotations, some probes are replaced, but none changes (an "other-paper" probe may get the
+    moves of another paper). Of several annotations of one abstract, the first is used. A probe that
+    equals the annotation it was made from is left out.
+
+    Args:
+        most: limit of all probes together; a subtle and a plain kind get one each in turn.
+    """
+    papers: dict[str, Paper] = {}
+    given: dict[str, dict[str, str]] = {}
+    for paper, moves in annotations:
+        if papers.setdefault(paper.sha256, paper) is paper:
+            found = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
+            given[paper.sha256] = found
+
+    def of_kind(kind: str) -> Iterator[Item]:
+        made = (
+            _probe(Draft(papers[digest], dict(given[digest]), framework, kind, seed, given))
+            for digest in sorted(papers, key=functools.partial(rank, seed, kind))
+        )
+        return itertools.islice(filter(None, made), per_kind)
+
+    order = tuple(kinds or (*KINDS, *SUBTLE))
+    rounds = itertools.zip_longest(*map(of_kind, sorted(order, key=IN_TURN.index)))
+    probes = itertools.islice(filter(None, itertools.chain.from_iterable(rounds)), most)
+    return sorted(probes, key=lambda probe: order.index(probe.probe))
+
+
+@dataclass(slots=True)
+class Draft:
+    """An annotation that a maker turns into a probe by changing `moves`.
+
+    Attributes:
+        given: the annotations of all papers, by the digest of the abstract.
+    """
+
+    paper: Paper
+    moves: dict[str, str]
+    framework: Framework
+    kind: str
+    seed: int
+    given: Mapping[str, dict[str, str]]
+    chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        drawn = rank(self.seed, self.kind, self.paper.sha256)
+        self.chance = random.Random(drawn)  # noqa: S311  no secret
+
+    @property
+    def stated(self) -> list[str]:
+        """The names of the moves that are stated."""
+        return [name for name, text in self.framework.stated(self.moves).items() if text]
+
+    def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
+        """Find a pattern in the stated moves, with or without the names in them."""
+        texts = {move: self.moves[move] for move in self.stated}
+        return [
+            (move, found)
+            for move, text in texts.items()
+            for found in pattern.finditer(text if names else without_names(text))
+        ]
+
+    def replace(self, move: str, found: _Match, new: str) -> None:
+        text = self.moves[move]
+        self.moves[move] = text[: found.start()] + new + text[found.end() :]
+
+
+_Match = re.Match[str]
+Maker = Callable[[Draft], str]
+"""Changes the moves of a draft and returns a description, or "" if this kind cannot be made."""
+
+
+def _other_paper(draft: Draft) -> str:
+    sha256 = draft.paper.sha256
+    others = (digest for digest in draft.given if digest != sha256)
+    drawn = min(others, key=functools.partial(rank, draft.seed, sha256), default=None)
+    if drawn is None:
+        return ""
+    draft.moves = dict(draft.given[drawn])
+    return "the moves of another paper"
+
+
+def _number_changed(draft: Draft) -> str:
+    places = draft.matches(NUMBER, names=False)
+    draft.chance.shuffle(places)
+    for move, found in places:
+        if new := _number_near(found.group(), draft.paper.abstract, draft.chance):
+            draft.replace(move, found, new)
+            return f"{move}: {found.group()} became {new}"
+    return ""
+
+
+def _move_emptied(draft: Draft) -> str:
+    if not draft.stated:
+        return ""
+    move = draft.chance.choice(draft.stated)
+    draft.moves[move] = ""
+    return f"{move} was emptied"
+
+
+def _copied(draft: Draft) -> str:
+    stated, limit = draft.stated, draft.framework.max_chars
+    sentences = split_sentences(flatten(draft.paper.abstract))
+    pieces = [piece for sentence in sentences for piece in _within(sentence, limit)]
+    while len(pieces) < len(stated):
+        longest = max(pieces, key=len, default="")
+        halves = _wrapped(longest, len(longest) // 2 + 1)
+        if len(halves) < 2:
+            return ""
+        place = pieces.index(longest)
+        pieces[place : place + 1] = halves
+    if not stated:
+        return ""
+    taken = sorted(draft.chance.sample(range(len(pieces)), len(stated)))
+    draft.moves |= dict(zip(stated, (pieces[place] for place in taken), strict=True))
+    return f"{len(stated)} moves are pieces of the abstract"
+
+
+def _within(text: str, limit: int) -> list[str]:
+    """Return the text in parts of about equal length, of at most `limit` characters each."""
+    parts = math.ceil(len(text) / limit)
+    return _wrapped(text, min(len(text) // parts + 1, limit)) if parts > 1 else [text]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
+def _padded(draft: Draft) -> str:
+    filler = phrases()["filler"]
+    clauses = draft.chance.sample(filler, len(filler))
+    padded = 0
+    for move in draft.stated:
+        text = draft.moves[move].rstrip(" .")
+        room = draft.framework.max_chars - len(text) - len(", .")
+        clause = next((clause for clause in clauses if len(clause) <= room), None)
+        if clause:
+            clauses.remove(clause)
+            draft.moves[move] = f"{text}, {clause}."
+            padded += 1
+    return f"{padded} moves end in filler" if padded else ""
+
+
+def _moves_swapped(draft: Draft) -> str:
+    stated = sorted(draft.stated)
+    if len(stated) < 2:
+        return ""
+    one, other = draft.chance.sample(stated, 2)
+    draft.moves[one], draft.moves[other] = draft.moves[other], draft.moves[one]
+    return f"{one} and {other} were exchanged"
+
+
+def _number_misplaced(draft: Draft) -> str:
+    known = list(dict.fromkeys(NUMBER.findall(without_names(draft.paper.abstract))))
+    places = [
+        (move, found, other)
+        for move, found in draft.matches(NUMBER, names=False)
+        for other in known
+        if other != found.group()
+    ]
+    if not places:
+        return ""
+    move, found, other = draft.chance.choice(places)
+    draft.replace(move, found, other)
+    return f"{move}: {found.group()} became {other}"
+
+
+def _meaning_turned(draft: Draft) -> str:
+    opposites, pattern = _opposites()
+    places = draft.matches(pattern, names=True)
+    if not places:
+        return ""
+    move, found = draft.chance.choice(places)
+    opposite = opposites[found.group()]
+    draft.replace(move, found, opposite)
+    return f"{move}: {found.group()!r} became {opposite!r}"
+
+
+PLAIN_MAKERS: Mapping[str, Maker] = {
+    "other-paper": _other_paper,
+    "number-changed": _number_changed,
+    "move-emptied": _move_emptied,
+    "copied": _copied,
+    "padded": _padded,
+}
+SUBTLE_MAKERS: Mapping[str, Maker] = {
+    "moves-swapped": _moves_swapped,
+    "number-misplaced": _number_misplaced,
+    "meaning-turned": _meaning_turned,
+}
+MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
+KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
+IN_TURN = tuple(filter(None, itertools.chain.from_iterable(itertools.zip_longest(SUBTLE, KINDS))))
+"""All kinds in the order in which a limited number of probes is made."""
+
+
+def _probe(draft: Draft) -> Item | None:
+    changed = MAKERS[draft.kind](draft)
+    if not changed or draft.moves == draft.given[draft.paper.sha256]:
+        return None
+    where = f"probe {draft.kind} of {draft.paper.id}"
+    findings = gates.find(draft.paper, draft.moves, draft.framework)
+    return Item(draft.paper, draft.moves, where, findings, probe=draft.kind, changed=changed)
+
+
+@functools.cache
+def _opposites() -> tuple[dict[str, str], re.Pattern[str]]:
+    pairs = phrases()["opposites"]
+    words = {**dict(pairs), **{after: before for before, after in pairs}}
+    alternatives = "|".join(sorted(words, key=len, reverse=True))
+    return words, re.compile(rf"\b({alternatives})\b")
+
+
+def rank(*parts: object) -> str:
+    """Return the sort key of a deterministic draw: a digest of its parts."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
+    """Return a number within a third of `shown`, in its format and not in the abstract, or ""."""
+    places = len(shown.partition(".")[2])
+    value = int(re.sub(r"\D", "", shown))  # in units of the last place
+    top = 10**places if places and value <= 10**places else 100 * 10**places
+    steps = max(3, value // 3)  # a third of 4 is 1, and the abstract may well have 3 and 5
+    for _ in range(TRIES):
+        step = chance.randint(1, steps)
+        new = value + chance.choice((-1, 1)) * step
+        if value <= top < new:
+            new = value - step
+        if new <= 0:
+            new = value + step
+        whole, part = divmod(new, 10**places)
+        written = f"{whole:,}" if "," in shown else f"{whole}"
+        written += f".{part:0{places}}" if places else ""
+        if unsupported_numbers(abstract, written):
+            return written
+    return ""

@@ -1,0 +1,169 @@
+"""The report of a run as a page: figures, charts, and the annotations that need attention."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from harness.models.served import label
+from skills.curate import report_text
+from skills.curate.gates import REASONS
+from skills.curate.panel import Panel
+from skills.curate.run_summary import Run
+from skills.curate.verdicts import INVALID, Verdict
+from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
+from skills.nanda.confidence import read_suggestions, suggested
+from skills.nanda.framework import Framework, Move
+from skills.reporting.page import ANNOTATIONS, write_page
+from skills.reporting.statistics import RELIABLE, TENTATIVE
+
+FOLDER = Path(__file__).parent
+SCRIPTS = (ANNOTATIONS, FOLDER / "report_page.js")
+FAILED = "failed"
+"""The reason of an annotation that could not be judged."""
+BINS = 20
+
+
+def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
+    """Write the report to a binary file; equal input gives equal bytes.
+
+    Args:
+        summary: the summary of `run`, with notes, tokens, seconds, database and run.
+    """
+    refused = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
+    counts = Counter(reason for one in refused for reason in reasons_of(one))
+    write_page(
+        file,
+        FOLDER / "report_page.html",
+        *SCRIPTS,
+        title=f"Curation of {Path(summary['input']).name}",
+        run=run,
+        summary=summary,
+        outcomes=list(_outcomes(summary)),
+        gates=dict.fromkeys(REASONS, 0) | dict(summary["gates"]),
+        meanings=REASONS,
+        judge=list(_judge(summary, run.panel)),
+        text=report_text,
+        levels=(RELIABLE, TENTATIVE),
+        histograms=list(_histograms(run, summary)),
+        points=[(one.item.words, one.mean) for one in run.judged if one.mean is not None],
+        examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
+        borderline=list(_borderline(run, summary)),
+        refused=refused,
+        reasons={code: (counts[code], why) for code, why in _reasons(run.panel) if counts[code]},
+        reasons_of=reasons_of,
+        view=lambda one: _view(one, run.framework),
+    )
+
+
+def reasons_of(verdict: Verdict) -> tuple[str, ...]:
+    """Return the codes of the gates, or the personas that did not pass an annotation."""
+    return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
+
+
+def _outcomes(summary: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+    """Yield class, count and name of each outcome; the first three are always shown."""
+    yield "kept", summary["kept"], "kept"
+    yield "gated", summary["gated"], "rejected by the gates"
+    yield "voted", summary["rejected"] - summary["gated"], "rejected by the panel"
+    for kind, name in (
+        ("undecided", "undecided: depends on invalid votes"),
+        ("failed", "failed: could not be judged"),
+        ("pending", "not judged yet"),
+    ):
+        if summary[kind]:
+            yield kind, summary[kind], name
+
+
+def _judge(summary: Mapping[str, Any], panel: Panel) -> Iterator[tuple[str, str]]:
+    judge, tokens = summary["judge"], summary["tokens"]
+    if judge["model"] is None:
+        yield "Judge", "not needed: the gates left nothing to judge"
+    else:
+        yield "Judge", f"{judge['model']} ({judge['served']})"
+        yield "Served by", label(judge["answered_by"])
+        for role, digest in judge["digests"].items():
+            yield f"Weights ({role})", f"sha256 `{digest}`"
+        yield "Vote", report_text.form_text(judge["form"])
+    yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
+    yield "Prompts", f"sha256 `{judge['panel']}`"
+    yield "Votes to keep", f"{judge['min_votes']} of {len(judge['thresholds'])}"
+    yield "Thresholds", ", ".join(f"{n} {t:.3f}" for n, t in judge["thresholds"].items())
+    source = "the fixed defaults of the panel: uncalibrated"
+    if calibrated := judge["calibrated"]:
+        day = calibrated.get("created_at", "")[:10]
+        source = f"calibrated {day or 'in this run'}, see the limits of this report"
+    yield "Source of the thresholds", source
+    yield "Tokens", f"{tokens['prompt']:,} in prompts, {tokens['completion']:,} in answers"
+    yield "Time", f"{summary['seconds']:,.1f} s"
+    yield "Run", f"{summary['run']} in {summary['database']}"
+    yield "Input", summary["input"]
+
+
+def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each persona with the counts of its scores of the input and of the probes."""
+    import numpy as np
+
+    low, high = run.panel.scale
+    for place, persona in enumerate(summary["panel"]["personas"] if summary["panel"] else ()):
+        counts = [
+            np.histogram(
+                [vote.score for vote in votes if vote.score is not None], BINS, (low, high)
+            )[0].tolist()
+            for votes in (
+                [one.ballot.votes[place] for one in verdicts if one.ballot]
+                for verdicts in (run.verdicts, run.probes)
+            )
+        ]
+        threshold = (persona["threshold"] - low) / (high - low)
+        yield {"persona": persona, "own": counts[0], "probes": counts[1], "threshold": threshold}
+
+
+def _borderline(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[Verdict, float]]:
+    """Yield the annotations close to the thresholds with their distance, the closest first."""
+    by_place = {(one.item.where, one.item.paper.id): one for one in run.verdicts}
+    for one in summary["panel"]["borderline"]["closest"] if summary["panel"] else ():
+        yield by_place[one["where"], one["id"]], one["distance"]
+
+
+def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
+    yield from REASONS.items()
+    for persona in panel.personas:
+        yield persona.name, f"Not passed: {persona.criterion}"
+    yield INVALID, "Its invalid votes could change the outcome."
+    yield FAILED, "The judge failed, or its answer could not be used."
+
+
+def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
+    """Return the sentences of an abstract and the entries of its moves, for their macros."""
+    item = verdict.item
+    given = {name: item.moves.get(name, "") for name in framework.names}
+    stored = item.entry.anchors if item.entry else None
+    anchors = read_anchors(item.paper.abstract, framework.stated(given), stored)
+    unstated = (name for name in framework.names if name not in anchors)
+    found = item.entry.suggestions if item.entry else None
+    record = {"suggestions": read_suggestions(item.paper.abstract, unstated, found)}
+    return {
+        "sentences": marked(item.paper.abstract, anchors),
+        "entries": [
+            _entry(move, verdict, anchors.get(move.name), suggested(record, move.name))
+            for move in framework.moves
+        ],
+    }
+
+
+def _entry(
+    move: Move, verdict: Verdict, anchor: Anchor | None, suggestions: list[str]
+) -> dict[str, Any]:
+    if anchor is None:
+        return {"move": move, "pieces": None, "beside": "", "suggestions": suggestions}
+    origin = origin_of(anchor)
+    return {
+        "move": move,
+        "pieces": [verdict.item.moves.get(move.name) or "(empty)"],
+        "sources": anchor["sentences"],
+        "flags": [(one.code, one.detail) for one in verdict.item.findings if one.move == move.name],
+        "checks": f"{origin[0].upper()}{origin[1:]}.",
+    }

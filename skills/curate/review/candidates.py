@@ -1,0 +1,363 @@
+"""The annotations to review, each with its paper's abstract.
+
+The abstract is in the table itself, or is looked up by id: in a table of papers, then in the
+corpus. If the annotation stores the digest of its abstract, only that abstract is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError, UsageError
+from harness.support.reading.text_input import shown
+from skills.corpus.browsing.selection import Selection, annotation_ids
+from skills.corpus.db import reads
+from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.papers import paper_of
+from skills.corpus.search.texts import keys_with
+from skills.corpus.tables.columns import AbstractBy, Columns
+from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
+from skills.curate.items import CORPUS, Item, as_entry, no_annotations
+from skills.curate.review.rounds import WINDOW, teaching_order
+from skills.nanda.confidence import certainty_of
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
+
+Places = Mapping[str, Mapping[str, Sequence[Paper]]]
+"""The papers found in each place by the key of their ids, with the name of the place."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The annotations of a table, the least certain first, then those without confidences.
+
+    Attributes:
+        id_column: the table's name of its id column.
+        lost: the rows whose abstract cannot be found, with the reason.
+        without_moves: number of rows without any move.
+        repeats: number of rows about the paper of an earlier row.
+        certainty: by the key of the item, where it is known.
+        is_selected: words or conditions have selected them.
+    """
+
+    items: Queued
+    id_column: str
+    lost: Sequence[str] = ()
+    without_moves: int = 0
+    repeats: int = 0
+    certainty: Mapping[str, float] = field(default_factory=dict)
+    is_selected: bool = False
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The index of each annotation by its key."""
+        return {key: place for place, key in enumerate(self.items.keys)}
+
+    def known(self, keys: Iterable[str]) -> list[Item]:
+        """Return the annotations with these keys, in their order; keys without one are ignored."""
+        found = (key for key in keys if key in self.places)
+        return list(self.items.some(sorted(found, key=self.places.__getitem__)))
+
+    def sample(self, size: int, seed: int) -> Candidates:
+        """Return annotations drawn at random, in random order.
+
+        Which are drawn depends on `seed` and their ids only, so that few change if the table grows.
+        """
+
+        def drawn(key: str) -> str:
+            return hashlib.sha256(f"{seed} {key}".encode()).hexdigest()
+
+        return self._ordered(sorted(self.items.keys, key=drawn)[:size])
+
+    def by_certainty(self) -> Candidates:
+        """Return the least certain annotations first, those without confidences last."""
+        return self._ordered(
+            sorted(self.items.keys, key=lambda key: self.certainty.get(key, math.inf))
+        )
+
+    def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
+        """Return reviewed annotations first, then those that would teach most.
+
+        Of the others, the `WINDOW` least certain are read and put in order (`teaching_order`).
+
+        Args:
+            reviewed: abstracts by key, in order.
+        """
+        first = [key for key in reviewed if key in self.places]
+        rest = [key for key in self.by_certainty().items.keys if key not in reviewed]
+        window = [key for key in rest[:WINDOW] if key in self.certainty]
+        candidates = {
+            item.key: (self.certainty[item.key], item.paper.abstract)
+            for item in self.items.some(window)
+        }
+        ordered = teaching_order(candidates, reviewed.values())
+        return self._ordered([*first, *ordered, *rest[len(window) :]])
+
+    def _ordered(self, keys: Sequence[str]) -> Candidates:
+        return replace(self, items=self.items.ordered(keys))
+
+
+def read(
+    path: Path,
+    framework: Framework,
+    columns: Columns,
+    abstracts: Path | None,
+    corpus: Path,
+    conditions: str = "",
+    words: str = "",
+) -> Candidates:
+    """Read a table, and look up missing abstracts.
+
+    Args:
+        columns: names of columns, in the table or in `abstracts`.
+        abstracts: a table of papers, or None.
+        path: "corpus" is the current annotations of the corpus.
+        corpus: the corpus database, which need not exist for a table.
+        conditions: as `/corpus filter` takes them; for the corpus only.
+        words: all of them occur in the title and the abstract, or in one move, or are the id.
+
+    Raises:
+        UsageError: there are conditions, and a table.
+        InputError: a table cannot be read, or no annotation of it can be reviewed or is selected.
+    """
+    if str(path) == CORPUS:
+        return _from_corpus(corpus, framework, conditions, words)
+    if conditions:
+        raise UsageError(
+            "conditions select from the corpus, not from a table",
+            hint='`/corpus filter "CONDITIONS" save to part.jsonl` makes a table of them.',
+        )
+    return _from_table(path, framework, columns, abstracts, corpus, words)
+
+
+def _from_table(
+    path: Path,
+    framework: Framework,
+    columns: Columns,
+    abstracts: Path | None,
+    corpus: Path,
+    words: str,
+) -> Candidates:
+    table = _open(path, columns, framework.names, "id")
+    table.require_moves()
+    rows = list(table.rows())
+    full = [row for row in rows if row.has_moves]
+    if not full:
+        raise InputError("no row has any move", where=shown(path))
+    wanted = {paper_key(row.paper.id) for row in full if not row.paper.abstract}
+    places = _search(wanted, abstracts, columns, corpus) if wanted else {}
+    items: dict[str, Item] = {}
+    lost, repeats = [], 0
+    for row in full:
+        key = paper_key(row.paper.id)
+        paper = row.paper if row.paper.abstract else _find(row, places)
+        if isinstance(paper, str):
+            lost.append(f"{row.where}: {paper}")
+        elif key in items:
+            repeats += 1
+        else:
+            moves = {name: framework.canonical(row.moves[name]) for name in framework.names}
+            items[key] = Item(paper, moves, row.where, entry=row)
+    if not items:
+        raise InputError(
+            f"no row can be reviewed: {lost[0]}",
+            hint="`--from papers.csv` names a table that has the abstracts.",
+        )
+    if words.strip():
+        found = with_words(items.values(), words, framework)
+        if not found:
+            raise _without(words)
+        items = {key: one for key, one in items.items() if key in found}
+    bare = [item for item in items.values() if item.entry and item.entry.confidence is None]
+    items |= {item.key: item for item in _stored(bare, corpus, framework)}
+    certainty = {
+        key: certainty_of(item.entry and item.entry.confidence, framework.names)
+        for key, item in items.items()
+    }
+    id_column = table.id_column or rows[0].paper.id_field
+    more = {"lost": lost, "without_moves": len(rows) - len(full), "repeats": repeats}
+    more["is_selected"] = bool(words.strip())
+    return _ordered(lambda keys: [items[key] for key in keys], certainty, id_column, **more)
+
+
+def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str) -> Candidates:
+    is_part = bool(conditions.strip() or words.strip())
+    with open_corpus(corpus, must_exist=True) as db:
+        if is_part:
+            ids = annotation_ids(db, Selection(words, conditions), framework)
+        else:
+            ids = reads.current_ids(db, framework)
+        found: dict[str, int] = {}
+        certainty: dict[str, float | None] = {}
+        for row, source_id, confidence in reads.confidences(db, framework, ids):
+            key = paper_key(source_id)
+            if key not in found:
+                found[key] = row
+                certainty[key] = certainty_of(confidence, framework.names)
+        if not found and is_part:
+            raise _without(words, conditions)
+        if not found:
+            raise no_annotations(framework)
+        id_column = reads.id_column(db, ids)
+
+    def stored(keys: Sequence[str]) -> list[Item]:
+        with open_corpus(corpus, must_exist=True) as db:
+            rows = reads.annotated(db, framework, [found[key] for key in keys])
+            entries = [as_entry(row, framework) for row in rows]
+        return [Item(one.paper, one.moves, one.where, entry=one) for one in entries]
+
+    repeats = len(ids) - len(found)
+    return _ordered(stored, certainty, id_column, repeats=repeats, is_selected=is_part)
+
+
+def _ordered(
+    read: Callable[[Sequence[str]], list[Item]],
+    certainty: Mapping[str, float | None],
+    id_column: str,
+    **more: Any,
+) -> Candidates:
+    """Return the annotations with the keys of `certainty`, the least certain first.
+
+    Args:
+        read: as in `Queued`.
+        more: attributes of `Candidates`.
+    """
+    known = {key: one for key, one in certainty.items() if one is not None}
+    return Candidates(Queued(certainty, read), id_column, certainty=known, **more).by_certainty()
+
+
+def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:
+    """Yield those of `items` that the corpus has, with their anchors and confidences there."""
+    if not items or not corpus.is_file():
+        return
+    with open_corpus(corpus, must_exist=True) as db:
+        for item in items:
+            if known := reads.with_moves(db, item.paper, item.moves, framework):
+                yield replace(item, entry=as_entry(known[1], framework))
+
+
+def _without(words: str, conditions: str = "") -> InputError:
+    """Return the error that nothing is selected."""
+    parts = [f"has the words {words!r}"] * bool(words.strip())
+    parts += [f"meets {conditions!r}"] * bool(conditions.strip())
+    what = "words or conditions" if len(parts) > 1 else "words" if words.strip() else "conditions"
+    return InputError(f"no annotation {' and '.join(parts)}", hint=f"Give fewer {what}.")
+
+
+def _open(
+    path: Path, columns: Columns, moves: Sequence[str] = (), abstract_by: AbstractBy = "column"
+) -> Table:
+    """Open a table, ignoring options that name columns of the other table."""
+    present = columns.present_in(read_header(path))
+    return open_table(path, present, moves=moves, abstract_by=abstract_by)
+
+
+def _search(wanted: set[str], abstracts: Path | None, columns: Columns, corpus: Path) -> Places:
+    """Find the papers with these keys in a table and in the corpus."""
+    places: dict[str, Mapping[str, list[Paper]]] = {}
+    if abstracts is not None:
+        given = defaultdict(list)
+        for row in _open(abstracts, columns).rows():
+            if row.paper.abstract and (key := paper_key(row.paper.id)) in wanted:
+                given[key].append(row.paper)
+        places[shown(abstracts)] = given
+    if corpus.is_file():
+        with open_corpus(corpus, must_exist=True) as db:
+            query = "SELECT * FROM papers WHERE source_id = ?"
+            places["the corpus"] = {
+                key: [paper_of(row) for row in db.execute(query, [key])] for key in wanted
+            }
+    return places
+
+
+def _find(row: TableRow, places: Places) -> Paper | str:
+    """Return the paper of a row with its abstract, or the reason why it is not found."""
+    named = f"paper {row.paper.id}" if row.paper.id else "a paper without an id"
+    reason = f"no abstract of {named} in {' or '.join(places) or 'the table'}"
+    for place, papers in places.items():
+        known = papers.get(paper_key(row.paper.id), ())
+        if known and row.abstract_sha256:
+            reason = f"the abstract of {named} has changed since it was annotated"
+            known = [paper for paper in known if paper.sha256 == row.abstract_sha256]
+        if len({paper.sha256 for paper in known}) > 1:
+            return f"{place} has several abstracts of {named}"
+        if known:
+            return replace(
+                known[0],
+                id_field=row.paper.id_field,
+                id=row.paper.id,
+                title=row.paper.title or known[0].title,
+                source=row.paper.source,
+            )
+    return reason
+
+
+CHUNK = 500
+"""Annotations that are read at once."""
+
+
+class Queued:
+    """Annotations in the order of their keys.
+
+    Args:
+        read: returns the annotations of keys, in their order.
+    """
+
+    def __init__(
+        self, keys: Iterable[str], read: Callable[[Sequence[str]], Iterable[Item]]
+    ) -> None:
+        self.keys = tuple(keys)
+        self.read = read
+        self._known: dict[str, Item] = {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, at: int) -> Item:
+        return next(self.some(self.keys[at : at + 1]))
+
+    def __iter__(self) -> Iterator[Item]:
+        return self.some(self.keys)
+
+    def ordered(self, keys: Iterable[str]) -> Queued:
+        """Return the annotations of these keys, in their order; no annotation is read twice."""
+        made = Queued(keys, self.read)
+        made._known = self._known
+        return made
+
+    def some(self, keys: Iterable[str]) -> Iterator[Item]:
+        """Yield the annotations of these keys, in their order."""
+        wanted = iter(keys)
+        while chunk := list(itertools.islice(wanted, CHUNK)):
+            if unknown := [key for key in chunk if key not in self._known]:
+                self._known.update(zip(unknown, self.read(unknown), strict=True))
+            yield from (self._known[key] for key in chunk)
+
+
+def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:
+    """Return the keys of the annotations that have all words and phrases.
+
+    The words are searched for in the title and the abstract, in each stated move, and as the id, in
+    any case and inflection.
+
+    Raises:
+        InputError: `words` is empty.
+    """
+
+    def texts() -> Iterator[tuple[str, str, str]]:
+        for item in items:
+            yield item.key, item.paper.title, item.paper.abstract
+            for text in item.moves.values():
+                if text != framework.not_stated:
+                    yield item.key, "", text
+
+    named = {item.key for item in items if item.paper.id == words.strip()}
+    return named | keys_with(texts(), words)

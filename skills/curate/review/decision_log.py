@@ -1,0 +1,358 @@
+"""The decisions of a review, from which the gold table is derived.
+
+The journal GOLD_review.jsonl is beside the table. A decision is appended and synced before the
+table is written: if the process is killed in between, the next one updates the table. Rows of the
+table that do not come from the journal are a person's own: they are never changed, and their papers
+count as decided.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from harness.errors import InputError, OutputError
+from harness.support.reading.text_input import place, shown, unreadable
+from skills.curate.items import Item
+from skills.curate.review.decision import Decision, Outcome, Taken, by_reviewer, outcome
+from skills.curate.review.gold_table import GoldTable, read_gold
+from skills.nanda.framework import Framework
+
+
+@dataclass(slots=True)
+class ReviewLog:
+    """The decisions on the papers of one gold table, created by `open_log`.
+
+    Attributes:
+        wrote: called with the SHA-256 of the table before it is put in place.
+        own: the keys of rows that were not written by a review.
+        restored: number of accepted rows that were missing from the table.
+    """
+
+    gold: GoldTable
+    file: Journal
+    wrote: Callable[[str], None]
+    own: set[str] = field(default_factory=set)
+    restored: int = 0
+    _decided: dict[str, list[Decision]] = field(default_factory=lambda: defaultdict(list))
+    _order: list[Decision] = field(default_factory=list)
+    _drafts: dict[tuple[str, str], Decision] = field(default_factory=dict)
+
+    @property
+    def journal(self) -> Path:
+        return self.file.path
+
+    def outcome(self, item: Item) -> Outcome:
+        """Return what the decisions about this very annotation amount to."""
+        return outcome(self.decisions(item))
+
+    def decisions(self, item: Item) -> list[Decision]:
+        """Return the decisions about this very annotation, without those that were undone."""
+        return [one for one in self._decided.get(item.key, ()) if one.is_about(item)]
+
+    def status(self, item: Item) -> str:
+        """Return "accepted", "edited" (and accepted), "rejected", or what is missing.
+
+        "in_gold" is a paper that the gold table has from elsewhere; "to_do" has no decision,
+        "waiting" waits for a second one, and "disputed" for one that settles two.
+        """
+        if item.key in self.own:
+            return "in_gold"
+        found = self.outcome(item)
+        if found.decision is None:
+            return "to_do" if found.state == "open" else found.state
+        if found.decision.what == "reject":
+            return "rejected"
+        return "edited" if found.decision.changed else "accepted"
+
+    def wants(self, item: Item, reviewer: str) -> bool:
+        """Return True if a decision of this reviewer on an annotation is missing."""
+        status = self.status(item)
+        if status == "waiting":
+            return reviewer not in by_reviewer(self.decisions(item))
+        return status == "to_do"
+
+    def was_decided(self, item: Item) -> bool:
+        """Return True if the last decision was about another annotation or abstract."""
+        decided = self._decided.get(item.key, [])
+        return bool(decided) and not decided[-1].is_about(item)
+
+    def draft(self, item: Item, reviewer: str = "") -> Decision | None:
+        """Return the reviewer's edits of an annotation so far, or None."""
+        draft = self._drafts.get((item.key, reviewer))
+        return draft if draft is not None and draft.is_about(item) else None
+
+    def moves(self, item: Item, reviewer: str = "") -> dict[str, str]:
+        """Return the moves of a paper with the reviewer's edits so far."""
+        draft = self.draft(item, reviewer)
+        return dict(item.moves if draft is None else draft.moves)
+
+    def latest(self, reviewer: str = "") -> Iterator[Decision]:
+        """Yield the decisions of a reviewer that were not undone, the latest first."""
+        for decision in reversed(self._order):
+            if decision.reviewer == reviewer and decision.key not in self.own:
+                yield decision
+
+    def reviewed(self) -> dict[str, str]:
+        """Return the abstracts that were decided on, by key, in the order of the journal."""
+        return {one.key: one.paper.abstract for one in self._order}
+
+    def settled(self, items: Iterable[Item]) -> list[Decision]:
+        """Return the decisions that count on these very annotations, in the order of the journal.
+
+        Rows that were not written by a review are left out.
+        """
+        wanted = {item.key: item for item in items if item.key not in self.own}
+        decided = ((one, wanted.get(one.key)) for one in self._order)
+        return [one for one, item in decided if item and self.outcome(item).decision is one]
+
+    def known(self) -> set[str]:
+        """Return the keys of the papers that were decided on, or are in the gold table."""
+        return {key for key, decided in self._decided.items() if decided} | self.own
+
+    def refuse_decided(self, item: Item, reviewer: str) -> None:
+        """Raise Taken if no decision of this reviewer on an annotation is missing."""
+        if not self.wants(item, reviewer):
+            by = " and ".join(sorted({one.reviewer for one in self.decisions(item)} - {""}))
+            raise Taken(f"paper {item.paper.id} is decided on already{f' by {by}' if by else ''}")
+
+    def record(self, decision: Decision, item: Item) -> None:
+        """Append a decision on an annotation to the journal, and update the gold table.
+
+        Raises:
+            Taken: others decided in the meantime.
+            OutputError: the journal or the table cannot be written.
+        """
+        with self.locked():
+            self._refuse(decision, item)
+            self.file.append(decision)
+            self._apply(decision)
+            if self._update_row(decision.key):
+                self.gold.write(self.wrote)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Read what other processes have decided, and keep them from deciding in the block."""
+        with self.file.locked():
+            self.refresh()
+            yield
+
+    def refresh(self) -> None:
+        """Read what other processes have decided."""
+        for decision in self.file.read_new():
+            self._apply(decision)
+            self._update_row(decision.key)
+
+    def write_table(self, file: IO[bytes]) -> None:
+        """Write the gold table, with what other processes have decided, to an open file."""
+        with self.locked():
+            self.gold.write_to(file)
+
+    def replay(self) -> None:
+        """Apply the decisions of the journal, and write the table if it differs from them."""
+        accepted: defaultdict[str, set[bytes]] = defaultdict(set)
+        for decision in self.file.read_new():
+            self._apply(decision)
+            if decision.what == "accept":
+                accepted[decision.key].add(self._line(decision))
+        self.file.repair()
+        rows = self.gold.rows
+        self.own = {key for key in rows if isinstance(key, str) and rows[key] not in accepted[key]}
+        before = set(rows)
+        differs = [key for key in list(accepted) if self._update_row(key)]
+        self.restored = len(rows.keys() - before)
+        if differs:
+            self.gold.write(self.wrote)
+
+    def _refuse(self, decision: Decision, item: Item) -> None:
+        """Raise Taken if the decision is not wanted any more."""
+        if decision.what == "edit":
+            return
+        named = f"paper {item.paper.id}"
+        if decision.what == "undo":
+            if all(one.reviewer != decision.reviewer for one in self._decided.get(item.key, ())):
+                raise Taken(f"there is no decision on {named} to undo")
+        elif decision.resolves:
+            if self.status(item) != "disputed":
+                raise Taken(f"there is no disagreement on {named}")
+        else:
+            self.refuse_decided(item, decision.reviewer)
+
+    def _apply(self, decision: Decision) -> None:
+        key, draft = decision.key, (decision.key, decision.reviewer)
+        decided = self._decided[key]
+        if decision.what == "edit":
+            self._drafts[draft] = decision
+        elif decision.what == "undo":
+            own = [at for at, one in enumerate(decided) if one.reviewer == decision.reviewer]
+            if own:
+                reverted = decided.pop(own[-1])
+                self._order.remove(reverted)
+                self._drafts[draft] = reverted  # keeps the edit of the decision
+        else:
+            decided.append(decision)
+            self._order.append(decision)
+            self._drafts.pop(draft, None)
+
+    def _update_row(self, key: str) -> bool:
+        """Set the row of a paper by its decisions; return True if that changes the table."""
+        if key in self.own:
+            return False
+        rows, decided = self.gold.rows, self._decided[key]
+        before = rows.get(key)
+        counts = outcome([one for one in decided if one.digests == decided[-1].digests]).decision
+        if counts is not None and counts.what == "accept":
+            rows[key] = self._line(counts)
+        else:
+            rows.pop(key, None)
+        return rows.get(key) != before
+
+    def _line(self, decision: Decision) -> bytes:
+        return self.gold.line(decision.paper, decision.moves)
+
+
+def open_log(
+    target: Path,
+    framework: Framework,
+    id_column: str,
+    locks: Path,
+    wrote: Callable[[str], None],
+) -> ReviewLog:
+    """Continue the review of a gold table, or begin one.
+
+    Args:
+        id_column: the id column of a new table.
+        locks: the folder for the lock of the journal.
+        wrote: as in `ReviewLog`.
+
+    Raises:
+        UsageError, InputError: the target is not a gold table, or its journal is damaged.
+        OutputError: the table cannot be updated.
+    """
+    journal = Journal(target.with_name(f"{target.stem}_review.jsonl"), framework, locks)
+    with journal.locked():
+        gold = read_gold(target, framework, id_column)
+        log = ReviewLog(gold, journal, wrote)
+        log.replay()
+    return log
+
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+WAIT = 30.0
+"""Timeout for the lock of another process, in seconds."""
+
+
+@dataclass(slots=True)
+class Journal:
+    """The file of decisions.
+
+    Attributes:
+        locks: the folder for the file of its lock.
+    """
+
+    path: Path
+    framework: Framework
+    locks: Path
+    _read: int = 0
+    _lines: int = 0
+    _lock: FileLock | None = None
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the other processes and threads from appending; a nested block is part of it.
+
+        Raises:
+            OutputError: another process holds the lock for longer than `WAIT`.
+        """
+        import filelock
+
+        if self._lock is None:
+            self.locks.mkdir(parents=True, exist_ok=True)
+            name = hashlib.sha256(os.fsencode(self.path.resolve())).hexdigest()[:16]
+            self._lock = filelock.FileLock(self.locks / f"{name}.journal.lock", timeout=WAIT)
+        try:
+            with self._lock:
+                yield
+        except filelock.Timeout as exc:
+            raise OutputError(
+                "another process is writing to it",
+                where=shown(self.path),
+                hint="Those before it are stored; the same command continues from there.",
+            ) from exc
+
+    def read_new(self) -> Iterator[Decision]:
+        """Yield what was appended since the last call; an incomplete last line is left out."""
+        if not self.path.exists():
+            return
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                text = file.read()
+        except OSError as exc:
+            raise unreadable(self.path, exc) from exc
+        for line in text[: text.rfind(b"\n") + 1].splitlines(keepends=True):
+            decision = self._decision(line)
+            self._read += len(line)
+            self._lines += 1
+            yield decision
+
+    def append(self, decision: Decision) -> None:
+        """Append a line and sync it to the disk, within `locked` and after `read_new`.
+
+        An incomplete line of a killed process is removed.
+
+        Raises:
+            OutputError: it cannot be written; the file is as it was.
+        """
+        line = decision.model_dump_json().encode() + b"\n"
+        try:
+            if self.path.exists() and self.path.stat().st_size > self._read:
+                os.truncate(self.path, self._read)
+            with self.path.open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as exc:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, self._read)
+            raise OutputError(
+                f"the decision is not stored: {exc.strerror or exc}",
+                where=shown(self.path),
+                hint="Those before it are stored; the same command continues from there.",
+            ) from exc
+        self._read += len(line)
+        self._lines += 1
+
+    def repair(self) -> None:
+        """Remove an incomplete last line, within `locked` and after `read_new`."""
+        try:
+            if self.path.exists() and self.path.stat().st_size > self._read:
+                os.truncate(self.path, self._read)
+        except OSError as exc:
+            raise unreadable(self.path, exc) from exc
+
+    def _decision(self, line: bytes) -> Decision:
+        try:
+            decision = Decision.model_validate_json(line)
+        except ValidationError as exc:
+            raise self._damaged("is not a decision of a review") from exc
+        if set(decision.moves) != set(self.framework.names):
+            raise self._damaged(f"has other moves than the framework {self.framework.name}")
+        return decision
+
+    def _damaged(self, what: str) -> InputError:
+        return InputError(
+            what,
+            where=place(self.path, "line", self._lines + 1),
+            hint="Repair the line, or move the file away: the gold table then stays as it is.",
+        )

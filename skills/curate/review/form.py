@@ -1,0 +1,231 @@
+"""What a reviewer sees of a paper, on a terminal as in a browser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import UsageError
+from skills.curate.items import Item
+from skills.curate.review.decision import Decision, Spans
+from skills.nanda.anchors import (
+    Anchor,
+    Marked,
+    anchor_of,
+    marked,
+    origin_of,
+    read_anchors,
+    sentences_of,
+)
+from skills.nanda.checks import check, findings
+from skills.nanda.confidence import confidence_of, read_suggestions, suggested
+from skills.nanda.framework import MOST_SENTENCES, Framework
+from skills.nanda.paper import Paper
+from skills.nanda.text import flatten, is_visible, visible_places
+
+WEAK_SOURCE = 0.25
+"""Similarity of a move to its nearest sentence below which the sentence is marked with "?". Of the
+3,581 moves of gold_train.csv and gold_dev.csv, 1% are below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveView:
+    """A move of the paper.
+
+    Attributes:
+        number: from 1.
+        before: the text under review, which may differ from `text`.
+        findings: what is doubtful about it.
+        confidence: that of the model in this text, or None.
+        suggestion: a passage that the move may be, "" if it is stated or none is known.
+        suggested: the suggestion with its confidence.
+        origin: in words, where it comes from; "" if it is not stated.
+        is_weak: True if it is not much like the sentences that were found for it.
+    """
+
+    number: int
+    name: str
+    label: str
+    definition: str
+    text: str
+    before: str
+    is_stated: bool
+    findings: tuple[str, ...]
+    confidence: float | None
+    suggestion: str
+    suggested: str
+    origin: str
+    is_weak: bool
+
+    @property
+    def is_changed(self) -> bool:
+        return self.text != self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A paper with its moves, as they are after the edits so far."""
+
+    paper: Paper
+    sentences: Sequence[Marked]
+    moves: tuple[MoveView, ...]
+
+
+def sheet_of(
+    item: Item, framework: Framework, moves: Mapping[str, str], selected: Mapping[str, Spans]
+) -> Sheet:
+    """Return what is shown of an annotation.
+
+    Args:
+        moves: with the edits so far.
+        selected: the passages that the reviewer selected, by move.
+    """
+    abstract = item.paper.abstract
+    stated = {name: text for name, text in moves.items() if text and text != framework.not_stated}
+    anchors = _anchors(item, moves, stated, selected)
+    checks = check(abstract, stated, anchors)
+    entry = item.entry
+    confidence = _unchanged(item, moves, entry.confidence if entry else None)
+    given = _unchanged(item, moves, entry.suggestions if entry else None)
+    suggestions = read_suggestions(abstract, (name for name in moves if name not in stated), given)
+    doubt = {"confidence": confidence, "suggestions": suggestions}
+    record = {"checks": checks, "anchors": anchors, **doubt}
+    known, wrong = confidence_of(confidence, framework.names), faults(framework, moves)
+    views = tuple(
+        MoveView(
+            number=number,
+            name=move.name,
+            label=move.label,
+            definition=move.definition,
+            text=moves[move.name],
+            before=item.moves[move.name],
+            is_stated=moves[move.name] != framework.not_stated,
+            findings=tuple(_findings(move.name, wrong, record, framework)),
+            confidence=known.get(move.name),
+            suggestion=suggestions[move.name]["text"] if move.name in suggestions else "",
+            suggested="".join(suggested(record, move.name)),
+            origin=origin_of(anchors[move.name]) if move.name in anchors else "",
+            is_weak=_is_weak(anchors.get(move.name), checks["source"].get(move.name)),
+        )
+        for number, move in enumerate(framework.moves, start=1)
+    )
+    return Sheet(item.paper, marked(abstract, anchors), views)
+
+
+def sheet_after(item: Item, framework: Framework, decision: Decision) -> Sheet:
+    """Return what is shown of an annotation after a decision."""
+    return sheet_of(item, framework, decision.moves, decision.anchors)
+
+
+def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
+    """Return why moves are not valid in the framework's annotations, by their names."""
+    found = {}
+    for name, text in moves.items():
+        if not text:
+            found[name] = f"empty; use {framework.not_stated!r} if the abstract does not state it"
+        elif len(text) > framework.max_chars:
+            found[name] = f"{len(text)} characters, more than {framework.max_chars}"
+    return found
+
+
+def _anchors(
+    item: Item,
+    moves: Mapping[str, str],
+    stated: Mapping[str, str],
+    selected: Mapping[str, Spans],
+) -> dict[str, Anchor]:
+    stored = _unchanged(item, moves, item.entry.anchors if item.entry else None)
+    stored |= {name: {"spans": spans, "by": "reviewer"} for name, spans in selected.items()}
+    return read_anchors(item.paper.abstract, stated, stored)
+
+
+def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, Any]:
+    """Return what is stored by move, for the moves that are as they were annotated."""
+    given = stored if isinstance(stored, Mapping) else {}
+    return {name: one for name, one in given.items() if moves.get(name) == item.moves.get(name)}
+
+
+def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
+    """Return True if a move is not much like the sentences that were found for it."""
+    if anchor is None or source is None or not anchor["sentences"] or anchor["by"] == "reviewer":
+        return False
+    return float(source["score"]) < WEAK_SOURCE
+
+
+def _findings(
+    name: str, wrong: Mapping[str, str], record: Mapping[str, Any], framework: Framework
+) -> Iterator[str]:
+    if name in wrong:
+        yield wrong[name]
+    yield from findings(name, record, framework.labels)
+
+
+_NUMBERS = re.compile(r"\d{1,3}(?:[\s,]+\d{1,3})*")
+_HINT = "Give the numbers of sentences, as in `2` or `2,3`, or words of the abstract as they are."
+
+
+def selected(abstract: str, given: str) -> Spans:
+    """Return the spans of a selection: sentence numbers ("2,3"), or words of the abstract.
+
+    Raises:
+        UsageError: there are no such sentences or words, or the words occur more than once.
+    """
+    places = _places(abstract, given)
+    if _NUMBERS.fullmatch(given.strip()):
+        numbers = [int(number) for number in re.findall(r"\d+", given)]
+        # Another number may be one that the abstract contains.
+        if not places or all(1 <= number <= len(sentences_of(abstract)) for number in numbers):
+            return of_sentences(abstract, numbers)
+    if not places:
+        raise UsageError("these words are not in the abstract", hint=_HINT)
+    if len(places) > 1:
+        raise UsageError(
+            f"these words occur {len(places)} times in the abstract", hint="Give more of them."
+        )
+    return places
+
+
+def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
+    """Return the spans of sentences, by their numbers from 1.
+
+    Raises:
+        UsageError: there are no such sentences, or they are too many.
+    """
+    wanted, count = sorted(set(numbers)), len(sentences_of(abstract))
+    if any(not 1 <= number <= count for number in wanted):
+        raise UsageError(f"the abstract has sentences 1 to {count}", hint=_HINT)
+    if len(wanted) > MOST_SENTENCES:
+        raise UsageError(f"a move comes from {MOST_SENTENCES} sentences at most")
+    return anchor_of(abstract, wanted, "reviewer")["spans"]
+
+
+def of_selection(abstract: str, text: str, before: int) -> Spans:
+    """Return the span of a text that was selected on a page, without white space around it.
+
+    Args:
+        text: what was selected.
+        before: number of visible characters of the abstract before it; another layout of the
+            abstract has the same number. The place is not used if it has another text.
+
+    Raises:
+        UsageError: nothing is selected, or as for `selected`.
+    """
+    visible, count = visible_places(abstract), sum(map(is_visible, text))
+    if not count:
+        raise UsageError("no text of the abstract is selected", hint=_HINT)
+    if 0 <= before <= len(visible) - count:
+        span = [visible[before], visible[before + count - 1] + 1]
+        if flatten(abstract[span[0] : span[1]]) == flatten(text):
+            return [span]
+    return selected(abstract, text)
+
+
+def _places(abstract: str, given: str) -> Spans:
+    """Return where the words occur, with any white space between them."""
+    words = given.split()
+    if not words:
+        return []
+    found = re.finditer(r"\s+".join(map(re.escape, words)), abstract)
+    return [[match.start(), match.end()] for match in found]

@@ -1,0 +1,170 @@
+"""/curate --review: a person reviews annotations one by one, and accepts them as gold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from prompt_toolkit.input import Input
+from prompt_toolkit.output import Output
+
+from harness.api.skill import Call, Result
+from harness.terminal.tables import table
+from skills.corpus.db.connection import database
+from skills.corpus.tables.columns import Columns
+from skills.curate.report_text import interval, share
+from skills.curate.review.candidates import Candidates, read
+from skills.curate.review.decision_log import ReviewLog
+from skills.curate.review.disagreement import agreement, rated
+from skills.curate.review.reviewer import Desk, Queue, name_lock
+from skills.curate.review.screen import opened
+from skills.curate.review.session import Review
+from skills.nanda.framework_option import selected_framework
+from skills.nanda.text import counted
+from skills.reporting.statistics import figures
+
+SHOWN_LOST = 5
+
+
+def review(
+    call: Call,
+    path: Path,
+    target: Path,
+    keys: Input | None = None,
+    terminal: Output | None = None,
+) -> Result:
+    """Review the annotations in `path` that have no decision yet, and store the decisions.
+
+    Args:
+        target: the gold table. It is written after each decision, and so is its journal.
+        keys, terminal: of prompt_toolkit, for tests; by default the real terminal.
+
+    Raises:
+        UsageError: there is no terminal, or another process reviews for the same table.
+        InputError: the annotations or the existing gold table cannot be used.
+        OutputError: a decision cannot be stored.
+    """
+    reviewer = " ".join(call.options.reviewer.split())
+    locks = call.settings.data_dir / "reviews"
+    with opened(call.screen, keys, terminal) as screen, name_lock(locks, target, reviewer):
+        desk = open_desk(call, path, target, reviewer)
+        for line in _remarks(desk.papers, desk.log):
+            call.screen.notice(line)
+        with call.cancel.on_signals():
+            Review(desk, screen, stop=call.cancel, settling=call.options.disputes).run()
+        return _result(call, desk, path)
+
+
+def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
+    """Return the place of a reviewer at the annotations of `path`.
+
+    Raises:
+        InputError, OutputError: as for `review`.
+    """
+    options = call.options
+    framework = selected_framework(options.framework, call.frameworks)
+    columns = Columns(options.abstract_column, options.id_column, options.title_column)
+    corpus = database(call)
+    queue = Queue(
+        framework,
+        target,
+        corpus,
+        call.settings.data_dir / "reviews",
+        lambda sha256: call.log.wrote(target, sha256),
+        options.double,
+        options.framework,
+    )
+    papers = read(
+        path, framework, columns, options.from_, corpus, options.where, words=options.words
+    )
+    return queue.desk(
+        papers, reviewer, sample=options.sample, seed=options.seed, order=options.order
+    )
+
+
+def show_agreement(call: Call, path: Path, target: Path) -> Result:
+    """Return how far the reviewers of a gold table agree.
+
+    Raises:
+        InputError: as for `review`.
+    """
+    desk = open_desk(call, path, target, "")
+    decided = rated(desk.papers, desk.log)
+    found = agreement(decided, desk.framework)
+    counts = desk.counts()
+    head = (
+        f"{counted(len(decided), 'paper')} with two decisions; "
+        f"{counts['disputed']} disputed, {counts['waiting']} wait for a second reviewer"
+    )
+    rows = [
+        (one.what, one.judged, share(one.same.as_dict()), interval(one.kappa), interval(one.alpha))
+        for one in found
+    ]
+    header = ("judged", "whether", "alike", "kappa", "alpha")
+    summary = {
+        "gold": str(target),
+        "reviewers": sorted({name for one in decided for name in one}),
+        "papers": len(decided),
+        "disputed": counts["disputed"],
+        "waiting": counts["waiting"],
+        "agreement": [one.as_dict() for one in found],
+    }
+    shown = table(header, rows) if decided else "--double 20% gives papers to two reviewers."
+    return _shown(call, desk, f"{head}\n\n{shown}", summary)
+
+
+def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
+    """Yield what the user has to know before the first paper."""
+    hidden = [
+        *papers.lost[:SHOWN_LOST],
+        *[f"{len(papers.lost) - SHOWN_LOST} more (--json has all)"]
+        * (len(papers.lost) > SHOWN_LOST),
+        *[f"{papers.without_moves} without any move"] * bool(papers.without_moves),
+        *[f"{papers.repeats} about a paper of an earlier row"] * bool(papers.repeats),
+    ]
+    yield from (f"not shown: {what}" for what in hidden)
+    if log.restored:
+        yield (
+            f"{log.restored} accepted rows were missing from {log.gold.target.name}, and were "
+            f"restored from {log.journal.name}"
+        )
+
+
+def _result(call: Call, desk: Desk, path: Path) -> Result:
+    desk.log.refresh()
+    counts, log, papers = desk.counts(), desk.log, desk.papers
+    edited = f" ({counts['edited']} edited)" if counts["edited"] else ""
+    parts = [f"{counts['accepted']} accepted{edited}", f"{counts['rejected']} rejected"]
+    parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
+    parts += [f"{counts['to_do']} to do"]
+    parts += [f"{counts['waiting']} wait for a second reviewer"] * bool(counts["waiting"])
+    parts += [f"{counts['disputed']} disputed"] * bool(counts["disputed"])
+    parts += [f"{len(papers.lost)} without an abstract"] * bool(papers.lost)
+    rows = len(log.gold.rows)
+    text = f"{', '.join(parts)}; {log.gold.target} has {rows} {'row' if rows == 1 else 'rows'}"
+    found = desk.right_so_far()
+    text += f"\n{found}" if found else ""
+    text += f"\nTrain on them: {found.retraining}" if found and found.retraining else ""
+    summary: dict[str, Any] = {
+        "input": str(path),
+        "gold": str(log.gold.target),
+        "journal": str(log.journal),
+        "papers": len(papers.items),
+        **counts,
+        "gold_rows": rows,
+        "right": found.moves.as_dict() if found else None,
+        "right_by_move": figures(found.by_move) if found else {},
+        "retraining": found.retraining if found else "",
+        "lost": list(papers.lost),
+        "without_moves": papers.without_moves,
+        "repeats": papers.repeats,
+    }
+    return _shown(call, desk, text, summary)
+
+
+def _shown(call: Call, desk: Desk, text: str, summary: Mapping[str, Any]) -> Result:
+    """Return a result whose text is shown, too, if the gold table is the target of the line."""
+    if call.targets:  # then the harness only reports that it was saved
+        call.screen.notice(text)
+    return Result(text=text, writers={".csv": desk.log.write_table}, summary=summary)

@@ -1,0 +1,388 @@
+"""What a reviewer can do, on a terminal as in a browser: each method stores its effect at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.support.process_lock import job_lock
+from skills.corpus.db.rows import now
+from skills.curate.items import Item
+from skills.curate.review.candidates import Candidates
+from skills.curate.review.decision import Decision, Spans, Taken, What, by_reviewer, decision_on
+from skills.curate.review.decision_log import ReviewLog, open_log
+from skills.curate.review.form import Sheet, faults, sheet_after, sheet_of
+from skills.curate.review.leases import MINUTES, Leases, Wanted, open_leases
+from skills.curate.review.rounds import (
+    ROUND,
+    Order,
+    RightSoFar,
+    complete_rounds,
+    retraining_line,
+    right_so_far,
+)
+from skills.nanda.framework import Framework
+
+OFFERED = 500
+"""Papers of which the first free one is taken. A reviewer has one at a time, so that one of them is
+free with fewer reviewers than this."""
+COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do", "waiting", "disputed")
+
+
+@dataclass(slots=True)
+class Desk:
+    """The place of a reviewer at the queue of a gold table.
+
+    Papers are named by their index in the queue, which only `next` changes.
+
+    Attributes:
+        reviewer: the name; "" in a review by one person.
+        retraining: the line that trains on the gold table.
+        teaches: papers that would teach most come first, in a new order after each round.
+        skipped: keys of papers that are not offered for now.
+    """
+
+    framework: Framework
+    papers: Candidates
+    log: ReviewLog
+    leases: Leases
+    reviewer: str = ""
+    retraining: str = ""
+    teaches: bool = False
+    skipped: set[str] = field(default_factory=set)
+    _as_read: Candidates | None = None
+    _taught: list[str] | None = None
+
+    def next(self, start: int = 0) -> int | None:
+        """Take the next paper from `start`, then from the first; None if there is none.
+
+        No other reviewer gets it until it is decided on or its lease expires, unless two are to
+        decide on it.
+        """
+        with self.log.locked():
+            if self.teaches:
+                start = self._held() if self._begin_round() else 0
+            key = self.leases.claim(self.reviewer, list(islice(self._wanted(start), OFFERED)))
+            return None if key is None else self.papers.places[key]
+
+    def take(self, at: int) -> None:
+        """Take this paper, or renew its lease.
+
+        Raises:
+            Taken: another reviewer has it, or it is decided.
+        """
+        item = self.papers.items[at]
+        with self.log.locked():
+            self.log.refuse_decided(item, self.reviewer)
+            if self.leases.claim(self.reviewer, [self._free(item)]) is None:
+                holders = " and ".join(self.leases.holders().get(item.key, []))
+                raise Taken(
+                    f"{holders or 'another reviewer'} has paper {item.paper.id} now",
+                    hint=f"It comes back if nothing happens to it for {MINUTES} minutes.",
+                )
+
+    def sheet(self, at: int) -> Sheet:
+        """Return what is shown of a paper."""
+        item = self.papers.items[at]
+        draft = self.log.draft(item, self.reviewer)
+        if draft is not None:
+            return sheet_after(item, self.framework, draft)
+        return sheet_of(item, self.framework, item.moves, {})
+
+    def moves(self, at: int) -> dict[str, str]:
+        """Return the moves of a paper with the reviewer's edits so far."""
+        return self.log.moves(self.papers.items[at], self.reviewer)
+
+    def accept(self, at: int) -> None:
+        """Accept the moves with the edits so far.
+
+        Raises:
+            UsageError: a move is not valid, or a text was not edited to the end.
+            Taken: as for `take`.
+        """
+        moves = self.moves(at)
+        self._refuse_faults(moves)
+        for move, text in self.drafts(at).items():
+            if self.framework.canonical(text) != moves[move]:
+                label = self.framework.labels[move]
+                raise UsageError(f"Not accepted: the edit of {label} was not finished.")
+        self._decide("accept", at)
+
+    def reject(self, at: int, reason: str = "") -> None:
+        """Reject the annotation.
+
+        Raises:
+            Taken: as for `take`.
+        """
+        self._decide("reject", at, reason=reason)
+
+    def edit(self, at: int, move: str, text: str) -> bool:
+        """Store the new text of a move; return False if it is the same.
+
+        A text that is not valid cannot be accepted later.
+
+        Raises:
+            Taken: as for `take`.
+        """
+        self.take(at)
+        item = self.papers.items[at]
+        moves, new = self.moves(at), self.framework.canonical(text)
+        is_new = new != moves[move]
+        if is_new:
+            anchors = self._selected(item)
+            if new == self.framework.not_stated:
+                anchors.pop(move, None)
+            self._record(item, "edit", {**moves, move: new}, anchors=anchors)
+        self.leases.save_draft(self.reviewer, item.key, move, None)
+        return is_new
+
+    def not_stated(self, at: int, move: str) -> bool:
+        """State that the abstract does not contain a move; return False if it is so already."""
+        return self.edit(at, move, self.framework.not_stated)
+
+    def use_suggestion(self, at: int, move: str) -> bool:
+        """Store the suggestion for a move as its text; return False if it has none.
+
+        Raises:
+            Taken: as for `take`.
+        """
+        text = next(view.suggestion for view in self.sheet(at).moves if view.name == move)
+        return bool(text) and self.edit(at, move, text)
+
+    def anchor(self, at: int, move: str, spans: Spans) -> None:
+        """Store the passages that a move comes from.
+
+        Raises:
+            UsageError: the move is not stated.
+            Taken: as for `take`.
+        """
+        self.take(at)
+        item, moves = self.papers.items[at], self.moves(at)
+        if moves[move] == self.framework.not_stated:
+            label = self.framework.labels[move]
+            raise UsageError(f"{label} is not stated, so that it comes from no passage.")
+        self._record(item, "edit", moves, anchors={**self._selected(item), move: spans})
+
+    def skip(self, at: int) -> None:
+        """Give a paper back; it is not offered to this reviewer for now."""
+        key = self.papers.items.keys[at]
+        self.skipped.add(key)
+        self.leases.release(self.reviewer, key)
+
+    def undo(self) -> tuple[int, Decision] | None:
+        """Revert the reviewer's last decision, and take its paper.
+
+        Returns:
+            The index of the paper and the decision, or None if there is none.
+        """
+        with self.log.locked():
+            at = self.last()
+            if at is None:
+                return None
+            item = self.papers.items[at]
+            decision = [d for d in self.log.decisions(item) if d.reviewer == self.reviewer][-1]
+            self._record(item, "undo", decision.moves, anchors=decision.anchors)
+            self.leases.forget_drafts(self.reviewer, item.key)
+            self.skipped.discard(item.key)
+            if not decision.resolves:
+                self.take(at)
+            return at, decision
+
+    def resolve(
+        self,
+        at: int,
+        moves: Mapping[str, str] | None,
+        anchors: Mapping[str, Spans] | None = None,
+        reason: str = "",
+    ) -> None:
+        """Settle a disagreement: accept these moves, or reject the annotation (None).
+
+        Until then, the texts that were chosen are drafts of the paper.
+
+        Raises:
+            UsageError: a move is not valid.
+            Taken: it is settled already.
+        """
+        item = self.papers.items[at]
+        if moves is None:
+            self._record(item, "reject", dict(item.moves), reason=reason, resolves=True)
+        else:
+            chosen = {name: self.framework.canonical(text) for name, text in moves.items()}
+            self._refuse_faults(chosen)
+            self._record(item, "accept", chosen, anchors=dict(anchors or {}), resolves=True)
+        self.leases.forget_drafts(self.reviewer, item.key)
+
+    def last(self) -> int | None:
+        """Return the index of the paper that the reviewer decided on last, or None."""
+        items, places = self.papers.items, self.papers.places
+        for decision in self.log.latest(self.reviewer):
+            at = places.get(decision.key)
+            if at is not None and decision.is_about(items[at]):
+                return at
+        return None
+
+    def disputed(self) -> list[int]:
+        """Return the indexes of the papers on which two reviewers disagree."""
+        places = self.papers.places
+        return [places[one.key] for one in self._known() if self.log.status(one) == "disputed"]
+
+    def counts(self) -> dict[str, int]:
+        """Count the papers by status: see `ReviewLog.status`; accepted includes edited."""
+        known = self._known()
+        found = Counter(map(self.log.status, known))
+        found["to_do"] += len(self.papers.items) - len(known)
+        found["accepted"] += found["edited"]
+        return {name: found[name] for name in COUNTS}
+
+    def right_so_far(self) -> RightSoFar | None:
+        """Return what the annotator got right in the reviewed papers; None before 20 of them."""
+        line = self.retraining if len(self.log.gold.rows) >= ROUND else ""
+        return right_so_far(self.log.settled(self._known()), self.framework, line)
+
+    def draft(self, at: int, move: str, text: str | None) -> None:
+        """Store the text of a move while it is being edited; None forgets it."""
+        self.leases.save_draft(self.reviewer, self.papers.items[at].key, move, text)
+
+    def drafts(self, at: int) -> Mapping[str, str]:
+        """Return the texts that were being edited, by move."""
+        return self.leases.drafts(self.reviewer, self.papers.items[at].key)
+
+    def _known(self) -> list[Item]:
+        """Return the papers that the log knows, which may be few of many."""
+        return self.papers.known(self.log.known())
+
+    def _begin_round(self) -> bool:
+        """Put the papers in the order of the present round; return False if they are in it.
+
+        It depends on the complete rounds alone, so that a restart leads to the same paper.
+        """
+        reviewed = dict(complete_rounds(list(self.log.reviewed().items())))
+        if list(reviewed) == self._taught:
+            return False
+        self._taught, self._as_read = list(reviewed), self._as_read or self.papers
+        in_gold = dict.fromkeys(sorted(self.log.own), "")
+        self.papers = self._as_read.by_teaching({**in_gold, **reviewed})
+        return True
+
+    def _held(self) -> int:
+        """Return the index of the paper that the reviewer has, after a restart; else 0."""
+        places, holders = self.papers.places, self.leases.holders()
+        held = (key for key, names in holders.items() if self.reviewer in names)
+        return next((places[key] for key in held if key in places), 0)
+
+    def _wanted(self, start: int) -> Iterator[Wanted]:
+        items, count = self.papers.items, len(self.papers.items)
+        known = {item.key for item in self._known()}
+        for at in (*range(start, count), *range(min(start, count))):
+            key = items.keys[at]
+            if key in self.skipped:
+                continue
+            if key not in known:
+                yield key, self._drawn(key)
+            elif self.log.wants(items[at], self.reviewer):
+                yield self._free(items[at])
+
+    def _free(self, item: Item) -> Wanted:
+        """Return how many reviewers may have a paper now, besides those who decided."""
+        others = by_reviewer(self.log.decisions(item)).keys() - {self.reviewer}
+        return item.key, max(1, self.reviewers(item) - len(others))
+
+    def reviewers(self, item: Item) -> int:
+        """Return the number of reviewers that a paper is given to."""
+        given = [one.reviewers for one in self.log.decisions(item)]
+        return max(given) if given else self._drawn(item.key)
+
+    def _drawn(self, key: str) -> int:
+        """Return the number of reviewers of an undecided paper; it follows from the id, for all."""
+        drawn = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
+        return 2 if drawn < self.leases.double else 1
+
+    def _selected(self, item: Item) -> dict[str, Spans]:
+        draft = self.log.draft(item, self.reviewer)
+        return {} if draft is None else dict(draft.anchors)
+
+    def _refuse_faults(self, moves: Mapping[str, str]) -> None:
+        if wrong := faults(self.framework, moves):
+            first = next(move for move in self.framework.moves if move.name in wrong)
+            raise UsageError(f"Not accepted: {first.label} is {wrong[first.name]}.")
+
+    def _decide(self, what: What, at: int, reason: str = "") -> None:
+        item = self.papers.items[at]
+        self.take(at)
+        moves, anchors = self.log.moves(item, self.reviewer), self._selected(item)
+        more: dict[str, Any] = {"reason": reason, "anchors": anchors}
+        self._record(item, what, moves, reviewers=self.reviewers(item), **more)
+        self.leases.release(self.reviewer, item.key)
+        self.leases.forget_drafts(self.reviewer, item.key)
+
+    def _record(self, item: Item, what: What, moves: dict[str, str], **more: Any) -> None:
+        decision = decision_on(item, what, now(), moves, reviewer=self.reviewer, **more)
+        self.log.record(decision, item)
+
+
+def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[None]:
+    """Lock the name of a reviewer at a gold table, which one process at a time may use.
+
+    Raises:
+        UsageError: another process holds the lock.
+    """
+    return job_lock(locks, f"{gold.resolve()}{f' by {reviewer}' if reviewer else ''}")
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Where the decisions on annotations go.
+
+    Attributes:
+        gold: the gold table.
+        corpus: the database, with the leases.
+        locks: the folder for the lock of the journal.
+        wrote: called with the SHA-256 of the gold table before it is put in place.
+        double: share of papers that two reviewers decide on, from now on; None leaves it.
+        framework_option: the value of `--framework`, None for the built-in one.
+    """
+
+    framework: Framework
+    gold: Path
+    corpus: Path
+    locks: Path
+    wrote: Callable[[str], None]
+    double: float | None = None
+    framework_option: Path | None = None
+
+    def desk(
+        self,
+        papers: Candidates,
+        reviewer: str = "",
+        *,
+        sample: int | None = None,
+        seed: int = 0,
+        order: Order | None = None,
+    ) -> Desk:
+        """Return the place of a reviewer at these annotations, or at some of them.
+
+        Args:
+            sample, seed: see `Candidates.sample`.
+            order: None puts those first that would teach most, unless they are a selection.
+
+        Raises:
+            InputError: the gold table cannot be used.
+            UsageError, OutputError: the gold table or the corpus cannot be written.
+        """
+        selected = papers if sample is None else papers.sample(sample, seed)
+        if order == "uncertain":
+            selected = selected.by_certainty()
+        elif order is None and sample is None and not papers.is_selected:
+            order = "teach"
+        log = open_log(self.gold, self.framework, papers.id_column, self.locks, self.wrote)
+        leases = open_leases(self.corpus, self.gold, self.double)
+        teaches = order == "teach" and bool(selected.certainty)
+        line = retraining_line(self.gold, self.framework_option)
+        return Desk(self.framework, selected, log, leases, reviewer, line, teaches)

@@ -1,0 +1,195 @@
+"""The screen of a review: rich draws the paper, prompt_toolkit reads the keys.
+
+Everything is written to stderr, since stdout is reserved for the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TextIO, cast
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import Input, create_input
+from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.keys import Keys
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.output.plain_text import PlainTextOutput
+from prompt_toolkit.utils import is_dumb_terminal
+from rich.console import Console, Group, RenderableType
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from harness.errors import UsageError
+from harness.terminal.console import Screen
+from skills.curate.review.form import MoveView, Sheet
+from skills.nanda.framework import Move
+from skills.nanda.text import flatten
+
+_COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
+_NO_TERMINAL = "Run it where both stdin and stderr are a terminal."
+
+
+class Terminal:
+    """The user's terminal, created by `opened`."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._console = Console(file=screen.err, highlight=False, emoji=False, markup=False)
+
+    def show(self, what: RenderableType, style: str = "", *, whole: bool = False) -> None:
+        """Print a paper or a line.
+
+        Args:
+            whole: without line breaks, so that a long line can be copied.
+        """
+        self._console.print(what, style=style, soft_wrap=whole)
+
+    def key(self, message: str, keys: str) -> str:
+        """Wait for one of `keys`, in upper or lower case. Ctrl-C and Ctrl-D return "q"."""
+        bindings = KeyBindings()
+        for key in keys:
+            for written in {key, key.upper()}:
+                bindings.add(written)(lambda event, key=key: event.app.exit(result=key))
+        # A pasted text, and any other key, would be typed into the prompt.
+        for other in (Keys.Any, Keys.BracketedPaste):
+            bindings.add(other)(lambda event: None)
+        session: PromptSession[str] = PromptSession(key_bindings=bindings, erase_when_done=True)
+        pressed = ""
+        while pressed not in tuple(keys):  # Enter is ""
+            try:
+                pressed = session.prompt(f"{message} ")
+            except (KeyboardInterrupt, EOFError):
+                return "q"
+        return pressed
+
+    def line(
+        self, message: str, text: str = "", typing: Callable[[str], None] | None = None
+    ) -> str | None:
+        """Read a line, or edit `text`, until Enter. Ctrl-C and Ctrl-D return None.
+
+        Args:
+            typing: called with the text after every change.
+        """
+        dumb = is_dumb_terminal()  # it cannot show a text to be edited
+        session: PromptSession[str] = PromptSession()
+        if typing is not None:
+            session.default_buffer.on_text_changed += lambda buffer: typing(buffer.text)
+        try:
+            typed = session.prompt(f"{message} ", default="" if dumb else text)
+        except (KeyboardInterrupt, EOFError):
+            return None
+        return text if dumb and not typed.strip() else flatten(typed)
+
+
+@contextlib.contextmanager
+def opened(
+    screen: Screen, keys: Input | None = None, terminal: Output | None = None
+) -> Iterator[Terminal]:
+    """Open the terminal of this process.
+
+    Args:
+        keys, terminal: of prompt_toolkit, for tests; by default stdin and stderr.
+
+    Raises:
+        UsageError: stdin or stderr is not a terminal.
+    """
+    if keys is None:
+        if sys.stdin is None or not sys.stdin.isatty() or not screen.err.isatty():
+            raise UsageError("a review needs a terminal", hint=_NO_TERMINAL)
+        # Given explicitly, since stdout is redirected while a skill runs.
+        keys = create_input(sys.stdin)
+        stream = cast("TextIO", screen.err)
+        terminal = PlainTextOutput(stream) if is_dumb_terminal() else create_output(stream)
+    with create_app_session(keys, terminal):
+        yield Terminal(screen)
+
+
+def drawn(sheet: Sheet, head: str) -> RenderableType:
+    """Return a paper for a screen of any width, with or without colours.
+
+    Args:
+        head: the progress of the review.
+    """
+    paper = sheet.paper
+    title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
+    parts = (_abstract(sheet), "", _moves(sheet), "")
+    return Group(Rule(head, align="left", style="dim"), title, "", *parts)
+
+
+def _abstract(sheet: Sheet) -> Text:
+    """Return the abstract, with moves in brackets after the sentence or passage of each."""
+    views, text = {view.name: view for view in sheet.moves}, Text()
+
+    def name(moves: Iterable[str]) -> None:
+        for one in (views[move] for move in moves):
+            text.append(" ")
+            # Without a blank, so that it is not wrapped.
+            label = f"[{one.number}:{one.label.replace(' ', '-')}{'?' * one.is_weak}]"
+            text.append(label, _mark(one))
+
+    for sentence in sheet.sentences:
+        for piece in sentence.segments:
+            moves = piece.moves or sentence.moves
+            text.append(piece.text, _colour(views[moves[0]]) if moves else "")
+            name(piece.moves)
+        name(sentence.moves)
+        text.append(" ")
+    return text
+
+
+def _moves(sheet: Sheet) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for view in sheet.moves:
+        cell = Text(view.text, "" if view.is_stated else "dim")
+        if view.is_changed:
+            cell.append(f"\nwas: {view.before or '(empty)'}", "dim")
+        for finding in view.findings:
+            cell.append("\n! " if cell else "! ", "bold yellow")
+            cell.append(finding, "yellow")
+        if view.suggested:
+            cell.append(f"\n? {view.suggested}", "yellow")
+        style = _mark(view) if view.is_stated else "dim"
+        table.add_row(Text(str(view.number), style), Text(view.label, style), cell)
+    return table
+
+
+def _colour(view: MoveView) -> str:
+    return _COLOURS[(view.number - 1) % len(_COLOURS)]
+
+
+def _mark(view: MoveView) -> str:
+    return f"bold {_colour(view)}"
+
+
+STAY = -1
+"""Instead of the index of a paper: the screen stays as it is."""
+Act = Callable[[int], int | None]
+"""Takes the index of the shown paper and returns that of the paper to show next: the same index to
+redraw it, `STAY` to leave the screen as it is, None if none is left."""
+
+
+def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:
+    """Return the move that the user names, by its number or first letters; None for none."""
+    typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
+    while typed:
+        found = _named(typed, moves)
+        if len(found) == 1:
+            return found[0]
+        which = " or ".join(move.label for move in found) or "no move"
+        typed = terminal.line(f"{typed!r} is {which}. Which move?")
+    return None
+
+
+def _named(typed: str, moves: Sequence[Move]) -> list[Move]:
+    """Return the moves that the user may mean: by number, or by the beginning of the label."""
+    if typed.isdecimal():
+        return [move for number, move in enumerate(moves, start=1) if number == int(typed)]
+    begins = [m for m in moves if m.label.casefold().startswith(typed.casefold())]
+    exact = [move for move in begins if move.label.casefold() == typed.casefold()]
+    return exact or begins

@@ -1,0 +1,278 @@
+"""The review session: what each key does, and which paper is shown next."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from harness.errors import UsageError
+from harness.support.stopping.stop_token import StopToken
+from skills.curate.review.decision import Taken
+from skills.curate.review.disagreement import Dispute, dispute_at
+from skills.curate.review.form import selected
+from skills.curate.review.reviewer import Desk
+from skills.curate.review.screen import STAY, Act, Terminal, asked_move, drawn
+from skills.curate.review.settling import HELP as SETTLING_HELP
+from skills.curate.review.settling import Settling
+from skills.nanda.framework import Move
+from skills.nanda.text import counted
+
+KEYS = (
+    "a accept  e edit  n not stated  t take  h highlight  r reject  s skip  u undo  q quit  ? help"
+)
+HELP = """\
+a  accept: the paper becomes a row of the gold table
+e  edit a move: by its number, or by the first letters of its name; the keys
+   1 to 9 edit that move at once
+n  a move is not stated: the same in one step
+t  take the suggestion ("?") for a move as its text
+h  highlight where a move comes from: by numbers of sentences, or by words of
+   the abstract as they are
+r  reject: the paper is not shown again; a reason can be given
+s  skip: it is shown again at the end, and next time
+u  undo the last decision, and show its paper again
+q  quit, as Ctrl-C and Ctrl-D do: the same command continues from here
+[1:Claim] after a sentence or passage: the move comes from it; with "?", their
+words are not much alike. "!" marks findings of the checks.
+"""
+OnMove = Callable[[Move, int], int | None]
+
+
+@dataclass(slots=True)
+class Review:
+    """A review session.
+
+    Attributes:
+        settling: only disagreements are shown, and not the papers to decide on.
+        passed: keys of the disagreements that were skipped.
+    """
+
+    desk: Desk
+    terminal: Terminal
+    stop: StopToken = field(default_factory=StopToken)
+    settling: bool = False
+    passed: set[str] = field(default_factory=set)
+    _papers: int = 0
+
+    def run(self) -> None:
+        """Show one paper after the other until all are decided on or the user quits."""
+        found = self.desk.right_so_far()
+        self._papers = found.papers if found else 0
+        at = self._next()
+        while not self.stop.is_set():
+            if at is None:
+                at = self._end()
+            elif dispute := dispute_at(self.desk, at):
+                at = self._dispute(dispute, at)
+            else:
+                at = self._paper(at)
+
+    def _next(self, start: int = 0) -> int | None:
+        """Return the next paper to show from `start`, then from the first.
+
+        If a round is complete, what was right so far is shown before it.
+        """
+        found = self.desk.right_so_far()
+        if found and found.papers > self._papers:
+            self.terminal.show(f"{found}.", "bold")
+            if found.retraining:
+                self.terminal.show(f"Train on them: {found.retraining}", whole=True)
+        self._papers = found.papers if found else 0
+        if not self.settling:
+            return self.desk.next(start)
+        left = self._disputed()
+        return next((at for at in left if at >= start), left[0] if left else None)
+
+    def _disputed(self) -> list[int]:
+        """Return the disagreements, without those that were skipped."""
+        self.desk.log.refresh()
+        keys = self.desk.papers.items.keys
+        return [at for at in self.desk.disputed() if keys[at] not in self.passed]
+
+    def _paper(self, at: int) -> int | None:
+        """Show a paper, and handle keys until another one is to be shown."""
+        self._show(at)
+        acts: dict[str, Act] = {
+            "a": self._accept,
+            "e": functools.partial(self._choose, "Edit which move?", self._edit),
+            "n": functools.partial(self._choose, "Which move is not stated?", self._not_stated),
+            "t": self._take,
+            "h": functools.partial(self._choose, "Highlight which move?", self._highlight),
+            "r": self._reject,
+            "s": self._skip,
+            "u": self._undo,
+            "q": self._quit,
+            "?": functools.partial(self._help, HELP),
+        }
+        for number, move in enumerate(self.desk.framework.moves[:9], start=1):
+            acts[str(number)] = functools.partial(self._edit, move)
+        return self._handled(at, KEYS, acts)
+
+    def _dispute(self, dispute: Dispute, at: int) -> int | None:
+        """Show a disagreement, and handle keys until another paper is to be shown."""
+        settling = Settling(self.desk, self.terminal, dispute, self._next)
+        settling.show(at, f"{counted(len(self.desk.disputed()), 'disagreement')} to settle")
+        following: int | None = at
+        while following == at and not self.stop.is_set():
+            settling.go_on()
+            acts: dict[str, Act] = {
+                **settling.acts(),
+                "s": self._pass,
+                "u": self._undo,
+                "q": self._quit,
+                "?": functools.partial(self._help, SETTLING_HELP),
+            }
+            following = self._handled(at, settling.message, acts)
+            still = dispute_at(self.desk, at)
+            if still is None:
+                break
+            settling.dispute = still
+        return following
+
+    def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
+        """Handle keys until another paper is to be shown, or this one again."""
+        while not self.stop.is_set():
+            try:
+                following = acts[self.terminal.key(message, "".join(acts))](at)
+            except Taken as exc:
+                self.terminal.show(f"{exc.message}.", "yellow")
+                return self._next(at + 1)
+            if following is not STAY:
+                return following
+        return at
+
+    def _show(self, at: int) -> None:
+        desk = self.desk
+        item, counts = desk.papers.items[at], desk.counts()
+        parts = [f"{at + 1} of {len(desk.papers.items)}"]
+        parts += [f"{counts['accepted']} accepted", f"{counts['rejected']} rejected"]
+        parts += [f"{counts['in_gold']} in gold before"] * bool(counts["in_gold"])
+        parts += [f"{counts[name]} {name}" for name in ("waiting", "disputed") if counts[name]]
+        if (certainty := desk.papers.certainty.get(item.key)) is not None:
+            parts.append(f"certainty {certainty:.2f}")
+        parts += ["for two reviewers"] * (desk.reviewers(item) > 1)
+        parts += ["decided before, and changed since"] * desk.log.was_decided(item)
+        self.terminal.show(drawn(desk.sheet(at), " · ".join(parts)))
+
+    def _end(self) -> int | None:
+        """Offer what can still be done once nothing is left."""
+        text, again = self._left()
+        offered = {"u": "u undo the last decision"} if self.desk.last() is not None else {}
+        offered |= {"s": again} if again else {}
+        count = 0 if self.settling else len(self._disputed())
+        offered |= {"d": f"d settle {counted(count, 'disagreement')}"} if count else {}
+        if not offered:
+            return self._quit(None)
+        self.terminal.show(text)
+        offered["q"] = "q quit"
+        pressed = self.terminal.key("  ".join(offered.values()), "".join(offered))
+        if pressed == "u":
+            following = self._undo(0)
+            return self._next() if following is STAY else following
+        if pressed == "s":
+            (self.passed if self.settling else self.desk.skipped).clear()
+            return self._next()
+        if pressed == "d":
+            self.settling = True
+            return self._next()
+        return self._quit(None)
+
+    def _left(self) -> tuple[str, str]:
+        """Return what is left at the end, and the key that shows it; "" for no such key."""
+        if self.settling:
+            again = "s show the skipped ones"
+            text = f"{len(self.passed)} skipped" if self.passed else "none is left"
+            return f"That was the last disagreement: {text}.", again if self.passed else ""
+        skipped = len(self.desk.skipped)
+        if others := self.desk.counts()["to_do"] - skipped:
+            return f"That was the last paper: {others} with other reviewers.", "s look again"
+        if skipped:
+            return f"That was the last paper: {skipped} skipped.", "s show the skipped ones"
+        return "That was the last paper: all are decided on.", ""
+
+    def _accept(self, at: int) -> int | None:
+        try:
+            self.desk.accept(at)
+        except UsageError as exc:
+            return self._refused(exc)
+        return self._next(at + 1)
+
+    def _reject(self, at: int) -> int | None:
+        reason = self.terminal.line("Why? (Enter: no reason, Ctrl-C: do not reject)")
+        if reason is None:
+            return STAY
+        self.desk.reject(at, reason)
+        return self._next(at + 1)
+
+    def _choose(self, question: str, act: OnMove, at: int) -> int | None:
+        move = asked_move(self.terminal, question, self.desk.framework.moves)
+        return STAY if move is None else act(move, at)
+
+    def _edit(self, move: Move, at: int) -> int | None:
+        """Store the new text of a move, and meanwhile what is typed of it."""
+        desk = self.desk
+        text = desk.moves(at)[move.name]
+        draft = desk.drafts(at).get(move.name, text)
+        typed = self.terminal.line(
+            f"{move.label}:", draft, lambda typing: desk.draft(at, move.name, typing)
+        )
+        if typed is None:
+            desk.draft(at, move.name, None)
+        return at if typed is not None and desk.edit(at, move.name, typed) else STAY
+
+    def _not_stated(self, move: Move, at: int) -> int | None:
+        return at if self.desk.not_stated(at, move.name) else STAY
+
+    def _take(self, at: int) -> int | None:
+        """Take the only suggestion, or that for the move which the user names."""
+        views, moves = self.desk.sheet(at).moves, self.desk.framework.moves
+        offered = [moves[view.number - 1] for view in views if view.suggestion]
+        if len(offered) != 1:
+            return self._choose("Take the suggestion for which move?", self._taken, at)
+        return self._taken(offered[0], at)
+
+    def _taken(self, move: Move, at: int) -> int | None:
+        return at if self.desk.use_suggestion(at, move.name) else STAY
+
+    def _highlight(self, move: Move, at: int) -> int | None:
+        """Store where a move comes from."""
+        abstract = self.desk.papers.items[at].paper.abstract
+        given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
+        if not given:
+            return STAY
+        try:
+            self.desk.anchor(at, move.name, selected(abstract, given))
+        except UsageError as exc:
+            return self._refused(exc)
+        return at
+
+    def _skip(self, at: int) -> int | None:
+        self.desk.skip(at)
+        return self._next(at + 1)
+
+    def _pass(self, at: int) -> int | None:
+        self.passed.add(self.desk.papers.items.keys[at])
+        return self._next(at + 1)
+
+    def _undo(self, _: int) -> int | None:
+        undone = self.desk.undo()
+        if undone is None:
+            self.terminal.show("There is no decision to undo.", "yellow")
+            return STAY
+        at, decision = undone
+        self.terminal.show(f"Undone: {decision.paper.id} is no longer {decision.what}ed.", "yellow")
+        return at
+
+    def _refused(self, error: UsageError) -> int:
+        hint = f" {error.hint}" if error.hint else ""
+        self.terminal.show(f"{error.message.removesuffix('.')}.{hint}", "yellow")
+        return STAY
+
+    def _quit(self, at: int | None) -> int | None:
+        self.stop.request_stop()
+        return at
+
+    def _help(self, text: str, _: int) -> int:
+        self.terminal.show(text)
+        return STAY

@@ -1,1 +1,0 @@
-"""What a review stores: a journal of decisions, the gold table, and leases."""

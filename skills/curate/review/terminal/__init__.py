@@ -1,1 +1,0 @@
-"""A review on a terminal."""

@@ -1,1 +1,0 @@
-"""Agreement, separation, decisions and calibration of a panel."""

@@ -1,1 +1,0 @@
-"""Stored ballots and verdicts."""

@@ -1,0 +1,133 @@
+"""The decision about an annotation: its votes compared with the criteria."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Literal
+
+from skills.curate import panel_statistics
+from skills.curate.curator import Vote
+from skills.curate.items import Item
+
+Decision = Literal["kept", "rejected", "undecided", "failed", "pending"]
+INVALID = "invalid-votes"
+"""The reason of a row that the valid votes alone do not decide."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """All votes on one annotation, in the panel's order.
+
+    Attributes:
+        id: its row in the database.
+        explanations: by persona, if any were requested.
+    """
+
+    id: int
+    votes: tuple[Vote, ...]
+    explanations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What an annotation has to reach to be kept.
+
+    Attributes:
+        thresholds: the score from which each persona's vote passes.
+        min_votes: number of votes that must pass.
+        calibrated: the origin of the thresholds, {"input", "reject_rate", "achieved",
+            "annotations", "why", "created_at"}; None for the panel's defaults.
+    """
+
+    thresholds: tuple[float, ...]
+    min_votes: int
+    calibrated: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The decision about one annotation or probe, with everything it is based on.
+
+    Attributes:
+        reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
+        passes: of each persona; None if its vote is invalid. Empty without a ballot.
+        thresholds: of each persona; empty without a ballot.
+        error: the class and the message of the error that prevented votes, or "".
+    """
+
+    item: Item
+    decision: Decision
+    reasons: tuple[str, ...] = ()
+    ballot: Ballot | None = None
+    passes: tuple[bool | None, ...] = ()
+    thresholds: tuple[float, ...] = ()
+    error: str = ""
+
+    @property
+    def votes(self) -> int:
+        """Number of personas that passed it."""
+        return self.passes.count(True)
+
+    @property
+    def scores(self) -> tuple[float | None, ...]:
+        return tuple(vote.score for vote in self.ballot.votes) if self.ballot else ()
+
+    @property
+    def mean(self) -> float | None:
+        """Mean of the valid scores."""
+        valid = [score for score in self.scores if score is not None]
+        return round(fmean(valid), 4) if valid else None
+
+    @property
+    def details(self) -> tuple[str, ...]:
+        """Why it is not kept, in words; empty if it is kept."""
+        if found := self.item.findings:
+            return tuple(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
+        if self.error:
+            return (self.error,)
+        return () if self.decision == "kept" else tuple(self._shortfalls())
+
+    def _shortfalls(self) -> Iterator[str]:
+        """Yield what each persona that did not pass the annotation would have needed."""
+        for vote, passed, threshold in self.cast:
+            if passed is None:
+                yield f"{vote.persona}: no valid vote"
+            elif not passed:
+                # With enough digits that a score just below its threshold does not look equal.
+                yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
+
+    @property
+    def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
+        """Each vote with whether it passes and its threshold."""
+        votes = self.ballot.votes if self.ballot else ()
+        return zip(votes, self.passes, self.thresholds, strict=True)
+
+
+def decide(
+    item: Item, found: Ballot | str | None, criteria: Criteria, *, panel_votes: bool = True
+) -> Verdict:
+    """Decide about an annotation.
+
+    What a gate has found is rejected regardless of the panel. Otherwise it is kept with `min_votes`
+    votes, rejected if even its invalid votes could not have changed that, and undecided in between.
+
+    Args:
+        found: the votes, or the error that prevented them; None if it is not judged.
+        panel_votes: False if the judge cannot answer: everything that passes the gates is kept.
+    """
+    codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
+    if not isinstance(found, Ballot):
+        without: Decision = "failed" if found else "pending" if panel_votes else "kept"
+        return Verdict(item, "rejected" if codes else without, codes, error=found or "")
+    passes = panel_statistics.passes([vote.score for vote in found.votes], criteria.thresholds)
+    is_kept = panel_statistics.decide(passes, criteria.min_votes)
+    against = tuple(v.persona for v, p in zip(found.votes, passes, strict=True) if p is False)
+    decision: Decision = "rejected"
+    reasons = codes or against
+    if not codes and is_kept:
+        decision, reasons = "kept", ()
+    elif not codes and is_kept is None:
+        decision, reasons = "undecided", (INVALID, *against)
+    return Verdict(item, decision, reasons, found, passes, criteria.thresholds)
