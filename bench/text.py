@@ -193,8 +193,8 @@ FUNCTIONS: Mapping[str, Function] = {
         {"anchors": lexical_anchors(t, MOVES)}, t, t.replace(" ", "\n")
     ),
     "checks.check(abstract)": lambda t: checks.check(t, MOVES),
-    "doubts.doubts(abstract)": lambda t: doubts.doubts(t, MOVES),
-    "doubts.doubts(move)": lambda t: doubts.doubts(SENTENCE, {"claim": t}),
+    "doubts.find_doubts(abstract)": lambda t: doubts.find_doubts(t, MOVES),
+    "doubts.find_doubts(move)": lambda t: doubts.find_doubts(SENTENCE, {"claim": t}),
     "checks.copied(move)": lambda t: checks.copied(SENTENCE, t),
     "checks.support(move)": lambda t: checks.support(SENTENCE, t),
     "framework.valid_moves": lambda t: NANDA.valid_moves({**MOVES, "claim": t}),

@@ -39,8 +39,7 @@ from skills.annotate.table import Finished, annotate_source
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated
 from skills.corpus.tables.reader import open_table
-from skills.nanda.anchors import lexical_anchors
-from skills.nanda.anchors import read_anchors
+from skills.nanda.anchors import lexical_anchors, read_anchors
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of

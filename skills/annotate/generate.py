@@ -24,9 +24,7 @@ from skills.corpus.options import Wording
 from skills.corpus.records import record_of
 from skills.corpus.tables.reader import open_table
 from skills.nanda import checks
-from skills.nanda.forms import FORMS
-from skills.nanda.forms import Example, Form, UnusableReply
-from skills.nanda.forms import QuotesForm
+from skills.nanda.forms import FORMS, Example, Form, QuotesForm, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 from skills.reader import choice

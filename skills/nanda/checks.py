@@ -18,8 +18,7 @@ from rapidfuzz import fuzz
 
 from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.confidence import uncertain_moves
-from skills.nanda import doubts
-from skills.nanda.doubts import doubts_about
+from skills.nanda.doubts import doubts_about, find_doubts
 from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import content_words, is_passage, words
 
@@ -73,7 +72,7 @@ def check(
     return {
         "unsupported_numbers": {move: found for move, found in numbers.items() if found},
         "unsupported_names": {move: found for move, found in names.items() if found},
-        **doubts(abstract, moves),
+        **find_doubts(abstract, moves),
         "duplicate_moves": duplicate_moves(moves),
         "support": {move: support(abstract, text) for move, text in moves.items()},
         "copied": {move: copied(abstract, text) for move, text in moves.items()},

@@ -426,7 +426,7 @@ DOUBTS: Mapping[str, Doubt] = {
 """The checks, by their key in the stored checks of an annotation."""
 
 
-def doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
     """Return what each check finds: {key: {move: [words, ...]}}, only moves with findings."""
     found = {
         key: {move: doubt.find(abstract, text) for move, text in moves.items()}
