@@ -56,7 +56,11 @@ def test_a_page_opens_with_a_sentence_and_a_command(page):
     assert any(line.startswith("    ") for line in lines[3:14])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(CODE_ROOT)))
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, CODE_ROOT / "CONTRIBUTING.md", CODE_ROOT / "models/nanda-annotator/README.md"],
+    ids=lambda p: str(p.relative_to(CODE_ROOT)),
+)
 def test_links_are_valid(page):
     for path, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
         if not path.startswith("http"):
@@ -78,7 +82,7 @@ def test_a_page_is_read_in_five_minutes():
         for page in (CODE_ROOT / "docs").glob("*.md")
         if page.name not in GENERATED
     }
-    assert {name: count for name, count in words.items() if count > 2_300} == {}
+    assert {name: count for name, count in words.items() if count > 1_850} == {}
     assert sum(words.values()) <= 42_000
 
 
