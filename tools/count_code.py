@@ -1,10 +1,14 @@
 """Count code lines by package: lines without docstrings, comments and blank lines.
 
     python tools/count_code.py [--files] [FOLDER ...]
+    python tools/count_code.py --loaded LINE [--files]
 
 A Python line counts if it holds a token of code outside a docstring. Files of the report pages
 (JavaScript, CSS, HTML) are counted in physical lines, in a table of their own. Without a folder,
 agent.py, harness/ and skills/ are counted.
+
+--loaded runs a line of the harness in a new process, and counts the project's modules that it
+imports, in lines of the files.
 """
 
 from __future__ import annotations
@@ -12,6 +16,9 @@ from __future__ import annotations
 import argparse
 import ast
 import io
+import subprocess
+import sys
+import tempfile
 import tokenize
 from collections import Counter
 from pathlib import Path
@@ -28,6 +35,18 @@ NOT_CODE = {
     tokenize.NEWLINE,
     tokenize.NL,
 }
+
+RUN_AND_REPORT = """
+import atexit, runpy, sys
+script, report, line = sys.argv[1:]
+sys.argv = [script, line]
+def write():
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    with open(report, "w") as file:
+        print(*filter(None, files), sep="\\n", file=file)
+atexit.register(write)
+runpy.run_path(script, run_name="__main__")
+"""
 
 
 def code_lines(source: str) -> int:
@@ -58,11 +77,31 @@ def package(path: Path) -> str:
     return "/".join(parent[:2]) or path.name
 
 
+def loaded(line: str) -> list[Path]:
+    """Run a line in a new process, and return the files of the project that it imports."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8") as report:
+        arguments = [str(ROOT / "agent.py"), report.name, line]
+        subprocess.run([sys.executable, "-c", RUN_AND_REPORT, *arguments], check=False)
+        files = {ROOT / "agent.py", *map(Path, report.read().splitlines())}
+    places = {file: file.relative_to(ROOT).parts[0] for file in files if ROOT in file.parents}
+    return sorted(file for file, place in places.items() if place in SHIPPED)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--loaded", metavar="LINE", help="count what a line imports")
     parser.add_argument("--files", action="store_true", help="one row per file")
     parser.add_argument("folders", nargs="*", default=SHIPPED, metavar="FOLDER")
     arguments = parser.parse_args()
+    if arguments.loaded is not None:
+        sizes = {
+            file: len(file.read_text(encoding="utf-8").splitlines())
+            for file in loaded(arguments.loaded)
+        }
+        for file, lines in sizes.items() if arguments.files else ():
+            print(f"{lines:>8,}  {file.relative_to(ROOT)}")
+        print(f"{len(sizes):,} modules, {sum(sizes.values()):,} lines")
+        return
 
     code: Counter[str] = Counter()
     pages: Counter[str] = Counter()

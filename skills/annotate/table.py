@@ -1,4 +1,4 @@
-"""/annotate TABLE: read the table, run the job that /annotate TOPIC shares, and return its result."""
+"""/annotate TABLE: read the table, run the job that /annotate TOPIC shares, return its result."""
 
 from __future__ import annotations
 
