@@ -1,15 +1,14 @@
 """A job that annotates many papers: plan, generate, and store each result at once.
 
 A job has no state of its own. The corpus database holds what is done and what failed, by content
-key; the same command continues where it was killed, and no work is paid for twice. Papers are
-iterated over for each step, and none is kept: a table may have millions.
+key; the same command continues where it was killed, and no work is paid for twice. The papers, which
+may be millions, and the plan are in temporary files.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import sqlite3
 import traceback
 from collections.abc import Callable, Generator, Iterator
@@ -25,7 +24,7 @@ from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate.generate import Prepared, prepare, wording_of
 from skills.annotate.papers import check_length
-from skills.annotate.plan import Entry, Plan, Source, changed
+from skills.annotate.plan import Entry, Plan, Source
 from skills.annotate.sections import annotate_paper
 from skills.corpus.db import runs, store
 from skills.corpus.records import Annotated, Failure
@@ -92,11 +91,8 @@ class AnnotateJob:
                 settings={**self._settings(), "due": due},
             )
             job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
-            with (
-                self._in_progress(due, weight) as (self._progress, self._update),
-                contextlib.closing(self._tasks()) as tasks,  # and the file, if the job stops
-            ):
-                tally = job.run(tasks)
+            with self._in_progress(due, weight) as (self._progress, self._update):
+                tally = job.run(self._tasks())
         if not isinstance(tally.stopped, Interrupted):
             self._link()
         return tally
@@ -117,16 +113,9 @@ class AnnotateJob:
             yield paper, partial(self._prepared, paper, self.framework)
 
     def planned(self) -> Iterator[tuple[Entry, PlannedRow]]:
-        """Yield each row of the plan with its paper.
-
-        Raises:
-            InputError: the table has changed since it was planned.
-        """
-        with contextlib.closing(self.requests()) as requests:  # and the file
-            for (paper, make), entry in zip(requests, self.plan.entries(), strict=True):
-                if entry.digest != _digest(paper):
-                    raise changed(self.source.name)
-                yield entry, PlannedRow(paper, entry.key, make)
+        """Yield each row of the plan with its paper."""
+        for (paper, make), entry in zip(self.requests(), self.plan.entries(), strict=True):
+            yield entry, PlannedRow(paper, entry.key, make)
 
     def _prepared(self, paper: Paper, framework: Framework) -> Prepared:
         options = self.call.options
@@ -157,7 +146,7 @@ class AnnotateJob:
             for number, (paper, make) in enumerate(self.requests(), start=1):
                 if self.call.cancel.is_set():
                     raise Interrupted("interrupted", hint="Nothing was begun.")
-                self.plan.add(key_of(paper, make), _digest(paper), len(paper.abstract), find_state)
+                self.plan.add(key_of(paper, make), len(paper.abstract), find_state)
                 if number % TICK_ROWS == 0:
                     tick(f"{number:,} of {len(self.source.papers):,} papers")
 
@@ -265,13 +254,6 @@ def failure_of(paper: Paper, error: Exception) -> Failure:
         known is not None and known.retryable,
         known.reply if known else "",
     )
-
-
-def _digest(paper: Paper) -> bytes:
-    """Return a digest of all that a table has of a paper."""
-    about = (paper.id, paper.title, paper.authors, paper.published, paper.categories)
-    text = "\0".join((*about, paper.abstract, *(one.text for one in paper.sections)))
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
 def _request(row: PlannedRow) -> dict[str, Any]:

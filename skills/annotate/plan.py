@@ -6,6 +6,7 @@ The plan is kept in a temporary file, since a table may have millions of rows.
 from __future__ import annotations
 
 import itertools
+import pickle
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -34,7 +35,6 @@ class Entry(NamedTuple):
     Attributes:
         place: its index in the plan.
         key: the content key of its request.
-        digest: that of its paper.
         state: how the work under this key ended, by now.
         is_first: whether it is the first row with this key, the one that is annotated.
         is_linked: whether its paper has the annotation of another row, or of an earlier run.
@@ -42,7 +42,6 @@ class Entry(NamedTuple):
 
     place: int
     key: str
-    digest: bytes
     state: State | None
     is_first: bool
     is_linked: bool
@@ -65,8 +64,8 @@ class Plan:
             "CREATE TABLE work (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT,"
             " first INTEGER NOT NULL, made INTEGER NOT NULL DEFAULT 0)",
             "CREATE TABLE entries (place INTEGER PRIMARY KEY, work INTEGER NOT NULL,"
-            " digest BLOB NOT NULL, weight INTEGER NOT NULL)",
-            "CREATE VIEW plan AS SELECT place, key, digest, state, weight,"
+            " weight INTEGER NOT NULL)",
+            "CREATE VIEW plan AS SELECT place, key, state, weight,"
             " place = first AS is_first,"
             " state IS 'done' AND NOT (made AND place = first) AS is_linked"
             " FROM entries JOIN work ON work.id = work",
@@ -77,9 +76,7 @@ class Plan:
     def __len__(self) -> int:
         return self._rows
 
-    def add(
-        self, key: str, digest: bytes, weight: int, find_state: Callable[[str], State | None]
-    ) -> None:
+    def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> None:
         """Add the next row.
 
         Args:
@@ -87,8 +84,7 @@ class Plan:
         """
         self._add_work(key, self._rows, find_state)
         self._db.execute(
-            "INSERT INTO entries SELECT ?, id, ?, ? FROM work WHERE key = ?",
-            [self._rows, digest, weight, key],
+            "INSERT INTO entries SELECT ?, id, ? FROM work WHERE key = ?", [self._rows, weight, key]
         )
         self._rows += 1
 
@@ -115,7 +111,7 @@ class Plan:
             yield from map(
                 Entry._make,
                 self._db.execute(
-                    "SELECT place, key, digest, state, is_first, is_linked FROM plan"
+                    "SELECT place, key, state, is_first, is_linked FROM plan"
                     " WHERE place >= ? AND place < ? AND (? IS NULL OR state = ?) ORDER BY place",
                     [begin, begin + READ, state, state],
                 ).fetchall(),
@@ -151,11 +147,56 @@ TICK_ROWS = 1000
 
 
 class Papers(Protocol):
-    """Papers that can be iterated over any number of times, always in the same order."""
+    """Papers in order: a list, or a file."""
 
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[Paper]: ...
+
+    def __getitem__(self, place: int, /) -> Paper: ...
+
+
+class PaperFile:
+    """Papers in a temporary file."""
+
+    def __init__(self) -> None:
+        self._db = open_temporary(
+            "CREATE TABLE papers (place INTEGER PRIMARY KEY, paper BLOB NOT NULL)"
+        )
+        weakref.finalize(self, self._db.close)
+        self._count = 0
+
+    def append(self, paper: Paper) -> None:
+        self._db.execute("INSERT INTO papers VALUES (?, ?)", [self._count, pickle.dumps(paper)])
+        self._count += 1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Paper]:
+        return map(self.__getitem__, range(self._count))
+
+    def __getitem__(self, place: int) -> Paper:
+        query = "SELECT paper FROM papers WHERE place = ?"
+        paper: Paper = pickle.loads(self._db.execute(query, [place]).fetchone()[0])  # noqa: S301
+        return paper
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The papers at these places of others."""
+
+    papers: Papers
+    places: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Paper]:
+        return map(self.papers.__getitem__, self.places)
+
+    def __getitem__(self, place: int) -> Paper:
+        return self.papers[self.places[place]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,52 +228,6 @@ class Source:
         return self.path.name if self.path else self.name
 
 
-@dataclass(frozen=True, slots=True)
-class TablePapers:
-    """The first papers of a table, which is read again each time: none of them is kept.
-
-    Rows that are appended meanwhile are not read.
-
-    Raises:
-        InputError: while iterating, if the table has fewer papers than before.
-    """
-
-    table: Table
-    count: int
-    strict: bool = False
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[Paper]:
-        number = 0
-        rows = _usable(self.table.rows_or_errors(), strict=self.strict)
-        for number, row in enumerate(rows, start=1):
-            yield row.paper
-            if number == self.count:
-                return
-        raise changed(shown(self.table.path))
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The papers at these places of others, in order."""
-
-    papers: Papers
-    places: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __iter__(self) -> Iterator[Paper]:
-        places = iter(self.places)
-        wanted = next(places, None)
-        for place, paper in enumerate(self.papers):
-            if place == wanted:
-                yield paper
-                wanted = next(places, None)
-
-
 def from_table(
     path: Path,
     columns: Columns,
@@ -242,7 +237,7 @@ def from_table(
     *,
     strict: bool = False,
 ) -> Source:
-    """Read a table once, and return its papers, which are read again when they are needed.
+    """Read a table, and keep its papers in a temporary file.
 
     Rows without an abstract, rows that repeat an earlier one, and rows that cannot be used are left
     out.
@@ -260,15 +255,14 @@ def from_table(
     filtered: Counter[str] = Counter()
     refused = Refusals()
     doubts: defaultdict[str, list[str]] = defaultdict(list)
-    count = 0
-    rows = _usable(table.rows_or_errors(), filtered, refused, strict=strict)
-    for count, row in enumerate(rows, start=1):
+    papers = PaperFile()
+    for row in _usable(table.rows_or_errors(), filtered, refused, strict=strict):
+        papers.append(row.paper)
         if not strict and (problem := problem_of(row.paper.abstract)):
             doubts[problem].append(row.where.rpartition(", ")[2])
-        if count % tick_rows == 0:
-            tick(f"{count:,} papers")
-    source = _source(table, TablePapers(table, count, strict), filtered, refused)
-    return replace(source, doubts=doubts)
+        if len(papers) % tick_rows == 0:
+            tick(f"{len(papers):,} papers")
+    return replace(_source(table, papers, filtered, refused), doubts=doubts)
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
@@ -290,15 +284,6 @@ def id_column(papers: Sequence[Paper]) -> str:
     return fields.pop() if len(fields) == 1 else "id"
 
 
-def changed(name: str) -> InputError:
-    """Return the error for a table whose rows are not those that were read before."""
-    return InputError(
-        "has changed since this command began to read it",
-        where=name,
-        hint="Repeat the line: what is done is kept.",
-    )
-
-
 def is_long_enough(paper: Paper) -> bool:
     """Return True if a paper has an abstract of at least `FEWEST_WORDS`."""
     return len(paper.abstract.split()) >= FEWEST_WORDS
@@ -306,14 +291,12 @@ def is_long_enough(paper: Paper) -> bool:
 
 def _usable(
     rows: Generator[TableRow | InputError, None, None],
-    filtered: Counter[str] | None = None,
-    refused: Refusals | None = None,
+    filtered: Counter[str],
+    refused: Refusals,
     *,
     strict: bool = False,
 ) -> Iterator[TableRow]:
     """Yield the rows that can be used, and count the others."""
-    filtered = Counter() if filtered is None else filtered
-    refused = Refusals() if refused is None else refused
     for row in accepted(rows, refused.add):
         if reason := reason_to_leave_out(row.paper, repeat=row.repeat):
             filtered[reason] += 1

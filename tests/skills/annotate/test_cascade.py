@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from annotate_workspace import Annotator, Workspace, paper, write_table
+from annotate_workspace import Annotator, Workspace, counting_reads, paper, write_table
 from protocol_server import ProtocolServer
 from quoting_model import QuotingModel
 
@@ -101,6 +101,15 @@ def certain_below(cascade: Cascade, count: int) -> str:
     lines = (cascade.folder / "first.jsonl").read_text(encoding="utf-8").splitlines()
     means = sorted(sum(json.loads(line)["confidence"].values()) / 8 for line in lines)
     return f"{(means[count - 1] + means[count]) / 2:.4f}"
+
+
+def test_the_table_of_a_cascade_is_opened_and_parsed_once(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with counting_reads(monkeypatch) as reads:
+        found = cascade.summary("--cascade better --until .9 save to out.jsonl -o out.csv")
+    assert found["models"]["better"]["papers"] > 0
+    assert reads == {"opened papers.csv": 1, "parsed papers.csv": 1}
 
 
 def test_papers_below_the_certainty_go_on(cascade: Cascade) -> None:

@@ -7,14 +7,12 @@ from itertools import cycle
 from skills.annotate.plan import READ, Entry, Plan, Total
 from skills.corpus.db.store import State
 
-DIGEST = b"digest"
-
 
 def plan_of(*keys: str, **states: State) -> Plan:
     """Return a plan with a row of weight 10 for each key."""
     plan = Plan()
     for key in keys:
-        plan.add(key, DIGEST, 10, states.get)
+        plan.add(key, 10, states.get)
     return plan
 
 
@@ -23,9 +21,9 @@ def test_rows_are_in_order_and_share_the_state_of_their_key() -> None:
     assert len(plan) == 3
     plan.set_state("a", "done")
     assert list(plan.entries()) == [
-        Entry(0, "a", DIGEST, "done", is_first=True, is_linked=False),
-        Entry(1, "b", DIGEST, "failed", is_first=True, is_linked=False),
-        Entry(2, "a", DIGEST, "done", is_first=False, is_linked=True),
+        Entry(0, "a", "done", is_first=True, is_linked=False),
+        Entry(1, "b", "failed", is_first=True, is_linked=False),
+        Entry(2, "a", "done", is_first=False, is_linked=True),
     ]
     assert [entry.place for entry in plan.entries("failed")] == [1]
     assert (plan.count("done"), plan.count("failed")) == (2, 1)
@@ -40,7 +38,7 @@ def test_a_state_is_looked_up_once_for_each_key() -> None:
     asked: list[str] = []
     plan = Plan()
     for key in ("a", "b", "a"):
-        plan.add(key, DIGEST, 1, asked.append)
+        plan.add(key, 1, asked.append)
     assert asked == ["a", "b"]
 
 
@@ -50,7 +48,7 @@ def test_what_was_done_before_the_run_is_linked_and_what_is_made_is_not() -> Non
     assert not plan.has_links
     assert plan_of("a", a="done").has_links
     assert not plan_of("a", a="failed").has_links
-    plan.add("a", DIGEST, 1, {}.get)
+    plan.add("a", 1, {}.get)
     assert plan.has_links
 
 

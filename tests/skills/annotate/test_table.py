@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import rispy
-from annotate_workspace import ABSTRACT, Workspace, paper, write_table
+from annotate_workspace import ABSTRACT, Workspace, counting_reads, paper, write_table
 
 from harness.errors import InputError, UsageError
 from harness.terminal.console import Progress
 from skills.annotate import job
 from skills.annotate.job import AnnotateJob, PlannedRow
-from skills.annotate.plan import Entry, Selection, from_papers, from_table
+from skills.annotate.plan import Entry, PaperFile, Selection, from_papers, from_table
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.tables.columns import Columns
@@ -293,76 +293,56 @@ def test_callers_receive_the_progress_of_the_work_alone(workspace: Workspace) ->
     assert (events[-1].done, events[-1].total) == (2, 2)
 
 
-def test_a_source_is_read_again_for_each_step(workspace: Workspace) -> None:
-    source = from_table(workspace.rows(1, 2, 3), Columns(), limit=2)
+def test_the_papers_of_a_table_are_in_a_file_without_rows_that_are_left_out(
+    workspace: Workspace,
+) -> None:
+    clash = {**paper(1), "abstract": ABSTRACT.format(9)}
+    rows = (paper(1), {**paper(2), "abstract": ""}, paper(1), clash, paper(3), paper(4))
+    source = from_table(write_table(workspace.table, *rows), Columns(), limit=5)
+    assert dict(source.filtered) == {"no abstract": 1, "repeats an earlier row": 1, "refused": 1}
+    assert isinstance(source.papers, PaperFile)
     assert len(source.papers) == 2
     for _ in range(2):
-        assert [one.id for one in source.papers] == ["2401.00001", "2401.00002"]
-    assert [one.id for one in Selection(source.papers, [1])] == ["2401.00002"]
+        assert [one.id for one in source.papers] == ["2401.00001", "2401.00003"]
+    assert [one.id for one in Selection(source.papers, [1])] == ["2401.00003"]
     assert list(Selection(from_papers("bees", list(source.papers)).papers, [])) == []
 
 
-def test_rows_that_are_left_out_are_left_out_each_time(workspace: Workspace) -> None:
-    clash = {**paper(1), "abstract": ABSTRACT.format(9)}
-    rows = (paper(1), {**paper(2), "abstract": ""}, paper(1), clash, paper(3))
-    source = from_table(write_table(workspace.table, *rows), Columns(), None)
-    assert dict(source.filtered) == {"no abstract": 1, "repeats an earlier row": 1, "refused": 1}
-    for _ in range(2):
-        assert [one.id for one in source.papers] == ["2401.00001", "2401.00003"]
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".xlsx", ".bib"])
+def test_a_table_is_opened_and_parsed_once_whatever_is_saved(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    workspace.rows(1)
+    workspace.annotate("save to before.jsonl")
+    same = {**paper(4), "abstract": ABSTRACT.format(3)}
+    write_table(workspace.table, *map(paper, (1, 2, 3)), same)
+    path = workspace.table.with_suffix(suffix)
+    if suffix != ".csv":
+        workspace.app.dispatch(f"/annotate {workspace.table} save to {path} --db other.db")
+    workspace.annotator.faults[2] = lambda: "not an annotation"
+    with counting_reads(monkeypatch) as reads:
+        targets = "save to out.jsonl -o out.csv -o out.xlsx -o out.parquet -o out.md -o out.html"
+        outcome = workspace.app.dispatch(f"/annotate {path} {targets}")
+    assert reads == {f"opened {path.name}": 1, f"parsed {path.name}": 1}
+    summary = outcome.result.summary
+    assert (summary["done"], summary["made"], summary["failed"]) == (3, 1, 1)
 
 
-def rewriting(workspace: Workspace, *rows: dict[str, str]) -> Callable[[], str]:
-    """Return a fault during which the table is written again with these rows."""
-
-    def answer() -> str:
-        write_table(workspace.table, *rows)
+def test_a_table_that_changes_or_goes_during_the_job_is_annotated_as_it_was(
+    workspace: Workspace,
+) -> None:
+    def change() -> str:
+        write_table(workspace.table, paper(5))
         return NOTHING
 
-    return answer
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        (paper(1), paper(2), {**paper(3), "abstract": ABSTRACT.format(33)}),
-        (paper(1), paper(2), {**paper(3), "title": "Another"}),
-        (paper(2), paper(1), paper(3)),
-        (paper(1), paper(2)),
-    ],
-    ids=["an abstract", "a title", "the order", "fewer rows"],
-)
-def test_a_table_that_changes_during_the_job_is_named(
-    workspace: Workspace, rows: tuple[dict[str, str], ...]
-) -> None:
-    workspace.rows(1, 2, 3)
-    workspace.annotator.faults[3] = rewriting(workspace, *rows)
-    with pytest.raises(InputError, match=r"papers\.csv: has changed since this command") as caught:
-        workspace.annotate()
-    assert "what is done is kept" in caught.value.hint
-    assert not (workspace.folder / "out.jsonl").exists()
-    with open_corpus(workspace.corpus) as db:
-        assert db.execute("SELECT count(*) FROM annotations").fetchone()[0] == 3
-    later = workspace.reopened()
-    assert later.annotate().result.code == 0
-    assert later.ids() == [row["arxiv_id"] for row in rows]
-
-
-def test_a_table_that_is_written_again_with_the_same_rows_is_used(workspace: Workspace) -> None:
-    workspace.rows(1, 2)
-    workspace.annotator.faults[1] = rewriting(workspace, paper(1), paper(2))
-    assert workspace.annotate().result.code == 0
-    assert len(workspace.ids()) == 2
-
-
-def test_a_table_that_is_gone_is_named(workspace: Workspace) -> None:
     def remove() -> str:
         workspace.table.unlink()
         return NOTHING
 
-    workspace.rows(1, 2)
-    workspace.annotator.faults[2] = remove
-    with pytest.raises(InputError, match=r"papers\.csv: there is no such file"):
-        workspace.annotate()
+    workspace.rows(1, 2, 3)
+    workspace.annotator.faults = {1: change, 3: remove}
+    assert workspace.annotate().result.code == 0
+    assert workspace.ids() == ["2401.00001", "2401.00002", "2401.00003"]
 
 
 def test_papers_with_the_same_abstract_are_annotated_once_and_linked(

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.cli.app import App
+from harness.errors import InputError
 from harness.models.backends.base import OnText, Reply, Request
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app
+from skills.corpus.tables import reader
+from skills.corpus.tables.columns import Columns, Reader
+from skills.corpus.tables.reader import Table, TableRow
 from skills.nanda.framework import nanda
 
 REGISTRY = """\
@@ -45,6 +53,26 @@ def write_table(path: Path, *rows: dict[str, str]) -> Path:
 def write_registry(folder: Path, url: str) -> None:
     """Write a registry.yaml in which the server at `url`, of OpenAI's protocol, annotates."""
     (folder / "registry.yaml").write_text(REGISTRY.format(url=url), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def counting_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+    """Count how often each table is opened and parsed in the block."""
+    counts: Counter[str] = Counter()
+    rows, find = Table.rows_or_errors, reader.reader_of
+
+    def parsed(table: Table) -> Generator[TableRow | InputError, None, None]:
+        counts[f"parsed {table.path.name}"] += 1
+        return rows(table)
+
+    def opened(path: Path, columns: Columns) -> Reader:
+        counts[f"opened {path.name}"] += 1
+        return find(path, columns)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "rows_or_errors", parsed)
+        patched.setattr(reader, "reader_of", opened)
+        yield counts
 
 
 class Annotator(FakeModel):
