@@ -227,7 +227,7 @@ class Bench:
 
     def requests(self, block: list[dict[str, str]]) -> list[Request]:
         """Return the requests of /annotate for these rows, without repairs."""
-        from skills.annotate.generate import prepare
+        from skills.annotate.annotator import prepare
         from skills.nanda.paper import Paper
 
         papers = [Paper("id", str(i), "", row["abstract"]) for i, row in enumerate(block)]

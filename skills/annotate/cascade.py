@@ -33,7 +33,7 @@ from harness.models.pool import Models
 from harness.models.resolution import Choice
 from harness.models.served import ServedModel
 from harness.support.reading.text_input import shown
-from skills.annotate.generate import quotes
+from skills.annotate.annotator import quotes
 from skills.annotate.plan import Papers, Selection, Source
 from skills.annotate.table import Finished, annotate_source
 from skills.corpus.options import SAVED_TABLES

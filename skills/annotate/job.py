@@ -1,8 +1,8 @@
 """A job that annotates many papers: plan, generate, and store each result at once.
 
 A job has no state of its own. The corpus database holds what is done and what failed, by content
-key; the same command continues where it was killed, and no work is paid for twice. The papers, which
-may be millions, and the plan are in temporary files.
+key; the same command continues where it was killed, and no work is paid for twice. The papers, of
+which there may be millions, and the plan are in temporary files.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from harness.models.backends.base import OnText
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate.generate import Prepared, prepare, wording_of
+from skills.annotate.annotator import Prepared, annotate_paper, prepare, wording_of
 from skills.annotate.papers import check_length
 from skills.annotate.plan import Entry, Plan, Source
-from skills.annotate.sections import annotate_paper
 from skills.corpus.db import runs, store
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework

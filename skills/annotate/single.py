@@ -13,9 +13,8 @@ from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.abstract_text import problem_of
-from skills.annotate.generate import Prepared, prepare
+from skills.annotate.annotator import Prepared, annotate_paper, prepare
 from skills.annotate.papers import path_of, read_paper
-from skills.annotate.sections import annotate_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus

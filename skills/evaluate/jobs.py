@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from harness.errors import InvalidReply
 from harness.models.backends.base import OnText
 from harness.runs.progress import ProgressEstimate
-from skills.annotate.generate import Prepared, stored_form
+from skills.annotate.annotator import Prepared, stored_form
 from skills.annotate.job import AnnotateJob, PlannedRow
 from skills.corpus.content_key import key_of
 from skills.corpus.db import store

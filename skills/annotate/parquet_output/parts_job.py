@@ -25,7 +25,7 @@ from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job
 from harness.support.optional_deps import require
 from harness.support.stopping.stop_token import StopToken
-from skills.annotate.generate import Prepared, annotate, prepare
+from skills.annotate.annotator import Prepared, annotate, prepare
 from skills.annotate.job import failure_of, key_of
 from skills.annotate.papers import check_length
 from skills.annotate.parquet_output.parts_folder import (

@@ -14,7 +14,7 @@ from protocol_server import ProtocolServer
 from harness.errors import ModelUnavailable
 from harness.models.pool import Models
 from harness.testing import temporary_registry
-from skills.annotate.generate import prepare
+from skills.annotate.annotator import prepare
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 

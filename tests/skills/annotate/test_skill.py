@@ -33,7 +33,7 @@ from harness.testing import (
     fake_models,
     run_skill,
 )
-from skills.annotate.generate import annotate, prepare
+from skills.annotate.annotator import annotate, prepare
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors import lexical_anchors

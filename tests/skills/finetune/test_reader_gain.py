@@ -21,7 +21,7 @@ from harness.runs.run_log import Run
 from harness.settings import Settings
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_settings
-from skills.annotate.generate import prepare
+from skills.annotate.annotator import prepare
 from skills.finetune.deploy import register
 from skills.finetune.plugin import Finetune
 from skills.finetune.reader import registration_of
