@@ -35,7 +35,7 @@ class Cost:
         return asdict(self)
 
 
-def of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = None) -> Cost:
+def cost_of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = None) -> Cost:
     """Return the cost of looking up papers by their ids.
 
     Args:
@@ -53,14 +53,14 @@ def of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = None) ->
     return _cost(source, papers, requests, price)
 
 
-def of_search(source: Source, limit: int) -> Cost:
+def cost_of_search(source: Source, limit: int) -> Cost:
     """Return the cost of a search for `limit` papers."""
     pages = math.ceil(limit / source.rates.page)
     requests = pages + source.rates.before_pages
     return _cost(source, limit, requests, requests * source.rates.by_search)
 
 
-def shown(costs: Sequence[Cost]) -> str:
+def costs_shown(costs: Sequence[Cost]) -> str:
     """Return one line per source."""
     rows = [
         (

@@ -45,10 +45,10 @@ def complete(call: Call) -> Result:
         costs = completion.costs()
         data: dict[str, Any] = {"budget": [cost.as_json() for cost in costs]}
         if options.dry_run:
-            return Result(budget.shown(costs), {**completion.made.as_json(), **data})
+            return Result(budget.costs_shown(costs), {**completion.made.as_json(), **data})
         if not any(cost.requests for cost in costs):
             return Result(views.nothing_to_ask(DAYS), {**completion.made.as_json(), **data})
-        call.screen.notice(budget.shown(costs))
+        call.screen.notice(budget.costs_shown(costs))
         with call.cancel.on_signals():
             made = completion.run()
     for name, answers in made.answers.items():
@@ -70,12 +70,12 @@ def fetch(call: Call) -> Result:
     since, until = years.days if years else (None, None)
     saving.refuse(call.targets)
     sources = [opened(name, call) for name in names]
-    costs = [budget.of_search(source, options.max) for source in sources]
+    costs = [budget.cost_of_search(source, options.max) for source in sources]
     data: dict[str, Any] = {"query": text, "budget": [cost.as_json() for cost in costs]}
     if options.dry_run:
         none = {"found": 0, "new": 0, "known": 0, "papers": [], "errors": []}
-        return Result(budget.shown(costs), {**data, **none})
-    call.screen.notice(budget.shown(costs))
+        return Result(budget.costs_shown(costs), {**data, **none})
+    call.screen.notice(budget.costs_shown(costs))
     found, errors = _searched(call, sources, Query(text, options.max, since, until))
     papers = merged(interleaved(found))[: options.max]
     if not papers:

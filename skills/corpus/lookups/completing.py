@@ -93,7 +93,7 @@ class Completion:
 
     def costs(self) -> list[budget.Cost]:
         """Return what each source takes at most."""
-        return [budget.of_ids(one, self._due(one), self.most) for one in self.sources]
+        return [budget.cost_of_ids(one, self._due(one), self.most) for one in self.sources]
 
     def run(self) -> Completed:
         """Look up at each source what the earlier ones have left unknown."""

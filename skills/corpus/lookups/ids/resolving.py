@@ -68,9 +68,9 @@ def resolve(
     tried: dict[int, list[str]] = {place: [] for place in left}
     names = dict.fromkeys([*[ARXIV] * any(map(_is_arxiv, left.values())), *sources])
     open_sources = [opened(name, call) for name in names]
-    costs = [budget.of_ids(source, _due(source, made, left)) for source in open_sources]
+    costs = [budget.cost_of_ids(source, _due(source, made, left)) for source in open_sources]
     if len(left) > 1:
-        call.screen.notice(budget.shown([cost for cost in costs if cost.requests]))
+        call.screen.notice(budget.costs_shown([cost for cost in costs if cost.requests]))
     for source in open_sources:
         if made.stopped is None:
             _look_up(call, db, made, left, source, tried)

@@ -10,13 +10,13 @@ import re
 
 from skills.corpus.tables.pdf.characters import Line
 
-MOST_WORDS = 14
+HEADING_WORDS = 14
 """Words of a heading."""
 NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]?|[IVX]{1,5}[.)]?|[A-H][.)])"
 
 _NUMBERED = re.compile(rf"({NUMBER})\s+(?=[A-Z])")
 _BEFORE_NAME = re.compile(rf"^(?:{NUMBER}|§|•|■)\s*(?=[A-Za-z])")
-_MARKS = re.compile(r"[^a-z]+")
+_NOT_LETTERS = re.compile(r"[^a-z]+")
 _LIMITATION = re.compile(r"limitations?|threatstovalidity|shortcomingsandfuture")
 _OF_OTHERS = re.compile(
     r"limitations?(?:of|in)(?:the)?(?:existing|previous|prior|current|related|trad|other|stat)"
@@ -60,7 +60,7 @@ LONGEST_NAME = 60
 
 def name_of(text: str) -> str:
     """Return the name of a heading as names are compared: "7.1 Limitations" is "limitations"."""
-    return _MARKS.sub("", _BEFORE_NAME.sub("", text.strip(), count=1).casefold())
+    return _NOT_LETTERS.sub("", _BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
 def kinds_of(name: str) -> list[str]:
@@ -78,7 +78,7 @@ def kinds_of(name: str) -> list[str]:
 def is_short(text: str) -> bool:
     """Return True if a line may be a heading by its length and its end."""
     text = text.strip()
-    return 0 < len(text.split()) <= MOST_WORDS and len(text) <= 100 and text[-1] not in ",;-"
+    return 0 < len(text.split()) <= HEADING_WORDS and len(text) <= 100 and text[-1] not in ",;-"
 
 
 def level_of(line: Line) -> int:

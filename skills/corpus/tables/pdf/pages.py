@@ -79,7 +79,7 @@ class Pages:
             id(line)
             for edge in edges
             for line in edge
-            if _is_number(line) or _key(line) in repeated
+            if _is_page_number(line) or _key(line) in repeated
         }
         return [line for page in pages for line in page if id(line) not in heads]
 
@@ -131,5 +131,5 @@ def _key(line: Line) -> tuple[str, int]:
     return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)
 
 
-def _is_number(line: Line) -> bool:
+def _is_page_number(line: Line) -> bool:
     return _NUMBER.fullmatch(line.text.strip()) is not None

@@ -69,7 +69,7 @@ def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     venue = "booktitle" if kind in ("inproceedings", "incollection") else "journal"
     yield "title", _braced(_CAPITALS.sub(r"{\g<0>}", escaped(text(item, "title"))))
     for role in ("author", "editor"):
-        yield role, _verbatim(" and ".join(map(_name, names_of(item, role))))
+        yield role, _balanced(" and ".join(map(_name, names_of(item, role))))
     yield "year", _braced(escaped(year or date))
     yield "month", MONTHS[int(month) - 1] if month else ""
     yield "day", _braced(day.lstrip("0"))
@@ -80,9 +80,9 @@ def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
     yield _PUBLISHERS.get(kind, "publisher"), _braced(escaped(text(item, "publisher")))
     yield "address", _braced(escaped(text(item, "publisher-place")))
     for name, value in (("doi", doi_of(item)), ("url", text(item, "URL")), ("pmid", pmid_of(item))):
-        yield name, _verbatim(value)
+        yield name, _balanced(value)
     if arxiv_id:
-        yield "eprint", _verbatim(arxiv_id)
+        yield "eprint", _balanced(arxiv_id)
         yield "archiveprefix", "{arXiv}"
         yield "primaryclass", _braced(category if _ARXIV_CATEGORY.fullmatch(category) else "")
     for name in ("ISBN", "ISSN"):
@@ -133,7 +133,7 @@ def _braced(value: str) -> str:
     return f"{{{value}}}" if value else ""
 
 
-def _verbatim(value: str) -> str:
+def _balanced(value: str) -> str:
     """Return a value with balanced braces as it is, others without them."""
     depth = 0
     for char in value:

@@ -10,10 +10,10 @@ from pathlib import Path
 from harness.errors import InputError
 from skills.corpus.tables.zotero import snapshot
 
-FILE = "better-bibtex.sqlite"
+KEYS_FILE = "better-bibtex.sqlite"
 
 
-def load(db: sqlite3.Connection, path: Path) -> None:
+def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
     """Create the table `citationKeys`, with the keys of the items in the library.
 
     It is empty without Better BibTeX, and if its database cannot be read: the items are read all
@@ -28,11 +28,11 @@ def load(db: sqlite3.Connection, path: Path) -> None:
 
 
 def _keys(path: Path) -> list[tuple[int, str]]:
-    beside = path.with_name(FILE)
+    beside = path.with_name(KEYS_FILE)
     if not beside.is_file():
         return []
     with tempfile.TemporaryDirectory(prefix="zotero-") as folder:
-        copy = Path(folder) / FILE
+        copy = Path(folder) / KEYS_FILE
         snapshot.copy_settled(beside, copy)
         with contextlib.closing(sqlite3.connect(copy)) as db:
             return db.execute("SELECT itemID, citationKey FROM citationkey").fetchall()

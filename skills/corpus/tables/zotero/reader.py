@@ -91,7 +91,7 @@ class ZoteroReader(Reader):
             rows = open_temporary("CREATE TABLE rows (number INTEGER PRIMARY KEY, row TEXT)")
             with snapshot.opened(self._database) as db:
                 selection.select(db, self.path, *self._selected)
-                citation_keys.load(db, self._database)
+                citation_keys.load_citation_keys(db, self._database)
                 for row in _rows(db):
                     rows.execute("INSERT INTO rows (row) VALUES (?)", [json.dumps(row)])
             self._rows = rows
