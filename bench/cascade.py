@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from skills.annotate.cascade import RISK, lower_bound  # noqa: E402
-from skills.corpus.tables.reader import TableRow  # noqa: E402
+from skills.corpus.table import TableRow  # noqa: E402
 from skills.nanda.anchors import lexical_anchors, read_anchors  # noqa: E402
 from skills.nanda.framework import Framework, nanda  # noqa: E402
 from skills.nanda.passages import numbered  # noqa: E402

@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support" / "pdf")]
 from pdf_papers import CONCLUSION, INTRODUCTION, LIMITATION, PdfPaper  # noqa: E402
 
 from harness.errors import InputError  # noqa: E402
-from skills.corpus.tables.reader import Columns, open_table  # noqa: E402
+from skills.corpus.table import Columns, open_table  # noqa: E402
 
 SECTIONS = ("limitation", "conclusion")
 BODY = (

@@ -41,9 +41,9 @@ from skills.annotate.plugin import Annotate
 from skills.corpus import views
 from skills.corpus.db import facets
 from skills.corpus.search import filters, query_syntax, quotes
+from skills.corpus.table import open_table
+from skills.corpus.tables import markdown_lists as markdown_reader
 from skills.corpus.tables import writers
-from skills.corpus.tables.markdown import reader as markdown_reader
-from skills.corpus.tables.reader import open_table
 from skills.curate import gates, probes
 from skills.evaluate import annotators, measures
 from skills.finetune.data import near_duplicates

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.tables.abstract_lookup import complete_rows
-from skills.corpus.tables.reader import TableRow, open_table
+from skills.corpus.table import TableRow, complete_rows, open_table
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:

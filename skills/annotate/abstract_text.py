@@ -9,7 +9,7 @@ from harness.agent_skills import front_matter
 from harness.errors import InputError, UsageError
 from harness.support.reading import text_input
 from harness.support.reading.text_input import SUFFIXES
-from skills.corpus.tables import formats
+from skills.corpus import table
 from skills.nanda.text import set_of
 
 TITLE_WORDS = 30
@@ -47,7 +47,7 @@ def read(path: Path) -> str:
             f"/annotate does not read {path.suffix} files",
             where=where,
             hint=f"It reads an abstract from {' and '.join(SUFFIXES)}, and a table of papers from "
-            f"{', '.join(formats.SUFFIXES)}; save it as one of these.",
+            f"{', '.join(table.SUFFIXES)}; save it as one of these.",
         )
     return text_input.read_text(
         path, what="an abstract", shorten="Give only the abstract, not the whole paper."

@@ -22,7 +22,7 @@ from harness.support.reading.text_input import regular_file
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Wording
 from skills.corpus.records import record_of
-from skills.corpus.tables.reader import open_table
+from skills.corpus.table import open_table
 from skills.nanda import checks
 from skills.nanda.forms import FORMS, Example, Form, QuotesForm, UnusableReply
 from skills.nanda.framework import Framework, sha256_of

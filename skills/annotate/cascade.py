@@ -38,7 +38,7 @@ from skills.annotate.plan import Papers, Selection, Source
 from skills.annotate.table import Finished, annotate_source
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated
-from skills.corpus.tables.reader import open_table
+from skills.corpus.table import open_table
 from skills.nanda.anchors import lexical_anchors, read_anchors
 from skills.nanda.confidence import certainty_of
 from skills.nanda.framework import Framework

@@ -9,9 +9,9 @@ from harness.errors import NothingFound
 from skills.annotate.plan import Source, id_column, is_long_enough
 from skills.annotate.table import annotate_source, result_of
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.lookups.configuration import switched_on
-from skills.corpus.lookups.ids.id_list import Id, IdList
-from skills.corpus.lookups.ids.resolving import Resolved, papers_of, report, resolve
+from skills.corpus.lookups.id_list import Id, IdList
+from skills.corpus.lookups.resolving import Resolved, papers_of, report, resolve
+from skills.corpus.sources.services import switched_on
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, RootModel
 
 from harness.api.skill import SkillOptions
-from skills.corpus.lookups.configuration import CORPUS, NAMES
-from skills.corpus.lookups.options import SourceOptions, Sources
+from skills.corpus.lookups.lookup_results import SourceOptions, Sources
 from skills.corpus.options import (
     DatabaseOptions,
     LibraryOptions,
     WorkerOptions,
 )
+from skills.corpus.sources.services import CORPUS, NAMES
 from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")

@@ -22,13 +22,13 @@ from harness.support.reading.text_input import (
 )
 from harness.support.well_formed import well_formed
 from skills.annotate import abstract_text
-from skills.corpus.lookups.ids import id_list
-from skills.corpus.lookups.ids.id_list import IdList
-from skills.corpus.tables import formats
-from skills.corpus.tables.markdown.reader import consists_of_items, is_list
-from skills.corpus.tables.parquet.files import is_several
-from skills.corpus.tables.pdf.reader import is_pdf
-from skills.corpus.tables.reader import Columns, open_table
+from skills.corpus import table
+from skills.corpus.lookups import id_list
+from skills.corpus.lookups.id_list import IdList
+from skills.corpus.pdf.pdf_files import is_pdf
+from skills.corpus.table import Columns, open_table
+from skills.corpus.tables.markdown_lists import consists_of_items, is_list
+from skills.corpus.tables.parquet_files import is_several
 from skills.nanda.paper import WHOLE_ARXIV_ID, Paper, own_id
 from skills.nanda.sentences import heading_end, split_sentences
 from skills.nanda.text import flatten
@@ -99,7 +99,7 @@ def table_in(text: str) -> Path | None:
     path = path_of(text)
     if path is not None and is_several(path):
         return path
-    if path is None or is_pdf(path) or path.suffix.lower() not in formats.SUFFIXES:
+    if path is None or is_pdf(path) or path.suffix.lower() not in table.SUFFIXES:
         return None
     return path if path.suffix.lower() != ".md" or is_list(path) else None
 

@@ -124,7 +124,7 @@ class Annotate(Skill):
 
     def piped_as(self, text: str, subcommand: str) -> str:
         from skills.annotate.papers import names_paper
-        from skills.corpus.tables.formats import suffix_of
+        from skills.corpus.table import suffix_of
 
         lines = text.split("\n")
         return ".txt" if all(map(names_paper, filter(str.strip, lines))) else suffix_of(text)

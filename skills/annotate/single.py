@@ -18,11 +18,11 @@ from skills.annotate.papers import path_of, read_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.lookups.ids.id_list import id_in
-from skills.corpus.lookups.sources import arxiv as lookup
+from skills.corpus.lookups.id_list import id_in
 from skills.corpus.options import SAVED_TABLES
+from skills.corpus.pdf.pdf_files import is_pdf
 from skills.corpus.records import Annotated
-from skills.corpus.tables.pdf.reader import is_pdf
+from skills.corpus.sources import arxiv as lookup
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of
 from skills.nanda.paper import Paper

@@ -22,9 +22,9 @@ from markupsafe import Markup
 
 from skills.annotate.options import LEAST_RELEVANCE
 from skills.annotate.render import render
+from skills.corpus import tex
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.tables.references import tex
-from skills.corpus.tables.references.item import ET_AL, separate_names
+from skills.corpus.references.csl_json import ET_AL, separate_names
 from skills.nanda.checks import findings
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date, page_address

@@ -23,12 +23,12 @@ from skills.annotate.table import Finished, annotate_source
 from skills.corpus import exporters
 from skills.corpus.db import reads
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.lookups.configuration import CORPUS, SERVICES, opened, switched_on
-from skills.corpus.lookups.fetch.merging import firsts, interleaved
-from skills.corpus.lookups.sources import arxiv as lookup
-from skills.corpus.lookups.sources.source import Query
+from skills.corpus.lookups.fetching import firsts, interleaved
 from skills.corpus.records import Annotated
 from skills.corpus.search.papers import papers_about
+from skills.corpus.sources import arxiv as lookup
+from skills.corpus.sources.services import CORPUS, SERVICES, opened, switched_on
+from skills.corpus.sources.source import Query
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten

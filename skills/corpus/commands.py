@@ -15,17 +15,15 @@ from skills.corpus.db import damage
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.duplicates import commands as duplicates
 from skills.corpus.lookups import commands as lookups
-from skills.corpus.lookups.ids import id_list
+from skills.corpus.lookups import id_list
 from skills.corpus.map.command import draw_map
 from skills.corpus.meaning import commands as meaning
 from skills.corpus.parts.command import index
 from skills.corpus.records import Annotated, Failure
+from skills.corpus.references.reference_files import report_encoding
 from skills.corpus.search import filters
 from skills.corpus.search.query_syntax import Query, parse_years, unknown
 from skills.corpus.storage.interface import Storage, opened
-from skills.corpus.tables.references.reader import report_encoding
-from skills.corpus.zotero.push import push
-from skills.corpus.zotero.undo import undo
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
@@ -194,6 +192,18 @@ def set_aside(call: Call) -> Result:
     return Result(text, {"database": str(path), "kept": str(kept), "damage": found})
 
 
+def zotero_push(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_push import push
+
+    return push(call)
+
+
+def zotero_undo(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_push import undo
+
+    return undo(call)
+
+
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
     "fetch": lookups.fetch,
@@ -212,8 +222,8 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "duplicates": duplicates.report,
     "split": duplicates.split,
     "set-aside": set_aside,
-    "zotero-push": push,
-    "zotero-undo": undo,
+    "zotero-push": zotero_push,
+    "zotero-undo": zotero_undo,
 }
 
 

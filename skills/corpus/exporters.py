@@ -37,10 +37,10 @@ def writers(
         library: the file that the papers were read from: references keep what it states of them.
         sections: tables have a column of the moves that were found in sections.
     """
+    from skills.corpus.references import reference_files
+    from skills.corpus.tables import markdown_lists as markdown
+    from skills.corpus.tables import spreadsheets as sheets
     from skills.corpus.tables import writers as tables
-    from skills.corpus.tables.markdown import writer as markdown
-    from skills.corpus.tables.references import export
-    from skills.corpus.tables.sheets import writer as sheets
 
     def rows() -> Iterator[tuple[str, ...]]:
         doubt = any("confidence" in one.record for one in items())
@@ -68,7 +68,7 @@ def writers(
         ".json": lambda file: _write_json(file, items()),
         ".md": lambda file: markdown.write_markdown(file, items(), framework, title),
         ".html": html,
-        **export.writers(framework, items, library),
+        **reference_files.writers(framework, items, library),
     }
 
 
@@ -83,14 +83,14 @@ def folders(
     """Return what writes into a folder of each suffix; the arguments are those of `writers`."""
 
     def vault(folder: Path) -> None:
-        from skills.corpus.vault import vault
+        from skills.corpus.exports import vault
 
         with call.screen.progress(f"writing {folder}") as tick:
             done = vault.save(folder, framework, items, force=call.force, tick=tick)
         call.screen.notice(done)
 
     def dataset(folder: Path) -> None:
-        from skills.corpus.dataset import folder as datasets
+        from skills.corpus.exports import dataset as datasets
 
         datasets.save(
             folder,
@@ -113,8 +113,8 @@ def check_folders(call: Call, skill: Skill) -> None:
     Raises:
         UsageError: there is such a folder, or an option is of a dataset and there is none.
     """
-    from skills.corpus.dataset import folder as datasets
-    from skills.corpus.vault import vault
+    from skills.corpus.exports import dataset as datasets
+    from skills.corpus.exports import vault
 
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():

@@ -23,8 +23,7 @@ from skills.corpus.db import papers, store
 from skills.corpus.db.lookups import awaited
 from skills.corpus.db.works import groups
 from skills.corpus.records import Annotated, Failure, record_of
-from skills.corpus.tables.abstract_lookup import complete_rows
-from skills.corpus.tables.reader import Columns, Table, TableRow, open_table
+from skills.corpus.table import Columns, Table, TableRow, complete_rows, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from skills.corpus.lookups.outputs import Completed, Fetched, FetchedToFile
+from skills.corpus.lookups.lookup_results import Completed, Fetched, FetchedToFile
 from skills.reporting.outputs import Output, RefusedRow, ShareOutput
 
 

@@ -14,7 +14,7 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.settings import Settings
-from skills.corpus.lookups.options import CompleteOptions, FetchOptions, SourceOptions
+from skills.corpus.lookups.lookup_results import CompleteOptions, FetchOptions, SourceOptions
 from skills.corpus.map.options import PICTURES, MapOptions, check_target
 from skills.corpus.options import (
     SAVED_TABLES,
@@ -209,8 +209,8 @@ class Corpus(Skill, DocumentSource):
         return f"search {about[1]}" if about else "stats" * bool(counted)
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        from skills.corpus.lookups.ids.id_list import id_in
-        from skills.corpus.tables.formats import suffix_of
+        from skills.corpus.lookups.id_list import id_in
+        from skills.corpus.table import suffix_of
 
         if subcommand != "add":
             return ""

@@ -13,7 +13,7 @@ from harness.terminal.tables import table
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.duplicates.views import other_sources, pair_json
 from skills.corpus.importer import Added
-from skills.corpus.lookups.views import facts_json, facts_lines
+from skills.corpus.lookups.lookup_results import facts_json, facts_lines
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import MARK, Found
 from skills.corpus.search.quotes import Quote

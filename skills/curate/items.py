@@ -18,9 +18,8 @@ from harness.support.reading.text_input import shown
 from skills.corpus import importer
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
-from skills.corpus.tables.abstract_lookup import complete_rows
+from skills.corpus.table import TableRow, complete_rows, open_table, paper_key
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.reader import TableRow, open_table, paper_key
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.curate import gates
 from skills.curate.gates import Finding

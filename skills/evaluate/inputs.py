@@ -14,10 +14,10 @@ from harness.support.reading.text_input import place, regular_file, shown
 from skills.annotate import plan
 from skills.annotate.papers import check_length
 from skills.annotate.plan import Source
+from skills.corpus.table import Table, TableRow, open_table
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.jsonl_reader import JsonlReader
-from skills.corpus.tables.reader import Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
+from skills.corpus.tables.text_tables import JsonlReader
 from skills.evaluate.annotators import Labelled, Moves, Subject
 from skills.evaluate.label_metrics import LABELS
 from skills.nanda.framework import Framework

@@ -61,7 +61,7 @@ def build_dataset(
     are kept.
 
     Args:
-        gold_csv, agent_csv, curated_csv: each a table (`skills.corpus.tables.formats`), several of
+        gold_csv, agent_csv, curated_csv: each a table (`skills.corpus.table`), several of
             them, or None.
         curated_only: leave out agent rows that were not curated, whatever `choices` contains.
         dev, test: papers held out of training, and all copies of them: tables, .txt files of ids,

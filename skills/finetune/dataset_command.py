@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.api.skill import Call, Result
 from harness.errors import UsageError
 from skills.corpus.db.connection import default_path
-from skills.corpus.tables.reader import Columns
+from skills.corpus.table import Columns
 from skills.finetune.build_finetune_from_annotations import Reading, build_dataset
 from skills.finetune.data.dataset import Choices, Dataset
 from skills.finetune.data.manifest import (

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
+from skills.corpus.table import TableRow, open_table
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.reader import TableRow, open_table
 from skills.nanda.anchors import Anchor, read_anchors
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper

@@ -61,7 +61,7 @@ from skills.annotate.parquet_output.parts_folder import (
 from skills.annotate.parquet_output.parts_job import BatchAnnotator, ModelSource, PartsJob
 from skills.annotate.plan import reason_to_leave_out
 from skills.annotate.table import in_words
-from skills.corpus.tables.reader import Columns, TableRow, open_table
+from skills.corpus.table import Columns, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of

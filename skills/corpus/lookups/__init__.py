@@ -1,1 +1,1 @@
-"""Papers by id and by query from OpenAlex, Crossref, Semantic Scholar, PubMed and arXiv."""
+"""Look papers up at sources: by their ids, by a query, and what is unknown about them."""

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import math
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
+from harness.runs.progress import duration
 from harness.support.stopping.stop_token import StopToken
+from harness.terminal.tables import table
+from skills.corpus.db import papers
+from skills.corpus.db.connection import transaction
+from skills.corpus.db.lookups import awaited, facts
 from skills.corpus.db.lookups.facts import TITLE
-from skills.corpus.lookups.sources.source import Source
+from skills.corpus.db.works import recording
+from skills.corpus.identity.matching import compare, known
 from skills.corpus.records import Found
+from skills.corpus.sources.services import SERVICES
+from skills.corpus.sources.source import Source
+from skills.nanda.paper import Paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +80,9 @@ def batches(source: Source, wanted: Iterable[Wanted]) -> Iterator[Batch]:
         if len(waiting[kind]) == (1 if kind == TITLE else source.rates.batch):
             yield Batch(kind, tuple(waiting[kind]))
             waiting[kind] = []
-    for kind, papers in waiting.items():
-        if papers:
-            yield Batch(kind, tuple(papers))
+    for kind, rest in waiting.items():
+        if rest:
+            yield Batch(kind, tuple(rest))
 
 
 def requests_of(source: Source, batch: Batch) -> int:
@@ -152,3 +164,93 @@ class _Steps:
         reason = str(error) if isinstance(error, HarnessError) else repr(error)
         if reason not in self.made.errors:
             self.made.errors.append(reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one source takes at most: answers in the cache, and those of earlier sources, spare it.
+
+    Attributes:
+        dollars: the price by the source's own list.
+        seconds: the pauses between the requests.
+    """
+
+    source: str
+    papers: int
+    requests: int
+    dollars: float
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the numbers."""
+        return asdict(self)
+
+
+def cost_of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = None) -> Cost:
+    """Return the cost of looking up papers by their ids.
+
+    Args:
+        most: requests at most.
+    """
+    papers = requests = 0
+    price = 0.0
+    for batch in batches(source, wanted):
+        needed = requests_of(source, batch)
+        if most is not None and requests + needed > most:
+            break
+        papers, requests = papers + len(batch.papers), requests + needed
+        rates = source.rates
+        price += needed * (rates.by_search if batch.kind == TITLE else rates.by_ids)
+    return _cost(source, papers, requests, price)
+
+
+def cost_of_search(source: Source, limit: int) -> Cost:
+    """Return the cost of a search for `limit` papers."""
+    pages = math.ceil(limit / source.rates.page)
+    requests = pages + source.rates.before_pages
+    return _cost(source, limit, requests, requests * source.rates.by_search)
+
+
+def costs_shown(costs: Sequence[Cost]) -> str:
+    """Return one line per source."""
+    rows = [
+        (
+            SERVICES[cost.source].title,
+            f"{cost.papers:,}",
+            f"{cost.requests:,}",
+            f"${cost.dollars:.4f}" if cost.dollars else "free",
+            duration(cost.seconds),
+        )
+        for cost in costs
+    ]
+    return table(("at most", "papers", "requests", "price", "pauses"), rows)
+
+
+def _cost(source: Source, papers: int, requests: int, price: float) -> Cost:
+    seconds = max(0, requests - 1) * source.access.delay
+    return Cost(source.name, papers, requests, round(price, 6), round(seconds, 1))
+
+
+def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
+    """Store a paper, and return its row and whether it is new.
+
+    A paper of the corpus is completed. Without an abstract, it is kept as awaited, and the row is
+    None.
+    """
+    with transaction(db):
+        rows = recording.with_identifiers(db, found.identifiers)
+        if rows:
+            facts.complete(db, rows[0], found)
+            facts.remember(db, "papers", rows[0], found.source, found=True)
+            return rows[0], False
+        if not found.abstract:
+            return None, awaited.keep(db, found.paper)
+        row = papers.save(db, found.paper)
+        facts.complete(db, row, found)
+        facts.remember(db, "papers", row, found.source, found=True)
+        return row, True
+
+
+def is_other(paper: Paper, found: Found) -> bool:
+    """Return True if a source states another title for the identifier of a paper."""
+    return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

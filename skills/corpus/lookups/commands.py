@@ -12,17 +12,16 @@ from harness.errors import InputError, NothingFound, SkillFailed, UsageError
 from harness.support.process_lock import job_lock
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.importer import Added
-from skills.corpus.lookups import budget, views
+from skills.corpus.lookups import batches, fetching, lookup_results
+from skills.corpus.lookups.batches import store
 from skills.corpus.lookups.completing import DAYS, Completion, since_of
-from skills.corpus.lookups.configuration import SERVICES, named, opened, required, switched_on
-from skills.corpus.lookups.fetch import saving
-from skills.corpus.lookups.fetch.merging import interleaved, merged
-from skills.corpus.lookups.ids.id_list import IdList
-from skills.corpus.lookups.ids.resolving import report, resolve
-from skills.corpus.lookups.sources.source import Query, Source
-from skills.corpus.lookups.storing import store
+from skills.corpus.lookups.fetching import interleaved, merged
+from skills.corpus.lookups.id_list import IdList
+from skills.corpus.lookups.resolving import report, resolve
 from skills.corpus.records import Found
 from skills.corpus.search.query_syntax import parse_years
+from skills.corpus.sources.services import SERVICES, named, opened, required, switched_on
+from skills.corpus.sources.source import Query, Source
 
 _USAGE = '/corpus fetch openalex "tools that plan" --max 50'
 
@@ -37,7 +36,7 @@ def complete(call: Call) -> Result:
         stack.enter_context(job_lock(locks(path), "corpus complete"))
         sources = [opened(name, call) for name in names]
         if options.by_title:
-            from skills.corpus.lookups.sources.by_title import ByTitle
+            from skills.corpus.lookups.completing import ByTitle
 
             sources = [ByTitle(source) for source in sources]
         completion = Completion(call, db, sources, since_of(refresh=options.refresh))
@@ -45,10 +44,12 @@ def complete(call: Call) -> Result:
         costs = completion.costs()
         data: dict[str, Any] = {"budget": [cost.as_json() for cost in costs]}
         if options.dry_run:
-            return Result(budget.costs_shown(costs), {**completion.made.as_json(), **data})
+            return Result(batches.costs_shown(costs), {**completion.made.as_json(), **data})
         if not any(cost.requests for cost in costs):
-            return Result(views.nothing_to_ask(DAYS), {**completion.made.as_json(), **data})
-        call.screen.notice(budget.costs_shown(costs))
+            return Result(
+                lookup_results.nothing_to_ask(DAYS), {**completion.made.as_json(), **data}
+            )
+        call.screen.notice(batches.costs_shown(costs))
         with call.cancel.on_signals():
             made = completion.run()
     for name, answers in made.answers.items():
@@ -56,7 +57,7 @@ def complete(call: Call) -> Result:
             call.screen.notice(f"{SERVICES[name].title}: {error}")
     failed = any(answers.errors for answers in made.answers.values())
     return Result(
-        views.completed(made),
+        lookup_results.completed(made),
         {**made.as_json(), **data},
         exit_code=int(failed),
         stopped=made.stopped,
@@ -68,14 +69,14 @@ def fetch(call: Call) -> Result:
     options = call.options
     years = None if options.year is None else parse_years(options.year)
     since, until = years.days if years else (None, None)
-    saving.refuse(call.targets)
+    fetching.refuse(call.targets)
     sources = [opened(name, call) for name in names]
-    costs = [budget.cost_of_search(source, options.max) for source in sources]
+    costs = [batches.cost_of_search(source, options.max) for source in sources]
     data: dict[str, Any] = {"query": text, "budget": [cost.as_json() for cost in costs]}
     if options.dry_run:
         none = {"found": 0, "new": 0, "known": 0, "papers": [], "errors": []}
-        return Result(budget.costs_shown(costs), {**data, **none})
-    call.screen.notice(budget.costs_shown(costs))
+        return Result(batches.costs_shown(costs), {**data, **none})
+    call.screen.notice(batches.costs_shown(costs))
     found, errors = _searched(call, sources, Query(text, options.max, since, until))
     papers = merged(interleaved(found))[: options.max]
     if not papers:
@@ -87,8 +88,8 @@ def fetch(call: Call) -> Result:
     data |= {"found": len(papers), "errors": errors}
     if call.targets:
         return Result(
-            writers=saving.writers(papers),
-            records=lambda: map(saving.row_of, papers),
+            writers=fetching.writers(papers),
+            records=lambda: map(fetching.row_of, papers),
             summary=data,
             exit_code=int(bool(errors)),
         )
@@ -98,8 +99,8 @@ def fetch(call: Call) -> Result:
             row, new = store(db, one)
             counts["awaited" if row is None else "new" if new else "known"] += 1
     data |= {"new": counts["new"], "known": counts["known"]}
-    data["papers"] = list(map(saving.row_of, papers))
-    return Result(views.fetched(papers, counts, text), data, exit_code=int(bool(errors)))
+    data["papers"] = list(map(fetching.row_of, papers))
+    return Result(lookup_results.fetched(papers, counts, text), data, exit_code=int(bool(errors)))
 
 
 def add_ids(call: Call, ids: IdList) -> Result:
@@ -119,7 +120,7 @@ def add_ids(call: Call, ids: IdList) -> Result:
     missing = {ids.ids[place].text: why for place, why in sorted(made.missing.items())}
     data = {"file": ids.file, "ids": len(ids.ids), "missing": missing, **added.as_json()}
     failed = bool(made.missing or ids.refused or made.errors)
-    return Result(views.ids_added(data), data, exit_code=int(failed), stopped=made.stopped)
+    return Result(lookup_results.ids_added(data), data, exit_code=int(failed), stopped=made.stopped)
 
 
 def _sources_and_query(call: Call) -> tuple[list[str], str]:

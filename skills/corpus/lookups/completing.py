@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -15,12 +16,14 @@ from harness.api.skill import Call
 from harness.errors import HarnessError
 from skills.corpus.db import papers, runs
 from skills.corpus.db.lookups import awaited, facts
-from skills.corpus.lookups import budget
-from skills.corpus.lookups.batches import Answers, Wanted, look_up
-from skills.corpus.lookups.configuration import SERVICES
-from skills.corpus.lookups.sources.source import Source
-from skills.corpus.lookups.storing import is_other
+from skills.corpus.db.lookups.facts import TITLE
+from skills.corpus.identity import titles
+from skills.corpus.lookups import batches
+from skills.corpus.lookups.batches import Answers, Wanted, is_other, look_up
 from skills.corpus.records import Found
+from skills.corpus.sources.access import Access
+from skills.corpus.sources.services import SERVICES
+from skills.corpus.sources.source import Query, Source
 
 DAYS = 30
 """After which papers are looked up again: citations grow, and papers are retracted."""
@@ -29,7 +32,7 @@ NEVER = "9999"
 
 
 @dataclass(slots=True)
-class Completed:
+class Filled:
     """What a run has filled.
 
     Attributes:
@@ -89,13 +92,13 @@ class Completion:
     since: str
     most: int | None = None
     by_title: bool = False
-    made: Completed = field(default_factory=Completed)
+    made: Filled = field(default_factory=Filled)
 
-    def costs(self) -> list[budget.Cost]:
+    def costs(self) -> list[batches.Cost]:
         """Return what each source takes at most."""
-        return [budget.cost_of_ids(one, self._due(one), self.most) for one in self.sources]
+        return [batches.cost_of_ids(one, self._due(one), self.most) for one in self.sources]
 
-    def run(self) -> Completed:
+    def run(self) -> Filled:
         """Look up at each source what the earlier ones have left unknown."""
         run_id = runs.start(
             self.db,
@@ -162,3 +165,45 @@ def since_of(*, refresh: bool) -> str:
     if refresh:
         return NEVER
     return (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")
+
+
+CANDIDATES = 3
+"""The papers of a search among which the title is expected."""
+
+
+class ByTitle:
+    """A source that also finds papers by their titles, one in a request.
+
+    Whether a paper with the same title is the same paper is decided by its authors and year, where
+    it is stored.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.name, self.states = source.name, source.states
+        requests = {**source.rates.requests, TITLE: 1 + source.rates.before_pages}
+        self.rates = replace(source.rates, requests=requests)
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        return (*self.source.kinds, TITLE)
+
+    @property
+    def access(self) -> Access:
+        return self.source.access
+
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+        if kind != TITLE:
+            return self.source.by_ids(kind, values)
+        found = ((title, self._titled(title)) for title in values)
+        return {title: one for title, one in found if one is not None}
+
+    def search(self, query: Query) -> list[Found]:
+        return self.source.search(query)
+
+    def _titled(self, title: str) -> Found | None:
+        wanted = titles.title(title)
+        words = " ".join(re.findall(r"\w+", title))
+        found = self.search(Query(words, CANDIDATES, with_abstract=False))
+        same = (one for one in found if titles.compare(wanted, titles.title(one.title)) == "same")
+        return next(same, None)

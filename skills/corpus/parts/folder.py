@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from skills.corpus.tables.columns import ERROR
-from skills.corpus.tables.parquet.files import SUFFIX, is_part
+from skills.corpus.tables.parquet_files import SUFFIX, is_part
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS
 

@@ -1,1 +1,1 @@
-"""Readers and writers of tables of papers."""
+"""Readers and writers of tables: text, spreadsheets, Parquet, Markdown lists."""

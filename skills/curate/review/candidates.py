@@ -23,8 +23,8 @@ from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
 from skills.corpus.search.texts import keys_with
+from skills.corpus.table import Table, TableRow, open_table, paper_key, read_header
 from skills.corpus.tables.columns import AbstractBy, Columns
-from skills.corpus.tables.reader import Table, TableRow, open_table, paper_key, read_header
 from skills.curate.items import CORPUS, Item, as_entry, no_annotations
 from skills.curate.review.rounds import WINDOW, teaching_order
 from skills.nanda.confidence import certainty_of

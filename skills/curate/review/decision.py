@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from harness.errors import HarnessError
-from skills.corpus.tables.reader import paper_key
+from skills.corpus.table import paper_key
 from skills.curate.items import Item
 from skills.nanda.paper import Paper
 

@@ -14,9 +14,9 @@ from typing import IO
 from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.support.reading.text_input import regular_file, shown
+from skills.corpus.table import paper_key
 from skills.corpus.tables.columns import Columns, find_columns
-from skills.corpus.tables.csv_reader import CsvReader
-from skills.corpus.tables.reader import paper_key
+from skills.corpus.tables.text_tables import CsvReader
 from skills.corpus.tables.writers import csv_row
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, own_id

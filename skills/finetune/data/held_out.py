@@ -14,8 +14,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.reading.text_input import place, regular_file, shown, text_lines
-from skills.corpus.tables.formats import SUFFIXES
-from skills.corpus.tables.reader import paper_key
+from skills.corpus.table import SUFFIXES, paper_key
 from skills.finetune.data.near_duplicates import AbstractIndex
 from skills.finetune.data.rows import AnnotationRow, LeftOut, Reading, Split, Step, read_papers
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.errors import InputError
-from skills.corpus.tables.reader import Columns, TableRow, open_table, paper_key
+from skills.corpus.table import Columns, TableRow, open_table, paper_key
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.finetune.data.annotation_pairs import completion_of
 from skills.nanda.framework import Framework, nanda
@@ -169,7 +169,7 @@ def _rows(
         return
     from harness import settings
     from skills.corpus.db.connection import default_path, open_corpus
-    from skills.corpus.tables.abstract_lookup import complete_rows
+    from skills.corpus.table import complete_rows
 
     corpus = reading.corpus or default_path(settings.from_environment())
     with open_corpus(corpus, must_exist=True) as db:

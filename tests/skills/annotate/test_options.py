@@ -13,7 +13,7 @@ from harness.api import options
 from harness.cli.help import skill_help
 from harness.errors import InputError, UsageError
 from skills.annotate.plugin import Annotate
-from skills.corpus.tables import formats
+from skills.corpus import table
 
 ABSTRACT = "We present method 1 for the task of sorting papers, and it is twice as fast. " * 4
 BY_CASE = {
@@ -138,4 +138,4 @@ def test_the_help_shows_the_type_date() -> None:
 def test_other_files_are_refused_with_the_supported_ones(workspace: Workspace, suffix: str) -> None:
     with pytest.raises(InputError, match=f"does not read {suffix} files") as caught:
         workspace.app.dispatch(f"/annotate papers{suffix}")
-    assert all(known in str(caught.value.hint) for known in (".txt", *formats.SUFFIXES))
+    assert all(known in str(caught.value.hint) for known in (".txt", *table.SUFFIXES))

@@ -20,9 +20,9 @@ from skills.annotate.job import AnnotateJob, PlannedRow
 from skills.annotate.plan import Entry, PaperFile, Selection, from_papers, from_table
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.references.csl_json import HEADING
+from skills.corpus.table import open_table
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.reader import open_table
-from skills.corpus.tables.references.notes import HEADING
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 

@@ -28,7 +28,7 @@ from skills.corpus.map.options import PICTURES
 from skills.corpus.plugin import Corpus
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
-from skills.corpus.tables.reader import open_table
+from skills.corpus.table import open_table
 from skills.nanda.framework import nanda
 
 ITEMS = [

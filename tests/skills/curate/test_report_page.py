@@ -29,7 +29,7 @@ from curation_report import (
 from page_corpus import HOSTILE
 from page_elements import Elements, assert_harmless, assert_self_contained
 
-from skills.corpus.tables.reader import TableRow
+from skills.corpus.table import TableRow
 from skills.curate import report_text
 from skills.curate.gates import REASONS
 from skills.curate.panel import Panel, VoteForm

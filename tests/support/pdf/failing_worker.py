@@ -4,10 +4,10 @@ import os
 import time
 from pathlib import Path
 
-from skills.corpus.tables import processes
-from skills.corpus.tables.pdf import worker
+from skills.corpus.pdf import extraction
+from skills.corpus.tables import reader_process
 
-answer = worker._answer
+answer = extraction._answer
 
 
 def failing(request):
@@ -17,13 +17,13 @@ def failing(request):
         case "hang":
             time.sleep(600)
         case "loop":
-            processes.limit("RLIMIT_CPU", int(time.process_time()) + 1)
+            reader_process.limit("RLIMIT_CPU", int(time.process_time()) + 1)
             while True:
                 pass
         case "memory":
-            return {"title": bytearray(processes.MEMORY + 1).hex()}
+            return {"title": bytearray(reader_process.MEMORY + 1).hex()}
     return answer(request)
 
 
-worker._answer = failing
-worker.main()
+extraction._answer = failing
+extraction.main()

@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import pytest
 from local_http import Handler, local_server
 
-from skills.corpus.lookups import configuration
+from skills.corpus.sources import services
 
 ABSTRACT = "We present {0}, a method that plans before it acts. It needs half of the calls."
 
@@ -335,13 +335,13 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[PapersServer]:
     """Serve as each of the sources of this process, which has neither keys nor pauses."""
     for name in ("OPENALEX_API_KEY", "SEMANTIC_SCHOLAR_API_KEY", "NCBI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-    for name in (configuration.EMAIL, configuration.VARIABLE):
+    for name in (services.EMAIL, services.VARIABLE):
         monkeypatch.delenv(name, raising=False)
-    services = {
-        name: configuration.Service(one.title, one.url, one.key, 0, 0)
-        for name, one in configuration.SERVICES.items()
+    without_pauses = {
+        name: services.Service(one.title, one.url, one.key, 0, 0)
+        for name, one in services.SERVICES.items()
     }
-    monkeypatch.setattr(configuration, "SERVICES", services)
+    monkeypatch.setattr(services, "SERVICES", without_pauses)
     with running() as papers:
         for name, url in papers.environment.items():
             monkeypatch.setenv(name, url)

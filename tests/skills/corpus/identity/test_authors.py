@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.corpus.identity.authors import names, same_first, shared
+from skills.corpus.identity.matching import names, same_first, shared
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,8 @@ def test_the_budget_is_shown_before_it_is_spent(app: App, server: PapersServer) 
 def test_a_limit_of_requests_leaves_the_rest_for_the_same_line(
     app: App, server: PapersServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skills.corpus.lookups.sources.crossref import Crossref
-    from skills.corpus.lookups.sources.source import Rates
+    from skills.corpus.sources.crossref import Crossref
+    from skills.corpus.sources.source import Rates
 
     monkeypatch.setattr(Crossref, "rates", Rates(1, 1, {}))
     corpus(app, of_doi(1), of_doi(2))
@@ -195,8 +195,8 @@ def test_a_failed_request_leaves_its_papers(app: App, server: PapersServer) -> N
 def test_a_source_without_quota_is_not_asked_further(
     app: App, server: PapersServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skills.corpus.lookups.sources.openalex import OpenAlex
-    from skills.corpus.lookups.sources.source import Rates
+    from skills.corpus.sources.openalex import OpenAlex
+    from skills.corpus.sources.source import Rates
 
     monkeypatch.setattr(OpenAlex, "rates", Rates(1, 1, {}))
     corpus(app, of_doi(1), of_doi(2), of_doi(3))

@@ -16,10 +16,10 @@ import pytest
 
 from skills.corpus import exporters
 from skills.corpus.records import Annotated, record_of
+from skills.corpus.table import open_table
 from skills.corpus.tables.columns import DOUBT
-from skills.corpus.tables.markdown.writer import write_markdown
-from skills.corpus.tables.reader import open_table
-from skills.corpus.tables.sheets.writer import write_xlsx
+from skills.corpus.tables.markdown_lists import write_markdown
+from skills.corpus.tables.spreadsheets import write_xlsx
 from skills.corpus.tables.writers import (
     parquet_schema,
     table_rows,

@@ -17,7 +17,7 @@ from rich.console import Console
 from terminal_session import terminal_session
 
 from harness.terminal.console import Screen
-from skills.corpus.tables.reader import TableRow
+from skills.corpus.table import TableRow
 from skills.curate.items import Item
 from skills.curate.review import screen as view
 from skills.curate.review.form import WEAK_SOURCE, sheet_of

@@ -13,7 +13,7 @@ from finetune_tables import Row, abstract, row, rows, table
 
 from harness.errors import InputError
 from harness.models.backends.base import Message
-from skills.corpus.tables.reader import Columns
+from skills.corpus.table import Columns
 from skills.corpus.tables.writers import write_jsonl, write_parquet
 from skills.finetune.build_finetune_from_annotations import (
     Choices,

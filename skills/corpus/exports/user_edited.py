@@ -1,0 +1,246 @@
+"""Write a file again without losing what a person wrote into it.
+
+What is ours are some properties of the front matter, and a block of text between two comments. The
+first comment has the names of these properties, and a digest of all that we wrote, by which a
+change by a person is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from harness.support.reading import bounded_yaml
+
+State = Literal["made", "updated", "unchanged", "kept"]
+
+MOST_BYTES = 4_000_000
+"""The size of a file that is read again."""
+_LINK = re.compile(r"\[\[[^\]\n]*\]\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """How a format writes comments."""
+
+    opening: str
+    closing: str
+
+    def line(self, text: str) -> str:
+        return f"{self.opening} {text} {self.closing}"
+
+
+OBSIDIAN = Comment("%%", "%%")
+HTML = Comment("<!--", "-->")
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What is ours in a file: some properties, and a text of whole lines."""
+
+    properties: Mapping[str, Value]
+    block: str
+    comment: Comment = OBSIDIAN
+
+    @property
+    def text(self) -> str:
+        """A new file with nothing else."""
+        front = "".join(as_yaml(name, value) for name, value in self.properties.items())
+        return f"---\n{front}---\n{self.marked}"
+
+    @property
+    def marked(self) -> str:
+        """The block between its comments."""
+        digest = _digest(self.properties, self.block)
+        begin = (
+            f"nanda-harness {digest} wrote this up to its next comment, and the properties "
+            f"{', '.join(self.properties)}"
+        )
+        return f"{self.comment.line(begin)}\n{self.block}{self.comment.line(_END)}\n"
+
+    def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
+        """Return `text` with ours in it, and whether that has changed it.
+
+        It is kept as it is if a person has changed what was ours, unless `force`. A property that a
+        person has added under one of our names stays, too.
+
+        Args:
+            adopt: add ours to a file that has nothing of it.
+
+        Raises:
+            BrokenFrontMatterError: the front matter cannot be read.
+        """
+        if self._is_in(text):
+            return text, "unchanged"
+        found, before = _mark(self.comment).search(text), parse(text)
+        names = found["names"].split(", ") if found else []
+        theirs = set(before.values).difference(names) if found or not force else set[str]()
+        own = {name: v for name, v in self.properties.items() if name not in theirs}
+        wanted = Owned(own, self.block, self.comment)
+        there = {name: before.values[name] for name in names if name in before.values}
+        block = found["block"].replace("\r\n", "\n") if found else ""
+        if found and _texts(own) == _texts(there) and block == self.block:
+            return text, "unchanged"
+        if found is None and adopt:
+            return wanted._put(before, names), "updated"
+        if not force and not (found and _digest(there, block) == found["digest"]):
+            is_old = found and _digest(own, self.block) == found["digest"]
+            return text, "unchanged" if is_old else "kept"
+        return wanted._put(before, names), "updated"
+
+    def _is_in(self, text: str) -> bool:
+        """Return True if all of ours is in `text` as it would be written: most files, fast."""
+        end = text.find("\n---", 3) + 1
+        lines = (f"\n{as_yaml(name, value)}" for name, value in self.properties.items())
+        return self.marked in text and all(line in text[:end] for line in lines)
+
+    def _put(self, before: Parts, names: list[str]) -> str:
+        """Return the file with ours in place of what was ours."""
+        text = before.text
+        end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
+        gone = dict.fromkeys(name for name in names if name not in self.properties)
+        front = with_properties(before.yaml.replace("\r\n", "\n"), {**gone, **self.properties})
+        head = text[: before.start] if before.end else f"---{end}"
+        rest = text[before.end :] if before.end else f"---{end}{text}"
+        marked = self.marked.replace("\n", end)
+        below, count = _mark(self.comment).subn(lambda _: marked, rest, count=1)
+        if not count:
+            below = f"{rest}{end * (not rest.endswith(end))}{end}{marked}"
+        return f"{head}{front.replace(chr(10), end)}{below}"
+
+
+_END = "nanda-harness ends here"
+
+
+def _mark(comment: Comment) -> re.Pattern[str]:
+    """Return the pattern of the block with its comments."""
+    opening, closing = re.escape(comment.opening), re.escape(comment.closing)
+    return re.compile(
+        rf"^{opening} nanda-harness (?P<digest>[0-9a-f]{{12}}) wrote this up to its next comment, "
+        rf"and the properties (?P<names>[^\n]*?) {closing}\r?\n"
+        rf"(?P<block>(?:(?!{opening} nanda-harness )[^\n]*\n)*)"
+        rf"{opening} {_END} {closing}[ \t]*\r?(?:\n|\Z)",
+        re.M,
+    )
+
+
+def _texts(value: Any) -> Any:
+    """Return properties as `front_matter.parse` reads them."""
+    if isinstance(value, Mapping):
+        return {str(name): _texts(one) for name, one in value.items()}
+    return [_texts(one) for one in value] if isinstance(value, (list, tuple)) else str(value)
+
+
+def _digest(properties: Mapping[str, Any], block: str) -> str:
+    """Return the digest of what we wrote, without the names of linked notes: they are renamed."""
+    kept = [sorted(_texts(properties).items()), _LINK.sub("[[]]", block)]
+    return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
+
+
+Value = str | int | Sequence[str | Mapping[str, Any]]
+"""The value of a property that the harness writes."""
+
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
+
+
+class BrokenFrontMatterError(ValueError):
+    """The front matter is not a mapping in YAML."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A file, divided: `text[start:end]` is the YAML between the two lines "---".
+
+    Attributes:
+        values: texts, lists and mappings of texts; a number or date is the text that is written.
+    """
+
+    text: str
+    start: int
+    end: int
+    values: Mapping[str, Any]
+
+    @property
+    def yaml(self) -> str:
+        return self.text[self.start : self.end]
+
+
+def parse(text: str) -> Parts:
+    """Divide a file; without front matter, `start` and `end` are 0.
+
+    Raises:
+        BrokenFrontMatterError: the front matter cannot be read, or exceeds a limit.
+    """
+    found = _FRONT_MATTER.match(text)
+    if found is None:
+        return Parts(text, 0, 0, {})
+    start, end = found.span("yaml")
+    try:
+        _, values = bounded_yaml.parse(text[start:end], bounded_yaml.TextLoader)
+    except yaml.YAMLError as exc:
+        raise BrokenFrontMatterError(str(exc)) from exc
+    if not isinstance(values or {}, dict):
+        raise BrokenFrontMatterError("it is not a mapping")
+    return Parts(text, start, end, values or {})
+
+
+def as_yaml(name: str, value: Value) -> str:
+    """Return a property with its line end; a text is in double quotes, so that it stays a text."""
+    if isinstance(value, int):
+        return f"{name}: {value}\n"
+    if isinstance(value, str):
+        return f"{name}: {_quoted(value)}\n"
+    if all(isinstance(one, str) for one in value):
+        return "".join((f"{name}:\n", *(f"  - {_quoted(one)}\n" for one in value)))
+    return yaml.safe_dump({name: list(value)}, allow_unicode=True, sort_keys=False)
+
+
+def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> str:
+    """Return YAML with these properties in place of those of the same name, else at the end.
+
+    Everything else stays as it is, comments and order included.
+
+    Args:
+        properties: None removes one.
+    """
+    made = {name: "" if v is None else as_yaml(name, v) for name, v in properties.items()}
+    pieces, at, done = [], 0, set[str]()
+    for name, start, end in _places(yaml_text):
+        if name in made:
+            pieces += [yaml_text[at:start], "" if name in done else made[name]]
+            at, done = end, done | {name}
+    rest = yaml_text[at:]
+    added = "".join(made[name] for name in made if name not in done)
+    return "".join((*pieces, rest, "\n" * bool(rest and not rest.endswith("\n") and added), added))
+
+
+def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the name of each property with the place of its lines."""
+    node = yaml.compose(yaml_text, yaml.SafeLoader)
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
+        end = max(_end(value), key.end_mark.index)
+        if yaml_text[end - 1 : end] != "\n":
+            line = yaml_text.find("\n", end)
+            end = len(yaml_text) if line < 0 else line + 1
+        yield str(key.value), key.start_mark.index, end
+
+
+def _end(node: yaml.Node) -> int:
+    """Return where the text of a node ends; PyYAML counts what follows a block as part of it."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return max(map(_end, last)) if isinstance(last, tuple) else _end(last)
+    return int(node.end_mark.index)
+
+
+def _quoted(text: Any) -> str:
+    if isinstance(text, str) and text.isprintable():  # as almost always, and much faster
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    written = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    return written.removesuffix("\n")

@@ -1,0 +1,217 @@
+"""The content of a note: properties, the abstract with its anchors, doubts, and links."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from skills.corpus.exports.user_edited import Owned, Value
+from skills.corpus.identity.matching import known
+from skills.corpus.records import Annotated
+from skills.corpus.references.csl_json import separate_names
+from skills.nanda.anchors import Marked, marked, read_anchors
+from skills.nanda.checks import findings
+from skills.nanda.confidence import from_sections, labelled_suggestions, uncertain_moves
+from skills.nanda.framework import Framework
+from skills.nanda.paper import iso_date, page_address
+from skills.nanda.terms import GENERIC, Term, spelling, terms_in
+from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
+
+ID = "nanda-id"
+IDENTIFIERS = ("doi", "arxiv", "pmid")
+"""Properties by which a note is found if the paper comes from another source."""
+_OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
+"""Properties with a meaning of their own, which belong to the user."""
+_BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
+
+
+def id_of(item: Annotated) -> str:
+    """Return the id of a paper in a vault.
+
+    An id such as "12" may be that of another paper in another table, so that a digest of the title
+    is added, or of the abstract if there is none.
+    """
+    paper = item.paper
+    if arxiv := known(paper).identifiers.get("arxiv"):
+        return f"arxiv:{arxiv}"
+    what = " ".join(words(paper.title)) or flatten(paper.abstract)
+    return f"{flatten(paper.id)}:{hashlib.sha256(what.encode()).hexdigest()[:6]}"
+
+
+def note(
+    item: Annotated, framework: Framework, links: Sequence[tuple[str, Sequence[str]]]
+) -> Owned:
+    """Return what is ours in the note of a paper.
+
+    Args:
+        links: the names of related notes, each with the terms that they share.
+    """
+    stated = framework.stated(item.record)
+    anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
+    sentences = [_sentence(one, framework.labels) for one in marked(item.paper.abstract, anchors)]
+    lines = ["> [!abstract] Abstract", f"> {at_start(' '.join(sentences))}", ""]
+    doubts = [
+        f"- {framework.labels[move]}: {escaped(clause)}"
+        for move in stated
+        for clause in findings(move, item.record, framework.labels)
+    ]
+    doubts += [
+        f"- {label}: {escaped(text)}"
+        for label, text in labelled_suggestions(item.record, framework.labels)
+    ]
+    if doubts:
+        lines += ["> [!warning] Check", *(f"> {line}" for line in doubts), ""]
+    if links:
+        lines += ["Papers with the same terms:", ""]
+        lines += [f"- [[{name}]]: {', '.join(map(escaped, terms))}" for name, terms in links]
+        lines.append("")
+    return Owned(properties(item, framework), "\n".join(lines))
+
+
+def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
+    """Return the properties of a note, without those that have no value."""
+    paper, made = item.paper, item.record["provenance"]
+    about = known(paper)
+    stated = {**from_sections(item.record), **framework.stated(item.record)}
+    moves = {
+        f"{move}-move" if move in _OF_OBSIDIAN else move: flatten(stated[move])
+        for move in framework.names
+        if move in stated
+    }
+    arxiv, doi = about.identifiers.get("arxiv", ""), about.identifiers.get("doi", "")
+    found: dict[str, Value | None] = {
+        ID: id_of(item),
+        "title": flatten(paper.title),
+        "authors": separate_names(paper.authors),
+        "year": about.year,
+        "published": iso_date(paper.published),
+        "venue": flatten(about.venue),
+        "categories": list(filter(None, _BETWEEN_CATEGORIES.split(flatten(paper.categories)))),
+        "doi": doi,
+        "arxiv": arxiv,
+        "citekey": flatten(paper.source.get("citekey", "")),
+        "pmid": about.identifiers.get("pmid", ""),
+        "url": page_address(arxiv) or (f"https://doi.org/{doi}" if doi else ""),
+        **moves,
+        "uncertain": list(uncertain_moves(item.record)),
+        "annotated-by": made["resolved"],
+        "annotated-on": made["created"][:10],
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _sentence(sentence: Marked, labels: Mapping[str, str]) -> str:
+    """Return a sentence with the passages of moves highlighted, each before its moves."""
+    if sentence.moves:
+        parts = [move for one in sentence.segments for move in one.moves]
+        whole = "".join(one.text for one in sentence.segments)
+        return _highlighted(whole, (*sentence.moves, *dict.fromkeys(parts)), labels)
+    text = ""
+    for one in sentence.segments:
+        shown = _highlighted(one.text, one.moves, labels) if one.moves else _inner(one.text)
+        # Beside a letter or another mark, Markdown reads "**" as text.
+        text += " " * (text.endswith("**") and not shown.startswith(" ")) + shown
+    return text
+
+
+def _highlighted(text: str, moves: Sequence[str], labels: Mapping[str, str]) -> str:
+    passage = text.strip()
+    before = " " * (len(text) - len(text.lstrip()))
+    after = " " * (len(text) - len(text.rstrip()))
+    names = ", ".join(labels[move] for move in moves)
+    return f"{before}=={escaped(passage)}== **({names})**{after}"
+
+
+def _inner(text: str) -> str:
+    """Return the escaped text with its blanks at both ends, which `escaped` strips."""
+    return escaped(f".{text}.")[1:-1]
+
+
+_SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
+"""Of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview, comments."""
+_AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
+"""A list, a quotation or a line below a heading, at the start of a line."""
+
+
+def escaped(text: str) -> str:
+    """Return `text` on one line, to be shown as it is."""
+    return _SPECIAL.sub(_replaced, flatten(text))
+
+
+def at_start(text: str) -> str:
+    """Return escaped text without what would begin a list or the like at the start of a line."""
+    found = _AT_START.match(text)
+    if found is None or text.startswith("=="):  # a highlighted passage
+        return text
+    number, mark = found.groups()
+    return f"{number}\\{mark}{text[found.end() :]}" if number else f"\\{text}"
+
+
+def _replaced(found: re.Match[str]) -> str:
+    if found[0] == "%%":  # a backslash does not end a comment
+        return "&#37;&#37;"
+    return "".join(f"\\{char}" for char in found[0])
+
+
+LINKS = 8
+"""Links of a note."""
+TERMS = 3
+"""Terms that a link names."""
+FEW, SHARE, MOST = 5, 0.1, 50
+"""A term joins at most this share of the papers, but `FEW` in any case, and never more than `MOST`,
+which keeps the work for each paper constant."""
+_OF_ARGUMENTS = set_of(
+    "best demonstrate existing extensive extensively guide help lesson outperform practical"
+    " previous previously prior promising shed show"
+)
+_NO_SUBJECT = GENERIC | set(map(stem, _OF_ARGUMENTS))
+"""Stems of the first words of pairs that occur on any subject: "extensive experiments"."""
+
+
+def terms_of(texts: Iterable[str]) -> dict[Term, str]:
+    """Return the terms of a paper with their first spelling."""
+    found: dict[Term, str] = {}
+    for text in texts:
+        for term, written in terms_in(text):
+            if _is_specific(term, written):
+                found.setdefault(term, spelling([" ".join(written.split())]))
+    return found
+
+
+def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
+    """Return for each paper those that share the rarest terms, with these terms, by their places.
+
+    The order depends on the papers and their terms alone.
+    """
+    having: dict[Term, list[int]] = defaultdict(list)
+    for place, terms in enumerate(papers):
+        for term in terms:
+            having[term].append(place)
+    most = min(MOST, max(FEW, int(len(papers) * SHARE)))
+    joining = {term: places for term, places in having.items() if 1 < len(places) <= most}
+    return [_related(place, terms, joining, len(papers)) for place, terms in enumerate(papers)]
+
+
+def _related(
+    place: int, terms: Iterable[Term], joining: dict[Term, list[int]], papers: int
+) -> list[tuple[int, list[Term]]]:
+    shared: dict[int, list[Term]] = defaultdict(list)
+    for term in sorted(joining.keys() & set(terms), key=lambda term: (len(joining[term]), term)):
+        for other in joining[term]:
+            if other != place:
+                shared[other].append(term)
+
+    def weight(other: int) -> float:
+        return sum(math.log(1 + papers / len(joining[term])) for term in shared[other])
+
+    ranked = sorted(shared, key=lambda other: (-round(weight(other), 9), other))
+    return [(other, shared[other][:TERMS]) for other in ranked[:LINKS]]
+
+
+def _is_specific(term: Term, written: str) -> bool:
+    if len(term) == 1:
+        return any(char.isupper() for char in written[1:]) and not written.isupper()
+    return term[0] not in _NO_SUBJECT

@@ -1,1 +1,0 @@
-"""What a search of several sources finds: merged, and saved."""

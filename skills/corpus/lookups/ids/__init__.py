@@ -1,1 +1,0 @@
-"""Papers by their ids: lists of them, and where they are found."""

@@ -1,1 +1,0 @@
-"""One module for each source of papers, all behind `source.Source`."""

@@ -1,0 +1,274 @@
+"""Read a paper from a PDF file, in the process of `worker`."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+from skills.corpus.pdf import page_text, title_page
+from skills.corpus.pdf.page_lines import MOST_PAGES, Pages, Unreadable
+from skills.corpus.pdf.page_text import Line, count_words, differs
+from skills.corpus.pdf.title_page import Abstract, name_of
+from skills.corpus.tables.reader_process import MEMORY, SECONDS, limit
+
+FIRST_PAGES = (2, 6)
+"""Pages on which the abstract is searched: these, and if there is none, those. A repository may add
+a cover page."""
+TITLE_SIZE = 1.15
+"""Size of the letters of a title, over that of the abstract."""
+FEWEST_LETTERS = 200
+"""Letters of the first pages; fewer are those of a scan."""
+READABLE = 0.6
+"""Share of letters and digits in a text; that of a font without Unicode has fewer."""
+
+
+def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
+    """Return what is read of a paper.
+
+    Args:
+        kinds: the sections to read, "limitation" and "conclusion".
+
+    Returns:
+        title, abstract, authors, doi, arxiv_id, published, categories, "" where unknown; sections,
+        each with kind, heading, page and text.
+
+    Raises:
+        Unreadable: it has no abstract, or cannot be read.
+    """
+    with Pages(path) as pages:
+        lines, abstract = _first_pages(pages)
+        known = page_text.words_of(lines)
+        page = abstract.lines[0].page
+        before = _above(lines[: abstract.begin], abstract.lines[0])
+        title, after = title_page.title_of(before, pages.information("Title"))
+        stated = " ".join(map(pages.information, ("Subject", "Keywords", "doi")))
+        first = [line for line in lines if line.page in (0, page)]
+        found = title_page.identifiers_of(first, pages.turned, stated)
+        return {
+            "title": title,
+            "abstract": page_text.text_of(abstract.lines, known),
+            "authors": title_page.authors_of(before[after:], pages.information("Author")),
+            **found,
+            "sections": _sections(pages, abstract, kinds) if kinds else [],
+        }
+
+
+def _first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
+    """Return the lines of as many pages as have the abstract, and the abstract."""
+    for count in FIRST_PAGES:
+        lines = pages.lines(count)
+        _check_text(lines)
+        if found := title_page.find_abstract(lines):
+            return lines, found
+    raise Unreadable(
+        "has no abstract: there is no heading Abstract or Summary on its first pages, and no "
+        "paragraph of the length of one above its introduction"
+    )
+
+
+def _above(before: Sequence[Line], first: Line) -> list[Line]:
+    """Return the lines above the abstract, on its page if that has a title."""
+    own = [line for line in before if line.page == first.page]
+    has_title = any(line.size > TITLE_SIZE * first.size for line in own)
+    return own if has_title else list(before)
+
+
+def _check_text(lines: Sequence[Line]) -> None:
+    text = "".join(line.text for line in lines)
+    letters = sum(map(str.isalnum, text))
+    if not letters:
+        raise Unreadable("has no text layer, as a scan has none; a program for OCR adds one")
+    if letters < FEWEST_LETTERS:
+        raise Unreadable("has too little text for a paper")
+    if letters < READABLE * len(text.replace(" ", "")):
+        raise Unreadable("has text in fonts that do not state their letters")
+
+
+def _sections(pages: Pages, abstract: Abstract, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the sections below the abstract."""
+    lines = pages.lines(MOST_PAGES)
+    last = abstract.lines[-1]
+    below = [i for i, one in enumerate(lines) if one.page == last.page and one.y == last.y]
+    rest = lines[below[-1] + 1 :] if below else lines
+    if not rest:
+        return []
+    known = page_text.words_of(lines)
+    return [
+        {
+            "kind": one.kind,
+            "heading": page_text.plain(one.heading),
+            "page": one.page,
+            "text": page_text.text_of(one.lines, known),
+        }
+        for one in find_sections(rest, kinds, _body(rest))
+    ]
+
+
+def _body(lines: Sequence[Line]) -> Line:
+    """Return a line that is set as most of the text."""
+    sizes: Counter[tuple[float, str]] = Counter()
+    for line in lines:
+        sizes[line.size, line.font] += len(line.text)
+    usual = sizes.most_common(1)[0][0]
+    return next(line for line in lines if (line.size, line.font) == usual)
+
+
+FEWEST_WORDS = 12
+"""Words of a section; fewer are those of a table of contents."""
+MOST_WORDS = 3000
+"""Words that are read of a section."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A section.
+
+    Attributes:
+        kind: "limitation" or "conclusion".
+        heading: as the paper has it, without its number.
+        lines: its text.
+    """
+
+    kind: str
+    heading: str
+    page: int
+    lines: list[Line]
+
+
+def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[Found]:
+    """Return the sections of these kinds, the longest one of each kind.
+
+    Args:
+        lines: those of the paper after its abstract.
+        body: a line that is set as its text.
+    """
+    best: dict[str, Found] = {}
+    lines = _without_references(lines, body)
+    for place, line in enumerate(lines):
+        heading = _heading(line, body)
+        if not heading:
+            continue
+        for kind in title_page.kinds_of(name_of(heading)):
+            if kind not in kinds:
+                continue
+            found = _section(lines, place, heading, body)
+            shown = title_page.without_number(heading)
+            if count_words(found) >= FEWEST_WORDS and count_words(found) > count_words(
+                best[kind].lines if kind in best else []
+            ):
+                best[kind] = Found(kind, shown, line.page + 1, found)
+    return [best[kind] for kind in kinds if kind in best]
+
+
+def _without_references(lines: Sequence[Line], body: Line) -> Sequence[Line]:
+    """Return the lines before the references, where titles may look like headings."""
+    for place in range(len(lines) // 3, len(lines)):  # and not in the table of contents
+        line = lines[place]
+        if title_page.is_references(name_of(line.text)) and title_page.stands_out(line, body):
+            return lines[:place]
+    return lines
+
+
+def _heading(line: Line, body: Line) -> str:
+    """Return the heading that a line is or begins with, "" if it has none."""
+    if title_page.is_short(line.text) and title_page.stands_out(line, body):
+        return line.text.strip()
+    lead = line.lead.strip()
+    is_run_in = lead and title_page.is_short(lead) and len(lead.split()) <= 8
+    return lead if is_run_in and not body.bold else ""
+
+
+def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> list[Line]:
+    """Return the text below a heading up to the next one of its kind."""
+    first = lines[place]
+    run_in = heading != first.text.strip()
+    found: list[Line] = []
+    words = 0
+    own = [first] * run_in
+    usual = statistics.median([line.size for line in [*own, *lines[place + 1 :][:6]]] or [0.0])
+    if run_in:
+        rest = first.text.strip()[len(heading) :].lstrip(" .:-—–")  # noqa: RUF001
+        found.append(replace(first, text=rest, bold=False, lead=""))
+    for number, line in enumerate(lines[place + 1 :]):
+        if number == 0 and not run_in and _goes_on(first, line):
+            continue
+        if _ends(line, first, body, run_in=run_in):
+            break
+        if differs(line, usual) or _is_of_numbers(line):
+            continue  # a footnote, a caption, a table
+        found.append(line)
+        words += len(line.text.split())
+        if words > MOST_WORDS:
+            break
+    return found
+
+
+def _goes_on(first: Line, line: Line) -> bool:
+    """Return True if a line is the second one of the heading `first`."""
+    close = line.page == first.page and 0 < first.y - line.y < 1.6 * first.size
+    same = line.font == first.font and abs(line.size - first.size) < 0.3
+    return close and same and line.bold and title_page.level_of(line) == 0
+
+
+def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
+    """Return True if a line is the heading of the next section."""
+    heading = _heading(line, body)
+    if not heading:
+        return False
+    if title_page.ends_paper(name_of(heading)):
+        return True
+    if heading != line.text.strip():  # in the line of its paragraph
+        return run_in
+    if run_in:
+        return True
+    level, own = title_page.level_of(line), title_page.level_of(first)
+    if level and own:
+        return level <= own
+    alike = line.font == first.font and abs(line.size - first.size) <= 0.04 * first.size
+    return alike or line.size > first.size * 1.04 or (level == 1 and own == 0)
+
+
+def _is_of_numbers(line: Line) -> bool:
+    text = line.text.replace(" ", "")
+    return len(text) > 3 and sum(map(str.isalpha, text)) < 0.4 * len(text)
+
+
+def main() -> None:
+    """Answer requests until stdin ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # PDFium prints warnings
+    pdfium.FPDF_InitLibrary()
+    limit("RLIMIT_AS", MEMORY)
+    for line in sys.stdin:
+        request = json.loads(line)
+        limit("RLIMIT_CPU", int(time.process_time()) + SECONDS)
+        answers.write(json.dumps(_answer(request)) + "\n")
+        answers.flush()
+
+
+def _answer(request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return extract(Path(request["path"]), request["sections"])
+    except Unreadable as error:
+        return {"unreadable": str(error)}
+    except MemoryError:
+        return {"unreadable": f"needs more than {MEMORY // 1024**3} GB of memory"}
+    except Exception as error:  # noqa: BLE001  a fault of ours costs this file alone
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        return {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""Put the pieces of a page into lines in the order in which they are read.
+
+A gutter is a place that few lines cross, with lines on both sides. Lines that cross one, such as
+a title over two columns, divide the page into bands; in each band, a column is read after the
+other. Text beside a block of such lines, as "Article info" beside the abstract, is read before the
+block if it is on its left, else after it.
+"""
+
+from __future__ import annotations
+
+import bisect
+import ctypes
+import itertools
+import os
+import re
+import statistics
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+from skills.corpus.pdf import page_text
+from skills.corpus.pdf.page_text import Line
+
+CROSSING = 0.35
+"""Share of the lines that may cross a gutter: titles, abstracts and figures over all columns."""
+BESIDE = 0.15
+"""Share of the lines on each side of it, if a line crosses it."""
+FEWEST = 6
+"""Lines on each side of it."""
+ALIKE = 0.08
+"""Share of the lines by which more cross one gutter than another one."""
+FEW = 0.03
+"""Share of the lines that hardly counts."""
+MOST_PLACES = 500
+"""Places of a page that are tried."""
+MOST_PIECES = 5000
+"""Pieces of a page from which it is a drawing, and not put in order; a page of text has 200."""
+STEP = 2.0
+"""Points between two places that may be a gutter."""
+WIDE = 2.0
+"""Distance in ems that separates pieces on one baseline even where no gutter is."""
+
+
+def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
+    """Return the lines of a page in reading order."""
+    shown = [piece for piece in _without_numbering(pieces) if piece.text.strip()]
+    if not shown or len(shown) > MOST_PIECES:
+        return shown
+    gutters = _gutters(shown)
+    lines = _joined(shown, gutters)
+    middle = gutters or [(min(one.left for one in lines) + max(one.right for one in lines)) / 2]
+    across = [line for line in lines if any(_crosses(line, place) for place in middle)]
+    blocks = _blocks(across)
+    return _by_block(lines, blocks, gutters)
+
+
+def _by_block(
+    lines: Sequence[Line], blocks: Sequence[list[Line]], gutters: Sequence[float]
+) -> list[Line]:
+    """Return the lines in order: of each block, the band above it, then what is beside it."""
+    inside = {id(line) for block in blocks for line in block}
+    others = [line for line in lines if id(line) not in inside]
+    found: list[Line] = []
+    for block in blocks:
+        top, bottom = block[0], block[-1]
+        above = [line for line in others if line.y > top.y + top.size / 2]
+        beside = [
+            line for line in others if bottom.y - bottom.size / 2 <= line.y <= top.y + top.size / 2
+        ]
+        taken = {id(line) for line in (*above, *beside)}
+        others = [line for line in others if id(line) not in taken]
+        left = min(line.left for line in block)
+        right = max(line.right for line in block)
+        found += _by_column(above, gutters)
+        found += _down(line for line in beside if line.right <= left)
+        found += _down(
+            [*block, *(line for line in beside if line.right > left and line.left < right)]
+        )
+        found += _down(line for line in beside if line.left >= right and line.right > left)
+    return found + _by_column(others, gutters)
+
+
+def _by_column(lines: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
+    edges = [float("-inf"), *gutters, float("inf")]
+    found: list[Line] = []
+    for left, right in itertools.pairwise(edges):
+        found += _down(line for line in lines if left <= (line.left + line.right) / 2 < right)
+    return found
+
+
+def _down(lines: Iterable[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: (-line.y, line.left))
+
+
+def _blocks(across: Sequence[Line]) -> list[list[Line]]:
+    """Return lines as blocks, each of lines with little space between them."""
+    blocks: list[list[Line]] = []
+    for line in _down(across):
+        if blocks and blocks[-1][-1].y - line.y <= 2.2 * max(line.size, blocks[-1][-1].size):
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return blocks
+
+
+def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
+    """Return the pieces on one baseline as one line, unless a gutter or much space separates."""
+    found: list[Line] = []
+    for row in _rows(pieces):
+        before: Line | None = None
+        for piece in sorted(row, key=lambda one: one.left):
+            if before is not None and _belongs(before, piece, gutters):
+                _extend(before, piece)
+            else:
+                found.append(piece)
+                before = piece
+    return found
+
+
+def _rows(pieces: Sequence[Line]) -> list[list[Line]]:
+    """Return the pieces by baseline, from top to bottom."""
+    rows: list[list[Line]] = []
+    for piece in sorted(pieces, key=lambda one: -one.y):
+        if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
+    return rows
+
+
+def _belongs(before: Line, piece: Line, gutters: Sequence[float]) -> bool:
+    in_gap = any(before.right - STEP <= place <= piece.left + STEP for place in gutters)
+    return not in_gap and piece.left - before.right <= WIDE * max(before.size, piece.size)
+
+
+def _extend(line: Line, piece: Line) -> None:
+    longer = len(piece.text) > len(line.text)
+    if line.bold and not piece.bold:
+        line.lead = " ".join(filter(None, (line.text, piece.lead)))
+    line.bold = line.bold and piece.bold
+    line.text += " " * (piece.left - line.right > 0.1 * line.size) + piece.text
+    line.right = max(line.right, piece.right)
+    if longer:
+        line.size, line.font, line.y = piece.size, piece.font, piece.y
+
+
+def _gutters(pieces: Sequence[Line]) -> list[float]:
+    """Return the places between columns: one, or two.
+
+    Three columns are alike in width, or hardly a line crosses a gutter, as at one of notes.
+    """
+    usual = statistics.median(piece.size for piece in pieces)
+    text = [one for one in pieces if 0.7 * usual <= one.size <= 1.3 * usual] or pieces
+    lefts, rights = sorted(one.left for one in text), sorted(one.right for one in text)
+    left, right = lefts[0], rights[-1]
+    margin = (right - left) / 6
+    step = max(STEP, (right - left) / MOST_PLACES)  # a damaged page may be of any width
+    count = int((right - left - 2 * margin) / step) + 1
+    places = [left + margin + step * i for i in range(count)]
+    found = [(n, place) for place in places if (n := _crossing(lefts, rights, place)) is not None]
+    most = min((n for n, _ in found), default=0) + ALIKE * len(text)
+    valleys: list[list[tuple[int, float]]] = []
+    for n, place in found:
+        if n > most:
+            continue
+        if not valleys or place - valleys[-1][-1][1] > margin:
+            valleys.append([])
+        valleys[-1].append((n, place))
+    places = [_middle(valley) for valley in valleys]
+    widths = [end - begin for begin, end in itertools.pairwise([left, *places, right])]
+    crossed = [min(n for n, _ in valley) for valley in valleys]
+    alike = max(widths) <= 1.5 * min(widths) or max(crossed, default=0) <= FEW * len(text)
+    if len(valleys) <= 1 or (len(valleys) == 2 and alike):
+        return places
+    return [places[crossed.index(min(crossed))]]
+
+
+def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
+    """Return how many lines cross a place, None if it divides no columns.
+
+    Args:
+        lefts, rights: the sorted ends of all lines.
+    """
+    before = bisect.bisect_right(rights, place + STEP)
+    after = len(lefts) - bisect.bisect_left(lefts, place - STEP)
+    crossing = len(lefts) - before - after
+    least = max(FEWEST, BESIDE * len(lefts) * bool(crossing))
+    is_gutter = crossing <= CROSSING * len(lefts) and min(before, after) >= least
+    return crossing if is_gutter else None
+
+
+def _middle(valley: Sequence[tuple[int, float]]) -> float:
+    """Return the middle of the places that the fewest lines cross."""
+    fewest = min(crossing for crossing, _ in valley)
+    return statistics.median(place for crossing, place in valley if crossing == fewest)
+
+
+def _crosses(line: Line, place: float) -> bool:
+    return line.left < place - STEP and line.right > place + STEP
+
+
+def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
+    """Return the pieces without the line numbers of a manuscript."""
+    others = [piece for piece in pieces if not _is_number(piece)]
+    if len(pieces) - len(others) < 15 or not others:
+        return list(pieces)
+    left, right = min(one.left for one in others), max(one.right for one in others)
+    return [one for one in pieces if not _is_number(one) or left < one.left < right]
+
+
+def _is_number(piece: Line) -> bool:
+    return piece.text.isdecimal() and len(piece.text) <= 4
+
+
+MOST_PAGES = 200
+"""Pages that are read; of a longer file, such as a thesis, the first ones."""
+SECONDS = 20.0
+"""Processor time after which no further page is read."""
+EDGE = 3
+"""Lines at the top and at the bottom of a page that may be running heads."""
+_NUMBER = re.compile(
+    r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_ERRORS = {
+    pdfium.FPDF_ERR_FORMAT: "is damaged: PDFium cannot read it",
+    pdfium.FPDF_ERR_PASSWORD: "is encrypted and needs a password",
+    pdfium.FPDF_ERR_SECURITY: "is encrypted in a way that PDFium does not support",
+}
+
+
+class Unreadable(Exception):
+    """The file cannot be read; the text states why."""
+
+
+@dataclass(slots=True)
+class Pages:
+    """The pages of a file, each read when it is needed.
+
+    Attributes:
+        count: of all pages of the file.
+        turned: the text of the first page that does not run from left to right.
+    """
+
+    path: Path
+    count: int = 0
+    turned: str = ""
+    _document: Any = None
+    _until: float = 0.0
+    _read: list[list[Line]] = field(default_factory=list)
+
+    def __enter__(self) -> Pages:
+        self._until = time.process_time() + SECONDS
+        self._document = pdfium.FPDF_LoadDocument(os.fsencode(self.path), None)
+        if not self._document:
+            code = pdfium.FPDF_GetLastError()
+            raise Unreadable(_ERRORS.get(code, "cannot be opened by PDFium"))
+        self.count = pdfium.FPDF_GetPageCount(self._document)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pdfium.FPDF_CloseDocument(self._document)
+
+    def lines(self, count: int) -> list[Line]:
+        """Return the lines of the first pages in reading order."""
+        wanted = min(count, self.count, MOST_PAGES)
+        while len(self._read) < wanted and time.process_time() < self._until:
+            self._read.append(self._page(len(self._read)))
+        pages = self._read[:wanted]
+        edges = [_at_edge(page) for page in pages]
+        repeated = _repeated(edges)
+        heads = {
+            id(line)
+            for edge in edges
+            for line in edge
+            if _is_page_number(line) or _key(line) in repeated
+        }
+        return [line for page in pages for line in page if id(line) not in heads]
+
+    def information(self, name: str) -> str:
+        """Return an entry of the document information, such as "Title"; "" if it has none."""
+        size = pdfium.FPDF_GetMetaText(self._document, name.encode(), None, 0)
+        if not 2 < size < 10_000:
+            return ""
+        buffer = ctypes.create_string_buffer(size)
+        pdfium.FPDF_GetMetaText(self._document, name.encode(), buffer, size)
+        return " ".join(buffer.raw[: size - 2].decode("utf-16-le", "replace").split())
+
+    def _page(self, number: int) -> list[Line]:
+        """Return the lines of a page; none if it is damaged."""
+        page = pdfium.FPDF_LoadPage(self._document, number)
+        if not page:
+            return []
+        try:
+            text_page = pdfium.FPDFText_LoadPage(page)
+            if not text_page:
+                return []
+            try:
+                found = page_text.read(text_page)
+            finally:
+                pdfium.FPDFText_ClosePage(text_page)
+        finally:
+            pdfium.FPDF_ClosePage(page)
+        if number == 0:
+            self.turned = found.turned
+        lines = in_reading_order(found.pieces)
+        for line in lines:
+            line.page = number
+        return lines
+
+
+def _at_edge(page: Sequence[Line]) -> list[Line]:
+    down = sorted(page, key=lambda line: -line.y)
+    return [*down[:EDGE], *down[max(EDGE, len(down) - EDGE) :]]
+
+
+def _repeated(edges: Sequence[Sequence[Line]]) -> set[tuple[str, int]]:
+    """Return the keys of the lines that are at the same place of two pages or more."""
+    counts = Counter(key for edge in edges for key in {_key(line) for line in edge})
+    return {key for key, count in counts.items() if count > 1}
+
+
+def _key(line: Line) -> tuple[str, int]:
+    """Return what running heads have in common: the text without numbers, and the height."""
+    return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)
+
+
+def _is_page_number(line: Line) -> bool:
+    return _NUMBER.fullmatch(line.text.strip()) is not None

@@ -1,0 +1,288 @@
+"""Read the text of a page in pieces of one line, each with its place and font, by PDFium."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pypdfium2.raw as pdfium
+
+MOST_CHARS = 60_000
+"""Characters that are read of a page; one of a paper has 3,000 to 8,000."""
+GAP = 0.9
+"""Distance between two words, in ems, from which they are pieces of their own."""
+SAME_SIZE = 0.08
+"""Greatest difference in size of two lines of one text, as a share."""
+_LINE_END = frozenset("\r\n")
+_HYPHENS = frozenset("\ufffe\u0002\u00ad")
+"""What PDFium returns for a hyphen at the end of a line, and the soft hyphen."""
+MARK = "\ue000"
+"""Stands for the mark of a footnote in the text of a line."""
+_MARKS = frozenset("0123456789,*†‡§¶\u2217")
+_LONG = re.compile(rf"[^\W\d_]{{4}}[.,;:)\u201d\"]*{MARK}*$")
+"""The end of a word before a raised number, which is not part of it."""
+_BOLD = re.compile(r"bold|black|heavy|demi|-medi|medi$|cmbx|sfbx|\.b$|-b$", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Line:
+    """A line of text, or a piece of one.
+
+    Attributes:
+        left, right: its ends, in points.
+        y: its baseline, in points from the bottom of the page.
+        size: of its letters, in points.
+        font: its name.
+        lead: the words in bold at its beginning, if the others are not.
+        page: from 0.
+    """
+
+    text: str
+    left: float
+    right: float
+    y: float
+    size: float
+    font: str = ""
+    bold: bool = False
+    lead: str = ""
+    page: int = 0
+
+
+def count_words(lines: Iterable[Line]) -> int:
+    """Return how many words lines have."""
+    return sum(len(line.text.split()) for line in lines)
+
+
+def differs(line: Line, size: float) -> bool:
+    """Return True if a line is set in another size than a text of this size."""
+    return abs(line.size - size) > SAME_SIZE * size
+
+
+@dataclass(slots=True)
+class _Word:
+    text: str
+    left: float
+    right: float
+    y: float
+    size: float
+    font: str
+    turned: bool
+    bottom: float
+    height: float
+    ends_line: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Characters:
+    """The text of a page.
+
+    Attributes:
+        pieces: the text that runs from left to right.
+        turned: the text that does not, as the stamp on the margin of a preprint.
+    """
+
+    pieces: list[Line]
+    turned: str
+
+
+def read(text_page: Any) -> Characters:
+    """Return the text of a page of PDFium (FPDF_TEXTPAGE)."""
+    pieces: list[list[_Word]] = []
+    turned: list[str] = []
+    before: _Word | None = None
+    for word in _words(text_page):
+        if word.turned:
+            turned.append(word.text)
+        elif before is None or before.ends_line or not _continues(before, word):
+            pieces.append([word])
+        else:
+            pieces[-1].append(word)
+        before = None if word.turned else word
+    return Characters([_line(words) for words in pieces], " ".join(turned))
+
+
+def _continues(before: _Word, word: _Word) -> bool:
+    size = max(before.size, word.size)
+    on_line = abs(before.y - word.y) <= size / 2
+    return on_line and -size / 2 <= word.left - before.right <= GAP * size
+
+
+def _line(words: list[_Word]) -> Line:
+    weights: Counter[tuple[float, str]] = Counter()
+    baselines: Counter[float] = Counter()
+    for word in words:
+        weights[word.size, word.font] += len(word.text)
+        baselines[word.y] += len(word.text)
+    size, font = weights.most_common(1)[0][0]
+    bold = [_is_bold(word.font) for word in words]
+    in_bold = next((i for i, one in enumerate(bold) if not one), len(words))
+    return Line(
+        " ".join(word.text for word in words),
+        words[0].left,
+        words[-1].right,
+        baselines.most_common(1)[0][0],
+        size,
+        font,
+        in_bold == len(words),
+        " ".join(word.text for word in words[:in_bold]) if in_bold < len(words) else "",
+    )
+
+
+def _words(text_page: Any) -> Iterator[_Word]:
+    """Yield the words of a page in the order of the file."""
+    box = pdfium.FS_RECTF()
+    place = ctypes.byref(box)
+    word: _Word | None = None
+    for i in range(min(pdfium.FPDFText_CountChars(text_page), MOST_CHARS)):
+        char = _char(pdfium.FPDFText_GetUnicode(text_page, i))
+        if char.isspace() or not char:
+            if word is not None:
+                word.ends_line = char in _LINE_END
+                yield word
+                word = None
+            continue
+        if not pdfium.FPDFText_GetLooseCharBox(text_page, i, place):
+            continue
+        if word is not None and not _joins(word, box):
+            yield word
+            word = None
+        if word is None:
+            word = _begun(text_page, i, box)
+        elif _is_mark(char, word, box):
+            char = MARK
+        word.text += char
+        word.right = max(word.right, box.right)
+    if word is not None:
+        yield word
+
+
+def _joins(word: _Word, box: Any) -> bool:
+    """Return True if a character at `box` goes on with a word."""
+    if word.turned:
+        return True
+    apart = box.left - word.right
+    half = word.size / 2
+    on_line: bool = box.bottom - half <= word.y <= box.top + half
+    return on_line and -word.size * 2 / 3 <= apart <= GAP * word.size
+
+
+def _is_mark(char: str, word: _Word, box: Any) -> bool:
+    """Return True for the mark of a footnote after a word; "R2", "Ca2+" and "106" have none."""
+    raised = box.bottom > word.bottom + 0.15 * word.height
+    small = box.top - box.bottom < 0.85 * word.height
+    return raised and small and char in _MARKS and _LONG.search(word.text) is not None
+
+
+def _begun(text_page: Any, i: int, box: Any) -> _Word:
+    """Return a word without text that begins with a character."""
+    matrix = pdfium.FS_MATRIX()
+    pdfium.FPDFText_GetMatrix(text_page, i, matrix)
+    x, y = ctypes.c_double(), ctypes.c_double()
+    pdfium.FPDFText_GetCharOrigin(text_page, i, x, y)
+    scale = math.hypot(matrix.c, matrix.d) or 1.0
+    size = round(pdfium.FPDFText_GetFontSize(text_page, i) * scale, 1) or 1.0
+    turned = abs(matrix.b) > abs(matrix.a)
+    font, height = _font(text_page, i), box.top - box.bottom
+    return _Word("", box.left, box.right, y.value, size, font, turned, box.bottom, height)
+
+
+def _font(text_page: Any, i: int) -> str:
+    buffer = ctypes.create_string_buffer(128)
+    flags = ctypes.c_int()
+    pdfium.FPDFText_GetFontInfo(text_page, i, buffer, len(buffer), flags)
+    return buffer.value.decode("utf-8", "replace").partition("+")[2] or buffer.value.decode(
+        "utf-8", "replace"
+    )
+
+
+@functools.lru_cache(maxsize=1000)
+def _is_bold(font: str) -> bool:
+    return bool(_BOLD.search(font))
+
+
+def _char(code: int) -> str:
+    """Return a character, "" for none, and for half of one."""
+    if not code or 0xD800 <= code < 0xE000:
+        return ""
+    char = chr(code)
+    return "-" if char in _HYPHENS else char
+
+
+_REPLACED = str.maketrans(
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}
+)
+_ACCENTS = {
+    "\u00b4": "\u0301",  # acute
+    "\u00a8": "\u0308",  # diaeresis
+    "\u02c6": "\u0302",  # circumflex
+    "\u02dc": "\u0303",  # tilde
+    "\u02c7": "\u030c",  # caron
+    "\u02d8": "\u0306",  # breve
+    "\u02da": "\u030a",  # ring
+    "\u00b8": "\u0327",  # cedilla
+    "\u02d9": "\u0307",  # dot
+}
+"""Accents that stand beside their letter, by the one that combines with it."""
+_DOTLESS = "\u0131"
+_ACCENTED = re.compile(rf"([{''.join(_ACCENTS)}])\s?([A-Za-z{_DOTLESS}])")
+_DIVIDED = re.compile(r"(\w[\w-]*)-$")
+_BEGINS = re.compile(r"[^\W\d_]+(?:-\w+)*")
+_WORD = re.compile(r"\w+(?:-\w+)*")
+
+
+def words_of(lines: Iterable[Line]) -> set[str]:
+    """Return the words that are not divided at the end of a line, in lower case."""
+    found: set[str] = set()
+    for line in lines:
+        words = _WORD.findall(plain(line.text).casefold())
+        found.update(words[:-1] if line.text.endswith("-") else words)
+    return found
+
+
+def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
+    """Return lines as one text.
+
+    The hyphen of a divided word is kept if the paper has the word with it elsewhere, and not
+    without it; and before a capital, or after another hyphen ("state-of-the-art").
+
+    Args:
+        known: the words of the paper (`words_of`).
+    """
+    text = ""
+    for line in lines:
+        added = plain(line.text).strip()
+        divided = _DIVIDED.search(text)
+        following = _BEGINS.match(added)
+        if divided and following:
+            if not _keeps_hyphen(divided[1], following[0], known):
+                text = text[:-1]
+            text += added
+        else:
+            text = f"{text} {added}" if text else added
+    return " ".join(text.split())
+
+
+def plain(text: str) -> str:
+    """Return text with letters for ligatures and accents, and without marks of footnotes."""
+    text = text.translate(_REPLACED)
+    return _ACCENTED.sub(_accented, text) if any(map(text.__contains__, _ACCENTS)) else text
+
+
+def _accented(found: re.Match[str]) -> str:
+    letter = "i" if found[2] == _DOTLESS else found[2]
+    made = unicodedata.normalize("NFC", letter + _ACCENTS[found[1]])
+    return made if len(made) == 1 else found[0]
+
+
+def _keeps_hyphen(before: str, after: str, known: Collection[str]) -> bool:
+    one, other = before.casefold(), after.casefold()
+    if (one + other) in known:
+        return False
+    return f"{one}-{other}" in known or "-" in before or after[0].isupper()

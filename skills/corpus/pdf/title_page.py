@@ -1,0 +1,421 @@
+"""Recognize headings, and which part of a paper each begins.
+
+Names are compared without blanks, case and numbers, since small capitals and letter-spaced headings
+come as "A BSTRACT" or "A B S T R A C T".
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from skills.corpus.identity.identifiers import doi as own_doi
+from skills.corpus.pdf.page_text import MARK, Line, count_words, differs, plain
+from skills.nanda.paper import find_arxiv_id
+
+HEADING_WORDS = 14
+"""Words of a heading."""
+NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]?|[IVX]{1,5}[.)]?|[A-H][.)])"
+
+_NUMBERED = re.compile(rf"({NUMBER})\s+(?=[A-Z])")
+_BEFORE_NAME = re.compile(rf"^(?:{NUMBER}|§|•|■)\s*(?=[A-Za-z])")
+_NOT_LETTERS = re.compile(r"[^a-z]+")
+_LIMITATION = re.compile(r"limitations?|threatstovalidity|shortcomingsandfuture")
+_OF_OTHERS = re.compile(
+    r"limitations?(?:of|in)(?:the)?(?:existing|previous|prior|current|related|trad|other|stat)"
+)
+_CONCLUSION = re.compile(r"conclusions?|concludingremarks?|closingremarks?|conclusory")
+_LAST = re.compile(
+    r"(?:references|bibliography|literaturecited|acknowledg\w*|appendi(?:x|ces)\w*|fundings?|"
+    r"funding(?:information|statement|sources?)|(?:supplement\w*|supporting)(?:information|material|data)\w*|"
+    r"authorcontributions?|contributors?|competinginterests?|conflicts?ofinterests?\w*|"
+    r"declarations?\w*|dataavailability\w*|availabilityof\w*|ethics\w*|ethical\w*|broaderimpacts?\w*|"
+    r"impactstatement|reproducibility\w*|abbreviations|notes|disclosures?\w*|creditauthor\w*|"
+    r"abouttheauthors?|orcid|consentforpublication|additional(?:information|files?)|futurework\w*|"
+    r"checklist|received\w*)"
+)
+_AFTER_ABSTRACT = re.compile(
+    r"(?:introduction|keywords?\w{0,12}|indexterms|ccsconcepts|acmreferenceformat|contents|"
+    r"tableofcontents|generalterms|categoriesandsubjectdescriptors|articleinfo|authorsummary|"
+    r"(?:graphical|plainlanguage|lay)\w{0,20}|highlights|rsum|zusammenfassung|resumen|nomenclature|"
+    r"relatedwork|motivation|prologue|preface|significance|acknowledg\w*|references)"
+)
+_RUN_IN_END = re.compile(
+    r"(?:Additional )?K(?:ey|EY)\s?-?\s?[Ww](?:ords|ORDS)\b|[Kk]eywords?\s?[:—–-]|"  # noqa: RUF001
+    r"(?:Index|INDEX|General) (?:[Tt]erms|TERMS)\b|CCS (?:Concepts|CONCEPTS)|"
+    r"Categories and Subject|ACM Reference|(?:JEL|MSC|PACS)\b|AMS (?:[Ss]ubject|[Mm]ath)|"
+    r"Permission to make|Article [Hh]istory|(?:Received|Accepted)\b.{0,20}\d|"
+    r"\*? ?Corresponding [Aa]uthor|Copyright\b|©|(?:doi|DOI|E-?mail|Citation|Editors?) ?:|"
+    r"\d?\.? ?Introduction\b|Author [Ss]ummary\b"
+)
+"""What begins a line after an abstract, and seldom one within it."""
+_PARTS = (
+    "background", "objective", "aim", "purpose", "method", "material", "result", "finding",
+    "conclusion", "interpretation", "significance", "design", "setting", "participant", "patient",
+    "context", "importance", "main", "measurement", "limitation", "discussion", "rationale",
+    "hypothesis", "question", "implication", "trial", "registration", "funding", "intervention",
+    "introduction",
+)  # fmt: skip
+"""How the parts of a structured abstract begin."""
+LONGEST_NAME = 60
+"""Letters of the name of a section; a longer one is a sentence in bold."""
+
+
+def name_of(text: str) -> str:
+    """Return the name of a heading as names are compared: "7.1 Limitations" is "limitations"."""
+    return _NOT_LETTERS.sub("", _BEFORE_NAME.sub("", text.strip(), count=1).casefold())
+
+
+def kinds_of(name: str) -> list[str]:
+    """Return the kinds of sections that a heading of this name begins."""
+    found: list[str] = []
+    if len(name) > LONGEST_NAME:
+        return found
+    if _LIMITATION.search(name) and not _OF_OTHERS.search(name):
+        found.append("limitation")
+    if _CONCLUSION.search(name):
+        found.append("conclusion")
+    return found
+
+
+def is_short(text: str) -> bool:
+    """Return True if a line may be a heading by its length and its end."""
+    text = text.strip()
+    return 0 < len(text.split()) <= HEADING_WORDS and len(text) <= 100 and text[-1] not in ",;-"
+
+
+def level_of(line: Line) -> int:
+    """Return how deep the number of a heading is: 1 for "7", 2 for "7.1", 0 without a number."""
+    found = _NUMBERED.match(line.text.strip())
+    return found[1].strip(".)").count(".") + 1 if found else 0
+
+
+def stands_out(line: Line, body: Line) -> bool:
+    """Return True if a line is set as a heading over text that is set as `body`."""
+    letters = [char for char in line.text if char.isalpha()]
+    capital = len(letters) > 3 and sum(map(str.isupper, letters)) > 0.9 * len(letters)
+    larger = line.size > 1.06 * body.size
+    other = line.font != body.font and (level_of(line) > 0 or line.size >= 0.98 * body.size)
+    return (line.bold and not body.bold) or larger or capital or (other and is_title(line.text))
+
+
+def is_title(text: str) -> bool:
+    """Return True if text has no sentence: most words are capitalized, or it has a number."""
+    words = [word for word in text.split() if word[0].isalpha()]
+    capitals = sum(word[0].isupper() for word in words)
+    return bool(words) and words[0][0].isupper() and (capitals * 2 >= len(words) or len(words) < 6)
+
+
+def ends_paper(name: str) -> bool:
+    """Return True if what follows a heading of this name belongs to no section before."""
+    return _LAST.fullmatch(name) is not None
+
+
+def is_references(name: str) -> bool:
+    """Return True for the heading of the references."""
+    return name in ("references", "bibliography", "literaturecited", "referencesandnotes")
+
+
+def ends_abstract(line: Line, body: Line) -> bool:
+    """Return True if a line follows the abstract whose text is set as `body`."""
+    text = line.text.strip()
+    name = name_of(text)
+    if _RUN_IN_END.match(text):
+        return True
+    if not is_short(text):
+        return False
+    apart = stands_out(line, body)
+    if _AFTER_ABSTRACT.fullmatch(name) and (apart or not text.endswith(".")):
+        return True
+    return apart and (level_of(line) > 0 or (line.bold and not is_structured(name)))
+
+
+def is_structured(name: str) -> bool:
+    """Return True for a part of a structured abstract, "methods" or "results and discussion"."""
+    return name.startswith(_PARTS)
+
+
+def without_number(text: str) -> str:
+    """Return a heading for people: without its number, and without a mark at its end."""
+    return " ".join(_BEFORE_NAME.sub("", text.strip(), count=1).rstrip(" .:—–-").split())  # noqa: RUF001
+
+
+FEWEST_WORDS = 20
+"""Words of a text after the heading "Abstract"; fewer are those of a table of contents."""
+MOST_WORDS = 700
+"""Words of an abstract."""
+UNHEADED_WORDS = range(40, 401)
+"""Words of an abstract without a heading."""
+UNHEADED_PAGES = 2
+"""Pages on which it is searched."""
+PARAGRAPH = 1.5
+"""Distance of two lines, in ems, that begins a paragraph."""
+
+_RUN_IN = re.compile(
+    r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_CAPITALS = re.compile(r"(?:ABSTRACT|SUMMARY)\s+(?=[A-Z])")
+_HEADING = re.compile(r"(?:abstract|summary)(?:andkeywords)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Abstract:
+    """Where the abstract is.
+
+    Attributes:
+        lines: those of the abstract.
+        begin: the index of the line with its heading, or of its first one.
+    """
+
+    lines: list[Line] = field(default_factory=list)
+    begin: int = 0
+
+
+def find_abstract(lines: Sequence[Line]) -> Abstract | None:
+    """Return the abstract of a paper, None if none is found."""
+    for wanted in ("abstract", "summary"):
+        for place, line in enumerate(lines):
+            rest = _after_heading(line, wanted)
+            if rest is None:
+                continue
+            own = [replace(line, text=rest)] if rest else []
+            found = own + _body(lines[place + 1 :], own)
+            if FEWEST_WORDS <= count_words(found) <= MOST_WORDS:
+                return Abstract(found, place)
+    return _unheaded(lines)
+
+
+def _after_heading(line: Line, wanted: str) -> str | None:
+    """Return the text after the heading on its line, "" if it is alone, None for another line."""
+    text = line.text.strip()
+    name = name_of(text)
+    if not name.startswith(wanted):
+        return None
+    if _HEADING.fullmatch(name):
+        return ""
+    found = _RUN_IN.match(text) or _CAPITALS.match(text)
+    if found:
+        return text[found.end() :]
+    if line.lead and _HEADING.fullmatch(name_of(line.lead)):
+        return text[len(line.lead) :].lstrip(" .:-—–")  # noqa: RUF001
+    return None
+
+
+def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
+    """Return the lines that go on with an abstract.
+
+    Lines of another size, such as a footnote between two columns, are left out; several of them in
+    succession end it.
+    """
+    if not lines:
+        return []
+    usual = statistics.median(line.size for line in [*own, *lines[:4]])
+    model = own[0] if own and differs(lines[0], usual) else lines[0]
+    found: list[Line] = []
+    skipped = words = 0
+    for line in lines:
+        before = found[-1] if found else (own[-1] if own else None)
+        if before is not None and ends_abstract(line, model):
+            break
+        if differs(line, usual):
+            skipped += 1
+            if skipped > 3:
+                break
+            continue
+        if before is not None and words >= FEWEST_WORDS and _is_apart(before, line):
+            break
+        skipped = 0
+        found.append(line)
+        words += len(line.text.split())
+        if words > MOST_WORDS:
+            break
+    return found
+
+
+def _unheaded(lines: Sequence[Line]) -> Abstract | None:
+    """Return the last paragraph above the introduction that is as long as an abstract."""
+    place = next(
+        (
+            i
+            for i, line in enumerate(lines)
+            if line.page < UNHEADED_PAGES
+            and is_short(line.text)
+            and name_of(line.text) == "introduction"
+        ),
+        None,
+    )
+    if place is None or place == 0:
+        return None
+    last = place
+    for start in range(place - 1, -1, -1):
+        before, line = lines[start - 1], lines[start]
+        if start and not (differs(line, before.size) or _is_apart(before, line, PARAGRAPH)):
+            continue
+        paragraph = list(lines[start:last])
+        if count_words(paragraph) in UNHEADED_WORDS and any(". " in one.text for one in paragraph):
+            return Abstract(paragraph, start)
+        last = start
+    return None
+
+
+def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
+    """Return True if the space between two lines of a column is more than `most` of their size."""
+    same_column = line.page == before.page and line.left < before.right and before.left < line.right
+    return same_column and before.y - line.y > most * max(before.size, line.size)
+
+
+TITLE_WORDS = 45
+"""Words of a title at most."""
+PROVEN = 15
+"""Letters from which the title of the document information is that of the paper, if the first
+pages have it; a shorter one may be "Paper" or "main.dvi"."""
+
+_DOI = re.compile(r"(?:doi\.org/|doi\s*:?\s*)?(10\.\d{4,9}/[^\s\"<>,;]+)", re.IGNORECASE)
+_STAMP = re.compile(
+    r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
+    r"[a-z]*\s+(?P<year>\d{4})",
+    re.IGNORECASE,
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NOT_A_TITLE = re.compile(
+    r"journal homepage|contents lists|sciencedirect|available (?:online|at)|https?:|www\.|issn|"
+    r"^(?:research|original|review|regular)? ?(?:article|paper|report)s?$|^open access|^arxiv:|"
+    r"^vol(?:ume|\.)|proceedings of|preprint|^letters?$",
+    re.IGNORECASE,
+)
+_MARKS_AT_END = " *\u2217†‡§¶1"
+_NAME = re.compile(
+    r"(?:[^\W\d_][\w'’.\u2010-]*\s+){1,3}[^\W\d_][\w'’-]+(?:\s+(?:Jr|Sr|I{2,3}|IV)\.?)?"  # noqa: RUF001
+)
+_NO_NAME = re.compile(
+    r"universit|institut|depart|school|college|laborator|\blabs?\b|centre|center|research|google|"
+    r"microsoft|\bai\b|\binc\b|corp|academy|hospital|faculty|team|group|abstract|member|ieee|"
+    r"\b(?:the|for|with|using|from|an?|on|to|is|are)\b|street|road|usa|china|email",
+    re.IGNORECASE,
+)
+_MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[^}}]*\}}")
+
+
+def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
+    """Return the title of a paper, and the index of the line after it; "" if there is none.
+
+    It is the one of the document information if the first pages have it, else the text in the
+    largest letters.
+
+    Args:
+        before: the lines before the abstract.
+        stated: the title of the document information.
+    """
+    block = _largest(before)
+    after = block[-1] + 1 if block else 0
+    written = plain(" ".join(before[i].text for i in block)).rstrip(_MARKS_AT_END)
+    letters = squeezed(stated)
+    if len(letters) >= PROVEN and letters in squeezed(" ".join(line.text for line in before)):
+        return plain(stated).strip(), after
+    return (" ".join(written.split()), after) if block else ("", 0)
+
+
+def _largest(lines: Sequence[Line]) -> list[int]:
+    """Return the places of the successive lines in the largest letters."""
+    blocks: list[list[int]] = []
+    for place, line in enumerate(lines):
+        if _NOT_A_TITLE.search(line.text) or not any(map(str.isalpha, line.text)):
+            continue
+        last = lines[blocks[-1][-1]] if blocks else None
+        if last is not None and blocks[-1][-1] == place - 1 and _goes_on(last, line):
+            blocks[-1].append(place)
+        else:
+            blocks.append([place])
+    words = {id(block): sum(len(lines[i].text.split()) for i in block) for block in blocks}
+    usable = [block for block in blocks if 3 <= words[id(block)] <= TITLE_WORDS] or [
+        block for block in blocks if words[id(block)] <= TITLE_WORDS
+    ]
+    return max(usable, key=lambda block: (lines[block[0]].size, -block[0]), default=[])
+
+
+def _goes_on(last: Line, line: Line) -> bool:
+    same = abs(line.size - last.size) <= 0.05 * last.size and line.page == last.page
+    return same and abs(last.y - line.y) <= 2 * last.size
+
+
+def authors_of(lines: Sequence[Line], stated: str) -> str:
+    """Return the authors as "Ada Lovelace, Alan Turing", "" where they are not certain.
+
+    They are those of the document information if all their family names are on these lines, else
+    the first lines that consist of names alone.
+
+    Args:
+        lines: those between title and abstract.
+        stated: the authors of the document information.
+    """
+    shown = squeezed(" ".join(line.text for line in lines))
+    named = _names(stated)
+    if named and all(squeezed(name.split()[-1]) in shown for name in named):
+        printed = _printed(lines)
+        return ", ".join(printed if len(printed) > len(named) else named)
+    printed = _printed(lines)
+    return ", ".join(printed) if len(printed) > 1 else ""  # one may be the first of a column
+
+
+def _printed(lines: Sequence[Line]) -> list[str]:
+    """Return the names on the first lines that have only names, all set alike."""
+    found: list[str] = []
+    first: Line | None = None
+    for line in lines:
+        names = _names(plain(_MARKS.sub(" , ", line.text)))
+        if first is None and not names:
+            return []
+        if not names or (first is not None and not _alike(first, line)):
+            break
+        first = first or line
+        found += names
+    return found
+
+
+def _alike(one: Line, other: Line) -> bool:
+    return abs(one.size - other.size) < 0.5 and one.font == other.font
+
+
+def _names(text: str) -> list[str]:
+    """Return the names in a list; if a part of it is something else, none of them."""
+    parts = [part.strip(" .") for part in re.split(r"[,;&]|\band\b", text)]
+    parts = [" ".join(part.split()) for part in parts if part]
+    fits = all(
+        _NAME.fullmatch(part) and not _NO_NAME.search(part) and part[0].isupper() for part in parts
+    )
+    return parts if fits else []
+
+
+def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
+    """Return the DOI and the arXiv id that are printed, the category and the date of the stamp.
+
+    A DOI counts if it is the only one.
+
+    Args:
+        lines: those of the first page.
+        turned: the text on its margin.
+        stated: the entries of the document information.
+    """
+    text = "\n".join((turned, stated, *(line.text for line in lines)))
+    found: dict[str, str] = {}
+    written = map(own_doi, _DOI.findall(text))
+    dois = {one for one in written if any(map(str.isdigit, one.partition("/")[2]))}
+    if len(dois) == 1:
+        found["doi"] = dois.pop()
+    stamp = _STAMP.search(text)
+    if stamp and (arxiv_id := find_arxiv_id(f"arXiv:{stamp['id']}")):
+        found["arxiv_id"] = arxiv_id
+        month = (
+            _MONTHS.index(stamp["month"].lower()) + 1 if stamp["month"].lower() in _MONTHS else 0
+        )
+        found["published"] = f"{stamp['year']}-{month:02}-{int(stamp['day']):02}" if month else ""
+        found["categories"] = stamp["category"] or ""
+    return {name: value for name, value in found.items() if value}
+
+
+def squeezed(text: str) -> str:
+    """Return the letters and digits of a text in lower case."""
+    return re.sub(r"[\W_]+", "", plain(text).casefold())

@@ -1,0 +1,415 @@
+"""Read BibTeX and BibLaTeX, and add notes to a file without changing anything else in it.
+
+A file is read in pieces: bibtexparser takes the beginning of a block at the beginning of a line for
+the end of a block that is not closed, so that a file can be cut there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place
+from skills.corpus.references.csl_json import (
+    ET_AL,
+    MONTHS,
+    PREPRINT,
+    Item,
+    Record,
+    archive,
+    arxiv_id_of,
+    date_of,
+    doi_of,
+    issued,
+    joined,
+    names_of,
+    pmid_of,
+    text,
+    with_note,
+    without_note,
+)
+from skills.corpus.tables.text_tables import decoded_lines
+from skills.corpus.tex import escaped, plain_field
+from skills.nanda.paper import iso_date
+from skills.nanda.text import flatten
+
+if TYPE_CHECKING:
+    from bibtexparser.model import Block, Entry, ParsingFailedBlock, String
+
+PIECE = 200
+"""Blocks that are parsed at once."""
+NOTE_FIELDS = ("annote", "annotation")
+"""Fields that reference managers show as a note and styles do not print; BibLaTeX has both."""
+
+_BLOCK = re.compile(r"\s*@\w*[ \t]*[{(]")
+_ENCODING = re.compile(r"\A(%[ %]*Encoding: *)[\w-]+", re.IGNORECASE)
+_PARTS = re.compile(r'(?<!\\)[{}"#]')
+TYPES = {
+    "article": "article-journal",
+    "inproceedings": "paper-conference",
+    "conference": "paper-conference",
+    "incollection": "chapter",
+    "inbook": "chapter",
+    "book": "book",
+    "proceedings": "book",
+    "phdthesis": "thesis",
+    "mastersthesis": "thesis",
+    "thesis": "thesis",
+    "techreport": "report",
+    "report": "report",
+    "unpublished": "manuscript",
+    "online": "webpage",
+    "dataset": "dataset",
+    "software": "software",
+}
+"""Types of CSL by the entry's own type."""
+_VARIABLES = {
+    "title": ("title",),
+    "abstract": ("abstract",),
+    "container-title": ("journal", "journaltitle", "booktitle"),
+    "volume": ("volume",),
+    "page": ("pages",),
+    "publisher": ("publisher", "institution", "school"),
+    "publisher-place": ("address", "location"),
+    "edition": ("edition",),
+    "ISBN": ("isbn",),
+    "ISSN": ("issn",),
+    "language": ("langid", "language"),
+}
+_NOTES = ("note", *NOTE_FIELDS)
+_KEYWORDS = ("primaryclass", "eprintclass", "keywords")
+_VERBATIM = {"DOI": "doi", "URL": "url", "PMID": "pmid"}
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the entries of a file, and the error of each block that cannot be read."""
+    strings = {name: str(number) for number, name in enumerate(MONTHS, start=1)}
+    for first, piece in _pieces(path):
+        for block in _blocks(piece):
+            line = first + (block.start_line or 0)
+            if (entry := _entry(block)) is not None:
+                yield Record(line, _item(entry, strings))
+            elif (failed := _broken(block)) is not None:
+                yield Record(line, error=_error(failed, path, line))
+            elif (string := _string(block)) is not None:
+                strings[string.key.lower()] = _value(str(string.value), strings)
+
+
+def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
+    """Yield the text of the file, in pieces, with a note in each entry that has one.
+
+    Args:
+        take: returns the note of the record with this number, in the order of `read`.
+    """
+    row = 0
+    for first, piece in _pieces(path):
+        done = 0
+        if first == 1:
+            piece = _ENCODING.sub(r"\1UTF-8", piece, count=1)
+        for block in _blocks(piece):
+            entry = _entry(block)
+            row += entry is not None or _broken(block) is not None
+            if entry is not None and entry.raw and (note := take(row)):
+                begin = piece.index(entry.raw, done)
+                yield piece[done:begin] + _annotated(entry, note)
+                done = begin + len(entry.raw)
+        yield piece[done:]
+
+
+def _pieces(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the text in pieces that begin with a block, each with the number of its first line."""
+    lines: list[str] = []
+    first, blocks = 1, 0
+    for number, line in enumerate(decoded_lines(path), start=1):
+        if _BLOCK.match(line):
+            if blocks == PIECE:
+                yield first, "".join(lines)
+                lines, first, blocks = [], number, 0
+            blocks += 1
+        lines.append(line)
+    yield first, "".join(lines)
+
+
+def _blocks(text: str) -> list[Block]:
+    from bibtexparser.splitter import Splitter
+
+    # It logs what it also returns: the blocks that cannot be read.
+    logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)
+    return list(Splitter(text).split().blocks)
+
+
+def _entry(block: Block) -> Entry | None:
+    """Return a block as an entry, also if its key or one of its fields is repeated."""
+    from bibtexparser.model import Entry, ParsingFailedBlock
+
+    while isinstance(block, ParsingFailedBlock) and block.ignore_error_block is not None:
+        block = block.ignore_error_block
+    return block if isinstance(block, Entry) else None
+
+
+def _string(block: Block) -> String | None:
+    from bibtexparser.model import String
+
+    return block if isinstance(block, String) else None
+
+
+def _broken(block: Block) -> ParsingFailedBlock | None:
+    """Return a block that cannot be read, unless it is a comment."""
+    from bibtexparser.model import ParsingFailedBlock
+
+    if not isinstance(block, ParsingFailedBlock) or block.ignore_error_block is not None:
+        return None
+    return None if (block.raw or "").lower().startswith("@comment") else block
+
+
+def _error(block: ParsingFailedBlock, path: Path, line: int) -> InputError:
+    reason = flatten(getattr(block.error, "abort_reason", "") or str(block.error))
+    return InputError(
+        f"the entry that begins here is not valid BibTeX ({reason.rstrip('.')})",
+        where=place(path, "line", line),
+        hint="Is a brace or a comma missing?",
+    )
+
+
+def _item(entry: Entry, strings: Mapping[str, str]) -> Item:
+    fields: dict[str, str] = {}
+    for one in entry.fields:
+        fields.setdefault(one.key.lower(), _value(one.value, strings))
+    texts = {
+        name: plain_field(next(filter(None, map(fields.get, names)), ""))
+        for name, names in _VARIABLES.items()
+    }
+    arxiv_id = _eprint(fields)
+    number = plain_field(fields.get("number") or fields.get("issue", ""))
+    item: Item = {
+        "id": entry.key,
+        "type": TYPES.get(entry.entry_type, PREPRINT if arxiv_id else "document"),
+        **texts,
+        "page": texts["page"].replace("\N{EN DASH}", "-"),
+        "number" if number.lower().startswith("arxiv") else "issue": number,
+        "author": _names(fields.get("author", "")),
+        "editor": _names(fields.get("editor", "")),
+        "issued": _issued(fields),
+        "note": "\n\n".join(plain_field(fields[name]) for name in _NOTES if fields.get(name)),
+        "keyword": joined(plain_field(fields.get(name, "")) for name in _KEYWORDS),
+        **{name: _verbatim(fields.get(key, "")) for name, key in _VERBATIM.items()},
+    }
+    item |= {name: value for name, value in archive(arxiv_id).items() if not item.get(name)}
+    return {name: value for name, value in item.items() if value}
+
+
+def _value(written: str, strings: Mapping[str, str]) -> str:
+    """Return the text of a value: in braces, in quotes, by name, or several of these with #."""
+    return "".join(_part(part.strip(), strings) for part in _concatenated(written))
+
+
+def _concatenated(written: str) -> Iterator[str]:
+    depth, begin, quoted = 0, 0, False
+    for mark in _PARTS.finditer(written):
+        if mark[0] == "{":
+            depth += 1
+        elif mark[0] == "}":
+            depth -= 1
+        elif depth == 0 and mark[0] == '"':
+            quoted = not quoted
+        elif depth == 0 and not quoted and mark[0] == "#":
+            yield written[begin : mark.start()]
+            begin = mark.end()
+    yield written[begin:]
+
+
+def _part(part: str, strings: Mapping[str, str]) -> str:
+    if len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"')):
+        return part[1:-1]
+    return strings.get(part.lower(), part)
+
+
+def _verbatim(value: str) -> str:
+    """Return a field that TeX does not interpret; some programs escape it all the same."""
+    return re.sub(r"\\([_%&#])|[{}]", lambda found: found[1] or "", value).strip()
+
+
+def _eprint(fields: Mapping[str, str]) -> str:
+    kind = fields.get("eprinttype") or fields.get("archiveprefix", "")
+    return _verbatim(fields.get("eprint", "")) if kind.strip().lower() == "arxiv" else ""
+
+
+def _names(field: str) -> list[Item]:
+    if not field:
+        return []
+    from bibtexparser.middlewares.names import (
+        parse_single_name_into_parts,
+        split_multiple_persons_names,
+    )
+
+    found = []
+    for name in split_multiple_persons_names(field):
+        if name.startswith("{") and name.endswith("}") and name.count("{") == 1:
+            found.append({"literal": plain_field(name)})
+            continue
+        if name.lower() == "others":
+            found.append({"literal": ET_AL})
+            continue
+        parts = parse_single_name_into_parts(name, strict=False)
+        made = {
+            "family": " ".join(parts.last),
+            "given": " ".join(parts.first),
+            "non-dropping-particle": " ".join(parts.von),
+            "suffix": " ".join(parts.jr),
+        }
+        found.append({role: plain_field(text) for role, text in made.items() if text})
+    return found
+
+
+def _issued(fields: Mapping[str, str]) -> Item:
+    """Return the date, of a period its beginning."""
+    if date := fields.get("date", "").partition("/")[0].strip():
+        return issued(date)
+    year = plain_field(fields.get("year", "")).strip()
+    month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar#
+    number = str(MONTHS.index(month[:3]) + 1) if month[:3] in MONTHS else month
+    parts = (year, number.zfill(2) if number else "", fields.get("day", "").zfill(2))
+    known = itertools.takewhile(str.isdecimal, parts if fields.get("day") else parts[:2])
+    return issued("-".join(known) or year)
+
+
+def _annotated(entry: Entry, note: str) -> str:
+    """Return the text of an entry with a note; the rest of it is unchanged."""
+    raw = entry.raw or ""
+    done = 0
+    for field in entry.fields:
+        begin = raw.index(field.value, raw.index("=", raw.index(field.key, done)) + 1)
+        done = begin + len(field.value)
+        if field.key.lower() in NOTE_FIELDS:
+            noted = with_note(_value(field.value, {}), escaped(note))
+            return f"{raw[:begin]}{{{noted}}}{raw[done:]}"
+    body, closing = raw[:-1].rstrip(), raw[-1]
+    comma = "" if body.endswith(",") else ","
+    indent = re.search(r"\n([ \t]+)\S", raw)
+    added = f"{indent[1] if indent else '  '}{NOTE_FIELDS[0]} = {{{escaped(note)}}}"
+    return f"{body}{comma}\n{added}{',' * (not comma)}\n{closing}"
+
+
+_TYPES = {
+    "article-journal": "article",
+    "article-magazine": "article",
+    "article-newspaper": "article",
+    "paper-conference": "inproceedings",
+    "chapter": "incollection",
+    "book": "book",
+    "thesis": "phdthesis",
+    "report": "techreport",
+    "manuscript": "unpublished",
+}
+_PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
+_KEY = re.compile(r"[A-Za-z][\w:.+-]*")
+_DIGEST = re.compile(r"[0-9a-f]{12}")
+_CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
+"""Words with a capital behind their first letter, which styles would write in lower case."""
+_ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
+
+
+def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
+    """Write an entry for each item, with its note if it has one."""
+    from bibtexparser.library import Library
+    from bibtexparser.model import Entry, Field
+    from bibtexparser.writer import BibtexFormat
+    from bibtexparser.writer import write as written
+
+    style = BibtexFormat()  # type: ignore[no-untyped-call]
+    style.indent, style.trailing_comma = "  ", True
+    used: set[str] = set()
+    for number, (item, note) in enumerate(noted):
+        kind = _TYPES.get(text(item, "type"), "misc")
+        fields = [Field(name, value) for name, value in _fields(item, kind, note) if value]
+        entry = Entry(kind, _unused(_key(item), used), fields)
+        made = written(Library([entry]), style)
+        file.write(("\n" * bool(number) + made).encode())
+
+
+def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
+    """Yield the fields of an entry with their values in braces, "" for one without a value."""
+    date, arxiv_id = date_of(item), arxiv_id_of(item)
+    year, month, day = (*iso_date(date).split("-"), "", "")[:3]
+    category = text(item, "keyword").partition(",")[0].strip()
+    venue = "booktitle" if kind in ("inproceedings", "incollection") else "journal"
+    yield "title", _braced(_CAPITALS.sub(r"{\g<0>}", escaped(text(item, "title"))))
+    for role in ("author", "editor"):
+        yield role, _balanced(" and ".join(map(_name, names_of(item, role))))
+    yield "year", _braced(escaped(year or date))
+    yield "month", MONTHS[int(month) - 1] if month else ""
+    yield "day", _braced(day.lstrip("0"))
+    yield venue, _braced(escaped(text(item, "container-title")))
+    for name, variable in (("volume", "volume"), ("number", "issue"), ("edition", "edition")):
+        yield name, _braced(escaped(text(item, variable)))
+    yield "pages", _braced(re.sub(r"(?<=\w)-(?=\w)", "--", escaped(text(item, "page")), count=1))
+    yield _PUBLISHERS.get(kind, "publisher"), _braced(escaped(text(item, "publisher")))
+    yield "address", _braced(escaped(text(item, "publisher-place")))
+    for name, value in (("doi", doi_of(item)), ("url", text(item, "URL")), ("pmid", pmid_of(item))):
+        yield name, _balanced(value)
+    if arxiv_id:
+        yield "eprint", _balanced(arxiv_id)
+        yield "archiveprefix", "{arXiv}"
+        yield "primaryclass", _braced(category if _ARXIV_CATEGORY.fullmatch(category) else "")
+    for name in ("ISBN", "ISSN"):
+        yield name.lower(), _braced(escaped(text(item, name)))
+    yield "langid", _braced(escaped(text(item, "language")))
+    yield "abstract", _braced(escaped(flatten(str(item.get("abstract") or ""))))
+    yield "keywords", _braced(escaped(text(item, "keyword")))
+    yield "note", _braced(escaped(without_note(str(item.get("note") or ""))))
+    yield NOTE_FIELDS[0], _braced(escaped(note))
+
+
+def _name(name: Item) -> str:
+    if not name.get("family"):
+        literal = text(name, "literal")
+        return "others" if literal == ET_AL else f"{{{escaped(literal)}}}"
+    particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
+    family = " ".join(filter(None, (*particles, text(name, "family"))))
+    parts = (family, text(name, "suffix"), text(name, "given"))
+    return ", ".join(escaped(part) for part in parts if part)
+
+
+def _key(item: Item) -> str:
+    """Return the key of an item, else one like "mueller2024" instead of a DOI or an arXiv id."""
+    key = text(item, "id")
+    if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):
+        return key
+    first = next(iter(names_of(item, "author")), {})
+    name = text(first, "family") or text(first, "literal").partition(" ")[0]
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
+    made = re.sub(r"\W", "", plain)
+    return (
+        f"{made}{iso_date(date_of(item))[:4]}"
+        if made
+        else re.sub(r"[^\w:.+-]+", "-", key) or "paper"
+    )
+
+
+def _unused(key: str, used: set[str]) -> str:
+    """Return the key, with a number if another entry has it."""
+    made, number = key, 2
+    while made.casefold() in used:
+        made, number = f"{key}-{number}", number + 1
+    used.add(made.casefold())
+    return made
+
+
+def _braced(value: str) -> str:
+    return f"{{{value}}}" if value else ""
+
+
+def _balanced(value: str) -> str:
+    """Return a value with balanced braces as it is, others without them."""
+    depth = 0
+    for char in value:
+        depth += (char == "{") - (char == "}")
+        if depth < 0:
+            break
+    return _braced(value if depth == 0 else re.sub("[{}]", "", value))

@@ -1,0 +1,369 @@
+"""Define references as items of CSL-JSON, and what a paper takes from one.
+
+CSL-JSON is the form in which citation processors and reference managers exchange references
+(https://docs.citationstyles.org). Of its variables, "archive" and "archive_location" hold an arXiv
+id, and "keyword" the categories.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place, shown
+from skills.corpus.records import Annotated
+from skills.corpus.tables.text_tables import decoded_lines
+from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
+from skills.nanda.text import flatten
+
+Item = dict[str, Any]
+
+SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
+"""What a paper's source keeps of its reference, under these names."""
+COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "venue", "doi", "pmid")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ET_AL = "et al."
+"""The last name of a list that leaves out others."""
+PREPRINT = "article"
+"""The type of a preprint in CSL; one in a journal is "article-journal"."""
+
+_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
+_PMID = re.compile(r"\bPMID: ?(\d{1,8})\b")
+_ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
+_ARXIV_VENUE = re.compile(r"(?:arxiv|corr\b)", re.IGNORECASE)
+_JATS = re.compile(
+    r"<(?:jats:)?title>[^<]{0,40}</(?:jats:)?title>"
+    r"|</?(?:jats:)?(?:p|sec|italic|bold|sub|sup|i|b|strong|em)>",
+    re.IGNORECASE,
+)
+"""The mark-up that Crossref adds to abstracts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A reference of a file.
+
+    Attributes:
+        position: its first line, or its number in CSL-JSON.
+        item: empty if there is an error.
+        error: why it cannot be read.
+    """
+
+    position: int
+    item: Item = field(default_factory=dict)
+    error: InputError | None = None
+
+
+def row_of(item: Item) -> dict[str, str]:
+    """Return the columns of a table, and what the source of a paper keeps.
+
+    The id is the arXiv id of a preprint, else the key of the entry, the DOI or the PMID.
+    """
+    doi, arxiv_id = doi_of(item), arxiv_id_of(item)
+    key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
+    published = date_of(item)
+    own_key = "" if key.startswith("http") else key  # Zotero's addresses of its own items
+    return {
+        "id": (bare_arxiv_id(arxiv_id) if is_preprint(item) else "") or own_key or doi or pmid,
+        "title": text(item, "title"),
+        "abstract": _JATS.sub(" ", str(item.get("abstract") or "")).strip(),
+        "authors": joined_names(map(full_name, names_of(item, "author"))),
+        "published": published,
+        "categories": text(item, "keyword"),
+        "venue": venue,
+        "doi": doi,
+        "pmid": pmid,
+        "citekey": key,
+        "arxiv_id": arxiv_id,
+        "year": iso_date(published)[:4],
+    }
+
+
+def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
+    """Return the reference of a paper.
+
+    Args:
+        known: what else is known, under `SOURCE_KEYS`: the input of its annotation.
+    """
+    source = {**known, **paper.source}
+    stated = {name: source[name] for name in SOURCE_KEYS if isinstance(source.get(name), str)}
+    arxiv_id = paper.id if paper.is_arxiv else stated.get("arxiv_id", "")
+    item: Item = {
+        "id": stated.get("citekey") or paper.id,
+        "type": "article-journal" if stated.get("venue") else PREPRINT,
+        "title": paper.title,
+        "author": list(map(name_of, separate_names(paper.authors))),
+        "issued": issued(paper.published),
+        "abstract": flatten(paper.abstract),
+        "keyword": paper.categories,
+        "container-title": stated.get("venue"),
+        "DOI": stated.get("doi"),
+        "PMID": stated.get("pmid"),
+        **archive(arxiv_id),
+    }
+    return {name: value for name, value in item.items() if value}
+
+
+def text(item: Mapping[str, Any], name: str) -> str:
+    """Return a value on one line, "" if it is not text or a number."""
+    value = item.get(name)
+    return flatten(str(value)) if isinstance(value, (str, int)) else ""
+
+
+def doi_of(item: Item) -> str:
+    """Return the DOI without an address."""
+    found = _DOI.fullmatch(text(item, "DOI"))
+    return found[1] if found else ""
+
+
+def pmid_of(item: Item) -> str:
+    """Return the id at PubMed, which Zotero writes into the note."""
+    found = _PMID.search(text(item, "note"))
+    return text(item, "PMID") or (found[1] if found else "")
+
+
+def arxiv_id_of(item: Item) -> str:
+    """Return the arXiv id as the reference states it, with its version if there is one."""
+    if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
+        return text(item, "archive_location")
+    if found := _ARXIV_DOI.fullmatch(doi_of(item)):
+        return found[1]
+    places = (text(item, name) for name in ("number", "container-title", "URL"))
+    return next(filter(None, map(find_arxiv_id, places)), "")
+
+
+def archive(arxiv_id: str) -> Item:
+    """Return the variables that hold an arXiv id."""
+    if not arxiv_id:
+        return {}
+    bare = bare_arxiv_id(arxiv_id) or arxiv_id
+    return {
+        "archive": "arXiv",
+        "archive_location": arxiv_id,
+        "URL": f"https://arxiv.org/abs/{bare}",
+    }
+
+
+def is_preprint(item: Item) -> bool:
+    """Return True if arXiv is the only place of a paper with an arXiv id."""
+    venue, doi = text(item, "container-title"), doi_of(item)
+    elsewhere = (venue and not _ARXIV_VENUE.match(venue)) or (doi and not _ARXIV_DOI.match(doi))
+    return bool(arxiv_id_of(item)) and not elsewhere
+
+
+def names_of(item: Item, role: str) -> list[Item]:
+    """Return the names of the people in a role; what is not a name is left out."""
+    found = item.get(role)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def without_et_al(item: Item) -> Item:
+    """Return an item without "et al." among its names, which only BibTeX provides for."""
+    named: Item = {
+        role: [name for name in names_of(item, role) if name != {"literal": ET_AL}]
+        for role in ("author", "editor")
+        if role in item
+    }
+    return {**item, **named}
+
+
+def full_name(name: Item) -> str:
+    """Return a name in the order in which it is spoken."""
+    parts = ("given", "dropping-particle", "non-dropping-particle", "family", "suffix")
+    spoken = " ".join(str(name[part]) for part in parts if name.get(part))
+    return flatten(spoken or str(name.get("literal", "")))
+
+
+def joined_names(names: Iterable[str]) -> str:
+    """Return names as a table has them, with ";" in between if one has a comma: "ACME, Inc."."""
+    known = list(filter(None, names))
+    return ("; " if any("," in name for name in known) else ", ").join(known)
+
+
+def separate_names(authors: str) -> list[str]:
+    """Return the names in the authors of a table, which ";" separates, else ",".
+
+    One word before or after a single comma is a part of one name: "Müller, Jörg".
+    """
+    names = list(filter(None, map(flatten, authors.split(";" if ";" in authors else ","))))
+    lengths = sorted(len(name.split()) for name in names)
+    is_one = lengths in ([1, 1], [1, 2]) and ";" not in authors and " and " not in authors
+    return [", ".join(names)] if is_one and names[1] != ET_AL else names
+
+
+def name_of(written: str) -> Item:
+    """Return a name that is written as "Family, Given", "Family, Suffix, Given" or "Given Family".
+
+    Words in lower case before the family name are its particle. A name of one word is that of a
+    group or a person; it is not taken apart.
+    """
+    parts = [flatten(part) for part in written.split(",")]
+    if len(parts) > 1:
+        suffix = " ".join(parts[1:-1])
+        return _without_empty({"family": parts[0], "given": parts[-1], "suffix": suffix})
+    *before, family = parts[0].split(" ")
+    given = list(itertools.takewhile(lambda word: not word.islower(), before))
+    particle = " ".join(before[len(given) :])
+    if not given:
+        return {"literal": parts[0]}
+    made = {"family": family, "given": " ".join(given), "non-dropping-particle": particle}
+    return _without_empty(made)
+
+
+def issued(date: str) -> Item:
+    """Return a date as CSL-JSON has it; one that does not begin with a year is kept as text."""
+    if known := iso_date(date):
+        return {"date-parts": [[int(part) for part in known.split("-")]]}
+    return {"literal": date} if date else {}
+
+
+def date_of(item: Item) -> str:
+    """Return the date of publication as "2024-05-17", "2024-05", "2024", or as it is written."""
+    found = item.get("issued")
+    if not isinstance(found, dict):
+        return ""
+    first = next(iter(_list(found.get("date-parts"))), None)
+    parts = [str(part) for part in _list(first) if part]
+    if parts:
+        return iso_date("-".join([parts[0], *(part.zfill(2) for part in parts[1:3])]))
+    written = flatten(str(found.get("raw") or found.get("literal") or ""))
+    return iso_date(written) or written
+
+
+def joined(values: Iterable[str], separator: str = ", ") -> str:
+    """Return the values that are not empty, joined."""
+    return separator.join(filter(None, map(flatten, values)))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _without_empty(item: Item) -> Item:
+    return {name: value for name, value in item.items() if value}
+
+
+_HINT = 'CSL-JSON is a list of objects with "type" and "title".'
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the items of a file, and the error of each that is not one.
+
+    Raises:
+        InputError: it is not JSON, or not a list of items.
+    """
+    for number, found in enumerate(_items(path), start=1):
+        if isinstance(found, dict) and _is_item(found):
+            yield Record(number, found)
+        else:
+            error = InputError(
+                "is not an item of CSL-JSON", where=place(path, "item", number), hint=_HINT
+            )
+            yield Record(number, error=error)
+
+
+def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
+    """Yield the items, as JSON in pieces, with a note in each that has one.
+
+    Args:
+        take: returns the note of the item with this number.
+    """
+    items = _items(path)
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, dict) and (note := take(number)):
+            before = item.get("note")
+            item["note"] = with_note(before if isinstance(before, str) else "", note)
+    return as_json(items)
+
+
+def as_json(items: Iterable[Any]) -> Iterator[str]:
+    """Yield a list of items as JSON, in pieces."""
+    before = "[\n"
+    for item in items:
+        yield before + json.dumps(item, ensure_ascii=False, indent=2)
+        before = ",\n"
+    yield "[]\n" if before == "[\n" else "\n]\n"
+
+
+def _items(path: Path) -> list[Any]:
+    try:
+        found = json.loads("".join(decoded_lines(path)))
+    except json.JSONDecodeError as exc:
+        raise InputError(
+            f"is not JSON ({exc.msg})",
+            where=f"{place(path, 'line', exc.lineno)}, column {exc.colno}",
+            hint=_HINT,
+        ) from exc
+    except (ValueError, RecursionError) as exc:
+        raise InputError(f"cannot be read as JSON ({exc})", where=shown(path), hint=_HINT) from exc
+    if isinstance(found, dict):  # as the API of Zotero answers
+        found = found.get("items")
+    if not isinstance(found, list) or not any(map(_is_item, found)):
+        raise InputError("is not CSL-JSON", where=shown(path), hint=_HINT)
+    return found
+
+
+def _is_item(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("type"), str)
+
+
+HEADING = "Annotation by nanda-harness:"
+NONE_STATED = "The abstract states none of the moves."
+_OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
+"""A note up to the next empty line, or to the end where a program has joined its lines."""
+
+
+def note_of(item: Annotated, framework: Framework) -> str:
+    """Return the note of an annotation, without empty lines.
+
+    It has a line for each move that is stated, and one for each suggestion.
+    """
+    stated = framework.stated(item.record)
+    found, labels = {**from_sections(item.record), **stated}, framework.labels
+    lines = [
+        f"{labels[name]}{uncertainty(item.record, name)}: {flatten(found[name])}"
+        for name in framework.names
+        if name in found
+    ] or [NONE_STATED]
+    lines += [f"{label}: {text}" for label, text in labelled_suggestions(item.record, labels)]
+    return "\n".join((HEADING, *lines))
+
+
+def with_note(text: str, note: str) -> str:
+    """Return `text` with the note in place of an earlier one, else below what it contains."""
+    kept = without_note(text)
+    return f"{kept}\n\n{note}" if kept else note
+
+
+def without_note(text: str) -> str:
+    return _OURS.sub("", text).strip()
+
+
+class NotesByRow:
+    """The notes of a file's rows, which are taken in the order of the file.
+
+    Args:
+        items: annotations of rows of the file, in its order.
+    """
+
+    def __init__(self, items: Iterable[Annotated], framework: Framework) -> None:
+        self._notes = ((_row(item), note_of(item, framework)) for item in items)
+        self._next = next(self._notes, None)
+
+    def take(self, row: int) -> str:
+        """Return the note of a row, "" if it has none; it must follow the rows taken before."""
+        while self._next is not None and self._next[0] < row:
+            self._next = next(self._notes, None)
+        return self._next[1] if self._next is not None and self._next[0] == row else ""
+
+
+def _row(item: Annotated) -> int:
+    return int(item.paper.source.get("row", 0))

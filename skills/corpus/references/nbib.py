@@ -1,0 +1,97 @@
+"""Read the format of PubMed, .nbib."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place
+from skills.corpus.references.csl_json import MONTHS, Item, Record, issued, joined, name_of
+from skills.corpus.tables.text_tables import decoded_lines
+from skills.nanda.text import flatten
+
+_VARIABLES = {
+    "title": "title",
+    "abstract": "abstract",
+    "container-title": "journal",
+    "volume": "journal_volume",
+    "issue": "journal_issue",
+    "page": "pages",
+    "publisher-place": "place_of_publication",
+    "language": "language",
+    "DOI": "doi",
+    "PMID": "pubmed_id",
+}
+_FAULTS = (ValueError, IndexError, OverflowError)
+"""What nbib raises for a malformed number or date, and for a record without a tag."""
+_DATE = re.compile(
+    r"(?P<year>\d{4})(?: (?P<month>[A-Za-z]{3})(?:-[A-Za-z]{3})?(?: (?P<day>\d{1,2}))?)?"
+)
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the records of a file, which empty lines separate."""
+    import nbib
+
+    for line, text in _records(path):
+        try:
+            yield Record(line, _item(nbib.read(text)[0]))
+        except (*_FAULTS, nbib.exceptions.MalformedLine, nbib.exceptions.UnknownTagFormat) as exc:
+            reason = flatten(str(exc))
+            yield Record(
+                line,
+                error=InputError(
+                    f"the record that begins here cannot be read ({reason[:80]})",
+                    where=place(path, "line", line),
+                    hint="Each line has a tag of four characters, a hyphen, a blank and a value.",
+                ),
+            )
+
+
+def _records(path: Path) -> Iterator[tuple[int, str]]:
+    lines: list[str] = []
+    first = 0
+    for number, line in enumerate(decoded_lines(path), start=1):
+        if line.strip():
+            first = first or number
+            lines.append(line)
+        elif lines:
+            yield first, "".join((*lines, "\n"))
+            lines, first = [], 0
+    if lines:
+        yield first, "".join((*lines, "\n\n"))
+
+
+def _item(fields: Mapping[str, Any]) -> Item:
+    people = (
+        one.get("author") or one.get("author_abbreviated") for one in _list(fields, "authors")
+    )
+    group = fields.get("corporate_author")
+    item: Item = {
+        "type": "article-journal",
+        **{name: str(fields.get(key) or "") for name, key in _VARIABLES.items()},
+        "author": [*map(name_of, filter(None, people)), *([{"literal": group}] if group else ())],
+        "issued": issued(_date(str(fields.get("publication_date", "")))),
+        "keyword": joined(_list(fields, "keywords")),
+    }
+    return {name: value for name, value in item.items() if value}
+
+
+def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
+    found = fields.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _date(written: str) -> str:
+    """Return "2020 Mar 5" as "2020-03-05", "2020 Mar-Apr" as "2020-03", "2020 Fall" as "2020"."""
+    found = _DATE.match(written)
+    if found is None:
+        return written
+    month = (found["month"] or "").lower()
+    if month not in MONTHS:
+        return found["year"]
+    parts = (found["year"], f"{MONTHS.index(month) + 1:02}", (found["day"] or "").zfill(2))
+    return "-".join(parts[: 3 if found["day"] else 2])

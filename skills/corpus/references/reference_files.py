@@ -1,0 +1,153 @@
+"""Read a reference file as a table of papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import IO
+
+from harness.api.skill import Write
+from harness.errors import InputError
+from harness.support.reading.text_input import at_home, shown
+from harness.terminal.console import Screen
+from skills.corpus.records import Annotated
+from skills.corpus.references.csl_json import (
+    COLUMNS,
+    SOURCE_KEYS,
+    Item,
+    NotesByRow,
+    Record,
+    item_of,
+    note_of,
+    row_of,
+    with_note,
+    without_et_al,
+)
+from skills.corpus.tables.columns import Columns, Reader
+from skills.corpus.tables.text_tables import GUESSED, encoding_of, line_end
+from skills.nanda.framework import Framework
+
+FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
+"""The module of each suffix."""
+
+
+class ReferenceReader(Reader):
+    source_keys = SOURCE_KEYS
+    has_ids_of_several_sources = True
+
+    def __init__(self, path: Path, columns: Columns | None = None) -> None:
+        super().__init__(path, columns)
+        if path.suffix.lower() == ".json":
+            self.unit = "item"
+
+    def header(self) -> tuple[str, ...]:
+        if not any(not record.error for record in records(self.path)):
+            first = next(records(self.path), Record(0)).error
+            raise first or InputError(
+                "has no references", where=shown(self.path), hint="Is its suffix right?"
+            )
+        return COLUMNS
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str] | InputError]]:
+        for record in records(self.path):
+            yield record.position, record.error or row_of(record.item)
+
+
+def is_reference_file(path: Path | None) -> bool:
+    """Return True if the papers of a path are those of a reference file."""
+    return path is not None and path.suffix.lower() in FORMATS
+
+
+def report_encoding(path: Path, screen: Screen) -> None:
+    """Print a notice if the encoding of a reference file is a guess."""
+    if is_reference_file(path) and encoding_of(at_home(path)) == GUESSED:
+        screen.notice(
+            f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
+            "it as UTF-8."
+        )
+
+
+def records(path: Path) -> Iterator[Record]:
+    """Yield the references of a file, each as an item of CSL-JSON or as its error.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    read: Callable[[Path], Iterator[Record]] = format_of(path).read
+    return read(path)
+
+
+def format_of(path: Path) -> ModuleType:
+    """Return the module of a file's format, whose library is imported when it is used."""
+    name = FORMATS[path.suffix.lower()]
+    return import_module(f"skills.corpus.references.{name}")
+
+
+SUFFIXES = (".bib", ".ris", ".csl.json")
+
+
+def writers(
+    framework: Framework,
+    items: Callable[[], Iterator[Annotated]],
+    library: Path | None = None,
+) -> dict[str, Write]:
+    """Return the writer of each suffix.
+
+    Args:
+        items: returns a new iterator over the annotations, in the order of the library.
+        library: the file that the papers were read from.
+    """
+    known = library if is_reference_file(library) else None
+    return {suffix: partial(_write, suffix, framework, items, known) for suffix in SUFFIXES}
+
+
+def _write(
+    suffix: str,
+    framework: Framework,
+    items: Callable[[], Iterator[Annotated]],
+    library: Path | None,
+    file: IO[bytes],
+) -> None:
+    if library is not None and suffix.endswith(library.suffix.lower()):
+        end = line_end(library)
+        for piece in format_of(library).noted(library, NotesByRow(items(), framework).take):
+            file.write(piece.replace("\n", end).encode())
+        return
+    noted = ((item, note_of(one, framework)) for one, item in _with_references(items(), library))
+    if suffix == ".bib":
+        from skills.corpus.references import bibtex
+
+        bibtex.write(noted, file)
+    elif suffix == ".ris":
+        from skills.corpus.references import ris
+
+        ris.write(noted, file)
+    else:
+        from skills.corpus.references import csl_json
+
+        for piece in csl_json.as_json(_in_csl(noted)):
+            file.write(piece.encode())
+
+
+def _with_references(
+    items: Iterable[Annotated], library: Path | None
+) -> Iterator[tuple[Annotated, Item]]:
+    """Yield each annotation with its reference: that of the library, else what is known of it."""
+    references = enumerate(records(library), start=1) if library else iter(())
+    for one in items:
+        row = int(one.paper.source.get("row", 0)) if library else 0
+        found = next((record.item for number, record in references if number == row), {})
+        made = item_of(one.paper, one.record["provenance"].get("input", {}))
+        yield one, {**made, **found} if found else made
+
+
+def _in_csl(noted: Iterable[tuple[Item, str]]) -> Iterator[Item]:
+    for item, note in noted:
+        before = item.get("note")
+        yield {
+            **without_et_al(item),
+            "note": with_note(before if isinstance(before, str) else "", note),
+        }

@@ -1,0 +1,257 @@
+"""Read RIS, and add notes to a file without changing anything else in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place
+from skills.corpus.references.csl_json import (
+    HEADING,
+    PREPRINT,
+    Item,
+    Record,
+    date_of,
+    doi_of,
+    issued,
+    joined,
+    name_of,
+    names_of,
+    pmid_of,
+    text,
+    without_et_al,
+    without_note,
+)
+from skills.corpus.tables.text_tables import decoded_lines
+from skills.nanda.paper import iso_date
+from skills.nanda.text import flatten
+
+TYPES = {
+    "JOUR": "article-journal",
+    "EJOUR": "article-journal",
+    "JFULL": "article-journal",
+    "MGZN": "article-magazine",
+    "NEWS": "article-newspaper",
+    "CONF": "paper-conference",
+    "CPAPER": "paper-conference",
+    "CHAP": "chapter",
+    "ECHAP": "chapter",
+    "BOOK": "book",
+    "EBOOK": "book",
+    "EDBOOK": "book",
+    "THES": "thesis",
+    "RPRT": "report",
+    "UNPB": PREPRINT,
+    "ELEC": "webpage",
+    "DATA": "dataset",
+    "COMP": "software",
+}
+"""Types of CSL by the tag TY."""
+TEXTS = {
+    "id": ("id",),
+    "title": ("title", "primary_title"),
+    "abstract": ("abstract", "notes_abstract"),
+    "container-title": (
+        "secondary_title",
+        "alternate_title3",
+        "journal_name",
+        "alternate_title2",
+        "alternate_title1",
+    ),
+    "volume": ("volume",),
+    "issue": ("number",),
+    "publisher": ("publisher",),
+    "publisher-place": ("place_published",),
+    "edition": ("edition",),
+    "DOI": ("doi",),
+    "ISSN": ("issn",),
+    "language": ("language",),
+}
+"""rispy's names of the tags, by variable of CSL."""
+
+_DATES = ("date", "year", "publication_year")
+"""EndNote writes only the month into the first."""
+_LINE = "\v"
+_TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
+_PUBMED = re.compile(r"(?:PMID: ?)?(\d{1,8})")
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the records of a file. One without an end tag ends where the next begins."""
+    for line, lines in _records(path):
+        if not line:
+            continue
+        try:
+            yield Record(line, _item(_parsed(lines)))
+        except (KeyError, TypeError, AttributeError) as exc:
+            yield Record(
+                line,
+                error=InputError(
+                    f"the record that begins here cannot be read ({type(exc).__name__}: {exc})",
+                    where=place(path, "line", line),
+                    hint="Each line has a tag, two blanks, a hyphen and a value: AU  - Doe, Jo.",
+                ),
+            )
+
+
+def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
+    """Yield the text of the file, in pieces, with a note in each record that has one.
+
+    Args:
+        take: returns the note of the record with this number, in the order of `read`.
+    """
+    row = 0
+    for line, lines in _records(path):
+        row += bool(line)
+        note = take(row) if line else ""
+        yield "".join(_annotated(lines, note) if note else lines)
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the lines of each record with the number of its first, and 0 for those outside."""
+    lines: list[str] = []
+    first = 0
+    for number, line in enumerate(decoded_lines(path), start=1):
+        tag = _tag(line)
+        if tag == "TY":
+            if lines:
+                yield first, lines
+            lines, first = [], number
+        lines.append(line)
+        if tag == "ER" and first:
+            yield first, lines
+            lines, first = [], 0
+    if lines:
+        yield first, lines
+
+
+def _tag(line: str) -> str:
+    found = _TAG.match(line.rstrip("\n"))
+    return found[1] if found else ""
+
+
+def _parsed(lines: list[str]) -> Mapping[str, Any]:
+    import rispy
+
+    tagged = []
+    for line in lines:
+        found = _TAG.match(line.rstrip("\n"))
+        if found:
+            tagged.append(f"{found[1]}  - {found[2] or ''}")
+        elif tagged[-1].startswith("N1"):  # rispy takes each of its lines for a note
+            tagged[-1] += _LINE + line.rstrip("\n")
+        else:
+            tagged.append(line.rstrip("\n"))
+    if _tag(lines[-1]) != "ER":
+        tagged.append("ER  - ")
+    parsed: Mapping[str, Any] = rispy.loads("\n".join(tagged))[0]
+    return parsed
+
+
+def _item(fields: Mapping[str, Any]) -> Item:
+    first, last = (str(fields.get(name, "")).strip() for name in ("start_page", "end_page"))
+    dates = [_date(str(fields[name])) for name in _DATES if fields.get(name)]
+    urls = [url for url in fields.get("urls", ()) if url]
+    item: Item = {
+        "type": TYPES.get(fields["type_of_reference"], "document"),
+        **{name: _first(fields, names) for name, names in TEXTS.items()},
+        "author": list(map(name_of, fields.get("authors") or fields.get("first_authors") or ())),
+        "issued": issued(next((date for date in dates if iso_date(date)), "".join(dates[:1]))),
+        "note": "\n\n".join(fields.get("notes", ())).replace(_LINE, "\n"),
+        "page": f"{first}-{last}" if first and last and "-" not in first else first,
+        "keyword": joined(fields.get("keywords", ())),
+        "URL": urls[0] if urls else "",
+        "PMID": _pmid(fields),
+    }
+    return {name: value for name, value in item.items() if value}
+
+
+def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    return next((str(fields[name]) for name in names if fields.get(name)), "")
+
+
+def _date(written: str) -> str:
+    """Return "2024/05/17/Spring", which may have empty parts, without them."""
+    return "-".join(part.strip() for part in written.split("/")[:3] if part.strip())
+
+
+def _pmid(fields: Mapping[str, Any]) -> str:
+    """Return the accession number if the record names PubMed as its database."""
+    database = f"{fields.get('name_of_database', '')} {fields.get('database_provider', '')}"
+    found = _PUBMED.fullmatch(str(fields.get("accession_number", "")).strip())
+    return found[1] if found and re.search("pubmed|medline|nlm", database, re.IGNORECASE) else ""
+
+
+def _annotated(lines: list[str], note: str) -> list[str]:
+    """Return the lines of a record with the note before its end tag, without an earlier one."""
+    kept: list[str] = []
+    ours = False
+    for line in lines:
+        tag = _tag(line)
+        ours = HEADING in line if tag == "N1" else ours and not tag and bool(line.strip())
+        if not ours:
+            kept.append(line)
+    end = next((place for place, line in enumerate(kept) if _tag(line) == "ER"), _last(kept))
+    before = kept[:end]
+    if before and not before[-1].endswith("\n"):
+        before[-1] += "\n"
+    return [*before, f"N1  - {note}\n", *(kept[end:] or ["ER  - \n"])]
+
+
+def _last(lines: list[str]) -> int:
+    """Return the place behind the last line that is not empty."""
+    return max(place for place, line in enumerate(lines, start=1) if line.strip())
+
+
+_TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
+"""The first tag of each type of CSL."""
+
+
+def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
+    """Write a record for each item, with its note if it has one."""
+    import rispy
+
+    for number, (item, note) in enumerate(noted):
+        made = rispy.dumps([_fields(item, note)])
+        _, record = made.split("\n", 1)  # it numbers the records, which RIS does not provide for
+        file.write(("\n" * bool(number) + record).encode())
+
+
+def _fields(item: Item, note: str) -> dict[str, Any]:
+    """Return the values by rispy's names of the tags."""
+    item = without_et_al(item)
+    first, _, last = text(item, "page").partition("-")
+    own = without_note(str(item.get("note") or ""))
+    date = date_of(item)
+    fields: dict[str, Any] = {
+        "type_of_reference": _TYPES.get(text(item, "type"), "GEN"),
+        **{names[0]: text(item, variable) for variable, names in TEXTS.items()},
+        "doi": doi_of(item),
+        "abstract": flatten(str(item.get("abstract") or "")),
+        "authors": list(filter(None, map(_name, names_of(item, "author")))),
+        "secondary_authors": list(filter(None, map(_name, names_of(item, "editor")))),
+        "year": iso_date(date)[:4],
+        "date": iso_date(date).replace("-", "/") or date,
+        "start_page": first,
+        "end_page": last.strip("-"),
+        "keywords": [part.strip() for part in text(item, "keyword").split(",") if part.strip()],
+        "urls": list(filter(None, [text(item, "URL")])),
+        "notes": list(filter(None, (_on_lines(own), note))),
+    }
+    if pmid := pmid_of(item):
+        fields |= {"accession_number": pmid, "name_of_database": "PubMed"}
+    return {name: value for name, value in fields.items() if value}
+
+
+def _name(name: Item) -> str:
+    particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
+    family = " ".join(filter(None, (*particles, text(name, "family") or text(name, "literal"))))
+    return ", ".join(filter(None, (family, text(name, "given"), text(name, "suffix"))))
+
+
+def _on_lines(note: str) -> str:
+    """Return a note with its lines but without empty ones, where some programs end a record."""
+    return "\n".join(filter(None, map(flatten, note.splitlines())))

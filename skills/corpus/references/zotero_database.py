@@ -1,0 +1,190 @@
+"""Open a copy of Zotero's database, which a running Zotero locks for itself.
+
+The database itself is never opened: SQLite would have to write beside it. Its file is copied with
+its journals, without a lock. The copy is consistent if none of them has changed meanwhile: Zotero
+writes its journal before the database, so that what was true at one moment is complete in the files
+of that moment, also within a transaction or with commits that are only in the write-ahead log.
+SQLite recovers the copy from its journals as it would recover the database after a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import InputError, OutputError
+from harness.support.reading.text_input import reading, regular_file, shown
+
+FILE = "zotero.sqlite"
+OLDEST_SCHEMA = 81
+"""Of the data in Zotero 5.0; earlier ones have other tables of libraries and creators."""
+NEWEST_COMPATIBILITY = 9
+"""Of Zotero 10. Zotero itself counts it up when older programs can no longer read the data."""
+
+_MAGIC = b"SQLite format 3\0"
+_SUFFIXES = ("", "-wal", "-journal")
+_TRIES = 20
+_SETTLED = 0.1
+"""Seconds that a file must not have changed before it is copied: two changes within the resolution
+of its time of modification look like one."""
+
+_State = tuple[tuple[int, int, int] | None, ...]
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a temporary copy of the database; leaving the block deletes it.
+
+    Raises:
+        InputError: it cannot be read, is damaged, or is not one of a known version of Zotero.
+        OutputError: the disk is too full for the copy.
+    """
+    path = regular_file(path).resolve()  # as SQLite finds the journals
+    with reading(path), path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise _not_zotero(path)
+    with tempfile.TemporaryDirectory(prefix="zotero-") as folder:
+        copy = Path(folder) / FILE
+        copy_settled(path, copy)
+        db = sqlite3.connect(copy)
+        db.text_factory = lambda text: text.decode(errors="replace")
+        try:
+            _check(db, path)
+            yield db
+        # UnicodeDecodeError: the message of SQLite has a name that is not UTF-8.
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
+            raise _damaged(path, str(exc)) from exc
+        finally:
+            db.close()
+
+
+def copy_settled(path: Path, copy: Path) -> None:
+    """Copy a database and its journals as they are at one moment.
+
+    Raises:
+        InputError: it cannot be read, or changes all the time.
+        OutputError: the disk is too full for the copy.
+    """
+    for _ in range(_TRIES):
+        before = _state(path)
+        newest = max(file[2] for file in before if file) / 1e9
+        if 0 <= time.time() - newest < _SETTLED:
+            time.sleep(_SETTLED)
+            continue
+        for suffix in _SUFFIXES:
+            source, target = (one.with_name(one.name + suffix) for one in (path, copy))
+            _copy_file(path, source, target)
+        if _state(path) == before:
+            return
+    raise InputError(
+        "changes all the time",
+        where=shown(path),
+        hint="Wait until Zotero has synchronized, or close it, and repeat the line.",
+    )
+
+
+def _copy_file(path: Path, source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        shutil.copyfile(source, target)
+    except FileNotFoundError:
+        if source == path:
+            with reading(path):
+                raise
+    except PermissionError as exc:
+        hint = "Close Zotero, which locks it, and repeat the line."
+        raise InputError("cannot be read", where=shown(source), hint=hint) from exc
+    except OSError as exc:
+        if exc.errno != errno.ENOSPC:
+            with reading(path):
+                raise
+        raise OutputError(
+            "there is no space for a copy of Zotero's database",
+            where=str(target.parent),
+            hint="The environment variable TMPDIR names a folder with more space.",
+        ) from exc
+
+
+def _state(path: Path) -> _State:
+    """Return what changes when one of the files is written."""
+    found: list[tuple[int, int, int] | None] = []
+    for suffix in _SUFFIXES:
+        try:
+            status = path.with_name(path.name + suffix).stat()
+        except FileNotFoundError:
+            found.append(None)
+        else:
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+    if found[0] is None:
+        with reading(path):
+            path.stat()
+    return tuple(found)
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    """Check that the database is intact, and of a version of Zotero whose tables are known."""
+    [(problem,)] = db.execute("PRAGMA quick_check(1)").fetchall()
+    if problem != "ok":
+        raise _damaged(path, problem)
+    try:
+        versions = dict(db.execute("SELECT schema, version FROM version").fetchall())
+        data, compatibility = int(versions["userdata"]), int(versions.get("compatibility", 0))
+    except (sqlite3.OperationalError, KeyError, ValueError, TypeError) as exc:
+        raise _not_zotero(path) from exc
+    if data < OLDEST_SCHEMA or compatibility > NEWEST_COMPATIBILITY:
+        age = "an older" if data < OLDEST_SCHEMA else "a newer"
+        raise InputError(
+            f"is of {age} Zotero (schema {data}, compatibility {compatibility})",
+            where=shown(path),
+            hint="Zotero 5 to 10 can be read; of others, export the library as CSL-JSON or BibTeX.",
+        )
+
+
+def _damaged(path: Path, problem: str) -> InputError:
+    return InputError(
+        f"is damaged ({problem.splitlines()[-1]})",
+        where=shown(path),
+        hint=f"Zotero keeps a backup, {FILE}.bak; copy it to another folder as {FILE}.",
+    )
+
+
+def _not_zotero(path: Path) -> InputError:
+    return InputError(
+        "is not a database of Zotero",
+        where=shown(path),
+        hint=f"Name Zotero's data directory, which contains {FILE} (Settings > Advanced).",
+    )
+
+
+KEYS_FILE = "better-bibtex.sqlite"
+
+
+def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
+    """Create the table `citationKeys`, with the keys of the items in the library.
+
+    It is empty without Better BibTeX, and if its database cannot be read: the items are read all
+    the same.
+
+    Args:
+        path: that of Zotero's database, beside which it is.
+    """
+    db.execute("CREATE TEMP TABLE citationKeys (itemID INTEGER PRIMARY KEY, citationKey TEXT)")
+    with contextlib.suppress(InputError, sqlite3.DatabaseError):
+        db.executemany("INSERT OR IGNORE INTO citationKeys VALUES (?, ?)", _keys(path))
+
+
+def _keys(path: Path) -> list[tuple[int, str]]:
+    beside = path.with_name(KEYS_FILE)
+    if not beside.is_file():
+        return []
+    with tempfile.TemporaryDirectory(prefix="zotero-") as folder:
+        copy = Path(folder) / KEYS_FILE
+        copy_settled(beside, copy)
+        with contextlib.closing(sqlite3.connect(copy)) as db:
+            return db.execute("SELECT itemID, citationKey FROM citationkey").fetchall()

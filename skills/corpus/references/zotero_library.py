@@ -1,0 +1,357 @@
+"""Read a library of Zotero as a table of papers."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.support.reading.text_input import at_home, shown
+from harness.support.suggestions import did_you_mean
+from skills.corpus.db.temporary import open_temporary
+from skills.corpus.identity.identifiers import ZOTERO
+from skills.corpus.references import zotero_database
+from skills.corpus.references.csl_json import (
+    COLUMNS,
+    SOURCE_KEYS,
+    Item,
+    archive,
+    issued,
+    joined,
+    row_of,
+    text,
+)
+from skills.corpus.tables.columns import Reader
+from skills.nanda.paper import find_arxiv_id
+
+SUFFIX = ".sqlite"
+
+_ITEMS = """
+    SELECT items.key, type, groupID, citationKey, (
+        SELECT json_group_object(coalesce(base.fieldName, own.fieldName), value)
+        FROM itemData JOIN itemDataValues USING (valueID)
+            JOIN fieldsCombined AS own ON own.fieldID = itemData.fieldID
+            LEFT JOIN baseFieldMappingsCombined AS mapping
+                ON mapping.itemTypeID = items.itemTypeID AND mapping.fieldID = itemData.fieldID
+            LEFT JOIN fieldsCombined AS base ON base.fieldID = mapping.baseFieldID
+        WHERE itemData.itemID = items.itemID
+    ), (
+        SELECT json_group_array(json_array(role, firstName, lastName, fieldMode)) FROM (
+            SELECT iif(primaryField, 'author', creatorType) AS role, firstName, lastName, fieldMode
+            FROM itemCreators JOIN creators USING (creatorID)
+                JOIN creatorTypes USING (creatorTypeID)
+                LEFT JOIN itemTypeCreatorTypes AS of_type
+                    ON of_type.itemTypeID = items.itemTypeID
+                    AND of_type.creatorTypeID = itemCreators.creatorTypeID
+            WHERE itemID = items.itemID ORDER BY orderIndex
+        )
+    ), (
+        SELECT json_group_array(name) FROM (
+            SELECT name FROM itemTags JOIN tags USING (tagID)
+            WHERE itemID = items.itemID ORDER BY itemTags.rowid
+        )
+    )
+    FROM chosen JOIN items USING (itemID) JOIN libraries USING (libraryID)
+        LEFT JOIN groups USING (libraryID) LEFT JOIN citationKeys USING (itemID)
+    ORDER BY itemID
+"""
+
+
+def database_in(path: Path) -> Path | None:
+    """Return the database that a path names: itself, or the one in Zotero's data directory."""
+    place = at_home(path)
+    try:
+        if (place / zotero_database.FILE).is_file():
+            return place / zotero_database.FILE
+        return place if path.suffix.lower() == SUFFIX and not place.is_dir() else None
+    except (OSError, ValueError):  # a name that is too long; a NUL in it
+        return None
+
+
+class ZoteroReader(Reader):
+    """Reader of a library, which is read once: Zotero may change it between two passes.
+
+    The rows are kept in a temporary database.
+    """
+
+    unit = "item"
+    source_keys = (*SOURCE_KEYS, ZOTERO)
+    has_ids_of_several_sources = True
+
+    def __init__(
+        self, path: Path, database: Path, collection: str | None, tags: Sequence[str]
+    ) -> None:
+        super().__init__(path)
+        self._database = database
+        self._selected = collection, tags
+        self._rows: sqlite3.Connection | None = None
+
+    def header(self) -> tuple[str, ...]:
+        self._read()
+        return COLUMNS
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, str]]]:
+        for number, row in self._read().execute("SELECT number, row FROM rows ORDER BY number"):
+            yield number, json.loads(row)
+
+    def _read(self) -> sqlite3.Connection:
+        if self._rows is None:
+            rows = open_temporary("CREATE TABLE rows (number INTEGER PRIMARY KEY, row TEXT)")
+            with zotero_database.opened(self._database) as db:
+                select(db, self.path, *self._selected)
+                zotero_database.load_citation_keys(db, self._database)
+                for row in _rows(db):
+                    rows.execute("INSERT INTO rows (row) VALUES (?)", [json.dumps(row)])
+            self._rows = rows
+        return self._rows
+
+
+def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
+    """Yield the rows of the items that are chosen."""
+    user = _user(db)
+    for key, kind, group, citation_key, fields, creators, tags in db.execute(_ITEMS):
+        item = reference(json.loads(fields), json.loads(creators), json.loads(tags))
+        row = row_of({"id": key, **item})
+        library = f"groups/{group}" if kind == "group" else f"users/{user}"
+        row["citekey"] = text(item, CITATION_KEY) or citation_key or ""
+        row[ZOTERO] = f"{library}/items/{key}"
+        yield row
+
+
+def _user(db: sqlite3.Connection) -> Any:
+    """Return the id of the user's account, "local" without one."""
+    sql = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
+    found = db.execute(sql).fetchone()
+    return found[0] if found and found[0] else "local"
+
+
+VARIABLES = {
+    "title": "title",
+    "abstractNote": "abstract",
+    "publicationTitle": "container-title",
+    "conferenceName": "event-title",
+    "volume": "volume",
+    "issue": "issue",
+    "number": "number",
+    "pages": "page",
+    "publisher": "publisher",
+    "place": "publisher-place",
+    "edition": "edition",
+    "DOI": "DOI",
+    "url": "URL",
+    "ISBN": "ISBN",
+    "ISSN": "ISSN",
+    "language": "language",
+    "archive": "archive",
+    "archiveLocation": "archive_location",
+    "extra": "note",
+}
+"""Variables of CSL-JSON by the base field of Zotero: that of all item types for the same."""
+CITATION_KEY = "citation-key"
+"""The variable of CSL-JSON that programs know a reference by."""
+
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: |$)")
+_EXTRA = re.compile(r"^(DOI|PMID|Citation Key) ?: ?(\S.*)$", re.IGNORECASE | re.MULTILINE)
+_IN_EXTRA = {"doi": "DOI", "pmid": "PMID", "citation key": CITATION_KEY}
+
+Creator = Sequence[Any]
+"""A creator as (role, given name, family name, 1 for a name in one field)."""
+
+
+def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iterable[str]) -> Item:
+    """Return the reference of an item.
+
+    Args:
+        fields: the values of its base fields.
+        creators: in their order.
+        tags: in their order.
+    """
+    extra = str(fields.get("extra") or "")
+    found = {name: str(fields[field]) for field, name in VARIABLES.items() if fields.get(field)}
+    for name, value in _EXTRA.findall(extra):
+        found.setdefault(_IN_EXTRA[name.lower()], value.strip())
+    if native := fields.get("citationKey"):
+        found[CITATION_KEY] = str(native)
+    people = list(creators)
+    made: Item = {
+        **found,
+        "container-title": found.get("container-title") or found.get("event-title", ""),
+        "author": [_name(one) for one in people if one[0] == "author"],
+        "editor": [_name(one) for one in people if one[0] == "editor"],
+        "issued": _issued(str(fields.get("date") or "")),
+        "keyword": joined(tags),
+    }
+    # The arXiv id is in Extra ("arXiv:1706.03762 [cs]") or, of a preprint, in its number.
+    arxiv_id = find_arxiv_id(found.get("number", "")) or find_arxiv_id(extra)
+    made |= {name: value for name, value in archive(arxiv_id or "").items() if not made.get(name)}
+    return {name: value for name, value in made.items() if value}
+
+
+def _name(creator: Creator) -> Item:
+    _, given, family, in_one_field = creator
+    if in_one_field:
+        return {"literal": family or given or ""}
+    return {name: text for name, text in (("family", family), ("given", given)) if text}
+
+
+def _issued(written: str) -> Item:
+    """Return a date, which Zotero stores as "2024-05-00 May 2024", with zeros for what is unknown.
+
+    "0000-00-00 in press" has only text.
+    """
+    parts = _DATE.match(written)
+    if parts is None:
+        return issued(written)
+    known = [part for part in parts.groups() if part.strip("0")]
+    return issued("-".join(known) if parts[1] != "0000" else written[len(parts[0]) :].strip())
+
+
+_LISTED = 12
+_COLLECTIONS = """
+    WITH RECURSIVE paths(id, library, path) AS (
+        SELECT collectionID, libraryID, {group}collectionName FROM collections
+            LEFT JOIN groups USING (libraryID)
+            WHERE parentCollectionID IS NULL AND {kept}
+        UNION ALL
+        SELECT collectionID, library, path || '/' || collectionName
+            FROM collections JOIN paths ON parentCollectionID = id WHERE {kept}
+    )
+    SELECT id, library, path FROM paths
+"""
+_WITHIN = """
+    WITH RECURSIVE within(id) AS (
+        VALUES (?) UNION SELECT collectionID FROM collections JOIN within ON parentCollectionID = id
+        {where}
+    )
+    INSERT INTO chosen
+        SELECT DISTINCT itemID FROM collectionItems JOIN within ON collectionID = id
+"""
+_NO_PAPERS = """
+    DELETE FROM chosen WHERE itemID IN (SELECT itemID FROM deletedItems)
+        OR itemID NOT IN (SELECT itemID FROM items JOIN itemTypesCombined USING (itemTypeID)
+            WHERE typeName NOT IN ('attachment', 'note', 'annotation'))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Collection:
+    """A collection, or all of a group's library where `id` is None."""
+
+    path: str
+    library: int
+    id: int | None
+
+
+def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Sequence[str]) -> None:
+    """Create the table `chosen` of the items that are read, without those in the trash.
+
+    Args:
+        collection: its name, or the end of its path; None for all items of the user's own library.
+        tags: names of tags; an item must have all of them.
+
+    Raises:
+        InputError: a collection or tag does not exist, or nothing is selected.
+    """
+    db.execute("CREATE TEMP TABLE chosen (itemID INTEGER PRIMARY KEY)")
+    if collection is None:
+        db.execute(
+            "INSERT INTO chosen SELECT itemID FROM items JOIN libraries USING (libraryID)"
+            " WHERE type = 'user'"
+        )
+    else:
+        _choose(db, _named(db, path, collection))
+    db.execute(_NO_PAPERS)
+    for tag in tags:
+        db.execute(
+            "DELETE FROM chosen WHERE itemID NOT IN"
+            " (SELECT itemID FROM itemTags JOIN tags USING (tagID) WHERE name = ?)",
+            [_tag(db, path, tag)],
+        )
+    if db.execute("SELECT 1 FROM chosen LIMIT 1").fetchone() is None:
+        raise _nothing(db, path, collection, tags)
+
+
+def _choose(db: sqlite3.Connection, chosen: _Collection) -> None:
+    if chosen.id is None:
+        db.execute(
+            "INSERT INTO chosen SELECT itemID FROM items WHERE libraryID = ?", [chosen.library]
+        )
+        return
+    db.execute(_WITHIN.format(where=f"WHERE {_kept(db)}"), [chosen.id])
+
+
+def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
+    """Return the collection with this path, else the only one whose path ends with it."""
+    wanted = name.strip().strip("/")
+    known = _collections(db)
+    for of in (str, str.casefold):
+        exact = [one for one in known if of(one.path) == of(wanted)]
+        ends = [one for one in known if of(one.path).endswith(f"/{of(wanted)}")]
+        found = exact or ends
+        if len(found) > 1:
+            raise InputError(
+                f"{len(found)} collections are named {name!r}",
+                where=shown(path),
+                hint=f"Give the path of one: {_listed(one.path for one in found)}.",
+            )
+        if found:
+            return found[0]
+    raise _unknown("collection", name, [one.path for one in known], path)
+
+
+def _collections(db: sqlite3.Connection) -> list[_Collection]:
+    """Return all collections that are not in the trash, and the groups."""
+    sql = _COLLECTIONS.format(group="coalesce(groups.name || '/', '') || ", kept=_kept(db))
+    found = [_Collection(path, library, one) for one, library, path in db.execute(sql)]
+    groups = db.execute("SELECT name, libraryID FROM groups").fetchall()
+    found += [_Collection(name, library, None) for name, library in groups]
+    return sorted(found, key=lambda one: one.path)
+
+
+def _kept(db: sqlite3.Connection) -> str:
+    """Return the condition that a collection is not in the trash, which Zotero 5 does not have."""
+    known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deletedCollections'").fetchone()
+    if not known:
+        return "TRUE"
+    return "collectionID NOT IN (SELECT collectionID FROM deletedCollections)"
+
+
+def _tag(db: sqlite3.Connection, path: Path, name: str) -> str:
+    """Return a tag as it is written, in the same case if there is one."""
+    used = "SELECT DISTINCT name FROM tags JOIN itemTags USING (tagID) ORDER BY name"
+    known = [tag for (tag,) in db.execute(used)]
+    alike = [tag for tag in known if tag.casefold() == name.strip().casefold()]
+    if not alike:
+        raise _unknown("tag", name, known, path)
+    return name.strip() if name.strip() in alike else alike[0]
+
+
+def _unknown(what: str, name: str, known: Sequence[str], path: Path) -> InputError:
+    names = {one.rpartition("/")[2].casefold(): one for one in known}
+    names |= {one.casefold(): one for one in known}
+    near = did_you_mean(name.casefold(), names, lambda found: repr(names[found]))
+    listed = f"There are {_listed(known)}." if known else f"It has no {what}s."
+    return InputError(f"there is no {what} {name[:60]!r}", where=shown(path), hint=near or listed)
+
+
+def _nothing(
+    db: sqlite3.Connection, path: Path, collection: str | None, tags: Sequence[str]
+) -> InputError:
+    if tags or collection is not None:
+        place = f" in the collection {collection!r}" if collection is not None else ""
+        tagged = f" with {' and '.join(map(repr, tags))}" if tags else ""
+        return InputError(f"there is no item{place}{tagged}", where=shown(path))
+    groups = [name for (name,) in db.execute("SELECT name FROM groups ORDER BY name")]
+    hint = f"`--collection NAME` reads a group: {_listed(groups)}." if groups else None
+    return InputError("the library has no items", where=shown(path), hint=hint)
+
+
+def _listed(names: Iterable[str]) -> str:
+    known = list(names)
+    more = f" and {len(known) - _LISTED:,} more" if len(known) > _LISTED else ""
+    return ", ".join(map(repr, known[:_LISTED])) + more

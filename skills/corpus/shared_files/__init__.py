@@ -1,1 +1,0 @@
-"""Markdown files that a person and the harness write: some properties and one block are ours."""

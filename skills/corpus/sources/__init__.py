@@ -1,0 +1,1 @@
+"""Sources of papers: OpenAlex, Crossref, Semantic Scholar, PubMed and arXiv."""

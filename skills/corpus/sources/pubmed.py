@@ -1,0 +1,163 @@
+"""PubMed by NCBI's E-utilities: papers by PMID, by DOI and by query
+(https://www.ncbi.nlm.nih.gov/books/NBK25501/).
+
+All requests are POSTs, so that a key is not part of an address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import requests
+from lxml import etree  # type: ignore[import-untyped]
+
+from skills.corpus.identity import identifiers as ids
+from skills.corpus.records import Found
+from skills.corpus.references.csl_json import joined_names
+from skills.corpus.sources.access import Access, text
+from skills.corpus.sources.source import Query, Rates, by_value
+from skills.nanda.paper import iso_date
+from skills.nanda.text import flatten
+
+BATCH = 100
+PAGE = 200
+
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_FETCH, _SEARCH = "/efetch.fcgi", "/esearch.fcgi"
+_ROOT = "PubmedArticleSet"
+
+
+class PubMedAccess(Access):
+    def check(self, response: requests.Response) -> None:
+        """Check a response: a set of articles in XML, or the JSON of a search."""
+        super().check(response)
+        if _FETCH in (response.url or ""):
+            self.articles(response)
+        else:
+            self.pmids(response)
+
+    def articles(self, response: requests.Response) -> list[Any]:
+        """Return the articles of a response.
+
+        Raises:
+            SkillFailed: it is not a whole set of articles.
+        """
+        parser = etree.XMLParser(resolve_entities=False, no_network=True)
+        try:
+            root = etree.fromstring(response.content, parser)
+        except etree.XMLSyntaxError as exc:
+            raise self.failed("the response is damaged or cut off") from exc
+        if root.tag != _ROOT:
+            raise self.failed("the response is not a set of articles")
+        return list(root.iterfind("PubmedArticle"))
+
+    def pmids(self, response: requests.Response) -> list[str]:
+        """Return the PMIDs that a search has found.
+
+        Raises:
+            SkillFailed: the response is not that of a search.
+        """
+        try:
+            found = response.json().get("esearchresult")
+        except (ValueError, AttributeError, RecursionError) as exc:
+            raise self.failed("the response is not JSON, or cut off") from exc
+        pmids = found.get("idlist") if isinstance(found, dict) else None
+        if not isinstance(pmids, list):
+            reason = text(found, "ERROR")[:200]
+            raise self.failed(reason or "the response has no esearchresult.idlist")
+        return [pmid for pmid in pmids if isinstance(pmid, str) and pmid.isdigit()]
+
+
+class PubMed:
+    name = "pubmed"
+    kinds = ("pmid", "doi")
+    states = frozenset({"abstract", "doi", "published", "venue", "retracted", "notice"})
+    rates = Rates(BATCH, PAGE, {"doi": 2}, before_pages=1)
+
+    def __init__(self, access: PubMedAccess) -> None:
+        self.access = access
+
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+        if kind == "pmid":
+            return by_value(kind, values, self._fetched(values))
+        term = " OR ".join('"{}"[doi]'.format(value.replace('"', "")) for value in values)
+        return by_value(kind, values, self._fetched(self._searched(term, len(values))))
+
+    def search(self, query: Query) -> list[Found]:
+        term = f"({query.text})" + " AND hasabstract" * query.with_abstract
+        if query.since or query.until:
+            days = (f"{day:%Y/%m/%d}" if day else "" for day in (query.since, query.until))
+            first, last = days
+            term += f' AND ("{first or "1800"}"[dp] : "{last or "3000"}"[dp])'
+        pmids = self._searched(term, query.limit)
+        pages = (pmids[start : start + PAGE] for start in range(0, len(pmids), PAGE))
+        found = [one for page in pages for one in self._fetched(page)]
+        return query.chosen(found)
+
+    def _searched(self, term: str, limit: int) -> list[str]:
+        parameters = {"db": "pubmed", "retmode": "json", "sort": "relevance"}
+        parameters |= {"retmax": str(limit), "term": term}
+        return self.access.pmids(self.access.request("POST", _SEARCH, data=parameters))
+
+    def _fetched(self, pmids: Sequence[str]) -> list[Found]:
+        if not pmids:
+            return []
+        parameters = {"db": "pubmed", "retmode": "xml", "id": ",".join(pmids)}
+        response = self.access.request("POST", _FETCH, data=parameters)
+        return [_found(article) for article in self.access.articles(response)]
+
+
+def _found(article: Any) -> Found:
+    known = {"pmid": ids.pmid(f"pmid:{_text(article, 'MedlineCitation/PMID')}")}
+    for one in article.iterfind("PubmedData/ArticleIdList/ArticleId[@IdType='doi']"):
+        known["doi"] = ids.doi(_whole(one))
+    types = {_whole(one) for one in article.iter("PublicationType")}
+    notices = article.iterfind(".//CommentsCorrections[@RefType='RetractionIn']")
+    notice = next((ids.doi(_text(one, "RefSource").rpartition("doi:")[2]) for one in notices), None)
+    return Found(
+        PubMed.name,
+        {kind: value for kind, value in known.items() if value},
+        title=_text(article, ".//ArticleTitle"),
+        abstract=" ".join(_sections(article)),
+        authors=joined_names(_authors(article)),
+        published=_date(article),
+        venue=_text(article, ".//Journal/Title"),
+        retracted=notice is not None or "Retracted Publication" in types,
+        notice=notice or "",
+    )
+
+
+def _sections(article: Any) -> Iterator[str]:
+    """Yield the sections of an abstract, with their labels as PubMed shows them."""
+    for one in article.iterfind(".//Article/Abstract/AbstractText"):
+        label = flatten(one.get("Label") or "")
+        yield f"{label}: {_whole(one)}" if label else _whole(one)
+
+
+def _authors(article: Any) -> Iterator[str]:
+    for one in article.iterfind(".//AuthorList/Author"):
+        names = (_text(one, name) for name in ("ForeName", "LastName"))
+        if name := " ".join(filter(None, names)) or _text(one, "CollectiveName"):
+            yield name
+
+
+def _date(article: Any) -> str:
+    """Return the date of publication: the electronic one, else that of the issue."""
+    for place in (".//Article/ArticleDate", ".//JournalIssue/PubDate"):
+        year, month, day = (_text(article, f"{place}/{part}") for part in ("Year", "Month", "Day"))
+        if month[:3].lower() in _MONTHS:
+            month = str(_MONTHS.index(month[:3].lower()) + 1)
+        known = [year, month.zfill(2), day.zfill(2)][: 1 + bool(month) + bool(month and day)]
+        if found := iso_date("-".join(known)) or iso_date(year):
+            return found
+    return iso_date(_text(article, ".//JournalIssue/PubDate/MedlineDate")[:4])
+
+
+def _text(element: Any, path: str) -> str:
+    found = element.find(path)
+    return "" if found is None else _whole(found)
+
+
+def _whole(element: Any) -> str:
+    return flatten("".join(element.itertext()))

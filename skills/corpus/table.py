@@ -1,0 +1,485 @@
+"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, .md, references, PDF files.
+
+A folder or a pattern of .parquet files is one table (`parquet.files`); so is a library of Zotero.
+
+table = open_table(Path("papers.csv"))
+for row in table.rows(): ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import re
+import sqlite3
+import textwrap
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.support.reading.text_input import regular_file, shown
+from harness.support.well_formed import well_formed
+from skills.corpus.db import papers
+from skills.corpus.db.temporary import open_temporary
+from skills.corpus.pdf.pdf_files import PdfReader, is_of_pdfs
+from skills.corpus.references import zotero_library as zotero
+from skills.corpus.references.reference_files import FORMATS, ReferenceReader
+from skills.corpus.tables.columns import (
+    IDENTITY,
+    OBJECTS,
+    SHOWN_CHARS,
+    AbstractBy,
+    Columns,
+    Layout,
+    Reader,
+    as_text,
+    find_columns,
+)
+from skills.corpus.tables.markdown_lists import MarkdownReader, is_list
+from skills.corpus.tables.parquet_files import ParquetFiles, ParquetReader, find_files, is_several
+from skills.corpus.tables.refusals import accepted, refusing
+from skills.corpus.tables.spreadsheets import SHEETS, SheetReader
+from skills.corpus.tables.text_tables import CsvReader, JsonlReader
+from skills.corpus.tex import typographic
+from skills.nanda.framework import Framework
+from skills.nanda.paper import ID_FIELDS, IdField, Paper, Section, bare_arxiv_id, iso_date, own_id
+from skills.nanda.text import flatten
+
+__all__ = ["Columns", "Table", "TableRow", "open_table"]
+
+OWN_ID = re.compile(r"[0-9a-f]{12}")
+"""What an id made from an abstract looks like; only such a one is compared with the digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose header has been read.
+
+    Attributes:
+        moves: the moves to read.
+    """
+
+    path: Path
+    moves: tuple[str, ...]
+    _reader: Reader
+    _layout: Layout
+    _limit: int | None
+
+    @property
+    def id_column(self) -> str | None:
+        """The table's own name of its id column, None if it has none."""
+        return self._layout.id_column
+
+    @property
+    def has_abstracts(self) -> bool:
+        """False if they must be looked up elsewhere."""
+        return "abstract" in self._layout.columns
+
+    @property
+    def missing_moves(self) -> tuple[str, ...]:
+        """The moves without a column."""
+        return tuple(move for move in self.moves if move not in self._layout.columns)
+
+    def require_moves(self) -> None:
+        """Raise an InputError unless each move has a column."""
+        if missing := self.missing_moves:
+            raise InputError(
+                f"has no column {', '.join(missing)}",
+                where=shown(self.path),
+                hint="A table of annotations has the abstract and a column for each move.",
+            )
+
+    def rows(self) -> Iterator[TableRow]:
+        """Yield all rows, as `rows_or_errors`, if none is refused.
+
+        Raises:
+            InputError: a row cannot be read, or its id was used for another abstract.
+        """
+        return accepted(self.rows_or_errors())
+
+    def rows_or_errors(self) -> Generator[TableRow | InputError, None, None]:
+        """Yield all rows in file order, or why one is refused.
+
+        An id identifies one paper; without one, it is made from the abstract. An arXiv id is read
+        without its version or URL, which the paper's source keeps as "arxiv_id". A row is refused
+        if it cannot be read, or its id was used for another abstract. Of the rows before, only ids
+        and digests are kept.
+
+        Raises:
+            InputError: from a row on, the file cannot be read.
+        """
+        columns = list(self._layout.columns.values())
+        rows = itertools.islice(self._reader.rows(columns), self._limit)
+        with SeenIds() as seen:
+            for number, (position, row) in enumerate(rows, start=1):
+                path, at = self._reader.located(position)
+                where = self._reader.place(position)
+                with refusing(where) as refused:
+                    if isinstance(row, InputError):
+                        raise row
+                    made = self._row(row, where, path, number if path is self.path else at)
+                    counts = bool(made.paper.abstract) and not made.error
+                    repeat = counts and self._repeats(made, position, seen)
+                yield refused.error or (replace(made, repeat=True) if repeat else made)
+
+    def _row(self, row: Mapping[str, Any], where: str, path: Path, number: int) -> TableRow:
+        columns = self._layout.columns
+        texts = {
+            role: as_text(row.get(name), role, name, where)
+            for role, name in columns.items()
+            if role not in OBJECTS or role in self.moves
+        }
+        objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
+        anchors, confidence, suggestions, sections, provenance, error = objects
+        source = {"kind": "table", "path": shown(path), "row": str(number)}
+        source |= {role: flatten(texts[role]) for role in IDENTITY if texts.get(role)}
+        source |= {name: row[name] for name in self._reader.source_keys if row.get(name)}
+        mixed = provenance is not None or self._reader.has_ids_of_several_sources
+        paper = self._paper(texts, source, mixed=mixed)
+        if self._reader.has_sections and row["sections"]:
+            paper = replace(paper, sections=tuple(Section(**one) for one in row["sections"]))
+        return TableRow(
+            where,
+            paper,
+            {move: texts[move] for move in self.moves if move in columns},
+            anchors=anchors,
+            confidence=confidence,
+            suggestions=suggestions,
+            sections=sections,
+            provenance=provenance,
+            error=error,
+        )
+
+    def _paper(self, values: Mapping[str, str], source: dict[str, str], *, mixed: bool) -> Paper:
+        """Return a paper.
+
+        Args:
+            mixed: the id column has ids of several sources, as in a table that was saved here.
+        """
+        texts = {role: flatten(values.get(role, "")) for role in _FLAT}
+        abstract = _storable(values.get("abstract", ""))
+        id_field = self._id_field(texts)
+        written = texts[id_field]
+        paper_id = written or (own_id(abstract) if abstract else "")
+        if id_field == "arxiv_id":
+            paper_id = bare_arxiv_id(written) or paper_id
+            if written and paper_id != written:
+                source["arxiv_id"] = written
+        elif mixed and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
+            id_field = "arxiv_id"
+        # Ids made from abstracts are saved in the column of the others.
+        if OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract):
+            id_field = "id"
+        return Paper(
+            id_field,
+            paper_id,
+            typographic(texts["title"]),
+            abstract,
+            source,
+            authors=texts["authors"],
+            published=iso_date(texts["published"]) or texts["published"],
+            categories=texts["categories"],
+        )
+
+    def _id_field(self, texts: Mapping[str, str]) -> IdField:
+        fields = self._layout.id_fields
+        return next((name for name in fields if texts[name]), fields[0] if fields else "id")
+
+    def _repeats(self, row: TableRow, position: int, seen: SeenIds) -> bool:
+        paper = row.paper
+        digest = bytes.fromhex(paper.sha256)
+        first, known = seen.first(paper.id, position, digest)
+        if known != digest:
+            (path, _), (before, earlier) = map(self._reader.located, (position, first))
+            of = "" if before == path else f" of {shown(before)}"
+            hint = "Give each paper an id of its own, or name another id column."
+            if paper.id_field == "arxiv_id" and bare_arxiv_id(paper.id):
+                hint = "Versions of a paper at arXiv count as one paper: keep one of these."
+            raise InputError(
+                f"has the id {paper.id} of {self._reader.unit} {earlier}{of}, but another abstract",
+                where=row.where,
+                hint=hint,
+            )
+        return first != position
+
+
+_FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
+
+
+def paper_key(paper_id: str) -> str:
+    """Return an id as papers are compared by it: an arXiv id without version, "arXiv:" or URL."""
+    return bare_arxiv_id(paper_id) or paper_id
+
+
+def read_header(path: Path) -> tuple[str, ...]:
+    """Return the names of a table's columns.
+
+    Raises:
+        InputError: the file cannot be read, or its suffix is not one of `formats.SUFFIXES`.
+    """
+    return tuple(filter(None, reader_of(path, Columns()).header()))
+
+
+def open_table(
+    path: Path,
+    columns: Columns | None = None,
+    *,
+    moves: Sequence[str] = (),
+    limit: int | None = None,
+    abstract_by: AbstractBy = "column",
+    notice: Callable[[str], None] = lambda _: None,
+) -> Table:
+    """Read a table's header.
+
+    Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
+    authors, published, categories, doi, pmid, venue; with `moves`, also provenance, and beside it
+    the other `OBJECTS`. `headings` has the other names that are recognized.
+
+    Args:
+        columns: names given by options, which take precedence.
+        moves: names of moves, whose columns are read where they are present.
+        limit: rows at most.
+        abstract_by: accept a table without abstracts that has provenance or ids.
+        notice: called with what was assumed, and with the columns that are not read.
+
+    Raises:
+        InputError: the file cannot be read, its suffix is not one of `formats.SUFFIXES`, a column
+            is missing, or files that are read together differ.
+    """
+    reader = reader_of(path, columns or Columns())
+    names = tuple(filter(None, reader.header()))
+    where = f"{shown(path)} ({', '.join(reader.assumed)})" if reader.assumed else shown(path)
+    layout = find_columns(names, columns or Columns(), moves, where, abstract_by)
+    if assumed := [*reader.assumed, *layout.guessed(columns or Columns())]:
+        notice(f"{shown(path)}: {', '.join(assumed)}")
+    if unused := layout.unused(names):
+        listed = textwrap.shorten(flatten(", ".join(unused)), SHOWN_CHARS, placeholder=" ...")
+        notice(f"{shown(path)}: columns that are not used: {listed}")
+    return Table(path, tuple(moves), reader, layout, limit)
+
+
+def _object(value: Any) -> Mapping[str, Any] | None:
+    """Return the value of an object column: an object, or its JSON."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _storable(abstract: str) -> str:
+    """Replace what JSON can contain and a file cannot, as `flatten` does: surrogates and NUL."""
+    return well_formed(abstract).replace("\0", " ").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row of a table: a paper, and its annotation where the table has one.
+
+    Attributes:
+        where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
+        paper: its abstract is "" if the row has none.
+        moves: the moves that have a column, as the file writes them; "" for an empty cell.
+        anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
+            has them.
+        error: in a part of a job, why the paper has no annotation.
+        repeat: an earlier row without an error has the same id and the same abstract.
+    """
+
+    where: str
+    paper: Paper
+    moves: Mapping[str, str] = field(default_factory=dict)
+    _: KW_ONLY
+    anchors: Mapping[str, Any] | None = None
+    confidence: Mapping[str, Any] | None = None
+    suggestions: Mapping[str, Any] | None = None
+    sections: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    repeat: bool = False
+
+    @property
+    def has_moves(self) -> bool:
+        return any(text.strip() for text in self.moves.values())
+
+    @property
+    def abstract_sha256(self) -> str:
+        """The digest of the annotated abstract according to the provenance, "" if unknown."""
+        made_from = (self.provenance or {}).get("input")
+        return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
+
+    def valid_moves(self, framework: Framework) -> dict[str, str]:
+        """Return the moves as they are stored.
+
+        Raises:
+            InputError: a move does not fit, or the annotation was made with another framework.
+        """
+        made_with = (self.provenance or {}).get("framework")
+        name = made_with.get("name") if isinstance(made_with, dict) else None
+        if isinstance(name, str) and name != framework.name:
+            raise InputError(
+                f"was made with the framework {name}, not {framework.name}",
+                where=self.where,
+                hint="`--framework FILE` selects the one it was made with.",
+            )
+        return framework.valid_moves(self.moves, self.where)
+
+
+READERS: Mapping[str, Callable[[Path, Columns], Reader]] = {
+    ".csv": CsvReader,
+    ".tsv": CsvReader,
+    **dict.fromkeys(SHEETS, SheetReader),
+    ".jsonl": JsonlReader,
+    ".parquet": ParquetReader,
+    ".md": MarkdownReader,
+    **dict.fromkeys(FORMATS, ReferenceReader),
+    ".pdf": PdfReader,
+}
+SUFFIXES = (*READERS, zotero.SUFFIX)
+
+
+_BEGINNINGS = {
+    ".bib": re.compile(r"@\w+\s*[{(]"),
+    ".ris": re.compile(r"TY  - "),
+    ".nbib": re.compile(r"PMID- "),
+    ".jsonl": re.compile(r"\{"),
+    ".json": re.compile(r"\[\s*\{"),
+    ".csv": re.compile(r"sep=[;,]\r?\n"),
+}
+"""How a table without a name begins, by suffix."""
+
+
+def suffix_of(text: str) -> str:
+    """Return the suffix of a text's table format, or "" if it is not a table."""
+    begun = text.lstrip("\ufeff \t\r\n")
+    for suffix, beginning in _BEGINNINGS.items():
+        if beginning.match(begun):
+            return suffix
+    for delimiter, suffix in ((",", ".csv"), (";", ".csv"), ("\t", ".tsv")):
+        rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
+        with contextlib.suppress(InputError, csv.Error):
+            names, first = next(rows, []), next(rows, [])
+            if len(names) == len(first) > 1:  # the line "Abstract" begins a text, too
+                find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
+                return suffix
+    return ".md" if is_list(text) else ""
+
+
+def reader_of(path: Path, columns: Columns) -> Reader:
+    """Return the reader of a table.
+
+    Args:
+        columns: what options select; some select it in one kind of table alone.
+
+    Raises:
+        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
+            for another kind of table.
+    """
+    library = zotero.database_in(path)
+    of_pdfs = library is None and is_of_pdfs(path)
+    if library is None and (columns.collection is not None or columns.tags):
+        raise InputError(
+            "--collection and --tag select papers of a Zotero library, and this is another table",
+            where=shown(path),
+            hint="Name Zotero's data directory, such as ~/Zotero, or its zotero.sqlite.",
+        )
+    if not of_pdfs and columns.sections:
+        raise InputError(
+            "--sections reads sections of PDF files, and this is another table",
+            where=shown(path),
+            hint="Name a PDF file, or a folder of them.",
+        )
+    if library is not None:
+        return zotero.ZoteroReader(path, library, columns.collection, columns.tags)
+    if of_pdfs:
+        return PdfReader(path, columns)
+    if is_several(path):
+        return ParquetFiles(path, find_files(path))
+    if (make_reader := READERS.get(path.suffix.lower())) is None:
+        regular_file(path)  # a name that is misspelled is none of another kind
+        raise InputError(
+            f"cannot read a table from {path.suffix or 'a file without a suffix'}",
+            where=shown(path),
+            hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
+        )
+    return make_reader(regular_file(path), columns)
+
+
+class SeenIds:
+    """Where each id occurred first, and with which abstract."""
+
+    def __init__(self) -> None:
+        self._db = open_temporary(
+            "CREATE TABLE ids (id TEXT PRIMARY KEY, position INTEGER, digest BLOB) WITHOUT ROWID"
+        )
+
+    def __enter__(self) -> SeenIds:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._db.close()
+
+    def first(self, paper_id: str, position: int, digest: bytes) -> tuple[int, bytes]:
+        """Return the position and digest that an id occurred with first: now, or before."""
+        row = paper_id, position, digest
+        if self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", row).rowcount:
+            return position, digest
+        query = "SELECT position, digest FROM ids WHERE id = ?"
+        known: tuple[int, bytes] = self._db.execute(query, [paper_id]).fetchone()
+        return known
+
+
+def complete_rows(
+    db: sqlite3.Connection, table: Table
+) -> Generator[TableRow | InputError, None, None]:
+    """Yield the rows of a table, with abstracts from the corpus if the table has none.
+
+    A row that cannot be read, or whose abstract is not in the corpus, is its error.
+
+    Args:
+        table: opened with `abstract_by="provenance"`.
+    """
+    if table.has_abstracts:
+        yield from table.rows_or_errors()
+        return
+    with SeenIds() as seen:
+        for number, row in enumerate(table.rows_or_errors()):
+            if isinstance(row, InputError):
+                yield row
+                continue
+            with refusing(row.where) as refused:
+                paper = _look_up(db, row)
+            if refused.error:
+                yield refused.error
+                continue
+            identity = f"{paper.id_field}:{paper.id}:{paper.sha256}"
+            first, _ = seen.first(identity, number, b"")
+            yield replace(row, paper=paper, repeat=first != number)
+
+
+def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
+    """Return the paper of an annotation.
+
+    Raises:
+        InputError: the corpus does not have it.
+    """
+    paper = row.paper
+    if not paper.id or not row.abstract_sha256:
+        raise InputError(
+            f"has no abstract and no {'provenance' if paper.id else 'id'}",
+            where=row.where,
+            hint="Each line is one annotation as `save to FILE.jsonl` writes it.",
+        )
+    found = papers.look_up(db, paper.id, paper.id_field, row.abstract_sha256)
+    if found is None:
+        raise InputError(
+            f"the corpus has no paper {paper.id} with the abstract of this annotation",
+            where=row.where,
+            hint="Add the table of papers first; a .parquet file includes the abstracts.",
+        )
+    return papers.paper_of(found, paper.source)

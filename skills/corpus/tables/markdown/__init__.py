@@ -1,1 +1,0 @@
-"""Tables as lists in Markdown: read, and written."""

@@ -1,0 +1,488 @@
+"""Read lists of papers as Markdown: the arXiv lists that people keep.
+
+    ## [Title](https://arxiv.org/abs/2405.12345)
+    **Authors:** One, Other
+    **Published:** 2024-05-17
+    **Abstract:** Text of any number of lines and paragraphs.
+
+A section under a heading of any level is a paper if it has an abstract or its heading contains an
+arXiv id; below the first level, any of these labels is enough. An abstract ends at the next bold
+label, rule or heading; the labels within a structured abstract ("**Methods:** ...") belong to it.
+A <summary>, in lists that fold their entries, is a heading or a label as well.
+
+A list without labels has a title and an abstract under each heading, or in each item:
+
+    - **Title.** Text of any number of paragraphs and nested items.
+    - Author, A. (2024). Title. Text.
+
+or below each line in bold ("**Title**"), or in each row of a table with a column "abstract".
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place, shown, text_lines
+from skills.corpus.records import Annotated
+from skills.corpus.tables.columns import Reader
+from skills.nanda.checks import findings
+from skills.nanda.confidence import from_sections, labelled_suggestions
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper, find_arxiv_id, page_address
+from skills.nanda.sentences import heading_end
+from skills.nanda.text import escape_markdown
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+
+COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
+SUMMARY_LEVEL = 6
+HEAD = 200_000
+"""Characters that decide whether a text is a list: parsing 1 MB takes seconds."""
+
+_LABELS = {
+    name: role
+    for role, names in {
+        "abstract": "abstract",
+        "title": "title",
+        "authors": "author, authors, author(s)",
+        "published": "published, published on, publication date, publication year, date, year, "
+        "submitted, submitdate",
+        "categories": "category, categories, subjects",
+        "arxiv_id": "arxiv, arxiv id, arxiv_id, arxiv link",
+        "": "comment, comments, doi, index terms, journal, journal ref, keywords, key words, link, "
+        "links, pdf, tags, url",
+    }.items()
+    for name in names.split(", ")
+}
+"""The field of each label; "" for a label that is not read."""
+_HEADINGS = ("abstract", "authors")
+_OF_ABSTRACTS = re.compile(
+    r"(?:background|introduction|context|motivation|objectives?|aims?|purpose|problem|approach"
+    r"|(?:materials and )?methods?|methodology|setting|design|results?|findings|contributions?"
+    r"|discussion|limitations?|implications?|significance|conclusions?)",
+    re.IGNORECASE,
+)
+"""Bold labels within a structured abstract."""
+_MARKED = re.compile(
+    r"[ \t]*(?P<mark>\*{1,3}|_{1,3})(?P<name>[^*:]{1,40}?)[ \t]*(?P<colon>:[ \t]*)?(?P=mark)[ \t]*"
+    r"(?P<after>[:.\u2013\u2014-]|$)?[ \t]*(?P<rest>.*)"
+)
+_PLAIN = re.compile(r"[ \t]*+(?P<name>[A-Za-z_() ]{3,16}?)[ \t]*:[ \t]*(?P<rest>.*)")
+_SUMMARY = re.compile(
+    r"[ \t]*+(?:<details[^>]*+>)?[ \t]*+<summary>(?P<text>.*?)</summary>(?P<rest>.*)"
+)
+_TAG = re.compile(
+    r'</?(?:a|b|br|details|em|h\d|i|p|strong|summary)(?:\s+(?:open|[\w-]+="[^"]*"))*\s*/?>',
+    re.IGNORECASE,
+)
+_STRONG = re.compile(r"<(strong|b)>(?P<text>.+?)</\1>", re.IGNORECASE)
+_NUMBER = re.compile(r"^(?:\d{1,4}[.)]|paper \d{1,4}:)[ \t]+", re.IGNORECASE)
+_LINK = re.compile(r"!?\[[^\[\]]*+\]\([^()\s]*+\)|https?://\S+")
+_LEAD = re.compile(
+    r"(?:\[[ xX]\]\s+)?"
+    r"(?:(?:\*{1,3}|_{1,3})([^*\n]+?)(?:(?<=[.:?!])[*_]{1,3}|"
+    r"[*_]{1,3}\s*(?:\([^()\n]*\)\s*)?(?:[.:\u2013\u2014-]|\n))\s*"
+    r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?)"
+)
+"""The title that an item begins with, after a checkbox: emphasized and set off, or a link."""
+_CITED = re.compile(
+    r"(?P<authors>[^\n()]{3,500}?)[ ,.]*\((?P<published>(?:19|20)\d\d)[a-z]?\)[.:,]?\s+"
+    r"(?P<title>[^\n]{3,300}?)[.?!]\s+(?=[A-Z])"
+)
+"""The reference that an item begins with: "Smith, J. (2021). Title." """
+_BOLD_LINE = re.compile(r"(\*\*|__)([^*\n]+)\1[ \t]*(?:\n|\Z)")
+BOLD_LEVEL = 7
+"""The level of a line in bold, below all headings."""
+_FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
+TITLE_WORDS = 30
+ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
+"""Least words of the abstract of a paper with and without a title, in a list without labels."""
+TITLE_CHARS = 1000
+"""Characters of a heading that are searched for a title in bold."""
+
+
+class _Line(NamedTuple):
+    """A line of text.
+
+    Attributes:
+        level: of a heading, 1 to 6; 0 for other text, -1 for a rule.
+        marker: of a list item that begins with the line.
+    """
+
+    number: int
+    text: str
+    level: int = 0
+    marker: str = ""
+
+
+@dataclass(slots=True)
+class _Section:
+    """The text under one heading, by field.
+
+    Attributes:
+        line: the line number of the heading.
+        current: the field of the last line, "" between fields.
+        marked: its label was bold or a heading; then the next label is, too.
+    """
+
+    line: int
+    level: int
+    heading: str
+    fields: dict[str, list[str]] = field(default_factory=dict)
+    linked_id: str | None = None
+    has_two_abstracts: bool = False
+    current: str = ""
+    marked: bool = False
+
+    @property
+    def heading_id(self) -> str | None:
+        return find_arxiv_id(self.heading)
+
+    @property
+    def is_paper(self) -> bool:
+        known = "abstract" in self.fields or self.heading_id is not None
+        return known or (self.level > 1 and bool(self.fields))
+
+    def value(self, name: str) -> str:
+        text = "\n".join(self.fields.get(name, ()))
+        if name == "arxiv_id":
+            return find_arxiv_id(text, allow_bare=True) or self.heading_id or self.linked_id or ""
+        if name == "abstract":
+            return text
+        if name == "title":
+            return _title(text or self.heading)
+        return _plain(text)
+
+    def add(self, line: _Line) -> None:
+        """Add a line to the field that it belongs to."""
+        text = _TAG.sub("", line.text)
+        linked = find_arxiv_id(text)
+        if line.level < 0:
+            self.current = ""
+        elif line.level:
+            self._begin(_bare(line.text), "", marked=True)
+        elif label := _label(text, plain=self.current != "abstract" or not self.marked):
+            self._begin(*label)
+        elif linked and not re.search(r"\w", _LINK.sub("", text)):
+            self.current = ""
+            self.linked_id = self.linked_id or linked
+        elif not self.current:
+            self.linked_id = self.linked_id or linked
+        elif text.strip():
+            self.fields[self.current].append(line.marker + text)
+        elif self.current != "abstract" and self.fields[self.current]:
+            self.current = ""
+        else:
+            self.fields[self.current].append("")
+
+    def _begin(self, label: str, rest: str, marked: bool) -> None:
+        self.current, self.marked = _LABELS.get(label, ""), marked
+        if self.current != "abstract":
+            self.linked_id = self.linked_id or find_arxiv_id(rest)
+        elif "abstract" in self.fields:
+            self.has_two_abstracts = True
+        if self.current:
+            self.fields.setdefault(self.current, []).extend([rest] * bool(rest.strip()))
+
+
+class MarkdownReader(Reader):
+    @functools.cached_property
+    def _papers(self) -> list[_Section]:
+        text = _read(self.path)
+        labelled = [section for section in _sections(text) if section.is_paper]
+        return labelled if is_list(text, unlabelled=False) else _unlabelled(text) or labelled
+
+    def header(self) -> tuple[str, ...]:
+        for section in self._papers:
+            if section.has_two_abstracts:
+                raise InputError(
+                    "two abstracts under this heading",
+                    where=place(self.path, self.unit, section.line),
+                    hint="Give each paper a heading of its own: ## Title.",
+                )
+        if not self._papers:
+            raise InputError(
+                "is not a list of papers",
+                where=shown(self.path),
+                hint="A list has a heading or an item for each paper, with its title and abstract.",
+            )
+        return COLUMNS
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+        for section in self._papers:
+            yield section.line, {name: section.value(name) for name in names}
+
+
+def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
+    """Return True if Markdown is a list of papers rather than one abstract with its title.
+
+    A list has two sections with an abstract each, or one below the first level that has authors, a
+    date or an id beside its abstract, within the first `HEAD` characters. A heading "Abstract" does
+    not begin a section: "# Title", "## Abstract" is one paper.
+
+    Args:
+        source: the text, or a path. A file that cannot be read is not a list.
+        unlabelled: accept a list without labels (`_unlabelled`).
+    """
+    try:
+        text = source if isinstance(source, str) else _read(source.expanduser())
+    except (InputError, RuntimeError):
+        return False
+    sections = [section for section in _sections(text[:HEAD]) if "abstract" in section.fields]
+    labelled = len(sections) > 1 or any(
+        section.level > 1 and (len(section.fields) > 1 or section.heading_id)
+        for section in sections
+    )
+    return labelled or (unlabelled and not sections and bool(_unlabelled(text[:HEAD])))
+
+
+def consists_of_items(text: str) -> bool:
+    """Return True if two items of lists, or rows of a table, hold four fifths of a text's words.
+
+    Items that begin with the headings of a structured abstract do not count.
+    """
+    (items, rows, *_), words = _groups(text[:HEAD])
+    texts = [" ".join(itertools.chain(*one.fields.values())) for one in items + rows]
+    return (
+        len(texts) > 1
+        and not any(map(heading_end, texts))
+        and 5 * sum(len(one.split()) for one in texts) >= 4 * words
+    )
+
+
+def _unlabelled(text: str) -> list[_Section]:
+    """Return the papers of a list without labels; [] for other text.
+
+    They are the items of lists, the rows of tables, or else the sections under headings of one
+    level or under lines in bold.
+    """
+    (items, *others), words = _groups(text)
+    for item in items:
+        _split(item)
+    return next((group for group in (items, *others) if _are_papers(group, words)), [])
+
+
+def _groups(text: str) -> tuple[list[list[_Section]], int]:
+    """Return what may be papers, and the number of words of a text outside its headings.
+
+    The groups are the items of lists, not yet split, the rows of tables, and the sections under
+    headings of each level and under lines in bold.
+    """
+    items, rows, sections, current, words = [], list[_Section](), list[_Section](), None, 0
+    bold: _Section | None = None
+    for token in _parser().parse(text):
+        line = token.map[0] + 1 if token.map else 0
+        if token.type == "heading_open":
+            current = _Section(line, int(token.tag.removeprefix("h")), "", current="title")
+            sections.append(current)
+            bold = None
+        elif token.type == "list_item_open" and token.level == 1:
+            current = _Section(line, 0, "", current="abstract")
+            items.append(current)
+        elif token.type in ("bullet_list_close", "ordered_list_close") and token.level == 0:
+            current = None
+        elif token.type == "inline":
+            is_title = current is not None and current.current == "title"
+            words += 0 if is_title else len(token.content.replace("|", " ").split())
+            rows += _rows(token.content, line)
+            content = _TAG.sub("", token.content)
+            if current:
+                current.fields.setdefault(current.current, []).append(content)
+                current.current = "abstract"
+            if token.level == 1 and not is_title:
+                if found := _BOLD_LINE.match(content):
+                    bold = _Section(line, BOLD_LEVEL, "", {"title": [found[2]], "abstract": []})
+                    sections.append(bold)
+                    content = content[found.end() :]
+                if bold:
+                    bold.fields["abstract"].append(content)
+    levels = sorted({section.level for section in sections})
+    by_level = ([one for one in sections if one.level == level] for level in levels)
+    return [items, rows, *by_level], words
+
+
+def _rows(text: str, line: int) -> Iterator[_Section]:
+    """Yield the rows of a table: lines of cells between "|", with a rule below the first."""
+    lines = [one.strip().removeprefix("|").removesuffix("|") for one in text.split("\n")]
+    cells = [re.split(r"(?<!\\)\|", one) for one in lines]
+    if (
+        "|" not in text
+        or len(cells) < 3
+        or not all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in cells[1])
+    ):
+        return
+    names = [_LABELS.get(_bare(cell), "") for cell in cells[0]]
+    for number, row in enumerate(cells[2:], start=line + 2):
+        section = _Section(number, 0, "")
+        for name, cell in zip(names, row, strict=False):
+            section.fields.setdefault(name, []).append(cell.strip().replace("\\|", "|"))
+        yield section
+
+
+def _split(item: _Section) -> None:
+    """Take the title, and labels if there are any, from the text of an item."""
+    text = "\n\n".join(item.fields.get("abstract", ()))
+    if cited := _CITED.match(text):
+        found = {name: [value] for name, value in cited.groupdict().items()}
+        item.fields = {**found, "abstract": [text[cited.end() :]]}
+        return
+    lead = _LEAD.match(text) or _FIRST_LINE.match(text)
+    if lead is None or len(lead[0].split()) > TITLE_WORDS:
+        return
+    title, rest = next(filter(None, lead.groups())), text[lead.end() :]
+    item.fields = {"title": [title.rstrip(" .:")], "abstract": [rest]}
+    item.linked_id = find_arxiv_id(lead[0])
+    labelled = _Section(item.line, 0, "")
+    for line in rest.split("\n"):
+        labelled.add(_Line(item.line, line))
+    if "abstract" in labelled.fields:
+        item.fields |= labelled.fields
+
+
+def _are_papers(found: Sequence[_Section], words: int) -> bool:
+    """Return True if two are papers, and they have most of the `words` of the text.
+
+    The parts of a structured abstract are not papers, nor are the items of a list within one.
+    """
+    counts = [(one, len(one.value("abstract").split())) for one in found]
+    papers = [
+        one
+        for one, count in counts
+        if count >= (ABSTRACT_WORDS if one.value("title") else UNTITLED_WORDS)
+    ]
+    parts = any(heading_end(f"{one.value('title').strip(' .:').capitalize()}:") for one in papers)
+    return len(papers) > 1 and not parts and 3 * sum(count for _, count in counts) >= 2 * words
+
+
+def _read(path: Path) -> str:
+    return "".join(text_lines(path))
+
+
+def _sections(text: str) -> Iterator[_Section]:
+    """Yield each heading with the text under it."""
+    section: _Section | None = None
+    for line in _lines(text):
+        if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):
+            if section:
+                yield section
+            section = _Section(line.number, line.level, line.text)
+        elif section:
+            section.add(line)
+    if section:
+        yield section
+
+
+@functools.cache
+def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt
+
+    parser = MarkdownIt("commonmark")
+    # "Text\\n---" is text and a rule; tags and indented lines are text.
+    return parser.disable(["lheading", "code", "fence", "html_block", "reference", "inline"])
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    """Yield the lines of all blocks, without the markers of quotes and lists."""
+    end, level, marker = 0, 0, ""
+    for token in _parser().parse(text):
+        if token.type == "heading_open":
+            level = int(token.tag.removeprefix("h"))
+        elif token.type == "list_item_open":
+            marker = f"{token.info}{token.markup} "
+        elif token.type in ("hr", "inline") and token.map:
+            first, last = token.map
+            if first > end:
+                yield _Line(end + 1, "")
+            if token.type == "hr":
+                yield _Line(first + 1, "", -1)
+            for number, content in enumerate(token.content.split("\n"), start=first + 1):
+                if summary := _SUMMARY.fullmatch(content):
+                    yield _Line(number, summary["text"], SUMMARY_LEVEL)
+                yield _Line(number, summary["rest"] if summary else content, level, marker)
+                marker = ""
+            end, level = last, 0
+
+
+def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
+    """Return the label that a line begins with, the rest of the line, and if it is bold.
+
+    Args:
+        plain: accept one that is not bold.
+    """
+    if found := _MARKED.fullmatch(line):
+        name = _bare(found["name"])
+        with_colon = found["colon"] or found["after"] in (":", "")
+        is_bold = len(found["mark"]) > 1 and not _OF_ABSTRACTS.fullmatch(name)
+        if name == "abstract" or (with_colon and (_LABELS.get(name) or is_bold)):
+            return name, found["rest"], True
+    if plain and _bare(line) == "abstract":
+        return "abstract", "", False
+    if plain and (found := _PLAIN.fullmatch(line)) and _bare(found["name"]) in _LABELS:
+        return _bare(found["name"]), found["rest"], False
+    return None
+
+
+def _bare(label: str) -> str:
+    return " ".join(label.strip(" \t*_:.").casefold().split())
+
+
+def _title(heading: str) -> str:
+    """Return a heading as a title, without its number."""
+    strong = _STRONG.search(heading[:TITLE_CHARS])
+    return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
+
+
+def _plain(text: str) -> str:
+    """Return inline Markdown as plain text: link text without addresses, no emphasis."""
+    tokens = _parser().inline.parse(text, _parser(), {}, [])
+    parts = (
+        "\n" if token.type.endswith("break") else token.content
+        for token in tokens
+        if token.type != "html_inline"
+    )
+    return "".join(parts).strip(" \t\n\\")
+
+
+def write_markdown(
+    file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
+) -> None:
+    """Write the list in UTF-8; a move that is not stated has no line, and a suggestion one.
+
+    Args:
+        title: the main heading.
+    """
+    file.write(f"# {escape_markdown(title)}\n".encode())
+    for item in items:
+        file.write(f"\n{_paper(item, framework)}\n".encode())
+
+
+def _paper(item: Annotated, framework: Framework) -> str:
+    paper = item.paper
+    stated = framework.stated(item.record)
+    found = {**from_sections(item.record), **stated}
+    shown = {name: found[name] for name in framework.names if name in found}
+    labels = framework.labels
+    lines = [f"## {escape_markdown(paper.title) or 'Without title'}", "", _about(paper), ""]
+    for name, text in shown.items():
+        doubts = [f" ⚠ {one}." for one in findings(name, item.record, labels)]
+        lines.append(f"- **{labels[name]}:** {escape_markdown(text + ''.join(doubts))}")
+    suggestions = labelled_suggestions(item.record, labels)
+    lines += [f"- {label}: {escape_markdown(text)}" for label, text in suggestions]
+    return "\n".join(lines if shown else [*lines, "The abstract states none of the moves."])
+
+
+def _about(paper: Paper) -> str:
+    shown = escape_markdown(paper.id)
+    if paper.id_field == "arxiv_id":
+        address = page_address(paper.id)
+        shown = f"arXiv: [{shown}]({address})" if address else f"arXiv: {shown}"
+    parts = (shown, *map(escape_markdown, (paper.authors, paper.published[:10], paper.categories)))
+    return " · ".join(part for part in parts if part)

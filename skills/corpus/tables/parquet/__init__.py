@@ -1,1 +1,0 @@
-"""Parquet files: one, or those of a folder or pattern as one table."""

@@ -1,0 +1,208 @@
+"""Read several Parquet files as one table: those of a folder, or those that match a pattern.
+
+    papers/             the .parquet files in a folder, which may be named papers.parquet itself
+    "parts/*.parquet"   a pattern; ** also matches folders in between
+
+The files are read in the order of their names. Names that begin with "." or "_" are left out of a
+folder: other programs write files there that are incomplete or contain no rows.
+"""
+
+from __future__ import annotations
+
+import bisect
+import glob
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError, UsageError
+from harness.support.reading.text_input import at_home, place, reading, regular_file, shown
+from skills.corpus.tables.columns import Reader
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+SUFFIX = ".parquet"
+
+
+def is_several(path: Path) -> bool:
+    """Return True if a path is a folder or a pattern; a file that exists is neither."""
+    try:
+        return at_home(path).is_dir() or _is_pattern(path)
+    except (OSError, ValueError):  # a name that is too long; a NUL in it
+        return False
+
+
+def is_part(name: str) -> bool:
+    """Return True if a file of this name is one of those that are read of a folder."""
+    return name.lower().endswith(SUFFIX) and name[0] not in "._"
+
+
+def find_files(path: Path) -> list[Path]:
+    """Return the files of a folder or a pattern, in the order of their names.
+
+    Raises:
+        InputError: there is none, or one of them is empty or cannot be read.
+    """
+    place = at_home(path)
+    with reading(path):
+        if place.is_dir():
+            found = [file for file in place.iterdir() if is_part(file.name) and file.is_file()]
+            problem = f"is a folder without {SUFFIX} and .pdf files, and none of Zotero"
+        else:
+            # Path.glob takes no absolute pattern.
+            names = {*glob.glob(str(place), recursive=True)}  # noqa: PTH207
+            found = [file for file in map(Path, names) if file.is_file()]
+            problem = "no file matches this pattern"
+    if not found:
+        hint = f"Name a table, a folder of such files, or a pattern such as parts/*{SUFFIX}."
+        raise InputError(problem, where=shown(path), hint=hint)
+    return [regular_file(file) for file in sorted(found)]
+
+
+def refuse_targets(targets: Iterable[Path], path: Path) -> None:
+    """Refuse files to write that the same line would read the next time, if `path` is several.
+
+    Raises:
+        UsageError: one of `targets` is in the folder, or matches the pattern.
+    """
+    if not is_several(path):
+        return
+    place = at_home(path).resolve()
+    pattern = place / f"*{SUFFIX}" if place.is_dir() else place
+    for target in targets:
+        if target.resolve().match(str(pattern)):
+            raise UsageError(
+                f"would be a part of the input {shown(path)}",
+                where=str(target),
+                hint="Save to another folder.",
+            )
+
+
+class ParquetFiles(Reader):
+    """Reader of several files with the same columns; positions count through all of them."""
+
+    unit = "row"
+
+    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+        super().__init__(path)
+        self._parts = [ParquetReader(file) for file in files]
+        footers = [part.footer() for part in self._parts]
+        self._schema: pa.Schema = footers[0].schema.to_arrow_schema()
+        for part, footer in zip(self._parts[1:], footers[1:], strict=True):
+            self._check(part.path, footer.schema.to_arrow_schema())
+        counts = (footer.num_rows for footer in footers)
+        self._begins = list(itertools.accumulate(counts, initial=0))[:-1]
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return [part.path for part in self._parts]
+
+    def header(self) -> tuple[str, ...]:
+        return tuple(self._schema.names)
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for begin, part in zip(self._begins, self._parts, strict=True):
+            for position, row in part.rows(names):
+                yield begin + position, row
+
+    def located(self, position: int) -> tuple[Path, int]:
+        index = bisect.bisect_left(self._begins, position) - 1
+        return self._parts[index].path, position - self._begins[index]
+
+    def _check(self, path: Path, schema: pa.Schema) -> None:
+        """Check that a file has the columns of the first one, in any order.
+
+        Raises:
+            InputError: it does not.
+        """
+        first = shown(self._parts[0].path)
+        expected, found = ({field.name: field for field in s} for s in (self._schema, schema))
+        hint = "Files that are read together have the same columns; read the others on their own."
+        for name in (*expected, *found):
+            if name not in found or name not in expected:
+                problem = f"{'lacks the' if name in expected else 'has another'} column {name!r}"
+                raise InputError(f"{problem}: {first} differs", where=shown(path), hint=hint)
+            one, other = expected[name].type, found[name].type
+            if one != other and "null" not in (str(one), str(other)):  # null: without any value
+                raise InputError(
+                    f"has {other} in the column {name!r}, and {first} has {one}",
+                    where=shown(path),
+                    hint=hint,
+                )
+
+
+def _is_pattern(path: Path) -> bool:
+    is_magic = glob.has_magic(str(path)) and path.suffix.lower() == SUFFIX
+    return is_magic and not at_home(path).exists()
+
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+BATCH_ROWS = 256
+BUFFER_BYTES = 1 << 16
+"""Read ahead in each column; without it, the columns of a row group are read whole."""
+
+
+class ParquetReader(Reader):
+    unit = "row"
+
+    def header(self) -> tuple[str, ...]:
+        return tuple(self.footer().schema.to_arrow_schema().names)
+
+    def footer(self) -> pq.FileMetaData:
+        """Return what the end of the file declares: its columns and the number of rows.
+
+        Raises:
+            InputError: the file is not whole, or of another format.
+        """
+        import pyarrow as pa
+
+        try:
+            with self._open() as file:
+                return file.metadata
+        except (pa.ArrowException, OSError) as exc:
+            raise InputError(
+                f"is not a Parquet file ({_first_line(exc)})",
+                where=shown(self.path),
+                hint="Is it complete, and is its suffix right?",
+            ) from exc
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        import pyarrow as pa
+
+        position = 0
+        try:
+            with self._open() as file:
+                for batch in file.iter_batches(BATCH_ROWS, columns=list(names), use_threads=False):
+                    columns = [_values(column) for column in batch.columns]
+                    for values in zip(*columns, strict=True):
+                        position += 1
+                        yield position, dict(zip(batch.schema.names, values, strict=True))
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as exc:
+            raise InputError(
+                f"some of the rows from here on cannot be read ({_first_line(exc)})",
+                where=place(self.path, self.unit, position + 1),
+                hint="Is the file complete? Write it again.",
+            ) from exc
+
+    def _open(self) -> pq.ParquetFile:
+        import pyarrow.parquet as pq
+
+        return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+
+
+def _values(column: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        # Whole seconds of UTC: what Python's own datetime holds, without time zone rules.
+        column = column.cast(pa.timestamp("s"), safe=False)
+    return list(column.to_pylist())
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")

@@ -1,0 +1,232 @@
+"""Read a sheet of a spreadsheet as a table of papers.
+
+A spreadsheet is read once, by `worker` in a process of its own, into a temporary database: one cell
+far away from the others can need more memory than there is, and then ends that process alone.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, TYPE_CHECKING, Any
+
+from harness.errors import InputError, OutputError, SkillFailed
+from harness.support.reading.text_input import shown
+from skills.corpus.db.temporary import open_temporary
+from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
+from skills.corpus.tables.reader_process import MEMORY, SECONDS, arguments, how_it_ended, limit
+
+if TYPE_CHECKING:
+    from python_calamine import CalamineWorkbook
+
+SHEETS = (".xlsx", ".ods", ".xls")
+MOST_BYTES = 200_000_000
+"""Size of a file."""
+WAIT = 120.0
+"""Time for one file, in case the process waits; its processor time is limited to less."""
+WORKER = "skills.corpus.tables.spreadsheets"
+
+
+class SheetReader(Reader):
+    """Reader of the first sheet with a column of abstracts; its header is its first row."""
+
+    unit = "row"
+
+    @property
+    def assumed(self) -> list[str]:
+        return [f"sheet {self._sheet!r}"] * (len(self._headers) > 1)
+
+    def header(self) -> tuple[str, ...]:
+        return self._headers[self._sheet]
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+        header = self.header()
+        query = "SELECT number, cells FROM rows WHERE sheet = ? ORDER BY number LIMIT -1 OFFSET 1"
+        for number, cells in self._read.execute(query, [self._sheet]):
+            yield number, dict(zip(header, json.loads(cells), strict=False))
+
+    @functools.cached_property
+    def _headers(self) -> dict[str, tuple[str, ...]]:
+        """The first row of each sheet that is not empty."""
+        query = "SELECT sheet, cells, min(number) FROM rows GROUP BY sheet ORDER BY min(rowid)"
+        found = {
+            sheet: tuple(str(cell).strip() for cell in json.loads(cells))
+            for sheet, cells, _ in self._read.execute(query)
+        }
+        if not found:
+            raise InputError(
+                "has no rows", where=shown(self.path), hint="Name the columns in the first row."
+            )
+        return found
+
+    @functools.cached_property
+    def _sheet(self) -> str:
+        """The sheet to read: the only one, or the first one with abstracts."""
+        headers = self._headers
+        if len(headers) == 1:
+            return next(iter(headers))
+        given = self._columns.abstract
+        known = HEADINGS["abstract"] if given is None else (plain(given),)
+        for sheet, names in headers.items():
+            if any(plain(name) in known for name in names):
+                return sheet
+        listed = "; ".join(
+            f"{sheet!r} with {', '.join(filter(None, names))}" for sheet, names in headers.items()
+        )
+        raise InputError(
+            f"no sheet has a column {given or 'abstract'!r}",
+            where=shown(self.path),
+            hint=f"Its sheets are {listed[:SHOWN_CHARS]}; `--abstract-column NAME` selects one.",
+        )
+
+    @functools.cached_property
+    def _read(self) -> sqlite3.Connection:
+        """The rows of all sheets, each as a JSON array.
+
+        Raises:
+            InputError: the file is too large, damaged, or no spreadsheet.
+        """
+        if self.path.stat().st_size > MOST_BYTES:
+            raise self._unreadable(f"has more than {MOST_BYTES // 1_000_000} MB")
+        read = open_temporary("CREATE TABLE rows (sheet TEXT, number INTEGER, cells TEXT)")
+        with tempfile.TemporaryFile() as lines:
+            self._run(lines)
+            lines.seek(0)
+            sheet = ""
+            for line in lines:
+                match json.loads(line):
+                    case {"unreadable": reason}:
+                        raise self._unreadable(reason)
+                    case {"sheet": name}:
+                        sheet = name
+                    case [number, cells]:
+                        row = [sheet, number, json.dumps(cells, ensure_ascii=False)]
+                        read.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
+        read.execute("CREATE INDEX of_sheet ON rows (sheet, number)")
+        return read
+
+    def _run(self, output: IO[bytes]) -> None:
+        """Write the lines of `worker` to a file."""
+        try:
+            done = subprocess.run(
+                **arguments(WORKER, os.fspath(self.path.resolve())),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                timeout=WAIT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise self._unreadable("cannot be read: it takes too long") from exc
+        except OSError as exc:
+            raise SkillFailed(f"the process that reads it cannot be started: {exc}") from exc
+        if done.returncode == -signal.SIGABRT:  # how calamine ends without memory
+            most = f"{MEMORY // 1024**3} GB of memory"
+            raise self._unreadable(f"needs more than {most}; a cell may be far from the others")
+        if done.returncode:
+            raise self._unreadable(f"cannot be read: {how_it_ended(done.returncode, 'calamine')}")
+
+    def _unreadable(self, reason: str) -> InputError:
+        return InputError(reason, where=shown(self.path), hint="Save the sheet as a .csv file.")
+
+
+_CREATED = datetime.datetime(1980, 1, 1)
+"""The date in each file, so that the same rows make the same file; also that of its ZIP entries."""
+_REFUSED = {
+    -1: "a spreadsheet has 1,048,576 rows at most",
+    -2: "a cell of a spreadsheet has 32,767 characters at most",
+}
+"""What a code of xlsxwriter means; it would leave out a row, or cut a text."""
+
+
+def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows of texts to an open file.
+
+    Each cell is a string, so that no text becomes a formula, a link or a number.
+
+    Raises:
+        OutputError: there are more rows, or a longer text, than a spreadsheet can have.
+    """
+    from xlsxwriter import Workbook  # type: ignore[import-untyped]
+    from xlsxwriter.exceptions import XlsxFileError  # type: ignore[import-untyped]
+
+    try:
+        with Workbook(file, {"constant_memory": True}) as book:
+            book.set_properties({"created": _CREATED})
+            sheet = book.add_worksheet()
+            sheet.freeze_panes(1, 0)
+            for number, row in enumerate(rows):
+                for column, text in enumerate(row):
+                    if reason := _REFUSED.get(sheet.write_string(number, column, text)):
+                        raise OutputError(
+                            f"{reason}: row {number + 1}, {row[0]!r}",
+                            hint="Save a .csv or .parquet file.",
+                        )
+    except XlsxFileError as exc:
+        raise OutputError(f"the spreadsheet cannot be written: {exc}") from exc
+
+
+MOST_UNPACKED = 500_000_000
+"""Size of all that is packed in a file."""
+
+
+def main(path: str) -> None:
+    limit("RLIMIT_AS", MEMORY)
+    limit("RLIMIT_CPU", SECONDS)
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    for line in _lines(path):
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _lines(path: str) -> Iterator[dict[str, str] | list[Any]]:
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
+
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                size = sum(entry.file_size for entry in archive.infolist())
+            if size > MOST_UNPACKED:
+                yield {"unreadable": f"has more than {MOST_UNPACKED // 1_000_000} MB unpacked"}
+                return
+        with CalamineWorkbook.from_path(path) as book:
+            for name in book.sheet_names:
+                yield from _sheet(book, name)
+    except PasswordError:
+        yield {"unreadable": "is protected by a password"}
+    except (CalamineError, zipfile.BadZipFile, OSError, ValueError, MemoryError) as error:
+        yield {"unreadable": f"is not a readable spreadsheet ({error or 'out of memory'})"}
+
+
+def _sheet(book: CalamineWorkbook, name: str) -> Iterator[dict[str, str] | list[Any]]:
+    empty = True
+    for number, row in enumerate(book.get_sheet_by_name(name).iter_rows(), start=1):
+        cells = list(map(_cell, row))
+        if any(cell != "" for cell in cells):
+            if empty:
+                yield {"sheet": name}
+            empty = False
+            yield [number, cells]
+
+
+def _cell(value: object) -> object:
+    """Return a cell as JSON has it: a whole number, and a date without the time 0:00."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, datetime.timedelta) else value
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,267 @@
+"""Read CSV tables (RFC 4180), also as spreadsheets save them.
+
+Semicolons or tabs may separate the columns, and the text may be UTF-16 or Windows-1252.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import functools
+import itertools
+import json
+import re
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place, reading, shown, text_lines
+from skills.corpus.tables.columns import Reader
+
+MAX_FIELD = 2**31 - 1
+"""Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
+more than this."""
+
+
+_SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+"""Names of encodings in a notice, where they are not the codec's in capitals."""
+_NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
+_SEPARATORS = {";": "';'", "\t": "tabs"}
+
+
+class CsvReader(Reader):
+    @property
+    def assumed(self) -> list[str]:
+        name = self._encoding
+        found = [] if name == "utf-8-sig" else [f"read as {_SHOWN.get(name, name.upper())}"]
+        if self._separator in _SEPARATORS and self.path.suffix.lower() != ".tsv":
+            found.append(f"columns separated by {_SEPARATORS[self._separator]}")
+        return found
+
+    def header(self) -> tuple[str, ...]:
+        """Return the names, "" for a column without one, such as the index that pandas writes."""
+        line, row = next(self._records(), (0, [""]))
+        names = tuple(name.strip() for name in row)
+        if any("\0" in name for name in names):
+            raise self._has_nul(line)
+        if not any(names):
+            raise InputError(
+                "has no header", where=shown(self.path), hint="Name the columns in line 1."
+            )
+        return names
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, str] | InputError]]:
+        records = self._records()
+        header = [name.strip() for name in next(records)[1]]
+        for line, row in records:
+            if len(row) != len(header):
+                if len(row) == 1 and not row[0].strip():
+                    continue  # a line of blanks
+                yield (
+                    line,
+                    InputError(
+                        f"has {len(row)} {'field' if len(row) == 1 else 'fields'}, "
+                        f"and the header has {len(header)}",
+                        where=place(self.path, self.unit, line),
+                        hint='Quote a field that contains a separator or a line break: "a, b".',
+                    ),
+                )
+            elif any("\0" in cell for cell in row):
+                yield line, self._has_nul(line)
+            else:
+                yield line, dict(zip(header, row, strict=True))
+
+    def _has_nul(self, line: int) -> InputError:
+        return InputError(
+            "contains a NUL character, as binary files do",
+            where=place(self.path, self.unit, line),
+            hint="Save it as UTF-8 text.",
+        )
+
+    def _records(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each row that is not empty with its first line; the header comes first."""
+        csv.field_size_limit(MAX_FIELD)
+        with contextlib.closing(self._lines()) as lines:
+            yield from self._parsed(lines)
+
+    def _lines(self) -> Generator[str, None, None]:
+        return text_lines(self.path, encoding=self._encoding, with_nul=True)
+
+    @functools.cached_property
+    def _encoding(self) -> str:
+        """The first letter beyond ASCII decides whether the file is UTF-8, which may be damaged."""
+        with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
+            beyond = (c for line in file if not line.isascii() for c in line if not c.isascii())
+            if not "\udc80" <= next(beyond, "\udc80") <= "\udcff":
+                return "utf-8-sig"
+        if (found := encoding_of(self.path)) == GUESSED:
+            with reading(self.path), self.path.open("rb") as binary:
+                if b"\0" in binary.read(HEAD):
+                    raise InputError(
+                        "is a binary file", where=shown(self.path), hint="Is its suffix right?"
+                    )
+        return "utf-8-sig" if found == "utf-8" else found
+
+    @functools.cached_property
+    def _separator(self) -> str:
+        """The separator of a first line such as "sep=;", else the most frequent in the header.
+
+        Those of the header are comma, semicolon and tab, outside of quotes.
+        """
+        if self.path.suffix.lower() == ".tsv":
+            return "\t"
+        with contextlib.closing(self._lines()) as lines:
+            header = next((line for line in lines if line.strip()), "")
+        if named := _NAMED_SEPARATOR.fullmatch(header):
+            return named[1]
+        return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
+
+    def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+        rows = csv.reader(lines, delimiter=self._separator, strict=True)
+        while True:
+            begin = rows.line_num + 1
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as exc:
+                raise InputError(
+                    f"the row that begins here is not valid CSV ({exc})",
+                    where=place(self.path, self.unit, begin),
+                    hint="Is a quote missing? Within quotes, write a quote twice.",
+                ) from exc
+            if row and not (begin == 1 and row == ["sep=", ""]):
+                yield begin, row
+
+
+HEADER_ROWS = 100
+"""Rows whose keys are the header: a writer may omit a key without a value."""
+_HINT = "Write one JSON object per line."
+
+
+class JsonlReader(Reader):
+    def header(self) -> tuple[str, ...]:
+        """Return the keys of the first rows, in the order in which they first occur."""
+        names: dict[str, None] = {}
+        errors: list[InputError] = []
+        for _, row in itertools.islice(self.rows(()), HEADER_ROWS):
+            if isinstance(row, InputError):
+                errors.append(row)
+            else:
+                names.update(dict.fromkeys(row))
+        if not names:
+            none = InputError("has no rows", where=shown(self.path), hint=_HINT)
+            raise next(iter(errors), none)
+        return tuple(names)
+
+    def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | InputError]]:
+        with contextlib.closing(text_lines(self.path, with_nul=True)) as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    yield number, self._object(line.rstrip("\r\n"), number)
+
+    def _object(self, line: str, number: int) -> dict[str, Any] | InputError:
+        where = place(self.path, self.unit, number)
+        try:
+            found = json.loads(line)
+        except json.JSONDecodeError as exc:
+            return InputError(
+                f"is not JSON ({exc.msg})", where=f"{where}, column {exc.colno}", hint=_HINT
+            )
+        except (ValueError, RecursionError) as exc:  # a number of 5,000 digits; deep nesting
+            return InputError(f"cannot be read as JSON ({exc})", where=where, hint=_HINT)
+        if not isinstance(found, dict):
+            return InputError("is not a JSON object", where=where, hint=_HINT)
+        if floats := [name for name, value in found.items() if isinstance(value, float)]:
+            # An id is text: 2405.10 is not 2405.1. NaN is what pandas writes for a missing value.
+            texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
+            found.update({name: texts[name] for name in floats})
+        return found
+
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_DECLARED = re.compile(
+    rb"^%[ %]*Encoding: *((?:ISO[-_]?8859[-_]?|Cp|windows-)\d{1,4}|MacRoman|KOI8[-_]?R|Shift_JIS"
+    rb"|GB18030|GBK|Big5|EUC[-_](?:JP|KR))\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The encoding in the first lines of a file by JabRef, unless it is UTF-8."""
+_UNMARKED = {
+    "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
+    "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
+}
+"""How a file in UTF-16 without a mark begins: with letters of ASCII."""
+GUESSED = "cp1252"
+HEAD = 4096
+BLOCK = 1 << 20
+
+
+def decoded_lines(path: Path) -> Generator[str, None, None]:
+    """Yield the lines of a file, each with "\\n" at its end.
+
+    The encoding is that of a byte order mark, the one that JabRef declares, UTF-16 if every second
+    byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
+
+    Raises:
+        InputError: it cannot be read, is binary, or is none of these.
+    """
+    with reading(path), path.open(encoding=encoding_of(path)) as lines:
+        for number, line in enumerate(lines, start=1):
+            if "\0" in line:
+                raise InputError(
+                    f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
+                    where=place(path, "line", number),
+                    hint="Save it as UTF-8 text.",
+                )
+            yield line
+
+
+def encoding_of(path: Path) -> str:
+    """Return the name of the encoding of a file: one of those that `decoded_lines` reads.
+
+    Raises:
+        InputError: it cannot be read, or has bytes that no encoding accounts for.
+    """
+    with reading(path), path.open("rb") as file:
+        head = file.read(HEAD)
+    declared = _DECLARED.search(head)
+    candidates: tuple[str, ...] = (
+        next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""),
+        declared[1].decode() if declared else "",
+        next((name for name, begins in _UNMARKED.items() if begins.match(head)), ""),
+        "utf-8",
+        GUESSED,
+    )
+    for name in candidates:
+        if name and _decodes(path, name):
+            return name
+    raise InputError(
+        "is neither UTF-8 nor Windows-1252 text", where=shown(path), hint="Save it as UTF-8."
+    )
+
+
+def line_end(path: Path) -> str:
+    """Return what ends the first line of a file."""
+    with reading(path), path.open(encoding=encoding_of(path)) as file:
+        file.readline()
+        return file.newlines if isinstance(file.newlines, str) else "\n"
+
+
+def _decodes(path: Path, encoding: str) -> bool:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with reading(path), path.open("rb") as file:
+        try:
+            while block := file.read(BLOCK):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeError:
+            return False
+    return True

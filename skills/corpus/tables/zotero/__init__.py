@@ -1,1 +1,0 @@
-"""Read a library of Zotero from its database."""

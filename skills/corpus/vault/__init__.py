@@ -1,1 +1,0 @@
-"""`save to vault/`: an Obsidian vault with a note for each paper."""
