@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from skills.corpus.tables.reader import Table, TableRow
 
 from harness.cli.app import App
 from harness.errors import InputError
@@ -21,7 +22,6 @@ from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app
 from skills.corpus.tables import reader
 from skills.corpus.tables.columns import Columns, Reader
-from skills.corpus.tables.reader import Table, TableRow
 from skills.nanda.framework import nanda
 
 REGISTRY = """\
