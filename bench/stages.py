@@ -33,7 +33,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import yaml  # noqa: E402
-from skills.evaluate.report_text import figure  # noqa: E402
 from torch_backend import FREE, TORCH, Plugin  # noqa: E402
 
 from harness import settings as settings_module  # noqa: E402
@@ -43,6 +42,7 @@ from harness.runs import targets  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
+from skills.evaluate.report.text import figure  # noqa: E402
 from skills.finetune.model.bases import unpacked_folder  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
 from skills.finetune.run.run_dir import RunDir  # noqa: E402

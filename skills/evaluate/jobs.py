@@ -23,7 +23,7 @@ from skills.corpus.db import store
 from skills.corpus.db.progress import ANNOTATE
 from skills.corpus.db.rows import stored_json
 from skills.corpus.records import Annotated
-from skills.evaluate.annotators import Variation
+from skills.evaluate.variations import Variation
 from skills.nanda.forms import UnusableReply
 from skills.nanda.paper import Paper
 

@@ -20,16 +20,10 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate import plan
 from skills.annotate.table import finish
 from skills.corpus.db import runs, store
-from skills.evaluate.annotators import (
-    MODEL_ERRORS,
-    Annotator,
-    Answers,
-    Kind,
-    Moves,
-    Subject,
-    variations,
-)
-from skills.evaluate.resampling import LEAST_PAPERS
+from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Answers, Moves, Subject
+from skills.evaluate.jobs import ComparedJob, FreeJob, RepeatedJob
+from skills.evaluate.metrics.resampling import LEAST_PAPERS
+from skills.evaluate.variations import Kind, variations
 from skills.nanda.confidence import confidence_of
 from skills.nanda.text import counted
 

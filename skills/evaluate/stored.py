@@ -15,7 +15,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.support.reading.text_input import shown
 from skills.evaluate.annotators import Annotator, Answers, Subject
-from skills.evaluate.stored_evaluation import (
+from skills.evaluate.stored_format import (
     HINT,
     Answer,
     Facts,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import InputError
 from harness.support.reading.bounded_files import read_text
 from harness.support.reading.text_input import reading, regular_file, shown
-from skills.evaluate.annotators import Kind
+from skills.evaluate.variations import Kind
 
 MAX_BYTES = 200_000_000
 """Maximum size of a file that is read: about 50,000 papers of one model."""

@@ -15,18 +15,18 @@ from starlette.staticfiles import StaticFiles
 
 from harness.errors import HarnessError, UsageError
 from skills.reporting.page import STYLE
-from skills.serve import compare_page as compare
-from skills.serve import jobs_page as jobs
-from skills.serve import papers_page as browse
-from skills.serve import review_pages as review
+from skills.serve.browse import routes as browse
+from skills.serve.compare import routes as compare
 from skills.serve.guard import HEADERS, Guard, address_of
+from skills.serve.jobs import routes as jobs
 from skills.serve.pages import FOLDER, message, page
+from skills.serve.review import routes as review
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 FEATURES = (browse, review, jobs, compare)
 """In the order of the navigation."""

@@ -15,9 +15,9 @@ from harness.runs.invocation import as_path
 from skills.corpus.db.connection import database, open_corpus
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
-from skills.serve import demo_corpus
-from skills.serve.pages import CORPUS, ReviewOf, State
+from skills.serve.demo import demo
 from skills.serve.server import Server
+from skills.serve.state import CORPUS, ReviewOf, State
 
 HOST = "127.0.0.1"
 PORT = 8700
@@ -29,8 +29,8 @@ def serve(call: Call) -> Result:
     framework = selected_framework(call.options.framework, call.frameworks)
     with _corpus(call, framework) as path:
         settings, is_demo = call.settings, call.options.demo
-        workspace = demo_corpus.FOLDER if is_demo else settings.project_dir
-        title = demo_corpus.TITLE if is_demo else f"{path}"
+        workspace = demo.FOLDER if is_demo else settings.project_dir
+        title = demo.TITLE if is_demo else f"{path}"
         review = _review(call, path)
         return _serve(call, State(path, framework, settings, workspace, title, review=review))
 
@@ -55,7 +55,7 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
         raise UsageError("--demo has a corpus of its own", hint="Leave out --db.")
     with tempfile.TemporaryDirectory(prefix="nanda-demo-") as folder:
         path = Path(folder) / "demo.db"
-        demo_corpus.write(path, framework)
+        demo.write(path, framework)
         yield path
 
 

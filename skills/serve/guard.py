@@ -18,6 +18,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from skills.serve.sessions import Sessions
 
 TOKEN = "token"  # noqa: S105  the name of the parameter
 MOST = 1_000_000

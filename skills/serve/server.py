@@ -8,7 +8,7 @@ import uvicorn
 
 from skills.serve.app import application
 from skills.serve.guard import address_of
-from skills.serve.pages import State
+from skills.serve.state import State
 
 GRACE = 1
 """Seconds that requests may take to end after Ctrl-C."""

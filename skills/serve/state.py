@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.settings import Settings
 from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import Framework
-from skills.serve.guard import Sessions
+from skills.serve.sessions import Sessions
 
 CORPUS = Path("corpus")
 """Instead of a table: the annotations of the corpus."""

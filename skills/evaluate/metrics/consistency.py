@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations, compress
 
-from skills.evaluate.annotators import SEEDS, TEMPERATURE, Kind, Moves
-from skills.evaluate.measures import Measures, of_repetition
-from skills.evaluate.move_metrics import OVERALL, Key
-from skills.evaluate.resampling import Statistic, ratio
+from skills.evaluate.annotators import Moves
+from skills.evaluate.metrics.measures import Measures, of_repetition
+from skills.evaluate.metrics.metrics import OVERALL, Key
+from skills.evaluate.metrics.resampling import Statistic, ratio
+from skills.evaluate.variations import SEEDS, TEMPERATURE, Kind
 from skills.nanda.framework import Framework
 
 METRICS = {

@@ -16,7 +16,7 @@ from typing import Any, TypedDict, TypeVar
 
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import one, stored_json
-from skills.evaluate import measures
+from skills.evaluate.metrics import similarity
 from skills.nanda import checks
 from skills.nanda.anchors import read_anchors
 from skills.nanda.framework import sha256_of
@@ -104,13 +104,13 @@ def of_agreement(moves: Mapping[str, str], gold: Mapping[str, str]) -> dict[str,
     both = [move for move in moves if move in gold]
     return {
         metric: {move: alike(moves[move], gold[move]) for move in both}
-        for metric, alike in (("rouge_l", measures.rouge_l), ("chrf", measures.chrf))
+        for metric, alike in (("rouge_l", similarity.rouge_l), ("chrf", similarity.chrf))
     }
 
 
 def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
     """Return the similarity of the moves that two answers to one paper both state."""
-    return {m: measures.rouge_l(moves[m], other[m]) for m in moves if m in other}
+    return {m: similarity.rouge_l(moves[m], other[m]) for m in moves if m in other}
 
 
 def of_anchors(
@@ -128,7 +128,7 @@ def of_anchors(
 def _overlap(move: str, moves: Mapping[str, str]) -> float:
     """Return the highest similarity of a move to another one."""
     others = (text for name, text in moves.items() if name != move)
-    return max(measures.rouge_l(moves[move], text) for text in others)
+    return max(similarity.rouge_l(moves[move], text) for text in others)
 
 
 @functools.cache
@@ -137,7 +137,7 @@ def _code() -> str:
 
     A version number would have to be increased with every change of a check.
     """
-    digest = hashlib.sha256(repr(measures.versions()).encode())
+    digest = hashlib.sha256(repr(similarity.versions()).encode())
     here = Path(__file__).parent
     for folder in (here, Path(checks.__file__).parent):
         for path in sorted(folder.rglob("*.py")):

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from skills.evaluate.annotators import Annotator, Answers, Moves, Subject
-from skills.evaluate.measures import Measures, of_agreement, of_annotation
-from skills.evaluate.resampling import Statistic, kappa, ratio
+from skills.evaluate.metrics.measures import Measures, of_agreement, of_annotation
+from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:

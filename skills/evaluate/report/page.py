@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from skills.evaluate import report_text
 from skills.evaluate.annotators import Subject
-from skills.evaluate.label_metrics import split_labels
+from skills.evaluate.metrics.labels import split_labels
+from skills.evaluate.report import text
 from skills.nanda.anchors import Marked, Segment, marked, read_anchors
 from skills.reporting.page import write_page
 
@@ -20,7 +20,7 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
     Args:
         found: the comparison by `comparison.of_models` on `subject`.
     """
-    columns = report_text.columns_of(found)
+    columns = text.columns_of(found)
     if found["gold"]:
         columns["the gold itself"] = found["gold"]
     write_page(
@@ -30,9 +30,9 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
         found=found,
         columns=columns,
         facts=list(_facts(found)),
-        text=report_text,
-        figures_of=lambda *key: report_text.figures_of(columns, *key),
-        difference_rows=lambda one: report_text.difference_rows(found, one, report_text.BY_MOVE),
+        text=text,
+        figures_of=lambda *key: text.figures_of(columns, *key),
+        difference_rows=lambda one: text.difference_rows(found, one, text.BY_MOVE),
         subject=subject,
         sentences=lambda one: _sentences(one, found, subject),
     )
@@ -40,10 +40,10 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
 
 def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Input", found["input"]
-    yield "Papers", report_text.size_of(found)
+    yield "Papers", text.size_of(found)
     for one in found["annotators"]:
         if one["kind"] != "baseline":
-            yield one["name"], report_text.model_facts(one)
+            yield one["name"], text.model_facts(one)
             for role, digest in one["digests"].items():
                 yield f"Weights ({role})", f"sha256 `{digest}`"
     yield "Framework", f"{found['framework']['name']} {found['framework']['version']}"

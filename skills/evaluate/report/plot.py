@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from skills.evaluate.move_metrics import OVERALL
-from skills.evaluate.report_text import TOKENS, Figure, columns_of, figures_of, name_of
+from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.report.text import TOKENS, Figure, columns_of, figures_of, name_of
 
 MODULES = ("matplotlib",)
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skills.evaluate import report_text
-from skills.evaluate.move_metrics import OVERALL
+from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.report import text
 from skills.nanda.text import counted
 
 FEW = 20
@@ -38,18 +38,18 @@ def regressions(found: Mapping[str, Any]) -> list[list[str]]:
     pair = found["differences"][0]
     worse = []
     for metric, moves in pair["metrics"].items():
-        if metric in report_text.NEITHER or metric in report_text.TOKENS:
+        if metric in text.NEITHER or metric in text.TOKENS:
             continue
         for move in (OVERALL,) if OVERALL in moves else moves:
-            if report_text.excludes_zero(moves[move]) and not _gains(metric, moves[move]):
+            if text.excludes_zero(moves[move]) and not _gains(metric, moves[move]):
                 worse.append([metric, move])
     return worse
 
 
 def _outcome(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     """Return the papers won and lost against the stored evaluation, and the regressions."""
-    outcome = report_text.outcome_of(pair)
-    worse = [report_text.name_of(metric, move) for metric, move in found["regressions"]]
+    outcome = text.outcome_of(pair)
+    worse = [text.name_of(metric, move) for metric, move in found["regressions"]]
     ending = f"Worse than before: {'; '.join(worse)}" if worse else "No metric is worse than before"
     return f"{outcome[0].upper()}{outcome[1:]}. {ending}."
 
@@ -59,11 +59,11 @@ def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
     worse: list[str] = []
     unclear: dict[str, bool] = {}
     for metric, figure in _compared(found, pair):
-        name, gains = report_text.name_of(metric), _gains(metric, figure)
-        if not report_text.excludes_zero(figure):
+        name, gains = text.name_of(metric), _gains(metric, figure)
+        if not text.excludes_zero(figure):
             unclear[name] = gains and figure["value"] != 0
             continue
-        shown = f"{name} ({report_text.figure(figure, metric, signed=True).split()[0]})"
+        shown = f"{name} ({text.figure(figure, metric, signed=True).split()[0]})"
         (better if gains else worse).append(shown)
     papers = counted(found["papers"], "paper")
     if not better and not worse:
@@ -93,16 +93,16 @@ def _too_few(papers: str, pair: Mapping[str, Any], ahead: Sequence[str]) -> str:
 
 def _compared(
     found: Mapping[str, Any], pair: Mapping[str, Any]
-) -> Iterator[tuple[str, report_text.Figure]]:
+) -> Iterator[tuple[str, text.Figure]]:
     """Yield the differences of metrics that have a better direction; the main ones first."""
-    for metric in dict.fromkeys((*report_text.FIRST, *found["metrics"])):
+    for metric in dict.fromkeys((*text.FIRST, *found["metrics"])):
         figure = pair["metrics"].get(metric, {}).get(OVERALL)
-        if metric not in report_text.NEITHER and figure is not None and figure["value"] is not None:
+        if metric not in text.NEITHER and figure is not None and figure["value"] is not None:
             yield metric, figure
 
 
-def _gains(metric: str, figure: report_text.Figure) -> bool:
-    return bool((figure["value"] < 0) == (metric in report_text.LESS))
+def _gains(metric: str, figure: text.Figure) -> bool:
+    return bool((figure["value"] < 0) == (metric in text.LESS))
 
 
 def _named(names: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from skills.corpus.browsing.facet_counts import Counts
 from skills.corpus.browsing.selection import MOVE, STATED, UNSTATED
 from skills.nanda.framework import Framework
-from skills.serve.papers_page import View
+from skills.serve.browse.view import View
 
 
 @dataclass(frozen=True, slots=True)

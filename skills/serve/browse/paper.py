@@ -16,16 +16,16 @@ from skills.corpus.records import Annotated
 from skills.corpus.report.data import facts, paper_view
 from skills.corpus.table import paper_key
 from skills.nanda.anchors import marked
-from skills.reporting.annotation_view import Piece, word_diff
+from skills.reporting.word_diff import Piece, word_diff
+from skills.serve.browse.view import PATH, filtered
 from skills.serve.pages import message, page
-from skills.serve.papers_page import PATH, filtered
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
     from skills.nanda.framework import Framework
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 
 MOST = 2**63 - 1

@@ -14,15 +14,17 @@ from skills.corpus.browsing.facet_counts import FacetCounts
 from skills.corpus.browsing.listing import BEST, SORTS
 from skills.corpus.browsing.listing import page as page_of
 from skills.corpus.browsing.selection import Selection, prepare
+from skills.serve.browse.facets import facets_of
+from skills.serve.browse.paper import paper_page
+from skills.serve.browse.similar import similar_page
+from skills.serve.browse.view import PATH, view_of
 from skills.serve.pages import page
-from skills.serve.paper_page import paper_page, similar_page
-from skills.serve.papers_page import PATH, facets_of, view_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 TAB = (PATH, "Papers")
 ORDERS = {

@@ -9,15 +9,15 @@ from harness.errors import InputError, UsageError
 from skills.corpus.browsing.selection import complete_soon
 from skills.corpus.db.reads import numbered
 from skills.corpus.storage.database import Database
+from skills.serve.browse.paper import MOST
+from skills.serve.browse.view import PATH
 from skills.serve.pages import message, page
-from skills.serve.paper_page import MOST
-from skills.serve.papers_page import PATH
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 SHOWN = 20
 

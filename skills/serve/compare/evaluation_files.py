@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from harness.errors import InputError
 from harness.runs.run_log import RunLog
-from skills.evaluate.stored_evaluation import File, Listed, load
+from skills.evaluate.stored_format import File, Listed, load
 
 if TYPE_CHECKING:
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 MOST = 50
 """Files of the run log that are listed, the last ones."""

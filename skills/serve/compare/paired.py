@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from skills.evaluate.comparison import TIE
-from skills.evaluate.move_metrics import OVERALL
-from skills.evaluate.resampling import Resamples, difference, ratio, unpaired_difference
-from skills.evaluate.stored_evaluation import Answer
-from skills.serve.evaluations_page import Side
+from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.metrics.resampling import Resamples, difference, ratio, unpaired_difference
+from skills.evaluate.stored_format import Answer
+from skills.serve.compare.evaluation_files import Side
 
 Outcome = Literal["won", "lost", "tied", "invalid", ""]
 

@@ -10,13 +10,15 @@ from urllib.parse import urlencode
 from starlette.routing import Route
 
 from skills.corpus.db.rows import Row, one, stored_json
-from skills.evaluate import report_text
+from skills.evaluate.report import text
 from skills.nanda.text import counted
-from skills.reporting.annotation_view import Piece, word_diff
-from skills.serve.compare_page import shown_verdict, verdicts
-from skills.serve.evaluations_page import Outcome, Pair, Side, compared, sides
+from skills.reporting.word_diff import Piece, word_diff
+from skills.serve.compare.curations import shown_verdict, verdicts
+from skills.serve.compare.evaluation_files import Side, sides
+from skills.serve.compare.paired import Outcome, Pair, compared
+from skills.serve.compare.run_folders import run_folders
+from skills.serve.compare.training import run_page
 from skills.serve.pages import message, page
-from skills.serve.training_page import run_folders, run_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 PATH = "/compare"
 TAB = (PATH, "Compare")
@@ -60,7 +62,7 @@ def _index(state: State, request: Request) -> Response:
         title="Compare",
         sides=found,
         metrics=used,
-        text=report_text,
+        text=text,
         runs=run_folders(state),
         curations=curations,
     )
@@ -96,7 +98,7 @@ def _evaluations(state: State, request: Request) -> Response:
         other=other,
         found=found,
         shown=shown,
-        text=report_text,
+        text=text,
         outcomes={name: (found.count(name), address(show=name)) for name in OUTCOMES},
         everything=address(show=""),
         swapped=address(a=other.key, b=first.key, show=""),

@@ -15,7 +15,7 @@ from skills.finetune.run.run_dir import MANIFEST
 from skills.finetune.training.metrics import NAME, Metrics
 
 if TYPE_CHECKING:
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 MOST_BYTES = 10_000_000
 

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.report.data import facts
+from skills.serve.compare.loss_curve import Curve, Line, curve
+from skills.serve.compare.run_folders import Losses, RunFolder, run_folders
 from skills.serve.pages import message, page
-from skills.serve.training_page import Curve, Line, Losses, RunFolder, curve, run_folders
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 
 def run_page(state: State, request: Request) -> Response:

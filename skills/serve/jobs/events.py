@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from skills.corpus.db.progress import RunningJobs
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 STEP = 0.25
 """Seconds between two looks at whether the server has to end."""

@@ -12,14 +12,14 @@ from starlette.routing import Route
 from skills.corpus.db.progress import RunningJobs, due
 from skills.corpus.db.rows import one, stored_json
 from skills.corpus.report.data import facts
-from skills.serve.jobs_page import events
+from skills.serve.jobs.events import events
 from skills.serve.pages import message, page
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 TAB = ("/jobs", "Jobs")
 SHOWN = 100

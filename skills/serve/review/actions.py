@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from harness.errors import UsageError
 from skills.curate.review.form import of_selection, selected
 from skills.curate.review.reviewer import Desk
-from skills.serve.review_seats import Seat
+from skills.serve.review.room import Seat
 
 Fields = Mapping[str, str]
 Act = Callable[[Desk, int, Fields], str]

@@ -12,13 +12,14 @@ from starlette.responses import RedirectResponse
 from harness.errors import HarnessError
 from skills.curate.review.disagreement import Choice, Dispute, decided_by_each, dispute_at, outline
 from skills.nanda.anchors import marked
-from skills.serve.pages import fields_of, message, page
+from skills.serve.pages import message, page
+from skills.serve.review.forms import fields_of
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from skills.serve.review_seats import Room, Seat
+    from skills.serve.review.room import Room, Seat
 
 PATH = "/review/disputes"
 OWN = "own"

@@ -17,8 +17,8 @@ from skills.curate.review.rounds import Order
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from skills.serve.guard import Session
-    from skills.serve.pages import State
+    from skills.serve.sessions import Session
+    from skills.serve.state import State
 
 SEAT, LOST = "review", "review taken over"
 """Keys of a session: the browser's seat, and the name that another browser has taken over."""

@@ -14,14 +14,16 @@ from starlette.routing import Route
 
 from harness.errors import HarnessError
 from skills.curate.review.disagreement import agreement, rated
-from skills.serve import disputes_page
-from skills.serve.pages import fields_of, message, page
-from skills.serve.review_seats import NameInUse, Room, Seat, perform, save_draft
+from skills.serve.pages import message, page
+from skills.serve.review import disputes
+from skills.serve.review.actions import perform, save_draft
+from skills.serve.review.forms import fields_of
+from skills.serve.review.room import NameInUse, Room, Seat
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from skills.serve.pages import State
+    from skills.serve.state import State
 
 PATH = "/review"
 TAB = (PATH, "Review")
@@ -47,9 +49,9 @@ def routes(state: State) -> list[Route]:
         seated("/again", _again, "POST"),
         seated("/draft", _draft, "POST"),
         Route(PATH + "/agreement", partial(_agreement, room)),
-        Route(PATH + "/disputes", partial(disputes_page.listed, room)),
-        seated("/dispute", disputes_page.shown),
-        seated("/dispute", disputes_page.settle, "POST"),
+        Route(PATH + "/disputes", partial(disputes.listed, room)),
+        seated("/dispute", disputes.shown),
+        seated("/dispute", disputes.settle, "POST"),
     ]
 
 

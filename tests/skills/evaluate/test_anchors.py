@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 from evaluate_workspace import Workspace
 from page_elements import Elements
-from skills.evaluate.anchor_metrics import calibration_error
-from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL
-from skills.evaluate.report_text import verdict
 
 from skills.annotate.plan import from_papers
 from skills.corpus.db import store
 from skills.corpus.records import record_of
-from skills.evaluate import anchor_metrics, comparison, report_files, report_text
+from skills.evaluate import comparison
 from skills.evaluate.annotators import Annotator, Answers, Subject
+from skills.evaluate.metrics import anchors
+from skills.evaluate.metrics.anchors import calibration_error
+from skills.evaluate.metrics.measures import Measures
+from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.report import page, text
+from skills.evaluate.report.verdict import verdict
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -64,7 +66,7 @@ def value_of(statistic: Any) -> float:
 
 
 def found_of(annotator: Annotator, count: int = 1) -> dict[Any, Any]:
-    return anchor_metrics.statistics(annotator, subject(count), Measures())
+    return anchors.statistics(annotator, subject(count), Measures())
 
 
 def test_an_anchor_is_right_in_a_sentence_of_the_golds() -> None:
@@ -122,7 +124,7 @@ def sure(claim: float, evidence: float = 0.3) -> dict[str, float]:
 
 def test_a_reliability_table() -> None:
     annotator = Annotator("given", [GIVEN] * 3, confidence=[sure(0.85), sure(0.9), {}])
-    found = anchor_metrics.reliability(annotator, subject(3), Measures())
+    found = anchors.reliability(annotator, subject(3), Measures())
     assert found == {
         "moves": 4,
         "bins": [
@@ -137,9 +139,7 @@ def test_a_reliability_table() -> None:
     assert value_of(statistics["sure", OVERALL]) == 1.0
     expected = (2 * 0.3 + 0.15 + 0.1) / 4
     assert value_of(statistics["ece", OVERALL]) == pytest.approx(expected)
-    assert (
-        anchor_metrics.reliability(Annotator("given", [GIVEN] * 3), subject(3), Measures()) is None
-    )
+    assert anchors.reliability(Annotator("given", [GIVEN] * 3), subject(3), Measures()) is None
 
 
 def test_a_report_shows_the_reliability_where_there_are_confidences() -> None:
@@ -159,11 +159,11 @@ def test_a_report_shows_the_reliability_where_there_are_confidences() -> None:
     error = found["annotators"][0]["metrics"]["ece"]["overall"]
     assert error["low"] is not None
     file = io.BytesIO()
-    report_files.write_html(file, found, whole)
+    page.write_html(file, found, whole)
     shown = Elements(file.getvalue())
     assert shown.table("Reliability of m")["0.8 to 0.9"]["Moves"] == "4"
     for details in (True, False):
-        lines = " ".join(report_text.text(found, details=details).split())
+        lines = " ".join(text.text(found, details=details).split())
         assert "m: expected calibration error" in lines
         assert "4 moves with a confidence of 0.8 or more: right anchor 1.000" in lines
         assert "8 more that the gold does not state" in lines

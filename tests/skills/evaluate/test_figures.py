@@ -4,21 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL, statistics
-from skills.evaluate.report_text import figure
-from skills.evaluate.resampling import (
-    Resamples,
-    Sampled,
-    Statistic,
-    difference,
-    estimate,
-    kappa,
-    ratio,
-)
 
 from skills.annotate.plan import from_papers
-from skills.evaluate import measures, move_metrics
 from skills.evaluate.annotators import (
     LEAD,
     Annotator,
@@ -27,6 +14,19 @@ from skills.evaluate.annotators import (
     lead,
     other,
 )
+from skills.evaluate.metrics import consistency, metrics, similarity
+from skills.evaluate.metrics.measures import Measures
+from skills.evaluate.metrics.metrics import OVERALL, statistics
+from skills.evaluate.metrics.resampling import (
+    Resamples,
+    Sampled,
+    Statistic,
+    difference,
+    estimate,
+    kappa,
+    ratio,
+)
+from skills.evaluate.report.text import figure
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper, own_id
 
@@ -172,18 +172,18 @@ def test_few_papers_give_a_value_without_an_interval():
 def test_rouge_l_is_that_of_its_package_with_stemmer():
     # After stemming: "the model were evalu on three benchmark" (7 words) and "we evalu the model on
     # 3 benchmark task" (8); "the model on benchmark" is common: F1 = 2 * 4 / (7 + 8).
-    found = measures.rouge_l(
+    found = similarity.rouge_l(
         "The models were evaluated on three benchmarks.",
         "We evaluate the model on 3 benchmark tasks",
     )
     assert found == pytest.approx(8 / 15)
-    assert measures.rouge_l("nothing alike", "Sorting papers") == 0.0
+    assert similarity.rouge_l("nothing alike", "Sorting papers") == 0.0
 
 
 def test_chrf_is_between_0_and_1():
-    assert measures.chrf("A cat sat.", "A cat sat.") == pytest.approx(1.0)
-    assert measures.chrf("xyz", "A cat sat.") == 0.0
-    assert 0 < measures.chrf("The cat sat.", "A cat sat.") < 1
+    assert similarity.chrf("A cat sat.", "A cat sat.") == pytest.approx(1.0)
+    assert similarity.chrf("xyz", "A cat sat.") == 0.0
+    assert 0 < similarity.chrf("The cat sat.", "A cat sat.") < 1
 
 
 GOLD = (
@@ -228,8 +228,8 @@ def test_stated_or_not_against_gold(found):
 
 
 def test_rouge_l_is_over_the_papers_where_both_state_the_move(found):
-    whales = measures.rouge_l(GIVEN[1]["claim"], GOLD[1]["claim"])
-    method = measures.rouge_l(GIVEN[0]["method"], GOLD[0]["method"])
+    whales = similarity.rouge_l(GIVEN[1]["claim"], GOLD[1]["claim"])
+    method = similarity.rouge_l(GIVEN[0]["method"], GOLD[0]["method"])
     assert method == pytest.approx(5 / 6)
     assert value_of(found["rouge_l", "claim"]) == pytest.approx((1 + whales) / 2)
     assert value_of(found["rouge_l", "scope"]) == 0.0
@@ -240,7 +240,7 @@ def test_rouge_l_is_over_the_papers_where_both_state_the_move(found):
 
 def test_the_agreement_of_a_paper_counts_what_only_one_states(found):
     method = 5 / 6
-    whales = measures.rouge_l(GIVEN[1]["claim"], GOLD[1]["claim"])
+    whales = similarity.rouge_l(GIVEN[1]["claim"], GOLD[1]["claim"])
     first = (1 + method + 0) / 3  # the scope is stated by one alone
     second = (whales + 0) / 2
     assert list(found["agreement", OVERALL].sums[:, 0]) == pytest.approx([first, second, 0.0])
@@ -278,7 +278,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
     one, other = moves(claim="Bees dance."), moves(claim="Bees dance quickly.")
     both = moves(claim="Bees dance.", scope="Bees.")
     runs = [[one, one, None], [other, one, one], [both, one, None]]
-    of_it = move_metrics.statistics("seeds", runs, [True, True, False], nanda(), Measures())
+    of_it = consistency.statistics("seeds", runs, [True, True, False], nanda(), Measures())
     alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # of the first paper, by pair
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
@@ -288,7 +288,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
 def test_a_missing_annotation_agrees_with_no_other():
     one = moves(claim="Bees dance.")
     runs = [[None, one], [None, one], [None, None]]
-    of_it = move_metrics.statistics("seeds", runs, [True, True], nanda(), Measures())
+    of_it = consistency.statistics("seeds", runs, [True, True], nanda(), Measures())
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
 
@@ -313,7 +313,7 @@ def test_answers(found):
 
 
 def test_every_metric_has_a_meaning(found):
-    assert {metric for metric, _ in found} == set(move_metrics.METRICS)
+    assert {metric for metric, _ in found} == set(metrics.METRICS)
 
 
 def test_lead_sentences_are_given_to_the_moves_in_order():

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL
 
 from harness.errors import InputError
 from skills.annotate.plan import from_papers
-from skills.evaluate import inputs, label_metrics
+from skills.evaluate import inputs
 from skills.evaluate.annotators import Annotator, Labelled, Subject
+from skills.evaluate.metrics import labels
+from skills.evaluate.metrics.measures import Measures
+from skills.evaluate.metrics.metrics import OVERALL
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
@@ -51,19 +52,19 @@ def value_of(statistic):
 
 
 def test_a_move_has_the_label_of_its_source_sentence():
-    assert label_metrics.anchors(ANNOTATOR, SUBJECT, Measures()) == [
+    assert labels.anchors(ANNOTATOR, SUBJECT, Measures()) == [
         {"claim": "background", "method": "method", "evidence": "background"},
         {"method": "background"},
     ]
-    assert label_metrics.confusion(ANNOTATOR, SUBJECT, Measures())["method"] == {
-        **dict.fromkeys(label_metrics.LABELS, 0),
+    assert labels.confusion(ANNOTATOR, SUBJECT, Measures())["method"] == {
+        **dict.fromkeys(labels.LABELS, 0),
         "method": 1,
         "background": 1,
     }
 
 
 def test_the_metrics_of_labels():
-    found = label_metrics.statistics(ANNOTATOR, SUBJECT, Measures())
+    found = labels.statistics(ANNOTATOR, SUBJECT, Measures())
     assert value_of(found["label_precision", "method"]) == pytest.approx(1 / 2)
     assert value_of(found["label_prior", "method"]) == pytest.approx(1 / 5)
     assert value_of(found["label_precision", "evidence"]) == 0.0
@@ -75,13 +76,13 @@ def test_the_metrics_of_labels():
     assert value_of(found["abstention", "method"]) == 0.0
     # Right: the first's method, and the second's missing evidence.
     assert list(found["placed", OVERALL].sums[:, 0]) == [0.5, 0.5]
-    assert {metric for metric, _ in found} == set(label_metrics.METRICS) - {"label_lift"}
+    assert {metric for metric, _ in found} == set(labels.METRICS) - {"label_lift"}
 
 
 def test_a_paper_without_an_annotation_is_anchored_nowhere():
     silent = Annotator("silent", [None, None])
-    assert label_metrics.anchors(silent, SUBJECT, Measures()) == [{}, {}]
-    found = label_metrics.statistics(silent, SUBJECT, Measures())
+    assert labels.anchors(silent, SUBJECT, Measures()) == [{}, {}]
+    found = labels.statistics(silent, SUBJECT, Measures())
     assert np.isnan(value_of(found["label_precision", "method"]))
     assert list(found["placed", OVERALL].sums[:, 0]) == [0.0, 1.0]
 

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 from evaluate_workspace import Workspace, row
-from skills.evaluate.measures import Measures
 
 from harness.runs.frontend import Outcome
-from skills.evaluate import measures
+from skills.evaluate.metrics import measures
+from skills.evaluate.metrics.measures import Measures
 
 
 class Counted:

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from page_corpus import HOSTILE
 from page_elements import Elements, assert_self_contained
-from skills.evaluate.report_text import verdict
 
 from skills.annotate import plan
-from skills.evaluate import anchor_metrics, comparison, label_metrics, move_metrics, report_files
-from skills.evaluate import report_text as report
+from skills.evaluate import comparison
 from skills.evaluate.annotators import Annotator, Answers, Labelled, Subject
+from skills.evaluate.metrics import anchors, consistency, labels, metrics
+from skills.evaluate.report import page
+from skills.evaluate.report import text as report
+from skills.evaluate.report.verdict import verdict
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -53,7 +55,7 @@ def made(subject: Subject, *models: Annotator) -> tuple[dict[str, Any], Elements
     found = comparison.of_models(subject, models)
     found["verdict"] = verdict(found)
     file = io.BytesIO()
-    report_files.write_html(file, found, subject)
+    page.write_html(file, found, subject)
     return found, Elements(file.getvalue())
 
 
@@ -155,19 +157,14 @@ def test_labels_are_beside_the_sentences() -> None:
     found, shown = made(labelled, model(labelled))
     assert "[method] It hums to them." in shown.texts[".sentence"]
     assert found["annotators"][0]["metrics"]["label_precision"]["method"]["value"] == 1.0
-    assert label_metrics.METRICS["label_lift"] in shown.shown
+    assert labels.METRICS["label_lift"] in shown.shown
 
 
 def test_every_metric_is_explained_in_the_guide() -> None:
     from harness.settings import CODE_ROOT
 
     guide = (CODE_ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
-    every = {
-        **move_metrics.METRICS,
-        **anchor_metrics.METRICS,
-        **move_metrics.METRICS,
-        **label_metrics.METRICS,
-    }
+    every = {**metrics.METRICS, **anchors.METRICS, **consistency.METRICS, **labels.METRICS}
     for metric, meaning in every.items():
         shown = report.name_of(metric)
         row = f"| `{metric}` | {shown if shown != metric else ''} | {meaning} |"

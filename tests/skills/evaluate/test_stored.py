@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 from evaluate_workspace import ABSTRACT, Workspace, gold, row
-from skills.evaluate.report_text import regressions
-from skills.evaluate.resampling import unpaired_difference
 
 from harness.errors import InputError, UsageError
 from harness.models.backends.base import Request
 from harness.runs.frontend import Outcome
 from skills.annotate.plan import from_papers
-from skills.evaluate import comparison, stored_evaluation
+from skills.evaluate import comparison, stored
 from skills.evaluate.annotators import LEAD, OTHER, Annotator, Answers, Subject
+from skills.evaluate.metrics.resampling import unpaired_difference
+from skills.evaluate.report.verdict import regressions
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -122,7 +122,7 @@ def test_a_stored_model_is_measured_like_one_that_is_run(tmp_path: Path) -> None
     one, other = (annotator(name, bad) for name, bad in (("one", 2), ("other", 5)))
     file = tmp_path / "old.json"
     file.write_text(json.dumps(comparison.of_models(subject, [other])), encoding="utf-8")
-    earlier = stored_evaluation.read(file, subject, "one")
+    earlier = stored.read(file, subject, "one")
     assert isinstance(earlier, Annotator)
     found = comparison.of_models(subject, [one], earlier)
     both = comparison.of_models(subject, [one, other])

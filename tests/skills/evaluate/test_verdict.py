@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from skills.evaluate.report_text import verdict
-
-from skills.evaluate import report_text
+from skills.evaluate.report import text
+from skills.evaluate.report.verdict import verdict
 
 
 def figure(value: float, low: float | None, high: float | None) -> dict[str, Any]:
@@ -84,4 +83,4 @@ def test_many_metrics_are_counted() -> None:
     names = ("kappa", "valid", "chrf", "numbers", "names", "support")
     [sentence] = verdict(found(**{name: figure(0.2, 0.1, 0.3) for name in names}))
     assert "and 2 more: these intervals" in sentence
-    assert report_text.NAMES["chrf"] in sentence
+    assert text.NAMES["chrf"] in sentence

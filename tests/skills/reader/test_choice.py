@@ -8,7 +8,8 @@ import pytest
 from skills.nanda.forms import Quote
 from skills.nanda.passages import numbered
 from skills.reader.choice import assigned, choose
-from skills.reader.encoder import Fitted, Scores, Text
+from skills.reader.encoder import Fitted, Scores
+from skills.reader.text import Text
 
 MOVES = ("claim", "method", "scope", "novelty")
 SENTENCES = (

@@ -1,6 +1,6 @@
 import pytest
 
-from skills.reader.readable import opening
+from skills.reader.referents import opening
 
 
 def found(before: str, passage: str) -> tuple[str, str] | None:

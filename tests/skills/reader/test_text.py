@@ -5,7 +5,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from skills.reader.encoder import MOST, TITLE, text_of
+from skills.reader.text import MOST, TITLE, text_of
 
 WORDS = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "we": 3, "wait": 4, ".": 5, "title": 6}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skills.reporting.annotation_view import MOST, word_diff
+from skills.reporting.word_diff import MOST, word_diff
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ pytest.importorskip("uvicorn", reason="needs the extra web")
 from harness.settings import Settings
 from harness.testing import fake_settings
 from skills.nanda.framework import Framework, nanda
-from skills.serve.pages import ReviewOf, State
-from skills.serve.server import Server, listener
+from skills.serve.command import listener
+from skills.serve.server import Server
+from skills.serve.state import ReviewOf, State
 
 
 @dataclass(frozen=True)

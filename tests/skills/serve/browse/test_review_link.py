@@ -13,7 +13,7 @@ from reviewed_corpus import PAPERS, build, gold_of, reviewed
 from reviewing import row, write_rows
 from served_app import served
 
-from skills.serve.pages import ReviewOf
+from skills.serve.state import ReviewOf
 
 
 @pytest.fixture

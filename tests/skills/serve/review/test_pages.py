@@ -13,12 +13,12 @@ from browser_page import Browser, expect
 from reviewed_corpus import build, decisions, gold, gold_of, reviewed
 from reviewing import row, write_rows
 from served_app import Served, served
-from skills.serve.review_seats import SEAT, Room
 
 from skills.curate.review.leases import MINUTES
 from skills.curate.review.reviewer import name_lock
 from skills.nanda.framework import nanda
-from skills.serve.pages import ReviewOf
+from skills.serve.review.room import SEAT, Room
+from skills.serve.state import ReviewOf
 
 FIRST, SECOND = "2505.00001", "2605.00002"
 
