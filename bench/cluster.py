@@ -41,7 +41,7 @@ from agent_process import environment_of, start_agent  # noqa: E402
 from annotate_workspace import Workspace, paper, write_table  # noqa: E402
 from ray_nodes import RayNodes  # noqa: E402
 
-from harness.testing.registries import FAKE_REGISTRY  # noqa: E402
+from harness.testing import FAKE_REGISTRY  # noqa: E402
 
 SLOTS = 2 * 2 * 2
 """Two nodes with two actors, which have two slots each."""

@@ -26,13 +26,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from harness.agent_skills import front_matter
-from harness.chat import tool_result
+from harness.chat import tool_calls
 from harness.cli import intent
 from harness.errors import HarnessError
 from harness.models.backends.base import ToolCall
 from harness.models.backends.remote import PrefillStripper
 from harness.plugins.catalogue import Found
-from harness.runs import grammar
+from harness.runs.invocation import parse, split_command, trusts
 from harness.support import suggestions, well_formed
 from harness.support.reading import text_input
 from harness.terminal import console
@@ -159,7 +159,7 @@ def pieced(given: str) -> None:
 
 
 def parsed(given: str) -> None:
-    grammar.parse(Annotate(), given)
+    parse(Annotate(), given)
 
 
 def triggered(given: str) -> None:
@@ -242,13 +242,13 @@ FUNCTIONS: Mapping[str, Function] = {
     "well_formed.SurrogateJoiner": pieced,
     "ToolCall.sendable": lambda t: ToolCall("a", t).sendable,
     "PrefillStripper.feed": stripped,
-    "grammar.split_command": grammar.split_command,
+    "grammar.split_command": split_command,
     "grammar.parse": parsed,
-    "grammar.trusts": grammar.trusts,
+    "grammar.trusts": trusts,
     "intent.triggered": triggered,
     "intent._request": intent._request,
     "suggestions.did_you_mean": lambda t: suggestions.did_you_mean(t, ["annotate", "curate"]),
-    "tool_result.shortened": tool_result.shortened,
+    "tool_result.shortened": tool_calls.shortened,
     "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
     "front_matter.parse": lambda t: front_matter.parse(t, Path(), lenient=True),
 }

@@ -20,7 +20,7 @@ import reference  # noqa: E402
 from snippets import fill  # noqa: E402
 
 from harness.cli.app import App  # noqa: E402
-from harness.cli.help import program_options, skill_help  # noqa: E402
+from harness.cli.help_command import program_options, skill_help  # noqa: E402
 from harness.cli.overview import program_help  # noqa: E402
 from harness.plugins.catalogue import BUILT_IN, Catalogue  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402

@@ -1,22 +1,18 @@
-"""One turn of chat: the producer model answers, or calls skills until it can.
-
-Each call is shown as a line, run, and answered with its result. The messages of a turn are always
-complete, also after an error: servers refuse a conversation with a call that has no result.
-"""
+"""Recognition of a model that makes the same call endlessly."""
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from harness.api.skill import Call
-from harness.chat.context.active_skills import ActiveSkills
-from harness.chat.history import fit, without_tools
-from harness.chat.repeated_calls import RepeatedCalls
-from harness.chat.toolbox import Toolbox
-from harness.chat.tools import size
+from harness.chat.active_skills import ActiveSkills
+from harness.chat.conversation import fit, without_tools
+from harness.chat.toolbox import Toolbox, size
 from harness.errors import (
     GenerationFailed,
     HarnessError,
@@ -29,6 +25,38 @@ from harness.models import answers
 from harness.models.backends.base import Message, Reply, Request, Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN, ServedModel
 from harness.terminal.console import Screen
+
+MOST = 3
+"""Times that a call with the same arguments may have the same result."""
+
+
+class RepeatedCalls:
+    """The calls of a turn with their results, counted since the last one that was new.
+
+    A model that changes a file and runs the same failing test again is not stuck.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str, str]] = set()
+        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self.stuck = ""
+
+    def add(self, call: ToolCall, result: str) -> None:
+        """Count a call; `stuck` is the tool's name from the time when it is called too often."""
+        same = call.name, _normal(call), result
+        if same not in self._known:
+            self._known.add(same)
+            self._counts.clear()
+        self._counts[same] += 1
+        if self._counts[same] >= MOST:
+            self.stuck = call.name
+
+
+def _normal(call: ToolCall) -> str:
+    """Return the arguments in a form that ignores their order and blanks."""
+    given = call.sendable
+    return json.dumps(given, sort_keys=True) if given else call.arguments
+
 
 SHARE = 3
 """The tools may use a third of the context."""

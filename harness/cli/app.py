@@ -1,4 +1,4 @@
-"""The application: settings, registry, skills, models, run log, and dispatch of lines.
+"""The application: dispatch of lines to skills.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
 In both cases, the run is closed in the run log. What only a run needs is imported when a line runs,
@@ -8,41 +8,26 @@ so that the first prompt appears quickly.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from harness.cli.model_access import ModelAccess
-from harness.errors import ModelUnavailable
-from harness.models.pool import ModelPool
-from harness.models.weights import FileStore
-from harness.plugins.catalogue import Catalogue
-from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome, guarded, in_shell
-from harness.runs.run_log import Run, RunLog
-from harness.settings import Settings
-from harness.support.reading.text_input import at_home
+from harness.api.hookspecs import RegisterSkill, hookimpl
+from harness.cli.services import Services
+from harness.errors import ModelUnavailable, NotTrusted, UsageError
+from harness.runs.frontend import Caller, Frontend, Outcome, guarded, in_shell
+from harness.runs.run_log import Run
 from harness.terminal.console import OnProgress, Screen
 
 if TYPE_CHECKING:
-    from harness.api.options import GeneralOptions
     from harness.api.skill import Skill
-    from harness.chat.conversation import Conversation
-    from harness.chat.skill import Chat
-    from harness.chat.toolbox import Toolbox
-    from harness.mcp.client import Servers
-    from harness.models.registry import Registry
-    from harness.permissions.permissions import Permissions
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
 """Maximum number of characters of the offered line in the question."""
 
 
-class App:
-    """All services that lines need, and their dispatch.
+class App(Services):
+    """Runs lines, for all frontends.
 
     Args:
         general: general options given before the line, by key.
@@ -50,154 +35,6 @@ class App:
         bare: load only the framework's own commands, for commands that must work although a plugin
             does not.
     """
-
-    def __init__(
-        self,
-        settings: Settings,
-        frontend: Frontend,
-        screen: Screen | None = None,
-        general: Mapping[str, Any] | None = None,
-        plugins: Mapping[str, object] | None = None,
-        *,
-        bare: bool = False,
-    ) -> None:
-        self.settings = settings
-        self._callers = Callers(Caller(frontend, screen or Screen()))
-        self.general = dict(general or {})
-        self._plugins = dict(plugins or {})
-        self._bare = bare
-        self.run_log = RunLog(settings.run_log, self.screen.notice)
-        path = self.general.get("registry")
-        self.models = ModelAccess(
-            lambda: self.settings,
-            at_home(path) if path else None,
-            lambda: self.catalogue.backends,
-            self.screen.notice,
-        )
-        self._discover()
-
-    @property
-    def caller(self) -> Caller:
-        """Who the line that this thread runs is for."""
-        return self._callers.current
-
-    @property
-    def frontend(self) -> Frontend:
-        """The frontend of the line that this thread runs."""
-        return self.caller.frontend
-
-    @frontend.setter
-    def frontend(self, frontend: Frontend) -> None:
-        self._callers.own = replace(self._callers.own, frontend=frontend)
-
-    @property
-    def screen(self) -> Screen:
-        """The output of the line that this thread runs."""
-        return self.caller.screen
-
-    @screen.setter
-    def screen(self, screen: Screen) -> None:
-        self._callers.own = replace(self._callers.own, screen=screen)
-
-    @property
-    def current_general(self) -> GeneralOptions | None:
-        """The general options of the user's line that this thread runs."""
-        return self._callers.general
-
-    @cached_property
-    def toolbox(self) -> Toolbox:
-        """The tools of the chat model, those that are described in most detail first."""
-        from harness.chat.sources.activate_skill import activation
-        from harness.chat.sources.builtin_tools import BuiltinTools
-        from harness.chat.sources.call_log import log_invalid
-        from harness.chat.sources.skill_tool import skill_tools
-        from harness.chat.toolbox import Toolbox
-
-        shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
-        prompts = partial(activation, self, lambda: self.models.last_resolution)
-        return Toolbox(
-            [prompts, shipped, BuiltinTools(self), others],
-            lambda: self.mcp_servers,
-            partial(log_invalid, self),
-        )
-
-    @cached_property
-    def mcp_servers(self) -> Servers:
-        """The servers of mcp.json; none is started yet."""
-        from harness.mcp.client import Servers
-
-        return Servers(self.settings, self)
-
-    @cached_property
-    def conversation(self) -> Conversation:
-        """The conversation of the chat and of prompt skills."""
-        from harness.chat.conversation import Conversation
-
-        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
-
-    @cached_property
-    def chat(self) -> Chat:
-        """The skill /chat."""
-        from harness.chat.skill import Chat
-
-        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
-
-    @property
-    def permissions(self) -> Permissions:
-        """What the user of the current line allows models to do."""
-        from harness.permissions.permissions import Permissions
-
-        asked, general = self.frontend, self.current_general
-        yes = general is not None and general.yes
-        return Permissions(self.models.settings, asked.choose, asked.confirm, yes=yes)
-
-    @property
-    def catalogue(self) -> Catalogue:
-        return self.discovery.catalogue
-
-    @property
-    def registry(self) -> Registry:
-        """The registry, read on first use.
-
-        Raises:
-            RegistryError: the registry cannot be used.
-        """
-        return self.models.registry
-
-    @property
-    def pool(self) -> ModelPool:
-        """The loaded models; its registry is read on first use."""
-        return self.models.pool
-
-    def reload(self) -> None:
-        """Read the registry and find the skills again; loaded models are freed.
-
-        Raises:
-            RegistryError: the application is unchanged.
-        """
-        found = self.models.read()
-        self.discovery.forget()
-        self.models.use(found)
-        self._discover()
-
-    def _discover(self) -> None:
-        screen = self.screen
-        files = FileStore(
-            lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
-        )
-        builtins = {"backends": BuiltinBackends(), **self._plugins}
-        discovery = Discovery(
-            self.settings, files, self._commands, builtins, lambda *given: self.chat.use(*given)
-        )
-        discovery.run(bare=self._bare)
-        self.discovery = discovery
-        for notice in self.catalogue.notices():
-            self.screen.notice(notice)
-
-    def _commands(self) -> object:
-        from harness.cli.commands.plugin import Commands
-
-        return Commands(self)
 
     def dispatch(
         self,
@@ -254,17 +91,17 @@ class App:
 
     def _dispatch(self, line: str) -> Outcome:
         from harness.cli import intent
-        from harness.runs import grammar
+        from harness.runs.invocation import parse, split_command, split_options, trusts
 
-        before, rest = grammar.split_options(line)
+        before, rest = split_options(line)
         general = {**self.general, **before}
-        typed = grammar.split_command(rest)
+        typed = split_command(rest)
         name, rest = typed or intent.command_for(self, line)
-        trusted = bool(general.get("trust")) or grammar.trusts(rest)
+        trusted = bool(general.get("trust")) or trusts(rest)
         skill = self._skill(name, trusted=trusted)
         if typed:
             self.catalogue.check_for_users(name)
-        invocation = grammar.parse(skill, rest, general)
+        invocation = parse(skill, rest, general)
         if not typed and self.frontend.stdin is not None and intent.converses(self, skill):
             invocation = replace(invocation, joins_stdin=True)
         try:
@@ -298,23 +135,66 @@ class App:
             self.conversation.add_command(line, outcome)
         return outcome
 
-    def close(self) -> None:
-        """Free the loaded models, and stop the servers of mcp.json."""
-        self.stop_servers()
-        self.models.close()
-
-    def stop_servers(self, seconds: float = 5.0) -> None:
-        """Stop the servers of mcp.json that were started; those that take longer are killed."""
-        if "mcp_servers" in self.__dict__:
-            self.mcp_servers.close(seconds)
-
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        from harness.cli.trust_question import skill_named
+        """Return a skill; a plugin of the project is trusted if the user has said so or agrees now.
 
-        return skill_named(self.discovery, name, self.frontend.confirm, trusted=trusted)
+        Args:
+            trusted: the line has `--trust`.
 
-    def use_registry(self, path: Path | None) -> None:
-        """Switch to the registry of this line, if it differs from that of the last one."""
-        if path != self.models.path:
-            with self.models.switched(path):
-                self.reload()
+        Raises:
+            UnknownSkill: there is none of this name.
+            NotTrusted: it is a plugin of the project that the user does not trust.
+            UsageError: the plugin does not register a skill of this name.
+        """
+        if name in self.catalogue.skills:
+            return self.catalogue.skills[name].skill
+        if name not in self.catalogue.untrusted:
+            raise self.catalogue.unknown(name)
+        folder, confirm = self.catalogue.untrusted[name].folder, self.frontend.confirm
+        question = f"/{name} is a plugin that is not trusted yet ({folder}). Run its code?"
+        if not trusted and not (confirm and confirm(question)):
+            raise NotTrusted(
+                f"/{name} is a plugin that is not trusted in its current state",
+                where=str(folder),
+                hint=f"Read it, then add --trust once, right after /{name}.",
+            )
+        self.discovery.trust(name)
+        if name not in self.catalogue.skills:
+            raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
+        return self.catalogue.skills[name].skill
+
+    def _commands(self) -> object:
+        return FrameworkCommands(self)
+
+
+class FrameworkCommands:
+    """The plugin with the framework's own commands."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    @hookimpl
+    def register_skills(self, register: RegisterSkill) -> None:
+        from harness.cli.help_command import Help
+        from harness.cli.mcp_command import McpCommand
+        from harness.cli.models_command import ModelCommand, ModelsCommand
+        from harness.cli.new_skill_command import NewSkill
+        from harness.cli.session_commands import (
+            Clear,
+            Exit,
+            Logs,
+            PermissionsCommand,
+            Quit,
+            Reload,
+            Resume,
+            Sessions,
+        )
+        from harness.cli.skills_command import Skills
+
+        commands = (
+            *(Help, Skills, NewSkill, ModelsCommand, ModelCommand, McpCommand, Reload, Logs),
+            *(PermissionsCommand, Sessions, Resume, Clear, Exit, Quit),
+        )
+        for command in commands:
+            register(command(self._app))
+        register(self._app.chat)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions, build
 from harness.api.skill import Skill
-from harness.chat.sources.activate_skill import activatable
+from harness.chat.active_skills import activatable
 from harness.chat.tool_loop import tools_for
 from harness.errors import HarnessError
 from harness.models.pool import Models
@@ -31,7 +31,7 @@ from harness.plugins.catalogue import Found
 from harness.support.reading.text_input import is_file, unquote
 
 if TYPE_CHECKING:
-    from harness.cli.app import App
+    from harness.cli.services import Services
 
 LEAST = 3
 """Minimum number of words: two occur together by chance too often."""
@@ -71,7 +71,7 @@ COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
 """Commands that a person who does not know the slash types as plain words."""
 
 
-def command_for(app: App, line: str) -> tuple[str, str]:
+def command_for(app: Services, line: str) -> tuple[str, str]:
     """Return the skill that plain text clearly requests and its text, or a turn of chat."""
     skills = app.catalogue.skills
     first, *others = line.split()
@@ -90,7 +90,7 @@ def command_for(app: App, line: str) -> tuple[str, str]:
     return app.chat.name, f"-- {line}"  # what looks like an option is text
 
 
-def offer(app: App, line: str) -> str:
+def offer(app: Services, line: str) -> str:
     """Return the line of a command that could serve plain text without a chat model, or ""."""
     skills = app.catalogue.skills
     wish = _POLITE.sub("", line.strip(), count=1)
@@ -108,12 +108,12 @@ def offer(app: App, line: str) -> str:
     return ""
 
 
-def converses(app: App, skill: Skill) -> bool:
+def converses(app: Services, skill: Skill) -> bool:
     """Return True if a skill passes its text to the chat model."""
     return skill is app.chat or isinstance(skill, PromptSkill)
 
 
-def _activatable(app: App) -> frozenset[str]:
+def _activatable(app: Services) -> frozenset[str]:
     """Return the skills that the chat model can activate, which is known once it is loaded."""
     general = build(GeneralOptions, app.general)
     app.use_registry(general.registry)

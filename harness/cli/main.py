@@ -10,6 +10,8 @@ import shlex
 import signal
 import stat
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,12 +21,10 @@ from harness import settings as settings_module
 from harness._version import __version__
 from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.runs.frontend import Frontend, Outcome, in_shell
-from harness.runs.render import print_error, show
+from harness.runs.frontend import Frontend, Outcome, in_shell, print_error, show
 from harness.support.stopping import ctrl_c
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
-from harness.terminal.shutdown import leave
 
 if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
@@ -85,7 +85,7 @@ def _run(words: list[str]) -> int:
     general: dict[str, object] = {}
     rest = words
     if words and words[0] not in INFORMATION:
-        from harness.runs.grammar import parse_general
+        from harness.runs.invocation import parse_general
 
         general, rest = parse_general(words)
     continues, no_session = (general.pop(name, False) for name in ("continue", "no_session"))
@@ -109,10 +109,10 @@ def _run(words: list[str]) -> int:
         Screen().result(program_help(app.catalogue, settings, options))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
-        from harness.cli import repl
+        from harness.cli import interactive_session
 
-        return repl.run(settings, general, continues=bool(continues))
-    from harness.cli.commands.skills.command import needs_no_plugins
+        return interactive_session.run(settings, general, continues=bool(continues))
+    from harness.cli.skills_command import needs_no_plugins
 
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
@@ -120,14 +120,14 @@ def _run(words: list[str]) -> int:
     if rest and not line.strip():  # probably an empty shell variable
         raise UsageError("the line is empty", hint="`--help` describes lines.")
     if continues:
-        from harness.cli.commands.sessions import go_on
+        from harness.cli.session_commands import go_on
 
         go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
 
 
 def _program_options() -> str:
-    from harness.cli.help import program_options
+    from harness.cli.help_command import program_options
 
     return program_options()
 
@@ -148,7 +148,7 @@ def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
         )
     require("mcp", extra="mcp")
     gc.disable()  # a tenth of the time that the client waits: what is imported stays
-    from harness.mcp.server import serve
+    from harness.mcp.skill_server import serve
 
     app = App(settings_module.from_environment(), Frontend("mcp", is_model=True), general=general)
     gc.freeze()
@@ -219,3 +219,42 @@ def _piped_stdin() -> IO[bytes] | None:
         if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
             return None
     return sys.stdin.buffer
+
+
+GRACE = 2.0
+"""Seconds for threads to end: those of libraries end by themselves at exit."""
+
+
+def leave(code: int) -> int:
+    """Return the exit code, and guarantee that the process exits with it.
+
+    After Ctrl-C it exits here: Python would wait for threads, native libraries for their own.
+    """
+    if code == Interrupted.exit_code:
+        _exit(code)
+    if _left():
+        threading.Thread(target=_end, args=(code,), name="shutdown", daemon=True).start()
+    return code
+
+
+def _left() -> list[str]:
+    """Return the names of threads that Python waits for at exit."""
+    main = threading.main_thread()
+    return [t.name for t in threading.enumerate() if not t.daemon and t is not main]
+
+
+def _end(code: int) -> None:
+    """Exit after the grace period if threads are still running."""
+    time.sleep(GRACE)
+    if not (names := _left()):
+        return
+    Screen().notice(f"exiting although threads are still running: {', '.join(names)}")
+    _exit(code)
+
+
+def _exit(code: int) -> None:
+    for stream in (Screen().out, sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # type: ignore[union-attr]  # a closed one is None
+    ctrl_c.kill_others()
+    os._exit(code)

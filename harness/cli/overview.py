@@ -1,4 +1,4 @@
-"""The list of the commands, for `agent.py --help` and `/help`.
+"""The list of the commands, for `agent.py --help` and `/help`, and the layout of help texts.
 
 It imports no option model, and so avoids the import of Pydantic, which is half of the start-up
 time.
@@ -6,13 +6,61 @@ time.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from harness.cli.layout import WIDTH, section
 from harness.plugins.catalogue import Catalogue, Found
 from harness.plugins.locations import owner
+
+WIDTH = 96
+"""Columns of a help text where the width of the terminal is not known."""
+
+
+def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
+    """Return a title with a list below it."""
+    return f"{textwrap.fill(f'{title}:', width)}\n{_columns(rows, width)}"
+
+
+def _columns(rows: list[tuple[str, str]], width: int) -> str:
+    """Return two aligned columns, the second one wrapped; one below the other if it is narrow."""
+    left = max(len(name) for name, _ in rows) + 4
+    stacked = left > width // 2
+    lines: list[str] = []
+    for name, about in rows:
+        if stacked:
+            below = textwrap.indent(textwrap.fill(about, width - 6), " " * 6)
+            lines += filter(None, (f"  {name}", below))
+        else:
+            first = f"  {name}".ljust(left)
+            lines += textwrap.wrap(
+                about, width, initial_indent=first, subsequent_indent=" " * left
+            ) or [f"  {name}"]
+    return "\n".join(lines)
+
+
+def reflowed(text: str, width: int) -> str:
+    """Return text that is formatted for `WIDTH`, with its lines joined and wrapped if narrower.
+
+    An indented line, as of an example, is wrapped by itself.
+    """
+    if width >= WIDTH:
+        return text
+    parts: list[str] = []
+    for indented, lines in itertools.groupby(text.splitlines(), lambda line: line[:1] in " "):
+        if indented:
+            parts += [_wrapped(line, width) for line in lines]
+        else:
+            parts.append(textwrap.fill(" ".join(lines), width))
+    return "\n".join(parts)
+
+
+def _wrapped(line: str, width: int) -> str:
+    blanks = min(len(line) - len(line.lstrip()), 6)
+    words = " ".join(line.split())
+    return textwrap.fill(words, width, initial_indent=" " * blanks, subsequent_indent=" " * 6)
+
 
 if TYPE_CHECKING:
     from harness.api.skill import Skill

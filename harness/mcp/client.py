@@ -1,18 +1,208 @@
-"""All servers of mcp.json: started when a chat first needs their tools, stopped at the end."""
+"""The servers of mcp.json as a source of tools: started on first use, and searched."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from harness.chat.sources.call_log import Host
-from harness.chat.tools import ChatTool
-from harness.errors import UsageError
+from harness.chat import tool_calls
+from harness.chat.tool_calls import Host, arguments_of, logged, string
+from harness.chat.tool_loop import CURRENT
+from harness.chat.toolbox import ALL, ChatTool, PreparedCall
+from harness.errors import NothingFound, SkillFailed, UsageError
 from harness.mcp import client_config
-from harness.mcp.client_server import Server
-from harness.mcp.client_tools import SearchTool, ServerTool
+from harness.mcp.client_connection import Server
+from harness.models.backends.base import Tool, ToolCall
+from harness.permissions import Permission
+from harness.runs.run_log import Run
 from harness.settings import Settings
 from harness.support.optional_deps import require
+from harness.support.stopping.stop_token import StopToken
+from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from mcp import types
+
+SEARCH = "search_mcp_tools"
+QUERY = "query"
+RESULTS = 10
+"""Tools that one search returns."""
+BLOCKS = 100
+"""Parts of a result that are used."""
+_WORD = re.compile(r"[^\W_]+")
+_LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
+"""Words that do not distinguish tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A tool of a server.
+
+    Args:
+        host: the application, which the call is permitted and logged by.
+    """
+
+    name: str
+    server: Server
+    tool: types.Tool
+    host: Host
+
+    @property
+    def subject(self) -> str:
+        """What consent applies to: it differs once the server or the tool's definition does.
+
+        Annotations are not part of it, since a server may state there what it likes.
+        """
+        tool = self.tool
+        defined = [self.server.entry.digest, tool.name, tool.description, tool.input_schema]
+        digest = hashlib.sha256(json.dumps(defined, sort_keys=True).encode()).hexdigest()
+        return f"{self.name} ({digest[:12]})"
+
+    def described(self, level: int) -> Tool:
+        """Return the whole tool at every level: a part of a schema could not be followed."""
+        schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
+        return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
+
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        arguments = arguments_of(call)
+        line = f"{self.name} {call.arguments.strip() or '{}'}"
+
+        def work(screen: Screen) -> tuple[str, int]:
+            with logged(self.host, self.name, line, arguments) as run:
+                result = self._run(arguments, screen, run)
+            return tool_calls.compact({"exit_code": 0, "result": result}), 0
+
+        return PreparedCall(line, work)
+
+    def _run(self, arguments: dict[str, Any], screen: Screen, run: Run) -> Any:
+        """Return the result, shortened."""
+        shown = json.dumps(arguments, ensure_ascii=False, indent=1)
+        detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
+        turn = CURRENT.get()
+        skills = [*turn.skills.folders] if turn else []
+        skill = skills[-1] if skills else ""
+        run.allow(self.host.permissions.check(Permission("mcp", self.subject, detail, skill)))
+        cancel = StopToken(self.host.caller.cancel)
+        with screen.progress(self.name) as ticker:
+            result = self.server.call(self.tool.name, arguments, cancel, ticker)
+        data = tool_calls.shortened(_data(result))
+        if result.is_error:
+            raise SkillFailed(str(data) or f"{self.tool.name} has failed")
+        return data
+
+
+class SearchTool:
+    """Finds tools by words, and makes them callable.
+
+    Args:
+        host: the application, which calls are logged by.
+        tools: all tools.
+        found: receives the names of the tools found.
+    """
+
+    name = SEARCH
+
+    def __init__(
+        self, host: Host, tools: Sequence[ServerTool], found: Callable[[Sequence[str]], None]
+    ) -> None:
+        self._host, self._tools, self._found = host, tools, found
+
+    def described(self, level: int) -> Tool:
+        counts: dict[str, int] = {}
+        for tool in self._tools:
+            name = tool.server.entry.name
+            counts[name] = counts.get(name, 0) + 1
+        servers = ", ".join(f"{name} ({count} tools)" for name, count in counts.items())
+        about = (
+            f"Find tools of the servers {servers}. The tools found can be called in the next step."
+        )
+        query = {"type": "string", "description": "words for what the tool should do, in English"}
+        return Tool(
+            SEARCH, about, {"type": "object", "properties": {QUERY: query}, "required": [QUERY]}
+        )
+
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        query = string(arguments_of(call), QUERY)
+        line = f"{SEARCH} {call.arguments.strip()}"
+
+        def work(screen: Screen) -> tuple[str, int]:
+            with logged(self._host, SEARCH, line, {QUERY: query}):
+                found = search(self._tools, query)
+                if not found:
+                    raise NothingFound("no tool matches", hint="Try other or fewer words.")
+                self._found([tool.name for tool in found])
+                return _listing(found), 0
+
+        return PreparedCall(line, work)
+
+
+def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
+    """Return the tools with words of the query, best first; rare words count more."""
+    texts = [_words(f"{t.name} {t.tool.title or ''} {t.tool.description or ''}") for t in tools]
+    weights = {
+        word: math.log(1 + len(tools) / frequency)
+        for word in _words(query) - _LITTLE
+        if (frequency := sum(word in text for text in texts))
+    }
+    scored = []
+    for tool, text in zip(tools, texts, strict=True):
+        name = _words(tool.name)
+        score = sum(w * (1 + (word in name)) for word, w in weights.items() if word in text)
+        scored.append((score, tool))
+    best = sorted((one for one in scored if one[0]), key=lambda one: -one[0])
+    return [tool for _, tool in best[:RESULTS]]
+
+
+def _words(text: str) -> set[str]:
+    """Return the words in lower case, without the ending of a plural."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
+    return {word.lower().removesuffix("s") for word in _WORD.findall(spaced)}
+
+
+def _listing(found: Sequence[ServerTool]) -> str:
+    """Return the tools for the model; whole, or by name alone where they do not fit."""
+    listed: list[Any] = []
+    left = tool_calls.CHARACTERS
+    for tool in found:
+        whole = tool.described(ALL)
+        entry = {
+            "name": whole.name,
+            "description": whole.description,
+            "parameters": whole.parameters,
+        }
+        left -= len(tool_calls.compact(entry))
+        listed.append(entry if left > 0 else {"name": whole.name})
+    return tool_calls.compact({"exit_code": 0, "callable_now": listed})
+
+
+def _data(result: types.CallToolResult) -> Any:
+    """Return the content of a result: its structure, or else its texts."""
+    if result.structured_content is not None and not result.is_error:
+        return result.structured_content
+    return "\n".join(_text(block) for block in result.content[:BLOCKS])
+
+
+def _text(block: Any) -> str:
+    """Return a block of content as text; other kinds than text are named."""
+    if block.type == "text":
+        return str(block.text)
+    if block.type == "resource_link":
+        return f"({block.name}: {block.uri})"
+    if block.type == "resource":
+        return str(getattr(block.resource, "text", f"({block.resource.uri}, not text)"))
+    return f"({block.type}, {block.mime_type}, {len(block.data):,} characters, not shown)"
+
+
+def _clean(text: str) -> str:
+    """Return text without control characters, such as those that move a terminal's cursor."""
+    return "".join(c for c in text if c.isprintable() or c in "\n\t")
+
 
 WAIT = 10.0
 """Seconds that a chat waits for servers that start; their tools join later."""

@@ -19,10 +19,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
 from harness.api.skill import Impact, Skill
-from harness.chat import tool_result
-from harness.chat.tool_call import invocation_of
-from harness.chat.tool_schema import SAVE_TO, SUBCOMMAND, tool_of
-from harness.chat.tools import ALL
+from harness.chat import tool_calls
+from harness.chat.skill_tools import SAVE_TO, SUBCOMMAND, invocation_of, tool_of
+from harness.chat.toolbox import ALL
 from harness.errors import HarnessError, SkillFailed, UsageError
 from harness.models.backends.base import Tool, ToolCall
 from harness.runs.frontend import Outcome
@@ -196,7 +195,7 @@ def _content(skill: Skill, subcommand: str, outcome: Outcome) -> dict[str, Any]:
 def _result(
     content: Mapping[str, Any], *, is_error: bool, links: list[types.ResourceLink] | None = None
 ) -> types.CallToolResult:
-    text = tool_result.compact(tool_result.shortened(dict(content), LONGEST))
+    text = tool_calls.compact(tool_calls.shortened(dict(content), LONGEST))
     return types.CallToolResult(
         content=[types.TextContent(text=text), *(links or ())],
         structured_content=dict(content),

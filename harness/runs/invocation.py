@@ -1,18 +1,36 @@
-"""A parsed use of a command, and the line that a user would type for it."""
+"""A parsed use of a command, and the grammar of the line that a user types for it.
+
+    line     = "/" name [subcommand] {option | "-o" path} [text] {option} [save] {option}
+    save     = "save to" path {"-o" path} | "-o" path {"-o" path}      (a path may be quoted)
+    option   = "--name" | "--name" value | "--name=value"
+
+The text between the options is kept byte for byte and never split into words, so that an abstract
+with quotes and line breaks passes unchanged. Only a pair of quotes around all of it, '...', "...",
+“...”, «...» and the like, is not part of it, unless such a quote occurs inside. `--` ends the
+options: all that follows is text, quotes included.
+
+What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text, in which
+quotes hold arguments together; only the files to save to are taken from its end. Options of the
+harness may come before any name.
+"""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from harness.agent_skills import skill_md
 from harness.api import options as opts
-from harness.api.options import GeneralOptions
+from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
 from harness.errors import UsageError
 from harness.support.reading.text_input import unquote
+from harness.support.suggestions import did_you_mean
 
 _LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
 _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
@@ -105,3 +123,277 @@ def as_path(value: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as exc:  # there is no such user
         raise UsageError(f"{exc}".removesuffix("."), where=path) from exc
+
+
+_HELP = ("-h", "--help")
+SHORT = {"-c": "--continue", "-p": "--prompt"}
+"""Short names of options of the program."""
+_NAME = skill_md.NAME.pattern
+_VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
+_COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
+_WORD = re.compile(r"\s*(\S+)(?:\s|\Z)")
+_LEADING = re.compile(
+    rf"\s*(?P<flag>--{_NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
+)
+_NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
+_SAVE_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
+)
+_SAVE_UNQUOTED = re.compile(
+    r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
+)
+_FLAG_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
+)
+
+LONGEST = 6_000
+"""Characters of an option or target at the end of a line: a path has 4,096 at most."""
+
+
+def split_command(line: str) -> tuple[str, str] | None:
+    """Split a command line into its name and the rest, or return None for plain text.
+
+    A line is a command if its first word is one slash and a name; "/usr/lib" is text.
+    """
+    match = _COMMAND.match(line)
+    return (match[1], line[match.end() :]) if match else None
+
+
+def split_options(line: str) -> tuple[dict[str, object], str]:
+    """Split general options from a command that follows them; other lines are unchanged."""
+    parser = _Parser("", opts.flags(GeneralOptions))
+    try:
+        rest = parser.take_leading(line)
+    except UsageError:  # it is text that begins with hyphens
+        return {}, line
+    if parser.verbatim or parser.help or parser.targets or not split_command(rest):
+        return {}, line
+    return parser.values, rest
+
+
+def is_name(word: str) -> bool:
+    """Return True if a command could have this name."""
+    return skill_md.NAME.fullmatch(word) is not None
+
+
+def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) -> Invocation:
+    """Parse the part of a line after the name of `skill`.
+
+    Args:
+        general: general options given before the line, by key; those of the line override them.
+
+    Raises:
+        UsageError: an unknown option, a missing value, or an invalid value.
+    """
+    parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    if skill.flags_are_text:
+        return parser.invocation(skill, "", parser.take_text(rest), general or {})
+    text = parser.take_leading(rest)
+    subcommand = ""
+    match = _WORD.match(text)
+    if match and match[1] in skill.subcommands and not parser.verbatim:
+        subcommand, text = match[1], parser.take_leading(text[match.end() :])
+    if not parser.verbatim:
+        text = without_quotes(skill, subcommand, parser.take_trailing(text))
+    return parser.invocation(skill, subcommand, text, general or {})
+
+
+def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invocation:
+    """Parse the arguments of a script that runs `skill`: options and at most one text.
+
+    Raises:
+        UsageError: as `parse`; or there is more than one text.
+    """
+    parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
+    texts, left = [], list(words)
+    while left := parser.take_words(left):
+        texts.append(left.pop(0))
+    if len(texts) > 1 and not parser.help:
+        raise UsageError(f"expected one {skill.usage}, got {len(texts)}: {', '.join(texts)}"[:200])
+    return parser.invocation(skill, subcommand, "".join(texts[:1]), {})
+
+
+def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
+    """Parse the general options and those of the program, before a line.
+
+    Returns: the options by key, and the remaining words.
+
+    Raises:
+        UsageError: an unknown option, a missing value, or a file to save to, which is part of
+            the line.
+    """
+    parser = _Parser("agent.py", opts.flags(GeneralOptions, ProgramOptions), SHORT)
+    special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
+    left = parser.take_words(words[:special])
+    if parser.targets:
+        example = f'"/annotate FILE -o {parser.targets[0]}"'
+        raise UsageError(
+            "agent.py has no option -o", hint=f"The file to save to is part of the line: {example}."
+        )
+    rest = [] if special is None else words[special:]
+    return parser.values, [*left, *rest]
+
+
+def trusts(rest: str) -> bool:
+    """Return True if `--trust` is among the options before or after the text.
+
+    For a plugin that is not trusted yet: its options are unknown, since its code may not run.
+    """
+    before, ended, _ = f" {rest} ".partition(" -- ")
+    end = len(before)
+    while not ended and (match := _search_end(_SAVE_AT_END, before, end)):
+        end = match.start()
+    words = before[:end].split()
+
+    def is_option(word: str) -> bool:
+        return word.startswith("--")
+
+    leading = list(itertools.takewhile(is_option, words))
+    trailing = [] if ended else list(itertools.takewhile(is_option, reversed(words)))
+    return "--trust" in leading + trailing
+
+
+def _search_end(pattern: re.Pattern[str], text: str, end: int) -> re.Match[str] | None:
+    """Search for a pattern that ends at `end`, in the last `LONGEST` characters before it."""
+    last = end
+    while last and text[last - 1].isspace():
+        last -= 1
+    return pattern.search(text, max(0, last - LONGEST), end)
+
+
+@dataclass(slots=True)
+class _Parser:
+    command: str
+    flags: Mapping[str, Flag]
+    short: Mapping[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
+    verbatim: bool = False
+    help: bool = False
+
+    def invocation(
+        self, skill: Skill, subcommand: str, text: str, general: Mapping[str, object]
+    ) -> Invocation:
+        """Validate the values and return the invocation."""
+        keys = {flag.key for flag in opts.flags(GeneralOptions).values()}
+        own = {k: v for k, v in self.values.items() if k not in keys}
+        shared = {k: v for k, v in self.values.items() if k in keys}
+        # For help, a required option may be missing.
+        options = SkillOptions() if self.help else opts.build(skill.Options, own)
+        merged = opts.build(GeneralOptions, {**general, **shared})
+        saved = as_targets([] if self.help else self.targets)
+        return Invocation(skill.name, subcommand, text, options, merged, *saved, self.help)
+
+    def take_leading(self, text: str) -> str:
+        """Parse the options at the start; return the text after them without leading blanks."""
+        at = 0
+        while match := _LEADING.match(text, at):
+            name, value = match["flag"], match["value"]
+            at = match.end()
+            if name == "--":
+                self.verbatim = True
+                return text[at + 1 :]
+            if value is None and self._takes_value(name) and (given := _NEXT_VALUE.match(text, at)):
+                value, at = given[1], given.end()
+            self._set(name, None if value is None else unquote(value))
+        return text[at:].lstrip()
+
+    def take_text(self, text: str) -> str:
+        """Parse the rest of a line whose flags are text; return it without files to save to."""
+        if text.strip() in _HELP:
+            self.help = True
+            return ""
+        if (match := _LEADING.match(text)) and match["flag"] == "--":
+            return text[match.end() + 1 :]
+        return self.take_trailing(text.lstrip(), flags=False)
+
+    def take_trailing(self, text: str, *, flags: bool = True) -> str:
+        """Parse the options at the end, and one `save to` with any `-o` after it.
+
+        A second `save to` before that could belong to the text, so it is an error.
+        """
+        found: list[tuple[str, str | None]] = []  # the last option first
+        saved, end = False, len(text)
+        while True:
+            if match := _search_end(_SAVE_AT_END, text, end):
+                if saved:
+                    raise UsageError(
+                        f"there is another {match['how']} before the last `save to`",
+                        hint="Give more targets after it with -o. For a text that ends like that, "
+                        "write -o PATH -- TEXT.",
+                    )
+                found.append(("-o", match["path"]))
+                saved = match["how"] != "-o"
+            elif flags and (match := self._option_at_end(text, end)):
+                found.append((match["flag"], match["value"]))
+            else:
+                break
+            end = match.start()
+        text = text[:end]
+        if not saved and _SAVE_UNQUOTED.search(text):
+            raise UsageError("a path with blanks needs quotes", hint='save to "my file.md"')
+        for name, value in reversed(found):
+            self._set(name, None if value is None else unquote(value))
+        return text
+
+    def take_words(self, words: Sequence[str]) -> list[str]:
+        """Parse the options at the start of a list of words; return the other words."""
+        left = list(words)
+        while left and not self.verbatim:
+            name, equals, given = left[0].partition("=")
+            name = self.short.get(name, name)
+            if not name.startswith("--") and name not in ("-o", "-h"):
+                break
+            left.pop(0)
+            if name == "--":
+                self.verbatim = True
+                break
+            value = given if equals else None
+            if value is None and left and self._takes_value(name):
+                value = left.pop(0)
+            self._set(name, value)
+        return left
+
+    def _option_at_end(self, text: str, end: int) -> re.Match[str] | None:
+        """Return the option at the end of the text, or None if there is only text."""
+        match = _search_end(_FLAG_AT_END, text, end)
+        if match is None:
+            return None
+        name, value = match["flag"], match["value"]
+        if name in _HELP:
+            return match if value is None else None
+        if value is not None and not self._takes_value(name):
+            raise UsageError(
+                f"{name} takes no value, and options go before or after the text",
+                hint="If it belongs to the text, put `--` before the text.",
+            )
+        return match
+
+    def _flag(self, name: str) -> Flag:
+        if name not in self.flags:
+            known = did_you_mean(name, self.flags) or f"`{self.command} --help` lists the options."
+            raise UsageError(
+                f"{self.command} has no option {name}",
+                hint=f"{known} If it belongs to the text, put `--` before the text.",
+            )
+        return self.flags[name]
+
+    def _takes_value(self, name: str) -> bool:
+        return name == "-o" or (name not in _HELP and self._flag(name).sets is None)
+
+    def _set(self, name: str, value: str | None) -> None:
+        if name in _HELP:
+            self.help = True
+            return
+        if (value is None) == self._takes_value(name):
+            raise UsageError(f"{name} {'needs a' if value is None else 'takes no'} value")
+        if name == "-o":
+            self.targets.append(value or "")
+            return
+        flag = self._flag(name)
+        if flag.many:
+            self.values.setdefault(flag.key, []).append(value)
+        elif flag.key in self.values:
+            raise UsageError(f"{name} is given twice")
+        else:
+            self.values[flag.key] = value if flag.sets is None else flag.sets

@@ -1,6 +1,7 @@
 """Execution of one invocation: text, targets, log, skill, files, in this order.
 
-Errors that can be found before the skill runs are. The log's row is closed in any case.
+Errors that can be found before the skill runs are. The log's row is closed in any case. Any other
+exception of a skill becomes an error of the harness, and its prints go to stderr.
 """
 
 from __future__ import annotations
@@ -8,30 +9,105 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pydantic import ValidationError
+
+from harness import permissions
 from harness.api import options as opts
 from harness.api.events import RunStarted
 from harness.api.skill import Call, Result, Skill, Source, Write
-from harness.errors import HarnessError, InputError, OutputError, UsageError
+from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
 from harness.models.pool import ModelPool, Models
 from harness.models.resolution import Choice
 from harness.plugins.catalogue import Catalogue, FoundFormat
-from harness.runs import consent, placing
+from harness.runs import cluster_placement
 from harness.runs import targets as target_files
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, as_targets
-from harness.runs.isolation import call_isolated, isolated, line_ended
-from harness.runs.recording import Recording, recorded
-from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog
+from harness.runs.run_log import WITHOUT_ASKING, Recording, Run, RunLog, recorded
+from harness.runs.targets import folder_suffix, split, suffix_of
 from harness.settings import Settings
 from harness.support.reading.text_input import PIPED
+from harness.support.stopping import ctrl_c
 from harness.support.stopping.stop_token import StopToken
 from harness.terminal.console import Screen
+
+
+@contextlib.contextmanager
+def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
+    """Run plugin code: its prints go to stderr, and other errors become SkillFailed.
+
+    Args:
+        who: the owner of the code, for messages.
+
+    Raises:
+        HarnessError: what the code raised; anything else it raises becomes SkillFailed.
+        KeyboardInterrupt: Ctrl-C was pressed.
+    """
+    try:
+        with contextlib.redirect_stdout(screen.prints):
+            yield
+    except (HarnessError, KeyboardInterrupt):
+        raise
+    except BaseException as exc:  # plugin code may raise anything
+        if ctrl_c.is_cause_of(exc):
+            raise KeyboardInterrupt from exc
+        reason = str(exc)
+        if isinstance(exc, ValidationError):
+            parts = [f"{error['loc'][0]}: {error['msg']}" for error in exc.errors()]
+            reason = f"{exc.title}, {'; '.join(parts)}"
+        raise SkillFailed(
+            f"{who} failed: {type(exc).__name__}: {reason}",
+            hint=f"`/logs {run.id}` has the traceback." if run.id else None,
+        ) from exc
+
+
+def call_isolated(skill: Skill, call: Call, formats: Collection[str] = ()) -> Result:
+    """Call `skill.run` and check its result.
+
+    Args:
+        formats: suffixes of plugins' formats for the result's records.
+
+    Raises:
+        HarnessError: what the skill raised, or SkillFailed.
+    """
+    with isolated(f"/{skill.name}", call.screen, call.log):
+        result = skill.run(call)
+    if not isinstance(result, Result):
+        raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
+    files, folders = split(call, skill)
+    missing = [
+        target.suffix
+        for target in files
+        if (suffix := suffix_of(target, (*skill.saves, *formats))) not in result.saves
+        and not (suffix in formats and result.has_records)
+    ]
+    missing += [
+        kind or "a folder"
+        for one in folders
+        if not skill.saves_folder(one, call.options, call.subcommand)
+        and (kind := folder_suffix(one, call, skill)) not in result.folders
+    ]
+    if missing:
+        raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
+    return result
+
+
+@contextlib.contextmanager
+def line_ended(screen: Screen) -> Iterator[None]:
+    """End the line of a partly printed answer if the run fails."""
+    try:
+        yield
+    except HarnessError:
+        if screen.emitted and not screen.line_ended:
+            with contextlib.suppress(HarnessError):
+                screen.emit("\n")
+        raise
 
 
 @dataclass(slots=True)
@@ -84,11 +160,11 @@ class Runner:
         filled = target_files.filled(call, self.skill, folders)
         if self.frontend.is_model:
             self._check_consent((*call.targets, *companions))
-        place = placing.placement(call, self.skill, variant)
+        place = cluster_placement.placement(call, self.skill, variant)
         with (
             line_ended(call.screen),
             recorded(self._recording(call)) as recording,
-            placing.placed(call, place),
+            cluster_placement.placed(call, place),
         ):
             result = self._with_model(call_isolated(self.skill, call, self._formats))
             if general.as_json and (result.summary is not None or not call.targets):
@@ -231,16 +307,16 @@ class Runner:
         """Ask the user before a model changes anything; raise NotAllowed if it is refused."""
         given, general = self.invocation, self.invocation.general
         paths = (*files, *opts.paths(given.options))
-        consent.refuse_protected(given.name, paths, self.settings.protected)
+        permissions.refuse_protected(given.name, paths, self.settings.protected)
         with self._isolated():
             effects = self.skill.effects(given.options, given.subcommand)
-        changes = consent.changes(effects, files, placing.effect(given.options))
+        changes = permissions.changes(effects, files, cluster_placement.effect(given.options))
         if not changes:
             how = "" if self.run.allowed else WITHOUT_ASKING
         elif general.yes:
-            how = consent.BY_YES
+            how = permissions.BY_YES
         else:
-            how = consent.ask(given.name, changes, self.frontend.confirm)
+            how = permissions.ask(given.name, changes, self.frontend.confirm)
         self.run.allow(how)
 
     def _save_all(

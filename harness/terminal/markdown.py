@@ -21,8 +21,7 @@ from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
-from harness.terminal.rendering import TEXT_WIDTH, Plain, console
-from harness.terminal.tables import FittedTable
+from harness.terminal.rendering import TEXT_WIDTH, FittedTable, Plain, console
 
 if TYPE_CHECKING:
     from harness.terminal.console import Screen

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from harness.terminal.tables import FittedTable
+from harness.terminal.rendering import FittedTable
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.duplicates.views import other_sources
 from skills.corpus.search.fulltext import MARK, Found, Hit

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.duplicates.views import other_sources, pair_json
 from skills.corpus.importer import Added

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.records import Annotated
 from skills.curate.panel import FEWEST_MASS
 from skills.curate.run_summary import Run

@@ -15,8 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InputError, UsageError
-from harness.runs.grammar import from_words
-from harness.runs.invocation import Invocation
+from harness.runs.invocation import Invocation, from_words
 from harness.support.reading.text_input import regular_file
 from skills.finetune.data.annotation_pairs import (
     chat_messages,

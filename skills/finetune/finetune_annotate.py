@@ -48,7 +48,7 @@ def invocation(words: list[str]) -> Invocation:
         UsageError: an option is invalid, or not exactly one training set is found.
         InputError: the folder's manifest cannot be read.
     """
-    from harness.runs.grammar import from_words
+    from harness.runs.invocation import from_words
     from skills.finetune.plugin import Finetune
 
     parsed = from_words(Finetune(), _with_checkpoint(words))

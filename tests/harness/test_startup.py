@@ -51,13 +51,13 @@ PROMPT = """
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 from harness import settings
-from harness.cli import repl
+from harness.cli import interactive_session
 from harness.cli.app import App
 from harness.runs.frontend import Frontend
 app = App(settings.from_environment(), Frontend("repl"))
 with create_pipe_input() as keys:
     keys.send_text("\\x04")
-    repl.Repl(app, keys, DummyOutput()).run()
+    interactive_session.Repl(app, keys, DummyOutput()).run()
 """
 
 

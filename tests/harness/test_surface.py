@@ -116,9 +116,17 @@ def test_testing_exports_are_sorted_and_exist():
     from harness import testing
 
     assert list(testing.__all__) == sorted(testing.__all__)
-    public = {name for name in vars(testing) if not name.startswith("_")}
-    modules = {p.stem for p in (CODE_ROOT / "harness" / "testing").glob("*.py")}
-    assert public - modules == set(testing.__all__)
+    defined = {
+        name
+        for node in ast.parse(inspect.getsource(testing)).body
+        for name in (
+            [target.id for target in node.targets]
+            if isinstance(node, ast.Assign)
+            else [getattr(node, "name", "_")]
+        )
+        if not name.startswith("_")
+    }
+    assert defined == set(testing.__all__)
 
 
 def test_the_types_are_packaged():

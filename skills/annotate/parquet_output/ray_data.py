@@ -42,7 +42,7 @@ from harness.models.cluster.rates import Rates
 from harness.models.cluster.waiting import result
 from harness.models.served import ServedModel
 from harness.plugins.node_backends import node_backends
-from harness.runs import placing
+from harness.runs import cluster_placement
 from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support.optional_deps import require
 from harness.support.reading.text_input import at_home, shown
@@ -227,11 +227,14 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
         raise UsageError("is the input itself", where=folder.url, hint="Save to another folder.")
     job = PartsJob(framework, folder, opened.id_column or "id", new_run(), *wanted)
     folder.create()
-    placement = placing.data_placement(call)
+    placement = cluster_placement.data_placement(call)
 
     # One actor first: it tells which model it is, and then makes room for the pool. Ctrl-C is
     # noticed at once; disconnecting from the cluster takes a second or two.
-    with ctrl_c.unlimited(), placing.placed(call, replace(placement, actors=1), quietly=True):
+    with (
+        ctrl_c.unlimited(),
+        cluster_placement.placed(call, replace(placement, actors=1), quietly=True),
+    ):
 
         def work(model: ServedModel) -> Result:
             room = probe.room(placement)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.db.reads import StoredPaper
 from skills.corpus.db.works.duplicates import Pair, Side
 

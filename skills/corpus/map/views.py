@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.map.clusters import Grouping
 from skills.corpus.map.field import FieldMap
 from skills.corpus.map.matrix import Cell, Matrix

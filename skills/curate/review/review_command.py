@@ -10,7 +10,7 @@ from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
 
 from harness.api.skill import Call, Result
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.db.connection import database
 from skills.corpus.tables.columns import Columns
 from skills.curate.report_text import interval, share

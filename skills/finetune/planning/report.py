@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.finetune.model.memory import Item, total
 from skills.finetune.planning.plan import Plan
 from skills.finetune.run.hardware import in_words

@@ -16,7 +16,7 @@ from harness import InputError, InvalidReply, LoopingReply, Reply, UsageError
 from harness.agent_skills import skill_md
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.cli.app import App
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen

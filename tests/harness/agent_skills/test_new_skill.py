@@ -20,7 +20,7 @@ from skill_project import GIST
 
 from harness.agent_skills import scaffold, skill_md
 from harness.cli.app import App
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.errors import NotTrusted, OutputError, UsageError
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT

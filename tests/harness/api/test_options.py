@@ -29,7 +29,7 @@ from pydantic import (
 from harness import Call, Result, Skill, SkillOptions, UsageError
 from harness.api.options import GeneralOptions, build, flags, flags_for
 from harness.cli.completion import LineCompleter
-from harness.cli.help import skill_help, subcommand_help
+from harness.cli.help_command import skill_help, subcommand_help
 from harness.cli.overview import commands
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import fake_app, one_shot, session

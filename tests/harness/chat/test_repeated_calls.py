@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.chat.repeated_calls import RepeatedCalls
+from harness.chat.tool_loop import RepeatedCalls
 from harness.models.backends.base import ToolCall
 from harness.testing import FakeModel, calling, fake_app, tool_call
 

@@ -13,13 +13,10 @@ from pydantic import Field
 from harness import Call, Result, Skill, UsageError
 from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
-from harness.chat.sources.skill_tool import SkillTool, skill_tools
-from harness.chat.tool_call import invocation_of
-from harness.chat.tool_schema import tool_of
-from harness.chat.tools import ALL, BARE, DETAILS, offered, size
+from harness.chat.skill_tools import SkillTool, invocation_of, skill_tools, tool_of
+from harness.chat.toolbox import ALL, BARE, DETAILS, offered, size
 from harness.models.backends.base import ToolCall
-from harness.runs import grammar
-from harness.runs.invocation import Invocation, render_line
+from harness.runs.invocation import Invocation, parse, render_line, split_command
 from harness.testing import fake_app, tool_call
 
 
@@ -103,8 +100,8 @@ def test_a_call_is_shown_as_the_line_a_user_would_type(
 def test_text_never_becomes_an_option_or_a_target(text: str) -> None:
     for more in ({}, {"limit": 2, "save_to": "z.txt"}):
         invocation = called(text=text, **more)
-        _, rest = grammar.split_command(line(text=text, **more)) or ("", "")
-        for read in (invocation, grammar.parse(Sort(), rest)):
+        _, rest = split_command(line(text=text, **more)) or ("", "")
+        for read in (invocation, parse(Sort(), rest)):
             assert (read.text, read.subcommand) == (text, "")
             assert [str(t) for t in read.targets] == (["z.txt"] if more else [])
             assert read.general == GeneralOptions()

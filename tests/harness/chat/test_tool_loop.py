@@ -19,7 +19,7 @@ from protocol_server import ProtocolServer
 from harness import Call, Result, Skill
 from harness.api.skill import SkillOptions
 from harness.chat.tool_loop import PLAIN_SYSTEM
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.errors import Interrupted
 from harness.models.backends.base import Reply, Request, ToolCall
 from harness.plugins.catalogue import Found

@@ -21,8 +21,8 @@ from agent_process import environment_of, start_agent
 from bench import interrupt
 from harness.cli.main import main
 from harness.runs.frontend import guarded
-from harness.runs.isolation import isolated
 from harness.runs.run_log import Run
+from harness.runs.runner import isolated
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 

@@ -13,9 +13,9 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from harness import Result, Skill, UsageError
-from harness.chat.skill import Chat
+from harness.chat.chat_skill import Chat
 from harness.cli.completion import LineCompleter
-from harness.cli.repl import Repl, _choose, _confirm
+from harness.cli.interactive_session import Repl, _choose, _confirm
 from harness.errors import ModelUnavailable, RegistryError
 from harness.models.backends.base import Message
 from harness.plugins.catalogue import Catalogue, Found

@@ -24,12 +24,12 @@ from agent_workspace import REGISTRY, AgentWorkspace, Producer
 from mcp_http import HostileAddress
 from protocol_server import ProtocolServer
 
-from harness.chat.tools import ALL, BARE, Answer
+from harness.chat.toolbox import ALL, BARE, Answer
 from harness.cli.app import App
 from harness.errors import Interrupted
 from harness.mcp import client
-from harness.mcp.client_server import Server
-from harness.mcp.client_tools import SEARCH, ServerTool, search
+from harness.mcp.client import SEARCH, ServerTool, search
+from harness.mcp.client_connection import Server
 from harness.models.backends.base import ToolCall
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 
 from harness.api.options import GeneralOptions
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
-from harness.chat.tools import ALL, BARE, DETAILS, OPTIONS
+from harness.chat.toolbox import ALL, BARE, DETAILS, OPTIONS
 from harness.errors import SkillFailed
 from harness.mcp.server_tools import answer, tools_of
 from harness.runs.frontend import Outcome

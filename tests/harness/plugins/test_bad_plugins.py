@@ -14,8 +14,8 @@ from pydantic import model_validator
 
 from harness import Result, Skill, SkillFailed, SkillOptions
 from harness.cli import main
-from harness.cli.repl import Repl
-from harness.runs import grammar
+from harness.cli.interactive_session import Repl
+from harness.runs.invocation import parse
 from harness.settings import CODE_ROOT
 from harness.testing import fake_app
 
@@ -461,4 +461,4 @@ def test_errors_before_the_run_end_only_the_run(home, line, reason):
 def test_failing_effects_do_not_permit_a_run(home):
     app = fake_app(home, None, Raising())
     with pytest.raises(SkillFailed, match="/raising failed: SystemExit: 0"):
-        app.run_called(grammar.parse(app.catalogue.skills["raising"].skill, "x"), "/raising x")
+        app.run_called(parse(app.catalogue.skills["raising"].skill, "x"), "/raising x")

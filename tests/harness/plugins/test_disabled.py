@@ -13,7 +13,7 @@ from prompt_toolkit.output import DummyOutput
 
 from harness import OutputError, UsageError
 from harness.cli import main
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.errors import NotTrusted, UnknownSkill
 from harness.settings import CODE_ROOT
 

@@ -5,8 +5,7 @@ import pytest
 from harness.models.schema import ServeEntry
 from harness.plugins.catalogue import Contributions
 from harness.plugins.index import PluginIndex
-from harness.testing import FakeModel
-from harness.testing.fakes import FakeBackend
+from harness.testing import FakeBackend, FakeModel
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from local_http import Handler, local_server
 from plugin_folders import GOOD, lenient, plugin
 
 from harness import InputError, OutputError, UsageError
-from harness.cli.commands.skills import testing
+from harness.cli import skill_evals
 from harness.errors import NotAllowed, NotTrusted
 from harness.plugins.installation import archives, candidates
 from harness.plugins.user_choices import content_hash
@@ -105,7 +105,7 @@ def test_skill_of_the_examples_is_installed(tmp_path, monkeypatch):
     shown = app.dispatch("/skills commit-message").result.text
     assert f"installed      {CODE_ROOT / 'examples' / 'skills' / 'commit-message'}" in shown
     assert "problem: " not in shown
-    assert len(testing.read(own(tmp_path) / "commit-message")) == 4
+    assert len(skill_evals.read(own(tmp_path) / "commit-message")) == 4
 
 
 def test_git_repository_is_cloned_without_hooks_and_submodules(tmp_path, monkeypatch):

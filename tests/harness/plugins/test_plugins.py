@@ -14,9 +14,9 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from harness import Call, OutputError, Result, Skill, SkillFailed, UsageError
-from harness.cli import main, repl
+from harness.cli import interactive_session, main
 from harness.cli.app import App
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.errors import NotTrusted, UnknownSkill
 from harness.plugins import user_choices
 from harness.plugins.catalogue import Shadowed
@@ -83,7 +83,7 @@ def test_session_asks_on_the_terminal(capsys):
     for typed, answer in (("y", True), ("n", False), ("\x04", False)):
         with create_pipe_input() as keys, create_app_session(keys, DummyOutput()):
             keys.send_text(typed)
-            assert repl._confirm("Run its code?") is answer
+            assert interactive_session._confirm("Run its code?") is answer
 
 
 def test_skills_trust_by_name(tmp_path):

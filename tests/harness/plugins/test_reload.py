@@ -9,7 +9,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from harness.cli.app import App
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.errors import Interrupted, UsageError
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen

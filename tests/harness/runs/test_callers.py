@@ -140,9 +140,9 @@ def test_a_failed_run_leaves_the_caller_before(tmp_path):
 
 
 def _invocation(app):
-    from harness.runs import grammar
+    from harness.runs.invocation import parse
 
-    return grammar.parse(app.catalogue.skills["rows"].skill, "")
+    return parse(app.catalogue.skills["rows"].skill, "")
 
 
 def test_the_example_of_the_guide_works(tmp_path, monkeypatch):

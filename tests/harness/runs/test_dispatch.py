@@ -18,8 +18,7 @@ from harness import (
     UsageError,
 )
 from harness.errors import InternalError, RegistryError, UnknownSkill
-from harness.runs.frontend import Frontend
-from harness.runs.render import print_error, show
+from harness.runs.frontend import Frontend, print_error, show
 from harness.testing import FAKE_REGISTRY, FakeBackend, FakeModel, fake_app
 
 

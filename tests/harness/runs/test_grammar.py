@@ -8,8 +8,14 @@ from pydantic import Field
 
 from harness import Call, Result, Skill, SkillOptions, UsageError
 from harness.api.options import GeneralOptions
-from harness.runs import grammar
-from harness.runs.invocation import render_line
+from harness.runs.invocation import (
+    Invocation,
+    parse_general,
+    render_line,
+    split_command,
+    split_options,
+)
+from harness.runs.invocation import parse as parse_rest
 
 
 class Sample(Skill):
@@ -31,8 +37,8 @@ class Sample(Skill):
         return Result(call.text)
 
 
-def parse(rest: str, **general: object) -> grammar.Invocation:
-    return grammar.parse(Sample(), rest, general)
+def parse(rest: str, **general: object) -> Invocation:
+    return parse_rest(Sample(), rest, general)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +58,7 @@ def parse(rest: str, **general: object) -> grammar.Invocation:
     ],
 )
 def test_a_command_is_one_slash_and_a_name(line, expected):
-    assert grammar.split_command(line) == expected
+    assert split_command(line) == expected
 
 
 @pytest.mark.parametrize(
@@ -107,7 +113,7 @@ def test_quotes_around_a_text_are_not_part_of_it(rest, text):
     parsed = parse(rest)
     assert parsed.text == text
     shown = render_line(Sample(), parsed).removeprefix("/sample").lstrip()
-    assert grammar.parse(Sample(), shown).text == text
+    assert parse_rest(Sample(), shown).text == text
 
 
 @pytest.mark.parametrize(
@@ -213,20 +219,20 @@ def test_invalid_lines_are_refused(rest, message):
 
 def test_general_options_before_the_line():
     words = ["--json", "--model", "x", "--registry=r.yaml", "/help", "--json"]
-    assert grammar.parse_general(words) == (
+    assert parse_general(words) == (
         {"json": True, "model": "x", "registry": "r.yaml"},
         ["/help", "--json"],
     )
-    assert grammar.parse_general(["--", "--json"]) == ({}, ["--json"])
+    assert parse_general(["--", "--json"]) == ({}, ["--json"])
     with pytest.raises(UsageError, match=r"no option --jsn\. Did you mean --json"):
-        grammar.parse_general(["--jsn"])
+        parse_general(["--jsn"])
     with pytest.raises(UsageError, match="needs a value"):
-        grammar.parse_general(["--model"])
+        parse_general(["--model"])
     with pytest.raises(UsageError, match="--json takes no value"):
-        grammar.parse_general(["--json=false", "/help"])
+        parse_general(["--json=false", "/help"])
     with pytest.raises(UsageError, match=r"no option -o\..*-o a\.md"):
-        grammar.parse_general(["-o", "a.md", "/models"])
-    assert grammar.parse_general(["--json", "--help"]) == ({"json": True}, ["--help"])
+        parse_general(["-o", "a.md", "/models"])
+    assert parse_general(["--json", "--help"]) == ({"json": True}, ["--help"])
 
 
 class Arguments(Sample):
@@ -253,7 +259,7 @@ class Arguments(Sample):
     ],
 )
 def test_flags_are_text_where_the_skill_declares_it(rest, text):
-    invocation = grammar.parse(Arguments(), rest, {"yes": True})
+    invocation = parse_rest(Arguments(), rest, {"yes": True})
     assert invocation.text == text
     assert invocation.general == GeneralOptions(yes=True)
     assert invocation.options == Arguments.Options()
@@ -261,14 +267,14 @@ def test_flags_are_text_where_the_skill_declares_it(rest, text):
 
 
 def test_files_to_save_to_are_taken_from_text_with_flags():
-    invocation = grammar.parse(Arguments(), "42 --force save to a.md -o b.json")
+    invocation = parse_rest(Arguments(), "42 --force save to a.md -o b.json")
     assert invocation.text == "42 --force"
     assert invocation.targets == (Path("a.md"), Path("b.json"))
 
 
 @pytest.mark.parametrize("rest", ["--help", " -h "])
 def test_help_alone_is_no_text(rest):
-    assert grammar.parse(Arguments(), rest).help
+    assert parse_rest(Arguments(), rest).help
 
 
 @pytest.mark.parametrize(
@@ -286,4 +292,4 @@ def test_help_alone_is_no_text(rest):
     ],
 )
 def test_general_options_stand_before_a_name(line, options, rest):
-    assert grammar.split_options(line) == (options, rest)
+    assert split_options(line) == (options, rest)

@@ -14,9 +14,9 @@ from harness.models.cluster.address import Address, Placement
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import Registry
 from harness.models.schema import ClusterEntry
-from harness.runs import placing
+from harness.runs import cluster_placement
 from harness.runs.frontend import Frontend
-from harness.runs.grammar import parse
+from harness.runs.invocation import parse
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import fake_app, fake_settings
@@ -53,7 +53,7 @@ def placement(tmp_path):
             log=Run(),
             settings=dataclasses.replace(fake_settings(tmp_path), on=on),
         )
-        return placing.placement(call, Sort(), variant)
+        return cluster_placement.placement(call, Sort(), variant)
 
     return find
 
@@ -130,8 +130,9 @@ def test_the_cluster_of_a_pipeline(tmp_path, monkeypatch):
             log=Run(),
             settings=dataclasses.replace(fake_settings(tmp_path), on=elsewhere),
         )
-        assert placing.placement(call, Sort(), "many") is None  # it loads its models itself
-        return placing.data_placement(call)
+        # The pipeline loads its models itself.
+        assert cluster_placement.placement(call, Sort(), "many") is None
+        return cluster_placement.data_placement(call)
 
     assert find("ray-data") == Placement(Address("own"), actors=2)
     assert find("ray-data", str(NODE)) == Placement(NODE, actors=2)

@@ -12,8 +12,7 @@ from pseudo_terminal import pseudo_terminal
 
 from harness.api.options import GeneralOptions
 from harness.api.skill import Result
-from harness.runs.frontend import Outcome
-from harness.runs.render import show
+from harness.runs.frontend import Outcome, show
 from harness.terminal.console import Screen
 
 

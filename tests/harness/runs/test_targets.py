@@ -23,10 +23,8 @@ from harness import (
     UsageError,
 )
 from harness.runs import targets
-from harness.runs.frontend import Frontend
-from harness.runs.grammar import parse
-from harness.runs.invocation import render_line
-from harness.runs.render import show
+from harness.runs.frontend import Frontend, show
+from harness.runs.invocation import parse, render_line
 from harness.runs.run_log import Run
 from harness.testing import fake_app
 

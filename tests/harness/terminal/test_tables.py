@@ -1,6 +1,6 @@
 """Tables show all text."""
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 
 LONG = "a-very-long-name-without-blanks-" * 10
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.permissions.permissions import Permissions
+from harness.permissions import Permissions
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from harness.tools.base import BuiltinTool, Workplace
+from harness.tools.builtin_tools import BuiltinTool, Workplace
 
 
 @dataclass

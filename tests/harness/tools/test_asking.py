@@ -9,8 +9,7 @@ import pytest
 
 from harness.errors import NotAllowed
 from harness.runs.frontend import Frontend
-from harness.tools.asking import AskUser
-from harness.tools.base import Workplace
+from harness.tools.builtin_tools import AskUser, Workplace
 
 if TYPE_CHECKING:
     from conftest import Use, User

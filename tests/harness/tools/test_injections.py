@@ -17,10 +17,10 @@ import pytest
 
 from harness.cli.app import App
 from harness.models.backends.base import Reply, Request, ToolCall
-from harness.permissions.answers import Always
+from harness.permissions import Always
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call
-from harness.tools import sandbox
+from harness.tools import run_command
 
 SECRET = "hunter2-4711"
 ORDER = re.compile(r"ORDER (\w+) (\{.*?\}) END")
@@ -237,8 +237,8 @@ def test_an_order_gains_nothing(project: Path, number: int) -> None:
 
 @pytest.mark.parametrize("text", [*GUARDED_FILES, *GUARDED_COMMANDS])
 def test_what_is_guarded_stays_so_with_yes(project: Path, text: str) -> None:
-    if text in GUARDED_COMMANDS and sandbox.missing():
-        pytest.skip(sandbox.missing())
+    if text in GUARDED_COMMANDS and run_command.missing():
+        pytest.skip(run_command.missing())
     model = Obedient()
     app = started(project, model, [])
     before = snapshot(project.parent)

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import InputError, Interrupted, NotAllowed, UsageError
-from harness.tools import reading, searching
-from harness.tools.base import Workplace
-from harness.tools.reading import ListFiles, ReadFile
-from harness.tools.searching import SearchFiles
+from harness.tools import file_tools
+from harness.tools.builtin_tools import Workplace
+from harness.tools.file_tools import ListFiles, ReadFile, SearchFiles
 
 if TYPE_CHECKING:
     from conftest import Use, User
@@ -43,7 +42,7 @@ def test_a_long_file_is_read_in_parts(project: Path, use: Use) -> None:
     offset: int | None = 1
     while offset is not None:
         part = use(ReadFile(), path="a.txt", offset=offset)
-        assert len(part["text"]) <= reading.CHARACTERS
+        assert len(part["text"]) <= file_tools.CHARACTERS
         read += part["text"].split("\n")
         offset = part.get("next_offset")
     assert read == lines
@@ -76,7 +75,7 @@ def test_what_is_no_text_file_is_refused(project: Path, use: Use) -> None:
     os.mkfifo(project / "pipe")
     (project / "circle").symlink_to("circle")
     with (project / "huge.txt").open("wb") as file:
-        file.truncate(reading.MAX_BYTES + 1)
+        file.truncate(file_tools.MAX_READ + 1)
     for path, message in {
         "a.bin": "is a binary file of 9 bytes",
         "pipe": "it is not a regular file",
@@ -161,10 +160,10 @@ def test_a_list_of_files(project: Path, use: Use) -> None:
 
 
 def test_a_long_list_is_cut(project: Path, use: Use) -> None:
-    for number in range(reading.ENTRIES + 1):
+    for number in range(file_tools.ENTRIES + 1):
         (project / f"{number:04}").touch()
     listed = use(ListFiles())
-    assert len(listed["entries"]) == reading.ENTRIES
+    assert len(listed["entries"]) == file_tools.ENTRIES
     assert listed["incomplete"] == "only the first 500 entries are listed"
 
 
@@ -210,7 +209,7 @@ def test_a_search_without_matches_ends_in_time(
 ) -> None:
     for number in range(3):
         (project / f"{number}.txt").write_text("nothing\n")
-    monkeypatch.setattr(searching, "SECONDS", 0.0)
+    monkeypatch.setattr(file_tools, "SECONDS", 0.0)
     found = use(SearchFiles(), pattern="gone")
     assert found["incomplete"] == "not finished within 0 s"
 
@@ -225,9 +224,9 @@ def test_a_search_without_matches_can_be_stopped(project: Path, place: Workplace
 def test_a_search_has_limits(project: Path, use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     (project / "many.txt").write_text("needle\n" * 1000)
     found = use(SearchFiles(), pattern="needle")
-    assert len(found["matches"]) == searching.MATCHES
+    assert len(found["matches"]) == file_tools.MATCHES
     assert found["incomplete"] == "only the first 100 matches are listed"
-    monkeypatch.setattr(searching, "SECONDS", 0.2)
+    monkeypatch.setattr(file_tools, "SECONDS", 0.2)
     (project / "slow.txt").write_text("a" * 5000)
     found = use(SearchFiles(), pattern="(a|a|aa)+$x", path="slow.txt")
     assert "incomplete" in found

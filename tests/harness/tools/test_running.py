@@ -15,24 +15,24 @@ import pytest
 
 from harness import settings
 from harness.errors import Interrupted, NotAllowed, NothingFound, SkillFailed
-from harness.permissions.permissions import Permissions
-from harness.tools import processes, running, sandbox
-from harness.tools.base import Workplace
-from harness.tools.running import Run, environment_of
+from harness.permissions import Permissions
+from harness.tools import run_command
+from harness.tools.builtin_tools import Workplace
+from harness.tools.run_command import Run, environment_of
 
 if TYPE_CHECKING:
     from conftest import Use, User
 
-needs_sandbox = pytest.mark.skipif(bool(sandbox.missing()), reason=sandbox.missing() or "-")
+needs_sandbox = pytest.mark.skipif(bool(run_command.missing()), reason=run_command.missing() or "-")
 
 
 @pytest.fixture(params=["sandbox", "no sandbox"])
 def confined(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Run with and without the sandbox."""
-    if request.param == "sandbox" and sandbox.missing():
-        pytest.skip(sandbox.missing())
+    if request.param == "sandbox" and run_command.missing():
+        pytest.skip(run_command.missing())
     if request.param == "no sandbox":
-        monkeypatch.setattr(sandbox, "missing", lambda: "the test has none")
+        monkeypatch.setattr(run_command, "missing", lambda: "the test has none")
     return bool(request.param == "sandbox")
 
 
@@ -117,7 +117,7 @@ def test_a_command_that_closes_its_output_and_hangs(use: Use) -> None:
 def test_a_flood_of_output_is_stopped(use: Use) -> None:
     done = use(Run(), command="yes abcdefg")
     assert done["stopped"] == "more than 10 MB of output"
-    assert len(done["output"]) < 2 * processes.KEPT + 100
+    assert len(done["output"]) < 2 * run_command.KEPT + 100
     assert "characters left out" in done["output"]
 
 
@@ -126,7 +126,7 @@ def test_ten_megabytes_are_shortened(use: Use) -> None:
     done = use(Run(), command="head -c 9000000 /dev/zero | tr '\\0' x; echo end")
     assert done["exit_code"] == 0
     assert done["output"].endswith("xxxend\n")
-    assert len(done["output"]) < 2 * processes.KEPT + 100
+    assert len(done["output"]) < 2 * run_command.KEPT + 100
 
 
 @pytest.mark.usefixtures("allowed", "confined")
@@ -304,7 +304,7 @@ def test_a_project_within_a_protected_place_is_read_only(
 def test_a_missing_sandbox_is_reported_once(
     use: Use, place: Workplace, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sandbox, "missing", lambda: "bubblewrap is not installed")
+    monkeypatch.setattr(run_command, "missing", lambda: "bubblewrap is not installed")
     user.answer, tool = "yes", Run()
     use(tool, command="true")
     use(tool, command="true")
@@ -320,17 +320,17 @@ def test_a_missing_sandbox_is_reported_once(
 def test_the_sandbox_is_found_at_run_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
 ) -> None:
-    look: Callable[[], str] = sandbox.missing.__wrapped__
-    monkeypatch.setattr(sandbox.sys, "platform", "linux")
+    look: Callable[[], str] = run_command.missing.__wrapped__
+    monkeypatch.setattr(run_command.sys, "platform", "linux")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert look() == "bubblewrap is not installed"
     (tmp_path / "bwrap").write_text(f"#!/bin/sh\n{program}\n")
     (tmp_path / "bwrap").chmod(0o755)
     assert look().startswith(f"bubblewrap {reason}" if reason else "")
     assert bool(look()) is bool(reason)
-    monkeypatch.setattr(sandbox.sys, "platform", "darwin")
+    monkeypatch.setattr(run_command.sys, "platform", "darwin")
     assert look() == "there is none for darwin"
-    assert running.SECONDS < running.MOST_SECONDS
+    assert run_command.SECONDS < run_command.MOST_SECONDS
 
 
 def test_always_for_a_prefix_runs_without_asking(use: Use, place: Workplace, user: User) -> None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from harness.errors import InputError, NotAllowed, OutputError, UsageError
-from harness.permissions.permissions import Permissions
-from harness.tools.base import Workplace
-from harness.tools.writing import WriteFile
+from harness.permissions import Permissions
+from harness.tools.builtin_tools import Workplace
+from harness.tools.file_tools import WriteFile
 
 if TYPE_CHECKING:
     from conftest import Use, User

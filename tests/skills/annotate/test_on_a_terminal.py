@@ -9,7 +9,7 @@ import pytest
 from annotate_workspace import ABSTRACT, Workspace
 from pseudo_terminal import pseudo_terminal
 
-from harness.runs.render import show
+from harness.runs.frontend import show
 from harness.terminal.console import Screen
 from skills.annotate import table
 

@@ -10,7 +10,7 @@ from annotate_workspace import Workspace
 from arxiv_server import ArxivServer
 
 from harness.api import options
-from harness.cli.help import skill_help
+from harness.cli.help_command import skill_help
 from harness.errors import InputError, UsageError
 from skills.annotate.plugin import Annotate
 from skills.corpus import table

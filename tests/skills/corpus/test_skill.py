@@ -17,8 +17,8 @@ from repository import ROOT
 
 from harness.cli.app import App
 from harness.errors import HarnessError, InputError, NothingFound, UsageError
-from harness.runs import grammar
 from harness.runs.frontend import Frontend, Outcome
+from harness.runs.invocation import parse
 from harness.settings import CODE_ROOT
 from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands
@@ -317,7 +317,7 @@ def test_documented_commands_are_valid(page: str) -> None:
     lines = re.findall(r"^    (/corpus .+)$", text, re.M)
     assert {line.split()[1] for line in lines} >= {*Corpus.subcommands} - {"verify"}
     for line in lines:
-        invocation = grammar.parse(Corpus(), line.removeprefix("/corpus"))
+        invocation = parse(Corpus(), line.removeprefix("/corpus"))
         assert invocation.subcommand
         if invocation.subcommand == "filter":
             assert filters.parse(invocation.text, nanda())

@@ -9,7 +9,7 @@ import pytest
 from corpus_papers import annotated, corpus_of, paper
 from pseudo_terminal import PseudoTerminal, pseudo_terminal
 
-from harness.runs.render import show
+from harness.runs.frontend import show
 from harness.terminal.console import Screen
 from harness.testing import fake_app
 

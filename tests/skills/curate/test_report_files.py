@@ -26,7 +26,7 @@ from declared_outputs import check_output
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from harness.cli.repl import Repl
+from harness.cli.interactive_session import Repl
 from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.runs.frontend import Frontend
 from harness.testing import assert_refuses, fake_app

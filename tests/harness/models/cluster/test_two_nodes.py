@@ -19,7 +19,7 @@ from annotate_workspace import Workspace, paper, write_table
 from ray_nodes import RayNodes
 
 from harness.errors import ClusterUnavailable
-from harness.testing.registries import FAKE_REGISTRY
+from harness.testing import FAKE_REGISTRY
 from skills.nanda.framework import nanda
 
 pytestmark = pytest.mark.ray

@@ -19,7 +19,7 @@ from annotate_workspace import Workspace, paper, write_table
 from ray_nodes import RayNodes
 
 from harness.errors import ChecksumMismatch, OutputError, UsageError
-from harness.testing.registries import FAKE_REGISTRY
+from harness.testing import FAKE_REGISTRY
 from skills.annotate.parquet_output.parts_folder import PartsFolder
 
 pytestmark = [

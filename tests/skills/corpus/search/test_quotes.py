@@ -14,7 +14,7 @@ from pseudo_terminal import pseudo_terminal
 
 from harness.cli.app import App
 from harness.errors import InputError, NothingFound
-from harness.runs.render import show
+from harness.runs.frontend import show
 from harness.terminal.console import Screen
 from harness.testing import fake_app
 from skills.corpus.db.connection import default_path

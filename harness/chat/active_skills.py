@@ -1,0 +1,297 @@
+"""The prompt skills that are active in a conversation, and the tool that activates them.
+
+Instructions are in the system message of each request, so that no trimming of the conversation
+removes them, and a later line goes on with them. A skill's files are part of them only if the model
+has no tool to read files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.agent_skills import resources
+from harness.agent_skills.prompt_skill import PromptSkill
+from harness.api.options import GeneralOptions
+from harness.api.skill import SkillOptions
+from harness.chat import tool_calls
+from harness.chat.conversation import Conversation
+from harness.chat.skill_tools import TEXT, Dispatcher, finished
+from harness.chat.tool_calls import arguments_of, failures_logged, string
+from harness.chat.toolbox import ALL, DETAILS, PreparedCall
+from harness.errors import HarnessError, SkillFailed, UsageError
+from harness.models.backends.base import Tool, ToolCall
+from harness.models.resolution import Resolution
+from harness.models.served import BYTES_PER_TOKEN
+from harness.permissions import Permission
+from harness.plugins.catalogue import Found
+from harness.runs.frontend import Outcome
+from harness.runs.invocation import Invocation, render_line
+from harness.runs.run_log import Run
+from harness.terminal.console import Screen
+
+INSTRUCTIONS_SHARE = 2
+"""Instructions and files that the harness adds may use half of the context."""
+READ_AHEAD = 64 * 1024
+"""Maximum size of a skill's files that are read for a model without tools, in bytes."""
+RULE = """\
+The user works with the skills below. Follow their instructions. A message that begins with /NAME
+uses the skill of that name, and the rest of the message is its text. A relative path in the
+instructions is a path in the folder of the skill, and a file of that folder which they refer to is
+part of them: read it when it is needed."""
+
+
+def prompt_skills(found: Mapping[str, Found]) -> dict[str, PromptSkill]:
+    """Return the prompt skills of a catalogue, by name."""
+    return {
+        name: one.imported for name, one in found.items() if isinstance(one.imported, PromptSkill)
+    }
+
+
+@dataclass(slots=True)
+class ActiveSkills:
+    """The active skills of a conversation during one turn.
+
+    Args:
+        skills: the prompt skills that there are, by name.
+        notify: shows a line to the user.
+    """
+
+    conversation: Conversation
+    skills: Mapping[str, PromptSkill]
+    notify: Callable[[str], None]
+    _bodies: dict[str, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+
+    @property
+    def folders(self) -> dict[str, Path]:
+        """The folders of the active skills by name, that of the newest last."""
+        names = self.conversation.skills
+        return {name: self.skills[name].file.folder for name in names if name in self.skills}
+
+    def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
+        """Add the instructions of a skill; earlier ones of the same skill are replaced.
+
+        Args:
+            context: its size in tokens; they may use `INSTRUCTIONS_SHARE` of it; None for no limit.
+
+        Raises:
+            UsageError: it has none, or they cannot be read.
+            SkillFailed: they are too long.
+        """
+        body = skill.body(text)
+        tokens = len(body.encode()) // BYTES_PER_TOKEN
+        if context is not None and tokens > context // INSTRUCTIONS_SHARE:
+            raise SkillFailed(
+                f"the instructions of /{skill.name} have about {tokens:,} tokens, and a context of "
+                f"{context:,} has no room for them",
+                hint="`context` in the registry sets it.",
+            )
+        self.conversation.activate(skill.name, text)
+        self._bodies[skill.name] = body
+
+    def text(self, context: int, *, read_ahead: bool) -> str:
+        """Return the part of the system message that contains the instructions, or "".
+
+        The oldest skills are dropped if all of them exceed their share of the context; the newest
+        one is always kept.
+
+        Args:
+            context: tokens.
+            read_ahead: include the files that the instructions refer to, as far as there is room.
+        """
+        room = context * BYTES_PER_TOKEN // INSTRUCTIONS_SHARE
+        kept: list[str] = []
+        for skill, body in reversed([*self._active()]):
+            listed = resources.names(skill.file.folder)
+            instructions = skill.instructions(body, listed)
+            if kept and len(instructions.encode()) > room:
+                del self.conversation.skills[skill.name]
+                self.notify(f"/{skill.name} is no longer used: no room in the model's context")
+                continue
+            if read_ahead:
+                instructions = self._with_files(skill, body, listed, min(room, READ_AHEAD))
+            room -= len(instructions.encode())
+            kept.insert(0, instructions)
+        return "\n\n".join([RULE, *kept]) if kept else ""
+
+    def _active(self) -> Iterator[tuple[PromptSkill, str]]:
+        """Yield the active skills with their bodies, without those that are not usable any more."""
+        for name, text in [*self.conversation.skills.items()]:
+            try:
+                if name not in self.skills:
+                    raise SkillFailed("there is no such skill any more")
+                skill = self.skills[name]
+                if name not in self._bodies:
+                    self._bodies[name] = skill.body(text)
+            except HarnessError as exc:
+                del self.conversation.skills[name]
+                self.notify(f"/{name} is no longer used: {exc}")
+                continue
+            yield skill, self._bodies[name]
+
+    def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
+        """Return the instructions with the files that they refer to and that fit into the room."""
+        files, refused = resources.referred(skill.file.folder, body)
+        included = [*files]
+        while included and len(skill.instructions(body, listed, included).encode()) > room:
+            refused.append(f"{included.pop().name}: no room in the model's context")
+        for reason in refused:
+            line = f"/{skill.name}: not read: {reason}"
+            if line not in self._told:
+                self._told.add(line)
+                self.notify(line)
+        return skill.instructions(body, listed, included)
+
+
+NAME = "activate_skill"
+SKILL = "skill"
+LEAST = 4096
+"""Bytes of the catalogue of names and descriptions that a request may always have."""
+CATALOGUE_SHARE = 50
+"""With a large context, the catalogue may use this part of it: 2%."""
+CUT = "..."
+MODEL_TEXT = 1000
+"""Characters of a model's text for a skill."""
+_ABOUT = """\
+Activate a skill: its instructions become part of the conversation, and you follow them. Do so
+first if one of these skills fits the request."""
+_BRIEFLY = "Activate a skill that fits the request, and follow its instructions"
+
+
+def activation(
+    dispatcher: Dispatcher, used: Callable[[], Resolution | None]
+) -> Iterator[ActivateSkill]:
+    """Yield the tool, if a model may use any prompt skill.
+
+    Args:
+        used: returns the model in use, whose context limits the catalogue.
+    """
+    skills = prompt_skills(dispatcher.catalogue.skills).values()
+    offered = [skill for skill in skills if skill.file.for_models]
+    if offered:
+        model = used()
+        context = model.chosen.serve.context if model else 0
+        room = max(LEAST, context * BYTES_PER_TOKEN // CATALOGUE_SHARE)
+        yield ActivateSkill(dispatcher, offered, room)
+
+
+def activatable(tools: Iterable[Tool]) -> frozenset[str]:
+    """Return the names of the skills that a model can activate with these tools."""
+    for tool in tools:
+        if tool.name == NAME:
+            properties: Any = tool.parameters["properties"]
+            return frozenset(properties[SKILL]["enum"])
+    return frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ActivateSkill:
+    """Activation of one of `skills`.
+
+    Attributes:
+        room: size of the catalogue at the highest level of detail, in bytes.
+    """
+
+    dispatcher: Dispatcher
+    skills: Sequence[PromptSkill]
+    room: int
+
+    @property
+    def name(self) -> str:
+        return NAME
+
+    def described(self, level: int) -> Tool:
+        """Return the tool with the names of the skills; from `DETAILS` on, with descriptions."""
+        rows = catalogue(self.skills, self.room >> (ALL - level))
+        text = {"type": "string"}
+        about = _BRIEFLY
+        if level >= DETAILS:
+            text["description"] = "what the skill is to work on, if anything"
+            about = "\n".join([_ABOUT, *(f"- {name}: {row}" for name, row in rows.items())])
+        properties = {SKILL: {"type": "string", "enum": [*rows]}, TEXT: text}
+        return Tool(NAME, about, {"type": "object", "properties": properties, "required": [SKILL]})
+
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        skill, invocation = self._invocation(call)
+        line = render_line(skill, invocation)
+
+        def work(screen: Screen) -> tuple[str, int]:
+            run = Run()
+            with failures_logged(self.dispatcher, skill.name, line, run):
+                self._allow(skill, run)
+                outcome = self.dispatcher.run_called(invocation, line, run=run)
+            return finished(outcome, _content(outcome), screen)
+
+        return PreparedCall(line, work)
+
+    def _allow(self, skill: PromptSkill, run: Run) -> None:
+        """Ask the user whether the model may use a skill of the project.
+
+        An "always" answer holds for all of the project's skills.
+
+        Raises:
+            NotAllowed: it may not.
+        """
+        permissions, folder = self.dispatcher.permissions, skill.file.folder
+        if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
+            return
+        detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
+        if skill.allowed_tools:
+            detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
+        wanted = Permission("activate", skill.name, "\n".join(detail))
+        run.allow(permissions.check(wanted))
+
+    def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
+        given = arguments_of(call)
+        name, text = string(given, SKILL), string(given, TEXT)
+        if unknown := given.keys() - {SKILL, TEXT}:
+            raise UsageError(f"{NAME} has no parameter {sorted(unknown)[0]!r}")
+        found = {skill.name: skill for skill in self.skills}
+        if name not in found:
+            raise UsageError(f"there is no skill {name!r}", hint=f"There are {', '.join(found)}.")
+        skill = found[name]
+        return skill, Invocation(name, "", text[:MODEL_TEXT], SkillOptions(), GeneralOptions())
+
+
+def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
+    """Return names and descriptions within a size in bytes.
+
+    The longest descriptions are cut first. If all names do not fit, the last skills are
+    left out.
+    """
+    kept: list[PromptSkill] = []
+    for skill in skills:
+        room -= len(skill.name) + 5  # "- ", ": " and the end of the line
+        if room < 0:
+            break
+        kept.append(skill)
+    most = _longest([len(skill.summary.encode()) for skill in kept], room)
+    return {skill.name: _cut(skill.summary, most) for skill in kept}
+
+
+def _longest(sizes: Sequence[int], room: int) -> int:
+    """Return the size to which texts of these sizes have to be cut to fit into the room."""
+    for place, size in enumerate(sorted(sizes)):
+        left = len(sizes) - place
+        if size * left > room:
+            return room // left
+        room -= size
+    return max(sizes, default=0)
+
+
+def _cut(text: str, size: int) -> str:
+    if len(text.encode()) <= size:
+        return text
+    if size < len(CUT):
+        return ""
+    return text.encode()[: size - len(CUT)].decode(errors="ignore").rstrip() + CUT
+
+
+def _content(outcome: Outcome) -> str:
+    """Return the text of a result as a whole: of a separate skill, nothing else is kept."""
+    result = outcome.result
+    error = {"error": str(result.stopped)} if result.stopped is not None else {}
+    return tool_calls.compact({"exit_code": result.code, **error, "result": result.text})

@@ -1,0 +1,228 @@
+"""/chat: conversation with the producer model, kept for the life of the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pydantic import Field
+
+from harness.agent_skills.prompt_skill import PromptSkill
+from harness.api.skill import Call, Result, Skill, SkillOptions
+from harness.chat import active_skills
+from harness.chat.active_skills import ActiveSkills, prompt_skills
+from harness.chat.context_files import ProjectInstructions, with_files
+from harness.chat.conversation import Conversation
+from harness.chat.tool_loop import CURRENT, NO_ANSWER, Turn, tools_for
+from harness.chat.toolbox import Toolbox
+from harness.errors import UsageError
+from harness.models.backends.base import Message, Tool
+from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
+from harness.plugins.catalogue import Found
+from harness.support.reading import text_input
+from harness.terminal.console import render_markdown
+
+STEPS = 10
+"""Steps with calls before the model has to answer."""
+SHARE = 4
+"""The instructions of the project may use a quarter of the context."""
+
+
+class Chat(Skill):
+    """Runs `/chat` and plain text.
+
+    Args:
+        toolbox: the tools that the model may call, or None.
+        conversation: the turns so far, to which this skill adds; default: a new one.
+        skills: returns all skills by name.
+    """
+
+    name = "chat"
+    summary = "Talk to the producer model; plain text without a slash does the same"
+    details = (
+        "A model that supports tools may call the other commands. Each call is shown as a line.\n"
+        "Before a call that writes files, trains or makes other lasting changes, the user is\n"
+        "asked (--yes allows all). @PATH attaches a file, and @- or a last - what is piped in;\n"
+        "plain text takes it without either."
+    )
+    text = "optional"
+    saves = (".md", ".txt")
+    tool = False
+
+    class Options(SkillOptions):
+        new: bool = Field(False, description="begin a new conversation")
+        steps: int = Field(
+            STEPS, ge=0, description="maximum number of steps with calls before the model answers"
+        )
+
+    def __init__(
+        self,
+        toolbox: Toolbox | None = None,
+        conversation: Conversation | None = None,
+        skills: Callable[[], Mapping[str, Found]] = dict,
+    ) -> None:
+        self._toolbox = toolbox
+        self.conversation = conversation or Conversation()
+        self._skills = skills
+        self._instructions = ProjectInstructions()
+        self._notices: set[str] = set()
+
+    def run(self, call: Call) -> Result:
+        if call.options.new:
+            self.conversation.forget()
+        if not call.text.strip():
+            if call.options.new:
+                return Result("A new conversation begins.")
+            raise UsageError("there is no text", hint="/chat TEXT")
+        self.conversation.check_rights(yes=call.yes)
+        text = _with_files(call)
+        return self._result(self._answer(call, text, self.conversation, call.options.steps))
+
+    def use(self, skill: PromptSkill, call: Call) -> Result:
+        """Use a prompt skill, for a line of the user or a call of the model.
+
+        Its instructions become part of the conversation. A separate skill has a conversation of its
+        own; only its answer becomes part of this one.
+        """
+        turn = CURRENT.get()
+        if turn is None:
+            return self._use(skill, call)
+        if not skill.separate:
+            turn.skills.activate(skill, call.text, turn.model.context)
+            return Result(f"The instructions of /{skill.name} are part of the conversation now.")
+        if turn.skills.conversation is not self.conversation:
+            raise UsageError("a skill that runs separately cannot start another one")
+        return self._result(self._answer_separately(skill, call, call.text))
+
+    def _use(self, skill: PromptSkill, call: Call) -> Result:
+        """Use a skill for a line of the user, whose text may name a file."""
+        conversation = self.conversation
+        conversation.check_rights(yes=call.yes)
+        text = _text(call)
+        if skill.separate:
+            turn = self._answer_separately(skill, call, text)
+            answer = Message("assistant", turn.answer or NO_ANSWER)
+            self._add(call, turn, conversation, [turn.messages[0], answer])
+            return self._result(turn)
+        skill.body(call.text)  # raises an error before anything changes
+        before, length = dict(conversation.skills), len(conversation.messages)
+        conversation.activate(skill.name, call.text)
+        try:
+            return self._result(self._answer(call, _line(skill, text), conversation))
+        finally:
+            if len(conversation.messages) == length:  # the line did not become part of it
+                conversation.skills = before
+
+    def _answer_separately(self, skill: PromptSkill, call: Call, text: str) -> Turn:
+        skill.body(call.text)
+        conversation = Conversation(skills={skill.name: call.text})
+        return self._answer(call, _line(skill, text), conversation)
+
+    def _answer(
+        self, call: Call, text: str, conversation: Conversation, steps: int = STEPS
+    ) -> Turn:
+        """Add a message of the user to a conversation, and the model's calls and answer."""
+        turns: list[Turn] = []
+        files = self._instructions.read(call)
+        skills = ActiveSkills(conversation, prompt_skills(self._skills()), call.screen.notice)
+
+        def answer(model: ServedModel) -> None:
+            rules = self._instructions.for_model(
+                files, model.context * BYTES_PER_TOKEN // SHARE, call
+            )
+            turn = Turn(call, model, text, skills, self._toolbox, steps, rules)
+            turns.append(turn)
+            self._explain_model(call, model)
+            self._explain_tools(call, model, steps)
+            try:
+                turn.run()
+            finally:
+                self._explain_tools(call, model, steps)
+
+        try:
+            call.models.run("chat", answer)
+        finally:  # an interrupted answer is part of the conversation
+            if turns:
+                self._add(call, turns[-1], conversation, turns[-1].conversation())
+        return turns[-1]
+
+    def _add(
+        self, call: Call, turn: Turn, conversation: Conversation, messages: Sequence[Message]
+    ) -> None:
+        conversation.add(messages, asked=not call.yes, served=label(turn.model.about))
+
+    def _result(self, turn: Turn) -> Result:
+        text = turn.answer.strip()
+        return Result(
+            text,
+            {
+                "text": text,
+                **({"calls": turn.calls} if turn.calls else {}),
+                "answered_by": turn.model.about,
+                "session": self.conversation.session,
+            },
+            renderers={".md": lambda: text + "\n", ".txt": lambda: text + "\n"},
+            exit_code=turn.code,
+            stopped=turn.stopped,
+            terminal=lambda: render_markdown(text),
+        )
+
+    def _explain_model(self, call: Call, model: ServedModel) -> None:
+        """Print once that another model than before reads a resumed session."""
+        resumed = self.conversation.resumed
+        if resumed is not None and resumed.served not in ("", label(model.about)):
+            self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")
+
+    def _explain(self, call: Call, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.add(notice)
+            call.screen.notice(notice)
+
+    def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
+        """Print once which skills and tools this model cannot call, and why."""
+        if self._toolbox is None or not steps:
+            return
+        name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
+        notice = ""
+        if not model.takes_tools:
+            refused = f" ({model.tools_refused})" if model.tools_refused else ""
+            notice = (
+                f"{name} cannot call skills{refused}: use their commands, or words that one of "
+                "them recognizes"
+            )
+        elif left := self._left_out(tools_for(model, self._toolbox)):
+            names = " and ".join(f"/{name}" if name in self._skills() else name for name in left)
+            notice = (
+                f"{name} cannot call {names}: a context of {model.context:,} tokens has no room "
+                "for them; `context` in the registry sets it"
+            )
+        if notice:
+            self._explain(call, notice)
+
+    def _left_out(self, tools: Sequence[Tool]) -> list[str]:
+        """Return the names of the tools and prompt skills that have no room."""
+        assert self._toolbox is not None
+        left = self._toolbox.left_out(tools)
+        if active_skills.NAME in left:
+            return left
+        skills = prompt_skills(self._skills())
+        usable = {name for name, skill in skills.items() if skill.file.for_models}
+        return left + sorted(usable - active_skills.activatable(tools))
+
+
+def _text(call: Call) -> str:
+    """Return the text of a line: the content of the file that it consists of, or with files."""
+    path = text_input.lone_file(call.text) if call.source == "line" else None
+    return text_input.read_text(path) if path else _with_files(call)
+
+
+def _with_files(call: Call) -> str:
+    """Return the text with the files that it names; what was piped in names none."""
+    if call.source == "stdin":
+        return call.text
+    joins = call.source == "both"
+    return with_files(call.text, call.screen, call.read_stdin, joins_stdin=joins)
+
+
+def _line(skill: PromptSkill, text: str) -> str:
+    """Return the user's message for a use of a skill."""
+    return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

@@ -1,0 +1,205 @@
+"""Files in the context of a chat: those that a line attaches, and AGENTS.md of the project.
+
+A line attaches a file as @PATH, and stdin as @- or a last -. AGENTS.md is the project's text and
+not the user's, so it is read only once the user has allowed that for the project, which
+`/permissions` lists and revokes.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.api.skill import Call
+from harness.errors import InputError, OutputError
+from harness.permissions import Always, Answers, in_one_line
+from harness.support.reading import text_input
+from harness.support.reading.bounded_files import read_text
+from harness.terminal.console import Screen
+
+MAX_BYTES = 200_000
+"""Maximum size of all files of a line, about 30,000 words."""
+_LAST = re.compile(r"(?:\A|\s)-\s*\Z")
+_ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
+STDIN = "-"
+_END = ".,;:!?)"
+"""Characters that end a sentence and no file name."""
+_TABLES = (".parquet", ".xlsx", ".ods", ".xls")
+_NO_TEXT = (*_TABLES, ".pdf", ".docx", ".doc", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".zip")
+_FILES = re.compile(
+    r"\.(?:txt|md|rst|tex|bib|csv|tsv|jsonl?|ya?ml|toml|html?|xml|css|log|sql|sh|py|js|ts|rs|go|c|h"
+    r"|cpp|java)\Z",
+    re.IGNORECASE,
+)
+
+
+def with_files(
+    text: str,
+    screen: Screen,
+    read_stdin: Callable[[], str] | None = None,
+    *,
+    joins_stdin: bool = False,
+) -> str:
+    """Return a line with the content of the files that it names, each announced in a notice.
+
+    A word after @ that is neither a file nor looks like one is text: @you, @angular/core.
+
+    Args:
+        read_stdin: as in `Call`.
+        joins_stdin: stdin follows the line, unless it is empty.
+
+    Raises:
+        InputError: a file is missing, not a text, or too big.
+    """
+    dash = _LAST.search(text) if read_stdin else None
+    names = [*_names(text), *([STDIN] if dash else [])]
+    parts, left = [text[: dash.start()] if dash else text], MAX_BYTES
+    for name in dict.fromkeys([*names, *([STDIN] if joins_stdin else [])]):
+        content = _stdin(read_stdin) if name == STDIN else _content(name)
+        if not content.strip() and name == STDIN:
+            if STDIN in names:
+                raise InputError("stdin is empty", where=f"@{STDIN}")
+            continue
+        left -= len(content.encode())
+        if left < 0:
+            raise InputError(
+                f"the attached files have more than {MAX_BYTES // 1000} KB",
+                where=name,
+                hint="Attach a part of it.",
+            )
+        screen.notice(f"-> @{name} ({len(content):,} characters)")
+        tag = "file"
+        while f"</{tag}" in content:  # else the file could end here, and the user seem to go on
+            tag += "-"
+        end = "" if content.endswith("\n") else "\n"
+        parts.append(f'<{tag} path="{html.escape(name)}">\n{content}{end}</{tag}>')
+    return "\n\n".join(parts)
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield the names of files in a line, in order."""
+    for match in _ATTACHED.finditer(text):
+        name = match[1] or match[2] or match[3]
+        if match[3] and not text_input.is_file(name):
+            name = name.rstrip(_END)
+        known = name == STDIN or name.lower().endswith(_NO_TEXT) or _FILES.search(name)
+        if known or text_input.is_file(text_input.at_home(name)):
+            yield name
+
+
+def _stdin(read: Callable[[], str] | None) -> str:
+    if read is None:
+        raise InputError("stdin is not available here", where=f"@{STDIN}", hint="Attach a file.")
+    return read()
+
+
+def _content(name: str) -> str:
+    if not name.lower().endswith(_NO_TEXT):
+        return text_input.read_text(Path(name), what="an attached text")
+    if name.lower().endswith(_TABLES):
+        hint = f"`/annotate {name}` reads it; `/help` lists the other commands."
+    else:
+        hint = "Save its text as .txt or .md."
+    raise InputError("chat reads text files only", where=f"@{name}", hint=hint)
+
+
+NAME = "AGENTS.md"
+MAX_INSTRUCTIONS = 32_000
+"""Maximum size of a file."""
+MOST_FOLDERS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionFile:
+    """The AGENTS.md of one folder."""
+
+    path: Path
+    text: str
+
+
+@dataclass(slots=True)
+class ProjectInstructions:
+    """Reads the files for each turn, and reports and asks once."""
+
+    _reported: set[str] = field(default_factory=set)
+    _refused: set[str] = field(default_factory=set)
+
+    def read(self, call: Call) -> Sequence[InstructionFile]:
+        """Return the files of the call's project, that of the project itself first.
+
+        None if the user does not allow them to be read.
+        """
+        project = call.settings.project_dir.resolve()
+        root = _root(project)
+        paths = [path for folder in _folders(project, root) if (path := folder / NAME).exists()]
+        if not paths or not self._allowed(call, root, paths):
+            return ()
+        files = []
+        for path in paths:
+            try:
+                if not path.resolve().is_relative_to(root):
+                    raise OSError(0, "it is a link to elsewhere")
+                files.append(InstructionFile(path, read_text(path, MAX_INSTRUCTIONS)))
+            except (OSError, RuntimeError, UnicodeDecodeError) as exc:
+                reason = getattr(exc, "strerror", None) or exc
+                self._report(call, f"{path} is not read: {reason}")
+        return files
+
+    def for_model(self, files: Sequence[InstructionFile], room: int, call: Call) -> str:
+        """Return the part of the system message within `room` bytes, the nearest file last."""
+        parts: list[str] = []
+        for file in files:
+            content = file.text.strip().encode()
+            if len(content) > room:
+                name = in_one_line(str(file.path))
+                self._report(call, f"{name} is cut to {room:,} bytes: the model's context is small")
+            kept = content[:room].decode(errors="ignore")
+            room -= len(kept.encode())
+            if kept:
+                where = html.escape(str(file.path))
+                parts.insert(0, f'<instructions path="{where}">\n{kept}\n</instructions>')
+        if not parts:
+            return ""
+        return "\n\n".join(["The user follows these instructions in this project:", *parts])
+
+    def _allowed(self, call: Call, root: Path, paths: Sequence[Path]) -> bool:
+        answers = Answers(call.settings.permissions_file, call.settings.project_dir)
+        wanted = Always(kind="instructions", subject=str(root))
+        if wanted in answers.given():
+            return True
+        names = " and ".join(in_one_line(str(path)) for path in paths)
+        if call.confirm is None:
+            self._report(
+                call,
+                f"{names}: not read, since nobody is here to allow instructions of the project; "
+                "a session in this folder asks once",
+            )
+            return False
+        if str(root) in self._refused:
+            return False
+        if not call.confirm(f"{names}: instructions of this project for models. Follow them?"):
+            self._refused.add(str(root))
+            return False
+        try:
+            answers.add(wanted)
+        except OutputError as exc:
+            self._report(call, str(exc))
+        return True
+
+    def _report(self, call: Call, notice: str) -> None:
+        if notice not in self._reported:
+            self._reported.add(notice)
+            call.screen.notice(notice)
+
+
+def _root(project: Path) -> Path:
+    """Return the folder of the git repository that the project is in, or else the project."""
+    around = [project, *project.parents][:MOST_FOLDERS]
+    return next((folder for folder in around if (folder / ".git").exists()), project)
+
+
+def _folders(project: Path, root: Path) -> list[Path]:
+    return [f for f in (project, *project.parents) if f.is_relative_to(root)]

@@ -1,0 +1,242 @@
+"""Skills as tools that a model may call.
+
+A tool has the skill's name. Its parameters are the skill's options, and `subcommand`, `text` and
+`save_to` where the skill has them. A call becomes an `Invocation`, and no line is parsed: what a
+model puts into a text never becomes an option or a file to write.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from harness.api import options as opts
+from harness.api.cluster_options import ClusterOptions
+from harness.api.options import GeneralOptions, case_names, flags, flags_for, grouped, schema_of
+from harness.api.skill import Skill
+from harness.chat import tool_calls
+from harness.chat.tool_calls import Host, arguments_of, failures_logged, string
+from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
+from harness.errors import Interrupted, ReaderGone, UsageError
+from harness.models.backends.base import Tool, ToolCall
+from harness.plugins.catalogue import BUILT_IN, Catalogue
+from harness.runs.frontend import Outcome, show_saved
+from harness.runs.invocation import Invocation, as_targets, render_line
+from harness.runs.run_log import Run
+from harness.runs.targets import folder_names
+from harness.support.suggestions import did_you_mean
+from harness.terminal.console import Screen
+
+SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
+OWN = (SUBCOMMAND, TEXT, SAVE_TO)
+"""Parameters that are not options. A model cannot give an option of such a name."""
+FOR_USERS = frozenset(ClusterOptions.model_fields)
+"""Options that no tool offers: where models run does not concern the task, and takes room."""
+SUMMARY = 300
+"""Characters of a summary: a SKILL.md may have a description of 1,024."""
+_KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
+    """Return the tool of a skill at a level of detail.
+
+    Args:
+        only: subcommands, one of which a call has to have; its result is not saved.
+    """
+    parts = [skill.summary[:SUMMARY]]
+    if level >= DETAILS and skill.details:
+        parts.append(re.sub(r" {2,}", " ", skill.details).strip())  # columns need a screen
+    needed = [flag.key for flag in flags(skill.Options).values() if flag.required]
+    properties = {**_own(skill, level, only), **_parameters(skill, level, needed, only)}
+    parameters: dict[str, Any] = {"type": "object", "properties": properties}
+    required = [SUBCOMMAND] * bool(only) + [TEXT] * (skill.text == "required") + needed
+    if required:
+        parameters["required"] = required
+    return Tool(skill.name, "\n".join(parts), parameters)
+
+
+def plain_parameters(schema: Mapping[str, Any], *, described: bool) -> dict[str, Any]:
+    """Return the parameters of a model's JSON Schema, with or without their descriptions."""
+    found = {}
+    for name, about in schema["properties"].items():
+        found[name] = _plain(about, schema.get("$defs", {}))
+        if described and "description" in about:
+            found[name]["description"] = about["description"]
+    return found
+
+
+def _own(skill: Skill, level: int, only: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if names := list(only or skill.subcommands):
+        found[SUBCOMMAND] = {"type": "string", "enum": names}
+        if level >= DETAILS:
+            each = "; ".join(f"{name}: {skill.subcommands[name]}" for name in names)
+            found[SUBCOMMAND]["description"] = each
+    if skill.text != "none":
+        found[TEXT] = {"type": "string", "description": skill.usage}
+    if skill.saves and not only:
+        found[SAVE_TO] = {"type": "string"}
+        if level >= DETAILS:
+            known = ", ".join((*skill.saves, *folder_names(skill)))
+            about = f"the file or folder to write the result to: {known}"
+            found[SAVE_TO]["description"] = about
+    return found
+
+
+def _parameters(
+    skill: Skill, level: int, needed: Sequence[str], only: Sequence[str]
+) -> dict[str, Any]:
+    schema = schema_of(skill.Options)
+    descriptions: dict[str, list[str]] = {}
+    for cases, listed in grouped(skill).items():
+        for flag in listed:
+            about = f"{case_names(skill, cases)}: {flag.help}" if cases else flag.help
+            descriptions.setdefault(flag.key, []).append(about)
+    read = {key: flag for name in only or [""] for key, flag in flags_for(skill, name).items()}
+    found = {}
+    for flag in read.values():
+        if flag.key in OWN or flag.key in FOR_USERS or (level < OPTIONS and flag.key not in needed):
+            continue
+        parameter = _plain(schema["properties"][flag.key], schema.get("$defs", {}))
+        if flag.help and (level >= ALL or flag.key in needed):
+            parameter["description"] = "; ".join(descriptions[flag.key])
+        found[flag.key] = parameter
+    return found
+
+
+def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema that every server supports: no references, null choices or formats."""
+    if "$ref" in schema:
+        return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
+    choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]
+    if choices:
+        return _plain(choices[0], defs)
+    plain = {key: schema[key] for key in _KEPT if key in schema}
+    if "const" in schema:
+        plain["enum"] = [schema["const"]]
+    if schema.get("type") == "array":
+        plain["items"] = _plain(schema.get("items") or {}, defs)
+    plain.setdefault("type", "string")
+    return plain
+
+
+def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
+    """Return the invocation of `skill` that a tool call requests.
+
+    Raises:
+        UsageError: the arguments are not a JSON object, contain unknown parameters, or have values
+            of the wrong type.
+    """
+    given = arguments_of(call)
+    subcommand, text = string(given, SUBCOMMAND), string(given, TEXT)
+    if subcommand and subcommand not in skill.subcommands:
+        known = ", ".join(skill.subcommands) or "none"
+        raise UsageError(f"/{skill.name} has no subcommand {subcommand!r}", hint=f"It has {known}.")
+    if skill.text == "required" and not text.strip():
+        raise UsageError(f"{TEXT} is required: {skill.usage}")
+    targets = given.get(SAVE_TO) or []
+    targets = targets if isinstance(targets, list) else [targets]
+    for target in targets:
+        if not isinstance(target, str) or not target:
+            raise UsageError(f"{SAVE_TO}: {target!r} is not a path")
+    paths, folders = as_targets(targets)
+    return Invocation(
+        name=skill.name,
+        subcommand=subcommand,
+        text=text,
+        options=opts.build(skill.Options, _options(skill, subcommand, given)),
+        general=GeneralOptions(),
+        targets=paths,
+        folders=folders,
+    )
+
+
+def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option values as a line has them: text, except for switches that are on.
+
+    Raises:
+        UsageError: the skill has no such option.
+    """
+    known = {flag.key: flag for flag in opts.flags(skill.Options).values()}
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key in OWN:
+            continue
+        if key not in known:
+            flags = opts.flags_for(skill, subcommand).values()
+            read = [flag.key for flag in flags if flag.key not in FOR_USERS]
+            raise UsageError(
+                f"there is no option {key!r}",
+                hint=f"{did_you_mean(key, read)} There are {', '.join(read) or 'none'}.".lstrip(),
+            )
+        flag = known[key]
+        if flag.sets is not None and value is (not flag.sets):
+            continue
+        if flag.sets is None:
+            many = [value] if flag.many and not isinstance(value, list) else value
+            value = [_text(one) for one in many] if isinstance(many, list) else _text(many)
+        values[key] = value
+    return values
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else value
+
+
+class Dispatcher(Host, Protocol):
+    """Runs invocations for a model; implemented by `harness.cli.app.App`."""
+
+    @property
+    def catalogue(self) -> Catalogue: ...
+
+    def run_called(self, invocation: Invocation, line: str, *, run: Run) -> Outcome: ...
+
+
+def skill_tools(dispatcher: Dispatcher, shipped: bool) -> Iterator[SkillTool]:
+    """Yield the skills that a model may call: the shipped ones, or all others."""
+    for found in dispatcher.catalogue.skills.values():
+        if (found.origin == BUILT_IN) is shipped and found.skill.tool:
+            yield SkillTool(dispatcher, found.skill)
+
+
+@dataclass(frozen=True, slots=True)
+class SkillTool:
+    """A skill, run by a dispatcher."""
+
+    dispatcher: Dispatcher
+    skill: Skill
+
+    @property
+    def name(self) -> str:
+        return self.skill.name
+
+    def described(self, level: int) -> Tool:
+        return tool_of(self.skill, level)
+
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        invocation = invocation_of(self.skill, call)
+        line = render_line(self.skill, invocation)
+
+        def work(screen: Screen) -> tuple[str, int]:
+            run = Run()
+            with failures_logged(self.dispatcher, self.name, line, run):
+                outcome = self.dispatcher.run_called(invocation, line, run=run)
+            return finished(outcome, tool_calls.of_outcome(outcome), screen)
+
+        return PreparedCall(line, work)
+
+
+def finished(outcome: Outcome, content: str, screen: Screen) -> tuple[str, int]:
+    """Return the message for the model and the exit code of a run; show what it saved.
+
+    Raises:
+        Interrupted, ReaderGone: the run was stopped.
+    """
+    show_saved(outcome, screen)
+    if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
+        raise outcome.result.stopped
+    return content, outcome.result.code

@@ -1,1 +1,0 @@
-"""The tools of a chat model: skills, prompt skills, and the built-in tools."""

@@ -1,0 +1,184 @@
+"""Calls of tools: their arguments, their rows in the run log, and their results.
+
+The model receives a result as one JSON object of limited length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from harness.errors import HarnessError, InternalError, Interrupted, UsageError
+from harness.models.backends.base import ToolCall
+from harness.models.served import Usage
+from harness.runs.frontend import Outcome
+from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, Status
+
+CHARACTERS = 4000
+_LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
+"""Limits of items per list or object, and of characters per text, tried until the result fits."""
+
+
+def of_outcome(outcome: Outcome) -> str:
+    """Return the exit code, the saved files, and the summary or data of an outcome.
+
+    Raises:
+        SkillFailed: the data cannot be written as JSON.
+    """
+    result = outcome.result
+    content: dict[str, Any] = {"exit_code": result.code}
+    if outcome.saved:
+        content["saved"] = [str(path) for path in outcome.saved]
+    if result.stopped is not None:
+        content["error"] = str(result.stopped)
+    return compact({**content, "result": shortened(json.loads(result.as_json()))})
+
+
+def of_error(error: HarnessError) -> str:
+    """Return the exit code, message, location and hint of an error."""
+    content = {"exit_code": error.exit_code, "error": error.message}
+    content |= {"where": error.where} if error.where else {}
+    return compact(content | ({"what_to_do": error.hint} if error.hint else {}))
+
+
+def shortened(data: Any, characters: int = CHARACTERS) -> Any:
+    """Return `data` with long lists, objects and texts cut; each cut states how much is missing."""
+    if len(compact(data)) <= characters:
+        return data
+    smaller = data
+    for items, letters in _LIMITS:
+        smaller = _less(data, items, letters)
+        if len(compact(smaller)) <= characters:
+            return smaller
+    text = compact(smaller)
+    return f"{text[:characters]}... ({len(text) - characters:,} characters more)"
+
+
+def compact(data: Any) -> str:
+    """Serialize without blanks between the items."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+
+def _less(data: Any, items: int, letters: int) -> Any:
+    if isinstance(data, str) and len(data) > letters:
+        return f"{data[:letters]}... ({len(data) - letters:,} characters more)"
+    if isinstance(data, list):
+        kept = [_less(one, items, letters) for one in data[:items]]
+        return [*kept, f"... ({len(data) - items:,} more)"] if len(data) > items else kept
+    if isinstance(data, dict):
+        few = {key: _less(data[key], items, letters) for key in [*data][: items * 2]}
+        left = len(data) - len(few)
+        return {**few, "...": f"{left:,} more"} if left else few
+    return data
+
+
+if TYPE_CHECKING:
+    from harness.api.options import GeneralOptions
+    from harness.permissions import Permissions
+    from harness.runs.frontend import Caller
+
+INVALID = 2_000
+"""Characters of an invalid call that are recorded."""
+
+
+class Host(Protocol):
+    """What the tools need of an application; implemented by `harness.cli.app.App`.
+
+    Attributes:
+        run_log: log of the calls.
+    """
+
+    run_log: RunLog
+
+    @property
+    def caller(self) -> Caller:
+        """Who the user's line is run for."""
+
+    @property
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of that line."""
+
+    @property
+    def permissions(self) -> Permissions: ...
+
+
+@contextlib.contextmanager
+def logged(host: Host, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[Run]:
+    """Record a call of a tool, and its end in any case.
+
+    It ends as allowed without a question unless `Run.allow` is called.
+
+    Raises:
+        Interrupted: Ctrl-C.
+        InternalError: the tool failed with another error than a HarnessError.
+    """
+    run = Run()
+    if host.current_general is None or not host.current_general.no_log:
+        run = host.run_log.start(door="model", line=line, skill=tool, options=options, job="")
+    try:
+        yield run
+    except KeyboardInterrupt as exc:
+        run.close("interrupted", Interrupted.exit_code, Usage())
+        raise Interrupted("interrupted") from exc
+    except HarnessError as error:
+        kind, stopped = type(error).__name__, isinstance(error, Interrupted)
+        status: Status = "interrupted" if stopped else "failed"
+        run.close(status, error.exit_code, Usage(), error_type=kind, error=str(error))
+        raise
+    except Exception as exc:
+        run.close("failed", 1, Usage(), error_type=type(exc).__name__, error=str(exc))
+        raise InternalError(exc) from exc
+    if not run.allowed:
+        run.allow(WITHOUT_ASKING)
+    run.close("done", 0, Usage())
+
+
+@contextlib.contextmanager
+def failures_logged(host: Host, tool: str, line: str, run: Run) -> Iterator[None]:
+    """Record a call of a tool if the block raises an error before `run` has a row."""
+    try:
+        yield
+    except HarnessError as error:
+        if run.id is not None:
+            raise
+        with logged(host, tool, line, {}):
+            raise error
+
+
+def log_invalid(host: Host, call: ToolCall, error: HarnessError) -> None:
+    """Record a call that is not run, since its arguments are invalid or the tool is unknown."""
+    line = f"{call.name} {call.arguments}"[:INVALID]
+    with contextlib.suppress(HarnessError), logged(host, call.name, line, {}):
+        raise error
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """Return the arguments that are not null.
+
+    Raises:
+        UsageError: they are not a JSON object.
+    """
+    try:
+        given = json.loads(call.arguments or "{}")
+    except (ValueError, RecursionError) as exc:
+        raise UsageError(
+            f"the arguments are not JSON: {call.arguments[:200]!r} ({exc})",
+            hint="Give one JSON object.",
+        ) from exc
+    if not isinstance(given, dict):
+        raise UsageError(f"the arguments are not a JSON object: {call.arguments[:200]!r}")
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def string(given: Mapping[str, Any], key: str) -> str:
+    """Return a text among the arguments, or "" if it is missing.
+
+    Raises:
+        UsageError: it is not text.
+    """
+    value = given.get(key, "")
+    if not isinstance(value, str):
+        raise UsageError(f"{key}: {value!r} is not text")
+    return value

@@ -1,1 +1,0 @@
-"""/skills: lists, installs, trusts, disables and tests skills."""

@@ -1,0 +1,185 @@
+"""/help, generated from the declarations of skills; docs/commands.md has the same texts."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from harness.api import options
+from harness.api.options import (
+    Flag,
+    GeneralOptions,
+    ProgramOptions,
+    case_names,
+    flags,
+    flags_for,
+    grouped,
+)
+from harness.api.skill import Call, Result, Skill
+from harness.cli.app_command import AppCommand
+from harness.cli.overview import WIDTH, overview, reflowed, section
+from harness.errors import UsageError
+from harness.runs.targets import folder_names
+from harness.support.suggestions import did_you_mean
+
+
+def program_options() -> str:
+    """Return the list of the options of `agent.py --help`."""
+    return _options("Options", flags(GeneralOptions, ProgramOptions).values())
+
+
+def skill_help(
+    skill: Skill, formats: Sequence[str] = (), width: int = WIDTH, *, brief: bool = False
+) -> str:
+    """Return the text of `/help NAME`: usage, summary, details, subcommands, options, formats.
+
+    Args:
+        formats: suffixes of plugins' formats that the result can be saved with.
+        brief: only name the options of subcommands, which `/help NAME SUBCOMMAND` describes.
+    """
+    parts = _opening(usage(skill), skill.summary, width)
+    if skill.details:
+        parts.append(reflowed(textwrap.dedent(skill.details).strip(), width))
+    if skill.subcommands:
+        parts.append(section("Subcommands", list(skill.subcommands.items()), width))
+    named = _named_options(skill) if brief else []
+    groups = grouped(skill)
+    if named:
+        alone = {(case,): [*flags(skill.variants[case]).values()] for case in _alone(skill)}
+        groups = {cases: listed for cases, listed in groups.items() if not cases} | alone
+    for cases, listed in groups.items():
+        title = f"Options for {case_names(skill, cases)}" if cases else "Options"
+        parts.append(_options(title, listed, width))
+    if named:
+        title = f"Options of subcommands (described by `/help {skill.name} SUBCOMMAND`)"
+        parts.append(section(title, named, width))
+    if saves := (*skill.saves, *folder_names(skill), *formats):
+        listed_saves = f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)"
+        parts.append(reflowed(listed_saves, width))
+    where = ", before the name" if skill.flags_are_text else ""
+    return "\n\n".join((*parts, _general(width, where)))
+
+
+def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
+    """Return the text of `/help NAME SUBCOMMAND`: usage, summary, and the options that apply."""
+    line = usage(skill).replace(f"[{'|'.join(skill.subcommands)}]", subcommand)
+    line = line.removesuffix(" [save to PATH]")  # not every subcommand saves
+    parts = _opening(line, _sentence(skill.subcommands[subcommand]), width)
+    own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
+    if own:
+        parts.append(_options(f"Options for {subcommand}", own.values(), width))
+    if shared := [f for name, f in flags_for(skill, subcommand).items() if name not in own]:
+        parts.append(_options(f"Options of /{skill.name}", shared, width))
+    more = f"`/help {skill.name}` describes arguments and formats of all subcommands."
+    parts.append(textwrap.fill(more, width))
+    return "\n\n".join((*parts, _general(width)))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _opening(line: str, summary: str, width: int) -> list[str]:
+    return [reflowed(f"Usage: {line}", width), textwrap.fill(summary, width)]
+
+
+def _general(width: int, where: str = "") -> str:
+    shapes = " ".join(_shape(flag) for flag in flags(GeneralOptions).values())
+    return reflowed(f"General options{where}: {shapes}", width)
+
+
+def _alone(skill: Skill) -> list[str]:
+    """Return the variants that are not subcommands: `/finetune` without one."""
+    return [case for case in skill.variants if case not in skill.subcommands]
+
+
+def _named_options(skill: Skill) -> list[tuple[str, str]]:
+    """Return the subcommands that have options of their own, with these."""
+    return [
+        (case, " ".join(map(_shape, flags(skill.variants[case]).values())))
+        for case in skill.subcommands
+        if case in skill.variants
+    ]
+
+
+def usage(skill: Skill) -> str:
+    """Return the usage line: "/annotate [OPTION ...] TEXT|FILE [save to PATH]"."""
+    words = [f"/{skill.name}"]
+    if skill.subcommands:
+        words.append(f"[{'|'.join(skill.subcommands)}]")
+    if skill.Options.model_fields:
+        words.append("[OPTION ...]")
+    if skill.text != "none":
+        marked = skill.text == "required" or skill.usage[:1] in ("[", "<")
+        words.append(skill.usage if marked else f"[{skill.usage}]")
+    if skill.saves:
+        words.append("[save to PATH]")
+    return " ".join(words)
+
+
+def _options(title: str, listed: Iterable[Flag], width: int = WIDTH) -> str:
+    rows = []
+    for flag in listed:
+        default = "" if flag.default in (None, "", [], ()) else f" (default: {flag.default})"
+        default = " (required)" if flag.required else default
+        rows.append((_shape(flag), flag.help + default))
+    return section(title, rows, width)
+
+
+def _shape(flag: Flag) -> str:
+    return flag.name if flag.sets is not None else f"{flag.name} {flag.metavar}"
+
+
+class Help(AppCommand):
+    """Shows help generated from the declarations of skills."""
+
+    name = "help"
+    summary = "List the commands, or show help on one"
+    usage = "NAME [SUBCOMMAND]"
+    text = "optional"
+
+    def run(self, call: Call) -> Result:
+        catalogue = self._app.catalogue
+        found = catalogue.skills
+        width = self._app.screen.width(WIDTH)
+        name, _, subcommand = call.text.strip().removeprefix("/").partition(" ")
+        if not name:
+            commands = [
+                {"name": f.name, "summary": f.summary} for f in found.values() if f.for_users
+            ]
+            shown = overview(catalogue, self._app.settings, width)
+            return Result(shown, {"commands": commands})
+        if name not in found:
+            raise self._app.catalogue.unknown(name)
+        skill = found[name].skill
+        if subcommand:
+            return _subcommand_help(skill, subcommand.strip(), width)
+        formats = list(self._app.catalogue.formats_for(skill))
+        data = {
+            "name": skill.name,
+            "summary": skill.summary,
+            "usage": usage(skill),
+            "subcommands": dict(skill.subcommands),
+            "options": skill.Options.model_json_schema(),
+            "general_options": options.GeneralOptions.model_json_schema(),
+            "saves": [*skill.saves, *formats],
+        }
+        return Result(skill_help(skill, formats, width, brief=True), data)
+
+
+def _subcommand_help(skill: Skill, subcommand: str, width: int) -> Result:
+    if subcommand not in skill.subcommands:
+        known = ", ".join(skill.subcommands) or "none"
+        raise UsageError(
+            f"/{skill.name} has no subcommand {subcommand[:40]!r}",
+            hint=did_you_mean(subcommand, skill.subcommands) or f"It has {known}.",
+        )
+    schema = skill.Options.model_json_schema()
+    keys = [flag.key for flag in options.flags_for(skill, subcommand).values()]
+    data = {
+        "name": skill.name,
+        "subcommand": subcommand,
+        "summary": skill.subcommands[subcommand],
+        "options": {key: schema["properties"][key] for key in keys},
+    }
+    return Result(subcommand_help(skill, subcommand, width), data)

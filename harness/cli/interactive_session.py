@@ -1,0 +1,241 @@
+"""Interactive session: a prompt with history and completion for `App.dispatch`.
+
+Ctrl-C stops the work or clears the line; twice at an empty prompt, it ends the session, as Ctrl-D.
+Alt-Enter begins a new line.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.buffer import CompletionState
+from prompt_toolkit.completion import (
+    CompleteEvent,
+    ThreadedCompleter,
+    get_common_complete_suffix,
+)
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import Output, create_output
+from prompt_toolkit.shortcuts import confirm, prompt
+
+from harness._version import __version__
+from harness.cli.app import App
+from harness.cli.completion import LineCompleter
+from harness.cli.overview import WIDTH
+from harness.errors import HarnessError, RegistryError
+from harness.runs.frontend import Frontend, print_error, show
+from harness.settings import Settings
+from harness.support.reading.bounded_files import read_bytes
+from harness.support.stopping import ctrl_c
+from harness.terminal import stdout_guard
+from harness.terminal.console import Screen, shown_on
+from harness.terminal.rendering import columns
+
+WELCOME = f"""\
+nanda-harness {__version__}. Type /help for the commands; Tab completes them, options and files.
+Plain text is for the chat model. Ctrl-C stops the current work, Ctrl-D ends the session."""
+LEAVING = "Ctrl-C again ends the session, as Ctrl-D and /exit do."
+HISTORY_BYTES = 4_000_000
+"""Maximum size of the history file, which is read at every start of a session."""
+
+
+def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = False) -> int:
+    """Run a session on the terminal; return the exit code.
+
+    Args:
+        continues: go on with the last conversation of this folder.
+    """
+    frontend = Frontend("repl", confirm=_confirm, choose=_choose, ask=_ask)
+    app = App(settings, frontend, general=general)
+    try:
+        if continues:
+            from harness.cli.session_commands import go_on
+
+            go_on(app)
+        # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
+        output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
+        with create_app_session(output=output), ctrl_c.taking_effect("none"):
+            Repl(app).run()
+    finally:
+        app.close()
+    return 0
+
+
+class Repl:
+    """Interactive session.
+
+    Args:
+        terminal_input, terminal_output: of prompt-toolkit, for tests; default: the terminal.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        terminal_input: Input | None = None,
+        terminal_output: Output | None = None,
+    ) -> None:
+        self.app = app
+        self.session: PromptSession[str] = PromptSession(
+            "> ",
+            history=open_history(app.settings.history, app.screen),
+            completer=ThreadedCompleter(LineCompleter(lambda: app.catalogue, self._models)),
+            key_bindings=key_bindings(),
+            complete_while_typing=True,
+            prompt_continuation="  ",
+            bottom_toolbar=self.status,
+            input=terminal_input,
+            output=terminal_output,
+        )
+
+    def run(self) -> None:
+        """Read and run lines until /exit, Ctrl-D, or Ctrl-C twice at an empty prompt."""
+        self._notice(WELCOME)
+        leaving = False
+        while True:
+            try:
+                line = self.session.prompt()
+            except KeyboardInterrupt:
+                if self.session.default_buffer.text:  # Ctrl-C has cleared the line
+                    leaving = False
+                elif leaving:
+                    return
+                else:
+                    leaving = True
+                    self._notice(LEAVING)
+                continue
+            except EOFError:
+                return
+            leaving = False
+            if line.strip() and self._run_line(line):
+                return
+
+    def _models(self) -> Iterable[tuple[str, str]]:
+        try:
+            return self.app.registry.names.items()
+        except RegistryError:
+            return ()
+
+    def _notice(self, text: str) -> None:
+        screen = self.app.screen
+        screen.notice(textwrap.fill(text, min(WIDTH, columns(screen.err))))
+
+    def _run_line(self, line: str) -> bool:
+        """Run one line; return True if it ends the session."""
+        try:
+            with ctrl_c.taking_effect("interrupt"):
+                outcome = self.app.dispatch(line)
+                show(outcome, self.app.screen)
+        except HarnessError as error:
+            print_error(error, self.app.screen)
+            return False
+        except KeyboardInterrupt:  # outside of a run
+            self.app.screen.notice("Interrupted.")
+            return False
+        return outcome.result.leave
+
+    def status(self) -> str:
+        """Return the text below the prompt: the model in use, cut to one line."""
+        last = self.app.models.last_resolution
+        if last is None:
+            text = " no model in use yet | /models shows what is available"
+        else:
+            instead = f" instead of {last.requested}" if last.fell_back else ""
+            text = f" {last.resolved}{instead} | {last.chosen.serve.label}"
+        width = self.session.output.get_size().columns
+        return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def key_bindings() -> KeyBindings:
+    """Return the keys that differ from prompt-toolkit's own: Alt-Enter and Tab."""
+    bindings = KeyBindings()
+
+    @bindings.add("tab")
+    def _(event: KeyPressEvent) -> None:
+        """Complete at once: prompt-toolkit ignores Tab while it completes what was typed."""
+        buffer = event.current_buffer
+        if buffer.complete_state and buffer.complete_state.completions:
+            buffer.complete_next()
+            return
+        requested = CompleteEvent(completion_requested=True)
+        found = list(buffer.completer.get_completions(buffer.document, requested))
+        if len(found) == 1:
+            buffer.delete_before_cursor(-found[0].start_position)
+            buffer.insert_text(found[0].text)
+        elif found:
+            common = get_common_complete_suffix(buffer.document, found)
+            buffer.insert_text(common)
+            left = [completion.new_completion_from_position(len(common)) for completion in found]
+            buffer.complete_state = CompletionState(buffer.document, left)
+
+    @bindings.add("escape", "enter")
+    def _(event: KeyPressEvent) -> None:
+        event.current_buffer.insert_text("\n")
+
+    return bindings
+
+
+def open_history(path: Path, screen: Screen) -> History:
+    """Open the history file, readable only by its owner; in memory if that fails.
+
+    The same if it is too large or not a regular file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            read_bytes(path, HISTORY_BYTES)  # prompt_toolkit reads all of it, whatever it is
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
+        path.chmod(0o600)
+    except OSError as exc:
+        screen.notice(f"the input history cannot be stored: {exc.strerror} ({path})")
+        return InMemoryHistory()
+    return FileHistory(str(path))
+
+
+def _confirm(question: str) -> bool:
+    """Ask on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
+    sys.stderr.flush()
+    try:
+        with ctrl_c.taking_effect("none"):
+            return confirm(question)
+    except EOFError:
+        return False
+
+
+def _choose(question: str, choices: Sequence[str]) -> str:
+    """Ask on the terminal for a choice by its number or beginning; Ctrl-D means none of them."""
+    listed = "\n".join(f"  {number} {choice}" for number, choice in enumerate(choices, start=1))
+    _print(f"{question}\n{listed}")
+    numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
+    while True:
+        try:
+            with ctrl_c.taking_effect("none"):
+                given = prompt("Answer: ").strip().casefold()
+        except EOFError:
+            return ""
+        begun = [choice for choice in choices if given and choice.startswith(given)]
+        if given in numbered or len(begun) == 1:
+            return numbered.get(given) or begun[0]
+
+
+def _ask(question: str) -> str:
+    """Ask on the terminal for a line; Ctrl-D means an empty one."""
+    _print(question)
+    try:
+        with ctrl_c.taking_effect("none"):
+            return prompt("Answer: ").strip()
+    except EOFError:
+        return ""
+
+
+def _print(text: str) -> None:
+    sys.stderr.write(f"{shown_on(sys.stderr, text)}\n")
+    sys.stderr.flush()

@@ -1,0 +1,184 @@
+"""/mcp: the servers of mcp.json."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from harness.api.skill import Call, Result, SkillOptions
+from harness.chat.toolbox import ALL
+from harness.cli.app_command import AppCommand
+from harness.errors import NothingFound, UsageError
+from harness.plugins.user_choices import TrustStore
+from harness.support.suggestions import did_you_mean
+from harness.terminal.rendering import table
+
+SHOWN = 100
+"""Characters of a tool's description in the list."""
+
+
+class McpCommand(AppCommand):
+    """Starts the servers and shows them."""
+
+    name = "mcp"
+    summary = "Show the servers of mcp.json, their state and their tools"
+    usage = "NAME|SERVER"
+    details = """\
+    The servers of mcp.json in the user's configuration, and of mcp.json and .mcp.json in a trusted
+    project, are started, as a chat does. NAME shows the tools of one server. `/reload` starts all
+    of them again.
+
+    `/mcp add NAME URL` and `/mcp add NAME COMMAND ARGUMENTS` write the user's mcp.json. If the
+    arguments contain options: `/mcp add --env KEY=VALUE -- NAME COMMAND ARGUMENTS`."""
+    text = "optional"
+    subcommands = {
+        "add": "write a server to your mcp.json: a name, then an address or a command",
+        "remove": "delete a server from your mcp.json",
+        "trust": "trust the project's mcp.json in its current state",
+    }
+
+    class Add(SkillOptions):
+        env: list[str] = Field([], description="KEY=VALUE for the process; may be repeated")
+        header: list[str] = Field([], description='"NAME: VALUE" for requests; may be repeated')
+
+    class Options(Add):
+        pass
+
+    variants: ClassVar[dict[str, type[SkillOptions]]] = {"add": Add}
+
+    def run(self, call: Call) -> Result:
+        name = call.text.strip()
+        if call.subcommand == "add":
+            return self._add(call)
+        if call.subcommand == "remove":
+            return self._remove(name)
+        if call.subcommand:
+            return self._trust()
+        servers = self._app.mcp_servers
+        with call.screen.progress("starting the servers"):
+            servers.start(self._app.settings.mcp_deadline)
+        tools = servers.tools()
+        data = [
+            {
+                "name": server.entry.name,
+                "state": server.state,
+                "problem": server.problem,
+                "from": server.entry.where,
+                "place": server.entry.place,
+                "tools": [asdict(tool.described(ALL)) for tool in tools if tool.server is server],
+            }
+            for server in servers.servers
+        ]
+        if name:
+            return _one(name, data)
+        found = servers.configuration
+        content = {
+            "servers": data,
+            "disabled": [entry.name for entry in found.entries if entry.written.disabled],
+            "untrusted": [str(path) for path in found.untrusted],
+            "problems": [str(problem) for problem in found.problems],
+        }
+        return Result("\n".join(_lines(content, str(self._app.settings.mcp_file))), content)
+
+    def _add(self, call: Call) -> Result:
+        from harness.mcp import client_config
+
+        path = self._app.settings.mcp_file
+        name, server = _server(call)
+        entry = client_config.add(path, name, server, force=call.force)
+        self._app.stop_servers()
+        text = f"{entry.name} ({entry.place}) is written to {path}; `/mcp` starts it."
+        return Result(text, {"name": entry.name, "place": entry.place, "file": str(path)})
+
+    def _remove(self, name: str) -> Result:
+        if not name:
+            raise UsageError("/mcp remove needs a name", hint="`/mcp` lists all servers.")
+        from harness.mcp import client_config
+
+        path = self._app.settings.mcp_file
+        client_config.remove(path, name)
+        self._app.stop_servers()
+        return Result(f"{name} is deleted from {path}.", {"name": name, "file": str(path)})
+
+    def _trust(self) -> Result:
+        settings = self._app.settings
+        files = [path for path in settings.project_mcp_files if path.is_file()]
+        if not files:
+            raise NothingFound(
+                "this project has no mcp.json and no .mcp.json", where=str(settings.project_dir)
+            )
+        for path in files:
+            TrustStore(settings.trust_file).trust(path)
+        self._app.stop_servers()
+        names = " and ".join(map(str, files))
+        return Result(f"{names}: trusted in the current state.", {"trusted": list(map(str, files))})
+
+
+def _server(call: Call) -> tuple[str, dict[str, Any]]:
+    """Return the name of the server to add, and its entry in mcp.json."""
+    try:
+        name, *words = shlex.split(call.text) or [""]
+    except ValueError as exc:
+        raise UsageError(f"the command cannot be read: {exc}") from exc
+    words = words[words[:1] == ["--"] :]
+    if not words:
+        raise UsageError(
+            "/mcp add needs a name, and an address or a command",
+            hint="`/mcp add search https://search.example.org/mcp`",
+        )
+    headers = dict(_pair(one, ":", "--header") for one in call.options.header)
+    env = dict(_pair(one, "=", "--env") for one in call.options.env)
+    if "://" in words[0]:
+        server: dict[str, Any] = {"type": "http", "url": words[0], "headers": headers}
+        kind, misplaced = "an address", "--env" if env else " ".join(words[1:])
+    else:
+        server = {"command": words[0], "args": words[1:], "env": env}
+        kind, misplaced = "a command", "--header" if headers else ""
+    if misplaced:
+        raise UsageError(f"{misplaced!r} does not apply to a server with {kind}")
+    return name, {key: value for key, value in server.items() if value}
+
+
+def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
+    key, found, value = text.partition(separator)
+    if not found or not key.strip():
+        raise UsageError(f"{option}: {text[:60]!r} has no {separator!r} after a name")
+    return key.strip(), value.strip()
+
+
+def _one(name: str, servers: list[dict[str, Any]]) -> Result:
+    for server in servers:
+        if server["name"] == name:
+            rows = [
+                (tool["name"], " ".join(tool["description"].split())[:SHOWN])
+                for tool in server["tools"]
+            ]
+            lines = [f"{name}: {server['state']} ({server['place']})"]
+            lines += [server["problem"]] * bool(server["problem"])
+            return Result("\n".join([*lines, table(("tool", ""), rows)]), server)
+    names = [server["name"] for server in servers]
+    hint = did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."
+    raise UsageError(f"there is no server {name!r}", hint=hint)
+
+
+def _lines(content: dict[str, Any], file: str) -> Iterator[str]:
+    rows = [
+        (one["name"], one["state"], str(len(one["tools"])), one["from"], one["problem"])
+        for one in content["servers"]
+    ]
+    if rows:
+        yield table(("server", "state", "tools", "from", ""), rows)
+    elif not any(content.values()):
+        yield f"No servers: there is no {file}."
+    for one in content["servers"]:
+        if one["tools"]:
+            yield f"{one['name']}: {', '.join(tool['name'] for tool in one['tools'])}"
+    yield from (f"{name} is disabled in its file" for name in content["disabled"])
+    yield from (
+        f"{path} is not trusted: read it, then `/mcp trust`" for path in content["untrusted"]
+    )
+    yield from (f"left out: {problem}" for problem in content["problems"])

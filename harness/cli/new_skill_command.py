@@ -1,0 +1,146 @@
+"""/new-skill: create a working skill from a template."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from pydantic import Field
+
+from harness.agent_skills import scaffold
+from harness.agent_skills.scaffold import Kind
+from harness.api.skill import Call, Result, SkillOptions
+from harness.cli.app_command import AppCommand
+from harness.errors import UsageError
+from harness.plugins.user_choices import TrustStore
+from harness.settings import Settings
+
+EXAMPLE = Path("examples", "abstract.txt")
+
+
+class NewSkill(AppCommand):
+    """Creates skills from templates, which run and pass their own test."""
+
+    name = "new-skill"
+    summary = "Create a working skill with its test, for you to change"
+    usage = "NAME"
+    details = """\
+    The new skill summarizes a text or a file. Without a chat model, it quotes sentences of the
+    text. A skill made with --prompt-only needs a chat model. It is created as ./skills/NAME and
+    trusted in that state; after an edit, trust it again with `--trust` or `/skills trust NAME`.
+    A package is created as ./NAME, for pip to install."""
+
+    class Options(SkillOptions):
+        prompt_only: bool = Field(
+            False, description="create only a SKILL.md with instructions for the producer model"
+        )
+        package: bool = Field(False, description="create a project for pip")
+        own: bool = Field(
+            False, description="create it in your configuration folder, for all projects"
+        )
+        folder: Path | None = Field(None, description="create it in this folder")
+
+    def run(self, call: Call) -> Result:
+        name = call.text.strip().removeprefix("/")
+        kind = _kind(call.options)
+        scaffold.check_name(name)
+        self._check_free(name, kind)
+        folder = _parent(call.options, call.settings) / name
+        scaffold.check_place(folder)
+        contents = scaffold.files(name, kind)
+        needs_trust = kind == "plugin" and not call.options.own
+        trust = TrustStore(call.settings.trust_file).trust
+        scaffold.make(folder, contents, trust if needs_trust else lambda made: None)
+        steps = _steps(name, kind, folder, call.settings)
+        lines = [f"Created {_shown(folder, call.settings)}: {', '.join(contents)}."]
+        lines += [f"{f'{what}:':<12}{command}" for what, command in steps]
+        lines.append("In a session, run /reload first.")
+        if needs_trust:
+            again = f"add --trust once, or `/skills trust {name}`"
+            lines.append(f"It is trusted in its current state. After an edit, {again}.")
+        folders = call.settings.skill_folders
+        found = any(folder.resolve().is_relative_to(place.resolve()) for place in folders)
+        if not found and kind != "package":
+            lines.append(f"It is found once its folder is in {folders[0]}.")
+        data = {
+            "name": name,
+            "kind": kind,
+            "folder": str(folder),
+            "files": list(contents),
+            "next": [command for _, command in steps],
+        }
+        return Result("\n".join(lines), data)
+
+    def _check_free(self, name: str, kind: Kind) -> None:
+        """Raise UsageError for a taken name, except for a package of an existing folder skill."""
+        catalogue = self._app.catalogue
+        if name in catalogue.disabled:
+            raise UsageError(
+                f"the name /{name} is disabled, so the skill would not be loaded",
+                hint=f"`/skills enable {name}`, or choose another name.",
+            )
+        origin = ""
+        if name in catalogue.skills:
+            origin = catalogue.skills[name].origin
+        elif name in catalogue.untrusted:
+            origin = str(catalogue.untrusted[name].folder)
+        if not origin or (kind == "package" and Path(origin, "SKILL.md").is_file()):
+            return
+        raise UsageError(f"the name /{name} is taken by the one from {origin}", hint="`/skills`")
+
+
+def _kind(options: NewSkill.Options) -> Kind:
+    pairs = (("prompt_only", "package"), ("own", "package"), ("own", "folder"))
+    for one, other in pairs:
+        if getattr(options, one) and getattr(options, other):
+            raise UsageError(f"--{one.replace('_', '-')} and --{other} do not go together")
+    if options.prompt_only:
+        return "prompt"
+    return "package" if options.package else "plugin"
+
+
+def _parent(options: NewSkill.Options, settings: Settings) -> Path:
+    if options.folder is not None:
+        return settings.project_dir / options.folder
+    if options.own:
+        return settings.own_skills
+    return settings.project_dir if options.package else settings.project_dir / "skills"
+
+
+def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
+    """Return the next steps with their commands."""
+    python, where = _python(settings), shlex.quote(_shown(folder, settings))
+    example = EXAMPLE if (settings.project_dir / EXAMPLE).is_file() else "FILE"
+    steps = [("Run it", f'{_program(python, settings)} "/{name} {example}"')]
+    if kind == "package":
+        steps.insert(0, ("Install it", f"{python} -m pip install ./{where}"))
+    if kind != "prompt":
+        get = "" if importlib.util.find_spec("pytest") else f"{python} -m pip install pytest && "
+        steps.append(("Test it", f"{get}{python} -m pytest {where}"))
+    return steps
+
+
+def _shown(path: Path, settings: Settings) -> str:
+    """Return a path as the user would type it."""
+    if path.is_relative_to(settings.project_dir):
+        return str(path.relative_to(settings.project_dir))
+    return str(path)
+
+
+def _python(settings: Settings) -> str:
+    """Return the command of this Python as the user would type it."""
+    found = shutil.which("python")
+    if found and Path(found) == Path(sys.executable):
+        return "python"
+    return shlex.quote(_shown(Path(sys.executable), settings))
+
+
+def _program(python: str, settings: Settings) -> str:
+    """Return the command of this program as the user started it."""
+    started = Path(sys.argv[0])
+    if started.name != "agent.py":
+        return "nanda"
+    return f"{python} {shlex.quote(_shown(started.absolute(), settings))}"

@@ -1,0 +1,308 @@
+"""The services of an application: settings, registry, models, skills, run log and tools."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import RegistryError
+from harness.models.pool import ModelPool
+from harness.models.resolution import Resolution
+from harness.models.weights import FileStore
+from harness.plugins.catalogue import Catalogue
+from harness.plugins.discovery import BuiltinBackends, Discovery
+from harness.runs.frontend import Caller, Callers, Frontend, Outcome
+from harness.runs.run_log import Run, RunLog
+from harness.settings import Settings
+from harness.support.reading.text_input import at_home
+from harness.terminal.console import Screen
+
+if TYPE_CHECKING:
+    from harness.api.options import GeneralOptions
+    from harness.chat.chat_skill import Chat
+    from harness.chat.conversation import Conversation
+    from harness.chat.toolbox import Toolbox
+    from harness.mcp.client import Servers
+    from harness.models.backends.base import Backend
+    from harness.models.registry import Registry
+    from harness.permissions import Permissions
+    from harness.runs.invocation import Invocation
+
+
+class ModelAccess:
+    """Reads the registry and loads models, each on first use.
+
+    Args:
+        settings: returns those of the application.
+        path: the registry that the user named; None for the one in the settings.
+        backends: returns the backends by name.
+        notice: receives one line for each registered model that is left out.
+
+    Attributes:
+        preferred: models by task, chosen with /model.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        path: Path | None,
+        backends: Callable[[], Mapping[str, Backend]],
+        notice: Callable[[str], None],
+    ) -> None:
+        self.path = path
+        self.preferred: dict[str, str] = {}
+        self._settings, self._backends, self._notice = settings, backends, notice
+        self._registry: Registry | None = None
+        self._pool: ModelPool | None = None
+
+    @property
+    def registry(self) -> Registry:
+        """The registry.
+
+        Raises:
+            RegistryError: it cannot be used.
+        """
+        if self._registry is None:
+            self._registry = self.read()
+        return self._registry
+
+    @property
+    def pool(self) -> ModelPool:
+        """The loaded models; its registry is read on first use."""
+        if self._pool is None:
+            self._pool = ModelPool(lambda: self.registry, self._backends(), self.preferred)
+        return self._pool
+
+    @property
+    def last_resolution(self) -> Resolution | None:
+        """The model in use, and why it was chosen."""
+        return self._pool.last if self._pool is not None else None
+
+    @property
+    def settings(self) -> Settings:
+        """The settings with the registry of the current line."""
+        if self.path is None:
+            return self._settings()
+        return replace(self._settings(), user_registry=self.path, registry_required=True)
+
+    @contextlib.contextmanager
+    def switched(self, path: Path | None) -> Iterator[None]:
+        """Change the path of the registry, unless the block raises RegistryError."""
+        before, self.path = self.path, path
+        try:
+            yield
+        except RegistryError:
+            self.path = before
+            raise
+
+    def read(self) -> Registry:
+        """Read the registry again; raises as `registry`."""
+        from harness.models.registry import load
+
+        settings, user = self.settings, self.settings.user_registry
+        if settings.registry_required and not user.is_file():
+            raise RegistryError("there is no such registry file", where=str(user))
+        return load(settings.shipped_registry, user, left_out=self._leave_out)
+
+    def _leave_out(self, error: RegistryError) -> None:
+        self._notice(f"registered model left out: {error}")
+
+    def use(self, registry: Registry) -> None:
+        """Use another registry; loaded models are freed."""
+        self.close()
+        self._registry, self._pool = registry, None
+
+    def close(self) -> None:
+        """Free the loaded models."""
+        if self._pool is not None:
+            self._pool.close()
+
+
+class Services(ABC):
+    """The services that commands and lines need; `harness.cli.app.App` dispatches lines to them.
+
+    Args:
+        general: general options given before the line, by key.
+        plugins: plugin objects to load besides those found, by name.
+        bare: load only the framework's own commands, for commands that must work although a plugin
+            does not.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        frontend: Frontend,
+        screen: Screen | None = None,
+        general: Mapping[str, Any] | None = None,
+        plugins: Mapping[str, object] | None = None,
+        *,
+        bare: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._callers = Callers(Caller(frontend, screen or Screen()))
+        self.general = dict(general or {})
+        self._plugins = dict(plugins or {})
+        self._bare = bare
+        self.run_log = RunLog(settings.run_log, self.screen.notice)
+        path = self.general.get("registry")
+        self.models = ModelAccess(
+            lambda: self.settings,
+            at_home(path) if path else None,
+            lambda: self.catalogue.backends,
+            self.screen.notice,
+        )
+        self._discover()
+
+    @property
+    def caller(self) -> Caller:
+        """Who the line that this thread runs is for."""
+        return self._callers.current
+
+    @property
+    def frontend(self) -> Frontend:
+        """The frontend of the line that this thread runs."""
+        return self.caller.frontend
+
+    @frontend.setter
+    def frontend(self, frontend: Frontend) -> None:
+        self._callers.own = replace(self._callers.own, frontend=frontend)
+
+    @property
+    def screen(self) -> Screen:
+        """The output of the line that this thread runs."""
+        return self.caller.screen
+
+    @screen.setter
+    def screen(self, screen: Screen) -> None:
+        self._callers.own = replace(self._callers.own, screen=screen)
+
+    @property
+    def current_general(self) -> GeneralOptions | None:
+        """The general options of the user's line that this thread runs."""
+        return self._callers.general
+
+    @cached_property
+    def toolbox(self) -> Toolbox:
+        """The tools of the chat model, those that are described in most detail first."""
+        from harness.chat.active_skills import activation
+        from harness.chat.skill_tools import skill_tools
+        from harness.chat.tool_calls import log_invalid
+        from harness.chat.toolbox import Toolbox
+        from harness.tools import tools_of
+
+        builtin = tools_of(self)
+        shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
+        prompts = partial(activation, self, lambda: self.models.last_resolution)
+        return Toolbox(
+            [prompts, shipped, lambda: builtin, others],
+            lambda: self.mcp_servers,
+            partial(log_invalid, self),
+        )
+
+    @cached_property
+    def mcp_servers(self) -> Servers:
+        """The servers of mcp.json; none is started yet."""
+        from harness.mcp.client import Servers
+
+        return Servers(self.settings, self)
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        """The conversation of the chat and of prompt skills."""
+        from harness.chat.conversation import Conversation
+
+        return Conversation.of(self.settings, lambda text: self.screen.notice(text))
+
+    @cached_property
+    def chat(self) -> Chat:
+        """The skill /chat."""
+        from harness.chat.chat_skill import Chat
+
+        return Chat(self.toolbox, self.conversation, lambda: self.catalogue.skills)
+
+    @property
+    def permissions(self) -> Permissions:
+        """What the user of the current line allows models to do."""
+        from harness.permissions import Permissions
+
+        asked, general = self.frontend, self.current_general
+        yes = general is not None and general.yes
+        return Permissions(self.models.settings, asked.choose, asked.confirm, yes=yes)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self.discovery.catalogue
+
+    @property
+    def registry(self) -> Registry:
+        """The registry, read on first use.
+
+        Raises:
+            RegistryError: the registry cannot be used.
+        """
+        return self.models.registry
+
+    @property
+    def pool(self) -> ModelPool:
+        """The loaded models; its registry is read on first use."""
+        return self.models.pool
+
+    def reload(self) -> None:
+        """Read the registry and find the skills again; loaded models are freed.
+
+        Raises:
+            RegistryError: the application is unchanged.
+        """
+        found = self.models.read()
+        self.discovery.forget()
+        self.models.use(found)
+        self._discover()
+
+    def _discover(self) -> None:
+        screen = self.screen
+        files = FileStore(
+            lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
+        )
+        builtins = {"backends": BuiltinBackends(), **self._plugins}
+        discovery = Discovery(
+            self.settings, files, self._commands, builtins, lambda *given: self.chat.use(*given)
+        )
+        discovery.run(bare=self._bare)
+        self.discovery = discovery
+        for notice in self.catalogue.notices():
+            self.screen.notice(notice)
+
+    @abstractmethod
+    def _commands(self) -> object:
+        """Return the plugin with the framework's own commands."""
+
+    @abstractmethod
+    def run_called(
+        self,
+        invocation: Invocation,
+        line: str,
+        caller: Caller | None = None,
+        run: Run | None = None,
+    ) -> Outcome:
+        """Run an invocation of a model; see `App.run_called`."""
+
+    def close(self) -> None:
+        """Free the loaded models, and stop the servers of mcp.json."""
+        self.stop_servers()
+        self.models.close()
+
+    def stop_servers(self, seconds: float = 5.0) -> None:
+        """Stop the servers of mcp.json that were started; those that take longer are killed."""
+        if "mcp_servers" in self.__dict__:
+            self.mcp_servers.close(seconds)
+
+    def use_registry(self, path: Path | None) -> None:
+        """Switch to the registry of this line, if it differs from that of the last one."""
+        if path != self.models.path:
+            with self.models.switched(path):
+                self.reload()

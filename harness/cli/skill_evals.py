@@ -1,0 +1,152 @@
+"""`/skills test NAME`: whether requests activate a skill, as the cases beside it expect.
+
+The cases are in `evals/evals.json` of the skill's folder. Each is decided as a line of chat would
+be: by the triggers of plugins, then by the tools that the model calls first, or, for a model
+without tools, by the descriptions (`harness.cli.intent`). Nothing is run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from harness.agent_skills.skill_md import is_inside
+from harness.api.skill import Call, Result
+from harness.chat.active_skills import NAME, SKILL
+from harness.chat.tool_loop import SYSTEM, tools_for
+from harness.cli import intent
+from harness.errors import InputError, UsageError
+from harness.models import answers
+from harness.models.backends.base import Message, ToolCall
+from harness.models.served import ServedModel
+from harness.support.reading.bounded_files import read_text
+from harness.terminal.rendering import table
+
+if TYPE_CHECKING:
+    from harness.cli.services import Services
+
+FILE = Path("evals", "evals.json")
+"""The file with the cases, in the skill's folder."""
+MAX_BYTES = 1_000_000
+"""Maximum size of that file."""
+
+
+class Case(BaseModel):
+    """One request, and whether it should activate the skill.
+
+    Files of other clients have further fields, such as `expected_output`; they are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True)
+    query: str = Field(min_length=1, validation_alias=AliasChoices("query", "prompt"))
+    should_trigger: bool = Field(True, strict=True)
+
+
+def test(app: Services, name: str, call: Call) -> Result:
+    """Return a table of hits and misses; the exit code is 1 if there is a miss.
+
+    Raises:
+        UsageError: the skill is unknown, models may not use it, or it has no valid cases.
+    """
+    found = app.catalogue.skills.get(name)
+    if found is None:
+        raise app.catalogue.unknown(name)
+    if found.file is None:
+        raise UsageError(f"/{name} has no folder with {FILE}", hint=f"`/skills {name}`")
+    if not found.file.for_models:
+        raise UsageError(f"/{name} is for users only: `disable-model-invocation` is true")
+    cases = read(found.file.folder)
+
+    def decide(model: ServedModel) -> tuple[str, list[list[str]]]:
+        if not model.takes_tools:
+            call.screen.notice("the model cannot call tools: descriptions decide instead")
+        with call.screen.progress(f"testing /{name}") as show:
+            activated = []
+            for number, case in enumerate(cases, start=1):
+                show(f"{number} of {len(cases)}")
+                call.cancel.check()
+                activated.append(_activated(app, model, case.query))
+        return f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})", activated
+
+    label, activated = call.models.run("chat", decide)
+    return _result(name, label, cases, activated)
+
+
+def read(folder: Path) -> Sequence[Case]:
+    """Return the cases of a skill.
+
+    Raises:
+        InputError: the file does not exist, it is not JSON, or it has no valid cases.
+    """
+    path = folder / FILE
+    if not is_inside(folder, path):
+        hint = '[{"query": "a request", "should_trigger": true}, ...]'
+        raise InputError("there is no file with cases", where=str(path), hint=f"Write it: {hint}")
+    try:
+        content = json.loads(read_text(path, MAX_BYTES))
+    except OSError as exc:
+        raise InputError(f"cannot be read: {exc.strerror}", where=str(path)) from exc
+    except json.JSONDecodeError as exc:
+        raise InputError(f"is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise InputError("is not JSON", where=str(path)) from exc
+    listed = content.get("evals") if isinstance(content, dict) else content
+    try:
+        cases = TypeAdapter(list[Case]).validate_python(listed)
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        number, *field = first["loc"] or ("evals",)
+        case = f", case {number + 1}" if isinstance(number, int) else ""
+        what = f"{'.'.join(map(str, field)) or 'the list of cases'}: {first['msg']}"
+        raise InputError(what, where=f"{path}{case}") from exc
+    if not cases:
+        raise InputError("there are no cases", where=str(path))
+    return cases
+
+
+def _activated(app: Services, model: ServedModel, query: str) -> list[str]:
+    """Return the skills that a request activates."""
+    skills = app.catalogue.skills
+    if match := intent.triggered(skills, query):
+        return [match[0]]
+    tools = tools_for(model, app.toolbox)
+    if not tools:
+        return intent.described(skills, query)
+    messages = Message("system", SYSTEM), Message("user", query)
+    request = model.request(messages=messages, tools=tools, max_tokens=answers.MAX_TOKENS)
+    calls = model.generate(request).tool_calls
+    return [name for name in dict.fromkeys(map(_skill_of, calls)) if name in skills]
+
+
+def _skill_of(call: ToolCall) -> str:
+    """Return the skill that a tool call is about."""
+    if call.name != NAME:
+        return call.name
+    try:
+        given: Any = json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        return ""
+    return str(given.get(SKILL, "")) if isinstance(given, dict) else ""
+
+
+def _result(
+    name: str, label: str, cases: Sequence[Case], activated: Sequence[Sequence[str]]
+) -> Result:
+    rows, data = [], []
+    for case, names in zip(cases, activated, strict=True):
+        hit = (name in names) == case.should_trigger
+        expected = f"/{name}" if case.should_trigger else f"not /{name}"
+        got = ", ".join(f"/{one}" for one in names) or "no skill"
+        rows.append(("hit" if hit else "MISS", expected, got, " ".join(case.query.split())))
+        data.append({**case.model_dump(), "activated": list(names), "hit": hit})
+    hits = sum(one["hit"] for one in data)
+    shown = table(("", "expected", "activated", "request"), rows)
+    return Result(
+        f"{shown}\n\n{hits} of {len(data)} as expected, decided with {label}",
+        {"skill": name, "model": label, "hits": hits, "misses": len(data) - hits, "cases": data},
+        exit_code=0 if hits == len(data) else 1,
+    )

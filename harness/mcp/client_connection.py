@@ -1,0 +1,341 @@
+"""One server of mcp.json: its connection, its tools and its state.
+
+Each server has a thread with an event loop of its own, so that one that floods, hangs or sends what
+takes long to check delays no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection
+from concurrent import futures
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness._version import __version__
+from harness.errors import DeadlineExceeded, HarnessError, SkillFailed
+from harness.mcp.client_config import Entry
+from harness.permissions import in_one_line
+from harness.settings import APP_NAME
+from harness.support.stopping.stop_token import StopToken
+
+if TYPE_CHECKING:
+    from mcp import Client, types
+
+State = Literal["starting", "ready", "failed", "stopped"]
+
+MOST_TOOLS = 1000
+"""Tools of one server that are used."""
+MAX_TOOL = 64_000
+"""Bytes of a tool's description and schema; a larger tool is left out."""
+LONGEST = 10
+"""A call that reports progress may take this many times the time limit."""
+TICK = 0.2
+"""Seconds between two looks at a call that runs."""
+
+
+class Server:
+    """A server that is started at once, in a thread.
+
+    Args:
+        folder: working folder of its process.
+        seconds: time limit to start, and from one sign of life of a call to the next.
+
+    Attributes:
+        state: a failed server stays so until the next `/reload`.
+        problem: why it failed, or what is wrong with its tools; "" if nothing.
+        tools: its tools by their names in the chat.
+    """
+
+    def __init__(self, entry: Entry, folder: Path, seconds: float) -> None:
+        self.entry = entry
+        self.state: State = "starting"
+        self.problem = ""
+        self.tools: dict[str, types.Tool] = {}
+        self._folder, self._seconds = folder, seconds
+        self._log: deque[str] = deque(maxlen=20)
+        self._sign, self._progress = 0.0, ""
+        self._loop = asyncio.new_event_loop()
+        self._wake = asyncio.Event()
+        self._task = self._loop.create_task(self._serve())
+        self._client: Client | None = None
+        self._settled = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"mcp {entry.name}", daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until it is ready or has failed."""
+        self._settled.wait(seconds)
+
+    def request_stop(self) -> None:
+        """Let it end; `join` waits for that."""
+        self.state = "stopped" if self.state != "failed" else self.state
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._end)
+
+    def join(self, seconds: float) -> None:
+        """Wait at most `seconds` for its end."""
+        self._thread.join(seconds)
+
+    def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        cancel: StopToken,
+        on_progress: Callable[[str], None],
+    ) -> types.CallToolResult:
+        """Call a tool by its name at the server.
+
+        Args:
+            on_progress: receives messages about the progress, in this thread.
+
+        Raises:
+            DeadlineExceeded: it showed no sign of life for too long.
+            SkillFailed: the server reports an error, or has ended.
+            Interrupted: `cancel` was set.
+        """
+        if self.state != "ready":
+            raise SkillFailed(f"the server {self.entry.name} does not run: {self.problem}")
+        started = self._sign = time.monotonic()
+        future = asyncio.run_coroutine_threadsafe(self._call(name, arguments), self._loop)
+        try:
+            while not futures.wait([future], TICK).done:
+                cancel.check()
+                now = time.monotonic()
+                if max(now - self._sign, (now - started) / LONGEST) > self._seconds:
+                    raise DeadlineExceeded(
+                        f"the server {self.entry.name} has not answered within {self._seconds:g} s",
+                        hint="HARNESS_MCP_DEADLINE sets the limit.",
+                    )
+                on_progress(self._progress)
+            return future.result()
+        finally:
+            future.cancel()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as exc:  # noqa: BLE001  a server may send anything
+            self._fail(exc)
+        finally:
+            self._settled.set()
+            _close(self._loop)
+
+    async def _serve(self) -> None:
+        silence()
+        for mode in ("auto", "legacy"):
+            try:
+                await self._connect(mode)
+            except Exception as exc:
+                # Some servers of earlier revisions end at a request other than `initialize`.
+                if self.state == "ready" or mode == "legacy" or not is_closed(exc):
+                    raise
+
+    async def _connect(self, mode: str) -> None:
+        from mcp import Client
+
+        self._log.clear()
+        async with contextlib.AsyncExitStack() as stack:
+            async with asyncio.timeout(self._seconds):
+                client = await stack.enter_async_context(
+                    Client(
+                        self._transport(),
+                        mode=mode,
+                        # Half of the time is left for a server that ignores `server/discover`.
+                        read_timeout_seconds=self._seconds / 2,
+                        message_handler=self._received,
+                        client_info=client_info(),
+                    )
+                )
+                await self._list(client)
+            self._client, self.state = client, "ready"
+            self._settled.set()
+            watch = asyncio.create_task(self._listen(client))
+            try:
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    await self._list(client)
+            finally:
+                watch.cancel()
+
+    def _transport(self) -> Any:
+        from harness.mcp.client_transport import over_http, over_pipes
+
+        target = self.entry.resolved(os.environ)
+        if target.url:
+            return over_http(target.url, target.headers, self._log)
+        command = [target.command, *target.args]
+        return over_pipes(command, target.env, self._folder, self._log)
+
+    async def _list(self, client: Client) -> None:
+        found: dict[str, types.Tool] = {}
+        left_out = []
+        async for tool in all_tools(client):
+            name = chat_name(self.entry.name, tool.name)
+            if reason := _unusable(tool, found.keys(), name):
+                left_out.append(f"its tool {in_one_line(tool.name, 60)} {reason}")
+            elif len(found) < MOST_TOOLS:
+                found[name] = tool
+            else:
+                left_out.append(f"it has more than {MOST_TOOLS:,} tools")
+                break
+        self.tools = found
+        self.problem = "; ".join(left_out[:3])
+
+    async def _listen(self, client: Client) -> None:
+        """Read the tools again when a server of the newest revision reports a change."""
+        with contextlib.suppress(Exception):  # it reports none
+            async with client.listen(tools_list_changed=True) as changes:
+                async for _ in changes:
+                    self._wake.set()
+
+    async def _received(self, message: object) -> None:
+        from mcp import types
+
+        if isinstance(message, types.ToolListChangedNotification):
+            self._wake.set()
+
+    async def _call(self, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+            self._sign = time.monotonic()
+            share = f"{progress:g} of {total:g}" if total else f"{progress:g}"
+            self._progress = in_one_line(f"{share} {message or ''}", 60)
+
+        assert self._client is not None
+        self._progress = ""
+        try:
+            return await self._client.call_tool(name, arguments, 86_400.0, progressed)
+        except HarnessError:
+            raise
+        except Exception as exc:
+            if self.entry.written.command and is_closed(exc):  # an address may answer again
+                self._fail(exc)
+                self._end()
+                raise SkillFailed(f"{self.entry.name} has ended: {self.problem}") from exc
+            raise SkillFailed(f"{self.entry.name}: {message_of(exc)}") from exc
+
+    def _end(self) -> None:
+        if not self._task.cancelling():  # a second time would interrupt its end
+            self._task.cancel()
+
+    def _fail(self, exc: BaseException) -> None:
+        if self.state in ("stopped", "failed"):
+            return
+        self.state, self.tools = "failed", {}
+        if is_late(exc):
+            self.problem = f"it has not started within {self._seconds:g} s"
+        else:
+            self.problem = message_of(exc)
+        if self._log:
+            self.problem += f"; it wrote: {in_one_line(' '.join([*self._log][-3:]), SHOWN)}"
+
+
+def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
+    """Return why a tool cannot be used by this name, or ""."""
+    if len(tool.model_dump_json()) > MAX_TOOL:
+        return "is too large"
+    if tool.execution is not None and tool.execution.task_support == "required":
+        return "requires tasks of the protocol, which the harness does not have"
+    return "has the name of another one" if name in taken else ""
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """End what still runs in a loop, and close it."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+
+
+if TYPE_CHECKING:
+    from mcp import Client, types
+
+PAGES = 100
+"""Pages of a list of tools that are read."""
+SHOWN = 300
+"""Characters of a server's message that are shown."""
+NAME = 64
+"""Longest name of a tool."""
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+
+
+async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
+    """Yield the tools of a server, from all pages of its list."""
+    cursor = None
+    for _ in range(PAGES):
+        page = await client.list_tools(cursor=cursor, cache_mode="refresh")
+        for tool in page.tools:
+            yield tool
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
+def chat_name(server: str, tool: str) -> str:
+    """Return the name of a tool in the chat, of the characters and length that servers accept."""
+    name = f"{server}__{_NOT_IN_NAMES.sub('_', tool)}"
+    if len(name) <= NAME:
+        return name
+    return f"{name[: NAME - 9]}_{hashlib.sha256(tool.encode()).hexdigest()[:8]}"
+
+
+def client_info() -> types.Implementation:
+    """Return the name that servers see."""
+    from mcp import types
+
+    return types.Implementation(name=APP_NAME, version=__version__)
+
+
+def silence() -> None:
+    """Keep the package from logging what servers send: without a handler, Python prints it."""
+    log = logging.getLogger("mcp")
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
+
+
+def leaf_of(exc: BaseException) -> BaseException:
+    """Return the error itself, without the groups that task groups make of it."""
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
+
+
+def is_closed(exc: BaseException) -> bool:
+    """Return True if an error means that the connection has ended."""
+    import anyio
+    from mcp import MCPError, types
+
+    leaf = leaf_of(exc)
+    if isinstance(leaf, MCPError):
+        return leaf.code == types.CONNECTION_CLOSED
+    return isinstance(leaf, (anyio.ClosedResourceError, anyio.BrokenResourceError))
+
+
+def is_late(exc: BaseException) -> bool:
+    """Return True if an error means that a server has not answered in time."""
+    from mcp import MCPError, types
+
+    leaf = leaf_of(exc)
+    late = isinstance(leaf, MCPError) and leaf.code == types.REQUEST_TIMEOUT
+    return late or isinstance(leaf, TimeoutError)
+
+
+def message_of(exc: BaseException) -> str:
+    """Return the message of an error, which a server may have written, in one line."""
+    leaf = leaf_of(exc)
+    return in_one_line(str(leaf), SHOWN) or type(leaf).__name__

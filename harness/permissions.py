@@ -1,0 +1,453 @@
+"""What a model may do besides answering: the user's consent, asked for and remembered.
+
+A model follows instructions in the text it reads, such as an abstract. So before it writes a file,
+runs a command or trains, the user allows that action, or has answered "always" in the project.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness.api.skill import UNKNOWN_EFFECTS
+from harness.errors import NotAllowed
+from harness.settings import Settings
+from harness.support import json_state
+
+Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
+_VERBS: dict[Kind, str] = {
+    "read": "read",
+    "write": "write",
+    "run": "run",
+    "mcp": "call",
+    "activate": "use the skill",
+    "instructions": "follow the instructions in",
+}
+LINES = 1000
+"""Lines of a detail that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Something a model wants to do.
+
+    Attributes:
+        subject: the absolute path, the whole command, or the name of the tool or skill.
+        detail: what the user has to see to decide, such as a diff.
+        skill: the skill on whose instructions the model acts, or "".
+        folder: the folder of that skill, whose files its commands may name.
+    """
+
+    kind: Kind
+    subject: str
+    detail: str = ""
+    skill: str = ""
+    folder: Path | None = None
+
+    def __str__(self) -> str:
+        """Return it as the end of a sentence: "run `git diff`"."""
+        subject = visible(self.subject)
+        return f"{_VERBS[self.kind]} {f'`{subject}`' if self.kind == 'run' else subject}"
+
+    @property
+    def who(self) -> str:
+        return f"/{self.skill}" if self.skill else "the model"
+
+    def shown_detail(self) -> Iterator[str]:
+        """Yield the lines of the detail; the last one states how many are missing, if any are."""
+        lines = self.detail.splitlines()
+        for line in lines[:LINES]:
+            yield visible(line.replace("\t", "    "))
+        if len(lines) > LINES:
+            yield f"... ({len(lines) - LINES:,} more lines)"
+
+
+def visible(text: str) -> str:
+    """Return text with line feeds and invisible characters as escapes, so that it hides nothing."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+_NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
+"""Characters that a shell may act upon. Quoting is not considered: too many commands are asked
+about, never too few."""
+
+
+def _names(listed: str) -> frozenset[str]:
+    return frozenset(listed.split())
+
+
+_INTERPRETERS = _names("""
+    ash awk bash bun cmd csh dash deno fish gawk julia ksh lua mawk node nodejs osascript perl php
+    powershell pwsh pypy python r rscript ruby sed sh tclsh tcsh zsh
+""")
+"""Programs that run the code or file named by their first argument."""
+_WRAPPERS = _names("""
+    bwrap busybox chroot command doas env eval exec expect find nice nohup npx parallel pipx screen
+    script setsid ssh stdbuf su sudo time timeout tmux unshare uv uvx watch xargs
+""")
+"""Programs that run another command, which stands anywhere among their arguments."""
+_COLLECTIONS = _names("""
+    apt apt-get aws az brew cargo conda docker gcloud gh git go hg just kubectl make npm ollama pip
+    pnpm podman svn systemctl terraform yarn
+""")
+"""Programs whose subcommands differ so much that one of them has to be named."""
+_SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
+
+
+def command_words(command: str) -> tuple[str, ...] | None:
+    """Return the words of a command that runs one program, or None if it needs a shell.
+
+    None also for variables before the program, which may change what it runs.
+    """
+    if not command.isprintable() or _NEEDS_SHELL.search(command):
+        return None
+    try:
+        found = tuple(shlex.split(command))
+    except ValueError:  # a quotation without end
+        return None
+    return found if found and found[0] and "=" not in found[0] else None
+
+
+def command_prefix(command: str) -> tuple[str, ...] | None:
+    """Return the beginning that an "always" answer covers; None if the command needs a shell.
+
+    It has the program and its subcommand. Where that could run anything, it is the whole command.
+    """
+    found = command_words(command)
+    if found is None:
+        return None
+    name = re.sub(r"[\d.]+\Z", "", PurePath(found[0]).name.casefold().removesuffix(".exe"))
+    second = found[1] if len(found) > 1 else "-"
+    if name in _WRAPPERS:
+        return found
+    if name in _INTERPRETERS:
+        return found if second.startswith("-") or len(found) == 1 else found[:2]
+    if name in _COLLECTIONS:
+        return found[:2] if _SUBCOMMAND.fullmatch(second) else found
+    return found[:2] if _SUBCOMMAND.fullmatch(second) else found[:1]
+
+
+def command_starts_with(command: str, start: str, inside: Sequence[Path]) -> bool:
+    """Return True if an "always" answer with the prefix `start`, or "" for any, covers the command.
+
+    It does not if the command needs a shell, or an argument after the prefix may name a place
+    outside of the folders `inside`. Relative paths are those of the first one.
+    """
+    own, found = command_prefix(command), command_words(command)
+    if own is None or found is None or (start and shlex.join(own) != start):
+        return False
+    after = found[len(own) if start else 0 :]
+    return not any(_leads_out(word, inside) for word in after)
+
+
+def _leads_out(word: str, inside: Sequence[Path]) -> bool:
+    """Return True if a word may be a path to elsewhere: "../x", "--out=/x", "-o/x", "file:///x"."""
+    parts = [word, *re.split("[=:,@]", word)[1:]]
+    if word.startswith("-"):
+        parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
+    return any(_is_outside(part, inside) for part in parts if part)
+
+
+def _is_outside(part: str, inside: Sequence[Path]) -> bool:
+    try:
+        path = (inside[0] / part).resolve()
+        return not any(path.is_relative_to(folder.resolve()) for folder in inside)
+    except (OSError, RuntimeError, ValueError):
+        return True
+
+
+class Always(BaseModel):
+    """What the user allows in a project without being asked again.
+
+    Attributes:
+        subject: beginning of a command, or "" for all of them; a folder or file; the name of a
+            tool; "" for all skills of the project.
+        skill: the only skill that this is allowed for, or "".
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
+    kind: Kind
+    subject: str = ""
+    skill: str = ""
+
+    def __str__(self) -> str:
+        what = self.subject
+        if self.kind == "run":
+            what = f"commands that begin with `{what}`" if what else "single commands"
+        elif self.kind == "activate":
+            what = what or "skills"
+        elif _is_place(self.kind) and Path(what).is_dir():
+            what = f"everything below {what}"
+        elif self.kind == "instructions":
+            what = f"of AGENTS.md in {what}"
+        return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
+
+    def covers(self, wanted: Permission, project: Path) -> bool:
+        """Return True if this answer allows what is wanted."""
+        if wanted.kind != self.kind or self.skill not in ("", wanted.skill):
+            return False
+        if self.kind == "run":
+            inside = [project] if wanted.folder is None else [project, wanted.folder]
+            return command_starts_with(wanted.subject, self.subject, inside)
+        if not _is_place(self.kind):
+            everything = self.kind == "activate" and not self.subject
+            return everything or wanted.subject == self.subject
+        path = Path(wanted.subject).resolve()
+        # Files of git make its commands run programs.
+        of_git = self.kind == "write" and ".git" in (part.casefold() for part in path.parts)
+        return not of_git and path.is_relative_to(Path(self.subject).resolve())
+
+
+def in_project(wanted: Permission, project: Path) -> Always | None:
+    """Return what "always in this project" means; None if it has to be asked about each time."""
+    kind, subject = wanted.kind, wanted.subject
+    if kind == "run":
+        start = command_prefix(subject)
+        return None if start is None else Always(kind=kind, subject=shlex.join(start))
+    if _is_place(kind):
+        path = Path(subject).resolve()
+        # All of the project, or of a folder around it, is more than was asked about.
+        wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
+        return Always(kind=kind, subject=str(path if wide else path.parent))
+    return Always(kind=kind, subject="" if kind == "activate" else subject)
+
+
+def for_skill(wanted: Permission, project: Path) -> Always | None:
+    """Return what "always for this skill" means; None without a skill, or as `in_project`."""
+    here = in_project(wanted, project)
+    if here is None or not wanted.skill or wanted.kind == "activate":
+        return None
+    inside = Path(wanted.subject).resolve().is_relative_to(project.resolve())
+    widest = {"run": "", "write": str(project.resolve()) if inside else here.subject}
+    return Always(
+        kind=wanted.kind, subject=widest.get(wanted.kind, here.subject), skill=wanted.skill
+    )
+
+
+def _is_place(kind: Kind) -> bool:
+    return kind in ("read", "write")
+
+
+class Answers:
+    """The stored answers of a project.
+
+    Args:
+        file: JSON file of all projects, which maps each folder to its answers.
+    """
+
+    def __init__(self, file: Path, project: Path) -> None:
+        self._file, self._project = file, str(project.resolve())
+
+    def given(self) -> list[Always]:
+        """Return the answers in the order in which they were given; a damaged file has none."""
+        return self._read()[0].get(self._project, [])
+
+    def add(self, answer: Always) -> None:
+        """Store an answer.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._replace(lambda known: [*(one for one in known if one != answer), answer])
+
+    def remove(self, answers: list[Always]) -> None:
+        """Forget answers; raises as `add` does."""
+        self._replace(lambda known: [one for one in known if one not in answers])
+
+    def damage(self) -> str:
+        """Return what is wrong with the file and what follows, in one line, or ""."""
+        damage = self._read()[1]
+        return f"{self._file} {damage}, so every call is asked about" if damage else ""
+
+    def _replace(self, change: Callable[[list[Always]], list[Always]]) -> None:
+        known, damage = self._read()
+        if damage:
+            json_state.set_aside(self._file)
+        known[self._project] = change(known.get(self._project, []))
+        content = {
+            project: [one.model_dump(exclude_defaults=True) for one in answers]
+            for project, answers in known.items()
+            if answers
+        }
+        json_state.write(self._file, content, "the permission", mode=0o600)
+
+    def _read(self) -> tuple[dict[str, list[Always]], str]:
+        """Return the answers by project, and what is wrong with the file."""
+        try:
+            stored = json_state.load(self._file)
+        except json_state.Damaged as exc:
+            return {}, str(exc)
+        try:
+            return {
+                project: [Always.model_validate(one, strict=True) for one in answers]
+                for project, answers in (stored or {}).items()
+            }, ""
+        except (ValidationError, AttributeError, TypeError):
+            return {}, "does not map folders to permissions"
+
+
+YES, NO = "yes", "no"
+
+
+class Permissions:
+    """Allows or refuses what a model wants to do in one project.
+
+    Args:
+        choose: requests one of several answers from the user; None without a user.
+        confirm: requests a yes or no, used without `choose`.
+        yes: the user has allowed everything that is not protected, with `--yes`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        choose: Callable[[str, Sequence[str]], str] | None,
+        confirm: Callable[[str], bool] | None = None,
+        *,
+        yes: bool = False,
+    ) -> None:
+        self.settings = settings
+        self._project = settings.project_dir
+        self._choose, self._confirm, self._yes = choose, confirm, yes
+        self.answers = Answers(settings.permissions_file, settings.project_dir)
+
+    def check(self, wanted: Permission) -> str:
+        """Return how the user allows it, now or by an earlier answer, for the run log.
+
+        Raises:
+            NotAllowed: they do not, there is nobody to ask, or it would write where the files
+                control the harness, which no answer allows.
+            OutputError: an "always" answer cannot be stored.
+        """
+        if wanted.kind == "write" and is_protected(Path(wanted.subject), self.settings.protected):
+            raise NotAllowed(
+                f"a model may not {wanted}: files there control the harness",
+                hint="Use another folder.",
+            )
+        if self._yes:
+            return BY_YES
+        if earlier := self._covering(wanted):
+            return f"always: {earlier}"
+        if self._choose is None and self._confirm is None:
+            raise NotAllowed(
+                f"{wanted.who} wants to {wanted}, and nobody is here to allow that",
+                hint="`--yes` before the line allows it.",
+            )
+        answer = self._ask(wanted)
+        if not answer:
+            raise NotAllowed(f"the user did not allow {wanted.who} to {wanted}")
+        return f"{ANSWERED} {answer}"
+
+    def _covering(self, wanted: Permission) -> Always | None:
+        """Return an "always" answer that allows it."""
+        given = self.answers.given()
+        return next((one for one in given if one.covers(wanted, self._project)), None)
+
+    def _ask(self, wanted: Permission) -> str:
+        """Return the answer that allows it, or ""."""
+        who = f"{wanted.who[0].upper()}{wanted.who[1:]}"
+        question = "\n".join([*wanted.shown_detail(), f"{who} wants to {wanted}. Allow it?"])
+        if self._choose is None:
+            return YES if self._confirm is not None and self._confirm(question) else ""
+        always = {
+            f"always: {answer} in this project": answer
+            for answer in (in_project(wanted, self._project), for_skill(wanted, self._project))
+            if answer is not None
+        }
+        given = self._choose(question, (YES, NO, *always))
+        if given in always:
+            self.answers.add(always[given])
+        return given if given == YES or given in always else ""
+
+
+BY_YES = "--yes"
+"""How a call is allowed: by the option of the user's line."""
+ANSWERED = "answered:"
+"""Followed by the answer of the user to the question about a call."""
+
+
+def changes(effects: str, files: Sequence[Path], elsewhere: str = "") -> str:
+    """Describe the changes of a run; "" if there are none.
+
+    Args:
+        effects: result of `Skill.effects`; a plugin may return None by mistake.
+        files: files that would be written.
+        elsewhere: what else the run does that needs consent.
+    """
+    effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS
+    written = ", ".join(
+        f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}" for path in files
+    )
+    parts = [f"writes {written}"] * bool(written)
+    parts += [in_one_line(text) for text in (effects, elsewhere) if text]
+    return " and ".join(parts)
+
+
+def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> str:
+    """Ask the user whether the skill `name` may make these changes; return how they allowed it.
+
+    Raises:
+        NotAllowed: they refuse, or there is nobody to ask.
+    """
+    if confirm is None:
+        raise NotAllowed(
+            f"/{name} {changed}, and nobody is here to allow that",
+            hint="`--yes` before the line allows it.",
+        )
+    if not confirm(f"/{name} {changed}. Allow it?"):
+        raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
+    return f"{ANSWERED} yes"
+
+
+def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
+    """Refuse paths to files and folders that control the harness, even with `--yes`.
+
+    A paper could make a model write trust decisions or instructions of a skill there.
+
+    Raises:
+        NotAllowed: naming the path.
+    """
+    places = [*protected]
+    for path in given:
+        if is_protected(path, places):
+            raise NotAllowed(
+                f"a model may not give /{name} {in_one_line(str(path))}: files there control the "
+                "harness",
+                hint="Use another folder.",
+            )
+
+
+def is_protected(path: Path, protected: Iterable[Path]) -> bool:
+    """Return True if `path` is, or is below, one of the protected files and folders."""
+    return any(_is_within(path.resolve(), place.resolve()) for place in protected)
+
+
+def _is_within(path: Path, place: Path) -> bool:
+    """Return True if `path` is `place` or below it, also under another name of the same file."""
+    if not place.exists():  # file systems may ignore case
+        return Path(str(path).casefold()).is_relative_to(str(place).casefold())
+    return path.is_relative_to(place) or any(_same(above, place) for above in (path, *path.parents))
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them does not exist or is not readable
+        return False
+
+
+def in_one_line(text: str, most: int | None = None) -> str:
+    """Return text of a model without control characters, shortened in the middle.
+
+    The end is kept, since the files to write are named there.
+    """
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if most is None or len(shown) <= most:
+        return shown
+    return f"{shown[: most // 2]} ... {shown[-most // 2 :]}"

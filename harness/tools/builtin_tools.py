@@ -1,0 +1,228 @@
+"""The base class of built-in tools, the place where a call works, and the tool ask_user."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.api.options import schema_of
+from harness.chat import tool_calls
+from harness.chat.skill_tools import plain_parameters
+from harness.chat.tool_calls import Host, arguments_of, logged
+from harness.chat.tool_loop import CURRENT
+from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
+from harness.errors import InputError, NotAllowed, UsageError
+from harness.models.backends.base import Tool, ToolCall
+from harness.permissions import Kind, Permission, Permissions, is_protected, visible
+from harness.runs.frontend import Frontend
+from harness.runs.run_log import Run
+from harness.settings import Settings
+from harness.support.stopping.stop_token import StopToken
+from harness.terminal.console import Screen
+
+
+class ToolArguments(BaseModel):
+    """Base class of the arguments of a tool."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where one call of a tool works, and for whom.
+
+    Attributes:
+        skills: folders of the skills in use by name, the newest last.
+        run: the call's row of the run log.
+    """
+
+    permissions: Permissions
+    frontend: Frontend
+    screen: Screen
+    skills: Mapping[str, Path] = field(default_factory=dict)
+    run: Run = field(default_factory=Run)
+    cancel: StopToken = field(default_factory=StopToken)
+
+    @property
+    def settings(self) -> Settings:
+        return self.permissions.settings
+
+    @property
+    def project(self) -> Path:
+        return self.settings.project_dir.resolve()
+
+    def path(self, given: str) -> Path:
+        """Return a path of a model without links and "..", relative to the project.
+
+        Raises:
+            InputError: it cannot be the path of a file.
+        """
+        try:
+            path = (self.project / Path(given).expanduser()).resolve()
+            path.exists()  # raises an error for a name that is too long
+        except (OSError, RuntimeError, ValueError) as exc:  # links in a circle, ~nobody, NUL
+            reason = getattr(exc, "strerror", None) or exc
+            raise InputError(f"it cannot be a path: {reason}", where=given[:200]) from exc
+        return path
+
+    def path_to_read(self, given: str) -> Path:
+        """Return a path as `path` does; one that is missing there may be in a skill's folder."""
+        path = self.path(given)
+        if path.exists() or Path(given).is_absolute():
+            return path
+        for folder in reversed([*self.skills.values()]):
+            inside = self.path(str(folder / given))
+            if inside.exists() and inside.is_relative_to(folder.resolve()):
+                return inside
+        return path
+
+    def shown(self, path: Path) -> str:
+        """Return a path as models and users see it: relative if it is below the project."""
+        inside = path.is_relative_to(self.project)
+        return str(path.relative_to(self.project) if inside else path)
+
+    def is_free(self, path: Path) -> bool:
+        """Return True if a model may read the resolved path without asking.
+
+        That is below the project, except for the harness's own files, and in the folders of skills.
+        """
+        if any(path.is_relative_to(folder.resolve()) for folder in self.skills.values()):
+            return True
+        private = self.settings.config_dir, self.settings.data_dir
+        return path.is_relative_to(self.project) and not is_protected(path, private)
+
+    def allow_reading(self, path: Path) -> None:
+        """Return if a resolved path may be read; raises as `allow`."""
+        if not self.is_free(path):
+            self.allow("read", str(path))
+
+    def allow(self, kind: Kind, subject: str, detail: str = "") -> None:
+        """Return if the user allows it for the skill that was activated last, if there is one.
+
+        Raises as `Permissions.check`; how it is allowed is recorded.
+        """
+        name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
+        wanted = Permission(kind, subject, detail, name, folder)
+        self.run.allow(self.permissions.check(wanted))
+
+
+class BuiltinTool(ABC):
+    """A tool of the harness that a model may call.
+
+    Attributes:
+        summary: what it does, for the model.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    Arguments: ClassVar[type[ToolArguments]]
+
+    @abstractmethod
+    def shown(self, given: Any) -> str:
+        """Return what a call works on, for the line that the user sees."""
+
+    @abstractmethod
+    def call(self, given: Any, place: Workplace) -> Mapping[str, Any]:
+        """Do the work and return the result for the model, of limited size.
+
+        Raises:
+            NotAllowed: the user does not allow it.
+            HarnessError: the call failed.
+        """
+
+
+class AskUser(BuiltinTool):
+    """Asks the user a question, with or without answers to choose from."""
+
+    name = "ask_user"
+    summary = "Ask the user a question that only the user can answer"
+
+    class Arguments(ToolArguments):
+        question: str = Field(min_length=1, max_length=2_000)
+        choices: tuple[str, ...] = Field((), max_length=10, description="answers to choose from")
+
+    def shown(self, given: Arguments) -> str:
+        return given.question
+
+    def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
+        question = f"The model asks: {visible(given.question)}"
+        choices = [*dict.fromkeys(visible(one)[:200] for one in given.choices if one.strip())]
+        frontend = place.frontend
+        if choices and frontend.choose is not None:
+            return {"answer": frontend.choose(question, choices)}
+        if frontend.ask is not None:
+            listed = f" ({' / '.join(choices)})" if choices else ""
+            return {"answer": frontend.ask(question + listed)}
+        raise NotAllowed(
+            "nobody is here to answer",
+            hint="Go on without an answer where that is possible, and state what was assumed.",
+        )
+
+
+VALUE = 80
+"""Characters of an invalid value that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A built-in tool in a chat."""
+
+    tool: BuiltinTool
+    host: Host
+
+    @property
+    def name(self) -> str:
+        return self.tool.name
+
+    def described(self, level: int) -> Tool:
+        schema = schema_of(self.tool.Arguments)
+        required = schema.get("required", [])
+        properties = {
+            key: about
+            for key, about in plain_parameters(schema, described=level >= ALL).items()
+            if key in required or level >= OPTIONS
+        }
+        parameters = {"type": "object", "properties": properties, "required": required}
+        summary = self.tool.summary if level >= DETAILS else self.tool.summary.partition(";")[0]
+        return Tool(self.name, summary, parameters)
+
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        try:
+            given = self.tool.Arguments.model_validate(arguments_of(call))
+        except ValidationError as exc:
+            raise UsageError(_explained(exc)) from exc
+        line = f"{self.name} {self.tool.shown(given)}"
+        return PreparedCall(line, partial(self._run, given, line))
+
+    def _run(self, given: ToolArguments, line: str, screen: Screen) -> tuple[str, int]:
+        """Run a call with its row in the run log."""
+
+        host = self.host
+        options = given.model_dump(mode="json", exclude_defaults=True)
+        with logged(host, self.name, line, options) as run:
+            cancel, turn = StopToken(host.caller.cancel), CURRENT.get()
+            skills = turn.skills.folders if turn else {}
+            asked = host.caller.frontend
+            place = Workplace(host.permissions, asked, screen, skills, run=run, cancel=cancel)
+            return tool_calls.compact(dict(self.tool.call(given, place))), 0
+
+
+def _explained(exc: ValidationError) -> str:
+    """Return what is wrong with arguments, in terms of the parameters."""
+    messages = []
+    for error in exc.errors(include_url=False):
+        name = ".".join(map(str, error["loc"]))
+        if error["type"] == "missing":
+            messages.append(f"{name} is required")
+        elif error["type"] == "extra_forbidden":
+            messages.append(f"there is no parameter {name[:VALUE]!r}")
+        else:
+            reason = error["msg"].removeprefix("Input ")
+            messages.append(f"{name}: {repr(error['input'])[:VALUE]} {reason}")
+    return "; ".join(messages)

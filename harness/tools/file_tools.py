@@ -1,0 +1,421 @@
+"""The tools read_file, list_files, search_files and write_file."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+import fnmatch
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from pydantic import Field
+
+from harness.errors import InputError, OutputError, UsageError
+from harness.runs import targets
+from harness.support.reading.bounded_files import Unsearched, read_bytes, walk
+from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+LEGACY = "cp1252"
+"""The encoding of text that is not in Unicode."""
+
+
+class TextFile(NamedTuple):
+    """Content of a text file, with its line ends, and its encoding."""
+
+    text: str
+    encoding: str
+
+
+def read(path: Path, limit: int, shown: str) -> TextFile:
+    """Read a text file of at most `limit` bytes.
+
+    Args:
+        shown: the path for messages.
+
+    Raises:
+        InputError: it is missing, a folder, too large, binary, or cannot be read.
+    """
+    if path.is_dir():
+        raise InputError("is a folder", where=shown, hint="list_files lists it.")
+    try:
+        content = read_bytes(path, limit)
+    except FileNotFoundError as exc:
+        raise InputError(
+            "there is no such file", where=shown, hint="list_files lists the files."
+        ) from exc
+    except OSError as exc:
+        raise InputError(f"cannot be read: {exc.strerror}", where=shown) from exc
+    found = decoded(content)
+    if found is None:
+        raise InputError(f"is a binary file of {len(content):,} bytes", where=shown)
+    return found
+
+
+def decoded(content: bytes) -> TextFile | None:
+    """Return the text of a file's content, or None if it is binary."""
+    encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        encoding = LEGACY
+        text = content.decode(encoding, "replace")
+    return None if "\0" in text else TextFile(text, encoding)
+
+
+MAX_READ = 20_000_000
+"""Maximum size of a file that is read in parts."""
+CHARACTERS = 16_000
+"""Characters of a result."""
+LINE = 2_000
+"""Characters of a line that are kept."""
+ENTRIES = 500
+"""Entries of a list."""
+SCANNED = 100_000
+"""Entries that a search looks at."""
+SECONDS = 10.0
+"""Time limit of a search."""
+
+
+class ReadFile(BuiltinTool):
+    """Reads lines of a text file."""
+
+    name = "read_file"
+    summary = "Read a text file, or lines of it"
+
+    class Arguments(ToolArguments):
+        path: str = Field(min_length=1, description="the file, relative to the project")
+        offset: int = Field(1, ge=1, description="number of the first line")
+        limit: int = Field(2_000, ge=1, description="maximum number of lines")
+
+    def shown(self, given: Arguments) -> str:
+        return given.path
+
+    def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
+        path = place.path_to_read(given.path)
+        place.allow_reading(path)
+        file = read(path, MAX_READ, given.path)
+        lines = file.text.splitlines()
+        if given.offset > max(1, len(lines)):
+            raise InputError(f"has only {len(lines):,} lines", where=given.path)
+        kept, room = [], CHARACTERS
+        for line in lines[given.offset - 1 : given.offset - 1 + given.limit]:
+            cut = _cut(line)
+            room -= len(cut) + 1
+            if room < 0:
+                break
+            kept.append(cut)
+        following = given.offset + len(kept)
+        result: dict[str, Any] = {"path": place.shown(path), "text": "\n".join(kept)}
+        result["lines"] = len(lines)
+        if following <= len(lines):
+            result["next_offset"] = following
+        return (
+            result if file.encoding.startswith("utf-8") else {**result, "encoding": file.encoding}
+        )
+
+
+class ListFiles(BuiltinTool):
+    """Lists a folder, or all files below it."""
+
+    name = "list_files"
+    summary = "List the files and folders of a folder"
+
+    class Arguments(ToolArguments):
+        path: str = Field(".", min_length=1, description="the folder, relative to the project")
+        pattern: str = Field("*", description="only names or paths that match, such as *.py")
+        recursive: bool = Field(False, description="list the folders below it, too")
+
+    def shown(self, given: Arguments) -> str:
+        pattern = "" if given.pattern == "*" else f" {given.pattern}"
+        return f"{given.path}{pattern}{' (recursive)' if given.recursive else ''}"
+
+    def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
+        root = folder(given.path, place)
+        found: list[str] = []
+        result: dict[str, Any] = {"path": place.shown(root), "entries": found}
+        try:
+            for path, is_folder in _entries(root, given.recursive):
+                name = path.relative_to(root).as_posix()
+                if not matches(name, given.pattern):
+                    continue
+                if len(found) == ENTRIES:
+                    raise Unsearched(f"only the first {ENTRIES} entries are listed")
+                found.append(f"{name}/" if is_folder else name)
+        except Unsearched as exc:
+            result["incomplete"] = str(exc)
+        return result
+
+
+def folder(given: str, place: Workplace) -> Path:
+    """Return a folder that may be read.
+
+    Raises:
+        InputError: it is missing, or not a folder.
+        NotAllowed: the user does not allow it.
+    """
+    path = place.path_to_read(given)
+    place.allow_reading(path)
+    if not path.is_dir():
+        what = "is not a folder" if path.exists() else "there is no such folder"
+        raise InputError(what, where=given)
+    return path
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Return True if a relative path, or its last part, matches a pattern of a shell."""
+    return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name.rpartition("/")[2], pattern)
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Yield the files below a folder, without those of git; links to folders are not followed.
+
+    Raises:
+        Unsearched: there are too many, or it takes too long.
+    """
+    for path, is_folder in _entries(root, recursive=True):
+        if not is_folder:
+            yield path
+
+
+def _entries(root: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
+    for parent, folders, others in walk(root, SCANNED, until=time.monotonic() + SECONDS):
+        if ".git" in folders:
+            folders.remove(".git")
+        for name in sorted([*folders, *others]):
+            yield parent / name, name in folders
+        if not recursive:
+            return
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LINE:
+        return line
+    return f"{line[:LINE]}... ({len(line) - LINE:,} more characters)"
+
+
+if TYPE_CHECKING:
+    import regex
+
+MAX_SEARCHED = 2_000_000
+"""Maximum size of a file that is searched."""
+MATCHES = 100
+MATCHED_LINE = 200
+"""Characters of a line around its match that are shown."""
+PATTERN = 1_000
+"""Characters of a regular expression."""
+
+
+class SearchFiles(BuiltinTool):
+    """Searches text files with a regular expression, within a time limit."""
+
+    name = "search_files"
+    summary = "Find the lines of text files that match a regular expression"
+
+    class Arguments(ToolArguments):
+        pattern: str = Field(min_length=1, max_length=PATTERN, description="regular expression")
+        path: str = Field(".", min_length=1, description="a folder or file of the project")
+        files: str = Field("*", description="only files that match, such as *.py")
+
+    def shown(self, given: Arguments) -> str:
+        return f"{given.pattern} in {given.path}"
+
+    def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
+        import regex
+
+        try:
+            pattern = regex.compile(given.pattern, regex.MULTILINE)
+        except (regex.error, RecursionError) as exc:
+            raise UsageError(f"pattern: not a regular expression: {exc}") from exc
+        until = time.monotonic() + SECONDS
+        found: list[str] = []
+        result: dict[str, Any] = {"matches": found}
+        try:
+            for path in self._searched(given, place):
+                for line in self._lines(pattern, path, place, until):
+                    if len(found) == MATCHES:
+                        raise Unsearched(f"only the first {MATCHES} matches are listed")
+                    found.append(line)
+        except (Unsearched, TimeoutError) as exc:
+            late = time.monotonic() >= until
+            result["incomplete"] = f"not finished within {SECONDS:g} s" if late else str(exc)
+        return result
+
+    def _searched(self, given: Arguments, place: Workplace) -> Iterator[Path]:
+        named = place.path(given.path)
+        if named.is_file():
+            place.allow_reading(named)
+            yield named
+            return
+        root = folder(given.path, place)
+        asked = not place.is_free(root)
+        for path in files(root):
+            try:
+                real = place.path(str(path))
+            except InputError:  # links in a circle
+                continue
+            inside = real.is_relative_to(root) if asked else place.is_free(real)
+            if inside and matches(path.relative_to(root).as_posix(), given.files):
+                yield path
+
+    def _lines(
+        self, pattern: regex.Pattern[str], path: Path, place: Workplace, until: float
+    ) -> Iterator[str]:
+        """Yield the matching lines of a text file as "path:number: line".
+
+        Raises:
+            TimeoutError: the search has taken too long.
+            Interrupted: it was stopped.
+        """
+        place.cancel.check()
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        try:
+            text = read(path, MAX_SEARCHED, str(path)).text.replace("\r\n", "\n")
+        except InputError:  # binary, too large, or not readable
+            return
+        start, number, last = 0, 1, -1
+        for match in pattern.finditer(text, timeout=left):
+            place.cancel.check()
+            number += text.count("\n", start, match.start())
+            start = match.start()
+            if start > last:
+                begin = text.rfind("\n", 0, start) + 1
+                last = text.find("\n", start)
+                last = len(text) if last < 0 else last
+                yield f"{place.shown(path)}:{number}: {_around(text[begin:last], start - begin)}"
+
+
+def _around(line: str, place: int) -> str:
+    """Return a line, cut to the part around a place in it."""
+    begin = max(0, place - MATCHED_LINE // 2) if len(line) > MATCHED_LINE else 0
+    end = begin + MATCHED_LINE
+    return f"{'...' * (begin > 0)}{line[begin:end]}{'...' * (end < len(line))}"
+
+
+MAX_WRITTEN = 1_000_000
+"""Maximum size of a file that is written or changed."""
+COMPARED = 2_000
+"""Lines that are compared; more are shown as removed and added, since comparing takes long."""
+
+
+class WriteFile(BuiltinTool):
+    """Writes a text file, or replaces a passage of it."""
+
+    name = "write_file"
+    summary = "Write a text file, or replace one passage of it; the user sees the differences"
+
+    class Arguments(ToolArguments):
+        path: str = Field(min_length=1, description="the file, relative to the project")
+        content: str = Field(description="the new content, or the new passage")
+        replaces: str = Field(
+            "", description="the passage to replace, which occurs once; default: the whole file"
+        )
+
+    def shown(self, given: Arguments) -> str:
+        return given.path
+
+    def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
+        path = place.path(given.path)
+        if given.replaces:  # how often a passage occurs reveals what the file contains
+            place.allow_reading(path)
+        before = self._present(path, given.path)
+        old = "" if before is None else self._text(before, given.path)
+        new = _replaced(old, given) if given.replaces else given.content
+        content = _encoded(new, given.path)
+        place.allow("write", str(path), _detail(old, new, before is None))
+        if place.path(given.path) != path or self._present(path, given.path) != before:
+            raise OutputError(
+                "was changed while the user was asked", where=given.path, hint="Read it again."
+            )
+        self._write(path, content, before, place)
+        return {"path": place.shown(path), "bytes": len(content), "created": before is None}
+
+    def _present(self, path: Path, shown: str) -> bytes | None:
+        if path.is_dir():
+            raise InputError("is a folder", where=shown)
+        try:
+            return read_bytes(path, MAX_WRITTEN)
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise InputError(f"cannot be changed: {exc.strerror}", where=shown) from exc
+
+    def _text(self, content: bytes, shown: str) -> str:
+        found = decoded(content)
+        if found is None or not found.encoding.startswith("utf-8"):
+            what = "binary" if found is None else f"in {found.encoding}"
+            raise InputError(
+                f"is {what}, and only UTF-8 text is replaced",
+                where=shown,
+                hint="Write to another file.",
+            )
+        return found.text
+
+    def _write(self, path: Path, content: bytes, before: bytes | None, place: Workplace) -> None:
+        """Write the file, unless it has changed since the user allowed it."""
+        known = None if before is None else hashlib.sha256(before).hexdigest()
+
+        def produce(file: IO[bytes]) -> None:
+            file.write(content)
+
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(f"not written: {exc.strerror}", where=str(path)) from exc
+        targets.write(
+            path, produce, lambda sha256: place.run.wrote(path, sha256), lambda now: now == known
+        )
+
+
+def _replaced(old: str, given: WriteFile.Arguments) -> str:
+    passage, content = given.replaces, given.content
+    if "\r\n" in old and passage not in old:
+        passage, content = (text.replace("\n", "\r\n") for text in (passage, content))
+    if (count := old.count(passage)) != 1:
+        raise UsageError(
+            f"the passage to replace occurs {count} times",
+            where=given.path,
+            hint="Read the file, and give a passage that occurs once.",
+        )
+    return old.replace(passage, content)
+
+
+def _encoded(text: str, shown: str) -> bytes:
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as exc:
+        raise UsageError(f"content: character {exc.start} is not text", where=shown) from exc
+    if len(content) > MAX_WRITTEN:
+        raise UsageError(f"content: more than {MAX_WRITTEN // 1_000_000} MB", where=shown)
+    return content
+
+
+def _detail(old: str, new: str, is_new: bool) -> str:
+    if is_new:
+        return "\n".join(["(a new file)", *(f"+{line}" for line in new.splitlines())])
+    return "\n".join(_differences(old.splitlines(), new.splitlines())) or "(the same content)"
+
+
+def _differences(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of a unified diff without its header."""
+    if len(old) + len(new) <= COMPARED:
+        yield from list(difflib.unified_diff(old, new, lineterm=""))[2:]
+        return
+    same = min(len(old), len(new))
+    begin = next((n for n in range(same) if old[n] != new[n]), same)
+    same -= begin
+    end = next((n for n in range(same) if old[-1 - n] != new[-1 - n]), same)
+    yield f"@@ from line {begin + 1} @@"
+    yield from (f"-{line}" for line in old[begin : len(old) - end])
+    yield from (f"+{line}" for line in new[begin : len(new) - end])

@@ -1,0 +1,335 @@
+"""The tool `run`: a command in the project's folder, in a sandbox where bubblewrap works.
+
+Commands have no network and write only below the project, in which the places that control the
+harness are read-only. /tmp is empty and lost afterwards; sockets below /run are hidden.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from harness.errors import DeadlineExceeded, NothingFound, SkillFailed
+from harness.permissions import command_words
+from harness.support.reading.text_input import is_file
+from harness.support.stopping.stop_token import StopToken
+from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
+
+SECONDS = 120
+MOST_SECONDS = 600
+PASSED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV")
+"""Variables that every command receives, with PATH and LC_*. Others may be secrets."""
+SET = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
+"""Variables against programs that wait for a person."""
+
+
+class Run(BuiltinTool):
+    """Runs a command, confined where the platform allows it."""
+
+    name = "run"
+    summary = "Run a command in the project's folder, without input"
+
+    class Arguments(ToolArguments):
+        command: str = Field(min_length=1, max_length=20_000, description="for example: git diff")
+        timeout: int = Field(SECONDS, ge=1, le=MOST_SECONDS, description="seconds")
+
+    def __init__(self) -> None:
+        self._warned = False
+
+    def shown(self, given: Arguments) -> str:
+        return given.command
+
+    def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
+        command = self._of_skill(given.command, place)
+        words = command_words(command)
+        environment = environment_of(place.settings.run_environment)
+        if words is not None and not _exists(words[0], place.project, environment["PATH"]):
+            raise NothingFound(f"there is no program {words[0]!r}")
+        unconfined = missing()
+        place.allow("run", command, self._detail(place, unconfined))
+        self._warn(place, unconfined)
+        argv: Sequence[str] = words or ("/bin/sh", "-c", command)
+        with ExitStack() as stack:
+            if not unconfined:
+                settings = place.settings
+                command_in_sandbox = confined(
+                    argv,
+                    place.project,
+                    settings.protected,
+                    place.skills.values(),
+                    network=settings.run_network,
+                )
+                argv = stack.enter_context(command_in_sandbox)
+            ended = run(argv, place.project, environment, given.timeout, place.cancel)
+        if ended.stopped:
+            return {"output": ended.output, "stopped": ended.stopped}
+        return {"exit_code": ended.code, "output": ended.output}
+
+    def _of_skill(self, command: str, place: Workplace) -> str:
+        """Return a command that names a script of a skill with the full path of the script."""
+        words = command_words(command) or ()
+        for number, word in enumerate(words[:2]):
+            if "/" not in word or is_file(str(place.project / word)):
+                continue
+            for folder in reversed([*place.skills.values()]):
+                script = folder / word
+                if is_file(str(script)) and script.resolve().is_relative_to(folder.resolve()):
+                    return shlex.join([*words[:number], str(script), *words[number + 1 :]])
+        return command
+
+    def _detail(self, place: Workplace, unconfined: str) -> str:
+        if unconfined:
+            return f"In {place.project}, with all your rights ({unconfined}):"
+        network = "the network" if place.settings.run_network else "no network"
+        return f"In {place.project}, in a sandbox: {network}, and writes only below this folder:"
+
+    def _warn(self, place: Workplace, unconfined: str) -> None:
+        if unconfined and not self._warned:
+            self._warned = True
+            place.screen.notice(f"commands of the model run without a sandbox: {unconfined}")
+
+
+def _exists(program: str, project: Path, path: str) -> bool:
+    if "/" in program:
+        return is_file(str(project / program))
+    return shutil.which(program, path=path) is not None
+
+
+def environment_of(
+    named: Sequence[str], environ: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the variables for a command.
+
+    Args:
+        named: variables that the user has named in addition.
+        environ: the present variables; default: those of this process.
+    """
+    present = os.environ if environ is None else environ
+    passed = {
+        name: value
+        for name, value in present.items()
+        if name in PASSED or name in named or name.startswith("LC_")
+    }
+    folders = [
+        one for one in present.get("PATH", os.defpath).split(os.pathsep) if Path(one).is_absolute()
+    ]
+    return {**passed, **SET, "PATH": os.pathsep.join(folders)}
+
+
+MAX_BYTES = 10_000_000
+"""Output at which a program is stopped."""
+KEPT = 6_000
+"""Characters that are kept of the beginning and of the end of the output."""
+CHECKED = 0.1
+"""Seconds after which the stop token is checked."""
+_PIECE = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a program ended.
+
+    Attributes:
+        code: its exit code, negative for a signal, or None if it was stopped.
+        stopped: why it was stopped, or "".
+    """
+
+    output: str
+    code: int | None
+    stopped: str = ""
+
+
+def run(
+    command: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    seconds: float,
+    cancel: StopToken,
+) -> Ended:
+    """Run a program and return its output, in which stderr is mixed.
+
+    At its end, at a limit and at Ctrl-C, all processes of its group are killed.
+
+    Raises:
+        Interrupted: `cancel` was set.
+        SkillFailed: it cannot be started.
+    """
+    token = StopToken(cancel, seconds)
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as exc:
+        raise SkillFailed(f"it cannot be started: {exc}") from exc
+    output, stopped = bytearray(), ""
+    with process:
+        try:
+            _read(process, output, token)
+            if len(output) > MAX_BYTES:
+                stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
+            else:  # it may have closed its output
+                _wait(process, token)
+        except DeadlineExceeded:
+            stopped = f"not finished within {seconds:g} s"
+        finally:
+            _kill(process)
+    return Ended(_shortened(output), None if stopped else process.returncode, stopped)
+
+
+def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
+    """Read the output until it ends, there is too much, or the program has ended.
+
+    Its end is not enough: a process in the background may keep the pipe open.
+    """
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(output) <= MAX_BYTES:
+            token.check()
+            ended = process.poll() is not None
+            if not selector.select(0 if ended else min(CHECKED, token.remaining)):
+                if ended:
+                    return
+                continue
+            piece = os.read(process.stdout.fileno(), _PIECE)
+            if not piece:
+                return
+            output += piece
+
+
+def _wait(process: subprocess.Popen[bytes], token: StopToken) -> None:
+    while process.poll() is None:
+        token.check()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(CHECKED)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill all processes of the group."""
+    with contextlib.suppress(OSError):  # they have ended
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _shortened(output: bytearray) -> str:
+    text = output.decode(errors="replace")
+    if len(text) <= 2 * KEPT:
+        return text
+    left = len(text) - 2 * KEPT
+    return f"{text[:KEPT]}\n... ({left:,} characters left out) ...\n{text[-KEPT:]}"
+
+
+_PROGRAM = "bwrap"
+_TMP = "/tmp"  # noqa: S108  an empty one of the sandbox
+_BASE = (
+    *("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"),
+    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", _TMP),
+    *("--setenv", "TMPDIR", _TMP),
+    *("--tmpfs", "/run", "--ro-bind-try", "/run/current-system", "/run/current-system"),
+    *("--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"),
+)
+_NO_NETWORK = "--unshare-net"
+_SECONDS = 10
+
+
+@functools.cache
+def missing() -> str:
+    """Return why there is no sandbox, or "" if there is one."""
+    if sys.platform != "linux":
+        return f"there is none for {sys.platform}"
+    if shutil.which(_PROGRAM) is None:
+        return "bubblewrap is not installed"
+    try:
+        tried = subprocess.run(
+            [_PROGRAM, *_BASE, _NO_NETWORK, "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        return f"bubblewrap does not work: {exc}"
+    reason = tried.stderr.decode(errors="replace").strip()
+    return f"bubblewrap does not work: {reason}" if tried.returncode else ""
+
+
+@contextlib.contextmanager
+def confined(
+    command: Sequence[str],
+    project: Path,
+    protected: Iterable[Path],
+    readable: Iterable[Path] = (),
+    *,
+    network: bool = False,
+) -> Iterator[list[str]]:
+    """Yield the command that runs `command` in the sandbox.
+
+    Protected folders of the project that do not exist are created for this time, since only what
+    exists can be made read-only.
+
+    Args:
+        readable: folders that the command may read although they may be below /tmp.
+    """
+    options = [*_BASE, *([] if network else [_NO_NETWORK])]
+    for folder in readable:
+        options += ["--ro-bind-try", str(folder), str(folder)]
+    options += ["--bind", str(project), str(project)]
+    made: list[Path] = []
+    try:
+        options += _read_only(project, [path.resolve() for path in protected], made)
+        yield [_PROGRAM, *options, "--chdir", str(project), "--", *command]
+    finally:
+        for folder in reversed(made):
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Iterator[str]:
+    """Yield the options that make places below the project read-only.
+
+    The folders around them become mounts, too: they cannot be renamed, which would move the place.
+    A mount hides those below it, so the outer ones come first, and each only once.
+    """
+    if any(project.is_relative_to(place) for place in places):
+        yield from ("--ro-bind", str(project), str(project))
+        return
+    below = [place for place in places if place.is_relative_to(project)]
+    outermost = [place for place in below if not any(other in place.parents for other in below)]
+    kept = [place for place in dict.fromkeys(outermost) if _can_exist(place)]
+    around = {above for place in kept for above in place.parents if project in above.parents}
+    for folder in sorted(around):
+        yield from ("--bind", str(_existing(folder, made)), str(folder))
+    for place in kept:
+        yield from ("--ro-bind", str(_existing(place, made)), str(place))
+
+
+def _can_exist(place: Path) -> bool:
+    """Return True for what exists and for folders, which can be created for this time."""
+    return place.exists() or place.suffix in ("", ".d")
+
+
+def _existing(place: Path, made: list[Path]) -> Path:
+    """Return the place, created as a folder if it does not exist."""
+    if not place.exists():
+        place.mkdir()
+        made.append(place)
+    return place

@@ -1,0 +1,346 @@
+"""Consent to what a model wants to do: questions, answers, and what they cover later."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import NotAllowed
+from harness.permissions import Kind, Permission, Permissions
+from harness.runs.frontend import Frontend
+from harness.testing import fake_app, fake_settings
+
+
+class User:
+    """Answers questions with the first choice that starts with a text."""
+
+    def __init__(self, answer: str) -> None:
+        self.answer = answer
+        self.questions: list[str] = []
+        self.choices: list[Sequence[str]] = []
+
+    def choose(self, question: str, choices: Sequence[str]) -> str:
+        self.questions.append(question)
+        self.choices.append(choices)
+        return next((one for one in choices if one.startswith(self.answer)), "")
+
+
+Check = Callable[..., bool]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "project" / "docs").mkdir(parents=True)
+    return tmp_path / "project"
+
+
+def asks(project: Path, user: User) -> Permissions:
+    settings = replace(fake_settings(project.parent), project_dir=project)
+    return Permissions(settings, user.choose)
+
+
+def is_asked(project: Path, wanted: Permission) -> bool:
+    """Return whether the user is asked again."""
+    user = User("yes")
+    asks(project, user).check(wanted)
+    return bool(user.questions)
+
+
+def run(command: str, **more: object) -> Permission:
+    return Permission("run", command, **more)  # type: ignore[arg-type]
+
+
+def allow(project: Path, wanted: Permission, answer: str = "always") -> None:
+    asks(project, User(answer)).check(wanted)
+
+
+def test_yes_allows_once(project: Path) -> None:
+    user = User("yes")
+    asks(project, user).check(run("git diff", detail="in the project"))
+    assert user.questions == ["in the project\nThe model wants to run `git diff`. Allow it?"]
+    assert user.choices[0][:2] == ("yes", "no")
+    assert is_asked(project, run("git diff"))
+
+
+@pytest.mark.parametrize("answer", ["no", "neither"])
+def test_any_other_answer_refuses(project: Path, answer: str) -> None:
+    with pytest.raises(NotAllowed, match="the user did not allow the model to run `git diff`"):
+        allow(project, run("git diff"), answer)
+
+
+def test_without_a_user_it_is_refused(project: Path) -> None:
+    settings = replace(fake_settings(project), project_dir=project)
+    with pytest.raises(NotAllowed, match="nobody is here to allow that") as refused:
+        Permissions(settings, None).check(run("ls"))
+    assert "--yes" in str(refused.value.hint)
+    assert refused.value.exit_code == 2
+    Permissions(settings, None, yes=True).check(run("ls"))
+
+
+def test_a_frontend_with_only_yes_and_no(project: Path) -> None:
+    settings = replace(fake_settings(project), project_dir=project)
+    Permissions(settings, None, lambda question: True).check(run("ls"))
+    with pytest.raises(NotAllowed):
+        Permissions(settings, None, lambda question: False).check(run("ls"))
+
+
+# Commands
+
+SAME = ["git diff", "git diff --stat", "git diff HEAD docs", "git  diff 'a b'"]
+OTHERS = [
+    "git push",
+    "git difftool",
+    "git -C docs diff",
+    "./git diff",
+    "GIT_EXTERNAL_DIFF=x git diff",
+    "git diff; rm -r docs",
+    "git diff && rm x",
+    "git diff || rm x",
+    "git diff | sh",
+    "git diff & rm x",
+    "git diff $(rm x)",
+    'git diff "$(rm x)"',
+    "git diff `rm x`",
+    "git diff $HOME",
+    "git diff > docs/x",
+    "git diff >> docs/x",
+    "git diff < docs/x",
+    "git diff <(rm x)",
+    "git diff\nrm x",
+    "git diff\rrm x",
+    "git diff \\\nrm x",
+    "git diff 'a",
+    "git diff ~/x",
+    "git diff {a,b}",
+    "git diff *",
+    "git diff \x1b[2Krm",
+    "git diff --output=/etc/x",
+    "git diff --output=../x",
+    "git diff -o/etc/x",
+    "git diff /etc/passwd",
+    "git diff file:///etc/passwd",
+    "git diff @/etc/passwd",
+    "git diff --to=a,/etc/passwd",
+    "git diff docs/../../x",
+    "git diff link/x",
+]
+
+
+def test_a_prefix_covers_the_same_subcommand(project: Path) -> None:
+    allow(project, run("git diff --cached"))
+    assert not [one for one in SAME if is_asked(project, run(one))]
+
+
+@pytest.mark.parametrize("command", OTHERS)
+def test_a_prefix_covers_nothing_else(project: Path, command: str) -> None:
+    (project / "link").symlink_to("/etc")
+    allow(project, run("git diff"))
+    assert is_asked(project, run(command))
+
+
+@pytest.mark.parametrize("command", [one for one in OTHERS if any(c in one for c in ";&|$`<>\n\r")])
+def test_a_shell_command_is_never_always_allowed(project: Path, command: str) -> None:
+    user = User("yes")
+    asks(project, user).check(run(command, skill="mine"))
+    assert user.choices == [("yes", "no")]
+
+
+@pytest.mark.parametrize(
+    ("allowed", "other"),
+    [
+        ("python -c pass", "python -c quit"),
+        ("python3.11 -m this", "python3.11 -m that"),
+        ("python a.py", "python b.py"),
+        ("bash a.sh", "bash -c ls"),
+        ("env ls", "env rm"),
+        ("xargs ls", "xargs rm"),
+        ("sudo ls", "sudo rm"),
+        ("find docs -name x", "find docs -delete"),
+        ("git -C docs status", "git -C docs push"),
+        ("git --no-pager diff", "git --no-pager push"),
+        ("npm test", "npm publish"),
+        ("ls docs", "lsof"),
+    ],
+)
+def test_a_prefix_is_as_narrow_as_the_program_needs(
+    project: Path, allowed: str, other: str
+) -> None:
+    allow(project, run(allowed))
+    assert not is_asked(project, run(allowed))
+    assert is_asked(project, run(other))
+
+
+def test_the_whole_command_is_visible(project: Path) -> None:
+    user = User("yes")
+    asks(project, user).check(run("echo a\n\x1b[1A\u202erm -rf docs"))
+    assert "`echo a\\n\\x1b[1A\\u202erm -rf docs`" in user.questions[0]
+
+
+# Files
+
+
+def path(kind: Kind, place: Path, **more: str) -> Permission:
+    return Permission(kind, str(place), **more)
+
+
+def test_always_for_a_folder(project: Path) -> None:
+    allow(project, path("write", project / "docs" / "a.md"))
+    assert not is_asked(project, path("write", project / "docs" / "sub" / "b.md"))
+    assert is_asked(project, path("write", project / "README.md"))
+    assert is_asked(project, path("read", project / "docs" / "a.md"))
+    assert is_asked(project, path("write", project / "docs" / ".." / "a.md"))
+    (project / "docs" / "out").symlink_to("/etc")
+    assert is_asked(project, path("write", project / "docs" / "out" / "x"))
+
+
+def test_always_for_a_file_beside_others_is_for_that_file(project: Path) -> None:
+    allow(project, path("write", project / "README.md"))
+    assert not is_asked(project, path("write", project / "README.md"))
+    assert is_asked(project, path("write", project / "Makefile"))
+
+
+def test_files_of_git_are_asked_about_each_time(project: Path) -> None:
+    (project / ".git").mkdir()
+    allow(project, path("write", project / "docs" / "a.md", skill="mine"), "always: write ev")
+    allow(project, path("write", project / ".git" / "a"))
+    allow(project, path("write", project / "docs" / "a.md", skill="mine"), "always: write everyt")
+    assert is_asked(project, path("write", project / ".git" / "config", skill="mine"))
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["skills/x/SKILL.md", ".agents/skills/x/SKILL.md", "SKILLS/x.md", "docs/../skills/x", "way/x"],
+)
+@pytest.mark.parametrize("yes", [False, True])
+def test_what_controls_the_harness_stays_guarded(project: Path, place: str, yes: bool) -> None:
+    (project / "way").symlink_to(project / "skills")
+    settings = replace(fake_settings(project.parent), project_dir=project)
+    user = User("yes")
+    with pytest.raises(NotAllowed, match="files there control the harness"):
+        Permissions(settings, user.choose, yes=yes).check(path("write", project / place))
+    assert not user.questions
+
+
+@pytest.mark.parametrize("file", ["permissions_file", "trust_file", "user_registry"])
+def test_permissions_trust_and_registry_are_guarded(project: Path, file: str) -> None:
+    settings = fake_settings(project)
+    with pytest.raises(NotAllowed, match="control the harness"):
+        Permissions(settings, None, yes=True).check(path("write", getattr(settings, file)))
+
+
+# Skills
+
+
+def test_always_for_a_skill(project: Path) -> None:
+    allow(project, run("git diff", skill="mine"), "always: run single commands for /mine")
+    assert not is_asked(project, run("npm test", skill="mine"))
+    assert is_asked(project, run("npm test"))
+    assert is_asked(project, run("npm test", skill="other"))
+    assert is_asked(project, run("npm test; ls", skill="mine"))
+    assert is_asked(project, run("cat /etc/passwd", skill="mine"))
+    assert is_asked(project, path("write", project / "a.md", skill="mine"))
+    scripts = project.parent / "config" / "skills" / "mine" / "scripts"
+    own = run(f"python {scripts}/a.py", skill="mine", folder=scripts.parent)
+    assert not is_asked(project, own)
+
+
+def test_a_skill_that_may_write_stays_in_the_project(project: Path) -> None:
+    always = f"always: write everything below {project} for /mine"
+    allow(project, path("write", project / "docs" / "a.md", skill="mine"), always)
+    assert not is_asked(project, path("write", project / "src" / "a.py", skill="mine"))
+    assert is_asked(project, path("write", project.parent / "a.py", skill="mine"))
+
+
+def test_a_tool_of_a_server(project: Path) -> None:
+    allow(project, Permission("mcp", "files__list"))
+    assert not is_asked(project, Permission("mcp", "files__list"))
+    assert is_asked(project, Permission("mcp", "files__delete"))
+
+
+# The file
+
+
+def test_answers_are_stored_by_project_for_the_user_alone(project: Path) -> None:
+    allow(project, run("git diff"))
+    other = project.parent / "other"
+    other.mkdir()
+    assert is_asked(other, run("git diff"))
+    file = fake_settings(project.parent).permissions_file
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text()) == {str(project): [{"kind": "run", "subject": "git diff"}]}
+    allow(other, run("ls"))
+    assert not is_asked(project, run("git diff"))
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[1]", '{"/": 1}', '{"/": [{"kind": "all"}]}', '{"/": [{"kind": 1}]}', "\xff"]
+)
+def test_a_damaged_file_allows_nothing(project: Path, content: str) -> None:
+    file = fake_settings(project.parent).permissions_file
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content.encode("latin-1"))
+    assert is_asked(project, run("git diff"))
+    assert "so every call is asked about" in asks(project, User("")).answers.damage()
+    allow(project, run("git diff"))
+    assert not is_asked(project, run("git diff"))
+    assert file.with_name("permissions.json.damaged").read_bytes() == content.encode("latin-1")
+
+
+def test_a_question_shows_a_long_detail_in_part(project: Path) -> None:
+    user = User("yes")
+    asks(project, user).check(run("ls", detail="\n".join(map(str, range(1500)))))
+    assert "\n999\n... (500 more lines)\nThe model" in user.questions[0]
+
+
+# /permissions
+
+
+def test_the_command_lists_and_revokes(tmp_path: Path) -> None:
+    app = fake_app(tmp_path, door=Frontend("test", choose=User("always").choose))
+    assert app.dispatch("/permissions").result.text == "Nothing is allowed."
+    app.permissions.check(run("git diff"))
+    app.permissions.check(run("npm test"))
+    listed = app.dispatch("/permissions").result
+    assert "1  run commands that begin with `git diff`" in listed.text
+    assert [one["subject"] for one in listed.data["allowed"]] == ["git diff", "npm test"]
+    app.dispatch("/permissions revoke 1")
+    assert [one.subject for one in app.permissions.answers.given()] == ["npm test"]
+    app.dispatch("/permissions revoke all")
+    assert not app.permissions.answers.given()
+
+
+@pytest.mark.parametrize("line", ["revoke", "revoke 0", "revoke 2", "revoke x", "5"])
+def test_the_command_refuses_what_it_does_not_know(tmp_path: Path, line: str) -> None:
+    from harness.errors import UsageError
+
+    app = fake_app(tmp_path, door=Frontend("test", choose=User("always").choose))
+    app.permissions.check(run("git diff"))
+    with pytest.raises(UsageError):
+        app.dispatch(f"/permissions {line}")
+    assert app.permissions.answers.given()
+
+
+def test_models_cannot_call_it(tmp_path: Path) -> None:
+    assert "permissions" not in {tool.name for tool in fake_app(tmp_path).toolbox.tools(10**6)}
+
+
+def test_yes_of_the_line_allows(tmp_path: Path) -> None:
+    app = fake_app(tmp_path)
+    app.dispatch("/permissions --yes")
+    app.permissions.check(run("ls"))
+    app.dispatch("/permissions")
+    with pytest.raises(NotAllowed):
+        app.permissions.check(run("ls"))
+
+
+def test_links_cannot_replace_the_project(project: Path) -> None:
+    """The answers belong to the folder, by whatever name it is reached."""
+    allow(project, run("git diff"))
+    link = project.parent / "link"
+    link.symlink_to(project)
+    assert not is_asked(link, run("git diff"))
