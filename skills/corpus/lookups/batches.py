@@ -12,7 +12,7 @@ from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.support.stopping.stop_token import StopToken
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.lookups import awaited, facts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 from harness.api.skill import SkillOptions
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.db.lookups.facts import Facts
 from skills.corpus.records import Found
 from skills.corpus.sources.services import CORPUS, NAMES, SERVICES, named

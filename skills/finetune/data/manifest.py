@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from harness._version import __version__
 from harness.support.reading.text_input import shown
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.corpus.table import paper_key
 from skills.finetune.data.dataset import Dataset
 from skills.finetune.data.rows import SOURCES, WHYS, LeftOut
