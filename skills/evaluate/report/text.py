@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.metrics.anchors import SURE
 from skills.evaluate.metrics.metrics import OVERALL
