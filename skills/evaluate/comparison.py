@@ -7,12 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from skills.evaluate import annotators, stored
+from skills.evaluate import (
+    anchor_metrics,
+    annotators,
+    label_metrics,
+    measures,
+    move_metrics,
+    stored_evaluation,
+)
 from skills.evaluate.annotators import Annotator, Subject
-from skills.evaluate.metrics import anchors, consistency, labels, metrics, similarity
-from skills.evaluate.metrics.measures import Measures
-from skills.evaluate.metrics.metrics import OVERALL, Key
-from skills.evaluate.metrics.resampling import (
+from skills.evaluate.measures import Measures
+from skills.evaluate.move_metrics import OVERALL, Key
+from skills.evaluate.resampling import (
     RESAMPLES,
     SEED,
     Resamples,
@@ -22,7 +28,7 @@ from skills.evaluate.metrics.resampling import (
     estimate,
     unpaired_difference,
 )
-from skills.evaluate.stored import Figures
+from skills.evaluate.stored_evaluation import Figures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +72,7 @@ def of_models(
         **_about(subject),
         "metrics": _meanings(sampled),
         "gold": _gold(subject, resamples, measures),
-        "by_paper": stored.papers_of(subject),
+        "by_paper": stored_evaluation.papers_of(subject),
         "score": score,
         "annotators": [
             _facts(annotator, subject, measures)
@@ -110,14 +116,16 @@ def _about(subject: Subject) -> dict[str, Any]:
         "resamples": RESAMPLES,
         "seed": SEED,
         "harness": __version__,
-        "libraries": similarity.versions(),
+        "libraries": measures.versions(),
     }
 
 
 def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:
     """Add a model with stored figures only: its differences are not paired by paper."""
     first, *others = found["annotators"]
-    stored.require_same_gold(earlier, stored.gold_figures(found["gold"], first["metrics"]))
+    stored_evaluation.require_same_gold(
+        earlier, stored_evaluation.gold_figures(found["gold"], first["metrics"])
+    )
     figures = {name: of for name, of in earlier.metrics.items() if name in found["metrics"]}
     one = {**earlier.facts, "name": earlier.name, "kind": "stored", "metrics": figures}
     pair = {
@@ -140,23 +148,28 @@ def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:
 
 
 def _statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    found = metrics.statistics(annotator, subject, measures)
+    found = move_metrics.statistics(annotator, subject, measures)
     if answers := annotator.answers:
         for kind, runs in answers.runs.items():
-            found |= consistency.statistics(
+            found |= move_metrics.consistency_statistics(
                 kind, runs, answers.included, subject.framework, measures
             )
     if subject.gold is not None:
-        found |= anchors.statistics(annotator, subject, measures)
+        found |= anchor_metrics.statistics(annotator, subject, measures)
     if subject.labelled is not None:
-        found |= labels.statistics(annotator, subject, measures)
+        found |= label_metrics.statistics(annotator, subject, measures)
     return found
 
 
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     used = {metric for each in sampled for metric, _ in each}
     used |= {"label_lift"} if "label_prior" in used else set()
-    every = {**metrics.METRICS, **anchors.METRICS, **consistency.METRICS, **labels.METRICS}
+    every = {
+        **move_metrics.METRICS,
+        **anchor_metrics.METRICS,
+        **move_metrics.CONSISTENCY_METRICS,
+        **label_metrics.METRICS,
+    }
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 
@@ -164,7 +177,7 @@ def _gold(subject: Subject, resamples: Resamples, measures: Measures) -> dict[st
     if subject.gold is None:
         return None
     gold = Annotator("gold", subject.gold)
-    statistics = metrics.statistics(gold, replace(subject, gold=None), measures)
+    statistics = move_metrics.statistics(gold, replace(subject, gold=None), measures)
     return _figures(resamples.of_all(statistics))
 
 
@@ -173,11 +186,13 @@ def _facts(annotator: Annotator, subject: Subject, measures: Measures) -> dict[s
     found: dict[str, Any] = {"name": annotator.name, "kind": annotator.kind}
     if answers is not None:
         found |= {**answers.about, "failed": dict(answers.failed), "speed": dict(answers.speed)}
-        found["by_paper"] = stored.answers_of(annotator)
-    if subject.gold is not None and (table := anchors.reliability(annotator, subject, measures)):
+        found["by_paper"] = stored_evaluation.answers_of(annotator)
+    if subject.gold is not None and (
+        table := anchor_metrics.reliability(annotator, subject, measures)
+    ):
         found["reliability"] = table
     if subject.labelled is not None:
-        found["anchors"] = labels.confusion(annotator, subject, measures)
+        found["anchors"] = label_metrics.confusion(annotator, subject, measures)
     return found
 
 

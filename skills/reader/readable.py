@@ -7,8 +7,9 @@ enumeration or an apposition, and what is cut off before "if" may be a condition
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from skills.nanda.forms import Referent, Span
 from skills.nanda.passages import Passage, Phrase, passages_of
 from skills.nanda.text import set_of
 
@@ -145,3 +146,42 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
 def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
     """Return the words of `count` phrases, since "such", "as" and "while", "using" are two each."""
     return " ".join(phrase.text for phrase in phrases[place : place + count])
+
+
+_REFERRING = re.compile(
+    r"(?:it|this|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
+    r"|benchmark|corpus|dataset|framework|language|library|method|model|pipeline|platform|procedure|protocol"
+    r"|scheme|system|technique|tool|toolkit))(?= (?:\w+ly |also |can |does |may |will )*"
+    r"(?:is|was|has|had|can|may|will|does|\w+s)\b)",
+    re.IGNORECASE,
+)
+_NAME = r"(?P<name>[A-Z][\w-]*(?:[A-Z\d][\w-]*)|[a-z]+[A-Z][\w-]*)"
+_PRESENTED = re.compile(
+    rf"(?:\b(?i:we|paper|article|work|study)\s+(?:\w+ly\s+)?(?i:build|built|describe|develop|design"
+    rf"|introduce|present|propose|release)(?:s|d|ed)?\s+(?:the\s+)?{_NAME}"
+    rf"|\b(?:called|dubbed|named|termed)\s+{_NAME.replace('name', 'called')}"
+    rf"|\A{_NAME.replace('name', 'first')}(?=\s(?:is|has|can|uses|learns|combines|provides)\b)"
+    rf"|\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
+)
+
+
+def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:
+    """Return the referent of the first words of a passage, None if they refer to nothing known.
+
+    Args:
+        passage: its place in the abstract.
+        before: the places of the sentences before its sentence.
+    """
+    start, end = passage
+    found = _REFERRING.match(abstract, start, end)
+    if not found or not before:
+        return None
+    first, last = before[-1]
+    names = {
+        one[one.lastgroup or 0]: one.span(one.lastgroup or 0)
+        for one in _PRESENTED.finditer(abstract[first:last])
+    }
+    if len(names) != 1:
+        return None
+    [(low, high)] = names.values()
+    return Referent(span=(first + low, first + high), at=found.span())

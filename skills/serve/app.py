@@ -1,47 +1,49 @@
-"""The application: the routes of all features behind the guard."""
+"""The application: the routes of all pages behind the guard."""
 
 from __future__ import annotations
 
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, RedirectResponse
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from harness.errors import HarnessError, UsageError
 from skills.reporting.page import STYLE
-from skills.serve.browse import routes as browse
-from skills.serve.compare import routes as compare
+from skills.serve import (
+    compare_page,
+    evaluations_page,
+    jobs_page,
+    paper_page,
+    papers_page,
+    review_pages,
+    training_page,
+)
 from skills.serve.guard import HEADERS, Guard, address_of
-from skills.serve.jobs import routes as jobs
-from skills.serve.pages import FOLDER, message, page
-from skills.serve.review import routes as review
+from skills.serve.pages import State, message, page
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-    from skills.serve.state import State
-
-FEATURES = (browse, review, jobs, compare)
-"""In the order of the navigation."""
+TABS = (papers_page, review_pages, jobs_page, compare_page)
+"""The pages of the navigation, in its order."""
+PAGES = (*TABS, paper_page, evaluations_page, training_page)
+STATIC = Path(__file__).with_name("static")
 BACK = "The links at the top lead to all pages."
 
 
 def application(state: State, port: int) -> Starlette:
     """Return the application that is served at a port of 127.0.0.1."""
-    own = [route for feature in FEATURES for route in feature.routes(state)]
+    own = [route for one in PAGES for route in one.routes(state)]
     app = Starlette(
         routes=[
             Route("/", _home),
             Route("/access", partial(_access, state, port), methods=["POST"]),
             Route("/static/style.css", _style),
-            Mount("/static", StaticFiles(directory=FOLDER / "static")),
+            Mount("/static", StaticFiles(directory=STATIC)),
             *own,
         ],
         middleware=[Middleware(Guard, sessions=state.sessions, port=port)],
@@ -51,7 +53,7 @@ def application(state: State, port: int) -> Starlette:
             Exception: _defect,
         },
     )
-    app.state.tabs = dict(feature.TAB for feature in FEATURES)
+    app.state.tabs = dict(one.TAB for one in TABS)
     app.state.corpus = state.title
     return app
 
@@ -63,7 +65,7 @@ def _home(request: Request) -> Response:
 def _access(state: State, port: int, request: Request) -> Response:
     """Show an address that opens the application in another browser."""
     address = address_of(port, state.sessions)
-    return page(request, "templates/access.html", title="Another browser", address=address)
+    return page(request, "access.html", title="Another browser", address=address)
 
 
 def _style(request: Request) -> Response:

@@ -1,23 +1,83 @@
-"""Render the pages: templates in the folder of each feature, on those of skills/reporting."""
+"""What all pages share: the state of the server, forms, and the rendering of templates."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import anyio.from_thread
+from jinja2 import Environment
+from starlette.datastructures import FormData
+from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from harness.settings import Settings
+from skills.corpus.db.connection import open_corpus
+from skills.nanda.framework import Framework
 from skills.reporting.page import environment
+from skills.serve.guard import Sessions
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-    from starlette.requests import Request
+CORPUS = Path("corpus")
+"""Instead of a table: the annotations of the corpus."""
 
-FOLDER = Path(__file__).parent
-"""Templates are named by their path in this folder: "browse/papers.html"."""
+
+@dataclass(frozen=True, slots=True)
+class ReviewOf:
+    """What is reviewed, and where the decisions go.
+
+    Attributes:
+        table: annotations, or `CORPUS`.
+        gold: the gold table.
+        double: share of papers that two reviewers decide on, from now on; None leaves it.
+        framework: the value of `--framework`, None for the built-in one.
+        wrote: called with the SHA-256 of the gold table before it is put in place.
+    """
+
+    table: Path = CORPUS
+    gold: Path = Path("gold.csv")
+    double: float | None = None
+    framework: Path | None = None
+    wrote: Callable[[str], None] = lambda _: None
+
+    @property
+    def is_corpus(self) -> bool:
+        return self.table == CORPUS
+
+
+@dataclass(slots=True)
+class State:
+    """The state of one server. Endpoints run in threads, several at once.
+
+    Attributes:
+        framework: the moves that pages show.
+        workspace: the folder whose evaluations and training runs are compared.
+        title: of the corpus, on each page.
+        is_closing: returns True once the server has to end; streams end then.
+    """
+
+    database: Path
+    framework: Framework
+    settings: Settings
+    workspace: Path
+    title: str
+    sessions: Sessions = field(default_factory=Sessions)
+    review: ReviewOf = ReviewOf()
+    is_closing: Callable[[], bool] = lambda: False
+
+    @contextlib.contextmanager
+    def corpus(self) -> Iterator[sqlite3.Connection]:
+        """Open the corpus for one request, in the thread of its endpoint."""
+        with open_corpus(self.database, must_exist=True) as db:
+            yield db
+
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page(
@@ -38,9 +98,19 @@ def page(
 
 def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:
     """Return a page with a short text, such as why something cannot be shown."""
-    return page(request, "templates/message.html", status, title=title, text=text)
+    return page(request, "message.html", status, title=title, text=text)
 
 
 @functools.cache
 def _environment() -> Environment:
-    return environment(FOLDER)
+    return environment(TEMPLATES)
+
+
+def fields_of(request: Request) -> dict[str, str]:
+    """Return the text fields of a form; of a field that occurs twice, the last."""
+    form = anyio.from_thread.run(_form, request)
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+async def _form(request: Request) -> FormData:
+    return await request.form()

@@ -8,8 +8,8 @@ import pytest
 from evaluate_workspace import Workspace, row
 
 from harness.runs.frontend import Outcome
-from skills.evaluate.metrics import measures
-from skills.evaluate.metrics.measures import Measures
+from skills.evaluate import measures
+from skills.evaluate.measures import Measures
 
 
 class Counted:

@@ -12,6 +12,7 @@ from harness.terminal.console import Screen
 from skills.annotate import render
 from skills.nanda.checks import check
 from skills.nanda.framework import nanda
+from skills.reporting.annotation_view import MOST, word_diff
 
 ABSTRACT = "We test ledgers on 300 deliveries with the TreeBench. They find faults in plans."
 MOVES = {
@@ -101,3 +102,39 @@ def test_data_is_not_interpreted_and_the_model_comes_last() -> None:
     assert "Method       [red]We[/red] test ledgers on 300 deliveries. They find faults in" in lines
     assert "             plans␛]." in lines
     assert lines[-1] == "annotator · 6.2 s · instead of preferred"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "shown"),
+    [
+        ("", "", []),
+        ("same words", "same words", [("same", "same words")]),
+        ("", "new", [("added", "new")]),
+        ("old", "", [("removed", "old")]),
+        (
+            "It saves 4 cm of rope.",
+            "It saves 12 m of rope!",
+            [
+                ("same", "It saves "),
+                ("removed", "4 cm "),
+                ("added", "12 m "),
+                ("same", "of rope"),
+                ("removed", "."),
+                ("added", "!"),
+            ],
+        ),
+        (
+            "The crane stops at noon.",
+            "A tent in the rain leaks.",
+            [("removed", "The crane stops at noon."), ("added", "A tent in the rain leaks.")],
+        ),
+        ("a b", "a\nb  c", [("same", "a\nb  "), ("added", "c")]),
+    ],
+)
+def test_words_that_differ(old: str, new: str, shown: list[tuple[str, str]]) -> None:
+    assert list(word_diff(old, new)) == shown
+
+
+def test_long_texts_are_replaced_as_wholes() -> None:
+    long = "word " * (MOST + 1)
+    assert [kind for kind, _ in word_diff(long, f"{long}more")] == ["removed", "added"]

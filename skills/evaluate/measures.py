@@ -1,0 +1,175 @@
+"""Measures of one paper's annotation, by metric and move, and the store that keeps them.
+
+They depend on texts alone: abstract, moves and gold. So each is computed once, and a later
+evaluation with the same texts reads it from the corpus.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict, TypeVar
+
+from skills.corpus.db.connection import transaction
+from skills.corpus.db.rows import one, stored_json
+from skills.nanda import checks
+from skills.nanda.anchors import read_anchors
+from skills.nanda.framework import sha256_of
+from skills.nanda.named_entities import unsupported_names
+
+
+class Placed(TypedDict):
+    """The sentences of an abstract that a move comes from, numbered from 1.
+
+    Attributes:
+        sentences: those of its anchor, [] if none is known.
+        nearest: of these, or without any of all, the one that has most of its words.
+    """
+
+    sentences: list[int]
+    nearest: int
+
+
+T = TypeVar("T")
+ByMove = dict[str, float]
+
+
+class Measures:
+    """The measures computed so far, in the corpus if there is one.
+
+    Attributes:
+        computed: how many were not known.
+    """
+
+    def __init__(self, db: sqlite3.Connection | None = None) -> None:
+        self.computed = 0
+        self._db = db
+        self._new: dict[str, str] = {}
+
+    def get(self, compute: Callable[..., T], *given: Any) -> T:
+        """Return `compute(*given)`, or its stored result. Both are JSON values."""
+        key = sha256_of([compute.__name__, given])
+        if (text := self._new.get(key) or self._stored(key)) is None:
+            self.computed += 1
+            text = self._new[key] = json.dumps(compute(*given))
+        found: T = stored_json(text)
+        return found
+
+    def save(self) -> None:
+        """Store what was computed, and delete what other code has computed."""
+        if self._db is None or not self._new:
+            return
+        with transaction(self._db):
+            self._db.execute("DELETE FROM measures WHERE code != ?", [_code()])
+            self._db.executemany(
+                "INSERT OR IGNORE INTO measures (key, code, measured) VALUES (?, ?, ?)",
+                [(key, _code(), text) for key, text in self._new.items()],
+            )
+
+    def _stored(self, key: str) -> str | None:
+        if self._db is None:
+            return None
+        sql = "SELECT measured FROM measures WHERE key = ? AND code = ?"
+        row = one(self._db, sql, [key, _code()])
+        return None if row is None else str(row["measured"])
+
+
+def of_annotation(
+    abstract: str, elsewhere: str | None, moves: Mapping[str, str]
+) -> dict[str, ByMove]:
+    """Return the measures of the stated moves of an annotation that need no gold.
+
+    Args:
+        elsewhere: the abstract of another paper, for the support by chance.
+    """
+    found: dict[str, ByMove] = {
+        "numbers": {m: not checks.unsupported_numbers(abstract, t) for m, t in moves.items()},
+        "names": {m: not unsupported_names(abstract, t) for m, t in moves.items()},
+        "support": {m: checks.support(abstract, t) for m, t in moves.items()},
+        "copied": {m: checks.copied(abstract, t) for m, t in moves.items()},
+        "overlap": {m: _overlap(m, moves) for m in moves} if len(moves) > 1 else {},
+    }
+    if elsewhere is not None:
+        found["floor"] = {m: checks.support(elsewhere, t) for m, t in moves.items()}
+    return found
+
+
+def of_agreement(moves: Mapping[str, str], gold: Mapping[str, str]) -> dict[str, ByMove]:
+    """Return the similarity of the moves that both annotations state."""
+    both = [move for move in moves if move in gold]
+    return {
+        metric: {move: alike(moves[move], gold[move]) for move in both}
+        for metric, alike in (("rouge_l", rouge_l), ("chrf", chrf))
+    }
+
+
+def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
+    """Return the similarity of the moves that two answers to one paper both state."""
+    return {m: rouge_l(moves[m], other[m]) for m in moves if m in other}
+
+
+def of_anchors(
+    abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
+) -> dict[str, Placed]:
+    """Return the sentences that each move comes from: stored, else lexical ones."""
+    found: dict[str, Placed] = {}
+    for move, anchor in read_anchors(abstract, moves, stored).items():
+        sentences = anchor["sentences"]
+        source = checks.source_sentence(abstract, moves[move], sentences)
+        found[move] = {"sentences": sentences, "nearest": source["index"] + 1}
+    return found
+
+
+def _overlap(move: str, moves: Mapping[str, str]) -> float:
+    """Return the highest similarity of a move to another one."""
+    others = (text for name, text in moves.items() if name != move)
+    return max(rouge_l(moves[move], text) for text in others)
+
+
+@functools.cache
+def _code() -> str:
+    """Return the digest of the code that computes measures, and of the versions of its packages.
+
+    A version number would have to be increased with every change of a check.
+    """
+    digest = hashlib.sha256(repr(versions()).encode())
+    here = Path(__file__).parent
+    for folder in (here, Path(checks.__file__).parent):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=65_536)
+def rouge_l(text: str, gold: str) -> float:
+    """Return ROUGE-L F1, 0 to 1: rougeL of rouge-score with its Porter stemmer (Lin 2004)."""
+    return float(_rouge().score(gold, text)["rougeL"].fmeasure)
+
+
+def chrf(text: str, gold: str) -> float:
+    """Return chrF2 of sacrebleu, 0 to 1: character 6-grams, beta 2 (Popović 2015)."""
+    return float(_chrf().sentence_score(text, [gold]).score) / 100
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of both packages."""
+    return {name: importlib.metadata.version(name) for name in ("rouge-score", "sacrebleu")}
+
+
+@functools.cache
+def _rouge() -> Any:
+    from rouge_score import rouge_scorer
+
+    return rouge_scorer.RougeScorer(["rougeL"], use_stemmer=True)
+
+
+@functools.cache
+def _chrf() -> Any:
+    from sacrebleu.metrics.chrf import CHRF
+
+    return CHRF()

@@ -1,0 +1,236 @@
+"""The metrics of an annotator, as statistics by metric and move.
+
+Shares, kappas and similarities are from 0 to 1 (kappa from -1), tokens are a paper's mean.
+"overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves (macro).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations, compress
+from typing import TYPE_CHECKING
+
+from skills.evaluate.annotators import SEEDS, TEMPERATURE, Annotator, Answers, Kind, Moves, Subject
+from skills.evaluate.measures import Measures, of_agreement, of_annotation, of_repetition
+from skills.evaluate.resampling import Statistic, kappa, ratio
+from skills.nanda.framework import Framework
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+    Values = Floats | Flags
+
+OVERALL = "overall"
+Key = tuple[str, str]
+"""A metric, and a move or `OVERALL`."""
+
+METRICS: Mapping[str, str] = {
+    "valid": "papers whose first answer is a valid annotation, with the model's own constraint",
+    "valid_freely": "papers whose first answer is valid and in order, without any constraint",
+    "stated": "moves that are stated (completeness)",
+    "precision": "of the moves stated by the annotator, those stated by the gold",
+    "recall": "of the moves stated by the gold, those stated by the annotator",
+    "kappa": "Cohen's kappa of stated or not, against the gold",
+    "numbers": "stated moves without a number that is not in the abstract",
+    "names": "stated moves without a name that is not in the abstract",
+    "support": "content words of a stated move that are in the abstract",
+    "floor": "the same against the abstract of another paper: support by chance",
+    "copied": "words of a stated move in runs of five that are in the abstract too",
+    "overlap": "the highest ROUGE-L F1 of a stated move to another move of its paper",
+    "rouge_l": "ROUGE-L F1 to the gold, if both state the move; 0 if they never do",
+    "chrf": "chrF2 to the gold, likewise",
+    "agreement": "ROUGE-L F1 of the moves of a paper that either states, 0 if only one does",
+    "prompt_tokens": "tokens of a paper's prompts, with repairs, if it has an annotation",
+    "completion_tokens": "tokens of a paper's answers, with repairs, if it has an annotation",
+}
+"""Every metric with its meaning, in the order of a report."""
+
+
+def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
+    """Return all metrics of an annotator."""
+    import numpy as np
+
+    predicted = stated(annotator.annotations, subject.framework)
+    found = by_move("stated", predicted, np.ones_like(predicted), subject.framework)
+    found |= _by_itself(annotator, subject, predicted, measures)
+    if subject.gold is not None:
+        found |= _against_gold(annotator, subject, subject.gold, predicted, measures)
+    if annotator.answers is not None:
+        found |= _answers(annotator.answers)
+    return found
+
+
+def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
+    """Return which moves are stated, papers by moves; none for a paper without an annotation."""
+    import numpy as np
+
+    rows = [
+        [moves is not None and moves[name] != framework.not_stated for name in framework.names]
+        for moves in annotations
+    ]
+    return np.array(rows, bool).reshape(len(annotations), len(framework.names))
+
+
+def texts_of(moves: Moves | None, framework: Framework) -> Moves:
+    """Return the moves that are stated; none without an annotation."""
+    return framework.stated(moves) if moves else {}
+
+
+def _by_itself(
+    annotator: Annotator, subject: Subject, predicted: Flags, measures: Measures
+) -> dict[Key, Statistic]:
+    """Return faithfulness to the abstract, and how much moves repeat each other."""
+    abstracts = [paper.abstract for paper in subject.papers]
+    count, framework = len(abstracts), subject.framework
+    # Not the paper half the table away: the baseline copies its annotation.
+    away = count // 2 + 1
+    measured = [
+        measures.get(
+            of_annotation,
+            abstracts[i],
+            abstracts[(i + away) % count] if count > 2 else None,
+            texts_of(moves, framework),
+        )
+        for i, moves in enumerate(annotator.annotations)
+    ]
+    found: dict[Key, Statistic] = {}
+    for metric in ("numbers", "names", "support", "copied", "floor"):
+        if metric in measured[0]:
+            values: Values = _table([one[metric] for one in measured], framework)
+            if metric in ("numbers", "names"):
+                values = values > 0
+            found |= by_move(metric, values, predicted, framework)
+    values = _table([one["overlap"] for one in measured], framework)
+    among = predicted & (predicted.sum(axis=1, keepdims=True) > 1)
+    found |= by_move("overlap", values, among, framework)
+    found["overlap", OVERALL] = ratio(values.max(axis=1), among.any(axis=1))
+    return found
+
+
+def _table(measured: Sequence[Mapping[str, float]], framework: Framework) -> Floats:
+    """Return the measures of papers as an array, papers by moves; 0 where there is none."""
+    import numpy as np
+
+    return np.array([[one.get(name, 0.0) for name in framework.names] for one in measured], float)
+
+
+def _against_gold(
+    annotator: Annotator,
+    subject: Subject,
+    gold: Sequence[Moves],
+    predicted: Flags,
+    measures: Measures,
+) -> dict[Key, Statistic]:
+    framework = subject.framework
+    expected = stated(gold, framework)
+    both = predicted & expected
+    found = by_move("precision", both, predicted, framework)
+    found |= by_move("recall", both, expected, framework)
+    found["kappa", OVERALL] = kappa(predicted, expected)
+    for j, name in enumerate(framework.names):
+        found["kappa", name] = kappa(predicted[:, j], expected[:, j])
+    measured = [
+        measures.get(of_agreement, texts_of(moves, framework), texts_of(given, framework))
+        for moves, given in zip(annotator.annotations, gold, strict=True)
+    ]
+    for metric in ("rouge_l", "chrf"):
+        values = _table([one[metric] for one in measured], framework)
+        found |= by_move(metric, values, both, framework, empty=0.0)
+        found[metric, OVERALL] = ratio(values, both, empty=0.0)
+        if metric == "rouge_l":
+            found["agreement", OVERALL] = _mean(per_paper(values, predicted | expected))
+    return found
+
+
+def per_paper(values: Floats, among: Flags) -> Floats:
+    """Return the mean of each paper's values over the moves `among` it, or 1 without any: two
+    annotations that both state nothing agree."""
+    import numpy as np
+
+    counts = among.sum(axis=1)
+    return np.where(counts > 0, values.sum(axis=1) / np.maximum(1, counts), 1.0)
+
+
+def _answers(answers: Answers) -> dict[Key, Statistic]:
+    import numpy as np
+
+    found = {("valid", OVERALL): _mean(np.array(answers.valid, bool))}
+    if answers.valid_freely is not None:
+        found["valid_freely", OVERALL] = _mean(np.array(answers.valid_freely, bool))
+    tokens = np.array([pair or (0, 0) for pair in answers.tokens], float)
+    answered = np.array([pair is not None for pair in answers.tokens], float)
+    for place, metric in enumerate(("prompt_tokens", "completion_tokens")):
+        found[metric, OVERALL] = ratio(tokens[:, place], answered)
+    return found
+
+
+def _mean(values: Values) -> Statistic:
+    import numpy as np
+
+    return ratio(values, np.ones(len(values), bool))
+
+
+def by_move(
+    metric: str, over: Values, under: Values, framework: Framework, empty: float = float("nan")
+) -> dict[Key, Statistic]:
+    """Return the ratio for each move, and over all moves together."""
+    found = {(metric, OVERALL): ratio(over.sum(axis=1), under.sum(axis=1))}
+    for j, name in enumerate(framework.names):
+        found[metric, name] = ratio(over[:, j], under[:, j], empty=empty)
+    return found
+
+
+CONSISTENCY_METRICS = {
+    "seeds": f"agreement of a paper's answers with {len(SEEDS)} seeds, at temperature "
+    f"{TEMPERATURE}, with each other",
+    "seeds_stated": "moves that two of these answers both state, or both do not",
+    "prompts": "agreement of a paper's answers to reworded prompts with each other and with the "
+    "usual answer",
+    "prompts_stated": "moves that two of these answers both state, or both do not",
+}
+
+
+def consistency_statistics(
+    kind: Kind,
+    runs: Sequence[Sequence[Moves | None]],
+    included: Sequence[bool],
+    framework: Framework,
+    measures: Measures,
+) -> dict[Key, Statistic]:
+    """Return the mean over all pairs of runs; a missing annotation agrees with no other.
+
+    Args:
+        runs: for each run, an annotation for each paper.
+        included: the papers that were annotated in every run; the others do not count.
+    """
+    import numpy as np
+
+    among = np.array(included, bool)
+    similar, same = np.zeros(len(among)), np.zeros(len(among))
+    for i in compress(range(len(included)), included):
+        pairs = [
+            _alike(first, second, framework, measures)
+            for first, second in combinations([run[i] for run in runs], 2)
+        ]
+        similar[i], same[i] = np.mean(pairs, axis=0)
+    return {
+        (kind, OVERALL): ratio(similar, among),
+        (f"{kind}_stated", OVERALL): ratio(same, among),
+    }
+
+
+def _alike(
+    first: Moves | None, second: Moves | None, framework: Framework, measures: Measures
+) -> tuple[float, float]:
+    """Return the similarity of two answers to one paper, and the share of moves stated alike."""
+    if not first or not second:
+        return 0.0, 0.0
+    stated, others = framework.stated(first), framework.stated(second)
+    either, count = stated.keys() | others.keys(), len(framework.names)
+    values = measures.get(of_repetition, stated, others)
+    # As `metrics.per_paper`: two answers that both state nothing agree.
+    similar = sum(values.values()) / len(either) if either else 1.0
+    return similar, 1 - len(stated.keys() ^ others.keys()) / count

@@ -1,1 +1,0 @@
-"""The pages of the corpus: papers with search and facets, and each paper."""

@@ -1,1 +1,0 @@
-"""The pages that compare: evaluations with each other, training runs, and curations."""

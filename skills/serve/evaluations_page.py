@@ -1,0 +1,282 @@
+"""The saved evaluations that can be compared: only these files are opened, by keys of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from harness.errors import InputError
+from harness.runs.run_log import RunLog
+from skills.corpus.db.rows import one
+from skills.evaluate import report_text
+from skills.evaluate.comparison import TIE
+from skills.evaluate.move_metrics import OVERALL
+from skills.evaluate.resampling import Resamples, difference, ratio, unpaired_difference
+from skills.evaluate.stored_evaluation import Answer, File, Listed, load
+from skills.reporting.annotation_view import Piece, word_diff
+from skills.serve.pages import State, message, page
+
+Outcome = Literal["won", "lost", "tied", "invalid", ""]
+PATH = "/compare/evaluations"
+OUTCOMES: tuple[Outcome, ...] = ("won", "lost", "tied", "invalid")
+ROWS = 10
+"""Papers of a page, each with both annotations."""
+MOST = 50
+"""Files of the run log that are listed, the last ones."""
+MOST_BYTES = 50_000_000
+"""Larger files are not listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A model in a saved evaluation: one side of a comparison.
+
+    Attributes:
+        key: names it in addresses.
+    """
+
+    key: str
+    path: Path
+    file: File
+    model: Listed
+
+    @property
+    def title(self) -> str:
+        return f"{self.model.name} · {self.path.name}"
+
+
+def sides(state: State) -> list[Side]:
+    """Return the models of all evaluations: those that lines saved, and those in reach.
+
+    These are the .json files that the run log records, those of the working folder, and those that
+    come with the shipped models.
+    """
+    found = []
+    for path in _paths(state):
+        try:
+            stat = path.stat()
+            if stat.st_size > MOST_BYTES:
+                continue
+            file = _loaded(path, stat.st_mtime_ns, stat.st_size)
+        except (OSError, InputError):  # gone, or another kind of file
+            continue
+        digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
+        found += [
+            Side(f"{digest}.{number}", path, file, model)
+            for number, model in enumerate(file.annotators)
+            if model.kind != "baseline"
+        ]
+    return found
+
+
+def _paths(state: State) -> Iterator[Path]:
+    settings = state.settings
+    named: list[Path] = []
+    if settings.run_log.is_file():
+        rows = RunLog(settings.run_log, lambda text: None).query(
+            "SELECT path, max(outputs.id) AS last FROM outputs JOIN runs ON runs.id = run_id"
+            " WHERE skill = 'evaluate' AND path LIKE '%.json' GROUP BY path"
+            " ORDER BY last DESC LIMIT ?",
+            [MOST],
+        )
+        named = [Path(row["path"]) for row in rows]
+    here = sorted(state.workspace.glob("*.json"))[:MOST]
+    shipped = sorted(settings.shipped_registry.parent.glob("*/eval*.json"))
+    yield from dict.fromkeys(path.resolve() for path in (*named, *here, *shipped))
+
+
+@lru_cache(maxsize=32)
+def _loaded(path: Path, mtime_ns: int, size: int) -> File:
+    """Read a file, once for each state of it."""
+    return load(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The answers of both sides to one paper.
+
+    Attributes:
+        abstract: its digest, as in the table of papers.
+        scores: None where the file does not have them, or the gold differs.
+        outcome: of the first side; "invalid" if one of them has no valid answer.
+    """
+
+    id: str
+    abstract: str
+    answers: tuple[Answer, Answer]
+    scores: tuple[float, float] | None
+    outcome: Outcome
+
+    @property
+    def margin(self) -> float:
+        """How far the scores are apart."""
+        return abs(self.scores[0] - self.scores[1]) if self.scores else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison of the first side with the second.
+
+    Attributes:
+        score: the name of the score by which papers are won.
+        paired: the difference of the scores, paired by paper, with its interval; None without.
+        metrics: name, both figures, and their unpaired difference, over all moves.
+        pairs: the papers of both files, in the order of the first.
+    """
+
+    score: str
+    paired: Mapping[str, Any] | None
+    metrics: Sequence[tuple[str, Any, Any, Any]]
+    pairs: Sequence[Pair]
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(one.outcome == outcome for one in self.pairs)
+
+
+def compared(first: Side, other: Side) -> Compared:
+    """Compare two models on the papers that both files have."""
+    is_same_score = first.file.score == other.file.score != ""
+    pairs = list(_pairs(first, other, with_scores=is_same_score))
+    scored = [one.scores for one in pairs if one.scores is not None]
+    return Compared(
+        first.file.score if is_same_score else "",
+        _paired_difference(scored) if scored else None,
+        list(_metrics(first, other)),
+        pairs,
+    )
+
+
+def _pairs(first: Side, other: Side, *, with_scores: bool) -> list[Pair]:
+    sides = first, other
+    if any(side.file.by_paper is None or side.model.by_paper is None for side in sides):
+        return []
+    there = {(one.id, one.abstract): n for n, one in enumerate(other.file.by_paper or ())}
+    pairs = []
+    for here, paper in enumerate(first.file.by_paper or ()):
+        place = there.get((paper.id, paper.abstract))
+        if place is None:
+            continue
+        answers = (first.model.by_paper or ())[here], (other.model.by_paper or ())[place]
+        has_same_gold = (other.file.by_paper or ())[place].gold == paper.gold
+        scores = None
+        if with_scores and has_same_gold:
+            scores = _score(first, here), _score(other, place)
+        known = None if scores is None or None in scores else (scores[0] or 0.0, scores[1] or 0.0)
+        pairs.append(Pair(paper.id, paper.abstract, answers, known, _outcome(answers, known)))
+    return pairs
+
+
+def _score(side: Side, place: int) -> float | None:
+    scores = side.model.score_by_paper
+    return scores[place] if scores and place < len(scores) else None
+
+
+def _outcome(answers: tuple[Answer, Answer], scores: tuple[float, float] | None) -> Outcome:
+    if any(answer.moves is None or not answer.valid for answer in answers):
+        return "invalid"
+    if scores is None:
+        return ""
+    difference_ = scores[0] - scores[1]
+    return "tied" if abs(difference_) <= TIE else "won" if difference_ > 0 else "lost"
+
+
+def _paired_difference(scores: Sequence[tuple[float, float]]) -> Mapping[str, Any]:
+    import numpy as np
+
+    values, ones = np.asarray(scores, np.float64), np.ones(len(scores))
+    means = {side: ratio(values[:, side], ones) for side in (0, 1)}
+    sampled = Resamples(len(scores)).of_all(means)
+    return difference(sampled[0], sampled[1])
+
+
+def _metrics(first: Side, other: Side) -> list[tuple[str, Any, Any, Any]]:
+    rows = list[tuple[str, Any, Any, Any]]()
+    for metric, of_moves in first.model.metrics.items():
+        there = other.model.metrics.get(metric, {})
+        if OVERALL in of_moves and OVERALL in there:
+            here, other_ = (one[OVERALL].model_dump() for one in (of_moves, there))
+            rows.append((metric, here, other_, unpaired_difference(here, other_)))
+    return rows
+
+
+def routes(state: State) -> list[Route]:
+    return [Route(PATH, partial(_evaluations, state))]
+
+
+def _evaluations(state: State, request: Request) -> Response:
+    by_key = {side.key: side for side in sides(state)}
+    query = request.query_params
+    first, other = (by_key.get(query.get(name, "")) for name in ("a", "b"))
+    if first is None or other is None:
+        return message(
+            request, HTTPStatus.NOT_FOUND, "No such evaluation", "Choose two on the page Compare."
+        )
+    has_names = first.model.name != other.model.name
+    names = [side.model.name if has_names else side.path.stem for side in (first, other)]
+    found, shown = compared(first, other), query.get("show", "")
+    pairs = [pair for pair in found.pairs if shown in ("", pair.outcome)]
+    if shown in ("won", "lost"):
+        pairs.sort(key=lambda pair: pair.margin, reverse=True)
+    start = int(query["from"]) if query.get("from", "").isdecimal() else 0
+    start = min(start, len(pairs))
+
+    def address(**changes: object) -> str:
+        given = {"a": first.key, "b": other.key, "show": shown, **changes}
+        return f"{PATH}?" + urlencode({k: v for k, v in given.items() if v})
+
+    return page(
+        request,
+        "compare/evaluations.html",
+        title=" against ".join(names),
+        names=names,
+        first=first,
+        other=other,
+        found=found,
+        shown=shown,
+        text=report_text,
+        outcomes={name: (found.count(name), address(show=name)) for name in OUTCOMES},
+        everything=address(show=""),
+        swapped=address(a=other.key, b=first.key, show=""),
+        pairs=list(_shown(state, pairs[start : start + ROWS], first)),
+        place=(start + 1, min(start + ROWS, len(pairs)), len(pairs)),
+        previous=address(**{"from": max(0, start - ROWS)}) if start else "",
+        following=address(**{"from": start + ROWS}) if start + ROWS < len(pairs) else "",
+    )
+
+
+def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, object]]:
+    """Yield both annotations of each paper, with its title and number if the corpus has it."""
+    labels = first.file.framework.get("moves", {})
+    with state.corpus() as db:
+        for pair in pairs:
+            row = one(
+                db,
+                "SELECT id, title FROM papers WHERE source_id = ? AND sha256 = ?",
+                [pair.id, pair.abstract],
+            )
+            moves = [answer.moves or {} for answer in pair.answers]
+            yield {
+                "pair": pair,
+                "row": row,
+                "moves": [
+                    (label, *_sides([of.get(name, "") for of in moves], has_both=all(moves)))
+                    for name, label in labels.items()
+                ],
+            }
+
+
+def _sides(texts: list[str], *, has_both: bool) -> tuple[str, list[Piece]]:
+    """Return the first text, and the other one as it differs if both models gave an annotation."""
+    if has_both:
+        return texts[0], list(word_diff(*texts))
+    return texts[0], [Piece("same", texts[1])]

@@ -1,0 +1,118 @@
+"""The routes of jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from harness.errors import HarnessError
+from skills.corpus.db.progress import RunningJobs, due
+from skills.corpus.db.rows import one, stored_json
+from skills.corpus.report.data import facts
+from skills.serve.pages import State, message, page
+
+TAB = ("/jobs", "Jobs")
+SHOWN = 100
+"""Jobs that are listed, the last ones."""
+JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
+"""What curations have judged, probes too: their summaries count annotations alone."""
+
+
+def routes(state: State) -> list[Route]:
+    running = RunningJobs()
+    return [
+        Route("/jobs", partial(_jobs, state, running)),
+        Route("/jobs/events", partial(events, state, running)),
+        Route("/jobs/{number:int}", partial(_job, state)),
+    ]
+
+
+def _jobs(state: State, running: RunningJobs, request: Request) -> Response:
+    with state.corpus() as db:
+        rows = db.execute("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [SHOWN]).fetchall()
+        unfinished = {one.run: asdict(one) for one in running.read(db)}
+        judged = dict(map(tuple, db.execute(JUDGED)))
+    ended = {row["id"]: stored_json(row["summary"] or "{}") for row in rows}
+    return page(
+        request,
+        "jobs/jobs.html",
+        title="Jobs",
+        rows=rows,
+        unfinished=unfinished,
+        ended=ended,
+        judged=judged,
+        due=due,
+    )
+
+
+def _job(state: State, request: Request) -> Response:
+    number = request.path_params["number"]
+    with state.corpus() as db:
+        row = one(db, "SELECT * FROM runs WHERE id = ?", [min(number, 2**63 - 1)])
+    if row is None:
+        text = f"The corpus has no job {number}."
+        return message(request, HTTPStatus.NOT_FOUND, "No such job", text)
+    shown: dict[str, Any] = {
+        name: stored_json(row[name]) if row[name] else {} for name in ("settings", "summary")
+    }
+    return page(
+        request,
+        "jobs/job.html",
+        title=f"/{row['skill']} {row['input']}".strip(),
+        row=row,
+        settings=facts(shown["settings"]),
+        summary=facts(shown["summary"]),
+    )
+
+
+STEP = 0.25
+"""Seconds between two looks at whether the server has to end."""
+INTERVAL = 1.0
+"""Seconds between two looks at the jobs."""
+QUIET = 10.0
+"""Seconds without news after which something is sent, to notice that the browser is gone."""
+
+
+async def events(state: State, running: RunningJobs, request: Request) -> Response:
+    """Send the list of running jobs, and again when it has changed."""
+    return StreamingResponse(
+        _stream(state, running),
+        media_type="text/event-stream",
+    )
+
+
+async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:
+    sent, quiet = "", 0.0
+    while not state.is_closing():
+        text = await run_in_threadpool(_read, state, running)
+        if text != sent:
+            sent, quiet = text, 0.0
+            yield f"data: {text}\n\n"
+        elif quiet >= QUIET:
+            quiet = 0.0
+            yield ": still here\n\n"
+        waited = 0.0
+        while waited < INTERVAL and not state.is_closing():
+            await asyncio.sleep(STEP)
+            waited += STEP
+        quiet += waited
+
+
+def _read(state: State, running: RunningJobs) -> str:
+    """Return the jobs as JSON on one line; none if the corpus cannot be read."""
+    try:
+        with state.corpus() as db:
+            found = [asdict(one) for one in running.read(db)]
+    except HarnessError:  # pages show it
+        return "[]"
+    return json.dumps([{name: one[name] for name in one if name != "seen"} for one in found])

@@ -1,0 +1,147 @@
+"""The page of a paper: its abstract and moves, versions of the annotation, and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from harness.errors import InputError, UsageError
+from skills.corpus.browsing.selection import MOVE, STATED, complete_soon
+from skills.corpus.db.facets import categories
+from skills.corpus.db.reads import StoredPaper, numbered
+from skills.corpus.db.versions import Version, versions
+from skills.corpus.db.works.duplicates import with_annotated
+from skills.corpus.records import Annotated
+from skills.corpus.report.data import facts, paper_view
+from skills.corpus.storage.database import Database
+from skills.corpus.tables.reader import paper_key
+from skills.nanda.anchors import marked
+from skills.nanda.framework import Framework
+from skills.reporting.annotation_view import Piece, word_diff
+from skills.serve.pages import State, message, page
+from skills.serve.papers_page import PATH, filtered
+
+MOST = 2**63 - 1
+"""The greatest number in SQLite."""
+
+
+def routes(state: State) -> list[Route]:
+    return [
+        Route(PATH + "/{number:int}", partial(_paper, state)),
+        Route(PATH + "/{number:int}/similar", partial(_similar, state)),
+    ]
+
+
+def _paper(state: State, request: Request) -> Response:
+    """Show a paper by its number in the corpus.
+
+    The parameter `version` chooses one of its annotations, and `against` one to compare it with.
+    """
+    number = min(request.path_params["number"], MOST)
+    with state.corpus() as db:
+        found = numbered(db, number)
+        made = versions(db, number, state.framework) if found else []
+        others = [row for row in with_annotated(db, [number]) if row != number] if found else []
+    if found is None:
+        return message(
+            request, HTTPStatus.NOT_FOUND, "No such paper", f"The corpus has no paper {number}."
+        )
+    shown = _chosen(made, request.query_params.get("version")) or next(iter(made), None)
+    against = _chosen(made, request.query_params.get("against"))
+    return page(
+        request,
+        "browse/paper.html",
+        title=found.paper.title or f"Paper {found.paper.id}",
+        found=found,
+        paper=found.paper,
+        framework=state.framework,
+        view=_view(found, shown, state.framework) if shown else None,
+        sentences=marked(found.paper.abstract, {}),
+        shown=shown,
+        against=against,
+        versions=made,
+        details=_details,
+        changes=_changes(against, shown, state.framework) if against and shown else (),
+        provenance=facts(shown.record["provenance"]) if shown else (),
+        year=(found.paper.year, filtered(year=str(found.paper.year))),
+        categories=[(one, filtered(category=one)) for one in categories(found.paper.categories)],
+        model=filtered(model=shown.model) if shown else "",
+        stated={move: filtered(**{MOVE + move: STATED}) for move in state.framework.names},
+        review=_review(state, found, shown),
+        others=[(row, f"{PATH}/{row}") for row in others],
+    )
+
+
+def _chosen(made: Sequence[Version], wanted: str | None) -> Version | None:
+    return next((one for one in made if f"{one.row_id}" == wanted), None)
+
+
+def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
+    """Return the address at which the annotation is reviewed; "" if it is not under review."""
+    if shown is None or not (shown.is_current and state.review.is_corpus):
+        return ""
+    query = urlencode({"id": paper_key(found.paper.id)}, errors="replace")
+    return f"/review/paper?{query}"
+
+
+def _details(version: Version) -> list[str]:
+    """Return what distinguishes versions by one model: the time, and how its text was worded."""
+    decoding = version.record["provenance"].get("decoding") or {}
+    wording = decoding.get("wording")
+    time = version.created_at[:16].replace("T", " ")
+    return [time, f"{wording} wording"] if wording else [time]
+
+
+def _view(found: StoredPaper, shown: Version, framework: Framework) -> dict[str, Any]:
+    return paper_view(Annotated(found.paper, dict(shown.record)), framework, {})
+
+
+def _changes(
+    old: Version, new: Version, framework: Framework
+) -> list[tuple[str, tuple[Piece, ...]]]:
+    """Return the moves in which two versions differ, with the difference."""
+    texts: list[Mapping[str, Any]] = [old.record, new.record]
+    return [
+        (move.label, tuple(word_diff(*(text[move.name] for text in texts))))
+        for move in framework.moves
+        if texts[0][move.name] != texts[1][move.name]
+    ]
+
+
+SHOWN = 20
+
+
+def _similar(state: State, request: Request) -> Response:
+    """Show the papers that are nearest to one, by one move or by all."""
+    number, move = min(request.path_params["number"], MOST), request.query_params.get("move")
+    framework = state.framework
+    with state.corpus() as db:
+        found = numbered(db, number)
+        if found is None:
+            text = f"The corpus has no paper {number}."
+            return message(request, HTTPStatus.NOT_FOUND, "No such paper", text)
+        corpus, error = Database(db, framework), ""
+        try:
+            complete_soon(corpus)
+            chosen = move if move in framework.names else None
+            near = corpus.similar(found.paper.id, chosen, SHOWN)
+        except (InputError, UsageError) as exc:  # such as the extra that is not installed
+            near, error = [], f"{exc}"
+    return page(
+        request,
+        "browse/similar.html",
+        HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        title=f"Similar to {found.paper.title or found.paper.id}",
+        address=f"{PATH}/{number}",
+        near=near,
+        error=error,
+        chosen=move,
+        framework=framework,
+    )

@@ -1,0 +1,236 @@
+"""What the page of papers shows, all of it in its address."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from http import HTTPStatus
+from urllib.parse import urlencode
+
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from harness.errors import InputError
+from skills.corpus.browsing.facet_counts import COLUMNS, Counts, FacetCounts
+from skills.corpus.browsing.listing import BEST, SORTS
+from skills.corpus.browsing.listing import page as page_of
+from skills.corpus.browsing.selection import (
+    ANNOTATED,
+    MOVE,
+    STATED,
+    UNKNOWN,
+    UNSTATED,
+    WAYS,
+    Selection,
+    prepare,
+)
+from skills.nanda.framework import Framework
+from skills.serve.pages import State, page
+
+PATH = "/papers"
+REVIEW = "/review"
+FIRST = "added"
+"""The order without a search."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A selection, its order, and the place in it.
+
+    Attributes:
+        sort: as chosen; "" for the default.
+        after, before: keys of `listing.page`; at most one is set.
+    """
+
+    selection: Selection
+    sort: str = ""
+    after: str = ""
+    before: str = ""
+
+    @property
+    def order(self) -> str:
+        """The order of the papers: best matches first where words are searched for."""
+        has_words = bool(self.selection.words.strip())
+        if self.sort and (has_words or self.sort != BEST):
+            return self.sort
+        return BEST if has_words else FIRST
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The parameters of its address."""
+        one = self.selection
+        by = one.by if one.by != "words" else ""
+        pairs = [("q", one.words), ("by", by), ("where", one.conditions), ("sort", self.sort)]
+        pairs += [("after", self.after), ("before", self.before)]
+        pairs += [(name, value) for name, values in one.facets.items() for value in values]
+        return [(name, value) for name, value in pairs if value]
+
+    @property
+    def address(self) -> str:
+        query = urlencode(self.pairs, errors="replace")
+        return f"{PATH}?{query}" if query else PATH
+
+    @property
+    def review(self) -> str:
+        """The address that offers these papers for review; "" if a review cannot select them.
+
+        A review takes no search by meaning, and one value of each facet.
+        """
+        one = self.selection
+        conditions = [_condition(name, values) for name, values in one.facets.items() if values]
+        if None in conditions or (one.words and one.by != "words"):
+            return ""
+        where = " ".join(filter(None, (one.conditions.strip(), *conditions)))
+        chosen = {name: text for name, text in (("words", one.words), ("where", where)) if text}
+        query = urlencode(chosen, errors="replace")
+        return f"{REVIEW}?{query}" if query else REVIEW
+
+    def toggled(self, facet: str, value: str) -> View:
+        """Return the first page with this value of a facet chosen, or no longer."""
+        chosen = self.selection.facets.get(facet, ())
+        left = tuple(one for one in chosen if one != value)
+        values = left if value in chosen else (*chosen, value)
+        facets = {**self.selection.facets, facet: values}
+        return View(replace(self.selection, facets=facets), self.sort)
+
+    def at(self, *, after: str = "", before: str = "") -> View:
+        """Return another page of the same selection."""
+        return replace(self, after=after, before=before)
+
+
+def _condition(facet: str, values: Sequence[str]) -> str | None:
+    """Return the condition of a chosen facet; "" if every annotation meets it, None without one."""
+    value, *more = values
+    if more or value == UNKNOWN or '"' in value:
+        return None
+    if facet == "state":
+        return "" if value == ANNOTATED else None
+    if facet.startswith(MOVE):
+        return f"{facet.removeprefix(MOVE)}={'stated' if value == STATED else 'unstated'}"
+    return f'{facet}="{value}"' if " " in value else f"{facet}={value}"
+
+
+def view_of(query: QueryParams, framework: Framework) -> View:
+    """Return the view of an address; parameters that it does not have are ignored."""
+    names = (*COLUMNS, *(MOVE + name for name in framework.names))
+    facets: Mapping[str, tuple[str, ...]] = {
+        name: tuple(dict.fromkeys(query.getlist(name))) for name in names if name in query
+    }
+    asked = query.get("by")
+    by = next((by for by in WAYS if by == asked), WAYS[0])
+    selection = Selection(query.get("q", ""), query.get("where", ""), facets, by)
+    return View(selection, query.get("sort", ""), query.get("after", ""), query.get("before", ""))
+
+
+def filtered(**facets: str) -> str:
+    """Return the address of the papers with these values of facets."""
+    return View(Selection(facets={name: (value,) for name, value in facets.items()})).address
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of a facet.
+
+    Attributes:
+        address: of the papers with it chosen, or no longer.
+    """
+
+    text: str
+    count: int
+    is_chosen: bool
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facet:
+    """A facet with its values.
+
+    Attributes:
+        is_move: whether it states that a move is stated.
+    """
+
+    label: str
+    values: tuple[Value, ...]
+    is_move: bool
+
+
+def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
+    """Return the facets that distinguish papers, in the order of `counts`."""
+    labels = {MOVE + move.name: move.label for move in framework.moves}
+    facets = []
+    for name, counted in counts.facets.items():
+        chosen = view.selection.facets.get(name, ())
+        known = {**dict.fromkeys(chosen, 0), **counted}
+        if name in labels and known:
+            known = {value: known.get(value, 0) for value in (STATED, UNSTATED)}
+        elif len(known) < 2 and not chosen:
+            continue
+        values = tuple(
+            Value(value, known[value], value in chosen, view.toggled(name, value).address)
+            for value in _sorted(name, known)
+        )
+        facets.append(Facet(labels.get(name, name.capitalize()), values, name in labels))
+    return facets
+
+
+def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
+    """Return years from the last one, and other values by their counts."""
+    if name == "year":
+        return sorted(known, key=lambda value: (value.isdigit(), value), reverse=True)
+    if name.startswith(MOVE):
+        return list(known)
+    return sorted(known, key=lambda value: (-known[value], value))
+
+
+TAB = (PATH, "Papers")
+ORDERS = {
+    BEST: "Best matches first",
+    "added": "Last added first",
+    "newest": "Newest first",
+    "oldest": "Oldest first",
+    "support": "Least supported first",
+    "unsupported": "Most unknown numbers and names first",
+}
+WAY_LABELS = {"words": "words", "both": "words and meaning", "meaning": "meaning"}
+"""How words are searched for, where the extra `meaning` is installed."""
+SHOWN = 8
+"""Values of a facet that are shown at once."""
+
+
+def routes(state: State) -> list[Route]:
+    return [Route(PATH, partial(_papers, state, FacetCounts(state.database, state.framework)))]
+
+
+def _papers(state: State, counts: FacetCounts, request: Request) -> Response:
+    framework = state.framework
+    view = view_of(request.query_params, framework)
+    error, status = "", HTTPStatus.OK
+    with state.corpus() as db:
+        try:
+            prepare(db, view.selection, framework)
+            counted = counts.of(db, view.selection)
+            order, after, before = view.order, view.after, view.before
+            found = page_of(db, view.selection, framework, sort=order, after=after, before=before)
+        except InputError as exc:  # beside the form, which keeps what was written
+            error, status, found = f"{exc}", HTTPStatus.BAD_REQUEST, None
+            counted = counts.of(db, Selection())
+    return page(
+        request,
+        "browse/papers.html",
+        status,
+        title="Papers",
+        view=view,
+        found=found,
+        review=view.review if state.review.is_corpus else "",
+        facets=facets_of(counted, view, framework),
+        total=counted.total,
+        orders={name: ORDERS[name] for name in SORTS if name != BEST or view.selection.words},
+        framework=framework,
+        ways=WAY_LABELS if importlib.util.find_spec("wordllama") else {},
+        error=error,
+        shown=SHOWN,
+    )

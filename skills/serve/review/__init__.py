@@ -1,1 +1,0 @@
-"""Review annotations in the browser: on the functions of `/curate --review`."""

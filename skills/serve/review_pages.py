@@ -1,0 +1,274 @@
+"""The routes of a review: the queue, a paper, and what reviewers agree about."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from harness.errors import HarnessError
+from skills.curate.review.disagreement import agreement, rated
+from skills.serve import disputes_page
+from skills.serve.pages import State, fields_of, message, page
+from skills.serve.review_seats import NameInUse, Room, Seat, perform, save_draft
+
+PATH = "/review"
+TAB = (PATH, "Review")
+Choice = dict[str, str]
+CHOICE: Choice = dict.fromkeys(("name", "words", "where", "sample", "seed", "order"), "")
+Seated = Callable[[Seat, "Request"], Response]
+
+
+def routes(state: State) -> list[Route]:
+    room = Room(state)
+    queue = partial(_queue, state, room)
+
+    def seated(path: str, handler: Seated, method: str = "GET") -> Route:
+        return Route(PATH + path, partial(_at_seat, room, handler), methods=[method])
+
+    return [
+        Route(PATH, queue),
+        Route(PATH, partial(_enter, queue, room), methods=["POST"]),
+        seated("/next", _next),
+        seated("/paper", _paper),
+        seated("/paper", _act, "POST"),
+        seated("/undo", _undo, "POST"),
+        seated("/again", _again, "POST"),
+        seated("/draft", _draft, "POST"),
+        Route(PATH + "/agreement", partial(_agreement, room)),
+        Route(PATH + "/disputes", partial(disputes_page.listed, room)),
+        seated("/dispute", disputes_page.shown),
+        seated("/dispute", disputes_page.settle, "POST"),
+    ]
+
+
+def _at_seat(room: Room, handler: Seated, request: Request) -> Response:
+    """Call a handler, one request of a browser at a time; without a name, ask for it first."""
+    seat = room.seat(request)
+    if seat is None:
+        return _no_seat(room, request)
+    with seat.lock:
+        seat.used = time.monotonic()
+        seat.desk.log.refresh()
+        return handler(seat, request)
+
+
+def _no_seat(room: Room, request: Request) -> Response:
+    """Lead to the form for a name; state that an action was not stored."""
+    lost, is_act = room.lost(request), request.method == "POST"
+    if not (lost or is_act):
+        wanted = request.query_params.get("id") if request.url.path == f"{PATH}/paper" else None
+        words = f"?{urlencode({'words': wanted}, errors='replace')}" if wanted else ""
+        return RedirectResponse(PATH + words, HTTPStatus.SEE_OTHER)
+    title = f"{lost} goes on in another browser" if lost else "This browser has no name yet"
+    text = "What you did last is not stored. " * is_act
+    text += "The tab Review lets you take part, under any name."
+    return message(request, HTTPStatus.CONFLICT, title, text)
+
+
+def _queue(
+    state: State,
+    room: Room,
+    request: Request,
+    choice: Choice | None = None,
+    error: HarnessError | None = None,
+) -> Response:
+    """Show the progress of the review, and the form to take part in it."""
+    seat, all_papers = room.seat(request), room.overview()
+    before = seat.choice if seat else {**CHOICE, "name": room.lost(request)}
+    linked = {name: one for name, one in request.query_params.items() if name in CHOICE}
+    with all_papers.lock:
+        all_papers.desk.log.refresh()
+        counts, held = all_papers.desk.counts(), all_papers.desk.leases.holders()
+        right = all_papers.desk.right_so_far()
+    return page(
+        request,
+        "review/queue.html",
+        HTTPStatus.BAD_REQUEST if error else HTTPStatus.OK,
+        title="Review",
+        in_use=isinstance(error, NameInUse),
+        review=state.review,
+        counts=counts,
+        right=right,
+        is_new=False,
+        papers=all_papers.desk.papers,
+        decided=counts["accepted"] + counts["rejected"] + counts["in_gold"],
+        journal=all_papers.desk.log.journal,
+        holders=sorted({name for names in held.values() for name in names}),
+        double=all_papers.desk.leases.double,
+        seat=seat,
+        choice=choice or {**before, **linked},
+        error="" if error is None else f"{error}",
+    )
+
+
+def _enter(queue: Callable[..., Response], room: Room, request: Request) -> Response:
+    given = fields_of(request)
+    choice = {name: given.get(name, "") for name in CHOICE}
+    try:
+        room.enter(request, choice, take_over=given.get("take_over") == choice["name"])
+    except HarnessError as exc:
+        return queue(request, choice, exc)
+    return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
+
+
+def _next(seat: Seat, request: Request) -> Response:
+    """Take the next paper after the one that the address names."""
+    desk = seat.desk
+    after = desk.papers.places.get(request.query_params.get("after", ""), -1)
+    at = desk.next(after + 1)
+    if at is not None:
+        return _to_paper(desk.papers.items[at].key)
+    counts = desk.counts()
+    return page(
+        request,
+        "review/end.html",
+        title="No paper is left",
+        skipped=len(desk.skipped),
+        others=counts["to_do"] - len(desk.skipped),
+        counts=counts,
+        can_undo=desk.last() is not None,
+        notice=_notice(seat),
+        **_right(seat),
+    )
+
+
+def _paper(seat: Seat, request: Request) -> Response:
+    at = seat.desk.papers.places.get(request.query_params.get("id", ""))
+    if at is None:
+        return _no_paper(request)
+    try:
+        seat.desk.take(at)
+    except HarnessError as exc:
+        return _passed_on(request, f"{exc}")
+    return _shown(seat, request, at)
+
+
+def _shown(seat: Seat, request: Request, at: int, error: str = "") -> Response:
+    desk = seat.desk
+    item = desk.papers.items[at]
+    move = request.query_params.get("move", "")
+    return page(
+        request,
+        "review/paper.html",
+        HTTPStatus.CONFLICT if error else HTTPStatus.OK,
+        title=item.paper.title or f"Paper {item.paper.id}",
+        sheet=desk.sheet(at),
+        key=item.key,
+        number=at + 1,
+        total=len(desk.papers.items),
+        counts=desk.counts(),
+        certainty=desk.papers.certainty.get(item.key),
+        was_decided=desk.log.was_decided(item),
+        is_double=desk.reviewers(item) > 1,
+        drafts=desk.drafts(at),
+        reviewer=desk.reviewer,
+        framework=desk.framework,
+        chosen=move if move in desk.framework.names else desk.framework.names[0],
+        can_undo=desk.last() is not None,
+        notice=_notice(seat),
+        error=error,
+        **_right(seat),
+    )
+
+
+def _act(seat: Seat, request: Request) -> Response:
+    fields = fields_of(request)
+    at = seat.desk.papers.places.get(fields.get("id", ""))
+    if at is None:
+        return _no_paper(request)
+    try:
+        is_done = perform(seat, at, fields)
+    except HarnessError as exc:
+        try:
+            seat.desk.take(at)
+        except HarnessError as taken:
+            return _passed_on(request, f"{taken}")
+        if fields.get("act") == "edit":  # so that the page has what was typed
+            save_draft(seat.desk, at, fields)
+        return _shown(seat, request, at, f"{exc}")
+    if is_done:
+        after = urlencode({"after": fields["id"]})
+        return RedirectResponse(f"{PATH}/next?{after}", HTTPStatus.SEE_OTHER)
+    return _to_paper(fields["id"], fields["move"])
+
+
+def _undo(seat: Seat, request: Request) -> Response:
+    undone = seat.desk.undo()
+    if undone is None:
+        seat.notice = "There is no decision to undo."
+        return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
+    at, decision = undone
+    seat.notice = f"Undone: {decision.paper.id} is no longer {decision.what}ed."
+    item = seat.desk.papers.items[at]
+    if decision.resolves:
+        return RedirectResponse(PATH + "/disputes", HTTPStatus.SEE_OTHER)
+    return _to_paper(item.key)
+
+
+def _again(seat: Seat, request: Request) -> Response:
+    """Offer skipped papers again."""
+    seat.desk.skipped.clear()
+    return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
+
+
+def _draft(seat: Seat, request: Request) -> Response:
+    fields = fields_of(request)
+    at = seat.desk.papers.places.get(fields.get("id", ""))
+    if at is None:
+        return Response(status_code=HTTPStatus.NOT_FOUND)
+    save_draft(seat.desk, at, fields)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _agreement(room: Room, request: Request) -> Response:
+    seat = room.overview()
+    with seat.lock:
+        desk = seat.desk
+        desk.log.refresh()
+        decided = rated(desk.papers, desk.log)
+        return page(
+            request,
+            "review/agreement.html",
+            title="Agreement",
+            papers=len(decided),
+            reviewers=sorted({name or "(no name)" for one in decided for name in one}),
+            counts=desk.counts(),
+            rows=agreement(decided, desk.framework),
+        )
+
+
+def _to_paper(key: str, move: str = "") -> Response:
+    query = urlencode({"id": key, **({"move": move} if move else {})}, errors="replace")
+    return RedirectResponse(f"{PATH}/paper?{query}", HTTPStatus.SEE_OTHER)
+
+
+def _notice(seat: Seat) -> str:
+    """Return what the last action did, once."""
+    notice, seat.notice = seat.notice, ""
+    return notice
+
+
+def _right(seat: Seat) -> dict[str, Any]:
+    """Return what was right so far, and whether this browser has not seen it yet."""
+    right = seat.desk.right_so_far()
+    before, seat.papers = seat.papers, right.papers if right else 0
+    return {"right": right, "is_new": seat.papers > before}
+
+
+def _no_paper(request: Request) -> Response:
+    text = "The queue has no such paper. The tab Review leads back to it."
+    return message(request, HTTPStatus.NOT_FOUND, "No such paper", text)
+
+
+def _passed_on(request: Request, why: str) -> Response:
+    return page(
+        request, "review/passed.html", HTTPStatus.CONFLICT, title="Another paper is next", why=why
+    )

@@ -1,0 +1,273 @@
+"""The reviewers of one server: a place at the queue for each browser that has named one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import cast, get_args
+
+from starlette.requests import Request
+
+from harness.errors import UsageError
+from skills.corpus.tables.columns import Columns
+from skills.curate.review.candidates import Candidates, read
+from skills.curate.review.form import of_selection, selected
+from skills.curate.review.leases import MINUTES
+from skills.curate.review.reviewer import Desk, Queue, name_lock
+from skills.curate.review.rounds import Order
+from skills.serve.guard import Session
+from skills.serve.pages import State
+
+SEAT, LOST = "review", "review taken over"
+"""Keys of a session: the browser's seat, and the name that another browser has taken over."""
+
+
+class NameInUse(UsageError):
+    """Another browser reviews under this name."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """The place of one browser.
+
+    Attributes:
+        lock: requests of one browser are answered one after the other.
+        notice: what the last action did, for the next page.
+        choice: what the reviewer chose, for the form.
+        papers: papers of the rounds whose result was shown.
+        used: when its last request came, as of `time.monotonic`.
+    """
+
+    desk: Desk
+    choice: dict[str, str]
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    notice: str = ""
+    papers: int = 0
+    used: float = field(default_factory=time.monotonic)
+
+    @property
+    def minutes(self) -> int:
+        """Minutes since the last request."""
+        return int((time.monotonic() - self.used) / 60)
+
+
+class Room:
+    """The annotations under review, and the seats at them."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._lock = threading.Lock()
+        self._named: dict[str, Session] = {}
+        self._papers: Candidates | None = None
+        self._version = ""
+        self._overview: Seat | None = None
+
+    def enter(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
+        """Give this browser a place.
+
+        Args:
+            choice: the fields name, words, where, sample, seed and order of the form.
+            take_over: also if another browser reviews under this name, which loses its place.
+
+        Raises:
+            NameInUse: another browser has used this name within the time of a lease.
+            UsageError: a field is not valid, or a terminal reviews under this name.
+            InputError, OutputError: there is nothing to review, or it cannot be stored.
+        """
+        reviewer = " ".join(choice["name"].split())
+        if not reviewer or len(reviewer) > 80:
+            raise UsageError("a reviewer has a name of 1 to 80 characters")
+        queue, where, words = self._queue(), choice["where"].strip(), choice["words"].strip()
+        with self._lock, name_lock(queue.locks, queue.gold, reviewer):
+            pass  # no terminal reviews under this name
+        desk = queue.desk(
+            self._read(where, words) if where or words else self.papers(),
+            reviewer,
+            sample=_number(choice["sample"], "The sample"),
+            seed=_number(choice["seed"], "The seed") or 0,
+            order=_order(choice["order"]),
+        )
+        self._sit(request.state.session, Seat(desk, choice), take_over)
+
+    def _sit(self, session: Session, seat: Seat, take_over: bool) -> None:
+        name = seat.desk.reviewer
+        with self._lock:
+            before = self._named.get(name, session)
+            other = None if before is session else before.values.get(SEAT)
+            if other is not None and other.desk.reviewer == name:
+                if other.minutes < MINUTES and not take_over:
+                    raise NameInUse(f"{name} reviews in another browser")
+                before.values[LOST] = name
+                del before.values[SEAT]
+            self._named[name] = session
+            session.values[SEAT] = seat
+            session.values.pop(LOST, None)
+
+    def seat(self, request: Request) -> Seat | None:
+        """Return the place of this browser, or None."""
+        seat: Seat | None = request.state.session.values.get(SEAT)
+        return seat
+
+    def lost(self, request: Request) -> str:
+        """Return the name under which another browser has taken the place of this one, or ""."""
+        return str(request.state.session.values.get(LOST, ""))
+
+    def overview(self) -> Seat:
+        """Return a place without a reviewer, for counts and decisions of all."""
+        papers = self.papers()
+        with self._lock:
+            if self._overview is None or self._overview.desk.papers is not papers:
+                self._overview = Seat(self._queue().desk(papers), {})
+            return self._overview
+
+    def papers(self) -> Candidates:
+        """Return the annotations, read again if there are new ones."""
+        with self._lock:
+            version = self._current()
+            if self._papers is None or version != self._version:
+                self._papers, self._version = self._read(), version
+            return self._papers
+
+    def _read(self, where: str = "", words: str = "") -> Candidates:
+        state = self._state
+        table = state.review.table
+        return read(table, state.framework, Columns(), None, state.database, where, words)
+
+    def _queue(self) -> Queue:
+        state = self._state
+        return Queue(
+            state.framework,
+            state.review.gold,
+            state.database,
+            state.settings.data_dir / "reviews",
+            state.review.wrote,
+            state.review.double,
+            state.review.framework,
+        )
+
+    def _current(self) -> str:
+        """Return what changes with the annotations under review."""
+        if not self._state.review.is_corpus:
+            found = self._state.review.table.stat()
+            return f"{found.st_mtime_ns} {found.st_size}"
+        with self._state.corpus() as db:
+            row = db.execute("SELECT count(*), max(id), sum(current) FROM annotations").fetchone()
+        return " ".join(map(str, row))
+
+
+def _order(text: str) -> Order | None:
+    if text not in ("", *get_args(Order)):
+        raise UsageError(f"There is no order {text!r}.")
+    return cast("Order", text) if text else None
+
+
+def _number(text: str, what: str) -> int | None:
+    if not text.strip():
+        return None
+    if not (text.strip().isdecimal() and len(text) < 10):
+        raise UsageError(f"{what} is not a number: {text!r}")
+    return int(text)
+
+
+Fields = Mapping[str, str]
+Act = Callable[[Desk, int, Fields], str]
+"""Performs an action on a paper, and returns what it did; "" if nothing."""
+
+
+def perform(seat: Seat, at: int, fields: Fields) -> bool:
+    """Perform the action of a form; return True if the next paper is to be shown.
+
+    Raises:
+        UsageError: there is no such action or move, or it is refused.
+        Taken: another reviewer has the paper, or it is decided.
+    """
+    name = fields.get("act", "")
+    if name in _ON_PAPER:
+        seat.notice = _ON_PAPER[name](seat.desk, at, fields)
+        return True
+    if name not in _ON_MOVE or fields.get("move") not in seat.desk.framework.names:
+        raise UsageError("there is no such action")
+    seat.notice = _ON_MOVE[name](seat.desk, at, fields)
+    return False
+
+
+def save_draft(desk: Desk, at: int, fields: Fields) -> None:
+    """Store the text that is being edited, or forget it.
+
+    Raises:
+        UsageError: there is no such move, or the text is too long.
+    """
+    text = None if fields.get("forget") else fields.get("text", "")
+    if fields.get("move") not in desk.framework.names or len(text or "") > _LONGEST:
+        raise UsageError("this text cannot be stored")
+    desk.draft(at, fields["move"], text)
+
+
+_LONGEST = 20_000
+"""Characters of a draft; no move may have as many."""
+
+
+def _accept(desk: Desk, at: int, _: Fields) -> str:
+    desk.accept(at)
+    return f"Accepted {_named(desk, at)}."
+
+
+def _reject(desk: Desk, at: int, fields: Fields) -> str:
+    desk.reject(at, " ".join(fields.get("reason", "").split()))
+    return f"Rejected {_named(desk, at)}."
+
+
+def _skip(desk: Desk, at: int, _: Fields) -> str:
+    desk.skip(at)
+    return f"Skipped {_named(desk, at)}."
+
+
+def _edit(desk: Desk, at: int, fields: Fields) -> str:
+    label = desk.framework.labels[fields["move"]]
+    is_new = desk.edit(at, fields["move"], fields.get("text", ""))
+    return f"{label} is stored." if is_new else f"{label} is as it was."
+
+
+def _not_stated(desk: Desk, at: int, fields: Fields) -> str:
+    desk.not_stated(at, fields["move"])
+    return f"{desk.framework.labels[fields['move']]} is not stated."
+
+
+def _use_suggestion(desk: Desk, at: int, fields: Fields) -> str:
+    label = desk.framework.labels[fields["move"]]
+    is_new = desk.use_suggestion(at, fields["move"])
+    return f"{label} is the suggestion." if is_new else f"{label} has no suggestion."
+
+
+def _original(desk: Desk, at: int, fields: Fields) -> str:
+    desk.edit(at, fields["move"], desk.papers.items[at].moves[fields["move"]])
+    return f"{desk.framework.labels[fields['move']]} is the text under review again."
+
+
+def _anchor(desk: Desk, at: int, fields: Fields) -> str:
+    """Use the selection of the page if there is one, else what was typed."""
+    abstract, chosen = desk.papers.items[at].paper.abstract, fields.get("selected", "")
+    before = fields.get("before", "")
+    if chosen.strip():
+        place = int(before) if before.isdecimal() and len(before) < 10 else -1
+        spans = of_selection(abstract, chosen, place)
+    else:
+        spans = selected(abstract, fields.get("passage", ""))
+    desk.anchor(at, fields["move"], spans)
+    return f"The passage of {desk.framework.labels[fields['move']]} is stored."
+
+
+def _named(desk: Desk, at: int) -> str:
+    return desk.papers.items[at].paper.id
+
+
+_ON_PAPER: Mapping[str, Act] = {"accept": _accept, "reject": _reject, "skip": _skip}
+_ON_MOVE: Mapping[str, Act] = {
+    "edit": _edit,
+    "not-stated": _not_stated,
+    "suggestion": _use_suggestion,
+    "original": _original,
+    "anchor": _anchor,
+}

@@ -1,0 +1,253 @@
+"""The page of a training run: its loss and stages, beside those of another run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from harness.support.reading.bounded_files import read_text
+from skills.corpus.report.data import facts
+from skills.finetune.run.run_dir import MANIFEST
+from skills.finetune.training.metrics import NAME, Metrics
+from skills.serve.pages import State, message, page
+
+
+def routes(state: State) -> list[Route]:
+    return [Route("/compare/runs/{key}", partial(_run, state))]
+
+
+def _run(state: State, request: Request) -> Response:
+    """Show a run; the parameter `against` names another one to compare it with."""
+    runs = {run.key: run for run in run_folders(state)}
+    found = runs.get(request.path_params["key"])
+    if found is None:
+        return message(
+            request,
+            HTTPStatus.NOT_FOUND,
+            "No such run",
+            "Its folder is no longer there. The tab Compare lists the runs that are.",
+        )
+    other = runs.get(request.query_params.get("against", ""))
+    shown = [found] if other is None else [found, other]
+    names = _names(shown)
+    losses = [run.losses() for run in shown]
+    with_dev = [place for place, one in enumerate(losses) if one.dev]
+    return page(
+        request,
+        "compare/run.html",
+        title=f"Training run {found.folder.name}",
+        found=found,
+        other=other,
+        others=[run for run in runs.values() if run is not found],
+        names=names,
+        places=[_place(run.folder, state.workspace) for run in shown],
+        curve=_curve(losses),
+        dev=_dev([losses[place] for place in with_dev]),
+        dev_names=[names[place] for place in with_dev],
+        least=[min((loss for _, loss in one.dev), default=None) for one in losses],
+        has_same_dev=len({one.dev_digest for one in shown}) == 1,
+        stages=_stages(shown),
+        facts={name: facts(entry.get("facts") or {}) for name, entry in found.stages.items()},
+        settings=facts(found.run),
+        differing=_differing(found.run, other.run) if other else (),
+    )
+
+
+def _place(folder: Path, workspace: Path) -> str:
+    """Return the path of a folder, from the workspace if it is in there."""
+    workspace = workspace.resolve()
+    return f"{folder.relative_to(workspace) if folder.is_relative_to(workspace) else folder}"
+
+
+def _names(runs: Sequence[RunFolder]) -> list[str]:
+    """Return the names of the folders, with what is above them if they are the same."""
+    names = [run.folder.name for run in runs]
+    same = len(set(names)) < len(names)
+    return [f"{run.folder}" for run in runs] if same else names
+
+
+def _curve(losses: Sequence[Losses]) -> Curve | None:
+    lines = [
+        Line(f"{kind}{' other' if place else ''}", points)
+        for place, one in enumerate(losses)
+        for kind, points in (("training", one.train), ("dev", one.dev))
+        if points
+    ]
+    return curve(lines) if lines else None
+
+
+def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float | None]]:
+    """Return the steps with a dev loss: that of each run, and the difference of two."""
+    by_step = [dict(one.dev) for one in losses]
+    rows = []
+    for step in sorted(set().union(*by_step)):
+        values = [of.get(step) for of in by_step]
+        known = [value for value in values if value is not None]
+        rows.append((step, values, known[0] - known[1] if len(known) == 2 else None))
+    return rows
+
+
+def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
+    """Return each stage with the time it took in each run, and when the first run ended it."""
+    names = dict.fromkeys(name for run in runs for name in run.stages)
+    return [
+        (
+            name,
+            [_seconds(run.stages.get(name, {}).get("seconds")) for run in runs],
+            str(runs[0].stages.get(name, {}).get("created", ""))[:19].replace("T", " "),
+        )
+        for name in names
+    ]
+
+
+def _seconds(value: Any) -> str:
+    if not isinstance(value, int | float):
+        return ""
+    return f"{value:.1f} s" if value < 60 else f"{value / 60:,.0f} min"
+
+
+def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the settings in which two runs differ."""
+    first, other = dict(facts(here)), dict(facts(there))
+    return [
+        (name, first.get(name, ""), other.get(name, ""))
+        for name in {**first, **other}
+        if first.get(name) != other.get(name)
+    ]
+
+
+MOST_BYTES = 10_000_000
+
+
+class Losses(NamedTuple):
+    """Steps with the loss of training, and of the dev rows."""
+
+    train: Sequence[tuple[int, float]]
+    dev: Sequence[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A training run.
+
+    Attributes:
+        key: names it in addresses.
+        stages: the entries of its manifest, in the order performed.
+    """
+
+    key: str
+    folder: Path
+    stages: Mapping[str, Mapping[str, Any]]
+    run: Mapping[str, Any]
+
+    @property
+    def dev_digest(self) -> str:
+        """The digest of the prepared dev rows, or the key of the run if none is recorded."""
+        outputs = _mapping(self.stages.get("prepare"), "outputs")
+        return str(_mapping(outputs, "prepared/dev.jsonl").get("sha256", self.key))
+
+    def losses(self) -> Losses:
+        """Return the finite losses so far."""
+        lines = Metrics(self.folder / NAME).read()
+        train, dev = (
+            [(line["step"], line[name]) for line in lines if _is_finite(line.get(name))]
+            for name in ("loss", "dev_loss")
+        )
+        return Losses(train, dev)
+
+
+def run_folders(state: State) -> list[RunFolder]:
+    """Return the runs in the working folder, in its folders, and of the shipped models."""
+    here, shipped = state.workspace, state.settings.shipped_registry.parent
+    manifests = [here / MANIFEST, *sorted(here.glob(f"*/{MANIFEST}"))]
+    manifests += sorted(shipped.glob(f"*/{MANIFEST}"))
+    found = []
+    for path in dict.fromkeys(one.resolve() for one in manifests):
+        try:
+            content = json.loads(read_text(path, MOST_BYTES)) if path.is_file() else None
+        except (OSError, ValueError, RecursionError):
+            continue
+        stages, run = (_mapping(content, name) for name in ("stages", "run"))
+        if stages and all(isinstance(one, dict) for one in stages.values()):
+            digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
+            found.append(RunFolder(digest, path.parent, stages, run))
+    return found
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _mapping(content: Any, name: str) -> dict[str, Any]:
+    value = content.get(name) if isinstance(content, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+WIDTH, HEIGHT = 640.0, 200.0
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the chart.
+
+    Attributes:
+        kind: its class: "training" or "dev", and "other" for those of a second run.
+        points: steps with losses; in a `Curve`, places in the chart.
+    """
+
+    kind: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A chart.
+
+    Attributes:
+        last: the last step.
+        rules: the horizontal rules, as the place and the loss of each.
+    """
+
+    lines: Sequence[Line]
+    last: float
+    rules: Sequence[tuple[float, str]]
+
+
+def curve(lines: Sequence[Line]) -> Curve:
+    """Return a chart of these lines; each has a point."""
+    losses = [loss for line in lines for _, loss in line.points]
+    last = max(step for line in lines for step, _ in line.points) or 1
+    gap = _round_gap((max(losses) - min(losses)) / 4)
+    digits = max(0, -math.floor(math.log10(gap)))
+    low, high = math.floor(min(losses) / gap), math.ceil(max(losses) / gap)
+    high = max(high, low + 1)
+
+    def placed(step: float, loss: float) -> Point:
+        return WIDTH * step / last, HEIGHT * (high - loss / gap) / (high - low)
+
+    return Curve(
+        [Line(line.kind, [placed(*point) for point in line.points]) for line in lines],
+        last,
+        [
+            (placed(0, number * gap)[1], f"{number * gap:.{digits}f}")
+            for number in range(low, high + 1)
+        ],
+    )
+
+
+def _round_gap(wanted: float) -> float:
+    """Return the least of 1, 2 and 5 times a power of ten that is at least `wanted`."""
+    power = 10.0 ** math.floor(math.log10(max(wanted, 0.001)))
+    return next(times * power for times in (1, 2, 5, 10) if times * power >= wanted)
