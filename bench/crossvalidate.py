@@ -33,10 +33,13 @@ sys.path.insert(0, str(ROOT))
 import yaml  # noqa: E402
 
 from skills.corpus.tables.columns import Columns  # noqa: E402
-from skills.evaluate import comparison, inputs  # noqa: E402
+from skills.evaluate import (  # noqa: E402
+    comparison,
+    inputs,
+    report_text,
+)
 from skills.evaluate.annotators import Annotator  # noqa: E402
-from skills.evaluate.report import text  # noqa: E402
-from skills.evaluate.report.verdict import verdict  # noqa: E402
+from skills.evaluate.report_text import verdict  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
 from skills.finetune.run.run_dir import RunDir  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
@@ -59,7 +62,7 @@ def main() -> None:
     found = pooled(options.table, {key: row for fold in annotated for key, row in fold.items()})
     if options.output:
         options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(text.text(found))
+    print(report_text.text(found))
 
 
 def annotations_of_fold(

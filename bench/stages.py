@@ -42,7 +42,7 @@ from harness.runs import targets  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
-from skills.evaluate.report.text import figure  # noqa: E402
+from skills.evaluate.report_text import figure  # noqa: E402
 from skills.finetune.model.bases import unpacked_folder  # noqa: E402
 from skills.finetune.run.recipe import Recipe  # noqa: E402
 from skills.finetune.run.run_dir import RunDir  # noqa: E402

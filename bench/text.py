@@ -45,8 +45,7 @@ from skills.corpus.table import open_table
 from skills.corpus.tables import markdown_lists as markdown_reader
 from skills.corpus.tables import writers
 from skills.curate import gates, probes
-from skills.evaluate import annotators
-from skills.evaluate.metrics import similarity
+from skills.evaluate import annotators, measures
 from skills.finetune.data import near_duplicates
 from skills.nanda import checks, doubts, named_entities, paper, passages, sentences, text
 from skills.nanda.anchors import lexical_anchors, placed
@@ -233,7 +232,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "gates.find(move)": lambda t: gates.find(paper_of(SENTENCE), {**MOVES, "claim": t}, NANDA),
     "probes.make": judged,
     "annotators.lead": lambda t: annotators.lead([paper_of(t)], NANDA),
-    "similarity.chrf(move)": lambda t: similarity.chrf(t, SENTENCE),
+    "similarity.chrf(move)": lambda t: measures.chrf(t, SENTENCE),
     "near_duplicates.AbstractIndex": indexed,
     "text_input.path_in": text_input.path_in,
     "text_input.given": text_input.given,

@@ -34,10 +34,10 @@ from skills.nanda.anchors import Anchor, lexical_anchors
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 from skills.reader import onnx_file
+from skills.reader.encoder import text_of
 from skills.reader.examples import Example, example_of
 from skills.reader.fitting import fit
 from skills.reader.network import ROLES, Network
-from skills.reader.text import text_of
 from skills.reader.training import Settings, scores_of, train
 from tools.gold import rows_of
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skills.evaluate.annotators import Annotator, Subject
-from skills.evaluate.metrics.measures import Measures, of_anchors
-from skills.evaluate.metrics.metrics import OVERALL, Key, by_move, texts_of
-from skills.evaluate.metrics.resampling import Statistic, ratio
+from skills.evaluate.measures import Measures, of_anchors
+from skills.evaluate.move_metrics import OVERALL, Key, by_move, texts_of
+from skills.evaluate.resampling import Statistic, ratio
 from skills.reporting.statistics import divided
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply, LoopingReply
 from skills.annotate.plan import Source
-from skills.evaluate.variations import Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences

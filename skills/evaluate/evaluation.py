@@ -12,13 +12,11 @@ from harness.support.optional_deps import require
 from harness.support.process_lock import job_lock
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.evaluate import comparison, inputs, stored
+from skills.evaluate import comparison, inputs, label_metrics, report_files, stored_evaluation
+from skills.evaluate import report_text as report
 from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject
-from skills.evaluate.metrics import labels
-from skills.evaluate.metrics.measures import Measures
-from skills.evaluate.report import page, plot
-from skills.evaluate.report import text as report
-from skills.evaluate.report.verdict import regressions, verdict
+from skills.evaluate.measures import Measures
+from skills.evaluate.report_text import regressions, verdict
 from skills.evaluate.running import compared, models_of
 from skills.nanda.framework import Framework
 
@@ -30,13 +28,13 @@ def evaluate(call: Call, framework: Framework) -> Result:
     assert source is not None
     subject.source.refused.report(call.screen)
     if any(target.suffix.lower() == ".png" for target in call.targets):
-        require(*plot.MODULES, extra="plots")
+        require(*report_files.MODULES, extra="plots")
     refuse_sources(call.targets, input=source, corpus=path)
     names = models_of(call)
     options, earlier = call.options, None
     if options.against is not None:
         refuse_sources(call.targets, evaluation=options.against)
-        earlier = stored.read(options.against, subject, names[0])
+        earlier = stored_evaluation.read(options.against, subject, names[0])
     with open_corpus(path) as db:
         with (
             job_lock(locks(path), str(source.resolve())),
@@ -62,8 +60,8 @@ def evaluate(call: Call, framework: Framework) -> Result:
             ".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n",
         },
         writers={
-            ".html": lambda file: page.write_html(file, found, subject),
-            ".png": lambda file: plot.draw(found, file),
+            ".html": lambda file: report_files.write_html(file, found, subject),
+            ".png": lambda file: report_files.draw(found, file),
         },
         summary=found,
         exit_code=1 if _broken(models) or subject.source.refused or regressed else 0,
@@ -76,7 +74,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
         columns = Columns(options.abstract_column, options.id_column, options.title_column)
         path, notice = as_path(call.text.strip()), call.screen.notice
         return inputs.with_gold(path, columns, framework, options.limit, notice)
-    lacks = [move for move in labels.EXPECTED if move not in framework.names]
+    lacks = [move for move in label_metrics.EXPECTED if move not in framework.names]
     if lacks:
         raise InputError(
             f"the framework {framework.name} has no move {', '.join(lacks)}",

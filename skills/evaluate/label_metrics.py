@@ -9,9 +9,9 @@ for the move; if the anchor has several sentences, that of the nearest one
 from __future__ import annotations
 
 from skills.evaluate.annotators import Annotator, Labelled, Subject
-from skills.evaluate.metrics.measures import Measures, of_anchors
-from skills.evaluate.metrics.metrics import OVERALL, Key, stated, texts_of
-from skills.evaluate.metrics.resampling import Statistic, kappa, ratio
+from skills.evaluate.measures import Measures, of_anchors
+from skills.evaluate.move_metrics import OVERALL, Key, stated, texts_of
+from skills.evaluate.resampling import Statistic, kappa, ratio
 from skills.nanda.sentences import split_sentences
 
 LABELS = ("background", "objective", "method", "result", "other")

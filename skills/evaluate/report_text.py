@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.terminal.rendering import table
+from skills.evaluate.anchor_metrics import SURE
 from skills.evaluate.annotators import MODEL_ERRORS
-from skills.evaluate.metrics.anchors import SURE
-from skills.evaluate.metrics.metrics import OVERALL
+from skills.evaluate.move_metrics import OVERALL
 from skills.nanda.text import counted
 from skills.reporting.statistics import MORE
 

@@ -21,7 +21,7 @@ from harness.models.resolution import Choice
 from harness.models.served import ServedModel
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate import plan
-from skills.annotate.generate import Prepared, stored_form
+from skills.annotate.annotator import Prepared, stored_form
 from skills.annotate.job import AnnotateJob, PlannedRow
 from skills.annotate.table import finish
 from skills.corpus.content_key import key_of

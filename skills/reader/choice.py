@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from skills.nanda.confidence import SUGGESTED
 from skills.nanda.forms import Quote
 from skills.nanda.passages import Passage, Sentence, by_word, span_of, text_of
-from skills.reader.readable import readable
-from skills.reader.referents import opening
+from skills.reader.readable import opening, readable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelUnavailable
 from skills.nanda.framework import nanda
-from skills.reader.text import Text, text_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

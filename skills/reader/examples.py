@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from skills.nanda.anchors import Anchor
 from skills.nanda.passages import Sentence, numbered
 from skills.nanda.text import visible_places
-from skills.reader.text import Text, text_of
+from skills.reader.encoder import Text, text_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -16,8 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from skills.reader.encoder import FAR
-from skills.reader.text import MOST, Text
+from skills.reader.encoder import FAR, MOST, Text
 
 LAYERS, WIDTH, HEADS, WORDS = 6, 384, 12, 30522
 """Of all-MiniLM-L6-v2: layers, values of a vector, heads of attention, tokens of the vocabulary."""

@@ -21,7 +21,7 @@ from skills.corpus.db.works.duplicates import with_annotated
 from skills.corpus.records import Annotated
 from skills.corpus.report.data import facts, paper_view
 from skills.corpus.storage.database import Database
-from skills.corpus.tables.reader import paper_key
+from skills.corpus.table import paper_key
 from skills.nanda.anchors import marked
 from skills.nanda.framework import Framework
 from skills.reporting.annotation_view import Piece, word_diff

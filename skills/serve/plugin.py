@@ -44,7 +44,7 @@ class Serve(Skill):
         framework: FrameworkOption = None
 
     def run(self, call: Call) -> Result:
-        from skills.serve.command import serve
+        from skills.serve.server import serve
 
         return serve(call)
 

@@ -20,11 +20,10 @@ from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.evaluate import inputs
+from skills.evaluate import inputs, label_metrics
 from skills.evaluate.annotators import Annotator
-from skills.evaluate.metrics import labels
-from skills.evaluate.metrics.measures import Measures
-from skills.evaluate.metrics.resampling import Resamples, estimate
+from skills.evaluate.measures import Measures
+from skills.evaluate.resampling import Resamples, estimate
 from skills.finetune.deploy import modelfile
 from skills.finetune.run import recipe as recipes
 from skills.nanda.framework import nanda
@@ -173,7 +172,7 @@ def test_card_states_agreement_of_agents_with_labels() -> None:
     moves = [
         {name: annotated[paper.id][name] for name in framework.names} for paper in subject.papers
     ]
-    found = labels.statistics(Annotator("agents", moves), subject, Measures())
+    found = label_metrics.statistics(Annotator("agents", moves), subject, Measures())
     for move in ("method", "evidence"):
         one = estimate(Resamples(60).of(found["label_precision", move]))
         sentence = f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f}) for {move}"

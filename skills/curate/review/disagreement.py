@@ -13,8 +13,8 @@ from skills.curate.review.decision import Decision, Spans, by_reviewer
 from skills.curate.review.decision_log import ReviewLog
 from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import Framework, Move
+from skills.reporting.annotation_view import Piece, word_diff
 from skills.reporting.statistics import Share, alpha, kappa, rounded
-from skills.reporting.word_diff import Piece, word_diff
 
 Choice = int | str
 """The place of the reviewer whose text of a move is chosen, or another text."""

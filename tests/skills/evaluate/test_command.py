@@ -317,7 +317,7 @@ def test_a_picture_of_a_table_with_dollars_in_its_name(space: Workspace) -> None
 def test_a_picture_that_cannot_be_drawn_is_refused_first(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skills.evaluate.report.plot.MODULES", ("no_such_library",))
+    monkeypatch.setattr("skills.evaluate.report_files.MODULES", ("no_such_library",))
     message = space.refused("--models producer save to one.png")
     assert "this needs no_such_library" in message
 

@@ -29,10 +29,9 @@ from skills.finetune.reader_folds import FOLDS, by_place, gain_of, store, stored
 from skills.nanda.framework import Framework, load, nanda
 from skills.nanda.framework_option import task_of
 from skills.nanda.paper import Paper
-from skills.reader.encoder import Scores
+from skills.reader.encoder import Scores, Text
 from skills.reader.examples import Example
 from skills.reader.fitting import right_decisions, stated_kappa
-from skills.reader.text import Text
 
 TWO = Path(__file__).parents[2] / "support" / "two_moves.yaml"
 TEXT = Text((0, 1, 2, 3), ((1, 2), (2, 3), (3, 4)), ())

@@ -8,8 +8,7 @@ import pytest
 from skills.nanda.forms import Quote
 from skills.nanda.passages import numbered
 from skills.reader.choice import assigned, choose
-from skills.reader.encoder import Fitted, Scores
-from skills.reader.text import Text
+from skills.reader.encoder import Fitted, Scores, Text
 
 MOVES = ("claim", "method", "scope", "novelty")
 SENTENCES = (

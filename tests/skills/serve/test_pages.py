@@ -43,7 +43,7 @@ def test_a_defect_is_named_and_logged(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr("skills.serve.jobs.routes.facts", broken)
+    monkeypatch.setattr("skills.serve.jobs_page.facts", broken)
     with open_corpus(tmp_path / "corpus.db") as db:
         run = runs.start(db, skill="annotate", source="a.csv", model="keeper", settings={})
         runs.finish(db, run, "done", {})

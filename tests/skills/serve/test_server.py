@@ -111,15 +111,15 @@ def test_a_port_in_use_is_named(
 def test_another_port_than_the_usual_one_is_stated(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from skills.serve import command
+    from skills.serve import server
 
     for name, value in environment(folder).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("skills.serve.server.Server.run", lambda self: self._listener.close())
     with socket.create_server(("127.0.0.1", 0)) as other:
-        monkeypatch.setattr(command, "PORT", other.getsockname()[1])
+        monkeypatch.setattr(server, "PORT", other.getsockname()[1])
         assert main.main(["/serve --no-open"]) == 0
-        assert f"Port {command.PORT} is in use" in capsys.readouterr().err
+        assert f"Port {server.PORT} is in use" in capsys.readouterr().err
 
 
 def test_the_demo_is_removed_at_its_end(folder: Path) -> None:

@@ -15,7 +15,7 @@ import page_corpus
 from served_app import Served, served
 
 from skills.nanda.framework import nanda
-from skills.serve.state import ReviewOf
+from skills.serve.pages import ReviewOf
 
 PAPERS = 12
 

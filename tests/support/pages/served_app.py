@@ -23,9 +23,8 @@ pytest.importorskip("uvicorn", reason="needs the extra web")
 from harness.settings import Settings
 from harness.testing import fake_settings
 from skills.nanda.framework import Framework, nanda
-from skills.serve.command import listener
-from skills.serve.server import Server
-from skills.serve.state import ReviewOf, State
+from skills.serve.pages import ReviewOf, State
+from skills.serve.server import Server, listener
 
 
 @dataclass(frozen=True)
