@@ -50,11 +50,14 @@ sys.path.insert(0, str(ROOT))
 
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
-from harness.models.backends.base import Reply, Request  # noqa: E402
+from harness.models.backend import Reply, Request  # noqa: E402
 from harness.models.backends.openai import OpenAIBackend  # noqa: E402
-from harness.models.pool import ModelPool, Models  # noqa: E402
-from harness.models.resolution import Choice  # noqa: E402
-from harness.models.schema import ServeEntry  # noqa: E402
+from harness.models.pool import (  # noqa: E402
+    Choice,
+    ModelPool,
+    Models,
+)
+from harness.models.registry import ServeEntry  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
@@ -163,9 +166,9 @@ def compare_ray(options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def on_ray(bench: Bench) -> Iterator[ModelPool]:
     """Start Ray with the same model and slots on one actor; yields the pool of its models."""
-    from harness.models.cluster.address import Address, Placement
+    from harness.models.cluster.connection import Address, Placement
     from harness.models.cluster.executor import RayExecutor
-    from harness.plugins.node_backends import node_backends
+    from harness.plugins.discovery import node_backends
 
     registry = bench.app.registry
     placement = Placement(Address("own"), actors=1)

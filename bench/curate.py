@@ -29,8 +29,11 @@ sys.path.insert(0, str(ROOT))
 
 from harness import settings as settings_module  # noqa: E402
 from harness.cli.app import App  # noqa: E402
-from harness.models.pool import Models, ServedModel  # noqa: E402
-from harness.models.resolution import Choice  # noqa: E402
+from harness.models.pool import (  # noqa: E402
+    Choice,
+    Models,
+    ServedModel,
+)
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402

@@ -31,10 +31,10 @@ sys.path.insert(0, str(ROOT))
 
 from harness import settings  # noqa: E402
 from harness.models import registry  # noqa: E402
-from harness.models.backends import engine, llamacpp  # noqa: E402
-from harness.models.backends.base import Request  # noqa: E402
+from harness.models.backend import Request  # noqa: E402
+from harness.models.backends import llama_engine, llamacpp  # noqa: E402
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel  # noqa: E402
-from harness.models.schema import ServeEntry  # noqa: E402
+from harness.models.registry import ServeEntry  # noqa: E402
 from harness.models.weights import FileStore  # noqa: E402
 from skills.nanda.forms import FORMS  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
@@ -79,19 +79,19 @@ class Run:
 
 
 def batch(tokens: int, at_once: int | None = None) -> Change:
-    return lambda _, params: engine.assign(params, n_batch=tokens, n_ubatch=at_once or tokens)
+    return lambda _, params: llama_engine.assign(params, n_batch=tokens, n_ubatch=at_once or tokens)
 
 
 def threads(count: int) -> Change:
     def change(_: Any, params: Any) -> None:
-        engine.assign(params.cpuparams, n_threads=count)
-        engine.assign(params.cpuparams_batch, n_threads=count)
+        llama_engine.assign(params.cpuparams, n_threads=count)
+        llama_engine.assign(params.cpuparams_batch, n_threads=count)
 
     return change
 
 
 def cache(keys: str, values: str) -> Change:
-    return lambda module, params: engine.assign(
+    return lambda module, params: llama_engine.assign(
         params,
         cache_type_k=module.ggml_type[f"GGML_TYPE_{keys}"],
         cache_type_v=module.ggml_type[f"GGML_TYPE_{values}"],
@@ -101,14 +101,14 @@ def cache(keys: str, values: str) -> Change:
 def flash_off(module: Any, params: Any) -> None:
     cache("F16", "F16")(module, params)
     kind = module.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    engine.assign(params, flash_attn_type=kind)
+    llama_engine.assign(params, flash_attn_type=kind)
 
 
 def speculate(module: Any, params: Any) -> None:
     """Speculate on tokens of the prompt, since answers repeat the abstract."""
     kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
-    engine.assign(params.speculative, types=[kind])
-    engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
+    llama_engine.assign(params.speculative, types=[kind])
+    llama_engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -147,7 +147,8 @@ def main() -> None:
             print(f"turn {turn + 1}: {name}", file=sys.stderr)
     print(
         f"{entry.where}: {args.papers} papers, {args.form} form, at most {args.max_tokens} tokens "
-        f"each, {args.repeats} turns, {engine.SLOTS} slots and batches of {engine.BATCH} by default"
+        f"each, {args.repeats} turns, {llama_engine.SLOTS} slots and batches of "
+        f"{llama_engine.BATCH} by default"
     )
     for line in table(runs):
         print(line)
@@ -223,7 +224,7 @@ def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
 @contextmanager
 def changed(setting: Setting) -> Iterator[None]:
     """Return the harness's parameters and requests, changed by `setting`."""
-    params, body = engine._params, llamacpp._body
+    params, body = llama_engine._params, llamacpp._body
 
     def changed_params(module: Any, *rest: Any) -> Any:
         made = params(module, *rest)
@@ -231,7 +232,7 @@ def changed(setting: Setting) -> Iterator[None]:
         return made
 
     with (
-        mock.patch.object(engine, "_params", changed_params),
+        mock.patch.object(llama_engine, "_params", changed_params),
         mock.patch.object(llamacpp, "_body", lambda request: {**body(request), **setting.body}),
     ):
         yield

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from harness.errors import ModelUnavailable  # noqa: E402
-from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
+from harness.models.backend import OnText, Reply, Request  # noqa: E402
 from harness.testing import FakeModel, fake_app  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 

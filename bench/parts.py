@@ -27,9 +27,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from harness.models.backends.base import OnText, Reply, Request  # noqa: E402
+from harness.models.backend import OnText, Reply, Request  # noqa: E402
 from harness.models.served import ServedModel  # noqa: E402
-from harness.support.stopping.stop_token import StopToken  # noqa: E402
+from harness.support.stop_token import StopToken  # noqa: E402
 from harness.testing import FakeModel, fake_models  # noqa: E402
 from skills.annotate.parquet_output import ray_data  # noqa: E402
 from skills.annotate.parquet_output.parts_folder import PartsFolder, new_run, scan  # noqa: E402

@@ -25,16 +25,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from harness.agent_skills import front_matter
+from harness import errors
+from harness.agent_skills import skill_md
 from harness.chat import tool_calls
 from harness.cli import intent
 from harness.errors import HarnessError
-from harness.models.backends.base import ToolCall
+from harness.models.backend import ToolCall
 from harness.models.backends.remote import PrefillStripper
 from harness.plugins.catalogue import Found
 from harness.runs.invocation import parse, split_command, trusts
-from harness.support import suggestions, well_formed
-from harness.support.reading import text_input
+from harness.support import text_input
 from harness.terminal import console
 from skills.annotate import abstract_text, papers, survey_page, topic
 from skills.annotate.plugin import Annotate
@@ -151,7 +151,7 @@ def stripped(given: str) -> None:
 
 
 def pieced(given: str) -> None:
-    joiner = well_formed.SurrogateJoiner()
+    joiner = text_input.SurrogateJoiner()
     for start in range(0, len(given), 8):
         joiner.feed(given[start : start + 8])
     joiner.flush()
@@ -236,8 +236,8 @@ FUNCTIONS: Mapping[str, Function] = {
     "near_duplicates.AbstractIndex": indexed,
     "text_input.path_in": text_input.path_in,
     "text_input.given": text_input.given,
-    "well_formed.well_formed": well_formed.well_formed,
-    "well_formed.well_formed_json": well_formed.well_formed_json,
+    "well_formed.well_formed": text_input.well_formed,
+    "well_formed.well_formed_json": text_input.well_formed_json,
     "well_formed.SurrogateJoiner": pieced,
     "ToolCall.sendable": lambda t: ToolCall("a", t).sendable,
     "PrefillStripper.feed": stripped,
@@ -246,10 +246,10 @@ FUNCTIONS: Mapping[str, Function] = {
     "grammar.trusts": trusts,
     "intent.triggered": triggered,
     "intent._request": intent._request,
-    "suggestions.did_you_mean": lambda t: suggestions.did_you_mean(t, ["annotate", "curate"]),
+    "suggestions.did_you_mean": lambda t: errors.did_you_mean(t, ["annotate", "curate"]),
     "tool_result.shortened": tool_calls.shortened,
     "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
-    "front_matter.parse": lambda t: front_matter.parse(t, Path(), lenient=True),
+    "front_matter.parse": lambda t: skill_md.parse(t, Path(), lenient=True),
 }
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.hookspecs import RegisterBackend, hookimpl
-from harness.models.backends.base import Availability, Model, OnText, Reply, Request
+from harness.models.backend import Availability, Model, OnText, Reply, Request
 from harness.models.backends.llamacpp import LlamaCppBackend
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
 from skills.finetune.model.loading import quiet

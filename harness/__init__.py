@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 from harness._version import __version__
 
 if TYPE_CHECKING:
-    from harness.api.document import Document, DocumentSource
-    from harness.api.events import RunFinished, RunStarted
-    from harness.api.formats import Format
     from harness.api.hookspecs import (
         API_VERSION,
         RegisterBackend,
         RegisterFormat,
         RegisterFramework,
         RegisterSkill,
+        RunFinished,
+        RunStarted,
         hookimpl,
     )
-    from harness.api.skill import Call, Result, Skill, SkillOptions
+    from harness.api.result import Format
+    from harness.api.skill import Call, Document, DocumentSource, Result, Skill, SkillOptions
     from harness.cli.app import App
     from harness.errors import (
         ChecksumMismatch,
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
         SkillFailed,
         UsageError,
     )
-    from harness.models.backends.base import (
+    from harness.models.backend import (
         Availability,
         Backend,
         FinishReason,
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         ToolCall,
     )
     from harness.models.pool import Models
-    from harness.models.schema import ServeEntry
+    from harness.models.registry import ServeEntry
     from harness.models.served import ServedModel
     from harness.models.weights import FileStore
     from harness.runs.frontend import Frontend, Outcome
@@ -122,16 +122,14 @@ __all__ = [
 
 _MODULES = (
     "errors",
-    "models.backends.base",
-    "api.document",
-    "api.events",
-    "api.formats",
+    "models.backend",
     "api.hookspecs",
     "models.served",
     "models.pool",
     "models.weights",
-    "models.schema",
+    "models.registry",
     "terminal.console",
+    "api.result",
     "api.skill",
     "runs.frontend",
     "cli.app",

@@ -24,10 +24,13 @@
     ├── ReaderGone                   0   a closed pipe (`| head`) ends quietly
     └── Interrupted                130   Ctrl-C, or a cancelled generation
 
-Code distinguishes errors by type, never by their text.
+Code distinguishes errors by type, never by their text. `did_you_mean` makes a hint for a name that
+is unknown.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable
 
 
 class HarnessError(Exception):
@@ -170,3 +173,24 @@ class ReaderGone(HarnessError):
 
 class Interrupted(HarnessError):
     exit_code = 130
+
+
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    shown: Callable[[str], str] = str,
+    *,
+    most: int = 3,
+    cutoff: float = 0.6,
+) -> str:
+    """Return a question that suggests similar known names, or "" if there are none.
+
+    Args:
+        shown: formats a known name.
+        most: maximum number of suggestions.
+        cutoff: minimum similarity, from 0 to 1.
+    """
+    import difflib
+
+    near = difflib.get_close_matches(name, list(known), n=most, cutoff=cutoff)
+    return f"Did you mean {' or '.join(map(shown, near))}?" if near else ""

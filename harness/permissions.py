@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.api.skill import UNKNOWN_EFFECTS
 from harness.errors import NotAllowed
 from harness.settings import Settings
-from harness.support import json_state
+from harness.support import bounded_files
 
 Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
 _VERBS: dict[Kind, str] = {
@@ -268,20 +268,20 @@ class Answers:
     def _replace(self, change: Callable[[list[Always]], list[Always]]) -> None:
         known, damage = self._read()
         if damage:
-            json_state.set_aside(self._file)
+            bounded_files.set_aside(self._file)
         known[self._project] = change(known.get(self._project, []))
         content = {
             project: [one.model_dump(exclude_defaults=True) for one in answers]
             for project, answers in known.items()
             if answers
         }
-        json_state.write(self._file, content, "the permission", mode=0o600)
+        bounded_files.write(self._file, content, "the permission", mode=0o600)
 
     def _read(self) -> tuple[dict[str, list[Always]], str]:
         """Return the answers by project, and what is wrong with the file."""
         try:
-            stored = json_state.load(self._file)
-        except json_state.Damaged as exc:
+            stored = bounded_files.load(self._file)
+        except bounded_files.Damaged as exc:
             return {}, str(exc)
         try:
             return {

@@ -18,8 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.models.backends.base import Message, ToolCall
-from harness.support.user_database import UserDatabase, storable
+from harness.models.backend import Message, ToolCall
+from harness.support.sqlite import UserDatabase, storable
 
 TITLE = 80
 """Characters of a title."""

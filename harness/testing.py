@@ -33,11 +33,10 @@ from harness.api import options as skill_options
 from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill
 from harness.errors import HarnessError, UsageError
-from harness.models.backends.base import Availability, Model, OnText, Reply, Request, ToolCall
+from harness.models.backend import Availability, Model, OnText, Reply, Request, ToolCall
 from harness.models.backends.generation import GenerationState
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry, load
-from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.registry import ModelEntry, Registry, ServeEntry, load
 from harness.models.weights import FileStore
 from harness.plugins.importer import import_folder
 from harness.plugins.loader import PluginHost

@@ -16,7 +16,7 @@ from repository import EMBEDDED
 from harness import settings
 from harness.errors import ModelUnavailable
 from harness.models import registry
-from harness.models.backends.base import Model
+from harness.models.backend import Model
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.weights import FileStore
 

@@ -5,6 +5,11 @@ its front matter cannot be read or has no description; all other faults are kept
 problems. A name that cannot be a command becomes a similar one (`slug`). Shipped files are read
 strictly: any fault is an error.
 
+The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
+and `name: on` is "on", as in the specification's own reader. Two frequent faults have a clear
+meaning and are tolerated: a duplicate key, and a value that has to be quoted and is not, such as
+`Use for: x`, `[a] [b]` or `**/*.py`.
+
 At start-up only the front matter is read; `SkillFile.body` reads the file again when the skill is
 used.
 """
@@ -12,6 +17,7 @@ used.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -19,9 +25,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.agent_skills.front_matter import FrontMatter, parse
 from harness.errors import UsageError
-from harness.support.reading.bounded_files import read_bytes
+from harness.support.bounded_files import read_bytes
+
+FIRST_LINE = 2
+"""Line number of the front matter within its file."""
+_UNQUOTED = re.compile(
+    r"""^([A-Za-z][\w-]*):[ \t]+([^\s"'\[{|>&*!#%@`].*: .*|\[[^\]\n]*\][ \t]*[^\s#].*|[*@%`].*)$""",
+    re.M,
+)
+
 
 FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
@@ -44,6 +57,89 @@ _FRONT_MATTER = re.compile(
     rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
     re.S | re.M,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FrontMatter:
+    """The parsed text between the two lines of `---`.
+
+    Attributes:
+        lines: the line number of each field.
+        problems: the faults that were tolerated.
+    """
+
+    path: Path
+    fields: Mapping[str, Any]
+    lines: Mapping[str, int]
+    problems: tuple[str, ...] = ()
+
+    def text(self, key: str) -> str:
+        """Return the field's text, stripped, or "" if there is none."""
+        value = self.fields.get(key)
+        return value.strip() if isinstance(value, str) else ""
+
+    def kind(self, key: str) -> str | None:
+        """Return "list" or "mapping" for a field that is not text, else None."""
+        value = self.fields.get(key, "")
+        if isinstance(value, str):
+            return None
+        return "list" if isinstance(value, list) else "mapping"
+
+    def where(self, key: str) -> str:
+        line = self.lines.get(key)
+        return f"{self.path}:{line}" if line else str(self.path)
+
+
+def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
+    """Parse the text between the two lines of `---`.
+
+    Raises:
+        UsageError: it is not a YAML mapping.
+    """
+    from harness.support.yaml_files import repeated_keys
+
+    problems: list[str] = []
+    try:
+        root, fields = _load(text, path)
+    except UsageError:
+        quoted = _UNQUOTED.sub(lambda m: f"{m[1]}: {json.dumps(m[2].rstrip())}", text)
+        if not lenient or quoted == text:
+            raise
+        root, fields = _load(quoted, path)
+        problems += [_unquoted(m[1], m[2]) for m in _UNQUOTED.finditer(text)]
+    for key, _ in repeated_keys(root):
+        problems.append(f"duplicate key {key[:80]!r}; the last one is used")
+    lines = {key.value: key.start_mark.line + FIRST_LINE for key, _ in root.value} if root else {}
+    return FrontMatter(path, fields, lines, tuple(problems))
+
+
+def _unquoted(key: str, value: str) -> str:
+    what = f"begins with {value[0]!r}" if value[0] in "[*@%`" else "contains ': '"
+    return f"{key} {what} and is not quoted"
+
+
+def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
+    """Return the root node, or None for empty text, and the fields."""
+    import yaml
+
+    from harness.support import yaml_files
+
+    try:
+        root, fields = yaml_files.parse(text, yaml_files.TextLoader)
+    except yaml.YAMLError as exc:
+        mark = getattr(exc, "problem_mark", None)
+        line = mark.line + FIRST_LINE if mark else 1
+        problem = getattr(exc, "problem", None) or str(exc).partition("\n")[0]
+        if not isinstance(exc, yaml_files.Excess):
+            problem = f"is not YAML: {problem}"
+        raise UsageError(f"front matter {problem}", where=f"{path}:{line}") from exc
+    except TypeError as exc:  # a key that is a list
+        raise UsageError("front matter is not a plain mapping", where=str(path)) from exc
+    if root is None:
+        return None, {}
+    if not isinstance(root, yaml.MappingNode) or not all(isinstance(k, str) for k in fields):
+        raise UsageError("front matter is not a mapping", where=str(path))
+    return root, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +204,7 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     if match is None:
         within = f" within its first {HEAD // 1024} KB" if len(content) > HEAD else ""
         raise UsageError(f"has no front matter between two lines of ---{within}", where=str(path))
-    front = parse(_decode(match[1], path), path, lenient=not strict)
+    front = parse_front_matter(_decode(match[1], path), path, lenient=not strict)
     name, name_problems = _name(front, path)
     description, description_problems = _description(front)
     problems = [*front.problems, *name_problems, *description_problems, *_problems(front, path)]

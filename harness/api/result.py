@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import IO, Annotated, Any
+from typing import IO, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated_dataclass
@@ -114,3 +115,27 @@ def _finite(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _finite(value) for key, value in data.items()}
     return [_finite(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+class Format(ABC):
+    """Writes the results of skills to files with one suffix.
+
+    Attributes:
+        suffix: in lower case, with its full stop: ".org". A skill that itself saves this suffix
+            continues to do so.
+        summary: one line, shown by /skills.
+        skills: the names of the skills whose records it can write; empty for all of them.
+    """
+
+    suffix: ClassVar[str]
+    summary: ClassVar[str]
+    skills: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def write(self, records: Iterator[Any], file: IO[bytes]) -> None:
+        """Write the records to an open file, without closing it.
+
+        Args:
+            records: `Result.records` of the skill, each as `--json` would print it. They arrive one
+                at a time, and there may be more of them than fit into memory.
+        """

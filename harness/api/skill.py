@@ -14,7 +14,7 @@ class Shout(Skill):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from harness.api.result import Render, Result, Write
-from harness.support.reading import text_input
-from harness.support.stopping.stop_token import StopToken
+from harness.support import text_input
+from harness.support.stop_token import StopToken
 
 if TYPE_CHECKING:
     from harness.models.pool import Models
@@ -240,3 +240,46 @@ class Skill(ABC):
     @abstractmethod
     def run(self, call: Call) -> Result:
         """Run the skill. Raise an error of `harness.errors` if it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document of a skill.
+
+    Attributes:
+        key: identifies it within the skill, and stays the same.
+        name: what a person calls it, such as the title of a paper.
+        description: more about it, in a line.
+    """
+
+    key: str
+    name: str
+    description: str = ""
+
+
+class DocumentSource(ABC):
+    """Base class of a skill whose documents other programs can list and read.
+
+    Both methods may be called while the skill runs, and in any thread.
+
+    Attributes:
+        document_type: the MIME type of the documents.
+    """
+
+    document_type = "application/json"
+
+    @abstractmethod
+    def documents(self, settings: Settings, after: str, most: int) -> Sequence[Document]:
+        """Return at most `most` documents, always in the same order.
+
+        Args:
+            after: the key of the document before the first one to return; "" to begin.
+        """
+
+    @abstractmethod
+    def document(self, settings: Settings, key: str) -> str:
+        """Return the text of a document.
+
+        Raises:
+            NothingFound: there is none with this key.
+        """

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.agent_skills import resources
+from harness.agent_skills import prompt_skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
@@ -22,8 +22,8 @@ from harness.chat.skill_tools import TEXT, Dispatcher, finished
 from harness.chat.tool_calls import arguments_of, failures_logged, string
 from harness.chat.toolbox import ALL, DETAILS, PreparedCall
 from harness.errors import HarnessError, SkillFailed, UsageError
-from harness.models.backends.base import Tool, ToolCall
-from harness.models.resolution import Resolution
+from harness.models.backend import Tool, ToolCall
+from harness.models.pool import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions import Permission
 from harness.plugins.catalogue import Found
@@ -105,7 +105,7 @@ class ActiveSkills:
         room = context * BYTES_PER_TOKEN // INSTRUCTIONS_SHARE
         kept: list[str] = []
         for skill, body in reversed([*self._active()]):
-            listed = resources.names(skill.file.folder)
+            listed = prompt_skill.names(skill.file.folder)
             instructions = skill.instructions(body, listed)
             if kept and len(instructions.encode()) > room:
                 del self.conversation.skills[skill.name]
@@ -134,7 +134,7 @@ class ActiveSkills:
 
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
         """Return the instructions with the files that they refer to and that fit into the room."""
-        files, refused = resources.referred(skill.file.folder, body)
+        files, refused = prompt_skill.referred(skill.file.folder, body)
         included = [*files]
         while included and len(skill.instructions(body, listed, included).encode()) > room:
             refused.append(f"{included.pop().name}: no room in the model's context")

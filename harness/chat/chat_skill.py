@@ -15,10 +15,10 @@ from harness.chat.conversation import Conversation
 from harness.chat.tool_loop import CURRENT, NO_ANSWER, Turn, tools_for
 from harness.chat.toolbox import Toolbox
 from harness.errors import UsageError
-from harness.models.backends.base import Message, Tool
+from harness.models.backend import Message, Tool
 from harness.models.served import BYTES_PER_TOKEN, ServedModel, label
 from harness.plugins.catalogue import Found
-from harness.support.reading import text_input
+from harness.support import text_input
 from harness.terminal.console import render_markdown
 
 STEPS = 10

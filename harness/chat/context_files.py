@@ -16,8 +16,8 @@ from pathlib import Path
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.permissions import Always, Answers, in_one_line
-from harness.support.reading import text_input
-from harness.support.reading.bounded_files import read_text
+from harness.support import text_input
+from harness.support.bounded_files import read_text
 from harness.terminal.console import Screen
 
 MAX_BYTES = 200_000

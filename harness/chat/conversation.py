@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.chat.tool_calls import shortened
 from harness.errors import NotAllowed, NothingFound
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from harness.models.served import BYTES_PER_TOKEN
 from harness.runs.frontend import Outcome
 from harness.sessions import Session, SessionStore

@@ -13,20 +13,26 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.api import options as opts
-from harness.api.cluster_options import ClusterOptions
-from harness.api.options import GeneralOptions, case_names, flags, flags_for, grouped, schema_of
+from harness.api.options import (
+    ClusterOptions,
+    GeneralOptions,
+    case_names,
+    flags,
+    flags_for,
+    grouped,
+    schema_of,
+)
 from harness.api.skill import Skill
 from harness.chat import tool_calls
 from harness.chat.tool_calls import Host, arguments_of, failures_logged, string
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
-from harness.errors import Interrupted, ReaderGone, UsageError
-from harness.models.backends.base import Tool, ToolCall
+from harness.errors import Interrupted, ReaderGone, UsageError, did_you_mean
+from harness.models.backend import Tool, ToolCall
 from harness.plugins.catalogue import BUILT_IN, Catalogue
 from harness.runs.frontend import Outcome, show_saved
 from harness.runs.invocation import Invocation, as_targets, render_line
 from harness.runs.run_log import Run
 from harness.runs.targets import folder_names
-from harness.support.suggestions import did_you_mean
 from harness.terminal.console import Screen
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import HarnessError, InternalError, Interrupted, UsageError
-from harness.models.backends.base import ToolCall
+from harness.models.backend import ToolCall
 from harness.models.served import Usage
 from harness.runs.frontend import Outcome
 from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, Status

@@ -21,8 +21,8 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-from harness.models import answers
-from harness.models.backends.base import Message, Reply, Request, Tool, ToolCall
+from harness.models import served
+from harness.models.backend import Message, Reply, Request, Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN, ServedModel
 from harness.terminal.console import Screen
 
@@ -202,7 +202,7 @@ class Turn:
             ended = True
             self._answer.end()  # before notices, which would be drawn into it
             try:
-                answers.check(reply, self.call.screen.notice)
+                served.check_answer(reply, self.call.screen.notice)
             except InvalidReply as exc:
                 self.stopped = self.stopped or exc
         except LoopingReply:  # the next answer would continue the loop
@@ -226,7 +226,7 @@ class Turn:
     def _generate(self, tools: tuple[Tool, ...]) -> Reply:
         request = self.model.request(
             messages=self._sent(tools, calls=self._has_tools),
-            max_tokens=answers.MAX_TOKENS,
+            max_tokens=served.ANSWER_TOKENS,
             tools=tools,
             without_tools=partial(self._sent, (), calls=False),
         )
@@ -249,7 +249,7 @@ class Turn:
         known = [*self.skills.conversation.messages, *self.messages]
         system = self._system(calls=calls)
         used = sum(map(size, tools)) + len(system.encode())
-        room = self.model.context - answers.MAX_TOKENS - -(-used // BYTES_PER_TOKEN)
+        room = self.model.context - served.ANSWER_TOKENS - -(-used // BYTES_PER_TOKEN)
         return (Message("system", system), *fit(known if calls else without_tools(known), room))
 
     def _system(self, *, calls: bool) -> str:

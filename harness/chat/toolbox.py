@@ -9,7 +9,7 @@ from typing import Protocol
 
 from harness.chat import tool_calls
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
-from harness.models.backends.base import Tool, ToolCall
+from harness.models.backend import Tool, ToolCall
 from harness.permissions import in_one_line
 from harness.runs.frontend import print_error
 from harness.terminal.console import Screen

@@ -18,9 +18,8 @@ from harness.api.options import (
 from harness.api.skill import Call, Result, Skill
 from harness.cli.app_command import AppCommand
 from harness.cli.overview import WIDTH, overview, reflowed, section
-from harness.errors import UsageError
+from harness.errors import UsageError, did_you_mean
 from harness.runs.targets import folder_names
-from harness.support.suggestions import did_you_mean
 
 
 def program_options() -> str:

@@ -25,10 +25,9 @@ from harness.api.skill import Skill
 from harness.chat.active_skills import activatable
 from harness.chat.tool_loop import tools_for
 from harness.errors import HarnessError
-from harness.models.pool import Models
-from harness.models.resolution import Choice
+from harness.models.pool import Choice, Models
 from harness.plugins.catalogue import Found
-from harness.support.reading.text_input import is_file, unquote
+from harness.support.text_input import is_file, unquote
 
 if TYPE_CHECKING:
     from harness.cli.services import Services

@@ -34,8 +34,8 @@ from harness.cli.overview import WIDTH
 from harness.errors import HarnessError, RegistryError
 from harness.runs.frontend import Frontend, print_error, show
 from harness.settings import Settings
-from harness.support.reading.bounded_files import read_bytes
-from harness.support.stopping import ctrl_c
+from harness.support import ctrl_c
+from harness.support.bounded_files import read_bytes
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen, shown_on
 from harness.terminal.rendering import columns

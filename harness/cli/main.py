@@ -22,7 +22,7 @@ from harness._version import __version__
 from harness.cli.app import App
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.runs.frontend import Frontend, Outcome, in_shell, print_error, show
-from harness.support.stopping import ctrl_c
+from harness.support import ctrl_c
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 
@@ -134,7 +134,7 @@ def _program_options() -> str:
 
 def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
     """Serve the skills to an MCP client until it closes stdin."""
-    from harness.support.optional_deps import require
+    from harness.support.process import require
 
     match [*"".join(options[:1]).split("=", 1), *options[1:]]:
         case ["--skills", names]:

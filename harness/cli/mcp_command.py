@@ -12,9 +12,8 @@ from pydantic import Field
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.toolbox import ALL
 from harness.cli.app_command import AppCommand
-from harness.errors import NothingFound, UsageError
+from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
-from harness.support.suggestions import did_you_mean
 from harness.terminal.rendering import table
 
 SHOWN = 100

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RegistryError
-from harness.models.pool import ModelPool
-from harness.models.resolution import Resolution
+from harness.models.pool import ModelPool, Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
 from harness.runs.frontend import Caller, Callers, Frontend, Outcome
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
-from harness.support.reading.text_input import at_home
+from harness.support.text_input import at_home
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.chat.toolbox import Toolbox
     from harness.mcp.client import Servers
-    from harness.models.backends.base import Backend
+    from harness.models.backend import Backend
     from harness.models.registry import Registry
     from harness.permissions import Permissions
     from harness.runs.invocation import Invocation

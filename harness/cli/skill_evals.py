@@ -20,10 +20,10 @@ from harness.chat.active_skills import NAME, SKILL
 from harness.chat.tool_loop import SYSTEM, tools_for
 from harness.cli import intent
 from harness.errors import InputError, UsageError
-from harness.models import answers
-from harness.models.backends.base import Message, ToolCall
+from harness.models import served
+from harness.models.backend import Message, ToolCall
 from harness.models.served import ServedModel
-from harness.support.reading.bounded_files import read_text
+from harness.support.bounded_files import read_text
 from harness.terminal.rendering import table
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _activated(app: Services, model: ServedModel, query: str) -> list[str]:
     if not tools:
         return intent.described(skills, query)
     messages = Message("system", SYSTEM), Message("user", query)
-    request = model.request(messages=messages, tools=tools, max_tokens=answers.MAX_TOKENS)
+    request = model.request(messages=messages, tools=tools, max_tokens=served.MAX_TOKENS)
     calls = model.generate(request).tool_calls
     return [name for name in dict.fromkeys(map(_skill_of, calls)) if name in skills]
 

@@ -18,12 +18,12 @@ from harness.chat.toolbox import ALL, ChatTool, PreparedCall
 from harness.errors import NothingFound, SkillFailed, UsageError
 from harness.mcp import client_config
 from harness.mcp.client_connection import Server
-from harness.models.backends.base import Tool, ToolCall
+from harness.models.backend import Tool, ToolCall
 from harness.permissions import Permission
 from harness.runs.run_log import Run
 from harness.settings import Settings
-from harness.support.optional_deps import require
-from harness.support.stopping.stop_token import StopToken
+from harness.support.process import require
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:

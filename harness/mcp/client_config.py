@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.errors import InputError, UsageError
+from harness.errors import InputError, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings
-from harness.support import json_state
-from harness.support.reading.bounded_files import read_text
-from harness.support.suggestions import did_you_mean
+from harness.support import bounded_files
+from harness.support.bounded_files import read_text
 
 SERVERS = "mcpServers"
 MAX_BYTES = 1_000_000
@@ -153,7 +152,7 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
             )
         del content[SERVERS][known]
     content[SERVERS][name] = dict(server)
-    json_state.write(path.resolve(), content, f"the server {name!r}", mode=0o600)
+    bounded_files.write_json(path.resolve(), content, f"the server {name!r}", mode=0o600)
     return entry
 
 
@@ -173,7 +172,7 @@ def remove(path: Path, name: str) -> None:
         raise UsageError(f"there is no server {name!r}", where=str(path), hint=hint)
     for one in names:
         del content[SERVERS][one]
-    json_state.write(path.resolve(), content, "the servers", mode=0o600)
+    bounded_files.write_json(path.resolve(), content, "the servers", mode=0o600)
 
 
 def _named(content: Mapping[str, Any], name: str) -> list[str]:

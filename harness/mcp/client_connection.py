@@ -25,7 +25,7 @@ from harness.errors import DeadlineExceeded, HarnessError, SkillFailed
 from harness.mcp.client_config import Entry
 from harness.permissions import in_one_line
 from harness.settings import APP_NAME
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 
 if TYPE_CHECKING:
     from mcp import Client, types

@@ -24,7 +24,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.message import SessionMessage
 
 from harness.errors import InputError
-from harness.support.stopping import ctrl_c
+from harness.support import ctrl_c
 
 MAX_MESSAGE = 16_000_000
 """Bytes of one message; a longer one ends the connection."""

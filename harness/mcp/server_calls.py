@@ -41,7 +41,7 @@ from harness.plugins.catalogue import Catalogue, Found
 from harness.runs.frontend import Caller, Frontend, Outcome, print_error
 from harness.runs.invocation import Invocation, render_line
 from harness.settings import Settings
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.terminal.console import OnProgress, Progress, Screen
 
 Confirm = Callable[[str], bool]

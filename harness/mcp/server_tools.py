@@ -23,7 +23,7 @@ from harness.chat import tool_calls
 from harness.chat.skill_tools import SAVE_TO, SUBCOMMAND, invocation_of, tool_of
 from harness.chat.toolbox import ALL
 from harness.errors import HarnessError, SkillFailed, UsageError
-from harness.models.backends.base import Tool, ToolCall
+from harness.models.backend import Tool, ToolCall
 from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation
 

@@ -26,13 +26,13 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 from harness._version import __version__
-from harness.agent_skills import resources
+from harness.agent_skills import prompt_skill
 from harness.agent_skills.prompt_skill import PromptSkill
-from harness.api.document import Document, DocumentSource
+from harness.api.skill import Document, DocumentSource
 from harness.errors import HarnessError, NothingFound, OutputError, ReaderGone, UsageError
 from harness.mcp.server_calls import Calls, Dispatcher
 from harness.settings import Settings
-from harness.support.reading.bounded_files import read_bytes
+from harness.support.bounded_files import read_bytes
 from harness.terminal import stdout_guard
 
 NAME = "nanda-harness"
@@ -153,7 +153,7 @@ def _instructions(skill: PromptSkill, text: str) -> str:
         UsageError: there are none, or they cannot be read.
     """
     body = skill.body(text)
-    instructions = skill.instructions(body, resources.names(skill.file.folder))
+    instructions = skill.instructions(body, prompt_skill.names(skill.file.folder))
     return instructions if body != skill.body("") else f"{instructions}\n\n{text}".rstrip()
 
 

@@ -1,14 +1,24 @@
-"""Read a GGUF file: its metadata and its tensors, on the `gguf` package."""
+"""GGUF files: read, written with matrices as Q8_0, and merged with a LoRA adapter.
+
+One file is served faster than a base with an adapter, so they are merged once:
+
+    W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
+
+Both files are llama.cpp's, so the sum is the one its engine would compute from base and adapter
+(the rows of query and key are permuted in both). It is computed in float32. All matrices are
+written as Q8_0, which has faster kernels on a CPU than smaller types and is close enough to the sum
+that the text hardly changes. Neither torch nor the finetune extra is needed.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from harness.errors import HarnessError, InputError
+from harness.errors import HarnessError, InputError, ModelUnavailable
 
 TYPES: Mapping[str, type | tuple[type, ...]] = {
     "general.architecture": str,
@@ -21,6 +31,12 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
     "adapter.lora.alpha": (int, float),
 }
 """The types of the keys that this program uses."""
+
+
+BLOCK = 32
+"""Weights of a row that share a scale in Q8_0. Tensors with other row lengths are copied."""
+MERGE_VERSION = 1
+"""Version of the output format: files of another version are merged again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,3 +135,178 @@ def _value(name: str, field: Any) -> Any:
     if name in TYPES and not isinstance(value, TYPES[name]):
         raise ValueError(f"{name} is {str(value)[:40]!r}")
     return value
+
+
+def write_q8(
+    model: GgufFile,
+    target: Path,
+    *,
+    values: Mapping[str, Any] | None = None,
+    tensors: Callable[[str], bool] = lambda _: True,
+    changes: Mapping[str, Callable[[Any], Any]] | None = None,
+    tick: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Write a model to `target`, which may be incomplete if this raises.
+
+    Args:
+        values: metadata that replaces the model's.
+        tensors: returns whether the tensor of a name is written.
+        changes: by tensor name, a function of the weights in float32 that returns those to write.
+        tick: receives the progress, "40%".
+
+    Raises:
+        ModelUnavailable: the model has a tensor type that cannot be converted.
+        OSError: the file cannot be written.
+    """
+    from gguf import GGUFWriter
+
+    if (architecture := model.values.get("general.architecture")) is None:
+        raise ModelUnavailable("names no architecture", where=str(model.path))
+    kept, changes = [one for one in model.tensors if tensors(one.name)], changes or {}
+    writer = GGUFWriter(target, architecture)
+    writer.data_alignment = model.alignment
+    try:
+        _copy_metadata(model, writer, values or {})
+        for tensor in kept:
+            _add_tensor_info(writer, tensor)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for number, tensor in enumerate(kept):
+            tick(f"{number / len(kept):.0%}")
+            writer.write_tensor_data(_data(tensor, changes.get(tensor.name)))
+    except (ValueError, NotImplementedError) as exc:
+        raise ModelUnavailable(f"cannot be converted: {exc}", where=str(model.path)) from exc
+    finally:
+        writer.close()
+
+
+def _copy_metadata(model: GgufFile, writer: Any, values: Mapping[str, Any]) -> None:
+    """Copy all metadata except what the writer adds, and set the file type."""
+    from gguf import GGUFValueType, LlamaFileType
+
+    for name, value in {**model.values, **values}.items():
+        types = model.types[name]
+        if name in ("general.architecture", "general.file_type"):
+            continue
+        if types[0] == GGUFValueType.ARRAY and not value:
+            continue  # the writer cannot write empty lists
+        writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
+    writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
+
+
+def _type(tensor: Any) -> Any:
+    """Return the type that a tensor is written as."""
+    from gguf import GGMLQuantizationType
+
+    is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
+    return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type
+
+
+def _add_tensor_info(writer: Any, tensor: Any) -> None:
+    import numpy as np
+    from gguf.quants import quant_shape_to_byte_shape
+
+    kind, data = _type(tensor), tensor.data
+    shape, dtype = data.shape, data.dtype
+    if kind != tensor.tensor_type:
+        weights = tuple(int(length) for length in reversed(tensor.shape))
+        shape, dtype = quant_shape_to_byte_shape(weights, kind), np.dtype(np.uint8)
+    size = int(np.prod(shape)) * dtype.itemsize
+    writer.add_tensor_info(tensor.name, shape, dtype, size, kind)
+
+
+def _data(tensor: Any, change: Callable[[Any], Any] | None) -> Any:
+    """Return the data of a tensor as it is written."""
+    from gguf.quants import dequantize, quantize
+
+    kind = _type(tensor)
+    if change is None and kind == tensor.tensor_type:
+        return tensor.data
+    weights = dequantize(tensor.data, tensor.tensor_type)
+    return quantize(weights if change is None else change(weights), kind)
+
+
+class Pair(NamedTuple):
+    """The matrices of an adapter for one weight: A of r x in, B of out x r, and alpha / r."""
+
+    a: Any
+    b: Any
+    scale: float
+
+    def added_to(self, weights: Any) -> Any:
+        """Return the weights of the base with the adapter's change."""
+        return weights + self.scale * (self.b @ self.a)
+
+
+def merge_adapter(
+    base: Path, adapter: Path, target: Path, tick: Callable[[str], None] = lambda _: None
+) -> None:
+    """Write the merged model to `target`, which may be incomplete if this raises.
+
+    Args:
+        tick: receives the progress, "40%".
+
+    Raises:
+        ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
+            a tensor type that cannot be converted.
+        OSError: the file cannot be written.
+    """
+    model = open_gguf(base, ModelUnavailable)
+    write_q8(model, target, changes=adapter_changes(model, adapter), tick=tick)
+
+
+def adapter_changes(model: GgufFile, adapter: Path) -> dict[str, Callable[[Any], Any]]:
+    """Return for each weight that an adapter changes a function of it that returns the sum.
+
+    Raises:
+        ModelUnavailable: the adapter is not a LoRA adapter, or does not fit the model.
+    """
+    pairs = lora_pairs(adapter)
+    _check(model, pairs, adapter)
+    return {name: pair.added_to for name, pair in pairs.items()}
+
+
+def lora_pairs(path: Path) -> dict[str, Pair]:
+    """Return the matrices of a GGUF LoRA adapter by weight name, in float32.
+
+    Raises:
+        ModelUnavailable: it is not a LoRA adapter.
+    """
+    from gguf.quants import dequantize
+
+    adapter = open_gguf(path, ModelUnavailable)
+    alpha = adapter.values.get("adapter.lora.alpha")
+    if alpha is None:
+        raise ModelUnavailable("this GGUF is not a LoRA adapter", where=str(path))
+    halves: dict[str, dict[str, Any]] = {}
+    for tensor in adapter.tensors:
+        name, _, half = tensor.name.rpartition(".lora_")
+        try:
+            halves.setdefault(name, {})[half] = dequantize(tensor.data, tensor.tensor_type)
+        except (ValueError, NotImplementedError) as exc:
+            raise ModelUnavailable(f"{tensor.name} cannot be read: {exc}", where=str(path)) from exc
+    pairs = {}
+    for name, both in halves.items():
+        if both.keys() != {"a", "b"} or not _is_pair(both["a"], both["b"]):
+            raise ModelUnavailable(f"the adapter has no pair for {name!r}", where=str(path))
+        pairs[name] = Pair(both["a"], both["b"], float(alpha) / len(both["a"]))
+    return pairs
+
+
+def _is_pair(a: Any, b: Any) -> bool:
+    return bool(a.ndim == b.ndim == 2 and len(a) == b.shape[1] > 0)
+
+
+def _check(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
+    """Raise ModelUnavailable if a pair has no weight of its shape in the base."""
+    shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
+    for name, pair in pairs.items():
+        shape = pair.a.shape[1], pair.b.shape[0]
+        if shapes.get(name) != shape:
+            raise ModelUnavailable(
+                f"the adapter changes {name} of {shape}, and the base {model.path.name} has "
+                f"{shapes.get(name, 'none')}",
+                where=str(adapter),
+                hint="It was trained on another base.",
+            )

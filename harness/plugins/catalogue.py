@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.agent_skills.skill_md import SkillFile
-from harness.errors import UnknownSkill, UsageError
-from harness.support.suggestions import did_you_mean
+from harness.errors import UnknownSkill, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.api.events import Listener
-    from harness.api.formats import Format
+    from harness.api.hookspecs import Listener
+    from harness.api.result import Format
     from harness.api.skill import Skill
-    from harness.models.backends.base import Backend
+    from harness.models.backend import Backend
 
 
 MAX_NOTICES = 10

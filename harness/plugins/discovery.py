@@ -24,13 +24,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness import settings
 from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
 from harness.errors import UsageError
+from harness.models.backend import Backend
 from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.backends.ollama import OllamaBackend
 from harness.models.backends.openai import OpenAIBackend
-from harness.models.servers.balanced import BalancedBackend
+from harness.models.backends.server_group import BalancedBackend
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
     BUILT_IN,
@@ -40,14 +42,18 @@ from harness.plugins.catalogue import (
     Shadowed,
     duplicate,
 )
-from harness.plugins.importer import forget, import_folder
+from harness.plugins.importer import (
+    forget,
+    import_folder,
+    import_shipped,
+    is_package,
+    shipped_folders,
+)
 from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
-from harness.plugins.locations import beside, distribution, entry_points
-from harness.plugins.shipped import import_shipped, is_package, shipped_folders
-from harness.plugins.skill_folders import MANY_FOLDERS, skill_files
-from harness.plugins.user_choices import DisabledNames, TrustStore
-from harness.settings import CODE_ROOT, Settings
+from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
+from harness.plugins.user_choices import DisabledNames, InstalledSkills, TrustStore
+from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 
 ENTRY_POINTS = "harness.skills"
 COMMANDS = [CODE_ROOT / "harness" / name for name in ("api", "chat", "cli")]
@@ -255,8 +261,6 @@ class Discovery:
         """Return whether the user has put the folder into the configuration directory."""
         if root != self._settings.own_skills:
             return False
-        from harness.plugins.installation.records import InstalledSkills
-
         installed = InstalledSkills(self._settings.installed_file)
         if (damage := installed.damage()) and damage not in self.catalogue.remarks:
             self.catalogue.remarks.append(damage)
@@ -277,3 +281,16 @@ class Discovery:
         """Leave out untrusted plugins whose name a later source has registered."""
         for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
             self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
+
+
+def node_backends(files: FileStore) -> Mapping[str, Backend]:
+    """Return the backends of the program and its skills, and those of installed packages."""
+    host = PluginHost(files, deadline=PLUGIN_DEADLINE)
+    host.load("backends", BUILT_IN, BuiltinBackends, ours=True)
+    shipped = settings.from_environment().shipped_skills
+    for folder in shipped_folders(shipped):
+        load = partial(import_shipped, shipped, folder.name)
+        host.load(folder.name, BUILT_IN, load, ours=True)
+    for point in entry_points(ENTRY_POINTS):
+        host.load(point.name, distribution(point), point.load)
+    return host.catalogue.backends

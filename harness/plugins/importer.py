@@ -1,7 +1,8 @@
-"""Importing a skill's folder: always from source, under a module name unique to the folder.
+"""Importing plugins: folders with a plugin.py, and the packages that come with the program.
 
-Python's own import would run a `__pycache__` in the folder without comparing it to the source, and
-so run code that the user has not read.
+A folder is always imported from source, under a module name unique to it. Python's own import would
+run a `__pycache__` in the folder without comparing it to the source, and so run code that the user
+has not read.
 """
 
 from __future__ import annotations
@@ -13,16 +14,24 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
+    from harness.models.backend import Availability, Backend, Model
+    from harness.models.registry import ServeEntry
+    from harness.models.weights import FileStore
+
 PREFIX = "harness_folder_"
 OWN_PACKAGES = frozenset({"harness", "skills"})
+
+
+PLUGIN = "plugin.py"
 
 
 class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
@@ -89,3 +98,45 @@ def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
         file = getattr(module, "__file__", None) or ""
         if top not in OWN_PACKAGES and (top in packages or file.startswith(below)):
             del sys.modules[name]
+
+
+def shipped_folders(root: Path) -> list[Path]:
+    """Return the folders of the plugins, sorted."""
+    return sorted(file.parent for file in root.glob(f"*/{PLUGIN}") if is_package(file.parent))
+
+
+def import_shipped(root: Path, name: str) -> ModuleType:
+    """Import a plugin from beside the code, even if another `skills` is first on sys.path."""
+    if "skills" not in sys.modules:
+        import_file("skills", root / "__init__.py", root)
+    return importlib.import_module(f"skills.{name}.plugin")
+
+
+def is_package(folder: Path) -> bool:
+    """Return True for a package, which distinguishes a shipped plugin from a folder of the user."""
+    return (folder / "__init__.py").is_file()
+
+
+class IndexedBackend:
+    """A backend of a plugin that is imported on first use.
+
+    Args:
+        load: imports the plugin.
+    """
+
+    def __init__(self, name: str, load: Callable[[], Any], files: FileStore) -> None:
+        self.name = name
+        self._load = load
+        self._files = files
+
+    @cached_property
+    def _imported(self) -> Backend:
+        found: list[Backend] = []
+        self._load().register_backends(found.append, self._files)
+        return next(backend for backend in found if backend.name == self.name)
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return self._imported.probe(entry)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        return self._imported.load(entry, slots)

@@ -21,12 +21,12 @@ from harness._version import __version__
 from harness.agent_skills.skill_md import SkillFile
 from harness.errors import OutputError
 from harness.plugins.catalogue import Contributions, Found, FoundFramework, SkillSummary
-from harness.plugins.shipped import IndexedBackend
-from harness.support import json_state
+from harness.plugins.importer import IndexedBackend
+from harness.support import bounded_files
 
 if TYPE_CHECKING:
     from harness.api.skill import Skill
-    from harness.models.backends.base import Backend
+    from harness.models.backend import Backend
     from harness.models.weights import FileStore
 
 LAYOUT = 3
@@ -44,7 +44,7 @@ class PluginIndex:
     def __init__(self, path: Path, folders: list[Path]) -> None:
         self._path = path
         self._key = fingerprint(folders)
-        stored = json_state.read(path)
+        stored = bounded_files.read_json(path)
         valid = isinstance(stored, dict) and stored.get("key") == self._key
         plugins = stored.get("plugins") if valid else None
         self._plugins: dict[str, Any] = plugins if isinstance(plugins, dict) else {}
@@ -110,7 +110,7 @@ class PluginIndex:
         if self._changed:
             with contextlib.suppress(OutputError):
                 content = {"key": self._key, "plugins": self._plugins, "texts": self._texts}
-                json_state.write(self._path, content, "the plugin index")
+                bounded_files.write_json(self._path, content, "the plugin index")
 
 
 def fingerprint(folders: list[Path]) -> str:

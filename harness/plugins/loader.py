@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -20,7 +21,7 @@ import pluggy
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api import hookspecs
-from harness.api.events import Hook, Listener, RunStarted
+from harness.api.hookspecs import Hook, Listener, RunStarted
 from harness.errors import UsageError
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import (
@@ -31,17 +32,17 @@ from harness.plugins.catalogue import (
     FoundFramework,
     PluginFailure,
 )
-from harness.plugins.checks import check_api, check_format, check_framework
-from harness.support.stopping.timeouts import Overdue, Raised, within
+from harness.support.calls import Overdue, Raised, within
 from harness.terminal.stdout_guard import prints
 
 if TYPE_CHECKING:
-    from harness.api.formats import Format
+    from harness.api.result import Format
     from harness.api.skill import Skill
 
 T = TypeVar("T")
 MAX_REASON = 300
 """Maximum length, in characters, of the one-line reason of a failure."""
+_VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 
 
 class PluginHost:
@@ -85,7 +86,7 @@ class PluginHost:
         try:
             with contextlib.nullcontext() if ours else _redirected():
                 plugin = call(load)
-                call(partial(check_api, plugin))
+                call(partial(_check_api, plugin))
                 deprecated = self._register(plugin, f"{name} ({origin})")
                 found = call(partial(self._collect, plugin, origin, file, ours=ours))
                 if self._has_run_hooks(plugin):
@@ -152,17 +153,21 @@ class PluginHost:
         problems = file.problems if file else ()
 
         def add_skill(skill: Skill) -> None:
-            from harness.plugins.skill_checks import check_skill
+            from harness.plugins import plugin_checks
 
-            check_skill(skill, schema=not ours)
+            plugin_checks.check_skill(skill, schema=not ours)
             found.skills.append(Found(skill, origin, problems, file))
 
         def add_framework(name: str, path: Path) -> None:
-            check_framework(name, path)
+            from harness.plugins import plugin_checks
+
+            plugin_checks.check_framework(name, path)
             found.frameworks[name] = FoundFramework(path, origin)
 
         def add_format(output_format: Format) -> None:
-            check_format(output_format)
+            from harness.plugins import plugin_checks
+
+            plugin_checks.check_format(output_format)
             found.formats.append(FoundFormat(output_format, origin))
 
         self._call("register_skills", plugin, register=add_skill)
@@ -209,3 +214,29 @@ def _redirected() -> Iterator[None]:
 
 def _call_directly(work: Callable[[], T]) -> T:
     return work()
+
+
+def _check_api(plugin: Any) -> None:
+    """Refuse a plugin whose `harness_api` is not supported; a plugin without one is accepted.
+
+    Raises:
+        UsageError: it needs another major version or a later minor one, or its version is invalid.
+    """
+    stated = getattr(plugin, "harness_api", None)
+    if stated is None:
+        return
+    needs = _VERSION.fullmatch(stated) if isinstance(stated, str) else None
+    if needs is None:
+        raise UsageError(f'harness_api is {stated!r}; it must be like "{hookspecs.API_VERSION}"')
+    major, minor = map(int, hookspecs.API_VERSION.split("."))
+    if int(needs[1]) < major:
+        raise UsageError(
+            f"it is written for version {stated} of the hooks, and this harness has "
+            f"{hookspecs.API_VERSION}",
+            hint="Install a newer release of the plugin, or an older harness.",
+        )
+    if (int(needs[1]), int(needs[2] or 0)) > (major, minor):
+        raise UsageError(
+            f"it needs version {stated} of the hooks, and this harness has {hookspecs.API_VERSION}",
+            hint="Install a newer nanda-harness.",
+        )

@@ -1,15 +1,24 @@
-"""Where plugins come from: folders of a project or of the user, and installed packages."""
+"""Where plugins come from: folders with a SKILL.md, and installed packages.
+
+Folders are searched within limits and a deadline.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from harness.agent_skills import skill_md
+from harness.agent_skills.skill_md import SkillFile
+from harness.errors import UsageError
 from harness.plugins.catalogue import BUILT_IN
+from harness.support.bounded_files import Unsearched, walk
+from harness.support.calls import Overdue, Raised, within
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -17,6 +26,15 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 Owner = Literal["program", "project", "user"]
+
+
+DEPTH = 6
+"""Maximum depth below a skills folder at which a SKILL.md is found."""
+ENTRIES = 20_000
+"""Maximum number of files and folders searched below a skills folder."""
+MANY_FOLDERS = 2_000
+"""Number of folders below a skills folder from which the time that they take is worth a notice."""
+SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 def owner(origin: str, settings: Settings) -> Owner:
@@ -70,3 +88,84 @@ def beside(module: str) -> Path | None:
         return None
     path = Path(file).parent / skill_md.FILE
     return path if path.is_file() else None
+
+
+class Search(NamedTuple):
+    """The SKILL.md files below a folder.
+
+    Attributes:
+        found: each path with its SKILL.md, or the error, or None if it was not to be read.
+        cut: why the search is incomplete, or "".
+        folders: the number of folders searched.
+    """
+
+    found: list[tuple[Path, SkillFile | UsageError | None]]
+    cut: str
+    folders: int
+
+
+def skill_files(
+    root: Path, seconds: float, skipped: Callable[[Path], bool] = lambda _: False
+) -> Search:
+    """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
+
+    A file whose name differs only in case is read too, which reports the wrong name. A file system
+    that does not answer costs `seconds`; what was found until then is returned.
+
+    Args:
+        skipped: returns True for a folder whose SKILL.md is not to be read; it is None in the
+            result.
+    """
+    found: list[tuple[Path, SkillFile | UsageError | None]] = []
+    searched: set[tuple[int, int]] = set()
+
+    def search() -> None:
+        for path in _paths(root, time.monotonic() + seconds, searched):
+            found.append((path, None if skipped(path.parent) else _read(path)))
+
+    try:
+        within(seconds, search, f"searching {root}")
+    except Overdue:
+        cut = f"it was not searched further after {seconds:g} s"
+        return Search([*found], cut, len(searched))
+    except Raised as exc:
+        if not isinstance(exc.__cause__, Unsearched):
+            raise exc.__cause__ or exc from None
+        return Search(found, f"it was not searched further: {exc.__cause__}", len(searched))
+    return Search(found, "", len(searched))
+
+
+def _read(path: Path) -> SkillFile | UsageError:
+    try:
+        return skill_md.read(path)
+    except UsageError as exc:
+        return exc
+
+
+def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield the paths of SKILL.md files; links to a folder do not make it searched again."""
+    for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
+        if _is_repeated(folder, searched):
+            children.clear()
+            continue
+        depth = len(folder.relative_to(root).parts)
+        files = [name for name in names if name.upper() == skill_md.FILE.upper()]
+        if files and depth:
+            yield folder / files[0]  # SKILL.md itself sorts first
+            children.clear()
+        elif depth >= DEPTH:
+            children.clear()
+        children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]
+
+
+def _is_repeated(folder: Path, searched: set[tuple[int, int]]) -> bool:
+    """Return whether the folder was searched under another name, and add it."""
+    try:
+        status = folder.stat()
+    except OSError:  # removed meanwhile
+        return True
+    place = status.st_dev, status.st_ino
+    if place in searched:
+        return True
+    searched.add(place)
+    return False

@@ -1,4 +1,4 @@
-"""The user's choices about plugins: which folders are trusted, and which names are disabled.
+"""The user's choices about plugins: trusted folders, disabled names, and installed skills.
 
 Trust applies to the content of a folder, not to its name, so a changed file requires trust again.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any, ClassVar, TypedDict
 
 from harness.errors import UsageError
-from harness.support import json_state
-from harness.support.reading.bounded_files import Unsearched, read_bytes, walk
+from harness.support import bounded_files
+from harness.support.bounded_files import Unsearched, read_bytes, walk
 
 MAX_BYTES = 256_000_000
 """Maximum size of a folder that can be trusted, since it is read at every start."""
@@ -60,15 +61,61 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file() or path.is_symlink())
 
 
-class TrustStore:
-    """A JSON file that maps each trusted folder or file to its content hash."""
+class _ChoicesFile:
+    """A JSON file of the user's choices. A damaged file counts as empty; writing sets it aside.
+
+    Attributes:
+        content: what the file holds, for messages.
+        form: the JSON that it has to be, for messages.
+        effect: what follows from a damaged file, for messages.
+    """
+
+    content: ClassVar[str]
+    form: ClassVar[str]
+    effect: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    def damage(self) -> str:
+        """Return what is wrong with the file and what follows, in one line, or ""."""
+        damage = self._load()[1]
+        return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
+
+    def _load(self) -> tuple[Any, str]:
+        """Return the content, None if there is no valid one, and what is wrong with the file."""
+        try:
+            stored = bounded_files.load_json(self._path)
+        except bounded_files.Damaged as exc:
+            return None, str(exc)
+        if stored is None or self._is_valid(stored):
+            return stored, ""
+        return None, f"is not {self.form}"
+
+    def _is_valid(self, stored: Any) -> bool:
+        raise NotImplementedError
+
+    def _store(self, stored: Any) -> None:
+        """Replace the content.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        if self._load()[1]:
+            bounded_files.set_aside(self._path)
+        bounded_files.write_json(self._path, stored, self.content)
+
+
+class TrustStore(_ChoicesFile):
+    """The trusted folders and files, each with its content hash."""
+
+    content = "the trust"
+    form = "a mapping of folders to hashes"
+    effect = "no plugin of a project is trusted"
+
     def trusts(self, folder: Path) -> bool:
         """Return whether the folder is trusted with its present content."""
-        known = self._read()[0].get(str(folder.resolve()))
+        known = (self._load()[0] or {}).get(str(folder.resolve()))
         try:
             return known is not None and known == content_hash(folder)
         except UsageError:
@@ -81,40 +128,26 @@ class TrustStore:
             UsageError: it cannot be trusted; see `content_hash`.
             OutputError: the file cannot be written.
         """
-        known, damage = self._read()
-        decisions = {**known, str(folder.resolve()): content_hash(folder)}
-        _write(self._path, decisions, damage, "the trust")
+        self._store({**(self._load()[0] or {}), str(folder.resolve()): content_hash(folder)})
 
-    def damage(self) -> str:
-        """Return what is wrong with the file and what follows, in one line, or ""."""
-        return _remark(self._path, self._read()[1], "no plugin of a project is trusted")
-
-    def _read(self) -> tuple[dict[str, str], str]:
-        """Return the content, and what is wrong with it."""
-        try:
-            stored = json_state.load(self._path)
-        except json_state.Damaged as exc:
-            return {}, str(exc)
-        if stored is None:
-            return {}, ""
-        if not isinstance(stored, dict) or not all(isinstance(v, str) for v in stored.values()):
-            return {}, "is not a mapping of folders to hashes"
-        return stored, ""
+    def _is_valid(self, stored: Any) -> bool:
+        return isinstance(stored, dict) and all(isinstance(v, str) for v in stored.values())
 
 
-class DisabledNames:
-    """A JSON file with a list of names; nothing with such a name is loaded, whatever its source.
+class DisabledNames(_ChoicesFile):
+    """The disabled names; nothing with such a name is loaded, whatever its source.
 
     A name may be that of an entry point, a folder, a SKILL.md or a skill, so nothing has to be
     imported to disable it, and no other plugin can take over a disabled name.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    content = "the list of disabled names"
+    form = "a list of names"
+    effect = "no name is disabled"
 
     def read(self) -> frozenset[str]:
-        """Return the names; a missing or damaged file holds none."""
-        return self._read()[0]
+        """Return the names."""
+        return frozenset(self._load()[0] or ())
 
     def add(self, name: str) -> None:
         """Disable `name`.
@@ -122,43 +155,67 @@ class DisabledNames:
         Raises:
             OutputError: the file cannot be written.
         """
-        names, damage = self._read()
-        self._write(names | {name}, damage)
+        self._store(sorted(self.read() | {name}))
 
     def remove(self, name: str) -> None:
         """Enable `name` again; raises as `add` does."""
-        names, damage = self._read()
-        self._write(names - {name}, damage)
+        self._store(sorted(self.read() - {name}))
 
-    def damage(self) -> str:
-        """Return what is wrong with the file and what follows, in one line, or ""."""
-        return _remark(self._path, self._read()[1], "no name is disabled")
-
-    def _read(self) -> tuple[frozenset[str], str]:
-        """Return the names, and what is wrong with the file."""
-        try:
-            stored = json_state.load(self._path)
-        except json_state.Damaged as exc:
-            return frozenset(), str(exc)
-        if stored is None:
-            return frozenset(), ""
-        names = stored if isinstance(stored, list) else [None]
-        if not all(isinstance(name, str) and name.isprintable() for name in names):
-            return frozenset(), "is not a list of names"
-        return frozenset(names), ""
-
-    def _write(self, names: frozenset[str], damage: str) -> None:
-        _write(self._path, sorted(names), damage, "the list of disabled names")
+    def _is_valid(self, stored: Any) -> bool:
+        return isinstance(stored, list) and all(
+            isinstance(name, str) and name.isprintable() for name in stored
+        )
 
 
-def _remark(path: Path, damage: str, effect: str) -> str:
-    if not damage:
-        return ""
-    return f"{path} {damage}, so {effect}; correct or delete it"
+class Installed(TypedDict):
+    """A skill as it was installed.
+
+    Attributes:
+        source: the path or the address, of a repository with the commit.
+        sha256: the hash of its files.
+        date: the day, YYYY-MM-DD.
+    """
+
+    source: str
+    sha256: str
+    date: str
 
 
-def _write(path: Path, content: object, damage: str, what: str) -> None:
-    """Replace the file; a damaged one is kept as NAME.damaged."""
-    if damage:
-        json_state.set_aside(path)
-    json_state.write(path, content, what)
+class InstalledSkills(_ChoicesFile):
+    """The installed skills by name."""
+
+    content = "the record of installed skills"
+    form = "a mapping of names to installed skills"
+    effect = "the plugins of your own folder need trust"
+
+    def read(self) -> dict[str, Installed]:
+        """Return the installed skills by name."""
+        return self._load()[0] or {}
+
+    def needs_trust(self, name: str) -> bool:
+        """Return whether the code of a skill of the user's folder needs trust: not if it is theirs.
+
+        With a damaged file, it is unknown whose a skill is.
+        """
+        return bool(self._load()[1]) or name in self.read()
+
+    def add(self, name: str, installed: Installed) -> None:
+        """Record a skill.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        self._store(dict(sorted({**self.read(), name: installed}.items())))
+
+    def remove(self, name: str) -> None:
+        """Forget a skill; raises as `add` does."""
+        known = self.read()
+        if known.pop(name, None) is not None:
+            self._store(known)
+
+    def _is_valid(self, stored: Any) -> bool:
+        return isinstance(stored, dict) and all(
+            isinstance(skill, dict)
+            and all(isinstance(skill.get(key), str) for key in Installed.__annotations__)
+            for skill in stored.values()
+        )

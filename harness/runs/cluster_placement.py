@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from harness.api.cluster_options import ClusterOptions
-from harness.api.options import applies
+from harness.api.options import ClusterOptions, applies
 from harness.api.skill import Call, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.models.cluster.address import LOCAL, Address, Placement, parse, ray_data
+from harness.models.cluster.connection import LOCAL, Address, Placement, parse_address, ray_data
 from harness.models.pool import ModelPool
-from harness.models.schema import ClusterEntry
-from harness.plugins.node_backends import node_backends
+from harness.models.registry import ClusterEntry
+from harness.plugins.discovery import node_backends
 
 _OWN = ("actors", "slots", "cpus", "gpus")
 
@@ -68,7 +67,7 @@ def _address(call: Call, on: str | None) -> Address | None:
         "HARNESS_ON": call.settings.on,
         "`cluster` in the registry": default and default.on,
     }
-    return next((parse(text, given) for given, text in places.items() if text), None)
+    return next((parse_address(text, given) for given, text in places.items() if text), None)
 
 
 def _placement(call: Call, address: Address) -> Placement:

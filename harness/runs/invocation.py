@@ -28,9 +28,8 @@ from harness.agent_skills import skill_md
 from harness.api import options as opts
 from harness.api.options import Flag, GeneralOptions, ProgramOptions
 from harness.api.skill import Skill, SkillOptions
-from harness.errors import UsageError
-from harness.support.reading.text_input import unquote
-from harness.support.suggestions import did_you_mean
+from harness.errors import UsageError, did_you_mean
+from harness.support.text_input import unquote
 
 _LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
 _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")

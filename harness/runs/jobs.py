@@ -23,8 +23,8 @@ from harness.errors import (
     OutputError,
     ReaderGone,
 )
-from harness.support.stopping.stop_token import StopToken
-from harness.support.storage_errors import is_of_storage
+from harness.support.sqlite import is_of_storage
+from harness.support.stop_token import StopToken
 
 T = TypeVar("T")
 R = TypeVar("R")

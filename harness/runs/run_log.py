@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness._version import __version__
-from harness.api.events import End, Listener, RunFinished, RunStarted, notify
+from harness.api.hookspecs import End, Listener, RunFinished, RunStarted, notify
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
-from harness.models.resolution import Resolution
+from harness.models.pool import Resolution
 from harness.models.served import ServedModel, Usage
-from harness.support.user_database import UserDatabase, storable
+from harness.support.sqlite import UserDatabase, storable
 
 if TYPE_CHECKING:
     from harness.api.skill import Call, Result

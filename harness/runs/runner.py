@@ -19,11 +19,10 @@ from pydantic import ValidationError
 
 from harness import permissions
 from harness.api import options as opts
-from harness.api.events import RunStarted
+from harness.api.hookspecs import RunStarted
 from harness.api.skill import Call, Result, Skill, Source, Write
 from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
-from harness.models.pool import ModelPool, Models
-from harness.models.resolution import Choice
+from harness.models.pool import Choice, ModelPool, Models
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import cluster_placement
 from harness.runs import targets as target_files
@@ -32,9 +31,9 @@ from harness.runs.invocation import Invocation, as_targets
 from harness.runs.run_log import WITHOUT_ASKING, Recording, Run, RunLog, recorded
 from harness.runs.targets import folder_suffix, split, suffix_of
 from harness.settings import Settings
-from harness.support.reading.text_input import PIPED
-from harness.support.stopping import ctrl_c
-from harness.support.stopping.stop_token import StopToken
+from harness.support import ctrl_c
+from harness.support.stop_token import StopToken
+from harness.support.text_input import PIPED
 from harness.terminal.console import Screen
 
 

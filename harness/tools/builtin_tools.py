@@ -18,12 +18,12 @@ from harness.chat.tool_calls import Host, arguments_of, logged
 from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import InputError, NotAllowed, UsageError
-from harness.models.backends.base import Tool, ToolCall
+from harness.models.backend import Tool, ToolCall
 from harness.permissions import Kind, Permission, Permissions, is_protected, visible
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import Run
 from harness.settings import Settings
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 
 

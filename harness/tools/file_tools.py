@@ -15,7 +15,7 @@ from pydantic import Field
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
-from harness.support.reading.bounded_files import Unsearched, read_bytes, walk
+from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
 
 _MARKS = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.agent_skills import front_matter
+from harness.agent_skills import skill_md
 from harness.errors import InputError, UsageError
-from harness.support.reading import text_input
-from harness.support.reading.text_input import SUFFIXES
+from harness.support import text_input
+from harness.support.text_input import SUFFIXES
 from skills.corpus import table
 from skills.nanda.text import set_of
 
@@ -85,7 +85,7 @@ def _without_front_matter(text: str) -> tuple[str, str]:
     if found is None:
         return "", text
     try:
-        parsed = front_matter.parse(found["yaml"], Path(), lenient=True)
+        parsed = skill_md.parse(found["yaml"], Path(), lenient=True)
     except UsageError:  # text between two horizontal rules
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}

@@ -15,10 +15,10 @@ from typing import Any
 
 from harness._version import __version__
 from harness.errors import InputError, InvalidReply, ModelUnavailable
-from harness.models.backends.base import OnText, Reply, Request
-from harness.models.schema import ModelEntry
+from harness.models.backend import OnText, Reply, Request
+from harness.models.registry import ModelEntry
 from harness.models.served import ServedModel
-from harness.support.reading.text_input import regular_file
+from harness.support.text_input import regular_file
 from skills.corpus.content_key import key_of
 from skills.corpus.options import Wording
 from skills.corpus.records import record_of

@@ -29,10 +29,9 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.errors import HarnessError, InputError, ModelError, UsageError
-from harness.models.pool import Models
-from harness.models.resolution import Choice
+from harness.models.pool import Choice, Models
 from harness.models.served import ServedModel
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from skills.annotate.annotator import quotes
 from skills.annotate.plan import Papers, Selection, Source
 from skills.annotate.table import Finished, annotate_source

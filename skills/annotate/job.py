@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from harness.api.skill import Call
 from harness.errors import HarnessError, Interrupted
-from harness.models.backends.base import OnText
+from harness.models.backend import OnText
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress

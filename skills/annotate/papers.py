@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.api.skill import Source
 from harness.errors import InputError
-from harness.support.reading.text_input import (
+from harness.support.text_input import (
     SUFFIXES,
     TEXT_WORDS,
     at_home,
@@ -19,8 +19,8 @@ from harness.support.reading.text_input import (
     path_in,
     shown,
     unquote,
+    well_formed,
 )
-from harness.support.well_formed import well_formed
 from skills.annotate import abstract_text
 from skills.corpus import table
 from skills.corpus.lookups import id_list

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from harness.errors import InputError
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from skills.annotate.abstract_text import problem_of
 from skills.annotate.papers import FEWEST_WORDS
 from skills.corpus.db.store import State

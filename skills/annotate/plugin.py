@@ -11,9 +11,9 @@ from typing import ClassVar
 from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.models.cluster.address import LOCAL, ray_data
+from harness.models.cluster.connection import LOCAL, ray_data
 from harness.models.weights import FileStore
-from harness.support.reading.text_input import TEXT_WORDS
+from harness.support.text_input import TEXT_WORDS
 from skills.annotate.options import (
     AnnotateSummary,
     IdListOptions,

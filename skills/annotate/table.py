@@ -18,8 +18,8 @@ from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from harness.runs.targets import refuse_sources
-from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import at_home
+from harness.support.process import job_lock
+from harness.support.text_input import at_home
 from skills.annotate import plan, render
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plan import Source

@@ -9,7 +9,7 @@ from types import ModuleType
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from harness.runs.invocation import as_path
-from harness.support.reading.text_input import shown as shown_path
+from harness.support.text_input import shown as shown_path
 from skills.corpus import exporters, views
 from skills.corpus.db import damage
 from skills.corpus.db.connection import database, open_corpus

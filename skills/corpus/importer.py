@@ -17,7 +17,7 @@ from typing import Any
 
 from harness._version import __version__
 from harness.errors import InputError
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import papers, store
 from skills.corpus.db.lookups import awaited

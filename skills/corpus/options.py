@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from harness.api.cluster_options import ClusterOptions
+from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from harness.api.document import Document
+from harness.api.skill import Document
 from harness.errors import NothingFound
 from harness.settings import Settings
 from skills.corpus import views

@@ -9,9 +9,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness.api.document import Document, DocumentSource
 from harness.api.hookspecs import RegisterSkill, hookimpl
-from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
+from harness.api.skill import Call, Document, DocumentSource, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.settings import Settings
 from skills.corpus.lookups.lookup_results import CompleteOptions, FetchOptions, SourceOptions

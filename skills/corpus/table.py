@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import regular_file, shown
-from harness.support.well_formed import well_formed
+from harness.support.text_input import regular_file, shown, well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.temporary import open_temporary
 from skills.corpus.pdf.pdf_files import PdfReader, is_of_pdfs

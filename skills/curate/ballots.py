@@ -22,7 +22,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.models.served import ServedModel
-from harness.support.well_formed import well_formed
+from harness.support.text_input import well_formed
 from skills.corpus.db import reads
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, one, stored_json, update

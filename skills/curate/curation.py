@@ -13,7 +13,7 @@ from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable
 from harness.models.served import ServedModel, Usage
 from harness.runs.invocation import as_path
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from skills.corpus import exporters
 from skills.corpus.db import damage, runs
 from skills.corpus.db import papers as paper_rows

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from skills.corpus import importer
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated

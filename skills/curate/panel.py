@@ -20,9 +20,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from harness.errors import InputError, SkillFailed
-from harness.models.backends.base import Message, Reply
+from harness.models.backend import Message, Reply
 from harness.models.served import ServedModel
-from harness.support.reading import yaml_models
+from harness.support import yaml_files
 from skills.curate.items import Item
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
@@ -191,7 +191,7 @@ def load(path: Path) -> Panel:
     Raises:
         InputError: naming file and line.
     """
-    return yaml_models.load(path, Panel, InputError)
+    return yaml_files.load(path, Panel, InputError)
 
 
 def _placeholders(template: str) -> Iterator[str]:

@@ -8,8 +8,7 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError
 from harness.runs.invocation import as_path
 from harness.runs.targets import refuse_sources
-from harness.support.optional_deps import require
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock, require
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs, label_metrics, report_files, stored_evaluation

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, regular_file, shown
+from harness.support.text_input import place, regular_file, shown
 from skills.annotate import plan
 from skills.annotate.papers import check_length
 from skills.annotate.plan import Source

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 
 from harness.api.skill import Call
 from harness.errors import InvalidReply, ModelUnavailable, UsageError
-from harness.models.backends.base import OnText
-from harness.models.resolution import Choice
+from harness.models.backend import OnText
+from harness.models.pool import Choice
 from harness.models.served import ServedModel
 from harness.runs.progress import ProgressEstimate, show_progress
 from skills.annotate import plan

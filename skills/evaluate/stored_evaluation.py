@@ -17,8 +17,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import InputError
-from harness.support.reading.bounded_files import read_text
-from harness.support.reading.text_input import reading, regular_file, shown
+from harness.support.bounded_files import read_text
+from harness.support.text_input import reading, regular_file, shown
 from skills.evaluate.annotators import Annotator, Answers, Kind, Subject
 from skills.nanda.framework import sha256_of
 from skills.nanda.text import counted

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from harness.errors import InputError, UsageError
 from harness.runs.invocation import Invocation, from_words
-from harness.support.reading.text_input import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.data.annotation_pairs import (
     chat_messages,
     format_annotation_output,

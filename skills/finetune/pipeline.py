@@ -9,8 +9,8 @@ from typing import Any
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable, UsageError
 from harness.runs.invocation import as_path
-from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import at_home, regular_file
+from harness.support.process import job_lock
+from harness.support.text_input import at_home, regular_file
 from skills.finetune.model import start_from
 from skills.finetune.run import ranks, recipe_options, stage
 from skills.finetune.run.run_dir import Entry, RunDir
@@ -58,7 +58,7 @@ def check(context: StageContext) -> None:
         InputError: --llama-cpp is not a llama.cpp checkout, or --start-from not a fitting adapter.
         ModelUnavailable: no server answers at --host.
     """
-    from harness.support.optional_deps import require
+    from harness.support.process import require
     from skills.finetune.deploy.ollama_api import Ollama
     from skills.finetune.deploy.ollama_plan import check_version
     from skills.finetune.deploy.registered import name_of

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 from harness.api.skill import Call, Result
 from harness.errors import Interrupted, ModelUnavailable, OutputError, SkillFailed, UsageError
 from harness.models import registry
-from harness.models.resolution import candidates
+from harness.models.pool import candidates
 from harness.models.weights import FileStore
 from harness.runs import targets
 from harness.runs.invocation import as_path
 from harness.runs.progress import duration
 from harness.settings import Settings
-from harness.support.optional_deps import require
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
 from skills.finetune.deploy import register
 from skills.finetune.deploy.registered import TASK, Registration, check_name, signed

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from harness.models.backends.base import Message, Reply, Request
+from harness.models.backend import Message, Reply, Request
 from harness.models.served import ServedModel
 from skills.nanda.anchors import Anchor, anchors_of, lexical_anchors, read_anchors
 from skills.nanda.framework import CLOSE_TAG, NUMBERS, OPEN_TAG, Framework, problems

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError
-from harness.support.reading import yaml_models
+from harness.support import yaml_files
 from skills.nanda.text import flatten
 
 NANDA = Path(__file__).with_name("nanda.yaml")
@@ -224,7 +224,7 @@ def load(path: Path) -> Framework:
     Raises:
         InputError: the file is not valid, with its line.
     """
-    return yaml_models.load(path, Framework, InputError)
+    return yaml_files.load(path, Framework, InputError)
 
 
 @functools.cache

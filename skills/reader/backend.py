@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.errors import Interrupted, SkillFailed
-from harness.models.backends.base import Availability, Model, OnText, Reply, Request
+from harness.models.backend import Availability, Model, OnText, Reply, Request
 from harness.models.weights import FileStore
 
 if TYPE_CHECKING:
-    from harness.models.schema import ServeEntry
+    from harness.models.registry import ServeEntry
     from skills.reader.encoder import Encoder
 
 SLOTS = 2
@@ -75,7 +75,7 @@ class ReaderModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Return the quotes of an abstract; see `base.Model.generate`.
+        """Return the quotes of an abstract; see `backend.Model.generate`.
 
         Nothing is passed to `on_text`, since nothing is generated.
         """

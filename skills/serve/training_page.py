@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from harness.support.reading.bounded_files import read_text
+from harness.support.bounded_files import read_text
 from skills.corpus.report.data import facts
 from skills.finetune.run.run_dir import MANIFEST
 from skills.finetune.training.metrics import NAME, Metrics

@@ -10,11 +10,11 @@ from backend_requests import KEY, Remote, remote_of
 from protocol_server import ProtocolServer
 from repository import EMBEDDED
 
-from harness.models.backends import engine
-from harness.models.backends.base import Model
+from harness.models.backend import Model
+from harness.models.backends import llama_engine
 from harness.models.backends.openai import OpenAIBackend
-from harness.models.schema import ServeEntry
-from harness.models.servers.balanced import BalancedBackend
+from harness.models.backends.server_group import BalancedBackend
+from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 
 
@@ -39,14 +39,14 @@ def closed_port() -> int:
 @pytest.fixture(scope="session")
 def llama_server(model_files: FileStore) -> Iterator[ServeEntry]:
     """llama.cpp's own HTTP server with a context of 512 tokens and a key."""
-    params = engine.module().CommonParams()
+    params = llama_engine.module().CommonParams()
     params.model.path = str(model_files.ensure(str(EMBEDDED.gguf)))
     params.model_alias = {"smollm2"}
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 2
     params.n_ctx, params.verbosity, params.api_keys = 512, 0, [KEY]
     params.endpoint_metrics, params.cache_ram_mib, params.warmup = True, 0, False
-    engine.assign(params, **engine.cache_settings(engine.module()))
-    server = engine.module().Server(params)
+    llama_engine.assign(params, **llama_engine.cache_settings(llama_engine.module()))
+    server = llama_engine.module().Server(params)
     server.handle_metrics()
     yield ServeEntry(backend="openai", model="smollm2", url=f"{server.listening_address}/v1")
     del server  # stops it

@@ -11,7 +11,7 @@ import pytest
 from backend_requests import SCHEMA, ask, judge
 
 from harness.errors import DeadlineExceeded, InputError, Interrupted
-from harness.models.backends.base import Model
+from harness.models.backend import Model
 
 pytestmark = pytest.mark.model
 

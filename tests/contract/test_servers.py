@@ -21,9 +21,9 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
+from harness.models.backend import Availability, Reply, Token
 from harness.models.backends import ollama
-from harness.models.backends.base import Availability, Reply, Token
-from harness.models.backends.openai_server import OpenAIServer
+from harness.models.backends.openai import OpenAIServer
 from harness.testing import FakeModel
 
 TOLD = Reply("4 5", "length", 9, 2, 0.1, 0, ({"4 ": -0.25, " \ufffd": -1.5}, {"5": -0.5, "": -2.0}))
@@ -61,7 +61,7 @@ def test_probe_is_repeated_after_two_seconds(
     assert not remote.backend.probe(remote.entry("new:latest")).available
     remote.server.names = ("new:latest",)
     now = time.monotonic()
-    monkeypatch.setattr("harness.support.recent_results.time.monotonic", lambda: now + 3)
+    monkeypatch.setattr("harness.support.calls.time.monotonic", lambda: now + 3)
     assert remote.backend.probe(remote.entry("new:latest")).available
 
 

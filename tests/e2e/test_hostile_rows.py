@@ -10,7 +10,7 @@ import pytest
 from hostile_rows import moves, rows
 
 from harness.cli.app import App
-from harness.models.backends.base import Request
+from harness.models.backend import Request
 from harness.testing import FakeModel, fake_app
 
 ROWS = rows()

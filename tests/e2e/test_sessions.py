@@ -17,7 +17,7 @@ from agent_process import environment_of
 from protocol_server import ProtocolServer
 from terminal_session import PATIENCE, terminal_session
 
-from harness.models.backends.base import Request
+from harness.models.backend import Request
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, calling, tool_call
 

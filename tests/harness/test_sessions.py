@@ -12,7 +12,7 @@ import pytest
 from killing import assert_killed, kill
 
 from harness import sessions as store_module
-from harness.models.backends.base import Message, ToolCall
+from harness.models.backend import Message, ToolCall
 from harness.sessions import SessionStore
 
 CALL = ToolCall("corpus", '{"text": "stats"}', "call_1")

@@ -14,7 +14,7 @@ from curate_workspace import Judge, Workspace, abstract, moves, write_table
 from protocol_server import ProtocolServer
 
 from harness.cli import main
-from harness.models.backends.base import Message, OnText, Reply, Request
+from harness.models.backend import Message, OnText, Reply, Request
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel
 

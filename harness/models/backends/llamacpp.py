@@ -14,15 +14,14 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-from harness.models.backends import engine
-from harness.models.backends.base import Availability, OnText, Reply, Request, Token
-from harness.models.backends.engine_http import EnginePort
-from harness.models.backends.generation import GenerationState, token_text
-from harness.models.backends.stream_worker import Emit, relay
+from harness.models.backend import Availability, OnText, Reply, Request, Token
+from harness.models.backends import llama_engine
+from harness.models.backends.generation import Emit, GenerationState, relay, token_text
+from harness.models.backends.llama_engine import EnginePort
 from harness.models.weights import FileStore
 
 if TYPE_CHECKING:
-    from harness.models.schema import ServeEntry
+    from harness.models.registry import ServeEntry
 
 GRAMMAR_HEADER = "%llguidance {}\n"
 """Marks an LLGuidance grammar; without it the engine parses GBNF."""
@@ -37,8 +36,8 @@ class LlamaCppBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        if importlib.util.find_spec(engine.NAME) is None:
-            return Availability(False, f"{engine.NAME} is not installed")
+        if importlib.util.find_spec(llama_engine.NAME) is None:
+            return Availability(False, f"{llama_engine.NAME} is not installed")
         for file_id in entry.files.values():
             missing = self._files.missing(file_id)
             if missing is not None:
@@ -56,9 +55,9 @@ class LlamaCppBackend:
                 digests["merged"] = self._files.digest_of(paths["gguf"])
             except ModelUnavailable as exc:  # the engine can load both files
                 self._files.notify(f"{entry.where}: not merged, which is slower: {exc.message}")
-        slots = slots or entry.slots or engine.SLOTS
+        slots = slots or entry.slots or llama_engine.SLOTS
         place = " + ".join(map(self._files.name, file_ids.values()))
-        return LlamaCppModel(engine.start(paths, entry.context, slots), digests, slots, place)
+        return LlamaCppModel(llama_engine.start(paths, entry.context, slots), digests, slots, place)
 
 
 class LlamaCppModel:
@@ -74,12 +73,12 @@ class LlamaCppModel:
 
     def __init__(
         self,
-        running: engine.Engine,
+        running: llama_engine.Engine,
         digests: Mapping[str, str],
         slots: int = 1,
         place: str = "",
     ) -> None:
-        self._engine: engine.Engine | None = running
+        self._engine: llama_engine.Engine | None = running
         self._port = EnginePort(running.server.listening_address, running.key)
         self._context: int | None = None
         self.digests = digests
@@ -103,7 +102,7 @@ class LlamaCppModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `base.Model.generate`. The same request gives the same text."""
+        """Generate; see `backend.Model.generate`. The same request gives the same text."""
         if request.slot is not None and request.slot >= self.slots:  # the engine would use another
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
         running, body = self._running(), _body(request)
@@ -143,7 +142,7 @@ class LlamaCppModel:
         if running is not None:
             running.free()
 
-    def _running(self) -> engine.Engine:
+    def _running(self) -> llama_engine.Engine:
         if self._engine is None:
             raise RuntimeError("the model was closed")
         return self._engine
@@ -225,7 +224,7 @@ def _schema_grammar(schema: Mapping[str, Any]) -> str:
     """Return a grammar for compact JSON; optional white space could be generated endlessly."""
     guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
     try:
-        return str(engine.module().json_schema_to_grammar({**schema, "x-guidance": guidance}))
+        return str(llama_engine.module().json_schema_to_grammar({**schema, "x-guidance": guidance}))
     except (ValueError, TypeError, RuntimeError) as exc:
         raise SkillFailed(f"the JSON schema cannot be read: {exc}") from exc
 

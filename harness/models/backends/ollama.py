@@ -9,17 +9,9 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import HarnessError, ModelUnavailable, SkillFailed
+from harness.models.backend import Availability, Message, OnText, Reply, Request, Token, ToolCall
 from harness.models.backends import remote
-from harness.models.backends.base import (
-    Availability,
-    Message,
-    OnText,
-    Reply,
-    Request,
-    Token,
-    ToolCall,
-)
-from harness.models.backends.generation import GenerationState
+from harness.models.backends.generation import Emit, GenerationState, relay
 from harness.models.backends.ollama_server import (
     START,
     Absent,
@@ -37,13 +29,12 @@ from harness.models.backends.ollama_server import (
     rendered_prompt,
     stream_chat,
 )
-from harness.models.backends.stream_worker import Emit, relay
-from harness.support.recent_results import TTLCache
+from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
     import ollama
 
-    from harness.models.schema import ServeEntry
+    from harness.models.registry import ServeEntry
     from harness.models.weights import FileStore
 
 BEGINNING = "The answer begins with these seven words"
@@ -168,7 +159,7 @@ class OllamaModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
+        """Generate; see `backend.Model.generate`. `request.grammar` is ignored."""
         kind: PrefillKind = self._prefill_kind(cancel) if request.prefill else "continued"
         if kind == "ignored":
             raise SkillFailed(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
 from harness.models.backends import remote
-from harness.models.backends.openai_tools import as_tool
+from harness.models.backends.openai import as_tool
 
 if TYPE_CHECKING:
     import ollama
 
-    from harness.models.backends.base import Message, Request
-    from harness.models.schema import ServeEntry
+    from harness.models.backend import Message, Request
+    from harness.models.registry import ServeEntry
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")

@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, InputError, ModelUnavailable
+from harness.models.backend import (
+    Availability,
+    FinishReason,
+    Message,
+    OnText,
+    Reply,
+    Request,
+    Token,
+    Tool,
+    ToolCall,
+)
 from harness.models.backends import remote
-from harness.models.backends.base import Availability, FinishReason, OnText, Reply, Request, Token
-from harness.models.backends.generation import GenerationState, token_text
-from harness.models.backends.openai_server import START, OpenAIServer, server_message
-from harness.models.backends.openai_tools import CallCollector, as_message, as_tool
-from harness.models.backends.stream_worker import Emit, relay
-from harness.support.recent_results import TTLCache
+from harness.models.backends.generation import Emit, GenerationState, relay, token_text
+from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
     import openai
 
-    from harness.models.schema import ServeEntry
+    from harness.models.registry import ServeEntry
+
+DEFAULT_URL = "https://api.openai.com/v1"
+NO_KEY = "none"
+"""Sent if no key is set: the client requires one, and local servers ignore it."""
+NO_QUOTA = "insufficient_quota"
+START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
+
 
 NAME = "Correct the model's name in the registry."
 URL = f"Check that the url ends in /v1, as for most servers. {NAME}"
@@ -32,6 +48,128 @@ CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
 CONTINUING = frozenset({"vllm", "sglang"})
 """Servers that accept these fields, by the `owned_by` of their models."""
+
+
+class OpenAIServer:
+    """The address and the key of a server."""
+
+    def __init__(self, entry: ServeEntry) -> None:
+        self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+        self.key_env = entry.api_key_env or "OPENAI_API_KEY"
+        self.key = os.environ.get(self.key_env) or NO_KEY
+
+    def client(self, seconds: float, handle: remote.ConnectionHandle) -> openai.OpenAI:
+        """Return a client without retries and with a read timeout of `seconds`."""
+        import openai
+
+        timeout = openai.Timeout(seconds, connect=min(seconds, remote.CONNECT_SECONDS))
+        return openai.OpenAI(
+            base_url=self.url,
+            api_key=self.key,
+            max_retries=0,
+            timeout=timeout,
+            http_client=openai.DefaultHttpxClient(
+                event_hooks=handle.hooks, trust_env=not remote.is_local(self.url)
+            ),
+        )
+
+    def models(self) -> Mapping[str, str] | None:
+        """Return the owners of the models by id, or None if the server does not list them in time.
+
+        Raises:
+            ModelUnavailable: there is no such server, or it refuses the key.
+        """
+        import openai
+
+        handle = remote.ConnectionHandle()
+        with self.client(remote.PROBE_SECONDS, handle) as client:
+            try:
+                listed = client.models.list().data
+                return {model.id: model.owned_by or "" for model in listed}
+            except openai.NotFoundError:
+                return None
+            except openai.APIConnectionError as exc:
+                if isinstance(exc, openai.APITimeoutError) and handle.connected:
+                    return None
+                raise ModelUnavailable(f"no server answers at {self.url}", hint=START) from exc
+            except openai.APIStatusError as exc:
+                raise ModelUnavailable(self.error(exc).message, hint=START) from exc
+            except (openai.APIError, ValueError, TypeError, AttributeError) as exc:
+                raise ModelUnavailable(
+                    f"the server at {self.url} does not use OpenAI's protocol", hint=START
+                ) from exc
+
+    def error(self, exc: openai.APIStatusError) -> HarnessError:
+        """Return the error for a status that does not depend on the request."""
+        if exc.status_code in (401, 403):
+            unset = " (not set)" if self.key == NO_KEY else ""
+            return ModelUnavailable(
+                f"{self.url} refuses the key of {self.key_env}{unset}",
+                hint=f"Set the environment variable {self.key_env} to the server's key.",
+            )
+        if NO_QUOTA in (exc.code, exc.type):  # a 429 that does not end by waiting
+            return ModelUnavailable(
+                f"{self.url} refuses the key of {self.key_env}: {server_message(exc)}",
+                hint="Check the plan and the limits of its account.",
+            )
+        after = exc.response.headers.get("retry-after")
+        return remote.status_error(exc.status_code, server_message(exc), self.url, after)
+
+
+def server_message(exc: openai.APIStatusError) -> str:
+    """Return the server's own message, without that of the client."""
+    body = exc.body
+    return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
+
+
+def as_tool(tool: Tool) -> dict[str, Any]:
+    """Return the JSON form of a tool, which Ollama's protocol shares."""
+    function = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": {**function, "parameters": dict(tool.parameters)}}
+
+
+def as_message(message: Message) -> dict[str, Any]:
+    """Return the JSON form of a message."""
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.sendable)},
+            }
+            for call in message.tool_calls
+        ]
+    if message.answers is not None:
+        body["tool_call_id"] = message.answers.id
+    return body
+
+
+class CallCollector:
+    """Assembles the tool calls of a stream.
+
+    A piece belongs to the call of its `index`. Servers that give all calls the same index, or none,
+    send each with its own id; a new id then begins a new call.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[dict[str, str]] = []
+        self._by_index: dict[Any, dict[str, str]] = {}
+
+    def add(self, delta: Any) -> None:
+        """Add one of the `tool_calls` of a chunk's delta."""
+        call = self._by_index.get(delta.index)
+        if call is None or (delta.id and call["id"] and delta.id != call["id"]):
+            call = self._by_index[delta.index] = {"name": "", "arguments": "", "id": ""}
+            self._calls.append(call)
+        call["id"] = call["id"] or delta.id or ""
+        if delta.function is not None:
+            call["name"] = call["name"] or delta.function.name or ""
+            call["arguments"] += delta.function.arguments or ""
+
+    def calls(self) -> tuple[ToolCall, ...]:
+        """Return all calls, in the order in which they began."""
+        return tuple(ToolCall(**call) for call in self._calls)
 
 
 class OpenAIBackend:
@@ -110,7 +248,7 @@ class OpenAIModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `base.Model.generate`. `request.grammar` is ignored."""
+        """Generate; see `backend.Model.generate`. `request.grammar` is ignored."""
         state, handle = GenerationState(request, cancel, on_text), remote.ConnectionHandle()
         finish: list[str] = []
         usage: list[Any] = []

@@ -15,9 +15,8 @@ from functools import partial
 from typing import Any, Literal
 
 from harness.errors import ChecksumMismatch, ClusterUnavailable, HarnessError
-from harness.models.cluster.address import Placement
+from harness.models.cluster.connection import TICK, Placement
 from harness.models.cluster.node import Assignment, NodeModel, Report
-from harness.models.cluster.waiting import TICK
 
 FEWER_SECONDS = 30.0
 """Seconds after which a job begins with the actors that have found a node."""

@@ -1,22 +1,36 @@
-"""The connection of this process to a Ray cluster, with an error by name where there is none."""
+"""The address of a Ray cluster, and the connection of this process to it.
+
+Where there is no cluster, the error names the address and the reason.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import re
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from harness.errors import ClusterUnavailable, HarnessError, UsageError
-from harness.models.cluster.address import Address
-from harness.support.cpu import available_cores
-from harness.support.optional_deps import require
+from harness.support.process import available_cores, require
+
+LOCAL = "local"
+"""The value of `--on` for this process."""
+RAY_DATA = "ray-data"
+"""The value of `--on` for a pipeline of Ray Data; the address may follow: ray-data://HOST:6379."""
+_PLACE = re.compile(
+    r"(?P<client>ray://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})"
+)
+
 
 ANSWER_SECONDS = 10.0
 """Time limit for the address to answer."""
@@ -45,6 +59,87 @@ PREFIX = "nanda-"
 """Begins the name of a folder; short, since paths of sockets in it are limited to 107 bytes."""
 _in_use = threading.Lock()
 """Held by the only connection that a process can have."""
+T = TypeVar("T")
+TICK = 0.05
+"""The interval, in seconds, at which `check` is called."""
+MAX_SHOWN = 300
+"""Maximum characters of a message of Ray."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address of a Ray cluster.
+
+    Attributes:
+        kind: "own" is a Ray that is started on this machine and stopped at the end, "client" the
+            port of Ray's client server, "node" the head's port, for a process on one of its nodes.
+    """
+
+    kind: Literal["own", "client", "node"]
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return "ray" if self.kind == "own" else f"{'ray://' * (self.kind == 'client')}{self.server}"
+
+    @property
+    def server(self) -> str:
+        """HOST:PORT."""
+        return f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, given: str = "--on") -> Address | None:
+    """Return the address that `text` names; None for "local".
+
+    Args:
+        given: the option, variable or section with the text, for messages.
+
+    Raises:
+        UsageError: it is not one.
+    """
+    text = text.strip()
+    if text == LOCAL:
+        return None
+    if text == "ray":
+        return Address("own")
+    found = _PLACE.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65_536:
+        raise UsageError(
+            f"{given}: {text!r} is not a place where a job can run",
+            hint="Write ray://HOST:10001, HOST:6379 on a node of the cluster, ray for a Ray on "
+            "this machine, or local. ray-data is only an option: --on ray-data.",
+        )
+    return Address("client" if found["client"] else "node", found["host"], int(found["port"]))
+
+
+def ray_data(on: str | None) -> str | None:
+    """Return the address of a pipeline of Ray Data, "" if it is not given; None for another `on`.
+
+    Raises:
+        UsageError: what follows "ray-data" is not an address.
+    """
+    name, _, place = (on or "").strip().partition("://")
+    if name != RAY_DATA:
+        return None
+    return str(parse_address(place) or "") if place else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A cluster, and the part of it that a job takes.
+
+    Attributes:
+        actors: number of loaded models; None for as many as fit on the nodes.
+        slots: concurrent generations of each; None for what the serve entry takes.
+        cpus, gpus: what each actor reserves; its model computes with `cpus` threads. None for
+            `CPUS`, or all of the smallest node's.
+    """
+
+    address: Address
+    actors: int | None = None
+    slots: int | None = None
+    cpus: int | None = None
+    gpus: float = 0.0
 
 
 @contextlib.contextmanager
@@ -84,7 +179,7 @@ class Connection:
         try:
             if self.address.kind != "own":
                 _use_token()
-                check(self.address)
+                check_address(self.address)
             self._initialize()
         except BaseException:
             self.close()
@@ -160,7 +255,7 @@ def own_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
-def check(address: Address) -> None:
+def check_address(address: Address) -> None:
     """Check within `ANSWER_SECONDS` that a Ray answers at the address, and takes the token.
 
     Ray itself would try for half a minute, and report both cases alike.
@@ -220,3 +315,28 @@ def _error(address: Address, exc: Exception) -> ClusterUnavailable:
     if isinstance(exc, RuntimeError):  # as which Ray reports versions, with those of both sides
         hint = "Ray and Python must have the same versions here and on every node."
     return ClusterUnavailable(f"Ray cannot connect: {text}", where=str(address), hint=hint)
+
+
+def wait_for(future: Future[T], check: Callable[[], None], seconds: float) -> T:
+    """Return the result of `future`, calling `check` while waiting, which may raise.
+
+    Raises:
+        TimeoutError: it has no result within `seconds`.
+        Exception: that of the future.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        check()
+        try:
+            return future.result(TICK)
+        except TimeoutError:
+            if future.done():  # an exception of the work itself, of the same type
+                return future.result()
+            if time.monotonic() > end:
+                raise
+
+
+def last_line(exc: Exception) -> str:
+    """Return the message of an error that Ray precedes with a traceback of the node."""
+    lines = str(exc).strip().splitlines()
+    return lines[-1][:MAX_SHOWN] if lines else type(exc).__name__

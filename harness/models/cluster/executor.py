@@ -1,26 +1,179 @@
-"""The executor that loads models on the nodes of a Ray cluster, as actors."""
+"""The executor that loads models on the nodes of a Ray cluster, and the model as a job uses it."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import threading
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from harness.models.backends.base import Availability
-from harness.models.cluster import probe
-from harness.models.cluster.actors import Actors
-from harness.models.cluster.address import Placement
-from harness.models.cluster.connection import Connection
-from harness.models.cluster.model import ClusterModel
-from harness.models.cluster.node import Assignment, MakeBackends
-from harness.models.cluster.probe import Node, Room
-from harness.models.cluster.rates import Rates
-from harness.models.resolution import Candidate
-from harness.models.schema import FileEntry
+from harness.errors import ClusterUnavailable, GenerationFailed, HarnessError
+from harness.models.backend import Availability, OnText, Reply, Request
+from harness.models.backends.generation import GenerationState
+from harness.models.cluster import node
+from harness.models.cluster.actors import Actor, Actors
+from harness.models.cluster.connection import Connection, Placement, last_line, wait_for
+from harness.models.cluster.node import Assignment, MakeBackends, Node, Report, Room
+from harness.models.pool import Candidate
+from harness.models.registry import FileEntry
 from harness.settings import CODE_ROOT
 
+WINDOW = 60.0
+"""Seconds over which the speed is measured."""
+
+
+COUNT_SECONDS = 60.0
+"""Time limit for counting the tokens of a prompt."""
+GRACE = 10.0
+"""Seconds beyond a request's deadline, which the actor keeps itself, until it counts as lost."""
 KEPT_HERE = {"HARNESS_ON", "HARNESS_DATA", "HARNESS_CONFIG", "HARNESS_REGISTRY"}
 """Variables that nodes have no use for."""
+
+
+class Rates:
+    """Completion tokens per second of each node, over the last minute; thread-safe.
+
+    Args:
+        clock: returns a time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._added: deque[tuple[float, tuple[str, str], int]] = deque()
+        self._lock = threading.Lock()
+
+    def add(self, node: tuple[str, str], tokens: int) -> None:
+        """Count tokens of the node with this address and id."""
+        with self._lock:
+            self._added.append((self._clock(), node, tokens))
+
+    def __str__(self) -> str:
+        """Return "(10.0.0.1: 120, 10.0.0.2: 98 tokens/s)"; "" before the first token."""
+        now = self._clock()
+        with self._lock:
+            while self._added and self._added[0][0] < now - WINDOW:
+                self._added.popleft()
+            tokens = Counter[tuple[str, str]]()
+            for _, node, count in self._added:
+                tokens[node] += count
+        seconds = max(1.0, min(WINDOW, now - self._began))
+        names = node_names(tokens)
+        parts = [f"{names[node]}: {count / seconds:.0f}" for node, count in sorted(tokens.items())]
+        return f"({', '.join(parts)} tokens/s)" if tokens.total() else ""
+
+
+def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return a name for each node: its address, with its id if several have the same address."""
+    shared = Counter(address for address, _ in nodes)
+    return {
+        (address, node_id): address if shared[address] == 1 else f"{address} ({node_id[:6]})"
+        for address, node_id in nodes
+    }
+
+
+class ClusterModel:
+    """One model with the slots of all actors; each generation is a call of one of them.
+
+    The text of a reply arrives as a whole.
+    """
+
+    takes_tools = False
+
+    def __init__(self, actors: Actors, report: Report, rates: Rates) -> None:
+        self._actors, self._rates = actors, rates
+        self._calls = itertools.count()
+        self.context = report.context
+        self.digests: Mapping[str, str] = report.digests
+        self.slots = report.slots * len(actors.all)
+        self.place = report.place
+        self.takes_grammar = report.takes_grammar
+        self.continues_prefill = report.continues_prefill
+
+    def count_tokens(self, request: Request) -> int | None:
+        """Return the tokens of the prompt; see `backend.Model.count_tokens`."""
+        state = GenerationState(replace(request, deadline=COUNT_SECONDS))
+        with self._actors.slot(None, state.check) as (actor, _):
+            sent = _sendable(request, None)
+            submit = actor.handle.count_tokens.remote
+            counted = self._answer(actor, lambda: submit(sent), state.check, COUNT_SECONDS)
+        return None if counted is None else int(counted)
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Generate; see `backend.Model.generate`.
+
+        Raises:
+            GenerationFailed: the actor or its node is lost; another attempt takes another one.
+            ClusterUnavailable: all actors are lost, or the cluster is.
+        """
+        if request.slot is not None and request.slot >= self.slots:
+            raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
+        waiting = GenerationState(replace(request, deadline=float("inf")), cancel)
+        with self._actors.slot(request.slot, waiting.check) as (actor, slot):
+            sent = _sendable(request, None if request.slot is None else slot)
+            number = next(self._calls)
+            limited = replace(request, deadline=request.deadline + GRACE)
+            state = GenerationState(limited, cancel)
+            try:
+                reply = self._answer(
+                    actor,
+                    lambda: actor.handle.generate.remote(number, sent),
+                    state.check,
+                    float("inf"),
+                )
+            except BaseException:
+                actor.stop(number)
+                raise
+        assert isinstance(reply, Reply)
+        if actor.report is not None:
+            self._rates.add(actor.report.node, reply.completion_tokens)
+        if on_text is not None:
+            on_text(reply.text)
+        return reply
+
+    def _answer(
+        self, actor: Actor, submit: Callable[[], Any], check: Callable[[], None], seconds: float
+    ) -> Any:
+        """Return the answer of an actor; errors of the harness are its own, as on one machine."""
+        from ray.exceptions import RayError, RayTaskError
+
+        try:
+            answer = wait_for(submit().future(), check, seconds)
+        except HarnessError:
+            raise
+        except RayTaskError as exc:
+            raise GenerationFailed(f"node {actor.name} failed: {last_line(exc)}") from exc
+        except (RayError, TimeoutError) as exc:
+            self._actors.lose(actor)
+            raise GenerationFailed(
+                f"the actor on node {actor.name} was lost", hint="Another one takes the work."
+            ) from exc
+        except Exception as exc:  # of the connection: grpc and Ray's client have many
+            raise ClusterUnavailable(
+                f"the connection was lost: {last_line(exc)}",
+                hint="The same line continues the job when the cluster is back.",
+            ) from exc
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Stop the actors; may be called twice."""
+        self._actors.close()
+
+
+def _sendable(request: Request, slot: int | None) -> Request:
+    """Return the request as a node gets it."""
+    return replace(request, slot=slot, without_tools=None)
 
 
 class RayExecutor:
@@ -54,7 +207,7 @@ class RayExecutor:
     def probe(self, candidate: Candidate) -> Availability:
         room, where = self._connected(), str(self._placement.address)
         sent = self._assignment(candidate, room)
-        return probe.available(sent, room.nodes, where, self._check, self._leave_out)
+        return node.probe_nodes(sent, room.nodes, where, self._check, self._leave_out)
 
     def load(self, candidate: Candidate, slots: int | None) -> ClusterModel:
         """Load `candidate` on all actors.
@@ -94,7 +247,7 @@ class RayExecutor:
     def _connected(self) -> Room:
         if self._room is None:
             self._connection.open()
-            self._room = probe.room(self._placement)
+            self._room = node.find_room(self._placement)
         return self._room
 
     def _assignment(self, candidate: Candidate, room: Room, slots: int | None = None) -> Assignment:

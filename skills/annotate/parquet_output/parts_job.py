@@ -19,12 +19,12 @@ from harness.api.skill import Call
 from harness.errors import ChecksumMismatch, HarnessError, UsageError
 from harness.models.cluster import node
 from harness.models.cluster.node import Assignment
-from harness.models.resolution import Resolution
-from harness.models.schema import ModelEntry
+from harness.models.pool import Resolution
+from harness.models.registry import ModelEntry
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job
-from harness.support.optional_deps import require
-from harness.support.stopping.stop_token import StopToken
+from harness.support.process import require
+from harness.support.stop_token import StopToken
 from skills.annotate.annotator import Prepared, annotate, prepare
 from skills.annotate.job import failure_of, key_of
 from skills.annotate.papers import check_length

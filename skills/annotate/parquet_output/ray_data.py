@@ -34,20 +34,18 @@ from harness.errors import (
     OutputError,
     UsageError,
 )
-from harness.models.cluster import probe
-from harness.models.cluster.address import Placement
-from harness.models.cluster.executor import assignment
-from harness.models.cluster.probe import PROBE_SECONDS, Node, Room
-from harness.models.cluster.rates import Rates
-from harness.models.cluster.waiting import result
+from harness.models.cluster import node
+from harness.models.cluster.connection import Placement, wait_for
+from harness.models.cluster.executor import Rates, assignment
+from harness.models.cluster.node import PROBE_SECONDS, Node, Room
 from harness.models.served import ServedModel
-from harness.plugins.node_backends import node_backends
+from harness.plugins.discovery import node_backends
 from harness.runs import cluster_placement
 from harness.runs.progress import ProgressEstimate, show_progress
-from harness.support.optional_deps import require
-from harness.support.reading.text_input import at_home, shown
-from harness.support.stopping import ctrl_c
-from harness.support.stopping.stop_token import TICK, StopToken
+from harness.support import ctrl_c
+from harness.support.process import require
+from harness.support.stop_token import TICK, StopToken
+from harness.support.text_input import at_home, shown
 from skills.annotate.parquet_output.parts_folder import (
     BROKEN,
     PartsFolder,
@@ -237,7 +235,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     ):
 
         def work(model: ServedModel) -> Result:
-            room = probe.room(placement)
+            room = node.room(placement)
             identity = job.identity(model)
             check_first(folder, identity)
             check_nodes(room.nodes, folder, job.run, call.cancel.check)
@@ -493,7 +491,7 @@ def check_nodes(
             pending[node] = task.remote(folder, run).future()
         for node, future in pending.items():
             try:
-                problem = result(future, check, PROBE_SECONDS)
+                problem = wait_for(future, check, PROBE_SECONDS)
             except (TimeoutError, ray.exceptions.RayError) as exc:
                 problem = f"gives no answer: {type(exc).__name__}"
             problems += [f"node {node.name} {problem}"] * bool(problem)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import DeadlineExceeded, InputError
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.corpus.search import filters
 from skills.corpus.search.query_syntax import By, Query, all_of, tokens
 from skills.corpus.storage.database import Database

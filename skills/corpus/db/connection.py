@@ -10,8 +10,7 @@ from pathlib import Path
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
-from harness.support.sqlite_migrations import migrate
-from harness.support.stopping.sqlite_ctrl_c import begin_immediate, handle_signals, is_interrupted
+from harness.support.sqlite import begin_immediate, handle_signals, is_interrupted, migrate
 from skills.corpus.db import damage
 from skills.corpus.db.schema.migrations import MIGRATIONS
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Any, Literal
 
-from harness.support.well_formed import well_formed
+from harness.support.text_input import well_formed
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.runs.targets import digest
-from harness.support.reading.bounded_files import read_bytes
+from harness.support.bounded_files import read_bytes
 from skills.nanda.framework import Framework
 
 CONFORMS_TO = "http://mlcommons.org/croissant/1.0"

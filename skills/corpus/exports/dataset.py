@@ -16,7 +16,7 @@ from typing import IO, Any, Literal
 from harness._version import __version__
 from harness.errors import OutputError, UsageError
 from harness.runs import targets
-from harness.support.reading.bounded_files import read_bytes
+from harness.support.bounded_files import read_bytes
 from skills.corpus.exports import croissant
 from skills.corpus.exports.user_edited import (
     HTML,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-from harness.support.reading import bounded_yaml
+from harness.support import yaml_files
 
 State = Literal["made", "updated", "unchanged", "kept"]
 
@@ -182,7 +182,7 @@ def parse(text: str) -> Parts:
         return Parts(text, 0, 0, {})
     start, end = found.span("yaml")
     try:
-        _, values = bounded_yaml.parse(text[start:end], bounded_yaml.TextLoader)
+        _, values = yaml_files.parse(text[start:end], yaml_files.TextLoader)
     except yaml.YAMLError as exc:
         raise BrokenFrontMatterError(str(exc)) from exc
     if not isinstance(values or {}, dict):

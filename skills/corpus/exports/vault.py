@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.errors import OutputError, UsageError
 from harness.runs import targets
-from harness.support.reading.bounded_files import read_bytes
+from harness.support.bounded_files import read_bytes
 from skills.corpus.exports.user_edited import MOST_BYTES, BrokenFrontMatterError, Value
 from skills.corpus.exports.vault_note import (
     ID,

@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.terminal.rendering import table
 from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction

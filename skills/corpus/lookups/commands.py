@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound, SkillFailed, UsageError
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.importer import Added
 from skills.corpus.lookups import batches, fetching, lookup_results

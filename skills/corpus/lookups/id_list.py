@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.reading.text_input import at_home, is_file, place, shown, text_lines
+from harness.support.text_input import at_home, is_file, place, shown, text_lines
 from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.tables.refusals import Refusals
 

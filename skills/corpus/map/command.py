@@ -8,7 +8,7 @@ from typing import IO
 
 from harness.api.skill import Call, Result, Write
 from harness.errors import NothingFound, UsageError
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.corpus.db.connection import database
 from skills.corpus.map import drawing, views
 from skills.corpus.map.field import FieldMap, as_json, map_of, read_papers

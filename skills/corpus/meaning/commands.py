@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound, UsageError
-from harness.support.optional_deps import install_command
+from harness.support.process import install_command
 from harness.terminal.rendering import table
 from skills.corpus.search.query_syntax import By, unknown
 from skills.nanda.framework import Framework

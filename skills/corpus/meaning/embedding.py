@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.support.optional_deps import require
+from harness.support.process import require
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

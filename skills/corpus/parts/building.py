@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError, OutputError
-from harness.support.optional_deps import require
-from harness.support.process_lock import job_lock
-from harness.support.stopping.sqlite_ctrl_c import is_interrupted
+from harness.support.process import job_lock, require
+from harness.support.sqlite import is_interrupted
 from skills.corpus.db.facets import paper_words, word
 from skills.corpus.parts import duck, facts
 from skills.corpus.parts.facts import NewPart

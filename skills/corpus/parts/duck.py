@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
-from harness.support.cpu import available_cores
-from harness.support.optional_deps import require
+from harness.support.process import available_cores, require
 
 if TYPE_CHECKING:
     import duckdb

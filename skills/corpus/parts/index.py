@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.stopping.sqlite_ctrl_c import handle_signals, is_interrupted
+from harness.support.sqlite import handle_signals, is_interrupted
 from skills.corpus.parts.folder import File, find_files
 from skills.nanda.framework import Framework
 

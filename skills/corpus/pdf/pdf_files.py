@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError, SkillFailed
-from harness.support.reading import bounded_files
-from harness.support.reading.text_input import at_home, reading, regular_file, shown
+from harness.support import bounded_files
+from harness.support.text_input import at_home, reading, regular_file, shown
 from skills.corpus.db.temporary import open_temporary
 from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.parquet_files import is_part

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, shown
+from harness.support.text_input import place, shown
 from skills.corpus.records import Annotated
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty

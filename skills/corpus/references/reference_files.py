@@ -11,7 +11,7 @@ from typing import IO
 
 from harness.api.skill import Write
 from harness.errors import InputError
-from harness.support.reading.text_input import at_home, shown
+from harness.support.text_input import at_home, shown
 from harness.terminal.console import Screen
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import (

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place
+from harness.support.text_input import place
 from skills.corpus.references.csl_json import (
     HEADING,
     PREPRINT,

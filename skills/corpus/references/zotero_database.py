@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import InputError, OutputError
-from harness.support.reading.text_input import reading, regular_file, shown
+from harness.support.text_input import reading, regular_file, shown
 
 FILE = "zotero.sqlite"
 OLDEST_SCHEMA = 81

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError
-from harness.support.reading.text_input import at_home, shown
-from harness.support.suggestions import did_you_mean
+from harness.errors import InputError, did_you_mean
+from harness.support.text_input import at_home, shown
 from skills.corpus.db.temporary import open_temporary
 from skills.corpus.identity.identifiers import ZOTERO
 from skills.corpus.references import zotero_database

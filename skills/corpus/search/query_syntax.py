@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from harness.errors import InputError
-from harness.support.suggestions import did_you_mean
+from harness.errors import InputError, did_you_mean
 from skills.nanda.text import flatten
 
 By = Literal["words", "meaning", "both"]

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import unquote
+from harness.support.text_input import unquote
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.search.fulltext import MARK

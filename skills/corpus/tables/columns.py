@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place
+from harness.support.text_input import place
 from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, shown, text_lines
+from harness.support.text_input import place, shown, text_lines
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Reader
 from skills.nanda.checks import findings

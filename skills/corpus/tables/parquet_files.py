@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, UsageError
-from harness.support.reading.text_input import at_home, place, reading, regular_file, shown
+from harness.support.text_input import at_home, place, reading, regular_file, shown
 from skills.corpus.tables.columns import Reader
 
 if TYPE_CHECKING:

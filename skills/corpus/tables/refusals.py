@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from harness.errors import HarnessError, InputError
-from harness.support.storage_errors import is_of_storage
+from harness.support.sqlite import is_of_storage
 from harness.terminal.console import Screen
 from skills.nanda.text import counted
 

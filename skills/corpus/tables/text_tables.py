@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, reading, shown, text_lines
+from harness.support.text_input import place, reading, shown, text_lines
 from skills.corpus.tables.columns import Reader
 
 MAX_FIELD = 2**31 - 1

@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 from pyzotero.zotero import Zotero  # type: ignore[import-untyped]
 
 from harness.errors import NotAllowed, SkillFailed, UsageError
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 
 if TYPE_CHECKING:

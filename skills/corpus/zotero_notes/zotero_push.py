@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NotAllowed, NothingFound, OutputError
-from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import place, reading
+from harness.support.process import job_lock
+from harness.support.text_input import place, reading
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.search import filters
 from skills.corpus.storage.database import Database

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, UsageError
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from skills.corpus.browsing.selection import Selection, annotation_ids
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 from pydantic import ValidationError
 
 from harness.errors import InputError, OutputError
-from harness.support.reading.text_input import place, shown, unreadable
+from harness.support.text_input import place, shown, unreadable
 from skills.curate.items import Item
 from skills.curate.review.decision import Decision, Outcome, Taken, by_reviewer, outcome
 from skills.curate.review.gold_table import GoldTable, read_gold

@@ -13,7 +13,7 @@ from typing import IO
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets
-from harness.support.reading.text_input import regular_file, shown
+from harness.support.text_input import regular_file, shown
 from skills.corpus.table import paper_key
 from skills.corpus.tables.columns import Columns, find_columns
 from skills.corpus.tables.text_tables import CsvReader

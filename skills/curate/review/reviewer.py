@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from skills.corpus.db.rows import now
 from skills.curate.items import Item
 from skills.curate.review.candidates import Candidates

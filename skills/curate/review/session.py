@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from harness.errors import UsageError
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.curate.review.decision import Taken
 from skills.curate.review.disagreement import Dispute, dispute_at
 from skills.curate.review.form import selected

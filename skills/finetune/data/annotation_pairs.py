@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import InputError
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper

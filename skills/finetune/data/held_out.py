@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, regular_file, shown, text_lines
+from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.table import SUFFIXES, paper_key
 from skills.finetune.data.near_duplicates import AbstractIndex
 from skills.finetune.data.rows import AnnotationRow, LeftOut, Reading, Split, Step, read_papers

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness._version import __version__
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from harness.terminal.rendering import table
 from skills.corpus.table import paper_key
 from skills.finetune.data.dataset import Dataset

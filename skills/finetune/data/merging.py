@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.runs.targets import digest
-from harness.support.reading.text_input import shown
+from harness.support.text_input import shown
 from skills.corpus.table import TableRow
 from skills.finetune.data.dataset import Choices, Dataset, InputFile
 from skills.finetune.data.held_out import HeldOut, read_held_out

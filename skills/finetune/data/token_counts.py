@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import InputError
-from harness.models.backends.base import Message, Model, Request
-from harness.models.registry import Registry
-from harness.models.resolution import candidates
-from harness.models.schema import ServeEntry
+from harness.models.backend import Message, Model, Request
+from harness.models.pool import candidates
+from harness.models.registry import Registry, ServeEntry
 from harness.models.served import BYTES_PER_TOKEN
 from harness.models.weights import FileStore
 from harness.runs import targets
@@ -148,7 +147,7 @@ def _of_model(model: Model) -> Callable[[Example], tuple[int, int]]:
 def _from_file(path: Path) -> TokenCounter:
     from llguidance import LLTokenizer
 
-    from harness.support.reading.text_input import regular_file, shown
+    from harness.support.text_input import regular_file, shown
 
     path = path.expanduser()
     path = regular_file(path / "tokenizer.json" if path.is_dir() else path)

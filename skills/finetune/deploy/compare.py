@@ -17,8 +17,8 @@ from harness.models import registry
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import Registry
 from harness.models.weights import FileStore
-from harness.plugins.node_backends import node_backends
-from harness.plugins.shipped import import_shipped
+from harness.plugins.discovery import node_backends
+from harness.plugins.importer import import_shipped
 from harness.runs import targets
 from skills.finetune.deploy import register
 from skills.finetune.deploy.registered import TASK, registration_of

@@ -11,7 +11,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
-from harness.support.reading.text_input import at_home
+from harness.support.text_input import at_home
 from skills.finetune.deploy.modelfile import Modelfile, Parameter, write
 from skills.finetune.export.artifact_files import file_digest
 from skills.finetune.run.run_dir import Done

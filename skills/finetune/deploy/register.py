@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call, Result
-from harness.errors import HarnessError, RegistryError, UsageError
+from harness.errors import HarnessError, RegistryError, UsageError, did_you_mean
 from harness.models import registry
 from harness.settings import Settings, registry_folder
-from harness.support.process_lock import job_lock
-from harness.support.suggestions import did_you_mean
+from harness.support.process import job_lock
 from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.deploy.registered import TASK, Registration, is_edited, registration_of

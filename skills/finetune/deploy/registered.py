@@ -13,7 +13,7 @@ from typing import Any
 from harness.errors import UsageError
 from harness.models import registry
 from harness.models.backends.ollama_server import DEFAULT_HOST
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.settings import Settings
 from skills.finetune.deploy import registry_file
 from skills.finetune.deploy.modelfile_stage import served_gguf
@@ -34,8 +34,8 @@ class Registration:
     """The entries of one run.
 
     Attributes:
-        model: fields of harness.models.schema.ModelEntry as plain data.
-        files: fields of harness.models.schema.FileEntry by id.
+        model: fields of harness.models.registry.ModelEntry as plain data.
+        files: fields of harness.models.registry.FileEntry by id.
         cut: the training ended before its last epoch.
     """
 

@@ -15,8 +15,8 @@ import yaml
 from harness.errors import RegistryError
 from harness.runs import targets
 from harness.settings import registry_folder
-from harness.support.reading import yaml_models
-from harness.support.reading.text_input import at_home
+from harness.support import yaml_files
+from harness.support.text_input import at_home
 
 BY = "/finetune register"
 """Value of `trained_on.by` in entries written by /finetune register."""
@@ -41,7 +41,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         RegistryError: it cannot be read.
     """
-    found = yaml_models.data(path, RegistryError) if path.exists() else None
+    found = yaml_files.data(path, RegistryError) if path.exists() else None
     if not isinstance(found or {}, dict):
         raise RegistryError("is not a mapping", where=str(path))
     return {"models": {}, "files": {}, **(found or {})}

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.models.gguf_file import GgufFile, open_gguf
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune.export import readback, same_text
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.llama_cpp import Converters, chosen_converters, run_program

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, SkillFailed, UsageError
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.merged_texts import copy_texts
 from skills.finetune.formats.json_files import read_json

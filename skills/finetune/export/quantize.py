@@ -16,8 +16,7 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.models.gguf_file import GgufFile, open_gguf
-from harness.support.cpu import available_cores
-from harness.support.optional_deps import require
+from harness.support.process import available_cores, require
 from skills.finetune.export import readback
 from skills.finetune.export.artifact_files import digest_of, need_disk
 from skills.finetune.export.llama_cpp import library_version, run_program

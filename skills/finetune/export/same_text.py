@@ -234,10 +234,10 @@ def _generate(
 
 @contextmanager
 def _engine(gguf: Path) -> Iterator[tuple[Any, Any]]:
-    from harness.models.backends import engine
-    from harness.models.backends.engine_http import EnginePort
+    from harness.models.backends import llama_engine
+    from harness.models.backends.llama_engine import EnginePort
 
-    running = engine.start({"gguf": gguf}, CONTEXT)
+    running = llama_engine.start({"gguf": gguf}, CONTEXT)
     port = EnginePort(running.server.listening_address, running.key)
     try:
         yield running.server, port

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.support.reading.bounded_files import read_text
+from harness.support.bounded_files import read_text
 
 LARGEST = 32_000_000
 """Maximum size of a file. The index of a base with 685 billion parameters has 9 MB."""

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, ModelUnavailable
-from harness.models.gguf_file import open_gguf
-from harness.models.gguf_merge import lora_pairs
+from harness.models.gguf_file import lora_pairs, open_gguf
 from skills.finetune.formats.lora_adapter import LoraAdapter
 from skills.finetune.model.facts import BaseFacts
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.models.schema import FileEntry, ServeEntry
+from harness.models.registry import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.optional_deps import require
-from harness.support.reading.text_input import at_home
+from harness.support.process import require
+from harness.support.text_input import at_home
 from skills.finetune.formats.safetensors_files import AS_SAVED, read_weights
 from skills.finetune.model.facts import BaseFacts, of_config, of_gguf
 from skills.finetune.model.folder import chat_template, is_whole, read_config, template_sha256
@@ -211,7 +211,7 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
     Raises:
         InputError: the engine tokenizes a prompt differently than training would.
     """
-    from harness.models.backends.base import Message, Request
+    from harness.models.backend import Message, Request
     from harness.models.backends.llamacpp import LlamaCppBackend
 
     tokenizer = open_tokenizer(folder)

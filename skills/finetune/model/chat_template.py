@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models.gguf_file import GgufFile
-from harness.support.optional_deps import require
+from harness.support.process import require
 
 
 def render(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:

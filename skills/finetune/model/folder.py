@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.bounded_files import read_text
-from harness.support.reading.text_input import unreadable
+from harness.support.bounded_files import read_text
+from harness.support.text_input import unreadable
 from skills.finetune.formats.json_files import LARGEST, read_json
 from skills.finetune.formats.safetensors_files import read_weights
 from skills.finetune.model.facts import check_family

@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import InputError, UsageError
 from harness.models.registry import Registry
 from harness.runs import targets
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune.formats.lora_adapter import (
     CONFIG,
     PREFIX,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune.model import start_from
 from skills.finetune.model.adapting import adapted, of_run, place_of
 from skills.finetune.model.bases import describe

@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, regular_file, text_lines
+from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.table import paper_key
 from skills.finetune.data.rows import Source
 from skills.finetune.run.recipe import first_error

@@ -18,8 +18,8 @@ from typing import Any
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets
-from harness.support.optional_deps import require
-from harness.support.reading.text_input import regular_file
+from harness.support.process import require
+from harness.support.text_input import regular_file
 from skills.finetune.data.token_counts import histogram, with_progress
 from skills.finetune.model.bases import Base, open_base, open_tokenizer
 from skills.finetune.model.folder import end_tokens, template_sha256

@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.support.cpu import available_cores, low_spin_openmp
+from harness.support.process import available_cores, low_spin_openmp
 
 COMPUTE = ("bfloat16", "float16", "float32")
 """The compute types of a recipe."""

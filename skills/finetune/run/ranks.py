@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from harness.errors import UsageError
-from harness.support.cpu import low_spin_openmp
+from harness.support.process import low_spin_openmp
 
 WAIT = timedelta(hours=2)
 """How long ranks wait for each other: rank 0 may unpack a base first. One that ends is noticed at

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError, UsageError
-from harness.support.reading import yaml_models
+from harness.support import yaml_files
 from skills.nanda.framework import sha256_of
 
 PRESETS = Path(__file__).with_name("recipes")
@@ -191,7 +191,7 @@ def load(name: str | Path) -> Recipe:
                 f"there is no preset {str(name)!r}",
                 hint=f"Presets: {', '.join(known)}. A path ends in .yaml.",
             )
-    return yaml_models.load(path, Recipe, InputError)
+    return yaml_files.load(path, Recipe, InputError)
 
 
 def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import InputError, UsageError
-from harness.support.reading import bounded_yaml
+from harness.support import yaml_files
 from skills.finetune.run import recipe as recipes
 from skills.finetune.run.recipe import Recipe
 
@@ -73,7 +73,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")
     _check_name(name.strip())
     try:
-        return name.strip(), bounded_yaml.parse(value)[1]
+        return name.strip(), yaml_files.parse(value)[1]
     except yaml.YAMLError as exc:
         raise UsageError(f"--set: {value!r} is not a YAML value") from exc
 

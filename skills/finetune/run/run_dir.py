@@ -29,8 +29,8 @@ from pydantic import BaseModel, Field, ValidationError
 from harness._version import __version__
 from harness.errors import InputError, OutputError
 from harness.runs import targets
-from harness.support.reading.bounded_files import read_bytes
-from harness.support.reading.text_input import unreadable
+from harness.support.bounded_files import read_bytes
+from harness.support.text_input import unreadable
 from skills.finetune.formats.json_files import LARGEST, read_json
 from skills.finetune.run.recipe import Recipe, first_error
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.models.weights import FileStore
-from harness.support.cpu import low_spin_openmp
+from harness.support.process import low_spin_openmp
 from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Recipe
 from skills.finetune.run.run_dir import Done, Entry, RunDir

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from harness.runs import progress
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from skills.finetune.model import start_from
 from skills.finetune.model.facts import BaseFacts

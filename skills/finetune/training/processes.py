@@ -25,9 +25,9 @@ from harness import errors
 from harness.errors import HarnessError, SkillFailed
 from harness.runs import progress
 from harness.settings import CODE_ROOT
-from harness.support.cpu import available_cores
-from harness.support.stopping import ctrl_c
-from harness.support.stopping.stop_token import StopToken
+from harness.support import ctrl_c
+from harness.support.process import available_cores
+from harness.support.stop_token import StopToken
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
 from skills.finetune.run import ranks

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterator
 
 from harness.errors import Interrupted, OutputError, SkillFailed
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from skills.finetune.run import ranks
 from skills.finetune.run.recipe import Training

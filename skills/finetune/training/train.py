@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted
 from harness.runs import targets
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune.model import start_from
 from skills.finetune.preparation import batches
 from skills.finetune.run import ranks

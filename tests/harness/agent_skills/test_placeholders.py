@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.agent_skills.placeholders import substitute
+from harness.agent_skills.prompt_skill import substitute
 
 FOLDER = Path("/skills/review")
 

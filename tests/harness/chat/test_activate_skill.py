@@ -15,7 +15,7 @@ from harness.api.skill import SkillOptions
 from harness.chat.active_skills import LEAST, ActivateSkill, activatable, catalogue
 from harness.chat.tool_loop import SHARE
 from harness.chat.toolbox import ALL, BARE, MOST, PreparedCall, Toolbox, size
-from harness.models.backends.base import Tool, ToolCall
+from harness.models.backend import Tool, ToolCall
 from harness.models.served import BYTES_PER_TOKEN
 from harness.plugins.catalogue import Found
 from harness.testing import FakeModel, fake_app

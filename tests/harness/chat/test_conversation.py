@@ -9,7 +9,7 @@ import pytest
 
 from harness.chat.conversation import Conversation
 from harness.errors import NotAllowed, NothingFound
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from harness.testing import fake_settings
 
 TURN = [Message("user", "before"), Message("assistant", "so far")]

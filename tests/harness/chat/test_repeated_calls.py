@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.chat.tool_loop import RepeatedCalls
-from harness.models.backends.base import ToolCall
+from harness.models.backend import ToolCall
 from harness.testing import FakeModel, calling, fake_app, tool_call
 
 

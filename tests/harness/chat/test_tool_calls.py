@@ -15,7 +15,7 @@ from harness.api.options import GeneralOptions
 from harness.api.skill import SkillOptions
 from harness.chat.skill_tools import SkillTool, invocation_of, skill_tools, tool_of
 from harness.chat.toolbox import ALL, BARE, DETAILS, offered, size
-from harness.models.backends.base import ToolCall
+from harness.models.backend import ToolCall
 from harness.runs.invocation import Invocation, parse, render_line, split_command
 from harness.testing import fake_app, tool_call
 

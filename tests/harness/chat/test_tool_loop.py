@@ -21,7 +21,7 @@ from harness.api.skill import SkillOptions
 from harness.chat.tool_loop import PLAIN_SYSTEM
 from harness.cli.interactive_session import Repl
 from harness.errors import Interrupted
-from harness.models.backends.base import Reply, Request, ToolCall
+from harness.models.backend import Reply, Request, ToolCall
 from harness.plugins.catalogue import Found
 from harness.testing import calling, tool_call
 from skills.curate import panel

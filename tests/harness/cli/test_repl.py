@@ -17,7 +17,7 @@ from harness.chat.chat_skill import Chat
 from harness.cli.completion import LineCompleter
 from harness.cli.interactive_session import Repl, _choose, _confirm
 from harness.errors import ModelUnavailable, RegistryError
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from harness.plugins.catalogue import Catalogue, Found
 from harness.testing import FakeModel, fake_app
 

@@ -30,10 +30,10 @@ from harness.errors import Interrupted
 from harness.mcp import client
 from harness.mcp.client import SEARCH, ServerTool, search
 from harness.mcp.client_connection import Server
-from harness.models.backends.base import ToolCall
+from harness.models.backend import ToolCall
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.testing import (
     FakeModel,
     assert_refuses,

@@ -10,19 +10,10 @@ from typing import cast
 import pytest
 
 from harness.errors import InputError, ModelUnavailable
-from harness.models.backends.base import (
-    Availability,
-    Message,
-    Model,
-    Reply,
-    Request,
-    Tool,
-    ToolCall,
-)
+from harness.models.backend import Availability, Message, Model, Reply, Request, Tool, ToolCall
 from harness.models.backends.remote import shown_address
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
-from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.registry import ModelEntry, Registry, ServeEntry
 from harness.models.served import ServedModel, Usage, label
 from harness.testing import FakeBackend, FakeModel, fake_models
 

@@ -10,8 +10,8 @@ from hostile_files import DOCUMENTS, NOT_FILES
 
 from harness.errors import ModelUnavailable, RegistryError, UsageError
 from harness.models import registry
-from harness.models.backends.base import Availability
-from harness.models.resolution import Candidate, resolve
+from harness.models.backend import Availability
+from harness.models.pool import Candidate, resolve
 from harness.settings import CODE_ROOT
 from harness.testing import fake_app
 

@@ -13,11 +13,11 @@ from hostile_files import DOCUMENTS, NOT_FILES
 from plugin_folders import GOOD, lenient, plugin
 
 from harness import OutputError, UsageError
-from harness.agent_skills import resources, skill_md
+from harness.agent_skills import prompt_skill, skill_md
 from harness.cli.app import App
-from harness.plugins import discovery, skill_folders
+from harness.plugins import discovery, locations
 from harness.plugins.index import fingerprint
-from harness.plugins.skill_folders import skill_files
+from harness.plugins.locations import skill_files
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
@@ -148,7 +148,7 @@ def test_many_bad_folders_are_reported_in_few_lines(tmp_path):
 
 
 def test_search_ends_after_its_number_of_entries(tmp_path, monkeypatch):
-    monkeypatch.setattr(skill_folders, "ENTRIES", 30)
+    monkeypatch.setattr(locations, "ENTRIES", 30)
     prompt(tmp_path / "skills", "aaa")
     for n in range(40):
         (tmp_path / "skills" / "zzz" / str(n)).mkdir(parents=True)
@@ -220,17 +220,17 @@ def test_resource_that_is_no_small_file_is_not_read(tmp_path, kind):
 @pytest.mark.parametrize("text", ["[", "[](", "[a](b ", "a/b ", "[a](b"])
 def test_hostile_body_takes_no_quadratic_time(tmp_path, text):
     started = time.process_time()
-    resources.referred(tmp_path, text * (250_000 // len(text)))
+    prompt_skill.referred_resources(tmp_path, text * (250_000 // len(text)))
     assert time.process_time() - started < 20  # quadratic, it takes an hour
 
 
 def test_number_of_references_is_limited(tmp_path):
-    for n in range(resources.MAX_READ + 5):
+    for n in range(prompt_skill.MAX_READ + 5):
         (tmp_path / f"{n}.md").write_text("x")
-    files, refused = resources.referred(
-        tmp_path, "".join(f"[x]({n}.md)\n" for n in range(resources.MAX_READ + 5))
+    files, refused = prompt_skill.referred_resources(
+        tmp_path, "".join(f"[x]({n}.md)\n" for n in range(prompt_skill.MAX_READ + 5))
     )
-    assert len(files) == resources.MAX_READ
+    assert len(files) == prompt_skill.MAX_READ
     assert refused == ["all references after the first 100"]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.plugins.catalogue import Contributions
 from harness.plugins.index import PluginIndex
 from harness.testing import FakeBackend, FakeModel

@@ -15,7 +15,7 @@ from plugin_folders import GOOD, lenient, plugin
 from harness import InputError, OutputError, UsageError
 from harness.cli import skill_evals
 from harness.errors import NotAllowed, NotTrusted
-from harness.plugins.installation import archives, candidates
+from harness.plugins import installer
 from harness.plugins.user_choices import content_hash
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
@@ -242,7 +242,7 @@ def test_entry_that_occurs_twice_is_refused(tmp_path):
     ],
 )
 def test_zip_above_a_limit_is_refused(tmp_path, limit, value, reason, monkeypatch):
-    monkeypatch.setattr(archives, limit, value)
+    monkeypatch.setattr(installer, limit, value)
     entries = {"SKILL.md": TEXT.format(name="greet"), "big.txt": "0" * 2_000_000}
     path = archive(tmp_path / "greet.zip", entries)
     with pytest.raises(InputError, match=reason):
@@ -269,8 +269,8 @@ def test_damaged_zip_is_refused(tmp_path, content):
     ids=["link", "loop", "pipe", "compiled", "big", "many"],
 )
 def test_what_is_no_plain_small_folder_is_refused(tmp_path, make, reason, monkeypatch):
-    monkeypatch.setattr(candidates, "MAX_BYTES", 1000)
-    monkeypatch.setattr(candidates, "MAX_FILES", 20)
+    monkeypatch.setattr(installer, "MAX_BYTES", 1000)
+    monkeypatch.setattr(installer, "MAX_FILES", 20)
     source = skill(tmp_path / "elsewhere" / "greet")
     make(source)
     with pytest.raises(InputError, match=reason):

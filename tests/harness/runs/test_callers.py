@@ -17,7 +17,7 @@ from harness.errors import NotAllowed
 from harness.runs.frontend import Frontend
 from harness.runs.progress import ProgressEstimate, show_progress
 from harness.settings import CODE_ROOT
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.testing import FakeModel, calling, fake_app, tool_call
 
 

@@ -22,7 +22,7 @@ from harness.errors import (
     OutputError,
 )
 from harness.runs.jobs import AHEAD, ATTEMPTS, LONGEST_REQUESTED, Job
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 
 
 class RecordedToken(StopToken):

@@ -7,13 +7,12 @@ import io
 import pytest
 
 from harness.api import options as skill_options
-from harness.api.cluster_options import ClusterOptions
+from harness.api.options import ClusterOptions
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import NotAllowed, UsageError
-from harness.models.cluster.address import Address, Placement
+from harness.models.cluster.connection import Address, Placement
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
-from harness.models.schema import ClusterEntry
+from harness.models.registry import ClusterEntry, Registry
 from harness.runs import cluster_placement
 from harness.runs.frontend import Frontend
 from harness.runs.invocation import parse

@@ -12,7 +12,7 @@ from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidRe
 from harness.models.served import Usage
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import MIGRATIONS, RunLog, m001_runs
-from harness.support.sqlite_migrations import migrate
+from harness.support.sqlite import migrate
 from harness.testing import FakeModel, fake_app
 
 

@@ -12,7 +12,7 @@ import pytest
 from harness.chat.toolbox import ALL, BARE, size
 from harness.cli.app import App
 from harness.errors import Interrupted
-from harness.models.backends.base import ToolCall
+from harness.models.backend import ToolCall
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.cli.app import App
-from harness.models.backends.base import Reply, Request, ToolCall
+from harness.models.backend import Reply, Request, ToolCall
 from harness.permissions import Always
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call

@@ -11,7 +11,7 @@ from annotate_workspace import Workspace, paper, write_table
 from quoted_abstract import EXAMPLE
 
 from harness.errors import InputError, InvalidReply
-from harness.models.backends.base import Model
+from harness.models.backend import Model
 from harness.testing import FakeModel, run_skill
 from skills.annotate.abstract_text import problem_of, title_and_abstract
 from skills.annotate.plugin import Annotate

@@ -16,8 +16,8 @@ from protocol_server import ProtocolServer
 from quoting_model import QuotingModel
 
 from harness.errors import InputError, ModelError, ModelUnavailable, UsageError
-from harness.models.backends.base import Model
-from harness.models.schema import ServeEntry
+from harness.models.backend import Model
+from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs.frontend import Outcome
 from skills.annotate.cascade import lower_bound

@@ -27,8 +27,8 @@ from harness.errors import (
     UsageError,
 )
 from harness.settings import CODE_ROOT
-from harness.support.process_lock import job_lock
-from harness.support.stopping.stop_token import StopToken
+from harness.support.process import job_lock
+from harness.support.stop_token import StopToken
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plugin import Annotate
 from skills.corpus.content_key import key_of, verify

@@ -15,7 +15,7 @@ import pytest
 from repository import ROOT
 
 from harness.errors import InvalidReply
-from harness.models.backends.base import Message, Model, OnText, Reply, Request
+from harness.models.backend import Message, Model, OnText, Reply, Request
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate
 from skills.nanda.framework import Framework, load, nanda

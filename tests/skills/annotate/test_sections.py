@@ -12,8 +12,8 @@ from annotate_workspace import Workspace
 from pdf_papers import ABSTRACT, INTRODUCTION, LIMITATION, PdfPaper, scan
 
 from harness.errors import InputError, UsageError
-from harness.models.backends.base import OnText, Reply, Request
-from harness.models.schema import ServeEntry
+from harness.models.backend import OnText, Reply, Request
+from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.testing import FakeModel, run_skill
 from skills.annotate.plugin import Annotate

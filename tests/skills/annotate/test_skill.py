@@ -20,10 +20,9 @@ from harness.errors import (
     InvalidReply,
     ModelUnavailable,
 )
-from harness.models.backends.base import Reply
+from harness.models.backend import Reply
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
-from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.registry import ModelEntry, Registry, ServeEntry
 from harness.testing import (
     FakeBackend,
     FakeModel,

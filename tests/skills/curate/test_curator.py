@@ -11,11 +11,10 @@ from curate_workspace import CHOSEN, NAMES, PANEL, PREFILLS, Judge, alternatives
 from protocol_server import ProtocolServer
 
 from harness.errors import GenerationFailed, InputError, InvalidReply, ModelUnavailable
-from harness.models.backends.base import Model, Reply, Request
+from harness.models.backend import Model, Reply, Request
 from harness.models.backends.ollama import OllamaBackend
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
-from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.registry import ModelEntry, Registry, ServeEntry
 from harness.models.served import ServedModel
 from harness.testing import FakeModel, fake_models
 from skills.corpus.db.connection import open_corpus

@@ -19,7 +19,7 @@ from agent_process import environment_of, start_agent
 from curate_workspace import alternatives, gated, ids, read_table, row, write_table
 from protocol_server import ProtocolServer
 
-from harness.models.backends.base import OnText, Reply, Request
+from harness.models.backend import OnText, Reply, Request
 from harness.testing import FakeModel
 from skills.curate import panel
 from skills.curate.panel import form_sample

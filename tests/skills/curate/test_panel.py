@@ -9,7 +9,7 @@ import yaml
 from curate_workspace import NAMES, PANEL, Workspace, abstract, ids, item, panel_of, texts
 
 from harness.errors import InputError
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from skills.curate import panel
 from skills.curate.panel import Panel
 from skills.nanda.framework import NANDA, Framework, nanda

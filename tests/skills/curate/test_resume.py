@@ -36,8 +36,8 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.served import ServedModel
-from harness.support.process_lock import job_lock
-from harness.support.stopping.stop_token import StopToken
+from harness.support.process import job_lock
+from harness.support.stop_token import StopToken
 from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus
 from skills.curate import curator, judging, panel, probes

@@ -23,7 +23,7 @@ from harness.errors import (
     ModelUnavailable,
     UsageError,
 )
-from harness.models.backends.base import Model, Request
+from harness.models.backend import Model, Request
 from harness.runs import progress
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, run_skill, temporary_registry

@@ -10,7 +10,7 @@ import pytest
 from evaluate_workspace import ABSTRACT, Workspace, gold, row
 
 from harness.errors import InputError, UsageError
-from harness.models.backends.base import Request
+from harness.models.backend import Request
 from harness.runs.frontend import Outcome
 from skills.annotate.plan import from_papers
 from skills.evaluate import comparison, stored_evaluation

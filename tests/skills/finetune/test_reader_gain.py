@@ -13,9 +13,9 @@ import pytest
 from harness.api.skill import Call
 from harness.errors import ModelUnavailable
 from harness.models import registry
-from harness.models.backends.base import Availability, Model
+from harness.models.backend import Availability, Model
 from harness.models.pool import ModelPool, Models
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.models.served import ServedModel
 from harness.runs.run_log import Run
 from harness.settings import Settings

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.models.backends.base import Reply, Request
+from harness.models.backend import Reply, Request
 from harness.testing import FakeModel, fake_models
 from skills.nanda.confidence import Suggestion, read_suggestions
 from skills.nanda.forms import (

@@ -16,7 +16,7 @@ import pytest
 
 from harness.cli.app import App
 from harness.errors import InputError
-from harness.models.backends.base import OnText, Reply, Request
+from harness.models.backend import OnText, Reply, Request
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app
 from skills.corpus import table

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
-from harness.models.backends.base import OnText, Reply, Request
+from harness.models.backend import OnText, Reply, Request
 from harness.testing import FakeModel
 from skills.nanda.forms import Quote, written
 from skills.nanda.framework import nanda

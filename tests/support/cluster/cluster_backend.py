@@ -21,7 +21,7 @@ from curate_workspace import alternatives
 
 from harness import ServeEntry, hookimpl
 from harness.api.hookspecs import RegisterBackend
-from harness.models.backends.base import Availability, OnText, Reply, Request
+from harness.models.backend import Availability, OnText, Reply, Request
 from harness.testing import FakeModel
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.cli.app import App
 from harness.errors import Interrupted
-from harness.models.backends.base import Message, OnText, Reply, Request
+from harness.models.backend import Message, OnText, Reply, Request
 from harness.models.served import ServedModel
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, fake_models

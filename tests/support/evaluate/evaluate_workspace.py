@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.cli.app import App
 from harness.errors import HarnessError, UsageError
-from harness.models.backends.base import OnText, Reply, Request
+from harness.models.backend import OnText, Reply, Request
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, assert_refuses, fake_app
 from skills.nanda.framework import nanda

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.api.skill import Call
 from harness.runs.run_log import Run
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp

@@ -47,7 +47,7 @@ from protocol_server import (
     rendered_only,
 )
 
-from harness.models.backends.base import Message, Request
+from harness.models.backend import Message, Request
 from skills.finetune.deploy.ollama_api import parse_version
 
 GGUF_ALONE = (0, 34, 1)

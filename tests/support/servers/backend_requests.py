@@ -9,10 +9,10 @@ import pytest
 from protocol_server import ProtocolServer
 
 from harness.errors import HarnessError
-from harness.models.backends.base import Backend, Message, Model, Request
+from harness.models.backend import Backend, Message, Model, Request
 from harness.models.backends.ollama import OllamaBackend
 from harness.models.backends.openai import OpenAIBackend
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 
 KEY = "k-123"
 

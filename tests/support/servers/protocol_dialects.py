@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.models.backends.base import Reply, ToolCall
+from harness.models.backend import Reply, ToolCall
 
 PIECE = 7
 """Length of a piece of a call's arguments, in characters."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.models.backends.base import Message, Tool
+from harness.models.backend import Message, Tool
 
 OPTION_TYPES: dict[str, tuple[type, ...]] = {
     "num_ctx": (int,),

@@ -61,7 +61,7 @@ from protocol_requests import (
     tools_of,
 )
 
-from harness.models.backends.base import Message, Model, OnText, Reply, Request
+from harness.models.backend import Message, Model, OnText, Reply, Request
 from harness.testing import FakeModel
 
 DIGEST = "ab" * 32

@@ -14,10 +14,10 @@ from finetune_artifacts import converted, random_adapter, work_in
 from finetune_base import smollm2
 
 from harness.errors import InputError, Interrupted, OutputError, SkillFailed
-from harness.models.backends import engine
+from harness.models.backends import llama_engine
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
 from skills.finetune.export.same_text import Answer
 from skills.finetune.formats.lora_adapter import read_adapter
@@ -66,7 +66,7 @@ def tensors(path: Path) -> dict[str, Any]:
 
 def likely(paths: Mapping[str, Path]) -> dict[int, float]:
     """Return the 20 most likely first tokens after `PROMPT` with their log probabilities."""
-    running = engine.start(paths, 256)
+    running = llama_engine.start(paths, 256)
     body = {"prompt": PROMPT, "n_predict": 1, "temperature": 0, "n_probs": 20}
     (choice,) = running.server.handle_completions(body)["choices"]
     return {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}

@@ -9,7 +9,7 @@ import pytest
 from finetune_artifacts import converted, work_in
 
 from harness.errors import InputError, OutputError, SkillFailed
-from harness.models.backends import engine
+from harness.models.backends import llama_engine
 from harness.models.gguf_file import open_gguf
 from skills.finetune.export import quantize, readback
 from skills.finetune.run.stage import StageContext
@@ -64,7 +64,7 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
     (target,) = quantize.perform(work).outputs
 
     assert readback.identity_of(open_gguf(target)) == readback.identity_of(open_gguf(f16))
-    running = engine.start({"gguf": target}, 256)
+    running = llama_engine.start({"gguf": target}, 256)
     reply = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
     assert reply["usage"]["completion_tokens"] == 4
 

@@ -16,7 +16,7 @@ from finetune_rows import abstract, row, saved
 from repository import SUPPORT
 
 from harness.errors import InputError, UsageError
-from harness.models.backends import engine
+from harness.models.backends import llama_engine
 from skills.finetune.data.annotation_pairs import (
     format_annotation_output,
 )
@@ -160,7 +160,7 @@ def test_facts_describe_base_sources_and_lengths(base: Path, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def running() -> Iterator[httpx.Client]:
     """A client of the engine with SmolLM2-135M-Instruct."""
-    started = engine.start({"gguf": smollm2()}, 512)
+    started = llama_engine.start({"gguf": smollm2()}, 512)
     headers = {"Authorization": f"Bearer {started.key}"}
     with httpx.Client(
         base_url=started.server.listening_address, headers=headers, trust_env=False

@@ -17,7 +17,7 @@ from finetune_training import messages_of, patched_at, prepared_in, rows_of, run
 from repository import ROOT
 
 from harness.errors import HarnessError, InputError, Interrupted, OutputError, SkillFailed
-from harness.support import optional_deps
+from harness.support import process
 from skills.finetune.training import checkpoints, trainer
 from skills.finetune.training.metrics import Metrics
 from skills.finetune.training.train import inputs, train
@@ -268,7 +268,7 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_digest": "c" * 64}))
     refused("the rows were prepared for")
     monkeypatch.setattr(
-        optional_deps.importlib.util, "find_spec", lambda name: None if name == "peft" else name
+        process.importlib.util, "find_spec", lambda name: None if name == "peft" else name
     )
     refused('pip install "nanda-harness[finetune]"')
 

@@ -7,7 +7,7 @@ import math
 import pytest
 from backend_requests import judge
 
-from harness.models.backends.base import Token, ToolCall
+from harness.models.backend import Token, ToolCall
 from harness.models.backends.generation import GenerationState, token_text
 from harness.models.backends.remote import PrefillStripper, is_local
 from harness.testing import FakeModel

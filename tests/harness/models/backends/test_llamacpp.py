@@ -33,10 +33,10 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-from harness.models.backends import engine
-from harness.models.backends.base import Availability, Message, Model, Reply, Request
+from harness.models.backend import Availability, Message, Model, Reply, Request
+from harness.models.backends import llama_engine
 from harness.models.backends.llamacpp import LlamaCppBackend, LlamaCppModel
-from harness.models.schema import FileEntry, ServeEntry
+from harness.models.registry import FileEntry, ServeEntry
 from harness.models.served import ServedModel
 from harness.models.weights import FileStore
 from harness.testing import fake_models
@@ -154,7 +154,7 @@ def test_ctrl_c_ends_the_generation_quickly() -> None:
         import os, signal, threading, time
         from harness import settings
         from harness.models import registry
-        from harness.models.backends.base import Message, Request
+        from harness.models.backend import Message, Request
         from harness.models.backends.llamacpp import LlamaCppBackend
         from harness.models.weights import FileStore
         configured = settings.from_environment()
@@ -219,7 +219,7 @@ def test_all_errors_of_the_engine_are_raised() -> None:
 
     def failing(answers: Engine) -> Exception:
         with pytest.raises(SkillFailed) as caught:
-            LlamaCppModel(engine.Engine(answers, ""), {}).generate(ask("x"))
+            LlamaCppModel(llama_engine.Engine(answers, ""), {}).generate(ask("x"))
         return caught.value
 
     raised = failing(Engine(raised=RuntimeError("bad"), chunks=[piece]))
@@ -312,8 +312,10 @@ def test_model_can_be_closed_at_once(model_files: FileStore, tmp_path: Path) -> 
 def test_other_build_of_the_engine_is_unavailable(
     model_files: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = engine.module().CommonParams()
-    monkeypatch.setattr(engine, "_params", lambda *_: engine.assign(params, hostname="x"))
+    params = llama_engine.module().CommonParams()
+    monkeypatch.setattr(
+        llama_engine, "_params", lambda *_: llama_engine.assign(params, hostname="x")
+    )
     with pytest.raises(ModelUnavailable, match="'hostname'"):
         LlamaCppBackend(model_files).load(EMBEDDED)
 
@@ -420,11 +422,11 @@ def test_slots_are_requested_configured_or_default(
     started: list[tuple[int, int]] = []
     answers = SimpleNamespace(listening_address="http://127.0.0.1:1")
 
-    def start(paths: Mapping[str, Path], context: int, slots: int) -> engine.Engine:
+    def start(paths: Mapping[str, Path], context: int, slots: int) -> llama_engine.Engine:
         started.append((context, slots))
-        return engine.Engine(answers, "")
+        return llama_engine.Engine(answers, "")
 
-    monkeypatch.setattr(engine, "start", start)
+    monkeypatch.setattr(llama_engine, "start", start)
     backend = LlamaCppBackend(model_files)
     own = EMBEDDED.model_copy(update={"slots": 6})
     slots = [
@@ -433,7 +435,7 @@ def test_slots_are_requested_configured_or_default(
         backend.load(own, slots=None).slots,
         backend.load(own, slots=2).slots,
     ]
-    assert slots == [1, engine.SLOTS, 6, 2]
+    assert slots == [1, llama_engine.SLOTS, 6, 2]
     assert started == [(2048, count) for count in slots]
 
 
@@ -504,7 +506,7 @@ def test_largest_answer_that_fits(three: LlamaCppModel) -> None:
 
 def test_closed_or_missing_engine() -> None:
     model = LlamaCppModel(
-        engine.Engine(SimpleNamespace(listening_address="http://[::1]:1"), ""), {}
+        llama_engine.Engine(SimpleNamespace(listening_address="http://[::1]:1"), ""), {}
     )
     with pytest.raises(GenerationFailed, match="does not answer at its port"):
         model.count_tokens(ask("x"))

@@ -16,12 +16,12 @@ from backend_requests import SCHEMA, ask, judge
 from protocol_server import DIGEST, ProtocolServer
 
 from harness.errors import GenerationFailed, InputError, ModelUnavailable, SkillFailed
+from harness.models.backend import Availability, Message, Model, Reply, Request, Token
 from harness.models.backends import ollama_server
-from harness.models.backends.base import Availability, Message, Model, Reply, Request, Token
 from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama import OllamaBackend, OllamaModel
 from harness.models.backends.ollama_server import refusal
-from harness.models.schema import FileEntry, ServeEntry
+from harness.models.registry import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.testing import FakeModel
 

@@ -12,9 +12,9 @@ from backend_requests import KEY, SCHEMA, ask, judge, remote_of
 from protocol_server import ProtocolServer
 
 from harness.errors import ModelBusy, ModelUnavailable, SkillFailed
-from harness.models.backends.base import Availability, Model
+from harness.models.backend import Availability, Model
 from harness.models.backends.openai import OpenAIBackend, OpenAIModel
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.testing import FakeModel
 
 

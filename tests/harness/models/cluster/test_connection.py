@@ -10,9 +10,34 @@ import threading
 import pytest
 from ray_nodes import free_port
 
-from harness.errors import ClusterUnavailable
+from harness.errors import ClusterUnavailable, UsageError
 from harness.models.cluster import connection
-from harness.models.cluster.address import Address, parse
+from harness.models.cluster.connection import Address, parse_address
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("local", None),
+        ("ray", Address("own")),
+        ("ray://head:10001", Address("client", "head", 10001)),
+        (" 10.0.0.1:6379 ", Address("node", "10.0.0.1", 6379)),
+        ("[::1]:6379", Address("node", "[::1]", 6379)),
+    ],
+)
+def test_places_are_recognised(text, expected):
+    found = parse_address(text)
+    assert found == expected
+    assert found is None or str(found) == text.strip()
+
+
+@pytest.mark.parametrize(
+    "text", ["", "head", "head:", "head:0", "head:70000", "http://head:1", "a b:1"]
+)
+def test_other_texts_are_refused(text):
+    with pytest.raises(UsageError, match="not a place where a job can run"):
+        parse_address(text)
+
 
 pytestmark = pytest.mark.ray
 
@@ -27,7 +52,7 @@ def test_address_without_an_answer_is_named(kind):
     port = free_port()
     prefix = "ray://" * (kind == "client")
     with pytest.raises(ClusterUnavailable, match=f"{prefix}127.0.0.1:{port}: no Ray answers"):
-        connection.check(Address(kind, "127.0.0.1", port))
+        connection.check_address(Address(kind, "127.0.0.1", port))
 
 
 def test_another_service_is_not_taken_for_ray():
@@ -45,7 +70,7 @@ def test_another_service_is_not_taken_for_ray():
         thread = threading.Thread(target=refuse, daemon=True)
         thread.start()
         with pytest.raises(ClusterUnavailable, match="no Ray answers"):
-            connection.check(Address("node", "127.0.0.1", server.getsockname()[1]))
+            connection.check_address(Address("node", "127.0.0.1", server.getsockname()[1]))
         server.shutdown(socket.SHUT_RDWR)
     thread.join()
 
@@ -65,7 +90,7 @@ def test_folders_of_killed_processes_are_removed(tmp_path, monkeypatch):
 
 def test_the_wrong_port_of_a_cluster_is_explained(access):
     with pytest.raises(ClusterUnavailable, match="another service of Ray answers"):
-        connection.check(Address("client", access.host, access.port))
+        connection.check_address(Address("client", access.host, access.port))
 
 
 def test_the_head_may_fail_once_to_start_a_server_for_the_client(access, monkeypatch):
@@ -79,7 +104,7 @@ def test_the_head_may_fail_once_to_start_a_server_for_the_client(access, monkeyp
         initialize(*arguments)
 
     monkeypatch.setattr(Worker, "_server_init", fail_once)
-    with connection.connected(parse(access.client_address)):
+    with connection.connected(parse_address(access.client_address)):
         import ray
 
         assert ray.nodes()

@@ -1,19 +1,21 @@
 """What a node does with its assignment, in this process."""
 
+import importlib.util
 import os
 import pickle
 import shutil
 
 import pytest
 
+from harness import _version
 from harness.errors import ModelUnavailable
-from harness.models.backends.base import Availability, Message, Request
+from harness.models.backend import Availability, Message, Request
 from harness.models.cluster import node
 from harness.models.cluster.node import Assignment, NodeModel, available
-from harness.models.resolution import Candidate
-from harness.models.schema import FileEntry, ServeEntry
+from harness.models.pool import Candidate
+from harness.models.registry import FileEntry, ServeEntry
 from harness.settings import CODE_ROOT
-from harness.support import cpu
+from harness.support import process
 from harness.testing import FakeBackend, FakeModel
 
 ENTRY = ServeEntry(backend="fake", model="m", gguf="weights")
@@ -23,7 +25,7 @@ REQUEST = Request((Message("user", "Hello."),))
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cpu, "_limit", None)
+    monkeypatch.setattr(process, "_limit", None)
 
 
 def assigned(model=None, files=None, **fields):
@@ -70,7 +72,7 @@ def test_variables_of_the_node_precede_those_of_the_line(monkeypatch):
 
 def test_a_model_computes_with_the_cpus_of_its_actor():
     NodeModel(assigned(threads=1)).generate(0, REQUEST)
-    assert cpu.available_cores() == 1
+    assert process.available_cores() == 1
 
 
 def test_errors_are_returned():
@@ -91,3 +93,41 @@ def test_a_call_may_be_stopped_before_it_begins():
     model.stop(7)
     assert "interrupted" in str(model.generate(7, REQUEST))
     assert model.generate(8, REQUEST).text == "Hi."
+
+
+def backends(_):
+    return {"fake": FakeBackend(FakeModel(), "it is off")}
+
+
+ASSIGNMENT = Assignment(
+    Candidate("m", ServeEntry(backend="fake", model="m")), {}, CODE_ROOT, {}, backends
+)
+
+
+def examine(monkeypatch):
+    monkeypatch.setattr(pickle, "loads", lambda _: ASSIGNMENT)
+    return node._examination(b"")()
+
+
+def test_a_node_states_whether_it_can_serve(monkeypatch):
+    assert examine(monkeypatch) == (False, "it is off", False)
+    monkeypatch.setattr(node, "available", lambda _: node.Availability(True, "98 MB to download"))
+    assert examine(monkeypatch) == (True, "98 MB to download", False)
+
+
+def test_a_node_without_the_harness_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert examine(monkeypatch) == "nanda-harness is not installed"
+
+
+def test_another_version_of_the_harness_is_named(monkeypatch):
+    here = node.__version__
+    examination = node._examination(b"")
+    monkeypatch.setattr(_version, "__version__", "0.0.9")
+    assert examination() == f"nanda-harness 0.0.9 is installed, here it is {here}"
+
+
+def test_nodes_with_the_same_reason_share_it():
+    a, b, c = (node.Node(f"id-{n}", f"10.0.0.{n}", 4, 0.0) for n in (1, 2, 3))
+    reasons = {a: "off", b: "on fire", c: "off"}
+    assert node._listed(reasons) == "node 10.0.0.1, node 10.0.0.3: off; node 10.0.0.2: on fire"

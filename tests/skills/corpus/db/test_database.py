@@ -19,7 +19,7 @@ from corpus_papers import annotated, corpus_of, paper
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.settings import CODE_ROOT
-from harness.support.stopping.sqlite_ctrl_c import begin_immediate
+from harness.support.sqlite import begin_immediate
 from skills.corpus import content_key, stats
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db import connection, damage, facets, papers, reads, store

@@ -18,7 +18,7 @@ from repository import ROOT
 
 from harness.cli.app import App
 from harness.errors import InputError, Interrupted, UsageError
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from harness.testing import assert_refuses, fake_app
 from skills.corpus.parts import building, facts
 from skills.corpus.parts.building import build

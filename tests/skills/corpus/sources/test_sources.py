@@ -14,7 +14,7 @@ import pytest
 from papers_server import ABSTRACT, Fault, PapersServer, Work
 
 from harness.errors import Interrupted, OutputError, SkillFailed, SourceUnavailable
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from harness.testing import fake_settings
 from skills.corpus.references.csl_json import separate_names
 from skills.corpus.sources.openalex import abstract_of

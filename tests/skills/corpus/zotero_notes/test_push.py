@@ -15,7 +15,7 @@ from zotero_library import ZoteroLibrary
 
 from harness.errors import InputError, NotAllowed, NothingFound, SkillFailed, UsageError
 from harness.runs.frontend import Frontend
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from skills.corpus.db.connection import locks
 from skills.corpus.plugin import Corpus
 from skills.corpus.zotero_notes import zotero_api

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from harness.errors import Interrupted, SkillFailed
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.corpus.zotero_notes import zotero_api
 from skills.corpus.zotero_notes.zotero_api import WaitingClient
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from reviewing import CLEARED, CTRL_C, CTRL_D, ENTER, HEADER, MOVES, Workspace, read_rows, row
 
 from harness.errors import UsageError
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from skills.curate.plugin import Curate
 from skills.curate.review.review_command import review
 from skills.nanda.framework import nanda

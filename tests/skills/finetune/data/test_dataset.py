@@ -12,7 +12,7 @@ from corpus_papers import annotated, corpus_of, paper
 from finetune_tables import Row, abstract, row, rows, table
 
 from harness.errors import InputError
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from skills.corpus.table import Columns
 from skills.corpus.tables.writers import write_jsonl, write_parquet
 from skills.finetune.build_finetune_from_annotations import (

@@ -11,7 +11,7 @@ import yaml
 from register_bench import NAME, Bench
 
 from harness.errors import GenerationFailed, HarnessError
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.testing import FakeBackend, FakeModel
 from skills.finetune.deploy import compare
 from skills.finetune.deploy.register import STAGE as REGISTER

@@ -14,9 +14,9 @@ from ollama_run import ANNOTATION, CONVERSATION, Folder
 from ollama_server import OllamaServer
 from tiny_gguf import OTHER_TEMPLATE, write_model
 
-from harness.models.backends.base import Message, Request
+from harness.models.backend import Message, Request
 from harness.models.backends.ollama import OllamaBackend
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from skills.finetune.run.recipe import overridden
 
 # Success

@@ -16,8 +16,7 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
-from harness.models.schema import ModelEntry, ServeEntry
+from harness.models.registry import ModelEntry, Registry, ServeEntry
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.run.recipe import overridden
 

@@ -17,7 +17,7 @@ from harness import settings
 from harness.cli.app import App
 from harness.errors import InputError, RegistryError, UsageError
 from harness.models import registry
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from harness.models.backends.ollama import OllamaBackend
 from harness.models.pool import Models
 from harness.models.weights import FileStore

@@ -1,0 +1,275 @@
+"""The protocol of all backends: probe cheaply, load a model, generate with a deadline."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from harness.models.registry import ServeEntry
+
+Role = Literal["system", "user", "assistant", "tool"]
+FinishReason = Literal["stop", "length"]
+OnText = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that a model may call; `parameters` is the JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool call requested by a model.
+
+    Attributes:
+        arguments: the text that the model generated, which should be a JSON object.
+        id: identifies the result; "" if the server gives none.
+    """
+
+    name: str
+    arguments: str
+    id: str = ""
+
+    @property
+    def sendable(self) -> Mapping[str, Any]:
+        """The arguments as an object, or an empty one; servers refuse anything else."""
+        try:
+            parsed = json.loads(self.arguments)
+        except (ValueError, RecursionError):
+            return {}
+        return parsed if isinstance(parsed, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation.
+
+    Attributes:
+        tool_calls: the tool calls requested by the assistant.
+        answers: for the role "tool", the call that this is the result of.
+    """
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    answers: ToolCall | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One generation.
+
+    Attributes:
+        messages: the conversation; the last one is the user's, or the result of a tool.
+        max_tokens: maximum of completion tokens; reaching it gives finish_reason "length".
+        temperature: 0 is greedy.
+        stop: texts that end the completion; they are not part of it.
+        json_schema: the completion must be valid JSON under this schema, with every backend.
+        grammar: an LLGuidance grammar; ignored by models without `takes_grammar`.
+        deadline: time limit of the whole generation, in seconds.
+        prefill: the beginning of the completion, which the model continues; it is not part of
+            `Reply.text`. It is sent unchanged: a trailing blank affects what follows.
+        top_logprobs: number of alternatives to report for each token of the completion; a server
+            may report fewer.
+        slot: the model's slot to use, 0 to `Model.slots` - 1. Requests with the same beginning find
+            it cached there. Servers choose a slot themselves.
+        tools: what the model may call instead of answering; ignored by models without
+            `takes_tools`.
+        without_tools: returns the messages to send if the server refuses `tools`; None for the
+            same ones. It may be called in another thread.
+
+    Raises:
+        ValueError: fields exclude each other, or a number is negative.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int = 1024
+    temperature: float = 0.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    json_schema: Mapping[str, Any] | None = None
+    grammar: str | None = None
+    deadline: float = 600.0
+    prefill: str = ""
+    top_logprobs: int = 0
+    slot: int | None = None
+    tools: tuple[Tool, ...] = ()
+    without_tools: Callable[[], tuple[Message, ...]] | None = None
+
+    def __post_init__(self) -> None:
+        if self.json_schema is not None and self.grammar is not None:
+            raise ValueError("a request may have a json_schema or a grammar, not both")
+        if self.tools and (self.json_schema is not None or self.grammar is not None):
+            raise ValueError("a request may have tools, or a json_schema or grammar, not both")
+        if self.top_logprobs < 0:
+            raise ValueError(f"top_logprobs is {self.top_logprobs}; it must not be negative")
+        if self.slot is not None and self.slot < 0:
+            raise ValueError(f"slot is {self.slot}; it must not be negative")
+
+    @property
+    def conversation(self) -> tuple[Message, ...]:
+        """The messages to send, with `prefill` as the final message of the assistant."""
+        if not self.prefill:
+            return self.messages
+        return (*self.messages, Message("assistant", self.prefill))
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token of a completion.
+
+    Attributes:
+        text: as in `Reply.logprobs`.
+        logprob: the natural logarithm of its probability. A very small number represents a
+            probability of 0: -3.4e38 in llama.cpp; OpenAI reports -9999 for every token that is
+            not among the most likely ones.
+    """
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A finished completion.
+
+    The token counts are those of the engine; `seconds` is wall time. `prompt_tokens` includes
+    `cached_tokens`, which the engine did not have to evaluate again.
+
+    Attributes:
+        logprobs: for each token of the completion, the texts of its `Request.top_logprobs` most
+            likely alternatives with the natural logarithm of their probability, most likely first;
+            empty if the server reports none. "" represents the end of the answer. A character
+            whose bytes took several tokens has one entry, that of the last; an incomplete
+            character is U+FFFD. The embedded engine reports the probabilities of the model itself,
+            before sampling and before a schema or grammar; for a server this is not guaranteed.
+        tokens: the tokens of the completion, reported if `Request.top_logprobs` is set, also by a
+            server that reports no alternatives. Under a schema or grammar that allows only one
+            text, they measure how likely that text is.
+        tool_calls: the tool calls that the model requests before it answers. Those of an answer
+            that was cut at `Request.max_tokens` may be incomplete.
+    """
+
+    text: str
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+    cached_tokens: int = 0
+    logprobs: tuple[Mapping[str, float], ...] = ()
+    tokens: tuple[Token, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Availability:
+    """Whether an entry could serve now, and a remark or the reason: "98 MB to download".
+
+    Attributes:
+        absent: there is nothing where the entry looks by default, such as no Ollama on this
+            machine. This is recorded with the model that serves instead, and not announced.
+    """
+
+    available: bool
+    reason: str = ""
+    absent: bool = False
+
+
+class Model(Protocol):
+    """A model that is ready to generate.
+
+    Threads may generate concurrently. A generation that fails or is cancelled does not affect the
+    others.
+
+    Attributes:
+        takes_grammar: whether `Request.grammar` is supported.
+        takes_tools: whether `Request.tools` is supported. If a server does not report this, it is
+            True until the server refuses a request with tools; that request is then sent without
+            them (`Request.without_tools`), and an attribute `tools_refused` holds the server's
+            message. A model without the attribute supports none.
+        slots: the number of concurrent generations; any more wait.
+        digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
+            empty if a server does not report them.
+
+    A model that does not support `Request.prefill` has the attribute `continues_prefill`, which is
+    False, and refuses such requests. A model may also have `place`, the names of its files or
+    the address of its server, which is reported with each run, and `report_to(notice)`, which is
+    called before each run with what receives one line about a change of its servers, in any thread.
+    """
+
+    takes_grammar: bool
+    slots: int
+    digests: Mapping[str, str]
+
+    @property
+    def takes_tools(self) -> bool: ...
+
+    @property
+    def context(self) -> int | None:
+        """The context of one slot in tokens, prompt and completion together, or None if unknown.
+
+        Raises:
+            GenerationFailed: the engine does not answer.
+        """
+
+    def count_tokens(self, request: Request) -> int | None:
+        """Return the tokens of the prompt after the chat template, or None if unknown.
+
+        The result equals the later `Reply.prompt_tokens`.
+
+        Raises:
+            SkillFailed: the engine refuses the messages.
+            GenerationFailed: the engine does not answer.
+        """
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Generate a completion, passing each piece of text to `on_text` as it arrives.
+
+        Raises:
+            ModelUnavailable: the server cannot be reached or has no such model.
+            ModelBusy: the server's queue is full.
+            InputError: the prompt does not fit the model's context.
+            SkillFailed: the request is refused, for example an unsupported schema; a retry cannot
+                help.
+            GenerationFailed: an error or a closed connection after the generation began.
+            DeadlineExceeded: `request.deadline` passed.
+            Interrupted: `cancel` was set.
+            KeyboardInterrupt: Ctrl-C, after the engine was stopped.
+            ValueError: the model has no slot of that number.
+        """
+
+    def close(self) -> None:
+        """Free the model; may be called twice."""
+
+
+class Backend(Protocol):
+    """An engine or a kind of server that runs models."""
+
+    name: str
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        """Return whether `entry` could serve, within about a second, without loading anything."""
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        """Load the model of `entry`.
+
+        Args:
+            slots: number of concurrent generations, 1 or more; None for the best number.
+
+        Raises:
+            ModelUnavailable: it is missing, or cannot be loaded or reached.
+            ChecksumMismatch: a file does not match the SHA-256 in the registry.
+        """

@@ -1,0 +1,259 @@
+"""llama.cpp in this process, through xllamacpp: its parameters, its threads, and its HTTP port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import GenerationFailed, ModelUnavailable, SkillFailed
+from harness.support import ctrl_c
+from harness.support.calls import in_thread
+from harness.support.process import available_cores, low_spin_openmp
+
+NAME = "xllamacpp"
+BATCH = 128
+"""Prompt tokens per batch. The engine can be stopped only between batches: with its default of
+2048, an interrupted prompt of 900 tokens continued for 2.5 s; 512 would annotate 6% faster."""
+SLOTS = 4
+"""Default number of concurrent generations of a job. With 1, 2, 4 and 8 on two cores, the best of
+three runs annotated 31, 28, 36 and 31 papers a minute."""
+FREE_SECONDS = 5.0
+"""Maximum wait for an engine to be freed."""
+LARGE = 500_000_000
+"""Bytes of weights from which loading may take longer than Ctrl-C may: the engine keeps all other
+Python code from running meanwhile. 98 MB take 0.4 s."""
+_CHANGING = threading.Lock()
+"""Held while a model is loaded or freed, which an interrupted command does not wait for."""
+
+
+SECONDS = 30.0
+"""Default timeout of a request; most answers take milliseconds."""
+IDLE_SECONDS = 2.0
+"""Maximum idle time of the connection; the engine itself closes it after 5 s."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """A running engine.
+
+    Attributes:
+        server: the in-process server object. No other reference to it is kept: its destructor waits
+            for what the engine computes, and until then no other Python code runs.
+        key: the key of its HTTP port.
+    """
+
+    server: Any
+    key: str
+    _generations: int = 0
+    _ended: threading.Condition = field(default_factory=threading.Condition)
+
+    def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
+        """Answer a chat completion by calls of `emit`, or by the returned value."""
+        with self._ended:
+            self._generations += 1
+        try:
+            return self.server.handle_chat_completions(body, emit)
+        finally:
+            with self._ended:
+                self._generations -= 1
+                self._ended.notify_all()
+
+    def free(self) -> None:
+        """Free it: now if it is idle, else when its generations have ended."""
+        thread = threading.Thread(target=self._free, name="freeing")
+        thread.start()
+        thread.join(FREE_SECONDS)
+
+    def _free(self) -> None:
+        with _CHANGING, self._ended:
+            self._ended.wait_for(lambda: not self._generations)
+            self.server = None
+
+
+def module() -> Any:
+    """Import xllamacpp with threads that yield to other processes."""
+    with low_spin_openmp():
+        import xllamacpp
+    return xllamacpp
+
+
+def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
+    """Load the files and return the running engine.
+
+    Args:
+        paths: the GGUF files by role, "gguf" and optionally "adapter".
+        context: tokens of each slot, for prompt and completion together.
+        slots: concurrent generations. Each allocates memory for its whole context: 23 KB for a
+            token of SmolLM2-135M.
+
+    Raises:
+        ModelUnavailable: the files cannot be loaded, or this is an unsupported build.
+    """
+    for path in paths.values():
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise ModelUnavailable(
+                    f"{path} is not a GGUF file", hint="Correct its path in the registry."
+                )
+    large = sum(path.stat().st_size for path in paths.values()) > LARGE
+    try:
+        # Ctrl-C between two calls of `_start` would free the engine before its loop has started.
+        with ctrl_c.left_to_the_system() if large else contextlib.nullcontext():
+            return in_thread(partial(_start, paths, context, slots), "loading")
+    except (ImportError, AttributeError, RuntimeError, ValueError, TypeError) as exc:
+        files = " with ".join(str(path) for path in paths.values())
+        raise ModelUnavailable(
+            f"the engine cannot load {files}: {exc}",
+            hint="The file may be damaged, of an unknown kind, or too large for the memory; an "
+            "adapter may belong to another model.",
+        ) from exc
+
+
+def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
+    with _CHANGING:
+        xllamacpp = module()
+        params = _params(xllamacpp, paths, context, slots)
+        key = secrets.token_hex(16)
+        # The engine always opens a port on this machine; the key keeps other users out.
+        params.api_keys = [key]
+        server = xllamacpp.Server(params)
+        # Freeing an engine before its loop has started would block; an answer shows that it has.
+        server.handle_metrics()
+        return Engine(server, key)
+
+
+def assign(target: Any, **values: Any) -> None:
+    """Set attributes of the engine's parameters; AttributeError if this build has no such one."""
+    for name, value in values.items():
+        setattr(target, name, value)
+
+
+def cache_settings(xllamacpp: Any) -> dict[str, Any]:
+    """Return the settings of the key-value cache that make generations reproducible.
+
+    With keys and values as f16, the engine computes attention differently for 64 or more tokens at
+    once and for one: prompts are divided differently beside others and after a cached beginning,
+    and 4 of 8 abstracts got another text. With values as bf16 there is one way only. It takes a
+    quarter longer for a prompt of 700 tokens and a tenth for one of 200; caching the instructions,
+    with which every prompt begins, makes up for it. Weights as Q4_1, Q8_0 and F32 are as
+    reproducible; with an f16 adapter, 1 of 6 abstracts still differed. None of this holds on a GPU.
+    """
+    kinds = xllamacpp.ggml_backend_dev_type
+    cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
+    if any(device["type"] != cpu for device in xllamacpp.get_device_info()):
+        return {"cache_prompt": False}
+    return {
+        "cache_prompt": True,
+        "cache_type_k": xllamacpp.ggml_type.GGML_TYPE_F16,
+        "cache_type_v": xllamacpp.ggml_type.GGML_TYPE_BF16,
+        "flash_attn_type": xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    }
+
+
+def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int) -> Any:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(paths["gguf"])
+    if "adapter" in paths:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(paths["adapter"]), 1.0)]
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = available_cores()
+    assign(
+        params,
+        n_ctx=context * slots,  # of all slots together
+        n_parallel=slots,
+        kv_unified=False,  # if a shared cache fills up, every generation ends
+        n_batch=BATCH,
+        n_ubatch=BATCH,
+        fit_params=False,  # keeps the entry's context, and saves 0.15 s
+        ui=False,
+        endpoint_slots=False,
+        endpoint_metrics=True,  # for `start`
+        cache_ram_mib=0,  # would keep up to 8 GiB of prompts that are not used again
+        **cache_settings(xllamacpp),
+        warmup=False,
+        verbosity=0,  # from 1 on, the engine prints errors that are raised here anyway
+    )
+    return params
+
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class EnginePort:
+    """Requests to one running engine, one at a time.
+
+    A single connection is kept, since each occupies one of the engine's few HTTP threads.
+
+    Args:
+        address: "http://127.0.0.1:PORT".
+        key: the API key that the engine was started with.
+        seconds: the timeout of a request.
+    """
+
+    def __init__(self, address: str, key: str, seconds: float = SECONDS) -> None:
+        self._address = address
+        self._key = key
+        self._seconds = seconds
+        self._turn = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    def count_tokens(self, prompt: Mapping[str, Any]) -> int:
+        """Return the tokens of `prompt`, the body of a chat completion, after the chat template.
+
+        Raises:
+            SkillFailed: the engine refuses the messages.
+            GenerationFailed: the engine does not answer.
+        """
+        path = "/v1/chat/completions/input_tokens"
+        return int(self.request("POST", path, prompt)["input_tokens"])
+
+    def context(self) -> int:
+        """Return the context of each slot, in tokens, as rounded or limited by the engine.
+
+        Raises:
+            GenerationFailed: the engine does not answer.
+        """
+        return int(self.request("GET", "/props")["default_generation_settings"]["n_ctx"])
+
+    def close(self) -> None:
+        """Close the connection; may be called twice."""
+        with self._turn:
+            if self._client is not None:
+                self._client.close()
+            self._client = None
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Send a request and return the JSON of the answer.
+
+        Raises:
+            SkillFailed: the engine refuses the request.
+            GenerationFailed: the engine does not answer.
+        """
+        import httpx
+
+        try:
+            with self._turn:
+                if self._client is None:
+                    self._client = httpx.Client(
+                        base_url=self._address,
+                        headers={"Authorization": f"Bearer {self._key}"},
+                        timeout=self._seconds,
+                        limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
+                        trust_env=False,  # no proxy for this machine
+                    )
+                answer = self._client.request(method, path, json=body).json()
+        except (httpx.HTTPError, json.JSONDecodeError) as exc:
+            raise GenerationFailed(
+                f"the engine does not answer at its port: {type(exc).__name__}: {exc}",
+                hint="Run it again.",
+            ) from exc
+        if "error" in answer:
+            raise SkillFailed(f"the engine refuses the request: {answer['error']['message']}")
+        return answer

@@ -1,1 +1,0 @@
-"""One model on several equal servers."""

@@ -1,1 +1,0 @@
-"""Copying skills of others into the user's folder, without running anything of them."""

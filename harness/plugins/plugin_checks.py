@@ -1,0 +1,149 @@
+"""Checks of what a plugin registers: everything that the harness relies on later."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from harness.agent_skills import skill_md
+from harness.agent_skills.skill_md import NAME
+from harness.api.options import GeneralOptions, flags
+from harness.api.skill import Impact, Needs, Skill, SkillOptions
+from harness.errors import UsageError
+
+SUFFIX = re.compile(r"(?:\.[a-z0-9]{1,16}){1,2}")
+
+
+def check_framework(name: Any, path: Any) -> None:
+    """Refuse a framework with an invalid name or a missing file.
+
+    Raises:
+        UsageError: with the name.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UsageError(
+            f"the framework name {name!r} must be lower-case letters, digits and hyphens"
+        )
+    if not isinstance(path, Path) or not path.is_file():
+        raise UsageError(f"the framework {name} has no such file: {path}")
+
+
+def check_format(found: Any) -> None:
+    """Refuse an invalid format.
+
+    Raises:
+        UsageError: with the attribute at fault.
+    """
+    from harness.api.result import Format
+
+    if not isinstance(found, Format):
+        raise UsageError(f"{type(found).__name__} is not a harness.Format")
+    suffix = getattr(found, "suffix", None)
+    if not isinstance(suffix, str) or not SUFFIX.fullmatch(suffix):
+        raise UsageError(f'the suffix {suffix!r} of a format is not like ".org"')
+    if not str(getattr(found, "summary", "")).strip():
+        raise UsageError(f"the format {suffix} has no summary")
+    if isinstance(getattr(found, "skills", None), str):
+        raise UsageError(f"the format {suffix}: skills is a string, not a set of names")
+
+
+def check_skill(skill: Any, *, schema: bool = True) -> None:
+    """Refuse a skill that the harness could not use.
+
+    Args:
+        schema: check that its options have a JSON Schema, too.
+
+    Raises:
+        UsageError: with the attribute at fault.
+        Exception: whatever the skill's own code raises.
+    """
+    name = getattr(skill, "name", None)
+    if not isinstance(name, str) or not skill_md.NAME.fullmatch(name):
+        raise UsageError(f"the skill name {name!r} must be lower-case letters, digits and hyphens")
+    summary = getattr(skill, "summary", "")
+    if not isinstance(summary, str) or not summary.strip():
+        raise UsageError(f"/{name} has no summary")
+    options = getattr(skill, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, SkillOptions)):
+        raise UsageError(f"/{name}: Options is not a subclass of SkillOptions")
+    if not isinstance(skill, Skill):
+        raise UsageError(f"/{name} is not a harness.Skill")
+    _check_flags(name, options)
+    _check_attributes(skill)
+    for trigger in skill.triggers:
+        re.compile(trigger)
+    _check_for_programs(skill)
+    if schema:
+        _check_schema(name, options, "Options have")
+        for what, model in _outputs(skill):
+            _check_schema(name, model, f"{what} has")
+
+
+def _check_flags(name: str, options: type[SkillOptions]) -> None:
+    own = flags(options)
+    if taken := own.keys() & {*flags(GeneralOptions), "--help"}:
+        raise UsageError(f"/{name}: {', '.join(sorted(taken))} belongs to the harness")
+    if len(own) < len(options.model_fields):
+        raise UsageError(f"/{name}: two of the options have the same name")
+
+
+def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
+    """Refuse a model without a JSON Schema, which /help, tools of a chat and MCP clients need."""
+    from pydantic import PydanticInvalidForJsonSchema
+    from pydantic.json_schema import PydanticJsonSchemaWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PydanticJsonSchemaWarning)
+        try:
+            model.model_json_schema()
+        except (PydanticInvalidForJsonSchema, PydanticJsonSchemaWarning) as exc:
+            reason = str(exc).partition("\n")[0]
+            raise UsageError(f"/{name}: {what} no JSON Schema: {reason}") from exc
+
+
+def _check_for_programs(skill: Skill) -> None:
+    """Refuse a wrong `impact`, `output` or `output_summary`."""
+    for what, model in _outputs(skill):
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            raise UsageError(f"/{skill.name}: {what} is not a pydantic model")
+    for subcommand, impact in dict(skill.impact).items():
+        if impact not in get_args(Impact):
+            known = ", ".join(get_args(Impact))
+            raise UsageError(f"/{skill.name}: impact is {impact!r}, not one of {known}")
+        if subcommand and subcommand not in skill.subcommands:
+            raise UsageError(f"/{skill.name}: impact names no subcommand: {subcommand!r}")
+
+
+def _check_attributes(skill: Skill) -> None:
+    if skill.text not in get_args(Needs):
+        raise UsageError(
+            f"/{skill.name}: text is {skill.text!r}, not {' or '.join(get_args(Needs))}"
+        )
+    for key, kind, what in (
+        ("usage", str, "a string"),
+        ("details", str, "a string"),
+        ("subcommands", Mapping, "a mapping of strings to strings"),
+        ("target_text", Mapping, "a mapping of strings to strings"),
+        ("phrases", (tuple, list), "a tuple of strings"),
+        ("saves", (tuple, list), "a tuple of strings"),
+        ("folders", (tuple, list), "a tuple of strings"),
+        ("triggers", (tuple, list), "a tuple of strings"),
+    ):
+        value = getattr(skill, key)
+        parts = (*value, *value.values()) if isinstance(value, Mapping) else value
+        if not isinstance(value, kind) or not all(isinstance(part, str) for part in parts):
+            raise UsageError(f"/{skill.name}: {key} is not {what}")
+    if wrong := [suffix for suffix in skill.saves if not SUFFIX.fullmatch(suffix)]:
+        raise UsageError(f"/{skill.name}: {wrong[0]!r} is not a suffix like .txt")
+
+
+def _outputs(skill: Skill) -> Iterator[tuple[str, Any]]:
+    """Yield the models of results, with the name of their attribute."""
+    for what, models in (("output", skill.output), ("output_summary", skill.output_summary)):
+        each = models.values() if isinstance(models, Mapping) else [models]
+        yield from ((what, model) for model in each if models is not None)

@@ -1,0 +1,173 @@
+"""Reading files and folders that may come from anywhere, without blocking, within limits.
+
+A pipe, a device or a link to one, a folder and a file that is too large are all an OSError whose
+`strerror` states it, so callers report them like any file that cannot be read. A JSON file is
+replaced as a whole, so that no reader sees a partial one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from harness.errors import OutputError
+
+# Opening a pipe would wait for its writer; Windows has no such flag.
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)
+
+MAX_JSON_BYTES = 4_000_000
+"""Maximum size of a JSON file."""
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Return the content of a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: it is not a regular file, is larger, or cannot be read.
+    """
+    with open(path, "rb", opener=_open) as file:
+        # Decided for the open file, since another one may take the path's place at any time.
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+        content = b"" if status.st_size > limit else file.read(limit + 1)
+    if max(status.st_size, len(content)) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {_size(limit)}", str(path))
+    return content
+
+
+def read_text(path: Path, limit: int) -> str:
+    """Return the text of a regular file, which is UTF-8 with or without a byte order mark.
+
+    Raises:
+        OSError: as `read_bytes`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_bytes(path, limit).decode("utf-8-sig")
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | _NONBLOCK)
+
+
+def _size(limit: int) -> str:
+    return f"{limit // 1024} KB" if limit < 1_000_000 else f"{limit / 1e6:g} MB"
+
+
+class Unsearched(Exception):
+    """A folder was not searched to its end; the text states why."""
+
+
+def walk(
+    root: Path, limit: int, *, until: float = math.inf, follow_links: bool = False
+) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """Yield each folder from `root` down with the names of its folders and of its other entries.
+
+    All are sorted. Folders that the caller removes from its list are not entered, nor are links to
+    folders unless `follow_links`. A folder that cannot be read has no entries.
+
+    Args:
+        limit: maximum number of entries of all folders together.
+        until: the time of `time.monotonic` at which the search ends.
+
+    Raises:
+        Unsearched: a limit was reached; what was found before it has been yielded.
+    """
+    waiting, left = [root], limit
+    while waiting:
+        folder = waiting.pop()
+        children: list[str] = []
+        others: list[str] = []
+        cut = ""
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                left -= 1
+                cut = _reached(left, limit, until)
+                if cut:
+                    break
+                (children if _is_folder(entry) else others).append(entry.name)
+        children.sort()
+        yield folder, children, sorted(others)
+        if cut:
+            raise Unsearched(cut)
+        below = (folder / child for child in reversed(children))
+        waiting += (path for path in below if follow_links or not path.is_symlink())
+
+
+def _reached(left: int, limit: int, until: float) -> str:
+    """Return which limit a search has reached, or ""."""
+    if left < 0:
+        return f"it has more than {limit:,} entries"
+    return "it took too long" if time.monotonic() > until else ""
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+class Damaged(Exception):
+    """The file exists and has no usable content; the text states why."""
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of the file, or None if it is missing or damaged."""
+    try:
+        return load_json(path)
+    except Damaged:
+        return None
+
+
+def load_json(path: Path) -> Any:
+    """Return the content of the file, or None if it is missing.
+
+    Raises:
+        Damaged: it cannot be read, is too large, or is not JSON.
+    """
+    try:
+        return json.loads(read_text(path, MAX_JSON_BYTES))
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise Damaged(f"cannot be read: {exc.strerror}") from exc
+    except (ValueError, RecursionError) as exc:
+        raise Damaged("is not JSON") from exc
+
+
+def set_aside(path: Path) -> None:
+    """Rename a damaged file to NAME.damaged, so that writing does not destroy it."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            path.replace(path.with_name(f"{path.name}.damaged"))
+
+
+def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> None:
+    """Replace the content of the file.
+
+    Args:
+        what: what is stored, for the error message: "the trust".
+        mode: permissions of the file, before the umask.
+
+    Raises:
+        OutputError: it cannot be written; the file is unchanged.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode)
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise OutputError(f"{what} cannot be stored: {exc.strerror}", where=str(path)) from exc

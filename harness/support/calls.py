@@ -1,0 +1,111 @@
+"""Calling code in a thread with a time limit, and keeping recent results for repeated calls.
+
+Python cannot stop a thread, but the caller need not wait for it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from harness.errors import ModelUnavailable
+
+T = TypeVar("T")
+
+
+class Overdue(Exception):
+    """The deadline passed; the call continues in a daemon thread until the process ends."""
+
+
+class Raised(Exception):
+    """The call raised its `__cause__`, which may be `SystemExit` or `KeyboardInterrupt`."""
+
+
+def within(seconds: float, work: Callable[[], T], name: str) -> T:
+    """Call `work` in a daemon thread and wait at most `seconds` for its result.
+
+    Signal handlers cannot be installed by `work`, since it does not run in the main thread.
+
+    Args:
+        name: the name of the thread.
+
+    Raises:
+        Overdue: it has not finished in time.
+        Raised: it raised an exception.
+        KeyboardInterrupt: Ctrl-C was pressed while waiting.
+    """
+    thread = _Call(work, name, daemon=True)
+    thread.join(seconds)
+    if thread.is_alive():
+        raise Overdue(f"not finished within {seconds:g} s")
+    if thread.error is not None:
+        raise Raised from thread.error
+    return thread.result
+
+
+def in_thread(work: Callable[[], T], name: str) -> T:
+    """Call `work` in a thread, where Ctrl-C does not interrupt its native code.
+
+    After Ctrl-C the thread completes the work and frees its result. Python waits for it at exit,
+    since native code must not run while its libraries are unloaded.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed while waiting.
+        BaseException: whatever `work` raises.
+    """
+    thread = _Call(work, name, daemon=False)
+    thread.join()
+    if thread.error is not None:
+        raise thread.error
+    return thread.result
+
+
+class _Call(threading.Thread, Generic[T]):
+    """A started thread that keeps the result of `work`, or its error."""
+
+    result: T
+
+    def __init__(self, work: Callable[[], T], name: str, *, daemon: bool) -> None:
+        super().__init__(name=name, daemon=daemon)
+        self._work = work
+        self.error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.result = self._work()
+        except BaseException as exc:  # noqa: BLE001  plugin code may raise anything
+            self.error = exc
+
+
+class TTLCache(Generic[T]):
+    """Results of recent calls, including ModelUnavailable errors.
+
+    Probing ten models of a server sends one request; those of several servers run concurrently.
+    """
+
+    def __init__(self, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+        self._results: dict[Hashable, tuple[float, T | ModelUnavailable]] = {}
+        self._locks: dict[Hashable, threading.Lock] = {}
+
+    def get(self, key: Hashable, call: Callable[[], T]) -> T:
+        """Return `call()`, or its recent result for `key`.
+
+        Raises:
+            ModelUnavailable: `call` raised it.
+        """
+        with self._locks.setdefault(key, threading.Lock()):
+            known = self._results.get(key)
+            if known is None or time.monotonic() - known[0] > self._seconds:
+                result: T | ModelUnavailable
+                try:
+                    result = call()
+                except ModelUnavailable as exc:
+                    result = exc
+                known = self._results[key] = (time.monotonic(), result)
+        if isinstance(known[1], ModelUnavailable):
+            raise known[1]
+        return known[1]

@@ -1,0 +1,117 @@
+"""This process: its cores and threads, its optional packages, and locks against other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.errors import UsageError
+
+SPINS = "1000"
+"""How often an idle thread looks for work before it sleeps. On idle cores llama.cpp is as fast as
+with GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads sleep at once). If
+other processes use the cores, the default costs nine tenths of the speed and more: a training step
+of torch that took 9 s had not ended after a minute."""
+_limit: int | None = None
+
+
+@contextmanager
+def low_spin_openmp() -> Iterator[None]:
+    """Make libraries that are first imported in this block yield to other processes.
+
+    OpenMP reads its settings once, at the first import; the user's own settings are kept.
+    """
+    if "GOMP_SPINCOUNT" in os.environ or "OMP_WAIT_POLICY" in os.environ:
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = SPINS
+    try:
+        yield
+    finally:
+        os.environ.pop("GOMP_SPINCOUNT", None)
+
+
+def limit_cores(cores: int) -> None:
+    """Let `available_cores` return at most `cores`: what a cluster has given to this process."""
+    global _limit
+    _limit = max(1, cores)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return cores if _limit is None else min(cores, _limit)
+
+
+@contextlib.contextmanager
+def job_lock(folder: Path, job: str) -> Iterator[None]:
+    """Lock the job named `job` during the block; the lock of a killed process is released.
+
+    Args:
+        folder: for the lock file; created if it is missing.
+
+    Raises:
+        UsageError: another process holds the lock; the message names its process id.
+    """
+    import filelock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    name = hashlib.sha256(os.fsencode(job)).hexdigest()[:16]
+    # The process id needs a file of its own: trying to lock a file truncates it.
+    holder = folder / f"{name}.pid"
+    lock = filelock.FileLock(folder / f"{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as exc:
+        raise UsageError(
+            f"{job} is locked by process {_pid(holder)}",
+            hint="Wait for it, or stop it; what it has done is kept.",
+        ) from exc
+    try:
+        holder.write_text(str(os.getpid()), encoding="ascii")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _pid(holder: Path) -> str:
+    try:
+        return holder.read_text(encoding="ascii") or "(just started)"
+    except OSError:
+        return "(just started)"
+
+
+def require(*modules: str, extra: str = "finetune") -> None:
+    """Check that these modules are installed.
+
+    Raises:
+        UsageError: with the missing ones and the command that installs them.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        are = "is" if len(missing) == 1 else "are"
+        raise UsageError(
+            f"this needs {', '.join(missing)}, which {are} not installed",
+            hint=f"`{install_command(extra)}` installs all that it needs.",
+        )
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra for the Python that runs this process.
+
+    pip takes the name of an installed package as that package, so the command is the same in a
+    checkout.
+    """
+    python = Path(sys.executable)
+    shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python
+    return f'{shown} -m pip install "nanda-harness[{extra}]"'

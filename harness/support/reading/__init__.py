@@ -1,1 +1,0 @@
-"""Reading files and text that may come from anywhere, within limits."""

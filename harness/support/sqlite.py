@@ -1,0 +1,140 @@
+"""SQLite files: migrations, the user's private files, Ctrl-C, and errors of storing."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+Migration = Callable[[sqlite3.Connection], None]
+INSTRUCTIONS = 100_000
+"""Virtual machine instructions between two calls of the progress handler: some milliseconds."""
+STEP = 0.2
+"""Seconds that SQLite itself waits for a lock, during which Python handles no signal."""
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    """Apply the migrations that the file has not had yet, all or none.
+
+    The function name is the key: migrations must not be renamed, changed or removed. A file that
+    has had them all is only read, so that it can be opened while another process writes.
+    """
+    if not _due(connection, migrations):
+        return
+    connection.execute("BEGIN IMMEDIATE")  # a second process waits here
+    try:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS _migrations (name TEXT PRIMARY KEY, applied_at TEXT)"
+        )
+        for migration in _due(connection, migrations):  # again: it may have applied some
+            migration(connection)
+            connection.execute(
+                "INSERT INTO _migrations VALUES (?, datetime('now'))", [migration.__name__]
+            )
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> list[Migration]:
+    """Return the migrations that the file has not had yet."""
+    tables = "SELECT 1 FROM sqlite_master WHERE name = '_migrations'"
+    if connection.execute(tables).fetchone() is None:
+        return list(migrations)
+    applied = {row[0] for row in connection.execute("SELECT name FROM _migrations")}
+    return [migration for migration in migrations if migration.__name__ not in applied]
+
+
+class UserDatabase:
+    """Opens one SQLite file, with mode 0600 and WAL.
+
+    Args:
+        path: created with its folder if it does not exist.
+        prepare: called once with the first connection, after the migrations.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        migrations: Sequence[Migration],
+        prepare: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        self.path = path
+        self._migrations = migrations
+        self._prepare = prepare
+        self._ready = False
+
+    def connect(self) -> sqlite3.Connection:
+        """Return a new connection, which commits each statement outside of a transaction.
+
+        Raises:
+            OSError: the file cannot be created.
+            sqlite3.Error: it is not a usable database.
+        """
+        if not self._ready:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        try:
+            # Safe if the process is killed; the last rows may be lost in a power failure.
+            db.execute("PRAGMA synchronous = NORMAL")
+            if not self._ready:
+                db.execute("PRAGMA journal_mode = WAL")
+                migrate(db, self._migrations)
+                if self._prepare is not None:
+                    self._prepare(db)
+                self._ready = True
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def storable(text: str) -> str:
+    """Escape lone surrogates of file names and replies, which SQLite refuses."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def handle_signals(connection: sqlite3.Connection) -> None:
+    """Let Ctrl-C abort a statement, whose error `is_interrupted` then recognises.
+
+    Python runs signal handlers in any Python code of the main thread, even in an empty callback;
+    its KeyboardInterrupt makes SQLite abort the statement, and is lost.
+    """
+    connection.set_progress_handler(lambda: None, INSTRUCTIONS)
+
+
+def is_interrupted(error: sqlite3.Error) -> bool:
+    """Return True if Ctrl-C aborted the statement."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+
+
+def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
+    """Begin a transaction with the write lock, waiting at most `seconds` for other processes.
+
+    Raises:
+        sqlite3.OperationalError: another process holds the lock for longer.
+    """
+    [before] = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {min(seconds, STEP) * 1000:.0f}")
+    limit = time.monotonic() + seconds
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
+                    raise
+            else:
+                return
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {before}")
+
+
+def is_of_storage(error: Exception) -> bool:
+    """Return True if nothing can be stored: the disk is full, the database locked or damaged."""
+    damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
+    return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)

@@ -1,0 +1,115 @@
+"""The request to stop that all layers of a run share: Ctrl-C, cancellation, and time limits."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from harness.errors import DeadlineExceeded, Interrupted
+from harness.support import ctrl_c
+
+TICK = 0.1
+"""The interval, in seconds, at which a waiting token notices a stop of its parent."""
+
+
+class StopToken(threading.Event):
+    """An event that is set when work must end; `Call.cancel` is the one of a run.
+
+    Dispatch creates it, and jobs, models, backends and generations receive it. Work calls `check`
+    between its steps, or passes the token on.
+
+    Args:
+        parent: an event that stops this token as well.
+        seconds: the time limit, counted from now.
+    """
+
+    def __init__(self, parent: threading.Event | None = None, seconds: float = math.inf) -> None:
+        super().__init__()
+        self._parent, self._limit, self._started = parent, seconds, time.monotonic()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the token was created."""
+        return time.monotonic() - self._started
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the time limit; not negative."""
+        return max(0.0, self._limit - self.elapsed)
+
+    def is_set(self) -> bool:
+        """Return True if a stop was requested, of this token or its parent."""
+        return super().is_set() or (self._parent is not None and self._parent.is_set())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until a stop is requested, of this token or its parent; return whether it was."""
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        if self._parent is None:
+            return super().wait(timeout)
+        while not self.is_set() and (left := end - time.monotonic()) > 0:
+            super().wait(min(left, TICK))
+        return self.is_set()
+
+    def request_stop(self) -> None:
+        """Request that the work ends, as Ctrl-C does."""
+        self.set()
+
+    def check(self) -> None:
+        """Raise if the work must end.
+
+        Raises:
+            Interrupted: a stop was requested.
+            DeadlineExceeded: the time limit has passed.
+        """
+        if self.is_set():
+            raise Interrupted("interrupted")
+        if not self.remaining:
+            raise DeadlineExceeded(f"not finished within {self._limit:g} s")
+
+    @contextlib.contextmanager
+    def on_signals(
+        self, *signals: int, notify: Callable[[], None] = lambda: None, unlimited: bool = False
+    ) -> Iterator[None]:
+        """Request a stop on Ctrl-C, instead of interrupting a step that must be completed.
+
+        A second Ctrl-C raises KeyboardInterrupt. Within another such block, which keeps its token,
+        and in a thread that receives no signals, this does nothing.
+
+        Args:
+            signals: other signals that have the same effect.
+            notify: called at the first signal.
+            unlimited: the step may take any time; without it, Ctrl-C ends the block in time
+                (`ctrl_c`).
+        """
+        before = signal.getsignal(signal.SIGINT)
+        main = threading.current_thread() is threading.main_thread()
+        if not main or isinstance(before, _Handler):
+            yield
+            return
+        handler = _Handler(self, notify)
+        replaced = {number: signal.signal(number, handler) for number in (signal.SIGINT, *signals)}
+        try:
+            with ctrl_c.unlimited() if unlimited else contextlib.nullcontext():
+                yield
+        finally:
+            for number, previous in replaced.items():
+                signal.signal(number, previous)
+
+
+@dataclass(slots=True)
+class _Handler:
+    token: StopToken
+    notify: Callable[[], None]
+    called: bool = False
+
+    def __call__(self, *_: object) -> None:
+        if self.called:
+            raise KeyboardInterrupt
+        self.called = True
+        self.token.request_stop()
+        self.notify()

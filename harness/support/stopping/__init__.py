@@ -1,1 +1,0 @@
-"""Stopping: Ctrl-C, cancellation and time limits, whatever code is running."""

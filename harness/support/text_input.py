@@ -1,0 +1,279 @@
+"""Input of a skill: the text of a line, or the file that it names.
+
+Text may contain one half of a surrogate pair: JSON may (`"\\ud83d"`), and Python keeps it. Such
+text can be neither written to a file, stored in SQLite nor sent to a server, so `well_formed` joins
+or replaces the halves.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from harness.errors import InputError
+
+SUFFIXES = (".txt", ".md")
+TEXT_WORDS = 40
+"""Number of words from which input is always a text and not a file name."""
+MAX_BYTES = 1_000_000
+"""Maximum size of a text file, about 150,000 words."""
+
+PIPED = "nanda-stdin-"
+"""Prefix of the temporary folder of a piped file, which no message or result names."""
+
+_PAIRS = "\"\" '' “” ‘’ «» »« ‹› ›‹ „“” 「」"  # noqa: RUF001
+_CLOSING = {pair[0]: pair[1:] for pair in _PAIRS.split()}
+"""Closing quotes by opening quote."""
+_APOSTROPHE = re.compile(r"(?<=[^\W\d_])['’](?=[^\W\d_])")  # noqa: RUF001
+_OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
+_KNOWN_OTHERS = re.compile(
+    r"\.(?:pdf|csv|tsv|jsonl?|parquet|xlsx?|ods|docx?|odt|rtf|html?|xml|ya?ml|tex|bib|ris|nbib|sqlite|zip|gz)$",
+    re.I,
+)
+_UTF16_OR_32 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+_ENCODING = "utf-16-le"
+
+
+def given(text: str) -> str:
+    """Return `text`, or the content of the text file that it names.
+
+    Raises:
+        InputError: it names a file that cannot be read as text.
+    """
+    path = None if len(text.split()) >= TEXT_WORDS else path_in(text.strip())
+    if path is None:
+        return text
+    if path.suffix and path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{path.suffix} files are not supported here",
+            where=shown(path),
+            hint=f"Save it as {' or '.join(SUFFIXES)}.",
+        )
+    return read_text(path)
+
+
+def unquote(text: str) -> str:
+    """Return the text without the pair of quotes around it, if neither occurs inside.
+
+    An apostrophe between two letters is not a quote.
+    """
+    inside = text[1:-1].strip()
+    closing = _CLOSING.get(text[:1], "")
+    quotes = _APOSTROPHE.sub("", inside)
+    if len(text) < 2 or text[-1] not in closing or any(c in quotes for c in text[0] + closing):
+        return text
+    return inside
+
+
+def lone_file(text: str) -> Path | None:
+    """Return the .txt or .md file whose path is all of the text, if there is one."""
+    name = unquote(text.strip())
+    return Path(name) if name.lower().endswith(SUFFIXES) and is_file(name) else None
+
+
+def path_in(text: str) -> Path | None:
+    """Return `text` as a path if it has a file suffix, a path separator, or names a file.
+
+    With blanks, a separator counts only if there is such a folder.
+    """
+    name = unquote(text)
+    if not name or "\n" in name or "\0" in name:
+        return None
+    blanks = re.search(r"\s", name) is not None
+    known = name.lower().endswith(SUFFIXES) or _KNOWN_OTHERS.search(name)
+    separated = ("/" in name or os.sep in name) and (not blanks or is_folder(name))
+    if known or separated or _OTHER_SUFFIX.fullmatch(name) or is_file(at_home(name)):
+        return Path(name)
+    return None
+
+
+def is_file(name: str | Path) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than a file name can be
+        return False
+
+
+def is_folder(name: str | Path) -> bool:
+    try:
+        return at_home(name).is_dir()
+    except OSError:  # longer than a file name can be
+        return False
+
+
+def at_home(name: str | Path) -> Path:
+    """Return a path with "~" expanded; that of an unknown user is unchanged."""
+    return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
+
+
+def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part of it.") -> str:
+    """Return the text of a file.
+
+    Args:
+        what: what it should contain, for messages.
+        shorten: the hint for a file that is too big.
+
+    Raises:
+        InputError: it is missing, a folder, empty, too big, binary, or not UTF-8.
+    """
+    path = regular_file(path, what=what, instead="Use - to read from a pipe.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise InputError(
+            f"has {size / 1e6:.1f} MB, too much for {what}", where=shown(path), hint=shorten
+        )
+    text = "".join(text_lines(path))
+    if not text.strip():
+        raise InputError("is empty", where=shown(path), hint=f"Put {what} into it.")
+    return text
+
+
+def regular_file(
+    path: Path, *, what: str = "the data", instead: str = "Save it to a file and name that."
+) -> Path:
+    """Return the path of a file that can be read more than once, with "~" expanded.
+
+    Args:
+        what: what it should contain, for messages.
+        instead: the hint for a pipe.
+
+    Raises:
+        InputError: it is missing, empty, unreadable, a folder or a pipe.
+    """
+    where = shown(path)
+    with reading(path):
+        path = path.expanduser()
+        status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise InputError("is a folder", where=where, hint="Name a file in it.")
+    if not stat.S_ISREG(status.st_mode):
+        raise InputError("is not a regular file", where=where, hint=instead)
+    if not status.st_size:
+        raise InputError("is empty", where=where, hint=f"Put {what} into it.")
+    with reading(path), path.open("rb"):
+        return path
+
+
+def text_lines(
+    path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False
+) -> Generator[str, None, None]:
+    """Yield the lines of a text file with their ends, which may be those of any system.
+
+    Args:
+        encoding: of the file, if it is known not to be UTF-8.
+        with_nul: yield lines with NUL characters, too; the reader refuses them.
+
+    Raises:
+        InputError: it cannot be read, or is not text of this encoding; if that is UTF-8, with the
+            line and byte.
+    """
+    hint = "Save it as UTF-8."
+    with reading(path):
+        with path.open("rb") as file:
+            if encoding == "utf-8-sig" and file.read(4).startswith(_UTF16_OR_32):
+                raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=hint)
+        try:
+            with path.open(encoding=encoding, newline="") as lines:
+                for number, line in enumerate(lines, start=1):
+                    if "\0" in line and not with_nul:
+                        raise InputError(
+                            f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
+                            where=place(path, "line", number),
+                            hint="Save it as UTF-8 text.",
+                        )
+                    yield line
+        except UnicodeDecodeError as exc:
+            if encoding != "utf-8-sig":
+                raise InputError(f"is not {encoding} text", where=shown(path), hint=hint) from exc
+            raise _not_utf8(path) from exc
+
+
+def place(path: Path, unit: str, position: int) -> str:
+    """Return a place in a file for messages: "papers.csv, line 7"."""
+    return f"{shown(path)}, {unit} {position}"
+
+
+def _not_utf8(path: Path) -> InputError:
+    """Return the error that names the first invalid byte, which the decoder does not locate."""
+    number, offset = 1, 0
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                line.decode()
+            except UnicodeDecodeError as exc:
+                return InputError(
+                    f"is not UTF-8 text (byte {offset + exc.start} is 0x{line[exc.start]:02x})",
+                    where=place(path, "line", number + _line_ends(line[: exc.start])),
+                    hint="Save it as UTF-8.",
+                )
+            number += _line_ends(line)
+            offset += len(line)
+    return InputError("is not UTF-8 text", where=shown(path), hint="Save it as UTF-8.")
+
+
+def _line_ends(data: bytes) -> int:
+    return data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Translate an OSError for `path` into an InputError."""
+    try:
+        yield
+    except FileNotFoundError as exc:
+        raise InputError(
+            "there is no such file", where=shown(path), hint="Is the path right from this folder?"
+        ) from exc
+    except RuntimeError as exc:  # "~nobody/x"
+        raise InputError("there is no such home folder", where=shown(path)) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise unreadable(path, exc) from exc
+
+
+def unreadable(path: Path, exc: Exception) -> InputError:
+    """Return the error for a file that cannot be read."""
+    reason = getattr(exc, "strerror", None) or exc
+    return InputError(f"cannot be read ({reason})", where=shown(path))
+
+
+def shown(path: Path) -> str:
+    """Return a path as messages show it, whatever bytes it consists of: "stdin" for piped text."""
+    if path.parent.name.startswith(PIPED):
+        return path.stem
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+class SurrogateJoiner:
+    """Joins pairs whose halves are in different pieces of a text, as some servers send them."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")
+
+    def feed(self, piece: str) -> str:
+        """Return the piece with lone halves as U+FFFD; a first half at its end is held back."""
+        return self._decoder.decode(piece.encode(_ENCODING, "surrogatepass"))
+
+    def flush(self) -> str:
+        """Return U+FFFD if the text ended in a first half, else ""."""
+        return self._decoder.decode(b"", final=True)
+
+
+def well_formed(text: str) -> str:
+    """Return `text` with the halves of a pair joined and lone halves as U+FFFD."""
+    return text.encode(_ENCODING, "surrogatepass").decode(_ENCODING, "replace")
+
+
+def well_formed_json(text: str) -> str:
+    """Return JSON whose values are `well_formed`; text that is not JSON as `well_formed`."""
+    try:
+        values = json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return well_formed(text)
+    made = well_formed(values)
+    return text if made == values else made

@@ -1,0 +1,258 @@
+"""YAML that may come from anywhere: parsed within limits, and validated as pydantic models.
+
+Time and memory are proportional to the length of the text: the events of the parser are checked
+before any node is created, for nesting, the number of nodes, and what aliases repeat. libyaml is
+used if PyYAML has it. Every error names the file and line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+import yaml.constructor
+import yaml.reader
+import yaml.scanner
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import HarnessError, UsageError
+from harness.support.bounded_files import read_text
+
+try:
+    from yaml import CBaseLoader as BaseLoader
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import BaseLoader, SafeLoader  # type: ignore[assignment]
+
+DEPTH = 50
+"""Maximum nesting of lists and mappings."""
+NODES = 20_000
+"""Maximum number of values, keys, lists and mappings."""
+REPEATED = 100_000
+"""Maximum number of characters and nodes that all aliases together repeat."""
+DIRECTIVES = 10
+"""Maximum number of lines that begin with "%"; libyaml compares each %TAG with all before it."""
+DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
+"""Maximum characters of numbers: 64 bits, since larger keys of mappings can be made to collide."""
+LIBYAML_DEPTH = "exceeded maximum nesting depth"
+"""The error of libyaml, which reads ahead and so may reach its own limit before `DEPTH` is."""
+_DIRECTIVE = re.compile(r"^%", re.M)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+M = TypeVar("M", bound=BaseModel)
+MAX_BYTES = 1_000_000
+"""Maximum size of a file."""
+MAX_SHOWN = 200
+"""Maximum characters of a message that come from the file."""
+
+
+class Excess(yaml.MarkedYAMLError):
+    """The document exceeds a limit; `problem` states which."""
+
+
+class DataLoader(SafeLoader):
+    """Creates values of the standard types; each error names the line of the value."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if len(node.value) > DIGITS.get(node.tag, len(node.value)):
+            raise self._invalid(node)
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as exc:
+            raise self._invalid(node) from exc
+
+    def _invalid(self, node: yaml.Node) -> yaml.constructor.ConstructorError:
+        shown = repr(node.value[:40]) if isinstance(node, yaml.ScalarNode) else "a collection"
+        problem = f"{shown} is not a valid {node.tag.rpartition(':')[2]}"
+        return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+class TextLoader(BaseLoader):
+    """Creates text of every scalar, as it is written."""
+
+
+def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tuple[Any, Any]:
+    """Return the root node and the data of the only document; None for an empty text.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, has several documents, or exceeds a limit (`Excess`).
+    """
+    check(text)
+    if issubclass(loader, TextLoader):
+        reader = loader(text)
+        try:
+            root = reader.get_single_node()
+            return root, None if root is None else reader.construct_document(root)
+        finally:
+            reader.dispose()
+    # Composed twice, because creating the data copies what `<<` merges into the nodes.
+    return yaml.compose(text, Loader=loader), yaml.load(text, Loader=loader)  # noqa: S506
+
+
+def check(text: str) -> None:
+    """Raise Excess if a limit is exceeded, or YAMLError if it is not YAML."""
+    if len(_DIRECTIVE.findall(text)) > DIRECTIVES:
+        raise Excess(problem=f"has more than {DIRECTIVES} directives")
+    limits = _Limits()
+    try:
+        for event in yaml.parse(text, Loader=SafeLoader):
+            limits.add(event)
+    except yaml.scanner.ScannerError as exc:
+        if exc.problem != LIBYAML_DEPTH:
+            raise
+        raise Excess(problem="is nested too deeply", problem_mark=exc.problem_mark) from exc
+
+
+class _Limits:
+    """What the events of a document amount to so far, with every alias replaced."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+        self._size = 0
+        self._repeated = 0
+        self._opened: list[tuple[str | None, int]] = []
+        self._sizes: dict[str | None, int] = {}
+
+    def add(self, event: yaml.Event) -> None:
+        before = self._size
+        if isinstance(event, yaml.AliasEvent):
+            self._add_alias(event)
+        elif isinstance(event, yaml.ScalarEvent):
+            self._add_node(event)
+            if _SURROGATE.search(event.value):  # libyaml refuses them, PyYAML's own parser does not
+                raise _excess("contains half of a surrogate pair", event)
+            self._size += 1 + len(event.value)
+            self._sizes[event.anchor] = self._size - before
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._add_node(event)
+            self._size += 1
+            self._opened.append((event.anchor, before))
+            if len(self._opened) > DEPTH:
+                raise _excess("is nested too deeply", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, started = self._opened.pop()
+            self._sizes[anchor] = self._size - started
+
+    def _add_node(self, event: yaml.Event) -> None:
+        self._nodes += 1
+        if self._nodes > NODES:
+            raise _excess(f"has more than {NODES:,} values", event)
+
+    def _add_alias(self, event: yaml.AliasEvent) -> None:
+        if any(anchor == event.anchor for anchor, _ in self._opened):
+            raise _excess("contains itself", event)
+        size = 1 + self._sizes.get(event.anchor, 0)  # a missing anchor is an error of its own
+        self._size += size
+        self._repeated += size
+        if self._repeated > REPEATED:
+            raise _excess("repeats too much by aliases", event)
+
+
+def _excess(problem: str, event: yaml.Event) -> Excess:
+    return Excess(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
+
+
+def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> M:
+    """Read `path` and validate it as `model`.
+
+    Raises:
+        error: the file cannot be read, is not YAML, has a duplicate key, exceeds a limit, or does
+            not match the model; the message names the first line at fault and the number of other
+            errors.
+    """
+    root, found = _parsed(path, error)
+    for key, line in repeated_keys(root):
+        raise error(f"duplicate key {key[:MAX_SHOWN]!r}", where=f"{path}:{line}")
+    try:
+        return model.model_validate(found if found is not None else {})
+    except ValidationError as exc:
+        raise _validation_error(exc, root, path, error) from exc
+
+
+def data(path: Path, error: type[HarnessError] = UsageError) -> Any:
+    """Return the content of a file as it is, None if it is empty.
+
+    Raises:
+        error: the file cannot be read, is not YAML or exceeds a limit.
+    """
+    return _parsed(path, error)[1]
+
+
+def _parsed(path: Path, error: type[HarnessError]) -> tuple[yaml.Node | None, Any]:
+    try:
+        text = read_text(path, MAX_BYTES)
+        return parse(text)
+    except OSError as exc:
+        raise error(f"cannot be read ({exc.strerror})", where=str(path)) from exc
+    except UnicodeDecodeError as exc:
+        raise error("is not UTF-8 text", where=str(path)) from exc
+    except yaml.YAMLError as exc:
+        raise _syntax_error(exc, path, text, error) from exc
+
+
+def where(path: Path, *loc: str | int) -> str:
+    """Return "FILE:LINE" of a place in a file that `load` has read."""
+    root, _ = _parsed(path, UsageError)
+    return f"{path}:{_line(root, loc)}"
+
+
+def repeated_keys(node: yaml.Node | None) -> Iterator[tuple[str, int]]:
+    """Yield the duplicate keys of all mappings, each with its line; PyYAML ignores duplicates."""
+    if isinstance(node, yaml.SequenceNode):
+        for child in node.value:
+            yield from repeated_keys(child)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if str(key.value) in seen:
+            yield str(key.value), key.start_mark.line + 1
+        seen.add(str(key.value))
+        yield from repeated_keys(value)
+
+
+def _syntax_error(
+    exc: yaml.YAMLError, path: Path, text: str, error: type[HarnessError]
+) -> HarnessError:
+    if (invalid := yaml.reader.Reader.NON_PRINTABLE.search(text)) is not None:
+        line = text.count("\n", 0, invalid.start()) + 1
+        return error(f"contains the invalid character {invalid[0]!a}", where=f"{path}:{line}")
+    mark = getattr(exc, "problem_mark", None)
+    # libyaml places what is missing at the end on the line after the last one.
+    where = f"{path}:{min(mark.line + 1, len(text.splitlines()))}" if mark else str(path)
+    problem = (getattr(exc, "problem", None) or str(exc).partition("\n")[0])[:MAX_SHOWN]
+    if isinstance(exc, Excess):
+        return error(problem, where=where)
+    return error(f"is not YAML: {problem}", where=where)
+
+
+def _validation_error(
+    exc: ValidationError, root: yaml.Node | None, path: Path, error: type[HarnessError]
+) -> HarnessError:
+    # A misspelt key causes two errors, and the one about the key itself is the clearer one.
+    first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    field = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN]
+    more = f" (and {len(rest)} more)" if rest else ""
+    problem = "unknown key" if first["type"] == "extra_forbidden" else first["msg"][:MAX_SHOWN]
+    message = f"{field}: {problem}{more}" if field else f"{problem}{more}"
+    return error(message, where=f"{path}:{_line(root, first['loc'])}")
+
+
+def _line(node: yaml.Node | None, loc: Sequence[Any]) -> int:
+    """Return the line of `loc`, or of its innermost part that is in the file."""
+    if node is None:
+        return 1
+    line: int = node.start_mark.line + 1
+    if not loc:
+        return line
+    head, *tail = loc
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(head):
+                here: int = key.start_mark.line + 1
+                return max(here, _line(value, tail)) if tail else here
+    if isinstance(node, yaml.SequenceNode) and isinstance(head, int) and head < len(node.value):
+        return _line(node.value[head], tail)
+    return line
