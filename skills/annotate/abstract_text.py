@@ -85,7 +85,7 @@ def _without_front_matter(text: str) -> tuple[str, str]:
     if found is None:
         return "", text
     try:
-        parsed = skill_md.parse(found["yaml"], Path(), lenient=True)
+        parsed = skill_md.parse_front_matter(found["yaml"], Path(), lenient=True)
     except UsageError:  # text between two horizontal rules
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}
