@@ -275,12 +275,12 @@ class Answers:
             for project, answers in known.items()
             if answers
         }
-        bounded_files.write(self._file, content, "the permission", mode=0o600)
+        bounded_files.write_json(self._file, content, "the permission", mode=0o600)
 
     def _read(self) -> tuple[dict[str, list[Always]], str]:
         """Return the answers by project, and what is wrong with the file."""
         try:
-            stored = bounded_files.load(self._file)
+            stored = bounded_files.load_json(self._file)
         except bounded_files.Damaged as exc:
             return {}, str(exc)
         try:

@@ -105,7 +105,7 @@ class ActiveSkills:
         room = context * BYTES_PER_TOKEN // INSTRUCTIONS_SHARE
         kept: list[str] = []
         for skill, body in reversed([*self._active()]):
-            listed = prompt_skill.names(skill.file.folder)
+            listed = prompt_skill.resource_names(skill.file.folder)
             instructions = skill.instructions(body, listed)
             if kept and len(instructions.encode()) > room:
                 del self.conversation.skills[skill.name]
@@ -134,7 +134,7 @@ class ActiveSkills:
 
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
         """Return the instructions with the files that they refer to and that fit into the room."""
-        files, refused = prompt_skill.referred(skill.file.folder, body)
+        files, refused = prompt_skill.referred_resources(skill.file.folder, body)
         included = [*files]
         while included and len(skill.instructions(body, listed, included).encode()) > room:
             refused.append(f"{included.pop().name}: no room in the model's context")

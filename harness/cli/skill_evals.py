@@ -117,7 +117,7 @@ def _activated(app: Services, model: ServedModel, query: str) -> list[str]:
     if not tools:
         return intent.described(skills, query)
     messages = Message("system", SYSTEM), Message("user", query)
-    request = model.request(messages=messages, tools=tools, max_tokens=served.MAX_TOKENS)
+    request = model.request(messages=messages, tools=tools, max_tokens=served.ANSWER_TOKENS)
     calls = model.generate(request).tool_calls
     return [name for name in dict.fromkeys(map(_skill_of, calls)) if name in skills]
 

@@ -100,10 +100,10 @@ def installed(app: Services, skill: dict[str, Any]) -> None:
     if record is None or folder.parent != app.settings.own_skills:
         return
     try:
-        unchanged = content_hash(folder) == record.sha256
+        unchanged = content_hash(folder) == record["sha256"]
     except UsageError:
         unchanged = False
-    skill["installed"] = {**record.model_dump(), "unchanged": unchanged}
+    skill["installed"] = {**record, "unchanged": unchanged}
 
 
 def _chosen(found: Sequence[SkillFile], names: Sequence[str], every: bool) -> list[SkillFile]:

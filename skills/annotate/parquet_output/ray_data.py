@@ -235,7 +235,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     ):
 
         def work(model: ServedModel) -> Result:
-            room = node.room(placement)
+            room = node.find_room(placement)
             identity = job.identity(model)
             check_first(folder, identity)
             check_nodes(room.nodes, folder, job.run, call.cancel.check)
