@@ -16,7 +16,7 @@ from skills.evaluate.annotators import (
     other,
 )
 from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL, statistics
+from skills.evaluate.move_metrics import OVERALL, consistency_statistics, statistics
 from skills.evaluate.report_text import figure
 from skills.evaluate.resampling import (
     Resamples,
@@ -278,7 +278,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
     one, other = moves(claim="Bees dance."), moves(claim="Bees dance quickly.")
     both = moves(claim="Bees dance.", scope="Bees.")
     runs = [[one, one, None], [other, one, one], [both, one, None]]
-    of_it = move_metrics.statistics("seeds", runs, [True, True, False], nanda(), Measures())
+    of_it = consistency_statistics("seeds", runs, [True, True, False], nanda(), Measures())
     alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # of the first paper, by pair
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
@@ -288,7 +288,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
 def test_a_missing_annotation_agrees_with_no_other():
     one = moves(claim="Bees dance.")
     runs = [[None, one], [None, one], [None, None]]
-    of_it = move_metrics.statistics("seeds", runs, [True, True], nanda(), Measures())
+    of_it = consistency_statistics("seeds", runs, [True, True], nanda(), Measures())
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
 

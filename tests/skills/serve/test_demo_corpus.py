@@ -64,7 +64,7 @@ def test_three_papers_have_another_version(tmp_path: Path) -> None:
 
 
 def test_another_framework_has_the_papers_alone(tmp_path: Path) -> None:
-    other = load(Path(__file__).parents[3] / "support" / "two_moves.yaml")
+    other = load(Path(__file__).parents[2] / "support" / "two_moves.yaml")
     demo_corpus.write(tmp_path / "demo.db", other)
     with served(tmp_path / "demo.db", other) as app, app.client() as client:
         assert "30 papers" in client.get("/papers").text
