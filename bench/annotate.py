@@ -230,13 +230,13 @@ class Bench:
 
     def requests(self, block: list[dict[str, str]]) -> list[Request]:
         """Return the requests of /annotate for these rows, without repairs."""
-        from skills.annotate.annotator import prepare
+        from skills.annotate.annotator import Annotator
         from skills.nanda.paper import Paper
 
         papers = [Paper("id", str(i), "", row["abstract"]) for i, row in enumerate(block)]
         return self.models.run(
             "annotate",
-            lambda model: [prepare(paper, nanda(), model).request for paper in papers],
+            lambda m: [Annotator(m, nanda()).prepare(paper).request for paper in papers],
         )
 
     def job(self, block: list[dict[str, str]]) -> int:

@@ -175,23 +175,25 @@ class _Cascade:
             self.stopped, self.pending = exc, len(passed)
             return 0
         self.stopped = later.stopped
-        failed = set[int]()
-        for place, entry in zip(places, later.job.plan.entries(), strict=True):
-            if entry.state == "done":
-                job.plan.replace(place, entry.key, entry.state)
-            elif entry.state == "failed":
-                failed.add(place)
-            else:
-                self.pending += 1
+        failed = {places[entry.place] for entry in later.job.plan.entries("failed")}
         self.review += [one for one in passed if one[1] in failed]
-        return self._count(later, places)
+        done = self._count(later, places)
+        self.pending += len(passed) - len(failed) - done
+        return done
 
     def _count(self, finished: Finished, places: Sequence[int]) -> int:
-        """Record what a model did; return how many papers it annotated, and keep the doubtful."""
+        """Record what a model did; return how many papers it annotated, and keep the doubtful.
+
+        Args:
+            places: of its papers among those of the first model.
+        """
         tokens = {"prompt": 0, "completion": 0}
         done = 0
         for index, item in finished.by_row():
             done += 1
+            if finished is not self.finished:
+                key = item.record["provenance"]["key"]
+                self.finished.job.plan.replace(places[index], key, item.record)
             for kind in tokens:
                 tokens[kind] += item.record["provenance"]["tokens"][kind]
             certainty = certainty_of(item.record.get("confidence"), self.framework.names)
@@ -203,10 +205,7 @@ class _Cascade:
 
     def _ids_to_review(self) -> list[str]:
         """Return the ids of the papers for review, the least certain ones first."""
-        places = sorted(place for _, place in self.review)
-        papers = Selection(self.finished.job.source.papers, places) if places else ()
-        ids = {place: paper.id for place, paper in zip(places, papers, strict=True)}
-        return [ids[place] for _, place in self.review]
+        return [self.finished.job.paper(place).id for _, place in self.review]
 
     def _in_words(self) -> list[str]:
         steps = [f"{counted(one['papers'], 'paper')} by {m}" for m, one in self.models.items()]

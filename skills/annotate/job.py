@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sqlite3
 import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -22,7 +23,8 @@ from harness.models.backend import OnText
 from harness.models.served import ServedModel, Usage
 from harness.runs.jobs import Job, Tally
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate.annotator import Prepared, annotate_paper, prepare, wording_of
+from harness.support.stop_token import StopToken
+from skills.annotate.annotator import Annotator, Prepared
 from skills.annotate.papers import check_length
 from skills.annotate.plan import Entry, Plan, Source
 from skills.corpus.db import runs, store
@@ -38,20 +40,54 @@ TICK_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedRow:
-    """A paper of a job.
+class Task:
+    """A paper to annotate.
 
     Attributes:
-        key: the content key of its request.
-        prepare: makes the request, which is four times as large as the abstract.
+        key: the content key of its request, or the key of its failure without one.
+        prepared: its request, None if it cannot be made.
     """
 
     paper: Paper
     key: str
-    prepare: Callable[[], Prepared]
+    prepared: Prepared | None
 
 
-@dataclass(slots=True)
+def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
+    """Return a paper with its request.
+
+    Raises:
+        HarnessError: of the model or the framework, for all papers.
+    """
+    try:
+        prepared = prepare()
+    except HarnessError:
+        raise
+    except Exception:  # noqa: BLE001  it fails again, as this paper's own error
+        return Task(paper, f"{UNPREPARED}:{paper.sha256}", None)
+    return Task(paper, prepared.key, prepared)
+
+
+def annotate_tasks(
+    annotator: Annotator,
+    tasks: Iterable[Task],
+    keep: Callable[[Task, dict[str, Any]], None],
+    refuse: Callable[[Task, Exception], None],
+    stop: StopToken,
+    on_text: Callable[[Task], OnText | None] = lambda _: None,
+) -> Tally:
+    """Annotate papers in the slots of the model; see `Job`."""
+
+    def perform(task: Task) -> dict[str, Any]:
+        check_length(task.paper, annotator.framework.max_words)
+        prepared = task.prepared or annotator.prepare(task.paper)
+        annotator.model.check_fits(prepared.request)
+        return annotator.annotate(prepared, on_text(task))
+
+    return Job(perform, keep, refuse, annotator.model.slots, stop).run(tasks)
+
+
+@dataclass
 class AnnotateJob:
     """Annotates the papers of `source` with `model` into the corpus `db`.
 
@@ -74,6 +110,11 @@ class AnnotateJob:
     _progress: ProgressEstimate = field(default_factory=lambda: ProgressEstimate(0, 0))
     _update: Callable[[], None] = lambda: None
 
+    @functools.cached_property
+    def annotator(self) -> Annotator:
+        options = self.call.options
+        return Annotator(self.model, self.framework, options.max_tokens, options.wording)
+
     def run(self) -> Tally:
         """Annotate the papers that are not done; with `retry_failed`, those that failed before."""
         self._plan()
@@ -89,9 +130,15 @@ class AnnotateJob:
                 model=self.model.resolution.resolved,
                 settings={**self._settings(), "due": due},
             )
-            job = Job(self._perform, self._keep, self._refuse, self.model.slots, self.call.cancel)
             with self._in_progress(due, weight) as (self._progress, self._update):
-                tally = job.run(self._tasks())
+                tally = annotate_tasks(
+                    self.annotator,
+                    self._tasks(),
+                    self._keep,
+                    self._refuse,
+                    self.call.cancel,
+                    lambda task: self._progress.token_counter(task.key),
+                )
         if not isinstance(tally.stopped, Interrupted):
             self._link()
         return tally
@@ -106,20 +153,44 @@ class AnnotateJob:
         """What this job has used; that of the model includes earlier jobs of the same line."""
         return self.model.usage.since(self._used_before)
 
-    def requests(self) -> Generator[tuple[Paper, Callable[[], Prepared]], None, None]:
-        """Yield each paper with a function that prepares its request."""
-        for paper in self.source.papers:
-            yield paper, partial(self._prepared, paper, self.framework)
+    @property
+    def rows(self) -> int:
+        """The number of rows of the plan."""
+        return len(self.source.papers)
 
-    def planned(self) -> Iterator[tuple[Entry, PlannedRow]]:
-        """Yield each row of the plan with its paper."""
-        for (paper, make), entry in zip(self.requests(), self.plan.entries(), strict=True):
-            yield entry, PlannedRow(paper, entry.key, make)
+    def paper(self, place: int) -> Paper:
+        """Return the paper of a row."""
+        return self.source.papers[place]
 
-    def _prepared(self, paper: Paper, framework: Framework) -> Prepared:
-        options = self.call.options
-        wanted = options.max_tokens, options.wording
-        return prepare(paper, framework, self.model, *wanted)
+    def prepare(self, place: int) -> Prepared:
+        """Make the request of a row."""
+        return self.annotator.prepare(self.paper(place))
+
+    def annotations(self, db: sqlite3.Connection) -> Iterator[tuple[int, Annotated]]:
+        """Yield the place and the annotation of each row that is done, in order.
+
+        Args:
+            db: the corpus, which has the annotations of earlier runs.
+        """
+        for entry in self.plan.entries("done"):
+            if item := self._annotation(db, entry):
+                yield entry.place, item
+
+    def failures(self, db: sqlite3.Connection) -> Iterator[Failure]:
+        """Yield the failures of the corpus `db` in the order of their rows."""
+        for entry in self.plan.entries("failed"):
+            if failure := store.failure(db, entry.key, self.paper(entry.place)):
+                yield failure
+
+    def _annotation(self, db: sqlite3.Connection, entry: Entry) -> Annotated | None:
+        paper = self.paper(entry.place)
+        if entry.made:
+            record = self.plan.record(entry.key)
+            if not entry.is_first:
+                record = store.with_paper(paper, record, self.paper(entry.first).abstract)
+            return Annotated(paper, record)
+        known = store.record(db, entry.key, paper)
+        return None if known is None else Annotated(paper, known)
 
     def notice(self, text: str) -> None:
         """Print what the job has to do, or has done."""
@@ -142,23 +213,27 @@ class AnnotateJob:
     def _plan(self) -> None:
         find_state = partial(store.state, self.db)
         with self._in_planning() as tick:
-            for number, (paper, make) in enumerate(self.requests(), start=1):
+            for place in range(self.rows):
                 if self.call.cancel.is_set():
                     raise Interrupted("interrupted", hint="Nothing was begun.")
-                self.plan.add(key_of(paper, make), len(paper.abstract), find_state)
-                if number % TICK_ROWS == 0:
-                    tick(f"{number:,} of {len(self.source.papers):,} papers")
+                task = task_of(self.paper(place), partial(self.prepare, place))
+                entry = self.plan.add(task.key, len(task.paper.abstract), find_state)
+                if entry and self._is_due(entry.state) and task.prepared:
+                    self.plan.keep_request(task.prepared)
+                if (place + 1) % TICK_ROWS == 0:
+                    tick(f"{place + 1:,} of {self.rows:,} papers")
 
     def _due(self) -> tuple[int, int]:
         """Return the number of rows to annotate, one for each content key, and their weight."""
         due = [total for state, total in self.plan.totals().items() if self._is_due(state)]
         return sum(total.keys for total in due), sum(total.weight_of_keys for total in due)
 
-    def _tasks(self) -> Generator[PlannedRow, None, None]:
-        for entry, row in self.planned():
+    def _tasks(self) -> Iterator[Task]:
+        for entry in self.plan.entries():
             self.call.cancel.check()  # of a million rows, few may be due
             if entry.is_first and self._is_due(entry.state):
-                yield row
+                paper = self.paper(entry.place)
+                yield Task(paper, entry.key, self.plan.request(entry.key, paper))
 
     def _is_due(self, state: store.State | None) -> bool:
         return state == ("failed" if self.call.options.retry_failed else None)
@@ -172,38 +247,29 @@ class AnnotateJob:
         parts += [f"{n:,} left out ({reason})" for reason, n in self.source.filtered.items()]
         self.notice(f"{self.source.name}: {'; '.join(parts)}")
 
-    def _perform(self, row: PlannedRow) -> dict[str, Any]:
-        check_length(row.paper, self.framework.max_words)
-        prepared = row.prepare()
-        self.model.check_fits(prepared.request)
-        return self._generate(prepared, self._progress.token_counter(row.key))
+    def _keep(self, task: Task, record: dict[str, Any]) -> None:
+        self._save(Annotated(task.paper, record))
+        self.plan.set_done(task.key, record)
+        self._count(task, record["provenance"]["tokens"]["completion"])
 
-    def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
-        make = partial(self._prepared, framework=self.framework)
-        return annotate_paper(prepared, self.model, make, on_text)
+    def _save(self, item: Annotated) -> None:
+        store.save(self.db, item, self.framework, self.run_id)
 
-    def _keep(self, row: PlannedRow, record: dict[str, Any]) -> None:
-        self._save(row, record)
-        self._count(row, "done", record["provenance"]["tokens"]["completion"])
-
-    def _save(self, row: PlannedRow, record: dict[str, Any]) -> None:
-        store.save(self.db, Annotated(row.paper, record), self.framework, self.run_id)
-
-    def _refuse(self, row: PlannedRow, error: Exception) -> None:
+    def _refuse(self, task: Task, error: Exception) -> None:
         is_known = isinstance(error, HarnessError)
         store.fail(
             self.db,
-            failure_of(row.paper, error),
-            row.key,
-            request=_request(row),
+            failure_of(task.paper, error),
+            task.key,
+            request=dataclasses.asdict(task.prepared.request) if task.prepared else {},
             traceback=None if is_known else "".join(traceback.format_exception(error)),
             run_id=self.run_id,
         )
-        self._count(row, "failed", None)
+        self.plan.set_failed(task.key)
+        self._count(task, None)
 
-    def _count(self, row: PlannedRow, state: store.State, tokens: int | None) -> None:
-        self.plan.set_state(row.key, state)
-        self._progress.finish_row(row.key, len(row.paper.abstract), tokens)
+    def _count(self, task: Task, tokens: int | None) -> None:
+        self._progress.finish_row(task.key, len(task.paper.abstract), tokens)
         self._update()
 
     def _link(self) -> None:
@@ -212,14 +278,12 @@ class AnnotateJob:
         That of a paper that was annotated in this run is its current one already. After Ctrl-C, the
         rest is left to the next run of the same line.
         """
-        if not self.plan.has_links:
-            return
         stopped_before = self.call.cancel.is_set()
-        for entry, row in self.planned():
+        for entry in self.plan.entries("done"):
             if self.call.cancel.is_set() and not stopped_before:
                 return
-            if entry.is_linked and (record := store.record(self.db, row.key, row.paper)):
-                store.save(self.db, Annotated(row.paper, record), self.framework)
+            if entry.is_linked and (item := self._annotation(self.db, entry)):
+                store.save(self.db, item, self.framework)
 
     def _settings(self) -> dict[str, Any]:
         return {
@@ -229,18 +293,8 @@ class AnnotateJob:
             "served": self.model.resolution.chosen.serve.label,
             "slots": self.model.slots,
             "max_tokens": self.call.options.max_tokens,
-            "wording": wording_of(self.model, self.call.options.wording),
+            "wording": self.annotator.wording,
         }
-
-
-def key_of(paper: Paper, make: Callable[[], Prepared]) -> str:
-    """Return the content key of a request, or one for the failure of a paper that has none."""
-    try:
-        return make().key
-    except HarnessError:  # of the model or the framework, for all papers
-        raise
-    except Exception:  # noqa: BLE001  it fails again, as this paper's own error
-        return f"{UNPREPARED}:{paper.sha256}"
 
 
 def failure_of(paper: Paper, error: Exception) -> Failure:
@@ -253,10 +307,3 @@ def failure_of(paper: Paper, error: Exception) -> Failure:
         known is not None and known.retryable,
         known.reply if known else "",
     )
-
-
-def _request(row: PlannedRow) -> dict[str, Any]:
-    """Return the request of a row, or nothing if it cannot be prepared."""
-    if row.key.startswith(UNPREPARED):
-        return {}
-    return dataclasses.asdict(row.prepare().request)

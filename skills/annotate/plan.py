@@ -1,32 +1,37 @@
-"""The papers of a job, and its plan: the content key of each paper and its state.
+"""The papers of a job, and its plan: the content key, request and annotation of each paper.
 
-The plan is kept in a temporary file, since a table may have millions of rows.
+Both are kept in temporary files, since a table may have millions of rows.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import pickle
 import weakref
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.annotate.abstract_text import problem_of
+from skills.annotate.annotator import Prepared
 from skills.annotate.papers import FEWEST_WORDS
 from skills.corpus.db.store import State
 from skills.corpus.db.temporary import open_temporary
 from skills.corpus.pdf.pdf_files import is_of_pdfs
 from skills.corpus.table import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted
+from skills.nanda.forms import Form
 from skills.nanda.paper import Paper
 
 READ = 1000
 """Entries that are read at once."""
+MOST_SHARED = 32_768
+"""Bytes of a dictionary that zlib uses."""
 
 
 class Entry(NamedTuple):
@@ -36,15 +41,24 @@ class Entry(NamedTuple):
         place: its index in the plan.
         key: the content key of its request.
         state: how the work under this key ended, by now.
-        is_first: whether it is the first row with this key, the one that is annotated.
-        is_linked: whether its paper has the annotation of another row, or of an earlier run.
+        first: the place of the first row with this key, which is the one that is annotated.
+        made: whether this run has made the annotation.
     """
 
     place: int
     key: str
     state: State | None
-    is_first: bool
-    is_linked: bool
+    first: int
+    made: bool
+
+    @property
+    def is_first(self) -> bool:
+        return self.place == self.first
+
+    @property
+    def is_linked(self) -> bool:
+        """True if its paper has the annotation of another row, or of an earlier run."""
+        return self.state == "done" and not (self.made and self.is_first)
 
 
 class Total(NamedTuple):
@@ -56,62 +70,114 @@ class Total(NamedTuple):
     weight_of_keys: int
 
 
+class Packer:
+    """Compresses contents that are alike, each by what it shares with the first one."""
+
+    def __init__(self) -> None:
+        self._first = b""
+
+    def pack(self, content: bytes) -> bytes:
+        self._first = self._first or content[:MOST_SHARED]
+        packing = zlib.compressobj(1, zdict=self._first)
+        return packing.compress(content) + packing.flush()
+
+    def unpack(self, packed: bytes) -> bytes:
+        return zlib.decompressobj(zdict=self._first).decompress(packed)
+
+
 class Plan:
-    """The rows of a job in the order of its source."""
+    """The rows of a job in the order of its source, with the requests and annotations of a run."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
             "CREATE TABLE work (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, state TEXT,"
-            " first INTEGER NOT NULL, made INTEGER NOT NULL DEFAULT 0)",
+            " first INTEGER NOT NULL, request BLOB, record BLOB)",
             "CREATE TABLE entries (place INTEGER PRIMARY KEY, work INTEGER NOT NULL,"
             " weight INTEGER NOT NULL)",
-            "CREATE VIEW plan AS SELECT place, key, state, weight,"
-            " place = first AS is_first,"
-            " state IS 'done' AND NOT (made AND place = first) AS is_linked"
-            " FROM entries JOIN work ON work.id = work",
+            "CREATE VIEW plan AS SELECT place, key, state, first, record IS NOT NULL AS made,"
+            " weight, place = first AS is_first FROM entries JOIN work ON work.id = work",
         )
         weakref.finalize(self, self._db.close)
         self._rows = 0
+        self._forms = list[Form]()
+        self._requests, self._records = Packer(), Packer()
 
     def __len__(self) -> int:
         return self._rows
 
-    def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> None:
-        """Add the next row.
+    def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> Entry | None:
+        """Add the next row, and return it if it is the first one with its key.
 
         Args:
             find_state: returns how the work under a key ended; called once for each key.
         """
-        self._add_work(key, self._rows, find_state)
+        place, self._rows = self._rows, self._rows + 1
+        is_first = self._add_work(key, place)
         self._db.execute(
-            "INSERT INTO entries SELECT ?, id, ? FROM work WHERE key = ?", [self._rows, weight, key]
+            "INSERT INTO entries SELECT ?, id, ? FROM work WHERE key = ?", [place, weight, key]
         )
-        self._rows += 1
+        if not is_first:
+            return None
+        if state := find_state(key):
+            self._db.execute("UPDATE work SET state = ? WHERE key = ?", [state, key])
+        return Entry(place, key, state, place, made=False)
 
-    def replace(self, place: int, key: str, state: State) -> None:
-        """Replace the key of a row: another model annotated its paper."""
-        self._add_work(key, place, lambda _: state)
+    def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
+        """Replace the work of a row: another model has annotated its paper."""
+        if self._add_work(key, place):
+            self.set_done(key, record)
         self._db.execute(
             "UPDATE entries SET work = (SELECT id FROM work WHERE key = ?) WHERE place = ?",
             [key, place],
         )
 
-    def set_state(self, key: str, state: State) -> None:
-        """Record how the work under a key ended in this run."""
-        self._db.execute(
-            "UPDATE work SET state = ?, made = ? WHERE key = ?", [state, state == "done", key]
-        )
+    def _add_work(self, key: str, first: int) -> bool:
+        add = "INSERT OR IGNORE INTO work (key, first) VALUES (?, ?)"
+        return self._db.execute(add, [key, first]).rowcount > 0
+
+    def keep_request(self, prepared: Prepared) -> None:
+        """Keep the request of a key until it is sent."""
+        if prepared.form not in self._forms:
+            self._forms.append(prepared.form)
+        form = self._forms.index(prepared.form)
+        content = pickle.dumps((form, prepared.request, prepared.provenance))
+        sql = "UPDATE work SET request = ? WHERE key = ?"
+        self._db.execute(sql, [self._requests.pack(content), prepared.key])
+
+    def request(self, key: str, paper: Paper) -> Prepared | None:
+        """Return the request that is kept of a key, for the paper it was made of."""
+        sql = "SELECT request FROM work WHERE key = ?"
+        packed = self._db.execute(sql, [key]).fetchone()[0]
+        if packed is None:
+            return None
+        content = self._requests.unpack(packed)
+        form, request, provenance = pickle.loads(content)  # noqa: S301  by `keep_request`
+        return Prepared(paper, self._forms[form], request, provenance)
+
+    def set_done(self, key: str, record: Mapping[str, Any]) -> None:
+        """Record that the work under a key has ended with this annotation."""
+        packed = self._records.pack(json.dumps(record).encode())
+        sql = "UPDATE work SET state = 'done', record = ? WHERE key = ?"
+        self._db.execute(sql, [packed, key])
+
+    def set_failed(self, key: str) -> None:
+        """Record that the work under a key has failed."""
+        self._db.execute("UPDATE work SET state = 'failed' WHERE key = ?", [key])
+
+    def record(self, key: str) -> dict[str, Any]:
+        """Return the annotation that this run has made under a key."""
+        sql = "SELECT record FROM work WHERE key = ?"
+        packed = self._db.execute(sql, [key]).fetchone()[0]
+        return dict(json.loads(self._records.unpack(packed)))
 
     def entries(self, state: State | None = None) -> Iterator[Entry]:
         """Yield all rows in order, or those whose work ended in this way."""
-        for begin in itertools.count(0, READ):
-            if begin >= self._rows:
-                return
+        for begin in range(0, self._rows, READ):
             # Read at once, since states may change before the next row is needed.
             yield from map(
                 Entry._make,
                 self._db.execute(
-                    "SELECT place, key, state, is_first, is_linked FROM plan"
+                    "SELECT place, key, state, first, made FROM plan"
                     " WHERE place >= ? AND place < ? AND (? IS NULL OR state = ?) ORDER BY place",
                     [begin, begin + READ, state, state],
                 ).fetchall(),
@@ -125,21 +191,10 @@ class Plan:
         )
         return {state: Total(*found) for state, *found in self._db.execute(query)}
 
-    @property
-    def has_links(self) -> bool:
-        """True if the paper of a row has the annotation of another row, or of an earlier run."""
-        query = "SELECT 1 FROM plan WHERE is_linked LIMIT 1"
-        return self._db.execute(query).fetchone() is not None
-
     def count(self, state: State) -> int:
         """Return the number of rows whose work ended in this way."""
         query = "SELECT count(*) FROM plan WHERE state = ?"
         return int(self._db.execute(query, [state]).fetchone()[0])
-
-    def _add_work(self, key: str, first: int, find_state: Callable[[str], State | None]) -> None:
-        add = "INSERT OR IGNORE INTO work (key, first) VALUES (?, ?)"
-        if self._db.execute(add, [key, first]).rowcount and (state := find_state(key)):
-            self._db.execute("UPDATE work SET state = ? WHERE key = ?", [state, key])
 
 
 TICK_ROWS = 1000

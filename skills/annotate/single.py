@@ -13,7 +13,7 @@ from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.abstract_text import problem_of
-from skills.annotate.annotator import Prepared, annotate_paper, prepare
+from skills.annotate.annotator import Annotator, Prepared
 from skills.annotate.papers import path_of, read_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
@@ -62,12 +62,8 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         db = _open(call, stack)
 
         def work(model: ServedModel) -> dict[str, Any]:
-            wanted = options.max_tokens, options.wording
-
-            def make(one: Paper) -> Prepared:
-                return prepare(one, framework, model, *wanted)
-
-            prepared = make(paper)
+            annotator = Annotator(model, framework, options.max_tokens, options.wording)
+            prepared = annotator.prepare(paper)
             if known := _known(db, prepared):
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
@@ -75,9 +71,7 @@ def annotate_text(call: Call, framework: Framework) -> Result:
             # Progress starts here, after the notices of a download or a fallback.
             with call.screen.progress("annotating") as tick:
                 pieces = itertools.count(1)
-                return annotate_paper(
-                    prepared, model, make, lambda _: tick(f"{next(pieces)} tokens")
-                )
+                return annotator.annotate(prepared, lambda _: tick(f"{next(pieces)} tokens"))
 
         record = call.models.run(task_of(framework, call.models.registry), work)
         if db:

@@ -164,18 +164,13 @@ class Finished:
     def by_row(self) -> Iterator[tuple[int, Annotated]]:
         """Yield the index of each row that is done, with its annotation."""
         with open_corpus(self.path) as db:
-            for entry, row in self.job.planned():
-                if entry.state == "done" and (record := store.record(db, row.key, row.paper)):
-                    yield entry.place, Annotated(row.paper, record)
+            yield from self.job.annotations(db)
 
     def failures(self) -> Iterator[Failure]:
         """Yield the failures in input order."""
-        if not self.job.plan.count("failed"):
-            return
-        with open_corpus(self.path) as db:
-            for entry, row in self.job.planned():
-                if entry.state == "failed" and (failure := store.failure(db, row.key, row.paper)):
-                    yield failure
+        if self.job.plan.count("failed"):
+            with open_corpus(self.path) as db:
+                yield from self.job.failures(db)
 
     def result(self) -> Result:
         """Return the result of `/annotate TABLE`."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,9 +20,9 @@ from harness.models.backend import OnText
 from harness.models.pool import Choice
 from harness.models.served import ServedModel
 from harness.runs.progress import ProgressEstimate, show_progress
-from skills.annotate import plan
+from skills.annotate import annotator, plan
 from skills.annotate.annotator import Prepared, stored_form
-from skills.annotate.job import AnnotateJob, PlannedRow
+from skills.annotate.job import AnnotateJob
 from skills.annotate.table import finish
 from skills.corpus.content_key import key_of
 from skills.corpus.db import runs, store
@@ -232,7 +232,8 @@ class ModelRunner:
         for entry in job.plan.entries("failed"):
             error = store.error_type(self.db, entry.key)
             failed[error] += of_papers or error not in MODEL_ERRORS
-        return [store.record(self.db, row.key, row.paper) for _, row in job.planned()]
+        found = dict(job.annotations(self.db))
+        return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
     def _moves(self, record: Record | None) -> Moves | None:
         return record and {move: record[move] for move in self.subject.framework.names}
@@ -293,8 +294,7 @@ class ComparedJob(AnnotateJob):
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
         yield self.pace, self.update
 
-    def _save(self, row: PlannedRow, record: dict[str, Any]) -> None:
-        item = Annotated(row.paper, record)
+    def _save(self, item: Annotated) -> None:
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
 
     def _is_due(self, state: store.State | None) -> bool:
@@ -332,34 +332,38 @@ class RepeatedJob(ComparedJob):
 
     variations: Sequence[Variation] = field(kw_only=True)
 
-    def requests(self) -> Generator[tuple[Paper, Callable[[], Prepared]], None, None]:
-        """Yield the requests of all papers in the first variation, then in the second, ..."""
-        for variation in self.variations:
-            for paper in self.source.papers:
-                yield paper, partial(self._varied, paper, variation)
+    @functools.cached_property
+    def _annotators(self) -> list[annotator.Annotator]:
+        return [replace(self.annotator, framework=one.framework) for one in self.variations]
 
-    def _varied(self, paper: Paper, variation: Variation) -> Prepared:
-        made = self._prepared(paper, variation.framework)
-        return _changed(made, variation.sampling, variation.sampling)
+    @property
+    def rows(self) -> int:
+        return len(self.source.papers) * len(self.variations)
+
+    def paper(self, place: int) -> Paper:
+        return self.source.papers[place % len(self.source.papers)]
+
+    def prepare(self, place: int) -> Prepared:
+        """Make a request: of all papers in the first variation, then in the second, ..."""
+        number = place // len(self.source.papers)
+        made = self._annotators[number].prepare(self.paper(place))
+        sampling = self.variations[number].sampling
+        return _changed(made, sampling, sampling)
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "variations": len(self.variations)}
 
 
-class FreeJob(ComparedJob):
-    """Annotates the papers without constrained output, in one attempt each."""
+@dataclass(frozen=True)
+class FreeAnnotator(annotator.Annotator):
+    """Annotates without constrained output, in one attempt, under content keys of its own."""
 
-    def requests(self) -> Generator[tuple[Paper, Callable[[], Prepared]], None, None]:
-        """Yield the request of each paper, without constraint and under a key of its own."""
-        for paper in self.source.papers:
-            yield paper, partial(self._unconstrained, paper)
-
-    def _unconstrained(self, paper: Paper) -> Prepared:
-        made = self._prepared(paper, self.framework)
+    def prepare(self, paper: Paper) -> Prepared:
+        made = super().prepare(paper)
         request = {"json_schema": None, "grammar": None}
         return _changed(made, request, {"attempts": 1}, schema_sha256=None, decoding=None)
 
-    def _generate(self, prepared: Prepared, on_text: OnText) -> dict[str, Any]:
+    def annotate(self, prepared: Prepared, on_text: OnText | None = None) -> dict[str, Any]:
         reply = self.model.generate(prepared.request, on_text)
         try:
             moves = prepared.form.read(reply, prepared.paper.abstract)
@@ -370,6 +374,15 @@ class FreeJob(ComparedJob):
         # `read` returns the moves in the framework's order.
         in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
         return stored_form(prepared, moves, [reply], in_order=in_order)
+
+
+class FreeJob(ComparedJob):
+    """Annotates the papers without constrained output."""
+
+    @functools.cached_property
+    def annotator(self) -> annotator.Annotator:
+        options = self.call.options
+        return FreeAnnotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "constraint": FREE}

@@ -13,6 +13,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from harness.api.skill import Call
@@ -22,12 +23,10 @@ from harness.models.cluster.node import Assignment
 from harness.models.pool import Resolution
 from harness.models.registry import ModelEntry
 from harness.models.served import ServedModel, Usage
-from harness.runs.jobs import Job
 from harness.support.process import require
 from harness.support.stop_token import StopToken
-from skills.annotate.annotator import Prepared, annotate, prepare
-from skills.annotate.job import failure_of, key_of
-from skills.annotate.papers import check_length
+from skills.annotate.annotator import Annotator
+from skills.annotate.job import Task, annotate_tasks, failure_of, task_of
 from skills.annotate.parquet_output.parts_folder import (
     KEY_BYTES,
     Failed,
@@ -69,9 +68,9 @@ class PartsJob:
     max_tokens: int | None = None
     wording: Wording | None = None
 
-    def prepare(self, paper: Paper, model: ServedModel) -> Prepared:
-        """Make the request for a paper."""
-        return prepare(paper, self.framework, model, self.max_tokens, self.wording)
+    def annotator(self, model: ServedModel) -> Annotator:
+        """Return what annotates the papers with a model."""
+        return Annotator(model, self.framework, self.max_tokens, self.wording)
 
     def identity(self, model: ServedModel) -> dict[str, Any]:
         """Return what two runs must share to write into one folder.
@@ -79,7 +78,7 @@ class PartsJob:
         `key` alone decides: it is the content key of one fixed abstract, and so differs if anything
         does that determines annotations. The rest names the difference.
         """
-        made = self.prepare(_SAMPLE, model).provenance
+        made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
         return {"key": made["key"], **{name: made[name] for name in named}}
 
@@ -165,21 +164,16 @@ class BatchAnnotator:
     ) -> HarnessError | None:
         """Annotate papers in the model's slots, into `rows`; return why some of them remain."""
 
-        def perform(paper: Paper) -> dict[str, Any]:
-            check_length(paper, self._job.framework.max_words)
-            prepared = self._job.prepare(paper, model)
-            model.check_fits(prepared.request)
-            return annotate(prepared, model)
+        def keep(task: Task, record: dict[str, Any]) -> None:
+            rows.append(Annotated(task.paper, record))
 
-        def keep(paper: Paper, record: dict[str, Any]) -> None:
-            rows.append(Annotated(paper, record))
+        def refuse(task: Task, error: Exception) -> None:
+            rows.append(Failed(failure_of(task.paper, error), task.key))
 
-        def refuse(paper: Paper, error: Exception) -> None:
-            key = key_of(paper, lambda: self._job.prepare(paper, model))
-            rows.append(Failed(failure_of(paper, error), key))
-
+        annotator = self._job.annotator(model)
+        tasks = (task_of(paper, partial(annotator.prepare, paper)) for paper in papers)
         stop = model.cancel = StopToken()
-        return Job(perform, keep, refuse, model.slots, stop).run(papers).stopped
+        return annotate_tasks(annotator, tasks, keep, refuse, stop).stopped
 
 
 def _check_identity(found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:

@@ -14,7 +14,7 @@ from protocol_server import ProtocolServer
 from harness.errors import ModelUnavailable
 from harness.models.pool import Models
 from harness.testing import temporary_registry
-from skills.annotate.annotator import prepare
+from skills.annotate import annotator
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -95,7 +95,8 @@ def test_keys_depend_neither_on_the_number_of_servers_nor_on_their_addresses(
         text = Paper("id", "1", "", paper(1)["abstract"])
         found.add(
             Models(workspace.app.pool).run(
-                "annotate", lambda model, text=text: prepare(text, nanda(), model).key
+                "annotate",
+                lambda model, text=text: annotator.Annotator(model, nanda()).prepare(text).key,
             )
         )
     assert len(found) == 1

@@ -23,6 +23,7 @@ from harness.errors import (
 from harness.models.backend import Reply
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import ModelEntry, Registry, ServeEntry
+from harness.models.served import ServedModel
 from harness.testing import (
     FakeBackend,
     FakeModel,
@@ -32,7 +33,7 @@ from harness.testing import (
     fake_models,
     run_skill,
 )
-from skills.annotate.annotator import annotate, prepare
+from skills.annotate.annotator import Annotator
 from skills.annotate.papers import read_paper
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors import lexical_anchors
@@ -58,7 +59,12 @@ def paper() -> Paper:
 
 def annotated(model: FakeModel, form: Any = "json", **options: Any) -> dict[str, Any]:
     models = fake_models(model, "annotate", form=form)
-    return models.run("annotate", lambda m: annotate(prepare(paper(), nanda(), m, **options), m))
+    return models.run("annotate", lambda m: annotate(m, **options))
+
+
+def annotate(model: ServedModel, **options: Any) -> dict[str, Any]:
+    annotator = Annotator(model, nanda(), **options)
+    return annotator.annotate(annotator.prepare(paper()))
 
 
 def moves_of(record: Mapping[str, Any]) -> dict[str, str]:
@@ -139,7 +145,7 @@ def test_a_fallback_is_stored_with_its_reason() -> None:
         "fake": FakeBackend(FakeModel(GOOD)),
     }
     models = Models(ModelPool(registry, backends))
-    record = models.run("annotate", lambda m: annotate(prepare(paper(), nanda(), m), m))
+    record = models.run("annotate", annotate)
     found = record["provenance"]
     assert (found["requested"], found["resolved"]) == ("nanda-annotator", "producer")
     assert "not pulled" in found["reason"]
@@ -213,7 +219,7 @@ def test_a_model_that_goes_away_is_replaced() -> None:
     registry = Registry(models={"m": ModelEntry(tasks=("annotate",), serve=entries)})
     gone, there = FakeModel("nonsense", ModelUnavailable("went away")), FakeModel(GOOD)
     models = Models(ModelPool(registry, {"one": FakeBackend(gone), "two": FakeBackend(there)}))
-    record = models.run("annotate", lambda m: annotate(prepare(paper(), nanda(), m), m))
+    record = models.run("annotate", annotate)
     assert record["provenance"]["where"] == "two"
     assert record["provenance"]["attempts"] == 1
 

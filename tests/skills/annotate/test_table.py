@@ -6,7 +6,6 @@ import gc
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,12 +13,14 @@ import rispy
 from annotate_workspace import ABSTRACT, Workspace, counting_reads, paper, write_table
 
 from harness.errors import InputError, UsageError
+from harness.runs.jobs import Tally
 from harness.terminal.console import Progress
-from skills.annotate import job
-from skills.annotate.job import AnnotateJob, PlannedRow
-from skills.annotate.plan import Entry, PaperFile, Selection, from_papers, from_table
+from skills.annotate.annotator import Annotator, Prepared
+from skills.annotate.job import AnnotateJob
+from skills.annotate.plan import Entry, PaperFile, Plan, Selection, from_papers, from_table
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.db.store import State
 from skills.corpus.references.csl_json import HEADING
 from skills.corpus.table import open_table
 from skills.corpus.tables.columns import Columns
@@ -181,13 +182,13 @@ def test_a_reply_that_loops_is_the_error_of_its_row(workspace: Workspace) -> Non
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(job, "prepare"), (job, "annotate_paper"), (store, "save")]
+    ("owner", "name"), [(Annotator, "prepare"), (Annotator, "annotate"), (store, "save")]
 )
 def test_a_fault_of_ours_is_the_error_of_its_row(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str
 ) -> None:
     workspace.rows(1, 2, 3)
-    known = getattr(module, name)
+    known = getattr(owner, name)
 
     def faulty(*given: Any, **more: Any) -> Any:
         if "method 2 " in str(given):
@@ -195,7 +196,7 @@ def test_a_fault_of_ours_is_the_error_of_its_row(
         return known(*given, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, name, faulty)
+        patched.setattr(owner, name, faulty)
         assert workspace.annotate().result.code == 1
     assert workspace.ids() == ["2401.00001", "2401.00003"]
     assert "3 papers: 2 done, 1 failed (1 IndexError" in workspace.stderr
@@ -217,7 +218,7 @@ def test_a_paper_that_is_too_long_is_refused_before_its_request_is_made(
     def faulty(*given: object, **more: object) -> None:
         raise IndexError("list index out of range")
 
-    monkeypatch.setattr(job, "prepare", faulty)
+    monkeypatch.setattr(Annotator, "prepare", faulty)
     assert workspace.annotate().result.code == 1
     with open_corpus(workspace.corpus) as db:
         (failure,) = db.execute("SELECT reason FROM failures")
@@ -328,6 +329,38 @@ def test_a_table_is_opened_and_parsed_once_whatever_is_saved(
     assert (summary["done"], summary["made"], summary["failed"]) == (3, 1, 1)
 
 
+def test_a_request_is_made_once_and_an_annotation_is_not_read_back(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.rows(1)
+    workspace.annotate("save to before.jsonl")
+    same = {**paper(4), "abstract": ABSTRACT.format(3)}
+    write_table(workspace.table, *map(paper, (1, 2, 3)), same)
+    prepared: list[str] = []
+    read: list[str] = []
+    prepare, record = Annotator.prepare, store.record
+
+    def recorded_prepare(annotator: Annotator, one: Paper) -> Prepared:
+        prepared.append(one.id)
+        return prepare(annotator, one)
+
+    def recorded_read(db: Any, key: str, one: Paper) -> dict[str, Any] | None:
+        read.append(one.id)
+        return record(db, key, one)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Annotator, "prepare", recorded_prepare)
+        patched.setattr(store, "record", recorded_read)
+        assert workspace.annotate("save to out.jsonl").result.code == 0
+    ids = [f"2401.0000{number}" for number in (1, 2, 3, 4)]
+    assert workspace.ids() == prepared == ids
+    assert set(read) == {"2401.00001"}  # it was made before
+    lines = (workspace.folder / "out.jsonl").read_text(encoding="utf-8")
+    again = workspace.reopened()
+    assert again.annotate("--force save to out.jsonl").result.code == 0
+    assert (again.folder / "out.jsonl").read_text(encoding="utf-8") == lines
+
+
 def test_a_table_that_changes_or_goes_during_the_job_is_annotated_as_it_was(
     workspace: Workspace,
 ) -> None:
@@ -364,17 +397,23 @@ def test_ctrl_c_ends_the_search_for_rows(
 ) -> None:
     workspace.rows(*range(6))
     workspace.annotate(f"--limit {done} save to out.jsonl")
-    planned = AnnotateJob.planned
+    run, entries = AnnotateJob.run, Plan.entries
+    jobs: list[AnnotateJob] = []
     read: list[int] = []
 
-    def interrupted(job: AnnotateJob) -> Iterator[tuple[Entry, PlannedRow]]:
-        for entry, row in planned(job):
+    def started(job: AnnotateJob) -> Tally:
+        jobs.append(job)
+        return run(job)
+
+    def interrupted(plan: Plan, state: State | None = None) -> Iterator[Entry]:
+        for entry in entries(plan, state):
             read.append(entry.place)
-            job.call.cancel.request_stop()
-            yield entry, row
+            jobs[0].call.cancel.request_stop()
+            yield entry
 
     later = workspace.reopened()
-    monkeypatch.setattr(AnnotateJob, "planned", interrupted)
+    monkeypatch.setattr(AnnotateJob, "run", started)
+    monkeypatch.setattr(Plan, "entries", interrupted)
     assert later.annotate("--force save to out.jsonl").result.code == code
-    assert read == [0, *range(6)]  # after the first row, the rows that are done are written
+    assert read == [0, *range(done)]  # after the first row, the rows that are done are written
     assert len(later.ids()) == done

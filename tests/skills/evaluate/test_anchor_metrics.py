@@ -12,8 +12,8 @@ import pytest
 from evaluate_workspace import Workspace
 from page_elements import Elements
 
+from skills.annotate import annotator
 from skills.annotate.plan import from_papers
-from skills.corpus.db import store
 from skills.corpus.records import record_of
 from skills.evaluate import anchor_metrics, comparison, report_files, report_text
 from skills.evaluate.anchor_metrics import calibration_error
@@ -176,14 +176,13 @@ def test_stored_annotations_bring_their_anchors_and_confidence(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are read from the corpus, saved with the evaluation, and read by --against."""
-    record = store.record
+    record_of = annotator.record_of
     confidence = {"claim": 0.9, "method": 0.5}
 
-    def confident(*args: Any) -> Any:
-        found = record(*args)
-        return found and {**found, "confidence": confidence}
+    def confident(*args: Any, **more: Any) -> dict[str, Any]:
+        return {**record_of(*args, **more), "confidence": confidence}
 
-    monkeypatch.setattr(store, "record", confident)
+    monkeypatch.setattr(annotator, "record_of", confident)
     space.evaluate("--models producer save to old.json")
     found = space.evaluate("--models producer --against old.json").result.data
     first, earlier = found["annotators"][:2]

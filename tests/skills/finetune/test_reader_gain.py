@@ -21,7 +21,7 @@ from harness.runs.run_log import Run
 from harness.settings import Settings
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_settings
-from skills.annotate.annotator import prepare
+from skills.annotate.annotator import Annotator
 from skills.finetune.deploy import register
 from skills.finetune.plugin import Finetune
 from skills.finetune.reader import registration_of
@@ -154,7 +154,7 @@ class Room:
         paper = Paper("id", "p", "", "It halts.")
 
         def work(model: ServedModel) -> str:
-            prepare(paper, framework, model)
+            Annotator(model, framework).prepare(paper)
             return model.resolution.resolved
 
         return call.models.run(task_of(framework, call.models.registry), work)

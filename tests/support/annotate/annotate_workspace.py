@@ -19,7 +19,7 @@ from harness.errors import InputError
 from harness.models.backend import OnText, Reply, Request
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app
-from skills.corpus import table
+from skills.corpus import table as tables
 from skills.corpus.table import Table, TableRow
 from skills.corpus.tables.columns import Columns, Reader
 from skills.nanda.framework import nanda
@@ -59,7 +59,7 @@ def write_registry(folder: Path, url: str) -> None:
 def counting_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
     """Count how often each table is opened and parsed in the block."""
     counts: Counter[str] = Counter()
-    rows, find = Table.rows_or_errors, table.reader_of
+    rows, find = Table.rows_or_errors, tables.reader_of
 
     def parsed(table: Table) -> Generator[TableRow | InputError, None, None]:
         counts[f"parsed {table.path.name}"] += 1
@@ -71,7 +71,7 @@ def counting_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 
     with monkeypatch.context() as patched:
         patched.setattr(Table, "rows_or_errors", parsed)
-        patched.setattr(table, "reader_of", opened)
+        patched.setattr(tables, "reader_of", opened)
         yield counts
 
 
