@@ -42,8 +42,7 @@ from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
-from skills.corpus.search.fulltext import Tables, search
-from skills.corpus.search.papers import papers_about
+from skills.corpus.search.fulltext import Tables, papers_about, search
 from skills.corpus.search.query_syntax import Query, Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from skills.corpus.parts.index import open_index, place_of
-from skills.corpus.parts.storage import opened
+from skills.corpus.parquet_store.index import open_index, place_of
+from skills.corpus.parquet_store.parts import opened
 from skills.corpus.search import filters
 from skills.nanda.framework import nanda
 

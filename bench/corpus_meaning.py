@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from skills.corpus.meaning import similar
-from skills.corpus.meaning.embedding import Embedder
-from skills.corpus.meaning.hybrid import search
-from skills.corpus.meaning.vectors import complete
+from skills.corpus.search import by_meaning
+from skills.corpus.search.by_meaning import search
 from skills.corpus.search.fulltext import Tables
 from skills.corpus.search.query_syntax import By, Query, Years
+from skills.corpus.search.vectors import Embedder, complete
 from skills.nanda.framework import nanda
 
 HYBRID_MS, PAPERS_PER_SECOND = 150, 300
@@ -62,6 +61,6 @@ def calls_of(
         f"hybrid {QUERY_WORDS} words and a phrase": found(f'"{common}" {query}', "both"),
         f"like {QUERY_WORDS} words": found(query, "meaning"),
         f"like {QUERY_WORDS} words --year": found(query, "meaning", {"years": Years(2024)}),
-        "similar --move": lambda: similar.papers(db, framework, wanted, "method", 10),
-        "similar": lambda: similar.papers(db, framework, wanted, None, 10),
+        "similar --move": lambda: by_meaning.papers(db, framework, wanted, "method", 10),
+        "similar": lambda: by_meaning.papers(db, framework, wanted, None, 10),
     }

@@ -37,9 +37,9 @@ from threadpoolctl import threadpool_limits
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from skills.corpus.db.facets import categories
-from skills.corpus.map import clusters, drawing, vectors
-from skills.corpus.map.field import MappedPaper, map_of
-from skills.corpus.map.page import write_html
+from skills.corpus.map import clusters, map_views
+from skills.corpus.map.field_map import MappedPaper, map_of
+from skills.corpus.map.map_views import write_html
 from skills.nanda.framework import nanda
 
 Floats = NDArray[np.float64]
@@ -50,9 +50,9 @@ SUBSAMPLES, SHARE = 5, 0.8
 
 def tf_idf(dimensions: int) -> Embed:
     def embed(texts: Sequence[str]) -> Floats:
-        kept, vectors.DIMENSIONS = vectors.DIMENSIONS, dimensions
-        found = vectors.vectors_of(texts)
-        vectors.DIMENSIONS = kept
+        kept, clusters.DIMENSIONS = clusters.DIMENSIONS, dimensions
+        found = clusters.vectors_of(texts)
+        clusters.DIMENSIONS = kept
         assert found is not None
         return found.reduced
 
@@ -61,7 +61,7 @@ def tf_idf(dimensions: int) -> Embed:
 
 def meaning(dimensions: int = 0) -> Embed:
     """Return the vectors of /corpus search, without their mean, reduced if it is not 0."""
-    from skills.corpus.meaning.embedding import Embedder
+    from skills.corpus.search.vectors import Embedder
 
     def embed(texts: Sequence[str]) -> Floats:
         from sklearn.decomposition import PCA
@@ -177,8 +177,8 @@ def costs(count: int) -> None:
     print(f"{count:,} papers, {base:.0f} MB before")
     found = step("clusters", lambda: map_of(papers, framework, moves, title="Map", crossing=True))
     step("page", page)
-    step("SVG", lambda: drawing.svg(found).encode())
-    step("PNG", lambda: drawing.png(found))
+    step("SVG", lambda: map_views.svg(found).encode())
+    step("PNG", lambda: map_views.png(found))
 
 
 def main() -> None:

@@ -39,8 +39,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skills.corpus.meaning.embedding import Embedder, normalized
-from skills.corpus.meaning.hybrid import fused
+from skills.corpus.search.by_meaning import fused
+from skills.corpus.search.vectors import Embedder, normalized
 from skills.nanda.framework import nanda
 from skills.nanda.text import STOP_WORDS, content_words, stem
 from skills.nanda.text import words as words_of

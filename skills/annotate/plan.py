@@ -20,8 +20,8 @@ from harness.support.text_input import shown
 from skills.annotate.abstract_text import problem_of
 from skills.annotate.annotator import Prepared
 from skills.annotate.papers import FEWEST_WORDS
+from skills.corpus.db.connection import open_temporary
 from skills.corpus.db.store import State
-from skills.corpus.db.temporary import open_temporary
 from skills.corpus.pdf.pdf_files import is_of_pdfs
 from skills.corpus.table import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted

@@ -25,7 +25,7 @@ from skills.corpus.db import reads
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups.fetching import firsts, interleaved
 from skills.corpus.records import Annotated
-from skills.corpus.search.papers import papers_about
+from skills.corpus.search.fulltext import papers_about
 from skills.corpus.sources import arxiv as lookup
 from skills.corpus.sources.services import CORPUS, SERVICES, opened, switched_on
 from skills.corpus.sources.source import Query

@@ -47,9 +47,9 @@ def writers(
         return tables.table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
 
     def html(file: IO[bytes]) -> None:
-        from skills.corpus.report import page
+        from skills.corpus import html_page
 
-        page.write_html(
+        html_page.write_html(
             file,
             title=title,
             items=items(),

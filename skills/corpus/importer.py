@@ -19,9 +19,7 @@ from harness._version import __version__
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
-from skills.corpus.db import papers, store
-from skills.corpus.db.lookups import awaited
-from skills.corpus.db.works import groups
+from skills.corpus.db import merging, papers, store, without_abstract
 from skills.corpus.records import Annotated, Failure, record_of
 from skills.corpus.table import Columns, Table, TableRow, complete_rows, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
@@ -108,7 +106,7 @@ def add(
         table = open_table(path, columns, limit=limit)
     count = _validate(db, table, framework, tick)
     rows = accepted(complete_rows(db, table), added.refused.add)
-    merged = groups.merged(db)
+    merged = merging.merged(db)
     for number, row in enumerate(rows, start=1):
         before = replace(added)
         with refusing(row.where) as refused:
@@ -118,7 +116,7 @@ def add(
             added.refused.add(refused.error)
         if number % TICK_ROWS == 0:
             tick(f"{number:,} of {count:,} rows")
-    added.merged = groups.merged(db) - merged
+    added.merged = merging.merged(db) - merged
     return added
 
 
@@ -164,7 +162,7 @@ def _validate(
 def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Added) -> None:
     if not row.paper.abstract:
         added.empty += 1
-        added.awaited += awaited.keep(db, row.paper)
+        added.awaited += without_abstract.keep(db, row.paper)
         return
     if row.repeat:
         added.repeated += 1

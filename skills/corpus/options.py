@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
+from harness.errors import UsageError
 
 if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
@@ -95,3 +96,35 @@ class WorkerOptions(ClusterOptions):
 
 class ReportOptions(SkillOptions):
     details: bool = Field(False, description="show all figures, not the verdict alone")
+
+
+PICTURES = (".svg", ".png")
+SAVES = (".html", ".json", *PICTURES)
+
+
+class MapOptions(SkillOptions):
+    move: tuple[str, ...] = Field(
+        (), description="clusters and timeline of this move, without a matrix; may be repeated"
+    )
+    rows: str | None = Field(None, description="the move of the rows (default: method)")
+    columns: str | None = Field(None, description="the move of the columns (default: scope)")
+    clusters: int | None = Field(
+        None, ge=2, le=30, description="clusters of each move (default: chosen, 12 at most)"
+    )
+
+
+def check_target(target: Path, subcommand: str) -> None:
+    """Check that a target is not of a kind that only another subcommand of /corpus saves.
+
+    Raises:
+        UsageError: it is.
+    """
+    suffix, is_map = target.suffix.lower(), subcommand == "map"
+    if (is_map and suffix not in SAVES) or (not is_map and suffix in PICTURES):
+        raise UsageError(
+            f"/corpus {subcommand} saves no {suffix} file",
+            where=str(target),
+            hint=f"A map is saved as {', '.join(SAVES)}."
+            if is_map
+            else "`/corpus map` draws pictures.",
+        )

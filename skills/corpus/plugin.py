@@ -14,13 +14,15 @@ from harness.api.skill import Call, Document, DocumentSource, Impact, Result, Sk
 from harness.errors import UsageError
 from harness.settings import Settings
 from skills.corpus.lookups.lookup_results import CompleteOptions, FetchOptions, SourceOptions
-from skills.corpus.map.options import PICTURES, MapOptions, check_target
 from skills.corpus.options import (
+    PICTURES,
     SAVED_TABLES,
     TABLES,
     DatabaseOptions,
     DatasetOptions,
     LibraryOptions,
+    MapOptions,
+    check_target,
 )
 from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework_option import FrameworkOption
@@ -232,14 +234,14 @@ class Corpus(Skill, DocumentSource):
         return changes.get(subcommand, "")
 
     def documents(self, settings: Settings, after: str, most: int) -> Sequence[Document]:
-        from skills.corpus import papers_to_read
+        from skills.corpus import mcp_documents
 
-        return papers_to_read.listed(settings, after, most)
+        return mcp_documents.listed(settings, after, most)
 
     def document(self, settings: Settings, key: str) -> str:
-        from skills.corpus import papers_to_read
+        from skills.corpus import mcp_documents
 
-        return papers_to_read.read(settings, key)
+        return mcp_documents.read(settings, key)
 
     def run(self, call: Call) -> Result:
         if not call.subcommand:

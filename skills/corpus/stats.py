@@ -131,8 +131,8 @@ def by_type(failures: Iterable[Failure]) -> Counter[str]:
 
 def of_corpus(db: sqlite3.Connection, framework: Framework) -> Stats:
     """Return the statistics of the whole corpus."""
+    from skills.corpus.db.merging import merged
     from skills.corpus.db.reads import failures
-    from skills.corpus.db.works.groups import merged
 
     tally = Tally(framework)
     # Both tables are read by covering indexes, since their rows are long.

@@ -24,7 +24,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.support.text_input import regular_file, shown, well_formed
 from skills.corpus.db import papers
-from skills.corpus.db.temporary import open_temporary
+from skills.corpus.db.connection import open_temporary
 from skills.corpus.pdf.pdf_files import PdfReader, is_of_pdfs
 from skills.corpus.references import zotero_library as zotero
 from skills.corpus.references.reference_files import FORMATS, ReferenceReader

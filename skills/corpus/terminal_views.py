@@ -11,11 +11,11 @@ from rich.text import Text
 
 from harness.terminal.rendering import FittedTable
 from skills.corpus.db.reads import StoredPaper
-from skills.corpus.duplicates.views import other_sources
 from skills.corpus.search.fulltext import MARK, Found, Hit
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import Stats
 from skills.corpus.views import anchors_of, statistics_blocks
+from skills.corpus.works import other_sources
 from skills.nanda.anchors import numbers_of
 from skills.nanda.framework import Framework
 from skills.reporting.annotation_view import (

@@ -11,13 +11,13 @@ from typing import Any
 
 from harness.terminal.rendering import table
 from skills.corpus.db.reads import StoredPaper
-from skills.corpus.duplicates.views import other_sources, pair_json
 from skills.corpus.importer import Added
 from skills.corpus.lookups.lookup_results import facts_json, facts_lines
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import MARK, Found
 from skills.corpus.search.quotes import Quote
 from skills.corpus.stats import UNKNOWN, Group, Stats
+from skills.corpus.works import other_sources, pair_json
 from skills.nanda.anchors import Anchor, marked, numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, suggested

@@ -26,8 +26,8 @@ from skills.annotate.job import AnnotateJob
 from skills.annotate.table import finish
 from skills.corpus.content_key import key_of
 from skills.corpus.db import runs, store
-from skills.corpus.db.progress import ANNOTATE
 from skills.corpus.db.rows import stored_json
+from skills.corpus.db.runs import ANNOTATE
 from skills.corpus.records import Annotated
 from skills.evaluate.annotators import (
     MODEL_ERRORS,

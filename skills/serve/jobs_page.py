@@ -16,9 +16,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from harness.errors import HarnessError
-from skills.corpus.db.progress import RunningJobs, due
 from skills.corpus.db.rows import one, stored_json
-from skills.corpus.report.data import facts
+from skills.corpus.db.runs import RunningJobs, due
+from skills.corpus.html_page import facts
 from skills.serve.pages import State, message, page
 
 TAB = ("/jobs", "Jobs")

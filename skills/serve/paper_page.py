@@ -13,14 +13,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harness.errors import InputError, UsageError
-from skills.corpus.browsing.selection import MOVE, STATED, complete_soon
+from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import categories
+from skills.corpus.db.merging import with_annotated
 from skills.corpus.db.reads import StoredPaper, numbered
-from skills.corpus.db.versions import Version, versions
-from skills.corpus.db.works.duplicates import with_annotated
+from skills.corpus.db.store import Version, versions
+from skills.corpus.html_page import facts, paper_view
+from skills.corpus.listing import MOVE, STATED, complete_soon
 from skills.corpus.records import Annotated
-from skills.corpus.report.data import facts, paper_view
-from skills.corpus.storage.database import Database
 from skills.corpus.table import paper_key
 from skills.nanda.anchors import marked
 from skills.nanda.framework import Framework

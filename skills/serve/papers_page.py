@@ -15,19 +15,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harness.errors import InputError
-from skills.corpus.browsing.facet_counts import COLUMNS, Counts, FacetCounts
-from skills.corpus.browsing.listing import BEST, SORTS
-from skills.corpus.browsing.listing import page as page_of
-from skills.corpus.browsing.selection import (
+from skills.corpus.listing import (
     ANNOTATED,
+    BEST,
+    COLUMNS,
     MOVE,
+    SORTS,
     STATED,
     UNKNOWN,
     UNSTATED,
     WAYS,
+    Counts,
+    FacetCounts,
     Selection,
     prepare,
 )
+from skills.corpus.listing import page as page_of
 from skills.nanda.framework import Framework
 from skills.serve.pages import State, page
 

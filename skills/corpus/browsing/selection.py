@@ -13,10 +13,9 @@ from typing import Any
 
 from harness.errors import DeadlineExceeded, InputError
 from harness.support.stop_token import StopToken
+from skills.corpus.corpus_store import Database, Storage
 from skills.corpus.search import filters
 from skills.corpus.search.query_syntax import By, Query, all_of, tokens
-from skills.corpus.storage.database import Database
-from skills.corpus.storage.interface import Storage
 from skills.nanda.framework import Framework
 
 UNKNOWN = "unknown"

@@ -6,17 +6,20 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.settings import Settings
 from harness.support.sqlite import begin_immediate, handle_signals, is_interrupted, migrate
 from skills.corpus.db import damage
-from skills.corpus.db.schema.migrations import MIGRATIONS
+from skills.corpus.db.schema import MIGRATIONS
 
 NAME = "corpus.db"
 BUSY_SECONDS = 30.0
 """Timeout for the transaction of another process."""
+_FIRST = "m001_papers"
+"""The first migration of every corpus before 0.1.0."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
 _UNUSABLE_HINT = (
     "Is another process writing to it, is its disk full, or do you lack write permission for it or "
@@ -48,7 +51,7 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
 
     Raises:
         InputError: it does not exist though it must, is damaged, is not a corpus database, or was
-            created by a newer version; it is unchanged.
+            created by a newer version or one before 0.1.0; it is unchanged.
         OutputError: it cannot be created or written: a folder, no permission, a full disk, or
             another process blocks it for `BUSY_SECONDS`. Also for such an error of SQLite in use.
     """
@@ -108,18 +111,26 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise for a database of another program or a newer version before writing to it."""
+    """Raise for a database of another program or another version before writing to it."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return
+    first, last = MIGRATIONS[0].__name__, MIGRATIONS[-1].__name__
     applied: set[str] = set()
     if "_migrations" in tables:
         applied = {name for (name,) in connection.execute("SELECT name FROM _migrations")}
-    if MIGRATIONS[0].__name__ not in applied:
+    if _FIRST not in applied and first not in applied:
         raise InputError(
             "is not a corpus database: it has other tables", where=str(path), hint=_OTHER_FILE
         )
-    if unknown := sorted(applied - {migration.__name__ for migration in MIGRATIONS}):
+    if first not in applied:
+        raise InputError(
+            "was created by a version of the harness before 0.1.0, whose tables are not read",
+            where=str(path),
+            hint="Export it with that version: `/corpus export corpus.jsonl`. Then "
+            f"`/corpus add corpus.jsonl` adds the annotations to a new corpus. {_OTHER_FILE}",
+        )
+    if unknown := sorted(name for name in applied if name > last):
         raise InputError(
             f"was created by a newer version of the harness: {unknown[0]} is not known here",
             where=str(path),
@@ -147,3 +158,30 @@ def _translated(path: Path) -> Iterator[None]:
         if type(exc) is not sqlite3.DatabaseError:  # a subclass is for errors of statements
             raise
         raise damage.error(path, str(exc)) from exc
+
+
+def open_temporary(*schema: str) -> sqlite3.Connection:
+    """Return a new database with these tables, which is deleted when it is closed.
+
+    SQLite keeps a database without a name in memory until its cache is full, then in a file in
+    $SQLITE_TMPDIR, /var/tmp or /tmp. Nothing is ever rolled back or committed, since that takes
+    time. Any thread may close the database, as the garbage collector does. `execute` raises an
+    OutputError if the file cannot be written.
+    """
+    db = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Temporary)
+    db.execute("PRAGMA journal_mode = OFF")
+    for statement in schema:
+        db.execute(statement)
+    db.execute("BEGIN")
+    return db
+
+
+class _Temporary(sqlite3.Connection):
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except sqlite3.OperationalError as exc:
+            raise OutputError(
+                f"a temporary file cannot be written: {exc}",
+                hint="The environment variable SQLITE_TMPDIR names a folder with more space.",
+            ) from exc

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import cast
 
+from skills.corpus.db import merging
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import first_category, words
 from skills.corpus.db.rows import Row, insert, now, one, update
-from skills.corpus.db.works import recording
 from skills.corpus.records import Failure
 from skills.nanda.paper import IdField, Paper
 
@@ -87,7 +87,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
                 added_at=now(),
                 **columns,
             )
-            recording.record(db, row, paper)
+            merging.record(db, row, paper)
             return row
         if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific
             columns["id_field"] = paper.id_field
@@ -95,7 +95,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
             update(db, "papers", known["id"], **changed)
             if not {"year", "categories"}.isdisjoint(changed):
                 update_facets(db, known["id"])
-        recording.record(db, known["id"], paper, changed=bool(changed))
+        merging.record(db, known["id"], paper, changed=bool(changed))
         return int(known["id"])
 
 

@@ -8,13 +8,18 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from skills.corpus.db.lookups.facts import Facts, facts_of
-from skills.corpus.db.lookups.joined import TEXTS, stated_together
+from skills.corpus.db.completion import TEXTS, Facts, facts_of, stated_together
+from skills.corpus.db.merging import (
+    Pair,
+    identifiers_of,
+    pairs,
+    shown_for,
+    with_annotated,
+    with_identifier,
+)
 from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.db.store import with_paper
-from skills.corpus.db.works.duplicates import Pair, pairs, shown_for, with_annotated
-from skills.corpus.db.works.recording import identifiers_of, with_identifier
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, find_arxiv_id

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal
 
 from harness.support.text_input import well_formed
-from skills.corpus.db import papers
+from skills.corpus.content_key import verify
+from skills.corpus.db import merging, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
+from skills.corpus.db.merging import members
 from skills.corpus.db.rows import insert, now, one, stored_record
-from skills.corpus.db.works import groups
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.anchors import placed
 from skills.nanda.framework import Framework
@@ -56,16 +58,16 @@ def save(
         if known is not None and known["current"]:
             return int(known["id"])
         paper = papers.stored(db, paper_id)
-        of_paper = groups.current(db, groups.members(db, paper_id))
+        of_paper = merging.current(db, merging.members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
         newer = any(row["created_at"] > created for row in before)  # ISO 8601 in UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
         if is_current:
             for row in before:
-                groups.set_current(db, row["id"], False)
+                merging.set_current(db, row["id"], False)
         if known is None:
             return _insert_annotation(db, item, framework, paper_id, paper, run_id, is_current)
-        groups.set_current(db, known["id"], is_current)
+        merging.set_current(db, known["id"], is_current)
         return int(known["id"])
 
 
@@ -215,3 +217,63 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
         "unsupported_numbers": len(checks["unsupported_numbers"].get(move, ())),
         "unsupported_names": len(checks["unsupported_names"].get(move, ())),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One annotation of a paper, by any model."""
+
+    row_id: int
+    model: str
+    created_at: str
+    is_current: bool
+    record: Mapping[str, Any]
+
+
+def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
+    """Return the annotations of a paper and of the rows merged with it, the current one first."""
+    rows = db.execute(
+        "SELECT id, model, created_at, current, record FROM annotations"
+        " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"
+        " ORDER BY current DESC, created_at DESC, id DESC",
+        [json.dumps(members(db, paper_id)), framework.name],
+    )
+    found = [
+        Version(
+            row["id"],
+            row["model"],
+            row["created_at"],
+            bool(row["current"]),
+            stored_record(row["record"]),
+        )
+        for row in rows
+    ]
+    return [one for one in found if all(name in one.record for name in framework.names)]
+
+
+def verify_all(db: sqlite3.Connection) -> tuple[int, list[dict[str, Any]]]:
+    """Compute the keys of all annotations again, whether current or not.
+
+    Returns:
+        How many were checked, and those that do not match: annotation, paper, reasons.
+    """
+    rows = db.execute(
+        "SELECT annotations.id, key, record, abstract, source_id FROM annotations"
+        " JOIN papers ON papers.id = paper_id ORDER BY annotations.id"
+    )
+    checked, wrong = 0, []
+    for row in rows:
+        checked += 1
+        if reasons := _reasons(row["record"], row["abstract"], row["key"]):
+            wrong.append({"annotation": row["id"], "paper": row["source_id"], "reasons": reasons})
+    return checked, wrong
+
+
+def _reasons(stored: str, abstract: str, key: str) -> list[str]:
+    try:
+        record: dict[str, Any] = json.loads(stored)
+        reasons = verify(record, abstract)
+        other = record["provenance"]["key"] != key
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        return [f"its record is damaged ({type(exc).__name__})"]
+    return [*reasons, *["its row has another key than its record"] * other]

@@ -14,9 +14,8 @@ from typing import Any
 
 from harness.api.skill import Call
 from harness.errors import HarnessError
-from skills.corpus.db import papers, runs
-from skills.corpus.db.lookups import awaited, facts
-from skills.corpus.db.lookups.facts import TITLE
+from skills.corpus.db import completion, papers, runs, without_abstract
+from skills.corpus.db.completion import TITLE
 from skills.corpus.identity import titles
 from skills.corpus.lookups import batches
 from skills.corpus.lookups.batches import Answers, Wanted, is_other, look_up
@@ -111,7 +110,7 @@ class Completion:
             for source in self.sources:
                 if self.made.stopped is None:
                     self._look_up(source)
-            self.made.awaited = awaited.count(self.db)
+            self.made.awaited = without_abstract.count(self.db)
             status = runs.status_of(self.made.stopped, self.made.left)
             runs.finish(self.db, run_id, status, self.made.as_json())
         return self.made
@@ -131,30 +130,37 @@ class Completion:
 
     def _due(self, source: Source) -> Iterator[Wanted]:
         """Yield what can be looked up at a source; the keys of awaited papers are negative."""
-        own = facts.due(self.db, source.name, source.states, self.since, by_title=self.by_title)
-        without = awaited.due(self.db, source.name, self.since)
+        own = completion.due(
+            self.db, source.name, source.states, self.since, by_title=self.by_title
+        )
+        without = without_abstract.due(self.db, source.name, self.since)
         for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
             if not set(source.kinds).isdisjoint(known):
                 yield Wanted(row, known)
 
     def _keep(self, source: str, wanted: Wanted, found: Found | None) -> None:
         if wanted.key < 0:
-            if found is not None and awaited.complete(self.db, -wanted.key, found) is not None:
+            if (
+                found is not None
+                and without_abstract.complete(self.db, -wanted.key, found) is not None
+            ):
                 self.made.added += 1
             else:
-                facts.remember(self.db, "awaited", -wanted.key, source, found=found is not None)
+                completion.remember(
+                    self.db, "awaited", -wanted.key, source, found=found is not None
+                )
             return
         if found is not None:
             self._complete(wanted, found)
-        facts.remember(self.db, "papers", wanted.key, source, found=found is not None)
+        completion.remember(self.db, "papers", wanted.key, source, found=found is not None)
 
     def _complete(self, wanted: Wanted, found: Found) -> None:
         paper = papers.stored(self.db, wanted.key)
         if is_other(paper, found):
-            if facts.TITLE not in wanted.identifiers:
+            if completion.TITLE not in wanted.identifiers:
                 self.made.others.append(f"{paper.id}: {found.source} has {found.title[:80]!r}")
             return
-        added = facts.complete(self.db, wanted.key, found)
+        added = completion.complete(self.db, wanted.key, found)
         self.made.filled.update(added)
         if found.retracted and "retracted" in added:
             self.made.retracted.append(paper.id)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from harness.api.skill import SkillOptions
 from harness.terminal.rendering import table
-from skills.corpus.db.lookups.facts import Facts
+from skills.corpus.db.completion import Facts
 from skills.corpus.records import Found
 from skills.corpus.sources.services import CORPUS, NAMES, SERVICES, named
 from skills.nanda.text import counted

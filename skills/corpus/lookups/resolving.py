@@ -9,9 +9,8 @@ from functools import partial
 
 from harness.api.skill import Call
 from harness.errors import HarnessError, UsageError
-from skills.corpus.db import papers
-from skills.corpus.db.lookups.facts import stated_of
-from skills.corpus.db.works import recording
+from skills.corpus.db import merging, papers
+from skills.corpus.db.completion import stated_of
 from skills.corpus.lookups import batches
 from skills.corpus.lookups.batches import Wanted, look_up, store
 from skills.corpus.lookups.id_list import Id
@@ -106,7 +105,7 @@ def papers_of(db: sqlite3.Connection, made: Resolved) -> list[Paper]:
 
 
 def _in_corpus(db: sqlite3.Connection, one: Id) -> int | None:
-    rows = recording.with_identifiers(db, one.identifiers)
+    rows = merging.with_identifiers(db, one.identifiers)
     return rows[0] if rows else None
 
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skills.corpus.map.labels import terms_of_clusters
-from skills.corpus.map.vectors import SEED, vectors_of
+import regex
+
+from skills.nanda.sentences import without_headings
+from skills.nanda.text import STOP_WORDS, composed, set_of, stem
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from skills.corpus.map.vectors import Floats
-
     Integers = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
 
 FEWEST_PAPERS = 10
 """Papers that must state a move for it to be clustered."""
@@ -167,3 +170,168 @@ def _k_means(vectors: Floats, number: int) -> Any:
     from sklearn.cluster import KMeans  # type: ignore[import-untyped]
 
     return KMeans(number, n_init=STARTS, random_state=SEED).fit(vectors)
+
+
+SEED = 0
+DIMENSIONS = 20
+"""As stable as 10, and more than 50 and 100 (bench/map.py)."""
+FEWEST = 2
+"""Texts that a term must be in."""
+MOST_TERMS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """The vectors of texts.
+
+    Attributes:
+        reduced: a row of length 1 for each text, or 0 if it has no term that another one has.
+        counts: how often each text has each term, a sparse matrix.
+        terms: the columns of `counts`.
+    """
+
+    reduced: Floats
+    counts: Any
+    terms: Sequence[str]
+
+
+def vectors_of(texts: Sequence[str]) -> Vectors | None:
+    """Return the vectors of texts; None if they have hardly any terms in common."""
+    from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped]
+    from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]
+        CountVectorizer,
+        TfidfTransformer,
+    )
+    from sklearn.preprocessing import normalize  # type: ignore[import-untyped]
+
+    counting = CountVectorizer(
+        analyzer=terms_of, min_df=FEWEST, max_df=0.5, max_features=MOST_TERMS
+    )
+    try:
+        counts = counting.fit_transform(texts)
+    except ValueError:  # no term is left
+        return None
+    dimensions = min(DIMENSIONS, min(counts.shape) - 1)
+    if dimensions < 2:
+        return None
+    weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
+    reduced = TruncatedSVD(dimensions, random_state=SEED).fit_transform(weighted)
+    return Vectors(normalize(reduced), counts, counting.get_feature_names_out().tolist())
+
+
+TERMS = 4
+"""Terms of a label, at most."""
+TYPICAL = 0.1
+"""Least share of a cluster's texts that has a term of its label."""
+MOSTLY = 0.5
+"""Least share of a word's occurrences that are in a pair for the pair to replace it."""
+
+
+def terms_of_clusters(
+    vectors: Vectors, texts: Sequence[str], clusters: Sequence[NDArray[np.int64]]
+) -> list[tuple[str, ...]]:
+    """Return the terms of each cluster, as most of its texts spell them.
+
+    Args:
+        clusters: the indices of the texts of each.
+    """
+    import numpy as np
+
+    counts = [np.asarray(vectors.counts[papers].sum(axis=0)).ravel() for papers in clusters]
+    total = np.sum(counts, axis=0)
+    rarity = np.log1p(total.sum() / len(clusters) / np.maximum(total, 1))
+    labels = []
+    for papers, own in zip(clusters, counts, strict=True):
+        having = np.asarray((vectors.counts[papers] > 0).sum(axis=0)).ravel()
+        typical = having >= max(2, TYPICAL * len(papers))
+        weight = np.where(typical, own * rarity, 0)
+        order = np.argsort(-weight, kind="stable")
+        ranked = {vectors.terms[i]: int(own[i]) for i in order if weight[i] > 0}
+        labels.append(_spelled(_distinct(ranked), [texts[i] for i in papers]))
+    return labels
+
+
+def _distinct(ranked: Mapping[str, int]) -> list[str]:
+    """Return the first terms, each word in one of them.
+
+    A pair replaces a word that mostly occurs in it: "fine tuning" for "tuning".
+
+    Args:
+        ranked: terms with their counts, those with the highest weight first.
+    """
+    pairs: dict[str, str] = {}
+    for term, count in ranked.items():
+        for word in term.split() if " " in term else ():
+            if count >= MOSTLY * ranked.get(word, count + 1):
+                pairs.setdefault(word, term)
+    chosen: list[str] = []
+    for term in ranked:
+        if " " in term:
+            continue
+        term = pairs.get(term, term)
+        words = set(term.split())
+        chosen = [one for one in chosen if one not in words]
+        if not any(words & set(one.split()) for one in chosen):
+            chosen.append(term)
+        if len(chosen) == TERMS:
+            break
+    return chosen
+
+
+def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the terms as most of the texts spell them, the first in order among equals."""
+    spellings: dict[str, Counter[str]] = {term: Counter() for term in terms}
+    for text in texts:
+        for term, spelling in spelled_terms(text):
+            if term in spellings:
+                spellings[term][spelling] += 1
+    return tuple(min(found, key=lambda one: (-found[one], one)) for found in spellings.values())
+
+
+GENERIC = set_of(
+    "based new novel paper papers present presented presents propose proposed proposes proposing"
+)
+"""Words of every abstract, whatever its subject."""
+
+# Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
+_WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
+_SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
+_IS_UNSPACED = regex.compile(rf"[{_SCRIPT}]")
+
+
+def terms_of(text: str) -> list[str]:
+    """Return the terms of a text: the stems of its content words, and pairs of adjacent ones."""
+    return [term for term, _ in spelled_terms(text)]
+
+
+def spelled_terms(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each term with its spelling in the text.
+
+    Case is kept within acronyms alone (LLM, GitHub). Scripts without blanks between words have
+    pairs of characters for words. Headings ("CONCLUSIONS:") are left out.
+    """
+    text = composed(without_headings(text))
+    before: tuple[str, str, int] | None = None
+    for found in _WORD.finditer(text):
+        word, folded = found.group(), found.group().casefold()
+        if _IS_UNSPACED.match(word):
+            yield from ((pair, pair) for pair in _pairs(folded))
+            before = None
+        elif folded in STOP_WORDS or folded in GENERIC or len(word) < 2:
+            before = None
+        else:
+            term, spelling = stem(folded), word if word[1:] != word[1:].casefold() else folded
+            yield term, spelling
+            if before:
+                between = "-" if text[before[2] : found.start()] == "-" else " "
+                yield f"{before[0]} {term}", f"{before[1]}{between}{spelling}"
+            before = term, spelling, found.end()
+
+
+def _pairs(word: str) -> Iterator[str]:
+    for run in _UNSPACED.findall(word):
+        if not _IS_UNSPACED.match(run):
+            yield run
+        else:
+            yield from (run[at : at + 2] for at in range(max(1, len(run) - 1)))

@@ -13,8 +13,8 @@ from skills.corpus.search.query_syntax import By, unknown
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
-    from skills.corpus.meaning.similar import Similar
-    from skills.corpus.storage.interface import Storage
+    from skills.corpus.corpus_store import Storage
+    from skills.corpus.search.by_meaning import Similar
 
 SHOWN = 10
 """Papers without `--limit`."""

@@ -18,7 +18,7 @@ from typing import IO, Any
 from harness.errors import InputError, SkillFailed
 from harness.support import bounded_files
 from harness.support.text_input import at_home, reading, regular_file, shown
-from skills.corpus.db.temporary import open_temporary
+from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.parquet_files import is_part
 from skills.corpus.tables.reader_process import arguments, how_it_ended

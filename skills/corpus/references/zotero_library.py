@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.errors import InputError, did_you_mean
 from harness.support.text_input import at_home, shown
-from skills.corpus.db.temporary import open_temporary
+from skills.corpus.db.connection import open_temporary
 from skills.corpus.identity.identifiers import ZOTERO
 from skills.corpus.references import zotero_database
 from skills.corpus.references.csl_json import (

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from harness.errors import InputError, OutputError, SkillFailed
 from harness.support.text_input import shown
-from skills.corpus.db.temporary import open_temporary
+from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
 from skills.corpus.tables.reader_process import MEMORY, SECONDS, arguments, how_it_ended, limit
 

@@ -23,8 +23,8 @@ from typing import Any, Literal
 
 from markupsafe import escape
 
+from skills.corpus.db import merging
 from skills.corpus.db.rows import one
-from skills.corpus.db.works import groups, recording
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED
 from skills.corpus.zotero_notes.zotero_api import Data, Library
@@ -264,5 +264,5 @@ def _new(wanted: Wanted, *, exists: bool) -> Step:
 def _places(db: sqlite3.Connection, annotation: int) -> list[tuple[str, str]]:
     """Return the libraries and keys of the items of an annotation's paper."""
     row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
-    found = recording.items_of(db, groups.members(db, row["paper_id"]))
+    found = merging.items_of(db, merging.members(db, row["paper_id"]))
     return [(library, key) for library, _, key in (one.rpartition("/items/") for one in found)]

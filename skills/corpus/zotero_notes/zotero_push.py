@@ -15,9 +15,9 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NotAllowed, NothingFound, OutputError
 from harness.support.process import job_lock
 from harness.support.text_input import place, reading
+from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.search import filters
-from skills.corpus.storage.database import Database
 from skills.corpus.zotero_notes import note_plan as notes
 from skills.corpus.zotero_notes.note_plan import ACTIONS, Step, Wanted, steps, wanted
 from skills.corpus.zotero_notes.zotero_api import (

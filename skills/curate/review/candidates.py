@@ -22,7 +22,7 @@ from skills.corpus.browsing.selection import Selection, annotation_ids
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
-from skills.corpus.search.texts import keys_with
+from skills.corpus.search.fulltext import keys_with
 from skills.corpus.table import Table, TableRow, open_table, paper_key, read_header
 from skills.corpus.tables.columns import AbstractBy, Columns
 from skills.curate.items import CORPUS, Item, as_entry, no_annotations

@@ -22,7 +22,7 @@ from skills.corpus import importer
 from skills.corpus.content_key import key_of
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.verify import verify_all
+from skills.corpus.db.store import verify_all
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables import writers

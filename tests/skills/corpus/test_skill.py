@@ -24,7 +24,7 @@ from harness.testing import assert_refuses, fake_app
 from skills.corpus import commands
 from skills.corpus.db import store
 from skills.corpus.db.connection import default_path, open_corpus
-from skills.corpus.map.options import PICTURES
+from skills.corpus.options import PICTURES
 from skills.corpus.plugin import Corpus
 from skills.corpus.records import Failure
 from skills.corpus.search import filters

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from served_app import served
 
+from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.storage.database import Database
 from skills.nanda.framework import load, nanda
 from skills.nanda.sentences import sentence_spans
 from skills.serve import demo_corpus

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from page_elements import Elements
 
-from skills.corpus.browsing import selection
+from skills.corpus import listing
 
 
 def test_it_shows_the_paper_with_its_moves_and_their_sentences(client: httpx.Client) -> None:
@@ -102,14 +102,14 @@ def test_what_cannot_be_compared_is_stated(client: httpx.Client) -> None:
 def test_many_missing_vectors_are_added_by_and_by(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skills.corpus.storage.database import Database
+    from skills.corpus.corpus_store import Database
 
     def complete(_: Database, tick: object, check: object) -> None:
         assert callable(check)
         check()
 
     monkeypatch.setattr(Database, "complete_vectors", complete)
-    monkeypatch.setattr(selection, "PATIENCE", 0.0)
+    monkeypatch.setattr(listing, "PATIENCE", 0.0)
     for path in ("/papers/12/similar", "/papers?q=boats&by=meaning"):
         answer = client.get(path)
         assert answer.status_code == 400

@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import pytest
 from corpus_papers import annotated, corpus_of, paper
+from repository import TEST_DATA
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.settings import CODE_ROOT
@@ -24,8 +25,8 @@ from skills.corpus import content_key, stats
 from skills.corpus.content_key import key_of, verify
 from skills.corpus.db import connection, damage, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
-from skills.corpus.db.schema.migrations import MIGRATIONS
-from skills.corpus.db.verify import verify_all
+from skills.corpus.db.schema import MIGRATIONS
+from skills.corpus.db.store import verify_all
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
 from skills.nanda.framework import nanda
@@ -263,6 +264,41 @@ def test_database_of_newer_version_is_rejected(tmp_path: Path) -> None:
         open_corpus(path).__enter__()
 
 
+def test_database_of_an_older_version_is_rejected_unchanged(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.db"
+    with contextlib.closing(sqlite3.connect(path)) as older:
+        older.executescript(
+            "CREATE TABLE _migrations (name, applied_at); CREATE TABLE papers (id);"
+            "INSERT INTO _migrations VALUES ('m001_papers', ''), ('m011_reviews', '')"
+        )
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"before 0\.1\.0") as refused, open_corpus(path):
+        pass
+    assert "/corpus export corpus.jsonl" in (refused.value.hint or "")
+    assert path.read_bytes() == before
+
+
+def test_a_new_database_has_the_tables_that_commit_4af3ddc0_made(tmp_path: Path) -> None:
+    def tables(path: Path) -> dict[str, object]:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            names = "SELECT name, type FROM sqlite_master WHERE sql NOT NULL"
+            found: dict[str, object] = {}
+            for name, kind in db.execute(names).fetchall():
+                columns = db.execute("SELECT * FROM pragma_table_xinfo(?)", [name]).fetchall()
+                keys = db.execute("SELECT * FROM pragma_foreign_key_list(?)", [name]).fetchall()
+                unique = db.execute(
+                    'SELECT "unique", origin, partial, (SELECT group_concat(name) FROM'
+                    " pragma_index_info(index_list.name)) FROM pragma_index_list(?) AS index_list",
+                    [name],
+                ).fetchall()
+                found[name] = kind, columns, keys, unique
+            return found
+
+    with open_corpus(tmp_path / "new.db"):
+        pass
+    assert tables(tmp_path / "new.db") == tables(TEST_DATA / "made_by_c0082a3" / "corpus.db")
+
+
 def test_empty_file_becomes_a_corpus(tmp_path: Path) -> None:
     (tmp_path / "empty.db").touch()
     with open_corpus(tmp_path / "empty.db") as db:
@@ -306,11 +342,15 @@ def test_locked_database_can_be_read_only(
     db.rollback()
 
 
+def m013_later(db: sqlite3.Connection) -> None:
+    db.execute("CREATE TABLE later (id INTEGER PRIMARY KEY)")
+
+
 def test_locked_database_cannot_be_migrated(
     db: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
-    db.execute(f"DELETE FROM _migrations WHERE name = '{MIGRATIONS[-1].__name__}'")
+    monkeypatch.setattr(connection, "MIGRATIONS", (*MIGRATIONS, m013_later))
     db.execute("BEGIN IMMEDIATE")
     with (
         pytest.raises(OutputError, match="database is locked"),

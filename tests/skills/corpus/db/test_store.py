@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
+import pytest
 from corpus_papers import annotated, paper
 
+from harness.errors import OutputError
 from skills.corpus.db import reads, store
+from skills.corpus.db.connection import open_temporary
 from skills.nanda.framework import nanda
 
 
@@ -47,3 +51,11 @@ def test_spans_refer_to_the_abstract_as_each_paper_has_it(db: sqlite3.Connection
     (found,) = reads.find(db, flat.id)
     assert found.paper.abstract == wrapped.paper.abstract
     assert found.annotations[0].record["anchors"] == wrapped.record["anchors"]
+
+
+def test_a_full_disk_is_reported_with_another_folder() -> None:
+    with closing(open_temporary("CREATE TABLE texts (text TEXT)")) as db:
+        db.execute("PRAGMA max_page_count = 4")
+        with pytest.raises(OutputError, match="disk is full") as caught:
+            db.execute("INSERT INTO texts VALUES (?)", ["long" * 10_000])
+    assert "SQLITE_TMPDIR" in caught.value.hint

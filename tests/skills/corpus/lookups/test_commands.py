@@ -20,8 +20,8 @@ from repository import ROOT
 from harness.cli.app import App
 from harness.errors import InputError, NothingFound, UsageError
 from harness.testing import fake_app
+from skills.corpus.db import completion
 from skills.corpus.db.connection import default_path, open_corpus
-from skills.corpus.db.lookups import facts
 from skills.corpus.plugin import Corpus
 from skills.nanda.paper import Paper
 
@@ -317,7 +317,7 @@ def test_fetch_adds_papers_to_the_corpus(app: App, server: PapersServer) -> None
     assert (again["new"], again["known"]) == (0, 2)
     assert "OpenAlex" in notices(app)
     with open_corpus(default_path(app.settings)) as db:
-        assert facts.facts_of(db, 2).retraction == "10.1000/notice.2"
+        assert completion.facts_of(db, 2).retraction == "10.1000/notice.2"
 
 
 def test_fetch_merges_sources_by_identity(app: App, server: PapersServer) -> None:

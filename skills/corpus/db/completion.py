@@ -1,0 +1,213 @@
+"""Complete the rows of papers by what sources state, and remember what was looked up."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from skills.corpus.db import merging, papers
+from skills.corpus.db.connection import transaction
+from skills.corpus.db.rows import Row, now, one, update
+from skills.corpus.records import Found
+
+Of = Literal["papers", "awaited"]
+TITLE = "title"
+"""The kind of identifier that a title is where there is no other."""
+
+COLUMNS = {
+    "doi": "NOT EXISTS (SELECT 1 FROM identifiers WHERE paper_id = papers.id AND kind = 'doi')",
+    "published": "published = ''",
+    "venue": "venue = ''",
+    "cited": "cited IS NULL",
+    "retracted": "retracted IS NULL",
+    "notice": "retracted = 1 AND retraction = ''",
+}
+"""By what a source may state, the condition under which a paper lacks it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known about a paper besides what was annotated.
+
+    Attributes:
+        sources: the names of those that know it, each with the day of the lookup.
+    """
+
+    venue: str = ""
+    cited: int | None = None
+    retracted: bool | None = None
+    retraction: str = ""
+    sources: tuple[tuple[str, str], ...] = ()
+
+
+def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
+    """Add what a source states to a row of papers, and return the names of what was added.
+
+    What is known is kept, but for the number of citations, and a retraction, which is never
+    withdrawn. The identifiers may merge the row with others.
+    """
+    with transaction(db):
+        row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
+        known = merging.identifiers_of(db, paper_id)
+        columns = _columns(row, found)
+        if columns:
+            update(db, "papers", paper_id, **columns)
+            if "year" in columns:
+                papers.update_facets(db, paper_id)
+        new = [kind for kind in found.identifiers if kind not in known]
+        stated = {name: value for name, value in found.stated.items() if name != "venue"}
+        kept = replace(papers.stored(db, paper_id), source={"kind": "corpus", **stated})
+        merging.record(db, paper_id, kept, changed=bool(columns))
+    named = {"year": "", "retraction": ""}
+    return [*filter(None, (named.get(name, name) for name in columns)), *new]
+
+
+def remember(db: sqlite3.Connection, of: Of, row_id: int, source: str, *, found: bool) -> None:
+    """Record that a row was looked up at a source."""
+    with transaction(db):
+        db.execute(
+            "INSERT INTO lookups (of, row_id, source, found, looked_up_at) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (of, row_id, source)"
+            " DO UPDATE SET found = excluded.found, looked_up_at = excluded.looked_up_at",
+            [of, row_id, source, int(found), now()],
+        )
+
+
+def due(
+    db: sqlite3.Connection,
+    source: str,
+    states: Iterable[str],
+    since: str,
+    *,
+    by_title: bool = False,
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the papers to look up at a source, with their identifiers.
+
+    They lack something that it states, and were not looked up there.
+
+    Args:
+        since: a time as the tables have it; what was looked up before it is due again, whether or
+            not it lacks something.
+        by_title: the title takes the place of an identifier if there is none.
+    """
+    lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
+    before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"
+    rows = db.execute(
+        "SELECT papers.id, title, kind, value FROM papers LEFT JOIN identifiers"  # noqa: S608
+        " ON paper_id = papers.id AND kind != 'title'"
+        f" WHERE NOT EXISTS ({before} AND looked_up_at >= :since)"
+        f" AND ({lacks} OR EXISTS ({before})) ORDER BY papers.id, identifiers.id",
+        {"source": source, "since": since},
+    ).fetchall()
+    for (row_id, title), of_paper in itertools.groupby(rows, lambda row: (row["id"], row["title"])):
+        known = {row["kind"]: row["value"] for row in of_paper if row["kind"]}
+        yield row_id, known or ({TITLE: title} if by_title and title else {})
+
+
+def facts_of(db: sqlite3.Connection, paper_id: int) -> Facts:
+    """Return what is known about a paper."""
+    row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
+    known = db.execute(
+        "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"
+        " ORDER BY id",
+        [paper_id],
+    ).fetchall()
+    if row is None:
+        return Facts()
+    retracted = None if row["retracted"] is None else bool(row["retracted"])
+    sources = tuple((one["source"], one["looked_up_at"][:10]) for one in known)
+    return Facts(row["venue"], row["cited"], retracted, row["retraction"], sources)
+
+
+def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """Return by paper what its references need: its identifiers and venue, as a source has them."""
+    wanted = json.dumps(list(paper_ids))
+    names = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
+    stated: dict[int, dict[str, str]] = {}
+    rows: list[Any] = db.execute(
+        "SELECT paper_id, kind, value FROM identifiers WHERE kind != 'title'"
+        " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        [wanted],
+    ).fetchall()
+    for row in rows:
+        if name := names.get(row["kind"]):  # there are also places of items in Zotero
+            stated.setdefault(row["paper_id"], {})[name] = row["value"]
+    venues = db.execute(
+        "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
+        [wanted],
+    )
+    for row in venues:
+        stated.setdefault(row["id"], {})["venue"] = row["venue"]
+    return stated
+
+
+def _columns(row: Row, found: Found) -> dict[str, Any]:
+    """Return the columns that change, with their values."""
+    paper = found.paper
+    texts = {
+        "title": found.title,
+        "authors": found.authors,
+        "published": found.published,
+        "venue": found.venue,
+    }
+    columns: dict[str, Any] = {n: text for n, text in texts.items() if text and not row[n]}
+    if row["year"] is None and paper.year and "published" in columns:
+        columns["year"] = paper.year
+    if found.cited is not None and found.cited != row["cited"]:
+        columns["cited"] = found.cited
+    if found.retracted is not None and row["retracted"] is None:
+        columns["retracted"] = int(found.retracted)
+    if found.retracted and not row["retracted"]:
+        columns["retracted"] = 1
+    if found.notice and not row["retraction"]:
+        columns["retraction"] = found.notice
+    return columns
+
+
+TEXTS = ("title", "authors", "published")
+"""Columns in which another row completes one that lacks them."""
+
+
+def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
+    """Return `stated_of` each row, completed by the other rows of the same paper, and its texts.
+
+    What the row itself states comes first, then the rows in order.
+    """
+    wanted = list(paper_ids)
+    same = {one: merging.members(db, one) for one in _merged(db, wanted)}
+    ids = sorted({*wanted, *(row for rows in same.values() for row in rows)})
+    stated = stated_of(db, ids)
+    if not same:
+        return stated
+    rows = db.execute(
+        "SELECT id, title, authors, published FROM papers"
+        " WHERE id IN (SELECT value FROM json_each(?))",
+        [json.dumps(ids)],
+    )
+    known = {
+        row["id"]: {**{name: row[name] for name in TEXTS}, **stated.get(row["id"], {})}
+        for row in rows
+    }
+    for row_id, members in same.items():
+        stated[row_id] = {
+            name: value
+            for row in sorted(members, key=lambda row: (row == row_id, -row))  # the last one wins
+            for name, value in known[row].items()
+            if value
+        }
+    return stated
+
+
+def _merged(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
+    """Return those of the rows that are the same paper as another row."""
+    rows = db.execute(
+        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM duplicates"
+        " WHERE relation = 'same' AND paper_id = value)"
+        " OR EXISTS (SELECT 1 FROM duplicates WHERE relation = 'same' AND other_id = value)",
+        [json.dumps(paper_ids)],
+    )
+    return [row[0] for row in rows]

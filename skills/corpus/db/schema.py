@@ -1,0 +1,224 @@
+"""Define the tables of the corpus database.
+
+    papers        an abstract with its metadata
+    annotations   the record of an annotation of a paper, and whether it is the current one
+    moves         the same in long form, one row per move, with its checks; full text in moves_fts
+    failures      papers whose annotation failed, with reason and raw reply, until it succeeds
+    runs          one row for each start of a job
+    ballots       the judgement of an annotation or probe by a panel of /curate, or its failure
+    votes         each persona's score on a ballot, and whether it passed
+    verdicts      the decision of a run of /curate on a row of its input
+    judge_forms   the measured question form of a judge
+    calibrations  thresholds of a judge set by --calibrate
+    identifiers   the DOI, arXiv id, PMID, OpenAlex id and keys of the title of each row of papers
+    duplicates    pairs of rows that are one paper, or preprint and published version; by which rule
+    reviews       the gold tables of /curate --review, and the share of papers for two reviewers
+    review_leases, review_drafts    papers that reviewers have, and texts that they are editing
+    measures      figures that /evaluate has computed, by the digest of the texts measured
+    embedding     the model of the vectors, and the last move that has a vector
+    vectors       the vector of a stated move, a signed byte for each dimension
+    vector_blocks of some thousand moves of one name: their ids, and the signs of their vectors
+    awaited       papers without an abstract, until it is found
+    lookups       at which source a row of papers or awaited was looked up, and whether it is there
+
+Every key is an explicit INTEGER PRIMARY KEY, since VACUUM changes an implicit rowid, which the
+full-text tables refer to.
+
+Values that are often queried are denormalized: a move has its annotation's framework and flag, and
+the words of its facets for the full-text index (facets.py); an annotation has the names of its
+stated moves in order, separated by blanks, their mean support, and the number of their numbers and
+names that are not in the abstract. Records and abstracts are long, so statistics and filters read
+only indexes: papers_facets, annotations_paper, moves_current.
+
+A row of papers is an abstract as one source has it. Rows of one paper stay apart, so that nothing
+is lost when a pair is split again; `duplicates` joins them. A row of identifiers with the kind
+"title" is a key by which candidates are found, not an identifier. `cited`, `retracted` and
+`retraction` (the DOI of the notice) are null or empty until they are looked up.
+
+A ballot identifies the annotation by the digests of its moves and abstract, since it need not be in
+the corpus, and a probe never is; `annotation_id` is set if it is. A lease keeps a paper for a
+reviewer until it expires. The first search by meaning fills the tables of the vectors: the signs of
+thousands of vectors are one value, since reading a row for each would take seconds.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+TOKENIZER = "porter unicode61"
+"""Of the full-text indexes: words of any script, without case, accents and English inflections."""
+
+_TABLES = """
+CREATE TABLE papers (
+    id INTEGER PRIMARY KEY, id_field TEXT NOT NULL, source_id TEXT NOT NULL, title TEXT NOT NULL,
+    authors TEXT NOT NULL, published TEXT NOT NULL, year INTEGER, categories TEXT NOT NULL,
+    category TEXT NOT NULL, abstract TEXT NOT NULL, sha256 TEXT NOT NULL, added_at TEXT NOT NULL,
+    venue TEXT NOT NULL DEFAULT '', cited INTEGER, retracted INTEGER,
+    retraction TEXT NOT NULL DEFAULT '',
+    UNIQUE (source_id, id_field, sha256)
+);
+CREATE INDEX papers_year ON papers(year);
+CREATE INDEX papers_category ON papers(category);
+CREATE INDEX papers_facets ON papers(id, year, category, categories);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY, skill TEXT NOT NULL, input TEXT NOT NULL, model TEXT NOT NULL,
+    settings TEXT NOT NULL, status TEXT NOT NULL, pid INTEGER NOT NULL, version TEXT NOT NULL,
+    started_at TEXT NOT NULL, finished_at TEXT, summary TEXT
+);
+CREATE TABLE annotations (
+    id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id),
+    run_id INTEGER REFERENCES runs(id), key TEXT NOT NULL, framework TEXT NOT NULL,
+    model TEXT NOT NULL, current INTEGER NOT NULL, stated TEXT NOT NULL, support REAL,
+    unsupported INTEGER NOT NULL, record TEXT NOT NULL, created_at TEXT NOT NULL,
+    UNIQUE (key, paper_id)
+);
+CREATE INDEX annotations_paper
+    ON annotations(paper_id, current, framework, stated, support, unsupported, model);
+CREATE TABLE moves (
+    id INTEGER PRIMARY KEY, annotation_id INTEGER NOT NULL REFERENCES annotations(id),
+    paper_id INTEGER NOT NULL REFERENCES papers(id), framework TEXT NOT NULL,
+    current INTEGER NOT NULL, move TEXT NOT NULL, stated INTEGER NOT NULL, text TEXT NOT NULL,
+    facets TEXT NOT NULL, support REAL, copied REAL, source_index INTEGER, source_score REAL,
+    unsupported_numbers INTEGER NOT NULL, unsupported_names INTEGER NOT NULL
+);
+CREATE INDEX moves_annotation ON moves(annotation_id);
+CREATE INDEX moves_current
+    ON moves(framework, move, stated, support, unsupported_numbers, unsupported_names)
+    WHERE current = 1;
+CREATE TABLE failures (
+    id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id),
+    run_id INTEGER REFERENCES runs(id), key TEXT NOT NULL, error_type TEXT NOT NULL,
+    reason TEXT NOT NULL, retryable INTEGER NOT NULL, raw_reply TEXT NOT NULL,
+    request TEXT NOT NULL, traceback TEXT, attempts INTEGER NOT NULL, created_at TEXT NOT NULL,
+    UNIQUE (key, paper_id)
+);
+CREATE TABLE ballots (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE,
+    annotation_id INTEGER REFERENCES annotations(id), run_id INTEGER REFERENCES runs(id),
+    source_id TEXT NOT NULL, input_sha256 TEXT NOT NULL, moves_sha256 TEXT NOT NULL, probe TEXT,
+    model TEXT NOT NULL, status TEXT NOT NULL, error_type TEXT, reason TEXT, retryable INTEGER,
+    raw_reply TEXT, attempts INTEGER NOT NULL, created_at TEXT NOT NULL
+);
+CREATE INDEX ballots_annotation ON ballots(annotation_id);
+CREATE TABLE votes (
+    id INTEGER PRIMARY KEY, ballot_id INTEGER NOT NULL REFERENCES ballots(id),
+    persona TEXT NOT NULL, score REAL, mass REAL, answers TEXT NOT NULL, threshold REAL,
+    passed INTEGER, explanation TEXT, prompt_tokens INTEGER NOT NULL,
+    cached_tokens INTEGER NOT NULL, seconds REAL NOT NULL,
+    UNIQUE (ballot_id, persona)
+);
+CREATE TABLE verdicts (
+    id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL REFERENCES runs(id),
+    ballot_id INTEGER REFERENCES ballots(id), source_id TEXT NOT NULL, probe TEXT,
+    decision TEXT NOT NULL, votes INTEGER, mean REAL, reasons TEXT NOT NULL
+);
+CREATE INDEX verdicts_run ON verdicts(run_id);
+CREATE TABLE judge_forms (
+    id INTEGER PRIMARY KEY, judge TEXT NOT NULL, panel TEXT NOT NULL, kind TEXT NOT NULL,
+    prefill TEXT NOT NULL, mass REAL, measured TEXT NOT NULL, created_at TEXT NOT NULL,
+    UNIQUE (judge, panel)
+);
+CREATE TABLE calibrations (
+    id INTEGER PRIMARY KEY, judge TEXT NOT NULL, panel TEXT NOT NULL, thresholds TEXT NOT NULL,
+    min_votes INTEGER NOT NULL, reject_rate REAL NOT NULL, achieved REAL NOT NULL,
+    annotations INTEGER NOT NULL, input TEXT NOT NULL, why TEXT NOT NULL, created_at TEXT NOT NULL
+);
+CREATE INDEX calibrations_judge ON calibrations(judge, panel);
+CREATE TABLE measures (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, code TEXT NOT NULL, measured TEXT NOT NULL
+);
+CREATE TABLE identifiers (
+    id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id), kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    UNIQUE (kind, value, paper_id)
+);
+CREATE INDEX identifiers_paper ON identifiers(paper_id);
+CREATE TABLE duplicates (
+    id INTEGER PRIMARY KEY, paper_id INTEGER NOT NULL REFERENCES papers(id),
+    other_id INTEGER NOT NULL REFERENCES papers(id), relation TEXT NOT NULL, rule TEXT NOT NULL,
+    evidence TEXT NOT NULL, created_at TEXT NOT NULL,
+    UNIQUE (paper_id, other_id),
+    CHECK (paper_id < other_id)
+);
+CREATE INDEX duplicates_other ON duplicates(other_id);
+CREATE TABLE embedding (
+    id INTEGER PRIMARY KEY CHECK (id = 1), model TEXT NOT NULL, digest TEXT NOT NULL,
+    last_move INTEGER NOT NULL
+);
+CREATE TABLE vectors (
+    move_id INTEGER PRIMARY KEY REFERENCES moves(id) ON DELETE CASCADE, vector BLOB NOT NULL
+);
+CREATE TABLE vector_blocks (
+    id INTEGER PRIMARY KEY, framework TEXT NOT NULL, move TEXT NOT NULL, size INTEGER NOT NULL,
+    move_ids BLOB NOT NULL, signs BLOB NOT NULL
+);
+CREATE INDEX vector_blocks_move ON vector_blocks(framework, move, size);
+CREATE TABLE reviews (
+    id INTEGER PRIMARY KEY, gold TEXT NOT NULL UNIQUE, double REAL NOT NULL,
+    created_at TEXT NOT NULL
+);
+CREATE TABLE review_leases (
+    id INTEGER PRIMARY KEY, review_id INTEGER NOT NULL REFERENCES reviews(id),
+    paper TEXT NOT NULL, reviewer TEXT NOT NULL, expires_at TEXT NOT NULL,
+    UNIQUE (review_id, paper, reviewer)
+);
+CREATE TABLE review_drafts (
+    id INTEGER PRIMARY KEY, review_id INTEGER NOT NULL REFERENCES reviews(id),
+    paper TEXT NOT NULL, reviewer TEXT NOT NULL, move TEXT NOT NULL, text TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    UNIQUE (review_id, paper, reviewer, move)
+);
+CREATE TABLE awaited (
+    id INTEGER PRIMARY KEY, id_field TEXT NOT NULL, source_id TEXT NOT NULL, title TEXT NOT NULL,
+    authors TEXT NOT NULL, published TEXT NOT NULL, categories TEXT NOT NULL, source TEXT NOT NULL,
+    added_at TEXT NOT NULL,
+    UNIQUE (source_id, id_field)
+);
+CREATE TABLE lookups (
+    id INTEGER PRIMARY KEY, of TEXT NOT NULL, row_id INTEGER NOT NULL, source TEXT NOT NULL,
+    found INTEGER NOT NULL, looked_up_at TEXT NOT NULL,
+    UNIQUE (of, row_id, source)
+)
+"""
+
+
+def m012_lookups(db: sqlite3.Connection) -> None:
+    """Create all tables of 0.1.0; the name is that of the last migration before this release."""
+    for statement in _TABLES.split(";"):
+        db.execute(statement)
+    _full_text(db, "papers", "title", "abstract")
+    # "Not stated." is not indexed: a search for "state" would find every second paper.
+    _full_text(db, "moves", "text", "facets", only="stated")
+
+
+def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
+    """Create an external-content FTS5 index TABLE_fts of `table`, updated by triggers.
+
+    The name of the table is in double quotes, by which datasette finds the index. The update
+    trigger fires only for these columns: changing a flag does not index the row again.
+
+    Args:
+        only: a column that is 1 for the rows to index.
+    """
+    named = ", ".join(columns)
+    new, old = (", ".join(f"{row}.{column}" for column in columns) for row in ("new", "old"))
+    if_new, if_old = (f" WHERE {row}.{only}" if only else "" for row in ("new", "old"))
+    add = f"INSERT INTO {table}_fts (rowid, {named}) SELECT new.id, {new}{if_new};"
+    drop = (
+        f"INSERT INTO {table}_fts ({table}_fts, rowid, {named})"
+        f" SELECT 'delete', old.id, {old}{if_old};"
+    )
+    db.execute(
+        f"CREATE VIRTUAL TABLE {table}_fts USING fts5 ({named},"
+        f""" content="{table}", content_rowid="id", tokenize="{TOKENIZER}")"""
+    )
+    watched = f"{named}, {only}" if only else named
+    for name, event, work in (
+        ("added", "INSERT", add),
+        ("removed", "DELETE", drop),
+        ("changed", f"UPDATE OF {watched}", f"{drop} {add}"),
+    ):
+        db.execute(f"CREATE TRIGGER {table}_{name} AFTER {event} ON {table} BEGIN {work} END")
+
+
+MIGRATIONS = (m012_lookups,)

@@ -1,0 +1,96 @@
+"""Papers without an abstract: kept until a lookup finds it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+from skills.corpus.db import completion, papers
+from skills.corpus.db.connection import transaction
+from skills.corpus.db.rows import Row, now, one
+from skills.corpus.identity.identifiers import identifiers_of
+from skills.corpus.records import Found
+from skills.nanda.paper import IdField, Paper
+
+
+def keep(db: sqlite3.Connection, paper: Paper) -> bool:
+    """Keep a paper without an abstract, and return whether it is new.
+
+    One without any identifier, by which its abstract could be looked up, is not kept.
+    """
+    if not identifiers_of(paper, paper.source):
+        return False
+    with transaction(db):
+        before = db.total_changes
+        db.execute(
+            "INSERT OR IGNORE INTO awaited (id_field, source_id, title, authors, published,"
+            " categories, source, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                paper.id_field,
+                paper.id,
+                paper.title,
+                paper.authors,
+                paper.published,
+                paper.categories,
+                json.dumps(dict(paper.source), ensure_ascii=False),
+                now(),
+            ],
+        )
+        return db.total_changes != before
+
+
+def count(db: sqlite3.Connection) -> int:
+    """Return how many there are."""
+    return int(db.execute("SELECT count(*) FROM awaited").fetchone()[0])
+
+
+def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield those that were not looked up at a source since a time, with their identifiers."""
+    rows = db.execute(
+        "SELECT * FROM awaited WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE of = 'awaited'"
+        " AND row_id = awaited.id AND source = ? AND looked_up_at >= ?) ORDER BY id",
+        [source, since],
+    )
+    for row in rows.fetchall():
+        paper = _paper(row)
+        yield row["id"], identifiers_of(paper, paper.source)
+
+
+def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
+    """Add a paper whose abstract was found to papers, and return its row; None without one."""
+    row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
+    if row is None or not found.abstract:
+        return None
+    kept = _paper(row)
+    paper = replace(
+        kept,
+        title=kept.title or found.title,
+        abstract=found.abstract,
+        source={**found.stated, **kept.source},
+        authors=kept.authors or found.authors,
+        published=kept.published or found.published,
+        categories=kept.categories or found.categories,
+    )
+    with transaction(db):
+        paper_id = papers.save(db, paper)
+        completion.complete(db, paper_id, found)
+        completion.remember(db, "papers", paper_id, found.source, found=True)
+        db.execute("DELETE FROM lookups WHERE of = 'awaited' AND row_id = ?", [row_id])
+        db.execute("DELETE FROM awaited WHERE id = ?", [row_id])
+    return paper_id
+
+
+def _paper(row: Row) -> Paper:
+    return Paper(
+        cast("IdField", row["id_field"]),
+        row["source_id"],
+        row["title"],
+        "",
+        json.loads(row["source"]),
+        authors=row["authors"],
+        published=row["published"],
+        categories=row["categories"],
+    )

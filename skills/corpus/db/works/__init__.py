@@ -1,1 +1,0 @@
-"""Which rows of papers are one paper, and by which rule."""

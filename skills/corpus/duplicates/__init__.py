@@ -1,1 +1,0 @@
-"""The report of papers that came from several sources, and how to split them."""

@@ -1,0 +1,180 @@
+"""The corpus as a page: searchable, with facets, statistics and failures, in one HTML file."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import IO, Any
+
+from skills.corpus.db.facets import categories
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.stats import UNKNOWN, Tally, by_type
+from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
+from skills.nanda.checks import findings_by_kind
+from skills.nanda.confidence import from_sections, suggested
+from skills.nanda.framework import Framework, Move
+from skills.nanda.named_entities import without_names
+from skills.nanda.text import flatten
+from skills.reporting.page import ANNOTATIONS, percent, write_page
+from skills.reporting.statistics import FEWEST
+
+FOLDER = Path(__file__).with_name("templates")
+SCRIPTS = (ANNOTATIONS, FOLDER / "corpus_page.js")
+
+
+def write_html(
+    file: IO[bytes],
+    *,
+    title: str,
+    items: Iterable[Annotated],
+    failures: Iterable[Failure],
+    framework: Framework,
+    about: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the page, paper by paper; equal input gives equal bytes.
+
+    Args:
+        items: annotations under `framework`.
+        failures: papers without an annotation.
+        about: facts about the run, shown below the heading.
+    """
+    failed, tally = list(failures), Tally(framework)
+    provenances: dict[Facts, int] = {}
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    copied: defaultdict[str, list[float]] = defaultdict(list)
+
+    def papers() -> Iterator[dict[str, Any]]:
+        for item in items:
+            tally.add(item)
+            for move, share in item.record["checks"]["copied"].items():
+                copied[move].append(share)
+            view = paper_view(item, framework, provenances)
+            for facet, values in view["facets"].items():
+                counts[facet].update(values)
+            yield view
+
+    write_page(
+        file,
+        FOLDER / "corpus_page.html",
+        *SCRIPTS,
+        title=title,
+        about=facts(about or {}),
+        framework=framework,
+        failures=failed,
+        papers=papers(),
+        provenances=provenances,
+        facets=counts,
+        statistics=lambda: tally.stats(by_type(failed)),
+        fewest=FEWEST,
+        unknown=UNKNOWN,
+        copied=lambda move: fmean(copied[move]) if copied[move] else None,
+    )
+
+
+Facts = tuple[tuple[str, str], ...]
+
+_SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
+_BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
+_OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
+"""The fields of a provenance that differ from paper to paper."""
+
+
+def paper_view(
+    item: Annotated, framework: Framework, provenances: dict[Facts, int]
+) -> dict[str, Any]:
+    """Return what the template shows of a paper.
+
+    Its entries are in the form of the macro `entries` in skills/reporting/templates/macros.html.
+
+    Args:
+        provenances: the parts of provenances that papers share, by index; a new one is added.
+    """
+    paper = item.paper
+    stated = framework.stated(item.record)
+    anchors = read_anchors(paper.abstract, stated, item.record.get("anchors"))
+    provenance = item.record["provenance"]
+    shared = facts({key: value for key, value in provenance.items() if key not in _OWN})
+    labels = framework.labels
+    entries = [
+        _entry(move, stated.get(move.name), item.record, anchors.get(move.name), labels)
+        for move in framework.moves
+    ]
+    kinds = [kind for entry in entries for kind, _ in entry.get("flags", ())]
+    facets = {
+        "year": [str(paper.year or "unknown")],
+        "category": sorted(set(categories(flatten(paper.categories)))) or ["unknown"],
+        "findings": sorted(set(kinds)) or ["none"],
+        "model": [provenance["resolved"]],
+    }
+    for move in framework.names:
+        facets[f"move.{move}"] = ["stated" if move in stated else "not stated"]
+    return {
+        "paper": paper,
+        "facets": facets,
+        "sentences": marked(paper.abstract, anchors),
+        "entries": entries,
+        "shared": provenances.setdefault(shared, len(provenances)),
+        "own": facts({key: provenance[key] for key in _OWN if key in provenance}),
+    }
+
+
+def _entry(
+    move: Move,
+    text: str | None,
+    record: Mapping[str, Any],
+    anchor: Anchor | None,
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    if text is None or anchor is None:
+        beside = from_sections(record).get(move.name, "")
+        suggestions = suggested(record, move.name)
+        return {"move": move, "pieces": None, "beside": beside, "suggestions": suggestions}
+    name, checks = move.name, record["checks"]
+    return {
+        "move": move,
+        "pieces": _pieces(text, checks, name),
+        "sources": anchor["sentences"],
+        "flags": list(findings_by_kind(name, record, labels)),
+        "checks": f"{percent(checks['copied'].get(name))} copied word for word · "
+        f"{origin_of(anchor)}.",
+    }
+
+
+def facts(given: Mapping[str, Any]) -> Facts:
+    """Return names and values as text; the name of a nested value follows that of its mapping."""
+    found: list[tuple[str, str]] = []
+    for key, value in given.items():
+        name = flatten(key).replace("_", " ")
+        if isinstance(value, Mapping):
+            found += ((f"{name}, {inner}", text) for inner, text in facts(value))
+        elif isinstance(value, list | tuple):
+            found.append((name, ", ".join(map(str, value))))
+        elif value is not None and value != "":
+            grouped = type(value) is int and key != "seed"
+            found.append((name, f"{value:,}" if grouped else str(value)))
+    return tuple(found)
+
+
+def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
+    """Split the text of a move so that every second piece is unsupported."""
+    numbers = checks["unsupported_numbers"].get(move, ())
+    names = checks["unsupported_names"].get(move, ())
+    text, pieces, done = flatten(text), list[str](), 0
+    without = without_names(text) if numbers else ""  # digits of names are not numbers
+    patterns = [(_number(one), without) for one in numbers]
+    patterns += [(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])", text) for one in names]
+    spans = {match.span() for pattern, of in patterns for match in re.finditer(pattern, of)}
+    for start, end in sorted(spans):
+        if start >= done:
+            pieces += [text[done:start], text[start:end]]
+            done = end
+    return [*pieces, text[done:]]
+
+
+def _number(number: str) -> str:
+    """Return a pattern for a number that `check` found: 12500 matches 12,500 as well."""
+    digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
+    return f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"

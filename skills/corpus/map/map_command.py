@@ -1,0 +1,140 @@
+"""Run /corpus map."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+from harness.api.skill import Call, Result, Write
+from harness.errors import NothingFound, UsageError
+from harness.support.process import require
+from skills.corpus.corpus_store import Storage, opened
+from skills.corpus.db.connection import database
+from skills.corpus.map import map_views
+from skills.corpus.map.field_map import FieldMap, as_json, map_of, read_papers
+from skills.corpus.records import Annotated
+from skills.corpus.search import filters
+from skills.corpus.search.query_syntax import unknown
+from skills.corpus.views import left_out
+from skills.nanda.framework import Framework
+from skills.nanda.framework_option import selected_framework
+
+EACH = 500
+"""Papers between two reports of progress."""
+
+
+def draw_map(call: Call) -> Result:
+    """Return the map of all papers, or of those that meet the conditions in the text."""
+    require("sklearn", extra="map")
+    if any(target.suffix.lower() == ".png" for target in call.targets):
+        require("resvg_py", extra="map")
+        map_views.check_fonts()
+    framework = selected_framework(call.options.framework, call.frameworks)
+    moves = _moves(call, framework)
+    conditions = filters.parse(call.text, framework) if call.text.strip() else None
+    path = database(call)
+    with (
+        opened(path, framework, call.screen.notice) as corpus,
+        call.screen.progress("mapping") as tick,
+    ):
+        ids = _selected(call, corpus, conditions)
+
+        def items() -> Iterator[Annotated]:
+            for number, item in enumerate(corpus.annotated(ids), start=1):
+                if number % EACH == 0:
+                    call.cancel.check()
+                    tick(f"{number:,} of {len(ids):,} papers read")
+                yield item
+
+        found = map_of(
+            read_papers(items(), framework, moves),
+            framework,
+            moves,
+            title=_title(call),
+            crossing=not call.options.move,
+            number=call.options.clusters,
+            check=call.cancel.check,
+            tick=tick,
+        )
+    summary = {
+        "papers": len(found.papers),
+        "corpus": str(path),
+        "clusters": {one.name: len(one.clusters) for one in found.groupings},
+        "gaps": len(found.matrix.gaps) if found.matrix else None,
+    }
+    return Result(
+        map_views.summary(found),
+        as_json(found),
+        writers=_writers(found),
+        summary=summary if call.targets else None,
+    )
+
+
+def _selected(
+    call: Call, corpus: Storage, conditions: Sequence[filters.Condition] | None
+) -> Sequence[int]:
+    """Return the annotations to map: all current ones, or those that meet the conditions."""
+    if conditions is None:
+        ids, meets = corpus.current_ids(), ""
+    else:
+        selected = corpus.select(conditions)
+        ids, meets = selected.ids, f" that meets {call.text[:80]}"
+        for column, count in selected.unknown.items():
+            call.screen.notice(left_out(count, column))
+    if not ids:
+        raise NothingFound(
+            f"there is no annotation to map{meets}",
+            hint="`/corpus stats` shows what there is; `/annotate TABLE` annotates papers.",
+        )
+    return ids
+
+
+def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
+    options = call.options
+    if options.move and (options.rows or options.columns):
+        raise UsageError(
+            "--move and --rows or --columns exclude each other",
+            hint="--move maps single moves; --rows and --columns are those of the matrix.",
+        )
+    moves = tuple(dict.fromkeys(options.move)) or (
+        options.rows or _default(framework, 0),
+        options.columns or _default(framework, 1),
+    )
+    for move in moves:
+        if move not in framework.names:
+            raise unknown("move", move, framework.names)
+    if not options.move and moves[0] == moves[1]:
+        raise UsageError(
+            f"rows and columns are both the {moves[0]}", hint="Name two moves, or one with --move."
+        )
+    return moves
+
+
+def _default(framework: Framework, place: int) -> str:
+    """Return the move of the rows (0) or columns (1): method and scope, or the first two."""
+    usual = ("method", "scope")
+    return (usual if set(usual) <= set(framework.names) else framework.names)[place]
+
+
+def _title(call: Call) -> str:
+    conditions = "".join(filter(str.isprintable, " ".join(call.text.split())))
+    return f"Map: {conditions}" if conditions else "Map of the corpus"
+
+
+def _writers(found: FieldMap) -> dict[str, Write]:
+    def page(file: IO[bytes]) -> None:
+        from skills.corpus.map.map_views import write_html
+
+        write_html(file, found)
+
+    def data(file: IO[bytes]) -> None:
+        text = json.dumps(as_json(found), ensure_ascii=False, indent=1)
+        file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+
+    return {
+        ".html": page,
+        ".svg": lambda file: file.write(map_views.svg(found).encode()),
+        ".png": lambda file: file.write(map_views.png(found)),
+        ".json": data,
+    }

@@ -1,1 +1,0 @@
-"""Search by meaning: vectors of the moves, and their fusion with the full text."""

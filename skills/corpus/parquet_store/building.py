@@ -1,0 +1,469 @@
+"""Build and update the index of a folder of parts: each part is read once."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError, OutputError
+from harness.support.process import job_lock, require
+from harness.support.sqlite import is_interrupted
+from skills.corpus.db.facets import categories as split_categories
+from skills.corpus.db.facets import first_category, paper_words, word
+from skills.corpus.parquet_store.duckdb_views import connected, sql_files, sql_name, sql_text
+from skills.corpus.parquet_store.index import (
+    FOLDER,
+    UNKNOWN_YEAR,
+    File,
+    Layout,
+    create_index,
+    find_files,
+    is_current,
+    known_parts,
+    layout,
+    place_of,
+)
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper, abstract_digest
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa  # type: ignore[import-untyped]
+
+
+GROUP_ROWS = 50_000
+"""Rows of the parts that are indexed in one transaction, unless one part has more."""
+GROUP_PARTS = 1_000
+Tick = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Built:
+    """What an index has now.
+
+    Attributes:
+        parts, rows: in the index.
+        added: parts that were read.
+        refused: parts that cannot be read, with the reason.
+    """
+
+    parts: int = 0
+    rows: int = 0
+    added: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Built:
+    """Index the parts of a folder that are not in its index, or were written again.
+
+    What was indexed before an interruption remains; the next call goes on.
+
+    Args:
+        check: raises to stop.
+
+    Raises:
+        InputError: the folder has no parts.
+        OutputError: the index cannot be written.
+        UsageError: another process does so, or duckdb is not installed.
+    """
+    require("duckdb", extra="duckdb")
+    files = find_files(folder)
+    place = place_of(folder, framework)
+    try:
+        with job_lock(folder / FOLDER, str(place)):
+            with create_index(folder, framework) as db:
+                outdated = not is_current(db, framework)
+            if outdated:
+                shutil.rmtree(place)
+            with create_index(folder, framework) as db, connected(folder) as duckdb:
+                return _Builder(db, duckdb, folder, framework, tick, check).build(files)
+    except sqlite3.DatabaseError as exc:
+        if is_interrupted(exc):
+            raise KeyboardInterrupt from exc
+        raise OutputError(
+            f"the index cannot be written: {exc}",
+            where=str(place),
+            hint="If it is damaged, delete the folder, and run the command again.",
+        ) from exc
+    except OSError as exc:
+        raise OutputError(
+            f"the index cannot be written: {exc.strerror or exc}", where=str(place)
+        ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class _Builder:
+    db: sqlite3.Connection
+    duckdb: duckdb.DuckDBPyConnection
+    folder: Path
+    framework: Framework
+    tick: Tick
+    check: Callable[[], None]
+
+    def build(self, files: dict[str, File]) -> Built:
+        known = {part.file.name: part for part in known_parts(self.db)}
+        same = {name for name, part in known.items() if files.get(name) == part.file}
+        changed = [(name,) for name in known if name not in same]
+        self.db.executemany("DELETE FROM parts WHERE name = ?", changed)
+        due = [file for name, file in files.items() if name not in same]
+        done = 0
+        for group in self._groups(due):
+            self.check()
+            self._add(group)
+            done += len(group)
+            self.tick(f"{done:,} of {len(due):,} parts")
+        self._complete()
+        built = Built()
+        for part in known_parts(self.db):
+            if part.refused:
+                built.refused[part.file.name] = part.refused
+            else:
+                built.parts += 1
+                built.rows += part.rows
+                built.added += part.file.name not in same
+        return built
+
+    def _groups(self, due: Sequence[File]) -> Iterator[list[tuple[File, NewPart]]]:
+        """Yield parts of the same layout that are read together; those without one are refused."""
+        group: list[tuple[File, NewPart]] = []
+        rows = 0
+        for file in due:
+            try:
+                found = layout(self.folder / file.name, self.framework)
+            except InputError as exc:
+                self._refuse(file, exc.message)
+                continue
+            kinds = {(one.layout.id_column, one.layout.has_errors) for _, one in group}
+            full = rows + found.rows > GROUP_ROWS or len(group) >= GROUP_PARTS
+            if group and (full or kinds != {(found.id_column, found.has_errors)}):
+                yield group
+                group, rows = [], 0
+            group.append((file, NewPart(0, self.folder.absolute() / file.name, 0, found)))
+            rows += found.rows
+        if group:
+            yield group
+
+    def _add(self, group: Sequence[tuple[File, NewPart]]) -> None:
+        """Index parts in one transaction; if one of them cannot be read, it alone is refused."""
+        import duckdb
+
+        try:
+            self._write(group)
+        except duckdb.Error as exc:
+            if len(group) > 1:
+                for one in group:
+                    self._add([one])
+            else:
+                first = (str(exc).splitlines() or [type(exc).__name__])[0]
+                self._refuse(group[0][0], f"cannot be read ({first})")
+
+    def _write(self, group: Sequence[tuple[File, NewPart]]) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        try:
+            parts = self._numbered(part for _, part in group)
+            name = f"facts-{parts[0].id}.parquet"
+            target = place_of(self.folder, self.framework) / name
+            years = write(self.duckdb, parts, self.framework, target)
+            self.db.executemany(
+                "INSERT OR IGNORE INTO years VALUES (?)",
+                [(UNKNOWN_YEAR if year is None else year,) for year in years],
+            )
+            self.db.executemany(
+                "INSERT INTO moves_fts (rowid, text, facets) VALUES (?, ?, ?)", self._moves(parts)
+            )
+            for (file, _), part in zip(group, parts, strict=True):
+                self._insert(file, part, name)
+        except BaseException:
+            self.db.rollback()
+            raise
+        self.db.commit()
+
+    def _numbered(self, parts: Iterator[NewPart]) -> list[NewPart]:
+        """Give parts and rows ids that follow the last ones; none is given twice."""
+        last, past = (self._get(name) for name in ("given", "past"))
+        numbered = []
+        for number, part in enumerate(parts, start=last + 1):
+            numbered.append(NewPart(number, part.path, past, part.layout))
+            past += part.layout.rows
+        self._set("given", last + len(numbered))
+        self._set("past", past)
+        return numbered
+
+    def _moves(self, parts: Sequence[NewPart]) -> Iterator[tuple[int, str, str]]:
+        """Yield the rowid, text and words of the facets of each move that is stated."""
+        moves = [word("move", move) for move in self.framework.names]
+        unstated, count = self.framework.not_stated, len(moves)
+        known = functools.lru_cache(maxsize=100_000)(_facets)
+        rows = texts(self.duckdb, parts, self.framework)
+        for number, (row_id, published, categories, moved) in enumerate(rows):
+            if number % FETCHED == 0:
+                self.check()
+            of_paper, begin = known(published, categories), row_id * count
+            for place, text in enumerate(moved):
+                if text != unstated:
+                    yield begin + place, text, f"{moves[place]} {of_paper}"
+
+    def _complete(self) -> None:
+        """Determine the current annotation of each paper, and let readers see all parts."""
+        self.tick("looking for papers in several parts")
+        parts = [part for part in known_parts(self.db) if not part.refused]
+        place = place_of(self.folder, self.framework)
+        names = list(dict.fromkeys(part.facts for part in parts))
+        found = []
+        if parts:
+            ids = [part.id for part in parts]
+            found = repeats(self.duckdb, [place / name for name in names], ids)
+        self.db.execute("BEGIN IMMEDIATE")
+        self.db.execute("DELETE FROM repeats")
+        self.db.executemany("INSERT INTO repeats VALUES (?, ?, ?)", found)
+        self._set("last", self._get("given"))
+        self.db.commit()
+        for path in place.glob("facts-*.parquet"):
+            if path.name not in names:
+                path.unlink()
+
+    def _refuse(self, file: File, reason: str) -> None:
+        self.db.execute("BEGIN IMMEDIATE")
+        [part] = self._numbered(iter([NewPart(0, Path(), 0, _NO_ROWS)]))
+        self._insert(file, part, "", reason)
+        self.db.commit()
+
+    def _insert(self, file: File, part: NewPart, name: str, refused: str = "") -> None:
+        values = (part.first, part.layout.rows, part.layout.id_column, name, refused)
+        self.db.execute(
+            "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (part.id, file.name, file.size, file.mtime_ns, *values),
+        )
+
+    def _get(self, name: str) -> int:
+        [(value,)] = self.db.execute("SELECT value FROM about WHERE name = ?", [name])
+        return int(value)
+
+    def _set(self, name: str, value: int) -> None:
+        self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, str(value)])
+
+
+_NO_ROWS = Layout(0, "", has_errors=False)
+
+
+def _facets(published: str, categories: str) -> str:
+    year = Paper("id", "", "", "", published=published).year
+    return paper_words(year, categories)
+
+
+BATCH_ROWS = 50_000
+FETCHED = 2_000
+"""Rows of texts in memory at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPart:
+    """A part to be indexed, with the ids that its rows will have."""
+
+    id: int
+    path: Path
+    first: int
+    layout: Layout
+
+
+def write(
+    db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework, target: Path
+) -> list[int | None]:
+    """Write the facts of parts of the same layout, and return the years that their papers have.
+
+    Raises:
+        duckdb.Error: a part cannot be read, or its JSON is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    years = set()
+    read = pa.RecordBatchReader.from_stream(db.sql(_of_rows(parts, framework)))
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for batch in _slices(read):
+            table = _completed(batch, len(framework.names))
+            if writer is None:
+                made = pq.ParquetWriter(target, table.schema, compression="zstd")
+                writer = stack.enter_context(made)
+            writer.write_table(table)
+            years.update(table["year"].unique().to_pylist())
+    return list(years)
+
+
+def _slices(read: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches of a few rows: those of DuckDB have up to a million."""
+    for batch in read:
+        for begin in range(0, batch.num_rows, BATCH_ROWS):
+            yield batch.slice(begin, BATCH_ROWS)
+
+
+def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
+    """Return the query for the facts; `_completed` computes the rest of them."""
+    supports = [f"support.{sql_name(move)}" for move in framework.names]
+    columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
+    unstated = sql_text(framework.not_stated)
+    stated = ", ".join(
+        f"CASE WHEN {sql_name(move)} <> {unstated} THEN {sql_text(move)} END"
+        for move in framework.names
+    )
+    layout = parts[0].layout
+    error = "error" if layout.has_errors else "''"
+    return f"""
+        WITH read AS (
+            SELECT *, {error} AS problem,
+                CASE WHEN problem = '' AND provenance NOT IN ('', '{{}}') THEN provenance END
+                    AS made,
+                json_extract_string(made, ['$.resolved', '$.created', '$.input.sha256']) AS known,
+                CASE WHEN checks NOT IN ('', '{{}}') THEN
+                    json_extract(checks, ['$.unsupported_numbers', '$.unsupported_names']) END
+                    AS lacking
+            FROM {_rows(parts)}
+        )
+        SELECT first + file_row_number AS id, part, {sql_name(layout.id_column)} AS source_id,
+            {layout.id_field == "arxiv_id"} AS arxiv, known[3] AS digest,
+            CASE WHEN known[3] IS NULL THEN abstract END AS abstract, published, categories,
+            known[1] IS NOT NULL AND known[2] IS NOT NULL AND known[3] IS NOT NULL AS annotated,
+            CASE WHEN problem = '' THEN '' ELSE coalesce(
+                json_extract_string(problem, '$.error_type'), problem) END AS error,
+            known[1] AS model, coalesce(known[2], '') AS created,
+            CASE WHEN annotated THEN concat_ws(' ', {stated}) ELSE '' END AS stated,
+            {_count("lacking[1]")} + {_count("lacking[2]")} AS unsupported,
+            {columns}, {_keys("lacking[1]")} AS numbers, {_keys("lacking[2]")} AS names
+        FROM read
+    """
+
+
+def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
+    """Return facts with those that are computed as in the database."""
+    import pyarrow as pa
+
+    supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
+    digests = zip(batch["digest"].to_pylist(), batch["abstract"].to_pylist(), strict=True)
+    categories = batch["categories"]
+    computed = {
+        "digest": pa.array((_digest(*one) for one in digests), pa.uint64()),
+        "year": _each_once(
+            lambda text: _paper(published=text).year, batch["published"], pa.int32()
+        ),
+        "category": _each_once(
+            lambda text: first_category(_paper(categories=text)), categories, pa.utf8()
+        ),
+        "categories": _each_once(folded_categories, categories, pa.list_(pa.utf8())),
+        "support": pa.array(map(_mean, supports), pa.float64()),
+    }
+    table = pa.Table.from_batches([batch]).drop_columns(["abstract", "published"])
+    for column, values in computed.items():
+        if column in table.schema.names:
+            table = table.set_column(table.schema.get_field_index(column), column, values)
+        else:
+            table = table.append_column(column, values)
+    return table
+
+
+def folded_categories(text: str) -> list[str]:
+    """Return the categories of a paper as filters compare them."""
+    return [category.casefold() for category in split_categories(text)]
+
+
+def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
+    """Return a function of each value of a column, computed once for equal ones."""
+    import pyarrow as pa
+
+    encoded = column.dictionary_encode()
+    values = [function(value) for value in encoded.dictionary.to_pylist()]
+    return pa.array(values, stored).take(encoded.indices)
+
+
+def _paper(*, published: str = "", categories: str = "") -> Paper:
+    return Paper("id", "", "", "", published=published, categories=categories)
+
+
+def _digest(sha256: str | None, abstract: str | None) -> int:
+    """Return the first 64 bits of the digest of an abstract."""
+    return int((sha256 or abstract_digest(abstract or ""))[:16], 16)
+
+
+def _mean(supports: Sequence[float | None]) -> float | None:
+    known = [support for support in supports if support is not None]
+    return round(fmean(known), 3) if known else None
+
+
+def texts(
+    db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework
+) -> Iterator[tuple[int, str, str, list[str]]]:
+    """Yield id, date, categories and moves of each annotation, in the order of the ids."""
+    error = "error = ''" if parts[0].layout.has_errors else "TRUE"
+    moves = ", ".join(map(sql_name, framework.names))
+    found = db.execute(
+        "SELECT filename, file_row_number, published, categories,"
+        f" {moves} FROM {_read(parts)} WHERE {error} AND provenance NOT IN ('', '{{}}')"
+    )
+    first = {str(part.path): part.first for part in parts}
+    while rows := found.fetchmany(FETCHED):
+        for path, position, published, categories, *moved in rows:
+            yield first[path] + position, published, categories, moved
+
+
+def repeats(
+    db: duckdb.DuckDBPyConnection, paths: Sequence[Path], parts: Sequence[int]
+) -> list[tuple[int, int, bool]]:
+    """Return id, number of the paper and whether it is current, of rows of repeated papers.
+
+    The annotation that was made last is the current one, as in the database; of those made at the
+    same time, that of the last row. At arXiv, a new version of an abstract replaces the old one. A
+    failure is current if its paper has no annotation.
+    """
+    sql = f"""
+        WITH known AS (
+            SELECT id, source_id, digest, arxiv, annotated, created
+            FROM read_parquet({sql_files(paths)}) WHERE part IN ({", ".join(map(str, parts))})
+        ), again AS (
+            SELECT * FROM known WHERE source_id IN
+                (SELECT source_id FROM known GROUP BY source_id HAVING count(*) > 1)
+        ), papers AS (
+            SELECT *, min(id) OVER of_paper AS paper, bool_or(arxiv) OVER of_paper AS at_arxiv
+            FROM again WINDOW of_paper AS (PARTITION BY source_id, digest)
+        ), ordered AS (
+            SELECT *, row_number() OVER (
+                PARTITION BY source_id, annotated, at_arxiv,
+                    CASE WHEN annotated AND at_arxiv THEN 0 ELSE digest END
+                ORDER BY created DESC, id DESC) = 1 AS newest
+            FROM papers
+        )
+        SELECT id, paper, newest AND (annotated OR NOT bool_or(annotated AND newest)
+            OVER (PARTITION BY source_id, digest)) AS current
+        FROM ordered
+        QUALIFY id <> paper OR NOT current
+        ORDER BY id
+    """
+    found: list[tuple[int, int, bool]] = db.execute(sql).fetchall()
+    return found
+
+
+def _read(parts: Sequence[NewPart]) -> str:
+    paths = sql_files(part.path for part in parts)
+    return f"read_parquet({paths}, filename=true, file_row_number=true)"
+
+
+def _rows(parts: Sequence[NewPart]) -> str:
+    """Return the rows of parts, each with the id of its part and that of its first row."""
+    known = ", ".join(f"({sql_text(str(one.path))}, {one.id}, {one.first})" for one in parts)
+    return f"{_read(parts)} JOIN (VALUES {known}) AS of(path, part, first) ON path = filename"
+
+
+def _count(of: str) -> str:
+    """Return how many texts a JSON object has in its lists."""
+    lengths = f"list_transform(json_keys({of}), lambda key: json_array_length({of}, '$.' || key))"
+    return f"CASE WHEN {of} IS NULL OR {of}::VARCHAR = '{{}}' THEN 0 ELSE list_sum({lengths}) END"
+
+
+def _keys(of: str) -> str:
+    return f"CASE WHEN {of}::VARCHAR <> '{{}}' THEN json_keys({of}) ELSE [] END"

@@ -1,0 +1,326 @@
+"""The index of a folder of parts: which rows they have, their full text, and facts to filter by.
+
+    FOLDER/.index/FRAMEWORK/index.db          parts, full text (FTS5 without a copy of the texts)
+                            facts-N.parquet   a row for each row of some parts: year, model, support
+
+A row of a part has the id `first + its position`, with `first` from the table `parts`. A move has
+the rowid `id * moves of the framework + its place among them` in the full text. The rows of a part
+that was removed or written again remain in the full text, where no search returns them.
+
+repeats   rows of papers that several rows have: the number of the paper, which is the id of its
+          first row, and whether the row is the current one. A row without an entry is both.
+"""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import InputError
+from harness.support.sqlite import handle_signals, is_interrupted
+from skills.corpus.tables.columns import ERROR
+from skills.corpus.tables.parquet_files import SUFFIX, is_part
+from skills.nanda.framework import Framework
+from skills.nanda.paper import ID_FIELDS
+
+FOLDER, NAME = ".index", "index.db"
+VERSION = "1"
+BUSY_SECONDS = 30.0
+UNKNOWN_YEAR = -1
+
+# In `about`: the last id given to a part, the last one that readers see, the next id of a row.
+_SCHEMA = """
+CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE parts (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL, first INTEGER NOT NULL, rows INTEGER NOT NULL,
+    id_column TEXT NOT NULL, facts TEXT NOT NULL, refused TEXT NOT NULL
+);
+CREATE TABLE years (year INTEGER PRIMARY KEY);
+CREATE TABLE repeats (id INTEGER PRIMARY KEY, paper INTEGER NOT NULL, current INTEGER NOT NULL);
+CREATE VIRTUAL TABLE moves_fts USING fts5 (
+    text, facets, content='', tokenize='porter unicode61'
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part in the index.
+
+    Attributes:
+        first: the id of its first row.
+        facts: the name of the file with the facts of its rows.
+        refused: why it cannot be read, "" if it can.
+    """
+
+    id: int
+    file: File
+    first: int
+    rows: int
+    id_column: str
+    facts: str
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index, with the parts that it covers and that are as they were when it was made.
+
+    Attributes:
+        db: its database.
+        folder: the parts.
+        place: the folder of the index.
+        parts: in the order of their rows.
+        new: names of parts that are not in the index, or were written again since.
+        refused: names of parts that cannot be read, with the reason.
+        gone: names of parts that are in the index alone.
+    """
+
+    db: sqlite3.Connection
+    folder: Path
+    place: Path
+    framework: Framework
+    parts: tuple[Part, ...]
+    new: tuple[str, ...]
+    refused: Mapping[str, str]
+    gone: tuple[str, ...]
+
+    def part_of(self, row_id: int) -> Part | None:
+        """Return the part with this row."""
+        at = bisect.bisect_right(self.parts, row_id, key=lambda part: part.first) - 1
+        part = self.parts[at] if at >= 0 else None
+        return part if part and row_id < part.first + part.rows else None
+
+    def facts(self) -> list[Path]:
+        """Return the files with the facts of the parts."""
+        return [self.place / name for name in dict.fromkeys(part.facts for part in self.parts)]
+
+
+def place_of(folder: Path, framework: Framework) -> Path:
+    """Return the folder of the index of these parts by a framework."""
+    return folder / FOLDER / framework.name
+
+
+@contextlib.contextmanager
+def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
+    """Open the index of a folder of parts for reading.
+
+    Raises:
+        InputError: there is none, or it is of another version of the framework or damaged.
+    """
+    files = find_files(folder)
+    place = place_of(folder, framework)
+    hint = f"`/corpus index {folder}` creates it, and reads each part once."
+    if not (place / NAME).is_file():
+        raise InputError(
+            f"has no index of annotations by the framework {framework.name}",
+            where=str(folder),
+            hint=hint,
+        )
+    try:
+        with contextlib.closing(_connect(place, mode="ro")) as db:
+            if not is_current(db, framework):
+                raise InputError(
+                    f"has an index of another version of the framework {framework.name}",
+                    where=str(folder),
+                    hint=hint,
+                )
+            index = _opened(db, folder, place, framework, files)
+            if not index.parts:
+                raise InputError(
+                    "has no part that is in the index and can be read",
+                    where=str(folder),
+                    hint=f"`/corpus index {folder}` adds new parts, and names those that cannot be "
+                    "read.",
+                )
+            _prepare(index)
+            yield index
+    except sqlite3.DatabaseError as exc:
+        if is_interrupted(exc):
+            raise KeyboardInterrupt from exc
+        raise InputError(
+            f"the index cannot be read: {exc}",
+            where=str(place),
+            hint=f"Delete the folder; `/corpus index {folder}` creates it again.",
+        ) from exc
+
+
+@contextlib.contextmanager
+def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connection]:
+    """Open the database of an index for writing; it is created if there is none."""
+    place = place_of(folder, framework)
+    place.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(_connect(place, mode="rwc")) as db:
+        # Readers go on meanwhile. A log beside the file at rest would need a folder that readers
+        # can write.
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA cache_size = -100000")
+        if not db.execute("SELECT 1 FROM sqlite_master").fetchone():
+            db.executescript(f"BEGIN;{_SCHEMA}COMMIT;")
+            numbers = {"given": "0", "last": "0", "past": "1"}
+            described = {"version": VERSION, **numbers, **_identity(framework)}
+            db.executemany("INSERT INTO about VALUES (?, ?)", described.items())
+            # Larger first segments: fewer of them are merged later.
+            db.execute("INSERT INTO moves_fts (moves_fts, rank) VALUES ('hashsize', 67108864)")
+        yield db
+        with contextlib.suppress(sqlite3.OperationalError):  # a reader has it open
+            db.execute("PRAGMA journal_mode = DELETE")
+
+
+def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
+    """Return True if an index was made by this code, with the moves of this framework."""
+    about = dict(db.execute("SELECT name, value FROM about").fetchall())
+    return {"version": VERSION, **_identity(framework)}.items() <= about.items()
+
+
+def known_parts(db: sqlite3.Connection) -> list[Part]:
+    """Return all parts in an index, in the order of their rows."""
+    rows = db.execute(
+        "SELECT id, name, size, mtime_ns, first, rows, id_column, facts, refused FROM parts"
+        " ORDER BY first, id"
+    )
+    return [Part(row[0], File(*row[1:4]), *row[4:]) for row in rows]
+
+
+def _identity(framework: Framework) -> dict[str, str]:
+    return {"moves": json.dumps(framework.names), "not_stated": framework.not_stated}
+
+
+def _connect(place: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{(place / NAME).resolve().as_uri()}?mode={mode}"
+    db = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    db.row_factory = sqlite3.Row
+    handle_signals(db)
+    return db
+
+
+def _opened(
+    db: sqlite3.Connection, folder: Path, place: Path, framework: Framework, files: dict[str, File]
+) -> Index:
+    [(last,)] = db.execute("SELECT CAST(value AS INTEGER) FROM about WHERE name = 'last'")
+    known = {part.file.name: part for part in known_parts(db) if part.id <= last}
+    same = {name: part for name, part in known.items() if files.get(name) == part.file}
+    return Index(
+        db,
+        folder,
+        place,
+        framework,
+        tuple(part for part in same.values() if not part.refused),
+        tuple(name for name in files if name not in same),
+        {name: part.refused for name, part in same.items() if part.refused},
+        tuple(name for name in known if name not in files),
+    )
+
+
+def _prepare(index: Index) -> None:
+    """Create the temporary table `live`, of the ranges of ids that the parts have."""
+    ranges: list[list[int]] = []
+    for part in index.parts:
+        if ranges and ranges[-1][1] == part.first:
+            ranges[-1][1] += part.rows
+        elif part.rows:
+            ranges.append([part.first, part.first + part.rows])
+    index.db.execute("CREATE TEMP TABLE live (first INTEGER PRIMARY KEY, past INTEGER NOT NULL)")
+    index.db.executemany("INSERT INTO live VALUES (?, ?)", ranges)
+
+
+PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
+OBJECTS = ("anchors", "checks", "provenance")
+"""Columns of JSON. The confidences are JSON too in earlier parts, which have no suggestions."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A part as it was found; another size or time means that it was written again."""
+
+    name: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the end of a part declares.
+
+    Attributes:
+        id_column: the name of the column of ids, the first one.
+        has_errors: True if it has the column `ERROR`.
+    """
+
+    rows: int
+    id_column: str
+    has_errors: bool
+
+    @property
+    def id_field(self) -> str:
+        """The name under which the ids are stored."""
+        return self.id_column if self.id_column in ID_FIELDS else "id"
+
+
+def find_files(folder: Path) -> dict[str, File]:
+    """Return the parts of a folder by name, in the order of their names.
+
+    Raises:
+        InputError: there is none, or the folder cannot be read.
+    """
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_part(entry.name) and entry.is_file():
+                    known = entry.stat()
+                    found.append(File(entry.name, known.st_size, known.st_mtime_ns))
+    except OSError as exc:
+        raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(folder)) from exc
+    if not found:
+        raise InputError(
+            f"is a folder without parts, which are {SUFFIX} files",
+            where=str(folder),
+            hint="`/annotate TABLE save to FOLDER/NAME.parquet` writes one; "
+            "`/corpus export NAME.parquet` writes a whole corpus.",
+        )
+    return {file.name: file for file in sorted(found, key=lambda file: file.name)}
+
+
+def layout(path: Path, framework: Framework) -> Layout:
+    """Return the layout of a part with annotations by `framework`.
+
+    Raises:
+        InputError: it is not whole, has other columns, or has annotations by another framework.
+    """
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+    try:
+        footer = pq.read_metadata(path)
+        schema = footer.schema.to_arrow_schema()
+    except (pa.ArrowException, OSError) as exc:
+        first = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
+        raise InputError(f"is not a whole Parquet file ({first})", where=path.name) from exc
+    name = (schema.metadata or {}).get(b"framework", b"").decode()
+    texts = {field.name for field in schema if pa.types.is_string(field.type)}
+    missing = [one for one in (*PAPER_COLUMNS, *OBJECTS) if one not in texts]
+    if not name or missing or not schema.names or schema.names[0] not in texts:
+        what = f": it has no column {missing[0]} of text" if missing else ""
+        raise InputError(
+            f"is not a table of annotations as `save to FILE.parquet` writes it{what}",
+            where=path.name,
+        )
+    if name != framework.name:
+        raise InputError(
+            f"has annotations by the framework {name}, not {framework.name}", where=path.name
+        )
+    if lacking := [move for move in framework.names if move not in texts]:
+        raise InputError(
+            f"was made with another version of the framework {name}: it has no move {lacking[0]}",
+            where=path.name,
+        )
+    return Layout(footer.num_rows, schema.names[0], ERROR in texts)

@@ -1,0 +1,188 @@
+"""Read single rows of parts, by their row groups."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InputError
+from skills.corpus.parquet_store.index import OBJECTS, PAPER_COLUMNS, Index, Part
+from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
+from skills.nanda.confidence import confidence_of, doubt_of
+from skills.nanda.paper import ID_FIELDS, IdField, Paper
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+CHUNK = 500
+"""Rows in memory at a time, with all their columns."""
+Row = dict[str, Any]
+
+
+class Rows:
+    """The rows of the parts of an index."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._open: Callable[[Part], pq.ParquetFile] = functools.lru_cache(8)(self._opened)
+        self._group: Callable[[Part, int, tuple[str, ...]], pa.Table] = functools.lru_cache(2)(
+            self._read_group
+        )
+
+    def read(self, ids: Iterable[int], columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
+        """Yield the rows of these ids that are in parts, in the order of the ids.
+
+        Args:
+            columns: besides the id of the paper, which is "id"; all of them by default.
+
+        Raises:
+            InputError: a part cannot be read.
+        """
+        wanted = iter(ids)
+        while chunk := list(itertools.islice(wanted, CHUNK)):
+            found = self._chunk(chunk, tuple(columns))
+            yield from ((one, found[one]) for one in chunk if one in found)
+
+    def annotated(self, ids: Iterable[int]) -> Iterator[tuple[int, Annotated]]:
+        """Yield the annotations of these rows."""
+        for row_id, row in self.read(ids):
+            yield row_id, self.annotation(row_id, row)
+
+    def annotation(self, row_id: int, row: Row) -> Annotated:
+        """Return the annotation of a row."""
+        framework = self._index.framework
+        moves = {name: row[name] for name in framework.names}
+        anchors, checks, provenance = (self._object(row_id, row, name) for name in OBJECTS)
+        unstated = [name for name in moves if name not in framework.stated(moves)]
+        stored = self._object(row_id, row, SUGGESTIONS) if SUGGESTIONS in row else None
+        doubt = doubt_of(row["abstract"], unstated, self.confidence(row_id, row), stored)
+        made_from = provenance.get("input")
+        if not isinstance(made_from, dict) or "support" not in checks:
+            raise self._error(row_id, "has an annotation that is not whole")
+        source = {key: value for key, value in made_from.items() if key != "sha256"}
+        paper = self.paper(row_id, row, source)
+        record = {
+            paper.id_field: paper.id,
+            "title": paper.title,
+            **moves,
+            "anchors": anchors,
+            **doubt,
+            "checks": checks,
+            "provenance": provenance,
+        }
+        return Annotated(paper, record)
+
+    def confidence(self, row_id: int, row: Row) -> dict[str, float]:
+        """Return the confidence of each move of a row that has one."""
+        return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
+
+    def paper(self, row_id: int, row: Row, source: dict[str, str] | None = None) -> Paper:
+        """Return the paper of a row."""
+        title, authors, published, categories, abstract = (row[name] for name in PAPER_COLUMNS)
+        return Paper(
+            self.id_field(row_id),
+            row["id"],
+            title,
+            abstract,
+            {"kind": "corpus"} if source is None else source,
+            authors=authors,
+            published=published,
+            categories=categories,
+        )
+
+    def failure(self, row_id: int, row: Row) -> Failure | None:
+        """Return the failure of a row, None if it has none."""
+        if not row.get(ERROR):
+            return None
+        try:
+            known = json.loads(row[ERROR])
+        except ValueError:
+            known = None
+        if not isinstance(known, dict):
+            known = {"reason": row[ERROR]}
+        return Failure(
+            self.paper(row_id, row),
+            str(known.get("error_type", "unknown")),
+            str(known.get("reason", "")),
+            bool(known.get("retryable")),
+            str(known.get("raw_reply", "")),
+        )
+
+    def id_field(self, row_id: int) -> IdField:
+        """Return the name under which the paper's id is stored."""
+        part = self._index.part_of(row_id)
+        return next((one for one in ID_FIELDS if part and part.id_column == one), "id")
+
+    def _chunk(self, ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, Row]:
+        by_group: defaultdict[tuple[Part, int], list[tuple[int, int]]] = defaultdict(list)
+        for row_id in ids:
+            if part := self._index.part_of(row_id):
+                group, position = self._place(part, row_id - part.first)
+                by_group[part, group].append((row_id, position))
+        found = {}
+        for (part, group), places in by_group.items():
+            table = self._group(part, group, columns)
+            try:
+                rows = table.take([position for _, position in places]).to_pylist()
+            except ValueError as exc:  # text that is not UTF-8
+                raise _unreadable(part, exc) from exc
+            for (row_id, _), row in zip(places, rows, strict=True):
+                found[row_id] = {**row, "id": row[part.id_column]}
+        return found
+
+    def _place(self, part: Part, position: int) -> tuple[int, int]:
+        """Return the row group of a position in a part, and the position in the group."""
+        footer = self._open(part).metadata
+        for group in range(footer.num_row_groups):
+            rows = footer.row_group(group).num_rows
+            if position < rows:
+                return group, position
+            position -= rows
+        raise self._error(part.first, "has fewer rows than when it was indexed")
+
+    def _read_group(self, part: Part, group: int, columns: tuple[str, ...]) -> pa.Table:
+        import pyarrow as pa
+
+        wanted = [part.id_column, *columns] if columns else None
+        try:
+            return self._open(part).read_row_group(group, columns=wanted)
+        except (pa.ArrowException, OSError) as exc:
+            raise _unreadable(part, exc) from exc
+
+    def _opened(self, part: Part) -> pq.ParquetFile:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.ParquetFile(self._index.folder / part.file.name)
+        except (pa.ArrowException, OSError) as exc:
+            raise _unreadable(part, exc) from exc
+
+    def _object(self, row_id: int, row: Row, name: str) -> dict[str, Any]:
+        try:
+            value = json.loads(row[name]) if isinstance(row[name], str) else row[name]
+        except ValueError as exc:
+            raise self._error(row_id, f"has {name} that are not JSON ({exc})") from exc
+        if not isinstance(value, dict):
+            raise self._error(row_id, f"has {name} that are not an object")
+        return value
+
+    def _error(self, row_id: int, problem: str) -> InputError:
+        part = self._index.part_of(row_id)
+        where = f"{part.file.name}, row {row_id - part.first + 1}" if part else "the parts"
+        return InputError(problem, where=where)
+
+
+def _unreadable(part: Part, exc: Exception) -> InputError:
+    first = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
+    return InputError(
+        f"cannot be read ({first})",
+        where=part.file.name,
+        hint="Is the part whole? Write it again, or remove it; then run `/corpus index FOLDER`.",
+    )

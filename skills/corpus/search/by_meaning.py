@@ -1,0 +1,309 @@
+"""Find the moves that are nearest to a vector.
+
+In three steps, each for fewer moves and more exact: in how many signs two vectors differ, a bit for
+each dimension; the product of one vector with the signs of the other; that of both vectors.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import InputError
+from skills.corpus.db import merging
+from skills.corpus.db.reads import rows_of
+from skills.corpus.db.rows import Row, one
+from skills.corpus.search.fulltext import (
+    SNIPPET_WORDS,
+    Found,
+    Hit,
+    Narrowing,
+    Scored,
+    Tables,
+    best_moves,
+    by_any_word,
+    content_tokens,
+    in_text,
+)
+from skills.corpus.search.query_syntax import Query, phrases, tokens
+from skills.corpus.search.vectors import Embedder, Ids, Signs, Vectors, blocks_of, signs, unpacked
+from skills.nanda.framework import Framework
+
+BY_SIGNS = 20_000
+"""Moves that the first step leaves."""
+BY_VECTORS = 3_000
+"""Moves that the second step leaves, whose vectors are read."""
+FEW = 20_000
+"""Up to so many that match, only those are compared. Of more, enough are among the nearest."""
+
+
+def nearest(
+    db: sqlite3.Connection,
+    framework: Framework,
+    vector: Vectors,
+    names: Sequence[str],
+    narrowing: Narrowing,
+    *,
+    limit: int,
+    least: float,
+) -> list[Scored]:
+    """Return the nearest of the current moves, with the cosines of their angles to `vector`.
+
+    Args:
+        vector: of length 1.
+        names: of the moves that are compared; empty: all.
+        narrowing: what they must meet.
+        least: the similarity below which none is returned.
+    """
+    ids, stored, distances = _compared(db, framework, vector, names or framework.names)
+    if narrowing.match:
+        matching = _matching(db, narrowing.match)
+        if len(matching) <= FEW:
+            within = np.isin(ids, matching)
+            ids, stored, distances = ids[within], stored[within], distances[within]
+            narrowing = Narrowing()
+    if len(ids) > BY_SIGNS:
+        kept = np.argpartition(distances, BY_SIGNS)[:BY_SIGNS]
+        ids, stored = ids[kept], stored[kept]
+    if len(ids) > BY_VECTORS:
+        products = np.unpackbits(stored.view(np.uint8), axis=1) @ vector
+        ids = ids[np.argpartition(-products, BY_VECTORS)[:BY_VECTORS]]
+    return list(narrowing.first(db, framework, _ranked(db, ids, vector, least), limit))
+
+
+def _compared(
+    db: sqlite3.Connection, framework: Framework, vector: Vectors, names: Sequence[str]
+) -> tuple[Ids, Signs, NDArray[np.uint16]]:
+    """Return ids and signs of moves, and in how many signs their vectors differ from this one."""
+    of_vector = signs(vector[None])
+    blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
+    for ids, stored in blocks_of(db, framework, names):
+        distances = np.bitwise_count(stored ^ of_vector).sum(axis=1, dtype=np.uint16)
+        blocks.append((ids, stored, distances))
+    of_ids, of_signs, of_distances = zip(*blocks, strict=True)
+    return np.concatenate(of_ids), np.concatenate(of_signs), np.concatenate(of_distances)
+
+
+def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> Iterator[Scored]:
+    """Yield these moves, the nearest first."""
+    rows = db.execute(
+        "SELECT move_id, vector FROM vectors WHERE move_id IN (SELECT value FROM json_each(?))",
+        [json.dumps(ids.tolist())],
+    ).fetchall()
+    if not rows:
+        return
+    similar = unpacked(row["vector"] for row in rows) @ vector
+    for place in np.argsort(-similar, kind="stable").tolist():
+        if similar[place] < least:
+            return
+        yield int(rows[place]["move_id"]), float(similar[place])
+
+
+def _matching(db: sqlite3.Connection, match: str) -> Ids:
+    """Return the ids of the moves that match, with `FEW` + 1 of more."""
+    sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
+    return np.fromiter((row[0] for row in db.execute(sql, [match, FEW + 1])), dtype=np.int64)
+
+
+K = 60
+"""The constant of reciprocal rank fusion, from its paper (Cormack, Clarke and Buettcher 2009)."""
+DEPTH = 100
+"""Of each ranking, so many are fused."""
+LEAST = 0.38
+"""A move that is less similar to a query is not found by meaning. Of the titles of the gold data,
+98% are nearer to a move of their paper; words that no move is about are not."""
+
+T = TypeVar("T", bound=Hashable)
+
+
+def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
+    """Return the members of rankings, best first, with the sums of their reciprocal ranks."""
+    scores: defaultdict[T, float] = defaultdict(float)
+    for ranking in rankings:
+        for rank, member in enumerate(ranking, start=1):
+            scores[member] += 1 / (K + rank)
+    return sorted(scores.items(), key=lambda item: -item[1])
+
+
+def search(tables: Tables, query: Query) -> Found:
+    """Find moves by meaning, or by both words (`fulltext.search`) and meaning.
+
+    By both: moves with all words come first among those found by words; if these are few, moves
+    with some of them follow. A phrase in double quotes must be in every move that is found. By
+    meaning alone, quotes are ignored.
+
+    The vectors must be complete (`vectors.complete`).
+    """
+    db, framework, text, limit = tables.db, tables.framework, query.text, query.limit
+    plain, depth = " ".join(tokens(text)), max(limit, DEPTH)
+    narrowing = Narrowing.of(db, query, phrases(text) if query.by == "both" else ())
+    [vector] = Embedder.load().embed([plain])
+    near = nearest(db, framework, vector, query.moves, narrowing, limit=depth, least=LEAST)
+    if query.by == "meaning":
+        return Found(tuple(near_hits(db, near[:limit])), 0)
+    best = best_moves(tables, replace(query, limit=depth))
+    ranked = dict(best.moves)
+    if len(ranked) < limit:
+        some = by_any_word(db, text, framework, narrowing, depth)
+        ranked |= {move_id: score for move_id, score in some if move_id not in ranked}
+    marked = in_text(content_tokens(text) or tokens(text), "OR")
+    hits = _both(tables, marked, list(ranked), near, limit)
+    return Found(tuple(hits), best.without_year)
+
+
+def near_hits(db: sqlite3.Connection, near: Sequence[Scored]) -> Iterator[Hit]:
+    """Yield moves found by meaning, with their similarity as the score."""
+    for move_id, similarity in near:
+        row = db.execute(
+            "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id,"
+            " annotation_id, (SELECT CASE WHEN json_valid(record)"
+            "   THEN json_extract(record, '$.confidence.' || move) END FROM annotations"
+            " WHERE annotations.id = annotation_id) AS confidence"
+            " FROM moves JOIN papers ON papers.id = paper_id WHERE moves.id = ?",
+            [move_id],
+        ).fetchone()
+        score = round(similarity, 3)
+        yield Hit(**dict(row), snippet=_begin(row["text"]), score=score, found_by="meaning")
+
+
+def _both(
+    tables: Tables, words: str, by_words: Sequence[int], near: Sequence[Scored], limit: int
+) -> Iterator[Hit]:
+    """Yield the best of both rankings, with the sum of the reciprocal ranks as the score.
+
+    Args:
+        words: the FTS5 expression for the words that snippets mark.
+    """
+    similar = dict(near)
+    with_words = set(by_words)
+    for move_id, score in fused((by_words, list(similar)))[:limit]:
+        if move_id in with_words:
+            [hit] = tables.hits(words, [(move_id, score)])
+        else:
+            [hit] = near_hits(tables.db, [(move_id, score)])
+        found_by = "both" if move_id in with_words and move_id in similar else hit.found_by
+        yield replace(hit, score=round(score, 5), found_by=found_by)
+
+
+def _begin(text: str) -> str:
+    words = text.split()
+    return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
+
+
+@dataclass(frozen=True, slots=True)
+class Similar:
+    """A paper near another one.
+
+    Attributes:
+        near: by move, its similarity to the same move of the other paper, the nearest first.
+        text: that of the nearest move.
+    """
+
+    id_field: str
+    id: str
+    title: str
+    year: int | None
+    near: dict[str, float]
+    text: str
+    paper_id: int
+    annotation_id: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON form: the id under its own name, then the other fields."""
+        fields = ("title", "year", "near", "text", "paper_id", "annotation_id")
+        return {self.id_field: self.id, **{name: getattr(self, name) for name in fields}}
+
+
+def papers(
+    db: sqlite3.Connection, framework: Framework, wanted: str, move: str | None, limit: int
+) -> list[Similar]:
+    """Return the papers nearest to one by a move, or by all their moves.
+
+    By all: the rankings by each move are fused, so that a paper that is near in several comes
+    first. The vectors must be complete (`vectors.complete`).
+
+    Args:
+        wanted: any id of the paper (`reads.rows_of`).
+
+    Raises:
+        InputError: it is not in the corpus, or does not state the move.
+    """
+    own = _moves(db, framework, wanted)
+    if move is not None:
+        if move not in own:
+            raise InputError(
+                f"the paper {wanted[:60]} does not state its {move}",
+                hint=f"It states {', '.join(own)}.",
+            )
+        own = {move: own[move]}
+    near: dict[int, dict[str, float]] = {}
+    texts: dict[tuple[int, str], int] = {}
+    rankings = []
+    for name, row in own.items():
+        [vector] = unpacked([row["vector"]])
+        found = nearest(
+            db, framework, vector, [name], Narrowing(), limit=max(limit, DEPTH) + 1, least=0.0
+        )
+        owners = _annotations(db, [move_id for move_id, _ in found])
+        ranking = []
+        for move_id, similarity in found:
+            annotation = owners[move_id]
+            if annotation != row["annotation_id"]:
+                ranking.append(annotation)
+                near.setdefault(annotation, {})[name] = round(similarity, 3)
+                texts[annotation, name] = move_id
+        rankings.append(ranking)
+    return [_paper(db, near[key], key, texts) for key, _ in fused(rankings)[:limit]]
+
+
+def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[str, Row]:
+    """Return the stated moves of the current annotation of a paper, with their vectors."""
+    members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
+    if not members:
+        raise InputError(
+            f"the corpus has no paper {wanted[:60]}",
+            hint="`/corpus search WORDS` and `/corpus filter` list the ids of papers.",
+        )
+    rows = db.execute(
+        "SELECT move, annotation_id, vector FROM moves JOIN vectors ON move_id = moves.id"
+        " WHERE annotation_id = (SELECT id FROM annotations WHERE framework = ? AND current = 1"
+        "   AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY paper_id LIMIT 1)"
+        " ORDER BY moves.id",
+        [framework.name, json.dumps(members)],
+    ).fetchall()
+    if not rows:
+        raise InputError(
+            f"the paper {wanted[:60]} has no annotation", hint="`/annotate` creates one."
+        )
+    return {row["move"]: row for row in rows}
+
+
+def _annotations(db: sqlite3.Connection, move_ids: Sequence[int]) -> dict[int, int]:
+    rows = db.execute(
+        "SELECT id, annotation_id FROM moves WHERE id IN (SELECT value FROM json_each(?))",
+        [json.dumps(move_ids)],
+    )
+    return {row["id"]: row["annotation_id"] for row in rows}
+
+
+def _paper(
+    db: sqlite3.Connection,
+    near: dict[str, float],
+    annotation: int,
+    texts: dict[tuple[int, str], int],
+) -> Similar:
+    ordered = dict(sorted(near.items(), key=lambda item: -item[1]))
+    row = one(
+        db,
+        "SELECT id_field, source_id AS id, title, year, moves.text, paper_id, annotation_id"
+        " FROM moves JOIN papers ON papers.id = paper_id WHERE moves.id = ?",
+        [texts[annotation, next(iter(ordered))]],
+    )
+    return Similar(**dict(row or {}), near=ordered)

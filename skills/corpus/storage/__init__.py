@@ -1,1 +1,0 @@
-"""Where a corpus is stored, behind one interface."""

@@ -1,0 +1,86 @@
+"""Run the subcommands of /corpus about papers that came from several sources."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.api.skill import Call, Result
+from harness.errors import InputError, NothingFound
+from harness.terminal.rendering import table
+from skills.corpus.db import merging, reads
+from skills.corpus.db.connection import database, open_corpus, transaction
+from skills.corpus.db.merging import Pair, Side
+from skills.corpus.db.reads import StoredPaper
+from skills.nanda.text import counted
+
+
+def report(call: Call) -> Result:
+    if text := call.text.strip():
+        raise InputError(f"/corpus duplicates takes no text, but got {text[:40]!r}")
+    with open_corpus(database(call), must_exist=True) as db:
+        found = merging.pairs(db)
+    counts = Counter(RELATIONS[pair.relation] for pair in found)
+    data = {"pairs": [pair_json(pair) for pair in found]}
+    if not found:
+        return Result("No paper came from several sources.", data)
+    total = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    return Result(f"{counted(len(found), 'pair')}: {total}\n{pairs(found)}", data)
+
+
+def split(call: Call) -> Result:
+    wanted = call.text.strip()
+    if not wanted:
+        raise InputError("/corpus split needs an argument", hint="Usage: /corpus split ID")
+    with open_corpus(database(call), must_exist=True) as db, transaction(db):
+        rows = reads.rows_of(db, wanted)
+        if len(rows) > 1:
+            listed = ", ".join(map(str, rows))
+            raise InputError(
+                f"{wanted[:60]} is the id of several rows of the corpus: {listed}",
+                hint=f"`/corpus split {rows[-1]}` splits the last one from the others.",
+            )
+        undone = merging.split(db, rows[0]) if rows else []
+    if not undone:
+        what = "is neither merged nor linked" if rows else "is not in the corpus"
+        raise NothingFound(
+            f"the paper {wanted[:60]} {what}",
+            hint="`/corpus duplicates` shows what was merged and linked.",
+        )
+    text = f"Split, and not to be joined again:\n{pairs(undone)}"
+    return Result(text, {"pairs": [pair_json(pair) for pair in undone]})
+
+
+RELATIONS = {"same": "merged", "linked": "linked", "split": "split"}
+
+
+def pair_json(pair: Pair) -> dict[str, Any]:
+    """Return a pair with its relation as the reports name it."""
+    return {**asdict(pair), "relation": RELATIONS[pair.relation]}
+
+
+def pairs(found: Sequence[Pair]) -> str:
+    """Return one line per pair."""
+    rows = [
+        (RELATIONS[one.relation], *map(_side, (one.paper, one.other)), one.rule, one.evidence)
+        for one in found
+    ]
+    return table(("", "paper", "and", "rule", "evidence"), rows)
+
+
+def other_sources(found: StoredPaper) -> list[str]:
+    """Return a line with the other identifiers, and one for each merged or linked row."""
+    other = [f"{kind} {value}" for kind, value in found.identifiers.items()]
+    lines = [", ".join(one for one in other if not one.endswith(f" {found.paper.id}"))]
+    for pair in found.pairs:
+        side = pair.other if pair.paper.row == found.row_id else pair.paper
+        why = f": {pair.rule} ({pair.evidence})" if pair.rule else ""
+        preposition = "from" if pair.relation == "split" else "with"
+        lines.append(f"{RELATIONS[pair.relation].title()} {preposition} {_side(side)}{why}")
+    return list(filter(None, lines))
+
+
+def _side(side: Side) -> str:
+    return f"{side.id} (paper {side.row})"
