@@ -44,8 +44,8 @@ from harness.settings import Settings  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.evaluate.report_text import figure  # noqa: E402
 from skills.finetune.model.bases import unpacked_folder  # noqa: E402
-from skills.finetune.run.recipe import Recipe  # noqa: E402
-from skills.finetune.run.run_dir import RunDir  # noqa: E402
+from skills.finetune.recipe import Recipe  # noqa: E402
+from skills.finetune.run_folder import RunDir  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_dev.csv"
 FORMS = ("q8_0", "adapter", "merged", "f16", "q4_k_m", "base+lora")

@@ -138,7 +138,7 @@ def judged(given: str) -> None:
 
 
 def indexed(given: str) -> None:
-    index: near_duplicates.AbstractIndex[int] = near_duplicates.AbstractIndex()
+    index: merging.AbstractIndex[int] = merging.AbstractIndex()
     index.add(given, 1)
     index.find(f"{given} again")
 

@@ -14,7 +14,7 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.registry import ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
-from skills.finetune.model.loading import quiet
+from skills.finetune.training.trainer import quiet
 
 TORCH, FREE = "torch", "llamacpp-free"
 

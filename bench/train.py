@@ -46,12 +46,11 @@ from harness.models import registry  # noqa: E402
 from harness.models.pool import ModelPool, Models  # noqa: E402
 from harness.runs.run_log import Run  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
+from skills.finetune import recipe as recipes  # noqa: E402
+from skills.finetune import run_folder  # noqa: E402
 from skills.finetune.build_finetune_from_annotations import build_dataset  # noqa: E402
-from skills.finetune.run import recipe as recipes  # noqa: E402
-from skills.finetune.run import stage  # noqa: E402
-from skills.finetune.run.recipe_options import SETTINGS  # noqa: E402
-from skills.finetune.run.run_dir import RunDir  # noqa: E402
-from skills.finetune.run.stage import StageContext  # noqa: E402
+from skills.finetune.recipe import SETTINGS  # noqa: E402
+from skills.finetune.run_folder import RunDir, StageContext  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
@@ -81,7 +80,7 @@ def compare(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options.out = Path(folder)
         (options.out / "rows.jsonl").write_bytes(b"".join(lines_of(options.data)[: options.rows]))
-        stage.perform(work_of(options), stage.find("prepare"))
+        run_folder.perform(work_of(options), run_folder.stage_named("prepare"))
         found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
         for number in range(options.rounds):
             for arm in arms if number % 2 == 0 else reversed(arms):
@@ -141,7 +140,7 @@ def work_of(options: argparse.Namespace) -> StageContext:
     for given in options.set:
         name, _, value = given.partition("=")
         changes[name] = json.loads(value)
-    recipe = recipes.overridden(recipes.load(options.preset), changes)
+    recipe = recipes.overridden(recipes.load_recipe(options.preset), changes)
     settings = settings_module.from_environment()
     call = Call(
         text="",

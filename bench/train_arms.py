@@ -12,18 +12,23 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from skills.finetune.data.annotation_pairs import chat_messages
-from skills.finetune.model.adapting import with_fast_compute
+from skills.finetune import recipe as recipes
+from skills.finetune.dataset.annotated_rows import chat_messages
+from skills.finetune.model import resources
 from skills.finetune.model.bases import open_base, open_tokenizer
-from skills.finetune.model.loading import device_kind, load_model
-from skills.finetune.preparation import batches
-from skills.finetune.preparation.batches import read_prepared
-from skills.finetune.run import hardware
-from skills.finetune.run import recipe as recipes
-from skills.finetune.run.stage import StageContext
-from skills.finetune.training import loss, trainer
-from skills.finetune.training.metrics import Metrics, peak_bytes
-from skills.finetune.training.watch import TrainingCallbacks, TrainingProgress, schedule
+from skills.finetune.model.resources import device_kind, with_fast_compute
+from skills.finetune.run_folder import StageContext
+from skills.finetune.tokenization import prepared_rows
+from skills.finetune.tokenization.prepared_rows import read_prepared
+from skills.finetune.training import trainer
+from skills.finetune.training.callbacks import (
+    Metrics,
+    TrainingCallbacks,
+    TrainingProgress,
+    peak_bytes,
+    schedule,
+)
+from skills.finetune.training.trainer import load_model
 
 TRL = "trl"
 
@@ -45,7 +50,7 @@ class Clock:
         if self.steps:
             self.tokens += int(attention_mask.sum())
             self.cells += attention_mask.numel()
-        self.loss = float(loss.detach())
+        self.loss = float(trainer.detach())
 
     def end(self) -> None:
         if self.steps:
@@ -70,7 +75,7 @@ def with_trl(context: StageContext) -> dict[str, Any]:
     from transformers import TrainerCallback
     from trl import SFTTrainer
 
-    recipe, _ = with_fast_compute(context.recipe, hardware.find())
+    recipe, _ = with_fast_compute(context.recipe, resources.this_machine())
     base, adapter = open_base(context), recipe.adapter
     model = load_model(base.folder, packed(recipe), adapted=False)
     clock = Clock()
@@ -152,7 +157,7 @@ def sft_rows(context: StageContext) -> Any:
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Run the stage `train` without checkpoints, which are not part of a step."""
     recipe, _ = with_fast_compute(
-        recipes.overridden(context.recipe, changed or {}), hardware.find()
+        recipes.overridden(context.recipe, changed or {}), resources.this_machine()
     )
     prepared = read_prepared(context.run_dir.prepared)
     model = load_model(open_base(context).folder, recipe)
@@ -168,7 +173,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
             clock.end()
             args[2].should_save = False
 
-    order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     steps = schedule(len(prepared.train), recipe.training)
     with tempfile.TemporaryDirectory() as folder:
         watch = Timed(
@@ -208,12 +213,12 @@ def with_all_logits(context: StageContext) -> dict[str, Any]:
         finally:
             handle.remove()
 
-    with mock.patch.object(loss, "only", everywhere):
+    with mock.patch.object(trainer, "only", everywhere):
         return with_ours(context)
 
 
 def without_grouping(context: StageContext) -> dict[str, Any]:
-    with mock.patch.object(batches, "GROUP", 1):
+    with mock.patch.object(prepared_rows, "GROUP", 1):
         return with_ours(context)
 
 

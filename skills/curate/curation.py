@@ -39,9 +39,8 @@ from skills.curate.report_page import write_html
 from skills.curate.run_summary import Run
 from skills.curate.verdicts import Criteria, Verdict, decide
 from skills.finetune import dataset_command
-from skills.finetune.data.held_out import read_held_out
-from skills.finetune.data.merging import merge
-from skills.finetune.data.rows import read_annotations, rows_of
+from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
+from skills.finetune.dataset.merging import merge, read_held_out
 from skills.nanda.framework import Framework
 
 SEED = 0
@@ -316,7 +315,7 @@ def check_build(call: Call, framework: Framework) -> None:
         InputError: a table or a list of the data set options cannot be used.
     """
     options, reading = call.options, dataset_command.reading(call, framework)
-    rows_of("gold", read_annotations(options.gold, reading), framework)
+    valid_rows("gold", read_annotations(options.gold, reading), framework)
     for given in options.dev:
         read_held_out("dev", given, reading)
     for given in options.test:

@@ -22,7 +22,7 @@ from skills.corpus.options import (
     WorkerOptions,
 )
 from skills.curate.outputs import CurateSummary
-from skills.finetune.data.options import DatasetOptions
+from skills.finetune.dataset.dataset_options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 

@@ -121,7 +121,7 @@ def dataset(build: Path | None) -> dict[str, Path]:
     """Return the files of `--build` by role: the training set and its manifest."""
     if build is None:
         return {}
-    from skills.finetune.data.manifest import manifest_path
+    from skills.finetune.dataset_command import manifest_path
 
     return {"dataset": build, "manifest": manifest_path(build)}
 

@@ -15,17 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InputError, UsageError
-from harness.runs.invocation import Invocation, from_words
-from harness.support.text_input import regular_file
-from skills.finetune.data.annotation_pairs import (
+from harness.runs.grammar import from_words
+from harness.runs.invocation import Invocation
+from harness.support.reading.text_input import regular_file
+from skills.finetune.dataset.annotated_rows import (
+    Reading,
     chat_messages,
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,
+    read_annotations,
 )
-from skills.finetune.data.dataset import Choices, Dataset
-from skills.finetune.data.merging import merge
-from skills.finetune.data.rows import Reading, Source, read_annotations
+from skills.finetune.dataset.dataset_options import Choices, Source
+from skills.finetune.dataset.merging import Dataset, merge
 
 __all__ = [
     "Choices",

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Under torchrun, this is rank 0 alone; the other ranks train with it.
     """
-    from skills.finetune.run import ranks
+    from skills.finetune import ranks
 
     if not ranks.is_main():
         from skills.finetune.training.processes import follow
@@ -71,8 +71,8 @@ def _with_checkpoint(words: list[str]) -> list[str]:
 
 def _is_checkpoint(word: str) -> bool:
     """Return True if a word after --resume is not an option, a data set or the folder of a run."""
-    from harness.support.text_input import at_home
-    from skills.finetune.run.run_dir import MANIFEST
+    from harness.support.reading.text_input import at_home
+    from skills.finetune.run_folder import MANIFEST
 
     path = at_home(word)
     is_data = word.startswith("-") or path.suffix == ".jsonl" or (path / MANIFEST).is_file()
@@ -88,7 +88,7 @@ def _default(options: Any) -> str:
     """
     from harness.errors import UsageError
     from harness.terminal.console import Screen
-    from skills.finetune.run.run_dir import RunDir
+    from skills.finetune.run_folder import RunDir
 
     if RunDir(options.run_folder, "").run:
         return ""

@@ -9,12 +9,12 @@ from typing import Any
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable, UsageError
 from harness.runs.invocation import as_path
-from harness.support.process import job_lock
-from harness.support.text_input import at_home, regular_file
-from skills.finetune.model import start_from
-from skills.finetune.run import ranks, recipe_options, stage
-from skills.finetune.run.run_dir import Entry, RunDir
-from skills.finetune.run.stage import StageContext
+from harness.support.process_lock import job_lock
+from harness.support.reading.text_input import at_home, regular_file
+from skills.finetune import ranks, run_folder
+from skills.finetune import recipe as recipes
+from skills.finetune.model import lora_adapters
+from skills.finetune.run_folder import Entry, RunDir, StageContext
 from skills.nanda import framework as frameworks
 from skills.nanda.framework_option import framework_file
 
@@ -38,11 +38,11 @@ def run(call: Call) -> Result:
 
 def show_plan(call: Call) -> Result:
     """Return what a run needs, and whether this machine has it."""
-    from skills.finetune.planning import planner, report
+    from skills.finetune import plan, plan_report
 
-    found = planner.plan(_context(call))
+    found = plan.make_plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
-    text = report.show(found, details=call.options.details)
+    text = plan_report.plan_text(found, details=call.options.details)
     return Result(text, found.as_dict(), stopped=refused)
 
 
@@ -60,11 +60,11 @@ def check(context: StageContext) -> None:
     """
     from harness.support.process import require
     from skills.finetune.deploy.ollama_api import Ollama
-    from skills.finetune.deploy.ollama_plan import check_version
-    from skills.finetune.deploy.registered import name_of
+    from skills.finetune.deploy.ollama_model import check_version
+    from skills.finetune.deploy.register import name_of
     from skills.finetune.export.llama_cpp import chosen_converters, library_version
     from skills.finetune.model.bases import describe
-    from skills.finetune.planning.advice import packages
+    from skills.finetune.plan import packages
 
     options = context.call.options
     require(*packages(context.recipe), *EXPORT_MODULES)
@@ -72,44 +72,44 @@ def check(context: StageContext) -> None:
     library_version()
     name_of(context)
     facts = describe(context)
-    start_from.find(context) if facts is None else start_from.open_start(context, facts)
+    lora_adapters.start_path(context) if facts is None else lora_adapters.open_start(context, facts)
     if options.host:
         with Ollama(options.host) as ollama:
             check_version(ollama.version())
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
-    from skills.finetune.training import earlier
+    from skills.finetune.training import checkpoints
 
-    earlier.check(context)
+    checkpoints.check_earlier(context)
     check(context)
     if not context.run_dir.run:
         _remember(context)
     context.call.screen.notice(
-        f"{context.run_dir.folder}: {len(stage.ORDER)} stages: {', '.join(stage.ORDER)}"
+        f"{context.run_dir.folder}: {len(run_folder.ORDER)} stages: {', '.join(run_folder.ORDER)}"
     )
-    done = dict(stage.perform_all(context, ("prepare",)))
-    if not (trained := stage.is_done(context, "train")):
-        from skills.finetune.planning import planner
+    done = dict(run_folder.perform_all(context, ("prepare",)))
+    if not (trained := run_folder.is_done(context, "train")):
+        from skills.finetune import plan
 
-        planner.check(context)
-    earlier.make_room(context, done=trained)
-    if not earlier.resumes(context):  # only now: a refused command must not change the run
+        plan.require_plan(context)
+    checkpoints.make_room(context, done=trained)
+    if not checkpoints.resumes(context):  # only now: a refused command must not change the run
         _remember(context)
-    done |= stage.perform_all(context, ("train",))
+    done |= run_folder.perform_all(context, ("train",))
     _remember(context)
-    done |= stage.perform_all(context, ("merge", "gguf", "quantize", "modelfile"))
+    done |= run_folder.perform_all(context, ("merge", "gguf", "quantize", "modelfile"))
     try:
-        done |= stage.perform_all(context, ("ollama",))
+        done |= run_folder.perform_all(context, ("ollama",))
     except (ModelUnavailable, UsageError) as error:  # no server, or one that is too old
         if context.call.options.host:
             raise
         context.call.screen.notice(f"ollama: skipped: {error.message}")
         context.run_dir.forget("ollama")
-    done |= stage.perform_all(context, ("register",))
+    done |= run_folder.perform_all(context, ("register",))
     if not done["register"].facts["default"]:
         try:
-            done |= stage.perform_all(context, ("compare",))
+            done |= run_folder.perform_all(context, ("compare",))
         except Interrupted:
             raise
         except HarnessError as error:  # the model is registered
@@ -119,15 +119,15 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
 
 
 def _perform_one(context: StageContext, name: str) -> Entry:
-    from skills.finetune.training import earlier
+    from skills.finetune.training import checkpoints
 
     if name == "train":
-        earlier.check(context)
-        earlier.make_room(context, done=stage.is_done(context, "train"))
-    starts = name in ("prepare", "train") and not earlier.resumes(context)
+        checkpoints.check_earlier(context)
+        checkpoints.make_room(context, done=run_folder.is_done(context, "train"))
+    starts = name in ("prepare", "train") and not checkpoints.resumes(context)
     if not context.run_dir.run or (starts and name == "train"):
         _remember(context)
-    entry = stage.perform(context, stage.find(name))
+    entry = run_folder.perform(context, run_folder.stage_named(name))
     if starts or name == "train":
         _remember(context)
     elif context.call.options.as_name:
@@ -145,8 +145,8 @@ def _context(call: Call) -> StageContext:
     if len(options.dev) > 1:
         raise UsageError("--dev: training is measured on one file", hint="Give one --dev.")
     dev = at_home(options.dev[0]) if options.dev else None
-    recipe = recipe_options.chosen(options, before, folder)
-    recipe = start_from.anchored(recipe, call.models.registry)
+    recipe = recipes.chosen_recipe(options, before, folder)
+    recipe = lora_adapters.with_absolute_start(recipe, call.models.registry)
     own = framework_file(options.framework, call.frameworks) or _path(before.get("framework"))
     for path in filter(None, (data, dev)):
         regular_file(path)

@@ -12,7 +12,7 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from skills.corpus.options import ColumnOptions, DatabaseOptions, ReportOptions
-from skills.finetune.data.options import DatasetOptions
+from skills.finetune.dataset.dataset_options import DatasetOptions
 from skills.finetune.outputs import OUTPUTS, Manifest
 from skills.nanda.framework_option import FrameworkOption
 
@@ -212,14 +212,14 @@ class Finetune(Skill):
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        from skills.finetune.data.manifest import manifest_path
+        from skills.finetune.dataset_command import manifest_path
 
         return {"manifest": manifest_path(target)}
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
         if option != "--preset":
             return {}
-        from skills.finetune.run.recipe import presets
+        from skills.finetune.recipe import presets
 
         return dict.fromkeys(presets(), "")
 

@@ -28,11 +28,17 @@ from harness.settings import Settings
 from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
 from skills.finetune.deploy import register
-from skills.finetune.deploy.registered import TASK, Registration, check_name, signed
-from skills.finetune.deploy.registry_file import BY, registered_path
+from skills.finetune.deploy.register import (
+    BY,
+    TASK,
+    Registration,
+    check_name,
+    registered_path,
+    signed,
+)
 from skills.finetune.reader_folds import FOLDS, Gain, by_place, gain_of, store, stored
 from skills.finetune.reader_gold import Gold, read_gold
-from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run_folder import RunDir
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.framework_option import selected_framework, task_of, task_with
 from skills.nanda.text import counted, flatten

@@ -9,13 +9,13 @@ import yaml
 from pydantic import BaseModel
 from repository import ROOT
 
+from skills.finetune import recipe as recipes
 from skills.finetune.build_finetune_from_annotations import build_dataset
-from skills.finetune.data.annotation_pairs import chat_messages
-from skills.finetune.model.facts import published
-from skills.finetune.model.memory import Batch, training_memory
-from skills.finetune.run import recipe as recipes
-from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.stage import ORDER
+from skills.finetune.dataset.annotated_rows import chat_messages
+from skills.finetune.model.base_shapes import published
+from skills.finetune.model.resources import Batch, training_memory
+from skills.finetune.recipe import Recipe
+from skills.finetune.run_folder import ORDER
 
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 
@@ -63,7 +63,7 @@ def test_table_lists_all_stages() -> None:
 def test_settings_are_those_of_the_recipe() -> None:
     rows = re.findall(r"^\| `([a-z_.]+)` \| (.+?) \| ", PAGE, re.MULTILINE)
     stated = {name: yaml.safe_load(value) for name, value in rows}
-    assert stated == dict(settings_of(recipes.load("lesson")))
+    assert stated == dict(settings_of(recipes.load_recipe("lesson")))
 
 
 def settings_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
@@ -77,7 +77,7 @@ def settings_of(recipe: Recipe) -> Iterator[tuple[str, Any]]:
 
 
 def test_memory_is_that_of_the_plan() -> None:
-    lesson = recipes.load("lesson")
+    lesson = recipes.load_recipe("lesson")
     facts = published(lesson.base)
     assert facts is not None
     batch = Batch(lesson.training.batch, 512, 256)

@@ -25,7 +25,6 @@ from skills.evaluate.annotators import Annotator
 from skills.evaluate.measures import Measures
 from skills.evaluate.resampling import Resamples, estimate
 from skills.finetune.deploy import modelfile
-from skills.finetune.run import recipe as recipes
 from skills.nanda.framework import nanda
 
 FOLDER = CODE_ROOT / "models" / "nanda-annotator"
@@ -213,7 +212,7 @@ def test_manifest_matches_adapter_and_recipe() -> None:
     made = json.loads((FOLDER / "manifest.json").read_text(encoding="utf-8"))
     lora = made["stages"]["gguf"]["outputs"]["nanda-annotator-lora.gguf"]
     assert lora["sha256"] == evaluation()["digests"]["adapter"]
-    recipe = recipes.load(str(FOLDER / "recipe.yaml"))
+    recipe = recipes.load_recipe(str(FOLDER / "recipe.yaml"))
     assert recipes.Recipe.model_validate(made["run"]["recipe"]) == recipe
 
 
@@ -247,7 +246,7 @@ def test_data_set_is_built_with_abstracts_of_the_pool(tmp_path: Path) -> None:
 
 
 def test_recipe_matches_the_card() -> None:
-    recipe = recipes.load(str(FOLDER / "recipe.yaml"))
+    recipe = recipes.load_recipe(str(FOLDER / "recipe.yaml"))
     assert recipe.base == "smollm2-135m-instruct"
     assert f"rank {recipe.adapter.r} on every linear layer" in " ".join(CARD.split())
 
@@ -281,7 +280,7 @@ def test_fresh_clone_annotates_with_it(tmp_path: Path, monkeypatch: pytest.Monke
 def test_ollama_serves_it_by_its_modelfile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = settings.from_environment()
     files = FileStore(registry.load(own.shipped_registry).files, own.cache_dir, print)
-    parsed = modelfile.parse((FOLDER / "Modelfile").read_text(encoding="utf-8"))
+    parsed = modelfile.parse_modelfile((FOLDER / "Modelfile").read_text(encoding="utf-8"))
     with OllamaServer(tmp_path / "blobs") as server, ollama.Client(server.url) as client:
         digest = client.create_blob(files.merged("smollm2-135m-instruct", ADAPTER))
         made = {"files": {Path(parsed.base).name: digest}, "parameters": dict(parsed.parameters)}

@@ -20,7 +20,7 @@ from ollama_server import OllamaServer
 
 from harness.errors import UsageError
 from skills.finetune.deploy.compare import FEWEST
-from skills.finetune.run.stage import ORDER
+from skills.finetune.run_folder import ORDER
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(1500)]
 

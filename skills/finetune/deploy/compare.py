@@ -20,13 +20,11 @@ from harness.models.weights import FileStore
 from harness.plugins.discovery import node_backends
 from harness.plugins.importer import import_shipped
 from harness.runs import targets
+from skills.finetune import run_folder
 from skills.finetune.deploy import register
-from skills.finetune.deploy.registered import TASK, registration_of
-from skills.finetune.deploy.registry_file import file_of
-from skills.finetune.preparation.prepare import HELD_OUT
-from skills.finetune.run import stage
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, StageContext
+from skills.finetune.deploy.register import TASK, file_of, registration_of
+from skills.finetune.run_folder import Done, Stage, StageContext
+from skills.finetune.tokenization.prepare import HELD_OUT
 
 FEWEST, MOST = 20, 60
 """Minimum and maximum number of compared papers."""
@@ -35,7 +33,7 @@ METRIC = "agreement"
 DATABASE = "held_out.db"
 
 
-def inputs(context: StageContext) -> Mapping[str, Any]:
+def compare_inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the two models and the held-out papers.
 
     Raises:
@@ -60,7 +58,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
     }
 
 
-def perform(context: StageContext) -> Done:
+def compare(context: StageContext) -> Done:
     """Compare the models, and register the new one as the default if it is better.
 
     Raises:
@@ -90,12 +88,14 @@ def perform(context: StageContext) -> Done:
     if better:
         options = context.call.options.model_copy(update={"default": True})
         chosen = replace(context, call=replace(context.call, options=options))
-        stage.perform(chosen, register.STAGE)
+        run_folder.perform(chosen, register.REGISTER)
     facts |= {"papers": found["papers"], "better": better, "outcome": outcome}
     return Done([], {**facts, METRIC: [new, old], "difference": figure}, {"stands": True})
 
 
-STAGE = Stage("compare", "compare the model with the default of /annotate", inputs, perform)
+COMPARE = Stage(
+    "compare", "compare the model with the default of /annotate", compare_inputs, compare
+)
 
 
 def _table(context: StageContext) -> Path:

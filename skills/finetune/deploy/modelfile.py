@@ -8,12 +8,20 @@ and no single quotes. `#` starts a comment at the start of a line.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from harness.errors import InputError
+from harness.models.gguf_file import open_gguf
+from harness.runs import targets
+from harness.support.reading.text_input import at_home
+from skills.finetune.run_folder import Done, Stage, StageContext, file_digest
+from skills.nanda.framework import CLOSE_TAG
 
 Parameter = int | float | bool | str | list[str]
 
@@ -46,7 +54,7 @@ class Modelfile:
     system: str | None = None
 
 
-def write(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
+def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
     """Return the text of a Modelfile, starting with `comments`; `parse` is the inverse."""
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
     lines.append(f"FROM {modelfile.base}")
@@ -62,7 +70,7 @@ def write(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def parse(text: str) -> Modelfile:
+def parse_modelfile(text: str) -> Modelfile:
     """Parse a Modelfile with line feeds as line ends.
 
     Raises:
@@ -117,3 +125,100 @@ def _error(text: str, position: int) -> InputError:
         where=f"Modelfile, line {text.count(chr(10), 0, position) + 1}",
         hint="Use one FROM, and ADAPTER, TEMPLATE, SYSTEM, or PARAMETER NAME VALUE. Close quotes.",
     )
+
+
+LIBRARY = re.compile(r"(?i)Qwen/Qwen(2\.5)-([\d.]+B)-Instruct")
+"""Bases whose name in Ollama's library follows from their name on the hub."""
+COMMENTS = (
+    "No TEMPLATE: the GGUF contains the chat template that the model was trained with, and Ollama\n"
+    "uses it. A Go template written here would replace it.",
+    "No SYSTEM: every row of the training data starts with a system message, and /annotate sends\n"
+    "the same one. A SYSTEM line would only apply to requests without one.",
+    "The end-of-turn token that the model was trained to write, and the end of an annotation.",
+)
+ADAPTER_COMMENT = (
+    "The adapter alone, on the base it was trained on. Ollama accepts this up to 0.34.0; from\n"
+    "0.34.1 on it rejects adapters: use the merged model of the other Modelfile."
+)
+
+
+def served_gguf(context: StageContext) -> Path:
+    """Return the GGUF for Ollama: the quantized one if it exists, else the 16-bit one.
+
+    Raises:
+        InputError: neither exists.
+    """
+    run_dir = context.run_dir
+    for path in (run_dir.quantized(context.recipe.export.quantize), run_dir.f16):
+        if path.is_file():
+            return path
+    raise run_dir.needs("gguf", "there is no GGUF of the model yet")
+
+
+def adapter_base(context: StageContext) -> str | None:
+    """Return the base of the adapter: a local GGUF or a model of Ollama's library, or None."""
+    registry = context.call.models.registry
+    path = at_home(context.recipe.base)
+    if context.recipe.base in registry.files:
+        path = context.files.path(context.recipe.base)
+    elif found := LIBRARY.fullmatch(context.recipe.base):
+        return f"qwen{found[1]}:{found[2].lower()}-instruct"
+    elif path.suffix != ".gguf":
+        return None
+    return str(path.resolve()) if path.is_file() else None
+
+
+def modelfile_inputs(context: StageContext) -> Mapping[str, Any]:
+    gguf, lora = served_gguf(context), context.run_dir.lora
+    return {
+        "gguf": gguf.name,
+        "gguf_sha256": file_digest(context.run_dir, gguf),
+        "lora_sha256": file_digest(context.run_dir, lora) if lora.is_file() else None,
+        "adapter_base": adapter_base(context),
+        "seed": context.recipe.training.seed,
+        **context.recipe.export.model_dump(include={"num_ctx", "num_predict", "temperature"}),
+    }
+
+
+def write_modelfiles(context: StageContext) -> Done:
+    path, run_dir, export = served_gguf(context), context.run_dir, context.recipe.export
+    gguf = open_gguf(path)
+    if gguf.chat_template is None or gguf.end_of_turn is None:
+        lacks = "chat template" if gguf.chat_template is None else "end-of-turn token"
+        raise InputError(
+            f"has no {lacks}",
+            where=str(path),
+            hint="Use a base that was trained for chat; its tokenizer files contain both.",
+        )
+    parameters: dict[str, Parameter] = {
+        "stop": list(dict.fromkeys((gguf.end_of_turn, CLOSE_TAG))),
+        "temperature": export.temperature,
+        "num_ctx": export.num_ctx,
+        "num_predict": export.num_predict,
+        "seed": context.recipe.training.seed,
+    }
+    modelfiles = {
+        run_dir.modelfile: modelfile_text(Modelfile(f"./{path.name}", None, parameters), COMMENTS)
+    }
+    if not run_dir.lora.is_file():
+        adapter = "none: the run has no adapter as GGUF"
+    elif (base := adapter_base(context)) is None:
+        adapter = f"none: no GGUF of {context.recipe.base} is known, locally or in Ollama's library"
+    else:
+        adapter = base
+        of_adapter = Modelfile(base, f"./{run_dir.lora.name}", parameters)
+        modelfiles[run_dir.adapter_modelfile] = modelfile_text(
+            of_adapter, (ADAPTER_COMMENT, *COMMENTS)
+        )
+    for target, text in modelfiles.items():
+        targets.write_text(target, text)
+    facts = {
+        "from": path.name,
+        "stop": parameters["stop"],
+        "template_sha256": hashlib.sha256(gguf.chat_template.encode()).hexdigest(),
+        "adapter": adapter,
+    }
+    return Done(list(modelfiles), facts)
+
+
+MODELFILE = Stage("modelfile", "write the Modelfile for Ollama", modelfile_inputs, write_modelfiles)

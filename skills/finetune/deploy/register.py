@@ -8,28 +8,45 @@ A registered model is a file of its own that overlays the user's registry.yaml. 
 from __future__ import annotations
 
 import contextlib
+import json
+import math
+import os
+import re
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, RegistryError, UsageError, did_you_mean
 from harness.models import registry
+from harness.models.backends.ollama_server import DEFAULT_HOST
+from harness.models.schema import ServeEntry
+from harness.runs import targets
 from harness.settings import Settings, registry_folder
-from harness.support.process import job_lock
-from skills.finetune.deploy import registry_file
+from harness.support.process_lock import job_lock
+from harness.support.reading import yaml_models
+from harness.support.reading.text_input import at_home
+from harness.support.suggestions import did_you_mean
+from skills.finetune.deploy.modelfile import served_gguf
 from skills.finetune.deploy.ollama_api import Ollama
-from skills.finetune.deploy.registered import TASK, Registration, is_edited, registration_of
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, StageContext
+from skills.finetune.model import lora_adapters
+from skills.finetune.model.lora_adapters import WEIGHTS
+from skills.finetune.run_folder import Done, Entry, RunDir, Stage, StageContext, file_digest
+from skills.nanda.framework import sha256_of
 
+TASK = "annotate"
+_NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _RELOAD = "In a running session, use /reload."
 
 
-def inputs(context: StageContext) -> Mapping[str, Any]:
+def register_inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the entries to register, and whether they are registered already.
 
     Raises:
@@ -48,7 +65,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
     }
 
 
-def perform(context: StageContext) -> Done:
+def register(context: StageContext) -> Done:
     """Write the model to registry.d.
 
     Raises:
@@ -72,16 +89,16 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
         Errors of `perform`.
     """
     user = call.settings.user_registry
-    path = registry_file.file_of(user, wanted.name)
+    path = file_of(user, wanted.name)
     with _lock(call.settings):
         _migrate(call)
         refuse_to_replace(call, wanted.name)
         known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
         if written:  # the latest default is the one that serves
-            now, before = datetime.now(UTC), registry_file.read(path).get("registered")
+            now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
-            registry_file.write(path, models, wanted.files, registered)
+            write_entries(path, models, wanted.files, registered)
     facts = {
         "registry": str(path),
         "name": wanted.name,
@@ -106,13 +123,13 @@ def unregister(call: Call, name: str) -> Result:
     """
     settings, name = call.settings, name.strip()
     user = settings.user_registry
-    path = registry_file.file_of(user, name)
+    path = file_of(user, name)
     with _lock(settings):
         _migrate(call)
-        found = registry_file.read(path)
+        found = read_entries(path)
         if name not in found["models"]:
             raise _not_registered(name, user)
-        if not registry_file.is_registered(found["models"][name]) and not call.force:
+        if not is_registered(found["models"][name]) and not call.force:
             raise UsageError(
                 f"{name} was not written by /finetune register",
                 where=str(path),
@@ -161,7 +178,7 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} may still be at Ollama: {exc.message}."
 
 
-STAGE = Stage("register", "add the model to your registry", inputs, perform)
+REGISTER = Stage("register", "add the model to your registry", register_inputs, register)
 
 
 def _lock(settings: Settings) -> AbstractContextManager[None]:
@@ -170,7 +187,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 
 def _migrate(call: Call) -> None:
     user = call.settings.user_registry
-    if moved := registry_file.migrate(user):
+    if moved := migrate(user):
         call.screen.notice(
             f"register: moved {', '.join(moved)} from {user} to {registry_folder(user)}"
         )
@@ -178,16 +195,16 @@ def _migrate(call: Call) -> None:
 
 def _models(user: Path) -> dict[str, Any]:
     """Return the user's own models, registered or not, of all files that can be read."""
-    models: dict[str, Any] = registry_file.read(user)["models"]
+    models: dict[str, Any] = read_entries(user)["models"]
     for path in registry.registered_files(user):
         with contextlib.suppress(RegistryError):
-            models |= registry_file.read(path)["models"]
+            models |= read_entries(path)["models"]
     return models
 
 
 def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
     """Return True if the model is registered as wanted, and if chosen, is the first one."""
-    found = registry_file.read(registry_file.file_of(call.settings.user_registry, wanted.name))
+    found = read_entries(file_of(call.settings.user_registry, wanted.name))
     written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
     tasks = wanted.model["tasks"]
     return written and (
@@ -205,7 +222,7 @@ def refuse_to_replace(call: Call, name: str) -> None:
     if call.force:
         return
     found = _models(user).get(name)
-    if found is not None and not registry_file.is_registered(found):
+    if found is not None and not is_registered(found):
         what = f"{name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
         what = f"{name} was changed by hand since it was registered"
@@ -233,7 +250,7 @@ def first_model(settings: Settings, task: str = TASK) -> str | None:
 
 
 def _not_registered(name: str, user: Path) -> UsageError:
-    if name in registry_file.read(user)["models"]:
+    if name in read_entries(user)["models"]:
         return UsageError(
             f"{name} was not written by /finetune register",
             where=str(user),
@@ -246,3 +263,297 @@ def _not_registered(name: str, user: Path) -> UsageError:
         where=str(registry_folder(user)),
         hint=did_you_mean(name, names, cutoff=0.4) or known,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """The entries of one run.
+
+    Attributes:
+        model: fields of harness.models.schema.ModelEntry as plain data.
+        files: fields of harness.models.schema.FileEntry by id.
+        cut: the training ended before its last epoch.
+    """
+
+    name: str
+    model: Mapping[str, Any]
+    files: Mapping[str, Mapping[str, Any]]
+    cut: bool
+
+
+def name_of(context: StageContext) -> str:
+    """Return the name of the run's model.
+
+    The name of an earlier --as-name in the folder is kept, unless --name is given.
+
+    Raises:
+        UsageError: the name is invalid, or that of a shipped model or of the model the training
+            started from.
+    """
+    options = context.call.options
+    own: str | None = getattr(options, "as_name", None)
+    kept = None if getattr(options, "name", None) else context.run_dir.run.get("as_name")
+    name = str(own or kept or context.run_dir.name)
+    lora_adapters.refuse_name(context.recipe, name)
+    check_name(name, context.call.settings)
+    return name
+
+
+def check_name(name: str, settings: Settings) -> None:
+    """Raise UsageError if a new model cannot have this name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} is not a valid model name",
+            hint="Use lower-case letters and digits, with single hyphens, dots or underscores "
+            "between them.",
+        )
+    if name in registry.load(settings.shipped_registry).models:
+        raise UsageError(
+            f"{name} is the name of a shipped model",
+            hint="Give the new model another name with --as-name.",
+        )
+
+
+def registration_of(context: StageContext) -> Registration:
+    """Return the registry entries of the model in the run's folder.
+
+    The model has the task only if it is the default: with --default, or if the same weights are
+    registered as the default already. Otherwise only its name selects it.
+
+    Raises:
+        InputError: nothing is trained, there is no GGUF, or it is older than the training.
+        UsageError: as `name_of`.
+    """
+    train, gguf = _trained(context.run_dir), served_gguf(context)
+    _refuse_older(context.run_dir, train)
+    name, cut = name_of(context), _is_cut(train)
+    files = {f"{name}-gguf": _file(context, gguf)}
+    if context.recipe.base in context.call.models.registry.files and context.run_dir.lora.is_file():
+        files[f"{name}-lora"] = _file(context, context.run_dir.lora)
+    model: dict[str, Any] = {
+        "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
+        "tasks": [TASK] if _is_default(context, name, files) else [],
+        "form": "tagged",
+        "serve": list(_places(context, name, files)),
+        "options": {"temperature": 0, "seed": 0},
+        "fallback": registry.load(context.call.settings.shipped_registry).serving(TASK),
+        "trained_on": {"by": BY, "files": list(files), **_origin(context, train, cut=cut)},
+        "scores": {
+            key: round(train.facts[key], 4)
+            for key in ("dev_loss", "loss")
+            if isinstance(train.facts.get(key), (int, float)) and math.isfinite(train.facts[key])
+        },
+    }
+    return Registration(name, signed(model), files, cut)
+
+
+def signed(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an entry with its digest, by which `is_edited` notices changes."""
+    return {**model, "trained_on": {**model["trained_on"], "entry": _digest(model)}}
+
+
+def is_edited(model: Mapping[str, Any]) -> bool:
+    """Return True if a registered entry was changed by hand."""
+    return bool(model["trained_on"].get("entry") != _digest(model))
+
+
+def _digest(model: Mapping[str, Any]) -> str:
+    """Return the digest of an entry, computed without the field that holds it."""
+    origin = {key: value for key, value in model["trained_on"].items() if key != "entry"}
+    return sha256_of({**model, "trained_on": origin})[:16]
+
+
+def _trained(run_dir: RunDir) -> Entry:
+    if (entry := run_dir.entry("train")) is not None:
+        return entry
+    raise run_dir.needs("train", "nothing is trained here")
+
+
+def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> bool:
+    if getattr(context.call.options, "default", False):
+        return True
+    path = file_of(context.call.settings.user_registry, name)
+    found, weights = read_entries(path), f"{name}-gguf"
+    tasks = found["models"].get(name, {}).get("tasks")
+    return bool(tasks) and found["files"].get(weights) == files[weights]
+
+
+def _is_cut(train: Entry) -> bool:
+    """Return True if the training did fewer steps than its epochs have."""
+    return bool(train.facts["steps"] < train.facts["steps_of_all_epochs"])
+
+
+def _refuse_older(run_dir: RunDir, train: Entry) -> None:
+    """Raise InputError if a GGUF was made of another adapter than the current one."""
+    adapter = train.outputs.get(f"{run_dir.adapter.name}/{WEIGHTS}")
+    gguf, quantize = run_dir.entry("gguf"), run_dir.entry("quantize")
+    f16 = gguf.outputs.get(run_dir.f16.name) if gguf else None
+    pairs = (("gguf", gguf, "adapter", adapter), ("quantize", quantize, "f16", f16))
+    for stage, entry, made_of, now in pairs:
+        if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
+            raise run_dir.needs(stage, f"the output of {stage} is older than its inputs")
+
+
+def _file(context: StageContext, path: Path) -> dict[str, Any]:
+    return {
+        "path": registered_path(context.call.settings.user_registry, path.resolve()),
+        "sha256": file_digest(context.run_dir, path),
+        "size": path.stat().st_size,
+    }
+
+
+def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield `serve` entries, best first: Ollama if verified there, then the embedded engine."""
+    tokens = context.recipe.export.num_ctx
+    room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
+    yield from (place | room for place in _ollama_places(context, files))
+    yield {"backend": "llamacpp", "gguf": f"{name}-gguf"} | room
+    if f"{name}-lora" in files:
+        adapter = f"{name}-lora"
+        yield {"backend": "llamacpp", "gguf": context.recipe.base, "adapter": adapter} | room
+
+
+def _ollama_places(context: StageContext, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    entry = context.run_dir.entry("ollama")
+    if entry is None or entry.facts.get("verified") is not True:
+        return
+    made_of = json.dumps(entry.inputs)
+    if any(str(file["sha256"]) in made_of for file in files.values()):
+        host = entry.facts.get("host") or DEFAULT_HOST
+        place = {"backend": "ollama", "model": entry.facts["model"]}
+        place |= {"digest": entry.facts["digest"]} if entry.facts.get("digest") else {}
+        yield place if host == DEFAULT_HOST else place | {"url": host}
+
+
+def _origin(context: StageContext, train: Entry, *, cut: bool) -> dict[str, Any]:
+    """Return what is known of data, rows, base, recipe and steps."""
+    prepare, facts = context.run_dir.entry("prepare"), context.run_dir.prepared_facts()
+    rows = facts.get("rows", {})
+    found = {
+        "data": context.data.name if context.data else None,
+        "data_sha256": prepare.inputs.get("data") if prepare else None,
+        "rows": {source: known["rows"] for source, known in rows.get("sources", {}).items()},
+        "dev_rows": rows.get("dev"),
+        "base": facts.get("base", context.recipe.base),
+        "base_digest": facts.get("base_digest"),
+        "start_from": context.recipe.adapter.start_from,
+        "start_sha256": train.inputs.get("start"),
+        "recipe": context.recipe.digest,
+        "steps": train.facts.get("steps"),
+        "steps_of_all_epochs": train.facts.get("steps_of_all_epochs") if cut else None,
+        "created": train.created,
+    }
+    return {key: value for key, value in found.items() if value not in (None, {})}
+
+
+BY = "/finetune register"
+"""Value of `trained_on.by` in entries written by /finetune register."""
+HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
+
+
+def file_of(user: Path, name: str) -> Path:
+    """Return the path of the file for a registered model, beside the user's registry."""
+    return registry_folder(user) / f"{name}.yaml"
+
+
+def registered_path(user: Path, file: Path) -> str:
+    """Return a path for registry.d: relative if the file lies below the folder that holds it."""
+    folder = registry_folder(user).resolve()
+    below = file.is_relative_to(folder.parent)
+    return Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
+
+
+def read_entries(path: Path) -> dict[str, Any]:
+    """Return `models` and `files` of a registry file as plain data, empty if it does not exist.
+
+    Raises:
+        RegistryError: it cannot be read.
+    """
+    found = yaml_models.data(path, RegistryError) if path.exists() else None
+    if not isinstance(found or {}, dict):
+        raise RegistryError("is not a mapping", where=str(path))
+    return {"models": {}, "files": {}, **(found or {})}
+
+
+def write_entries(
+    path: Path, models: Mapping[str, Any], files: Mapping[str, Any], registered: datetime
+) -> None:
+    """Write one registered model.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    data = {"version": 1, "registered": registered, "models": models, "files": files}
+    text = HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    targets.write(path, lambda file: file.write(text.encode()))
+
+
+def is_registered(model: Mapping[str, Any] | None) -> bool:
+    """Return True if /finetune register wrote this model entry."""
+    return model is not None and (model.get("trained_on") or {}).get("by") == BY
+
+
+def files_of(model: Mapping[str, Any] | None) -> list[str]:
+    """Return the ids of the files that were registered with a model."""
+    return list(model["trained_on"].get("files", ())) if model and is_registered(model) else []
+
+
+def migrate(user: Path) -> list[str]:
+    """Move models that an earlier version registered in `user` to files of registry.d.
+
+    The original is kept as registry.yaml.bak.
+
+    Returns: the names of the moved models.
+
+    Raises:
+        RegistryError: an entry does not have lines of its own.
+        OutputError: a file cannot be written.
+    """
+    data = read_entries(user)
+    models = {name: model for name, model in data["models"].items() if is_registered(model)}
+    if not models:
+        return []
+    ids = [i for model in models.values() for i in files_of(model) if i in data["files"]]
+    text = _without(user, {"models": [*models], "files": ids})
+    written = datetime.fromtimestamp(user.stat().st_mtime, UTC)
+    for age, (name, model) in enumerate(models.items()):  # the first one was tried first
+        if not (path := file_of(user, name)).exists():
+            own = {i: _relocated(user, data["files"][i]) for i in files_of(model) if i in ids}
+            write_entries(path, {name: model}, own, written - timedelta(seconds=age))
+    shutil.copyfile(user, user.with_name(f"{user.name}.bak"))
+    targets.write(user, lambda file: file.write(text.encode()))
+    return list(models)
+
+
+def _relocated(user: Path, file: Mapping[str, Any]) -> dict[str, Any]:
+    path = at_home(str(file["path"]))
+    return {**file, "path": registered_path(user, user.resolve().parent / path)}
+
+
+def _without(user: Path, removed: Mapping[str, Collection[str]]) -> str:
+    """Return the text of the user's registry without some entries, by section.
+
+    Raises:
+        RegistryError: the remaining lines do not hold exactly the other entries.
+    """
+    expected, text = read_entries(user), user.read_bytes().decode()
+    for section, names in removed.items():
+        for name in names:
+            del expected[section][name]
+            key = f"[\"']?{re.escape(name)}[\"']?"
+            text = re.sub(rf"(?m)^( +){key}:.*\n(?:\1 +\S.*(?:\n|\Z))*", "", text)
+        if not expected[section]:
+            text = re.sub(rf"(?m)^{section}:[ \t]*(?:#.*)?\r?\n", "", text)
+    try:
+        matches = {"models": {}, "files": {}, **(yaml.safe_load(text) or {})} == expected
+    except yaml.YAMLError:
+        matches = False
+    if not matches:
+        names = ", ".join(removed["models"])
+        raise RegistryError(
+            f"cannot move {names} to {registry_folder(user)}: not every entry has its own lines",
+            where=str(user),
+            hint=f"Delete {names} from the file by hand, then run the command again.",
+        )
+    return text

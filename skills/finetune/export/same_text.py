@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import SkillFailed
-from skills.finetune.data.annotation_pairs import format_annotation_prompt, format_annotation_system
-from skills.finetune.formats.safetensors_files import read_weights
-from skills.finetune.run.hardware import available_memory
-from skills.finetune.run.stage import StageContext
+from skills.finetune.dataset.annotated_rows import (
+    format_annotation_prompt,
+    format_annotation_system,
+)
+from skills.finetune.model.resources import available_memory
+from skills.finetune.model.safetensors_files import read_weights
+from skills.finetune.run_folder import StageContext
 from skills.nanda.framework import Framework
 
 ABSTRACTS = (

@@ -6,24 +6,34 @@ a GGUF of the registry, which is unpacked once into such a folder in the cache o
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib.util
+import io
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.models.registry import FileEntry, ServeEntry
+from harness.models.gguf_file import open_gguf
+from harness.models.schema import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.process import require
-from harness.support.text_input import at_home
-from skills.finetune.formats.safetensors_files import AS_SAVED, read_weights
-from skills.finetune.model.facts import BaseFacts, of_config, of_gguf
-from skills.finetune.model.folder import chat_template, is_whole, read_config, template_sha256
-from skills.finetune.model.gguf_folder import FORMAT, differing, unpack
-from skills.finetune.run.run_dir import partial
-from skills.finetune.run.stage import StageContext
+from harness.support.optional_deps import require
+from harness.support.reading.bounded_files import read_text
+from harness.support.reading.text_input import at_home, unreadable
+from skills.finetune.json_files import LARGEST, read_json
+from skills.finetune.model.base_shapes import (
+    BaseFacts,
+    check_family,
+    shapes_of_config,
+    shapes_of_gguf,
+)
+from skills.finetune.model.safetensors_files import AS_SAVED, read_weights
+from skills.finetune.run_folder import StageContext, partial
 from skills.nanda.framework import sha256_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
@@ -86,12 +96,12 @@ def describe(context: StageContext) -> BaseFacts | None:
         if (unpacked := _unpacked_folder_of(context, name)) is None:
             return None
         if not (unpacked / "config.json").is_file():
-            return of_gguf(context.files.path(name), name, "its GGUF")
-        return of_config(read_config(unpacked), name, "its GGUF", str(unpacked))
+            return shapes_of_gguf(context.files.path(name), name, "its GGUF")
+        return shapes_of_config(read_config(unpacked), name, "its GGUF", str(unpacked))
     if (folder := _folder_of(name)) is None:
         return None
     source = "its config.json" if _local_folder(name) else "its config.json in the hub's cache"
-    return of_config(read_config(folder), name, source, str(folder / "config.json"))
+    return shapes_of_config(read_config(folder), name, source, str(folder / "config.json"))
 
 
 def tokenizer_folder(context: StageContext) -> Path | None:
@@ -119,7 +129,7 @@ def open_tokenizer(folder: Path) -> Any:
 
 def unpacked_folder(cache: Path, digest: str) -> Path:
     """Return the folder into which `open_base` unpacks the GGUF with this SHA-256."""
-    return cache / "bases" / f"{digest[:16]}-{FORMAT}"
+    return cache / "bases" / f"{digest[:16]}-{UNPACKED_FORMAT}"
 
 
 def _folder_of(name: str) -> Path | None:
@@ -194,14 +204,14 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     gguf, digest = files.ensure(file_id), files.digest(file_id)
     folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):
-        of_gguf(gguf, file_id, "")  # refuses what cannot be a base
+        shapes_of_gguf(gguf, file_id, "")  # refuses what cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")), screen.progress(f"unpacking {file_id}"):
             if not is_whole(folder):  # another process may have unpacked it meanwhile
                 with partial(folder) as temporary:
                     unpack(gguf, temporary)
                     _check_tokenizer(files, file_id, temporary)
-    identity = sha256_of({"gguf": digest, "unpacked": FORMAT})
+    identity = sha256_of({"gguf": digest, "unpacked": UNPACKED_FORMAT})
     return Base(folder, file_id, identity, f"the GGUF {file_id}, sha256 {digest[:12]}")
 
 
@@ -229,7 +239,7 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
         ServeEntry(backend="llamacpp", gguf=file_id, context=CONTEXT)
     )
     try:
-        text = differing(
+        text = differing_text(
             unpacked, lambda text: model.count_tokens(Request((Message("user", text),)))
         )
     finally:
@@ -244,3 +254,151 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
 
 def _download_hint(name: str) -> str:
     return f"`hf download {name}` downloads it into the local cache."
+
+
+TEMPLATE = "chat_template.jinja"
+
+
+def chat_template(folder: Path) -> str:
+    """Return the chat template of a base as transformers finds it, "" if there is none."""
+    own = folder / TEMPLATE
+    if own.is_file():
+        try:
+            return read_text(own, LARGEST)
+        except (OSError, ValueError) as exc:
+            raise unreadable(own, exc) from exc
+    template = _json(folder / "tokenizer_config.json").get("chat_template") or ""
+    if isinstance(template, list):  # several by name
+        named = {one["name"]: one["template"] for one in template}
+        template = named.get("default", "")
+    return str(template)
+
+
+def template_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the chat template."""
+    return hashlib.sha256(chat_template(folder).encode()).hexdigest()
+
+
+def end_tokens(folder: Path) -> frozenset[int]:
+    """Return the ids that end an answer, from the base's own configuration."""
+    found: set[int] = set()
+    for name in ("generation_config.json", "config.json"):
+        ids = _json(folder / name).get("eos_token_id")
+        found.update(ids if isinstance(ids, list) else [ids] if isinstance(ids, int) else [])
+    return frozenset(found)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the config.json of a base.
+
+    Raises:
+        InputError: there is none, or the model cannot be a base.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        is_adapter = (folder / "adapter_config.json").exists()
+        raise InputError(
+            "is an adapter, not a model" if is_adapter else "has no config.json",
+            where=str(folder),
+            hint="A base is a folder as transformers saves a model.",
+        )
+    config = _json(path)
+    check_family(config.get("model_type"), path)
+    if config.get("quantization_config"):
+        raise InputError(
+            "contains weights that are already quantized",
+            where=str(path),
+            hint="Use the same model in 16 bits: it is quantized according to the recipe.",
+        )
+    return config
+
+
+def is_whole(folder: Path) -> bool:
+    """Return True if an unpacked folder exists with all its weights."""
+    try:
+        return bool(read_weights(folder).files) and (folder / "config.json").is_file()
+    except InputError:
+        return False
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = read_json(path)
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise unreadable(path, exc) from exc
+    return found if isinstance(found, dict) else {}
+
+
+UNPACKED_FORMAT = 1
+"""Version of the unpacked folders; those of another version are not used."""
+SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
+"""Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that first split off every digit and then split
+as GPT-2 does. For these, transformers 5.24 only applies the split of GPT-2."""
+PROBES = (
+    "In 2024 we saw 1,234.5 of x86, CO2 and H2O (n=312; p<0.05), a 3.5% rise.",
+    "Blanks  2 before\n\n3 digits,\ttabs   and   more    .  ",
+    "Café naïve 中文 ½ ² Δ→∞ I'll they've it's 'quoted' \"twice\" <annotation>",
+)
+"""Texts in which tokenizers tend to differ."""
+
+
+def unpack(gguf: Path, folder: Path) -> None:
+    """Write a GGUF into `folder` as transformers would save it, in bfloat16.
+
+    Raises:
+        InputError: transformers cannot read the model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, GgufConfig
+
+    unpack_tokenizer(gguf, folder)
+    with _translated(gguf):
+        AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent),
+            gguf_file=gguf.name,
+            quantization_config=GgufConfig(dequantize=True),
+            dtype=torch.bfloat16,
+        ).save_pretrained(folder)
+
+
+def unpack_tokenizer(gguf: Path, folder: Path) -> None:
+    """Write the tokenizer and the chat template of a GGUF into `folder`.
+
+    Raises:
+        InputError: transformers cannot read the model.
+    """
+    from transformers import AutoTokenizer
+
+    with _translated(gguf):
+        tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
+    if open_gguf(gguf).values.get("tokenizer.ggml.pre") in SINGLE_DIGITS:
+        from tokenizers import pre_tokenizers
+
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Digits(individual_digits=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+            ]
+        )
+    tokenizer.save_pretrained(folder)
+
+
+def differing_text(one: Callable[[str], int], other: Callable[[str], int]) -> str | None:
+    """Return the first text of `PROBES` for which two token counters differ, or None."""
+    return next((text for text in PROBES if one(text) != other(text)), None)
+
+
+@contextmanager
+def _translated(gguf: Path) -> Iterator[None]:
+    """Translate errors of transformers, and hide its progress bars."""
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    except (ValueError, KeyError, NotImplementedError, RuntimeError) as exc:
+        raise InputError(
+            f"cannot be unpacked by transformers: {' '.join(str(exc).split())[:200]}",
+            where=str(gguf),
+            hint="A base is a model of the Llama or Qwen family with its tokenizer.",
+        ) from exc

@@ -12,14 +12,18 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError, OutputError
+from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
-from skills.finetune.formats.json_files import read_json
-from skills.finetune.run.run_dir import partial
+from skills.finetune.json_files import read_json
+from skills.finetune.recipe import Recipe
+from skills.finetune.run_folder import RunDir, StageContext, partial
 
+METRICS, CURVE, RUN = "metrics.jsonl", "loss.png", "run.json"
 SEAL = "checkpoint.json"
 STAGING = ".saving"
 """The folder within the run's in which the trainer writes."""
@@ -228,3 +232,177 @@ def _valid(folder: Path) -> str:
 def _update(path: Path, changes: Mapping[str, Any]) -> None:
     content = {**read_json(path), **changes}
     targets.write_text(path, json.dumps(content, indent=2))
+
+
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
+PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
+FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
+"""Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
+`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared;
+`checkpointing` changes time and memory, and depends on the memory that is free. The
+intervals of logging, evaluation and saving may not: transformers would continue with the old
+ones."""
+
+
+def guard(
+    recipe: Recipe,
+    prepared: Mapping[str, Any],
+    digests: Mapping[str, str],
+    start: str | None = None,
+) -> dict[str, Any]:
+    """Return everything that determines the steps of a run, by name.
+
+    Args:
+        prepared: prepared.json, with all of PREPARED.
+        digests: SHA-256 of the prepared rows, which include the split into training and dev.
+        start: SHA-256 of the adapter that the recipe continues from.
+    """
+    from skills.finetune.model.resources import device_kind
+
+    found: dict[str, Any] = {f"data.{name}": digests[name] for name in ("train.jsonl", "dev.jsonl")}
+    found |= {name: prepared.get(name) for name in PREPARED}
+    settings = recipe.model_dump(mode="json", include={"quantization", "adapter", "training"})
+    for part, values in settings.items():
+        found |= {f"{part}.{name}": value for name, value in values.items() if name not in FREE}
+    found |= {"adapter.start_sha256": start, "device": device_kind()}
+    return found | {f"version.{name}": _version(name) for name in PACKAGES}
+
+
+def check_guard(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: str) -> None:
+    """Compare the settings of a resumed run with those it was started with.
+
+    Args:
+        before: None for a new run.
+
+    Raises:
+        InputError: naming each difference, with both values.
+    """
+    if before is None:
+        return
+    names = [
+        name
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name) and name.rpartition(".")[2] not in FREE
+    ]
+    if names:
+        changes = (f"{name} was {_shown(before, name)}, is {_shown(now, name)}" for name in names)
+        raise InputError(
+            f"the run was started with other settings: {'; '.join(changes)}",
+            where=where,
+            hint="Resume with the same settings, or start again with another `--out`.",
+        )
+
+
+def _shown(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    if isinstance(value, str) and len(value) == 64:
+        return value[:12]
+    return "unknown" if value is None else str(value)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+ASIDE = "earlier"
+
+
+def resumes(context: StageContext) -> bool:
+    """Return True if the options ask to continue the earlier training."""
+    options = context.call.options
+    return bool(getattr(options, "resume", False) or getattr(options, "checkpoint", None))
+
+
+def check_earlier(context: StageContext) -> None:
+    """Refuse, before anything is done, what the training stage would refuse.
+
+    Raises:
+        UsageError: an unfinished training would be overwritten.
+        InputError: the named checkpoint is missing, damaged or of another run.
+    """
+    if (named := getattr(context.call.options, "checkpoint", None)) is not None:
+        load(named, context.run_dir.folder)
+    if context.run_dir.entry("train") is None and not context.call.force:
+        _refuse(context)
+
+
+def make_room(context: StageContext, *, done: bool) -> None:
+    """Make room for the training that is about to start.
+
+    Args:
+        done: True if it was done before with these inputs, and nothing is started.
+
+    Raises:
+        UsageError: there is an earlier training, and neither --resume nor --force is given.
+        OutputError: it cannot be moved.
+    """
+    if done or resumes(context) or not (trained := _trained(context.run_dir)):
+        return
+    if not context.call.force:
+        _refuse(context)
+    aside = _move_aside(context.run_dir)
+    found = trained[0] if len(trained) == 1 else f"{trained[0]} to {trained[-1]}"
+    context.call.screen.notice(
+        f"train: starting again. The earlier training ({found}) was moved to {aside}; delete it if "
+        "you do not need it. Its GGUF files are overwritten when the new training is exported"
+    )
+
+
+def _refuse(context: StageContext) -> None:
+    """Refuse to train over an earlier training, unless the options ask to continue it.
+
+    Raises:
+        UsageError: naming its newest checkpoint, and why it cannot be used as it is.
+    """
+    trained = _trained(context.run_dir)
+    if not trained or resumes(context):
+        return
+    newest, folder = trained[-1], context.run_dir.folder
+    if context.run_dir.entry("train") is None:
+        what = f"there is an unfinished training here ({newest})"
+    else:
+        what = f"there is a training with other rows or settings here ({newest})"
+    raise UsageError(
+        what,
+        where=str(folder),
+        hint="--resume continues it; --force starts again and moves it to "
+        f"{folder.name}/{_free(folder).name}; --out names another folder for a new one.",
+    )
+
+
+def _trained(run_dir: RunDir) -> list[str]:
+    """Return the names of the checkpoints, the newest last; without any, that of the adapter."""
+    found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
+    return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
+
+
+def _move_aside(run_dir: RunDir) -> Path:
+    """Move all files of a training into a new folder within the run's.
+
+    Raises:
+        OutputError: the folder cannot be created, or a file cannot be moved.
+    """
+    folder = run_dir.folder
+    target = _free(folder)
+    files = [folder / name for name in (METRICS, CURVE, RUN)]
+    found = [folder / f"checkpoint-{step}" for step in steps(folder)]
+    found += [path for path in (run_dir.adapter, *files) if path.exists()]
+    try:
+        target.mkdir()
+        for path in found:
+            path.rename(target / path.name)
+    except OSError as exc:
+        raise OutputError(
+            f"the earlier training cannot be moved: {exc.strerror or exc}", where=str(target)
+        ) from exc
+    run_dir.forget("train")
+    return target
+
+
+def _free(folder: Path) -> Path:
+    """Return the first of earlier-1, earlier-2, ... that does not exist."""
+    paths = (folder / f"{ASIDE}-{number}" for number in count(1))
+    return next(path for path in paths if not path.exists())

@@ -10,19 +10,26 @@ in ranks.log.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import TypeAdapter
+
 from harness import errors
-from harness.errors import HarnessError, SkillFailed
+from harness.errors import HarnessError, Interrupted, OutputError, SkillFailed
 from harness.runs import progress
 from harness.settings import CODE_ROOT
 from harness.support import ctrl_c
@@ -30,10 +37,20 @@ from harness.support.process import available_cores
 from harness.support.stop_token import StopToken
 from harness.terminal import stdout_guard
 from harness.terminal.console import Screen
-from skills.finetune.run import ranks
-from skills.finetune.training import optimize
-from skills.finetune.training.optimize import TrainingRun
-from skills.finetune.training.stopping import RankLost, stopped_by_signals
+from skills.finetune import ranks
+from skills.finetune.model import lora_adapters
+from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.recipe import Recipe, Training
+from skills.finetune.run_folder import RunDir
+from skills.finetune.tokenization import prepared_rows
+from skills.finetune.training import callbacks
+from skills.finetune.training.callbacks import (
+    Schedule,
+    TrainingCallbacks,
+    TrainingProgress,
+)
+from skills.finetune.training.checkpoints import METRICS
+from skills.finetune.training.trainer import quiet
 
 LOG = "ranks.log"
 MODULE = "skills.finetune.training.processes"
@@ -164,7 +181,7 @@ def main() -> int:
         if ranks.is_main():
             _lead(out)
         else:
-            optimize.follow()
+            follow_rank_0()
     except HarnessError as exc:
         found = {"kind": type(exc).__name__, "message": exc.message}
         _report(out, error=found | {"where": exc.where, "hint": exc.hint})
@@ -175,7 +192,7 @@ def main() -> int:
 def follow() -> int:
     """Train as a rank other than 0 that torchrun started; return the exit code."""
     try:
-        optimize.follow()
+        follow_rank_0()
     except HarnessError as exc:
         Screen().notice(f"rank {ranks.rank()}: {exc}")
         return exc.exit_code
@@ -192,7 +209,7 @@ def _lead(out: IO[str]) -> None:
         cancel.set()
 
     threading.Thread(target=stop_at_the_end, daemon=True).start()
-    ranks.join()
+    ranks.join_ranks()
     ranks.broadcast(text)
     run = TrainingRun.from_json(text)
     pace, before = run.progress(), 0
@@ -202,14 +219,223 @@ def _lead(out: IO[str]) -> None:
         _report(out, step=pace.done, loss=pace.loss, tokens=pace.tokens - before)
         before = pace.tokens
 
-    _report(out, saved=optimize.optimize(run, pace, Screen(), cancel, report))
-    ranks.leave()
+    _report(out, saved=optimize(run, pace, Screen(), cancel, report))
+    ranks.leave_ranks()
 
 
 def _report(out: IO[str], **message: Any) -> None:
     with suppress(OSError):  # the command was killed: stdin is closed, too
         out.write(json.dumps(message) + "\n")
         out.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What a rank needs to train, which rank 0 sends to the others.
+
+    Attributes:
+        folder: of the run, with the prepared rows.
+        base, base_name: the folder of the base, and its name.
+        guard: the settings the run was started with, stored in each checkpoint.
+        start: the adapter to start from, which fits the base.
+        checkpoint: the one to resume from, of step `start_step`.
+        is_sharded: the base is divided among the ranks.
+    """
+
+    folder: Path
+    base: Path
+    base_name: str
+    facts: BaseFacts
+    recipe: Recipe
+    guard: Mapping[str, Any]
+    steps: Schedule
+    start: Path | None = None
+    checkpoint: Path | None = None
+    start_step: int = 0
+    is_sharded: bool = False
+
+    def progress(self) -> TrainingProgress:
+        """Return the progress at its beginning."""
+        last, begin = self.steps.last, self.start_step
+        return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
+
+    def as_json(self) -> str:
+        return TypeAdapter(TrainingRun).dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingRun:
+        return TypeAdapter(TrainingRun).validate_json(text)
+
+
+def optimize(
+    run: TrainingRun,
+    pace: TrainingProgress,
+    screen: Screen,
+    cancel: StopToken,
+    update: Callable[[], None] | None = None,
+) -> int:
+    """Train as this rank; return the step of the last checkpoint, or 0.
+
+    Args:
+        update: called before the first step and after each, instead of showing the progress.
+
+    Raises:
+        SkillFailed: the loss is not finite, there is not enough memory, or a rank has ended.
+        OutputError: a checkpoint cannot be written.
+        Interrupted: the run was stopped at once.
+    """
+    training = run.recipe.training
+    prepared = prepared_rows.read_prepared(RunDir.of(run.folder, run.recipe).prepared)
+    watch = TrainingCallbacks(
+        run.folder,
+        prepared_rows.Batches(prepared.train, training.batch, training.seed),
+        run.steps,
+        callbacks.Metrics(run.folder / METRICS),
+        pace,
+        run.guard,
+        run.base_name,
+        training.keep,
+        cancel.is_set,
+    )
+    trainer = _trainer(run, prepared, watch, screen)
+    shown = progress.show_progress(pace, screen, "training") if update is None else None
+    with (
+        translated_errors(training, watch),
+        stopped_by_signals(screen, cancel),
+        shown or nullcontext(update or watch.update) as watch.update,
+    ):
+        if update is not None:
+            update()
+        trainer.train(resume_from_checkpoint=run.checkpoint and str(run.checkpoint))
+    return watch.saved
+
+
+def follow_rank_0() -> None:
+    """Train as a rank other than 0, until rank 0 ends the training.
+
+    Raises:
+        HarnessError: as `optimize`.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):  # until there is something to save
+        signal.signal(number, signal.SIG_DFL)
+    ranks.join_ranks()
+    if text := ranks.broadcast():
+        run, quiet = TrainingRun.from_json(text), Screen(io.StringIO(), io.StringIO())
+        optimize(run, run.progress(), quiet, StopToken(), lambda: None)
+    ranks.leave_ranks()
+
+
+def _trainer(
+    run: TrainingRun, prepared: prepared_rows.Prepared, watch: TrainingCallbacks, screen: Screen
+) -> Any:
+    from transformers import set_seed
+
+    from skills.finetune.training.trainer import load_model, make_trainer
+
+    begins_from = None if run.start is None else lora_adapters.read_start(run.start, run.facts)
+    with screen.progress("loading the base"):
+        model = load_model(run.base, run.recipe, is_sharded=run.is_sharded)
+        if begins_from is not None:
+            lora_adapters.load_into(model, begins_from)
+    trainer = make_trainer(model, run.recipe, prepared, watch, is_sharded=run.is_sharded)
+    if ranks.world() > 1:  # the ranks drop different inputs
+        set_seed(run.recipe.training.seed + ranks.rank())
+    return trainer
+
+
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
+"""Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
+NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
+"""The same for a full disk."""
+LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
+"""The same for a rank that has ended."""
+
+
+class RankLost(SkillFailed):
+    """Another process of the training has ended."""
+
+    def __init__(self, log: str | None = None) -> None:
+        super().__init__(
+            "a process of the training has ended before the others",
+            where=log,
+            hint="It may have been killed for lack of memory. `--resume` continues from the last "
+            "checkpoint, also with another number of processes.",
+        )
+
+
+@contextlib.contextmanager
+def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
+    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
+
+    Raises:
+        Interrupted: the run was stopped at once.
+    """
+
+    def notify() -> None:
+        screen.notice("stopping after this step, which is saved; press again to stop at once")
+
+    try:
+        with cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):
+            yield
+    except KeyboardInterrupt as exc:
+        raise Interrupted(
+            "stopped at once", hint="`--resume` continues from the last checkpoint."
+        ) from exc
+
+
+@contextlib.contextmanager
+def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[None]:
+    """Translate errors of torch, and hide its warnings.
+
+    Raises:
+        SkillFailed: there is not enough memory.
+        OutputError: a checkpoint could not be written.
+        RankLost: another process of the training has ended.
+    """
+    import torch
+
+    try:
+        with quiet():
+            yield
+    except (MemoryError, torch.OutOfMemoryError) as exc:
+        raise _too_little_memory(training, watch) from exc
+    except RuntimeError as exc:
+        if OUT_OF_MEMORY.search(str(exc)):
+            raise _too_little_memory(training, watch) from exc
+        if NOT_WRITTEN.search(str(exc)):
+            raise _not_written(str(exc).splitlines()[0], watch) from exc
+        if ranks.world() > 1 and LOST.search(str(exc)):
+            raise RankLost from exc
+        raise
+    except OSError as exc:
+        raise _not_written(exc.strerror or str(exc), watch) from exc
+
+
+def _not_written(reason: str, watch: TrainingCallbacks) -> OutputError:
+    return OutputError(
+        f"a checkpoint was not written: {reason}",
+        where=str(watch.folder),
+        hint="Free some space; `--resume` continues from the checkpoint before.",
+    )
+
+
+def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFailed:
+    longest = max(watch.order.lengths)
+    batch, accumulation = training.batch, training.accumulation
+    if batch > 1:
+        less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
+        hint = (
+            f"training.batch {less} instead of {batch}, with training.accumulation "
+            f"{batch * accumulation // less} instead of {accumulation}, has as many rows per step."
+        )
+    elif not training.checkpointing:
+        hint = "training.checkpointing recomputes activations instead of storing them."
+    else:
+        hint = f"Leave rows of nearly {longest} tokens out of the data set, or use a smaller base."
+    return SkillFailed(
+        f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
+        hint=hint,
+    )
 
 
 if __name__ == "__main__":

@@ -14,22 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted
 from harness.runs import targets
-from harness.support.process import require
-from skills.finetune.model import start_from
-from skills.finetune.preparation import batches
-from skills.finetune.run import ranks
-from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, StageContext
-from skills.finetune.training import checkpoints, curve, metrics, processes, run_guard
-from skills.finetune.training.optimize import TrainingRun, optimize
-from skills.finetune.training.watch import Schedule, schedule
+from harness.support.optional_deps import require
+from skills.finetune import ranks
+from skills.finetune.model import lora_adapters
+from skills.finetune.recipe import Recipe
+from skills.finetune.run_folder import Done, Stage, StageContext
+from skills.finetune.tokenization import prepared_rows
+from skills.finetune.training import callbacks, checkpoints, processes
+from skills.finetune.training.callbacks import Schedule, schedule
+from skills.finetune.training.checkpoints import CURVE, METRICS, RUN
+from skills.finetune.training.processes import TrainingRun, optimize
 
 if TYPE_CHECKING:
+    from skills.finetune.model.base_shapes import BaseFacts
     from skills.finetune.model.bases import Base
-    from skills.finetune.model.facts import BaseFacts
 
-RUN = "run.json"
 MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
 
 
@@ -48,13 +47,15 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
     """
     folder, screen = context.run_dir.folder, context.call.screen
     base, prepared, recipe, adapted = _ready(context)
-    guard = run_guard.guard(recipe, prepared.facts, prepared.digests, start_from.digest(context))
+    guard = checkpoints.guard(
+        recipe, prepared.facts, prepared.digests, lora_adapters.start_digest(context)
+    )
     if context.is_sharded:  # its checkpoints have other files
         guard["sharding"] = "fsdp"
     checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
-    run_guard.check(None if checkpoint is None else checkpoint.guard, guard, str(folder))
+    checkpoints.check_guard(None if checkpoint is None else checkpoint.guard, guard, str(folder))
     start_step = 0 if checkpoint is None else checkpoint.step
-    log = metrics.Metrics(folder / metrics.NAME)
+    log = callbacks.Metrics(folder / METRICS)
     log.cut(start_step or -1)  # an evaluation before the first step is repeated
     _record(folder, guard, recipe, context.processes)
     steps, reached = schedule(len(prepared.train), recipe.training), start_step
@@ -70,7 +71,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Done:
             f"stopped after step {reached} of {steps.last}, which is saved",
             hint="`--resume` continues from there.",
         )
-    order = batches.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
     own = {"padding": round(order.padding, 4), "device": guard["device"], "adapted": list(adapted)}
     done = _finished(context, steps, reached)
     return replace(done, facts={**done.facts, **own, "processes": context.processes})
@@ -85,7 +86,7 @@ def _training_run(
     checkpoint: checkpoints.Checkpoint | None,
 ) -> TrainingRun:
     facts = _facts_of_base(context)
-    start_from.open_start(context, facts)  # refused here, before the ranks load the base
+    lora_adapters.open_start(context, facts)  # refused here, before the ranks load the base
     return TrainingRun(
         folder=context.run_dir.folder.absolute(),
         base=base.folder.absolute(),
@@ -94,7 +95,7 @@ def _training_run(
         recipe=recipe,
         guard=guard,
         steps=steps,
-        start=start_from.find(context),
+        start=lora_adapters.start_path(context),
         checkpoint=None if checkpoint is None else checkpoint.path.absolute(),
         start_step=0 if checkpoint is None else checkpoint.step,
         is_sharded=context.is_sharded,
@@ -120,11 +121,11 @@ def _optimized(context: StageContext, run: TrainingRun) -> int:
         return processes.train_in(run, context.processes, screen, cancel)
     ranks.broadcast(run.as_json())
     saved = optimize(run, run.progress(), screen, cancel)
-    ranks.leave()
+    ranks.leave_ranks()
     return saved
 
 
-def _to_do(prepared: batches.Prepared, recipe: Recipe, last: int, start: int) -> str:
+def _to_do(prepared: prepared_rows.Prepared, recipe: Recipe, last: int, start: int) -> str:
     """Return how many rows and steps there are, as one line."""
     return (
         f"train: {len(prepared.train):,} rows, {last - start:,} of {last:,} steps to do, "
@@ -137,7 +138,7 @@ def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe, processes: i
     targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
 
 
-def inputs(context: StageContext) -> Mapping[str, Any]:
+def train_inputs(context: StageContext) -> Mapping[str, Any]:
     """Return all that the adapter depends on.
 
     Raises:
@@ -145,38 +146,38 @@ def inputs(context: StageContext) -> Mapping[str, Any]:
         ModelError: that adapter is a file of the registry that is missing or was changed.
     """
     parts = {"quantization", "adapter", "training"}
-    found: dict[str, Any] = dict(batches.digests(context.run_dir.prepared))
+    found: dict[str, Any] = dict(prepared_rows.prepared_digests(context.run_dir.prepared))
     found |= context.recipe.model_dump(mode="json", include=parts)
     if context.recipe.adapter.start_from is None:
         return found
-    start_from.open_start(context, _facts_of_base(context))
+    lora_adapters.open_start(context, _facts_of_base(context))
     del found["adapter"]["start_from"]  # the digest identifies it under any name
-    return found | {"start": start_from.digest(context)}
+    return found | {"start": lora_adapters.start_digest(context)}
 
 
-def perform(context: StageContext) -> Done:
+def perform_train(context: StageContext) -> Done:
     """Run `train` with the options `checkpoint` and `resume` of the call."""
     options = context.call.options
     return train(context, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
 
 
-STAGE = Stage("train", "train an adapter on the prepared rows", inputs, perform)
+TRAIN = Stage("train", "train an adapter on the prepared rows", train_inputs, perform_train)
 
 
 def _ready(
     context: StageContext,
-) -> tuple[Base, batches.Prepared, Recipe, tuple[str, ...]]:
+) -> tuple[Base, prepared_rows.Prepared, Recipe, tuple[str, ...]]:
     """Return the base, the rows, and the recipe adapted to this machine, with what was adapted.
 
     Raises:
         HarnessError: something that training needs is missing, or does not fit.
     """
     require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
-    from skills.finetune.model import adapting
+    from skills.finetune.model import resources
     from skills.finetune.model.bases import open_base
-    from skills.finetune.model.memory import Batch
+    from skills.finetune.model.resources import Batch
 
-    prepared = batches.read_prepared(context.run_dir.prepared)
+    prepared = prepared_rows.read_prepared(context.run_dir.prepared)
     base = open_base(context)
     if base.digest != prepared.facts.get("base_digest"):
         raise InputError(
@@ -185,14 +186,14 @@ def _ready(
             where=str(context.run_dir.prepared),
             hint="`/finetune prepare` writes them again.",
         )
-    machine = adapting.of_run(context)
-    adapting.check_processes(context.recipe, machine)
+    machine = resources.of_run(context)
+    resources.check_processes(context.recipe, machine)
     largest = Batch.largest(
         [len(row.input_ids) for row in prepared.train],
         [len(row.input_ids) - row.completion_start for row in prepared.train],
         ranks.rows_each(context.recipe.training.batch, machine.processes),
     )
-    recipe, changes = adapting.adapted(context.recipe, _facts_of_base(context), largest, machine)
+    recipe, changes = resources.adapted(context.recipe, _facts_of_base(context), largest, machine)
     for change in changes:
         context.call.screen.notice(change)
     return base, prepared, recipe, changes
@@ -213,14 +214,14 @@ def _facts_of_base(context: StageContext) -> BaseFacts:
 def _finished(context: StageContext, steps: Schedule, reached: int) -> Done:
     """Keep the best adapter, and draw the loss curve."""
     folder = context.run_dir.folder
-    log = metrics.Metrics(folder / metrics.NAME)
+    log = callbacks.Metrics(folder / METRICS)
     kept = checkpoints.best(folder, reached, context.call.screen.notice)
     checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
     lines = log.read()
-    curve.draw(lines, folder / curve.NAME, kept.step)
+    draw_curve(lines, folder / CURVE, kept.step)
     _judge(context, kept, lines)
-    outputs = [context.run_dir.adapter, log.path, folder / curve.NAME, folder / RUN]
-    return Done(outputs, _facts(kept, steps, lines))
+    outputs = [context.run_dir.adapter, log.path, folder / CURVE, folder / RUN]
+    return Done(outputs, _facts_of_training(kept, steps, lines))
 
 
 def _judge(
@@ -241,7 +242,7 @@ def _loss_before(lines: Sequence[Mapping[str, Any]]) -> float | None:
     return next((line["dev_loss"] for line in lines if line["step"] == 0), None)
 
 
-def _facts(
+def _facts_of_training(
     kept: checkpoints.Checkpoint, steps: Schedule, lines: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     trained = [line for line in lines if line.get("tokens")]
@@ -259,3 +260,60 @@ def _facts(
         "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
         "peak_bytes": max((line["peak_bytes"] for line in trained), default=None),
     }
+
+
+def draw_curve(lines: Sequence[Mapping[str, Any]], target: Path, best: int | None = None) -> None:
+    """Draw the training loss and the dev loss over the steps.
+
+    Args:
+        lines: the lines of metrics.jsonl.
+        best: the step whose adapter is kept; it is marked if `lines` contain its dev loss.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    from matplotlib import rc_context, rcParamsDefault
+
+    # Not the settings of a matplotlibrc in the current folder, which could run TeX.
+    with rc_context(rcParamsDefault):
+        figure = _figure(lines, best)
+        targets.write(target, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def _figure(lines: Sequence[Mapping[str, Any]], best: int | None) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    train, dev = _points(lines, "loss"), _points(lines, "dev_loss")
+    axes.plot(
+        list(train),
+        list(train.values()),
+        color="#4477aa",
+        marker=".",
+        label="training, as weighted",
+    )
+    if dev:
+        axes.plot(
+            list(dev), list(dev.values()), color="#cc6677", marker="o", label="dev, plain mean"
+        )
+    if best in dev:
+        axes.plot(
+            [best],
+            [dev[best]],
+            color="#cc6677",
+            marker="*",
+            markersize=16,
+            linestyle="",
+            label=f"kept: step {best}, {dev[best]:.3f}",
+        )
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss (nats)")
+    axes.grid(alpha=0.3)
+    if train or dev:
+        axes.legend()
+    return figure
+
+
+def _points(lines: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
+    return {line["step"]: line[name] for line in lines if line.get(name) is not None}

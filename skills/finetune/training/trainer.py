@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skills.finetune.model.loading import device_kind
-from skills.finetune.preparation.batches import Prepared, by_length, collate, share
-from skills.finetune.run import ranks
-from skills.finetune.run.recipe import Recipe
+from harness.errors import InputError
+from skills.finetune import ranks
+from skills.finetune.model.resources import device_kind
+from skills.finetune.recipe import Recipe
+from skills.finetune.tokenization.prepared_rows import IGNORED, Prepared, by_length, collate, share
+from skills.finetune.training.callbacks import TrainingCallbacks
 from skills.finetune.training.checkpoints import STAGING
-from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
-from skills.finetune.training.watch import TrainingCallbacks
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -202,3 +206,225 @@ def _arguments(
     )
     args._n_gpu = min(args.n_gpu, 1)  # with several, each gets a copy of the model
     return args
+
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Return the negative log likelihood of each completion token, then of each decision.
+
+    The model's own forward pass is used, including any scaling of the logits. Logits are computed
+    only for positions that predict a completion token, since over a large vocabulary they take most
+    of the memory. The losses are computed in float32.
+
+    Args:
+        model: a causal model of transformers, with or without an adapter of peft.
+        batch: of `batches.collate`, B x T.
+
+    Returns: the losses and their weights, each float32, for tokens and decisions together.
+    """
+    import torch
+
+    targets = batch["labels"][:, 1:]
+    predicted = targets != IGNORED
+    keep = torch.nn.functional.pad(predicted, (0, 1), value=False)
+    with only(model, keep):
+        logits = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        ).logits
+    logits, tokens = logits.float(), targets[predicted]
+    losses = torch.nn.functional.cross_entropy(logits, tokens, reduction="none")
+    weights, deciding = batch["weights"][:, 1:][predicted], batch["deciding"][:, 1:][predicted]
+    decides = deciding > 0
+    if not decides.any():
+        return losses, weights
+    not_stated = batch["not_stated"][:, 1:][predicted][decides]
+    decided = decision_losses(logits[decides], not_stated, tokens[decides] != not_stated)
+    return torch.cat((losses, decided)), torch.cat((weights, deciding[decides]))
+
+
+def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tensor:
+    """Return -log q of decisions: the binary cross-entropy of one token against all others.
+
+    The log-odds of a token are its logit minus the logsumexp of all others, so that precision is
+    kept where one of the two is nearly certain.
+
+    Args:
+        logits: n x vocabulary.
+        not_stated: the token that means "not stated" for each decision, int64 of n.
+        stated: whether the move is stated, bool of n.
+
+    Returns: float32 of n.
+    """
+    import torch
+
+    own = logits.gather(1, not_stated[:, None])[:, 0]
+    others = logits.scatter(1, not_stated[:, None], float("-inf")).logsumexp(dim=1)
+    return torch.nn.functional.binary_cross_entropy_with_logits(
+        own - others, (~stated).float(), reduction="none"
+    )
+
+
+def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
+    """Return a batch's share of the step's loss; the shares of a step add up to it.
+
+    Args:
+        losses, weights: of `completion_losses`.
+        total: the `total_weight` of the step.
+    """
+    return (losses * weights).sum() / total
+
+
+def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
+    """Return the total weight of all completion tokens and decisions, a float32 scalar."""
+    import torch
+
+    sums = [batch[name].sum() for batch in batches for name in ("weights", "deciding")]
+    return torch.stack(sums).sum()
+
+
+@contextmanager
+def only(model: Any, keep: Tensor) -> Iterator[None]:
+    """Make the model compute logits for these positions only, as n x vocabulary.
+
+    Args:
+        keep: bool of B x T.
+    """
+
+    def select(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return (inputs[0][keep], *inputs[1:])
+
+    inner = getattr(model, "module", model)  # of DistributedDataParallel
+    handle = inner.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Hide warnings of torch, transformers, peft and bitsandbytes that users cannot act on."""
+    logger = logging.getLogger("bitsandbytes")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@quiet()
+def load_model(
+    folder: Path, recipe: Recipe, *, adapted: bool = True, is_sharded: bool = False
+) -> Any:
+    """Load the base with an adapter whose output is still zero; only the adapter is trainable.
+
+    This does what peft's `prepare_model_for_kbit_training` does, except that weights which are not
+    quantized are not cast to float32: for a 7B model these are two matrices of the vocabulary,
+    4.4 GB instead of 2.2. Norms compute in float32 in any case, and the adapter is float32.
+
+    The adapter's weights are drawn from torch's generator, which is seeded here.
+
+    Args:
+        adapted: False to load the base alone.
+        is_sharded: FSDP will divide it among the ranks.
+
+    Raises:
+        InputError: a layer that the recipe names does not exist, or the folder has no model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, set_seed
+    from transformers.utils import logging as their_logging
+
+    their_logging.set_verbosity_error()
+    their_logging.disable_progress_bar()
+    kind = device_kind()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=getattr(torch, recipe.quantization.compute),
+            quantization_config=_quantization(recipe, is_sharded=is_sharded),
+            device_map={"": ranks.local_rank() if kind == "cuda" else "cpu"},
+            local_files_only=True,
+            use_safetensors=True,
+        )
+    except (OSError, ValueError) as exc:
+        raise InputError(f"the base cannot be loaded: {exc}", where=str(folder)) from exc
+    if recipe.quantization.kind == "nf4" and recipe.quantization.unpacked:
+        _unpack(model, getattr(torch, recipe.quantization.compute))
+    model.config.use_cache = False
+    model.requires_grad_(False)
+    if recipe.training.checkpointing:
+        # The first is the newer name. Non-reentrant: no input needs a gradient.
+        enable = getattr(model, "activation_checkpointing_enable", None)
+        (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
+    set_seed(recipe.training.seed)
+    return _with_adapter(model, recipe) if adapted else model
+
+
+def _quantization(recipe: Recipe, *, is_sharded: bool) -> Any:
+    """Return None, or NF4 with all its settings: the defaults are fp4 and float32.
+
+    FSDP divides only tensors of a floating type: the packed weights are stored as if they were of
+    the compute type. With uint8, the default, accelerate leaves them whole in every rank.
+    """
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    if recipe.quantization.kind == "none":
+        return None
+    compute = getattr(torch, recipe.quantization.compute)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=recipe.quantization.double,
+        bnb_4bit_compute_dtype=compute,
+        bnb_4bit_quant_storage=compute if is_sharded else None,
+    )
+
+
+def _unpack(model: Any, compute: Any) -> None:
+    """Replace each NF4 layer with a linear layer that has its dequantized weights.
+
+    bitsandbytes passes the same weights to every matrix product, so no number changes. The marks of
+    a quantized model are removed, so that transformers and peft treat it as a 16-bit one.
+    """
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    for name, packed in list(model.named_modules()):
+        if isinstance(packed, Linear4bit):
+            weight = dequantize_4bit(packed.weight.data, packed.weight.quant_state).to(compute)
+            plain = torch.nn.Linear(packed.in_features, packed.out_features, device="meta")
+            plain.weight, plain.bias = torch.nn.Parameter(weight), packed.bias
+            model.set_submodule(name, plain)
+    model.is_quantized = model.is_loaded_in_4bit = False
+    model.hf_quantizer = model.quantization_method = None
+    del model.config.quantization_config
+
+
+def _with_adapter(model: Any, recipe: Recipe) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    adapter = recipe.adapter
+    targets = adapter.targets
+    # An integer if possible: converters expect one.
+    alpha: Any = int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha
+    config = LoraConfig(
+        r=adapter.r,
+        lora_alpha=alpha,
+        lora_dropout=adapter.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as exc:
+        raise InputError(f"adapter.targets: {exc}") from exc

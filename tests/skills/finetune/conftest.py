@@ -15,8 +15,8 @@ from register_bench import NAME, Bench
 from tiny_gguf import F16, OTHER_TEMPLATE, write_adapter, write_model
 
 from harness.testing import fake_settings
-from skills.finetune.run import recipe as recipes
-from skills.finetune.run.recipe import overridden
+from skills.finetune import recipe as recipes
+from skills.finetune.recipe import overridden
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +74,7 @@ def adapted(run: Folder, ggufs: Path) -> Folder:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    recipe = overridden(recipes.load("smollm2-cpu"), {"export.name": NAME})
+    recipe = overridden(recipes.load_recipe("smollm2-cpu"), {"export.name": NAME})
     made = Bench(tmp_path, recipe, io.StringIO(), fake_settings(tmp_path / "home"))
     (tmp_path / "home").mkdir()
     made.trained()

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UsageError
 from harness.settings import CODE_ROOT
 from skills.finetune.finetune_annotate import invocation, main
-from skills.finetune.run.run_dir import RunDir
+from skills.finetune.run_folder import RunDir
 
 SCRIPT = CODE_ROOT / "skills" / "finetune" / "finetune_annotate.py"
 

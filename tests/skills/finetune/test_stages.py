@@ -10,9 +10,8 @@ from finetune_artifacts import work_in
 from harness.errors import HarnessError, InputError, UsageError
 from harness.terminal.console import Progress
 from harness.testing import assert_refuses, fake_app
-from skills.finetune.run import stage as stages
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import Stage, StageContext, perform
+from skills.finetune import run_folder as stages
+from skills.finetune.run_folder import Done, Stage, StageContext, perform
 
 
 def test_a_stage_is_repeated_only_if_inputs_or_outputs_changed(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_stages_of_a_run_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         with context.call.screen.progress("writing"):
             return Done([])
 
-    monkeypatch.setattr(stages, "find", lambda name: Stage(name, "", lambda _: {}, show))
+    monkeypatch.setattr(stages, "stage_named", lambda name: Stage(name, "", lambda _: {}, show))
     reports: list[Progress] = []
     context = work_in(tmp_path, base=tmp_path)
     context.call.screen.on_progress = reports.append

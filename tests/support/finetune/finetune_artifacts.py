@@ -18,9 +18,8 @@ from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp
-from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import RunDir
-from skills.finetune.run.stage import StageContext
+from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda.framework import nanda
 
 R, ALPHA = 4, 8

@@ -27,9 +27,8 @@ from harness.models.weights import FileStore
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import RunDir
-from skills.finetune.run.stage import StageContext
+from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda.framework import nanda
 
 SMOLLM2 = "smollm2-135m-instruct"
@@ -95,8 +94,8 @@ def _make(folder: Path) -> None:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from skills.finetune.model.gguf_folder import unpack_tokenizer
-    from skills.finetune.run.run_dir import partial
+    from skills.finetune.model.bases import unpack_tokenizer
+    from skills.finetune.run_folder import partial
 
     with partial(folder) as temporary, torch.random.fork_rng():
         unpack_tokenizer(smollm2(), temporary)

@@ -27,10 +27,10 @@ from harness.runs.frontend import Frontend, Outcome
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.finetune.deploy.registry_file import file_of
-from skills.finetune.run.run_dir import MANIFEST
-from skills.finetune.training.metrics import NAME as METRICS
-from skills.finetune.training.metrics import Metrics
+from skills.finetune.deploy.register import file_of
+from skills.finetune.run_folder import MANIFEST
+from skills.finetune.training.callbacks import Metrics
+from skills.finetune.training.checkpoints import METRICS
 
 LEARNT = {
     "claim": "Ledgers help.",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from skills.finetune.data.annotation_pairs import (
+from skills.finetune.dataset.annotated_rows import (
     format_annotation_output,
     format_annotation_prompt,
     format_annotation_system,

@@ -22,15 +22,14 @@ from harness.api.skill import Call
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
+from skills.finetune import ranks
 from skills.finetune.model.bases import open_base
 from skills.finetune.plugin import TrainOptions
-from skills.finetune.run import ranks
-from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import RunDir
-from skills.finetune.run.stage import StageContext
-from skills.finetune.training.optimize import follow
+from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.run_folder import RunDir, StageContext
+from skills.finetune.training.callbacks import TrainingCallbacks
+from skills.finetune.training.processes import follow_rank_0
 from skills.finetune.training.train import train
-from skills.finetune.training.watch import TrainingCallbacks
 from skills.nanda.framework import nanda
 
 END = 2
@@ -163,4 +162,4 @@ if __name__ == "__main__":
         with ranks.leading():
             run_in(Path(out), Path(base), json.loads(changes), resume=dying == "resume")
     else:
-        follow()
+        follow_rank_0()

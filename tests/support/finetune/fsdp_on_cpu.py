@@ -15,9 +15,9 @@ from typing import Any
 
 from finetune_training import run_in
 
-from skills.finetune.model import adapting
-from skills.finetune.run import ranks
-from skills.finetune.training.optimize import follow
+from skills.finetune import ranks
+from skills.finetune.model import resources
+from skills.finetune.training.processes import follow_rank_0
 
 
 def allow() -> None:
@@ -34,7 +34,7 @@ def allow() -> None:
             PartialState._shared_state["distributed_type"] = DistributedType.FSDP
 
     AcceleratorState.__init__ = with_plugin
-    adapting.check_processes = lambda recipe, machine: None
+    resources.check_processes = lambda recipe, machine: None
 
 
 if __name__ == "__main__":
@@ -45,4 +45,4 @@ if __name__ == "__main__":
             settings = json.loads(changes)
             run_in(Path(out), Path(base), settings, resume == "resume", dev=0, sharding="fsdp")
     else:
-        follow()
+        follow_rank_0()

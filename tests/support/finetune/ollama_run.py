@@ -18,11 +18,10 @@ from harness.errors import (
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.finetune.deploy.modelfile_stage import STAGE as MODELFILE
-from skills.finetune.deploy.ollama_create import STAGE as OLLAMA
-from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.run.run_dir import Done, RunDir
-from skills.finetune.run.stage import StageContext, perform
+from skills.finetune.deploy.modelfile import MODELFILE
+from skills.finetune.deploy.ollama_model import OLLAMA
+from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.run_folder import Done, RunDir, StageContext, perform
 from skills.nanda.framework import nanda
 
 ANNOTATION = (

@@ -19,12 +19,10 @@ from harness.models.pool import ModelPool, Models
 from harness.runs.run_log import Run
 from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
-from skills.finetune.deploy.register import STAGE, first_model, unregister
-from skills.finetune.deploy.registry_file import file_of
+from skills.finetune import recipe as recipes
+from skills.finetune.deploy.register import REGISTER, file_of, first_model, unregister
 from skills.finetune.plugin import Finetune
-from skills.finetune.run import recipe as recipes
-from skills.finetune.run.run_dir import Done, RunDir
-from skills.finetune.run.stage import StageContext
+from skills.finetune.run_folder import Done, RunDir, StageContext
 from skills.nanda import framework as frameworks
 
 SHIPPED = CODE_ROOT / "models" / "registry.yaml"
@@ -101,10 +99,10 @@ class Bench:
     def register(self, **given: Any) -> Mapping[str, Any]:
         """Perform the stage as a run does: check, perform, record."""
         context = self.context(**given)
-        inputs = STAGE.inputs(context)
+        inputs = REGISTER.inputs(context)
         if self.out.is_current("register", inputs):
             return {"current": True}
-        return self.out.record("register", inputs, STAGE.perform(context), 1.0).facts
+        return self.out.record("register", inputs, REGISTER.perform(context), 1.0).facts
 
     def unregister(self, name: str = NAME, *, force: bool = False, **asking: Any) -> Any:
         result = unregister(replace(self.call(force=force), **asking), name)

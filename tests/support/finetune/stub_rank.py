@@ -11,7 +11,7 @@ import time
 from typing import IO
 
 from harness.errors import SkillFailed
-from skills.finetune.training import optimize, processes
+from skills.finetune.training import processes
 
 ERROR = SkillFailed("the loss is not finite at step 1", hint="Use a lower learning rate.")
 
@@ -30,5 +30,5 @@ def lead(out: IO[str]) -> None:
 
 if __name__ == "__main__":
     print("what a library prints on stdout", flush=True)
-    processes._lead, optimize.follow = lead, follow
+    processes._lead, processes.follow_rank_0 = lead, follow
     sys.exit(processes.main())

@@ -19,7 +19,7 @@ from harness.agent_skills import skill_md
 from harness.errors import InputError, RegistryError, UsageError
 from harness.models import registry
 from harness.settings import CODE_ROOT
-from skills.finetune.run import recipe
+from skills.finetune import recipe
 from skills.nanda import framework
 
 SHIPPED = {
@@ -41,7 +41,7 @@ SECONDS = 10.0
 READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
     "front matter": (lambda path: (skill_md.read(path), skill_md.read(path).body), UsageError),
     "registry": (lambda path: registry.load(path), RegistryError),
-    "recipe": (lambda path: recipe.load(path).digest, InputError),
+    "recipe": (lambda path: recipe.load_recipe(path).digest, InputError),
     "framework": (lambda path: framework.load(path).digest, InputError),
 }
 """For each kind, what reads a file of it, and the one error that it may raise."""

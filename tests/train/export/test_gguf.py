@@ -17,13 +17,12 @@ from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import llama_engine
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
-from harness.support.stop_token import StopToken
-from skills.finetune.export import gguf, llama_cpp, merge, readback, same_text
+from harness.support.stopping.stop_token import StopToken
+from skills.finetune.export import gguf, llama_cpp, merge, same_text
 from skills.finetune.export.same_text import Answer
-from skills.finetune.formats.lora_adapter import read_adapter
 from skills.finetune.model.bases import open_base
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import StageContext
+from skills.finetune.model.lora_adapters import read_adapter
+from skills.finetune.run_folder import Done, StageContext
 
 torch = pytest.importorskip("torch", reason="needs the finetune extra")
 pytest.importorskip("gguf", reason="needs the finetune extra")
@@ -47,7 +46,7 @@ def made(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[StageCon
 
 def carried(work: StageContext) -> Done:
     """Merge and convert, with the entries of the manifest."""
-    for stage in (merge.STAGE, gguf.STAGE):
+    for stage in (merge.MERGE, gguf.GGUF):
         inputs = stage.inputs(work)
         done = stage.perform(work)
         work.run_dir.record(stage.name, inputs, done, 1)
@@ -131,7 +130,7 @@ def test_the_adapter_is_kept_to_the_last_bit(made: tuple[StageContext, Done]) ->
 def test_adapter_can_be_stored_in_f16(made: tuple[StageContext, Done], base: Path) -> None:
     work, done = made
     half = work_in(work.run_dir.folder.parent, base=base, lora_type="f16")
-    assert gguf.inputs(half) == {**gguf.inputs(work), "lora_type": "f16"}
+    assert gguf.gguf_inputs(half) == {**gguf.gguf_inputs(work), "lora_type": "f16"}
 
     (work.run_dir.folder / "half").mkdir()
     making = gguf._Conversion(
@@ -161,14 +160,14 @@ def test_damaged_adapter_conversion_is_refused(
         gguf._check_lora(found, adapter, "qwen2")
 
 
-@pytest.mark.parametrize("key", readback.KEYS)
+@pytest.mark.parametrize("key", gguf.KEYS)
 def test_changed_metadata_key_is_named(made: tuple[StageContext, Done], key: str) -> None:
     found = open_gguf(made[0].run_dir.f16)
-    identity = readback.identity_of(found)
+    identity = gguf.identity_of(found)
 
-    readback.check(found, identity)
+    gguf.check_identity(found, identity)
     with pytest.raises(SkillFailed, match=f"{key} is .*, and other in the base"):
-        readback.check(found, {**identity, key: "other"})
+        gguf.check_identity(found, {**identity, key: "other"})
 
 
 def test_merged_model_with_changed_template_is_refused(
@@ -182,7 +181,7 @@ def test_merged_model_with_changed_template_is_refused(
     settings.write_text(json.dumps({**config, "chat_template": "{{ messages[0].content }}"}))
 
     with pytest.raises(SkillFailed, match=r"tokenizer\.chat_template is \w+, and \w+ in the base"):
-        gguf.perform(work)
+        gguf.convert(work)
     assert not work.run_dir.f16.exists()
     assert not list(work.run_dir.folder.glob(".gguf-*"))
 
@@ -191,27 +190,27 @@ def test_changed_end_token_is_refused(
     made: tuple[StageContext, Done], base: Path, tmp_path: Path
 ) -> None:
     found = open_gguf(made[0].run_dir.f16)
-    readback.check_base(found, base)
+    gguf.check_base(found, base)
 
     other = shutil.copytree(base, tmp_path / "other")
     for name in ("config.json", "generation_config.json"):
         config = json.loads((other / name).read_text())
         (other / name).write_text(json.dumps({**config, "eos_token_id": 7}))
     with pytest.raises(SkillFailed, match="eos_token_id is 2, and 7 in the base"):
-        readback.check_base(found, other)
+        gguf.check_base(found, other)
 
 
 def test_inputs_do_not_hash_an_unchanged_merged_model(
     made: tuple[StageContext, Done], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, _ = made
-    inputs = gguf.inputs(work)
+    inputs = gguf.gguf_inputs(work)
     assert work.run_dir.is_current("gguf", inputs)
 
     read: list[str] = []
     digest = targets.digest
     monkeypatch.setattr(targets, "digest", lambda path: read.append(path.name) or digest(path))
-    gguf.inputs(work)
+    gguf.gguf_inputs(work)
     merged = {path.name for path in work.run_dir.merged.iterdir()}
     assert "model.safetensors" in merged
     assert "model.safetensors" not in read
@@ -219,7 +218,7 @@ def test_inputs_do_not_hash_an_unchanged_merged_model(
     settings = work.run_dir.merged / "generation_config.json"
     before = settings.read_bytes()
     settings.write_bytes(before + b"\n")
-    changed = gguf.inputs(work)
+    changed = gguf.gguf_inputs(work)
     settings.write_bytes(before)
     assert {name for name in inputs if inputs[name] != changed[name]} == {"merged"}
 
@@ -229,7 +228,7 @@ def test_missing_merged_model_error_names_the_merge_stage(base: Path, tmp_path: 
     with pytest.raises(
         InputError, match=r"merged: does not exist\. `/finetune merge .*out` writes it"
     ):
-        gguf.inputs(work)
+        gguf.gguf_inputs(work)
 
 
 def test_a_folder_of_llama_cpp_without_the_script_is_refused(
@@ -240,7 +239,7 @@ def test_a_folder_of_llama_cpp_without_the_script_is_refused(
     shutil.copytree(made[0].run_dir.merged, work.run_dir.merged)
 
     with pytest.raises(InputError, match=r"llama: has no convert_hf_to_gguf\.py\. --llama-cpp"):
-        gguf.inputs(work)
+        gguf.gguf_inputs(work)
 
 
 def test_conversion_is_refused_if_the_disk_is_too_small(
@@ -251,7 +250,7 @@ def test_conversion_is_refused_if_the_disk_is_too_small(
     with pytest.raises(
         OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk space"
     ):
-        gguf.perform(made[0])
+        gguf.convert(made[0])
 
 
 def checkout(folder: Path, script: str) -> llama_cpp.Converters:
@@ -362,7 +361,7 @@ def test_gguf_of_another_model_is_detected(
 ) -> None:
     other = work_in(tmp_path, base=base)
     random_adapter(base, other.run_dir.adapter, strength=5)
-    merge.perform(other)
+    merge.perform_merge(other)
 
     with pytest.raises(SkillFailed, match=r"the GGUF continues with .* a gap of \d+\.\d\d logits"):
         same_text.compare(other, other.run_dir.merged, made[0].run_dir.f16)
@@ -391,16 +390,16 @@ def test_dtype_depends_on_available_memory(
 
 @pytest.mark.timeout(600)
 def test_smollm2_with_an_adapter_agrees_with_its_gguf(tmp_path: Path) -> None:
-    from skills.finetune.model.gguf_folder import unpack
+    from skills.finetune.model.bases import unpack
 
     folder = tmp_path / "smollm2"
     folder.mkdir()
     unpack(smollm2(), folder)
     work = work_in(tmp_path, base=folder)
     random_adapter(folder, work.run_dir.adapter, strength=0.02)
-    merge.perform(work)
+    merge.perform_merge(work)
 
-    found = gguf.perform(work).facts["same_text"]
+    found = gguf.convert(work).facts["same_text"]
     assert found["equal"] > 0.9
     assert found["largest_gap"] < same_text.NEAR_TIE
     assert found["largest_difference"] < 0.1

@@ -11,8 +11,8 @@ from finetune_artifacts import converted, work_in
 from harness.errors import InputError, OutputError, SkillFailed
 from harness.models.backends import llama_engine
 from harness.models.gguf_file import open_gguf
-from skills.finetune.export import quantize, readback
-from skills.finetune.run.stage import StageContext
+from skills.finetune.export import gguf
+from skills.finetune.run_folder import StageContext
 
 pytest.importorskip("torch", reason="needs the finetune extra")
 pytest.importorskip("gguf", reason="needs the finetune extra")
@@ -35,7 +35,7 @@ def work_with(f16: Path, base: Path, folder: Path, kind: str = "Q4_K_M") -> Stag
 def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_path: Path) -> None:
     work = work_with(f16, base, tmp_path)
 
-    done = quantize.perform(work)
+    done = gguf.quantize(work)
 
     assert done.outputs == [work.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
     # Rows of 64 and 128 weights are not multiples of 256: all 15 but the embedding are reported,
@@ -50,7 +50,7 @@ def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_p
 def test_a_type_that_all_rows_can_have_needs_no_fallback(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
-    facts = quantize.perform(work_with(f16, base, tmp_path, "Q8_0")).facts
+    facts = gguf.quantize(work_with(f16, base, tmp_path, "Q8_0")).facts
 
     assert facts["fallbacks"] == 0
     assert facts["types"] == {"Q8_0": 15, "F32": 5}
@@ -61,10 +61,10 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
     work = work_with(f16, base, tmp_path)
-    (target,) = quantize.perform(work).outputs
+    (target,) = gguf.quantize(work).outputs
 
-    assert readback.identity_of(open_gguf(target)) == readback.identity_of(open_gguf(f16))
-    running = llama_engine.start({"gguf": target}, 256)
+    assert gguf.identity_of(open_gguf(target)) == gguf.identity_of(open_gguf(f16))
+    running = engine.start({"gguf": target}, 256)
     reply = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
     assert reply["usage"]["completion_tokens"] == 4
 
@@ -72,7 +72,7 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
 def test_result_of_another_type_is_an_error(f16: Path) -> None:
     found = open_gguf(f16)
     with pytest.raises(SkillFailed, match="its type is F16, not Q4_K_M"):
-        quantize._check_type(found, "Q4_K_M")
+        gguf._check_type(found, "Q4_K_M")
 
 
 def test_unreadable_source_leaves_no_files(f16: Path, base: Path, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_unreadable_source_leaves_no_files(f16: Path, base: Path, tmp_path: Path
         file.truncate(work.run_dir.f16.stat().st_size // 2)
 
     with pytest.raises((SkillFailed, InputError)):
-        quantize.perform(work)
+        gguf.quantize(work)
     assert not work.run_dir.quantized("Q4_K_M").exists()
     assert not list(work.run_dir.folder.glob(".quantize-*"))
 
@@ -91,41 +91,41 @@ def test_aborting_library_does_not_end_the_run(
 ) -> None:
     aborting = tmp_path / "aborting.py"
     aborting.write_text("import os; os.write(2, b'GGML_ASSERT(false) failed\\n'); os.abort()\n")
-    monkeypatch.setattr(quantize, "WORKER", aborting)
+    monkeypatch.setattr(gguf, "WORKER", aborting)
 
     with pytest.raises(SkillFailed, match=r"quantizing to Q4_K_M failed: GGML_ASSERT\(false\)"):
-        quantize.perform(work_with(f16, base, tmp_path))
+        gguf.quantize(work_with(f16, base, tmp_path))
 
 
 def test_worker_imports_nothing_from_its_own_folder(
     f16: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "beside").mkdir()
-    worker = shutil.copy(quantize.WORKER, tmp_path / "beside")
+    worker = shutil.copy(gguf.WORKER, tmp_path / "beside")
     (tmp_path / "beside" / "cffi.py").write_text("raise SystemExit('this is not cffi')\n")
-    monkeypatch.setattr(quantize, "WORKER", Path(worker))
+    monkeypatch.setattr(gguf, "WORKER", Path(worker))
 
-    assert quantize.perform(work_with(f16, base, tmp_path)).facts["fallbacks"] == 14
+    assert gguf.quantize(work_with(f16, base, tmp_path)).facts["fallbacks"] == 14
 
 
 def test_missing_f16_gguf_error_names_the_gguf_stage(base: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"f16\.gguf: does not exist\. `/finetune gguf .*` writes it"
     ):
-        quantize.inputs(work_in(tmp_path, base=base))
+        gguf.quantize_inputs(work_in(tmp_path, base=base))
 
 
 def test_inputs_follow_the_file_and_the_type(f16: Path, base: Path, tmp_path: Path) -> None:
     work = work_with(f16, base, tmp_path)
-    first = quantize.inputs(work)
-    assert quantize.inputs(work_in(tmp_path, base=base)) == first
+    first = gguf.quantize_inputs(work)
+    assert gguf.quantize_inputs(work_in(tmp_path, base=base)) == first
 
-    other = quantize.inputs(work_in(tmp_path, base=base, export={"quantize": "Q8_0"}))
+    other = gguf.quantize_inputs(work_in(tmp_path, base=base, export={"quantize": "Q8_0"}))
     assert {name for name in first if first[name] != other[name]} == {"quantize"}
 
     with work.run_dir.f16.open("ab") as file:
         file.write(b"\0")
-    assert quantize.inputs(work)["f16"] != first["f16"]
+    assert gguf.quantize_inputs(work)["f16"] != first["f16"]
 
 
 def test_a_disk_too_small_is_refused(
@@ -137,4 +137,4 @@ def test_a_disk_too_small_is_refused(
     with pytest.raises(
         OutputError, match=r"the Q4_K_M GGUF needs 4\.\d MB of disk space, and 1 kB are"
     ):
-        quantize.perform(work)
+        gguf.quantize(work)

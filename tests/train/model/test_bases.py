@@ -13,10 +13,15 @@ from finetune_base import HIDDEN, LAYERS, SMOLLM2, messages_of, smollm2, tiny_ba
 from harness import settings
 from harness.errors import InputError, ModelUnavailable
 from skills.finetune.model import bases
-from skills.finetune.model.bases import describe, open_base, open_tokenizer
-from skills.finetune.model.facts import of_config
-from skills.finetune.model.folder import chat_template, end_tokens
-from skills.finetune.run.stage import StageContext
+from skills.finetune.model.base_shapes import shapes_of_config
+from skills.finetune.model.bases import (
+    chat_template,
+    describe,
+    end_tokens,
+    open_base,
+    open_tokenizer,
+)
+from skills.finetune.run_folder import StageContext
 
 pytestmark = pytest.mark.train
 
@@ -209,7 +214,7 @@ def test_parameter_count_equals_transformers(kind: str, tied: bool) -> None:
     )
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    facts = of_config(json.loads(config.to_json_string()), "x", "y", "z")
+    facts = shapes_of_config(json.loads(config.to_json_string()), "x", "y", "z")
     assert facts.parameters == model.num_parameters()
     assert (facts.layers, facts.heads, facts.kv_heads, facts.tied) == (3, 6, 2, tied)
 

@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 
-from skills.finetune.model.facts import BaseFacts
-from skills.finetune.model.memory import (
-    Batch,
-    activations,
-    nf4_bytes,
-)
-from skills.finetune.run.recipe import Adapter, Recipe, Training
+from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.model.resources import Batch, activations, nf4_bytes
+from skills.finetune.recipe import Adapter, Recipe, Training
 
 pytestmark = pytest.mark.train
 

@@ -25,7 +25,7 @@ def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:
     base = tiny_base(tmp_path / "base")
     import torch
 
-    from skills.finetune.model.loading import load_model
+    from skills.finetune.training.trainer import load_model
 
     (base / "model.safetensors").unlink()
     torch.save({"payload": Payload(tmp_path / "witness")}, base / "pytorch_model.bin")

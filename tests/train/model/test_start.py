@@ -16,11 +16,11 @@ from finetune_training import messages_of, prepared_in, rows_of, run_in
 from finetune_training import work_in as training_in
 
 from harness.errors import InputError
-from skills.finetune.model import start_from
+from skills.finetune.model import lora_adapters
 from skills.finetune.model.bases import describe
-from skills.finetune.run.recipe import overridden
-from skills.finetune.training.metrics import Metrics
-from skills.finetune.training.train import inputs, train
+from skills.finetune.recipe import overridden
+from skills.finetune.training.callbacks import Metrics
+from skills.finetune.training.train import train, train_inputs
 
 pytestmark = [
     pytest.mark.train,
@@ -64,7 +64,7 @@ def test_gguf_adapter_equals_the_peft_adapter(base: Path, tmp_path: Path, family
     ]
     facts = describe(works[0])
     assert facts is not None
-    of_gguf, of_peft = (start_from.open_start(work, facts) for work in works)
+    of_gguf, of_peft = (lora_adapters.open_start(work, facts) for work in works)
     assert of_gguf is not None
     assert of_peft is not None
     assert dict(of_gguf.shapes) == dict(of_peft.shapes)
@@ -137,25 +137,25 @@ def test_metrics_of_a_run_without_steps_are_discarded(
 
 def test_stage_inputs_include_the_start_adapter(base: Path, first: Path, tmp_path: Path) -> None:
     plain = prepared_in(training_in(tmp_path / "plain", base), rows_of(4))
-    assert "start_from" not in inputs(plain)["adapter"]
-    assert "start" not in inputs(plain)
+    assert "start_from" not in train_inputs(plain)["adapter"]
+    assert "start" not in train_inputs(plain)
     named = prepared_in(
         training_in(tmp_path / "named", base, {"adapter.start_from": str(first)}), rows_of(4)
     )
-    assert inputs(named)["start"] == start_from.digest(named)
+    assert train_inputs(named)["start"] == lora_adapters.start_digest(named)
     again = replace(named, recipe=overridden(named.recipe, {"adapter.start_from": f"{first}/."}))
-    assert inputs(again) == inputs(named), "by whatever name"
+    assert train_inputs(again) == train_inputs(named), "by whatever name"
     misfit = replace(named, recipe=overridden(named.recipe, {"adapter.r": 8}))
     with pytest.raises(InputError, match="has r 4, and the recipe 8"):
-        inputs(misfit)
+        train_inputs(misfit)
 
 
 def test_misfit_adapter_is_refused_before_loading_the_base(
     base: Path, first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from skills.finetune.model import loading
+    from skills.finetune.training import trainer
 
-    monkeypatch.setattr(loading, "load_model", lambda *_, **__: pytest.fail("the base was loaded"))
+    monkeypatch.setattr(trainer, "load_model", lambda *_, **__: pytest.fail("the base was loaded"))
     changes = {"adapter.start_from": str(first), "adapter.r": 8}
     work = prepared_in(training_in(tmp_path / "run", base, changes), rows_of(4))
     with pytest.raises(InputError, match="has r 4, and the recipe 8"):

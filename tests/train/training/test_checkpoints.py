@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from skills.finetune.run.recipe import Recipe, overridden
-from skills.finetune.training import run_guard
+from skills.finetune.recipe import Recipe, overridden
+from skills.finetune.training import checkpoints
 
 pytestmark = pytest.mark.train
 
 
 def test_guard_covers_settings_that_determine_the_steps() -> None:
     pytest.importorskip("torch", reason="needs the finetune extra")
-    facts = {name: name for name in run_guard.PREPARED}
+    facts = {name: name for name in checkpoints.PREPARED}
     digests = {"train.jsonl": "1", "dev.jsonl": "2", "prepared.json": "3"}
-    before = run_guard.guard(Recipe(), facts, digests)
+    before = checkpoints.guard(Recipe(), facts, digests)
     for changes in (
         {"training.learning_rate": 1e-4},
         {"training.epochs": 4},
@@ -26,7 +26,7 @@ def test_guard_covers_settings_that_determine_the_steps() -> None:
         {"adapter.targets": "all-linear"},
         {"quantization.kind": "none"},
     ):
-        now = run_guard.guard(overridden(Recipe(), changes), facts, digests)
+        now = checkpoints.guard(overridden(Recipe(), changes), facts, digests)
         assert {name for name in now if now[name] != before[name]} == set(changes)
     for changes in (
         {"training.max_steps": 4},
@@ -34,11 +34,11 @@ def test_guard_covers_settings_that_determine_the_steps() -> None:
         {"training.checkpointing": False},
         {"export.name": "another"},
     ):
-        assert run_guard.guard(overridden(Recipe(), changes), facts, digests) == before
+        assert checkpoints.guard(overridden(Recipe(), changes), facts, digests) == before
     for name in ("train.jsonl", "dev.jsonl"):
-        now = run_guard.guard(Recipe(), facts, {**digests, name: "changed"})
+        now = checkpoints.guard(Recipe(), facts, {**digests, name: "changed"})
         assert now[f"data.{name}"] == "changed"
-    for name in run_guard.PREPARED:
-        now = run_guard.guard(Recipe(), {**facts, name: "changed"}, digests)
+    for name in checkpoints.PREPARED:
+        now = checkpoints.guard(Recipe(), {**facts, name: "changed"}, digests)
         assert now[name] == "changed"
     assert {"version.torch", "version.peft", "device"} <= set(before)

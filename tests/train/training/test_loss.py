@@ -11,17 +11,24 @@ import pytest
 from finetune_base import tiny_base
 from finetune_training import rows_of, work_in
 
-from skills.finetune.model.adapting import with_fast_compute
-from skills.finetune.preparation.batches import IGNORED, Batches, Row, by_length, collate, order
-from skills.finetune.run import hardware
-from skills.finetune.run.recipe import Recipe, Training, overridden
-from skills.finetune.training.loss import (
+from skills.finetune.model import resources
+from skills.finetune.model.resources import with_fast_compute
+from skills.finetune.recipe import Recipe, Training, overridden
+from skills.finetune.tokenization.prepared_rows import (
+    IGNORED,
+    Batches,
+    Row,
+    by_length,
+    collate,
+    order,
+)
+from skills.finetune.training.callbacks import schedule
+from skills.finetune.training.trainer import (
     completion_losses,
     decision_losses,
     total_weight,
     weighted_loss,
 )
-from skills.finetune.training.watch import schedule
 
 pytestmark = pytest.mark.train
 PAD = 2
@@ -33,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The tiny base with an adapter, computing in float32."""
     folder = tmp_path_factory.mktemp("model")
     base = tiny_base(folder / "tiny")
-    from skills.finetune.model.loading import load_model
+    from skills.finetune.training.trainer import load_model
 
     return load_model(base, work_in(folder / "run", base).recipe).eval()
 
@@ -224,7 +231,7 @@ def test_compute_type_is_supported_by_the_cpu(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     recipe = overridden(Recipe(), {"quantization.compute": wanted})
-    found, why = with_fast_compute(recipe, hardware.find())
+    found, why = with_fast_compute(recipe, resources.this_machine())
     assert found.quantization.compute == computed
     expected = f"this CPU does not support {wanted} efficiently: computing in {computed}"
     assert why == (expected if wanted != computed else "")

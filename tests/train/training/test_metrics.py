@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from skills.finetune.training import curve
-from skills.finetune.training.metrics import Metrics
+from skills.finetune.training import train
+from skills.finetune.training.callbacks import Metrics
 
 pytestmark = pytest.mark.train
 
@@ -32,7 +32,7 @@ def test_the_curve_is_a_picture_with_and_without_dev_loss(tmp_path: Path) -> Non
         ("none", [], None),
     ):
         target = tmp_path / f"{name}.png"
-        curve.draw(drawn, target, best)
+        train.draw_curve(drawn, target, best)
         assert target.read_bytes().startswith(b"\x89PNG")
         sizes.append(target.stat().st_size)
     assert len(set(sizes)) == 4
@@ -44,9 +44,9 @@ def test_a_matplotlibrc_changes_nothing(tmp_path: Path) -> None:
     from matplotlib import rc_context
 
     lines, one, two = filled(tmp_path / "metrics.jsonl").read(), tmp_path / "1.png", tmp_path / "2"
-    curve.draw(lines, one)
+    train.draw_curve(lines, one)
     with rc_context({"text.usetex": True, "savefig.facecolor": "red"}):
-        curve.draw(lines, two)
+        train.draw_curve(lines, two)
     assert one.read_bytes() == two.read_bytes()
 
 
@@ -63,7 +63,7 @@ def test_curve_legend_distinguishes_the_two_losses(
         "savefig",
         lambda self, *args, **more: drawn.append(self) or save(self, *args, **more),
     )
-    curve.draw(filled(tmp_path / "metrics.jsonl").read(), tmp_path / "loss.png")
+    train.draw_curve(filled(tmp_path / "metrics.jsonl").read(), tmp_path / "loss.png")
     [axes] = drawn[0].axes
     assert axes.get_ylabel() == "loss (nats)"
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [

@@ -21,14 +21,13 @@ from repository import ROOT
 
 from harness.errors import InputError, Interrupted, SkillFailed
 from harness.terminal.console import Progress
-from skills.finetune.model import adapting, loading
-from skills.finetune.run.recipe import Recipe
-from skills.finetune.run.stage import StageContext
+from skills.finetune.model import resources
+from skills.finetune.recipe import Recipe
+from skills.finetune.run_folder import StageContext
 from skills.finetune.training import checkpoints, processes, trainer
-from skills.finetune.training.metrics import Metrics
-from skills.finetune.training.stopping import RankLost
+from skills.finetune.training.callbacks import Metrics, TrainingProgress
+from skills.finetune.training.processes import RankLost
 from skills.finetune.training.train import train
-from skills.finetune.training.watch import TrainingProgress
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 ROWS = 9
@@ -123,7 +122,7 @@ def test_the_settings_of_fsdp(tmp_path: Path) -> None:
 
     recipe = Recipe()
     storage = {
-        is_sharded: loading._quantization(recipe, is_sharded=is_sharded).bnb_4bit_quant_storage
+        is_sharded: trainer._quantization(recipe, is_sharded=is_sharded).bnb_4bit_quant_storage
         for is_sharded in (False, True)
     }
     assert storage == {False: torch.uint8, True: torch.bfloat16}
@@ -157,7 +156,7 @@ def test_a_training_is_not_resumed_with_another_sharding(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_in(tmp_path / "run", base, {"training.max_steps": 2}, dev=0)
-    monkeypatch.setattr(adapting, "check_processes", lambda recipe, machine: None)
+    monkeypatch.setattr(resources, "check_processes", lambda recipe, machine: None)
     with pytest.raises(InputError, match="other settings: sharding was unknown, is fsdp"):
         run_in(tmp_path / "run", base, resume=True, dev=0, sharding="fsdp")
 
@@ -237,6 +236,6 @@ def test_another_number_of_processes_is_noted_where_dropout_depends_on_it(
 
 def test_accelerate_launch_on_cpus_starts_one_process_which_finds_how_many(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text("from skills.finetune.run import ranks\nprint(ranks.processes(None))\n")
+    script.write_text("from skills.finetune import ranks\nprint(ranks.processes(None))\n")
     ended = launched(*ACCELERATE, script)
     assert ended.stdout == "2\n", ended.stderr

@@ -12,7 +12,7 @@ from harness import settings
 from harness.models import registry
 from harness.models.pool import ModelPool, Models
 from skills.finetune.model.bases import open_base, open_tokenizer
-from skills.finetune.training.metrics import Metrics
+from skills.finetune.training.callbacks import Metrics
 from skills.finetune.training.train import train
 
 pytestmark = pytest.mark.train

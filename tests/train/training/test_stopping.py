@@ -19,9 +19,8 @@ from repository import ROOT
 from harness.errors import HarnessError, InputError, Interrupted, OutputError, SkillFailed
 from harness.support import process
 from skills.finetune.training import checkpoints, trainer
-from skills.finetune.training.metrics import Metrics
-from skills.finetune.training.train import inputs, train
-from skills.finetune.training.watch import TrainingCallbacks
+from skills.finetune.training.callbacks import Metrics, TrainingCallbacks
+from skills.finetune.training.train import train, train_inputs
 
 pytestmark = pytest.mark.train
 LONGEST = max(len(row["input_ids"]) for row in rows_of(10))
@@ -262,7 +261,7 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
 
     refused("there is no prepared data")
     with pytest.raises(InputError, match="there is no prepared data"):
-        inputs(context)
+        train_inputs(context)
     prepared_in(context, rows_of(4))
     facts = context.run_dir.prepared / "prepared.json"
     facts.write_text(json.dumps({**json.loads(facts.read_text()), "base_digest": "c" * 64}))
@@ -274,10 +273,10 @@ def test_bad_input_is_refused_before_the_base_is_loaded(
 
 
 def test_stage_inputs_change_with_training_settings(base: Path, tmp_path: Path) -> None:
-    before = inputs(prepared_in(work_in(tmp_path / "run", base), rows_of(4)))
-    same = inputs(work_in(tmp_path / "run", base, {"export.name": "another"}))
+    before = train_inputs(prepared_in(work_in(tmp_path / "run", base), rows_of(4)))
+    same = train_inputs(work_in(tmp_path / "run", base, {"export.name": "another"}))
     assert same == before
     for changes in ({"training.max_steps": 2}, {"adapter.r": 8}, {"quantization.kind": "nf4"}):
-        assert inputs(work_in(tmp_path / "run", base, changes)) != before
-    assert inputs(prepared_in(work_in(tmp_path / "run", base), rows_of(5))) != before
+        assert train_inputs(work_in(tmp_path / "run", base, changes)) != before
+    assert train_inputs(prepared_in(work_in(tmp_path / "run", base), rows_of(5))) != before
     assert finetune_training.SMALL["quantization.kind"] == "none"

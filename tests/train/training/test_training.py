@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from finetune_training import SMALL, prepared_in, rows_of, run_in, work_in
 
-from skills.finetune.preparation.batches import Row, collate, order
+from skills.finetune.tokenization.prepared_rows import Row, collate, order
 from skills.finetune.training import trainer
-from skills.finetune.training.loss import completion_losses, total_weight, weighted_loss
-from skills.finetune.training.metrics import Metrics
+from skills.finetune.training.callbacks import Metrics
 from skills.finetune.training.train import train
+from skills.finetune.training.trainer import completion_losses, total_weight, weighted_loss
 
 pytestmark = pytest.mark.train
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from finetune_training import rows_of, work_in
 
-from skills.finetune.preparation.batches import Row, collate
-from skills.finetune.training.loss import completion_losses
+from skills.finetune.tokenization.prepared_rows import Row, collate
+from skills.finetune.training.trainer import completion_losses
 
 pytestmark = pytest.mark.train
 NF4 = {"quantization.kind": "nf4", "adapter.dropout": 0.0}
@@ -20,7 +20,7 @@ def trained_a_little(base: Path, folder: Path, changes: Mapping[str, Any]) -> An
     """A model with gradients, whose adapter is not zero."""
     import torch
 
-    from skills.finetune.model.loading import load_model
+    from skills.finetune.training.trainer import load_model
 
     torch.set_num_threads(1)
     model = load_model(base, work_in(folder, base, {**NF4, **changes}).recipe)

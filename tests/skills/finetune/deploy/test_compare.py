@@ -14,9 +14,9 @@ from harness.errors import GenerationFailed, HarnessError
 from harness.models.registry import ServeEntry
 from harness.testing import FakeBackend, FakeModel
 from skills.finetune.deploy import compare
-from skills.finetune.deploy.register import STAGE as REGISTER
-from skills.finetune.preparation.prepare import HELD_OUT
-from skills.finetune.run.stage import perform
+from skills.finetune.deploy.register import REGISTER
+from skills.finetune.run_folder import perform
+from skills.finetune.tokenization.prepare import HELD_OUT
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda, sha256_of
 
@@ -94,7 +94,7 @@ def old(bench: Bench, annotators: Annotators) -> None:
 def decided(bench: Bench) -> Mapping[str, Any]:
     """Perform the stages `register` and `compare`; return the facts of the second."""
     perform(bench.context(), REGISTER)
-    return perform(bench.context(), compare.STAGE).facts
+    return perform(bench.context(), compare.COMPARE).facts
 
 
 @pytest.mark.parametrize(("moves", "better"), [(RIGHT, True), (WRONG, False)])

@@ -12,20 +12,21 @@ from harness.errors import (
     InputError,
 )
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import FileEntry, Registry
-from skills.finetune.deploy.modelfile import Modelfile, parse, write
-from skills.finetune.run.recipe import overridden
+from harness.models.registry import Registry
+from harness.models.schema import FileEntry
+from skills.finetune.deploy.modelfile import Modelfile, modelfile_text, parse_modelfile
+from skills.finetune.recipe import overridden
 
 STOPS = ["<|im_end|>", "</annotation>"]
 
 
 def value_of(text: str) -> str | None:
-    return parse(f"FROM x\nSYSTEM {text}").system
+    return parse_modelfile(f"FROM x\nSYSTEM {text}").system
 
 
 def refusal(text: str) -> str:
     with pytest.raises(InputError) as caught:
-        parse(text)
+        parse_modelfile(text)
     return f"{caught.value} {caught.value.hint}"
 
 
@@ -64,7 +65,7 @@ PARAMETER use_mmap FALSE
 TEMPLATE \"""{{ .Prompt }}
 \"""
 """
-    assert parse(text) == Modelfile(
+    assert parse_modelfile(text) == Modelfile(
         "./model.gguf",
         "./lora.gguf",
         {"stop": STOPS, "temperature": 0.1, "num_ctx": 4096, "use_mmap": False},
@@ -94,7 +95,7 @@ def test_invalid_modelfile_is_refused_with_its_line(text: str, where: str, what:
 
 def test_written_modelfile_text() -> None:
     parameters = {"stop": STOPS, "temperature": 0.1, "num_ctx": 4096}
-    assert write(Modelfile("./m.Q4_K_M.gguf", None, parameters), ["why\nand how"]) == (
+    assert modelfile_text(Modelfile("./m.Q4_K_M.gguf", None, parameters), ["why\nand how"]) == (
         "# why\n# and how\nFROM ./m.Q4_K_M.gguf\n"
         'PARAMETER stop "<|im_end|>"\nPARAMETER stop "</annotation>"\n'
         "PARAMETER temperature 0.1\nPARAMETER num_ctx 4096\n"
@@ -112,7 +113,7 @@ def test_written_modelfile_text() -> None:
     ],
 )
 def test_written_modelfile_is_parsed_back(modelfile: Modelfile) -> None:
-    assert parse(write(modelfile)) == modelfile
+    assert parse_modelfile(modelfile_text(modelfile)) == modelfile
 
 
 # The stage
@@ -121,8 +122,8 @@ def test_written_modelfile_is_parsed_back(modelfile: Modelfile) -> None:
 def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
     entry = run.modelfile()
     text = run.out.modelfile.read_text("utf-8")
-    assert parse(text).base == "./ft.Q8_0.gguf"
-    assert parse(text).parameters == {
+    assert parse_modelfile(text).base == "./ft.Q8_0.gguf"
+    assert parse_modelfile(text).parameters == {
         "stop": ["<|im_end|>", "</annotation>"],
         "temperature": 0.1,
         "num_ctx": 1024,
@@ -136,11 +137,11 @@ def test_the_modelfile_is_that_of_the_file_it_names(run: Folder) -> None:
 
 def test_modelfile_prefers_the_quantized_file(unquantized: Folder, ggufs: Path) -> None:
     text = unquantized.out.modelfile.read_text("utf-8")
-    assert parse(text).base == "./ft.f16.gguf"
+    assert parse_modelfile(text).base == "./ft.f16.gguf"
     shutil.copy(ggufs / "native.gguf", unquantized.out.quantized("Q4_K_M"))
     unquantized.modelfile()
     text = unquantized.out.modelfile.read_text("utf-8")
-    assert parse(text).base == "./ft.Q4_K_M.gguf"
+    assert parse_modelfile(text).base == "./ft.Q4_K_M.gguf"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_adapter_modelfile_names_a_base_of_the_library(
         assert "no GGUF of Some/Base is known" in entry.facts["adapter"]
         assert not run.out.adapter_modelfile.exists()
         return
-    found = parse(run.out.adapter_modelfile.read_text("utf-8"))
+    found = parse_modelfile(run.out.adapter_modelfile.read_text("utf-8"))
     assert (found.base, found.adapter) == (named, "./ft-lora.gguf")
 
 
@@ -171,7 +172,7 @@ def test_a_base_of_the_registry_is_named_by_its_path(run: Folder, ggufs: Path) -
     run.models = Models(ModelPool(Registry(files={"small": FileEntry(path=str(base))}), {}))
     run.recipe = overridden(run.recipe, {"base": "small"})
     run.modelfile()
-    assert parse(run.out.adapter_modelfile.read_text("utf-8")).base == str(base.resolve())
+    assert parse_modelfile(run.out.adapter_modelfile.read_text("utf-8")).base == str(base.resolve())
 
 
 def test_a_model_without_a_template_is_refused(run: Folder, ggufs: Path) -> None:

@@ -16,8 +16,8 @@ from tiny_gguf import OTHER_TEMPLATE, write_model
 
 from harness.models.backend import Message, Request
 from harness.models.backends.ollama import OllamaBackend
-from harness.models.registry import ServeEntry
-from skills.finetune.run.recipe import overridden
+from harness.models.schema import ServeEntry
+from skills.finetune.recipe import overridden
 
 # Success
 

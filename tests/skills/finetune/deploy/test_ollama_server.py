@@ -15,8 +15,8 @@ from harness.errors import (
 from harness.models.gguf_file import GgufFile
 from harness.models.weights import FileStore
 from harness.runs import targets
-from skills.finetune.model.chat_template import render
-from skills.finetune.run.recipe import overridden
+from skills.finetune.deploy.ollama_model import rendered
+from skills.finetune.recipe import overridden
 
 # The test server, by the Python client
 
@@ -98,9 +98,9 @@ def test_prompts_are_rendered_as_by_transformers() -> None:
         add_generation_prompt=True,
         bos_token="<s>",
     )
-    assert render(head, CONVERSATION) == expected[0]
+    assert rendered(head, CONVERSATION) == expected[0]
     with pytest.raises(InputError, match="its chat template fails: no"):
-        render(head, [{"role": "tool", "content": ""}])
+        rendered(head, [{"role": "tool", "content": ""}])
 
 
 def head_with(template: str) -> GgufFile:

@@ -23,8 +23,8 @@ from harness.models.pool import Models
 from harness.models.weights import FileStore
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
-from skills.finetune.deploy.registry_file import BY, file_of
-from skills.finetune.run.run_dir import Done
+from skills.finetune.deploy.register import BY, file_of
+from skills.finetune.run_folder import Done
 
 MINE = """\
 # mine, and nobody else's

@@ -9,10 +9,9 @@ import pytest
 from finetune_base import SMOLLM2, smollm2, work_over
 
 from harness.errors import InputError
-from skills.finetune.model.bases import describe, open_base
-from skills.finetune.model.facts import of_config, of_gguf, published
-from skills.finetune.model.folder import TEMPLATE, chat_template
-from skills.finetune.run.stage import StageContext
+from skills.finetune.model.base_shapes import published, shapes_of_config, shapes_of_gguf
+from skills.finetune.model.bases import TEMPLATE, chat_template, describe, open_base
+from skills.finetune.run_folder import StageContext
 
 
 @pytest.mark.parametrize("name", ["no-such-thing", "~nobody-here/base", "a" * 300])
@@ -43,7 +42,7 @@ def test_config_without_required_numbers_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"config\.json: a number is missing: 'num_attention_heads'"
     ):
-        of_config({"model_type": "llama", "hidden_size": 8}, "x", "y", "config.json")
+        shapes_of_config({"model_type": "llama", "hidden_size": 8}, "x", "y", "config.json")
 
 
 @pytest.fixture
@@ -84,6 +83,6 @@ def test_adapter_gguf_is_not_a_base(tmp_path: Path) -> None:
     writer.write_kv_data_to_file()
     writer.close()
     with pytest.raises(InputError, match="is an adapter, not a model"):
-        of_gguf(path, "x", "y")
+        shapes_of_gguf(path, "x", "y")
     with pytest.raises(InputError, match="cannot be read as GGUF"):
-        of_gguf(Path(__file__), "x", "y")
+        shapes_of_gguf(Path(__file__), "x", "y")

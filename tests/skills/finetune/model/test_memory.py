@@ -10,22 +10,22 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from skills.finetune.model.facts import BaseFacts, all_published, published
-from skills.finetune.model.memory import (
+from skills.finetune.model import resources
+from skills.finetune.model.base_shapes import BaseFacts, all_published, published
+from skills.finetune.model.resources import (
     Batch,
+    Gpu,
     Item,
     activations,
     adapter_matrices,
     logits,
     nf4_bytes,
     optimizer_bytes,
+    quantized_bytes,
     total,
     training_memory,
 )
-from skills.finetune.planning.disk import quantized_bytes
-from skills.finetune.run import hardware
-from skills.finetune.run.hardware import Gpu
-from skills.finetune.run.recipe import Adapter, Quantization, Recipe, Training, load, overridden
+from skills.finetune.recipe import Adapter, Quantization, Recipe, Training, load_recipe, overridden
 
 # Hidden 8, 2 layers, 2 heads and 1 for keys and values of 4, MLP 16, 10 tokens, tied.
 # A layer: q 8x8, k and v 8x4, o 8x8, gate and up 8x16, down 16x8: 64+32+32+64+128+128+128 = 576.
@@ -33,7 +33,7 @@ from skills.finetune.run.recipe import Adapter, Quantization, Recipe, Training, 
 TINY = BaseFacts("tiny", 8, 2, 2, 1, 4, 16, 10, True, 1272, "a test")
 
 
-LESSON = load("lesson")
+LESSON = load_recipe("lesson")
 
 
 QWEN = published(LESSON.base)
@@ -203,7 +203,7 @@ def test_memory_of_a_cpu_run_matches_the_measured_one() -> None:
     """9.4 GB were resident with batch 8, all-linear, gold rows."""
     smollm = published("smollm2-135m-instruct")
     assert smollm is not None
-    recipe = load("smollm2-cpu")
+    recipe = load_recipe("smollm2-cpu")
     need = total(training_memory(smollm, recipe, Batch(8, 560, 260), "cpu"))
     assert 7.5e9 < need < 11e9
 
@@ -250,9 +250,9 @@ def test_gpus_are_detected_with_torch(
         __spec__=object(),
     )
     monkeypatch.setitem(sys.modules, "torch", torch)
-    found = hardware.find()
+    found = resources.this_machine()
     assert (found.gpus, found.gpu_unused) == (gpus, unused)
-    of_three = hardware.find(3)
+    of_three = resources.this_machine(3)
     assert [gpu.free for gpu in of_three.gpus] == ([15000, 14999] if gpus else [])
     assert of_three.free == (14999 if gpus else of_three.memory // 3)
     assert found.fast == (("float16", "float32") if available else ("float32",))
@@ -263,10 +263,10 @@ def test_gpus_are_detected_with_torch(
 def test_without_torch_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert hardware.find().gpu is None
+    assert resources.this_machine().gpu is None
 
 
 def test_a_missing_folder_has_the_disk_of_its_parent(tmp_path: Path) -> None:
-    found = hardware.disk(tmp_path / "a" / "b")
+    found = resources.disk_of(tmp_path / "a" / "b")
     assert found.free > 0
     assert found.device == tmp_path.stat().st_dev

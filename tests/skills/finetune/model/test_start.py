@@ -21,12 +21,11 @@ from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.finetune.deploy.registered import name_of
-from skills.finetune.model import start_from
-from skills.finetune.model.facts import BaseFacts, published
-from skills.finetune.run.recipe import Recipe, load, overridden
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import StageContext
+from skills.finetune.deploy.register import name_of
+from skills.finetune.model import lora_adapters
+from skills.finetune.model.base_shapes import BaseFacts, published
+from skills.finetune.recipe import Recipe, load_recipe, overridden
+from skills.finetune.run_folder import Done, StageContext
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
@@ -67,8 +66,8 @@ def written(path: Path, ranks: Sequence[int], alpha: float = 8.0) -> Path:
 def test_start_from_the_shipped_model_by_name(tmp_path: Path, name: str) -> None:
     work = over_smollm2(tmp_path, name)
     ships = CODE_ROOT / "models" / "nanda-annotator" / "nanda-annotator-lora.gguf"
-    assert start_from.find(work) == ships
-    found = start_from.open_start(work, smollm2_facts())
+    assert lora_adapters.start_path(work) == ships
+    found = lora_adapters.open_start(work, smollm2_facts())
     assert found is not None
     assert (found.r, found.alpha, len(found.shapes)) == (16, 32.0, 7 * 30)
     assert found.shapes["model.layers.29.mlp.down_proj"] == (576, 1536)
@@ -78,9 +77,9 @@ def test_start_from_the_shipped_model_by_name(tmp_path: Path, name: str) -> None
 
 def test_without_start_from_the_adapter_is_new(tmp_path: Path) -> None:
     work = work_over(tmp_path, SMOLLM2)
-    assert start_from.find(work) is None
-    assert start_from.digest(work) is None
-    assert start_from.open_start(work, smollm2_facts()) is None
+    assert lora_adapters.start_path(work) is None
+    assert lora_adapters.start_digest(work) is None
+    assert lora_adapters.open_start(work, smollm2_facts()) is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,9 @@ def test_an_adapter_of_another_size_is_refused(
     tmp_path: Path, changes: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        start_from.open_start(over_smollm2(tmp_path, "nanda-annotator", **changes), smollm2_facts())
+        lora_adapters.open_start(
+            over_smollm2(tmp_path, "nanda-annotator", **changes), smollm2_facts()
+        )
 
 
 def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
@@ -107,7 +108,7 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"has 1536 to 576 for model\.layers\..*-360M-Instruct has 2560 to 960"
     ):
-        start_from.open_start(over_smollm2(tmp_path, "nanda-annotator"), wider)
+        lora_adapters.open_start(over_smollm2(tmp_path, "nanda-annotator"), wider)
 
 
 @pytest.mark.parametrize(
@@ -122,17 +123,17 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
 )
 def test_missing_start_adapter_is_refused(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        start_from.find(over_smollm2(tmp_path, name))
+        lora_adapters.start_path(over_smollm2(tmp_path, name))
 
 
 def test_file_that_is_not_an_adapter_is_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.gguf"
     text.write_text("no GGUF")
     with pytest.raises(InputError, match="the adapter cannot be read: cannot be read as GGUF"):
-        start_from.open_start(over_smollm2(tmp_path, text), smollm2_facts())
+        lora_adapters.open_start(over_smollm2(tmp_path, text), smollm2_facts())
     (empty := tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"there is no adapter '.*empty' to continue from"):
-        start_from.digest(over_smollm2(tmp_path, empty))
+        lora_adapters.start_digest(over_smollm2(tmp_path, empty))
 
 
 def test_adapter_with_an_unknown_layer_is_refused(tmp_path: Path) -> None:
@@ -140,7 +141,7 @@ def test_adapter_with_an_unknown_layer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"has 32 to 3 for blk\.0\.attn_odd\..*, and .* has nothing"
     ):
-        start_from.open_start(over_smollm2(tmp_path, lora), smollm2_facts())
+        lora_adapters.open_start(over_smollm2(tmp_path, lora), smollm2_facts())
 
 
 def test_adapter_in_the_folder_of_the_run_is_refused(tmp_path: Path) -> None:
@@ -150,9 +151,9 @@ def test_adapter_in_the_folder_of_the_run_is_refused(tmp_path: Path) -> None:
         (work.run_dir.folder / name / "adapter_config.json").touch()
     for name in ("out", "out/adapter"):
         with pytest.raises(InputError, match="is in the folder of the run"):
-            start_from.find(over_smollm2(tmp_path, tmp_path / name))
+            lora_adapters.start_path(over_smollm2(tmp_path, tmp_path / name))
     earlier = work.run_dir.folder / "earlier-1"
-    assert start_from.find(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
+    assert lora_adapters.start_path(over_smollm2(tmp_path, earlier)) == earlier / "adapter"
 
 
 @pytest.mark.parametrize(("ranks", "found"), [((8, 4), "4, 8"), ((), "none")])
@@ -161,14 +162,14 @@ def test_adapter_with_several_ranks_is_refused(
 ) -> None:
     path = written(tmp_path / "lora.gguf", ranks)
     with pytest.raises(InputError, match=rf"its layers have r {found}\. Training continues"):
-        start_from.open_start(over_smollm2(tmp_path, path), smollm2_facts())
+        lora_adapters.open_start(over_smollm2(tmp_path, path), smollm2_facts())
 
 
 @pytest.mark.parametrize(("r", "alpha"), [(4, 22.6), (49, 32.0)])
 def test_gguf_alpha_has_32_bits(tmp_path: Path, r: int, alpha: float) -> None:
     path = written(tmp_path / "lora.gguf", [r] * 30, alpha)
     work = over_smollm2(tmp_path, path, r=r, alpha=alpha, targets=("q_proj",))
-    found = start_from.open_start(work, smollm2_facts())
+    found = lora_adapters.open_start(work, smollm2_facts())
     assert found is not None
     assert found.alpha == pytest.approx(alpha)
 
@@ -182,7 +183,7 @@ def test_start_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("nowhere", "nowhere"),
     ):
         work = over_smollm2(tmp_path, given)
-        anchored = start_from.anchored(work.recipe, work.call.models.registry)
+        anchored = lora_adapters.with_absolute_start(work.recipe, work.call.models.registry)
         assert anchored.adapter.start_from == kept
 
 
@@ -191,7 +192,7 @@ def test_recipe_without_start_from_keeps_its_digest() -> None:
     named = overridden(Recipe(), {"adapter.start_from": "nanda-annotator"})
     assert named.model_dump()["adapter"]["start_from"] == "nanda-annotator"
     assert Recipe.model_validate(named.model_dump()) == named
-    assert load("lesson").digest.startswith("ef498607"), "as before there was such a setting"
+    assert load_recipe("lesson").digest.startswith("ef498607"), "as before there was such a setting"
 
 
 @pytest.mark.parametrize("name", ["nanda-annotator", "nanda-annotator-lora"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError, OutputError
-from skills.finetune.training import checkpoints, run_guard
+from skills.finetune.training import checkpoints
 
 GUARD = {"training.learning_rate": 2e-4, "base_digest": "a" * 64, "training.seed": 42}
 
@@ -166,12 +166,12 @@ def test_checkpoint_that_cannot_be_sealed_is_not_renamed(tmp_path: Path) -> None
 
 
 def test_changed_setting_is_refused_with_both_values() -> None:
-    run_guard.check(GUARD, dict(GUARD), "checkpoint-20")
+    checkpoints.check_guard(GUARD, dict(GUARD), "checkpoint-20")
     earlier = {**GUARD, "training.checkpointing": False}  # which earlier versions compared
-    run_guard.check(earlier, dict(GUARD), "checkpoint-20")
+    checkpoints.check_guard(earlier, dict(GUARD), "checkpoint-20")
     now = {**GUARD, "training.learning_rate": 1e-4, "base_digest": "b" * 64, "new": 1}
     with pytest.raises(InputError) as caught:
-        run_guard.check(GUARD, now, "checkpoint-20")
+        checkpoints.check_guard(GUARD, now, "checkpoint-20")
     assert caught.value.where == "checkpoint-20"
     assert caught.value.message == (
         "the run was started with other settings: "

@@ -12,9 +12,8 @@ from finetune_artifacts import work_in
 
 from harness.errors import InputError, UsageError
 from harness.testing import fake_app
-from skills.finetune.run.run_dir import Done
-from skills.finetune.run.stage import StageContext
-from skills.finetune.training import earlier
+from skills.finetune.run_folder import Done, StageContext
+from skills.finetune.training import checkpoints
 
 LEFT = {
     "checkpoint-2/adapter_model.safetensors": "two",
@@ -48,7 +47,7 @@ def messages_of(context: StageContext) -> str:
 
 def test_force_moves_the_earlier_training_aside(context: StageContext) -> None:
     context.call.force = True
-    earlier.make_room(context, done=False)
+    checkpoints.make_room(context, done=False)
     folder = context.run_dir.folder
     for name, text in LEFT.items():
         assert not (folder / name).exists()
@@ -57,7 +56,7 @@ def test_force_moves_the_earlier_training_aside(context: StageContext) -> None:
     assert "(checkpoint-2 to checkpoint-10) was moved to" in messages_of(context)
     assert "earlier-1; delete it if you do not need it" in messages_of(context)
     left_in(folder)
-    earlier.make_room(context, done=False)
+    checkpoints.make_room(context, done=False)
     assert (folder / "earlier-1" / "run.json").exists()
     assert (folder / "earlier-2" / "run.json").exists()
 
@@ -68,9 +67,9 @@ def test_adapter_without_checkpoints_is_not_overwritten(
     for checkpoint in context.run_dir.folder.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     with pytest.raises(UsageError, match=r"other rows or settings here \(adapter\)"):
-        earlier.make_room(context, done=False)
+        checkpoints.make_room(context, done=False)
     context.call.force = True
-    earlier.make_room(context, done=False)
+    checkpoints.make_room(context, done=False)
     moved = context.run_dir.folder / "earlier-1" / "adapter" / "adapter_model.safetensors"
     assert moved.read_text() == "kept"
     assert "(adapter) was moved to" in messages_of(context)
@@ -79,8 +78,8 @@ def test_adapter_without_checkpoints_is_not_overwritten(
 def test_force_moves_nothing_if_training_is_done(context: StageContext) -> None:
     """--force also registers a shortened run under the recipe's name."""
     context.call.force = True
-    earlier.make_room(context, done=True)
-    earlier.check(context)
+    checkpoints.make_room(context, done=True)
+    checkpoints.check_earlier(context)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
@@ -91,16 +90,19 @@ def test_resume_moves_nothing_even_with_force(
     context.call.force = True
     vars(context.call.options).update(options)
     context.run_dir.forget("train")
-    earlier.make_room(context, done=False)
+    checkpoints.make_room(context, done=False)
     assert all((context.run_dir.folder / name).exists() for name in LEFT)
 
 
 def test_earlier_training_is_refused_without_force(context: StageContext) -> None:
-    earlier.check(context)
+    checkpoints.check_earlier(context)
     with pytest.raises(UsageError, match=r"other rows or settings here \(checkpoint-10\)"):
-        earlier.make_room(context, done=False)
+        checkpoints.make_room(context, done=False)
     context.run_dir.forget("train")
-    for refused in (earlier.check, lambda context: earlier.make_room(context, done=False)):
+    for refused in (
+        checkpoints.check_earlier,
+        lambda context: checkpoints.make_room(context, done=False),
+    ):
         with pytest.raises(
             UsageError, match=r"unfinished training here \(checkpoint-10\)"
         ) as caught:
@@ -139,9 +141,9 @@ def test_missing_checkpoint_is_refused_after_training(
     ("line", "within"),
     [
         ("/finetune new.jsonl --out ft", "skills.finetune.pipeline.check"),
-        ("/finetune train ft", "skills.finetune.training.earlier.check"),
-        ("/finetune prepare ft", "skills.finetune.run.stage.perform"),
-        ("/finetune merge ft", "skills.finetune.run.stage.perform"),
+        ("/finetune train ft", "skills.finetune.training.checkpoints.check_earlier"),
+        ("/finetune prepare ft", "skills.finetune.run_folder.perform"),
+        ("/finetune merge ft", "skills.finetune.run_folder.perform"),
     ],
 )
 def test_same_command_is_refused_while_the_first_one_runs(

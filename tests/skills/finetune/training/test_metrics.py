@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import OutputError
-from skills.finetune.training.metrics import Metrics
+from skills.finetune.training.callbacks import Metrics
 
 
 def filled(path: Path) -> Metrics:

@@ -1,0 +1,230 @@
+"""The rows of a data set: read from tables and validated, or left out with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from harness.errors import InputError
+from harness.models.backends.base import Message
+from skills.corpus.table import Columns, TableRow, open_table, paper_key
+from skills.corpus.tables.refusals import accepted, refusing
+from skills.finetune.dataset.dataset_options import Source
+from skills.nanda.forms import TaggedForm
+from skills.nanda.framework import Framework, nanda
+from skills.nanda.paper import Paper
+from skills.nanda.text import sanitize
+
+SOURCES: tuple[Source, ...] = get_args(Source)
+"""In order of precedence."""
+Split = Literal["dev", "test"]
+Why = Literal["rejected", "repeated", "excluded", "overridden", "not_curated", "near_duplicate"]
+WHYS: tuple[Why, ...] = get_args(Why)
+"""Why a row is not in the data set, in the order of the checks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How tables are read.
+
+    Attributes:
+        columns: names of columns, for all tables; otherwise they are recognized by name.
+        corpus: the database with the abstracts of annotations saved as .jsonl without them, None
+            for the user's own; it is not opened for other files.
+        notice: as in `open_table`.
+    """
+
+    framework: Framework = field(default_factory=nanda)
+    columns: Columns = field(default_factory=Columns)
+    corpus: Path | None = None
+    notice: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that is not in the data set, and why.
+
+    Attributes:
+        of, of_where: the id and the place of the row that is used instead, or that is held out.
+        similarity: of the two abstracts, 0 to 1, if that is the reason.
+        split: the set it is held out for.
+    """
+
+    source: Source
+    where: str
+    id: str
+    why: Why
+    reason: str
+    of: str | None = None
+    of_where: str | None = None
+    similarity: float | None = None
+    split: Split | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the known values, ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationRow:
+    """A valid row.
+
+    Attributes:
+        where: the row for people: "gold.csv, line 7".
+        moves: on one line each, in the framework's order.
+        completion: the moves in the form that is trained.
+    """
+
+    source: Source
+    where: str
+    paper: Paper
+    moves: Mapping[str, str]
+    completion: str
+
+    @property
+    def key(self) -> str:
+        """The key that identifies the paper."""
+        return paper_key(self.paper.id)
+
+    def left_out(self, why: Why, reason: str, **more: Any) -> LeftOut:
+        """Return the record of this row if it is left out; `more` are further fields of it."""
+        return LeftOut(self.source, self.where, self.paper.id, why, reason, **more)
+
+
+Step = tuple[list[AnnotationRow], list[LeftOut]]
+"""The rows that a step keeps, and those it leaves out."""
+
+
+def valid_rows(
+    source: Source, entries: Iterable[TableRow | InputError], framework: Framework
+) -> Step:
+    """Validate rows: all moves, each with a text that fits its line, and an abstract.
+
+    Of a repeated paper, the first valid row is kept.
+
+    Args:
+        entries: the rows, or why one cannot be read.
+    """
+    rows: dict[str, AnnotationRow] = {}
+    out = []
+    for entry in entries:
+        if isinstance(entry, InputError):
+            out.append(LeftOut(source, entry.where or "", "", "rejected", entry.message))
+            continue
+        with refusing(entry.where) as refused:
+            if not entry.paper.abstract:
+                raise InputError("has no abstract")
+            moves = entry.valid_moves(framework)
+            completion = completion_of(moves, framework)
+        if refused.error:
+            reason = refused.error.message
+            out.append(LeftOut(source, entry.where, entry.paper.id, "rejected", reason))
+            continue
+        row = AnnotationRow(source, entry.where, entry.paper, moves, completion)
+        first = rows.setdefault(row.key, row)
+        if first is not row:
+            reason = "the same row occurs before"
+            if row.paper.sha256 != first.paper.sha256:
+                reason = "the paper occurs before, with another abstract"
+            elif row.moves != first.moves:
+                reason = "the paper occurs before, with other moves"
+            out.append(row.left_out("repeated", reason, of=first.paper.id, of_where=first.where))
+    return list(rows.values()), out
+
+
+def read_annotations(
+    paths: Sequence[Path], reading: Reading
+) -> Generator[TableRow | InputError, None, None]:
+    """Yield all rows of tables of annotations, in order, or why one cannot be read.
+
+    Raises:
+        InputError: a file cannot be read or lacks a move.
+    """
+    for path in paths:
+        yield from _rows(path, reading, annotated=True)
+
+
+def read_papers(path: Path, reading: Reading) -> Iterator[TableRow]:
+    """Yield all rows of a table of papers, with or without annotations.
+
+    Raises:
+        InputError: the file or a row cannot be read, or an abstract is missing.
+    """
+    return accepted(_rows(path, reading, annotated=False))
+
+
+def _rows(
+    path: Path, reading: Reading, *, annotated: bool
+) -> Generator[TableRow | InputError, None, None]:
+    """Yield the rows of a table, with abstracts from the corpus if the table has none."""
+    table = open_table(
+        path,
+        reading.columns,
+        moves=reading.framework.names,
+        abstract_by="provenance",
+        notice=reading.notice,
+    )
+    if annotated:
+        table.require_moves()
+    if table.has_abstracts:
+        yield from table.rows_or_errors()
+        return
+    from harness import settings
+    from skills.corpus.db.connection import default_path, open_corpus
+    from skills.corpus.table import complete_rows
+
+    corpus = reading.corpus or default_path(settings.from_environment())
+    with open_corpus(corpus, must_exist=True) as db:
+        yield from complete_rows(db, table)
+
+
+def format_annotation_prompt(abstract: str, framework: Framework | None = None) -> str:
+    """Return the user message: the abstract on one line, special tokens and tags broken up."""
+    return _messages(abstract, framework)[-1].content
+
+
+def format_annotation_system(framework: Framework | None = None) -> str:
+    """Return the system message, which is the same for every abstract."""
+    return _messages("", framework)[0].content
+
+
+def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
+    """Return the completion: `<annotation>`, a line per move, `</annotation>`; no end token.
+
+    Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
+    "<|im_end|>" for the end of the answer. `TaggedForm.parse` returns all other moves unchanged.
+
+    Args:
+        moves: the moves by name; other keys, such as the columns of a table, are ignored.
+
+    Raises:
+        InputError: a move is missing, empty, too long, or cannot be written on one line.
+    """
+    framework = framework or nanda()
+    return completion_of(framework.valid_moves(moves), framework)
+
+
+def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
+    """Return the completion of moves that are valid already.
+
+    Raises:
+        InputError: a move cannot be written on one line.
+    """
+    try:
+        return TaggedForm(framework).completion({name: sanitize(valid[name]) for name in valid})
+    except ValueError as exc:
+        raise InputError(str(exc)) from exc
+
+
+def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the messages of a row of the data set, for a chat template, as `/annotate` sends."""
+    return [
+        {"role": "system", "content": row["system"]},
+        {"role": "user", "content": row["prompt"]},
+    ]
+
+
+def _messages(abstract: str, framework: Framework | None) -> tuple[Message, ...]:
+    return TaggedForm(framework or nanda()).messages(Paper("id", "", "", abstract))

@@ -1,0 +1,87 @@
+"""The options of a data set, shared by all commands that build one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from harness.api.skill import SkillOptions
+
+GOLD_WEIGHT, CURATED_WEIGHT, AGENT_WEIGHT = 1.0, 0.75, 0.5
+"""Relative weights in training: an unreviewed row has half the weight of one that a person wrote,
+and a row accepted by the panel one in between. These are choices, not measurements."""
+MAX_SIMILARITY = 0.6
+"""Two abstracts that are more similar count as one."""
+LEAST_MAX_SIMILARITY = 0.5
+Source = Literal["gold", "curated", "agent"]
+
+
+def _weights() -> dict[Source, float]:
+    return {"gold": GOLD_WEIGHT, "curated": CURATED_WEIGHT, "agent": AGENT_WEIGHT}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """How a data set is built.
+
+    Attributes:
+        curated_only: leave out agent annotations that were not curated.
+        max_similarity: more similar abstracts count as one, 0.5 to 1.
+        weights: the training weight of a row of each source.
+        rare_weight: factor for rows that state a move which most rows do not.
+    """
+
+    curated_only: bool = False
+    max_similarity: float = MAX_SIMILARITY
+    weights: Mapping[Source, float] = field(default_factory=_weights)
+    rare_weight: float = 1.0
+
+
+class DatasetOptions(SkillOptions):
+    """How a data set is built, wherever the annotations of models come from."""
+
+    gold: tuple[Path, ...] = Field((), description="a table annotated by people; may be repeated")
+    curated_only: bool = Field(
+        False, description="leave out agent annotations that were not curated"
+    )
+    dev: tuple[str, ...] = Field(
+        (),
+        description="a table, a .txt file of ids, or comma-separated ids, whose papers "
+        "are held out of training; may be repeated",
+    )
+    test: tuple[str, ...] = Field((), description="as --dev, for the test set")
+    gold_weight: float = Field(
+        GOLD_WEIGHT, gt=0, le=100, description="the training weight of a gold row"
+    )
+    curated_weight: float = Field(
+        CURATED_WEIGHT, gt=0, le=100, description="the training weight of a curated row"
+    )
+    agent_weight: float = Field(
+        AGENT_WEIGHT, gt=0, le=100, description="the training weight of a row that was not curated"
+    )
+    rare_weight: float = Field(
+        1.0,
+        gt=0,
+        le=100,
+        description="factor on the weight of rows that state a move which most rows do not",
+    )
+    max_similarity: float = Field(
+        MAX_SIMILARITY,
+        ge=LEAST_MAX_SIMILARITY,
+        le=1,
+        description="abstracts more similar than this count as one",
+    )
+    tokenizer: Path | None = Field(
+        None,
+        description="a tokenizer.json, or its folder, to count tokens with; "
+        "default: the embedded model, if available",
+    )
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The input files, which must not be overwritten; ids among them are harmless."""
+        return (*self.gold, *map(Path, (*self.dev, *self.test)))

@@ -1,0 +1,415 @@
+"""A data set: its rows, and those that were left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Generic, TypeVar
+
+from harness.errors import InputError
+from harness.runs.targets import digest
+from harness.support.reading.text_input import place, regular_file, shown, text_lines
+from skills.corpus.table import SUFFIXES, TableRow, paper_key
+from skills.finetune.dataset.annotated_rows import (
+    SOURCES,
+    WHYS,
+    AnnotationRow,
+    LeftOut,
+    Reading,
+    Split,
+    Step,
+    format_annotation_prompt,
+    format_annotation_system,
+    read_papers,
+    valid_rows,
+)
+from skills.finetune.dataset.dataset_options import MAX_SIMILARITY, Choices, Source
+from skills.nanda.framework import Framework
+from skills.nanda.paper import abstract_digest
+from skills.nanda.text import words
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """An input file: its role, its path as given, and its SHA-256."""
+
+    role: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The training set.
+
+    Attributes:
+        rows: one per paper: gold, then curated, then agent, each in the order of its files.
+        left_out: all other rows that were read, in the same order.
+        choices, held_out, inputs: what it was built with.
+    """
+
+    framework: Framework
+    rows: tuple[AnnotationRow, ...]
+    left_out: tuple[LeftOut, ...]
+    choices: Choices
+    held_out: tuple[HeldOutSet, ...] = ()
+    inputs: tuple[InputFile, ...] = ()
+
+    @property
+    def counts(self) -> dict[Source, dict[str, int]]:
+        """The rows read, left out by reason, and written, for each source; they add up."""
+        out = Counter((left.source, left.why) for left in self.left_out)
+        written = Counter(row.source for row in self.rows)
+        found: dict[Source, dict[str, int]] = {}
+        for source in SOURCES:
+            left = {str(why): out[source, why] for why in WHYS}
+            read = written[source] + sum(left.values())
+            found[source] = {"read": read, **left, "written": written[source]}
+        return found
+
+    @property
+    def rare(self) -> dict[str, int]:
+        """The moves that fewer than half of the rows state, with the number that do."""
+        stated = Counter(name for row in self.rows for name in self._stated(row))
+        return {
+            name: stated[name]
+            for name in self.framework.names
+            if 0 < stated[name] < len(self.rows) / 2
+        }
+
+    def examples(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of the file.
+
+        prompt, completion and system contain no chat template; id_field is the name of id in the
+        source; sha256 is that of the abstract on one line.
+        """
+        rare = set(self.rare)
+        system = format_annotation_system(self.framework)
+        for row in self.rows:
+            is_rare = not rare.isdisjoint(self._stated(row))
+            weight = self.choices.weights[row.source]
+            yield {
+                "prompt": format_annotation_prompt(row.paper.abstract, self.framework),
+                "completion": row.completion,
+                "system": system,
+                "id": row.paper.id,
+                "id_field": row.paper.id_field,
+                "source": row.source,
+                "weight": weight * self.choices.rare_weight if is_rare else weight,
+                "sha256": row.paper.sha256,
+            }
+
+    def _stated(self, row: AnnotationRow) -> Iterable[str]:
+        return self.framework.stated(row.moves)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the lines of the file as JSON in UTF-8."""
+        for example in self.examples():
+            yield json.dumps(example, ensure_ascii=False).encode() + b"\n"
+
+    def write(self, file: IO[bytes]) -> None:
+        """Write the data set as .jsonl."""
+        file.writelines(self.lines())
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file that `write` writes."""
+        digest = hashlib.sha256()
+        for line in self.lines():
+            digest.update(line)
+        return digest.hexdigest()
+
+
+T = TypeVar("T")
+
+RUN = 3
+"""Words of a run."""
+COMMON = 100
+"""Two abstracts with a similarity of 0.5 share two thirds of their runs, some of them rare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match(Generic[T]):
+    """The value of the most similar abstract; `exact` if the abstracts are the same."""
+
+    value: T
+    similarity: float
+    exact: bool
+
+
+class AbstractIndex(Generic[T]):
+    """Finds the abstract that another one repeats, or nearly repeats.
+
+    An inverted index gives the abstracts that share a run with another one. Runs of more than
+    `COMMON` abstracts are not used to find candidates.
+    """
+
+    def __init__(self, max_similarity: float = MAX_SIMILARITY) -> None:
+        self._max_similarity = max_similarity
+        self._exact: dict[str, T] = {}
+        self._kept: list[tuple[T, frozenset[str]]] = []
+        self._abstracts: defaultdict[str, list[int]] = defaultdict(list)
+
+    def add(self, text: str, value: T) -> None:
+        """Add an abstract, unless it is empty or there already."""
+        digest = abstract_digest(text)
+        if not text or digest in self._exact:
+            return
+        self._exact[digest] = value
+        found = runs(text)
+        for run in found:
+            self._abstracts[run].append(len(self._kept))
+        self._kept.append((value, found))
+
+    def find(self, text: str) -> Match[T] | None:
+        """Return the most similar abstract, the earliest of several; None if none is near."""
+        digest = abstract_digest(text)
+        if digest in self._exact:
+            return Match(self._exact[digest], 1.0, exact=True)
+        found = runs(text)
+        lists = (self._abstracts.get(run, []) for run in found)
+        candidates = {number for numbers in lists if len(numbers) <= COMMON for number in numbers}
+        best: Match[T] | None = None
+        for number in sorted(candidates):
+            value, other = self._kept[number]
+            shared = len(found & other)
+            similarity = shared / (len(found) + len(other) - shared)
+            if similarity > max(self._max_similarity, best.similarity if best else 0.0):
+                best = Match(value, similarity, exact=False)
+        return best
+
+
+def runs(text: str) -> frozenset[str]:
+    """Return the runs of `RUN` words, ignoring case and punctuation; all words if fewer."""
+    found = words(text)
+    last = max(len(found) - RUN, 0) if found else -1
+    return frozenset(" ".join(found[start : start + RUN]) for start in range(last + 1))
+
+
+IDS_SUFFIX = ".txt"
+LONGEST_NAME = 256
+"""A longer value cannot be a file name; it is a list of ids."""
+_PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
+"""Values meant as a file, so that a mistyped name is not taken for an id."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutPaper:
+    """A held-out paper, and where it is named; the abstract is "" if only the id is known."""
+
+    split: Split
+    id: str
+    where: str
+    abstract: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutSet:
+    """The papers that one option names.
+
+    Attributes:
+        path: its file, or None if the option is a list of ids.
+    """
+
+    split: Split
+    path: Path | None
+    papers: tuple[HeldOutPaper, ...]
+
+
+def read_held_out(split: Split, given: str, reading: Reading) -> HeldOutSet:
+    """Read the papers that an option names: a table, a .txt file of ids, or ids.
+
+    Raises:
+        InputError: the file cannot be read, or names no paper.
+    """
+    path = Path(given)
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        papers = [
+            HeldOutPaper(split, row.paper.id, row.where, row.paper.abstract)
+            for row in read_papers(path, reading)
+        ]
+    elif suffix == IDS_SUFFIX:
+        papers = [
+            HeldOutPaper(split, line.split()[0], place(path, "line", number))
+            for number, line in enumerate(text_lines(regular_file(path)), start=1)
+            if line.strip() and not line.lstrip().startswith("#")
+        ]
+    elif _PATH.match(given) or (len(given) < LONGEST_NAME and path.is_file()):
+        raise InputError(
+            "is neither a table nor a list of ids",
+            where=shown(path),
+            hint=f"Tables are {', '.join(SUFFIXES)}; a {IDS_SUFFIX} file has one id per line.",
+        )
+    else:
+        papers = [HeldOutPaper(split, word, f"--{split}") for word in given.split(",") if word]
+    if not papers:
+        raise InputError(
+            "does not name a paper", where=shown(path) if given.strip() else f"--{split}"
+        )
+    known = path if suffix in (*SUFFIXES, IDS_SUFFIX) else None
+    return HeldOutSet(split, known, tuple(papers))
+
+
+class HeldOut:
+    """All held-out papers, by id and by abstract."""
+
+    def __init__(self, sets: Iterable[HeldOutSet], max_similarity: float) -> None:
+        self._ids: dict[str, HeldOutPaper] = {}
+        self._abstracts: AbstractIndex[HeldOutPaper] = AbstractIndex(max_similarity)
+        for held in sets:
+            for paper in held.papers:
+                self._add(paper)
+
+    def split_off(self, rows: list[AnnotationRow]) -> Step:
+        """Separate the rows that may be trained on from the held-out ones.
+
+        This repeats until nothing is found, since each row that is found is held out as well.
+        """
+        kept, out = list(rows), list[LeftOut]()
+        while True:
+            matches = [(row, self._match(row)) for row in kept]
+            kept = [row for row, match in matches if match is None]
+            found = [(row, *match) for row, match in matches if match is not None]
+            if not found:
+                return kept, out
+            for row, paper, excluded in found:
+                self._add(HeldOutPaper(paper.split, row.paper.id, row.where, row.paper.abstract))
+                out.append(excluded)
+
+    def _add(self, paper: HeldOutPaper) -> None:
+        self._ids.setdefault(paper_key(paper.id), paper)
+        self._abstracts.add(paper.abstract, paper)
+
+    def _match(self, row: AnnotationRow) -> tuple[HeldOutPaper, LeftOut] | None:
+        """Return the held-out paper of a row, or None."""
+        similarity = None
+        if (paper := self._ids.get(row.key)) is not None:
+            what = "id is that"
+        elif (match := self._abstracts.find(row.paper.abstract)) is not None:
+            paper, similarity = match.value, round(match.similarity, 4)
+            what = "abstract is that" if match.exact else "abstract is nearly that"
+        else:
+            return None
+        return paper, row.left_out(
+            "excluded",
+            f"its {what} of a paper kept for {paper.split}",
+            of=paper.id,
+            of_where=paper.where,
+            similarity=similarity,
+            split=paper.split,
+        )
+
+
+def merge(
+    entries: Mapping[Source, Iterable[TableRow | InputError]],
+    files: Mapping[Source, Sequence[Path]],
+    dev: Sequence[str],
+    test: Sequence[str],
+    choices: Choices,
+    reading: Reading,
+    tick: Callable[[str], None],
+) -> Dataset:
+    """Merge the rows: gold takes precedence over curated, curated over agent.
+
+    In this order: held-out papers are excluded; of each paper the row of the first source is kept;
+    with `curated_only`, agent annotations that were not curated are removed; of nearly identical
+    abstracts the first is kept.
+
+    Args:
+        files: the tables that the rows come from, for the manifest.
+        dev, test: the papers to hold out, as in `read_held_out`.
+        tick: called with the current step.
+
+    Raises:
+        InputError: a table or a list of ids cannot be read, or no row is left.
+    """
+    held_out = [
+        *(read_held_out("dev", given, reading) for given in dev),
+        *(read_held_out("test", given, reading) for given in test),
+    ]
+    named = [
+        *((source, path) for source in SOURCES for path in files.get(source, ())),
+        *((held.split, held.path) for held in held_out if held.path is not None),
+    ]
+    rows, excluded = _read(entries, reading, tick)
+    tick("comparing abstracts")
+    rows, held = HeldOut(held_out, choices.max_similarity).split_off(rows)
+    rows, overridden = _first_of_each_paper(rows)
+    rows, not_curated = _curated(rows) if choices.curated_only else (rows, [])
+    rows, duplicates = _without_duplicates(rows, AbstractIndex(choices.max_similarity))
+    excluded += (*held, *overridden, *not_curated, *duplicates)
+    if not rows:
+        raise _nothing_left(excluded)
+    return Dataset(
+        reading.framework,
+        tuple(rows),
+        tuple(sorted(excluded, key=lambda left: SOURCES.index(left.source))),
+        choices,
+        tuple(held_out),
+        tuple(InputFile(role, shown(path), digest(path.expanduser())) for role, path in named),
+    )
+
+
+def _nothing_left(excluded: Sequence[LeftOut]) -> InputError:
+    first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
+    return InputError(
+        "no row is left to train on", hint=f"{len(excluded):,} rows were read and left out.{first}"
+    )
+
+
+def _read(
+    entries: Mapping[Source, Iterable[TableRow | InputError]],
+    reading: Reading,
+    tick: Callable[[str], None],
+) -> Step:
+    rows, out = list[AnnotationRow](), list[LeftOut]()
+    for source in SOURCES:
+        tick(f"reading {source}")
+        valid, invalid = valid_rows(source, entries[source], reading.framework)
+        rows += valid
+        out += invalid
+    return rows, out
+
+
+def _curated(rows: list[AnnotationRow]) -> Step:
+    reason = "it is not among the curated ones"
+    out = [row.left_out("not_curated", reason) for row in rows if row.source == "agent"]
+    return [row for row in rows if row.source != "agent"], out
+
+
+def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
+    kept: dict[str, AnnotationRow] = {}
+    out = []
+    for row in rows:
+        over = kept.setdefault(row.key, row)
+        if over is not row:
+            other = " with another abstract" if over.paper.sha256 != row.paper.sha256 else ""
+            reason = f"{over.source} has the paper{other}"
+            out.append(row.left_out("overridden", reason, of=over.paper.id, of_where=over.where))
+    return list(kept.values()), out
+
+
+def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[AnnotationRow]) -> Step:
+    kept, out = [], []
+    for row in rows:
+        if (match := index.find(row.paper.abstract)) is None:
+            index.add(row.paper.abstract, row)
+            kept.append(row)
+        else:
+            reason = f"another paper has {'' if match.exact else 'nearly '}the same abstract"
+            out.append(
+                row.left_out(
+                    "near_duplicate",
+                    reason,
+                    of=match.value.paper.id,
+                    of_where=match.value.where,
+                    similarity=round(match.similarity, 4),
+                )
+            )
+    return kept, out

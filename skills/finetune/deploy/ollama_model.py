@@ -1,0 +1,406 @@
+"""The stage `ollama`: create the model on a server from the Modelfile, and verify it."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError, UsageError
+from harness.models.gguf_file import GgufFile, open_gguf
+from harness.support.optional_deps import require
+from harness.terminal.console import Screen
+from skills.finetune.deploy.modelfile import Modelfile, parse_modelfile, served_gguf
+from skills.finetune.deploy.ollama_api import Ollama, parse_version
+from skills.finetune.deploy.register import name_of
+from skills.finetune.run_folder import Done, RunDir, Stage, StageContext, file_digest
+from skills.nanda.forms import Form, TaggedForm, UnusableReply
+from skills.nanda.paper import Paper
+
+
+@contextmanager
+def _planned(context: StageContext) -> Iterator[tuple[OllamaPlan, Ollama, str]]:
+    """Yield the plan, a server that accepts it, and the server's version."""
+    plan = ollama_plan(context)
+    with Ollama(getattr(context.call.options, "host", None)) as ollama:
+        version = ollama.version()
+        check_version(version, plan)
+        yield plan, ollama, version
+
+
+def ollama_inputs(context: StageContext) -> Mapping[str, Any]:
+    entry = context.run_dir.entry("ollama")
+    with _planned(context) as (plan, ollama, version):
+        digest = ollama.digest(plan.model)
+    # False if the model of an earlier run is gone, or was found faulty.
+    is_kept = entry is None or (
+        entry.facts.get("digest") == digest and bool(entry.facts.get("verified"))
+    )
+    request = plan.request(context.run_dir)
+    return {"host": ollama.host, "version": version, "stands": is_kept, "create": request}
+
+
+def create_in_ollama(context: StageContext) -> Done:
+    screen, run_dir = context.call.screen, context.run_dir
+    with _planned(context) as (plan, ollama, version):
+        paths = [path for path in (plan.file, plan.adapter) if path is not None]
+        _check_consent(context, ollama.host, plan.model, paths)
+        sent = sum(_send(ollama, run_dir, path, screen) for path in paths)
+        _create(ollama, plan.request(run_dir), screen)
+        with screen.progress("verifying"):
+            prepared = run_dir.prepared_facts()
+            form = TaggedForm(context.framework)
+            found = verify(ollama, plan, version, form, prepared.get("template_sha256"))
+        facts = {"digest": ollama.digest(plan.model), "sent_bytes": sent, **found}
+    for line in (*found["problems"], *found["notes"]):
+        screen.notice(f"ollama: {line}")
+    return Done([], {"model": plan.model, "host": ollama.host, "version": version, **facts})
+
+
+def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
+    """Ask the user before a model is sent to a server that nobody has named.
+
+    A server is named by --host, by an entry of the registry, or in the answer to an earlier
+    question about this run. OLLAMA_HOST and the default port only state where to look.
+
+    Raises:
+        UsageError: the user refuses, or there is nobody to ask.
+    """
+    call, entry = context.call, context.run_dir.entry("ollama")
+    places = [place for one in call.models.registry.models.values() for place in one.serve]
+    ours = [place for place in places if place.backend == "ollama"]
+    named = {_address(url) for place in ours for url in place.addresses}
+    before = entry.facts.get("host") if entry else None
+    if getattr(call.options, "host", None) or host in {*named, before}:
+        return
+    size = sum(path.stat().st_size for path in paths)
+    question = f"Send {model} ({size / 1e6:,.1f} MB) to Ollama at {host}?"
+    if call.confirm is None or not call.confirm(question):
+        raise UsageError(
+            f"{model} is not sent to Ollama at {host}, which nobody has named: `--host {host}` "
+            "names it"
+        )
+
+
+def _address(url: str) -> str:
+    with Ollama(url) as ollama:  # as the client completes it
+        return ollama.host
+
+
+def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
+    """Send a file unless the server has it; return the number of bytes sent."""
+    sha256, size = file_digest(run_dir, path), path.stat().st_size
+    if ollama.has_blob(sha256):
+        screen.notice(f"ollama: the server already has {path.name}")
+        return 0
+    screen.notice(f"ollama: sending {path.name}, {size / 1e6:,.1f} MB")
+    with screen.progress(f"sending {path.name}") as tick:
+        ollama.send_blob(
+            path, sha256, lambda sent: tick(f"{sent / 1e6:,.0f} of {size / 1e6:,.0f} MB")
+        )
+    return size
+
+
+def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
+    last = ""
+
+    def on_status(status: str) -> None:
+        nonlocal last
+        tick(status)
+        step = status.rstrip("0123456789%").strip()
+        if step != last:  # the percentage changes many times a second
+            screen.notice(f"ollama: {step}")
+        last = step
+
+    with screen.progress("creating the model") as tick:
+        ollama.create(on_status, request)
+
+
+OLLAMA = Stage(
+    "ollama", "create the model in Ollama, and verify it", ollama_inputs, create_in_ollama
+)
+
+
+FILES_SINCE = (0, 5, 5)
+"""Before it, /api/create took the text of a Modelfile with paths on the server's own disk."""
+GGUF_ALONE_SINCE = (0, 34, 1)
+"""From it on, /api/create rejects adapters and does not quantize a GGUF."""
+QUANTIZES = ("Q4_K_M", "Q4_K_S", "Q8_0")
+"""The types to which /api/create quantizes a GGUF before that version."""
+SIXTEEN_BITS = ("F16", "BF16", "F32")
+ADAPTER_SUFFIX = "-lora"
+"""Suffix of the name of the model made of the base and the adapter."""
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaPlan:
+    """The model to create.
+
+    Attributes:
+        model: its name on the server.
+        file, adapter: the files to send; None where the Modelfile names a model of the server.
+        quantize: the type the server has to quantize a 16-bit file to, or None.
+        gguf: the GGUF with the template and the tokens of the model.
+        file_type: the type of the weights in the end, or None if only the server knows it.
+    """
+
+    model: str
+    modelfile: Modelfile
+    file: Path | None
+    adapter: Path | None
+    quantize: str | None
+    gguf: GgufFile
+    file_type: str | None
+
+    def request(self, run_dir: RunDir) -> dict[str, Any]:
+        """Return the arguments of /api/create."""
+        modelfile = self.modelfile
+        files, adapters = (
+            {path.name: f"sha256:{file_digest(run_dir, path)}"} if path else None
+            for path in (self.file, self.adapter)
+        )
+        request = {
+            "from": None if files else modelfile.base,
+            "files": files,
+            "adapters": adapters,
+            "parameters": modelfile.parameters,
+            "quantize": self.quantize,
+            "template": modelfile.template,
+            "system": modelfile.system,
+        }
+        return {"model": self.model, **{name: value for name, value in request.items() if value}}
+
+
+def ollama_plan(context: StageContext) -> OllamaPlan:
+    """Read the Modelfile and the files it names.
+
+    Raises:
+        InputError: the Modelfile or a file it names is missing or cannot be used.
+    """
+    of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
+    path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
+    modelfile = _read(path)
+    file, adapter = _named(path, modelfile.base), _named(path, modelfile.adapter)
+    gguf = open_gguf(file or served_gguf(context))
+    file_type = gguf.file_type if file else None
+    quantize = None
+    if file_type in SIXTEEN_BITS and not adapter:
+        quantize = file_type = context.recipe.export.quantize
+    name = name_of(context) + ADAPTER_SUFFIX * of_adapter
+    return OllamaPlan(name, modelfile, file, adapter, quantize, gguf, file_type)
+
+
+def check_version(version: str, plan: OllamaPlan | None = None) -> None:
+    """Raise UsageError if a server of this version rejects the plan, before files are sent.
+
+    Args:
+        plan: the model to create; None to check only that the server accepts files.
+    """
+    numbers = parse_version(version)
+    if numbers is None:
+        return
+    if numbers < FILES_SINCE:
+        raise UsageError(
+            f"Ollama {version} is too old: it cannot create a model from uploaded files",
+            hint="Update it to 0.5.5 or later.",
+        )
+    if plan and plan.adapter and numbers >= GGUF_ALONE_SINCE:
+        raise UsageError(
+            f"Ollama {version} does not support adapters",
+            hint="0.34.1 removed them. Leave out --adapter: the merged model is equivalent.",
+        )
+    if plan and plan.quantize and (numbers >= GGUF_ALONE_SINCE or plan.quantize not in QUANTIZES):
+        raise UsageError(
+            f"Ollama {version} does not quantize a GGUF to {plan.quantize}",
+            hint="Run `/finetune quantize`, then `/finetune modelfile` to use its result.",
+        )
+
+
+def _read(path: Path) -> Modelfile:
+    try:
+        return parse_modelfile(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise InputError(
+            f"cannot be read: {exc.strerror or exc}",
+            where=str(path),
+            hint=f"`/finetune modelfile {path.parent}` writes it.",
+        ) from exc
+
+
+def _named(modelfile: Path, name: str | None) -> Path | None:
+    """Return the file that a Modelfile names; None for nothing or a model of the server."""
+    path = modelfile.parent / (name or "")
+    if path.is_file():
+        return path
+    if name and path.suffix == ".gguf":
+        raise InputError(f"names {name}, which does not exist", where=str(modelfile))
+    return None
+
+
+ABSTRACT = (
+    "Agents that call tools fail in ways their logs do not show. We present Ledger, which records "
+    "each call with its inputs and replays a run step by step. In a study with 24 engineers, "
+    "faults were found 40% faster than with plain logs. Ledger handles only tools without side "
+    "effects. The results suggest that replay should be part of every agent framework."
+)
+"""An invented abstract, annotated once."""
+SHOWN = 300
+"""Characters of the answer kept in the manifest."""
+
+
+def verify(
+    ollama: Ollama, plan: OllamaPlan, version: str, form: Form, trained_with: str | None
+) -> dict[str, Any]:
+    """Check the model's settings, the prompt the server builds, and one annotation.
+
+    Args:
+        form: the form that the model was trained on.
+        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
+
+    Returns: verified; problems, which are differences from the trained model; notes on differences
+        without effect; quantization_level, same_prompt, done_reason and answer.
+
+    Raises:
+        HarnessError: the server rejects a request or ends an answer early.
+    """
+    shown = ollama.show(plan.model)
+    messages = [
+        {"role": message.role, "content": message.content}
+        for message in form.messages(Paper("id", "", "", ABSTRACT))
+    ]
+    file_type = (shown.get("details") or {}).get("quantization_level")
+    problems = []
+    if plan.file_type is not None and file_type != plan.file_type:
+        problems.append(f"its weights are {file_type}, not {plan.file_type}")
+    problems += _parameters(str(shown.get("parameters") or ""), plan.modelfile)
+    problems += [
+        f"it has its own {name}, with which no row of the training data starts"
+        for name in ("system", "messages")
+        if shown.get(name)
+    ]
+    template, notes = plan.gguf.chat_template or "", []
+    prompt = list(_prompt(ollama, plan, version, messages))
+    if trained_with not in (None, hashlib.sha256(template.encode()).hexdigest()):
+        prompt.append(f"{plan.gguf.path.name} has a different chat template than the training rows")
+    if not prompt and str(shown.get("template") or "").strip() != template.strip():
+        notes.append(
+            "it uses a built-in template of Ollama in place of the model's own; the prompt of an "
+            "annotation is the same"
+        )
+    answer, done_reason = ollama.chat(plan.model, messages)
+    problems += [*prompt, *_answer(answer, done_reason, form)]
+    return {
+        "verified": not problems,
+        "problems": problems,
+        "notes": notes,
+        "quantization_level": file_type,
+        "same_prompt": not prompt,
+        "done_reason": done_reason,
+        "answer": answer[:SHOWN],
+    }
+
+
+def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
+    """Compare the parameters of /api/show, a line for each value in any order."""
+    found: dict[str, list[Any]] = {}
+    for line in filter(None, map(str.strip, shown.splitlines())):
+        name, _, text = line.partition(" ")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text.strip()
+        found.setdefault(name, []).append(value)
+    wanted = {
+        name: value if isinstance(value, list) else [value]
+        for name, value in modelfile.parameters.items()
+    }
+    for name in sorted({*found, *wanted}):
+        actual, should = found.get(name, []), wanted.get(name, [])
+        if name == "stop":
+            unwanted = [text for text in actual if text not in should]
+            yield from (f"it stops at {text!r}, which is not in the Modelfile" for text in unwanted)
+            yield from (f"it does not stop at {text!r}" for text in should if text not in actual)
+        elif actual != should:
+            yield f"its {name} is {_listed(actual)}, and should be {_listed(should)}"
+
+
+def _prompt(
+    ollama: Ollama, plan: OllamaPlan, version: str, messages: list[dict[str, str]]
+) -> Iterator[str]:
+    gguf = plan.gguf
+    found = ollama.render(plan.model, messages)
+    if found is None:
+        yield (
+            f"Ollama {version} does not return the prompt it builds, so it cannot be "
+            "compared; 0.11.5 and later do"
+        )
+        return
+    wanted = rendered(gguf, messages)
+    # The engine adds the first token itself, and removes it from a template that adds it too.
+    adds_bos = gguf.values.get("tokenizer.ggml.add_bos_token", True)
+    if found in (wanted, wanted.removeprefix((gguf.token("bos") or "") if adds_bos else "")):
+        return
+    differ = (i for i, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b)
+    at = next(differ, min(len(found), len(wanted)))
+    yield (
+        f"the prompt it builds differs from the training's: at character {at} it has "
+        f"{found[at : at + 40]!r} and should have {wanted[at : at + 40]!r}"
+    )
+
+
+def _answer(text: str, done_reason: str, form: Form) -> Iterator[str]:
+    if done_reason != "stop":
+        yield f"its answer has no end (done_reason {done_reason!r})"
+    try:
+        form.framework.valid_moves(form.parse(text))
+    except UnusableReply as exc:
+        yield f"its answer is not an annotation: {exc}"
+    except InputError as exc:
+        yield f"its answer is not an annotation: {exc.message}"
+
+
+def _listed(values: list[Any]) -> str:
+    return ", ".join(map(str, values)) or "unset"
+
+
+def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
+    """Return the prompt for `messages`, up to the start of the model's answer.
+
+    Raises:
+        InputError: the template rejects the conversation.
+        UsageError: Jinja is not installed.
+    """
+    require("jinja2")
+    import jinja2
+    from jinja2.ext import loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def raise_exception(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def to_json(value: Any, **options: Any) -> str:
+        return json.dumps(value, **{"ensure_ascii": False, **options})
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
+    )
+    environment.filters["tojson"] = to_json
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+    try:
+        text: str = environment.from_string(gguf.chat_template or "").render(
+            messages=messages,
+            add_generation_prompt=True,
+            enable_thinking=False,
+            tools=None,
+            documents=None,
+            **{f"{role}_token": gguf.token(role) or "" for role in ("bos", "eos")},
+        )
+        return text
+    except jinja2.TemplateError as exc:
+        raise InputError(f"its chat template fails: {exc}", where=str(gguf.path)) from exc

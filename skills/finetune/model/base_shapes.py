@@ -1,0 +1,229 @@
+"""The shapes of a base, from which memory and disk needs are computed; no weights are read.
+
+The shapes of the bases most often named in recipes are listed here as their authors published them,
+so that a run can be planned before gigabytes are downloaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError, UsageError
+from harness.models.gguf_file import open_gguf
+
+PUBLISHED = "the published config, the weights are not here"
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""The supported model types of transformers, which are also architectures of GGUF."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFacts:
+    """The shapes of a decoder of the Llama family (Llama, Qwen2, Qwen3, Mistral, SmolLM2).
+
+    Attributes:
+        hidden: width of the residual stream.
+        layers: decoder layers.
+        heads, kv_heads: heads of the queries; of keys and values (grouped-query attention).
+        head_dim: width of a head; heads x head_dim is usually `hidden`.
+        intermediate: width inside the MLP.
+        vocab: rows of the embedding, padding rows included.
+        tied: True if the output layer is the embedding.
+        parameters: the total number, a tied matrix counted once.
+        source: where the numbers come from, as a clause; `PUBLISHED` if not from files.
+    """
+
+    name: str
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    tied: bool
+    parameters: int
+    source: str
+
+    @property
+    def linear(self) -> Mapping[str, tuple[int, int]]:
+        """The linear layers of one decoder layer by name: (inputs, outputs)."""
+        queries, keys = self.heads * self.head_dim, self.kv_heads * self.head_dim
+        return {
+            "q_proj": (self.hidden, queries),
+            "k_proj": (self.hidden, keys),
+            "v_proj": (self.hidden, keys),
+            "o_proj": (queries, self.hidden),
+            "gate_proj": (self.hidden, self.intermediate),
+            "up_proj": (self.hidden, self.intermediate),
+            "down_proj": (self.intermediate, self.hidden),
+        }
+
+    @property
+    def linear_parameters(self) -> int:
+        """The number of weights in the linear layers of all decoder layers, without biases."""
+        return self.layers * sum(inputs * outputs for inputs, outputs in self.linear.values())
+
+    @property
+    def layer_shapes(self) -> Mapping[str, tuple[int, int]]:
+        """The linear layers by their names in transformers: (outputs, inputs)."""
+        return {
+            f"model.layers.{number}.{'self_attn' if name[1:] == '_proj' else 'mlp'}.{name}": (
+                outputs,
+                inputs,
+            )
+            for number in range(self.layers)
+            for name, (inputs, outputs) in self.linear.items()
+        }
+
+    def targets(self, named: str | tuple[str, ...]) -> tuple[str, ...]:
+        """Return the linear layers that get an adapter: all for "all-linear".
+
+        Raises:
+            UsageError: the base does not have a layer of that name.
+        """
+        if named == "all-linear":
+            return tuple(self.linear)
+        for name in named:
+            if name not in self.linear:
+                raise UsageError(
+                    f"adapter.targets: {self.name} does not have a layer {name!r}",
+                    hint=f"It has {', '.join(self.linear)}; all-linear selects all of them.",
+                )
+        return tuple(dict.fromkeys(named))
+
+
+def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> BaseFacts:
+    """Compute the facts from a config.json.
+
+    The parameters are those of the Llama architecture in transformers: embedding; per layer the
+    seven matrices, their biases and two norms (Qwen3: two more over a head); a last norm; and the
+    output if it is not the embedding.
+
+    Raises:
+        InputError: a number is missing.
+    """
+    try:
+        hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
+        layers, vocab = int(config["num_hidden_layers"]), int(config["vocab_size"])
+        intermediate = int(config["intermediate_size"])
+    except (KeyError, TypeError, ValueError) as exc:
+        raise InputError(f"a number is missing: {exc}", where=where) from exc
+    kv_heads = int(config.get("num_key_value_heads") or heads)
+    head_dim = int(config.get("head_dim") or hidden // heads)
+    queries, keys = heads * head_dim, kv_heads * head_dim
+    layer = 2 * hidden * (queries + keys) + 3 * hidden * intermediate + 2 * hidden
+    if config["model_type"] == "qwen2":  # has these biases whatever its config contains
+        layer += queries + 2 * keys
+    elif config.get("attention_bias"):
+        layer += queries + 2 * keys + hidden
+    if config.get("mlp_bias"):
+        layer += 2 * intermediate + hidden
+    if config["model_type"] == "qwen3":
+        layer += 2 * head_dim
+    tied = bool(config.get("tie_word_embeddings", False))  # the default of all `FAMILIES`
+    parameters = layers * layer + hidden + vocab * hidden * (1 if tied else 2)
+    return BaseFacts(
+        name,
+        hidden,
+        layers,
+        heads,
+        kv_heads,
+        head_dim,
+        intermediate,
+        vocab,
+        tied,
+        parameters,
+        source,
+    )
+
+
+def shapes_of_gguf(path: Path, name: str, source: str) -> BaseFacts:
+    """Compute the facts from the metadata of a GGUF.
+
+    Raises:
+        InputError: it is not a GGUF of a model that can be a base.
+    """
+    gguf = open_gguf(path)
+    if gguf.is_adapter:
+        raise InputError("is an adapter, not a model", where=str(path))
+    architecture = gguf.values.get("general.architecture")
+    check_family(architecture, path)
+    keys = {
+        "hidden_size": "embedding_length",
+        "num_hidden_layers": "block_count",
+        "num_attention_heads": "attention.head_count",
+        "num_key_value_heads": "attention.head_count_kv",
+        "head_dim": "attention.key_length",
+        "intermediate_size": "feed_forward_length",
+    }
+    tensors = {tensor.name for tensor in gguf.tensors}
+    config = {key: gguf.values.get(f"{architecture}.{value}") for key, value in keys.items()}
+    config |= {
+        "model_type": architecture,
+        "vocab_size": len(gguf.values.get("tokenizer.ggml.tokens", ())),
+        "tie_word_embeddings": "output.weight" not in tensors,
+        "attention_bias": "blk.0.attn_q.bias" in tensors,
+    }
+    return shapes_of_config(config, name, source, str(path))
+
+
+def check_family(found: object, where: Path) -> None:
+    """Raise InputError if a model type is not one of `FAMILIES`."""
+    if found not in FAMILIES:
+        raise InputError(
+            f"is a model of the type {found!r}, which cannot be a base",
+            where=str(where),
+            hint=f"Supported types are {', '.join(FAMILIES)}.",
+        )
+
+
+def published(base: str) -> BaseFacts | None:
+    """Return the facts of a known base of the hub, or None.
+
+    `base` is "Owner/Name", or the name alone; a model and its "-Instruct" have the same shapes.
+    """
+    owner, _, name = base.rpartition("/")
+    name = name.casefold().removesuffix("-instruct")
+    for facts in all_published():
+        its_owner, _, its_name = facts.name.partition("/")
+        if name == its_name.casefold().removesuffix("-instruct"):
+            return facts if owner in ("", its_owner) else None
+    return None
+
+
+def all_published() -> tuple[BaseFacts, ...]:
+    """Return all known bases, the largest first."""
+    found = []
+    for name, *values in _PUBLISHED:
+        config = {
+            **dict(zip(_KEYS, values, strict=True)),
+            "model_type": "qwen2" if name[:4] == "Qwen" else "llama",
+        }
+        found.append(shapes_of_config(config, f"{name}-Instruct", PUBLISHED, name))
+    return tuple(sorted(found, key=lambda facts: -facts.parameters))
+
+
+_KEYS = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+    "tie_word_embeddings",
+)
+_PUBLISHED: tuple[tuple[Any, ...], ...] = (
+    ("Qwen/Qwen2.5-0.5B", 896, 24, 14, 2, 4864, 151936, True),
+    ("Qwen/Qwen2.5-1.5B", 1536, 28, 12, 2, 8960, 151936, True),
+    ("Qwen/Qwen2.5-3B", 2048, 36, 16, 2, 11008, 151936, True),
+    ("Qwen/Qwen2.5-7B", 3584, 28, 28, 4, 18944, 152064, False),
+    ("Qwen/Qwen2.5-14B", 5120, 48, 40, 8, 13824, 152064, False),
+    ("Qwen/Qwen2.5-32B", 5120, 64, 40, 8, 27648, 152064, False),
+    ("HuggingFaceTB/SmolLM2-135M", 576, 30, 9, 3, 1536, 49152, True),
+    ("HuggingFaceTB/SmolLM2-360M", 960, 32, 15, 5, 2560, 49152, True),
+    ("HuggingFaceTB/SmolLM2-1.7B", 2048, 24, 32, 32, 8192, 49152, True),
+)
+"""`_KEYS` of each config.json on the hub."""

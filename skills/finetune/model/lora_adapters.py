@@ -1,0 +1,356 @@
+"""Read a LoRA adapter as peft saves it, without peft; refuse anything but plain W + s B A.
+
+llama.cpp's adapter converter would silently drop what is refused here: its engine knows one scale,
+alpha / r, for all layers (src/llama-adapter.h).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError, ModelUnavailable, UsageError
+from harness.models.gguf_file import open_gguf
+from harness.models.gguf_merge import lora_pairs
+from harness.models.registry import Registry
+from harness.runs import targets
+from harness.support.optional_deps import require
+from skills.finetune.json_files import read_json
+from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.model.safetensors_files import read_header
+from skills.finetune.recipe import Adapter, Recipe, overridden
+from skills.finetune.run_folder import StageContext
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+A, B = ".lora_A.weight", ".lora_B.weight"
+UNSUPPORTED = {
+    "use_rslora": "rank-stabilized LoRA",
+    "use_dora": "DoRA",
+    "use_qalora": "QALoRA",
+    "lora_bias": "its own biases",
+    "modules_to_save": "whole layers that were trained",
+    "trainable_token_indices": "tokens that were trained",
+    "target_parameters": "parameters that are not layers",
+    "rank_pattern": "ranks that differ between layers",
+    "alpha_pattern": "scales that differ between layers",
+    "layer_replication": "repeated layers",
+    "fan_in_fan_out": "transposed layers",
+    "alora_invocation_tokens": "an adapter that is activated by tokens",
+    "corda_config": "a base changed by CorDA",
+    "loftq_config": "a base changed by LoftQ",
+}
+"""Settings of peft that a merge or a GGUF would not reproduce, with their meaning."""
+INITS = (True, False, "gaussian", "orthogonal", "eva")
+"""The values of init_lora_weights that leave the base unchanged."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoraAdapter:
+    """A plain LoRA adapter: W + scale * B A.
+
+    Attributes:
+        path: a folder of peft, or a GGUF.
+        shapes: of each adapted layer, by its name in transformers: (outputs, inputs).
+        matrices: returns A, (r, inputs), and B, (outputs, r), of a layer, as tensors or arrays.
+    """
+
+    path: Path
+    r: int
+    alpha: float
+    shapes: Mapping[str, tuple[int, int]]
+    matrices: Callable[[str], tuple[Any, Any]]
+
+    @property
+    def scale(self) -> float:
+        return self.alpha / self.r
+
+
+def read_adapter(folder: Path) -> LoraAdapter:
+    """Read an adapter from a folder of peft.
+
+    Raises:
+        InputError: it is missing, damaged, or not plain LoRA.
+    """
+
+    def matrices(layer: str) -> tuple[Any, Any]:
+        from safetensors import safe_open
+
+        with safe_open(folder / WEIGHTS, framework="pt") as file:
+            a, b = (file.get_tensor(f"{PREFIX}{layer}{side}") for side in (A, B))
+        return a, b
+
+    for path in (folder / CONFIG, folder / WEIGHTS):
+        if not path.is_file():
+            raise InputError(
+                f"there is no adapter: {path.name} is missing",
+                where=str(folder),
+                hint="`/finetune train` writes one.",
+            )
+    try:
+        config = read_json(folder / CONFIG)
+        _check(config, folder / CONFIG)
+        r = int(config["r"])
+        shapes = _shapes(folder / WEIGHTS, r)
+        return LoraAdapter(folder, r, float(config["lora_alpha"]), shapes, matrices)
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as exc:
+        reason = f"{exc} is missing" if isinstance(exc, KeyError) else str(exc)
+        raise InputError(
+            f"the adapter cannot be read: {reason}",
+            where=str(folder),
+            hint="`/finetune train` writes it again.",
+        ) from exc
+
+
+def _check(config: Mapping[str, Any], path: Path) -> None:
+    found = [f"{name} ({meaning})" for name, meaning in UNSUPPORTED.items() if config.get(name)]
+    if config.get("peft_type") != "LORA":
+        found.append(f"peft_type {config.get('peft_type')}")
+    if config.get("bias", "none") != "none":
+        found.append(f"bias {config['bias']} (trained biases of the base)")
+    if config.get("init_lora_weights", True) not in INITS:
+        found.append(f"init_lora_weights {config['init_lora_weights']} (a changed base)")
+    if found:
+        raise InputError(
+            f"is more than plain LoRA: {', '.join(found)}",
+            where=str(path),
+            hint="These changes would be lost. Only plain LoRA of the linear layers is supported.",
+        )
+
+
+def _shapes(path: Path, r: int) -> dict[str, tuple[int, int]]:
+    found = {name: tensor.shape for name, tensor in read_header(path).items()}
+    layers = {name.removeprefix(PREFIX).removesuffix(A) for name in found if name.endswith(A)}
+    if not layers:
+        raise ValueError("it has no matrices")
+    shapes = {}
+    for layer in sorted(layers):
+        a, b = found.pop(f"{PREFIX}{layer}{A}"), found.pop(f"{PREFIX}{layer}{B}")
+        if len(a) != 2 or len(b) != 2 or a[0] != r or b[1] != r:
+            raise ValueError(f"{layer} has matrices of {a} and {b}, and r is {r}")
+        shapes[layer] = (b[0], a[1])
+    if found:
+        raise ValueError(f"{next(iter(found))} is not a LoRA matrix")
+    return shapes
+
+
+PERMUTED = ("q_proj", "k_proj")
+"""Layers whose rows llama.cpp's converter reorders within each head for the architecture llama: its
+engine rotates neighbouring rows, transformers the two halves of a head."""
+
+
+def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
+    """Read the GGUF of an adapter of the base that `facts` describes.
+
+    Raises:
+        InputError: it is damaged, or its layers differ in r.
+    """
+    import gguf
+
+    try:
+        pairs = lora_pairs(path)
+        architecture = open_gguf(path).values["general.architecture"]
+        kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[architecture]
+    except (ModelUnavailable, KeyError) as exc:
+        reason = exc.message if isinstance(exc, ModelUnavailable) else str(exc)
+        raise InputError(f"the adapter cannot be read: {reason}", where=str(path)) from exc
+    ranks = {len(a): scale for a, _, scale in pairs.values()}
+    if len(ranks) != 1:
+        raise InputError(
+            f"its layers have r {', '.join(map(str, sorted(ranks))) or 'none'}",
+            where=str(path),
+            hint="Training continues from an adapter with one r.",
+        )
+    ((r, scale),) = ranks.items()
+    names = gguf.get_tensor_name_map(kind, facts.layers)
+    layers = {f"{names.get_name(layer)}.weight": layer for layer in facts.layer_shapes}
+    matrices = {}
+    for name, (a, b, _) in pairs.items():
+        layer = layers.get(name, name)
+        if architecture == "llama" and layer.endswith(PERMUTED):
+            b = _unpermuted(b, facts.heads if layer.endswith("q_proj") else facts.kv_heads)
+        matrices[layer] = a, b
+    shapes = {layer: (b.shape[0], a.shape[1]) for layer, (a, b) in matrices.items()}
+    return LoraAdapter(path, r, scale * r, shapes, matrices.__getitem__)
+
+
+def permuted(b: Any, heads: int) -> Any:
+    """Return B of a layer of `PERMUTED` with its rows in the order of a GGUF."""
+    return b.reshape(heads, 2, -1, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+
+
+def _unpermuted(b: Any, heads: int) -> Any:
+    """Return B with its rows in the order of transformers."""
+    if len(b) % (2 * heads):
+        return b  # of another base, which is refused for its shape
+    return b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
+
+
+def start_path(context: StageContext) -> Path | None:
+    """Return the path of the adapter that the recipe names, or None for a new adapter.
+
+    Raises:
+        InputError: it does not exist, or is in the folder of the run itself.
+        ModelError: it is a file of the registry that is missing or has another digest.
+    """
+    name = context.recipe.adapter.start_from
+    if name is None:
+        return None
+    registry = context.call.models.registry
+    if (model := registry.models.get(name)) is not None:
+        adapters = [place.adapter for place in model.serve if place.adapter is not None]
+        if not adapters:
+            raise InputError(
+                f"the model {name} does not have an adapter to continue from",
+                hint="For a model that was trained here, name the folder of its run.",
+            )
+        name = adapters[0]
+    path = context.files.ensure(name) if name in registry.files else _existing(name)
+    if path is not None and path.is_dir():
+        folders = path, path / context.run_dir.adapter.name  # of peft, or of a run
+        path = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
+    if path is None:
+        raise InputError(
+            f"there is no adapter {name!r} to continue from",
+            hint="`adapter.start_from` is a folder as peft saves an adapter, the GGUF of one, or "
+            "a model of the registry that has one (`/models` lists them).",
+        )
+    if path.resolve().parent == context.run_dir.folder.resolve():
+        raise InputError(
+            "is in the folder of the run that would continue from it",
+            where=str(path),
+            hint="Name another folder for the new run with --out.",
+        )
+    return path
+
+
+def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
+    """Make the path of `start_from` absolute, so that a run can be resumed from any folder."""
+    name = recipe.adapter.start_from
+    if name is None or name in registry.models or name in registry.files:
+        return recipe
+    path = _existing(name)
+    return recipe if path is None else overridden(recipe, {"adapter.start_from": str(path)})
+
+
+def refuse_name(recipe: Recipe, name: str) -> None:
+    """Raise UsageError if the new model would have the name of the model it continues from.
+
+    The next run of the same line would continue from the result of this one.
+    """
+    if recipe.adapter.start_from in (name, f"{name}-lora"):
+        raise UsageError(
+            f"the new model would replace {name}, from which it continues",
+            hint="Give it another name with --as-name.",
+        )
+
+
+def start_digest(context: StageContext) -> str | None:
+    """Return the SHA-256 of the adapter's weights, or None for a new adapter.
+
+    Raises:
+        InputError: they cannot be read; and as `find`.
+        ModelError: as `find`.
+    """
+    if (path := start_path(context)) is None:
+        return None
+    weights = path / WEIGHTS if path.is_dir() else path
+    try:
+        return targets.digest(weights)
+    except OSError as exc:
+        raise InputError(
+            f"the adapter cannot be read: {exc.strerror or exc}", where=str(weights)
+        ) from exc
+
+
+def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
+    """Return the adapter that the recipe names, checked against it; None for a new adapter.
+
+    Raises:
+        InputError: it is damaged, not plain LoRA, or does not fit; and as `find`.
+        ModelError: as `find`.
+        UsageError: it is a folder, and the finetune extra is not installed.
+    """
+    if (path := start_path(context)) is None:
+        return None
+    adapter = read_start(path, facts)
+    _check_base(adapter, facts)
+    _check_start_settings(adapter, context.recipe.adapter, facts)
+    return adapter
+
+
+def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
+    """Return the adapter in a folder or a GGUF, of a base with these shapes.
+
+    Raises:
+        InputError: it is damaged, or not plain LoRA.
+        UsageError: it is a folder, and the finetune extra is not installed.
+    """
+    if path.is_dir():
+        require("safetensors")
+        return read_adapter(path)
+    return read_gguf_adapter(path, facts)
+
+
+def load_into(model: Any, adapter: LoraAdapter) -> None:
+    """Copy the weights of an adapter into a model with a new adapter of the same layers."""
+    import torch
+
+    weights = dict(model.named_parameters())
+    with torch.no_grad():
+        for layer in adapter.shapes:
+            for side, values in zip((A, B), adapter.matrices(layer), strict=True):
+                name = f"{PREFIX}{layer}{side.removesuffix('.weight')}.default.weight"
+                # A copy: an array may be a read-only map of the file.
+                tensor = values if isinstance(values, torch.Tensor) else torch.tensor(values)
+                weights[name].copy_(tensor)
+
+
+def _existing(name: str) -> Path | None:
+    """Return the absolute path of this name, or None if it does not exist."""
+    try:
+        path = Path(name).expanduser().absolute()
+        return path if path.exists() else None
+    except (OSError, RuntimeError):  # too long a name; an unknown user's home
+        return None
+
+
+def _check_base(adapter: LoraAdapter, facts: BaseFacts) -> None:
+    shapes = facts.layer_shapes
+    for layer, shape in adapter.shapes.items():
+        of_base = shapes.get(layer)
+        if of_base != shape:
+            raise InputError(
+                f"has {_sizes(shape)} for {layer}, and {facts.name} has {_sizes(of_base)}",
+                where=str(adapter.path),
+                hint="It was trained on another base: --base names the base to train.",
+            )
+
+
+def _check_start_settings(adapter: LoraAdapter, recipe: Adapter, facts: BaseFacts) -> None:
+    names = facts.targets(recipe.targets)
+    wanted = {layer for layer in facts.layer_shapes if layer.rpartition(".")[2] in names}
+    own = ", ".join(name for name in facts.linear if any(s.endswith(name) for s in adapter.shapes))
+    layers = f"{len(adapter.shapes)} layers ({own})"
+    # A GGUF stores alpha in 32 bits.
+    same_alpha = math.isclose(adapter.alpha, recipe.alpha, rel_tol=1e-6)
+    for same, name, has, needs, value in (
+        (adapter.r == recipe.r, "r", f"r {adapter.r}", recipe.r, adapter.r),
+        (same_alpha, "alpha", f"alpha {adapter.alpha:g}", f"{recipe.alpha:g}", adapter.alpha),
+        (set(adapter.shapes) == wanted, "targets", layers, len(wanted), f"[{own}]"),
+    ):
+        if not same:
+            shown = f"{value:g}" if isinstance(value, float) else value
+            raise InputError(
+                f"has {has}, and the recipe {needs}",
+                where=str(adapter.path),
+                hint=f"--set 'adapter.{name}={shown}' continues with it as it is.",
+            )
+
+
+def _sizes(shape: tuple[int, int] | None) -> str:
+    return "nothing" if shape is None else f"{shape[1]} to {shape[0]}"

@@ -1,0 +1,651 @@
+"""Peak memory of training, computed from shapes.
+
+Each figure is an `Item` with its formula in words. In the lesson's recipe (Qwen2.5-7B) weights,
+adapter and optimizer need 5.6 GB, while the same weights in 16 bit need 15.2 GB. It is more than
+3.9 GB (4.127 bits for each of 7.6 billion parameters) because bitsandbytes only quantizes the
+linear layers of the decoder: embedding and output of 152,064 tokens keep 16 bits and take 2.2 GB.
+
+Activations are what autograd keeps from the forward pass for the backward pass, for a decoder layer
+as transformers implements it (modeling_llama.py, modeling_qwen2.py), in bytes per position. With H
+the hidden width, Q heads x head width, I the width of the MLP, S the tokens of a row, and c the
+bytes of the compute type:
+
+    two RMS norms           8 H      their input in float32
+    attention               4 Q c    queries, keys and values (repeated for every head), the result
+    attention mask            S c    created for every layer where a batch has padding
+    MLP                     3 I c    the gate, its SiLU, and the factor it is multiplied with
+    adapted linear layer             its input after dropout, the output of A, the dropout mask
+    trained linear layers, norms     (4 H + Q + I) c: their inputs, in full fine-tuning
+
+A frozen linear layer keeps nothing: its input is only needed for the gradient of its weights. The
+dropout mask takes one byte on a GPU and four on a CPU. Under checkpointing (Chen et al. 2016, arXiv
+1604.06174) the input of each layer is kept and one layer at a time is computed again. A test holds
+the sum within 5 % of what autograd keeps on a CPU.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import UsageError
+from harness.support.cpu import available_cores, low_spin_openmp
+from skills.finetune import ranks
+from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.recipe import Adapter, Quantization, Recipe, overridden
+from skills.finetune.run_folder import RunDir, StageContext, in_words
+
+Place = Literal["gpu", "cpu"]
+
+TRAINED = 4
+"""Bytes of a trained value and of its gradient: peft keeps adapters in float32
+(`autocast_adapter_dtype` of get_peft_model), so that small steps are not lost."""
+BLOCK = 64
+"""Weights that share a constant under NF4: bitsandbytes.functional.quantize_4bit."""
+NESTED_BLOCK = 256
+"""Constants that share one when they are quantized themselves: the same function."""
+SMALLEST_8BIT = 4096
+"""Smaller tensors keep 32-bit optimizer states: `min_8bit_size` of bitsandbytes.optim."""
+OPTIMIZER_BLOCK = 256
+"""Values of an 8-bit optimizer state that share a constant: bitsandbytes.optim.optimizer."""
+SCORE = 12
+"""Peak bytes per score of the vocabulary: cross entropy's log-probabilities, their gradient, and
+the gradient of the scores, each in float32 (torch.nn.functional.cross_entropy)."""
+OVERHEAD = {
+    "gpu": ("CUDA", 1_400_000_000, "context, workspaces and fragmentation, as Unsloth estimates"),
+    "cpu": ("process", 850_000_000, "torch, transformers, peft, bitsandbytes, and fragmentation"),
+}
+"""CUDA: Unsloth's studio/backend/utils/hardware/VRAM_ESTIMATION.md. Process: 560 MB as measured
+with these packages and a base loaded, without its weights, plus what its allocator cannot use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A part of the memory.
+
+    Attributes:
+        formula: how `bytes` is computed, in words.
+        held: the item does not depend on the batch.
+    """
+
+    name: str
+    bytes: int
+    formula: str
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The largest batch of a run.
+
+    Attributes:
+        length: tokens of the longest row; the others are padded to it.
+        completion: tokens of the longest completion.
+    """
+
+    rows: int
+    length: int
+    completion: int
+
+    @classmethod
+    def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
+        """Return the largest batch: they are grouped by length, so long rows come together."""
+        rows = min(batch, len(lengths))
+        return cls(rows, max(lengths, default=0), max(completions, default=0))
+
+    @property
+    def positions(self) -> int:
+        return self.rows * self.length
+
+
+def total(items: Iterable[Item]) -> int:
+    """Return the sum of the bytes."""
+    return sum(item.bytes for item in items)
+
+
+def training_memory(
+    facts: BaseFacts,
+    recipe: Recipe,
+    batch: Batch,
+    place: Place,
+    *,
+    full: bool = False,
+    shards: int = 1,
+) -> tuple[Item, ...]:
+    """Return the items held at the peak of training by a process.
+
+    Args:
+        full: train all weights instead of an adapter, with the same batch and optimizer.
+        shards: how many processes FSDP divides the weights among.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    quantization, optimizer = recipe.quantization, recipe.training.optimizer
+    items = list(_full_weights(facts) if full else _weights(facts, recipe))
+    matrices = [facts.parameters] if full else adapter_matrices(facts, recipe.adapter)
+    size = optimizer_bytes(matrices if full else matrices * facts.layers, optimizer)
+    items += [
+        Item("optimizer", size, f"two averages of each trained value, {optimizer}", held=True),
+        activations(facts, recipe, batch, place, full=full),
+    ]
+    if quantization.kind == "nf4" and not quantization.unpacked and not full:
+        width = compute_bytes(quantization)
+        largest = max(inputs * outputs for inputs, outputs in facts.linear.values())
+        formula = f"the largest layer, {largest:,} weights x {width} bytes"
+        items.append(Item("a layer unpacked for use", largest * width, formula))
+    items.append(logits(facts, batch.rows * batch.completion, "completion"))
+    items.append(Item(*OVERHEAD[place]))
+    return tuple(items if shards == 1 else _divided(items, facts, recipe, shards))
+
+
+def _divided(
+    items: Sequence[Item], facts: BaseFacts, recipe: Recipe, shards: int
+) -> Iterator[Item]:
+    """Yield the items with those that do not depend on the batch divided among processes.
+
+    FSDP gathers a layer for its use, and the next one meanwhile. Each process loads the whole base
+    first, since weights in NF4 cannot be divided before (accelerate's `fsdp2_prepare_model`).
+    """
+    found = []
+    for item in items:
+        part = -(-item.bytes // shards)
+        formula = f"{item.formula} / {shards} processes"
+        found.append(replace(item, bytes=part, formula=formula) if item.held else item)
+    base = total(item for item in items if item.name.startswith("base"))
+    ends = (facts.parameters - facts.linear_parameters) * compute_bytes(recipe.quantization)
+    size = ends + 2 * (base - ends) // facts.layers
+    formula = f"2 of {facts.layers} layers, embedding and output"
+    found.append(Item("layers gathered for use", size, formula))
+    yield from found
+    overhead = items[-1].bytes
+    if (more := base + overhead - total(found)) > 0:
+        formula = f"{base:,} bytes when it is loaded, which is the peak"
+        yield Item("the base before it is divided", more, formula)
+
+
+def _weights(facts: BaseFacts, recipe: Recipe) -> Iterator[Item]:
+    """Yield the base's weights, the adapter and its gradients.
+
+    bitsandbytes quantizes the linear layers except the output (`get_keys_to_not_convert` of
+    transformers.quantizers.base).
+    """
+    quantization = recipe.quantization
+    width, compute = compute_bytes(quantization), quantization.compute
+    packed = facts.linear_parameters if quantization.kind == "nf4" else 0
+    if packed and quantization.unpacked:
+        formula = f"{packed:,} weights of linear layers x {width} bytes"
+        yield Item("base in NF4, unpacked", packed * width, formula, held=True)
+    elif packed:
+        constant = "1 byte" if quantization.double else "4 bytes"
+        nested = f", and 4 for every {NESTED_BLOCK} of those" if quantization.double else ""
+        formula = f"{packed:,} weights of linear layers x 4 bits, {constant} for every {BLOCK}"
+        size = nf4_bytes(packed, double=quantization.double)
+        yield Item("base in NF4", size, formula + nested, held=True)
+    rest = facts.parameters - packed
+    which = "parameters of embedding, output, norms and biases" if packed else "parameters"
+    yield Item(f"base in {compute}", rest * width, f"{rest:,} {which} x {width} bytes", held=True)
+    size = facts.layers * sum(adapter_matrices(facts, recipe.adapter))
+    names = ", ".join(facts.targets(recipe.adapter.targets))
+    formula = f"{size:,} values (r {recipe.adapter.r} on {names} of {facts.layers} layers)"
+    yield Item("adapter", size * TRAINED, f"{formula} x {TRAINED} bytes", held=True)
+    yield Item("gradients", size * TRAINED, f"values of the adapter x {TRAINED} bytes", held=True)
+
+
+def _full_weights(facts: BaseFacts) -> Iterator[Item]:
+    """Yield weights and gradients of full fine-tuning in mixed precision.
+
+    16 bytes a parameter with Adam (Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1).
+    """
+    count = facts.parameters
+    yield Item("base in 16 bit", 2 * count, f"{count:,} parameters x 2 bytes", held=True)
+    yield Item("base in 32 bit, which is trained", 4 * count, "parameters x 4 bytes", held=True)
+    yield Item("gradients", 2 * count, "parameters x 2 bytes", held=True)
+
+
+def activations(
+    facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, full: bool = False
+) -> Item:
+    """Return the activations of the largest batch (table at the top of this module).
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    width, queries = compute_bytes(recipe.quantization), facts.heads * facts.head_dim
+    layer = 8 * facts.hidden + (4 * queries + batch.length + 3 * facts.intermediate) * width
+    if full:
+        layer += (4 * facts.hidden + queries + facts.intermediate) * width
+    else:
+        mask = 0 if not recipe.adapter.dropout else 1 if place == "gpu" else 4
+        names = facts.targets(recipe.adapter.targets)
+        layer += sum(facts.linear[name][0] for name in names) * (width + mask)
+        layer += len(names) * recipe.adapter.r * width
+    shape = f"{batch.rows} rows x {batch.length:,} tokens"
+    if not recipe.training.checkpointing:
+        size = batch.positions * (facts.layers + 1) * layer
+        formula = f"{shape} x ({facts.layers} layers + 1 for gradients) x {layer:,} bytes"
+        return Item("activations", size, formula)
+    kept = facts.hidden * width
+    size = batch.positions * (facts.layers * kept + 2 * layer)
+    recomputed = f"2 x {layer:,} of the recomputed layer"
+    formula = f"{shape} x ({facts.layers} layers x {kept:,} bytes + {recomputed})"
+    return Item("activations, checkpointed", size, formula)
+
+
+def logits(facts: BaseFacts, positions: int, which: str) -> Item:
+    """Return the scores of the whole vocabulary at some positions, in the backward pass.
+
+    Args:
+        which: name of the positions in the formula.
+    """
+    formula = f"{positions:,} {which} positions x {facts.vocab:,} tokens x {SCORE} bytes"
+    return Item("logits", positions * facts.vocab * SCORE, formula)
+
+
+def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
+    """Return the sizes of a decoder layer's trained matrices: A is r x inputs, B is outputs x r.
+
+    Hu et al. 2021 (arXiv 2106.09685), section 4.1. Under grouped-query attention, keys and values
+    have fewer outputs and therefore smaller matrices.
+
+    Raises:
+        UsageError: the adapter names a layer that the base does not have.
+    """
+    shapes = [facts.linear[name] for name in facts.targets(adapter.targets)]
+    return tuple(adapter.r * size for shape in shapes for size in shape)
+
+
+def nf4_bytes(weights: int, *, double: bool) -> int:
+    """Return the bytes of weights under NF4.
+
+    Half a byte each, and for every 64 of them a constant: 4 bytes, or with double quantization 1
+    byte and for every 256 constants 4 more: 4.5 and 4.127 bits a weight. Dettmers et al. 2023
+    (arXiv 2305.14314), section 3.
+    """
+    constants = -(-weights // BLOCK)
+    nested = constants + 4 * -(-constants // NESTED_BLOCK)
+    return -(-weights // 2) + (nested if double else 4 * constants)
+
+
+def optimizer_bytes(matrices: Iterable[int], optimizer: str) -> int:
+    """Return the bytes of Adam's two averages for trained tensors of these sizes.
+
+    4 bytes each per value (Kingma and Ba 2014, arXiv 1412.6980); with 8-bit states 1 byte, and a
+    constant of 4 for every 256 values (Dettmers et al. 2021, arXiv 2110.02861). Paged optimizers
+    have the same size; that the driver may move their pages to main memory is not counted.
+    """
+    smallest = SMALLEST_8BIT if optimizer.endswith("8bit") else math.inf
+    return sum(
+        2 * (size + 4 * -(-size // OPTIMIZER_BLOCK) if size >= smallest else 4 * size)
+        for size in matrices
+    )
+
+
+def compute_bytes(quantization: Quantization) -> int:
+    """Return the bytes of a value of the compute type."""
+    return 4 if quantization.compute == "float32" else 2
+
+
+BITS = {"F16": 16, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6}
+"""Bits per weight of llama.cpp's block types (ggml/src/ggml-common.h)."""
+MIX = {
+    "Q4_K_M": ("Q4_K", "Q6_K"),
+    "Q5_K_M": ("Q5_K", "Q6_K"),
+    "Q6_K": ("Q6_K", "Q6_K"),
+    "Q8_0": ("Q8_0", "Q8_0"),
+}
+"""The type of most weights, and of those that llama.cpp gives more bits (src/llama-quant.cpp)."""
+MORE_BITS = frozenset({"v_proj", "down_proj"})
+"""The layers that get the better type in about half of the decoder."""
+FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+"""The type for rows whose length is not a multiple of 256 (the same file)."""
+TOKEN_BYTES = 39
+"""Bytes per token of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
+TEXTS = 12_000_000
+"""A tokenizer and its template, beside weights in the format of transformers."""
+STATE = 100_000
+"""The rest of a checkpoint: seeds, schedule, history."""
+BYTES_PER_ID = 7
+"""A token of a prepared row as JSON: five or six digits, a comma and a space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file or folder to be written.
+
+    Attributes:
+        bytes: the size of the whole.
+        present: bytes of it that exist already.
+    """
+
+    name: str
+    path: Path
+    bytes: int
+    formula: str
+    present: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Bytes still to be written."""
+        return max(0, self.bytes - self.present)
+
+
+def checkpoint_bytes(facts: BaseFacts, recipe: Recipe) -> int:
+    """Return the size of a checkpoint: the adapter in float32, and its optimizer's state.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    matrices = adapter_matrices(facts, recipe.adapter) * facts.layers
+    states = optimizer_bytes(matrices, recipe.training.optimizer)
+    return TRAINED * sum(matrices) + states + STATE
+
+
+def quantized_bytes(facts: BaseFacts, kind: str) -> int:
+    """Return the size of the quantized GGUF.
+
+    llama.cpp gives the projection of values and the second layer of the MLP more bits in about half
+    of the decoder layers (`use_more_bits` of src/llama-quant.cpp), and also the output, which is
+    the embedding where they are tied.
+    """
+    usual, better = MIX[kind]
+    table = facts.vocab * facts.hidden
+    bits = table * _bits(better, facts.hidden)
+    if not facts.tied:
+        bits += table * _bits(usual, facts.hidden)
+    for name, (inputs, outputs) in facts.linear.items():
+        other = better if name in MORE_BITS else usual
+        each = (_bits(usual, inputs) + _bits(other, inputs)) / 2
+        bits += facts.layers * inputs * outputs * each
+    rest = facts.parameters - facts.linear_parameters - table * (1 if facts.tied else 2)
+    return round(bits / 8) + 4 * rest + TOKEN_BYTES * facts.vocab
+
+
+def artifacts(
+    facts: BaseFacts, recipe: Recipe, run_dir: RunDir, *, tokens: int, checkpoints: int
+) -> tuple[Artifact, ...]:
+    """Return all that the stages write into the folder of the run.
+
+    Args:
+        tokens: of all rows.
+        checkpoints: the highest number of them at a time.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    adapter = facts.layers * sum(adapter_matrices(facts, recipe.adapter)) * TRAINED
+    values = f"{adapter // TRAINED:,} values x {TRAINED} bytes"
+    count, kind, each = facts.parameters, recipe.export.quantize, checkpoint_bytes(facts, recipe)
+    weights, quantized = f"{count:,} parameters x 2 bytes", quantized_bytes(facts, kind)
+    merged, f16 = 2 * count + TEXTS, 2 * count + TOKEN_BYTES * facts.vocab
+    stored = f"{checkpoints} x {each:,} bytes of adapter and optimizer"
+    mix = f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight"
+    found = (
+        ("prepared rows", run_dir.prepared, tokens * BYTES_PER_ID, f"{tokens:,} tokens as JSON"),
+        ("checkpoints", run_dir.folder / "checkpoint-*", checkpoints * each, stored),
+        ("adapter", run_dir.adapter, adapter, values),
+        ("merged model, 16 bit", run_dir.merged, merged, f"{weights}, and the tokenizer"),
+        ("GGUF, f16", run_dir.f16, f16, f"{weights}, and the tokens"),
+        (f"GGUF, {kind}", run_dir.quantized(kind), quantized, mix),
+        ("GGUF of the adapter", run_dir.lora, adapter, values),
+    )
+    return tuple(
+        Artifact(name, path, size, formula, _present(path)) for name, path, size, formula in found
+    )
+
+
+def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
+    """Return what is written into the cache: a GGUF of the registry, and the base unpacked."""
+    registry, name = context.call.models.registry, context.recipe.base
+    if name not in registry.files:
+        return ()
+    path, entry = context.files.path(name), registry.files[name]
+    sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
+    folder = context.cache / "bases" / f"{sha256[:16]}-*"
+    size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
+    present = _present(folder)  # complete if it exists: it gets its name at the end
+    unpacked = Artifact("base, unpacked", folder, present or size, formula, present)
+    if not entry.pypi:
+        return (unpacked,)
+    size = entry.size or 0
+    return (Artifact("base, fetched", path, size, "size in the registry", _present(path)), unpacked)
+
+
+def _bits(kind: str, row: int) -> float:
+    if kind in FALLBACK and row % 256:
+        kind = FALLBACK[kind]
+    return BITS["F16"] if row % 32 else BITS[kind]
+
+
+def _present(path: Path) -> int:
+    """Return the bytes of a file, of the files of a folder, or of all that match a pattern."""
+    found = (file for match in path.parent.glob(path.name) for file in (match, *match.rglob("*")))
+    return sum(file.stat().st_size for file in found if file.is_file())
+
+
+COMPUTE = ("bfloat16", "float16", "float32")
+"""The compute types of a recipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU as torch sees it. Sizes in bytes."""
+
+    name: str
+    free: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The file system of a folder.
+
+    Attributes:
+        free: bytes that can be written.
+        device: id of the file system; folders with the same id share the free space.
+    """
+
+    path: Path
+    free: int
+    device: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Resources for a run.
+
+    Attributes:
+        memory: bytes available without swapping.
+        gpus: the GPUs that training would use, if any: one for each process.
+        gpu_unused: why the installed torch cannot use a GPU, or "".
+        fast: the compute types that are not emulated, of float32 and the two of 16 bits.
+        processes: how many processes train, and share the memory if there is no GPU.
+        is_sharded: the base is divided among the processes.
+    """
+
+    memory: int
+    gpus: tuple[Gpu, ...]
+    cores: int
+    gpu_unused: str = ""
+    fast: tuple[str, ...] = COMPUTE
+    processes: int = 1
+    is_sharded: bool = False
+
+    @property
+    def shards(self) -> int:
+        """How many parts the base is divided into."""
+        return self.processes if self.is_sharded else 1
+
+    @property
+    def gpu(self) -> Gpu | None:
+        return self.gpus[0] if self.gpus else None
+
+    @property
+    def free(self) -> int:
+        """Free bytes of memory for each process, of the device that trains."""
+        return min((gpu.free for gpu in self.gpus), default=self.memory // self.processes)
+
+
+def available_memory() -> int:
+    """Return the bytes of memory available without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
+    """Return the resources of this machine. Without torch, GPUs are not detected."""
+    gpus, unused = _gpus(processes)
+    cores, fast = available_cores(), fast_compute()
+    return Machine(available_memory(), gpus, cores, unused, fast, processes, is_sharded)
+
+
+def device_kind() -> str:
+    """Return "cuda" if there is a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@low_spin_openmp()
+def fast_compute() -> tuple[str, ...]:
+    """Return the compute types that are fast on the device that trains; without torch, all.
+
+    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which took 9 times as long
+    as float32 forwards and 47 times backwards (400 x 576 by 576 x 1536, an EPYC with AVX2).
+    """
+    if importlib.util.find_spec("torch") is None:
+        return COMPUTE
+    import torch
+
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return COMPUTE if native else ("float16", "float32")
+    is_wide = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return ("bfloat16", "float32") if is_wide else ("float32",)
+
+
+@low_spin_openmp()
+def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
+    """Return at most as many GPUs as there are processes, and why there is none, or ""."""
+    if importlib.util.find_spec("torch") is None:
+        return (), ""
+    import torch
+
+    if torch.cuda.is_available():
+        count = min(processes, torch.cuda.device_count())
+        cuda = torch.cuda
+        return tuple(Gpu(cuda.get_device_name(n), *cuda.mem_get_info(n)) for n in range(count)), ""
+    no_cuda = torch.version.cuda is None
+    return (), "the installed torch is a build without CUDA" if no_cuda else ""
+
+
+def disk_of(folder: Path) -> Disk:
+    """Return the file system of a folder, which need not exist yet."""
+    existing = folder.absolute()
+    while not existing.exists():
+        existing = existing.parent
+    return Disk(folder, shutil.disk_usage(existing).free, existing.stat().st_dev)
+
+
+def place_of(machine: Machine) -> Place:
+    """Return the device that trains."""
+    return "gpu" if machine.gpu else "cpu"
+
+
+def adapted(
+    recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe as a machine trains it, and what was changed, one clause each.
+
+    Args:
+        batch: the largest one.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    recipe, compute = with_fast_compute(recipe, machine)
+    recipe, checkpointing = _with_checkpointing(recipe, facts, batch, machine)
+    return recipe, tuple(filter(None, (compute, checkpointing)))
+
+
+def of_run(context: StageContext) -> Machine:
+    """Return this machine with the processes of a run."""
+    processes = ranks.on_this_machine(context.processes)
+    return this_machine(processes, is_sharded=context.is_sharded)
+
+
+def check_processes(recipe: Recipe, machine: Machine) -> None:
+    """Refuse processes without rows or GPU, and a base that cannot be divided among them.
+
+    Raises:
+        UsageError: as stated.
+    """
+    count, training = machine.processes, recipe.training
+    if count > training.batch:
+        accumulation = max(1, training.rows_per_step // count)
+        raise UsageError(
+            f"{count} processes are more than the {training.batch} rows of a batch, which they "
+            "share",
+            hint=f"`--batch {count} --accumulation {accumulation}` has a row for each.",
+        )
+    if machine.gpus and count > len(machine.gpus):
+        raise UsageError(
+            f"{count} processes need as many GPUs, and there are {len(machine.gpus)} to use",
+            hint=f"`--processes {len(machine.gpus)}` uses each of them.",
+        )
+    if machine.is_sharded:
+        _check_sharding(recipe, machine)
+
+
+def _check_sharding(recipe: Recipe, machine: Machine) -> None:
+    if not machine.gpus:
+        raise UsageError(
+            "--sharding fsdp divides the base among GPUs, and there are none to use",
+            hint="Leave it out: on a CPU, the processes share the memory anyway.",
+        )
+    if machine.shards == 1:
+        raise UsageError(
+            "--sharding fsdp divides the base among several processes, and there is one",
+            hint="`--processes N` starts one for each GPU.",
+        )
+    if (optimizer := recipe.training.optimizer) != "adamw_torch":
+        raise UsageError(
+            f"training.optimizer is {optimizer}, which cannot be used with --sharding fsdp",
+            hint="--set training.optimizer=adamw_torch; its states are divided as well.",
+        )
+
+
+def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
+    """Return the recipe with a compute type that is fast on a machine, and why, or ""."""
+    wanted = recipe.quantization.compute
+    if wanted in machine.fast:
+        return recipe, ""
+    other = next(kind for kind in ("float16", "float32") if kind in machine.fast)
+    device = "GPU" if machine.gpu else "CPU"
+    why = f"this {device} does not support {wanted} efficiently: computing in {other}"
+    return overridden(recipe, {"quantization.compute": other}), why
+
+
+def _with_checkpointing(
+    recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
+) -> tuple[Recipe, str]:
+    """Return the recipe with checkpointing if it needs too much memory without it, and why."""
+    saving = overridden(recipe, {"training.checkpointing": True})
+    need, less = (
+        total(training_memory(facts, one, batch, place_of(machine), shards=machine.shards))
+        for one in (recipe, saving)
+    )
+    if need <= machine.free or need <= less:
+        return recipe, ""
+    why = (
+        f"checkpointing is switched on: it needs {in_words(less)} of memory instead of "
+        f"{in_words(need)}, and {in_words(machine.free)} are free. Training takes longer, and its "
+        "numbers are the same"
+    )
+    return saving, why

@@ -1,0 +1,422 @@
+"""The plan of a run, and its form as JSON."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import statistics
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, InputError, UsageError
+from harness.support.optional_deps import require
+from skills.finetune import ranks
+from skills.finetune.json_files import read_json
+from skills.finetune.model import lora_adapters, resources
+from skills.finetune.model.base_shapes import PUBLISHED, BaseFacts, published
+from skills.finetune.model.bases import describe
+from skills.finetune.model.resources import (
+    Artifact,
+    Batch,
+    Disk,
+    Item,
+    Machine,
+    Place,
+    adapted,
+    artifacts,
+    base_artifacts,
+    check_processes,
+    logits,
+    of_run,
+    place_of,
+    total,
+    training_memory,
+)
+from skills.finetune.plan_rows import PlannedRows, planned_rows
+from skills.finetune.recipe import Recipe, Training, overridden
+from skills.finetune.run_folder import SPARE, StageContext, in_words
+from skills.finetune.training.callbacks import Metrics, Schedule, schedule
+from skills.finetune.training.checkpoints import METRICS, RUN
+from skills.finetune.training.train import MODULES
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A file system that artifacts are written to.
+
+    Attributes:
+        missing: bytes still to be written there.
+    """
+
+    disk: Disk
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Resources of a run. Sizes in bytes.
+
+    Attributes:
+        given: the recipe as it was given; `recipe` is adapted to the machine.
+        adapted: what was adapted, one clause each.
+        checkpoints: how many are written, and how many exist at a time.
+        batch: the largest one.
+        place: the device of the training.
+        memory, full: items of this recipe's peak, and of full fine-tuning's.
+        all_logits: logits of a trainer that computes them for prompts and padding as well.
+        notes: what else to know, one clause each.
+        refusals: why the run cannot start; () if it can.
+    """
+
+    recipe: Recipe
+    facts: BaseFacts
+    rows: PlannedRows
+    steps: Schedule
+    checkpoints: tuple[int, int]
+    batch: Batch
+    machine: Machine
+    place: Place
+    memory: tuple[Item, ...]
+    full: tuple[Item, ...]
+    all_logits: Item
+    artifacts: tuple[Artifact, ...]
+    stores: tuple[Store, ...]
+    measured: Measured
+    given: Recipe
+    adapted: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    refusals: tuple[HarnessError, ...] = ()
+
+    @property
+    def free(self) -> int:
+        """Free memory of the device of the training."""
+        return self.machine.free
+
+    @property
+    def held(self) -> int:
+        """Weights, adapter, gradients and optimizer: the peak without the share of a batch."""
+        return total(item for item in self.memory if item.held)
+
+    @property
+    def weights_16bit(self) -> int:
+        return 2 * self.facts.parameters
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the plan for JSON; sizes in bytes, times in seconds."""
+        return {
+            "recipe": self.given.model_dump(mode="json"),
+            "recipe_sha256": self.given.digest,
+            "adapted": list(self.adapted),
+            "base": {**asdict(self.facts), "at_hand": self.facts.source != PUBLISHED},
+            "rows": self._rows_as_dict(),
+            "steps": asdict(self.steps),
+            "checkpoints": dict(zip(("written", "at_a_time"), self.checkpoints, strict=True)),
+            "largest_batch": asdict(self.batch),
+            "memory": {
+                "device": self.place,
+                "free": self.free,
+                "recipe": _parts(self.memory),
+                "weights_adapter_optimizer": self.held,
+                "full_fine_tuning": _parts(self.full),
+                "weights_16bit": self.weights_16bit,
+                "logits_of_all_positions": asdict(self.all_logits),
+                "measured_peak": self.measured.peak,
+            },
+            "machine": asdict(self.machine),
+            "disk": {
+                "artifacts": [
+                    {**asdict(one), "path": str(one.path), "missing": one.missing}
+                    for one in self.artifacts
+                ],
+                "stores": [
+                    {"path": str(s.disk.path), "free": s.disk.free, "missing": s.missing}
+                    for s in self.stores
+                ],
+            },
+            "time": {
+                "seconds": self.measured.seconds,
+                "tokens_per_second": self.measured.tokens_per_second,
+            },
+            "notes": list(self.notes),
+            "refusals": [str(error) for error in self.refusals],
+        }
+
+    def _rows_as_dict(self) -> dict[str, Any]:
+        rows = self.rows
+        return {
+            "train": rows.count,
+            "dev": rows.dev,
+            "too_long": rows.too_long,
+            "tokens": rows.tokens,
+            "longest": self.batch.length,
+            "longest_completion": self.batch.completion,
+            "source": rows.source,
+            "estimated": rows.estimated,
+            "sample": [list(piece) for piece in rows.sample],
+            "sample_decoded": rows.decoded,
+        }
+
+
+def _parts(items: tuple[Item, ...]) -> dict[str, Any]:
+    return {"total": total(items), "parts": [asdict(item) for item in items]}
+
+
+def make_plan(
+    context: StageContext,
+    machine: Machine | None = None,
+    disk: Callable[[Path], Disk] = resources.disk_of,
+) -> Plan:
+    """Return the plan of a run; `refusals` has the reasons why it cannot start.
+
+    Args:
+        machine: resources to plan for; None for this machine.
+        disk: returns the file system of a folder.
+
+    Raises:
+        InputError: the data, the base or the adapter to start from is invalid, or the base is
+            unknown.
+        UsageError: there are no rows, or the recipe names a layer that the base does not have.
+    """
+    machine = machine or of_run(context)
+    recipe, facts = context.recipe, _shapes(context)
+    lora_adapters.open_start(context, facts)
+    rows = planned_rows(context)
+    each = ranks.rows_each(recipe.training.batch, machine.processes)
+    batch, place = rows.largest(each), place_of(machine)
+    recipe, changes = adapted(recipe, facts, batch, machine)
+    steps = schedule(rows.count, recipe.training)
+    saved = checkpoints(steps.last, recipe.training)
+    written = (
+        *artifacts(facts, recipe, context.run_dir, tokens=rows.tokens, checkpoints=saved[1]),
+        *base_artifacts(facts, context),
+    )
+    epochs = steps.last / steps.per_epoch if steps.per_epoch else 0
+    found = Plan(
+        recipe,
+        facts,
+        rows,
+        steps,
+        saved,
+        batch,
+        machine,
+        place,
+        training_memory(facts, recipe, batch, place, shards=machine.shards),
+        training_memory(facts, recipe, batch, place, full=True),
+        logits(facts, batch.positions, "prompt and completion"),
+        written,
+        _stores(written, disk),
+        measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
+        context.recipe,
+        changes,
+    )
+    return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
+
+
+def require_plan(
+    context: StageContext,
+    machine: Machine | None = None,
+    disk: Callable[[Path], Disk] = resources.disk_of,
+) -> Plan:
+    """Return the plan of a run that can start.
+
+    Raises:
+        InputError: the run does not fit, or has nothing to train on; and as `plan`.
+        UsageError: a required package is missing; and as `plan`.
+    """
+    require(*packages(context.recipe))
+    found = make_plan(context, machine, disk)
+    for refusal in found.refusals:
+        raise refusal
+    return found
+
+
+def checkpoints(steps: int, training: Training) -> tuple[int, int]:
+    """Return how many checkpoints are written, and how many exist at a time.
+
+    With `keep` these are the newest, the best, and the one written before another is deleted.
+    """
+    written = math.ceil(steps / training.save_steps)
+    return written, written if training.keep is None else min(written, training.keep + 2)
+
+
+def _shapes(context: StageContext) -> BaseFacts:
+    base = context.recipe.base
+    facts = describe(context) or published(base)
+    if facts is None:
+        raise InputError(
+            f"the base {base} is unknown and not on this machine",
+            hint="Name its folder, or fetch it first. Only the shapes of Qwen2.5 and SmolLM2 are "
+            "known without the files.",
+        )
+    return replace(facts, name=base)
+
+
+def _stores(written: Iterable[Artifact], disk: Callable[[Path], Disk]) -> tuple[Store, ...]:
+    found: dict[int, Store] = {}
+    for artifact in written:
+        where = disk(artifact.path.parent)
+        before = found.get(where.device, Store(where, 0))
+        found[where.device] = replace(before, missing=before.missing + artifact.missing)
+    return tuple(found.values())
+
+
+NEAR = 0.9
+"""Share of the free memory above which a note calls it tight."""
+KEPT = 0.9
+"""Share of the rows that a smaller max_length should keep."""
+
+
+def packages(recipe: Recipe) -> tuple[str, ...]:
+    """Return the modules that training with this recipe imports."""
+    bits = recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
+    return (*MODULES, "bitsandbytes") if bits else MODULES
+
+
+def refusals(plan: Plan) -> Iterator[HarnessError]:
+    """Yield the reasons why a run cannot start."""
+    need, gpu, recipe = total(plan.memory), plan.machine.gpu, plan.recipe
+    if not plan.rows.count:
+        longer = f": all have more than {recipe.training.max_length:,} tokens"
+        yield InputError(
+            f"there is no row to train on{longer if plan.rows.too_long else ''}",
+            hint="Use a smaller dev_share, a larger max_length, or more annotations.",
+        )
+        return
+    try:
+        check_processes(recipe, plan.machine)
+    except UsageError as error:
+        yield error
+    if gpu is None and recipe.quantization.compute == "float16":
+        yield InputError(
+            "quantization.compute is float16, which needs a GPU, and there is none to use",
+            hint="Use bfloat16 on a CPU.",
+        )
+    if need > plan.free:
+        device = f"the GPU ({gpu.name})" if gpu else "this machine, without a GPU to use,"
+        each = " for each process" if plan.machine.processes > 1 else ""
+        yield InputError(
+            f"training {plan.facts.name} needs {in_words(need)} of memory{each}, and {device} has "
+            f"{in_words(plan.free)} free{each}",
+            hint=memory_knobs(plan),
+        )
+    largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
+    for store in plan.stores:
+        if store.missing * SPARE > store.disk.free:
+            yield InputError(
+                f"the artifacts need {in_words(store.missing)} more, and the disk has "
+                f"{in_words(store.disk.free)} free",
+                where=str(store.disk.path),
+                hint="Name a folder on another disk with --out. The largest part is "
+                f"{largest.name} with {in_words(largest.bytes)}.",
+            )
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """Return what else to know about a run, one clause each."""
+    recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, total(plan.memory)
+    missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
+    found = {
+        "the base is not on this machine: training needs it, this plan does not": (
+            plan.facts.source == PUBLISHED
+        ),
+        f"{rows.too_long:,} of the rows have more than {recipe.training.max_length:,} tokens; "
+        "`/finetune prepare` refuses such rows and names them": rows.too_long,
+        f"rows and tokens are {rows.source}; `/finetune prepare` makes them exact": rows.estimated,
+        f"{rows.count} rows are less than one step of {recipe.training.rows_per_step}: "
+        "a smaller batch or accumulation makes more steps of them": (
+            0 < rows.count < recipe.training.rows_per_step
+        ),
+        f"there is no GPU to use, so training runs on the CPU{machine.gpu_unused and ': '}"
+        f"{machine.gpu_unused}": machine.gpu is None,
+        f"memory is tight: {in_words(need)} of {in_words(plan.free)} free": (
+            NEAR * plan.free < need <= plan.free
+        ),
+        f"training needs packages that are not installed: {', '.join(missing)}": missing,
+    }
+    return tuple(note for note, applies in found.items() if applies)
+
+
+def memory_knobs(plan: Plan) -> str:
+    """Return a sentence naming the two settings that save most memory.
+
+    Raises:
+        UsageError: the recipe names a layer that the base does not have.
+    """
+    training = plan.recipe.training
+    length = max(sorted(plan.rows.lengths)[int(KEPT * (plan.rows.count - 1))], 64)
+    longer = plan.rows.count - plan.rows.up_to(length).count
+    smallest = plan.machine.processes
+    accumulation = max(1, training.rows_per_step // smallest)
+    knobs: dict[str, dict[str, Any]] = {
+        "--set quantization.kind=nf4": {"quantization.kind": "nf4"},
+        "--set quantization.unpacked=false": {"quantization.unpacked": False},
+        f"--batch {smallest} --accumulation {accumulation}": {
+            "training.batch": smallest,
+            "training.accumulation": accumulation,
+        },
+        f"--max-length {length} without {longer:,} of {plan.rows.count:,} rows": {
+            "training.max_length": length
+        },
+    }
+    needs, shards = {}, plan.machine.shards
+    for words, changes in knobs.items():
+        recipe = overridden(plan.recipe, changes)
+        each = ranks.rows_each(recipe.training.batch, plan.machine.processes)
+        batch = plan.rows.up_to(recipe.training.max_length).largest(each)
+        needs[words] = total(training_memory(plan.facts, recipe, batch, plan.place, shards=shards))
+    best = sorted((need, words) for words, need in needs.items() if need < total(plan.memory))[:2]
+    found = [f"{words} ({in_words(need)})" for need, words in best]
+    return f"Use {' or '.join(found)}, or a smaller base." if found else "Use a smaller base."
+
+
+RELEVANT: Any = {
+    "base": True,
+    "quantization": True,
+    "adapter": True,
+    "training": {"batch", "accumulation", "optimizer", "checkpointing", "max_length"},
+}
+"""The settings that change speed or memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Measurements of an earlier run; None where there are none.
+
+    Attributes:
+        tokens_per_second: median, of prompts and completions without padding.
+        seconds: estimate for the planned steps, without evaluation and saving.
+        peak: maximum bytes of memory.
+    """
+
+    tokens_per_second: float | None = None
+    seconds: float | None = None
+    peak: int | None = None
+
+
+def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
+    """Return what the run in `folder` measured, if its settings are the same.
+
+    Args:
+        tokens: of all planned steps.
+    """
+    if not _is_same(folder, recipe, machine):
+        return Measured()
+    lines = Metrics(folder / METRICS).read()
+    speeds = [found for line in lines if (found := line.get("tokens_per_second"))]
+    speed = statistics.median(speeds) if speeds else None
+    peak = max((line.get("peak_bytes") or 0 for line in lines), default=0)
+    return Measured(speed, tokens / speed if speed else None, peak or None)
+
+
+def _is_same(folder: Path, recipe: Recipe, machine: Machine) -> bool:
+    try:
+        before = read_json(folder / RUN)
+        earlier, device = Recipe.model_validate(before["recipe"]), before["guard"]["device"]
+        processes = before.get("processes", 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    same = earlier.model_dump(include=RELEVANT) == recipe.model_dump(include=RELEVANT)
+    is_alike = device == ("cuda" if machine.gpu else "cpu") and processes == machine.processes
+    return same and is_alike

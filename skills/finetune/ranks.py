@@ -1,0 +1,186 @@
+"""The processes of one training: which of them this one is, and what they agree on.
+
+torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. A
+training in one process has rank 0 of 1, for which none of these functions does anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from harness.errors import UsageError
+from harness.support.process import low_spin_openmp
+
+WAIT = timedelta(hours=2)
+"""How long ranks wait for each other: rank 0 may unpack a base first. One that ends is noticed at
+once."""
+
+
+def world() -> int:
+    """Return the number of ranks."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def rank() -> int:
+    """Return the rank of this process."""
+    return int(os.environ.get("RANK", 0)) if world() > 1 else 0
+
+
+def local_rank() -> int:
+    """Return the rank among those of this machine, which is also the number of its GPU."""
+    return int(os.environ.get("LOCAL_RANK", 0)) if world() > 1 else 0
+
+
+def is_main() -> bool:
+    """Return True if this process writes the files of the training."""
+    return rank() == 0
+
+
+def processes(wanted: int | None) -> int:
+    """Return how many processes train: those of a launcher, else `wanted`, else one.
+
+    Args:
+        wanted: the option `--processes`.
+
+    Raises:
+        UsageError: both are given, or the launcher has not started its processes.
+    """
+    launched = world() if world() > 1 else _processes_of_accelerate()
+    if wanted is not None and launched is not None:
+        raise UsageError(
+            f"--processes {wanted} is given under a launcher of {launched} processes",
+            hint="Use one of the two.",
+        )
+    return launched or wanted or 1
+
+
+def is_sharded(wanted: str | None) -> bool:
+    """Return True if FSDP divides the base among the ranks.
+
+    Args:
+        wanted: the option `--sharding`; `accelerate launch --use_fsdp` means the same.
+    """
+    return wanted == "fsdp" or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def on_this_machine(processes: int) -> int:
+    """Return how many of the processes are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
+
+
+def rows_each(batch: int, processes: int) -> int:
+    """Return the most rows of a batch that one of the processes takes."""
+    return -(-batch // processes)
+
+
+@low_spin_openmp()  # torch may be imported here first
+def join_ranks() -> None:
+    """Connect this rank to the others."""
+    import torch
+    from torch import distributed
+
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(local_rank())
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=WAIT)
+
+
+def leave_ranks() -> None:
+    """Disconnect this rank from the others."""
+    if _is_joined():
+        from torch import distributed
+
+        distributed.destroy_process_group()
+
+
+@contextmanager
+def leading() -> Iterator[None]:
+    """Connect rank 0 to the others, which wait for work; without any work, they are released.
+
+    Raises:
+        UsageError: this is another rank.
+    """
+    if world() == 1:
+        yield
+        return
+    if not is_main():
+        raise UsageError(
+            f"a launcher has started {world()} processes of this command",
+            hint="Use `--processes`, or launch skills/finetune/finetune_annotate.py.",
+        )
+    join_ranks()
+    yield
+    if _is_joined():
+        broadcast("")
+        leave_ranks()
+
+
+def broadcast(text: str = "") -> str:
+    """Return the text that rank 0 passes; the others wait for it."""
+    if world() == 1:
+        return text
+    import torch
+    from torch import distributed
+
+    texts = [text]
+    distributed.broadcast_object_list(texts, device=torch.device("cpu"))
+    return texts[0]
+
+
+def summed(*values: float) -> tuple[float, ...]:
+    """Return the sums over all ranks."""
+    if world() == 1:
+        return values
+    import torch
+    from torch import distributed
+
+    sums = torch.tensor(values, dtype=torch.float64)
+    distributed.all_reduce(sums)
+    return tuple(sums.tolist())
+
+
+def any_of(flag: bool) -> bool:
+    """Return True if the flag is set in at least one rank."""
+    return summed(flag)[0] > 0
+
+
+def barrier() -> None:
+    """Wait until all ranks are here."""
+    summed(0)
+
+
+def _is_joined() -> bool:
+    from torch import distributed
+
+    return bool(distributed.is_initialized())
+
+
+def _processes_of_accelerate() -> int | None:
+    """Return how many processes `accelerate launch --cpu` should have started, if it was used.
+
+    On CPUs it starts several only through MPI. Otherwise it starts one, with an address for several
+    but not their number, which is only in its own command line.
+
+    Raises:
+        UsageError: the number is not there.
+    """
+    found = os.environ
+    if found.get("ACCELERATE_USE_CPU") != "True" or "MASTER_PORT" not in found:
+        return None
+    import psutil
+
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        words = []
+    number = re.search(r"--num[-_]processes[= ](\d+)", " ".join(words))
+    if number is None:
+        raise UsageError(
+            "accelerate launch has started one process of several",
+            hint="`--processes N` of /finetune starts them on CPUs, as does `torchrun`.",
+        )
+    return int(number[1])

@@ -1,0 +1,296 @@
+"""A recipe: all settings that determine the result of a training run.
+
+    recipe = load("lesson")            # a preset of recipes/, or a path
+    recipe = overridden(recipe, {"training.epochs": 2})
+
+Unknown keys are errors that name file and line. Settings that do not change the result, such as
+the output folder, are not part of a recipe.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from harness.errors import InputError, UsageError
+from harness.support.reading import bounded_yaml, yaml_models
+from skills.nanda.framework import sha256_of
+
+PRESETS = Path(__file__).with_name("recipes")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Quantization(_Strict):
+    """Storage of the base's weights during training.
+
+    Attributes:
+        kind: nf4 (QLoRA; Dettmers et al. 2023, arXiv 2305.14314) or none.
+        double: quantize the quantization constants as well.
+        compute: the compute type, also that of weights that are not quantized.
+        unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass:
+            training gives the same numbers in less time, with four times the memory. For a CPU,
+            where unpacking is slow and the base small.
+    """
+
+    kind: Literal["nf4", "none"] = "nf4"
+    double: bool = True
+    compute: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    unpacked: bool = False
+
+
+class Adapter(_Strict):
+    """The LoRA adapter (Hu et al. 2021, arXiv 2106.09685): W + alpha / r * B A.
+
+    Attributes:
+        targets: names of the layers with an adapter, or "all-linear" for every linear layer except
+            the output.
+        start_from: an adapter of the same r, alpha and targets to start from: a folder of peft, its
+            GGUF, or a model of the registry that has one. None: a new adapter.
+    """
+
+    r: int = Field(16, ge=1, le=1024)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["all-linear"] = ("q_proj", "v_proj")
+    start_from: str | None = Field(None, min_length=1)
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Omit `start_from` if None: recipes from before it existed keep their digests."""
+        found: dict[str, Any] = serialize(self)
+        if self.start_from is None:
+            del found["start_from"]
+        return found
+
+
+class Training(_Strict):
+    """Settings of the optimization.
+
+    Attributes:
+        batch: rows per batch; `accumulation` batches make one step.
+        warmup: steps until the full learning rate; below 1 a share of all steps.
+        max_length: maximum tokens of a row, prompt and completion; longer rows are errors.
+        max_steps: stop after this many steps, regardless of `epochs`.
+        checkpointing: compute activations again in the backward pass instead of keeping them.
+        save_steps, log_steps, eval_steps: how often to save, to log, and to measure the dev loss.
+        keep: checkpoints to keep, in addition to the best one; None: all.
+    """
+
+    epochs: float = Field(3, gt=0)
+    batch: int = Field(4, ge=1)
+    accumulation: int = Field(4, ge=1)
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    warmup: float = Field(0.0, ge=0)
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    optimizer: Literal["adamw_torch", "adamw_8bit", "paged_adamw_32bit", "paged_adamw_8bit"] = (
+        "adamw_torch"
+    )
+    max_length: int = Field(2048, ge=64)
+    max_steps: int | None = Field(None, ge=1)
+    checkpointing: bool = True
+    save_steps: int = Field(100, ge=1)
+    log_steps: int = Field(10, ge=1)
+    eval_steps: int = Field(100, ge=1)
+    keep: int | None = Field(None, ge=1)
+    seed: int = Field(42, ge=0)
+
+    @property
+    def rows_per_step(self) -> int:
+        return self.batch * self.accumulation
+
+
+class Decisions(_Strict):
+    """Loss of the decision whether a move is stated, in addition to the loss of the tokens.
+
+    Attributes:
+        weight: of each decision, against 1 of a token; 0 for none.
+        stated: factors by move for the decisions where it is stated: above 1 for a move that few
+            abstracts state, which the model would otherwise hardly ever write.
+    """
+
+    weight: float = Field(0.0, ge=0)
+    stated: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
+class Export(_Strict):
+    """Settings of the exported model.
+
+    Attributes:
+        name: of the model, in Ollama and in the registry; /finetune uses that of the run's folder
+            if neither recipe nor options state one.
+        merge_base: merge into the base's 16-bit weights, or into its NF4 weights.
+        quantize: the type of the quantized GGUF.
+        num_ctx, num_predict, temperature: parameters of the Modelfile.
+    """
+
+    name: str = Field("nanda-annotator", pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$")
+    merge_base: Literal["16bit", "nf4"] = "16bit"
+    quantize: Literal["Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0"] = "Q4_K_M"
+    num_ctx: int = Field(4096, ge=256)
+    num_predict: int = Field(1024, ge=1)
+    temperature: float = Field(0.1, ge=0)
+
+
+class Recipe(_Strict):
+    """A whole recipe.
+
+    Attributes:
+        base: a model of the hub in the local cache, a folder with one, or a `files:` id of the
+            registry (a GGUF, which is unpacked into a folder).
+        dev_share: share of the gold rows held out for measuring, without a dev file.
+    """
+
+    version: Literal[1] = 1
+    summary: str = ""
+    base: str = Field("Qwen/Qwen2.5-7B-Instruct", min_length=1)
+    quantization: Quantization = Quantization()
+    adapter: Adapter = Adapter()
+    training: Training = Training()
+    decisions: Decisions = Decisions()
+    dev_share: float = Field(0.1, ge=0, lt=1)
+    export: Export = Export()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all settings except the summary."""
+        return sha256_of(self.model_dump(mode="json", exclude={"summary"}))
+
+
+def presets() -> dict[str, Path]:
+    """Return the paths of the shipped recipes by name."""
+    return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Read a preset by its name, or a recipe by its path.
+
+    Raises:
+        UsageError: there is no such preset, and no such file.
+        InputError: the file is not a valid recipe; the error names file and line.
+    """
+    known = presets()
+    if (path := known.get(str(name))) is None:
+        path = Path(name).expanduser()
+        if not path.suffix and not path.exists():
+            raise UsageError(
+                f"there is no preset {str(name)!r}",
+                hint=f"Presets: {', '.join(known)}. A path ends in .yaml.",
+            )
+    return yaml_files.load(path, Recipe, InputError)
+
+
+def overridden(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """Return `recipe` with some values replaced: {"training.epochs": 2}.
+
+    Raises:
+        UsageError: a value is invalid.
+    """
+    data = recipe.model_dump()
+    for dotted, value in changes.items():
+        *parents, name = dotted.split(".")
+        section = data
+        for parent in parents:
+            section = section[parent]
+        section[name] = value
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as exc:
+        raise UsageError(first_error(exc)) from exc
+
+
+def first_error(exc: ValidationError) -> str:
+    """Return the first error of a validation: "training.epochs: Input should be ..."."""
+    error = exc.errors()[0]
+    name = ".".join(map(str, error["loc"]))
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name}: {message}" if name else message
+
+
+SETTINGS = {
+    "base": "base",
+    "start_from": "adapter.start_from",
+    "epochs": "training.epochs",
+    "batch": "training.batch",
+    "accumulation": "training.accumulation",
+    "learning_rate": "training.learning_rate",
+    "max_length": "training.max_length",
+    "max_steps": "training.max_steps",
+    "seed": "training.seed",
+    "name": "export.name",
+}
+"""The settings of a recipe that have an option of their own, by its field."""
+DEFAULT_PRESET = "lesson"
+
+
+def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
+    """Return the named recipe, else the remembered one of the folder, with the options applied.
+
+    A recipe without a name for the model gets that of the folder.
+
+    Raises:
+        UsageError: a setting is invalid or unknown.
+        InputError: the remembered recipe is invalid.
+    """
+    if options.preset and options.recipe:
+        raise UsageError("--preset and --recipe name two recipes", hint="Give one of them.")
+    named = options.recipe or options.preset
+    if named is None and remembered:
+        found = _remembered(remembered, folder)
+    else:
+        found = load_recipe(named or DEFAULT_PRESET)
+    given = {dotted: getattr(options, field) for field, dotted in SETTINGS.items()}
+    changes = {dotted: value for dotted, value in given.items() if value is not None}
+    if "name" not in found.export.model_fields_set:
+        name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+        changes = {"export.name": name or "model", **changes}
+    return overridden(found, {**changes, **dict(map(_setting, options.set))})
+
+
+def _remembered(remembered: Mapping[str, Any], folder: Path) -> Recipe:
+    try:
+        return Recipe.model_validate(remembered.get("recipe"))
+    except ValidationError as exc:
+        raise InputError(
+            f"has no valid recipe ({first_error(exc)})",
+            where=str(folder),
+            hint="Name one with --preset or --recipe.",
+        ) from exc
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Parse a setting of `--set training.warmup=0.1`; its value is YAML."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")
+    _check_name(name.strip())
+    try:
+        return name.strip(), bounded_yaml.parse(value)[1]
+    except yaml.YAMLError as exc:
+        raise UsageError(f"--set: {value!r} is not a YAML value") from exc
+
+
+def _check_name(dotted: str) -> None:
+    settings: Any = Recipe()
+    for name in dotted.split("."):
+        fields = type(settings).model_fields if isinstance(settings, BaseModel) else {}
+        if name not in fields:
+            hint = f"Known settings: {', '.join(fields)}." if fields else ""
+            raise UsageError(f"--set: a recipe has no setting {dotted!r}", hint=hint)
+        settings = getattr(settings, name)

@@ -1,1 +1,0 @@
-"""A fine-tuning run: its recipe, folder, stages and hardware."""

@@ -1,0 +1,476 @@
+"""The folder of a run: its artifacts, and a manifest that records how each was made.
+
+    out/
+      manifest.json                      an entry for each stage that was performed
+      prepared/                          rows as tokens, with the mask of the loss
+      checkpoint-N/ adapter/             training states; the adapter in use
+      merged/                            the base with the adapter merged into it
+      NAME.f16.gguf NAME.Q4_K_M.gguf     the same for llama.cpp, in 16 bits and quantized
+      NAME-lora.gguf                     the adapter alone for llama.cpp
+      Modelfile Modelfile.adapter
+
+A stage is skipped if its inputs equal those of its entry and its outputs are unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from harness._version import __version__
+from harness.api.skill import Call
+from harness.errors import InputError, OutputError
+from harness.models.weights import FileStore
+from harness.runs import targets
+from harness.support.cpu import low_spin_openmp
+from harness.support.reading.bounded_files import read_bytes
+from harness.support.reading.text_input import unreadable
+from skills.finetune import ranks
+from skills.finetune.json_files import LARGEST, read_json
+from skills.finetune.recipe import Recipe, first_error
+from skills.nanda.framework import Framework, sha256_of
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "gguf")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file as a stage wrote it. An equal size and mtime means unchanged, without hashing it."""
+
+    sha256: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Record of a stage.
+
+    Attributes:
+        inputs: all that its result depends on: digests and settings, as JSON has them.
+        outputs: the files it wrote, by their path in the folder.
+        facts: findings, for display and for later stages.
+        versions: of the packages used.
+    """
+
+    inputs: Mapping[str, Any]
+    outputs: Mapping[str, Output]
+    facts: Mapping[str, Any]
+    seconds: float
+    versions: Mapping[str, str]
+    created: str
+
+
+class _Manifest(BaseModel, extra="allow", ser_json_inf_nan="constants"):
+    """The contents of manifest.json."""
+
+    format: int = FORMAT
+    run: dict[str, Any] = Field(default_factory=dict)
+    stages: dict[str, Entry] = Field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Done:
+    """Result of a stage: the files it wrote, and its findings.
+
+    Attributes:
+        inputs: those of its inputs that the stage itself changed.
+    """
+
+    outputs: Sequence[Path]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """The folder of a run.
+
+    Attributes:
+        name: of the model, for its files.
+    """
+
+    folder: Path
+    name: str
+
+    @classmethod
+    def of(cls, folder: Path, recipe: Recipe) -> RunDir:
+        return cls(folder, recipe.export.name)
+
+    @property
+    def prepared(self) -> Path:
+        return self.folder / "prepared"
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def merged(self) -> Path:
+        return self.folder / "merged"
+
+    @property
+    def f16(self) -> Path:
+        return self.folder / f"{self.name}.f16.gguf"
+
+    def quantized(self, kind: str) -> Path:
+        return self.folder / f"{self.name}.{kind}.gguf"
+
+    @property
+    def lora(self) -> Path:
+        return self.folder / f"{self.name}-lora.gguf"
+
+    @property
+    def modelfile(self) -> Path:
+        return self.folder / "Modelfile"
+
+    @property
+    def adapter_modelfile(self) -> Path:
+        return self.folder / "Modelfile.adapter"
+
+    def needs(self, stage: str, reason: str) -> InputError:
+        """Return the error for a folder in which a stage must be performed first."""
+        hint = f"`/finetune {stage} {self.folder}` does it."
+        return InputError(reason, where=str(self.folder), hint=hint)
+
+    def prepared_facts(self) -> dict[str, Any]:
+        """Return the facts of the prepared rows, empty if they cannot be read."""
+        try:
+            found: dict[str, Any] = read_json(self.prepared / "prepared.json")
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def entry(self, stage: str) -> Entry | None:
+        """Return the record of a stage, or None.
+
+        Raises:
+            InputError: the manifest cannot be read.
+        """
+        return self._manifest().stages.get(stage)
+
+    def is_current(self, stage: str, inputs: Mapping[str, Any]) -> bool:
+        """Return True if a stage was performed with these inputs, and its outputs are unchanged."""
+        entry = self.entry(stage)
+        if entry is None or self.changed(stage, inputs):
+            return False
+        return all(self._is_unchanged(path, kept) for path, kept in entry.outputs.items())
+
+    def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the names of the inputs that differ from the stage's entry, if there is one."""
+        entry = self.entry(stage)
+        if entry is None:
+            return ()
+        before, now = dict(entry.inputs), _as_json(inputs)
+        return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+
+    def record(self, stage: str, inputs: Mapping[str, Any], done: Done, seconds: float) -> Entry:
+        """Add a stage's entry to the manifest.
+
+        Raises:
+            OutputError: the manifest cannot be written.
+        """
+        entry = Entry(
+            _as_json({**inputs, **done.inputs}),
+            {str(path.relative_to(self.folder)): _output(path) for path in _files(done.outputs)},
+            _as_json(done.facts),
+            round(seconds, 1),
+            _versions(),
+            time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+        )
+        manifest = self._manifest()
+        manifest.stages[stage] = entry
+        self._write(manifest)
+        return entry
+
+    def forget(self, stage: str) -> None:
+        """Remove a stage's entry; its files are kept."""
+        manifest = self._manifest()
+        if manifest.stages.pop(stage, None) is not None:
+            self._write(manifest)
+
+    @property
+    def run(self) -> Mapping[str, Any]:
+        """The settings stored by `remember`; empty if there are none."""
+        return self._manifest().run
+
+    def remember(self, run: Mapping[str, Any]) -> None:
+        """Store the settings of a run, for single stages that are performed later."""
+        manifest = self._manifest()
+        if manifest.run != _as_json(run):
+            manifest.run = _as_json(run)
+            self._write(manifest)
+
+    def make(self) -> None:
+        """Create the folder.
+
+        Raises:
+            OutputError: it cannot be created, or is a file.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OutputError(
+                f"cannot be created: {exc.strerror or exc}", where=str(self.folder)
+            ) from exc
+
+    def _write(self, manifest: _Manifest) -> None:
+        targets.write_text(self.folder / MANIFEST, manifest.model_dump_json(indent=2))
+
+    def _manifest(self) -> _Manifest:
+        path = self.folder / MANIFEST
+        try:
+            return _Manifest.model_validate_json(read_bytes(path, LARGEST))
+        except FileNotFoundError:
+            return _Manifest()
+        except OSError as exc:
+            raise unreadable(path, exc) from exc
+        except ValidationError as exc:
+            raise InputError(
+                f"is not the manifest of a run: {first_error(exc)}",
+                where=str(path),
+                hint="Name another folder with --out, or move this one away.",
+            ) from exc
+
+    def _is_unchanged(self, relative: str, kept: Output) -> bool:
+        path = self.folder / relative
+        if not path.exists() or path.stat().st_size != kept.size:
+            return False
+        return path.stat().st_mtime_ns == kept.mtime_ns or targets.digest(path) == kept.sha256
+
+
+@contextmanager
+def partial(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that replaces `folder` when the block ends without an error.
+
+    Raises:
+        OutputError: the disk is full, or a file cannot be written.
+    """
+    temporary = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    except OSError as exc:
+        raise OutputError(f"not written: {exc.strerror or exc}", where=str(folder)) from exc
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the files among these paths and in their folders."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(found for found in path.rglob("*") if found.is_file())
+        else:
+            yield path
+
+
+def _output(path: Path) -> Output:
+    stat = path.stat()
+    return Output(targets.digest(path), stat.st_size, stat.st_mtime_ns)
+
+
+def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `value` as it is read back: tuples become lists, keys become strings."""
+    found: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return found
+
+
+def _versions() -> dict[str, str]:
+    found = {"nanda-harness": __version__}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
+
+
+SPARE = 1.02
+"""Factor on the needed space: a file system uses more than the bytes of a file."""
+WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
+"""The stages whose files another stage reads."""
+
+
+def in_words(size: float) -> str:
+    """Format bytes for display: "98.4 MB", "15.2 GB"."""
+    for unit, one in (("GB", 1e9), ("MB", 1e6)):
+        if size >= one:
+            return f"{size / one:.1f} {unit}"
+    return f"{size / 1e3:.0f} kB"
+
+
+def need_disk(folder: Path, needed: int, what: str) -> None:
+    """Raise OutputError if fewer than `needed` bytes are free for `what`, "the merged model"."""
+    free = shutil.disk_usage(folder).free
+    if free < needed * SPARE:
+        raise OutputError(
+            f"{what} needs {in_words(needed)} of disk space, and {in_words(free)} are free",
+            where=str(folder),
+            hint="Free some space, or choose a folder on another disk with --out.",
+        )
+
+
+def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of the files in a folder.
+
+    Args:
+        stage: the stage that writes `path`, for the hint.
+
+    Raises:
+        InputError: `path` does not exist.
+    """
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    if not files or not path.exists():
+        raise InputError(
+            "does not exist",
+            where=str(path),
+            hint=f"`/finetune {stage} {run_dir.folder}` writes it.",
+        )
+    digests = {str(file.relative_to(run_dir.folder)): file_digest(run_dir, file) for file in files}
+    return digests.popitem()[1] if path.is_file() else sha256_of(digests)
+
+
+def file_digest(run_dir: RunDir, path: Path) -> str:
+    """Return the SHA-256 of a file, from the manifest if size and time match a stage's entry.
+
+    Hashing a merged model of 15 GB takes a minute.
+    """
+    stat = path.stat()
+    name = str(path.relative_to(run_dir.folder)) if path.is_relative_to(run_dir.folder) else ""
+    for stage in WRITERS:
+        entry = run_dir.entry(stage)
+        kept = entry.outputs.get(name) if entry else None
+        if kept and (kept.size, kept.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            return kept.sha256
+    return targets.digest(path)
+
+
+MODULES = {
+    "prepare": "skills.finetune.tokenization.prepare",
+    "train": "skills.finetune.training.train",
+    "merge": "skills.finetune.export.merge",
+    "gguf": "skills.finetune.export.gguf",
+    "quantize": "skills.finetune.export.gguf",
+    "modelfile": "skills.finetune.deploy.modelfile",
+    "ollama": "skills.finetune.deploy.ollama_model",
+    "register": "skills.finetune.deploy.register",
+    "compare": "skills.finetune.deploy.compare",
+}
+"""The module of each stage, in the order of a run; it has the stage as STAGE."""
+ORDER = tuple(MODULES)
+
+
+@dataclass(frozen=True, slots=True)
+class StageContext:
+    """One run.
+
+    Attributes:
+        data: the training set, a .jsonl of `/finetune dataset`; None for a stage without one.
+        dev: rows to measure on, in the same form; None: a share of the gold rows of `data`.
+        framework_file: the file of `framework`; None for the one that ships.
+    """
+
+    call: Call
+    recipe: Recipe
+    run_dir: RunDir
+    framework: Framework
+    data: Path | None = None
+    dev: Path | None = None
+    framework_file: Path | None = None
+
+    @property
+    def cache(self) -> Path:
+        """The folder for files that can be made again, such as unpacked bases."""
+        return self.call.settings.cache_dir
+
+    @property
+    def processes(self) -> int:
+        """How many processes train.
+
+        Raises:
+            UsageError: the options and a launcher both state it.
+        """
+        return ranks.processes(getattr(self.call.options, "processes", None))
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the base is divided among the processes."""
+        return ranks.is_sharded(getattr(self.call.options, "sharding", None))
+
+    @property
+    def files(self) -> FileStore:
+        """The files of the registry, as they are found or fetched on this machine."""
+        return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        inputs: returns all that the result depends on (digests of files, settings), and raises
+            before any work if the stage cannot be performed.
+        perform: writes the stage's files into the folder of the run.
+    """
+
+    name: str
+    summary: str
+    inputs: Callable[[StageContext], Mapping[str, Any]]
+    perform: Callable[[StageContext], Done]
+
+
+def stage_named(name: str) -> Stage:
+    """Return a stage; its module is imported now."""
+    stage: Stage = getattr(import_module(MODULES[name]), name.upper())
+    return stage
+
+
+@low_spin_openmp()  # this is where torch is first imported
+def perform(context: StageContext, stage: Stage) -> Entry:
+    """Perform a stage, unless its inputs and outputs are unchanged; return its manifest entry.
+
+    Raises:
+        HarnessError: it failed; the files of other stages are kept.
+    """
+    inputs = stage.inputs(context)
+    run_dir, notice = context.run_dir, context.call.screen.notice
+    entry = run_dir.entry(stage.name)
+    if entry is not None and run_dir.is_current(stage.name, inputs):
+        notice(f"{stage.name}: unchanged")
+        return entry
+    changed = run_dir.changed(stage.name, inputs)
+    why = f" again ({', '.join(changed)} changed)" if changed else ""
+    notice(f"{stage.name}: {stage.summary}{why}")
+    started = time.monotonic()
+    done = stage.perform(context)
+    return run_dir.record(stage.name, inputs, done, time.monotonic() - started)
+
+
+def perform_all(context: StageContext, names: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+    """Perform several stages in order, and yield each one with its manifest entry.
+
+    Their progress is counted in the stages of a whole run.
+    """
+    for name in names:
+        with context.call.screen.in_part(f"stage {ORDER.index(name) + 1} of {len(ORDER)}"):
+            entry = perform(context, stage_named(name))
+        yield name, entry
+
+
+def is_done(context: StageContext, name: str) -> bool:
+    """Return True if the stage's inputs and outputs are unchanged since it was performed."""
+    return context.run_dir.is_current(name, stage_named(name).inputs(context))

@@ -1,0 +1,264 @@
+"""Read the rows of a data set, whichever tool wrote it.
+
+Each line is a JSON object in one of these forms; `/finetune dataset` writes the first:
+
+    {"prompt": "...", "completion": "...", "system": "...", "id": ..., "source": ..., ...}
+    {"prompt": [{"role": ..., "content": ...}, ...], "completion": [{"role": "assistant", ...}]}
+    {"messages": [{"role": ..., "content": ...}, ..., {"role": "assistant", "content": ...}]}
+
+Defaults: no system text, source gold, weight 1, and as id the start of the digest of the user's
+message. Other keys are ignored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from harness.errors import InputError
+from harness.support.reading.text_input import place, regular_file, text_lines
+from skills.corpus.table import paper_key
+from skills.finetune.dataset.dataset_options import Source
+from skills.finetune.recipe import Recipe, first_error
+from skills.nanda.forms import TaggedForm, UnusableReply
+from skills.nanda.framework import CLOSE_TAG, Framework
+from skills.nanda.paper import abstract_digest, own_id
+
+Messages = list[dict[str, str]]
+_Text = Annotated[str, StringConstraints(pattern=r"\S")]
+
+
+class _Message(BaseModel):
+    role: Literal["system", "user", "assistant"]
+    content: _Text
+
+
+def _as_messages(role: str) -> BeforeValidator:
+    """Accept a text for a list with one message of `role`."""
+    return BeforeValidator(
+        lambda value: [{"role": role, "content": value}] if isinstance(value, str) else value
+    )
+
+
+class _Line(BaseModel):
+    """A line of a data set."""
+
+    prompt: Annotated[list[_Message] | None, _as_messages("user")] = None
+    completion: Annotated[list[_Message] | None, _as_messages("assistant")] = None
+    system: _Text | None = None
+    messages: list[_Message] | None = None
+    id: str | int | float | None = None
+    source: Source | None = None
+    weight: float = Field(1.0, gt=0, allow_inf_nan=False)
+    sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _join(self) -> Self:
+        """Set `messages` to all messages, the system text first and the completion last."""
+        if self.messages is None:
+            if not self.prompt or not self.completion:
+                raise ValueError("it needs prompt and completion, or messages")
+            before = [_Message(role="system", content=self.system)] if self.system else []
+            self.messages = [*before, *self.prompt, *self.completion]
+        if [message.role for message in self.messages[-2:]] != ["user", "assistant"]:
+            raise ValueError("it does not end with messages of the user and the assistant")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row.
+
+    Attributes:
+        sha256: of the abstract, or of the user's message, on one line.
+        messages: the input of the model, for a chat template.
+        where: file and line.
+    """
+
+    id: str
+    source: Source
+    weight: float
+    sha256: str
+    messages: Messages
+    completion: str
+    where: str
+
+    @property
+    def key(self) -> str:
+        """The key that identifies the paper."""
+        return paper_key(self.id)
+
+
+def read_examples(path: Path) -> list[Example]:
+    """Read all rows of a data set.
+
+    Raises:
+        InputError: a line has none of the forms, with its number; or there are no rows.
+    """
+    lines = list(text_lines(regular_file(path)))  # closes the file before a row is refused
+    rows = [
+        _example(line, place(path, "line", number))
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+    if not rows:
+        raise InputError(
+            "has no rows", where=str(path), hint="`/finetune dataset ... save to FILE` writes some."
+        )
+    return rows
+
+
+def _example(text: str, where: str) -> Example:
+    try:
+        line = _Line.model_validate_json(text)
+    except ValidationError as exc:
+        raise InputError(
+            f"is not a row of a data set: {first_error(exc)}",
+            where=where,
+            hint="A row has prompt and completion, or messages that end with the assistant's.",
+        ) from exc
+    *messages, completion = line.messages or []
+    prompt = messages[-1].content
+    return Example(
+        own_id(prompt) if line.id in (None, "") else str(line.id),
+        line.source or "gold",
+        line.weight,
+        line.sha256 or abstract_digest(prompt),
+        [message.model_dump() for message in messages],
+        completion.content,
+        where,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The two sides, in the order of their files; no paper is on both.
+
+    Attributes:
+        kept_out: rows excluded from training because their paper is among the dev rows.
+    """
+
+    train: list[Example]
+    dev: list[Example]
+    kept_out: list[Example]
+
+
+def read_split(data: Path, dev: Path | None, recipe: Recipe) -> Split:
+    """Read and split the rows of a run.
+
+    Raises:
+        InputError: a file or a row is invalid; and as `split`.
+    """
+    rows, dev_rows = read_examples(data), read_examples(dev) if dev else None
+    return split(rows, dev_rows, recipe.dev_share, recipe.training.seed)
+
+
+def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, seed: int) -> Split:
+    """Split the rows.
+
+    Args:
+        dev: rows of a separate file; None to use `share` of the gold rows.
+        share: from 0 to below 1, approximate for small sets.
+
+    Raises:
+        InputError: a dev row is not a gold row, or no row is left to train on.
+    """
+    if dev is None:
+        dev = [row for row in rows if row.source == "gold" and _draw(row.key, seed) < share]
+        rest = [row for row in rows if row.source != "gold" or _draw(row.key, seed) >= share]
+    else:
+        rest = list(rows)
+    for row in dev:
+        if row.source != "gold":
+            raise InputError(
+                f"is a dev row of the source {row.source}",
+                where=row.where,
+                hint="Dev rows must be gold: written or accepted by a person.",
+            )
+    train, kept_out = _separate(rest, dev)
+    if not train:
+        raise InputError(
+            f"no row is left to train on: {len(dev)} are dev rows, {len(kept_out)} the same papers",
+            hint="Give more rows, a smaller dev_share, or another --dev.",
+        )
+    return Split(train, list(dev), kept_out)
+
+
+def _draw(key: str, seed: int) -> float:
+    """Return a number from 0 to below 1 that depends only on paper and seed."""
+    digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
+    """Separate the rows whose paper is in `dev`, by id or abstract.
+
+    This repeats until nothing is found: a row with the id of a dev row may have another abstract,
+    which then identifies further rows.
+    """
+    known = {name for row in dev for name in (row.key, row.sha256)}
+    train, kept_out = rows, list[Example]()
+    while True:
+        found = [row for row in train if row.key in known or row.sha256 in known]
+        if not found:
+            return train, kept_out
+        train = [row for row in train if row.key not in known and row.sha256 not in known]
+        kept_out += found
+        known.update(name for row in found for name in (row.key, row.sha256))
+
+
+def check_answers(rows: Sequence[Example]) -> None:
+    """Raise InputError for a completion without the tag at which generation stops in use."""
+    for row in rows:
+        if not row.completion.rstrip().endswith(CLOSE_TAG):
+            raise InputError(
+                f"its completion does not end with {CLOSE_TAG}, at which generation stops in use",
+                where=row.where,
+                hint="`/finetune dataset` writes completions as `/annotate` reads them.",
+            )
+
+
+def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[str, str]]:
+    """Yield each annotated paper as a row of a table that `/evaluate` reads: id, abstract, moves.
+
+    Completions that `/annotate` would not accept are left out.
+    """
+    form = TaggedForm(framework)
+    for row in rows:
+        with suppress(UnusableReply, InputError):
+            moves = framework.valid_moves(form.parse(row.completion))
+            yield {"paper_id": row.id, "abstract": row.messages[-1]["content"], **moves}
+
+
+def unreadable_answers(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
+    """Yield a sentence about completions that `/annotate` would not accept, if there are any.
+
+    They are not an error: a recipe may use other lines between the tags.
+    """
+    form, found = TaggedForm(framework), []
+    for row in rows:
+        try:
+            framework.valid_moves(form.parse(row.completion))
+        except UnusableReply as exc:
+            found.append((row, str(exc)))
+        except InputError as exc:
+            found.append((row, exc.message))
+    if found:
+        (first, why), number = found[0], len(found)
+        yield (
+            f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
+            f"{first.where} ({why})"
+        )

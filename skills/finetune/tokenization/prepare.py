@@ -1,0 +1,417 @@
+"""The stage `prepare`: split, render and tokenize a data set for one base.
+
+    OUT/prepared/train.jsonl, dev.jsonl    one `batches.Row` per line
+    OUT/prepared/prepared.json             facts about the rows
+    OUT/prepared/held_out.jsonl            the annotations of the dev rows, for the stage `compare`
+
+Nothing is truncated: a row that is too long is refused by its id.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from harness.errors import InputError, UsageError
+from harness.runs import targets
+from harness.support.optional_deps import require
+from harness.support.reading.text_input import regular_file
+from skills.finetune.dataset.token_counts import histogram, with_progress
+from skills.finetune.model.bases import Base, end_tokens, open_base, open_tokenizer, template_sha256
+from skills.finetune.recipe import Decisions
+from skills.finetune.run_folder import Done, Stage, StageContext, partial
+from skills.finetune.tokenization.examples import (
+    Example,
+    Messages,
+    Split,
+    check_answers,
+    read_split,
+    table_rows,
+    unreadable_answers,
+)
+from skills.finetune.tokenization.prepared_rows import Row, order, padding
+from skills.nanda.forms import Decision, TaggedForm, UnusableReply
+from skills.nanda.framework import Framework
+
+FORMAT = 2
+"""Version of the files that this stage writes."""
+HELD_OUT = "held_out.jsonl"
+KEYS = ("id", "source", "weight", "input_ids", "completion_start", "decisions")
+NAMED = 10
+"""Rows named in a sentence; of more only the number is given."""
+COUNTS = "the row as it is trained, its end token with the completion"
+
+
+def prepare_inputs(context: StageContext) -> Mapping[str, Any]:
+    """Return the inputs and settings that determine the prepared rows.
+
+    Without a data set, the one that was prepared before is assumed, so that later stages can run
+    with the folder alone.
+
+    Raises:
+        InputError: the data set or the base cannot be used.
+        UsageError: there is no data set, and nothing is prepared; or the extra is not installed.
+    """
+    require("transformers", "jinja2")
+    before = context.run_dir.entry("prepare")
+    if context.data is None and before is None:
+        raise _no_data()
+    kept = before.inputs if before is not None and context.data is None else {}
+    base, training = open_base(context), context.recipe.training
+    dev = targets.digest(regular_file(context.dev)) if context.dev else kept.get("dev")
+    return {
+        "data": targets.digest(regular_file(context.data)) if context.data else kept["data"],
+        "dev": dev,
+        "dev_share": None if dev else context.recipe.dev_share,
+        "base": base.digest,
+        "template": template_sha256(base.folder),
+        "tokenizer": targets.digest(base.folder / "tokenizer.json"),
+        "max_length": training.max_length,
+        "batch": training.batch,
+        "seed": training.seed,
+        "decisions": context.recipe.decisions.model_dump(),
+        "format": FORMAT,
+    }
+
+
+def prepare(context: StageContext) -> Done:
+    """Split, render and tokenize the rows; write them and the facts.
+
+    Raises:
+        InputError: a row cannot be used, naming it; or none is left.
+        UsageError: there is no data set.
+        OutputError: the files cannot be written.
+    """
+    if context.data is None:
+        raise _no_data()
+    context.run_dir.make()
+    base, recipe = open_base(context), context.recipe
+    examples = read_split(context.data, context.dev, recipe)
+    all_examples = [*examples.train, *examples.dev]
+    check_answers(all_examples)
+    decider = Decider(context.framework, recipe.decisions)
+    renderer = Renderer(open_tokenizer(base.folder), end_tokens(base.folder), decider)
+    with context.call.screen.progress("preparing") as tick:
+        rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
+    _check_lengths(all_examples, rows, recipe.training.max_length)
+    train, dev = rows[: len(examples.train)], rows[len(examples.train) :]
+    facts = _facts_of_rows(context, base, renderer, examples, train, dev)
+    for notice in _notices(context, examples):
+        context.call.screen.notice(notice)
+    with partial(context.run_dir.prepared) as folder:
+        _write_rows(folder / "train.jsonl", train)
+        _write_rows(folder / "dev.jsonl", dev)
+        text = json.dumps(facts, ensure_ascii=False, indent=2)
+        (folder / "prepared.json").write_text(text, encoding="utf-8")
+        # By digest, since `compare` may use only the first ones.
+        held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
+        (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
+    return Done([context.run_dir.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
+
+
+PREPARE = Stage("prepare", "split the rows and tokenize them", prepare_inputs, prepare)
+
+
+def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
+    """Raise InputError naming the rows that training would have to truncate."""
+    long = [
+        (example.where, f"{row.id} ({len(row.input_ids):,})")
+        for example, row in zip(examples, rows, strict=True)
+        if len(row.input_ids) > limit
+    ]
+    if long:
+        these = "this row has" if len(long) == 1 else f"this row and {len(long) - 1:,} others have"
+        raise InputError(
+            f"{these} more than {limit:,} tokens: {_some([name for _, name in long])}",
+            where=long[0][0],
+            hint="Raise training.max_length of the recipe, or leave them out: no row is truncated.",
+        )
+
+
+def _facts_of_rows(
+    context: StageContext,
+    base: Base,
+    renderer: Renderer,
+    examples: Split,
+    train: Sequence[Row],
+    dev: Sequence[Row],
+) -> dict[str, Any]:
+    tokenizer, training = targets.digest(base.folder / "tokenizer.json"), context.recipe.training
+    pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
+    lengths = [len(row.input_ids) for row in train]
+    in_order = [
+        list(range(begin, min(begin + training.batch, len(train))))
+        for begin in range(0, len(train), training.batch)
+    ]
+    pairs = [
+        (row.completion_start, len(row.input_ids) - row.completion_start) for row in (*train, *dev)
+    ]
+    return {
+        "format": FORMAT,
+        "base": base.name,
+        "base_digest": base.digest,
+        "tokenizer_sha256": tokenizer,
+        "template_sha256": template_sha256(base.folder),
+        "eos_token_id": end,
+        "eos_token": renderer.text([end]),
+        "pad_token_id": end if pad is None else pad,
+        "max_length": training.max_length,
+        "rows": {
+            "train": len(train),
+            "dev": len(dev),
+            "dev_from": "a file" if context.dev else f"{context.recipe.dev_share:g} of gold",
+            "sources": _by_source(train),
+            "kept_out": [example.id for example in examples.kept_out],
+        },
+        "tokens": histogram(base.name, tokenizer, COUNTS, pairs),
+        "padding": {
+            "batch": training.batch,
+            "tokens": sum(lengths),
+            "grouped": padding(order(lengths, training.batch, training.seed, 0), lengths),
+            "ungrouped": padding(in_order, lengths),
+        },
+        "sample": renderer.pieces(train[0]),
+    }
+
+
+def _by_source(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the number and the weights of the training rows of each source."""
+    count = Counter(row.source for row in rows)
+    weights = {name: sorted({row.weight for row in rows if row.source == name}) for name in count}
+    return {name: {"rows": count[name], "weights": weights[name]} for name in sorted(count)}
+
+
+def _notices(context: StageContext, examples: Split) -> Iterator[str]:
+    if examples.kept_out:
+        names = _some([example.id for example in examples.kept_out])
+        number = len(examples.kept_out)
+        yield f"{number:,} rows are not trained on, since their papers are in dev: {names}"
+    if not examples.dev:
+        why = "dev_share is 0" if not context.recipe.dev_share else "there are too few gold rows"
+        yield f"there are no dev rows to evaluate on ({why}); `--dev FILE` names some"
+    yield from unreadable_answers([*examples.train, *examples.dev], context.framework)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write rows with their keys in a fixed order: a resumed run compares digests of the files."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            values = asdict(row)
+            line = {name: values[name] for name in KEYS}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _no_data() -> UsageError:
+    return UsageError(
+        "there is no data set to prepare",
+        hint="Name the one that `/finetune dataset` wrote: `/finetune prepare train.jsonl`.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Renderer:
+    """Tokenizes rows.
+
+    Attributes:
+        tokenizer: of transformers, with the base's chat template.
+        ends: the tokens that end an answer according to the base's configuration.
+        decider: finds the decisions; None to weight none.
+    """
+
+    tokenizer: Any
+    ends: frozenset[int] = frozenset()
+    decider: Decider | None = None
+
+    def prompt(self, example: Example) -> str:
+        """Return the prompt as the engine renders it in use, without thinking.
+
+        Raises:
+            InputError: the template rejects the messages.
+        """
+        return self._rendered(example, example.messages, to_answer=True)
+
+    def row_of(self, example: Example) -> Row:
+        """Return the tokens of a row.
+
+        The tokens of the prompt are those of the prompt alone, as in use.
+
+        Raises:
+            InputError: the template cannot be used, or prompt or completion contains a special
+                token.
+        """
+        self._check_prompt(example)
+        prompt = self.prompt(example)
+        written = self._written(example, prompt)
+        end = self._end(example, written[len(prompt) + len(example.completion) :])
+        before, whole = self.tokens(prompt), self.tokens(prompt + example.completion)
+        joined = whole[: len(before)] == before
+        completion = whole[len(before) :] if joined else self.tokens(example.completion)
+        special = {*self._stops, end, *self.tokenizer.all_special_ids} & {*completion}
+        if special:
+            raise InputError(
+                f"its completion contains the token {self.text([min(special)])}, at which "
+                "generation would stop",
+                where=example.where,
+                hint="Put a blank into it, as `/finetune dataset` does.",
+            )
+        ids = (*before, *completion, end)
+        decisions = self._decisions(example, *((prompt, 0) if joined else ("", len(before))))
+        return Row(example.id, ids, len(before), example.weight, decisions, example.source)
+
+    def tokens(self, text: str) -> list[int]:
+        """Return the tokens of a text; special tokens only where the text contains them."""
+        return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False))
+
+    def text(self, ids: list[int] | tuple[int, ...]) -> str:
+        """Return the text of tokens, including special ones."""
+        return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
+
+    def pieces(self, row: Row) -> list[tuple[str, bool]]:
+        """Return the decoded parts of a row, each with whether it is in the loss."""
+        start = row.completion_start
+        return [(self.text(row.input_ids[:start]), False), (self.text(row.input_ids[start:]), True)]
+
+    def _decisions(
+        self, example: Example, before: str, tokens_before: int
+    ) -> tuple[tuple[int, float, int], ...]:
+        """Return the decisions of the completion, by position in the whole row.
+
+        Args:
+            before: the text that is tokenized together with the completion.
+            tokens_before: the number of tokens before it that do not belong to `before`.
+        """
+        if self.decider is None:
+            return ()
+        text = example.completion
+        encoded = self.tokenizer(before + text, add_special_tokens=False)
+        found = []
+        for decision, weight in self.decider.of(text):
+            place = len(before) + decision.place
+            at = encoded.char_to_token(place)
+            token = encoded.input_ids[at]
+            if decision.stated is not None:
+                other = before + text[: decision.place] + decision.unstated
+                written = self.tokenizer(other, add_special_tokens=False)
+                unstated = written.input_ids[written.char_to_token(place)]
+                if decision.stated and token == unstated:
+                    continue  # it would be trained as "not stated"
+                token = unstated
+            found.append((tokens_before + at, weight, token))
+        return tuple(found)
+
+    @property
+    def _stops(self) -> frozenset[int]:
+        return self.ends | {self.tokenizer.eos_token_id}
+
+    def _check_prompt(self, example: Example) -> None:
+        """Raise InputError for a row that already contains a chat template."""
+        for message in example.messages:
+            if special := {*self.tokenizer.all_special_ids} & {*self.tokens(message["content"])}:
+                raise InputError(
+                    f"its prompt contains the token {self.text([min(special)])}, which only the "
+                    "base's chat template may add",
+                    where=example.where,
+                    hint="Rows must not contain a template; `/finetune dataset` puts a blank into "
+                    "such a token of an abstract.",
+                )
+
+    def _written(self, example: Example, prompt: str) -> str:
+        """Return the whole row under the template.
+
+        Raises:
+            InputError: it does not start with the prompt and the completion.
+        """
+        answer = {"role": "assistant", "content": example.completion}
+        written = self._rendered(example, [*example.messages, answer], to_answer=False)
+        if not written.startswith(prompt + example.completion):
+            raise InputError(
+                "the base's chat template changes a prompt or its answer",
+                where=example.where,
+                hint="Remove blanks at the ends of the completion, or use another base.",
+            )
+        return written
+
+    def _end(self, example: Example, after: str) -> int:
+        """Return the token that the template writes after an answer.
+
+        Raises:
+            InputError: it does not stop generation.
+        """
+        ids = self.tokens(after)
+        if not ids or ids[0] not in self._stops:
+            found = repr(self.text(ids[:1])) if ids else "nothing"
+            raise InputError(
+                f"the base's chat template writes {found} after an answer, which does not stop "
+                "generation",
+                where=example.where,
+                hint="Use the base that was tuned to chat, or correct its chat template.",
+            )
+        return ids[0]
+
+    def _rendered(self, example: Example, messages: Messages, *, to_answer: bool) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    messages,
+                    add_generation_prompt=to_answer,
+                    tokenize=False,
+                    enable_thinking=False,
+                )
+            )
+        except TemplateError as exc:
+            raise InputError(
+                f"the base's chat template rejects the messages: {exc}",
+                where=example.where,
+                hint="Use another base, or rows without what it rejects.",
+            ) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Decider:
+    """Finds the decisions in completions.
+
+    Raises:
+        UsageError: `decisions` names a move that the framework does not have.
+    """
+
+    framework: Framework
+    decisions: Decisions
+
+    def __post_init__(self) -> None:
+        for name in self.decisions.stated:
+            if name not in self.framework.names:
+                raise UsageError(
+                    f"decisions.stated names {name!r}, which is not a move of "
+                    f"{self.framework.name}",
+                    hint=f"The moves are {', '.join(self.framework.names)}.",
+                )
+
+    def of(self, completion: str) -> list[tuple[Decision, float]]:
+        """Return the decisions of a completion with their weights.
+
+        There are none in a completion that is not an annotation; those with a weight of 0 are left
+        out.
+        """
+        try:
+            found = [*TaggedForm(self.framework).decisions(completion)]
+        except UnusableReply:
+            return []
+        weighted = ((one, self._weight(one)) for one in found)
+        return [(one, weight) for one, weight in weighted if weight]
+
+    def _weight(self, decision: Decision) -> float:
+        settings = self.decisions
+        factor = settings.stated.get(decision.move, 1.0) if decision.stated else 1.0
+        return settings.weight * factor

@@ -1,0 +1,216 @@
+"""Prepared rows, and how they are grouped into batches.
+
+Rows of similar length share a batch, so that there is little padding. The order depends only on
+seed and epoch: a run that is resumed within an epoch continues in the same order (transformers
+#40690 was about this).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from harness.errors import InputError
+from harness.runs import targets
+from skills.finetune.dataset.dataset_options import Source
+from skills.finetune.json_files import read_json
+
+GROUP = 50
+"""Batches sorted by length together: more of them mean less padding, and less randomness."""
+IGNORED = -100
+"""The label of a position without loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example as tokens; the loss is on `input_ids[completion_start:]`.
+
+    Attributes:
+        input_ids: prompt and completion under the base's chat template. The last token is the end
+            token, which occurs nowhere else in the completion.
+        weight: of its tokens in the loss, relative to other rows.
+        decisions: of each token that decides whether a move is stated: its position in
+            `input_ids`, the weight of the decision (`Decisions` of the recipe), and the token that
+            means "not stated".
+    """
+
+    id: str
+    input_ids: tuple[int, ...]
+    completion_start: int
+    weight: float
+    decisions: tuple[tuple[int, float, int], ...] = ()
+    source: Source = "gold"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The result of the stage `prepare`.
+
+    Attributes:
+        facts: prepared.json.
+        digests: SHA-256 of train.jsonl and dev.jsonl.
+    """
+
+    train: tuple[Row, ...]
+    dev: tuple[Row, ...]
+    facts: Mapping[str, Any]
+    digests: Mapping[str, str]
+
+    @property
+    def pad(self) -> int:
+        return int(self.facts["pad_token_id"])
+
+
+def prepared_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of the prepared data.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = ("train.jsonl", "dev.jsonl", "prepared.json")
+    try:
+        return {name: targets.digest(folder / name) for name in names}
+    except OSError as exc:
+        raise InputError(
+            f"there is no prepared data: {exc.strerror or exc}",
+            where=str(folder),
+            hint="`/finetune prepare` writes it.",
+        ) from exc
+
+
+def read_prepared(folder: Path) -> Prepared:
+    """Read the prepared data.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = prepared_digests(folder)
+    facts = read_json(folder / "prepared.json")
+    train, dev = (tuple(_rows(folder / name)) for name in ("train.jsonl", "dev.jsonl"))
+    return Prepared(train, dev, facts, found)
+
+
+def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the batches of an epoch, as row numbers.
+
+    The rows are shuffled, sorted by length within groups of `GROUP` batches and cut into batches,
+    which are shuffled. The largest batch of the first epoch comes first, so that too little memory
+    is found at once and not after hours.
+
+    Args:
+        lengths: tokens of each row.
+        batch: rows per batch; one batch may have fewer.
+    """
+    chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - not used for secrets
+    rows = list(range(len(lengths)))
+    chance.shuffle(rows)
+    size = GROUP * batch
+    grouped: list[int] = []
+    for begin in range(0, len(rows), size):
+        grouped += sorted(rows[begin : begin + size], key=lambda row: lengths[row])
+    batches = [grouped[begin : begin + batch] for begin in range(0, len(grouped), batch)]
+    chance.shuffle(batches)
+    if epoch == 0:
+        heaviest = max(batches, key=lambda rows: max(lengths[row] for row in rows) * len(rows))
+        batches.remove(heaviest)
+        batches.insert(0, heaviest)
+    return batches
+
+
+def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
+    """Return the number of padding tokens in batches of rows."""
+    return sum(
+        max(lengths[row] for row in rows) * len(rows) - sum(lengths[row] for row in rows)
+        for rows in batches
+    )
+
+
+class Batches:
+    """A batch sampler for the batches of `epoch`, which the trainer sets."""
+
+    def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
+        self.lengths = [len(row.input_ids) for row in rows]
+        self.batch = batch
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(order(self.lengths, self.batch, self.seed, self.epoch))
+
+    @property
+    def padding(self) -> float:
+        """The share of padding in the batches of the first epoch."""
+        wasted = padding(order(self.lengths, self.batch, self.seed, 0), self.lengths)
+        return wasted / (wasted + sum(self.lengths))
+
+
+def by_length(rows: Sequence[Row], batch: int) -> list[list[int]]:
+    """Return batches for evaluation, where the order does not matter."""
+    ordered = sorted(range(len(rows)), key=lambda row: len(rows[row].input_ids))
+    return [ordered[begin : begin + batch] for begin in range(0, len(ordered), batch)]
+
+
+def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
+    """Return B rows as tensors, padded on the right to the longest, T tokens.
+
+    Labels depend on the position, so that `pad` may be the end token.
+
+    Returns: input_ids, attention_mask and labels, int64 of B x T; weights, float32 of B x T, 0
+        without a label; deciding, float32 of B x T, the weight of a decision, 0 without one; and
+        not_stated, int64 of B x T, the token that means so.
+    """
+    import torch
+
+    longest = max(len(row.input_ids) for row in rows)
+    input_ids = torch.full((len(rows), longest), pad)
+    attention_mask = torch.zeros((len(rows), longest), dtype=torch.int64)
+    labels = torch.full((len(rows), longest), IGNORED)
+    weights, deciding = torch.zeros((2, len(rows), longest))
+    not_stated = torch.zeros((len(rows), longest), dtype=torch.int64)
+    for place, row in enumerate(rows):
+        length = len(row.input_ids)
+        tokens = torch.tensor(row.input_ids)
+        input_ids[place, :length] = tokens
+        attention_mask[place, :length] = 1
+        labels[place, row.completion_start : length] = tokens[row.completion_start :]
+        weights[place, row.completion_start : length] = row.weight
+        for position, weight, token in row.decisions:
+            deciding[place, position] = row.weight * weight
+            not_stated[place, position] = token
+    return {
+        "input_ids": input_ids,
+        "attention_mask": attention_mask,
+        "labels": labels,
+        "weights": weights,
+        "deciding": deciding,
+        "not_stated": not_stated,
+    }
+
+
+def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
+    """Return every `world`-th row of a batch, beginning with row `rank`.
+
+    A rank without a row gets one without loss, since all ranks must take part in each step.
+
+    Args:
+        batch: of `collate`.
+    """
+    own = {name: rows[rank::world] for name, rows in batch.items()}
+    if len(own["labels"]):
+        return own
+    first = {name: rows[:1] for name, rows in batch.items()}
+    return {**first, "labels": first["labels"].new_full((), IGNORED).expand_as(first["labels"])}
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    adapter = TypeAdapter(Row)
+    with path.open(encoding="utf-8") as lines:
+        yield from map(adapter.validate_json, lines)

@@ -1,0 +1,257 @@
+"""Callbacks between the steps of a training run: log, evaluate, save, show progress, stop.
+
+The trainer of transformers calls the methods `on_...` and then reads the flags of `control`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import OutputError, SkillFailed
+from harness.runs import targets
+from harness.runs.progress import ProgressEstimate
+from skills.finetune import ranks
+from skills.finetune.recipe import Training
+from skills.finetune.tokenization.prepared_rows import Batches
+from skills.finetune.training import checkpoints
+
+
+@dataclass(slots=True)
+class TrainingProgress(ProgressEstimate):
+    """The progress of training; a step counts as a row.
+
+    Attributes:
+        loss: of the newest step.
+    """
+
+    loss: float | None = None
+
+    def __str__(self) -> str:
+        pace = ProgressEstimate.__str__(self)  # super() does not work in a dataclass with slots
+        loss = "" if self.loss is None else f"loss {self.loss:.3f}"
+        return ", ".join(filter(None, (loss, pace)))
+
+
+@dataclass(slots=True)
+class Schedule:
+    """The number of steps.
+
+    Attributes:
+        per_epoch: in one epoch.
+        total: in all epochs; the learning rate's schedule depends on it.
+        last: the last step: `total`, or fewer with `max_steps`.
+    """
+
+    per_epoch: int
+    total: int
+    last: int
+
+
+def schedule(rows: int, training: Training) -> Schedule:
+    """Return the number of steps for `rows` rows; an epoch's last step may have fewer rows."""
+    batches = math.ceil(rows / training.batch)
+    per_epoch = math.ceil(batches / training.accumulation)
+    total = math.ceil(training.epochs * per_epoch)
+    return Schedule(per_epoch, total, min(training.max_steps or total, total))
+
+
+@dataclass
+class TrainingCallbacks:
+    """The state of one run, and its callbacks.
+
+    Attributes:
+        folder: of the run.
+        guard: the settings the run was started with, stored in each checkpoint.
+        base: the name of the base.
+        keep: number of checkpoints to keep.
+        stop_requested: returns True if the run must end after this step.
+        update: refreshes the progress display.
+        step_tokens: tokens of the step, of all ranks, without padding.
+    """
+
+    folder: Path
+    order: Batches
+    schedule: Schedule
+    metrics: Metrics
+    pace: TrainingProgress
+    guard: Mapping[str, Any]
+    base: str
+    keep: int | None
+    stop_requested: Callable[[], bool]
+    update: Callable[[], None] = lambda: None
+    saved: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    step_tokens: int = 0
+    _step_loss: list[Any] = field(default_factory=list)
+    _begun: float = 0.0
+    _logged: tuple[int, float] = (0, 0.0)
+
+    def count(self, loss: Any) -> None:
+        """Record a batch's share of the step's loss."""
+        self._step_loss.append(loss.detach())
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Set the epoch from the step, so that a resumed run has the same order."""
+        self.order.epoch = state.global_step // self.schedule.per_epoch
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._begun = time.monotonic()
+        self._step_loss.clear()
+
+    def on_pre_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
+    ) -> None:
+        """Raise SkillFailed before a loss or gradient that is not finite changes the weights."""
+        import torch
+
+        self.pace.loss = ranks.summed(float(sum(self._step_loss)))[0] / ranks.world()
+        grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        # With float16, the scaler causes an overflow now and then, and skips such a step.
+        sound = args.fp16 or bool(torch.isfinite(torch.stack([one.sum() for one in grads])).all())
+        if not math.isfinite(self.pace.loss):
+            raise self._diverged("the loss", state.global_step + 1)
+        if not sound:
+            raise self._diverged("a gradient", state.global_step + 1)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.seconds += time.monotonic() - self._begun
+        self.tokens += self.step_tokens
+        self.pace.finish_row(str(state.global_step), 1, self.step_tokens)
+        self.update()
+        is_stopped = ranks.any_of(self.stop_requested())
+        if state.global_step >= self.schedule.last:
+            control.should_training_stop = control.should_save = True
+            control.should_evaluate = args.eval_strategy == "steps"
+        elif is_stopped:
+            # A due evaluation still runs: it would not be repeated on resume.
+            control.should_training_stop = control.should_save = True
+        if control.should_save or control.should_evaluate:
+            # The loss since the last log is not part of a checkpoint, and would be lost.
+            control.should_log = True
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any
+    ) -> None:
+        if not ranks.is_main():
+            return
+        logs = logs or {}
+        line: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0, 4)}
+        if "eval_loss" in logs:
+            self.metrics.add(line | {"dev_loss": logs["eval_loss"]})
+        elif "loss" in logs:
+            tokens, seconds = self.tokens - self._logged[0], self.seconds - self._logged[1]
+            self._logged = self.tokens, self.seconds
+            self.metrics.add(
+                line
+                | {name: logs.get(name) for name in ("loss", "learning_rate", "grad_norm")}
+                | {
+                    "tokens": tokens,
+                    "seconds": round(seconds, 3),
+                    "tokens_per_second": round(tokens / seconds, 1) if seconds else None,
+                    "peak_bytes": peak_bytes(),
+                }
+            )
+
+    def on_evaluate(
+        self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any
+    ) -> None:
+        """Save each checkpoint that is better than all before it.
+
+        Raises:
+            SkillFailed: the dev loss is not finite.
+        """
+        if not math.isfinite(loss := metrics["eval_loss"]):
+            raise self._diverged("the dev loss", state.global_step)
+        if state.global_step == 0:
+            return  # the adapter that training continues from: there is nothing to save
+        if state.best_metric is None or loss < state.best_metric:
+            control.should_save = True
+        if ranks.any_of(self.stop_requested()):
+            control.should_save = control.should_training_stop = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        step = state.global_step
+        staged = Path(args.output_dir) / f"checkpoint-{step}"
+        ranks.barrier()  # each has written its random state
+        if ranks.is_main():
+            checkpoints.seal(staged, self.folder, step, self.guard, self.base)
+            checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
+        self.saved = step
+
+    def _diverged(self, what: str, step: int) -> SkillFailed:
+        before = f"The last checkpoint is checkpoint-{self.saved}. " if self.saved else ""
+        return SkillFailed(
+            f"{what} is not finite at step {step}",
+            hint=f"{before}Use a lower training.learning_rate or some training.warmup.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The file."""
+
+    path: Path
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return the lines, without one that a killed process left incomplete."""
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        lines = []
+        for line in text.splitlines():
+            try:
+                found = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(found, dict) and isinstance(found.get("step"), int):
+                lines.append(found)
+        return lines
+
+    def cut(self, step: int) -> None:
+        """Remove the lines after `step`, which will be trained again.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        kept = [_line(line) for line in self.read() if line["step"] <= step]
+        targets.write_text(self.path, "".join(kept))
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Append a line, and flush it to the operating system.
+
+        Raises:
+            OutputError: the disk is full, or the like.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(line))
+        except OSError as exc:
+            raise OutputError(f"not written: {exc.strerror or exc}", where=str(self.path)) from exc
+
+
+def peak_bytes() -> int:
+    """Return the peak memory of this process, as described above."""
+    import sys
+
+    import torch
+
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _line(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False) + "\n"

@@ -1,0 +1,91 @@
+"""Headers of .safetensors files that are damaged, or made to mislead."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import InputError
+from skills.finetune.model.safetensors_files import read_header, read_weights
+
+
+def stored(start: Any, end: Any, shape: Any = (2,)) -> dict[str, Any]:
+    return {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+
+
+def write(path: Path, header: bytes | dict[str, Any], data: int = 16) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(data))
+    return path
+
+
+def test_header_is_read(tmp_path: Path) -> None:
+    header = {"b": stored(8, 16), "a": stored(0, 8), "__metadata__": {"format": "pt"}}
+    path = write(tmp_path / "model.safetensors", header)
+    start = path.stat().st_size - 16
+    found = read_header(path)
+    assert {name: (one.start - start, one.end - start) for name, one in found.items()} == {
+        "b": (8, 16),
+        "a": (0, 8),
+    }
+    assert set(read_weights(tmp_path).tensors) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"a": stored(0, 12), "b": stored(8, 16)}, "b overlaps another tensor, or leaves a gap"),
+        ({"a": stored(0, 4), "b": stored(8, 16)}, "b overlaps another tensor, or leaves a gap"),
+        ({"a": stored(0, 8)}, "bytes instead of"),
+        ({"a": stored(0, 1 << 62)}, "bytes instead of"),
+        ({"a": stored(-8, 16)}, "a overlaps another tensor"),
+        ({"a": stored(0, 8), "b": stored(8, 4), "c": stored(4, 16)}, "overlaps another tensor"),
+        ({"a": stored(0.0, 16)}, "the header is invalid"),
+        ({"a": stored(0, "16")}, "the header is invalid"),
+        ({"a": stored(0, 16, ["4"])}, "the header is invalid"),
+        ({"a": stored(0, 16, 4)}, "the header is invalid"),
+        ({"a": {}}, "the header is invalid"),
+        (b"[]", "the header is invalid"),
+        (b"[" * 100_000, "the header is invalid"),
+        (b"{", "model.safetensors"),
+    ],
+)
+def test_misleading_header_is_refused(
+    tmp_path: Path, header: bytes | dict[str, Any], message: str
+) -> None:
+    write(tmp_path / "model.safetensors", header)
+    with pytest.raises(InputError, match="is damaged or truncated") as caught:
+        read_weights(tmp_path)
+    assert message in str(caught.value)
+
+
+def test_long_header_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.write((8 << 30).to_bytes(8, "little"))
+        file.truncate(9 << 30)
+    with pytest.raises(InputError, match="the header is longer than 100 MB"):
+        read_weights(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        '{"weight_map": {"a": "../other/model.safetensors"}}',
+        '{"weight_map": {"a": "/etc/passwd"}}',
+        '{"weight_map": {"a": 1}}',
+        '{"weight_map": {"a": {}}}',
+        '{"weight_map": []}',
+        "[]",
+        "[" * 100_000,
+    ],
+)
+def test_index_names_only_files_beside_it(tmp_path: Path, index: str) -> None:
+    for folder in ("model", "other"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "model.safetensors", {"a": stored(0, 16)})
+    (tmp_path / "model" / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(InputError, match="is damaged or truncated"):
+        read_weights(tmp_path / "model")
