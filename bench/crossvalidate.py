@@ -40,8 +40,8 @@ from skills.evaluate import (  # noqa: E402
 )
 from skills.evaluate.annotators import Annotator  # noqa: E402
 from skills.evaluate.report_text import verdict  # noqa: E402
-from skills.finetune.run.recipe import Recipe  # noqa: E402
-from skills.finetune.run.run_dir import RunDir  # noqa: E402
+from skills.finetune.recipe import Recipe  # noqa: E402
+from skills.finetune.run_folder import RunDir  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 from skills.nanda.paper import ID_FIELDS  # noqa: E402
 

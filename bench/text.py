@@ -46,7 +46,7 @@ from skills.corpus.tables import markdown_lists as markdown_reader
 from skills.corpus.tables import writers
 from skills.curate import gates, probes
 from skills.evaluate import annotators, measures
-from skills.finetune.data import near_duplicates
+from skills.finetune.dataset import merging
 from skills.nanda import checks, doubts, named_entities, paper, passages, sentences, text
 from skills.nanda.anchors import lexical_anchors, placed
 from skills.nanda.forms import JsonForm, TaggedForm

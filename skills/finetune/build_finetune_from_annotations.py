@@ -15,9 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import InputError, UsageError
-from harness.runs.grammar import from_words
-from harness.runs.invocation import Invocation
-from harness.support.reading.text_input import regular_file
+from harness.runs.invocation import Invocation, from_words
+from harness.support.text_input import regular_file
 from skills.finetune.dataset.annotated_rows import (
     Reading,
     chat_messages,

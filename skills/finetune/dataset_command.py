@@ -11,8 +11,8 @@ from typing import IO, Any
 from harness._version import __version__
 from harness.api.skill import Call, Result
 from harness.errors import UsageError
-from harness.support.reading.text_input import shown
-from harness.terminal.tables import table
+from harness.support.text_input import shown
+from harness.terminal.rendering import table
 from skills.corpus.db.connection import default_path
 from skills.corpus.table import Columns, paper_key
 from skills.finetune.build_finetune_from_annotations import Reading, build_dataset

@@ -71,7 +71,7 @@ def _with_checkpoint(words: list[str]) -> list[str]:
 
 def _is_checkpoint(word: str) -> bool:
     """Return True if a word after --resume is not an option, a data set or the folder of a run."""
-    from harness.support.reading.text_input import at_home
+    from harness.support.text_input import at_home
     from skills.finetune.run_folder import MANIFEST
 
     path = at_home(word)

@@ -9,8 +9,8 @@ from typing import Any
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable, UsageError
 from harness.runs.invocation import as_path
-from harness.support.process_lock import job_lock
-from harness.support.reading.text_input import at_home, regular_file
+from harness.support.process import job_lock
+from harness.support.text_input import at_home, regular_file
 from skills.finetune import ranks, run_folder
 from skills.finetune import recipe as recipes
 from skills.finetune.model import lora_adapters

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, InputError, UsageError
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune import ranks
 from skills.finetune.json_files import read_json
 from skills.finetune.model import lora_adapters, resources

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.terminal.tables import table
+from harness.terminal.rendering import table
 from skills.finetune.model.resources import Item, total
 from skills.finetune.plan import Plan
 from skills.finetune.run_folder import in_words

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from harness.runs import targets
-from harness.support.reading.text_input import regular_file
+from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import RENDERED, open_counter, with_progress
 from skills.finetune.model.bases import chat_template, end_tokens, open_tokenizer, tokenizer_folder
 from skills.finetune.model.resources import Batch

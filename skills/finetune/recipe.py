@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError, UsageError
-from harness.support.reading import bounded_yaml, yaml_models
+from harness.support import yaml_files
 from skills.nanda.framework import sha256_of
 
 PRESETS = Path(__file__).with_name("recipes")
@@ -281,7 +281,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")
     _check_name(name.strip())
     try:
-        return name.strip(), bounded_yaml.parse(value)[1]
+        return name.strip(), yaml_files.parse(value)[1]
     except yaml.YAMLError as exc:
         raise UsageError(f"--set: {value!r} is not a YAML value") from exc
 

@@ -31,9 +31,9 @@ from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.cpu import low_spin_openmp
-from harness.support.reading.bounded_files import read_bytes
-from harness.support.reading.text_input import unreadable
+from harness.support.bounded_files import read_bytes
+from harness.support.process import low_spin_openmp
+from harness.support.text_input import unreadable
 from skills.finetune import ranks
 from skills.finetune.json_files import LARGEST, read_json
 from skills.finetune.recipe import Recipe, first_error

@@ -17,9 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harness.support.bounded_files import read_text
-from skills.corpus.html_page import facts
-from skills.finetune.run.run_dir import MANIFEST
-from skills.finetune.training.metrics import NAME, Metrics
+from skills.corpus.report.data import facts
+from skills.finetune.run_folder import MANIFEST
+from skills.finetune.training.callbacks import Metrics
+from skills.finetune.training.checkpoints import METRICS
 from skills.serve.pages import State, message, page
 
 
@@ -159,7 +160,7 @@ class RunFolder:
 
     def losses(self) -> Losses:
         """Return the finite losses so far."""
-        lines = Metrics(self.folder / NAME).read()
+        lines = Metrics(self.folder / METRICS).read()
         train, dev = (
             [(line["step"], line[name]) for line in lines if _is_finite(line.get(name))]
             for name in ("loss", "dev_loss")

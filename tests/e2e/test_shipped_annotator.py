@@ -24,6 +24,7 @@ from skills.evaluate import inputs, label_metrics
 from skills.evaluate.annotators import Annotator
 from skills.evaluate.measures import Measures
 from skills.evaluate.resampling import Resamples, estimate
+from skills.finetune import recipe as recipes
 from skills.finetune.deploy import modelfile
 from skills.nanda.framework import nanda
 

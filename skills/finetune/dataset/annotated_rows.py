@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from harness.errors import InputError
-from harness.models.backends.base import Message
+from harness.models.backend import Message
 from skills.corpus.table import Columns, TableRow, open_table, paper_key
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.finetune.dataset.dataset_options import Source

@@ -13,7 +13,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from harness.errors import InputError
 from harness.runs.targets import digest
-from harness.support.reading.text_input import place, regular_file, shown, text_lines
+from harness.support.text_input import place, regular_file, shown, text_lines
 from skills.corpus.table import SUFFIXES, TableRow, paper_key
 from skills.finetune.dataset.annotated_rows import (
     SOURCES,

@@ -19,7 +19,7 @@ from typing import Any
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
-from harness.support.reading.text_input import at_home
+from harness.support.text_input import at_home
 from skills.finetune.run_folder import Done, Stage, StageContext, file_digest
 from skills.nanda.framework import CLOSE_TAG
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.errors import InputError, UsageError
 from harness.models.gguf_file import GgufFile, open_gguf
-from harness.support.optional_deps import require
+from harness.support.process import require
 from harness.terminal.console import Screen
 from skills.finetune.deploy.modelfile import Modelfile, parse_modelfile, served_gguf
 from skills.finetune.deploy.ollama_api import Ollama, parse_version

@@ -27,13 +27,12 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, RegistryError, UsageError, did_you_mean
 from harness.models import registry
 from harness.models.backends.ollama_server import DEFAULT_HOST
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from harness.runs import targets
 from harness.settings import Settings, registry_folder
-from harness.support.process_lock import job_lock
-from harness.support.reading import yaml_models
-from harness.support.reading.text_input import at_home
-from harness.support.suggestions import did_you_mean
+from harness.support import yaml_files
+from harness.support.process import job_lock
+from harness.support.text_input import at_home
 from skills.finetune.deploy.modelfile import served_gguf
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.model import lora_adapters
@@ -270,8 +269,8 @@ class Registration:
     """The entries of one run.
 
     Attributes:
-        model: fields of harness.models.schema.ModelEntry as plain data.
-        files: fields of harness.models.schema.FileEntry by id.
+        model: fields of harness.models.registry.ModelEntry as plain data.
+        files: fields of harness.models.registry.FileEntry by id.
         cut: the training ended before its last epoch.
     """
 
@@ -469,7 +468,7 @@ def read_entries(path: Path) -> dict[str, Any]:
     Raises:
         RegistryError: it cannot be read.
     """
-    found = yaml_models.data(path, RegistryError) if path.exists() else None
+    found = yaml_files.data(path, RegistryError) if path.exists() else None
     if not isinstance(found or {}, dict):
         raise RegistryError("is not a mapping", where=str(path))
     return {"models": {}, "files": {}, **(found or {})}

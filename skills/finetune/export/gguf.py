@@ -17,8 +17,7 @@ from typing import Any
 
 from harness.errors import SkillFailed
 from harness.models.gguf_file import GgufFile, open_gguf
-from harness.support.cpu import available_cores
-from harness.support.optional_deps import require
+from harness.support.process import available_cores, require
 from skills.finetune.export import same_text
 from skills.finetune.export.llama_cpp import (
     Converters,

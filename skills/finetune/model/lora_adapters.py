@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError, ModelUnavailable, UsageError
-from harness.models.gguf_file import open_gguf
-from harness.models.gguf_merge import lora_pairs
+from harness.models.gguf_file import lora_pairs, open_gguf
 from harness.models.registry import Registry
 from harness.runs import targets
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune.json_files import read_json
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.model.safetensors_files import read_header

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import UsageError
-from harness.support.cpu import available_cores, low_spin_openmp
+from harness.support.process import available_cores, low_spin_openmp
 from skills.finetune import ranks
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.recipe import Adapter, Quantization, Recipe, overridden

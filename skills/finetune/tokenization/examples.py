@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, regular_file, text_lines
+from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.table import paper_key
 from skills.finetune.dataset.dataset_options import Source
 from skills.finetune.recipe import Recipe, first_error

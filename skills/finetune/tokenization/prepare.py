@@ -18,8 +18,8 @@ from typing import Any, cast
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets
-from harness.support.optional_deps import require
-from harness.support.reading.text_input import regular_file
+from harness.support.process import require
+from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import histogram, with_progress
 from skills.finetune.model.bases import Base, end_tokens, open_base, open_tokenizer, template_sha256
 from skills.finetune.recipe import Decisions

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, Interrupted
 from harness.runs import targets
-from harness.support.optional_deps import require
+from harness.support.process import require
 from skills.finetune import ranks
 from skills.finetune.model import lora_adapters
 from skills.finetune.recipe import Recipe

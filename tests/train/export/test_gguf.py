@@ -17,7 +17,7 @@ from harness.errors import InputError, Interrupted, OutputError, SkillFailed
 from harness.models.backends import llama_engine
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.finetune.export import gguf, llama_cpp, merge, same_text
 from skills.finetune.export.same_text import Answer
 from skills.finetune.model.bases import open_base

@@ -64,7 +64,7 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
     (target,) = gguf.quantize(work).outputs
 
     assert gguf.identity_of(open_gguf(target)) == gguf.identity_of(open_gguf(f16))
-    running = engine.start({"gguf": target}, 256)
+    running = llama_engine.start({"gguf": target}, 256)
     reply = running.server.handle_completions({"prompt": "The", "n_predict": 4, "temperature": 0})
     assert reply["usage"]["completion_tokens"] == 4
 

@@ -16,7 +16,7 @@ from finetune_rows import abstract, row, saved
 from repository import SUPPORT
 
 from harness.errors import InputError, UsageError
-from harness.models.backends import engine
+from harness.models.backends import llama_engine
 from skills.finetune.dataset.annotated_rows import format_annotation_output
 from skills.finetune.model.bases import open_base, open_tokenizer
 from skills.finetune.run_folder import StageContext

@@ -12,8 +12,7 @@ from harness.errors import (
     InputError,
 )
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
-from harness.models.schema import FileEntry
+from harness.models.registry import FileEntry, Registry
 from skills.finetune.deploy.modelfile import Modelfile, modelfile_text, parse_modelfile
 from skills.finetune.recipe import overridden
 

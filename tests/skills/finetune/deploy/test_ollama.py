@@ -16,7 +16,7 @@ from tiny_gguf import OTHER_TEMPLATE, write_model
 
 from harness.models.backend import Message, Request
 from harness.models.backends.ollama import OllamaBackend
-from harness.models.schema import ServeEntry
+from harness.models.registry import ServeEntry
 from skills.finetune.recipe import overridden
 
 # Success
