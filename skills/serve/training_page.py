@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harness.support.bounded_files import read_text
-from skills.corpus.report.data import facts
+from skills.corpus.html_page import facts
 from skills.finetune.run_folder import MANIFEST
 from skills.finetune.training.callbacks import Metrics
 from skills.finetune.training.checkpoints import METRICS
