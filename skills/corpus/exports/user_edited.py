@@ -12,13 +12,16 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from harness.support import yaml_files
+from harness.runs import targets
+from harness.support.reading import bounded_yaml
+from harness.support.reading.bounded_files import read_bytes
 
-State = Literal["made", "updated", "unchanged", "kept"]
+State = Literal["made", "updated", "unchanged", "kept", "unreadable"]
 
 MOST_BYTES = 4_000_000
 """The size of a file that is read again."""
@@ -115,6 +118,28 @@ class Owned:
         return f"{head}{front.replace(chr(10), end)}{below}"
 
 
+def write_owned(
+    path: Path, ours: Owned, *, new: str | None = None, force: bool = False, adopt: bool = False
+) -> State:
+    """Write what is ours into a file, if that changes it.
+
+    Args:
+        new: the text of a file that does not exist yet, in place of `Owned.text`.
+        force, adopt: see `Owned.merged`.
+    """
+    if not path.exists():
+        targets.write_text(path, f"{ours.text}\n" if new is None else new)
+        return "made"
+    try:
+        before = read_bytes(path, MOST_BYTES).decode()
+        after, state = ours.merged(before, force=force, adopt=adopt)
+    except (OSError, UnicodeDecodeError, BrokenFrontMatterError):
+        return "unreadable"
+    if after != before:
+        targets.write_text(path, after)
+    return state
+
+
 _END = "nanda-harness ends here"
 
 
@@ -182,7 +207,7 @@ def parse(text: str) -> Parts:
         return Parts(text, 0, 0, {})
     start, end = found.span("yaml")
     try:
-        _, values = yaml_files.parse(text[start:end], yaml_files.TextLoader)
+        _, values = bounded_yaml.parse(text[start:end], bounded_yaml.TextLoader)
     except yaml.YAMLError as exc:
         raise BrokenFrontMatterError(str(exc)) from exc
     if not isinstance(values or {}, dict):

@@ -1,19 +1,20 @@
-"""Write the notes of papers into a vault, and report what was done."""
+"""An Obsidian vault with a note for each paper (`save to vault/`).
+
+Notes are found again wherever a person has moved them and whatever their names are.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import unicodedata
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import OutputError, UsageError
-from harness.runs import targets
-from harness.support.bounded_files import read_bytes
-from skills.corpus.exports.user_edited import MOST_BYTES, BrokenFrontMatterError, Value
+from skills.corpus.exports.user_edited import Value, write_owned
 from skills.corpus.exports.vault_note import (
     ID,
     IDENTIFIERS,
@@ -32,20 +33,41 @@ NAMED = 5
 """Notes that a report names; the others are counted."""
 TICK_NOTES = 100
 """Notes between two reports of the progress."""
+SETTINGS = ".obsidian"
+"""The folder by which Obsidian marks a vault."""
+HEAD = 65_536
+"""Bytes at the beginning of a note in which its properties are found."""
+_PROPERTY = re.compile(
+    rf"""^(?P<name>{"|".join((ID, "title", *IDENTIFIERS))}):[ \t]*"""
+    r"""(?P<value>"[^"\r\n]*"|'[^'\r\n]*'|[^\r\n]*)""",
+    re.MULTILINE,
+)
+_REPORTED = {
+    "made": "made",
+    "updated": "updated",
+    "unchanged": "unchanged",
+    "repeated": "left out, of an earlier abstract of the same paper",
+}
+_NAMED = {
+    "kept": "kept, since you have changed what was written (--force replaces it)",
+    "unreadable": "kept, since the text or the properties cannot be read",
+    "gone": "kept of papers that are not among these",
+}
+"""Words for the states of notes that a report counts, and of those that it also names."""
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder that holds other things, unless `force`: nothing in it would be replaced.
+    """Refuse a folder that holds other files, unless `force` is True: then notes are added.
 
-    A vault is a folder that is new or empty, that Obsidian has opened, that is inside of such a
-    one, or that has notes of ours.
+    A vault is a folder that is new or empty, that Obsidian has opened, that lies in such a folder,
+    or that has notes of the harness.
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the folder is none of these.
     """
-    if force or not folder.is_dir() or not any(folder.iterdir()) or vault_of(folder):
+    if force or not folder.is_dir() or not any(folder.iterdir()) or _vault_of(folder):
         return
-    if not scan(folder).ours:
+    if not _scan(folder).ours:
         raise UsageError(
             "is neither empty nor an Obsidian vault",
             where=str(folder),
@@ -62,15 +84,15 @@ def save(
     force: bool = False,
     tick: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """Write a note for each paper, and return what was done, in words.
+    """Write a note for each paper, and return a report in words.
 
     Args:
         items: returns a new iterator over the annotations.
-        force: replace what is ours in a note also where a person has changed it.
+        force: replace the harness's part of a note even if a person has changed it.
         tick: called with the progress.
 
     Raises:
-        UsageError: the folder holds other things.
+        UsageError: the folder holds other files.
         OutputError: a note cannot be written.
     """
     check(folder, force=force)
@@ -78,34 +100,46 @@ def save(
         folder.mkdir(exist_ok=True)
     except OSError as exc:
         raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc
-    notes = scan(folder)
+    notes = _scan(folder)
     before = {found.path for found in notes.ours.values()}
     papers = _papers(folder, framework, items(), notes)
     links = related([one.terms.keys() for one in papers])
-    report = _Report(folder)
+    by_state: dict[str, list[Path]] = defaultdict(list)
     for place, (item, paper) in enumerate(zip(items(), papers, strict=True)):
         if place % TICK_NOTES == 0:
             tick(f"{place:,} of {counted(len(papers), 'note')}")
         if paper.path is None:
-            report.states["repeated"] += 1
+            by_state["repeated"].append(folder)
             continue
         named = [
             (other.stem, [paper.terms[term] for term in terms])
             for number, terms in links[place]
             if (other := papers[number].path)
         ]
-        report.add(paper.path, _write(paper.path, item, framework, named, force))
+        written = write_owned(paper.path, note(item, framework, named), force=force)
+        by_state[written].append(paper.path)
     gone = before.difference(paper.path for paper in papers if paper.path)
     within = folder.resolve()
-    return report.in_words(sorted(path for path in gone if path.resolve().is_relative_to(within)))
+    by_state["gone"] = sorted(path for path in gone if path.resolve().is_relative_to(within))
+    parts = [
+        f"{counted(len(by_state[state]), 'note')} {words}"
+        for state, words in _REPORTED.items()
+        if by_state[state]
+    ]
+    for state, words in _NAMED.items():
+        if paths := by_state[state]:
+            names = ", ".join(f'"{path.stem}"' for path in paths[:NAMED])
+            more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
+            parts.append(f"{counted(len(paths), 'note')} {words}: {names}{more}")
+    return f"{folder}: {'; '.join(parts) or 'no note'}"
 
 
 @dataclass(slots=True)
 class _Paper:
-    """What the links between notes need of a paper.
+    """A paper as the links between notes need it.
 
     Attributes:
-        path: its note; None if a later paper has the same one, with another abstract.
+        path: its note; None if a later abstract of the paper has the note.
     """
 
     id: str
@@ -118,24 +152,21 @@ class _Paper:
 def _papers(
     folder: Path, framework: Framework, items: Iterator[Annotated], notes: Notes
 ) -> list[_Paper]:
-    """Find the note of each paper, or choose its name; of several with one id, only of the last."""
+    """Find the note of each paper, or choose its name; only the last of several with one id."""
     papers = []
     for item in items:
         moves = framework.stated(item.record).values()
         terms = terms_of(map(flatten, (item.paper.title, *moves)))
-        found = {
-            name: value
-            for name, value in properties(item, framework).items()
-            if name in ("title", *IDENTIFIERS)
-        }
-        papers.append(_Paper(id_of(item), item.paper.id, found, terms))
+        about = properties(item, framework)
+        about = {name: about[name] for name in ("title", *IDENTIFIERS) if name in about}
+        papers.append(_Paper(id_of(item), item.paper.id, about, terms))
     newest = {one.id: one for one in papers}
     used = set(newest)
     for paper in newest.values():
-        note = notes.of(paper.id, paper.about)
-        if note is not None and (note.id == paper.id or note.id not in used):
-            paper.path = note.path
-            used.add(note.id)
+        found = notes.of(paper.id, paper.about)
+        if found is not None and (found.id == paper.id or found.id not in used):
+            paper.path = found.path
+            used.add(found.id)
         else:
             title = str(paper.about.get("title", ""))
             name = unused(file_name(title, paper.source_id), paper.source_id, notes.taken)
@@ -143,79 +174,9 @@ def _papers(
     return papers
 
 
-def _write(
-    path: Path,
-    item: Annotated,
-    framework: Framework,
-    links: list[tuple[str, list[str]]],
-    force: bool,
-) -> str:
-    """Write a note if it changes, and return what was done."""
-    ours = note(item, framework, links)
-    if not path.exists():
-        targets.write_text(path, f"{ours.text}\n")
-        return "made"
-    try:
-        before = read_bytes(path, MOST_BYTES).decode()
-        after, state = ours.merged(before, force=force)
-    except (OSError, UnicodeDecodeError, BrokenFrontMatterError):
-        return "unreadable"
-    if after != before:
-        targets.write_text(path, after)
-    return state
-
-
-@dataclass(slots=True)
-class _Report:
-    folder: Path
-    states: Counter[str] = field(default_factory=Counter)
-    kept: list[Path] = field(default_factory=list)
-    unreadable: list[Path] = field(default_factory=list)
-
-    def add(self, path: Path, state: str) -> None:
-        self.states[state] += 1
-        if state in ("kept", "unreadable"):
-            getattr(self, state).append(path)
-
-    def in_words(self, gone: list[Path]) -> str:
-        """Return the counts, and the names of notes that differ from the annotations.
-
-        Args:
-            gone: notes of papers that were not among those saved.
-        """
-        counts = {"made": "made", "updated": "updated", "unchanged": "unchanged"}
-        counts["repeated"] = "left out, of an earlier abstract of the same paper"
-        parts = [
-            f"{counted(self.states[state], 'note')} {words}"
-            for state, words in counts.items()
-            if self.states[state]
-        ]
-        for paths, text in (
-            (self.kept, "kept, since you have changed what was written (--force replaces it)"),
-            (self.unreadable, "kept, since the text or the properties cannot be read"),
-            (gone, "kept of papers that are not among these"),
-        ):
-            if paths:
-                names = ", ".join(f'"{path.stem}"' for path in paths[:NAMED])
-                more = f" and {len(paths) - NAMED:,} more" if len(paths) > NAMED else ""
-                parts.append(f"{counted(len(paths), 'note')} {text}: {names}{more}")
-        return f"{self.folder}: {'; '.join(parts) or 'no note'}"
-
-
-SETTINGS = ".obsidian"
-"""The folder by which Obsidian marks a vault."""
-HEAD = 65_536
-"""Bytes in which the properties of a note are looked for."""
-_PROPERTY = re.compile(
-    rf"""^(?P<name>{"|".join((ID, "title", *IDENTIFIERS))}):[ \t]*"""
-    r"""(?P<value>"[^"\r\n]*"|'[^'\r\n]*'|[^\r\n]*)""",
-    re.MULTILINE,
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A note of ours.
+    """A note that the harness has written.
 
     Attributes:
         about: its title and identifiers, as they are written.
@@ -231,8 +192,8 @@ class Notes:
     """The notes of a vault.
 
     Attributes:
-        ours: by their ids; of several with one id, the first.
-        taken: the keys of the names of all notes: links name them without their folders.
+        ours: the harness's notes by their ids; of several with one id, the first.
+        taken: keys of the names of all notes: links name notes without their folders.
     """
 
     ours: dict[str, Found] = field(default_factory=dict)
@@ -246,47 +207,44 @@ class Notes:
                 self._identified.setdefault((name, value), note)
 
     def of(self, paper_id: str, about: Mapping[str, object]) -> Found | None:
-        """Return the note of a paper: with its id, else of another source with its identifiers.
+        """Return the note with the id of a paper, else the note with one of its identifiers.
 
-        The DOI of a volume belongs to several papers, so that the titles must be alike.
+        The DOI of a volume belongs to several papers, so that the titles must share half of their
+        words.
         """
         if paper_id in self.ours:
             return self.ours[paper_id]
-        found = (self._identified.get((name, str(about.get(name)))) for name in IDENTIFIERS)
-        title = str(about.get("title", ""))
-        return next(
-            (one for one in found if one and _alike(one.about.get("title", ""), title)), None
-        )
+        title = set(content_words(str(about.get("title", ""))))
+        for name in IDENTIFIERS:
+            if found := self._identified.get((name, str(about.get(name)))):
+                other = set(content_words(found.about.get("title", "")))
+                if not (title and other) or len(title & other) * 2 >= len(title | other):
+                    return found
+        return None
 
 
-def vault_of(folder: Path) -> Path | None:
+def _vault_of(folder: Path) -> Path | None:
     """Return the vault that a folder is or is in, None if Obsidian has not opened one there."""
     whole = folder.resolve()
     return next((one for one in (whole, *whole.parents) if (one / SETTINGS).is_dir()), None)
 
 
-def scan(folder: Path) -> Notes:
-    """Return the notes in the vault of a folder, else those of the folder."""
+def _scan(folder: Path) -> Notes:
+    """Return the notes in the vault of a folder, else those of the folder, without hidden ones."""
     notes = Notes()
-    for path in _files(vault_of(folder) or folder):
-        notes.taken.add(key(path.stem))
-        if found := _read(path):
-            notes.add(found)
-    return notes
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the notes in a folder and below, sorted; not those of hidden folders."""
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(_vault_of(folder) or folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
             if name.endswith(".md") and not name.startswith(".") and path.is_file():
-                yield path
+                notes.taken.add(key(path.stem))
+                if found := _read(path):
+                    notes.add(found)
+    return notes
 
 
 def _read(path: Path) -> Found | None:
-    """Return a note if it is ours; its properties are found without YAML, which takes long."""
+    """Return a note of the harness, None for another note; without parsing YAML, which is slow."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -300,12 +258,6 @@ def _read(path: Path) -> Found | None:
         for found in _PROPERTY.finditer(text[: text.find("\n---", 3)])
     }
     return Found(path, stated[ID], stated) if stated.get(ID) else None
-
-
-def _alike(title: str, other: str) -> bool:
-    """Return True if two titles share half of their words, or one is missing."""
-    one, two = set(content_words(title)), set(content_words(other))
-    return not (one and two) or len(one & two) * 2 >= len(one | two)
 
 
 LONGEST = 120

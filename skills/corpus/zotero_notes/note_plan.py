@@ -1,4 +1,4 @@
-"""Make the note of an annotation, and recognize one that nobody has changed.
+"""Make the notes of annotations, record them, and compare them with the notes in a library.
 
 <h1>Annotation by nanda-harness</h1>
 <p><strong>Claim:</strong> ...</p>
@@ -7,24 +7,30 @@
 <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
 Zotero's editor rewrites the markup of a note and removes what it does not know, such as comments.
-So the mark is text: the framework, and a digest of the text above, without blanks and markup.
+So the mark at the end is text: the framework, and a digest of the text above without blanks. A note
+whose digest is right was not changed by a person.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
 import secrets
 import sqlite3
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from markupsafe import escape
 
-from skills.corpus.db import merging
+from harness.errors import InputError, OutputError
+from harness.support.reading.text_input import place, reading
 from skills.corpus.db.rows import one
+from skills.corpus.db.works import groups, recording
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED
 from skills.corpus.zotero_notes.zotero_api import Data, Library
@@ -33,35 +39,201 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 TAG = "nanda-harness"
-"""A tag of each note, by which Zotero finds them all."""
+"""The tag of each note, by which Zotero finds them all."""
+Action = Literal["create", "update", "unchanged", "edited", "removed", "missing"]
+ACTIONS: dict[Action, str] = {
+    "create": "to create",
+    "update": "to update",
+    "unchanged": "unchanged",
+    "edited": "left as it is, since a person changed it",
+    "removed": "not written again, since a person deleted it",
+    "missing": "left out, since the library has no such item",
+}
+"""Words for what is done with the note of an item."""
 
+_KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The note of an annotation.
+    """The note of an annotation, and the item that it belongs to.
 
     Attributes:
-        tags: `TAG`, one for each move that the abstract states, "nanda:limitation", and
-            "nanda:uncertain" if one of them is uncertain.
-        framework: the name of that of the annotation.
+        library, item: name of the library, and key of the item.
+        tags: `TAG`, "nanda:MOVE" for each move that the abstract states, and "nanda:uncertain" if
+            one of them is uncertain.
     """
 
+    library: str
+    item: str
+    title: str
     html: str
     tags: tuple[str, ...]
-    framework: str
-
-    @property
-    def digest(self) -> str:
-        """The digest of its text."""
-        return digest_in(self.html)
 
 
-def note_of(item: Annotated, framework: Framework) -> Note:
-    """Return the note of an annotation."""
+State = Literal["sent", "written", "gone"]
+_LONGEST_LINE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The record of a note.
+
+    Attributes:
+        server: the address of the API.
+        library: "users/475425" or "groups/77".
+        item, note: keys of the item, and of the note below it.
+        state: "gone" if it was removed again, or never created.
+        framework: name of the framework of its annotation.
+    """
+
+    server: str
+    library: str
+    item: str
+    note: str
+    state: State
+    framework: str = "nanda"
+
+
+class Record:
+    """The notes that were written from a corpus, in a file beside it.
+
+    A line is appended before a note is sent, with the key that it will have, and another line when
+    the result is known. So a note is recorded even if the program ends in between.
+    """
+
+    def __init__(self, corpus: Path) -> None:
+        self.path = corpus.with_name(f"{corpus.name}.zotero.jsonl")
+
+    def entries(self) -> list[Entry]:
+        """Return the last state of each note that is not gone.
+
+        Raises:
+            InputError: a line is damaged. A last line without an end was not yet acted upon.
+        """
+        if not self.path.exists():
+            return []
+        with reading(self.path):
+            lines = self.path.read_bytes().split(b"\n")
+        found: dict[tuple[str, str, str], Entry] = {}
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError) as exc:
+                raise InputError(
+                    "is not a record of a note in Zotero",
+                    where=place(self.path, "line", number),
+                    hint="Remove the line; its note can be deleted in Zotero.",
+                ) from exc
+            found[entry.server, entry.library, entry.note] = entry
+        return [entry for entry in found.values() if entry.state != "gone"]
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Append states of notes, and return when they are on the disk.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries).encode()
+        try:
+            with self.path.open("a+b") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - _LONGEST_LINE))
+                begun = file.read().rpartition(b"\n")[2]
+                file.truncate(size - len(begun))  # of a program that ended while it wrote
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as exc:
+            raise OutputError(f"cannot be written ({exc.strerror})", where=str(self.path)) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What is done with the note of one item.
+
+    Attributes:
+        key: key of the note, also of a note that is to be created; "" if there is none.
+        data: the object that is sent to the server; empty if nothing is sent.
+    """
+
+    action: Action
+    note: Note
+    key: str
+    data: Data
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "library": self.note.library,
+            "item": self.note.item,
+            "note": self.key,
+            "title": self.note.title,
+            "tags": list(self.note.tags),
+        }
+
+
+def notes_of(
+    db: sqlite3.Connection, found: Iterable[tuple[int, Annotated]], framework: Framework
+) -> Iterator[Note | None]:
+    """Yield the notes of annotations, None for a paper that is in no library of Zotero.
+
+    Args:
+        found: annotations with their ids.
+    """
+    for annotation, item in found:
+        row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
+        places = recording.items_of(db, groups.members(db, row["paper_id"]))
+        if not places:
+            yield None
+            continue
+        html, tags = _content(item, framework)
+        for library, _, key in (item_place.rpartition("/items/") for item_place in places):
+            yield Note(library, key, item.paper.title, html, tags)
+
+
+def plan(
+    library: Library, notes: Sequence[Note], recorded: Sequence[Entry], framework: Framework
+) -> list[Step]:
+    """Return what is to be done in a library, a step for each note.
+
+    Args:
+        recorded: notes that were written into this library before.
+    """
+    by_this = {entry.note: entry for entry in recorded if entry.framework == framework.name}
+    others = {entry.note for entry in recorded} - by_this.keys()
+    listed = {
+        str(one["key"]): one["data"]
+        for one in library.own_notes(TAG)
+        if one["key"] not in others and _is_by(framework, one["data"])
+    }
+    items = {note.item for note in notes}
+    known = {key: entry for key, entry in by_this.items() if entry.item in items}
+    without_tag = library.items(known.keys() - listed.keys(), trashed=True)
+    listed |= {key: one["data"] for key, one in without_tag.items()}
+    by_item = {str(data.get("parentItem")): key for key, data in listed.items()}
+    # A recorded note takes precedence over another one below the same item, unless it may never
+    # have reached the server.
+    by_item |= {entry.item: key for key, entry in known.items() if entry.state != "sent"}
+    present = library.items(note.item for note in notes if note.item not in by_item)
+    return [
+        _existing(note, by_item[note.item], listed.get(by_item[note.item]), framework)
+        if note.item in by_item
+        else _new(note, exists=note.item in present)
+        for note in notes
+    ]
+
+
+def is_unchanged(html: str) -> bool:
+    """Return True if a note is one of ours that no person has changed."""
+    return bool(_digest_in(html))
+
+
+def _content(item: Annotated, framework: Framework) -> tuple[str, tuple[str, ...]]:
+    """Return the HTML and the tags of the note of an annotation."""
     stated, labels = framework.stated(item.record), framework.labels
-    moves = [(labels[m] + uncertainty(item.record, m), text) for m, text in stated.items()]
+    moves = [(labels[move] + uncertainty(item.record, move), text) for move, text in stated.items()]
     paragraphs = [
         f"<p><strong>{escape(label)}:</strong> {escape(flatten(text))}</p>"
         for label, text in (*moves, *labelled_suggestions(item.record, labels))
@@ -69,34 +241,59 @@ def note_of(item: Annotated, framework: Framework) -> Note:
     if not moves:
         paragraphs.insert(0, f"<p>{escape(NONE_STATED)}</p>")
     model = str(item.record["provenance"].get("resolved", ""))
-    above = f"<h1>{escape(HEADING.rstrip(':'))}</h1>\n"
-    above += "\n".join(paragraphs)
-    above += f"\n<p>{escape(model)}, "
+    heading = f"<h1>{escape(HEADING.rstrip(':'))}</h1>"
+    above = "\n".join([heading, *paragraphs, f"<p>{escape(model)}, "])
     names = (*stated, *["uncertain"] * bool(uncertain_moves(item.record)))
     tags = (TAG, *(f"{framework.name}:{name}" for name in names))
-    return Note(f"{above}{TAG}:{framework.name}:{_digest(_text(above))}</p>", tags, framework.name)
+    return f"{above}{TAG}:{framework.name}:{_digest(_text(above))}</p>", tags
 
 
-def digest_in(html: str) -> str:
+def _is_by(framework: Framework, data: Data) -> bool:
+    """Return False if a note states another framework; a person may have removed the mark."""
+    mark = _last_mark(_text(str(data.get("note", ""))))
+    return mark is None or mark["framework"] == framework.name
+
+
+def _existing(note: Note, key: str, data: Data | None, framework: Framework) -> Step:
+    if data is None or data.get("deleted"):
+        return Step("removed", note, key, {})
+    digest = _digest_in(str(data.get("note", "")))
+    if not digest:
+        return Step("edited", note, key, {})
+    listed = data.get("tags")
+    present = [tag for tag in listed if isinstance(tag, dict)] if isinstance(listed, list) else []
+    names = {str(tag.get("tag", "")) for tag in present}
+    own = (TAG, f"{framework.name}:")
+    others = [tag for tag in present if not str(tag.get("tag", "")).startswith(own)]
+    tags = [*others, *({"tag": tag} for tag in note.tags)]
+    if digest == _digest_in(note.html) and names == {str(tag.get("tag", "")) for tag in tags}:
+        return Step("unchanged", note, key, {})
+    sent = {"key": key, "version": data.get("version", 0), "note": note.html, "tags": tags}
+    return Step("update", note, key, sent)
+
+
+def _new(note: Note, *, exists: bool) -> Step:
+    if not exists:
+        return Step("missing", note, "", {})
+    key = "".join(secrets.choice(_KEY_LETTERS) for _ in range(8))
+    sent = {
+        "key": key,
+        "version": 0,
+        "itemType": "note",
+        "parentItem": note.item,
+        "note": note.html,
+        "tags": [{"tag": tag} for tag in note.tags],
+    }
+    return Step("create", note, key, sent)
+
+
+def _digest_in(html: str) -> str:
     """Return the digest that a note states if its text is still the one above it, else ""."""
     text = _text(html)
     mark = _last_mark(text)
     if mark is None or mark.end() != len(text):
         return ""
     return mark["digest"] if _digest(text[: mark.start()]) == mark["digest"] else ""
-
-
-def framework_in(html: str) -> str:
-    """Return the name of the framework that a note states, "" if it has no mark."""
-    mark = _last_mark(_text(html))
-    return mark["framework"] if mark else ""
-
-
-def merged_tags(present: list[dict[str, Any]], note: Note, framework: Framework) -> list[Any]:
-    """Return the tags of a note that is replaced: those of others stay."""
-    own = (TAG, f"{framework.name}:")
-    others = [tag for tag in present if not str(tag.get("tag", "")).startswith(own)]
-    return [*others, *({"tag": tag} for tag in note.tags)]
 
 
 def _text(html: str) -> str:
@@ -117,152 +314,3 @@ def _last_mark(text: str) -> re.Match[str] | None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode(errors="replace")).hexdigest()[:16]
-
-
-Action = Literal["create", "update", "unchanged", "edited", "removed", "missing"]
-ACTIONS: dict[Action, str] = {
-    "create": "to create",
-    "update": "to update",
-    "unchanged": "unchanged",
-    "edited": "left as it is, since a person changed it",
-    "removed": "not written again, since a person deleted it",
-    "missing": "left out, since the library has no such item",
-}
-"""What is done with the note of an item, in words for the user."""
-
-_KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An annotation and the item that its note belongs to."""
-
-    library: str
-    item: str
-    title: str
-    note: Note
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What is done with the note of one item.
-
-    Attributes:
-        key: that of the note, also of one that is to be created; "" if there is none.
-        data: what is sent to the server; empty if nothing is.
-    """
-
-    action: Action
-    wanted: Wanted
-    key: str
-    data: Data
-
-    def as_json(self) -> dict[str, Any]:
-        wanted = self.wanted
-        return {
-            "action": self.action,
-            "library": wanted.library,
-            "item": wanted.item,
-            "note": self.key,
-            "title": wanted.title,
-            "tags": list(wanted.note.tags),
-        }
-
-
-def wanted(
-    db: sqlite3.Connection, found: Iterable[tuple[int, Annotated]], framework: Framework
-) -> Iterator[Wanted | None]:
-    """Yield the notes of annotations, None for a paper that is in no library of Zotero.
-
-    Args:
-        found: annotations with their ids.
-    """
-    for annotation, item in found:
-        places = _places(db, annotation)
-        if not places:
-            yield None
-        note = note_of(item, framework) if places else None
-        for library, key in places:
-            assert note is not None
-            yield Wanted(library, key, item.paper.title, note)
-
-
-def steps(
-    library: Library,
-    found: Sequence[Wanted],
-    recorded: dict[str, str],
-    framework: Framework,
-    *,
-    unsure: Collection[str] = (),
-    others: Collection[str] = (),
-) -> list[Step]:
-    """Return what is to be done in a library.
-
-    Args:
-        recorded: notes by this framework that were written before, with their items.
-        unsure: those among them that may never have reached the server.
-        others: notes by other frameworks.
-    """
-    listed = {
-        str(one["key"]): one["data"]
-        for one in library.own_notes(TAG)
-        if one["key"] not in others and _may_be_by(framework, one["data"])
-    }
-    known = {key for key, item in recorded.items() if item in {one.item for one in found}}
-    without_tag = library.items(known - listed.keys(), trashed=True)
-    listed |= {key: one["data"] for key, one in without_tag.items()}
-    by_item = {str(data.get("parentItem")): key for key, data in listed.items()}
-    # A recorded note takes precedence over another one below the same item.
-    by_item |= {item: key for key, item in recorded.items() if key in known - {*unsure}}
-    new = [one.item for one in found if one.item not in by_item]
-    present = library.items(new)
-    return [
-        _existing(one, by_item[one.item], listed.get(by_item[one.item]), framework)
-        if one.item in by_item
-        else _new(one, exists=one.item in present)
-        for one in found
-    ]
-
-
-def _may_be_by(framework: Framework, data: Data) -> bool:
-    """Return False if a note states another framework; a person may have removed the mark."""
-    return framework_in(str(data.get("note", ""))) in ("", framework.name)
-
-
-def _existing(wanted: Wanted, key: str, data: Data | None, framework: Framework) -> Step:
-    if data is None or data.get("deleted"):
-        return Step("removed", wanted, key, {})
-    html = str(data.get("note", ""))
-    digest = digest_in(html)
-    if not digest:
-        return Step("edited", wanted, key, {})
-    listed = data.get("tags")
-    present = [tag for tag in listed if isinstance(tag, dict)] if isinstance(listed, list) else []
-    tags = merged_tags(present, wanted.note, framework)
-    names = {str(tag.get("tag")) for tag in present}
-    if digest == wanted.note.digest and names == {tag["tag"] for tag in tags}:
-        return Step("unchanged", wanted, key, {})
-    sent = {"key": key, "version": data.get("version", 0), "note": wanted.note.html, "tags": tags}
-    return Step("update", wanted, key, sent)
-
-
-def _new(wanted: Wanted, *, exists: bool) -> Step:
-    if not exists:
-        return Step("missing", wanted, "", {})
-    key = "".join(secrets.choice(_KEY_LETTERS) for _ in range(8))
-    sent = {
-        "key": key,
-        "version": 0,
-        "itemType": "note",
-        "parentItem": wanted.item,
-        "note": wanted.note.html,
-        "tags": [{"tag": tag} for tag in wanted.note.tags],
-    }
-    return Step("create", wanted, key, sent)
-
-
-def _places(db: sqlite3.Connection, annotation: int) -> list[tuple[str, str]]:
-    """Return the libraries and keys of the items of an annotation's paper."""
-    row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
-    found = merging.items_of(db, merging.members(db, row["paper_id"]))
-    return [(library, key) for library, _, key in (one.rpartition("/items/") for one in found)]

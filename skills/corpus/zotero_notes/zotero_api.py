@@ -1,38 +1,44 @@
-"""Read and write a library through Zotero's API, with pyzotero.
+"""Zotero's web API, version 3: the items of a library, and the notes below them.
 
-The API is that of zotero.org, or of another address in ZOTERO_API_URL. The key in ZOTERO_API_KEY is
-sent in a header, and is in no message, record or log.
+`Library` uses zotero.org, or the address in ZOTERO_API_URL, with the key in ZOTERO_API_KEY. The key
+is sent in a header, and is in no message, record or log.
+
+`LocalLibrary` uses the Zotero that runs on this computer, version 10 or newer. Its local API is the
+same, without an account and without a limit of requests. Zotero asks the person at the computer
+before it gives a key for writing, which is valid for one request or until the command ends.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
-from pyzotero.zotero import Zotero  # type: ignore[import-untyped]
+import httpx
 
+from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 
-if TYPE_CHECKING:
-    import httpx
-
 URL = "https://api.zotero.org"
 KEY_VARIABLE, URL_VARIABLE = "ZOTERO_API_KEY", "ZOTERO_API_URL"
 KEYS_PAGE = "https://www.zotero.org/settings/keys"
+LOCAL_URL, LOCAL_URL_VARIABLE = "http://127.0.0.1:23119/api", "ZOTERO_LOCAL_URL"
+PROGRAM = "nanda-harness"
 BATCH = 50
-"""Items that one request may read by key, write or delete."""
+"""Number of items that one request may read by key, write or delete."""
 PAGE = 100
 TRIES = 5
-TIMEOUT = 60.0
+TIMEOUT, TIME_TO_ANSWER = 60.0, 300.0
+"""Seconds to wait for the server, and for the person whom Zotero asks."""
+UNREADABLE_WAIT, LONGEST_WAIT = 10.0, 300.0
+"""Seconds to wait if the server states a date, and the longest wait that is accepted."""
 SILENT, CONFLICT = "the server does not state what became of it", "412"
 """Reasons for which an item was not written; that for a conflict only begins with it."""
+_SERVER = "Zotero-Server-ID"
 
 T = TypeVar("T")
 Data = dict[str, Any]
@@ -42,18 +48,6 @@ class Conflict(Exception):
     """The library has changed since it was read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of the items of one request, by their keys.
-
-    Attributes:
-        failed: the reason for each that was not written.
-    """
-
-    done: frozenset[str]
-    failed: Mapping[str, str]
-
-
 class Library:
     """A library at the server.
 
@@ -61,39 +55,40 @@ class Library:
         name: "users/475425" or "groups/77".
 
     Attributes:
-        through_proxy: the proxy of the environment is used.
+        version: version of the library in the last response.
     """
 
-    through_proxy = True
+    uses_proxy = True
 
     def __init__(self, name: str, stop: StopToken) -> None:
-        import httpx
-
         self.name = name
         self.url = self._address()
+        self.version = 0
         self._stop = stop
-        kind, number = self._path().split("/")
-        self._client = WaitingClient(number, kind.removesuffix("s"), self._key(), stop)
-        self._client.endpoint = self.url
-        self._replies: list[httpx.Response] = []
-        self._client.client.close()
-        self._client.client = httpx.Client(
-            headers=self._client.default_headers(),
+        self._next_request = 0.0
+        self._client = httpx.Client(
+            headers={"User-Agent": f"{PROGRAM}/{__version__}", "Zotero-API-Version": "3"},
             follow_redirects=True,
             timeout=TIMEOUT,
-            event_hooks={"response": [self._replies.append]},
-            trust_env=self.through_proxy,
+            trust_env=self.uses_proxy,
         )
+        if key := self._key():
+            self._client.headers["Authorization"] = f"Bearer {key}"
 
     def __enter__(self) -> Library:
+        try:
+            self._connect()
+        except BaseException:
+            self._client.close()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._client.client.close()
+        self._client.close()
 
     @property
     def server(self) -> str:
-        """What identifies the server, whose versions and keys of notes are its own."""
+        """The identity of the server, to which versions and keys of notes belong."""
         return self.url
 
     def check_access(self, *, write: bool) -> None:
@@ -102,7 +97,7 @@ class Library:
         Raises:
             UsageError: it may not.
         """
-        reply = self._ask(self._key_info)
+        reply = _object(self._json("GET", "/keys/current"))
         access = _object(reply.get("access"))
         kind, number = self.name.split("/")
         if kind == "users":
@@ -116,7 +111,7 @@ class Library:
         else:
             groups = _object(access.get("groups"))
             rights = _object(groups.get(number) or groups.get("all"))
-        # Without the right to notes, those that are there would be written again.
+        # Without the right to read notes, existing notes would be written again.
         reads = rights.get("library") and rights.get("notes", True)
         if not reads or (write and not rights.get("write")):
             raise self._forbidden()
@@ -132,7 +127,7 @@ class Library:
                 return found
 
     def items(self, keys: Iterable[str], *, trashed: bool = False) -> dict[str, Data]:
-        """Return those of these items that exist, by their keys."""
+        """Return the items with these keys that exist, by their keys."""
         found: dict[str, Data] = {}
         for batch in batches(sorted(set(keys))):
             options = {"includeTrashed": 1} if trashed else {}
@@ -140,88 +135,110 @@ class Library:
             found |= {str(one["key"]): one for one in page}
         return found
 
-    @property
-    def version(self) -> int:
-        """The version of the library in the last reply."""
-        return int(self._replies[-1].headers.get("last-modified-version") or 0)
-
-    def write(self, items: Sequence[Data]) -> Written:
-        """Create or change up to `BATCH` items; of those that exist, only what is given.
+    def write(self, items: Sequence[Data]) -> dict[str, str]:
+        """Create or change up to `BATCH` items; return the reasons of those that failed, by key.
 
         Raises:
             SkillFailed: the server cannot be reached or refuses all of them; some may be written.
         """
         keys = [str(item["key"]) for item in items]
         try:
-            reply = self._ask(lambda: self._client.create_items(list(items)))
+            reply = _object(self._json("POST", f"/{self._path()}/items", json=list(items)))
         except Conflict:
-            return Written(frozenset(), dict.fromkeys(keys, CONFLICT))
-        refused = _by_key(reply, "failed", keys)
+            return dict.fromkeys(keys, CONFLICT)
         done = {*_by_key(reply, "success", keys), *_by_key(reply, "unchanged", keys)}
         failed = dict.fromkeys((key for key in keys if key not in done), SILENT)
-        failed |= {
-            key: flatten(f"{_object(why).get('code', '')} {_object(why).get('message', '')}")
-            for key, why in refused.items()
-        }
-        return Written(frozenset(done - failed.keys()), failed)
+        for key, found in _by_key(reply, "failed", keys).items():
+            why = _object(found)
+            failed[key] = flatten(f"{why.get('code', '')} {why.get('message', '')}")
+        return failed
 
     def delete(self, keys: Sequence[str], version: int) -> None:
         """Delete up to `BATCH` items.
 
         Args:
-            version: that of the library when the items were read.
+            version: version of the library when the items were read.
 
         Raises:
             Conflict: the library has changed since then.
             SkillFailed: the server cannot be reached or refuses.
         """
-        payload = [{"key": key} for key in keys]
-        self._ask(lambda: self._client.delete_item(payload, last_modified=version))
+        self._json(
+            "DELETE",
+            f"/{self._path()}/items",
+            params={"itemKey": ",".join(keys)},
+            headers={"If-Unmodified-Since-Version": str(version)},
+        )
 
     def _items(self, **parameters: Any) -> list[Data]:
-        found = self._ask(lambda: self._client.items(**parameters))
-        if not isinstance(found, list) or not all(map(_is_item, found)):
+        found = self._json("GET", f"/{self._path()}/items", params=parameters)
+        if not isinstance(found, list) or not all(
+            isinstance(one, dict) and isinstance(one.get("data"), dict) and "key" in one
+            for one in found
+        ):
             raise self._failed("its reply is not a list of items")
         return found
 
-    def _key_info(self) -> Data:
-        client = self._client
-        client._check_backoff()
-        found = client.client.get(f"{self.url}/keys/current").raise_for_status().json()
-        if not isinstance(found, dict):
-            raise ValueError("not an object")
-        return found
-
-    def _ask(self, request: Callable[[], T]) -> T:
-        """Return the answer to a request, which is repeated as long as the server is busy.
+    def _json(self, method: str, path: str, **content: Any) -> Any:
+        """Return the JSON of a response, None if it has no content.
 
         Raises:
             Conflict: the library has changed.
             SkillFailed, UsageError: any other failure, without the key.
         """
-        import httpx
-        from pyzotero.zotero_errors import PyZoteroError  # type: ignore[import-untyped]
+        response = self._request(method, path, **content)
+        status = response.status_code
+        if status in (401, 403):
+            raise self._forbidden()
+        if status == 412:
+            raise Conflict
+        if not response.is_success:
+            reasons = {
+                404: f"it has no library {self.name}",
+                409: f"the library {self.name} is locked; repeat the line in a minute",
+            }
+            raise self._failed(reasons.get(status, f"it answers {status}"))
+        self.version = int(response.headers.get("last-modified-version") or 0)
+        try:
+            return response.json() if response.content else None
+        except ValueError as exc:
+            raise self._failed("its reply cannot be read") from exc
 
+    def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
+        """Return the response to a request, which is repeated as long as the server is busy."""
         for attempt in range(TRIES):
             self._stop.check()
-            self._replies.clear()
-            problem: Exception | None = None
+            self._wait()
             try:
-                answer = request()
-            except httpx.TransportError as exc:
+                response = self._client.request(method, self.url + path, **content)
+            except httpx.HTTPError as exc:
                 raise self._failed(f"it cannot be reached ({type(exc).__name__})") from exc
-            except (PyZoteroError, httpx.HTTPError, ValueError) as exc:
-                problem = exc
-            last = self._replies[-1] if self._replies else None
-            if last is not None and last.status_code in (429, 503):  # also without an exception
-                self._wait(last.headers, attempt)
-                continue
-            if last is not None and last.status_code == 401 and self._authorize():
-                continue
-            if problem is None:
-                return answer
-            raise self._translated(last.status_code if last is not None else 0) from problem
+            busy = response.status_code in (429, 503)
+            stated = response.headers.get("backoff") or response.headers.get("retry-after")
+            if stated or busy:
+                self._next_request = time.monotonic() + _seconds(stated or str(2**attempt))
+            if not busy and not (response.status_code == 401 and self._authorize()):
+                return response
         raise self._failed(f"it was busy {TRIES} times")
+
+    def _wait(self) -> None:
+        """Wait until the server accepts the next request, or Ctrl-C.
+
+        Raises:
+            SkillFailed: that is longer than `LONGEST_WAIT`.
+        """
+        seconds = self._next_request - time.monotonic()
+        if seconds > LONGEST_WAIT:
+            raise SkillFailed(
+                f"Zotero's server allows no request for {seconds:,.0f} seconds",
+                hint="Repeat the line later: what is done is kept.",
+            )
+        if seconds > 0:
+            self._stop.wait(seconds)
+            self._stop.check()
+
+    def _connect(self) -> None:
+        """Do nothing: the first request connects."""
 
     def _address(self) -> str:
         url = (os.environ.get(URL_VARIABLE) or URL).rstrip("/")
@@ -251,23 +268,6 @@ class Library:
         """Return True if a request that was refused without a key is to be repeated with one."""
         return False
 
-    def _wait(self, headers: Mapping[str, str], attempt: int) -> None:
-        stated = headers.get("backoff") or headers.get("retry-after") or 2**attempt
-        self._client._set_backoff(stated)
-        self._client._check_backoff()
-
-    def _translated(self, status: int) -> Exception:
-        if status in (401, 403):
-            return self._forbidden()
-        if status == 412:
-            return Conflict()
-        reasons = {
-            404: f"it has no library {self.name}",
-            409: f"the library {self.name} is locked; repeat the line in a minute",
-        }
-        unreadable = "its reply cannot be read" if status < 400 else f"it answers {status}"
-        return self._failed(reasons.get(status, unreadable))
-
     def _failed(self, reason: str) -> SkillFailed:
         return SkillFailed(
             f"Zotero's server: {reason}",
@@ -282,93 +282,26 @@ class Library:
         )
 
 
-def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield the items in batches that one request may have."""
-    for begin in range(0, len(items), BATCH):
-        yield items[begin : begin + BATCH]
-
-
-def _is_item(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("data"), dict) and "key" in found
-
-
-def _by_key(reply: Any, part: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return a part of the result of a write, which has the places of items, by their keys."""
-    found = _object(_object(reply).get(part)).items()
-    return {keys[int(n)]: value for n, value in found if n.isdecimal() and int(n) < len(keys)}
-
-
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-UNREADABLE_WAIT = 10.0
-"""Seconds to wait if the server states a date."""
-LONGEST_WAIT = 300.0
-"""Seconds that the server may have us wait; if it states more, the command ends."""
-
-
-class WaitingClient(Zotero):  # type: ignore[misc]
-    """A client of one library.
-
-    Args:
-        kind: "user" or "group".
-    """
-
-    def __init__(self, number: str, kind: str, key: str, stop: StopToken) -> None:
-        self._stop = stop
-        super().__init__(number, kind, key)
-
-    def _set_backoff(self, duration: Any) -> None:
-        seconds = UNREADABLE_WAIT
-        with contextlib.suppress(ValueError):
-            seconds = float(duration)
-        self.backoff = True
-        self.backoff_duration = time.monotonic() + seconds
-
-    def _check_backoff(self) -> None:
-        if not self.backoff:
-            return
-        seconds = max(0.0, self.backoff_duration - time.monotonic())
-        if seconds > LONGEST_WAIT:
-            raise SkillFailed(
-                f"Zotero's server allows no request for {seconds:,.0f} seconds",
-                hint="Repeat the line later: what is done is kept.",
-            )
-        self._stop.wait(seconds)
-        self._stop.check()
-        self._reset_backoff()
-
-
-LOCAL_URL, LOCAL_URL_VARIABLE = "http://127.0.0.1:23119/api", "ZOTERO_LOCAL_URL"
-PROGRAM = "nanda-harness"
-SECONDS_TO_ANSWER = 300.0
-
-_SERVER = "Zotero-Server-ID"
-
-
 class LocalLibrary(Library):
-    """A library of the Zotero that runs here."""
+    """A library of the Zotero that runs on this computer."""
 
-    through_proxy = False
+    uses_proxy = False
 
-    def __enter__(self) -> LocalLibrary:
-        """Connect to Zotero.
+    def _connect(self) -> None:
+        """Check that Zotero runs, and remember its identity.
 
         Raises:
             SkillFailed: it does not answer.
             UsageError: it accepts no notes.
         """
-        client = self._client.client
         try:
-            self._ask(lambda: client.get(f"{self.url}/"))
+            reply = self._request("GET", "/")
         except SkillFailed as exc:
             raise SkillFailed(
                 "no Zotero answers on this computer",
                 where=self.url,
                 hint="Start Zotero. Without `--local`, notes are written through zotero.org.",
             ) from exc
-        reply = self._replies[-1]
         if reply.status_code == 403:
             raise UsageError(
                 "Zotero does not answer other programs",
@@ -379,12 +312,11 @@ class LocalLibrary(Library):
                 "the Zotero that runs here is older than version 10 and accepts no notes",
                 hint="Without `--local`, they are written through zotero.org.",
             )
-        client.headers[_SERVER] = identity
-        return self
+        self._client.headers[_SERVER] = identity
 
     @property
     def server(self) -> str:
-        return f"{self.url} {self._client.client.headers.get(_SERVER, '')}"
+        return f"{self.url} {self._client.headers.get(_SERVER, '')}"
 
     def check_access(self, *, write: bool) -> None:
         """Do nothing: Zotero asks when notes are written."""
@@ -399,17 +331,38 @@ class LocalLibrary(Library):
         return ""
 
     def _authorize(self) -> bool:
-        """Ask for a key, which Zotero gives if the person there allows it.
+        """Request a key, which Zotero gives if the person there allows it.
 
         Raises:
-            NotAllowed: they do not.
+            NotAllowed: the person does not allow it.
         """
-        client = self._client.client
-        asked = {"appName": PROGRAM}
-        url, timeout = f"{self.url}/local/authorize", SECONDS_TO_ANSWER
-        reply = client.post(url, json=asked, timeout=timeout)
+        url, asked = f"{self.url}/local/authorize", {"appName": PROGRAM}
+        reply = self._client.post(url, json=asked, timeout=TIME_TO_ANSWER)
         key = reply.json().get("key") if reply.status_code == 200 else None
         if not key:
             raise NotAllowed("you did not allow it in Zotero, and nothing was changed there")
-        client.headers["Zotero-API-Key"] = key
+        self._client.headers["Zotero-API-Key"] = key
         return True
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield the items in batches that one request may have."""
+    for begin in range(0, len(items), BATCH):
+        yield items[begin : begin + BATCH]
+
+
+def _seconds(stated: str) -> float:
+    try:
+        return float(stated)
+    except ValueError:  # a date
+        return UNREADABLE_WAIT
+
+
+def _by_key(reply: Mapping[str, Any], part: str, keys: Sequence[str]) -> dict[str, Any]:
+    """Return a part of the result of a write, which has the places of items, by their keys."""
+    found = _object(reply.get(part)).items()
+    return {keys[int(n)]: value for n, value in found if n.isdecimal() and int(n) < len(keys)}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""Write annotations into Zotero, over a socket, with pyzotero."""
+"""Write annotations into Zotero, over a socket."""
 
 from __future__ import annotations
 

@@ -1,11 +1,18 @@
-"""Write notes into the Zotero of this computer, over a socket, with pyzotero."""
+"""Write notes into the Zotero of this computer, over a socket; wait for a busy server."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
+import httpx
 import pytest
 from pushing import Pushing, from_zotero, item_key
 
-from harness.errors import InputError, SkillFailed, UsageError
+from harness.errors import InputError, Interrupted, SkillFailed, UsageError
+from harness.support.stopping.stop_token import StopToken
+from skills.corpus.zotero_notes import zotero_api
+from skills.corpus.zotero_notes.zotero_api import Library
 
 LOCAL = "users/local"
 
@@ -95,3 +102,43 @@ def test_local_is_what_a_library_without_an_account_needs(pushing: Pushing) -> N
     pushing.annotations(from_zotero(1, LOCAL))
     with pytest.raises(InputError, match="`--local` writes into a Zotero 10"):
         pushing.run("zotero-push")
+
+
+@pytest.fixture
+def stop() -> StopToken:
+    return StopToken()
+
+
+@pytest.fixture
+def library(stop: StopToken, monkeypatch: pytest.MonkeyPatch) -> Iterator[Library]:
+    """A library of the web API, at which a busy server has asked for a wait."""
+    monkeypatch.setenv("ZOTERO_API_KEY", "key")
+    with Library("users/1", stop) as library:
+        yield library
+
+
+def busy(library: Library, seconds: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(429, headers={"Retry-After": seconds})
+
+    library._client = httpx.Client(transport=httpx.MockTransport(answer))
+
+
+def test_a_stop_ends_the_wait(library: Library, stop: StopToken) -> None:
+    busy(library, "200")
+    threading.Timer(0.2, stop.request_stop).start()
+    with pytest.raises(Interrupted):
+        library.own_notes("tag")
+
+
+def test_a_wait_that_is_too_long(library: Library) -> None:
+    busy(library, str(zotero_api.LONGEST_WAIT + 2))
+    with pytest.raises(SkillFailed, match=r"no request for 30[12] seconds"):
+        library.own_notes("tag")
+
+
+def test_a_date_is_a_short_wait(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zotero_api, "UNREADABLE_WAIT", 0.01)
+    busy(library, "Fri, 27 Nov 2026 12:00:00 GMT")
+    with pytest.raises(SkillFailed, match=r"it was busy 5 times"):
+        library.own_notes("tag")
