@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from skills.corpus.tables.writers import ROW_GROUP, parquet_schema
+from skills.corpus.tables.parquet_files import ROW_GROUP, parquet_schema
 from skills.nanda.framework import nanda
 
 PART_ROWS = 100_000

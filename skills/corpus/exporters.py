@@ -38,13 +38,11 @@ def writers(
         sections: tables have a column of the moves that were found in sections.
     """
     from skills.corpus.references import reference_files
-    from skills.corpus.tables import markdown_lists as markdown
-    from skills.corpus.tables import spreadsheets as sheets
-    from skills.corpus.tables import writers as tables
+    from skills.corpus.tables import markdown_lists, parquet_files, spreadsheets, text_tables
 
     def rows() -> Iterator[tuple[str, ...]]:
         doubt = any("confidence" in one.record for one in items())
-        return tables.table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+        return text_tables.table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
 
     def html(file: IO[bytes]) -> None:
         from skills.corpus import html_page
@@ -59,14 +57,14 @@ def writers(
         )
 
     return {
-        ".jsonl": lambda file: tables.write_jsonl(file, items()),
-        ".csv": lambda file: tables.write_csv(file, rows()),
-        ".xlsx": lambda file: sheets.write_xlsx(file, rows()),
-        ".parquet": lambda file: tables.write_parquet(
+        ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
+        ".csv": lambda file: text_tables.write_csv(file, rows()),
+        ".xlsx": lambda file: spreadsheets.write_xlsx(file, rows()),
+        ".parquet": lambda file: parquet_files.write_parquet(
             file, items(), framework, id_column, sections=sections
         ),
         ".json": lambda file: _write_json(file, items()),
-        ".md": lambda file: markdown.write_markdown(file, items(), framework, title),
+        ".md": lambda file: markdown_lists.write_markdown(file, items(), framework, title),
         ".html": html,
         **reference_files.writers(framework, items, library),
     }

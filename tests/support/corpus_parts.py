@@ -12,7 +12,7 @@ from corpus_papers import annotated, paper
 
 from skills.corpus.content_key import key_of
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.tables.writers import parquet_row, parquet_schema, write_parquet
+from skills.corpus.tables.parquet_files import parquet_row, parquet_schema, write_parquet
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.text import set_of
 

@@ -33,8 +33,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import OutputError, UsageError
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import ERROR
-from skills.corpus.tables.parquet_files import SUFFIX, is_part
-from skills.corpus.tables.writers import parquet_row, parquet_schema
+from skills.corpus.tables.parquet_files import SUFFIX, is_part, parquet_row, parquet_schema
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 

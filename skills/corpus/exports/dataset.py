@@ -28,7 +28,7 @@ from skills.corpus.exports.user_edited import (
 from skills.corpus.identity.identifiers import ZOTERO
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import SECTIONS
-from skills.corpus.tables.writers import parquet_schema, write_parquet_as
+from skills.corpus.tables.parquet_files import parquet_schema, write_parquet_as
 from skills.nanda.confidence import SUGGESTED, UNCERTAIN
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted, escape_markdown

@@ -1,26 +1,35 @@
-"""Look up many papers at one source by their identifiers, in batches, as a job."""
+"""Look up many papers at one source by their identifiers: the cost, the requests, the storage."""
 
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, SourceUnavailable
 from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.support.stop_token import StopToken
 from harness.terminal.rendering import table
-from skills.corpus.db import completion, merging, papers, without_abstract
-from skills.corpus.db.completion import TITLE
+from skills.corpus.db import papers
 from skills.corpus.db.connection import transaction
+from skills.corpus.db.lookups import awaited, facts
+from skills.corpus.db.lookups.facts import TITLE
+from skills.corpus.db.works import recording
+from skills.corpus.identity import titles
 from skills.corpus.identity.matching import compare, known
 from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES
-from skills.corpus.sources.source import Source
+from skills.corpus.sources.services import SERVICES, Query
 from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from skills.corpus.sources.access import Source
+
+CANDIDATES = 3
+"""Number of papers that a search by title returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +38,11 @@ class Wanted:
 
     Attributes:
         key: its number for the caller.
-        identifiers: by kind.
+        identifiers: by kind; `TITLE` if it has no other.
     """
 
     key: int
     identifiers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Papers that one request returns, by identifiers of one kind."""
-
-    kind: str
-    papers: tuple[Wanted, ...]
-
-    @property
-    def values(self) -> list[str]:
-        return list(dict.fromkeys(paper.identifiers[self.kind] for paper in self.papers))
 
 
 @dataclass(slots=True)
@@ -54,8 +51,8 @@ class Answers:
 
     Attributes:
         left: papers that were not requested, or whose request failed; the same line repeats them.
-        requests: those that were sent; the others are answered from the cache.
-        errors: of the requests that failed, each once.
+        requests: number of requests that were sent; the cache answers the others.
+        errors: the errors of failed requests, without repetitions.
         stopped: why the run ended early.
     """
 
@@ -67,106 +64,9 @@ class Answers:
     stopped: HarnessError | None = None
 
 
-def batches(source: Source, wanted: Iterable[Wanted]) -> Iterator[Batch]:
-    """Yield the requests for papers, in order, without those that it has no identifier of."""
-    waiting: dict[str, list[Wanted]] = {kind: [] for kind in source.kinds}
-    for paper in wanted:
-        kind = next((kind for kind in source.kinds if kind in paper.identifiers), None)
-        if kind is None:
-            continue
-        waiting[kind].append(paper)
-        if len(waiting[kind]) == (1 if kind == TITLE else source.rates.batch):
-            yield Batch(kind, tuple(waiting[kind]))
-            waiting[kind] = []
-    for kind, rest in waiting.items():
-        if rest:
-            yield Batch(kind, tuple(rest))
-
-
-def requests_of(source: Source, batch: Batch) -> int:
-    """Return how many requests a batch takes."""
-    return source.rates.requests.get(batch.kind, 1)
-
-
-def look_up(
-    source: Source,
-    wanted: Iterable[Wanted],
-    keep: Callable[[Wanted, Found | None], None],
-    stop: StopToken,
-    *,
-    most: int | None = None,
-    tick: Callable[[int], None] = lambda done: None,
-) -> Answers:
-    """Look papers up at a source, and keep each answer at once.
-
-    A request that fails does not affect the others, unless the source is unavailable: no further
-    one is made then.
-
-    Args:
-        keep: stores what was found about a paper, or None if the source does not know it.
-        most: requests at most.
-        tick: receives the number of papers that are done.
-    """
-    before = source.access.sent
-    steps = _Steps(source, keep, tick)
-    job = Job(steps.perform, steps.store, steps.refuse, 1, stop)
-    tally = job.run(steps.tasks(batches(source, wanted), most))
-    steps.made.requests = source.access.sent - before
-    steps.made.stopped = tally.stopped
-    return steps.made
-
-
-@dataclass(slots=True)
-class _Steps:
-    """The steps of the job.
-
-    Attributes:
-        gone: why the source serves no request.
-    """
-
-    source: Source
-    keep: Callable[[Wanted, Found | None], None]
-    tick: Callable[[int], None]
-    made: Answers = field(default_factory=Answers)
-    gone: SourceUnavailable | None = None
-
-    def tasks(self, planned: Iterable[Batch], most: int | None) -> Iterator[Batch]:
-        """Yield the batches to request; the papers of the others are left."""
-        requests = 0
-        for batch in planned:
-            requests += requests_of(self.source, batch)
-            if self.gone or (most is not None and requests > most):
-                self.made.left += len(batch.papers)
-            else:
-                yield batch
-
-    def perform(self, batch: Batch) -> dict[str, Found]:
-        if self.gone:
-            raise self.gone
-        try:
-            return self.source.by_ids(batch.kind, batch.values)
-        except SourceUnavailable as error:
-            self.gone = error  # before the next batch begins, in this thread
-            raise
-
-    def store(self, batch: Batch, found: Mapping[str, Found]) -> None:
-        for paper in batch.papers:
-            one = found.get(paper.identifiers[batch.kind])
-            self.keep(paper, one)
-            self.made.found += one is not None
-            self.made.unknown += one is None
-        self.tick(self.made.found + self.made.unknown)
-
-    def refuse(self, batch: Batch, error: Exception) -> None:
-        self.made.left += len(batch.papers)
-        reason = str(error) if isinstance(error, HarnessError) else repr(error)
-        if reason not in self.made.errors:
-            self.made.errors.append(reason)
-
-
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one source takes at most: answers in the cache, and those of earlier sources, spare it.
+    """An upper limit of the requests to a source; cached answers do not count against it.
 
     Attributes:
         dollars: the price by the source's own list.
@@ -179,38 +79,160 @@ class Cost:
     dollars: float
     seconds: float
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers."""
-        return asdict(self)
+
+Batch = tuple[str, list[Wanted]]
+"""Papers that one request returns, by identifiers of one kind."""
+
+
+def can_look_up(source: Source, identifiers: Mapping[str, str]) -> bool:
+    """Return True if a source finds papers by one of these identifiers."""
+    return not {*source.kinds, TITLE}.isdisjoint(identifiers)
+
+
+def _batches(source: Source, wanted: Iterable[Wanted]) -> Iterator[Batch]:
+    """Yield the requests for papers, in order; papers that the source cannot find are left out."""
+    kinds = (*source.kinds, TITLE)
+    waiting: dict[str, list[Wanted]] = {kind: [] for kind in kinds}
+    for paper in wanted:
+        if kind := next((kind for kind in kinds if kind in paper.identifiers), None):
+            waiting[kind].append(paper)
+            if len(waiting[kind]) == (1 if kind == TITLE else source.rates.batch):
+                yield kind, waiting[kind]
+                waiting[kind] = []
+    yield from ((kind, rest) for kind, rest in waiting.items() if rest)
+
+
+def _requests(source: Source, kind: str) -> int:
+    """Return the number of requests that a batch takes."""
+    rates = source.rates
+    return 1 + rates.before_pages if kind == TITLE else rates.requests.get(kind, 1)
+
+
+def look_up(
+    source: Source,
+    wanted: Iterable[Wanted],
+    keep: Callable[[Wanted, Found | None], None],
+    stop: StopToken,
+    *,
+    most: int | None = None,
+    tick: Callable[[int], None] = lambda done: None,
+) -> Answers:
+    """Look papers up at a source, as a job, and keep each answer at once.
+
+    A request that fails does not affect the others, unless the source is unavailable: no further
+    request is made then.
+
+    Args:
+        keep: stores what was found about a paper, or None if the source does not know it.
+        most: maximum number of requests.
+        tick: receives the number of papers that are done.
+    """
+    lookup = _Lookup(source, keep, tick)
+    before = source.sent
+    job = Job(lookup.perform, lookup.store, lookup.refuse, 1, stop)
+    lookup.made.stopped = job.run(lookup.tasks(wanted, most)).stopped
+    lookup.made.requests = source.sent - before
+    return lookup.made
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """The steps of the job.
+
+    Attributes:
+        gone: why the source serves no request.
+    """
+
+    source: Source
+    keep: Callable[[Wanted, Found | None], None]
+    tick: Callable[[int], None]
+    made: Answers = field(default_factory=Answers)
+    gone: SourceUnavailable | None = None
+
+    def tasks(self, wanted: Iterable[Wanted], most: int | None) -> Iterator[Batch]:
+        """Yield the batches to request; the papers of the others are left."""
+        requests = 0
+        for kind, batch in _batches(self.source, wanted):
+            requests += _requests(self.source, kind)
+            if self.gone or (most is not None and requests > most):
+                self.made.left += len(batch)
+            else:
+                yield kind, batch
+
+    def perform(self, batch: Batch) -> dict[str, Found]:
+        if self.gone:
+            raise self.gone
+        kind, wanted = batch
+        values = list(dict.fromkeys(paper.identifiers[kind] for paper in wanted))
+        try:
+            if kind == TITLE:
+                return _by_titles(self.source, values)
+            return self.source.by_ids(kind, values)
+        except SourceUnavailable as error:
+            self.gone = error  # before the next batch begins, in this thread
+            raise
+
+    def store(self, batch: Batch, found: Mapping[str, Found]) -> None:
+        kind, wanted = batch
+        for paper in wanted:
+            one = found.get(paper.identifiers[kind])
+            self.keep(paper, one)
+            self.made.found += one is not None
+            self.made.unknown += one is None
+        self.tick(self.made.found + self.made.unknown)
+
+    def refuse(self, batch: Batch, error: Exception) -> None:
+        self.made.left += len(batch[1])
+        reason = str(error) if isinstance(error, HarnessError) else repr(error)
+        if reason not in self.made.errors:
+            self.made.errors.append(reason)
+
+
+def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
+    """Return the papers with these titles.
+
+    Whether a paper with the same title is the same paper is decided by its authors and year, where
+    it is stored.
+    """
+    found: dict[str, Found] = {}
+    for value in values:
+        words = " ".join(re.findall(r"\w+", value))
+        for one in source.search(Query(words, CANDIDATES, with_abstract=False)):
+            if titles.compare(titles.title(value), titles.title(one.title)) == "same":
+                found.setdefault(value, one)
+    return found
 
 
 def cost_of_ids(source: Source, wanted: Iterable[Wanted], most: int | None = None) -> Cost:
     """Return the cost of looking up papers by their ids.
 
     Args:
-        most: requests at most.
+        most: maximum number of requests.
     """
-    papers = requests = 0
+    count = requests = 0
     price = 0.0
-    for batch in batches(source, wanted):
-        needed = requests_of(source, batch)
+    for kind, batch in _batches(source, wanted):
+        needed = _requests(source, kind)
         if most is not None and requests + needed > most:
             break
-        papers, requests = papers + len(batch.papers), requests + needed
-        rates = source.rates
-        price += needed * (rates.by_search if batch.kind == TITLE else rates.by_ids)
-    return _cost(source, papers, requests, price)
+        count, requests = count + len(batch), requests + needed
+        price += needed * (source.rates.by_search if kind == TITLE else source.rates.by_ids)
+    return _cost(source, count, requests, price)
 
 
 def cost_of_search(source: Source, limit: int) -> Cost:
     """Return the cost of a search for `limit` papers."""
-    pages = math.ceil(limit / source.rates.page)
-    requests = pages + source.rates.before_pages
+    requests = math.ceil(limit / source.rates.page) + source.rates.before_pages
     return _cost(source, limit, requests, requests * source.rates.by_search)
 
 
+def _cost(source: Source, papers: int, requests: int, price: float) -> Cost:
+    seconds = max(0, requests - 1) * source.delay
+    return Cost(source.name, papers, requests, round(price, 6), round(seconds, 1))
+
+
 def costs_shown(costs: Sequence[Cost]) -> str:
-    """Return one line per source."""
+    """Return a table with one line for each source."""
     rows = [
         (
             SERVICES[cost.source].title,
@@ -224,11 +246,6 @@ def costs_shown(costs: Sequence[Cost]) -> str:
     return table(("at most", "papers", "requests", "price", "pauses"), rows)
 
 
-def _cost(source: Source, papers: int, requests: int, price: float) -> Cost:
-    seconds = max(0, requests - 1) * source.access.delay
-    return Cost(source.name, papers, requests, round(price, 6), round(seconds, 1))
-
-
 def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     """Store a paper, and return its row and whether it is new.
 
@@ -236,17 +253,13 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     None.
     """
     with transaction(db):
-        rows = merging.with_identifiers(db, found.identifiers)
-        if rows:
-            completion.complete(db, rows[0], found)
-            completion.remember(db, "papers", rows[0], found.source, found=True)
-            return rows[0], False
-        if not found.abstract:
-            return None, without_abstract.keep(db, found.paper)
-        row = papers.save(db, found.paper)
-        completion.complete(db, row, found)
-        completion.remember(db, "papers", row, found.source, found=True)
-        return row, True
+        rows = recording.with_identifiers(db, found.identifiers)
+        if not rows and not found.abstract:
+            return None, awaited.keep(db, found.paper)
+        row = rows[0] if rows else papers.save(db, found.paper)
+        facts.complete(db, row, found)
+        facts.remember(db, "papers", row, found.source, found=True)
+        return row, not rows
 
 
 def is_other(paper: Paper, found: Found) -> bool:

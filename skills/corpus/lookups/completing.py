@@ -3,76 +3,83 @@
 from __future__ import annotations
 
 import itertools
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
-from harness.api.skill import Call
-from harness.errors import HarnessError
-from skills.corpus.db import completion, papers, runs, without_abstract
-from skills.corpus.db.completion import TITLE
-from skills.corpus.identity import titles
-from skills.corpus.lookups import batches
-from skills.corpus.lookups.batches import Answers, Wanted, is_other, look_up
+from harness.api.skill import Call, Result
+from harness.errors import HarnessError, InputError
+from harness.support.process_lock import job_lock
+from harness.terminal.rendering import table
+from skills.corpus.db import papers, runs
+from skills.corpus.db.connection import database, locks, open_corpus
+from skills.corpus.db.lookups import awaited, facts
+from skills.corpus.lookups.batches import (
+    Cost,
+    Wanted,
+    can_look_up,
+    cost_of_ids,
+    costs_shown,
+    is_other,
+    look_up,
+)
+from skills.corpus.lookups.lookup_results import Completed
 from skills.corpus.records import Found
-from skills.corpus.sources.access import Access
-from skills.corpus.sources.services import SERVICES
-from skills.corpus.sources.source import Query, Source
+from skills.corpus.sources.services import SERVICES, opened, required
+from skills.nanda.text import counted
+
+if TYPE_CHECKING:
+    from skills.corpus.sources.access import Source
 
 DAYS = 30
-"""After which papers are looked up again: citations grow, and papers are retracted."""
+"""Days after which papers are looked up again: citations grow, and papers are retracted."""
 NEVER = "9999"
 """Later than any time in the tables."""
+SHOWN = 20
 
 
-@dataclass(slots=True)
-class Filled:
-    """What a run has filled.
-
-    Attributes:
-        filled: the number of papers by what was added: "doi", "venue", "cited", ...
-        added: papers whose abstract was found, which are now in the corpus.
-        others: papers for whose identifier a source states another title; they are unchanged.
-        retracted: papers that were not known to be retracted before.
-        awaited: papers that are still without an abstract.
-        answers: those of each source.
-    """
-
-    filled: Counter[str] = field(default_factory=Counter)
-    added: int = 0
-    others: list[str] = field(default_factory=list)
-    retracted: list[str] = field(default_factory=list)
-    awaited: int = 0
-    answers: dict[str, Answers] = field(default_factory=dict)
-
-    @property
-    def stopped(self) -> HarnessError | None:
-        return next((one.stopped for one in self.answers.values() if one.stopped), None)
-
-    @property
-    def left(self) -> int:
-        """Papers that were not looked up at a source."""
-        return sum(one.left for one in self.answers.values())
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers, and what each source has answered."""
-        counts = ("found", "unknown", "left", "requests", "errors")
-        return {
-            "filled": dict(self.filled),
-            "added": self.added,
-            "other_titles": self.others,
-            "retracted": self.retracted,
-            "awaited": self.awaited,
-            "sources": {
-                name: {count: getattr(one, count) for count in counts}
-                for name, one in self.answers.items()
-            },
-        }
+def complete(call: Call) -> Result:
+    if text := call.text.strip():
+        raise InputError(f"/corpus complete takes no text, but got {text[:40]!r}")
+    options, path = call.options, database(call)
+    names = required(options.source)
+    since = (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")
+    with ExitStack() as stack:
+        db = stack.enter_context(open_corpus(path, must_exist=True))
+        stack.enter_context(job_lock(locks(path), "corpus complete"))
+        completion = Completion(
+            call,
+            db,
+            [opened(name, call) for name in names],
+            NEVER if options.refresh else since,
+            options.requests,
+            options.by_title,
+        )
+        made, costs = completion.made, completion.costs()
+        made.budget = list(map(asdict, costs))
+        if options.dry_run:
+            return Result(costs_shown(costs), made.model_dump())
+        if not any(cost.requests for cost in costs):
+            nothing = (
+                "Nothing to look up: all papers that lack something and have an identifier were "
+                f"looked up at these sources within {DAYS} days. --refresh repeats it."
+            )
+            return Result(nothing, made.model_dump())
+        call.screen.notice(costs_shown(costs))
+        with call.cancel.on_signals():
+            completion.run()
+    for name, answers in made.sources.items():
+        for error in answers["errors"]:
+            call.screen.notice(f"{SERVICES[name].title}: {error}")
+    failed = any(answers["errors"] for answers in made.sources.values())
+    return Result(
+        _shown(made), made.model_dump(), exit_code=int(failed), stopped=completion.stopped
+    )
 
 
 @dataclass(slots=True)
@@ -80,9 +87,10 @@ class Completion:
     """Completes the papers of the corpus `db` from sources, in their order.
 
     Attributes:
-        since: a time; what was looked up after it is not looked up again.
-        most: requests at most, of each source.
+        since: a time; papers that were looked up after it are not looked up again.
+        most: maximum number of requests to each source.
         by_title: papers without an identifier are looked up by their titles.
+        stopped: why the run ended early.
     """
 
     call: Call
@@ -91,14 +99,15 @@ class Completion:
     since: str
     most: int | None = None
     by_title: bool = False
-    made: Filled = field(default_factory=Filled)
+    made: Completed = field(default_factory=Completed)
+    stopped: HarnessError | None = None
 
-    def costs(self) -> list[batches.Cost]:
-        """Return what each source takes at most."""
-        return [batches.cost_of_ids(one, self._due(one), self.most) for one in self.sources]
+    def costs(self) -> list[Cost]:
+        """Return the largest cost of each source."""
+        return [cost_of_ids(one, self._due(one), self.most) for one in self.sources]
 
-    def run(self) -> Filled:
-        """Look up at each source what the earlier ones have left unknown."""
+    def run(self) -> None:
+        """Look up at each source what the earlier sources have left unknown."""
         run_id = runs.start(
             self.db,
             skill="corpus complete",
@@ -108,18 +117,17 @@ class Completion:
         )
         with runs.recorded(self.db, lambda: run_id):
             for source in self.sources:
-                if self.made.stopped is None:
+                if self.stopped is None:
                     self._look_up(source)
-            self.made.awaited = without_abstract.count(self.db)
-            status = runs.status_of(self.made.stopped, self.made.left)
-            runs.finish(self.db, run_id, status, self.made.as_json())
-        return self.made
+            self.made.awaited = awaited.count(self.db)
+            status = runs.status_of(self.stopped, _left(self.made))
+            summary = self.made.model_dump(exclude={"budget"})
+            runs.finish(self.db, run_id, status, summary)
 
     def _look_up(self, source: Source) -> None:
-        title = SERVICES[source.name].title
         total = sum(1 for _ in self._due(source))
-        with self.call.screen.progress(f"looking up at {title}") as tick:
-            self.made.answers[source.name] = look_up(
+        with self.call.screen.progress(f"looking up at {source.title}") as tick:
+            answers = look_up(
                 source,
                 self._due(source),
                 partial(self._keep, source.name),
@@ -127,89 +135,65 @@ class Completion:
                 most=self.most,
                 tick=lambda done: tick(f"{done:,} of {total:,} papers"),
             )
+        counts = ("found", "unknown", "left", "requests", "errors")
+        self.made.sources[source.name] = {name: getattr(answers, name) for name in counts}
+        self.stopped = answers.stopped
 
     def _due(self, source: Source) -> Iterator[Wanted]:
-        """Yield what can be looked up at a source; the keys of awaited papers are negative."""
-        own = completion.due(
-            self.db, source.name, source.states, self.since, by_title=self.by_title
-        )
-        without = without_abstract.due(self.db, source.name, self.since)
+        """Yield the papers to look up at a source; the keys of awaited papers are negative."""
+        own = facts.due(self.db, source.name, source.states, self.since, by_title=self.by_title)
+        without = awaited.due(self.db, source.name, self.since)
         for row, known in itertools.chain(own, ((-row, known) for row, known in without)):
-            if not set(source.kinds).isdisjoint(known):
+            if can_look_up(source, known):
                 yield Wanted(row, known)
 
     def _keep(self, source: str, wanted: Wanted, found: Found | None) -> None:
         if wanted.key < 0:
-            if (
-                found is not None
-                and without_abstract.complete(self.db, -wanted.key, found) is not None
-            ):
+            if found is not None and awaited.complete(self.db, -wanted.key, found) is not None:
                 self.made.added += 1
             else:
-                completion.remember(
-                    self.db, "awaited", -wanted.key, source, found=found is not None
-                )
+                facts.remember(self.db, "awaited", -wanted.key, source, found=found is not None)
             return
         if found is not None:
             self._complete(wanted, found)
-        completion.remember(self.db, "papers", wanted.key, source, found=found is not None)
+        facts.remember(self.db, "papers", wanted.key, source, found=found is not None)
 
     def _complete(self, wanted: Wanted, found: Found) -> None:
         paper = papers.stored(self.db, wanted.key)
         if is_other(paper, found):
-            if completion.TITLE not in wanted.identifiers:
-                self.made.others.append(f"{paper.id}: {found.source} has {found.title[:80]!r}")
+            if facts.TITLE not in wanted.identifiers:
+                other = f"{paper.id}: {found.source} has {found.title[:80]!r}"
+                self.made.other_titles.append(other)
             return
-        added = completion.complete(self.db, wanted.key, found)
-        self.made.filled.update(added)
+        added = facts.complete(self.db, wanted.key, found)
+        self.made.filled = dict(Counter(self.made.filled) + Counter(added))
         if found.retracted and "retracted" in added:
             self.made.retracted.append(paper.id)
 
 
-def since_of(*, refresh: bool) -> str:
-    """Return the time from which on what was looked up is not looked up again."""
-    if refresh:
-        return NEVER
-    return (datetime.now(UTC) - timedelta(days=DAYS)).isoformat(timespec="seconds")
+def _left(made: Completed) -> int:
+    """Return the number of papers that were not looked up at a source."""
+    return sum(one["left"] for one in made.sources.values())
 
 
-CANDIDATES = 3
-"""The papers of a search among which the title is expected."""
-
-
-class ByTitle:
-    """A source that also finds papers by their titles, one in a request.
-
-    Whether a paper with the same title is the same paper is decided by its authors and year, where
-    it is stored.
-    """
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.name, self.states = source.name, source.states
-        requests = {**source.rates.requests, TITLE: 1 + source.rates.before_pages}
-        self.rates = replace(source.rates, requests=requests)
-
-    @property
-    def kinds(self) -> Sequence[str]:
-        return (*self.source.kinds, TITLE)
-
-    @property
-    def access(self) -> Access:
-        return self.source.access
-
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        if kind != TITLE:
-            return self.source.by_ids(kind, values)
-        found = ((title, self._titled(title)) for title in values)
-        return {title: one for title, one in found if one is not None}
-
-    def search(self, query: Query) -> list[Found]:
-        return self.source.search(query)
-
-    def _titled(self, title: str) -> Found | None:
-        wanted = titles.title(title)
-        words = " ".join(re.findall(r"\w+", title))
-        found = self.search(Query(words, CANDIDATES, with_abstract=False))
-        same = (one for one in found if titles.compare(wanted, titles.title(one.title)) == "same")
-        return next(same, None)
+def _shown(made: Completed) -> str:
+    """Return what was filled, and how each source has answered."""
+    rows = [
+        (SERVICES[name].title, one["found"], one["unknown"], one["left"], one["requests"])
+        for name, one in made.sources.items()
+    ]
+    ranked = Counter(made.filled).most_common()
+    filled = ", ".join(f"{name} {count:,}" for name, count in ranked)
+    lines = [f"Filled: {filled or 'nothing'}."]
+    if made.added:
+        lines.append(f"Abstracts found: {counted(made.added, 'paper')} added to the corpus.")
+    if made.awaited:
+        lines.append(f"Still without an abstract: {counted(made.awaited, 'paper')}.")
+    lines += [f"Retracted: {one}" for one in made.retracted[:SHOWN]]
+    if len(made.retracted) > SHOWN:
+        lines.append(f"Retracted: {len(made.retracted) - SHOWN:,} more (--json names all)")
+    lines += [f"Unchanged, since the title differs: {one}" for one in made.other_titles[:SHOWN]]
+    if _left(made):
+        lines.append("Repeat the line to continue with the papers that are left.")
+    head = table(("source", "found", "not known", "left", "requests"), rows)
+    return "\n\n".join([head, "\n".join(lines)])

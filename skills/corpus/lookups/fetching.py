@@ -1,29 +1,104 @@
-"""Merge what several sources find, by identity."""
+"""/corpus fetch: search sources, merge what they find by identity, and save it.
+
+The papers are added to the corpus, or written to a table or references, which /annotate reads.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from harness.api.skill import Write
-from harness.errors import UsageError
+from harness.api.skill import Call, Result, Write
+from harness.errors import InputError, NothingFound, SkillFailed, UsageError
+from harness.terminal.rendering import table
+from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.identity.identifiers import KINDS
 from skills.corpus.identity.matching import known, pairs
+from skills.corpus.lookups.batches import cost_of_search, costs_shown, store
+from skills.corpus.lookups.lookup_results import Fetched, FetchedToFile
 from skills.corpus.records import Found
-from skills.corpus.references.csl_json import Item, item_of, without_et_al
+from skills.corpus.references import reference_files
+from skills.corpus.references.csl_json import item_of
+from skills.corpus.search.query_syntax import parse_years
+from skills.corpus.sources.services import SERVICES, Query, named, opened
+from skills.corpus.tables.text_tables import write_csv
 from skills.nanda.paper import Paper
+from skills.nanda.text import counted
+
+if TYPE_CHECKING:
+    from skills.corpus.sources.access import Source
+
+SUFFIXES = (".jsonl", ".csv", *reference_files.WRITTEN)
+_USAGE = '/corpus fetch openalex "tools that plan" --max 50'
 
 T = TypeVar("T")
 
 
+def fetch(call: Call) -> Result:
+    names, text = _sources_and_query(call)
+    options = call.options
+    years = None if options.year is None else parse_years(options.year)
+    since, until = years.days if years else (None, None)
+    for target in call.targets:
+        if not target.name.lower().endswith(SUFFIXES):
+            raise UsageError(
+                "the papers of a search are not annotated, and cannot be saved like this",
+                where=str(target),
+                hint=f"They are saved as {', '.join(SUFFIXES)}; /annotate reads each of these.",
+            )
+    sources = [opened(name, call) for name in names]
+    costs = [cost_of_search(source, options.max) for source in sources]
+    budget = list(map(asdict, costs))
+    if options.dry_run:
+        made = Fetched(query=text, found=0, errors=[], budget=budget, new=0, known=0, papers=[])
+        return Result(costs_shown(costs), made.model_dump())
+    call.screen.notice(costs_shown(costs))
+    found, errors = _search(call, sources, Query(text, options.max, since, until))
+    papers = merged(interleaved(found))[: options.max]
+    if not papers:
+        raise NothingFound(
+            f"{' and '.join(SERVICES[name].title for name in names)} found no paper with an "
+            f"abstract for {text[:60]!r}",
+            hint="Try other words.",
+        )
+    in_file = FetchedToFile(query=text, found=len(papers), errors=errors, budget=budget)
+    if call.targets:
+        return Result(
+            writers=_writers(papers),
+            records=lambda: map(_row, papers),
+            summary=in_file.model_dump(),
+            exit_code=int(bool(errors)),
+        )
+    counts: Counter[str] = Counter()
+    with open_corpus(database(call)) as db:
+        for one in papers:
+            row, new = store(db, one)
+            counts["awaited" if row is None else "new" if new else "known"] += 1
+    made = Fetched(
+        **in_file.model_dump(),
+        new=counts["new"],
+        known=counts["known"],
+        papers=list(map(_row, papers)),
+    )
+    rows = [
+        (one.paper.id, one.paper.year, "" if one.cited is None else one.cited, one.title)
+        for one in papers
+    ]
+    shown = (
+        f"{table(('paper', 'year', 'cited', 'title'), rows)}\n\n"
+        f"Added {counted(made.new, 'paper')} to the corpus; {made.known:,} were in it. "
+        f"`/annotate {text} --source corpus` annotates them."
+    )
+    return Result(shown, made.model_dump(), exit_code=int(bool(errors)))
+
+
 def merged(found: Sequence[Found]) -> list[Found]:
-    """Return papers of several sources, each once, in the order of their first occurrence.
+    """Return papers of several sources without repetitions, in the order of first occurrence.
 
     Preprint and published version count as one. What the first source does not state is taken from
     the others.
@@ -35,12 +110,18 @@ def merged(found: Sequence[Found]) -> list[Found]:
 
 
 def firsts(papers: Sequence[Paper]) -> list[int]:
-    """Return for each paper the place of the first one that is the same by identity."""
+    """Return for each paper the place of the first paper that is the same by identity."""
     first = list(range(len(papers)))
+
+    def root(place: int) -> int:
+        while first[place] != place:
+            place = first[place]
+        return place
+
     for one, other, _ in pairs(map(known, papers)):
-        roots = _root(first, one), _root(first, other)
+        roots = root(one), root(other)
         first[max(roots)] = min(roots)
-    return [_root(first, place) for place in range(len(papers))]
+    return [root(place) for place in range(len(papers))]
 
 
 def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
@@ -49,13 +130,8 @@ def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
     return [one[place] for place in range(longest) for one in lists if place < len(one)]
 
 
-def _root(first: list[int], place: int) -> int:
-    while first[place] != place:
-        place = first[place]
-    return place
-
-
 def _with(one: Found, other: Found) -> Found:
+    """Return a paper with what another source states about it."""
     texts = ("title", "abstract", "authors", "published", "venue", "categories", "notice")
     more = {name: getattr(other, name) for name in texts if not getattr(one, name)}
     if one.cited is None:
@@ -66,25 +142,43 @@ def _with(one: Found, other: Found) -> Found:
     return replace(one, **more, identifiers={kind: ids[kind] for kind in KINDS if kind in ids})
 
 
-SUFFIXES = (".jsonl", ".csv", ".bib", ".ris", ".csl.json")
+def _sources_and_query(call: Call) -> tuple[list[str], str]:
+    first, _, rest = call.text.strip().partition(" ")
+    query = rest.strip()
+    if len(query) > 1 and query[0] == query[-1] == '"' and query.count('"') == 2:
+        query = query[1:-1].strip()
+    if not query:
+        raise InputError("/corpus fetch needs a source and a query", hint=f"Usage: {_USAGE}")
+    try:
+        return named(first), query
+    except ValueError as exc:
+        raise UsageError(f"/corpus fetch: {exc}", hint=f"Usage: {_USAGE}") from exc
 
 
-def refuse(targets: Sequence[Path]) -> None:
-    """Refuse targets that the papers of a search cannot be saved to, before it is paid for.
+def _search(
+    call: Call, sources: Sequence[Source], query: Query
+) -> tuple[list[list[Found]], list[str]]:
+    """Return what each source finds, and the errors of those that fail.
 
     Raises:
-        UsageError: there is one.
+        SkillFailed: all of them fail.
     """
-    for target in targets:
-        if not target.name.lower().endswith(SUFFIXES):
-            raise UsageError(
-                "the papers of a search are not annotated, and cannot be saved like this",
-                where=str(target),
-                hint=f"They are saved as {', '.join(SUFFIXES)}; /annotate reads each of these.",
-            )
+    found: list[list[Found]] = []
+    errors: list[SkillFailed] = []
+    for source in sources:
+        try:
+            with call.screen.progress(f"searching {source.title}"):
+                found.append(source.search(query))
+        except SkillFailed as exc:
+            errors.append(exc)
+    if errors and not found:
+        raise errors[0]
+    for error in errors:
+        call.screen.notice(str(error))
+    return found, list(map(str, errors))
 
 
-def row_of(found: Found) -> dict[str, Any]:
+def _row(found: Found) -> dict[str, Any]:
     """Return a paper as a row of a table."""
     paper = found.paper
     return {
@@ -103,50 +197,22 @@ def row_of(found: Found) -> dict[str, Any]:
     }
 
 
-def writers(found: Sequence[Found]) -> dict[str, Write]:
+def _writers(papers: Sequence[Found]) -> dict[str, Write]:
     """Return the writer of each suffix."""
-    return {
-        ".jsonl": partial(_write_jsonl, found),
-        ".csv": partial(_write_csv, found),
-        ".bib": partial(_write_references, "bibtex", found),
-        ".ris": partial(_write_references, "ris", found),
-        ".csl.json": partial(_write_csl, found),
-    }
+    rows = list(map(_row, papers))
 
+    def write_jsonl(file: IO[bytes]) -> None:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
-def _write_jsonl(found: Sequence[Found], file: IO[bytes]) -> None:
-    for one in found:
-        file.write(json.dumps(row_of(one), ensure_ascii=False).encode() + b"\n")
+    def write_table(file: IO[bytes]) -> None:
+        _, *names = rows[0]  # one column of ids, whichever kind they are of
+        texts = ([str(value or "") for value in row.values()] for row in rows)
+        write_csv(file, [["id", *names], *texts])
 
+    def write_references(suffix: str, file: IO[bytes]) -> None:
+        items = ((item_of(one.paper, {}), "") for one in papers)
+        reference_files.format_of(Path(suffix)).write(items, file)
 
-def _write_csv(found: Sequence[Found], file: IO[bytes]) -> None:
-    """Write a table with one column of ids, whichever kind they are of."""
-    rows = []
-    for one in found:
-        paper, row = one.paper, row_of(one)
-        del row[paper.id_field]
-        rows.append({"id": paper.id, **row})
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    text.flush()
-    text.detach()
-
-
-def _write_references(module: str, found: Sequence[Found], file: IO[bytes]) -> None:
-    from importlib import import_module
-
-    writer = import_module(f"skills.corpus.references.{module}")
-    writer.write(((item, "") for item in _items(found)), file)
-
-
-def _write_csl(found: Sequence[Found], file: IO[bytes]) -> None:
-    from skills.corpus.references import csl_json
-
-    for piece in csl_json.as_json(map(without_et_al, _items(found))):
-        file.write(piece.encode())
-
-
-def _items(found: Sequence[Found]) -> Iterator[Item]:
-    return (item_of(one.paper, {}) for one in found)
+    references = {suffix: partial(write_references, suffix) for suffix in reference_files.WRITTEN}
+    return {".jsonl": write_jsonl, ".csv": write_table, **references}

@@ -3,26 +3,67 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from harness.api.skill import Call
+from harness.api.skill import Call, Result
 from harness.errors import HarnessError, UsageError
-from skills.corpus.db import merging, papers
-from skills.corpus.db.completion import stated_of
-from skills.corpus.lookups import batches
-from skills.corpus.lookups.batches import Wanted, look_up, store
-from skills.corpus.lookups.id_list import Id
+from skills.corpus.db import papers
+from skills.corpus.db.connection import database, open_corpus
+from skills.corpus.db.lookups.facts import stated_of
+from skills.corpus.db.works import recording
+from skills.corpus.importer import Added
+from skills.corpus.lookups.batches import (
+    Wanted,
+    can_look_up,
+    cost_of_ids,
+    costs_shown,
+    look_up,
+    store,
+)
+from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.records import Found
-from skills.corpus.sources.services import NAMES, SERVICES, VARIABLE, opened
-from skills.corpus.sources.source import Source
+from skills.corpus.sources.services import NAMES, VARIABLE, opened, switched_on
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
+
+if TYPE_CHECKING:
+    from skills.corpus.sources.access import Source
 
 ARXIV = "arxiv"
 SHOWN = 20
 """Ids without a paper that are named; all are in the result."""
+
+
+def add_ids(call: Call, ids: IdList) -> Result:
+    """Add the papers of a list of ids to the corpus."""
+    sources = switched_on(call.options.source)
+    with open_corpus(database(call)) as db, call.cancel.on_signals():
+        made = resolve(call, db, ids.ids, sources)
+    report(call, ids.ids, made)
+    ids.refused.report(call.screen)
+    added = Added(
+        papers=len(made.rows) - made.known,
+        known_papers=made.known,
+        repeated=ids.repeated,
+        awaited=made.awaited,
+        refused=ids.refused,
+    )
+    missing = {ids.ids[place].text: why for place, why in sorted(made.missing.items())}
+    lines = [
+        f"Added {counted(added.papers, 'paper')} of {counted(len(ids.ids), 'id')}; "
+        f"{made.known:,} {'was' if made.known == 1 else 'were'} in the corpus."
+    ]
+    if missing:
+        lines.append(f"Without a paper: {counted(len(missing), 'id')}, each with a reason.")
+    if ids.repeated:
+        lines.append(f"Repeated: {counted(ids.repeated, 'id')}.")
+    data = {"file": ids.file, "ids": len(ids.ids), "missing": missing, **added.as_json()}
+    failed = bool(made.missing or ids.refused or made.errors)
+    return Result("\n".join(lines), data, exit_code=int(failed), stopped=made.stopped)
 
 
 @dataclass(slots=True)
@@ -30,11 +71,11 @@ class Resolved:
     """The papers of a list of ids.
 
     Attributes:
-        rows: those that were found, by their place in the list.
-        known: how many of them the corpus had.
+        rows: rows of the papers that were found, by their place in the list.
+        known: number of these papers that the corpus had.
         missing: why an id has no paper, by its place.
-        awaited: how many were kept, since their abstract may be found later.
-        errors: of requests that failed.
+        awaited: number of papers that were kept, since their abstract may be found later.
+        errors: errors of requests that failed.
         stopped: why not all were looked up.
     """
 
@@ -58,30 +99,85 @@ def resolve(
     """
     made = Resolved()
     for place, one in enumerate(ids):
-        if row := _in_corpus(db, one):
-            made.rows[place] = row
+        if rows := recording.with_identifiers(db, one.identifiers):
+            made.rows[place] = rows[0]
     made.known = len(made.rows)
     left = {place: one for place, one in enumerate(ids) if place not in made.rows}
-    _refuse_without_source(list(left.values()), sources)
-    tried: dict[int, list[str]] = {place: [] for place in left}
-    names = dict.fromkeys([*[ARXIV] * any(map(_is_arxiv, left.values())), *sources])
+    others = [one for one in left.values() if ARXIV not in one.identifiers]
+    if others and not sources:
+        raise UsageError(
+            f"{others[0].text[:60]} is not in the corpus, and no source is switched on",
+            hint=f"Name some with --source, or in {VARIABLE}: {','.join(NAMES)}.",
+        )
+    names = dict.fromkeys([*[ARXIV] * (len(others) < len(left)), *sources])
     open_sources = [opened(name, call) for name in names]
-    costs = [batches.cost_of_ids(source, _due(source, made, left)) for source in open_sources]
+    search = _Search(call, db, left, made)
     if len(left) > 1:
-        call.screen.notice(batches.costs_shown([cost for cost in costs if cost.requests]))
+        costs = [cost_of_ids(source, search.due(source)) for source in open_sources]
+        call.screen.notice(costs_shown([cost for cost in costs if cost.requests]))
     for source in open_sources:
         if made.stopped is None:
-            _look_up(call, db, made, left, source, tried)
+            search.look_up(source)
     for place in left:
-        if place not in made.rows and place not in made.missing:
-            titles = ", ".join(SERVICES[name].title for name in tried[place])
+        if place not in made.rows:
+            titles = ", ".join(search.tried[place])
             reason = f"not known to {titles}" if titles else "not looked up"
-            made.missing[place] = reason
+            made.missing.setdefault(place, reason)
     return made
 
 
+@dataclass(slots=True)
+class _Search:
+    """The search for the ids that the corpus lacks.
+
+    Attributes:
+        left: these ids, by their place in the list.
+        tried: titles of the sources that were searched for an id, by its place.
+    """
+
+    call: Call
+    db: sqlite3.Connection
+    left: Mapping[int, Id]
+    made: Resolved
+    tried: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def due(self, source: Source) -> list[Wanted]:
+        """Return the ids without a paper that can be looked up at a source."""
+        return [
+            Wanted(place, one.identifiers)
+            for place, one in self.left.items()
+            if place not in self.made.rows and can_look_up(source, one.identifiers)
+        ]
+
+    def look_up(self, source: Source) -> None:
+        if wanted := self.due(source):
+            with self.call.screen.progress(f"looking up at {source.title}") as tick:
+                answers = look_up(
+                    source,
+                    wanted,
+                    partial(self.keep, source.title),
+                    self.call.cancel,
+                    tick=lambda done: tick(f"{done:,} of {len(wanted):,} papers"),
+                )
+            self.made.errors += answers.errors
+            self.made.stopped = answers.stopped
+
+    def keep(self, title: str, wanted: Wanted, found: Found | None) -> None:
+        self.tried[wanted.key].append(title)
+        if found is None:
+            return
+        row, new = store(self.db, found)
+        if row is None:
+            self.made.awaited += new
+            reason = f"{title} has no abstract of it; /corpus complete may find one"
+            self.made.missing.setdefault(wanted.key, reason)
+        else:
+            self.made.rows[wanted.key] = row
+            self.made.missing.pop(wanted.key, None)
+
+
 def report(call: Call, ids: Sequence[Id], made: Resolved) -> None:
-    """Print how many ids have no paper, and the first of them, each with its reason."""
+    """Print the number of ids without a paper, and the first of them with their reasons."""
     for error in made.errors:
         call.screen.notice(error)
     missing = sorted(made.missing.items())
@@ -94,7 +190,7 @@ def report(call: Call, ids: Sequence[Id], made: Resolved) -> None:
 
 
 def papers_of(db: sqlite3.Connection, made: Resolved) -> list[Paper]:
-    """Return the papers that were found, each once, in the order of their ids."""
+    """Return the papers that were found, without repetitions, in the order of their ids."""
     rows = list(dict.fromkeys(row for _, row in sorted(made.rows.items())))
     stated = stated_of(db, rows)
     found = (
@@ -102,78 +198,3 @@ def papers_of(db: sqlite3.Connection, made: Resolved) -> list[Paper]:
         for row in rows
     )
     return list({(paper.id_field, paper.id, paper.sha256): paper for paper in found}.values())
-
-
-def _in_corpus(db: sqlite3.Connection, one: Id) -> int | None:
-    rows = merging.with_identifiers(db, one.identifiers)
-    return rows[0] if rows else None
-
-
-def _is_arxiv(one: Id) -> bool:
-    return ARXIV in one.identifiers
-
-
-def _refuse_without_source(ids: Sequence[Id], sources: Sequence[str]) -> None:
-    others = [one for one in ids if not _is_arxiv(one)]
-    if others and not sources:
-        raise UsageError(
-            f"{others[0].text[:60]} is not in the corpus, and no source is switched on",
-            hint=f"Name some with --source, or in {VARIABLE}: {','.join(NAMES)}.",
-        )
-
-
-def _look_up(
-    call: Call,
-    db: sqlite3.Connection,
-    made: Resolved,
-    left: dict[int, Id],
-    source: Source,
-    tried: dict[int, list[str]],
-) -> None:
-    """Look up at one source the ids that have no paper yet."""
-    due = _due(source, made, left)
-    if not due:
-        return
-    with call.screen.progress(f"looking up at {SERVICES[source.name].title}") as tick:
-        answers = look_up(
-            source,
-            due,
-            partial(_keep, db, made, tried, source.name),
-            call.cancel,
-            tick=lambda done: tick(f"{done:,} of {len(due):,} papers"),
-        )
-    made.errors += answers.errors
-    made.stopped = answers.stopped
-
-
-def _due(source: Source, made: Resolved, left: Mapping[int, Id]) -> list[Wanted]:
-    """Return the ids without a paper that can be looked up at a source."""
-    kinds = set(source.kinds)
-    return [
-        Wanted(place, one.identifiers)
-        for place, one in left.items()
-        if place not in made.rows and not kinds.isdisjoint(one.identifiers)
-    ]
-
-
-def _keep(
-    db: sqlite3.Connection,
-    made: Resolved,
-    tried: dict[int, list[str]],
-    name: str,
-    wanted: Wanted,
-    found: Found | None,
-) -> None:
-    tried[wanted.key].append(name)
-    if found is None:
-        return
-    row, new = store(db, found)
-    if row is None:
-        made.awaited += new
-        made.missing.setdefault(
-            wanted.key,
-            f"{SERVICES[found.source].title} has no abstract of it; /corpus complete may find one",
-        )
-        return
-    made.rows[wanted.key] = row
-    made.missing.pop(wanted.key, None)

@@ -28,6 +28,7 @@ from skills.corpus.references.csl_json import (
     doi_of,
     issued,
     joined,
+    month_number,
     names_of,
     pmid_of,
     text,
@@ -273,7 +274,7 @@ def _issued(fields: Mapping[str, str]) -> Item:
         return issued(date)
     year = plain_field(fields.get("year", "")).strip()
     month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar#
-    number = str(MONTHS.index(month[:3]) + 1) if month[:3] in MONTHS else month
+    number = str(month_number(month) or month)
     parts = (year, number.zfill(2) if number else "", fields.get("day", "").zfill(2))
     known = itertools.takewhile(str.isdecimal, parts if fields.get("day") else parts[:2])
     return issued("-".join(known) or year)

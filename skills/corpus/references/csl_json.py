@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown
@@ -30,6 +30,7 @@ SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
 """What a paper's source keeps of its reference, under these names."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "venue", "doi", "pmid")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+"""English names of months, by which BibTeX and PubMed write dates."""
 ET_AL = "et al."
 """The last name of a list that leaves out others."""
 PREPRINT = "article"
@@ -74,7 +75,7 @@ def row_of(item: Item) -> dict[str, str]:
     return {
         "id": (bare_arxiv_id(arxiv_id) if is_preprint(item) else "") or own_key or doi or pmid,
         "title": text(item, "title"),
-        "abstract": _JATS.sub(" ", str(item.get("abstract") or "")).strip(),
+        "abstract": without_jats(str(item.get("abstract") or "")).strip(),
         "authors": joined_names(map(full_name, names_of(item, "author"))),
         "published": published,
         "categories": text(item, "keyword"),
@@ -116,6 +117,11 @@ def text(item: Mapping[str, Any], name: str) -> str:
     """Return a value on one line, "" if it is not text or a number."""
     value = item.get(name)
     return flatten(str(value)) if isinstance(value, (str, int)) else ""
+
+
+def without_jats(abstract: str) -> str:
+    """Return an abstract without the mark-up of JATS, and without its heading "Abstract"."""
+    return _JATS.sub(" ", abstract)
 
 
 def doi_of(item: Item) -> str:
@@ -225,6 +231,11 @@ def issued(date: str) -> Item:
     return {"literal": date} if date else {}
 
 
+def month_number(name: str) -> int:
+    """Return 1 to 12 for the English name of a month or its beginning, 0 for other text."""
+    return MONTHS.index(name[:3].lower()) + 1 if name[:3].lower() in MONTHS else 0
+
+
 def date_of(item: Item) -> str:
     """Return the date of publication as "2024-05-17", "2024-05", "2024", or as it is written."""
     found = item.get("issued")
@@ -282,6 +293,19 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
             before = item.get("note")
             item["note"] = with_note(before if isinstance(before, str) else "", note)
     return as_json(items)
+
+
+def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
+    """Write an array of items, each with its note if it has one."""
+
+    def items() -> Iterator[Item]:
+        for item, note in noted:
+            before = item.get("note")
+            made = with_note(before if isinstance(before, str) else "", note)
+            yield without_et_al({**item, "note": made} if note else item)
+
+    for piece in as_json(items()):
+        file.write(piece.encode())
 
 
 def as_json(items: Iterable[Any]) -> Iterator[str]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.text_input import place
-from skills.corpus.references.csl_json import MONTHS, Item, Record, issued, joined, name_of
+from harness.support.reading.text_input import place
+from skills.corpus.references.csl_json import Item, Record, issued, joined, month_number, name_of
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.text import flatten
 
@@ -90,8 +90,6 @@ def _date(written: str) -> str:
     found = _DATE.match(written)
     if found is None:
         return written
-    month = (found["month"] or "").lower()
-    if month not in MONTHS:
-        return found["year"]
-    parts = (found["year"], f"{MONTHS.index(month) + 1:02}", (found["day"] or "").zfill(2))
-    return "-".join(parts[: 3 if found["day"] else 2])
+    month, day = month_number(found["month"] or ""), found["day"] or ""
+    parts = (found["year"], f"{month:02}", day.zfill(2))
+    return "-".join(parts[: 1 + bool(month) + bool(month and day)])

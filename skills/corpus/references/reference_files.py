@@ -23,8 +23,6 @@ from skills.corpus.references.csl_json import (
     item_of,
     note_of,
     row_of,
-    with_note,
-    without_et_al,
 )
 from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.text_tables import GUESSED, encoding_of, line_end
@@ -82,11 +80,11 @@ def records(path: Path) -> Iterator[Record]:
 
 def format_of(path: Path) -> ModuleType:
     """Return the module of a file's format, whose library is imported when it is used."""
-    name = FORMATS[path.suffix.lower()]
+    name = FORMATS[path.suffix.lower() or path.name]
     return import_module(f"skills.corpus.references.{name}")
 
 
-SUFFIXES = (".bib", ".ris", ".csl.json")
+WRITTEN = (".bib", ".ris", ".csl.json")
 
 
 def writers(
@@ -101,7 +99,7 @@ def writers(
         library: the file that the papers were read from.
     """
     known = library if is_reference_file(library) else None
-    return {suffix: partial(_write, suffix, framework, items, known) for suffix in SUFFIXES}
+    return {suffix: partial(_write, suffix, framework, items, known) for suffix in WRITTEN}
 
 
 def _write(
@@ -117,19 +115,7 @@ def _write(
             file.write(piece.replace("\n", end).encode())
         return
     noted = ((item, note_of(one, framework)) for one, item in _with_references(items(), library))
-    if suffix == ".bib":
-        from skills.corpus.references import bibtex
-
-        bibtex.write(noted, file)
-    elif suffix == ".ris":
-        from skills.corpus.references import ris
-
-        ris.write(noted, file)
-    else:
-        from skills.corpus.references import csl_json
-
-        for piece in csl_json.as_json(_in_csl(noted)):
-            file.write(piece.encode())
+    format_of(Path(suffix)).write(noted, file)
 
 
 def _with_references(
@@ -142,12 +128,3 @@ def _with_references(
         found = next((record.item for number, record in references if number == row), {})
         made = item_of(one.paper, one.record["provenance"].get("input", {}))
         yield one, {**made, **found} if found else made
-
-
-def _in_csl(noted: Iterable[tuple[Item, str]]) -> Iterator[Item]:
-    for item, note in noted:
-        before = item.get("note")
-        yield {
-            **without_et_al(item),
-            "note": with_note(before if isinstance(before, str) else "", note),
-        }

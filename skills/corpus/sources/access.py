@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import requests
@@ -24,6 +24,8 @@ from urllib3.util import Retry
 
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
+from skills.corpus.records import Found
+from skills.corpus.sources.services import SERVICES, Query, Rates
 from skills.nanda.text import flatten
 
 USER_AGENT = f"nanda-harness/{__version__}"
@@ -38,54 +40,96 @@ LONGEST_WAIT = 60.0
 """Seconds; a request fails where the source requires a longer pause."""
 PATIENCE = 600.0
 """Seconds to wait for the requests of other processes."""
-HINT = "Try again in a minute: answers that have come are cached, and what is done is kept."
 
 _BUSY = (429, 500, 502, 503, 504)
 _REFUSED = (401, 403)
 
 
-@dataclass(slots=True)
-class Access:
-    """Access to one source of papers.
+@dataclass
+class Source:
+    """A source of papers, and the access to it.
 
     Attributes:
-        name: of the source, for messages.
+        name: its name in options and environment variables.
+        kinds: kinds of identifiers by which it finds papers, the best first.
+        states: facts that it states about a paper, by the names of `Found`.
         url: its address.
         folder: the cached answers, and the time of the last request of any process.
         notice: receives one line for each delay.
         delay: seconds between two requests.
         wait: sleeps for some seconds.
-        headers, form: keys and addresses of the user, which are added to a request when it is sent:
-            they are in no cache, message or log. `form` is added to the body of a POST.
-        key_hint: what to do if the source refuses the key, or the lack of one.
-        sent: the number of requests that the cache did not answer.
+        key: the user's key or address, which is added to a request when it is sent: it is in no
+            cache, message or log.
+        key_hint: what to do if the source refuses the key, or the lack of a key.
+        sent: number of requests that the cache did not answer.
     """
 
-    name: str
+    name: ClassVar[str]
+    kinds: ClassVar[tuple[str, ...]]
+    states: ClassVar[frozenset[str]]
+    rates: ClassVar[Rates]
+    hint: ClassVar[str] = (
+        "Try again in a minute: answers that have come are cached, and what is done is kept."
+    )
+
     url: str
     folder: Path
     notice: Callable[[str], None] = lambda _: None
     timeout: float = TIMEOUT
     delay: float = 1.0
     wait: Callable[[float], None] = time.sleep
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    form: Mapping[str, str] = field(default_factory=dict, repr=False)
-    hint: str = HINT
+    key: str = field(default="", repr=False)
     key_hint: str = ""
     sent: int = 0
 
-    def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
-        """Return the response to a request; `content` is that of requests.
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+        """Return the papers with these identifiers of one kind, at most `rates.batch`.
+
+        Papers that the source does not know are missing from the result.
 
         Raises:
-            SkillFailed, OutputError: see `session`; it cannot be used (`check`).
+            SkillFailed: the source refuses the request, or its response cannot be used.
+            SourceUnavailable: it serves no request now.
+            OutputError: the cache cannot be used.
         """
-        with self.session() as session:
-            return session.request(method, self.url + path, **content)
+        raise NotImplementedError
 
-    @contextlib.contextmanager
-    def session(self) -> Iterator[CachedSession]:
-        """Open a session whose requests are cached, delayed and repeated.
+    def search(self, query: Query) -> list[Found]:
+        """Return papers, best first.
+
+        Raises:
+            SkillFailed, SourceUnavailable, OutputError: see `by_ids`.
+        """
+        raise NotImplementedError
+
+    def check_content(self, response: requests.Response) -> None:
+        """Check the content of a response of status 200 before it is cached.
+
+        Raises:
+            SkillFailed: it is not a whole answer.
+        """
+
+    @property
+    def title(self) -> str:
+        """Its name for messages."""
+        return SERVICES[self.name].title
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers with the key."""
+        return {}
+
+    @property
+    def form(self) -> dict[str, str]:
+        """Fields with the key, which are added to the body of a POST."""
+        return {}
+
+    def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
+        """Return what the source states about a paper."""
+        return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
+
+    def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
+        """Return the response to a request; `content` is that of requests.
 
         Raises:
             SkillFailed: the source refuses, or sends something else than what was requested.
@@ -93,32 +137,32 @@ class Access:
             OutputError: the cache cannot be used.
         """
         try:
-            with self._cached() as session:
-                yield session
+            with self._session() as session:
+                return session.request(method, self.url + path, **content)
         except requests.RequestException as exc:
             raise self.failed(type(exc).__name__) from exc
         except (OSError, sqlite3.Error) as exc:
             raise OutputError(
-                f"the cache of {self.name} pages cannot be used: {exc}",
+                f"the cache of {self.title} pages cannot be used: {exc}",
                 where=str(self.folder),
                 hint="Delete the folder, or name another cache with HARNESS_CACHE.",
             ) from exc
 
     def failed(self, reason: str) -> SkillFailed:
         """Return the error for a request without a usable response."""
-        return SkillFailed(f"{self.name} request failed: {reason}", where=self.url, hint=self.hint)
+        return SkillFailed(f"{self.title} request failed: {reason}", where=self.url, hint=self.hint)
 
     def unavailable(self, reason: str, hint: str = "") -> SourceUnavailable:
         """Return the error for a source that serves no request now."""
         return SourceUnavailable(
-            f"{self.name} request failed: {reason}", where=self.url, hint=hint or self.hint
+            f"{self.title} request failed: {reason}", where=self.url, hint=hint or self.hint
         )
 
     def check(self, response: requests.Response) -> None:
-        """Check the status of a response before it is cached.
+        """Check a response before it is cached.
 
         Raises:
-            SkillFailed: the request is refused.
+            SkillFailed: the request is refused, or the response is not a whole answer.
             SourceUnavailable: the source is busy or gone, or refuses the key.
         """
         status = response.status_code
@@ -129,12 +173,13 @@ class Access:
             raise self.unavailable(reason, self.key_hint if status == 429 else "")
         if status != 200:
             raise self.failed(reason)
+        self.check_content(response)
 
     def lasts(self, response: Any) -> bool:
         """Return True if a response of status 200 can be cached."""
         return True
 
-    def _cached(self) -> CachedSession:
+    def _session(self) -> CachedSession:
         self.folder.mkdir(parents=True, exist_ok=True)
         session = CachedSession(
             str(self.folder / "pages.sqlite"),
@@ -171,7 +216,7 @@ class Access:
             raise self.unavailable(reason) from exc
 
     def signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return a request with what only the source may see; redirects are not followed."""
+        """Return a request with the user's key; redirects are not followed."""
         made = request.copy()
         made.headers.update(self.headers)
         if self.form and isinstance(made.body, (str, bytes)):
@@ -184,80 +229,79 @@ class Access:
 class _Adapter(HTTPAdapter):
     """Sends the requests that the cache cannot serve."""
 
-    def __init__(self, access: Access) -> None:
-        super().__init__(max_retries=_Retry.of(access))
-        self.access = access
+    def __init__(self, source: Source) -> None:
+        super().__init__(max_retries=_Retry.of(source))
+        self.source = source
 
     def send(self, request: requests.PreparedRequest, *_: Any, **options: Any) -> requests.Response:
-        access = self.access
+        source = self.source
         request.headers["User-Agent"] = USER_AGENT
-        with access.turn():
-            access.sent += 1
-            sent = access.signed(request)
+        with source.turn():
+            source.sent += 1
+            sent = source.signed(request)
             try:
-                response = super().send(sent, **{**options, "timeout": access.timeout})
+                response = super().send(sent, **{**options, "timeout": source.timeout})
                 response.content  # noqa: B018 (reads the body within this turn)
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
                 reason = getattr(exc.args[0], "reason", exc.args[0])
-                raise access.unavailable(_words(reason, access)) from exc
+                raise source.unavailable(_words(reason, source)) from exc
         response.request = request  # it is cached with the response
-        access.check(response)
+        source.check(response)
         return response
 
 
 class _Retry(Retry):
     """urllib3's retries, with a notice before each pause."""
 
-    access: Access
+    source: Source
 
     @classmethod
-    def of(cls, access: Access) -> _Retry:
+    def of(cls, source: Source) -> _Retry:
         # Also a POST, which only reads here.
         retry = cls(
             RETRIES, connect=0, status_forcelist=_BUSY, raise_on_status=False, allowed_methods=None
         )
-        retry.access = access
+        retry.source = source
         return retry
 
     def new(self, **changes: Any) -> _Retry:
         retry = super().new(**changes)
-        retry.access = self.access
+        retry.source = self.source
         return retry
 
     def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        access = self.access
-        first = max(access.delay, min(1.0, access.delay * 10))
+        source = self.source
+        first = max(source.delay, min(1.0, source.delay * 10))
         pause, reason = first * 2 ** (len(self.history) - 1), "the connection failed"
         if response is not None:
             reason = f"HTTP {response.status} {response.reason}"
             with contextlib.suppress(InvalidHeader):
                 pause = max(pause, self.get_retry_after(response) or 0.0)
         if pause > LONGEST_WAIT:
-            raise access.unavailable(
-                f"{reason}; {access.name} requires a pause of {pause:.0f} s",
+            raise source.unavailable(
+                f"{reason}; {source.title} requires a pause of {pause:.0f} s",
                 "Repeat the line after it: what is done is kept.",
             )
-        access.notice(f"{access.name} request failed: {reason}; next attempt in {pause:.0f} s")
-        access.wait(pause)
+        source.notice(f"{source.title} request failed: {reason}; next attempt in {pause:.0f} s")
+        source.wait(pause)
 
 
-def _words(reason: object, access: Access) -> str:
+def _words(reason: object, source: Source) -> str:
     if isinstance(reason, ReadTimeoutError):
-        return f"no response within {access.timeout:g} s"
+        return f"no response within {source.timeout:g} s"
     if isinstance(reason, ProtocolError):
         return "the connection was closed before the response was complete"
-    return f"{access.name} cannot be reached ({type(reason).__name__})"
+    return f"{source.title} cannot be reached ({type(reason).__name__})"
 
 
-class JsonAccess(Access):
-    """Access to a source that answers in JSON; only an answer of its form is cached."""
+class JsonSource(Source):
+    """A source that answers in JSON; only an answer of its form is cached."""
 
     def is_answer(self, found: Any) -> bool:
         """Return True if JSON has the form of an answer."""
-        return isinstance(found, dict)
+        raise NotImplementedError
 
-    def check(self, response: requests.Response) -> None:
-        super().check(response)
+    def check_content(self, response: requests.Response) -> None:
         self.read(response)
 
     def read(self, response: requests.Response) -> Any:
@@ -281,6 +325,43 @@ class JsonAccess(Access):
             SkillFailed, SourceUnavailable, OutputError: see `request` and `read`.
         """
         return self.read(self.request("GET", path, params=parameters))
+
+
+class CursorSource(JsonSource):
+    """A source whose searches return pages, each with a cursor that requests the next page."""
+
+    def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
+        """Return the papers of a page, and the cursor of the next page."""
+        raise NotImplementedError
+
+    def pages(self, query: Query, parameters: Mapping[str, str]) -> list[Found]:
+        """Return the papers that a search finds, with the parameters of each request."""
+        found: list[Found] = []
+        cursor = "*"
+        while cursor and len(found) < query.limit:
+            papers, following = self.page({**parameters, "cursor": cursor})
+            found += papers
+            cursor = following if papers else ""
+        return query.chosen(found)
+
+
+def conditions(query: Query, since: str, until: str, with_abstract: str) -> dict[str, str]:
+    """Return the parameter "filter" of a search.
+
+    Args:
+        since, until, with_abstract: the source's names of these conditions.
+    """
+    dates = ((since, query.since), (until, query.until))
+    found = [f"{name}:{day.isoformat()}" for name, day in dates if day]
+    found += [f"{with_abstract}:true"] * query.with_abstract
+    return {"filter": ",".join(found)} if found else {}
+
+
+def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[str, Found]:
+    """Return the papers found by the values of their identifier, only for the requested values."""
+    wanted = set(values)
+    known = ((one.identifiers.get(kind, ""), one) for one in reversed(list(found)))
+    return {value: one for value, one in known if value in wanted}
 
 
 def text(found: Any, *names: str) -> str:

@@ -1,173 +1,215 @@
-"""Papers from arXiv: one by its id, or the most relevant ones on a topic."""
+"""arXiv: papers by id and by query (https://info.arxiv.org/help/api/user-manual.html)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import Any, cast
+
+import requests
+from lxml import etree  # type: ignore[import-untyped]
 
 from harness.api.skill import Call
 from harness.errors import NothingFound
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
 from skills.corpus.references.csl_json import joined_names
-from skills.corpus.sources.source import Query, Rates, by_value
+from skills.corpus.sources.access import RETRIES, Source, by_value
+from skills.corpus.sources.services import Query, Rates, opened
 from skills.corpus.tex import typographic
 from skills.nanda.paper import Paper
 from skills.nanda.text import WORD, flatten
 
-if TYPE_CHECKING:
-    import arxiv  # type: ignore[import-untyped]
-
-    from skills.corpus.sources.arxiv_api import ArxivApi
-
 PAGE = 50
-"""Papers per request."""
+"""Papers that one request of a search returns."""
 
+_ATOM = "{http://www.w3.org/2005/Atom}"
+_DOI = "{http://arxiv.org/schemas/atom}doi"
+_TOTAL = "{http://a9.com/-/spec/opensearch/1.1/}totalResults"
+_REQUIRED = ("id", "published", "updated")
 _PLAIN = re.compile(r"[A-Za-z0-9]+")
 _OPERATORS = frozenset({"and", "or", "not", "andnot", "to"})
 _EARLIEST, _LATEST = date(1991, 1, 1), date(2999, 12, 31)
 
 
-class Arxiv:
+class Arxiv(Source):
     name = "arxiv"
     kinds = ("arxiv",)
     states = frozenset({"abstract", "doi", "published"})
     rates = Rates(100, PAGE, {})
+    hint = (
+        "Try again in a minute; `/annotate FILE` annotates papers you have, "
+        "and `--source corpus` surveys those of your corpus."
+    )
 
-    def __init__(self, access: ArxivApi) -> None:
-        self.access = access
+    def paper(self, arxiv_id: str) -> Paper:
+        """Return the paper with an arXiv id, with or without a version.
+
+        Raises:
+            NothingFound: arXiv has no such paper.
+            SkillFailed, SourceUnavailable, OutputError: see `Source.by_ids`.
+        """
+        found, _ = self._page(id_list=arxiv_id, max_results="1")
+        if not found or _is_error(found[0]):
+            reason = f": {flatten(_text(found[0], 'summary'))}" if found else ""
+            raise NothingFound(f"arXiv has no paper {arxiv_id}{reason}", hint="Is the id right?")
+        paper = _paper(found[0])
+        if _comparable(paper.id) != _comparable(arxiv_id):
+            other = flatten(paper.source["arxiv_id"])[:60]
+            raise self.failed(f"the response to a request for {arxiv_id} is {other}")
+        if not paper.abstract:
+            raise self.failed(f"its entry for {arxiv_id} has no abstract")
+        return paper
+
+    def papers(
+        self,
+        words: Sequence[str],
+        limit: int,
+        *,
+        operator: str = "AND",
+        since: date | None = None,
+        until: date | None = None,
+    ) -> list[Paper]:
+        """Return the papers that contain all words (any of them with "OR"), most relevant first.
+
+        Args:
+            limit: the maximum number of papers; those without an abstract are left out.
+            since, until: the first and the last day of submission.
+
+        Raises:
+            SkillFailed, SourceUnavailable, OutputError: see `Source.search`.
+        """
+        found = self._entries(_query(words, operator, since, until), limit)
+        return [paper for paper in map(_paper, found) if paper.abstract]
 
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        import arxiv
-
-        request = arxiv.Search(id_list=list(values), max_results=len(values))
-        found = self.access.page(request, len(values))
-        return by_value(kind, values, (_found(one) for one in found if not _is_error(one)))
+        found, _ = self._page(id_list=",".join(values), max_results=str(len(values)))
+        return by_value(kind, values, (self._stated(one) for one in found if not _is_error(one)))
 
     def search(self, query: Query) -> list[Found]:
-        import arxiv
-
-        words = [match.group() for match in WORD.finditer(query.text)]
+        words = WORD.findall(query.text)
         if not words:
             return []
-        terms = arxiv_query(words, "AND", query.since, query.until)
-        by_relevance = arxiv.SortCriterion.Relevance
-        request = arxiv.Search(query=terms, max_results=query.limit, sort_by=by_relevance)
-        found = self.access.results(request, min(query.limit, PAGE))
-        return query.chosen(map(_found, found))
+        found = self._entries(_query(words, "AND", query.since, query.until), query.limit)
+        return query.chosen(map(self._stated, found))
+
+    def _entries(self, query: str, limit: int) -> list[Any]:
+        """Return the entries of a feed that a query finds, from as many pages as it takes."""
+        found: list[Any] = []
+        total = limit
+        while len(found) < min(limit, total):
+            page, total = self._page(
+                search_query=query,
+                sortBy="relevance",
+                sortOrder="descending",
+                start=str(len(found)),
+                max_results=str(min(limit, PAGE)),
+            )
+            if any(map(_is_error, page)):
+                raise self.failed(f"it cannot read the query ({_text(page[0], 'summary')})")
+            found += page
+        return found[:limit]
+
+    def _page(self, **parameters: str) -> tuple[list[Any], int]:
+        """Return the entries of a page, and the number of papers that arXiv has for the request.
+
+        arXiv sometimes sends an empty page by mistake; then the request is repeated.
+
+        Raises:
+            SkillFailed: arXiv refuses, or sends something other than papers.
+            SourceUnavailable: it cannot be reached.
+            OutputError: the cache cannot be used.
+        """
+        for _ in range(RETRIES + 1):
+            feed = self._feed(self.request("GET", params=parameters))
+            entries, stated = feed.findall(f"{_ATOM}entry"), (feed.findtext(_TOTAL) or "").strip()
+            total = int(stated) if stated.isdecimal() else len(entries)
+            if entries or not total:
+                return entries, total
+            self.notice(f"arXiv has {total} papers for this query, but sent an empty page")
+        raise self.failed("it has papers for this query, but sends an empty page")
+
+    def _feed(self, response: requests.Response) -> Any:
+        """Return the feed of a response: a truncated feed reads like one with fewer papers.
+
+        Raises:
+            SkillFailed: it is not a whole feed.
+        """
+        try:
+            root = etree.fromstring(response.content)
+        except etree.XMLSyntaxError as exc:
+            raise self.failed("the response is damaged or cut off") from exc
+        if root.tag != f"{_ATOM}feed":
+            raise self.failed("the response is not a list of papers")
+        entries = root.findall(f"{_ATOM}entry")
+        if any(entry.find(_ATOM + name) is None for entry in entries for name in _REQUIRED):
+            raise self.failed(f"an entry lacks one of {', '.join(_REQUIRED)}")
+        return root
+
+    def check_content(self, response: requests.Response) -> None:
+        self._feed(response)
+
+    def lasts(self, response: Any) -> bool:
+        """Return True if a page can be cached; arXiv also sends empty pages by mistake."""
+        return b"<entry" in response.content and b"/api/errors" not in response.content
+
+    def _stated(self, entry: Any) -> Found:
+        paper = _paper(entry)
+        return self.found(
+            {"arxiv": ids.arxiv(paper.id), "doi": ids.doi(entry.findtext(_DOI) or "")},
+            title=paper.title,
+            abstract=paper.abstract,
+            authors=paper.authors,
+            published=paper.published,
+            categories=paper.categories,
+        )
 
 
-def api_of(call: Call) -> ArxivApi:
-    """Return the access to arXiv for a run."""
-    from skills.corpus.sources.arxiv_api import ArxivApi
-
-    return ArxivApi(call.settings.cache_dir / "arxiv", call.screen.notice)
+def open_arxiv(call: Call) -> Arxiv:
+    """Return arXiv for a run, for the methods that other sources do not have."""
+    return cast("Arxiv", opened("arxiv", call))
 
 
-def fetch(arxiv_id: str, api: ArxivApi) -> Paper:
-    """Return the paper with an arXiv id, with or without a version.
-
-    Raises:
-        NothingFound: arXiv has no such paper.
-        SkillFailed, OutputError: see `ArxivApi.results`.
-    """
-    import arxiv
-
-    found = api.results(arxiv.Search(id_list=[arxiv_id], max_results=1), 1)
-    if not found:
-        raise NothingFound(f"arXiv has no paper {arxiv_id}", hint="Is the id right?")
-    if _is_error(found[0]):
-        reason = flatten(found[0].summary)
-        raise NothingFound(f"arXiv has no paper {arxiv_id}: {reason}", hint="Is the id right?")
-    paper = _paper(found[0])
-    if _comparable(paper.id) != _comparable(arxiv_id):
-        other = flatten(paper.source["arxiv_id"])[:60]
-        raise api.failed(f"the response to a request for {arxiv_id} is {other}")
-    if not paper.abstract:
-        raise api.failed(f"its entry for {arxiv_id} has no abstract")
-    return paper
-
-
-def search(
-    words: Sequence[str],
-    api: ArxivApi,
-    *,
-    limit: int,
-    operator: str = "AND",
-    since: date | None = None,
-    until: date | None = None,
-) -> list[Paper]:
-    """Return the papers that contain all words (any of them with "OR"), most relevant first.
-
-    Args:
-        limit: the maximum number of papers; those without an abstract are left out.
-        since, until: the first and the last day of submission.
-
-    Raises:
-        SkillFailed, OutputError: see `ArxivApi.results`.
-    """
-    import arxiv
-
-    terms, by_relevance = arxiv_query(words, operator, since, until), arxiv.SortCriterion.Relevance
-    request = arxiv.Search(query=terms, max_results=limit, sort_by=by_relevance)
-    found = api.results(request, min(limit, PAGE))
-    if any(map(_is_error, found)):
-        raise api.failed(f"it cannot read the query ({found[0].summary.strip()})")
-    return [paper for paper in map(_paper, found) if paper.abstract]
-
-
-def arxiv_query(
-    words: Iterable[str], operator: str, since: date | None = None, until: date | None = None
-) -> str:
+def _query(words: Iterable[str], operator: str, since: date | None, until: date | None) -> str:
     """Return arXiv's query for papers with `words`.
 
     A word that arXiv could read as an operator is quoted. The form is that of the arXiv API User's
     Manual, section 5.1; dates are in GMT.
     """
-    terms = f" {operator} ".join(f"all:{_quoted(word)}" for word in words)
+
+    def quoted(word: str) -> str:
+        if _PLAIN.fullmatch(word) and word.casefold() not in _OPERATORS:
+            return word
+        return '"' + re.sub(r'["\\]', " ", word) + '"'
+
+    terms = f" {operator} ".join(f"all:{quoted(word)}" for word in words)
     if not since and not until:
         return terms
     first, last = since or _EARLIEST, until or _LATEST
     return f"({terms}) AND submittedDate:[{first:%Y%m%d}0000 TO {last:%Y%m%d}2359]"
 
 
-def _quoted(word: str) -> str:
-    if _PLAIN.fullmatch(word) and word.casefold() not in _OPERATORS:
-        return word
-    return '"' + re.sub(r'["\\]', " ", word) + '"'
+def _is_error(entry: Any) -> bool:
+    return "/api/errors" in _text(entry, "id")
 
 
-def _is_error(found: arxiv.Result) -> bool:
-    return "/api/errors" in found.entry_id
+def _text(entry: Any, name: str) -> str:
+    return (entry.findtext(_ATOM + name) or "").strip()
 
 
-def _found(found: arxiv.Result) -> Found:
-    paper = _paper(found)
-    known = {"arxiv": ids.arxiv(paper.id), "doi": ids.doi(found.doi or "")}
-    return Found(
-        Arxiv.name,
-        {kind: value for kind, value in known.items() if value},
-        title=paper.title,
-        abstract=paper.abstract,
-        authors=paper.authors,
-        published=paper.published,
-        categories=paper.categories,
-    )
-
-
-def _paper(found: arxiv.Result) -> Paper:
-    versioned = found.get_short_id()
+def _paper(entry: Any) -> Paper:
+    versioned = _text(entry, "id").rpartition("arxiv.org/abs/")[2]
+    names = (flatten(_text(author, "name")) for author in entry.iterfind(f"{_ATOM}author"))
     return Paper(
         "arxiv_id",
         _without_version(versioned),
-        typographic(flatten(found.title)),
-        found.summary.strip(),
+        typographic(flatten(_text(entry, "title"))),
+        _text(entry, "summary"),
         {"kind": "arxiv", "arxiv_id": versioned},
-        authors=joined_names(flatten(author.name) for author in found.authors),
-        published=found.published.date().isoformat(),
-        categories=", ".join(found.categories),
+        authors=joined_names(names),
+        published=_text(entry, "published")[:10],
+        categories=", ".join(one.get("term", "") for one in entry.iterfind(f"{_ATOM}category")),
     )
 
 

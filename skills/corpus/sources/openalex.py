@@ -8,8 +8,8 @@ from typing import Any
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
 from skills.corpus.references.csl_json import joined_names
-from skills.corpus.sources.access import JsonAccess, count, objects, text
-from skills.corpus.sources.source import Query, Rates, by_value
+from skills.corpus.sources.access import CursorSource, by_value, conditions, count, objects, text
+from skills.corpus.sources.services import Query, Rates
 from skills.nanda.text import flatten
 
 PAGE = 100
@@ -23,22 +23,21 @@ _FIELDS = (
 )
 _FILTERS = {"openalex": "openalex", "doi": "doi", "pmid": "pmid", "arxiv": "doi"}
 _SEPARATORS = frozenset(",|")
-"""Characters that OpenAlex reads as those between values of a filter; it cannot quote them."""
+"""Characters that separate the values of a filter; OpenAlex cannot quote them."""
 
 
-class OpenAlexAccess(JsonAccess):
-    def is_answer(self, found: Any) -> bool:
-        return isinstance(found, dict) and isinstance(found.get("results"), list)
-
-
-class OpenAlex:
+class OpenAlex(CursorSource):
     name = "openalex"
     kinds = ("openalex", "doi", "pmid", "arxiv")
     states = frozenset({"abstract", "doi", "published", "venue", "cited", "retracted"})
     rates = Rates(PAGE, PAGE, {}, by_ids=0.0001, by_search=0.001)
 
-    def __init__(self, access: OpenAlexAccess) -> None:
-        self.access = access
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"} if self.key else {}
+
+    def is_answer(self, found: Any) -> bool:
+        return isinstance(found, dict) and isinstance(found.get("results"), list)
 
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
         prefix = ARXIV_DOI if kind == "arxiv" else ""
@@ -46,63 +45,42 @@ class OpenAlex:
         if not sendable:
             return {}
         wanted = "|".join(prefix + value for value in sendable)
-        parameters = {"filter": f"{_FILTERS[kind]}:{wanted}", "per-page": str(PAGE)}
-        found = [_found(one) for one in self._works(parameters)["results"]]
+        found, _ = self.page({"filter": f"{_FILTERS[kind]}:{wanted}", "per-page": str(PAGE)})
         return by_value(kind, sendable, found)
 
     def search(self, query: Query) -> list[Found]:
-        found: list[Found] = []
-        cursor: Any = "*"
-        while cursor and len(found) < query.limit:
-            page = self._works(
-                {
-                    "search": query.text,
-                    **_filter(query),
-                    "per-page": str(min(PAGE, query.limit)),
-                    "cursor": cursor,
-                }
-            )
-            works = page["results"]
-            found += [_found(one) for one in works]
-            cursor = works and text(page.get("meta"), "next_cursor")
-        return query.chosen(found)
+        names = ("from_publication_date", "to_publication_date", "has_abstract")
+        size = str(min(PAGE, query.limit))
+        parameters = {"search": query.text, **conditions(query, *names), "per-page": size}
+        return self.pages(query, parameters)
 
-    def _works(self, parameters: Mapping[str, str]) -> dict[str, Any]:
-        """Return a page of works: its results, and meta."""
-        page = self.access.get("/works", {**parameters, "select": _FIELDS})
-        return {**page, "results": list(objects(page["results"]))}
+    def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
+        page = self.get("/works", {**parameters, "select": _FIELDS})
+        works = map(self._work, objects(page["results"]))
+        return list(works), text(page.get("meta"), "next_cursor")
 
-
-def _filter(query: Query) -> dict[str, str]:
-    dates = (("from_publication_date", query.since), ("to_publication_date", query.until))
-    conditions = [f"{name}:{day.isoformat()}" for name, day in dates if day]
-    conditions += ["has_abstract:true"] * query.with_abstract
-    return {"filter": ",".join(conditions)} if conditions else {}
-
-
-def _found(work: Mapping[str, Any]) -> Found:
-    doi = ids.doi(text(work, "doi"))
-    arxiv = ids.arxiv(doi)
-    pmid = text(work, "ids", "pmid")
-    known = {
-        "doi": "" if arxiv else doi,
-        "arxiv": arxiv,
-        "pmid": ids.pmid(pmid) or ids.pmid(f"pmid:{pmid}"),
-        "openalex": ids.openalex(text(work, "id")),
-    }
-    names = (text(one, "author", "display_name") for one in objects(work.get("authorships")))
-    retracted = work.get("is_retracted")
-    return Found(
-        OpenAlex.name,
-        {kind: value for kind, value in known.items() if value},
-        title=text(work, "display_name"),
-        abstract=abstract_of(work.get("abstract_inverted_index")),
-        authors=joined_names(names),
-        published=text(work, "publication_date"),
-        venue=text(work, "primary_location", "source", "display_name"),
-        cited=count(work.get("cited_by_count")),
-        retracted=retracted if isinstance(retracted, bool) else None,
-    )
+    def _work(self, work: Mapping[str, Any]) -> Found:
+        doi = ids.doi(text(work, "doi"))
+        arxiv = ids.arxiv(doi)
+        pmid = text(work, "ids", "pmid")
+        known = {
+            "doi": "" if arxiv else doi,
+            "arxiv": arxiv,
+            "pmid": ids.pmid(pmid) or ids.pmid(f"pmid:{pmid}"),
+            "openalex": ids.openalex(text(work, "id")),
+        }
+        names = (text(one, "author", "display_name") for one in objects(work.get("authorships")))
+        retracted = work.get("is_retracted")
+        return self.found(
+            known,
+            title=text(work, "display_name"),
+            abstract=abstract_of(work.get("abstract_inverted_index")),
+            authors=joined_names(names),
+            published=text(work, "publication_date"),
+            venue=text(work, "primary_location", "source", "display_name"),
+            cited=count(work.get("cited_by_count")),
+            retracted=retracted if isinstance(retracted, bool) else None,
+        )
 
 
 def abstract_of(inverted: Any) -> str:

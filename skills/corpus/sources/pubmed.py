@@ -6,6 +6,7 @@ All requests are POSTs, so that a key is not part of an address.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,30 +15,70 @@ from lxml import etree  # type: ignore[import-untyped]
 
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
-from skills.corpus.references.csl_json import joined_names
-from skills.corpus.sources.access import Access, text
-from skills.corpus.sources.source import Query, Rates, by_value
+from skills.corpus.references.csl_json import joined_names, month_number
+from skills.corpus.sources.access import Source, by_value, text
+from skills.corpus.sources.services import EMAIL, Query, Rates
 from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten
 
 BATCH = 100
 PAGE = 200
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _FETCH, _SEARCH = "/efetch.fcgi", "/esearch.fcgi"
-_ROOT = "PubmedArticleSet"
 
 
-class PubMedAccess(Access):
-    def check(self, response: requests.Response) -> None:
-        """Check a response: a set of articles in XML, or the JSON of a search."""
-        super().check(response)
+class PubMed(Source):
+    name = "pubmed"
+    kinds = ("pmid", "doi")
+    states = frozenset({"abstract", "doi", "published", "venue", "retracted", "notice"})
+    rates = Rates(BATCH, PAGE, {"doi": 2}, before_pages=1)
+
+    @property
+    def form(self) -> dict[str, str]:
+        known = {
+            "tool": "nanda-harness",
+            "email": os.environ.get(EMAIL, ""),
+            "api_key": self.key,
+        }
+        return {name: value for name, value in known.items() if value}
+
+    def check_content(self, response: requests.Response) -> None:
+        """Check a set of articles in XML, or the JSON of a search."""
         if _FETCH in (response.url or ""):
-            self.articles(response)
+            self._articles(response)
         else:
-            self.pmids(response)
+            self._pmids(response)
 
-    def articles(self, response: requests.Response) -> list[Any]:
+    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
+        pmids = values
+        if kind == "doi":
+            term = " OR ".join('"{}"[doi]'.format(value.replace('"', "")) for value in values)
+            pmids = self._searched(term, len(values))
+        return by_value(kind, values, self._fetched(pmids))
+
+    def search(self, query: Query) -> list[Found]:
+        term = f"({query.text})" + " AND hasabstract" * query.with_abstract
+        if query.since or query.until:
+            first, last = (f"{day:%Y/%m/%d}" if day else "" for day in (query.since, query.until))
+            term += f' AND ("{first or "1800"}"[dp] : "{last or "3000"}"[dp])'
+        pmids = self._searched(term, query.limit)
+        pages = (pmids[start : start + PAGE] for start in range(0, len(pmids), PAGE))
+        return query.chosen([one for page in pages for one in self._fetched(page)])
+
+    def _searched(self, term: str, limit: int) -> list[str]:
+        parameters = {"db": "pubmed", "retmode": "json", "sort": "relevance"}
+        parameters |= {"retmax": str(limit), "term": term}
+        return self._pmids(self.request("POST", _SEARCH, data=parameters))
+
+    def _fetched(self, pmids: Sequence[str]) -> list[Found]:
+        if not pmids:
+            return []
+        parameters = {"db": "pubmed", "retmode": "xml", "id": ",".join(pmids)}
+        return list(
+            map(self._article, self._articles(self.request("POST", _FETCH, data=parameters)))
+        )
+
+    def _articles(self, response: requests.Response) -> list[Any]:
         """Return the articles of a response.
 
         Raises:
@@ -48,11 +89,11 @@ class PubMedAccess(Access):
             root = etree.fromstring(response.content, parser)
         except etree.XMLSyntaxError as exc:
             raise self.failed("the response is damaged or cut off") from exc
-        if root.tag != _ROOT:
+        if root.tag != "PubmedArticleSet":
             raise self.failed("the response is not a set of articles")
         return list(root.iterfind("PubmedArticle"))
 
-    def pmids(self, response: requests.Response) -> list[str]:
+    def _pmids(self, response: requests.Response) -> list[str]:
         """Return the PMIDs that a search has found.
 
         Raises:
@@ -68,64 +109,25 @@ class PubMedAccess(Access):
             raise self.failed(reason or "the response has no esearchresult.idlist")
         return [pmid for pmid in pmids if isinstance(pmid, str) and pmid.isdigit()]
 
-
-class PubMed:
-    name = "pubmed"
-    kinds = ("pmid", "doi")
-    states = frozenset({"abstract", "doi", "published", "venue", "retracted", "notice"})
-    rates = Rates(BATCH, PAGE, {"doi": 2}, before_pages=1)
-
-    def __init__(self, access: PubMedAccess) -> None:
-        self.access = access
-
-    def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        if kind == "pmid":
-            return by_value(kind, values, self._fetched(values))
-        term = " OR ".join('"{}"[doi]'.format(value.replace('"', "")) for value in values)
-        return by_value(kind, values, self._fetched(self._searched(term, len(values))))
-
-    def search(self, query: Query) -> list[Found]:
-        term = f"({query.text})" + " AND hasabstract" * query.with_abstract
-        if query.since or query.until:
-            days = (f"{day:%Y/%m/%d}" if day else "" for day in (query.since, query.until))
-            first, last = days
-            term += f' AND ("{first or "1800"}"[dp] : "{last or "3000"}"[dp])'
-        pmids = self._searched(term, query.limit)
-        pages = (pmids[start : start + PAGE] for start in range(0, len(pmids), PAGE))
-        found = [one for page in pages for one in self._fetched(page)]
-        return query.chosen(found)
-
-    def _searched(self, term: str, limit: int) -> list[str]:
-        parameters = {"db": "pubmed", "retmode": "json", "sort": "relevance"}
-        parameters |= {"retmax": str(limit), "term": term}
-        return self.access.pmids(self.access.request("POST", _SEARCH, data=parameters))
-
-    def _fetched(self, pmids: Sequence[str]) -> list[Found]:
-        if not pmids:
-            return []
-        parameters = {"db": "pubmed", "retmode": "xml", "id": ",".join(pmids)}
-        response = self.access.request("POST", _FETCH, data=parameters)
-        return [_found(article) for article in self.access.articles(response)]
-
-
-def _found(article: Any) -> Found:
-    known = {"pmid": ids.pmid(f"pmid:{_text(article, 'MedlineCitation/PMID')}")}
-    for one in article.iterfind("PubmedData/ArticleIdList/ArticleId[@IdType='doi']"):
-        known["doi"] = ids.doi(_whole(one))
-    types = {_whole(one) for one in article.iter("PublicationType")}
-    notices = article.iterfind(".//CommentsCorrections[@RefType='RetractionIn']")
-    notice = next((ids.doi(_text(one, "RefSource").rpartition("doi:")[2]) for one in notices), None)
-    return Found(
-        PubMed.name,
-        {kind: value for kind, value in known.items() if value},
-        title=_text(article, ".//ArticleTitle"),
-        abstract=" ".join(_sections(article)),
-        authors=joined_names(_authors(article)),
-        published=_date(article),
-        venue=_text(article, ".//Journal/Title"),
-        retracted=notice is not None or "Retracted Publication" in types,
-        notice=notice or "",
-    )
+    def _article(self, article: Any) -> Found:
+        dois = article.iterfind("PubmedData/ArticleIdList/ArticleId[@IdType='doi']")
+        types = {_whole(one) for one in article.iter("PublicationType")}
+        notices = article.iterfind(".//CommentsCorrections[@RefType='RetractionIn']")
+        references = (_text(one, "RefSource").rpartition("doi:")[2] for one in notices)
+        notice = next(map(ids.doi, references), None)
+        return self.found(
+            {
+                "pmid": ids.pmid(f"pmid:{_text(article, 'MedlineCitation/PMID')}"),
+                "doi": next((ids.doi(_whole(one)) for one in dois), ""),
+            },
+            title=_text(article, ".//ArticleTitle"),
+            abstract=" ".join(_sections(article)),
+            authors=joined_names(_authors(article)),
+            published=_date(article),
+            venue=_text(article, ".//Journal/Title"),
+            retracted=notice is not None or "Retracted Publication" in types,
+            notice=notice or "",
+        )
 
 
 def _sections(article: Any) -> Iterator[str]:
@@ -146,8 +148,7 @@ def _date(article: Any) -> str:
     """Return the date of publication: the electronic one, else that of the issue."""
     for place in (".//Article/ArticleDate", ".//JournalIssue/PubDate"):
         year, month, day = (_text(article, f"{place}/{part}") for part in ("Year", "Month", "Day"))
-        if month[:3].lower() in _MONTHS:
-            month = str(_MONTHS.index(month[:3].lower()) + 1)
+        month = str(month_number(month) or month)
         known = [year, month.zfill(2), day.zfill(2)][: 1 + bool(month) + bool(month and day)]
         if found := iso_date("-".join(known)) or iso_date(year):
             return found

@@ -10,8 +10,8 @@ import requests
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
 from skills.corpus.references.csl_json import joined_names
-from skills.corpus.sources.access import JsonAccess, count, objects, text
-from skills.corpus.sources.source import Query, Rates
+from skills.corpus.sources.access import JsonSource, count, objects, text
+from skills.corpus.sources.services import Query, Rates
 
 BATCH, PAGE = 500, 100
 MOST = 1000
@@ -22,7 +22,16 @@ _PREFIXES = {"doi": "DOI:", "arxiv": "ARXIV:", "pmid": "PMID:"}
 _NONE_KNOWN = "no valid paper ids"
 
 
-class SemanticScholarAccess(JsonAccess):
+class SemanticScholar(JsonSource):
+    name = "semanticscholar"
+    kinds = ("doi", "arxiv", "pmid")
+    states = frozenset({"abstract", "doi", "published", "venue", "cited"})
+    rates = Rates(BATCH, PAGE, {})
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"x-api-key": self.key} if self.key else {}
+
     def is_answer(self, found: Any) -> bool:
         """Return True for a batch, which is a list with null, or a page of a search."""
         if isinstance(found, list):
@@ -30,22 +39,12 @@ class SemanticScholarAccess(JsonAccess):
         return isinstance(found, dict) and ("data" in found or found.get("total") == 0)
 
     def check(self, response: requests.Response) -> None:
-        """Check a response; one of status 400 states that it knows none of the papers."""
+        """Check a response; status 400 may state that the source knows none of the papers."""
         if response.status_code != 400 or _NONE_KNOWN not in response.text[:500].lower():
             super().check(response)
 
-
-class SemanticScholar:
-    name = "semanticscholar"
-    kinds = ("doi", "arxiv", "pmid")
-    states = frozenset({"abstract", "doi", "published", "venue", "cited"})
-    rates = Rates(BATCH, PAGE, {})
-
-    def __init__(self, access: SemanticScholarAccess) -> None:
-        self.access = access
-
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        response = self.access.request(
+        response = self.request(
             "POST",
             "/paper/batch",
             params={"fields": _FIELDS},
@@ -53,11 +52,11 @@ class SemanticScholar:
         )
         if response.status_code == 400:
             return {}
-        papers = self.access.read(response)
+        papers = self.read(response)
         if not isinstance(papers, list) or len(papers) != len(values):
-            raise self.access.failed(f"it has not one entry for each of {len(values)} ids")
+            raise self.failed(f"it has not one entry for each of {len(values)} ids")
         both = zip(values, papers, strict=True)
-        return {value: _found(paper) for value, paper in both if isinstance(paper, Mapping)}
+        return {value: self._paper(paper) for value, paper in both if isinstance(paper, Mapping)}
 
     def search(self, query: Query) -> list[Found]:
         found: list[Found] = []
@@ -71,11 +70,30 @@ class SemanticScholar:
                 "limit": str(min(PAGE, most, MOST - start)),
                 **_days(query),
             }
-            page = self.access.get("/paper/search", parameters)
+            page = self.get("/paper/search", parameters)
             papers = list(objects(page.get("data")))
-            found += map(_found, papers)
+            found += map(self._paper, papers)
             start = page.get("next") if papers else None
         return query.chosen(found)
+
+    def _paper(self, paper: Mapping[str, Any]) -> Found:
+        external = paper.get("externalIds")
+        doi = ids.doi(text(external, "DOI"))
+        known = {
+            "arxiv": ids.arxiv(text(external, "ArXiv")) or ids.arxiv(doi),
+            "doi": "" if ids.arxiv(doi) else doi,
+            "pmid": ids.pmid(f"pmid:{text(external, 'PubMed')}"),
+        }
+        names = (text(one, "name") for one in objects(paper.get("authors")))
+        return self.found(
+            known,
+            title=text(paper, "title"),
+            abstract=text(paper, "abstract"),
+            authors=joined_names(names),
+            published=text(paper, "publicationDate") or text(paper, "year"),
+            venue=text(paper, "venue"),
+            cited=count(paper.get("citationCount")),
+        )
 
 
 def _days(query: Query) -> dict[str, str]:
@@ -83,24 +101,3 @@ def _days(query: Query) -> dict[str, str]:
         return {}
     days = (day.isoformat() if day else "" for day in (query.since, query.until))
     return {"publicationDateOrYear": ":".join(days)}
-
-
-def _found(paper: Mapping[str, Any]) -> Found:
-    external = paper.get("externalIds")
-    doi = ids.doi(text(external, "DOI"))
-    known = {
-        "arxiv": ids.arxiv(text(external, "ArXiv")) or ids.arxiv(doi),
-        "doi": "" if ids.arxiv(doi) else doi,
-        "pmid": ids.pmid(f"pmid:{text(external, 'PubMed')}"),
-    }
-    names = (text(one, "name") for one in objects(paper.get("authors")))
-    return Found(
-        SemanticScholar.name,
-        {kind: value for kind, value in known.items() if value},
-        title=text(paper, "title"),
-        abstract=text(paper, "abstract"),
-        authors=joined_names(names),
-        published=text(paper, "publicationDate") or text(paper, "year"),
-        venue=text(paper, "venue"),
-        cited=count(paper.get("citationCount")),
-    )

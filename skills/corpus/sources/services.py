@@ -1,4 +1,4 @@
-"""Which sources are switched on, and with which addresses, keys and rates.
+"""Sources of papers without a request: their names, addresses, keys and rates.
 
 HARNESS_SOURCES           sources that are used without --source: openalex,crossref
 HARNESS_EMAIL             your address, for Crossref, which is faster then, and PubMed
@@ -9,17 +9,19 @@ HARNESS_ARXIV_URL         other addresses, such as that of a mirror
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import date
+from typing import TYPE_CHECKING
 
-from harness._version import __version__
 from harness.api.skill import Call
 from harness.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
-    from skills.corpus.sources.source import Source
+    from skills.corpus.records import Found
+    from skills.corpus.sources.access import Source
 
 VARIABLE = "HARNESS_SOURCES"
 EMAIL = "HARNESS_EMAIL"
@@ -29,7 +31,7 @@ CORPUS = "corpus"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A source as it is without a request.
+    """The settings of a source.
 
     Attributes:
         title: its name for messages.
@@ -64,6 +66,49 @@ SERVICES: Mapping[str, Service] = {
 NAMES = tuple(SERVICES)
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A search.
+
+    Attributes:
+        text: as the source reads it.
+        limit: papers at most.
+        since, until: the first and the last day of publication.
+        with_abstract: leave out papers without an abstract at the source.
+    """
+
+    text: str
+    limit: int
+    since: date | None = None
+    until: date | None = None
+    with_abstract: bool = True
+
+    def chosen(self, found: Iterable[Found]) -> list[Found]:
+        """Return the first papers of those that a source has found."""
+        kept = (one for one in found if one.abstract or not self.with_abstract)
+        return list(itertools.islice(kept, self.limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The sizes and prices of the requests to a source.
+
+    Attributes:
+        batch: papers that one request by id returns.
+        page: papers that one request of a search returns.
+        requests: for a batch, by kind of identifier, where it is not 1.
+        before_pages: requests of a search before its first page.
+        by_ids, by_search: the price of such a request in US dollars.
+    """
+
+    batch: int
+    page: int
+    requests: Mapping[str, int]
+    before_pages: int = 0
+    by_ids: float = 0.0
+    by_search: float = 0.0
+
+
 def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
     """Return the names of sources in a list with commas, each once.
 
@@ -76,9 +121,11 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
     names = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     for name in names:
         if name not in NAMES and name not in more:
-            raise ValueError(f"{name[:40]!r} is no source; there are {', '.join((*more, *NAMES))}")
+            raise ValueError(
+                f"unknown source {name[:40]!r}; choose from {', '.join((*more, *NAMES))}"
+            )
     if not names:
-        raise ValueError(f"no source is named; there are {', '.join((*more, *NAMES))}")
+        raise ValueError(f"no source is named; choose from {', '.join((*more, *NAMES))}")
     return names
 
 
@@ -115,61 +162,43 @@ def opened(name: str, call: Call) -> Source:
     """Return a source for a run."""
     service = SERVICES[name]
     key = os.environ.get(service.key, "").strip() if service.key else ""
-    options: dict[str, Any] = {
-        "url": (os.environ.get(f"HARNESS_{name.upper()}_URL") or service.url).rstrip("/"),
-        "delay": service.delay_with_key if key else service.delay,
-        "wait": _waiting(call),
-    }
-    if name == "arxiv":
-        from skills.corpus.sources.arxiv import Arxiv
-        from skills.corpus.sources.arxiv_api import ArxivApi
 
-        return Arxiv(ArxivApi(call.settings.cache_dir / name, call.screen.notice, **options))
-    options |= {
-        "name": service.title,
-        "folder": call.settings.cache_dir / name,
-        "notice": call.screen.notice,
-        "key_hint": _key_hint(service, key),
-    }
-    return _MADE[name](key, options)
+    def wait(seconds: float) -> None:
+        if call.cancel.wait(seconds):
+            raise Interrupted("interrupted")
 
-
-def _openalex(key: str, options: dict[str, Any]) -> Source:
-    from skills.corpus.sources.openalex import OpenAlex, OpenAlexAccess
-
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return OpenAlex(OpenAlexAccess(**options, headers=headers))
-
-
-def _crossref(email: str, options: dict[str, Any]) -> Source:
-    from skills.corpus.sources.crossref import Crossref, CrossrefAccess
-
-    agent = f"nanda-harness/{__version__} (mailto:{email})"
-    return Crossref(CrossrefAccess(**options, headers={"User-Agent": agent} if email else {}))
-
-
-def _semantic_scholar(key: str, options: dict[str, Any]) -> Source:
-    from skills.corpus.sources.semantic_scholar import SemanticScholar, SemanticScholarAccess
-
-    return SemanticScholar(
-        SemanticScholarAccess(**options, headers={"x-api-key": key} if key else {})
+    return _class_of(name)(
+        url=(os.environ.get(f"HARNESS_{name.upper()}_URL") or service.url).rstrip("/"),
+        folder=call.settings.cache_dir / name,
+        notice=call.screen.notice,
+        delay=service.delay_with_key if key else service.delay,
+        wait=wait,
+        key=key,
+        key_hint=_key_hint(service, key),
     )
 
 
-def _pubmed(key: str, options: dict[str, Any]) -> Source:
-    from skills.corpus.sources.pubmed import PubMed, PubMedAccess
+def _class_of(name: str) -> type[Source]:
+    """Import the class of a source, and what it needs for requests."""
+    if name == "openalex":
+        from skills.corpus.sources.openalex import OpenAlex
 
-    known = {"tool": "nanda-harness", "email": os.environ.get(EMAIL, ""), "api_key": key}
-    form = {name: value for name, value in known.items() if value}
-    return PubMed(PubMedAccess(**options, form=form))
+        return OpenAlex
+    if name == "crossref":
+        from skills.corpus.sources.crossref import Crossref
 
+        return Crossref
+    if name == "semanticscholar":
+        from skills.corpus.sources.semantic_scholar import SemanticScholar
 
-_MADE: Mapping[str, Callable[[str, dict[str, Any]], Source]] = {
-    "openalex": _openalex,
-    "crossref": _crossref,
-    "semanticscholar": _semantic_scholar,
-    "pubmed": _pubmed,
-}
+        return SemanticScholar
+    if name == "pubmed":
+        from skills.corpus.sources.pubmed import PubMed
+
+        return PubMed
+    from skills.corpus.sources.arxiv import Arxiv
+
+    return Arxiv
 
 
 def _key_hint(service: Service, key: str) -> str:
@@ -178,13 +207,3 @@ def _key_hint(service: Service, key: str) -> str:
     if key:
         return f"Is the key in {service.key} right, and is its quota of today left?"
     return f"Set {service.key} to your key; {service.title} serves little without one."
-
-
-def _waiting(call: Call) -> Callable[[float], None]:
-    """Return a function that sleeps for some seconds, unless the run is stopped."""
-
-    def wait(seconds: float) -> None:
-        if call.cancel.wait(seconds):
-            raise Interrupted("interrupted")
-
-    return wait

@@ -14,16 +14,26 @@ import glob
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from harness._version import __version__
 from harness.errors import InputError, UsageError
-from harness.support.text_input import at_home, place, reading, regular_file, shown
-from skills.corpus.tables.columns import Reader
+from harness.support.reading.text_input import at_home, place, reading, regular_file, shown
+from skills.corpus.records import Annotated
+from skills.corpus.tables.columns import CONFIDENCE, SECTIONS, SUGGESTIONS, UNCERTAIN, Reader
+from skills.corpus.tables.text_tables import compact_json, name_of_ids
+from skills.nanda.confidence import confidence_of, uncertain_moves
+from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
 SUFFIX = ".parquet"
+ROW_GROUP = 1000
+"""Rows of a row group that is written: about 5 MB with their provenance, before compression."""
+_COLUMNS = ("title", "authors", "published", "categories", "abstract")
+_OBJECTS = ("anchors", SUGGESTIONS, "checks", "provenance")
+_EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_OBJECTS)
 
 
 def is_several(path: Path) -> bool:
@@ -206,3 +216,80 @@ def _values(column: pa.Array) -> list[Any]:
 
 def _first_line(exc: Exception) -> str:
     return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")
+
+
+def write_parquet(
+    file: IO[bytes],
+    items: Iterable[Annotated],
+    framework: Framework,
+    id_column: str,
+    *,
+    sections: bool = False,
+) -> None:
+    """Write papers, moves and the objects of annotations with the schema of `parquet_schema`.
+
+    Args:
+        id_column: as in `table_rows`.
+        sections: add a column of the moves that were found in sections, as JSON.
+    """
+    schema = parquet_schema(framework, id_column, sections=sections)
+    write_parquet_as(schema, file, items, framework)
+
+
+def write_parquet_as(
+    schema: pa.Schema, file: IO[bytes], items: Iterable[Annotated], framework: Framework
+) -> None:
+    """Write annotations with the columns of a schema; its first one is that of the ids."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = (parquet_row(item, framework, schema.names[0]) for item in items)
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while group := list(itertools.islice(rows, ROW_GROUP)):
+            writer.write_batch(pa.RecordBatch.from_pylist(group, schema=schema))
+
+
+def parquet_schema(framework: Framework, id_column: str, *, sections: bool = False) -> pa.Schema:
+    """Return the schema of a framework's annotations, which does not depend on their contents.
+
+    The id, title, authors, published, categories, abstract and each move are strings; support is a
+    struct of one double for each move, null if the move is not stated; confidence is one too, null
+    without a confidence; uncertain is the list of the uncertain moves. anchors, suggestions, checks
+    and provenance are JSON strings, since their keys differ between annotations (digests of files,
+    moves with findings).
+
+    Args:
+        sections: add a column of the moves that were found in sections, as JSON.
+    """
+    import pyarrow as pa
+
+    names = (*_COLUMNS, *framework.names)
+    id_name = name_of_ids(id_column, (*names, *_EXTRAS))
+    types = {name: pa.string() for name in (id_name, *names)}
+    by_move = pa.struct([(name, pa.float64()) for name in framework.names])
+    texts = pa.list_(pa.field("element", pa.string()))  # as a file names its items
+    types |= {"support": by_move, CONFIDENCE: by_move, UNCERTAIN: texts}
+    types |= {name: pa.string() for name in (*_OBJECTS, *[SECTIONS] * sections)}
+    return pa.schema(
+        [pa.field(name, kind, nullable=False) for name, kind in types.items()],
+        metadata={
+            "framework": framework.name,
+            "framework_version": framework.version,
+            "framework_digest": framework.digest,
+            "harness": __version__,
+        },
+    )
+
+
+def parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str, Any]:
+    """Return an annotation as a row of `parquet_schema`."""
+    record = item.record
+    return {
+        id_name: item.paper.id,
+        **{name: getattr(item.paper, name) for name in _COLUMNS},
+        **{name: record[name] for name in framework.names},
+        "support": record["checks"]["support"],
+        CONFIDENCE: confidence_of(record.get(CONFIDENCE), framework.names),
+        UNCERTAIN: list(uncertain_moves(record)),
+        **{name: compact_json(record.get(name, {})) for name in (*_OBJECTS, SECTIONS)},
+    }

@@ -9,16 +9,25 @@ import codecs
 import contextlib
 import csv
 import functools
+import io
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import InputError
-from harness.support.text_input import place, reading, shown, text_lines
-from skills.corpus.tables.columns import Reader
+from harness.support.reading.text_input import place, reading, shown, text_lines
+from skills.corpus.records import Annotated
+from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, Reader
+from skills.nanda.confidence import (
+    confidence_of,
+    from_sections,
+    suggestions_of,
+    uncertain_moves,
+)
+from skills.nanda.framework import Framework
 
 MAX_FIELD = 2**31 - 1
 """Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
@@ -179,6 +188,76 @@ class JsonlReader(Reader):
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
             found.update({name: texts[name] for name in floats})
         return found
+
+
+def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
+    """Write rows as RFC 4180 in UTF-8, with "\\n" between them."""
+    for row in rows:
+        file.write(csv_row(row))
+
+
+def csv_row(values: Iterable[str]) -> bytes:
+    """Return a row of CSV."""
+    # With "\n" as line end, the csv module of Python 3.11 does not quote a lone "\r", which a
+    # reader would take for the end of a row.
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(values)
+    return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"
+
+
+def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
+    """Write each record, with all objects of the annotation, as one line of JSON in UTF-8."""
+    for item in items:
+        file.write(compact_json(item.record).encode() + b"\n")
+
+
+def table_rows(
+    items: Iterable[Annotated],
+    framework: Framework,
+    id_column: str,
+    *,
+    doubt: bool = False,
+    sections: bool = False,
+) -> Iterator[tuple[str, ...]]:
+    """Yield a header, then the id, title, abstract and the moves in the framework's order.
+
+    Args:
+        id_column: the input's name of the id column, replaced by "id" if another column has it.
+        doubt: add the names of the uncertain moves, the confidence of each move, and suggestions.
+        sections: add a column of the moves that were found in sections, for people.
+    """
+    names = ("title", "abstract", *framework.names, *DOUBT * doubt, *[SECTIONS] * sections)
+    yield (name_of_ids(id_column, names), *names)
+    for item in items:
+        record, paper = item.record, item.paper
+        known = confidence_of(record.get(CONFIDENCE), framework.names)
+        suggested = (
+            f"{move} ({one['confidence']:.2f}): {one['text']}"
+            for move, one in suggestions_of(record).items()
+        )
+        doubts = (
+            "; ".join(uncertain_moves(record)),
+            "; ".join(f"{move} {confidence:.2f}" for move, confidence in known.items()),
+            "; ".join(suggested),
+        )
+        beside = (f"{framework.labels[one]}: {text}" for one, text in from_sections(record).items())
+        yield (
+            paper.id,
+            paper.title,
+            paper.abstract,
+            *(record[name] for name in framework.names),
+            *doubts * doubt,
+            *["; ".join(beside)] * sections,
+        )
+
+
+def name_of_ids(id_column: str, others: Iterable[str]) -> str:
+    """Return the name of the id column; no framework has a move "id"."""
+    return "id" if id_column.casefold() in others else id_column
+
+
+def compact_json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 _MARKS = {

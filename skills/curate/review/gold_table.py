@@ -1,6 +1,6 @@
 """The gold table of a review: a CSV file with a row for each accepted paper.
 
-A new table has the columns of `skills.corpus.tables.writers.write_csv`. An existing one keeps its
+A new table has the columns of `text_tables.write_csv`. An existing one keeps its
 columns, its rows and their order.
 """
 
@@ -16,8 +16,7 @@ from harness.runs import targets
 from harness.support.text_input import regular_file, shown
 from skills.corpus.table import paper_key
 from skills.corpus.tables.columns import Columns, find_columns
-from skills.corpus.tables.text_tables import CsvReader
-from skills.corpus.tables.writers import csv_row
+from skills.corpus.tables.text_tables import CsvReader, csv_row
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, own_id
 from skills.nanda.text import flatten

@@ -25,7 +25,7 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.store import verify_all
 from skills.corpus.importer import Added
 from skills.corpus.records import Annotated, record_of
-from skills.corpus.tables import writers
+from skills.corpus.tables import parquet_files, text_tables
 from skills.corpus.tables.columns import Columns
 from skills.nanda import checks
 from skills.nanda.anchors import anchors_of
@@ -133,9 +133,9 @@ def test_round_trip_of_corpus_with_several_id_fields(
     for name in ("all.parquet", "all.csv"):
         with (tmp_path / name).open("wb") as file:
             if name == "all.csv":
-                writers.write_csv(file, writers.table_rows(items, nanda(), "id"))
+                text_tables.write_csv(file, text_tables.table_rows(items, nanda(), "id"))
             else:
-                writers.write_parquet(file, items, nanda(), "id")
+                parquet_files.write_parquet(file, items, nanda(), "id")
     assert importer.add(db, tmp_path / "all.parquet", nanda()) == Added(
         known_papers=2, known_annotations=2
     )
@@ -289,9 +289,9 @@ def test_columns_can_be_named(db: sqlite3.Connection, tmp_path: Path) -> None:
 def saved(path: Path, items: list[Annotated]) -> Path:
     with path.open("wb") as file:
         if path.suffix == ".jsonl":
-            writers.write_jsonl(file, items)
+            text_tables.write_jsonl(file, items)
         else:
-            writers.write_parquet(file, items, nanda(), "arxiv_id")
+            parquet_files.write_parquet(file, items, nanda(), "arxiv_id")
     return path
 
 
@@ -323,7 +323,7 @@ def test_saved_file_keeps_provenance_and_anchors(
         assert caught.value.where == f"{path}, line 1"
         papers = tmp_path / "papers.csv"
         with papers.open("wb") as file:
-            writers.write_csv(file, writers.table_rows(items, nanda(), "arxiv_id"))
+            text_tables.write_csv(file, text_tables.table_rows(items, nanda(), "arxiv_id"))
         papers.write_text("\n".join(",".join(row[:3]) for row in _rows(papers)))
         importer.add(db, papers, nanda())
     added = importer.add(db, path, nanda())

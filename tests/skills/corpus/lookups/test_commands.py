@@ -145,7 +145,7 @@ def test_the_environment_switches_sources_on(
     monkeypatch.setenv("HARNESS_SOURCES", "Crossref, pubmed")
     assert list(result(app, "/corpus complete")["sources"]) == ["crossref", "pubmed"]
     monkeypatch.setenv("HARNESS_SOURCES", "scopus")
-    with pytest.raises(UsageError, match="HARNESS_SOURCES: 'scopus' is no source"):
+    with pytest.raises(UsageError, match="HARNESS_SOURCES: unknown source 'scopus'"):
         app.dispatch("/corpus complete")
 
 
@@ -166,7 +166,7 @@ def test_a_limit_of_requests_leaves_the_rest_for_the_same_line(
     app: App, server: PapersServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from skills.corpus.sources.crossref import Crossref
-    from skills.corpus.sources.source import Rates
+    from skills.corpus.sources.services import Rates
 
     monkeypatch.setattr(Crossref, "rates", Rates(1, 1, {}))
     corpus(app, of_doi(1), of_doi(2))
@@ -196,7 +196,7 @@ def test_a_source_without_quota_is_not_asked_further(
     app: App, server: PapersServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from skills.corpus.sources.openalex import OpenAlex
-    from skills.corpus.sources.source import Rates
+    from skills.corpus.sources.services import Rates
 
     monkeypatch.setattr(OpenAlex, "rates", Rates(1, 1, {}))
     corpus(app, of_doi(1), of_doi(2), of_doi(3))
@@ -350,9 +350,9 @@ def test_fetch_refuses_what_it_cannot_save_before_it_asks(app: App, server: Pape
     ("line", "error", "reason"),
     [
         ("/corpus fetch openalex", InputError, "needs a source and a query"),
-        ("/corpus fetch scopus plans", UsageError, "'scopus' is no source"),
+        ("/corpus fetch scopus plans", UsageError, "unknown source 'scopus'"),
         ("/corpus fetch openalex basket weaving", NothingFound, "OpenAlex found no paper"),
-        ("/corpus complete --source scopus", UsageError, "'scopus' is no source"),
+        ("/corpus complete --source scopus", UsageError, "unknown source 'scopus'"),
         ("/corpus complete now --source openalex", InputError, "takes no text"),
     ],
 )

@@ -13,7 +13,7 @@ from repository import ROOT
 from harness.errors import InputError
 from skills.corpus import exporters
 from skills.corpus.records import Annotated
-from skills.corpus.references.reference_files import SUFFIXES
+from skills.corpus.references.reference_files import WRITTEN
 from skills.corpus.table import open_table
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -70,7 +70,7 @@ def test_damaged_exports(source: Path, tmp_path: Path) -> None:
                     yield Annotated(paper, {**moves, "provenance": {"input": {}}})
 
         writers = exporters.writers(nanda(), "id", items, lambda: iter(()), title="x", library=path)
-        for suffix in SUFFIXES if found else ():
+        for suffix in WRITTEN if found else ():
             file = io.BytesIO()
             writers[suffix](file)
             if suffix.endswith(path.suffix):

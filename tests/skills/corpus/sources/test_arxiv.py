@@ -34,10 +34,9 @@ from harness.errors import NothingFound, OutputError, SkillFailed
 from harness.testing import FakeModel, fake_settings, run_skill
 from skills.annotate.plugin import Annotate
 from skills.annotate.topic import subject_words
-from skills.corpus.sources import access as api
-from skills.corpus.sources import arxiv as lookup
-from skills.corpus.sources.arxiv_api import ArxivApi
-from skills.corpus.sources.source import Query
+from skills.corpus.sources import access
+from skills.corpus.sources.arxiv import Arxiv
+from skills.corpus.sources.services import Query
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
 
@@ -46,20 +45,18 @@ from skills.nanda.paper import Paper
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ArxivServer]:
     """A server, and an environment with a cache in a temporary folder."""
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    with arxiv_server.running() as arxiv:
-        yield arxiv
+    with arxiv_server.running() as made:
+        yield made
 
 
-def api_of(server: ArxivServer, **options: Any) -> ArxivApi:
+def arxiv(server: ArxivServer, **options: Any) -> Arxiv:
     """Return access to `server` without pauses."""
     folder = Path(os.environ["HARNESS_CACHE"]) / "arxiv"
-    return ArxivApi(
-        folder, url=server.url, **{"timeout": 5, "delay": 0, "wait": [].append, **options}
-    )
+    return Arxiv(server.url, folder, **{"timeout": 5, "delay": 0, "wait": [].append, **options})
 
 
 def fetch(server: ArxivServer, arxiv_id: str, **options: Any) -> Paper:
-    return lookup.fetch(arxiv_id, api_of(server, **options))
+    return arxiv(server, **options).paper(arxiv_id)
 
 
 def search(
@@ -71,8 +68,8 @@ def search(
     until: date | None = None,
     **options: Any,
 ) -> list[Paper]:
-    api = api_of(server, **options)
-    return lookup.search(words, api, limit=limit, operator=operator, since=since, until=until)
+    source = arxiv(server, **options)
+    return source.papers(words, limit, operator=operator, since=since, until=until)
 
 
 def test_a_paper_is_read_whole(server: ArxivServer) -> None:
@@ -240,24 +237,24 @@ def test_two_requests_are_a_delay_apart(server: ArxivServer) -> None:
 
 def test_the_delay_counts_from_the_end_of_a_request(server: ArxivServer, tmp_path: Path) -> None:
     fetch(server, "2405.12345")
-    with api_of(server).turn():
+    with arxiv(server).turn():
         os.utime(tmp_path / "cache" / "arxiv" / "last-request", (0, 0))
     waits: list[float] = []
-    with api_of(server, delay=1000, wait=waits.append).turn():
+    with arxiv(server, delay=1000, wait=waits.append).turn():
         assert len(waits) == 1
 
 
 def test_the_delay_applies_across_processes(server: ArxivServer, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from skills.corpus.sources import arxiv as lookup, arxiv_api as api\n"
-        "access = api.ArxivApi(Path(sys.argv[2]), delay=1000, wait=lambda s: print(s > 0))\n"
-        "lookup.fetch(sys.argv[1], access)"
+        "from skills.corpus.sources.arxiv import Arxiv\n"
+        "arxiv_id, url, folder = sys.argv[1:]\n"
+        "wait = lambda seconds: print(seconds > 0)\n"
+        "Arxiv(url, Path(folder), delay=1000, wait=wait).paper(arxiv_id)"
     )
     printed = [
         subprocess.run(
-            [sys.executable, "-c", script, arxiv_id, str(tmp_path / "arxiv")],
-            env={**os.environ, "HARNESS_ARXIV_URL": server.url},
+            [sys.executable, "-c", script, arxiv_id, server.url, str(tmp_path / "arxiv")],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -269,10 +266,10 @@ def test_the_delay_applies_across_processes(server: ArxivServer, tmp_path: Path)
 
 
 def test_a_process_waits_for_another(server: ArxivServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "PATIENCE", 0.1)
+    monkeypatch.setattr(access, "PATIENCE", 0.1)
     fetch(server, "2405.12345")
     with (
-        api_of(server).turn(),
+        arxiv(server).turn(),
         pytest.raises(SkillFailed, match="other processes have been using it"),
     ):
         fetch(server, "cs/0112017")
@@ -298,7 +295,7 @@ def test_a_page_is_cached_for_a_day(server: ArxivServer, monkeypatch: pytest.Mon
     waits: list[float] = []
     assert fetch(server, "2405.12345", delay=1000, wait=waits.append) == first
     assert (server.asked, waits) == (["2405.12345"], [])
-    monkeypatch.setattr(api, "DAY", 0.001)
+    monkeypatch.setattr(access, "DAY", 0.001)
     fetch(server, "cs/0112017")
     assert len(server.asked) == 2
     fetch(server, "cs/0112017")
@@ -399,7 +396,7 @@ def test_arxiv_cannot_be_reached(server: ArxivServer) -> None:
 
 
 def test_papers_by_several_ids(server: ArxivServer) -> None:
-    source = lookup.Arxiv(api_of(server))
+    source = arxiv(server)
     found = source.by_ids("arxiv", ["2405.12345", "2401.99999", "cs/0112017"])
     assert list(found) == ["cs/0112017", "2405.12345"]
     one = found["2405.12345"]
@@ -409,7 +406,7 @@ def test_papers_by_several_ids(server: ArxivServer) -> None:
 
 
 def test_a_search_of_a_source(server: ArxivServer) -> None:
-    found = lookup.Arxiv(api_of(server)).search(Query("RAG, agents", 10))
+    found = arxiv(server).search(Query("RAG, agents", 10))
     assert server.asked == ["all:RAG AND all:agents"]
     assert [one.identifiers for one in found] == [{"arxiv": "2403.00002"}]
-    assert lookup.Arxiv(api_of(server)).search(Query("?!", 10)) == []
+    assert arxiv(server).search(Query("?!", 10)) == []

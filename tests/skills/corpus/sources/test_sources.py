@@ -17,9 +17,9 @@ from harness.errors import Interrupted, OutputError, SkillFailed, SourceUnavaila
 from harness.support.stop_token import StopToken
 from harness.testing import fake_settings
 from skills.corpus.references.csl_json import separate_names
+from skills.corpus.sources.access import Source
 from skills.corpus.sources.openalex import abstract_of
-from skills.corpus.sources.services import opened
-from skills.corpus.sources.source import Query, Source
+from skills.corpus.sources.services import Query, opened
 
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed")
 KEYS = {
@@ -46,7 +46,7 @@ def open_source(server: PapersServer, tmp_path: Path, notices: list[str]) -> Cal
         )
         source = opened(name, call)
         for option, value in options.items():
-            setattr(source.access, option, value)
+            setattr(source, option, value)
         return source
 
     return made
@@ -286,7 +286,7 @@ def test_an_answer_is_cached(
     count = len(server.asked)
     source = open_source(name, delay=1000)
     assert source.by_ids("doi", ["10.1000/plan.1"]) == first
-    assert (len(server.asked), source.access.sent) == (count, 0)
+    assert (len(server.asked), source.sent) == (count, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -315,7 +315,7 @@ def test_a_key_is_sent_to_the_source_alone(
     server.faults = [Fault(401, secret.encode())]
     with pytest.raises(SkillFailed) as refused:
         source.by_ids("doi", ["10.1000/plan.3"])
-    seen = f"{caught.value}{refused.value}{caplog.text}{notices}{source.access!r}"
+    seen = f"{caught.value}{refused.value}{caplog.text}{notices}{source!r}"
     kept = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     for written in (secret, encoded, "s3cr3t"):
         assert written not in seen
@@ -352,7 +352,7 @@ def test_a_damaged_cache_is_an_error(
 ) -> None:
     source = open_source("openalex")
     source.by_ids("doi", ["10.1000/plan.1"])
-    (source.access.folder / "pages.sqlite").write_bytes(b"not a database" * 99)
+    (source.folder / "pages.sqlite").write_bytes(b"not a database" * 99)
     with pytest.raises(OutputError, match="the cache of OpenAlex pages cannot be used"):
         source.by_ids("doi", ["10.1000/plan.1"])
 

@@ -19,14 +19,9 @@ from skills.corpus.records import Annotated, record_of
 from skills.corpus.table import open_table
 from skills.corpus.tables.columns import DOUBT
 from skills.corpus.tables.markdown_lists import write_markdown
+from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 from skills.corpus.tables.spreadsheets import write_xlsx
-from skills.corpus.tables.writers import (
-    parquet_schema,
-    table_rows,
-    write_csv,
-    write_jsonl,
-    write_parquet,
-)
+from skills.corpus.tables.text_tables import table_rows, write_csv, write_jsonl
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.text import flatten
@@ -279,7 +274,7 @@ def test_memory_does_not_grow_with_the_annotations(tmp_path: Path) -> None:
 
 
 def test_parquet_is_written_in_groups_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skills.corpus.tables.writers.ROW_GROUP", 3)
+    monkeypatch.setattr("skills.corpus.tables.parquet_files.ROW_GROUP", 3)
     metadata = pq.read_metadata(as_parquet(ITEMS))
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 1]
     assert metadata.row_group(0).column(0).compression == "ZSTD"

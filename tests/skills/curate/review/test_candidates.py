@@ -16,7 +16,8 @@ from harness.errors import InputError, UsageError
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Columns
-from skills.corpus.tables.writers import table_rows, write_csv, write_jsonl, write_parquet
+from skills.corpus.tables.parquet_files import write_parquet
+from skills.corpus.tables.text_tables import table_rows, write_csv, write_jsonl
 from skills.curate.review.candidates import read
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper

@@ -14,7 +14,8 @@ from finetune_tables import Row, abstract, row, rows, table
 from harness.errors import InputError
 from harness.models.backend import Message
 from skills.corpus.table import Columns
-from skills.corpus.tables.writers import write_jsonl, write_parquet
+from skills.corpus.tables.parquet_files import write_parquet
+from skills.corpus.tables.text_tables import write_jsonl
 from skills.finetune.build_finetune_from_annotations import (
     Choices,
     Dataset,
