@@ -18,8 +18,8 @@ from typing import Any, Literal
 import yaml
 
 from harness.runs import targets
-from harness.support.reading import bounded_yaml
-from harness.support.reading.bounded_files import read_bytes
+from harness.support import yaml_files
+from harness.support.bounded_files import read_bytes
 
 State = Literal["made", "updated", "unchanged", "kept", "unreadable"]
 
@@ -207,7 +207,7 @@ def parse(text: str) -> Parts:
         return Parts(text, 0, 0, {})
     start, end = found.span("yaml")
     try:
-        _, values = bounded_yaml.parse(text[start:end], bounded_yaml.TextLoader)
+        _, values = yaml_files.parse(text[start:end], yaml_files.TextLoader)
     except yaml.YAMLError as exc:
         raise BrokenFrontMatterError(str(exc)) from exc
     if not isinstance(values or {}, dict):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from harness.terminal.rendering import table
 from skills.corpus.db import papers, runs
 from skills.corpus.db.connection import database, locks, open_corpus

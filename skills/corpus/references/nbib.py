@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place
+from harness.support.text_input import place
 from skills.corpus.references.csl_json import Item, Record, issued, joined, month_number, name_of
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.text import flatten

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from harness._version import __version__
 from harness.errors import InputError, UsageError
-from harness.support.reading.text_input import at_home, place, reading, regular_file, shown
+from harness.support.text_input import at_home, place, reading, regular_file, shown
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, SECTIONS, SUGGESTIONS, UNCERTAIN, Reader
 from skills.corpus.tables.text_tables import compact_json, name_of_ids

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError
-from harness.support.reading.text_input import place, reading, shown, text_lines
+from harness.support.text_input import place, reading, shown, text_lines
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, Reader
 from skills.nanda.confidence import (

@@ -28,7 +28,7 @@ from typing import Any, Literal
 from markupsafe import escape
 
 from harness.errors import InputError, OutputError
-from harness.support.reading.text_input import place, reading
+from harness.support.text_input import place, reading
 from skills.corpus.db.rows import one
 from skills.corpus.db.works import groups, recording
 from skills.corpus.records import Annotated

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NotAllowed, NothingFound
-from harness.support.process_lock import job_lock
+from harness.support.process import job_lock
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.search import filters
 from skills.corpus.storage.database import Database

@@ -10,7 +10,7 @@ import pytest
 from pushing import Pushing, from_zotero, item_key
 
 from harness.errors import InputError, Interrupted, SkillFailed, UsageError
-from harness.support.stopping.stop_token import StopToken
+from harness.support.stop_token import StopToken
 from skills.corpus.zotero_notes import zotero_api
 from skills.corpus.zotero_notes.zotero_api import Library
 
