@@ -22,6 +22,7 @@ from skills.corpus.lookups.id_list import id_in
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.pdf.pdf_files import is_pdf
 from skills.corpus.records import Annotated
+from skills.corpus.sources import open_arxiv
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of
 from skills.nanda.paper import Paper
@@ -84,8 +85,6 @@ def _fetched(call: Call, paper_id: str) -> Paper:
         from skills.annotate.id_list import look_up
 
         return look_up(call, one)
-    from skills.corpus.sources.arxiv import open_arxiv
-
     return open_arxiv(call).paper(paper_id)
 
 

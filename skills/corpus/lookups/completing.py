@@ -30,7 +30,8 @@ from skills.corpus.lookups.batches import (
 )
 from skills.corpus.lookups.lookup_results import Completed
 from skills.corpus.records import Found
-from skills.corpus.sources.services import SERVICES, opened, required
+from skills.corpus.sources import opened
+from skills.corpus.sources.services import SERVICES, required
 from skills.nanda.text import counted
 
 if TYPE_CHECKING:

@@ -26,7 +26,8 @@ from skills.corpus.lookups.batches import (
 )
 from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.records import Found
-from skills.corpus.sources.services import NAMES, VARIABLE, opened, switched_on
+from skills.corpus.sources import opened
+from skills.corpus.sources.services import NAMES, VARIABLE, switched_on
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 

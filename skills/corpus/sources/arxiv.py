@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
-from typing import Any, cast
+from typing import Any
 
 import requests
 from lxml import etree  # type: ignore[import-untyped]
 
-from harness.api.skill import Call
 from harness.errors import NothingFound
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
 from skills.corpus.references.csl_json import joined_names
 from skills.corpus.sources.access import RETRIES, Source, by_value
-from skills.corpus.sources.services import Query, Rates, opened
+from skills.corpus.sources.services import Query, Rates
 from skills.corpus.tex import typographic
 from skills.nanda.paper import Paper
 from skills.nanda.text import WORD, flatten
@@ -164,11 +163,6 @@ class Arxiv(Source):
             published=paper.published,
             categories=paper.categories,
         )
-
-
-def open_arxiv(call: Call) -> Arxiv:
-    """Return arXiv for a run, for the methods that other sources do not have."""
-    return cast("Arxiv", opened("arxiv", call))
 
 
 def _query(words: Iterable[str], operator: str, since: date | None, until: date | None) -> str:

@@ -17,9 +17,10 @@ from harness.errors import Interrupted, OutputError, SkillFailed, SourceUnavaila
 from harness.support.stop_token import StopToken
 from harness.testing import fake_settings
 from skills.corpus.references.csl_json import separate_names
+from skills.corpus.sources import opened
 from skills.corpus.sources.access import Source
 from skills.corpus.sources.openalex import abstract_of
-from skills.corpus.sources.services import Query, opened
+from skills.corpus.sources.services import Query
 
 NAMES = ("openalex", "crossref", "semanticscholar", "pubmed")
 KEYS = {
