@@ -26,9 +26,8 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups.fetching import firsts, interleaved
 from skills.corpus.records import Annotated
 from skills.corpus.search.fulltext import papers_about
-from skills.corpus.sources import arxiv as lookup
-from skills.corpus.sources.services import CORPUS, SERVICES, opened, switched_on
-from skills.corpus.sources.source import Query
+from skills.corpus.sources import open_arxiv, opened
+from skills.corpus.sources.services import CORPUS, SERVICES, Query, switched_on
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten
@@ -123,9 +122,8 @@ def _find(call: Call, topic: str) -> Found:
             return papers_about(db, words, limit, since, until, fewest=fewest)
 
     def from_arxiv(words: Sequence[str], operator: str) -> list[Paper]:
-        return lookup.search(
-            words, lookup.api_of(call), limit=limit, operator=operator, since=since, until=until
-        )
+        arxiv = open_arxiv(call)
+        return arxiv.papers(words, limit, operator=operator, since=since, until=until)
 
     def from_source(name: str, words: Sequence[str], operator: str) -> list[Paper]:
         text = (f" {operator} " if name in _BOOLEAN else " ").join(words)

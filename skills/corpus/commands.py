@@ -20,8 +20,10 @@ from skills.corpus import works as duplicates
 from skills.corpus.corpus_store import Storage, opened
 from skills.corpus.db import damage
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.lookups import commands as lookups
 from skills.corpus.lookups import id_list
+from skills.corpus.lookups.completing import complete
+from skills.corpus.lookups.fetching import fetch
+from skills.corpus.lookups.resolving import add_ids
 from skills.corpus.map.map_command import draw_map
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.references.reference_files import report_encoding
@@ -52,7 +54,7 @@ def add(call: Call) -> Result:
     options, framework = call.options, _framework(call)
     path = as_path(_text(call, "/corpus add papers.csv"))
     if ids := id_list.read(path, limit=options.limit):
-        return lookups.add_ids(call, ids)
+        return add_ids(call, ids)
     columns = options.table_columns()
     with open_corpus(database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
         notice = call.screen.notice
@@ -394,8 +396,8 @@ def zotero_undo(call: Call) -> Result:
 
 COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "add": add,
-    "fetch": lookups.fetch,
-    "complete": lookups.complete,
+    "fetch": fetch,
+    "complete": complete,
     "index": index,
     "search": search,
     "similar": similar,

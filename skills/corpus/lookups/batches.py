@@ -14,11 +14,9 @@ from harness.runs.jobs import Job
 from harness.runs.progress import duration
 from harness.support.stop_token import StopToken
 from harness.terminal.rendering import table
-from skills.corpus.db import papers
+from skills.corpus.db import completion, merging, papers, without_abstract
+from skills.corpus.db.completion import TITLE
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.lookups import awaited, facts
-from skills.corpus.db.lookups.facts import TITLE
-from skills.corpus.db.works import recording
 from skills.corpus.identity import titles
 from skills.corpus.identity.matching import compare, known
 from skills.corpus.records import Found
@@ -253,12 +251,12 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     None.
     """
     with transaction(db):
-        rows = recording.with_identifiers(db, found.identifiers)
+        rows = merging.with_identifiers(db, found.identifiers)
         if not rows and not found.abstract:
-            return None, awaited.keep(db, found.paper)
+            return None, without_abstract.keep(db, found.paper)
         row = rows[0] if rows else papers.save(db, found.paper)
-        facts.complete(db, row, found)
-        facts.remember(db, "papers", row, found.source, found=True)
+        completion.complete(db, row, found)
+        completion.remember(db, "papers", row, found.source, found=True)
         return row, not rows
 
 

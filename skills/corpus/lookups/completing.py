@@ -16,9 +16,10 @@ from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError
 from harness.support.process import job_lock
 from harness.terminal.rendering import table
+from skills.corpus.db import completion as facts
 from skills.corpus.db import papers, runs
+from skills.corpus.db import without_abstract as awaited
 from skills.corpus.db.connection import database, locks, open_corpus
-from skills.corpus.db.lookups import awaited, facts
 from skills.corpus.lookups.batches import (
     Cost,
     Wanted,
@@ -53,7 +54,7 @@ def complete(call: Call) -> Result:
     with ExitStack() as stack:
         db = stack.enter_context(open_corpus(path, must_exist=True))
         stack.enter_context(job_lock(locks(path), "corpus complete"))
-        completion = Completion(
+        job = Completion(
             call,
             db,
             [opened(name, call) for name in names],
@@ -61,7 +62,7 @@ def complete(call: Call) -> Result:
             options.requests,
             options.by_title,
         )
-        made, costs = completion.made, completion.costs()
+        made, costs = job.made, job.costs()
         made.budget = list(map(asdict, costs))
         if options.dry_run:
             return Result(costs_shown(costs), made.model_dump())
@@ -73,14 +74,12 @@ def complete(call: Call) -> Result:
             return Result(nothing, made.model_dump())
         call.screen.notice(costs_shown(costs))
         with call.cancel.on_signals():
-            completion.run()
+            job.run()
     for name, answers in made.sources.items():
         for error in answers["errors"]:
             call.screen.notice(f"{SERVICES[name].title}: {error}")
     failed = any(answers["errors"] for answers in made.sources.values())
-    return Result(
-        _shown(made), made.model_dump(), exit_code=int(failed), stopped=completion.stopped
-    )
+    return Result(_shown(made), made.model_dump(), exit_code=int(failed), stopped=job.stopped)
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from skills.nanda.text import counted
 from skills.reporting.outputs import Output
 
 if TYPE_CHECKING:
-    from skills.corpus.db.lookups.facts import Facts
+    from skills.corpus.db.completion import Facts
 
 
 def _sources(text: str | None) -> str | None:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, UsageError
-from skills.corpus.db import papers
+from skills.corpus.db import merging, papers
+from skills.corpus.db.completion import stated_of
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.db.lookups.facts import stated_of
-from skills.corpus.db.works import recording
 from skills.corpus.importer import Added
 from skills.corpus.lookups.batches import (
     Wanted,
@@ -100,7 +99,7 @@ def resolve(
     """
     made = Resolved()
     for place, one in enumerate(ids):
-        if rows := recording.with_identifiers(db, one.identifiers):
+        if rows := merging.with_identifiers(db, one.identifiers):
             made.rows[place] = rows[0]
     made.known = len(made.rows)
     left = {place: one for place, one in enumerate(ids) if place not in made.rows}

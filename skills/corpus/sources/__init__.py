@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 
 from harness.api.skill import Call
 from harness.errors import Interrupted
-from skills.corpus.sources.services import EMAIL, SERVICES, Service
+from skills.corpus.sources import services
+from skills.corpus.sources.services import EMAIL, Service
 
 if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def opened(name: str, call: Call) -> Source:
     """Return a source for a run."""
-    service = SERVICES[name]
+    service = services.SERVICES[name]
     key = os.environ.get(service.key, "").strip() if service.key else ""
 
     def wait(seconds: float) -> None:

@@ -29,8 +29,8 @@ from markupsafe import escape
 
 from harness.errors import InputError, OutputError
 from harness.support.text_input import place, reading
+from skills.corpus.db import merging
 from skills.corpus.db.rows import one
-from skills.corpus.db.works import groups, recording
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import HEADING, NONE_STATED
 from skills.corpus.zotero_notes.zotero_api import Data, Library
@@ -184,7 +184,7 @@ def notes_of(
     """
     for annotation, item in found:
         row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
-        places = recording.items_of(db, groups.members(db, row["paper_id"]))
+        places = merging.items_of(db, merging.members(db, row["paper_id"]))
         if not places:
             yield None
             continue

@@ -11,9 +11,9 @@ from pathlib import Path
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, NotAllowed, NothingFound
 from harness.support.process import job_lock
+from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.search import filters
-from skills.corpus.storage.database import Database
 from skills.corpus.zotero_notes.note_plan import (
     ACTIONS,
     Entry,
