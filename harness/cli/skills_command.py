@@ -30,11 +30,11 @@ class Skills(AppCommand):
     details = """\
     With a NAME: the origin, fields and problems of that skill. With another TEXT: the skills that
     have all its words in their name, origin or description. `/skills add SOURCE` copies skills from
-    a folder, a .zip file or the URL of a git repository into your own folder, after showing them;
-    nothing of them runs."""
+    a folder or the URL of a git repository into your own folder, after showing them; nothing of
+    them runs."""
     text = "optional"
     subcommands = {
-        "add": "install skills from a folder, a .zip file or a git repository",
+        "add": "install skills from a folder or a git repository",
         "remove": "delete a skill from your own folder",
         "test": "try the requests of a skill's evals/evals.json; exit code 1 if one fails",
         "trust": "trust a project's plugin in its current state, and load it",

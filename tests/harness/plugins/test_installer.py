@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import subprocess
-import zipfile
 
 import pytest
 from local_http import Handler, local_server
@@ -48,13 +47,6 @@ def repository(folder):
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "--message", "one")
     return git(folder, "rev-parse", "HEAD")
-
-
-def archive(path, entries):
-    with zipfile.ZipFile(path, "w") as file:
-        for name, content in entries.items():
-            file.writestr(name, content)
-    return path
 
 
 def own(tmp_path):
@@ -182,78 +174,23 @@ def test_git_never_asks_for_a_login_and_a_given_one_is_not_shown(tmp_path, monke
     assert not (tmp_path / "asked").exists()
 
 
+def test_a_clone_that_takes_too_long_is_ended(tmp_path, monkeypatch):
+    slow = tmp_path / "bin" / "git"
+    slow.parent.mkdir()
+    slow.write_text("#!/bin/sh\nsleep 60 & sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(installer, "CLONE_SECONDS", 0.3)
+    with pytest.raises(InputError, match=r"the clone was not finished within 0\.3 s"):
+        fake_app(tmp_path).dispatch("--yes /skills add https://example.org/greet.git")
+
+
 @pytest.mark.parametrize("url", ["ext::sh -c touch% ran", "--upload-pack=touch ran x.git"])
 def test_what_would_run_a_command_is_no_source(tmp_path, url, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError):
         fake_app(tmp_path).dispatch(f"--yes /skills add -- {url}")
     assert not (tmp_path / "ran").exists()
-
-
-def test_zip_with_a_folder_is_installed(tmp_path):
-    path = archive(
-        tmp_path / "greet.skill", {"greet/SKILL.md": TEXT.format(name="greet"), "greet/a/b.md": "b"}
-    )
-    app = fake_app(tmp_path)
-    assert app.dispatch(f"--yes /skills add {path}").result.data["installed"][0]["files"] == 2
-    assert (own(tmp_path) / "greet" / "a" / "b.md").read_text() == "b"
-
-
-LINK = zipfile.ZipInfo("greet/link")
-LINK.external_attr = (stat.S_IFLNK | 0o777) << 16
-
-
-@pytest.mark.parametrize(
-    ("entry", "reason"),
-    [
-        ("../evil.md", "would be outside of the folder"),
-        ("greet/../../evil.md", "would be outside of the folder"),
-        ("/evil.md", "would be outside of the folder"),
-        ("C:/evil.md", "would be outside of the folder"),
-        ("..\\evil.md", "would be outside of the folder"),
-        ("\x1b[2J:", "would be outside of the folder"),
-        (LINK, "is a link or not a regular file"),
-    ],
-)
-def test_entry_that_leaves_the_folder_is_refused(tmp_path, entry, reason):
-    path = archive(tmp_path / "greet.zip", {"greet/SKILL.md": TEXT.format(name="greet")})
-    with zipfile.ZipFile(path, "a") as file:
-        file.writestr(entry, "/etc/passwd")
-    with pytest.raises(InputError, match=reason) as refused:
-        fake_app(tmp_path).dispatch(f"--yes /skills add {path}")
-    assert str(refused.value).isprintable()
-    assert not [*tmp_path.rglob("evil.md")]
-    assert left(tmp_path) == []
-
-
-def test_entry_that_occurs_twice_is_refused(tmp_path):
-    path = archive(tmp_path / "greet.zip", {"SKILL.md": TEXT.format(name="greet")})
-    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate"):
-        file.writestr("SKILL.md", "another")
-    with pytest.raises(InputError, match="cannot be unpacked: File exists"):
-        fake_app(tmp_path).dispatch(f"--yes /skills add {path}")
-
-
-@pytest.mark.parametrize(
-    ("limit", "value", "reason"),
-    [
-        ("MAX_ENTRIES", 1, "has more than 1 entries"),
-        ("MAX_BYTES", 1_000_000, "has more than 1 MB unpacked"),
-    ],
-)
-def test_zip_above_a_limit_is_refused(tmp_path, limit, value, reason, monkeypatch):
-    monkeypatch.setattr(installer, limit, value)
-    entries = {"SKILL.md": TEXT.format(name="greet"), "big.txt": "0" * 2_000_000}
-    path = archive(tmp_path / "greet.zip", entries)
-    with pytest.raises(InputError, match=reason):
-        fake_app(tmp_path).dispatch(f"--yes /skills add {path}")
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive", b"\0" * 500])
-def test_damaged_zip_is_refused(tmp_path, content):
-    (tmp_path / "greet.zip").write_bytes(content)
-    with pytest.raises(InputError, match=r"greet\.zip: is not a readable ZIP archive"):
-        fake_app(tmp_path).dispatch(f"--yes /skills add {tmp_path / 'greet.zip'}")
 
 
 @pytest.mark.parametrize(
@@ -280,13 +217,14 @@ def test_what_is_no_plain_small_folder_is_refused(tmp_path, make, reason, monkey
 
 def test_source_without_a_skill_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "greet.zip").write_bytes(b"PK")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "SKILL.md").write_text("no front matter")
     for given, reason in (
         ("empty", "there is no usable SKILL.md"),
         ("bad", "has no front matter"),
-        ("missing", "there is no such folder, archive or repository"),
-        ("https://example.org/x.zip", "archives are not downloaded"),
+        ("missing", "there is no such folder or repository"),
+        ("greet.zip", r"there is no such folder or repository\..* \(unpack an archive\)"),
     ):
         with pytest.raises(UsageError, match=reason):
             fake_app(tmp_path).dispatch(f"--yes /skills add {given}")
@@ -305,9 +243,9 @@ def test_user_is_asked_and_may_refuse(tmp_path):
 
 
 def test_where_nobody_is_asked_only_text_of_this_machine_is_installed(tmp_path):
-    path = archive(tmp_path / "greet.zip", {"SKILL.md": TEXT.format(name="greet")})
+    repository(skill(tmp_path / "greet"))
     code = plugin(tmp_path / "elsewhere", "code", GOOD.format(name="code"))
-    for source in (path, code):
+    for source in (f"file://{tmp_path / 'greet'}", code):
         with pytest.raises(NotAllowed, match="`--yes` before the line"):
             fake_app(tmp_path).dispatch(f"/skills add {source}")
     assert left(tmp_path) == []
