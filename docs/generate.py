@@ -3,7 +3,8 @@
     python docs/generate.py [--check]
 
 docs/commands.md is the output of `/help`, docs/reference.md comes from signatures and docstrings,
-and the marked blocks of all documents come from files that the tests run (docs/snippets.py).
+and the marked blocks of all documents come from files that the tests run (docs/snippets.py). The
+table of the program's own plugins, harness/plugins/plugin_table.json, is generated as well.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from snippets import fill  # noqa: E402
 from harness.cli.app import App  # noqa: E402
 from harness.cli.help_command import program_options, skill_help  # noqa: E402
 from harness.cli.overview import program_help  # noqa: E402
+from harness.plugins import plugin_table  # noqa: E402
 from harness.plugins.catalogue import BUILT_IN, Catalogue  # noqa: E402
 from harness.runs.frontend import Frontend  # noqa: E402
 from harness.settings import Settings  # noqa: E402
@@ -40,12 +42,24 @@ The same in the program, for one command or one of its subcommands:
 """
 
 
+def program(folder: str) -> App:
+    """Return the application without the plugins and choices of a user."""
+    here = Path(folder)
+    settings = Settings(here, here, here, here / "registry.yaml", here, strict_plugins=True)
+    return App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
+
+
+def table() -> str:
+    """Return harness/plugins/plugin_table.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        return plugin_table.text_of(program(folder).discovery.described(), program_options())
+
+
 def page() -> str:
     """Return docs/commands.md."""
     with tempfile.TemporaryDirectory() as folder:
-        here = Path(folder)
-        settings = Settings(here, here, here, here / "registry.yaml", here, strict_plugins=True)
-        app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
+        app = program(folder)
+        settings = app.settings
     found = app.catalogue.skills.items()  # not those of plugins installed here
     ours = Catalogue(skills={name: one for name, one in found if one.origin == BUILT_IN})
     skills = sorted((one.skill for one in ours.skills.values()), key=lambda s: s.name)
@@ -60,22 +74,30 @@ def _block(text: str) -> str:
 
 
 def main() -> int:
+    check = "--check" in sys.argv[1:]
+    wrong = update({plugin_table.PATH: table()}, check)  # first: the pages show what it holds
     made = {PAGE: page(), PAGE.with_name("reference.md"): reference.page()}
     for path in (HERE.parent / "README.md", *sorted(HERE.glob("*.md"))):
         if path not in made:
             made[path] = fill(path.read_text(encoding="utf-8"))
+    wrong += update(made, check)
+    if check:
+        for path in wrong:
+            print(f"{path.name} is out of date: run `make docs`", file=sys.stderr)
+    return 1 if check and wrong else 0
+
+
+def update(made: dict[Path, str], check: bool) -> list[Path]:
+    """Return the files that are out of date, and write them unless they are only checked."""
     wrong = [
         path
         for path, text in made.items()
         if not path.is_file() or path.read_text(encoding="utf-8") != text
     ]
-    if "--check" in sys.argv[1:]:
+    if not check:
         for path in wrong:
-            print(f"{path.name} is out of date: run `make docs`", file=sys.stderr)
-        return 1 if wrong else 0
-    for path in wrong:
-        path.write_text(made[path], encoding="utf-8")
-    return 0
+            path.write_text(made[path], encoding="utf-8")
+    return wrong
 
 
 if __name__ == "__main__":

@@ -103,9 +103,10 @@ def _run(words: list[str]) -> int:
         settings = replace(settings, no_sessions=True)
     if rest[:1] in (["--help"], ["-h"]):
         from harness.cli.overview import program_help
+        from harness.plugins import plugin_table
 
         app = App(settings, Frontend("one-shot"), general=general)
-        options = app.discovery.index.text("options", _program_options)
+        options = plugin_table.read()["options"]
         Screen().result(program_help(app.catalogue, settings, options))
         return 0
     if not rest and sys.stdin is not None and sys.stdin.isatty():
@@ -124,12 +125,6 @@ def _run(words: list[str]) -> int:
 
         go_on(app)
     return _closed(app, run_lines(app, [line] if rest else _piped_lines()))
-
-
-def _program_options() -> str:
-    from harness.cli.help_command import program_options
-
-    return program_options()
 
 
 def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:

@@ -11,8 +11,8 @@ later folder of that name is shadowed, which is not a failure:
 A folder with a plugin.py is a pluggy plugin; one without is a prompt skill. The SKILL.md of a
 shipped skill is read strictly, every other one leniently. A project's plugins are loaded only after
 the user has trusted them. Shipped plugins are packages, which distinguishes them from the user's
-folders in a checkout; they are imported on first use (`harness.plugins.index`). A disabled name is
-skipped before anything of it is imported.
+folders in a checkout; they are imported on first use
+(`harness.plugins.plugin_table`). A disabled name is skipped before anything of it is imported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness import settings
 from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
 from harness.errors import UsageError
@@ -34,6 +33,7 @@ from harness.models.backends.ollama import OllamaBackend
 from harness.models.backends.openai import OpenAIBackend
 from harness.models.backends.server_group import BalancedBackend
 from harness.models.weights import FileStore
+from harness.plugins import plugin_table
 from harness.plugins.catalogue import (
     BUILT_IN,
     Catalogue,
@@ -49,15 +49,16 @@ from harness.plugins.importer import (
     is_package,
     shipped_folders,
 )
-from harness.plugins.index import PluginIndex
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
+from harness.plugins.plugin_table import contributions
 from harness.plugins.user_choices import DisabledNames, InstalledSkills, TrustStore
 from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 
 ENTRY_POINTS = "harness.skills"
-COMMANDS = [CODE_ROOT / "harness" / name for name in ("api", "chat", "cli")]
-"""The folders of the framework's own commands and options."""
+SHIPPED = CODE_ROOT / "skills"
+COMMANDS = "commands"
+"""The name of the plugin with the framework's own commands."""
 
 
 class BuiltinBackends:
@@ -100,8 +101,6 @@ class Discovery:
         )
         self.files = files
         self._shipped = shipped_folders(settings.shipped_skills)
-        path = settings.cache_dir / "plugins.json"
-        self.index = PluginIndex(path, [*self._shipped, *COMMANDS])
 
     @property
     def catalogue(self) -> Catalogue:
@@ -113,13 +112,17 @@ class Discovery:
         Args:
             bare: load only the framework's own plugins.
         """
-        self._load_own("commands", self._commands)
+        table = plugin_table.read()["plugins"]
+        self._load_own(COMMANDS, table)
         for name in self._builtins:
             self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
         disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
         if not bare:
-            self._load_shipped()
+            shipped_table = table if self._settings.shipped_skills == SHIPPED else {}
+            for folder in self._shipped:
+                if not self._is_disabled(BUILT_IN, folder.name):
+                    self._load_own(folder.name, shipped_table)
             self._load_entry_points()
             for root in self._settings.skill_folders:
                 self._load_skills_of(root)
@@ -128,8 +131,22 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, "")
         damages = self._trust.damage(), self.disabled.damage()
         self.catalogue.remarks += [damage for damage in damages if damage]
-        self.index.save()
         return self.catalogue
+
+    def described(self) -> dict[str, Any]:
+        """Return the rows of the plugin table, by importing the program's own plugins.
+
+        Raises:
+            Exception: a plugin cannot be loaded.
+        """
+        host = PluginHost(self.files, deadline=self._settings.plugin_deadline, strict=True)
+        rows = {}
+        for name in (COMMANDS, *(folder.name for folder in self._shipped)):
+            file = self._shipped_file(name)
+            found = host.load(name, BUILT_IN, self._loader(name), file, ours=True)
+            if found is not None and not found.formats and found.listener is None:
+                rows[name] = plugin_table.row_of(found, file)
+        return rows
 
     def names(self) -> frozenset[str]:
         """Return the names of plugins and skills that are known without importing any."""
@@ -171,28 +188,33 @@ class Discovery:
             self.catalogue.disabled.setdefault(name, origin)
         return bool(off)
 
-    def _load_shipped(self) -> None:
-        for folder in self._shipped:
-            if not self._is_disabled(BUILT_IN, folder.name):
-                load = partial(import_shipped, self._settings.shipped_skills, folder.name)
-                self._load_own(f"skills.{folder.name}.plugin", load, folder)
-
-    def _load_own(self, key: str, load: Callable[[], object], folder: Path | None = None) -> None:
-        """Add a plugin of this program from the index, or load and index it."""
-        name = folder.name if folder else key
-        if (indexed := self.index.get(key, load, BUILT_IN, self.files)) is not None:
-            self._host.add(name, BUILT_IN, indexed)
+    def _load_own(self, name: str, table: Mapping[str, Any]) -> None:
+        """Add a plugin of this program from the table; import it if it is not in there."""
+        load = self._loader(name)
+        if name in table:
+            self._host.add(name, BUILT_IN, contributions(table[name], load, self.files))
             return
-        file = None
-        if folder is not None and (path := folder / skill_md.FILE).exists():
-            try:
-                file = skill_md.read(path, strict=True)
-            except UsageError as exc:
-                self._host.fail(name, BUILT_IN, exc, traced=False)
-                return
-        found = self._host.load(name, BUILT_IN, load, file, ours=True)
-        if found is not None:
-            self.index.put(key, found, file)
+        try:
+            file = self._shipped_file(name)
+        except UsageError as exc:
+            self._host.fail(name, BUILT_IN, exc, traced=False)
+            return
+        self._host.load(name, BUILT_IN, load, file, ours=True)
+
+    def _loader(self, name: str) -> Callable[[], object]:
+        """Return the function that imports a plugin of this program."""
+        if name == COMMANDS:
+            return self._commands
+        return partial(import_shipped, self._settings.shipped_skills, name)
+
+    def _shipped_file(self, name: str) -> skill_md.SkillFile | None:
+        """Read the SKILL.md of a plugin of this program, if there is one.
+
+        Raises:
+            UsageError: it cannot be used, or deviates from the specification.
+        """
+        path = self._settings.shipped_skills / name / skill_md.FILE
+        return skill_md.read(path, strict=True) if name != COMMANDS and path.exists() else None
 
     def _load_entry_points(self) -> None:
         for point in entry_points(ENTRY_POINTS):
@@ -287,10 +309,10 @@ def node_backends(files: FileStore) -> Mapping[str, Backend]:
     """Return the backends of the program and its skills, and those of installed packages."""
     host = PluginHost(files, deadline=PLUGIN_DEADLINE)
     host.load("backends", BUILT_IN, BuiltinBackends, ours=True)
-    shipped = settings.from_environment().shipped_skills
-    for folder in shipped_folders(shipped):
-        load = partial(import_shipped, shipped, folder.name)
-        host.load(folder.name, BUILT_IN, load, ours=True)
+    for name, row in plugin_table.read()["plugins"].items():
+        if row["backends"]:
+            load = partial(import_shipped, SHIPPED, name)
+            host.add(name, BUILT_IN, contributions(row, load, files))
     for point in entry_points(ENTRY_POINTS):
         host.load(point.name, distribution(point), point.load)
     return host.catalogue.backends

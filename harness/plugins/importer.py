@@ -14,18 +14,14 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
-from functools import cached_property
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from importlib.abc import Loader
 
-    from harness.models.backend import Availability, Backend, Model
-    from harness.models.registry import ServeEntry
-    from harness.models.weights import FileStore
 
 PREFIX = "harness_folder_"
 OWN_PACKAGES = frozenset({"harness", "skills"})
@@ -115,28 +111,3 @@ def import_shipped(root: Path, name: str) -> ModuleType:
 def is_package(folder: Path) -> bool:
     """Return True for a package, which distinguishes a shipped plugin from a folder of the user."""
     return (folder / "__init__.py").is_file()
-
-
-class IndexedBackend:
-    """A backend of a plugin that is imported on first use.
-
-    Args:
-        load: imports the plugin.
-    """
-
-    def __init__(self, name: str, load: Callable[[], Any], files: FileStore) -> None:
-        self.name = name
-        self._load = load
-        self._files = files
-
-    @cached_property
-    def _imported(self) -> Backend:
-        found: list[Backend] = []
-        self._load().register_backends(found.append, self._files)
-        return next(backend for backend in found if backend.name == self.name)
-
-    def probe(self, entry: ServeEntry) -> Availability:
-        return self._imported.probe(entry)
-
-    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        return self._imported.load(entry, slots)

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import shutil
 import subprocess
 import sys
 
@@ -72,25 +71,27 @@ def test_no_heavy_package_and_no_skill_is_imported(tmp_path, code, monkeypatch):
     for name in ("CACHE", "DATA", "CONFIG"):
         monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name))
 
-    def start():
-        tail = "\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
-        done = subprocess.run(
-            [sys.executable, "-c", code + tail],
-            capture_output=True,
-            text=True,
-            cwd=CODE_ROOT,
-            check=True,
-        )
-        *shown, modules = done.stdout.splitlines()
-        return shown, set(json.loads(modules))
-
-    shown, first = start()
-    assert "skills.annotate.plugin" in first, "the first start imports what it indexes"
-    again, modules = start()
-    assert again == shown
+    tail = "\nimport json, sys; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail],
+        capture_output=True,
+        text=True,
+        cwd=CODE_ROOT,
+        check=True,
+    )
+    modules = set(json.loads(done.stdout.splitlines()[-1]))
     assert "harness.cli.app" in modules
     assert modules.isdisjoint(HEAVY)
     assert not any(name.startswith("skills.") for name in modules)
+
+
+def test_a_skill_of_the_table_is_imported_on_first_use(tmp_path):
+    app = fake_app(tmp_path)
+    found = app.catalogue.skills["annotate"]
+    assert found.imported is None
+    assert found.summary in str(app.dispatch("/help").result.data)
+    assert found.imported is None
+    assert app.catalogue.skills["annotate"].skill.summary == found.summary
 
 
 PLUGIN = """
@@ -98,7 +99,7 @@ from harness import Result, Skill, hookimpl
 
 class Echo(Skill):
     name = "echo"
-    summary = "{summary}"
+    summary = "Repeat a text"
     triggers = ("echo (?P<text>.+)",)
 
     def run(self, call):
@@ -111,69 +112,38 @@ def register_skills(register):
 
 
 @pytest.fixture
-def shipped(tmp_path):
-    """A folder of shipped plugins with one skill."""
-    for path, text in {
-        "__init__.py": "",
-        "echo/__init__.py": "",
-        "echo/SKILL.md": "---\nname: echo\ndescription: Repeats a text.\n---\nUse it.\n",
-        "echo/plugin.py": PLUGIN.format(summary="Repeat a text"),
-    }.items():
-        (tmp_path / "shipped" / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "shipped" / path).write_text(text)
-    return tmp_path / "shipped"
-
-
-@pytest.fixture
-def start(tmp_path, shipped):
-    """Start the application in a process that has imported no skill."""
+def app(tmp_path):
+    """The application with a shipped plugin that is not in the table, and no other one."""
 
     def forget():
         skills = [name for name in sys.modules if name.partition(".")[0] == "skills"]
         return {name: sys.modules.pop(name) for name in skills}
 
-    def started():
-        forget()
-        settings = dataclasses.replace(fake_settings(tmp_path), shipped_skills=shipped)
-        return App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
-
+    shipped = tmp_path / "shipped"
+    for path, text in {
+        "__init__.py": "",
+        "echo/__init__.py": "",
+        "echo/SKILL.md": "---\nname: echo\ndescription: Repeats a text.\n---\nUse it.\n",
+        "echo/plugin.py": PLUGIN,
+    }.items():
+        (shipped / path).parent.mkdir(parents=True, exist_ok=True)
+        (shipped / path).write_text(text)
     before = forget()
-    yield started
+    settings = dataclasses.replace(fake_settings(tmp_path), shipped_skills=shipped)
+    yield App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     forget()
     sys.modules.update(before)
 
 
-def test_indexed_skill_is_imported_on_first_use(start):
-    start()
-    app = start()
+def test_a_plugin_that_is_not_in_the_table_is_imported(app):
     found = app.catalogue.skills["echo"]
     assert (found.summary, found.file.description) == ("Repeat a text", "Repeats a text.")
-    assert app.dispatch("/help").result.data["commands"][-1]["summary"] == "Repeat a text"
-    assert "skills.echo.plugin" not in sys.modules
     assert app.dispatch("echo this").result.text == "this"
     assert app.dispatch("/echo that").result.text == "that"
 
 
-def test_changed_plugin_is_indexed_again(start, shipped):
-    start()
-    (shipped / "echo" / "plugin.py").write_text(PLUGIN.format(summary="Say it again"))
-    assert start().catalogue.skills["echo"].summary == "Say it again"
-
-
-@pytest.mark.parametrize("damage", ["{", "[]", '{"key": 1}'])
-def test_damaged_index_is_replaced(start, tmp_path, damage):
-    start()
-    [index] = tmp_path.rglob("plugins.json")
-    before = index.read_text()
-    index.write_text(damage)
-    assert start().catalogue.skills["echo"].summary == "Repeat a text"
-    assert index.read_text() == before
-
-
-def test_unwritable_cache_is_ignored(start, tmp_path):
-    shutil.rmtree(fake_settings(tmp_path).cache_dir, ignore_errors=True)
-    fake_settings(tmp_path).cache_dir.write_text("a file where the folder should be")
-    assert start().dispatch("/echo x").result.text == "x"
+def test_a_start_writes_nothing_into_the_cache(app):
+    assert not app.settings.cache_dir.exists()
 
 
 def test_shipped_skills_pass_all_checks(tmp_path):

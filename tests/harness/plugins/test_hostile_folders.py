@@ -16,7 +16,6 @@ from harness import OutputError, UsageError
 from harness.agent_skills import prompt_skill, skill_md
 from harness.cli.app import App
 from harness.plugins import discovery, locations
-from harness.plugins.index import fingerprint
 from harness.plugins.locations import skill_files
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
@@ -284,34 +283,6 @@ def test_choices_that_are_no_file_block_nothing(tmp_path, name, kind):
     NOT_FILES[kind](tmp_path / "config" / f"{name}.json")
     [remark] = lenient(tmp_path).catalogue.remarks
     assert "cannot be read: " in remark
-
-
-@pytest.mark.parametrize("kind", NOT_FILES)
-def test_index_that_is_no_file_is_made_anew(tmp_path, kind):
-    (tmp_path / "cache").mkdir()
-    NOT_FILES[kind](tmp_path / "cache" / "plugins.json")
-    assert "annotate" in lenient(tmp_path).catalogue.skills
-
-
-@pytest.mark.parametrize("content", ["[]", "5", '{"file": 5}', '{"file": null, "skills": [{}]}'])
-def test_index_with_damaged_entries_is_made_anew(tmp_path, content):
-    lenient(tmp_path)
-    path = tmp_path / "cache" / "plugins.json"
-    stored = json.loads(path.read_text())
-    stored["plugins"] = dict.fromkeys(stored["plugins"], json.loads(content))
-    path.write_text(json.dumps(stored))
-    app = lenient(tmp_path)
-    assert "annotate" in app.catalogue.skills
-    assert app.catalogue.failures == []
-
-
-def test_index_notices_a_replaced_file_of_equal_size_and_time(tmp_path):
-    path = tmp_path / "plugin.py"
-    path.write_text("one")
-    before, status = fingerprint([tmp_path]), path.stat()
-    path.write_text("two")
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert fingerprint([tmp_path]) != before
 
 
 def test_unwritable_choices_are_still_an_error(tmp_path):

@@ -1,0 +1,105 @@
+"""The generated table of what the program's own plugins register, so that start-up imports none.
+
+For each plugin it holds its SKILL.md, the name, summary and triggers of its skills, the names of
+its backends, and its frameworks; and the options of `agent.py --help`. `make docs` writes it after
+a change of a plugin, and `make check` reports a table that is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.agent_skills.skill_md import SkillFile
+from harness.plugins.catalogue import BUILT_IN, Contributions, Found, FoundFramework, SkillSummary
+from harness.settings import CODE_ROOT
+
+if TYPE_CHECKING:
+    from harness.api.skill import Skill
+    from harness.models.backend import Availability, Backend, Model
+    from harness.models.registry import ServeEntry
+    from harness.models.weights import FileStore
+
+PATH = Path(__file__).with_name("plugin_table.json")
+Load = Callable[[], Any]
+
+
+def read() -> dict[str, Any]:
+    """Return the table: "plugins" by name, and "options"."""
+    table: dict[str, Any] = json.loads(PATH.read_text(encoding="utf-8"))
+    return table
+
+
+def text_of(plugins: Mapping[str, Any], options: str) -> str:
+    """Return the content of the file, for docs/generate.py."""
+    return json.dumps({"plugins": plugins, "options": options}, indent=1, ensure_ascii=False) + "\n"
+
+
+def row_of(found: Contributions, file: SkillFile | None) -> dict[str, Any]:
+    """Return the row of a plugin; paths are relative to the code."""
+    return {
+        "file": file and {**asdict(file), "path": _relative(file.path)},
+        "skills": [asdict(SkillSummary(f.name, f.summary, f.triggers)) for f in found.skills],
+        "backends": [backend.name for backend in found.backends],
+        "frameworks": {name: _relative(one.path) for name, one in found.frameworks.items()},
+    }
+
+
+def contributions(row: Mapping[str, Any], load: Load, files: FileStore) -> Contributions:
+    """Return what a plugin registers, without importing it.
+
+    Args:
+        load: imports the plugin when one of its skills or backends is first used.
+        files: passed to its backends.
+    """
+    file = row["file"] and SkillFile(**{**row["file"], "path": CODE_ROOT / row["file"]["path"]})
+    known = [SkillSummary(**{**one, "triggers": tuple(one["triggers"])}) for one in row["skills"]]
+    skills = [
+        Found(None, BUILT_IN, file=file, load=partial(_import_skill, load, one.name), indexed=one)
+        for one in known
+    ]
+    backends: list[Backend] = [LazyBackend(name, load, files) for name in row["backends"]]
+    frameworks = {
+        name: FoundFramework(CODE_ROOT / path, BUILT_IN) for name, path in row["frameworks"].items()
+    }
+    return Contributions(skills, backends, frameworks)
+
+
+def _relative(path: Path) -> str:
+    return path.relative_to(CODE_ROOT).as_posix()
+
+
+def _import_skill(load: Load, name: str) -> Skill:
+    """Import a plugin and return one of its skills."""
+    skills: list[Skill] = []
+    load().register_skills(skills.append)
+    return next(skill for skill in skills if skill.name == name)
+
+
+class LazyBackend:
+    """A backend of a plugin that is imported on first use.
+
+    Args:
+        load: imports the plugin.
+    """
+
+    def __init__(self, name: str, load: Load, files: FileStore) -> None:
+        self.name = name
+        self._load = load
+        self._files = files
+
+    @cached_property
+    def _imported(self) -> Backend:
+        found: list[Backend] = []
+        self._load().register_backends(found.append, self._files)
+        return next(backend for backend in found if backend.name == self.name)
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        return self._imported.probe(entry)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        return self._imported.load(entry, slots)
