@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -169,7 +168,7 @@ class ModelsCommand(AppCommand):
     def _pull(self, found: Download, call: Call) -> None:
         from harness.models.backends import ollama_server
 
-        host = os.environ.get("OLLAMA_HOST") or ollama_server.DEFAULT_HOST
+        host = ollama_server.host_of()
         if ollama_server.full_name(found.name) in ollama_server.list_models(host):
             return
         consent(f"download {_described(found)} to {host}", call)

@@ -118,7 +118,13 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
     try:
         reader = read_checked(path)
         fields = {name: field for name, field in reader.fields.items() if name[:5] != "GGUF."}
-        values = {name: _value(name, field) for name, field in fields.items()}
+        values = {
+            name: field.parts[field.data[0]] if _is_array(field.types) else field.contents()
+            for name, field in fields.items()
+        }
+        for name in TYPES.keys() & values.keys():
+            if not isinstance(values[name], TYPES[name]):
+                raise ValueError(f"{name} is {str(values[name])[:40]!r}")
     except OSError as exc:
         raise error(f"cannot be read: {exc.strerror or exc}", where=str(path)) from exc
     except (ValueError, IndexError, KeyError, ArithmeticError) as exc:
@@ -127,144 +133,12 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
     return GgufFile(path, values, types, reader.tensors, int(reader.alignment))
 
 
-def _value(name: str, field: Any) -> Any:
-    from gguf import GGUFValueType
-
-    is_array = field.types[0] == GGUFValueType.ARRAY
-    value = field.parts[field.data[0]] if is_array else field.contents()
-    if name in TYPES and not isinstance(value, TYPES[name]):
-        raise ValueError(f"{name} is {str(value)[:40]!r}")
-    return value
-
-
-def write_q8(
-    model: GgufFile,
-    target: Path,
-    *,
-    values: Mapping[str, Any] | None = None,
-    tensors: Callable[[str], bool] = lambda _: True,
-    changes: Mapping[str, Callable[[Any], Any]] | None = None,
-    tick: Callable[[str], None] = lambda _: None,
-) -> None:
-    """Write a model to `target`, which may be incomplete if this raises.
-
-    Args:
-        values: metadata that replaces the model's.
-        tensors: returns whether the tensor of a name is written.
-        changes: by tensor name, a function of the weights in float32 that returns those to write.
-        tick: receives the progress, "40%".
-
-    Raises:
-        ModelUnavailable: the model has a tensor type that cannot be converted.
-        OSError: the file cannot be written.
-    """
-    from gguf import GGUFWriter
-
-    if (architecture := model.values.get("general.architecture")) is None:
-        raise ModelUnavailable("names no architecture", where=str(model.path))
-    kept, changes = [one for one in model.tensors if tensors(one.name)], changes or {}
-    writer = GGUFWriter(target, architecture)
-    writer.data_alignment = model.alignment
-    try:
-        _copy_metadata(model, writer, values or {})
-        for tensor in kept:
-            _add_tensor_info(writer, tensor)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for number, tensor in enumerate(kept):
-            tick(f"{number / len(kept):.0%}")
-            writer.write_tensor_data(_data(tensor, changes.get(tensor.name)))
-    except (ValueError, NotImplementedError) as exc:
-        raise ModelUnavailable(f"cannot be converted: {exc}", where=str(model.path)) from exc
-    finally:
-        writer.close()
-
-
-def _copy_metadata(model: GgufFile, writer: Any, values: Mapping[str, Any]) -> None:
-    """Copy all metadata except what the writer adds, and set the file type."""
-    from gguf import GGUFValueType, LlamaFileType
-
-    for name, value in {**model.values, **values}.items():
-        types = model.types[name]
-        if name in ("general.architecture", "general.file_type"):
-            continue
-        if types[0] == GGUFValueType.ARRAY and not value:
-            continue  # the writer cannot write empty lists
-        writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
-    writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
-
-
-def _type(tensor: Any) -> Any:
-    """Return the type that a tensor is written as."""
-    from gguf import GGMLQuantizationType
-
-    is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
-    return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type
-
-
-def _add_tensor_info(writer: Any, tensor: Any) -> None:
-    import numpy as np
-    from gguf.quants import quant_shape_to_byte_shape
-
-    kind, data = _type(tensor), tensor.data
-    shape, dtype = data.shape, data.dtype
-    if kind != tensor.tensor_type:
-        weights = tuple(int(length) for length in reversed(tensor.shape))
-        shape, dtype = quant_shape_to_byte_shape(weights, kind), np.dtype(np.uint8)
-    size = int(np.prod(shape)) * dtype.itemsize
-    writer.add_tensor_info(tensor.name, shape, dtype, size, kind)
-
-
-def _data(tensor: Any, change: Callable[[Any], Any] | None) -> Any:
-    """Return the data of a tensor as it is written."""
-    from gguf.quants import dequantize, quantize
-
-    kind = _type(tensor)
-    if change is None and kind == tensor.tensor_type:
-        return tensor.data
-    weights = dequantize(tensor.data, tensor.tensor_type)
-    return quantize(weights if change is None else change(weights), kind)
-
-
 class Pair(NamedTuple):
     """The matrices of an adapter for one weight: A of r x in, B of out x r, and alpha / r."""
 
     a: Any
     b: Any
     scale: float
-
-    def added_to(self, weights: Any) -> Any:
-        """Return the weights of the base with the adapter's change."""
-        return weights + self.scale * (self.b @ self.a)
-
-
-def merge_adapter(
-    base: Path, adapter: Path, target: Path, tick: Callable[[str], None] = lambda _: None
-) -> None:
-    """Write the merged model to `target`, which may be incomplete if this raises.
-
-    Args:
-        tick: receives the progress, "40%".
-
-    Raises:
-        ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
-            a tensor type that cannot be converted.
-        OSError: the file cannot be written.
-    """
-    model = open_gguf(base, ModelUnavailable)
-    write_q8(model, target, changes=adapter_changes(model, adapter), tick=tick)
-
-
-def adapter_changes(model: GgufFile, adapter: Path) -> dict[str, Callable[[Any], Any]]:
-    """Return for each weight that an adapter changes a function of it that returns the sum.
-
-    Raises:
-        ModelUnavailable: the adapter is not a LoRA adapter, or does not fit the model.
-    """
-    pairs = lora_pairs(adapter)
-    _check(model, pairs, adapter)
-    return {name: pair.added_to for name, pair in pairs.items()}
 
 
 def lora_pairs(path: Path) -> dict[str, Pair]:
@@ -288,17 +162,59 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
             raise ModelUnavailable(f"{tensor.name} cannot be read: {exc}", where=str(path)) from exc
     pairs = {}
     for name, both in halves.items():
-        if both.keys() != {"a", "b"} or not _is_pair(both["a"], both["b"]):
+        a, b = both.get("a"), both.get("b")
+        if len(both) != 2 or a is None or b is None or not a.ndim == b.ndim == 2:
             raise ModelUnavailable(f"the adapter has no pair for {name!r}", where=str(path))
-        pairs[name] = Pair(both["a"], both["b"], float(alpha) / len(both["a"]))
+        if not len(a) == b.shape[1] > 0:
+            raise ModelUnavailable(f"the pair for {name!r} does not fit together", where=str(path))
+        pairs[name] = Pair(a, b, float(alpha) / len(a))
     return pairs
 
 
-def _is_pair(a: Any, b: Any) -> bool:
-    return bool(a.ndim == b.ndim == 2 and len(a) == b.shape[1] > 0)
+def merge_adapter(
+    base: Path, adapter: Path, target: Path, tick: Callable[[str], None] = lambda _: None
+) -> None:
+    """Write the merged model to `target`, which may be incomplete if this raises.
+
+    Args:
+        tick: receives the progress, "40%".
+
+    Raises:
+        ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
+            a tensor type that cannot be converted.
+        OSError: the file cannot be written.
+    """
+    from gguf import GGUFWriter, LlamaFileType
+
+    model, pairs = open_gguf(base, ModelUnavailable), lora_pairs(adapter)
+    _check_fit(model, pairs, adapter)
+    if (architecture := model.values.get("general.architecture")) is None:
+        raise ModelUnavailable("names no architecture", where=str(base))
+    writer = GGUFWriter(target, architecture)
+    writer.data_alignment = model.alignment
+    try:
+        for name, value in model.values.items():
+            types = model.types[name]
+            if name in ("general.architecture", "general.file_type"):
+                continue  # the writer adds them
+            if value or not _is_array(types):  # the writer cannot write empty lists
+                writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
+        writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
+        for tensor in model.tensors:
+            _add_tensor_info(writer, tensor)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_ti_data_to_file()
+        for number, tensor in enumerate(model.tensors):
+            tick(f"{number / len(model.tensors):.0%}")
+            writer.write_tensor_data(_written_data(tensor, pairs.get(tensor.name)))
+    except (ValueError, NotImplementedError) as exc:
+        raise ModelUnavailable(f"cannot be converted: {exc}", where=str(base)) from exc
+    finally:
+        writer.close()
 
 
-def _check(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
+def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
     """Raise ModelUnavailable if a pair has no weight of its shape in the base."""
     shapes = {tensor.name: tuple(map(int, tensor.shape)) for tensor in model.tensors}
     for name, pair in pairs.items():
@@ -310,3 +226,42 @@ def _check(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> None:
                 where=str(adapter),
                 hint="It was trained on another base.",
             )
+
+
+def _written_type(tensor: Any) -> Any:
+    """Return the type that a tensor is written as."""
+    from gguf import GGMLQuantizationType
+
+    is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
+    return GGMLQuantizationType.Q8_0 if is_matrix else tensor.tensor_type
+
+
+def _written_data(tensor: Any, pair: Pair | None) -> Any:
+    """Return the data of a tensor, with the adapter's change, as it is written."""
+    from gguf.quants import dequantize, quantize
+
+    kind = _written_type(tensor)
+    if pair is None and kind == tensor.tensor_type:
+        return tensor.data
+    weights = dequantize(tensor.data, tensor.tensor_type)
+    return quantize(weights if pair is None else weights + pair.scale * (pair.b @ pair.a), kind)
+
+
+def _add_tensor_info(writer: Any, tensor: Any) -> None:
+    import numpy as np
+    from gguf.quants import quant_shape_to_byte_shape
+
+    kind, data = _written_type(tensor), tensor.data
+    shape, dtype = data.shape, data.dtype
+    if kind != tensor.tensor_type:
+        weights = tuple(int(length) for length in reversed(tensor.shape))
+        shape, dtype = quant_shape_to_byte_shape(weights, kind), np.dtype(np.uint8)
+    size = int(np.prod(shape)) * dtype.itemsize
+    writer.add_tensor_info(tensor.name, shape, dtype, size, kind)
+
+
+def _is_array(types: Sequence[Any]) -> bool:
+    """Return True for the types of an array."""
+    from gguf import GGUFValueType
+
+    return bool(types[0] == GGUFValueType.ARRAY)

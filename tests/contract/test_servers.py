@@ -22,7 +22,7 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.models.backend import Availability, Reply, Token
-from harness.models.backends import ollama
+from harness.models.backends import ollama_server
 from harness.models.backends.openai import OpenAIServer
 from harness.testing import FakeModel
 
@@ -183,9 +183,9 @@ def test_machine_that_is_gone(
     """As the system reports it (`remote.KEEPALIVE`): a time-out before the deadline."""
     model = remote.load()
     remote.server.fail(how)
-    real_client, real_open = OpenAIServer.client, ollama.open_client
+    real_client, real_open = OpenAIServer.client, ollama_server.open_client
     monkeypatch.setattr(OpenAIServer, "client", lambda server, _, h: real_client(server, 0.1, h))
-    monkeypatch.setattr(ollama, "open_client", lambda host, _, handle: real_open(host, 0.1, handle))
+    monkeypatch.setattr(ollama_server, "open_client", lambda host, _, h: real_open(host, 0.1, h))
     with pytest.raises(kind):
         model.generate(ask())
 

@@ -29,24 +29,58 @@ JOIN = 1.0
 _END = object()
 
 
+class PrefillStripper:
+    """Removes a prefill from the start of a streamed answer that repeats it.
+
+    A server that does not continue a prefill starts again, often with the same words.
+    """
+
+    def __init__(self, prefill: str) -> None:
+        self._prefill = prefill
+        self._matched = 0  # characters of the prefill that the answer has repeated so far
+
+    def feed(self, piece: str) -> str:
+        """Add a piece and return the text that is now known to belong to the answer."""
+        prefill, matched = self._prefill, self._matched
+        if not prefill:
+            return piece
+        if matched + len(piece) < len(prefill) and prefill.startswith(piece, matched):
+            self._matched += len(piece)
+            return ""
+        held, self._prefill = self.flush() + piece, ""
+        # A template may have stripped the blanks at the end of the prefill.
+        return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
+
+    def flush(self) -> str:
+        """Return the text held back at the end of the answer."""
+        matched, self._matched = self._matched, 0
+        return self._prefill[:matched]
+
+
 @dataclass(slots=True)
 class GenerationState:
     """The time limit, the cancellation and the collected reply of one generation.
 
     All text of the reply can be encoded, whatever the server sent (`well_formed`).
+
+    Args:
+        repeated: a prefill that the server may repeat, which is removed from the reply.
     """
 
     request: Request
     cancel: threading.Event | None = None
     on_text: OnText | None = None
+    repeated: str = ""
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Mapping[str, float]] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     _stop: StopToken = field(init=False)
     _joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
+    _stripper: PrefillStripper = field(init=False)
 
     def __post_init__(self) -> None:
         self._stop = StopToken(self.cancel, self.request.deadline)
+        self._stripper = PrefillStripper(self.repeated)
 
     @property
     def text(self) -> str:
@@ -63,7 +97,7 @@ class GenerationState:
 
     def add(self, text: str) -> None:
         """Append a piece of text and pass it to `on_text`."""
-        self._append(self._joiner.feed(text))
+        self._append(self._joiner.feed(self._stripper.feed(text)))
 
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
         """Append a token with its alternatives, as pairs of text and log probability.
@@ -75,13 +109,15 @@ class GenerationState:
         by_text: dict[str, float] = {}
         for raw, logprob in alternatives:
             text = well_formed(raw)
-            by_text[text] = _log_add(by_text[text], logprob) if text in by_text else logprob
+            if (known := by_text.get(text)) is not None:  # the sum, without overflow
+                logprob = max(known, logprob) + math.log1p(math.exp(-abs(known - logprob)))
+            by_text[text] = logprob
         if by_text:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
         """Drop the first tokens if they spell `text`, which is not part of the reply."""
-        if not "".join(token.text for token in self.tokens).startswith(text):
+        if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)
         count = sum(end <= len(text) for end in ends)
@@ -104,7 +140,11 @@ class GenerationState:
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
         """Return the finished completion."""
-        self._append(self._joiner.flush())
+        self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush())
+        calls = (
+            ToolCall(well_formed(c.name), well_formed_json(c.arguments), well_formed(c.id))
+            for c in tool_calls
+        )
         return Reply(
             self.text,
             finish_reason,
@@ -114,7 +154,7 @@ class GenerationState:
             cached_tokens,
             tuple(self.logprobs),
             tuple(self.tokens),
-            tuple(map(_well_formed_call, tool_calls)),
+            tuple(calls),
         )
 
     def _append(self, text: str) -> None:
@@ -124,10 +164,6 @@ class GenerationState:
                 self.on_text(text)
 
 
-def _well_formed_call(call: ToolCall) -> ToolCall:
-    return ToolCall(well_formed(call.name), well_formed_json(call.arguments), well_formed(call.id))
-
-
 def token_text(token: str, raw: Sequence[int] | None) -> str:
     """Return the text of a token, from its bytes where they are given.
 
@@ -135,11 +171,6 @@ def token_text(token: str, raw: Sequence[int] | None) -> str:
     blank followed by the first byte of an emoji; only the bytes differ.
     """
     return bytes(raw).decode("utf-8", "replace") if raw else token
-
-
-def _log_add(a: float, b: float) -> float:
-    """Return log(exp(a) + exp(b)) without overflow."""
-    return max(a, b) + math.log1p(math.exp(-abs(a - b)))
 
 
 def relay(
@@ -180,7 +211,14 @@ def relay(
     worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:
-        while (item := _next(items, state)) is not _END:
+        while True:
+            state.check()
+            try:
+                item = items.get(timeout=TICK)
+            except Empty:
+                continue
+            if item is _END:
+                break
             take(item)
     finally:
         stop.set()
@@ -192,12 +230,3 @@ def relay(
         if isinstance(failure, GenerationFailed):
             failure.partial = state.text
         raise failure
-
-
-def _next(items: SimpleQueue[Any], state: GenerationState) -> Any:
-    while True:
-        state.check()
-        try:
-            return items.get(timeout=TICK)
-        except Empty:
-            continue

@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import HarnessError, ModelUnavailable, SkillFailed
+from harness.errors import HarnessError, InputError, ModelUnavailable, SkillFailed
 from harness.models.backend import Availability, Message, OnText, Reply, Request, Token, ToolCall
-from harness.models.backends import remote
+from harness.models.backends import ollama_server, remote
 from harness.models.backends.generation import Emit, GenerationState, relay
-from harness.models.backends.ollama_server import (
-    START,
-    Absent,
-    NoModel,
-    capabilities,
-    chat_body,
-    files_of,
-    full_name,
-    host_of,
-    list_models,
-    open_client,
-    plain,
-    refusal,
-    refuse_cut,
-    rendered_prompt,
-    stream_chat,
-)
 from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
@@ -42,6 +27,12 @@ BEGINNING = "The answer begins with these seven words"
 PrefillKind = Literal["continued", "repeated", "ignored"]
 MID_STREAM = -1
 """The client's status for an error line inside an answer that began with 200."""
+TOP_LOGPROBS = 20
+"""The server's limit of alternatives for a token."""
+_TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
+_INVALID = re.compile('option ".*" must be of |invalid format: ')
+_MOST_BYTES = 16
+"""Bytes of a token, on average, that no text exceeds."""
 
 
 class OllamaBackend:
@@ -65,22 +56,22 @@ class OllamaBackend:
         try:
             self._digest(entry)
         except ModelUnavailable as exc:
-            expected = bool(entry.url or entry.digest)
-            return Availability(False, exc.message, isinstance(exc, Absent) and not expected)
+            absent = isinstance(exc, ollama_server.Absent) and not (entry.url or entry.digest)
+            return Availability(False, exc.message, absent)
         return Availability(True)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> OllamaModel:
-        slots = slots or entry.slots or 1
-        return OllamaModel(entry, host_of(entry), self._digest(entry), slots, self._prefills)
+        return OllamaModel(entry, self._digest(entry), slots or entry.slots or 1, self._prefills)
 
     def _digest(self, entry: ServeEntry) -> str:
-        host = host_of(entry)
-        models = self._models.get(host, lambda: list_models(host))
-        name = full_name(str(entry.model))
-        if name not in models:
-            raise NoModel(f"Ollama has no {entry.model}", hint="`ollama list` shows its models.")
-        self._check_identity(entry, host, models[name])
-        return models[name]
+        host = ollama_server.host_of(entry.url)
+        models = self._models.get(host, lambda: ollama_server.list_models(host))
+        digest = models.get(ollama_server.full_name(str(entry.model)))
+        if digest is None:
+            hint = "`ollama list` shows its models."
+            raise ollama_server.NoModel(f"Ollama has no {entry.model}", hint=hint)
+        self._check_identity(entry, host, digest)
+        return digest
 
     def _check_identity(self, entry: ServeEntry, host: str, digest: str) -> None:
         """Raise NotServed for a model that is not the one which the entry describes."""
@@ -89,7 +80,9 @@ class OllamaBackend:
             expected += self._files.identities(entry.gguf, entry.adapter)
         if not expected or {digest} in expected:
             return
-        made_of = self._made_of.get((host, digest)) or files_of(host, str(entry.model))
+        made_of = self._made_of.get((host, digest)) or ollama_server.files_of(
+            host, str(entry.model)
+        )
         self._made_of[host, digest] = made_of
         if not any(files <= set(made_of) for files in expected):
             differs = "is another model" if made_of else "does not state its files"
@@ -112,9 +105,6 @@ class OllamaModel:
 
     Args:
         prefills: how models treat a prefill, by server and digest, as far as it is known.
-
-    Whether the model supports tools is requested once; a server that is too old to report this
-    (before 0.6.4) gets none.
     """
 
     takes_grammar = False
@@ -122,21 +112,19 @@ class OllamaModel:
     def __init__(
         self,
         entry: ServeEntry,
-        host: str,
         digest: str,
         slots: int = 1,
         prefills: dict[tuple[str, str], PrefillKind] | None = None,
     ) -> None:
         self._name = str(entry.model)
+        self._host = ollama_server.host_of(entry.url)
+        self._server = f"Ollama at {self._host}"
         self.context = entry.context
         self.slots = slots
-        self._host = host
-        self._server = f"Ollama at {host}"
-        self.place = f"{entry.model} at {remote.shown_address(host)}"
+        self.place = f"{entry.model} at {remote.shown_address(self._host)}"
         self.digests: Mapping[str, str] = {"ollama": digest} if digest else {}
-        self._takes_tools: bool | None = None
         self._prefills = {} if prefills is None else prefills
-        self._key = host, digest or str(entry.model)
+        self._key = self._host, digest or self._name
         self._probing = threading.Lock()
 
     @property
@@ -144,11 +132,10 @@ class OllamaModel:
         """Whether `Request.prefill` is supported; the first use sends two short requests."""
         return self._prefill_kind(None) != "ignored"
 
-    @property
+    @cached_property
     def takes_tools(self) -> bool:
-        if self._takes_tools is None:
-            self._takes_tools = "tools" in capabilities(self._host, self._name)
-        return self._takes_tools
+        """Whether the model supports tools; False if the server is too old to report it (0.6.4)."""
+        return "tools" in ollama_server.capabilities(self._host, self._name)
 
     def count_tokens(self, request: Request) -> None:
         """Return None: the protocol has no endpoint for it."""
@@ -166,23 +153,16 @@ class OllamaModel:
                 f"{self._server} does not continue a prefilled answer of {self._name}",
                 hint="Its template closes the beginning. Send the request without `prefill`.",
             )
-        return self._generate(request, on_text, cancel, repeats=kind == "repeated")
+        repeated = request.prefill if kind == "repeated" else ""
+        return self._generate(request, GenerationState(request, cancel, on_text, repeated))
 
-    def _generate(
-        self,
-        request: Request,
-        on_text: OnText | None,
-        cancel: threading.Event | None,
-        *,
-        repeats: bool = False,
-    ) -> Reply:
-        state, handle = GenerationState(request, cancel, on_text), remote.ConnectionHandle()
+    def _generate(self, request: Request, state: GenerationState) -> Reply:
+        handle = remote.ConnectionHandle()
         last: list[Any] = []
         calls: list[ToolCall] = []
-        answer = remote.PrefillStripper(request.prefill if repeats else "")
 
         def take(part: Any) -> None:
-            state.add(answer.feed(part.message.content or ""))
+            state.add(part.message.content or "")
             calls.extend(
                 ToolCall(call.function.name, json.dumps(dict(call.function.arguments)))
                 for call in part.message.tool_calls or ()
@@ -196,16 +176,14 @@ class OllamaModel:
                 last.append(part)
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
-        state.add(answer.flush())
         if not last:  # the process that runs the model has crashed
             raise remote.stream_error(self._server, "the runner ended", state.text)
-        if repeats:
-            state.drop_tokens(request.prefill)
-        refuse_cut(request, last[0].prompt_eval_count or 0, self.context)
-        # A count of 0 is omitted from the message.
+        state.drop_tokens(state.repeated)
+        evaluated = last[0].prompt_eval_count or 0  # a count of 0 is omitted from the message
+        self._refuse_cut(request, evaluated)
         return state.reply(
             "length" if last[0].done_reason == "length" else "stop",
-            last[0].prompt_eval_count or 0,
+            evaluated,
             last[0].eval_count or 0,
             tool_calls=tuple(calls),
         )
@@ -219,11 +197,16 @@ class OllamaModel:
         import httpx
         import ollama
 
-        began = False
+        body, began = self._body(state.request), False
         try:
             with (
-                open_client(self._host, state.remaining + 1, handle) as client,
-                contextlib.closing(stream_chat(client, self._body(state.request))) as parts,
+                ollama_server.open_client(self._host, state.remaining + 1, handle) as client,
+                # The client's own method does not know `truncate`.
+                contextlib.closing(
+                    client._request(
+                        ollama.ChatResponse, "POST", "/api/chat", json=body, stream=True
+                    )
+                ) as parts,
             ):
                 for part in parts:
                     began = True
@@ -234,7 +217,7 @@ class OllamaModel:
         except httpx.HTTPError as exc:
             timed_out = isinstance(exc, httpx.TimeoutException) and not state.remaining
             raise remote.connection_error(
-                self._server, handle=handle, began=began, timed_out=timed_out, start=START
+                self._server, handle, ollama_server.START, began=began, timed_out=timed_out
             ) from exc
         except ValueError as exc:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
@@ -255,24 +238,86 @@ class OllamaModel:
         question = (Message("user", "Say one sentence."),)
         request = Request(question, max_tokens=1, prefill=BEGINNING)
         try:
-            if self._generate(request, None, cancel).text.startswith(BEGINNING):
+            reply = self._generate(request, GenerationState(request, cancel))
+            if reply.text.startswith(BEGINNING):
                 return "repeated"
             body = self._body(request) | {"stream": False, "_debug_render_only": True}
-            rendered = rendered_prompt(self._host, body)
+            rendered = ollama_server.rendered_prompt(self._host, body)
         except SkillFailed:  # some models refuse it, such as those that reason
             return "ignored"
         return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
 
     def _body(self, request: Request) -> dict[str, Any]:
-        takes_tools = bool(request.tools) and self.takes_tools
-        return chat_body(self._name, self.context, request, takes_tools=takes_tools)
+        """Return the body of /api/chat."""
+        options: dict[str, Any] = {
+            "num_ctx": self.context,
+            "num_predict": request.max_tokens,
+            "temperature": request.temperature,
+            "seed": request.seed,
+        }
+        if request.stop:
+            options["stop"] = list(request.stop)
+        body: dict[str, Any] = {
+            "model": self._name,
+            "messages": [_as_message(message) for message in request.conversation],
+            "tools": [remote.as_tool(tool) for tool in request.tools if self.takes_tools],
+            "stream": True,
+            "think": False,
+            "truncate": False,
+            "shift": False,
+            "options": options,
+        }
+        if request.json_schema is not None:
+            body["format"] = dict(request.json_schema)
+        if alternatives := min(request.top_logprobs, TOP_LOGPROBS):
+            body |= {"logprobs": True, "top_logprobs": alternatives}
+            if not request.temperature:
+                # Some versions report only tokens that sampling keeps; the greedy choice is the
+                # same.
+                options |= {"top_k": 0, "top_p": 1.0}
+        return body
+
+    def _refuse_cut(self, request: Request, evaluated: int) -> None:
+        """Raise InputError for a prompt that the server has cut to about half of its context.
+
+        Servers that do not know `truncate` cut in silence. No text has so few tokens.
+        """
+        size = sum(len(message.content.encode()) for message in request.conversation)
+        if self.context // 2 <= evaluated <= self.context and size > evaluated * _MOST_BYTES:
+            raise InputError(
+                f"the prompt has {size:,} bytes, of which Ollama evaluated {evaluated:,} tokens in "
+                f"its context of {self.context:,}",
+                hint="Shorten the input, or raise `context` of the model in the registry.",
+            )
 
     def _error(self, exc: ollama.ResponseError) -> HarnessError:
-        if exc.status_code == MID_STREAM:
-            return remote.stream_error(self._server, plain(exc.error))
-        if exc.status_code == 404:
+        """Return the error for an answer with a status of 400 or more, or an error within one."""
+        status, message = exc.status_code, ollama_server.plain(exc.error)
+        if status == MID_STREAM:
+            return remote.stream_error(self._server, message)
+        if status == 404:
             return ModelUnavailable(
                 f"{self._server} has no model {self._name!r}: {exc.error}",
                 hint=f"`ollama pull {self._name}` downloads it.",
             )
-        return refusal(exc.status_code, exc.error, self._server, self._name)
+        if _TOO_LONG.search(message):
+            return InputError(
+                f"the prompt does not fit the context of {self._name}: {message}",
+                hint="Shorten the input, or raise `context` of the model in the registry.",
+            )
+        if _INVALID.search(message):  # Ollama answers 500, as for a model that cannot be loaded
+            status = 400
+        return remote.status_error(status, message, self._server)
+
+
+def _as_message(message: Message) -> dict[str, Any]:
+    """Return the JSON form of a message."""
+    body: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        body["tool_calls"] = [
+            {"function": {"name": call.name, "arguments": dict(call.sendable)}}
+            for call in message.tool_calls
+        ]
+    if message.answers is not None:
+        body["tool_name"] = message.answers.name
+    return body

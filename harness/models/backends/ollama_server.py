@@ -1,4 +1,4 @@
-"""An Ollama server: its address, its models and their capabilities."""
+"""An Ollama server: its address, its models, their files and their capabilities."""
 
 from __future__ import annotations
 
@@ -7,27 +7,19 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
-from harness.errors import HarnessError, InputError, ModelUnavailable
+from harness.errors import ModelUnavailable
 from harness.models.backends import remote
-from harness.models.backends.openai import as_tool
 
 if TYPE_CHECKING:
     import ollama
 
-    from harness.models.backend import Message, Request
-    from harness.models.registry import ServeEntry
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
-_TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
-_INVALID = re.compile('option ".*" must be of |invalid format: ')
-_MOST_BYTES = 16
 _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
 """Lines of the Modelfile that /api/show returns: the files in the server's own folder."""
-TOP_LOGPROBS = 20
-"""The server's limit of alternatives for a token."""
 PULL_SECONDS = 600.0
 """Read timeout of a download: the server is silent while it verifies gigabytes."""
 DOWNLOAD = "https://ollama.com/download"
@@ -42,11 +34,13 @@ class NoModel(Absent, remote.NotServed):
     """The server has no such model."""
 
 
-def host_of(entry: ServeEntry) -> str:
-    return entry.url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
+def host_of(url: str | None = None) -> str:
+    """Return the address of a server: `url`, else OLLAMA_HOST, else the default."""
+    return url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
 
 
 def full_name(name: str) -> str:
+    """Return the name of a model with its tag."""
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 
@@ -149,56 +143,6 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
         )
 
 
-def chat_body(name: str, context: int, request: Request, *, takes_tools: bool) -> dict[str, Any]:
-    """Return the body of /api/chat; the client's own method does not know `truncate`."""
-    options: dict[str, Any] = {
-        "num_ctx": context,
-        "num_predict": request.max_tokens,
-        "temperature": request.temperature,
-        "seed": request.seed,
-    }
-    if request.stop:
-        options["stop"] = list(request.stop)
-    body: dict[str, Any] = {
-        "model": name,
-        "messages": [_message(message) for message in request.conversation],
-        "tools": [as_tool(tool) for tool in request.tools if takes_tools],
-        "stream": True,
-        "think": False,
-        "truncate": False,
-        "shift": False,
-        "options": options,
-    }
-    if request.json_schema is not None:
-        body["format"] = dict(request.json_schema)
-    if alternatives := min(request.top_logprobs, TOP_LOGPROBS):
-        body |= {"logprobs": True, "top_logprobs": alternatives}
-        if not request.temperature:
-            # Some versions report only tokens that sampling keeps; the greedy choice is the same.
-            options |= {"top_k": 0, "top_p": 1.0}
-    return body
-
-
-def _message(message: Message) -> dict[str, Any]:
-    body: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        body["tool_calls"] = [
-            {"function": {"name": call.name, "arguments": dict(call.sendable)}}
-            for call in message.tool_calls
-        ]
-    if message.answers is not None:
-        body["tool_name"] = message.answers.name
-    return body
-
-
-def stream_chat(client: ollama.Client, body: Mapping[str, Any]) -> Generator[Any, None, None]:
-    """Yield the parts of an answer of /api/chat."""
-    import ollama
-
-    parts = client._request(ollama.ChatResponse, "POST", "/api/chat", json=body, stream=True)
-    return cast("Generator[Any, None, None]", parts)
-
-
 def rendered_prompt(host: str, body: Mapping[str, Any]) -> str:
     """Return the prompt that the server makes of a chat; "" if it does not return it."""
     with open_client(host, remote.CONNECT_SECONDS, remote.ConnectionHandle()) as client:
@@ -212,19 +156,6 @@ def rendered_prompt(host: str, body: Mapping[str, Any]) -> str:
             return ""
 
 
-def refusal(status: int, message: str, server: str, model: str) -> HarnessError:
-    """Return the error for an answer with a status of 400 or more."""
-    message = plain(message)
-    if _TOO_LONG.search(message):
-        return InputError(
-            f"the prompt does not fit the context of {model}: {message}",
-            hint="Shorten the input, or raise `context` of the model in the registry.",
-        )
-    if _INVALID.search(message):  # Ollama answers 500, as for a model that cannot be loaded
-        status = 400
-    return remote.status_error(status, message, server)
-
-
 def plain(message: str) -> str:
     """Return the text of an error that Ollama passes on as the JSON of its runner."""
     start = message.find("{")
@@ -235,20 +166,6 @@ def plain(message: str) -> str:
     while isinstance(found, dict):
         found = found.get("error", found.get("message"))
     return message[: max(start, 0)] + found if isinstance(found, str) else message
-
-
-def refuse_cut(request: Request, evaluated: int, context: int) -> None:
-    """Raise InputError for a prompt that the server has cut to about half of its context.
-
-    Servers that do not know `truncate` cut in silence. No text has so few tokens.
-    """
-    size = sum(len(message.content.encode()) for message in request.conversation)
-    if context // 2 <= evaluated <= context and size > evaluated * _MOST_BYTES:
-        raise InputError(
-            f"the prompt has {size:,} bytes, of which Ollama evaluated {evaluated:,} tokens in its "
-            f"context of {context:,}",
-            hint="Shorten the input, or raise `context` of the model in the registry.",
-        )
 
 
 def capabilities(host: str, model: str) -> Collection[str]:

@@ -18,7 +18,6 @@ from harness.models.backend import (
     Reply,
     Request,
     Token,
-    Tool,
     ToolCall,
 )
 from harness.models.backends import remote
@@ -120,12 +119,6 @@ def server_message(exc: openai.APIStatusError) -> str:
     """Return the server's own message, without that of the client."""
     body = exc.body
     return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
-
-
-def as_tool(tool: Tool) -> dict[str, Any]:
-    """Return the JSON form of a tool, which Ollama's protocol shares."""
-    function = {"name": tool.name, "description": tool.description}
-    return {"type": "function", "function": {**function, "parameters": dict(tool.parameters)}}
 
 
 def as_message(message: Message) -> dict[str, Any]:
@@ -249,32 +242,33 @@ class OpenAIModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Generate; see `backend.Model.generate`. `request.grammar` is ignored."""
-        state, handle = GenerationState(request, cancel, on_text), remote.ConnectionHandle()
+        repeated = "" if self._continues else request.prefill
+        state = GenerationState(request, cancel, on_text, repeated)
+        handle, calls = remote.ConnectionHandle(), CallCollector()
         finish: list[str] = []
-        usage: list[Any] = []
-        calls = CallCollector()
-        answer = remote.PrefillStripper("" if self._continues else request.prefill)
+        counts = (0, 0, 0)
 
         def take(chunk: Any) -> None:
+            nonlocal counts
             for choice in chunk.choices or ():
-                state.add(answer.feed((choice.delta and choice.delta.content) or ""))
+                state.add((choice.delta and choice.delta.content) or "")
                 for token in (choice.logprobs and choice.logprobs.content) or ():
                     state.add_token(Token(*_pair(token)), map(_pair, token.top_logprobs or ()))
                 for piece in (choice.delta and choice.delta.tool_calls) or ():
                     calls.add(piece)
                 if choice.finish_reason:
                     finish.append(choice.finish_reason)
-            if chunk.usage:
-                usage.append(chunk.usage)
+            if (used := chunk.usage) is not None:
+                cached = used.prompt_tokens_details and used.prompt_tokens_details.cached_tokens
+                counts = used.prompt_tokens or 0, used.completion_tokens or 0, cached or 0
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
-        state.add(answer.flush())
         reason = finish[-1] if finish else None
         if reason not in ("stop", "length", "tool_calls"):
             how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
             raise remote.stream_error(self._server.url, f"the stream ended {how}", state.text)
         ended: FinishReason = "length" if reason == "length" else "stop"
-        return state.reply(ended, *_counts(usage), tool_calls=calls.calls())
+        return state.reply(ended, *counts, tool_calls=calls.calls())
 
     def close(self) -> None:
         """Do nothing: the server manages its models."""
@@ -297,7 +291,7 @@ class OpenAIModel:
         except openai.APIConnectionError as exc:
             timed_out = isinstance(exc, openai.APITimeoutError) and not state.remaining
             raise remote.connection_error(
-                self._server.url, handle=handle, began=began, timed_out=timed_out, start=START
+                self._server.url, handle, START, began=began, timed_out=timed_out
             ) from exc
         except openai.APIStatusError as exc:
             raise self._error(exc) from exc
@@ -316,7 +310,7 @@ class OpenAIModel:
 
         if not (request.tools and self.takes_tools):
             return self._create(client, request)
-        body = self._body(request) | {"tools": [as_tool(tool) for tool in request.tools]}
+        body = self._body(request) | {"tools": [remote.as_tool(tool) for tool in request.tools]}
         try:
             return client.chat.completions.create(**body)
         except openai.APIStatusError as exc:
@@ -382,12 +376,3 @@ class OpenAIModel:
 
 def _pair(token: Any) -> tuple[str, float]:
     return token_text(token.token, token.bytes), token.logprob
-
-
-def _counts(usage: list[Any]) -> tuple[int, int, int]:
-    """Return the prompt, completion and cached tokens; 0 if the server reports none."""
-    if not usage:
-        return 0, 0, 0
-    last = usage[-1]
-    cached = last.prompt_tokens_details.cached_tokens if last.prompt_tokens_details else 0
-    return last.prompt_tokens or 0, last.completion_tokens or 0, cached or 0

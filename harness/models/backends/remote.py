@@ -19,6 +19,8 @@ from harness.errors import (
 if TYPE_CHECKING:
     import socket
 
+    from harness.models.backend import Tool
+
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
 """Time limit of a probe, for the connection and again for the answer."""
@@ -103,32 +105,10 @@ def _keep_alive(connection: socket.socket) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-class PrefillStripper:
-    """Removes a prefill from the start of a streamed answer that repeats it.
-
-    A server that does not continue a prefill starts again, often with the same words.
-    """
-
-    def __init__(self, prefill: str) -> None:
-        self._prefill = prefill
-        self._matched = 0  # characters of the prefill that the answer has repeated so far
-
-    def feed(self, piece: str) -> str:
-        """Add a piece and return the text that is now known to belong to the answer."""
-        prefill, matched = self._prefill, self._matched
-        if not prefill:
-            return piece
-        if matched + len(piece) < len(prefill) and prefill.startswith(piece, matched):
-            self._matched += len(piece)
-            return ""
-        held, self._prefill = self.flush() + piece, ""
-        # A template may have stripped the blanks at the end of the prefill.
-        return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
-
-    def flush(self) -> str:
-        """Return the text held back at the end of the answer."""
-        matched, self._matched = self._matched, 0
-        return self._prefill[:matched]
+def as_tool(tool: Tool) -> dict[str, Any]:
+    """Return the JSON form of a tool, in OpenAI's protocol and Ollama's."""
+    function = {"name": tool.name, "description": tool.description}
+    return {"type": "function", "function": {**function, "parameters": dict(tool.parameters)}}
 
 
 def status_error(
@@ -162,21 +142,21 @@ def _seconds(retry_after: str | None) -> float:
 
 
 def connection_error(
-    server: str, *, handle: ConnectionHandle, began: bool, timed_out: bool, start: str
+    server: str, handle: ConnectionHandle, hint: str, *, began: bool, timed_out: bool
 ) -> HarnessError:
     """Return the error for a connection that failed, was closed, or timed out.
 
     Args:
+        hint: how to start the server.
         began: part of the answer had arrived.
         timed_out: at the deadline. Before it, a time-out means that the machine is gone.
-        start: how to start the server, as a hint.
     """
     if timed_out and handle.connected:
         return DeadlineExceeded(
             f"{server} stopped responding", hint="Allow it more time, or use a smaller model."
         )
     if not began:
-        return ModelUnavailable(f"{server} cannot be reached", hint=start)
+        return ModelUnavailable(f"{server} cannot be reached", hint=hint)
     return stream_error(server)
 
 

@@ -1,10 +1,10 @@
-"""One model on several equal servers: which one is next, and which ones are left out."""
+"""One model on several equal servers, which share its requests: an entry with several `urls`."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -13,34 +13,58 @@ from harness.errors import GenerationFailed, HarnessError, ModelBusy, ModelError
 from harness.models.backend import Availability, Backend, Model, OnText, Reply, Request
 from harness.models.backends.remote import NotServed, shown_address
 
+if TYPE_CHECKING:
+    from harness.models.registry import ServeEntry
+
 T = TypeVar("T")
 
 PAUSE = 10.0
 """Seconds before a server that was left out is tried again."""
 CONNECTIONS = 32
 """Maximum number of servers that are connected to at the same time."""
-
-
 SHOWN = 3
 """Maximum number of addresses in `Balanced.place`, which each annotation stores."""
 
 
+class BalancedBackend:
+    """A backend for single servers that also takes entries with several `urls`."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name = backend.name
+        self._backend = backend
+
+    def probe(self, entry: ServeEntry) -> Availability:
+        if not entry.urls:
+            return self._backend.probe(entry)
+        try:
+            return Availability(True, self._balanced(entry, 1).state)
+        except ModelUnavailable as exc:
+            return Availability(False, exc.message)
+
+    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
+        return self._balanced(entry, slots) if entry.urls else self._backend.load(entry, slots)
+
+    def _balanced(self, entry: ServeEntry, slots: int | None) -> Balanced:
+        def load(url: str) -> Model:
+            return self._backend.load(entry.model_copy(update={"url": url, "urls": ()}), slots)
+
+        return Balanced(entry, load, slots)
+
+
 @dataclass(slots=True, eq=False)
 class Server:
-    """One server of a group.
+    """One of the equal servers.
 
     Attributes:
-        load: connects to the server and returns its model.
         model: the latest model that was loaded.
         running: the number of requests in flight.
-        turn: the number of the latest request, among those of the whole group.
+        turn: the number of the latest request, among the requests to all servers.
         error: why the server is left out; None while it serves.
         again: the time at which a server that is left out is tried again.
         reported: whether it was reported that the server is left out.
     """
 
     url: str
-    load: Callable[[str], Model]
     model: Model | None = None
     running: int = 0
     turn: int = 0
@@ -62,47 +86,52 @@ class Server:
         return f"{self.address}: {', '.join(digest[:8] for digest in digests) or 'has it'}"
 
 
-class ServerGroup:
-    """Servers of the same model; at least one can be reached at first.
+class Balanced:
+    """A model on equal servers; at least one of them can be reached at first.
 
     Args:
-        name: the name of the model.
+        load: connects to the server at an address and returns its model.
+        slots: number of concurrent generations; None for those of all servers together, also of
+            servers that are left out, since they may come back.
 
     Raises:
         NotServed: servers that answer do not serve the same model.
         ModelUnavailable: no server can be reached.
     """
 
-    def __init__(self, name: str, servers: Sequence[Server]) -> None:
-        self._name, self._servers = name, servers
+    def __init__(
+        self, entry: ServeEntry, load: Callable[[str], Model], slots: int | None = None
+    ) -> None:
+        self._name, self._load_at = entry.model, load
+        self._servers = [Server(url) for url in entry.urls]
         self._notice: Callable[[str], None] | None = None
         self._lock = threading.Lock()
-        with ThreadPoolExecutor(min(len(servers), CONNECTIONS)) as executor:
-            for server, model in zip(servers, executor.map(self._load, servers), strict=True):
+        with ThreadPoolExecutor(min(len(self._servers), CONNECTIONS)) as executor:
+            models = executor.map(self._load, self._servers)
+            for server, model in zip(self._servers, models, strict=True):
                 server.model = model
-        self._check_equal()
-        self.digests: Mapping[str, str] = self.first.digests
-
-    def _check_equal(self) -> None:
-        """Refuse servers that answer and have different models, or none of this name."""
-        if not self.models:
+        if not self._models:
             raise self._none_left()
-        wrong = any(isinstance(server.error, NotServed) for server in self._servers)
-        if wrong or any(model.digests != self.models[0].digests for model in self.models):
+        first = self._models[0]
+        if any(isinstance(server.error, NotServed) for server in self._servers) or any(
+            model.digests != first.digests for model in self._models
+        ):
             raise NotServed(
                 f"the servers do not serve the same model {self._name}: {self._found}",
                 hint="Install the same model on each, or remove the others from `urls`.",
             )
+        self.takes_grammar = first.takes_grammar
+        self.digests: Mapping[str, str] = first.digests
+        self.slots = slots or first.slots * len(self._servers)
+        addresses = ", ".join(server.address for server in self._servers[:SHOWN])
+        more = len(self._servers) - SHOWN
+        self.place = f"{self._name} at {addresses}" + f" and {more} more" * (more > 0)
 
     @property
-    def models(self) -> list[Model]:
+    def _models(self) -> list[Model]:
         """The models of all servers that have been reached, those that serve first."""
         servers = sorted(self._servers, key=lambda server: server.error is not None)
         return [server.model for server in servers if server.model is not None]
-
-    @property
-    def first(self) -> Model:
-        return self.models[0]
 
     @property
     def state(self) -> str:
@@ -111,21 +140,59 @@ class ServerGroup:
         serving = f"{len(self._servers) - len(out)} of " * bool(out)
         return "; ".join([f"{serving}{len(self._servers)} servers", *(s.found for s in out)])
 
+    @property
+    def context(self) -> int | None:
+        return self._models[0].context
+
+    @property
+    def takes_tools(self) -> bool:
+        return self._models[0].takes_tools and not self.tools_refused
+
+    @property
+    def tools_refused(self) -> str:
+        """The message of a server that refused tools: equal servers refuse them, too."""
+        refused = (getattr(model, "tools_refused", "") for model in self._models)
+        return next(filter(None, refused), "")
+
+    @property
+    def continues_prefill(self) -> bool:
+        return self._use(lambda model: getattr(model, "continues_prefill", True))
+
     def report_to(self, notice: Callable[[str], None]) -> None:
-        """Report to `notice` from now on, beginning with the servers that are left out."""
+        """Report servers that are left out, or serve again, to `notice` from now on."""
         self._notice = notice
         for server in self._servers:
             self._report(server)
 
-    def use(self, work: Callable[[Model], T]) -> T:
-        """Return `work(model)` for the model of one server after another, until one succeeds.
+    def count_tokens(self, request: Request) -> int | None:
+        return self._use(lambda model: model.count_tokens(request))
+
+    def generate(
+        self,
+        request: Request,
+        on_text: OnText | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Reply:
+        """Generate on the server with the least work; see `backend.Model.generate`.
+
+        A server that fails before its answer begins is replaced by another one. If it fails within
+        its answer, the error is raised, since `on_text` has received text; it is retryable.
 
         Raises:
             ModelUnavailable: no server is left.
             ModelBusy: all servers that are left are busy.
-            GenerationFailed: raised by `work`. Its server is left out, but the work may have had
-                an effect, so it is not repeated here.
         """
+        return self._use(lambda model: model.generate(request, on_text, cancel))
+
+    def close(self) -> None:
+        """Free the models of all servers."""
+        for model in self._models:
+            model.close()
+
+    # The next server
+
+    def _use(self, work: Callable[[Model], T]) -> T:
+        """Return `work(model)` for the model of one server after another, until one succeeds."""
         failed: dict[Server, ModelError] = {}
         while (server := self._next(failed)) is not None:
             assert server.model is not None
@@ -141,24 +208,27 @@ class ServerGroup:
             except GenerationFailed as exc:
                 if exc.retryable:
                     self._leave_out(server, exc)
-                raise
+                raise  # the work may have had an effect, so it is not repeated here
             finally:
                 with self._lock:
                     server.running -= 1
         busy = [error for error in failed.values() if isinstance(error, ModelBusy)]
         raise min(busy, key=lambda error: error.wait) if busy else self._none_left()
 
-    # The next server
-
     def _next(self, failed: Container[Server]) -> Server | None:
         """Return the server with the least work, whose `running` then includes this request.
 
-        If none serves, those that are left out are tried, whether their pause is over or not.
+        If none serves, the servers that are left out are tried, whether their pause is over or not.
 
         Args:
             failed: the servers that this request has been sent to.
         """
-        if due := self._due():
+        now = time.monotonic()
+        with self._lock:
+            due = next((s for s in self._servers if s.error is not None and s.again <= now), None)
+            if due is not None:
+                due.again = now + PAUSE  # thus one request at a time tries it
+        if due is not None:
             self._connect(due)
         server = self._least_work(failed)
         for out in self._servers:
@@ -167,19 +237,6 @@ class ServerGroup:
             if out not in failed and self._connect(out):
                 server = self._least_work(failed)
         return server
-
-    def _due(self) -> Server | None:
-        """Return a server that is left out and whose pause is over, and begin another pause.
-
-        Thus one request at a time tries it.
-        """
-        now = time.monotonic()
-        with self._lock:
-            for server in self._servers:
-                if server.error is not None and server.again <= now:
-                    server.again = now + PAUSE
-                    return server
-        return None
 
     def _least_work(self, failed: Container[Server]) -> Server | None:
         """Take the server with the fewest requests in flight; among equals, each in turn."""
@@ -209,7 +266,7 @@ class ServerGroup:
     def _load(self, server: Server) -> Model | None:
         """Return the model of a server, or leave the server out."""
         try:
-            return server.load(server.url)
+            return self._load_at(server.url)
         except ModelUnavailable as exc:
             self._leave_out(server, exc)
             return None
@@ -239,99 +296,3 @@ class ServerGroup:
     @property
     def _found(self) -> str:
         return "; ".join(server.found for server in self._servers)
-
-
-if TYPE_CHECKING:
-    from harness.models.registry import ServeEntry
-
-
-class BalancedBackend:
-    """A backend for single servers that also takes entries with several `urls`."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.name = backend.name
-        self._backend = backend
-
-    def probe(self, entry: ServeEntry) -> Availability:
-        if not entry.urls:
-            return self._backend.probe(entry)
-        try:
-            return Availability(True, self._group(entry, 1).state)
-        except ModelUnavailable as exc:
-            return Availability(False, exc.message)
-
-    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        if not entry.urls:
-            return self._backend.load(entry, slots)
-        return Balanced(entry, self._group(entry, slots), slots)
-
-    def _group(self, entry: ServeEntry, slots: int | None) -> ServerGroup:
-        def load(url: str) -> Model:
-            return self._backend.load(entry.model_copy(update={"url": url, "urls": ()}), slots)
-
-        return ServerGroup(str(entry.model), [Server(url, load) for url in entry.urls])
-
-
-class Balanced:
-    """A model on the servers of a group.
-
-    Args:
-        slots: number of concurrent generations; None for those of all servers together, also of
-            servers that are left out, since they may come back.
-    """
-
-    def __init__(self, entry: ServeEntry, group: ServerGroup, slots: int | None = None) -> None:
-        self._group = group
-        self.takes_grammar = group.first.takes_grammar
-        self.digests: Mapping[str, str] = group.digests
-        self.slots = slots or group.first.slots * len(entry.urls)
-        addresses = [shown_address(url) for url in entry.urls]
-        more = f" and {len(addresses) - SHOWN} more" * (len(addresses) > SHOWN)
-        self.place = f"{entry.model} at {', '.join(addresses[:SHOWN])}{more}"
-
-    @property
-    def context(self) -> int | None:
-        return self._group.first.context
-
-    @property
-    def takes_tools(self) -> bool:
-        return self._group.first.takes_tools and not self.tools_refused
-
-    @property
-    def tools_refused(self) -> str:
-        """The message of a server that refused tools: equal servers refuse them, too."""
-        refused = (getattr(model, "tools_refused", "") for model in self._group.models)
-        return next(filter(None, refused), "")
-
-    @property
-    def continues_prefill(self) -> bool:
-        return self._group.use(lambda model: getattr(model, "continues_prefill", True))
-
-    def report_to(self, notice: Callable[[str], None]) -> None:
-        """Report servers that are left out, or serve again, to `notice` from now on."""
-        self._group.report_to(notice)
-
-    def count_tokens(self, request: Request) -> int | None:
-        return self._group.use(lambda model: model.count_tokens(request))
-
-    def generate(
-        self,
-        request: Request,
-        on_text: OnText | None = None,
-        cancel: threading.Event | None = None,
-    ) -> Reply:
-        """Generate on the server with the least work; see `backend.Model.generate`.
-
-        A server that fails before its answer begins is replaced by another one. If it fails within
-        its answer, the error is raised, since `on_text` has received text; it is retryable.
-
-        Raises:
-            ModelUnavailable: no server is left.
-            ModelBusy: all servers that are left are busy.
-        """
-        return self._group.use(lambda model: model.generate(request, on_text, cancel))
-
-    def close(self) -> None:
-        """Free the models of all servers."""
-        for model in self._group.models:
-            model.close()

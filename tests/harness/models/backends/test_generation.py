@@ -8,8 +8,8 @@ import pytest
 from backend_requests import judge
 
 from harness.models.backend import Token, ToolCall
-from harness.models.backends.generation import GenerationState, token_text
-from harness.models.backends.remote import PrefillStripper, is_local
+from harness.models.backends.generation import GenerationState, PrefillStripper, token_text
+from harness.models.backends.remote import is_local
 from harness.testing import FakeModel
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import ollama
 import pytest
 from backend_requests import SCHEMA, ask, judge
 from protocol_server import DIGEST, ProtocolServer
@@ -20,7 +21,6 @@ from harness.models.backend import Availability, Message, Model, Reply, Request,
 from harness.models.backends import ollama_server
 from harness.models.backends.generation import GenerationState
 from harness.models.backends.ollama import OllamaBackend, OllamaModel
-from harness.models.backends.ollama_server import refusal
 from harness.models.registry import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.testing import FakeModel
@@ -273,10 +273,10 @@ def test_errors_state_what_happened(
     "message", ['option "stop" must be of type array', 'invalid format: "x"; expected "json"']
 )
 def test_a_refused_request_does_not_make_the_model_unavailable(message: str) -> None:
-    assert type(refusal(500, message, "Ollama", "m")) is SkillFailed
-    assert type(refusal(500, "llama runner process has terminated", "Ollama", "m")) is (
-        ModelUnavailable
-    )
+    model = OllamaModel(entry("http://127.0.0.1:9"), "")
+    assert type(model._error(ollama.ResponseError(message, 500))) is SkillFailed
+    died = ollama.ResponseError("llama runner process has terminated", 500)
+    assert type(model._error(died)) is ModelUnavailable
 
 
 @pytest.mark.parametrize("refuses", [True, False], ids=["refuses", "cuts"])
