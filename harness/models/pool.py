@@ -16,6 +16,9 @@ from harness.errors import HarnessError, ModelUnavailable
 from harness.models.backend import Availability, Backend, Model
 from harness.models.served import ServedModel, Usage, label
 
+if TYPE_CHECKING:
+    from harness.models.registry import Registry, ServeEntry
+
 LARGER = (
     "Get one with Ollama (`/models get qwen2.5:7b`), or add a llama-server or another "
     "OpenAI-compatible server to your registry.yaml (docs/models.md; `/models` shows what is "
@@ -53,51 +56,36 @@ class Executor(Protocol):
 
 
 class LocalExecutor:
-    """Loads models with the backends of this process."""
+    """Loads models with backends of this process."""
 
     def __init__(self, backends: Mapping[str, Backend]) -> None:
         self._backends = backends
 
     def probe(self, candidate: Candidate) -> Availability:
-        return probe_candidate(self._backends, candidate)
+        backend = self._backends.get(candidate.serve.backend)
+        if backend is None:
+            return Availability(False, f"there is no backend {candidate.serve.backend!r}")
+        try:
+            return backend.probe(candidate.serve)
+        except Exception as exc:  # noqa: BLE001  the backend of a plugin may raise anything
+            return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
 
     def load(self, candidate: Candidate, slots: int | None) -> Model:
-        return load_candidate(self._backends, candidate, slots)
+        """Load `candidate` with its backend.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded, for any reason.
+            ChecksumMismatch: a file does not match the SHA-256 in the registry.
+        """
+        try:
+            return self._backends[candidate.serve.backend].load(candidate.serve, slots)
+        except HarnessError:
+            raise
+        except Exception as exc:
+            raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
 
     def close(self) -> None:
         """Free nothing: the models are all there is."""
-
-
-def probe_candidate(backends: Mapping[str, Backend], candidate: Candidate) -> Availability:
-    """Return whether one of these backends could serve `candidate` now."""
-    backend = backends.get(candidate.serve.backend)
-    if backend is None:
-        return Availability(False, f"there is no backend {candidate.serve.backend!r}")
-    try:
-        return backend.probe(candidate.serve)
-    except Exception as exc:  # noqa: BLE001  the backend of a plugin may raise anything
-        return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
-
-
-def load_candidate(
-    backends: Mapping[str, Backend], candidate: Candidate, slots: int | None
-) -> Model:
-    """Load `candidate` with its backend.
-
-    Raises:
-        ModelUnavailable: it cannot be loaded, for any reason.
-        ChecksumMismatch: a file does not match the SHA-256 in the registry.
-    """
-    try:
-        return backends[candidate.serve.backend].load(candidate.serve, slots)
-    except HarnessError:
-        raise
-    except Exception as exc:
-        raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
-
-
-if TYPE_CHECKING:
-    from harness.models.registry import Registry, ServeEntry
 
 
 @dataclass(frozen=True, slots=True)

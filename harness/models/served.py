@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 BYTES_PER_TOKEN = 3
 """Bytes per token of an estimate that is rather too high: prose has more bytes per token."""
-
-
 REPEATS = 3
 LEAST = 240
 LEAST_WITHOUT_LETTERS = 2000
@@ -222,16 +220,13 @@ class LoopDetector:
         self._pieces.append(piece)
         for start in range(0, len(piece), TAIL):  # a server may send an answer as a whole
             self._recent = (self._recent + piece[start : start + TAIL])[-WINDOW:]
-            if unit := repeated_unit(self._recent):
-                raise self._stopped(" ".join(unit.split()))
-
-    def _stopped(self, unit: str) -> LoopingReply:
-        shown = unit if len(unit) <= SHOWN else f"{unit[:SHOWN]}..."
-        return LoopingReply(
-            f"the model repeats itself ({shown!r}) and was stopped",
-            hint="Rephrase the text, or use a larger model: `/models` lists them.",
-            partial="".join(self._pieces),
-        )
+            if unit := " ".join(repeated_unit(self._recent).split()):
+                shown = unit if len(unit) <= SHOWN else f"{unit[:SHOWN]}..."
+                raise LoopingReply(
+                    f"the model repeats itself ({shown!r}) and was stopped",
+                    hint="Rephrase the text, or use a larger model: `/models` lists them.",
+                    partial="".join(self._pieces),
+                )
 
 
 def check_answer(answer: Reply, notify: Callable[[str], None]) -> None:

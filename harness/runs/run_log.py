@@ -25,6 +25,7 @@ from harness.api.hookspecs import End, Listener, RunFinished, RunStarted, notify
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.models.pool import Resolution
 from harness.models.served import ServedModel, Usage
+from harness.support.process import is_alive
 from harness.support.sqlite import UserDatabase, storable
 
 if TYPE_CHECKING:
@@ -252,17 +253,11 @@ class RunLog:
 
 def _close_dead_runs(db: sqlite3.Connection) -> None:
     for run_id, pid in db.execute("SELECT id, pid FROM runs WHERE status = 'running'").fetchall():
-        if not _alive(pid):
+        if not is_alive(pid):
             db.execute(
                 "UPDATE runs SET status = 'interrupted', error = 'the process died' WHERE id = ?",
                 [run_id],
             )
-
-
-def _alive(pid: int) -> bool:
-    import psutil  # rarely needed, and slow to import
-
-    return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows
 
 
 @dataclass(slots=True)

@@ -84,6 +84,13 @@ def job_lock(folder: Path, job: str) -> Iterator[None]:
         lock.release()
 
 
+def is_alive(pid: int) -> bool:
+    """Return whether there is a process of this number."""
+    import psutil  # rarely needed, and slow to import
+
+    return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows
+
+
 def _pid(holder: Path) -> str:
     try:
         return holder.read_text(encoding="ascii") or "(just started)"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import shutil
@@ -14,14 +15,14 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from harness.errors import ClusterUnavailable, HarnessError, UsageError
-from harness.support.process import available_cores, require
+from harness.support.process import available_cores, is_alive, require
 
 LOCAL = "local"
 """The value of `--on` for this process."""
@@ -30,8 +31,6 @@ RAY_DATA = "ray-data"
 _PLACE = re.compile(
     r"(?P<client>ray://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})"
 )
-
-
 ANSWER_SECONDS = 10.0
 """Time limit for the address to answer."""
 OBJECT_STORE = 100_000_000
@@ -142,30 +141,28 @@ class Placement:
     gpus: float = 0.0
 
 
-@contextlib.contextmanager
-def connected(address: Address) -> Iterator[None]:
-    """Connect this process to the cluster during the block; `ray` is then ready to be used.
+class Connection:
+    """The connection of this process to a cluster, through which `ray` is ready to be used.
+
+    It is a context manager, or is used by `open` and `close`.
 
     Raises:
         UsageError: Ray is not installed, or this process uses a cluster already.
         ClusterUnavailable: naming the address and the reason: it does not answer, the token is
             missing or wrong, or the cluster has another version of Ray or Python.
     """
-    connection = Connection(address)
-    connection.open()
-    try:
-        yield
-    finally:
-        connection.close()
-
-
-class Connection:
-    """See `connected`; for a block that is not one function."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self._folder: Path | None = None
         self._is_open = False
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
 
     def open(self) -> None:
         """Connect, and start the Ray of this machine if it is the address."""
@@ -213,44 +210,37 @@ class Connection:
                 "object_store_memory": OBJECT_STORE,
                 "_temp_dir": str(self._folder),
             }
+        import ray
+
+        options |= {"log_to_driver": False, "logging_level": logging.ERROR}
+        handler = signal.getsignal(signal.SIGTERM)  # `ray.init` replaces it by one that exits
         try:
-            with _own_sigterm():
-                _init(**options, log_to_driver=False, logging_level=logging.ERROR)
+            try:
+                ray.init(**options)
+            except ConnectionAbortedError:
+                # The head starts a server for each client, at a port that was free a moment
+                # before: with several heads on one machine, another one may have taken it.
+                ray.init(**options)
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
-            raise _error(self.address, exc) from exc
-
-
-def _init(**options: Any) -> None:
-    import ray
-
-    try:
-        ray.init(**options)
-    except ConnectionAbortedError:
-        # The head starts a server for each client, at a port that was free a moment before: with
-        # several heads on one machine, another one may have taken it.
-        ray.init(**options)
-
-
-@contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep the handler of SIGTERM, which `ray.init` replaces by one that exits."""
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
+            hint = None
+            if isinstance(exc, RuntimeError):  # as which Ray reports the versions of both sides
+                hint = "Ray and Python must have the same versions here and on every node."
+            reason = " ".join(str(exc).split())[:MAX_REASON]
+            raise ClusterUnavailable(
+                f"Ray cannot connect: {reason}", where=str(self.address), hint=hint
+            ) from exc
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
 
 
 def own_folder() -> Path:
     """Return a new folder for a Ray of this process; those of killed processes are removed."""
-    import psutil
-
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+        if pid.isdigit() and not is_alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
@@ -308,16 +298,7 @@ def _use_token() -> None:
         raise ClusterUnavailable("the token cannot be read", hint=ACCESS_HINT) from exc
 
 
-def _error(address: Address, exc: Exception) -> ClusterUnavailable:
-    """Return the error for a connection that Ray refuses."""
-    text = " ".join(str(exc).split())[:MAX_REASON]
-    hint = None
-    if isinstance(exc, RuntimeError):  # as which Ray reports versions, with those of both sides
-        hint = "Ray and Python must have the same versions here and on every node."
-    return ClusterUnavailable(f"Ray cannot connect: {text}", where=str(address), hint=hint)
-
-
-def wait_for(future: Future[T], check: Callable[[], None], seconds: float) -> T:
+def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math.inf) -> T:
     """Return the result of `future`, calling `check` while waiting, which may raise.
 
     Raises:

@@ -13,7 +13,6 @@ from typing import Any
 
 from harness.errors import ClusterUnavailable, GenerationFailed, HarnessError
 from harness.models.backend import Availability, OnText, Reply, Request
-from harness.models.backends.generation import GenerationState
 from harness.models.cluster import node
 from harness.models.cluster.actors import Actor, Actors
 from harness.models.cluster.connection import Connection, Placement, last_line, wait_for
@@ -21,6 +20,7 @@ from harness.models.cluster.node import Assignment, MakeBackends, Node, Report, 
 from harness.models.pool import Candidate
 from harness.models.registry import FileEntry
 from harness.settings import CODE_ROOT
+from harness.support.stop_token import StopToken
 
 WINDOW = 60.0
 """Seconds over which the speed is measured."""
@@ -96,11 +96,10 @@ class ClusterModel:
 
     def count_tokens(self, request: Request) -> int | None:
         """Return the tokens of the prompt; see `backend.Model.count_tokens`."""
-        state = GenerationState(replace(request, deadline=COUNT_SECONDS))
-        with self._actors.slot(None, state.check) as (actor, _):
-            sent = _sendable(request, None)
-            submit = actor.handle.count_tokens.remote
-            counted = self._answer(actor, lambda: submit(sent), state.check, COUNT_SECONDS)
+        limit = StopToken(seconds=COUNT_SECONDS)
+        sent = replace(request, slot=None, without_tools=None)
+        with self._actors.slot(None, limit.check) as (actor, _):
+            counted = self._answer(actor, limit, "count_tokens", sent)
         return None if counted is None else int(counted)
 
     def generate(
@@ -117,19 +116,13 @@ class ClusterModel:
         """
         if request.slot is not None and request.slot >= self.slots:
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
-        waiting = GenerationState(replace(request, deadline=float("inf")), cancel)
-        with self._actors.slot(request.slot, waiting.check) as (actor, slot):
-            sent = _sendable(request, None if request.slot is None else slot)
-            number = next(self._calls)
-            limited = replace(request, deadline=request.deadline + GRACE)
-            state = GenerationState(limited, cancel)
+        number = next(self._calls)
+        with self._actors.slot(request.slot, StopToken(cancel).check) as (actor, slot):
+            slot_there = None if request.slot is None else slot
+            sent = replace(request, slot=slot_there, without_tools=None)
+            limit = StopToken(cancel, request.deadline + GRACE)
             try:
-                reply = self._answer(
-                    actor,
-                    lambda: actor.handle.generate.remote(number, sent),
-                    state.check,
-                    float("inf"),
-                )
+                reply = self._answer(actor, limit, "generate", number, sent)
             except BaseException:
                 actor.stop(number)
                 raise
@@ -140,19 +133,18 @@ class ClusterModel:
             on_text(reply.text)
         return reply
 
-    def _answer(
-        self, actor: Actor, submit: Callable[[], Any], check: Callable[[], None], seconds: float
-    ) -> Any:
+    def _answer(self, actor: Actor, limit: StopToken, method: str, *arguments: Any) -> Any:
         """Return the answer of an actor; errors of the harness are its own, as on one machine."""
         from ray.exceptions import RayError, RayTaskError
 
         try:
-            answer = wait_for(submit().future(), check, seconds)
+            future = getattr(actor.handle, method).remote(*arguments).future()
+            answer = wait_for(future, limit.check)
         except HarnessError:
             raise
         except RayTaskError as exc:
             raise GenerationFailed(f"node {actor.name} failed: {last_line(exc)}") from exc
-        except (RayError, TimeoutError) as exc:
+        except RayError as exc:
             self._actors.lose(actor)
             raise GenerationFailed(
                 f"the actor on node {actor.name} was lost", hint="Another one takes the work."
@@ -169,11 +161,6 @@ class ClusterModel:
     def close(self) -> None:
         """Stop the actors; may be called twice."""
         self._actors.close()
-
-
-def _sendable(request: Request, slot: int | None) -> Request:
-    """Return the request as a node gets it."""
-    return replace(request, slot=slot, without_tools=None)
 
 
 class RayExecutor:
@@ -231,7 +218,13 @@ class RayExecutor:
         except BaseException:
             actors.close()
             raise
-        self._announce(actors, report.slots)
+        nodes = len({actor.report.node for actor in actors.ready if actor.report})
+        ready = len(actors.ready)
+        missing = f"; {count - ready} more when nodes have room" if ready < count else ""
+        self._notice(
+            f"cluster {self._placement.address}: {ready} actor{'s' * (ready != 1)} on "
+            f"{nodes} node{'s' * (nodes != 1)}, {report.slots} slots each{missing}"
+        )
         return ClusterModel(actors, report, self.rates)
 
     def close(self) -> None:
@@ -252,13 +245,6 @@ class RayExecutor:
 
     def _assignment(self, candidate: Candidate, room: Room, slots: int | None = None) -> Assignment:
         return assignment(candidate, self._files(), self._make_backends, slots, room.cpus)
-
-    def _announce(self, actors: Actors, slots: int) -> None:
-        ready, count = len(actors.ready), len(actors.all)
-        nodes = len({actor.report.node for actor in actors.ready if actor.report})
-        parts = f"{_counted(ready, 'actor')} on {_counted(nodes, 'node')}, {slots} slots each"
-        missing = f"; {count - ready} more when nodes have room" if ready < count else ""
-        self._notice(f"cluster {self._placement.address}: {parts}{missing}")
 
 
 def assignment(
@@ -282,7 +268,3 @@ def assignment(
         slots,
         threads,
     )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

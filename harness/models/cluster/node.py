@@ -14,10 +14,9 @@ from typing import Any
 from harness import settings as settings_module
 from harness._version import __version__
 from harness.errors import ClusterUnavailable, HarnessError
-from harness.models import pool
 from harness.models.backend import Availability, Backend, Model, Reply, Request
 from harness.models.cluster.connection import Placement, last_line, wait_for
-from harness.models.pool import Candidate
+from harness.models.pool import Candidate, LocalExecutor
 from harness.models.registry import FileEntry
 from harness.models.served import LoopDetector
 from harness.models.weights import FileStore
@@ -27,8 +26,6 @@ from harness.support import process
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
 COPIES = 2
 """Copies of a download that a node needs room for: the wheel, and the file in it."""
-
-
 CPUS = 4
 """CPUs of an actor by default; small models are not faster with more threads."""
 PROBE_SECONDS = 60.0
@@ -87,27 +84,27 @@ class Report:
 def available(assignment: Assignment) -> Availability:
     """Return whether this node could serve: its files, its backend, and room in its cache."""
     store = _store(assignment)
-    found = pool.probe_candidate(assignment.make_backends(store), assignment.candidate)
+    found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
     if not found.available:
         return found
-    serve = assignment.candidate.serve
-    needed = COPIES * store.to_fetch(*serve.files.values())
-    folder = _existing(store.cache_dir)
+    needed = COPIES * store.to_fetch(*assignment.candidate.serve.files.values())
+    cache = store.cache_dir
+    folder = next(one for one in (cache, *cache.parents) if one.exists())
     free = shutil.disk_usage(folder).free
     if needed > free:
         return Availability(
             False, f"{needed / 1e6:.0f} MB are needed in {folder}, and {free / 1e6:.0f} MB are free"
         )
     if not os.access(folder, os.W_OK):
-        return Availability(False, f"the cache {store.cache_dir} cannot be written")
+        return Availability(False, f"the cache {cache} cannot be written")
     return found
 
 
 def load(assignment: Assignment) -> Model:
-    """Load the model of an assignment in this process. Raises as `executors.load`."""
+    """Load the model of an assignment in this process; raises as `LocalExecutor.load`."""
     process.limit_cores(assignment.threads)
     backends = assignment.make_backends(_store(assignment))
-    return pool.load_candidate(backends, assignment.candidate, assignment.slots)
+    return LocalExecutor(backends).load(assignment.candidate, assignment.slots)
 
 
 class NodeModel:
@@ -127,10 +124,13 @@ class NodeModel:
 
     def load(self) -> Report | HarnessError:
         """Load the model, and return what it is."""
+        import ray
+
         try:
             model = self._loaded()
+            here = ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
             return Report(
-                node=_this_node(),
+                node=here,
                 version=__version__,
                 digests=dict(model.digests),
                 slots=model.slots,
@@ -174,30 +174,15 @@ class NodeModel:
             return self._model
 
 
-def _this_node() -> tuple[str, str]:
-    import ray
-
-    return ray.util.get_node_ip_address(), ray.get_runtime_context().get_node_id()
-
-
 def _store(assignment: Assignment) -> FileStore:
+    """Return the files of an assignment on this node, whose code may be in another folder."""
     for name, value in assignment.environment.items():
         os.environ.setdefault(name, value)
-    files = {i: _moved(file, assignment.code_root) for i, file in assignment.files.items()}
+    files = {file_id: file.model_copy() for file_id, file in assignment.files.items()}
+    for file in files.values():
+        if file._root.is_relative_to(assignment.code_root):
+            file._root = CODE_ROOT / file._root.relative_to(assignment.code_root)
     return FileStore(files, settings_module.from_environment().cache_dir, lambda _: None)
-
-
-def _moved(file: FileEntry, code_root: Path) -> FileEntry:
-    """Return the entry of a file that ships with the code, at the place of this node's code."""
-    if not file._root.is_relative_to(code_root):
-        return file
-    moved = file.model_copy()
-    moved._root = CODE_ROOT / file._root.relative_to(code_root)
-    return moved
-
-
-def _existing(folder: Path) -> Path:
-    return next(one for one in (folder, *folder.parents) if one.exists())
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,23 +200,6 @@ class Node:
         return min(self.cpus // cpus, by_gpus)
 
 
-def find_nodes(cpus: int = 1, gpus: float = 0.0) -> list[Node]:
-    """Return the nodes that are alive and have room for an actor with these resources."""
-    import ray
-
-    found = (
-        Node(
-            one["NodeID"],
-            one["NodeManagerAddress"],
-            int(one["Resources"].get("CPU", 0)),
-            one["Resources"].get("GPU", 0.0),
-        )
-        for one in ray.nodes()
-        if one["Alive"]
-    )
-    return [node for node in found if node.actors(cpus, gpus)]
-
-
 @dataclass(frozen=True, slots=True)
 class Room:
     """The nodes that a job uses, the actors that fit on them, and the CPUs of each actor."""
@@ -247,8 +215,15 @@ def find_room(placement: Placement) -> Room:
     Raises:
         ClusterUnavailable: no node has room for an actor.
     """
+    import ray
+
     wanted, gpus = placement.cpus, placement.gpus
-    found = find_nodes(wanted or 1, gpus)
+    alive = ((one, one["Resources"]) for one in ray.nodes() if one["Alive"])
+    nodes = (
+        Node(one["NodeID"], one["NodeManagerAddress"], int(has.get("CPU", 0)), has.get("GPU", 0.0))
+        for one, has in alive
+    )
+    found = [node for node in nodes if node.actors(wanted or 1, gpus)]
     if not found:
         raise ClusterUnavailable(
             f"no node has {wanted or 1} CPUs" + f" and {gpus:g} GPUs" * bool(gpus),

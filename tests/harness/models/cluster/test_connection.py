@@ -104,7 +104,7 @@ def test_the_head_may_fail_once_to_start_a_server_for_the_client(access, monkeyp
         initialize(*arguments)
 
     monkeypatch.setattr(Worker, "_server_init", fail_once)
-    with connection.connected(parse_address(access.client_address)):
+    with connection.Connection(parse_address(access.client_address)):
         import ray
 
         assert ray.nodes()
