@@ -93,14 +93,24 @@ class Screen:
             self._write(piece)
 
     def markdown_writer(self) -> PlainWriter | MarkdownWriter:
-        """Return a writer of Markdown pieces, which renders them on a terminal.
+        """Return a writer of the pieces of a Markdown text, which a terminal shows rendered.
 
-        Its `write(piece)` prints what is complete, and `close()` the rest."""
-        if self.quiet_results or not self.is_terminal or os.environ.get("TERM") == "dumb":
-            return PlainWriter(self)
+        Its `write(piece)` prints complete blocks, and `close()` the last block.
+        """
+        if (
+            self.quiet_results
+            or self.out is None
+            or not self.out.isatty()
+            or os.environ.get("TERM") == "dumb"
+        ):
+            return PlainWriter(self.emit)
         from harness.terminal.markdown import MarkdownWriter
 
-        return MarkdownWriter(self)
+        return MarkdownWriter(self.out, self._emit_rendered)
+
+    def _emit_rendered(self, text: str) -> None:
+        self.emitted = self.line_ended = True
+        self.write_raw(text)
 
     def result(self, text: str) -> None:
         """Print a whole result, ended by one line feed."""
@@ -220,17 +230,13 @@ class Screen:
 
 
 class PlainWriter:
-    """Prints the pieces of a text as they arrive."""
+    """Prints the pieces of a text as they arrive, by `write`."""
 
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-
-    def write(self, piece: str) -> None:
-        """Print a piece."""
-        self._screen.emit(piece)
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
 
     def close(self) -> None:
-        """Print the rest: here, nothing is kept back."""
+        """Do nothing: no piece is kept back."""
 
 
 def render_markdown(text: str) -> RenderableType:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import IO, ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -22,9 +22,6 @@ from rich.text import Text
 from rich.theme import Theme
 
 from harness.terminal.rendering import TEXT_WIDTH, FittedTable, Plain, console
-
-if TYPE_CHECKING:
-    from harness.terminal.console import Screen
 
 REFRESH = 0.1
 """Seconds between two drawings of a text that arrives."""
@@ -102,14 +99,17 @@ class MarkdownWriter:
 
     A finished block is printed for good. The last one, which the next piece may change, is drawn
     again until then.
+
+    Args:
+        out: the terminal.
+        print_raw: writes text with escape sequences to it.
     """
 
-    def __init__(self, screen: Screen) -> None:
-        assert screen.out is not None
-        self._screen = screen
-        # rich would write what Ctrl-C interrupts a second time.
+    def __init__(self, out: IO[str], print_raw: Callable[[str], None]) -> None:
+        self._print_raw = print_raw
+        # Without it, rich would write again what Ctrl-C has interrupted.
         self._unwritten = io.StringIO()
-        self._console = console(screen.out, self._unwritten)
+        self._console = console(out, self._unwritten)
         self._text = ""
         self._drawn = -REFRESH
         self._begun = False
@@ -153,14 +153,14 @@ class MarkdownWriter:
         if self._begun:
             self._console.print()
         self._begun = True
-        self._screen.emitted = self._screen.line_ended = True
         self._console.print(Plain(RenderedMarkdown(text)))
 
     def _write(self) -> None:
         text = self._unwritten.getvalue()
         self._unwritten.seek(0)
         self._unwritten.truncate()
-        self._screen.write_raw(text)
+        if text:
+            self._print_raw(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -37,7 +37,7 @@ def columns(stream: IO[str]) -> int:
 
 def size(stream: IO[str]) -> os.terminal_size:
     """Return columns and lines of the terminal that `stream` is; COLUMNS overrides its width."""
-    # Not only `shutil.get_terminal_size`: it measures descriptor 1, which leads to stderr.
+    # `shutil.get_terminal_size` alone measures descriptor 1, which leads to stderr.
     if "COLUMNS" not in os.environ:
         with suppress(OSError, ValueError):
             found = os.get_terminal_size(stream.fileno())
@@ -137,17 +137,17 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     stream = stdout_guard.terminal()  # sys.stdout is stderr while a skill runs
     width = columns(stream) if stream is not None and stream.isatty() else UNLIMITED
     console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    console.print(FittedTable.of(headers, rows))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in lines)
+    with console.capture() as captured:
+        console.print(FittedTable.of(headers, rows))
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 @dataclass(frozen=True, slots=True)
 class FittedTable:
-    """A table for rich, whose long cells are continued in the next line.
+    """A table for rich without frames and colours, whose long cells continue in the next line.
 
-    Where it is too narrow for the words of all columns, each row becomes a block with a line for
-    each column.
+    Where the terminal is too narrow for the words of all columns, each row becomes a block with a
+    line for each column.
     """
 
     headers: Sequence[Text]
@@ -155,7 +155,7 @@ class FittedTable:
 
     @classmethod
     def of(cls, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> FittedTable:
-        """Return the table of any cells; None is an empty one."""
+        """Return the table of any cells; None is an empty cell."""
         from rich.text import Text
 
         cells = [[Text("" if cell is None else str(cell)) for cell in row] for row in rows]
@@ -164,63 +164,42 @@ class FittedTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterable[RenderableType]:
-        widths = self._widths(options.max_width)
-        if widths is not None:
-            yield _grid([self.headers, *self.rows], widths)
+        words = [
+            max(_longest_word(header), *(min(LONG_WORD, _longest_word(cell)) for cell in cells), 1)
+            for header, *cells in zip(self.headers, *self.rows, strict=True)
+        ]
+        if sum(words) + GAP * (len(words) - 1) <= options.max_width:
+            yield _grid([self.headers, *self.rows], [{"min_width": word} for word in words])
             return
         label = max(header.cell_len for header in self.headers)
         for number, row in enumerate(self.rows):
             pairs = [
-                (_left(header), _left(cell))
+                [_left_aligned(header), _left_aligned(cell)]
                 for header, cell in zip(self.headers, row, strict=True)
                 if cell
             ]
             yield from [""] * bool(number)
-            yield _grid(pairs, (label, options.max_width - label - GAP))
-
-    def _widths(self, width: int) -> list[int] | None:
-        """Return the widths at which no word is broken; None if `width` is too small."""
-        columns = list(zip(self.headers, *self.rows, strict=True))
-        wanted = [max(map(_length, column)) for column in columns]
-        widths = [
-            max(_word(header), min(LONG_WORD, max(map(_word, cells), default=0)))
-            for header, *cells in columns
-        ]
-        left = width - sum(widths) - GAP * (len(widths) - 1)
-        if left < 0:
-            return None
-        # The columns that need least are widened first, so that sentences get the rest.
-        places = sorted(range(len(widths)), key=lambda place: wanted[place] - widths[place])
-        for number, place in enumerate(places):
-            more = min(wanted[place] - widths[place], left // (len(places) - number))
-            widths[place] += more
-            left -= more
-        return widths
+            yield _grid(pairs, [{"width": label}, {"width": options.max_width - label - GAP}])
 
 
-def _left(cell: Text) -> Text:
-    """Return a cell that is not centered."""
+def _left_aligned(cell: Text) -> Text:
     cell = cell.copy()
     cell.justify = "left"
     return cell
 
 
-def _length(cell: Text) -> int:
-    return max((line.cell_len for line in cell.split()), default=0)
-
-
-def _word(cell: Text) -> int:
+def _longest_word(cell: Text) -> int:
     from rich.cells import cell_len
 
     return max(map(cell_len, cell.plain.split()), default=0)
 
 
-def _grid(rows: Iterable[Sequence[Text]], widths: Sequence[int]) -> Table:
+def _grid(rows: Iterable[Sequence[Text]], widths: Iterable[Mapping[str, int]]) -> Table:
     from rich.table import Table
 
-    drawn = Table.grid(padding=(0, GAP, 0, 0))
+    grid = Table.grid(padding=(0, GAP, 0, 0))
     for width in widths:
-        drawn.add_column(overflow="fold", width=width)
+        grid.add_column(overflow="fold", **width)
     for row in rows:
-        drawn.add_row(*row)
-    return drawn
+        grid.add_row(*row)
+    return grid
