@@ -6,6 +6,7 @@ runs a command or trains, the user allows that action, or has answered "always" 
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,11 +16,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness.api.skill import UNKNOWN_EFFECTS
 from harness.errors import NotAllowed
 from harness.settings import Settings
 from harness.support import bounded_files
 
+Confirm = Callable[[str], bool]
+BY_YES = "--yes"
+"""How an action is allowed: by the option of the user's line."""
 Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
 _VERBS: dict[Kind, str] = {
     "read": "read",
@@ -56,11 +59,12 @@ class Permission:
         return f"{_VERBS[self.kind]} {f'`{subject}`' if self.kind == 'run' else subject}"
 
     @property
-    def who(self) -> str:
-        return f"/{self.skill}" if self.skill else "the model"
+    def request(self) -> str:
+        """The sentence that the user is asked about: "the model wants to run `git diff`"."""
+        return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield the lines of the detail; the last one states how many are missing, if any are."""
+        """Yield the lines of the detail; the last line counts the lines that are left out."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
@@ -83,18 +87,18 @@ def _names(listed: str) -> frozenset[str]:
 
 
 _INTERPRETERS = _names("""
-    ash awk bash bun cmd csh dash deno fish gawk julia ksh lua mawk node nodejs osascript perl php
-    powershell pwsh pypy python r rscript ruby sed sh tclsh tcsh zsh
+    ash awk bash bun cmd csh dash deno fish gawk julia ksh lua mawk node nodejs osascript perl
+    php powershell pwsh pypy python r rscript ruby sed sh tclsh tcsh zsh
 """)
 """Programs that run the code or file named by their first argument."""
 _WRAPPERS = _names("""
-    bwrap busybox chroot command doas env eval exec expect find nice nohup npx parallel pipx screen
-    script setsid ssh stdbuf su sudo time timeout tmux unshare uv uvx watch xargs
+    bwrap busybox chroot command doas env eval exec expect find nice nohup npx parallel pipx
+    screen script setsid ssh stdbuf su sudo time timeout tmux unshare uv uvx watch xargs
 """)
 """Programs that run another command, which stands anywhere among their arguments."""
 _COLLECTIONS = _names("""
-    apt apt-get aws az brew cargo conda docker gcloud gh git go hg just kubectl make npm ollama pip
-    pnpm podman svn systemctl terraform yarn
+    apt apt-get aws az brew cargo conda docker gcloud gh git go hg just kubectl make npm ollama
+    pip pnpm podman svn systemctl terraform yarn
 """)
 """Programs whose subcommands differ so much that one of them has to be named."""
 _SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
@@ -299,8 +303,8 @@ class Permissions:
     """Allows or refuses what a model wants to do in one project.
 
     Args:
-        choose: requests one of several answers from the user; None without a user.
-        confirm: requests a yes or no, used without `choose`.
+        choose: asks the user to choose from several answers; None without a user.
+        confirm: asks for a yes or no, used without `choose`.
         yes: the user has allowed everything that is not protected, with `--yes`.
     """
 
@@ -308,101 +312,92 @@ class Permissions:
         self,
         settings: Settings,
         choose: Callable[[str, Sequence[str]], str] | None,
-        confirm: Callable[[str], bool] | None = None,
+        confirm: Confirm | None = None,
         *,
         yes: bool = False,
     ) -> None:
         self.settings = settings
-        self._project = settings.project_dir
         self._choose, self._confirm, self._yes = choose, confirm, yes
         self.answers = Answers(settings.permissions_file, settings.project_dir)
 
     def check(self, wanted: Permission) -> str:
-        """Return how the user allows it, now or by an earlier answer, for the run log.
+        """Return how the user allows an action, now or by an earlier answer, for the run log.
 
         Raises:
-            NotAllowed: they do not, there is nobody to ask, or it would write where the files
-                control the harness, which no answer allows.
+            NotAllowed: the user refuses, nobody can be asked, or the action would write a file
+                that controls the harness, which no answer allows.
             OutputError: an "always" answer cannot be stored.
         """
+        project = self.settings.project_dir
         if wanted.kind == "write" and is_protected(Path(wanted.subject), self.settings.protected):
             raise NotAllowed(
                 f"a model may not {wanted}: files there control the harness",
                 hint="Use another folder.",
             )
-        if self._yes:
-            return BY_YES
-        if earlier := self._covering(wanted):
-            return f"always: {earlier}"
-        if self._choose is None and self._confirm is None:
-            raise NotAllowed(
-                f"{wanted.who} wants to {wanted}, and nobody is here to allow that",
-                hint="`--yes` before the line allows it.",
-            )
-        answer = self._ask(wanted)
-        if not answer:
-            raise NotAllowed(f"the user did not allow {wanted.who} to {wanted}")
-        return f"{ANSWERED} {answer}"
-
-    def _covering(self, wanted: Permission) -> Always | None:
-        """Return an "always" answer that allows it."""
-        given = self.answers.given()
-        return next((one for one in given if one.covers(wanted, self._project)), None)
-
-    def _ask(self, wanted: Permission) -> str:
-        """Return the answer that allows it, or ""."""
-        who = f"{wanted.who[0].upper()}{wanted.who[1:]}"
-        question = "\n".join([*wanted.shown_detail(), f"{who} wants to {wanted}. Allow it?"])
-        if self._choose is None:
-            return YES if self._confirm is not None and self._confirm(question) else ""
+        if not self._yes:
+            for earlier in self.answers.given():
+                if earlier.covers(wanted, project):
+                    return f"always: {earlier}"
         always = {
             f"always: {answer} in this project": answer
-            for answer in (in_project(wanted, self._project), for_skill(wanted, self._project))
+            for answer in (in_project(wanted, project), for_skill(wanted, project))
             if answer is not None
         }
-        given = self._choose(question, (YES, NO, *always))
-        if given in always:
-            self.answers.add(always[given])
-        return given if given == YES or given in always else ""
+        allowed = consent(
+            wanted.request,
+            self._confirm,
+            yes=self._yes,
+            detail=wanted.shown_detail(),
+            choose=self._choose,
+            always=[*always],
+        )
+        answer = allowed.removeprefix(ANSWERED)
+        if answer in always:
+            self.answers.add(always[answer])
+        return allowed
 
 
-BY_YES = "--yes"
-"""How a call is allowed: by the option of the user's line."""
-ANSWERED = "answered:"
-"""Followed by the answer of the user to the question about a call."""
+ANSWERED = "answered: "
+"""The beginning of how an action is allowed by the user's answer to the question."""
 
 
-def changes(effects: str, files: Sequence[Path], elsewhere: str = "") -> str:
-    """Describe the changes of a run; "" if there are none.
+def consent(
+    action: str,
+    confirm: Confirm | None,
+    *,
+    yes: bool = False,
+    detail: Iterable[str] = (),
+    choose: Callable[[str, Sequence[str]], str] | None = None,
+    always: Sequence[str] = (),
+) -> str:
+    """Return how the user allows an action, for the run log.
 
     Args:
-        effects: result of `Skill.effects`; a plugin may return None by mistake.
-        files: files that would be written.
-        elsewhere: what else the run does that needs consent.
-    """
-    effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS
-    written = ", ".join(
-        f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}" for path in files
-    )
-    parts = [f"writes {written}"] * bool(written)
-    parts += [in_one_line(text) for text in (effects, elsewhere) if text]
-    return " and ".join(parts)
-
-
-def ask(name: str, changed: str, confirm: Callable[[str], bool] | None) -> str:
-    """Ask the user whether the skill `name` may make these changes; return how they allowed it.
+        action: a sentence without its full stop: "/corpus writes corpus.html".
+        confirm: asks the user for a yes or no; None without a user.
+        yes: `--yes` allows the action without a question.
+        detail: lines that the user sees before the question.
+        choose: asks the user to choose an answer, in place of `confirm`; None without a user.
+        always: answers that allow it besides "yes".
 
     Raises:
-        NotAllowed: they refuse, or there is nobody to ask.
+        NotAllowed: the user refuses, or nobody can be asked.
     """
-    if confirm is None:
+    if yes:
+        return BY_YES
+    if confirm is None and choose is None:
         raise NotAllowed(
-            f"/{name} {changed}, and nobody is here to allow that",
+            f"{action}, and nobody is here to allow that",
             hint="`--yes` before the line allows it.",
         )
-    if not confirm(f"/{name} {changed}. Allow it?"):
-        raise NotAllowed(f"/{name} {changed}, and the user did not allow that")
-    return f"{ANSWERED} yes"
+    question = "\n".join([*detail, f"{action[0].upper()}{action[1:]}. Allow it?"])
+    if choose is not None:
+        answer = choose(question, (YES, NO, *always))
+    else:
+        answer = YES if confirm is not None and confirm(question) else NO
+    if answer not in (YES, *always):
+        raise NotAllowed(f"{action}, and the user did not allow that")
+    return f"{ANSWERED}{answer}"
 
 
 def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
@@ -432,14 +427,11 @@ def _is_within(path: Path, place: Path) -> bool:
     """Return True if `path` is `place` or below it, also under another name of the same file."""
     if not place.exists():  # file systems may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
-    return path.is_relative_to(place) or any(_same(above, place) for above in (path, *path.parents))
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except OSError:  # one of them does not exist or is not readable
-        return False
+    for above in (path, *path.parents):
+        with contextlib.suppress(OSError):  # it does not exist, or is not readable
+            if above.samefile(place):
+                return True
+    return path.is_relative_to(place)
 
 
 def in_one_line(text: str, most: int | None = None) -> str:

@@ -9,10 +9,13 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
-from harness.cli.app_command import AppCommand, consent
-from harness.errors import ModelUnavailable, UsageError, did_you_mean
-from harness.models.pool import Candidate, Choice, Models
-from harness.models.registry import FileEntry, ServeEntry
+from harness.cli.app_command import AppCommand
+from harness.errors import ModelUnavailable, UsageError
+from harness.models.pool import Models
+from harness.models.resolution import Candidate, Choice
+from harness.models.schema import FileEntry, ServeEntry
+from harness.permissions import consent
+from harness.support.suggestions import did_you_mean
 from harness.terminal.rendering import table
 
 TASK = "chat"
@@ -155,7 +158,7 @@ class ModelsCommand(AppCommand):
         if found.source == OLLAMA:
             self._pull(found, call)
         elif not found.here:
-            consent(f"download {_described(found)}", call)
+            consent(f"/models get downloads {_described(found)}", call.confirm, yes=call.yes)
             self._app.discovery.files.ensure(name)
         if found.tasks:
             use = f"It serves {', '.join(found.tasks)} from now on, unless a better model is here."
@@ -171,7 +174,8 @@ class ModelsCommand(AppCommand):
         host = ollama_server.host_of()
         if ollama_server.full_name(found.name) in ollama_server.list_models(host):
             return
-        consent(f"download {_described(found)} to {host}", call)
+        what = f"/models get downloads {_described(found)} to {host}"
+        consent(what, call.confirm, yes=call.yes)
         with call.screen.progress(f"downloading {found.name}") as tick:
 
             def shown(status: str) -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
-from harness.cli.app_command import consent
-from harness.errors import InputError, OutputError, UsageError, did_you_mean
-from harness.permissions import in_one_line
-from harness.plugins.installer import Staged, opened, remove, skills_of, staged
-from harness.plugins.locations import owner, skill_files
-from harness.plugins.user_choices import Installed, InstalledSkills
+from harness.errors import InputError, OutputError, UsageError
+from harness.permissions import consent, in_one_line
+from harness.plugins.installation.candidates import Staged, remove, skills_of, staged
+from harness.plugins.installation.records import Installed, InstalledSkills
+from harness.plugins.installation.sources import opened
+from harness.plugins.locations import owner
+from harness.plugins.skill_folders import skill_files
+from harness.support.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from harness.cli.services import Services
@@ -50,7 +52,9 @@ def add(app: Services, source: str, call: Call) -> Result:
                 call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
         names = ", ".join(f"/{copy.file.name}" for copy in copies)
         known = fetched.is_local and not any(copy.has_code for copy in copies)
-        consent(f"install {names} in {settings.own_skills}", call, needed=not known)
+        if call.confirm or not known:  # the line alone allows to copy instructions of this computer
+            action = f"/skills installs {names} in {settings.own_skills}"
+            consent(action, call.confirm, yes=call.yes)
         for copy in copies:
             copy.place(settings.own_skills / copy.file.name)
             record = Installed(
@@ -82,7 +86,7 @@ def delete(app: Services, name: str, call: Call) -> Result:
             where=elsewhere.origin if elsewhere else None,
             hint=near,
         )
-    consent(f"delete {folders[name]}", call)
+    consent(f"/skills deletes {folders[name]}", call.confirm, yes=call.yes)
     remove(folders[name])
     InstalledSkills(call.settings.installed_file).remove(folders[name].name)
     app.reload()

@@ -79,7 +79,7 @@ def _placement(call: Call, address: Address) -> Placement:
     return Placement(address, **{**chosen, "gpus": chosen["gpus"] or 0.0})
 
 
-def effect(options: SkillOptions) -> str:
+def cluster_effect(options: SkillOptions) -> str:
     """Describe, for the user's consent, that a line of a model names a cluster; "" if not."""
     on = options.on if isinstance(options, ClusterOptions) else None
     return f"sends its input to {on}" if on and on != LOCAL else ""

@@ -17,15 +17,17 @@ from tempfile import TemporaryDirectory
 
 from pydantic import ValidationError
 
-from harness import permissions
 from harness.api import options as opts
-from harness.api.hookspecs import RunStarted
-from harness.api.skill import Call, Result, Skill, Source, Write
+from harness.api.events import RunStarted
+from harness.api.skill import UNKNOWN_EFFECTS, Call, Result, Skill, Source, Write
 from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
-from harness.models.pool import Choice, ModelPool, Models
+from harness.models.pool import ModelPool, Models
+from harness.models.resolution import Choice
+from harness.permissions import consent, in_one_line, refuse_protected
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import cluster_placement
 from harness.runs import targets as target_files
+from harness.runs.cluster_placement import cluster_effect
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, as_targets
 from harness.runs.run_log import WITHOUT_ASKING, Recording, Run, RunLog, recorded
@@ -306,16 +308,19 @@ class Runner:
         """Ask the user before a model changes anything; raise NotAllowed if it is refused."""
         given, general = self.invocation, self.invocation.general
         paths = (*files, *opts.paths(given.options))
-        permissions.refuse_protected(given.name, paths, self.settings.protected)
+        refuse_protected(given.name, paths, self.settings.protected)
         with self._isolated():
             effects = self.skill.effects(given.options, given.subcommand)
-        changes = permissions.changes(effects, files, cluster_placement.effect(given.options))
-        if not changes:
-            how = "" if self.run.allowed else WITHOUT_ASKING
-        elif general.yes:
-            how = permissions.BY_YES
+        effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS  # a plugin's mistake
+        written = ", ".join(
+            f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}"
+            for path in files
+        )
+        parts = (f"writes {written}" if written else "", effects, cluster_effect(given.options))
+        if changes := " and ".join(in_one_line(part) for part in parts if part):
+            how = consent(f"/{given.name} {changes}", self.frontend.confirm, yes=general.yes)
         else:
-            how = permissions.ask(given.name, changes, self.frontend.confirm)
+            how = "" if self.run.allowed else WITHOUT_ASKING
         self.run.allow(how)
 
     def _save_all(

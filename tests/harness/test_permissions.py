@@ -69,7 +69,9 @@ def test_yes_allows_once(project: Path) -> None:
 
 @pytest.mark.parametrize("answer", ["no", "neither"])
 def test_any_other_answer_refuses(project: Path, answer: str) -> None:
-    with pytest.raises(NotAllowed, match="the user did not allow the model to run `git diff`"):
+    with pytest.raises(
+        NotAllowed, match="wants to run `git diff`, and the user did not allow that"
+    ):
         allow(project, run("git diff"), answer)
 
 

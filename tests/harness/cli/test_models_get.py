@@ -75,14 +75,16 @@ def test_a_model_is_downloaded_after_a_yes(server: type[Ollama], app: App) -> No
     app.frontend = Frontend("test", confirm=lambda question: not asked.append(question))
     result = app.dispatch("/models get talker:7b").result
     assert server.requests == [{"model": "talker:7b", "insecure": False, "stream": True}]
-    assert asked[0].startswith("Download talker:7b (4,700 MB, licence Apache-2.0) from Ollama to h")
+    assert asked[0].startswith(
+        "/models get downloads talker:7b (4,700 MB, licence Apache-2.0) from Ollama to h"
+    )
     assert result.text.startswith("talker:7b is here. It serves chat from now on")
 
 
 @pytest.mark.parametrize(
     ("line", "error", "message"),
     [
-        ("/models get talker:7b", NotAllowed, "nobody is here to allow this: download talker:7b"),
+        ("/models get talker:7b", NotAllowed, "/models get downloads talker:7b"),
         ("/models get talkr:7", ModelUnavailable, "Ollama cannot download talkr:7: no such"),
         ("/models get talker", UsageError, "there is no download 'talker'. Did you mean talker:7b"),
         ("/models talker:7b", UsageError, "/models takes no text"),

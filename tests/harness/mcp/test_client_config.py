@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness import permissions
 from harness.errors import UsageError
 from harness.mcp.client_config import Configuration, add, read, remove
+from harness.permissions import is_protected
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings
 from harness.testing import fake_settings
@@ -150,7 +150,7 @@ def test_the_project_is_read_once_trusted_and_only_unchanged(settings: Settings)
 
 def test_a_model_may_not_write_the_files(settings: Settings) -> None:
     for path in (settings.mcp_file, *settings.project_mcp_files):
-        assert permissions.is_protected(path, settings.protected)
+        assert is_protected(path, settings.protected)
 
 
 def test_too_many_servers(settings: Settings) -> None:

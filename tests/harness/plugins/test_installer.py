@@ -236,9 +236,9 @@ def test_user_is_asked_and_may_refuse(tmp_path):
     source = skill(tmp_path / "elsewhere" / "greet")
     asked = []
     app = lenient(tmp_path, confirm=lambda question: asked.append(question))
-    with pytest.raises(NotAllowed, match="you did not allow this"):
+    with pytest.raises(NotAllowed, match="the user did not allow that"):
         app.dispatch(f"/skills add {source}")
-    assert asked == [f"Install /greet in {own(tmp_path)}?"]
+    assert asked == [f"/skills installs /greet in {own(tmp_path)}. Allow it?"]
     assert left(tmp_path) == []
 
 
@@ -323,7 +323,7 @@ def test_removed_skill_is_gone(tmp_path):
     with pytest.raises(NotAllowed):
         app.dispatch("/skills remove greet")
     app.dispatch("/skills remove greet")
-    assert asked == [f"Delete {own(tmp_path) / 'greet'}?"] * 2
+    assert asked == [f"/skills deletes {own(tmp_path) / 'greet'}. Allow it?"] * 2
     assert left(tmp_path) == []
     assert json.loads((tmp_path / "config" / "installed.json").read_text()) == {}
     assert "greet" not in app.catalogue.skills
