@@ -260,27 +260,45 @@ def _close_dead_runs(db: sqlite3.Connection) -> None:
             )
 
 
-@dataclass(slots=True)
-class Recording:
-    """A run in progress."""
+def _alive(pid: int) -> bool:
+    import psutil  # rarely needed, and slow to import
 
-    call: Call
-    run: Run
-    started: RunStarted
-    listeners: Sequence[Listener]
+    return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows
 
-    def finish(self, result: Result) -> None:
-        """Close the run with its result."""
-        if result.stopped is not None:
-            self.fail(result.stopped)
-        else:
-            self._close("failed" if result.code else "done", result.code)
 
-    def fail(self, error: HarnessError) -> None:
-        """Close the run with the error that ended it."""
+@contextlib.contextmanager
+def recorded(
+    call: Call, run: Run, started: RunStarted, listeners: Sequence[Listener]
+) -> Iterator[Callable[[Result], None]]:
+    """Report the start and the end of a run to the log and to listening plugins, in any case.
+
+    Yields: a function that closes the run with its result.
+
+    Raises:
+        Interrupted: Ctrl-C; the call's `cancel` is set.
+    """
+
+    def close(status: End, exit_code: int, **error: str | None) -> None:
+        usage, resolution = call.models.usage, run.resolution
+        run.close(status, exit_code, usage, **error)
+        finished = RunFinished(
+            **asdict(started),
+            status=status,
+            exit_code=exit_code,
+            seconds=round(time.monotonic() - run.started, 3),
+            requested=resolution.requested if resolution else None,
+            resolved=resolution.resolved if resolution else None,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            written=tuple(run.written),
+            error_type=error.get("error_type"),
+        )
+        notify(listeners, "run_finished", finished, call.screen)
+
+    def fail(error: HarnessError) -> None:
         stopped = isinstance(error, (Interrupted, ReaderGone))
         cause = error.__cause__
-        self._close(
+        close(
             "interrupted" if stopped else "failed",
             error.exit_code,
             error_type=type(error).__name__,
@@ -289,41 +307,22 @@ class Recording:
             traceback="".join(traceback.format_exception(cause)) if cause else None,
         )
 
-    def _close(self, status: End, exit_code: int, **error: str | None) -> None:
-        usage, resolution = self.call.models.usage, self.run.resolution
-        self.run.close(status, exit_code, usage, **error)
-        finished = RunFinished(
-            **asdict(self.started),
-            status=status,
-            exit_code=exit_code,
-            seconds=round(time.monotonic() - self.run.started, 3),
-            requested=resolution.requested if resolution else None,
-            resolved=resolution.resolved if resolution else None,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            written=tuple(self.run.written),
-            error_type=error.get("error_type"),
-        )
-        notify(self.listeners, "run_finished", finished, self.call.screen)
+    def finish(result: Result) -> None:
+        if result.stopped is not None:
+            fail(result.stopped)
+        else:
+            close("failed" if result.code else "done", result.code)
 
-
-@contextlib.contextmanager
-def recorded(recording: Recording) -> Iterator[Recording]:
-    """Report the start of a run, and its end if the work raises.
-
-    Raises:
-        Interrupted: Ctrl-C; the call's `cancel` is set.
-    """
     try:
-        notify(recording.listeners, "run_started", recording.started, recording.call.screen)
-        yield recording
+        notify(listeners, "run_started", started, call.screen)
+        yield finish
     except KeyboardInterrupt as exc:
-        recording.call.cancel.request_stop()
-        recording.fail(Interrupted("interrupted"))
+        call.cancel.request_stop()
+        fail(Interrupted("interrupted"))
         raise Interrupted("interrupted") from exc
     except HarnessError as exc:
-        recording.fail(exc)
+        fail(exc)
         raise
     except Exception as exc:
-        recording.fail(InternalError(exc))
+        fail(InternalError(exc))
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from harness.api import options as opts
-from harness.api.events import RunStarted
+from harness.api.events import Listener, RunStarted
 from harness.api.skill import UNKNOWN_EFFECTS, Call, Result, Skill, Source, Write
 from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
 from harness.models.pool import ModelPool, Models
@@ -30,8 +30,8 @@ from harness.runs import targets as target_files
 from harness.runs.cluster_placement import cluster_effect
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.invocation import Invocation, as_targets
-from harness.runs.run_log import WITHOUT_ASKING, Recording, Run, RunLog, recorded
-from harness.runs.targets import folder_suffix, split, suffix_of
+from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, recorded
+from harness.runs.targets import suffix_of
 from harness.settings import Settings
 from harness.support import ctrl_c
 from harness.support.stop_token import StopToken
@@ -66,37 +66,6 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
             f"{who} failed: {type(exc).__name__}: {reason}",
             hint=f"`/logs {run.id}` has the traceback." if run.id else None,
         ) from exc
-
-
-def call_isolated(skill: Skill, call: Call, formats: Collection[str] = ()) -> Result:
-    """Call `skill.run` and check its result.
-
-    Args:
-        formats: suffixes of plugins' formats for the result's records.
-
-    Raises:
-        HarnessError: what the skill raised, or SkillFailed.
-    """
-    with isolated(f"/{skill.name}", call.screen, call.log):
-        result = skill.run(call)
-    if not isinstance(result, Result):
-        raise SkillFailed(f"/{skill.name} returned {type(result).__name__}, not a Result")
-    files, folders = split(call, skill)
-    missing = [
-        target.suffix
-        for target in files
-        if (suffix := suffix_of(target, (*skill.saves, *formats))) not in result.saves
-        and not (suffix in formats and result.has_records)
-    ]
-    missing += [
-        kind or "a folder"
-        for one in folders
-        if not skill.saves_folder(one, call.options, call.subcommand)
-        and (kind := folder_suffix(one, call, skill)) not in result.folders
-    ]
-    if missing:
-        raise SkillFailed(f"/{skill.name} has no result to save as {missing[0]}")
-    return result
 
 
 @contextlib.contextmanager
@@ -164,23 +133,49 @@ class Runner:
         place = cluster_placement.placement(call, self.skill, variant)
         with (
             line_ended(call.screen),
-            recorded(self._recording(call)) as recording,
+            recorded(call, self.run, *self._opened()) as finish,
             cluster_placement.placed(call, place),
         ):
-            result = self._with_model(call_isolated(self.skill, call, self._formats))
+            result = self._result(call, files, filled)
             if general.as_json and (result.summary is not None or not call.targets):
                 result.as_json()  # data that is not JSON is a failure of this run
-            self._fill(filled, result)
-            saved = (*folders, *self._save_all(result, files, companions))
-            recording.finish(result)
+            for folder, suffix in filled.items():
+                with self._isolated():
+                    result.folders[suffix](folder)
+                self.run.written.append(folder)
+            saved = [*folders, *(self._save(target, result) for target in files)]
+            for path, name in companions.items():
+                if name in result.companions:
+                    saved.append(self._write(path, result.companions[name]))
+            finish(result)
         screen = call.screen
-        return Outcome(result, general, saved, screen.emitted, screen.line_ended)
+        return Outcome(result, general, tuple(saved), screen.emitted, screen.line_ended)
 
-    def _with_model(self, result: Result) -> Result:
-        """Add the model that served to a result that consists of its text."""
-        if result.data is not None or not result.text or self.run.answered_by is None:
-            return result
-        return replace(result, data={"text": result.text, "answered_by": self.run.answered_by})
+    def _result(self, call: Call, files: Sequence[Path], filled: Mapping[Path, str]) -> Result:
+        """Call the skill, and check that its result can be saved to the targets.
+
+        Raises:
+            HarnessError: what the skill raised, or SkillFailed.
+        """
+        with self._isolated():
+            result = self.skill.run(call)
+        if not isinstance(result, Result):
+            raise SkillFailed(f"/{self.skill.name} returned {type(result).__name__}, not a Result")
+        formats = self._formats
+        missing = [
+            target.suffix
+            for target in files
+            if (suffix := suffix_of(target, (*self.skill.saves, *formats))) not in result.saves
+            and not (suffix in formats and result.has_records)
+        ]
+        missing += [
+            suffix or "a folder" for suffix in filled.values() if suffix not in result.folders
+        ]
+        if missing:
+            raise SkillFailed(f"/{self.skill.name} has no result to save as {missing[0]}")
+        if result.data is None and result.text and self.run.answered_by is not None:
+            return replace(result, data={"text": result.text, "answered_by": self.run.answered_by})
+        return result
 
     def _call(self) -> Call:
         general = self.invocation.general
@@ -323,26 +318,6 @@ class Runner:
             how = "" if self.run.allowed else WITHOUT_ASKING
         self.run.allow(how)
 
-    def _save_all(
-        self, result: Result, targets: Sequence[Path], companions: Mapping[Path, str]
-    ) -> tuple[Path, ...]:
-        """Write the targets, then the companions that the result has."""
-        return (
-            *(self._save(target, result) for target in targets),
-            *(
-                self._write(path, result.companions[name])
-                for path, name in companions.items()
-                if name in result.companions
-            ),
-        )
-
-    def _fill(self, folders: Mapping[Path, str], result: Result) -> None:
-        """Write the result into folders, given with their suffixes."""
-        for folder, suffix in folders.items():
-            with self._isolated():
-                result.folders[suffix](folder)
-            self.run.written.append(folder)
-
     def _save(self, target: Path, result: Result) -> Path:
         suffix = target_files.suffix_of(target, (*self.skill.saves, *self._formats))
         if suffix not in result.saves:
@@ -376,8 +351,8 @@ class Runner:
         """Isolate code of the skill or of a plugin's format."""
         return isolated(owner or f"/{self.skill.name}", self.screen, self.run)
 
-    def _recording(self, call: Call) -> Recording:
-        """Open the run's row, unless the run is kept out of the log."""
+    def _opened(self) -> tuple[RunStarted, Sequence[Listener]]:
+        """Open the run's row, unless the run is kept out of the log; return who is told of it."""
         given = self.invocation
         logged = self.skill.logged or self.frontend.is_model  # all that a model does
         kept = logged and not given.general.no_log
@@ -394,4 +369,4 @@ class Runner:
         started = RunStarted(
             self.run.id, given.name, given.subcommand, self.frontend.name, datetime.now(UTC)
         )
-        return Recording(call, self.run, started, self.catalogue.listeners if kept else ())
+        return started, self.catalogue.listeners if kept else ()
