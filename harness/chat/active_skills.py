@@ -19,7 +19,7 @@ from harness.api.skill import SkillOptions
 from harness.chat import tool_calls
 from harness.chat.conversation import Conversation
 from harness.chat.skill_tools import TEXT, Dispatcher, finished
-from harness.chat.tool_calls import arguments_of, failures_logged, string
+from harness.chat.tool_calls import arguments_of, string
 from harness.chat.toolbox import ALL, DETAILS, PreparedCall
 from harness.errors import HarnessError, SkillFailed, UsageError
 from harness.models.backend import Tool, ToolCall
@@ -27,7 +27,6 @@ from harness.models.pool import Resolution
 from harness.models.served import BYTES_PER_TOKEN
 from harness.permissions import Permission
 from harness.plugins.catalogue import Found
-from harness.runs.frontend import Outcome
 from harness.runs.invocation import Invocation, render_line
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
@@ -218,12 +217,12 @@ class ActivateSkill:
         skill, invocation = self._invocation(call)
         line = render_line(skill, invocation)
 
-        def work(screen: Screen) -> tuple[str, int]:
-            run = Run()
-            with failures_logged(self.dispatcher, skill.name, line, run):
-                self._allow(skill, run)
-                outcome = self.dispatcher.run_called(invocation, line, run=run)
-            return finished(outcome, _content(outcome), screen)
+        def work(screen: Screen, run: Run) -> tuple[str, int]:
+            self._allow(skill, run)
+            outcome = self.dispatcher.run_called(invocation, line, run=run)
+            # The whole text: nothing else is kept of a separate skill.
+            content = tool_calls.content_of(outcome, result=outcome.result.text)
+            return finished(outcome, content, screen)
 
         return PreparedCall(line, work)
 
@@ -288,10 +287,3 @@ def _cut(text: str, size: int) -> str:
     if size < len(CUT):
         return ""
     return text.encode()[: size - len(CUT)].decode(errors="ignore").rstrip() + CUT
-
-
-def _content(outcome: Outcome) -> str:
-    """Return the text of a result as a whole: of a separate skill, nothing else is kept."""
-    result = outcome.result
-    error = {"error": str(result.stopped)} if result.stopped is not None else {}
-    return tool_calls.compact({"exit_code": result.code, **error, "result": result.text})

@@ -7,6 +7,7 @@ model puts into a text never becomes an option or a file to write.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from harness.api.options import (
 )
 from harness.api.skill import Skill
 from harness.chat import tool_calls
-from harness.chat.tool_calls import Host, arguments_of, failures_logged, string
+from harness.chat.tool_calls import Host, arguments_of, string
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import Interrupted, ReaderGone, UsageError, did_you_mean
 from harness.models.backend import Tool, ToolCall
@@ -227,16 +228,15 @@ class SkillTool:
         invocation = invocation_of(self.skill, call)
         line = render_line(self.skill, invocation)
 
-        def work(screen: Screen) -> tuple[str, int]:
-            run = Run()
-            with failures_logged(self.dispatcher, self.name, line, run):
-                outcome = self.dispatcher.run_called(invocation, line, run=run)
-            return finished(outcome, tool_calls.of_outcome(outcome), screen)
+        def work(screen: Screen, run: Run) -> tuple[str, int]:
+            outcome = self.dispatcher.run_called(invocation, line, run=run)
+            data = tool_calls.shortened(json.loads(outcome.result.as_json()))
+            return finished(outcome, tool_calls.content_of(outcome, result=data), screen)
 
         return PreparedCall(line, work)
 
 
-def finished(outcome: Outcome, content: str, screen: Screen) -> tuple[str, int]:
+def finished(outcome: Outcome, content: Mapping[str, Any], screen: Screen) -> tuple[str, int]:
     """Return the message for the model and the exit code of a run; show what it saved.
 
     Raises:
@@ -245,4 +245,4 @@ def finished(outcome: Outcome, content: str, screen: Screen) -> tuple[str, int]:
     show_saved(outcome, screen)
     if isinstance(outcome.result.stopped, (Interrupted, ReaderGone)):
         raise outcome.result.stopped
-    return content, outcome.result.code
+    return tool_calls.compact(content), outcome.result.code

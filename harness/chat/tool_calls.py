@@ -16,27 +16,27 @@ from harness.models.served import Usage
 from harness.runs.frontend import Outcome
 from harness.runs.run_log import WITHOUT_ASKING, Run, RunLog, Status
 
+if TYPE_CHECKING:
+    from harness.api.options import GeneralOptions
+    from harness.permissions import Permissions
+    from harness.runs.frontend import Caller
+
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
 """Limits of items per list or object, and of characters per text, tried until the result fits."""
 
 
-def of_outcome(outcome: Outcome) -> str:
-    """Return the exit code, the saved files, and the summary or data of an outcome.
-
-    Raises:
-        SkillFailed: the data cannot be written as JSON.
-    """
-    result = outcome.result
-    content: dict[str, Any] = {"exit_code": result.code}
+def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
+    """Return the exit code, the saved files and the error of an outcome, with other content."""
+    content = {"exit_code": outcome.result.code, **content}
     if outcome.saved:
         content["saved"] = [str(path) for path in outcome.saved]
-    if result.stopped is not None:
-        content["error"] = str(result.stopped)
-    return compact({**content, "result": shortened(json.loads(result.as_json()))})
+    if outcome.result.stopped is not None:
+        content["error"] = str(outcome.result.stopped)
+    return content
 
 
-def of_error(error: HarnessError) -> str:
+def error_content(error: HarnessError) -> str:
     """Return the exit code, message, location and hint of an error."""
     content = {"exit_code": error.exit_code, "error": error.message}
     content |= {"where": error.where} if error.where else {}
@@ -74,12 +74,7 @@ def _less(data: Any, items: int, letters: int) -> Any:
     return data
 
 
-if TYPE_CHECKING:
-    from harness.api.options import GeneralOptions
-    from harness.permissions import Permissions
-    from harness.runs.frontend import Caller
-
-INVALID = 2_000
+LINE = 2_000
 """Characters of an invalid call that are recorded."""
 
 
@@ -105,26 +100,28 @@ class Host(Protocol):
 
 
 @contextlib.contextmanager
-def logged(host: Host, tool: str, line: str, options: Mapping[str, Any]) -> Iterator[Run]:
-    """Record a call of a tool, and its end in any case.
+def logged(
+    host: Host, run: Run, tool: str, line: str, options: Mapping[str, Any]
+) -> Iterator[None]:
+    """Give a call of a tool a row in the run log, and close the row in any case.
 
-    It ends as allowed without a question unless `Run.allow` is called.
+    The call is recorded as allowed without a question unless `Run.allow` is called.
 
     Raises:
         Interrupted: Ctrl-C.
         InternalError: the tool failed with another error than a HarnessError.
     """
-    run = Run()
     if host.current_general is None or not host.current_general.no_log:
-        run = host.run_log.start(door="model", line=line, skill=tool, options=options, job="")
+        opened = host.run_log.start(door="model", line=line, skill=tool, options=options, job="")
+        run.log, run.id = opened.log, opened.id
     try:
-        yield run
+        yield
     except KeyboardInterrupt as exc:
         run.close("interrupted", Interrupted.exit_code, Usage())
         raise Interrupted("interrupted") from exc
     except HarnessError as error:
-        kind, stopped = type(error).__name__, isinstance(error, Interrupted)
-        status: Status = "interrupted" if stopped else "failed"
+        status: Status = "interrupted" if isinstance(error, Interrupted) else "failed"
+        kind = type(error).__name__
         run.close(status, error.exit_code, Usage(), error_type=kind, error=str(error))
         raise
     except Exception as exc:
@@ -135,22 +132,9 @@ def logged(host: Host, tool: str, line: str, options: Mapping[str, Any]) -> Iter
     run.close("done", 0, Usage())
 
 
-@contextlib.contextmanager
-def failures_logged(host: Host, tool: str, line: str, run: Run) -> Iterator[None]:
-    """Record a call of a tool if the block raises an error before `run` has a row."""
-    try:
-        yield
-    except HarnessError as error:
-        if run.id is not None:
-            raise
-        with logged(host, tool, line, {}):
-            raise error
-
-
-def log_invalid(host: Host, call: ToolCall, error: HarnessError) -> None:
-    """Record a call that is not run, since its arguments are invalid or the tool is unknown."""
-    line = f"{call.name} {call.arguments}"[:INVALID]
-    with contextlib.suppress(HarnessError), logged(host, call.name, line, {}):
+def log_failure(host: Host, run: Run, tool: str, line: str, error: HarnessError) -> None:
+    """Record a call that raised an error before it had a row: it is invalid, or not allowed."""
+    with contextlib.suppress(HarnessError), logged(host, run, tool, line[:LINE], {}):
         raise error
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.chat import tool_calls
+from harness.chat.tool_calls import error_content
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import in_one_line
 from harness.runs.frontend import print_error
+from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
@@ -44,12 +45,12 @@ class PreparedCall:
 
     Attributes:
         line: what is shown and recorded.
-        run: does the work, with a row in the run log in any case, and returns the message for the
-            model and the exit code.
+        run: does the work, with a row in the run log, and returns the message for the model and
+            the exit code.
     """
 
     line: str
-    run: Callable[[Screen], tuple[str, int]]
+    run: Callable[[Screen, Run], tuple[str, int]]
 
 
 class Described(Protocol):
@@ -124,16 +125,17 @@ class Toolbox:
             two tools with the same name, the first one counts.
         searchable: returns a source whose tools are offered whole in up to half of the room, and
             otherwise by search, with those found in half of it.
-        log_invalid: records a call that is not run, since it is invalid.
+        log_failure: records a call without a row in the run log: the row, the tool, the line and
+            the error.
     """
 
     def __init__(
         self,
         sources: Sequence[Callable[[], Iterable[ChatTool]]],
         searchable: Callable[[], Searchable] | None = None,
-        log_invalid: Callable[[ToolCall, UsageError], None] = lambda call, error: None,
+        log_failure: Callable[[Run, str, str, HarnessError], None] = lambda *given: None,
     ) -> None:
-        self._sources, self._searchable, self._log_invalid = sources, searchable, log_invalid
+        self._sources, self._searchable, self._log_failure = sources, searchable, log_failure
 
     def tools(self, room: int) -> tuple[Tool, ...]:
         """Return the tools for a model, within a size in bytes."""
@@ -166,24 +168,29 @@ class Toolbox:
             ReaderGone: stdout is closed by its reader.
             InternalError: the harness itself failed. Other errors are part of the answer.
         """
-        tools = self._tools
-        known = call.name if call.name in tools else ""
+        tools, run, line = self._tools, Run(), ""
+        tool = call.name if call.name in tools else ""
         try:
-            if not known:
-                raise _unknown(call.name, tools)
-            prepared = tools[call.name].prepared(call)
-        except UsageError as error:
-            screen.notice(f"-> {in_one_line(call.name, SHOWN)}: not run")
-            self._log_invalid(call, error)
-            return _failed(error, known, "", screen)
-        screen.notice(f"-> {in_one_line(prepared.line, SHOWN)}")
-        try:
-            content, code = prepared.run(screen)
-        except (Interrupted, ReaderGone, InternalError):
-            raise
+            if not tool:
+                known = [name for name in tools if "__" not in name]  # a server may have hundreds
+                raise UsageError(
+                    f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}."
+                )
+            prepared = tools[tool].prepared(call)
+            line = prepared.line
+            screen.notice(f"-> {in_one_line(line, SHOWN)}")
+            content, code = prepared.run(screen, run)
         except HarnessError as error:
-            return _failed(error, known, prepared.line, screen)
-        return Answer(content, known, prepared.line, code)
+            if not line:
+                screen.notice(f"-> {in_one_line(call.name, SHOWN)}: not run")
+            if run.id is None:
+                given = line or f"{call.name} {call.arguments}"
+                self._log_failure(run, call.name, given, error)
+            if isinstance(error, (Interrupted, ReaderGone, InternalError)):
+                raise
+            print_error(error, screen)
+            return Answer(error_content(error), tool, line, error.exit_code)
+        return Answer(content, tool, line, code)
 
     @property
     def _tools(self) -> dict[str, ChatTool]:
@@ -203,13 +210,3 @@ class Toolbox:
             for tool in source():
                 found.setdefault(tool.name, tool)
         return found
-
-
-def _unknown(name: str, tools: Iterable[str]) -> UsageError:
-    known = [tool for tool in tools if "__" not in tool]  # a server may have hundreds
-    return UsageError(f"there is no tool {name!r}", hint=f"There are {', '.join(known)}.")
-
-
-def _failed(error: HarnessError, tool: str, line: str, screen: Screen) -> Answer:
-    print_error(error, screen)
-    return Answer(tool_calls.of_error(error), tool, line, error.exit_code)

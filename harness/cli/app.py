@@ -56,7 +56,10 @@ class App(Services):
         Raises:
             HarnessError: with its exit code; the run is closed in the log.
         """
-        caller = self.caller.replaced(frontend, console, cancel, progress)
+        screen = console or self.screen
+        if progress is not None:
+            screen = screen.like(on_progress=progress)
+        caller = Caller(frontend or self.frontend, screen, cancel or self.caller.cancel)
         with self._callers.calling(caller):
             return guarded(line, lambda: self._dispatch(line))
 

@@ -190,7 +190,7 @@ class Services(ABC):
         """The tools of the chat model, those that are described in most detail first."""
         from harness.chat.active_skills import activation
         from harness.chat.skill_tools import skill_tools
-        from harness.chat.tool_calls import log_invalid
+        from harness.chat.tool_calls import log_failure
         from harness.chat.toolbox import Toolbox
         from harness.tools import tools_of
 
@@ -200,7 +200,7 @@ class Services(ABC):
         return Toolbox(
             [prompts, shipped, lambda: builtin, others],
             lambda: self.mcp_servers,
-            partial(log_invalid, self),
+            partial(log_failure, self),
         )
 
     @cached_property

@@ -73,8 +73,8 @@ class ServerTool:
         arguments = arguments_of(call)
         line = f"{self.name} {call.arguments.strip() or '{}'}"
 
-        def work(screen: Screen) -> tuple[str, int]:
-            with logged(self.host, self.name, line, arguments) as run:
+        def work(screen: Screen, run: Run) -> tuple[str, int]:
+            with logged(self.host, run, self.name, line, arguments):
                 result = self._run(arguments, screen, run)
             return tool_calls.compact({"exit_code": 0, "result": result}), 0
 
@@ -131,8 +131,8 @@ class SearchTool:
         query = string(arguments_of(call), QUERY)
         line = f"{SEARCH} {call.arguments.strip()}"
 
-        def work(screen: Screen) -> tuple[str, int]:
-            with logged(self._host, SEARCH, line, {QUERY: query}):
+        def work(screen: Screen, run: Run) -> tuple[str, int]:
+            with logged(self._host, run, SEARCH, line, {QUERY: query}):
                 found = search(self._tools, query)
                 if not found:
                     raise NothingFound("no tool matches", hint="Try other or fewer words.")

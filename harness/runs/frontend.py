@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from harness.errors import HarnessError, InputError, InternalError, Interrupted, ReaderGone
-from harness.support import ctrl_c
-from harness.terminal.console import OnProgress, Screen
+from harness.support.stopping import ctrl_c
+from harness.terminal.console import Screen
 
 if TYPE_CHECKING:
     from harness.api.options import GeneralOptions
@@ -76,21 +76,6 @@ class Caller:
     frontend: Frontend
     screen: Screen
     cancel: threading.Event | None = None
-
-    def replaced(
-        self,
-        frontend: Frontend | None,
-        screen: Screen | None,
-        cancel: threading.Event | None,
-        progress: OnProgress | None,
-    ) -> Caller:
-        """Return a caller that differs in what is given."""
-        screen = screen or self.screen
-        return Caller(
-            frontend or self.frontend,
-            screen if progress is None else screen.like(on_progress=progress),
-            cancel or self.cancel,
-        )
 
     def for_model(self) -> Caller:
         """Return the caller of what a model calls: it cannot read stdin or write to stdout."""

@@ -7,6 +7,7 @@ performed or its result cannot be stored; only what affects all tasks ends the j
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -163,11 +164,13 @@ class Job(Generic[T, R]):
         if self.tick is not None:
             self.tick()
         for future in list(self._running):
-            if not future.cancelled() and not _must_be_repeated(future.exception()):
-                try:
-                    self._settle(future)
-                except HarnessError:  # the first error is the one to report
-                    continue
+            if future.cancelled():
+                continue
+            ended = future.exception()
+            if isinstance(ended, Interrupted) or (ended is not None and _is_retryable(ended)):
+                continue  # the task is performed again when the job continues
+            with contextlib.suppress(HarnessError):  # `error` is reported
+                self._settle(future)
 
     def _attempts(self, task: T) -> R:
         retrying = tenacity.Retrying(
@@ -178,11 +181,6 @@ class Job(Generic[T, R]):
             reraise=True,
         )
         return retrying(self.perform, task)
-
-
-def _must_be_repeated(error: BaseException | None) -> bool:
-    """Return True if an interrupted task must be retried on resume."""
-    return isinstance(error, Interrupted) or (error is not None and _is_retryable(error))
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

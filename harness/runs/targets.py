@@ -13,7 +13,6 @@ import secrets
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
 
 from harness.api.skill import Call, Skill, Write
 from harness.errors import OutputError, UsageError
@@ -91,16 +90,16 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
     """
     for path in outputs:
         for name, source in sources.items():
-            if source is not None and _is_same(path, source):
+            if source is None:
+                continue
+            if path.exists() and source.exists():
+                same = path.samefile(source)  # follows hard links as well
+            else:
+                same = path.resolve() == source.resolve()
+            if same:
                 raise UsageError(
                     f"is the {name} itself", where=str(path), hint="Save to another file."
                 )
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    if path.exists() and other.exists():
-        return path.samefile(other)  # follows hard links as well
-    return path.resolve() == other.resolve()
 
 
 @contextlib.contextmanager
@@ -115,27 +114,26 @@ def _reported(target: Path) -> Iterator[None]:
 def _check_folder(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise OutputError("is not a folder", where=str(target))
-    within = target.resolve() if target.is_dir() else target.resolve().parent
-    if not within.is_dir():
-        raise OutputError(f"there is no folder {within}", where=str(target), hint="Create it.")
-    if not os.access(within, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {within} is not writable", where=str(target))
+    _check_writable(target.resolve() if target.is_dir() else target.resolve().parent, target)
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
     with contextlib.suppress(FileNotFoundError):
         target.stat()  # raises for a loop of links
-    folder = target.resolve().parent
-    if not folder.is_dir():
-        raise OutputError(f"there is no folder {folder}", where=str(target), hint="Create it.")
     if target.is_dir():
         raise OutputError("is a folder", where=str(target))
     if target.exists() and not target.is_file():  # a device or a pipe would be replaced
         raise OutputError("is not a regular file", where=str(target))
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {folder} is not writable", where=str(target))
+    _check_writable(target.resolve().parent, target)
     if target.exists() and not may_replace(target):
         raise OutputError("exists already", where=str(target), hint="--force overwrites it.")
+
+
+def _check_writable(folder: Path, target: Path) -> None:
+    if not folder.is_dir():
+        raise OutputError(f"there is no folder {folder}", where=str(target), hint="Create it.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"the folder {folder} is not writable", where=str(target))
 
 
 def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
@@ -200,14 +198,15 @@ def write(
             file.flush()
             os.fsync(file.fileno())
         before_replacing(digest(temporary))
-        try:
-            _put(temporary, real, may_replace)
-        except FileExistsError as exc:
-            raise OutputError(
-                "exists already: it was written while the work ran",
-                where=str(target),
-                hint="--force overwrites it.",
-            ) from exc
+        if real.exists():
+            if may_replace is not None and not may_replace(digest(real)):
+                raise OutputError(
+                    "exists already: it was written while the work ran",
+                    where=str(target),
+                    hint="--force overwrites it.",
+                )
+            temporary.chmod(stat.S_IMODE(real.stat().st_mode))
+        temporary.replace(real)
         _sync_folder(real.parent)
     except OSError as exc:
         raise OutputError(f"not written: {exc.strerror or exc}", where=str(target)) from exc
@@ -223,19 +222,7 @@ def write_text(target: Path, text: str) -> None:
         OutputError: it cannot be written; the target is unchanged.
     """
 
-    def produce(file: IO[bytes]) -> None:
-        file.write(text.encode())
-
-    write(target, produce)
-
-
-def _put(temporary: Path, real: Path, may_replace: Callable[[str], bool] | None) -> None:
-    """Rename the temporary file; raise FileExistsError if an existing file may not be replaced."""
-    if real.exists():
-        if may_replace is not None and not may_replace(digest(real)):
-            raise FileExistsError
-        temporary.chmod(stat.S_IMODE(real.stat().st_mode))
-    temporary.replace(real)
+    write(target, lambda file: file.write(text.encode()))
 
 
 def _sync_folder(folder: Path) -> None:

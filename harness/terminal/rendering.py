@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -169,7 +169,7 @@ class FittedTable:
             for header, *cells in zip(self.headers, *self.rows, strict=True)
         ]
         if sum(words) + GAP * (len(words) - 1) <= options.max_width:
-            yield _grid([self.headers, *self.rows], [{"min_width": word} for word in words])
+            yield _grid([self.headers, *self.rows], words)
             return
         label = max(header.cell_len for header in self.headers)
         for number, row in enumerate(self.rows):
@@ -179,7 +179,7 @@ class FittedTable:
                 if cell
             ]
             yield from [""] * bool(number)
-            yield _grid(pairs, [{"width": label}, {"width": options.max_width - label - GAP}])
+            yield _grid(pairs, [label, options.max_width - label - GAP], fixed=True)
 
 
 def _left_aligned(cell: Text) -> Text:
@@ -194,12 +194,12 @@ def _longest_word(cell: Text) -> int:
     return max(map(cell_len, cell.plain.split()), default=0)
 
 
-def _grid(rows: Iterable[Sequence[Text]], widths: Iterable[Mapping[str, int]]) -> Table:
+def _grid(rows: Iterable[Sequence[Text]], widths: Iterable[int], *, fixed: bool = False) -> Table:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, GAP, 0, 0))
     for width in widths:
-        grid.add_column(overflow="fold", **width)
+        grid.add_column(overflow="fold", min_width=width, width=width if fixed else None)
     for row in rows:
         grid.add_row(*row)
     return grid

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.chat.tool_calls import Host
-    from harness.tools.builtin_tools import BuiltinTool, OfferedTool
+    from harness.tools.builtin_tools import BuiltinTool
 
 
-def tools_of(host: Host) -> list[OfferedTool]:
-    """Return the built-in tools, which run for `host`."""
-    from harness.tools.builtin_tools import AskUser, OfferedTool
+def tools_of(host: Host) -> list[BuiltinTool]:
+    """Return the built-in tools, whose calls `host` permits and logs."""
+    from harness.tools.builtin_tools import AskUser
     from harness.tools.file_tools import ListFiles, ReadFile, SearchFiles, WriteFile
     from harness.tools.run_command import Run
 
-    tools: list[BuiltinTool] = [ReadFile(), ListFiles(), SearchFiles(), WriteFile(), AskUser()]
+    tools = [ReadFile(host), ListFiles(host), SearchFiles(host), WriteFile(host), AskUser(host)]
     if os.name == "posix":  # elsewhere there are no process groups
-        tools.insert(4, Run())
-    return [OfferedTool(tool, host) for tool in tools]
+        tools.insert(4, Run(host))
+    return tools

@@ -5,16 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.api.options import schema_of
-from harness.chat import tool_calls
 from harness.chat.skill_tools import plain_parameters
-from harness.chat.tool_calls import Host, arguments_of, logged
+from harness.chat.tool_calls import Host, arguments_of, compact, logged
 from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import InputError, NotAllowed, UsageError
@@ -25,6 +23,9 @@ from harness.runs.run_log import Run
 from harness.settings import Settings
 from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
+
+VALUE = 80
+"""Characters of an invalid value that are shown."""
 
 
 class ToolArguments(BaseModel):
@@ -115,6 +116,9 @@ class Workplace:
 class BuiltinTool(ABC):
     """A tool of the harness that a model may call.
 
+    Args:
+        host: the application, which permits and logs calls.
+
     Attributes:
         summary: what it does, for the model.
     """
@@ -122,6 +126,9 @@ class BuiltinTool(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     Arguments: ClassVar[type[ToolArguments]]
+
+    def __init__(self, host: Host | None = None) -> None:
+        self._host = host
 
     @abstractmethod
     def shown(self, given: Any) -> str:
@@ -135,6 +142,59 @@ class BuiltinTool(ABC):
             NotAllowed: the user does not allow it.
             HarnessError: the call failed.
         """
+
+    def described(self, level: int) -> Tool:
+        """Return the name, description and parameters at a level of detail."""
+        schema = schema_of(self.Arguments)
+        required = schema.get("required", [])
+        properties = {
+            key: about
+            for key, about in plain_parameters(schema, described=level >= ALL).items()
+            if key in required or level >= OPTIONS
+        }
+        parameters = {"type": "object", "properties": properties, "required": required}
+        summary = self.summary if level >= DETAILS else self.summary.partition(";")[0]
+        return Tool(self.name, summary, parameters)
+
+    def prepared(self, call: ToolCall) -> PreparedCall:
+        """Return a call with its arguments checked; raise UsageError if they are invalid."""
+        try:
+            given = self.Arguments.model_validate(arguments_of(call))
+        except ValidationError as exc:
+            raise UsageError(_explained(exc)) from exc
+        line = f"{self.name} {self.shown(given)}"
+
+        def work(screen: Screen, run: Run) -> tuple[str, int]:
+            assert self._host is not None
+            host, turn = self._host, CURRENT.get()
+            options = given.model_dump(mode="json", exclude_defaults=True)
+            with logged(host, run, self.name, line, options):
+                place = Workplace(
+                    host.permissions,
+                    host.caller.frontend,
+                    screen,
+                    turn.skills.folders if turn else {},
+                    run=run,
+                    cancel=StopToken(host.caller.cancel),
+                )
+                return compact(dict(self.call(given, place))), 0
+
+        return PreparedCall(line, work)
+
+
+def _explained(exc: ValidationError) -> str:
+    """Return what is wrong with arguments, in terms of the parameters."""
+    messages = []
+    for error in exc.errors(include_url=False):
+        name = ".".join(map(str, error["loc"]))
+        if error["type"] == "missing":
+            messages.append(f"{name} is required")
+        elif error["type"] == "extra_forbidden":
+            messages.append(f"there is no parameter {name[:VALUE]!r}")
+        else:
+            reason = error["msg"].removeprefix("Input ")
+            messages.append(f"{name}: {repr(error['input'])[:VALUE]} {reason}")
+    return "; ".join(messages)
 
 
 class AskUser(BuiltinTool):
@@ -163,66 +223,3 @@ class AskUser(BuiltinTool):
             "nobody is here to answer",
             hint="Go on without an answer where that is possible, and state what was assumed.",
         )
-
-
-VALUE = 80
-"""Characters of an invalid value that are shown."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfferedTool:
-    """A built-in tool in a chat."""
-
-    tool: BuiltinTool
-    host: Host
-
-    @property
-    def name(self) -> str:
-        return self.tool.name
-
-    def described(self, level: int) -> Tool:
-        schema = schema_of(self.tool.Arguments)
-        required = schema.get("required", [])
-        properties = {
-            key: about
-            for key, about in plain_parameters(schema, described=level >= ALL).items()
-            if key in required or level >= OPTIONS
-        }
-        parameters = {"type": "object", "properties": properties, "required": required}
-        summary = self.tool.summary if level >= DETAILS else self.tool.summary.partition(";")[0]
-        return Tool(self.name, summary, parameters)
-
-    def prepared(self, call: ToolCall) -> PreparedCall:
-        try:
-            given = self.tool.Arguments.model_validate(arguments_of(call))
-        except ValidationError as exc:
-            raise UsageError(_explained(exc)) from exc
-        line = f"{self.name} {self.tool.shown(given)}"
-        return PreparedCall(line, partial(self._run, given, line))
-
-    def _run(self, given: ToolArguments, line: str, screen: Screen) -> tuple[str, int]:
-        """Run a call with its row in the run log."""
-
-        host = self.host
-        options = given.model_dump(mode="json", exclude_defaults=True)
-        with logged(host, self.name, line, options) as run:
-            cancel, turn = StopToken(host.caller.cancel), CURRENT.get()
-            skills = turn.skills.folders if turn else {}
-            asked = host.caller.frontend
-            place = Workplace(host.permissions, asked, screen, skills, run=run, cancel=cancel)
-            return tool_calls.compact(dict(self.tool.call(given, place))), 0
-
-
-def _explained(exc: ValidationError) -> str:
-    """Return what is wrong with arguments, in terms of the parameters."""
-    messages = []
-    for error in exc.errors(include_url=False):
-        name = ".".join(map(str, error["loc"]))
-        if error["type"] == "missing":
-            messages.append(f"{name} is required")
-        elif error["type"] == "extra_forbidden":
-            messages.append(f"there is no parameter {name[:VALUE]!r}")
-        else:
-            reason = error["msg"].removeprefix("Input ")
-            messages.append(f"{name}: {repr(error['input'])[:VALUE]} {reason}")
-    return "; ".join(messages)

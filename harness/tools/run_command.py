@@ -47,8 +47,7 @@ class Run(BuiltinTool):
         command: str = Field(min_length=1, max_length=20_000, description="for example: git diff")
         timeout: int = Field(SECONDS, ge=1, le=MOST_SECONDS, description="seconds")
 
-    def __init__(self) -> None:
-        self._warned = False
+    _warned = False
 
     def shown(self, given: Arguments) -> str:
         return given.command
