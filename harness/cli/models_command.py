@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
-from harness.cli.app_command import AppCommand
+from harness.cli.app_command import AppCommand, result_of
 from harness.errors import ModelUnavailable, UsageError
 from harness.models.pool import Models
 from harness.models.resolution import Candidate, Choice
@@ -20,12 +20,13 @@ from harness.terminal.rendering import table
 
 TASK = "chat"
 OLLAMA = "Ollama"
+_LAZY = ConfigDict(defer_build=True)
 
 
 class Place(BaseModel):
     """A place that serves a model."""
 
-    model_config = ConfigDict(defer_build=True)
+    model_config = _LAZY
 
     backend: str
     where: str
@@ -33,9 +34,16 @@ class Place(BaseModel):
     reason: str
     unfit_for: list[str]
 
+    @property
+    def use(self) -> str:
+        """Whether the place can be used now, and for which tasks."""
+        if self.available and self.unfit_for:
+            return f"yes, but unfit for {', '.join(self.unfit_for)}"
+        return "yes" if self.available else "no"
+
 
 class RegisteredModel(BaseModel):
-    model_config = ConfigDict(defer_build=True)
+    model_config = _LAZY
 
     id: str
     summary: str
@@ -47,7 +55,7 @@ class RegisteredModel(BaseModel):
 
 
 class RegisteredModels(BaseModel):
-    model_config = ConfigDict(defer_build=True)
+    model_config = _LAZY
 
     models: list[RegisteredModel]
 
@@ -55,7 +63,7 @@ class RegisteredModels(BaseModel):
 class Download(BaseModel):
     """A model or a file that can be downloaded."""
 
-    model_config = ConfigDict(defer_build=True)
+    model_config = _LAZY
 
     name: str
     source: str
@@ -64,9 +72,13 @@ class Download(BaseModel):
     tasks: list[str]
     here: bool
 
+    def __str__(self) -> str:
+        size = f"{self.size / 1e6:,.0f} MB" if self.size else "size unknown"
+        return f"{self.name} ({size}, licence {self.license or 'unknown'}) from {self.source}"
+
 
 class Downloads(BaseModel):
-    model_config = ConfigDict(defer_build=True)
+    model_config = _LAZY
 
     downloads: list[Download]
 
@@ -95,25 +107,40 @@ class ModelsCommand(AppCommand):
             raise UsageError(
                 f"/models takes no text, but found {name[:40]!r}", hint="/models get NAME"
             )
-        models = [self._describe(model_id) for model_id in self._app.pool.registry.models]
-        rows = [
-            (
-                "" if i else model["id"],
-                "" if i else ", ".join(model["tasks"]),
-                place["backend"],
-                place["where"],
-                _available(place),
-                place["reason"],
+        models = [
+            RegisteredModel(
+                id=model_id,
+                summary=entry.summary,
+                tasks=list(entry.tasks),
+                fallback=entry.fallback,
+                serve=[self._probed(model_id, serve) for serve in entry.serve],
+                trained_on=dict(entry.trained_on),
+                scores=dict(entry.scores),
             )
-            for model in models
-            for i, place in enumerate(model["serve"])
+            for model_id, entry in self._app.pool.registry.models.items()
         ]
+        rows = []
+        for model in models:
+            first = model.id, ", ".join(model.tasks)
+            for place in model.serve:
+                rows.append((*first, place.backend, place.where, place.use, place.reason))
+                first = "", ""
         headers = ("model", "tasks", "backend", "where", "available", "")
-        return Result(table(headers, rows), {"models": models})
+        return result_of(RegisteredModels(models=models), table(headers, rows))
+
+    def _probed(self, model_id: str, serve: ServeEntry) -> Place:
+        found = self._app.pool.probe(Candidate(model_id, serve))
+        return Place(
+            backend=serve.backend,
+            where=serve.where,
+            available=found.available,
+            reason=found.reason,
+            unfit_for=list(serve.unfit_for),
+        )
 
     def _offered(self) -> Result:
-        """List the downloads, and what serves the chat."""
-        found = self._downloads()
+        """List the downloads, and the place that serves the chat."""
+        found = [*self._downloads().values()]
         rows = [
             (
                 one.name,
@@ -123,12 +150,14 @@ class ModelsCommand(AppCommand):
                 one.source,
                 "here" if one.here else "",
             )
-            for one in found.values()
+            for one in found
         ]
+        try:
+            chat = Models(self._app.pool).resolve(TASK, {}).chosen.serve.label
+        except ModelUnavailable:
+            chat = "no model; `/models get NAME` downloads one of these"
         shown = table(("name", "size", "licence", "tasks", "from", ""), rows)
-        chat = self._chats() or "no model; `/models get NAME` downloads one of these"
-        data = {"downloads": [one.model_dump() for one in found.values()]}
-        return Result(f"{shown}\n\nchat: {chat}", data)
+        return result_of(Downloads(downloads=found), f"{shown}\n\nchat: {chat}")
 
     def _downloads(self) -> dict[str, Download]:
         registry, files = self._app.pool.registry, self._app.discovery.files
@@ -158,15 +187,15 @@ class ModelsCommand(AppCommand):
         if found.source == OLLAMA:
             self._pull(found, call)
         elif not found.here:
-            consent(f"/models get downloads {_described(found)}", call.confirm, yes=call.yes)
+            consent(f"/models get downloads {found}", call.confirm, yes=call.yes)
             self._app.discovery.files.ensure(name)
         if found.tasks:
             use = f"It serves {', '.join(found.tasks)} from now on, unless a better model is here."
         else:
             by = f"ollama/{name}"
             use = f"Use it with `--model {by}` before a line, or `/model {by}` in a session."
-        data = {"downloads": [{**found.model_dump(), "here": True}]}
-        return Result(f"{name} is here. {use}", data)
+        found.here = True
+        return result_of(Downloads(downloads=[found]), f"{name} is here. {use}")
 
     def _pull(self, found: Download, call: Call) -> None:
         from harness.models.backends import ollama_server
@@ -174,8 +203,7 @@ class ModelsCommand(AppCommand):
         host = ollama_server.host_of()
         if ollama_server.full_name(found.name) in ollama_server.list_models(host):
             return
-        what = f"/models get downloads {_described(found)} to {host}"
-        consent(what, call.confirm, yes=call.yes)
+        consent(f"/models get downloads {found} to {host}", call.confirm, yes=call.yes)
         with call.screen.progress(f"downloading {found.name}") as tick:
 
             def shown(status: str) -> None:
@@ -183,37 +211,6 @@ class ModelsCommand(AppCommand):
                 tick(status)
 
             ollama_server.pull(host, found.name, shown)
-
-    def _chats(self) -> str:
-        """Return the place that serves the chat, or ""."""
-        try:
-            return Models(self._app.pool).resolve(TASK, {}).chosen.serve.label
-        except ModelUnavailable:
-            return ""
-
-    def _describe(self, model_id: str) -> dict[str, Any]:
-        entry = self._app.pool.registry.models[model_id]
-        places = []
-        for serve in entry.serve:
-            found = self._app.pool.probe(Candidate(model_id, serve))
-            places.append(
-                {
-                    "backend": serve.backend,
-                    "where": serve.where,
-                    "available": found.available,
-                    "reason": found.reason,
-                    "unfit_for": list(serve.unfit_for),
-                }
-            )
-        return {
-            "id": model_id,
-            "summary": entry.summary,
-            "tasks": list(entry.tasks),
-            "fallback": entry.fallback,
-            "serve": places,
-            "trained_on": dict(entry.trained_on),
-            "scores": dict(entry.scores),
-        }
 
 
 def _download(
@@ -223,15 +220,13 @@ def _download(
     return Download(name=name, source=source, size=size, license=spdx, tasks=[], here=here)
 
 
-def _described(found: Download) -> str:
-    size = f"{found.size / 1e6:,.0f} MB" if found.size else "size unknown"
-    return f"{found.name} ({size}, licence {found.license or 'unknown'}) from {found.source}"
+class ChatModel(BaseModel):
+    """The model that chats, and the place that serves it; None if there is no model."""
 
+    model_config = _LAZY
 
-def _available(place: Mapping[str, Any]) -> str:
-    if not place["available"]:
-        return "no"
-    return f"yes, but unfit for {', '.join(place['unfit_for'])}" if place["unfit_for"] else "yes"
+    model: str | None
+    where: str | None
 
 
 class ModelCommand(AppCommand):
@@ -246,6 +241,8 @@ class ModelCommand(AppCommand):
     models."""
     text = "optional"
 
+    output = ChatModel
+
     class Options(SkillOptions):
         default: bool = Field(False, description="return to the choice of the registry")
 
@@ -259,10 +256,9 @@ class ModelCommand(AppCommand):
         except ModelUnavailable as exc:
             if name:
                 raise
-            return Result(f"chat: no model. {exc.hint}", {"model": None, "where": None})
+            return result_of(ChatModel(model=None, where=None), f"chat: no model. {exc.hint}")
         if name:
             app.models.preferred[TASK] = name
         label = found.chosen.serve.label
-        return Result(
-            f"chat: {found.resolved} ({label})", {"model": found.resolved, "where": label}
-        )
+        chosen = ChatModel(model=found.resolved, where=label)
+        return result_of(chosen, f"chat: {found.resolved} ({label})")

@@ -6,10 +6,11 @@ import contextlib
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
+from harness.cli.skills_command import Installation
 from harness.errors import InputError, OutputError, UsageError
 from harness.permissions import consent, in_one_line
 from harness.plugins.installation.candidates import Staged, remove, skills_of, staged
@@ -93,21 +94,18 @@ def delete(app: Services, name: str, call: Call) -> Result:
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
 
 
-def installed(app: Services, skill: dict[str, Any]) -> None:
-    """Add to a description of /skills where the skill was installed from."""
+def installation_of(app: Services, folder: Path) -> Installation | None:
+    """Return where the skill of a folder was installed from; None if the user made it."""
     from harness.plugins.user_choices import content_hash
 
-    folder = Path(skill.get("file", skill.get("folder", ""))).parent
-    if "folder" in skill:
-        folder = Path(skill["folder"])
     record = InstalledSkills(app.settings.installed_file).read().get(folder.name)
     if record is None or folder.parent != app.settings.own_skills:
-        return
+        return None
     try:
         unchanged = content_hash(folder) == record["sha256"]
     except UsageError:
         unchanged = False
-    skill["installed"] = {**record, "unchanged": unchanged}
+    return Installation(**record.model_dump(), unchanged=unchanged)
 
 
 def _chosen(found: Sequence[SkillFile], names: Sequence[str], every: bool) -> list[SkillFile]:

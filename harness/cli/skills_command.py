@@ -2,23 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.app_command import AppCommand
-from harness.errors import NothingFound, UsageError, did_you_mean
-from harness.plugins.catalogue import Catalogue, Found
+from harness.cli.app_command import AppCommand, result_of
+from harness.errors import NothingFound, UsageError
 from harness.plugins.locations import owner
 from harness.runs.invocation import is_name, split_command
-from harness.settings import Settings
+from harness.support.suggestions import did_you_mean
 from harness.terminal.rendering import table
 
 BARE = ("disable", "enable", "remove")
 """Subcommands that must work although a plugin cannot be loaded, or ends the process."""
+LISTED = ("skills", "untrusted", "disabled", "shadowed")
+
+
+class Installation(BaseModel):
+    """Where an installed skill comes from, and whether its folder is as it was installed."""
+
+    source: str
+    date: str
+    sha256: str
+    unchanged: bool
+
+
+class SkillEntry(BaseModel):
+    """A skill, or a name that no skill is loaded for.
+
+    Attributes:
+        origin: of a loaded, disabled or shadowed skill; "" if it is not found.
+        folder: of a plugin that is not trusted.
+        by: the origin of the skill that has the name of a shadowed skill.
+    """
+
+    model_config = ConfigDict(defer_build=True)
+
+    name: str
+    summary: str | None = None
+    origin: str | None = None
+    owner: str | None = None
+    folder: str | None = None
+    by: str | None = None
+    problems: list[str] | None = None
+    file: str | None = None
+    front_matter: dict[str, Any] | None = None
+    for_users: bool | None = None
+    for_models: bool | None = None
+    installed: Installation | None = None
+
+
+class SkillCatalogue(BaseModel):
+    """The result of /skills; for a name or a text, without the lists that it does not search."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    name: str | None = None
+    skills: list[SkillEntry]
+    frameworks: list[dict[str, str]] | None = None
+    formats: list[dict[str, str]] | None = None
+    listeners: list[dict[str, str]] | None = None
+    untrusted: list[SkillEntry]
+    disabled: list[SkillEntry]
+    shadowed: list[SkillEntry]
+    failures: list[dict[str, str]] | None = None
+    remarks: list[str] | None = None
 
 
 class Skills(AppCommand):
@@ -51,6 +103,8 @@ class Skills(AppCommand):
 
     variants = {"add": Add}
 
+    output = {"": SkillCatalogue}
+
     def run(self, call: Call) -> Result:
         if call.subcommand == "add":
             return self._add(call)
@@ -65,25 +119,82 @@ class Skills(AppCommand):
                 "disable": self._disable,
                 "enable": self._enable,
             }[call.subcommand](name, call)
-        data = describe(self._app.catalogue, self._app.settings)
-        return self._found(name, data) if name else Result(overview(data), data)
+        found = self._catalogue()
+        return self._found(name, found) if name else result_of(found, "\n".join(_overview(found)))
 
-    def _found(self, text: str, data: Data) -> Result:
-        """Return the skill of that name, or else all that match the text."""
-        known = about(data, text)
-        if any(known[key] for key in known if key != "name"):
-            from harness.cli.skill_installation import installed
+    def _catalogue(self) -> SkillCatalogue:
+        catalogue, settings = self._app.catalogue, self._app.settings
+        skills = []
+        for found in catalogue.skills.values():
+            entry = SkillEntry(
+                name=found.name,
+                summary=found.summary,
+                origin=found.origin,
+                owner=owner(found.origin, settings),
+                problems=list(found.problems),
+            )
+            if file := found.file:
+                entry.file, entry.front_matter = str(file.path), dict(file.fields)
+                entry.for_users, entry.for_models = file.for_users, file.for_models
+            skills.append(entry)
+        return SkillCatalogue(
+            skills=skills,
+            frameworks=[
+                {"name": name, "path": str(found.path), "origin": found.origin}
+                for name, found in catalogue.frameworks.items()
+            ],
+            formats=[
+                {"suffix": suffix, "summary": found.format.summary, "origin": found.origin}
+                for suffix, found in catalogue.formats.items()
+            ],
+            listeners=[{"name": one.name, "origin": one.origin} for one in catalogue.listeners],
+            untrusted=[
+                SkillEntry(
+                    name=name,
+                    summary=file.description,
+                    folder=str(file.folder),
+                    problems=list(file.problems),
+                    front_matter=dict(file.fields),
+                )
+                for name, file in catalogue.untrusted.items()
+            ],
+            disabled=[
+                SkillEntry(name=name, origin=origin)
+                for name, origin in sorted(catalogue.disabled.items())
+            ],
+            shadowed=[SkillEntry(**asdict(one)) for one in catalogue.shadowed],
+            failures=[asdict(failure) for failure in catalogue.failures],
+            remarks=list(catalogue.remarks),
+        )
 
-            for skill in (*known["skills"], *known["untrusted"]):
-                installed(self._app, skill)
-            return Result(in_full(known), known)
-        found = matching(data, text)
-        if not any(found.values()):
+    def _found(self, text: str, catalogue: SkillCatalogue) -> Result:
+        """Return the skill of that name, or else all skills with the words of the text."""
+        named = _selected(catalogue, lambda entry: entry.name == text)
+        failures = [one for one in catalogue.failures or () if one["name"] == text]
+        if failures or any(getattr(named, key) for key in LISTED):
+            from harness.cli.skill_installation import installation_of
+
+            for entry in (*named.skills, *named.untrusted):
+                folder = Path(entry.folder or Path(entry.file or "").parent)
+                if installed := installation_of(self._app, folder):
+                    entry.installed = installed
+            named.name, named.failures = text, failures
+            return result_of(named, "\n".join(_in_full(named)))
+        words = text.casefold().split()
+
+        def matches(entry: SkillEntry) -> bool:
+            shown = f"{entry.name} {entry.origin or ''} {entry.summary or ''}".casefold()
+            return all(word in shown for word in words)
+
+        found = _selected(catalogue, matches)
+        if not any(getattr(found, key) for key in LISTED):
             near = did_you_mean(text, [*self._app.catalogue.skills, *self.subcommands])
             raise NothingFound(
                 f"no skill matches {text[:80]!r}", hint=near or "`/skills` lists all."
             )
-        return Result(matches(found), found)
+        lines = [_skill_table(found.skills)] if found.skills else []
+        lines += [f"{_untrusted(one)}: {one.summary}" for one in found.untrusted]
+        return result_of(found, "\n".join([*lines, *_left_out(found)]))
 
     def _add(self, call: Call) -> Result:
         from harness.cli.skill_installation import add
@@ -140,169 +251,79 @@ def needs_no_plugins(line: str) -> bool:
     return name == Skills.name and bool(set(rest.split()[:1]) & set(BARE))
 
 
-FIELDS = ("name", "origin", "summary")
-"""What a text is searched in."""
-Data = dict[str, Any]
+def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -> SkillCatalogue:
+    return SkillCatalogue(**{key: [*filter(chosen, getattr(catalogue, key))] for key in LISTED})
 
 
-def describe(catalogue: Catalogue, settings: Settings) -> Data:
-    """Return the catalogue as data, for `--json`."""
-    return {
-        "skills": [_described(found, settings) for found in catalogue.skills.values()],
-        "frameworks": [
-            {"name": name, "path": str(found.path), "origin": found.origin}
-            for name, found in catalogue.frameworks.items()
-        ],
-        "formats": [
-            {"suffix": suffix, "summary": found.format.summary, "origin": found.origin}
-            for suffix, found in catalogue.formats.items()
-        ],
-        "listeners": [{"name": one.name, "origin": one.origin} for one in catalogue.listeners],
-        "untrusted": [
-            {
-                "name": name,
-                "summary": file.description,
-                "folder": str(file.folder),
-                "problems": list(file.problems),
-                "front_matter": dict(file.fields),
-            }
-            for name, file in catalogue.untrusted.items()
-        ],
-        "disabled": [
-            {"name": name, "origin": origin} for name, origin in sorted(catalogue.disabled.items())
-        ],
-        "shadowed": [asdict(one) for one in catalogue.shadowed],
-        "failures": [asdict(failure) for failure in catalogue.failures],
-        "remarks": catalogue.remarks,
-    }
-
-
-def _described(found: Found, settings: Settings) -> Data:
-    data: Data = {
-        "name": found.name,
-        "summary": found.summary,
-        "origin": found.origin,
-        "owner": owner(found.origin, settings),
-        "problems": list(found.problems),
-    }
-    if found.file is not None:
-        data["file"] = str(found.file.path)
-        data["front_matter"] = dict(found.file.fields)
-        data["for_users"], data["for_models"] = found.file.for_users, found.file.for_models
-    return data
-
-
-def overview(data: Data) -> str:
-    """Return all that was found."""
-    return "\n".join([_skill_table(data["skills"]), *_remarks(data)])
-
-
-def matching(data: Data, text: str) -> Data:
-    """Return the skills with all words of the text in their names, origins and summaries."""
-    words = text.casefold().split()
-
-    def matches(skill: Data) -> bool:
-        shown = " ".join(str(skill.get(key, "")) for key in FIELDS).casefold()
-        return all(word in shown for word in words)
-
-    lists = ("skills", "untrusted", "disabled", "shadowed")
-    return {key: [one for one in data[key] if matches(one)] for key in lists}
-
-
-def matches(found: Data) -> str:
-    """Return the result of `matching`."""
-    lines = [_skill_table(found["skills"])] if found["skills"] else []
-    lines += [f"{_untrusted(one)}: {one['summary']}" for one in found["untrusted"]]
-    return "\n".join([*lines, *_left_out(found)])
-
-
-def about(data: Data, name: str) -> Data:
-    """Return all that is known of one name; empty lists if nothing has it."""
-    lists = ("skills", "untrusted", "disabled", "shadowed", "failures")
-    return {"name": name, **{key: [o for o in data[key] if o["name"] == name] for key in lists}}
-
-
-def in_full(found: Data) -> str:
-    """Return the result of `about`: origin, fields and problems of a skill."""
-    lines: list[str] = []
-    for skill in found["skills"]:
-        lines += [f"/{skill['name']}: {skill['summary']}", "", *_rows(_facts(skill))]
-        lines += [f"problem: {problem}" for problem in skill["problems"]]
-    for waiting in found["untrusted"]:
-        lines += [f"/{waiting['name']}: {waiting['summary']}", "", _untrusted(waiting)]
-        lines += _rows([*_installed(waiting), *_fields(waiting)])
-        lines += [f"problem: {problem}" for problem in waiting["problems"]]
-    return "\n".join([*lines, *_left_out(found), *_failures(found["failures"])])
-
-
-def _facts(skill: Data) -> Iterator[tuple[str, str]]:
-    yield "from", skill["origin"]
-    yield from _installed(skill)
-    if "front_matter" in skill:
-        callers = ["users"] * skill["for_users"] + ["models"] * skill["for_models"]
-        yield "called by", " and ".join(callers) or "nobody"
-        yield from _fields(skill)
-
-
-def _installed(skill: Data) -> Iterator[tuple[str, str]]:
-    if installed := skill.get("installed"):
-        yield "installed", f"{installed['source']} on {installed['date']}"
-        changed = "" if installed["unchanged"] else " (the folder has been changed since)"
-        yield "sha256", f"{installed['sha256']}{changed}"
-
-
-def _fields(skill: Data) -> Iterator[tuple[str, str]]:
-    for key, value in skill["front_matter"].items():
-        if key in ("name", "description"):
-            continue
-        parts = value.items() if isinstance(value, dict) else ()
-        shown = ", ".join(f"{k}: {v}" for k, v in parts) if parts else str(value)
-        yield key, " ".join(shown.split())
-
-
-def _rows(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    rows = list(pairs)
-    left = max((len(key) for key, _ in rows), default=0) + 2
-    return [f"{key:<{left}}{value}" for key, value in rows]
-
-
-def _skill_table(skills: list[Data]) -> str:
-    rows = [(f"/{skill['name']}", skill["origin"], skill["summary"]) for skill in skills]
-    return table(("skill", "from", ""), rows)
-
-
-def _remarks(data: Data) -> Iterator[str]:
-    """Yield the lines below the table."""
-    for skill in (*data["skills"], *data["untrusted"]):
-        yield from (f"/{skill['name']}: {problem}" for problem in skill["problems"])
-    yield from (_untrusted(waiting) for waiting in data["untrusted"])
-    for one in data["frameworks"]:
+def _overview(found: SkillCatalogue) -> Iterator[str]:
+    """Yield the table of the skills, and a line for each other thing that was found."""
+    yield _skill_table(found.skills)
+    for skill in (*found.skills, *found.untrusted):
+        yield from (f"/{skill.name}: {problem}" for problem in skill.problems or ())
+    yield from map(_untrusted, found.untrusted)
+    for one in found.frameworks or ():
         yield f"framework {one['name']} ({one['origin']}): {one['path']}"
-    for one in data["formats"]:
+    for one in found.formats or ():
         yield f"format {one['suffix']} ({one['origin']}): {one['summary']}"
-    for one in data["listeners"]:
+    for one in found.listeners or ():
         yield f"listens to runs: {one['name']} ({one['origin']})"
-    yield from _left_out(data)
-    yield from data["remarks"]
-    yield from _failures(data["failures"])
+    yield from _left_out(found)
+    yield from found.remarks or ()
+    yield from _failures(found)
 
 
-def _untrusted(waiting: Data) -> str:
-    name = waiting["name"]
-    return f"/{name} ({waiting['folder']}) is not trusted: read it, then `/skills trust {name}`"
+def _in_full(found: SkillCatalogue) -> Iterator[str]:
+    """Yield the origin, the fields and the problems of the skills of one name."""
+    for skill in (*found.skills, *found.untrusted):
+        yield from (f"/{skill.name}: {skill.summary}", "")
+        if skill.folder:
+            yield _untrusted(skill)
+        rows = [*_facts(skill)]
+        left = max((len(key) for key, _ in rows), default=0) + 2
+        yield from (f"{key:<{left}}{value}" for key, value in rows)
+        yield from (f"problem: {problem}" for problem in skill.problems or ())
+    yield from _left_out(found)
+    yield from _failures(found)
 
 
-def _left_out(data: Data) -> Iterator[str]:
-    for off in data["disabled"]:
-        origin = off["origin"] or "not found"
-        yield f"{off['name']} ({origin}) is disabled; `/skills enable {off['name']}`"
-    for one in data["shadowed"]:
-        by = f"the name belongs to the one from {one['by']}"
-        yield f"/{one['name']} ({one['origin']}) is not loaded: {by}"
+def _facts(skill: SkillEntry) -> Iterator[tuple[str, str]]:
+    if skill.origin is not None:
+        yield "from", skill.origin
+    if installed := skill.installed:
+        yield "installed", f"{installed.source} on {installed.date}"
+        changed = "" if installed.unchanged else " (the folder has been changed since)"
+        yield "sha256", f"{installed.sha256}{changed}"
+    if skill.file is not None:
+        callers = ["users"] * bool(skill.for_users) + ["models"] * bool(skill.for_models)
+        yield "called by", " and ".join(callers) or "nobody"
+    for key, value in (skill.front_matter or {}).items():
+        if key not in ("name", "description"):
+            parts = value.items() if isinstance(value, dict) else ()
+            shown = ", ".join(f"{k}: {v}" for k, v in parts) if parts else str(value)
+            yield key, " ".join(shown.split())
 
 
-def _failures(failures: list[Data]) -> Iterator[str]:
-    for failure in failures:
+def _skill_table(skills: Iterable[SkillEntry]) -> str:
+    return table(
+        ("skill", "from", ""), [(f"/{one.name}", one.origin, one.summary) for one in skills]
+    )
+
+
+def _untrusted(waiting: SkillEntry) -> str:
+    name = waiting.name
+    return f"/{name} ({waiting.folder}) is not trusted: read it, then `/skills trust {name}`"
+
+
+def _left_out(found: SkillCatalogue) -> Iterator[str]:
+    for off in found.disabled:
+        yield (f"{off.name} ({off.origin or 'not found'}) is disabled; `/skills enable {off.name}`")
+    for one in found.shadowed:
+        by = f"the name belongs to the one from {one.by}"
+        yield f"/{one.name} ({one.origin}) is not loaded: {by}"
+
+
+def _failures(found: SkillCatalogue) -> Iterator[str]:
+    for failure in found.failures or ():
         yield f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}"
         if failure["traceback"]:
             yield failure["traceback"].rstrip()
