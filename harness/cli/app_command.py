@@ -27,4 +27,4 @@ def result_of(data: BaseModel, text: str, **more: Any) -> Result:
 
     Fields that were not set are left out.
     """
-    return Result(text, data.model_dump(mode="json", exclude_unset=True), **more)
+    return Result(text, data.model_dump(mode="json", by_alias=True, exclude_unset=True), **more)

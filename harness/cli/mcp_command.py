@@ -5,19 +5,50 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.toolbox import ALL
-from harness.cli.app_command import AppCommand
-from harness.errors import NothingFound, UsageError, did_you_mean
+from harness.cli.app_command import AppCommand, result_of
+from harness.errors import NothingFound, UsageError
 from harness.plugins.user_choices import TrustStore
 from harness.terminal.rendering import table
 
 SHOWN = 100
 """Characters of a tool's description in the list."""
+
+
+class ServerState(BaseModel):
+    """A server of mcp.json.
+
+    Attributes:
+        written_in: the file and the line.
+        place: its command or address.
+        tools: name, description and parameters of each tool.
+    """
+
+    model_config = ConfigDict(defer_build=True)
+
+    name: str
+    state: str
+    problem: str
+    written_in: str = Field(serialization_alias="from")
+    place: str
+    tools: list[dict[str, Any]]
+
+
+class ServerList(BaseModel):
+    """The result of /mcp; `disabled` servers and `untrusted` files are not started."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    servers: list[ServerState]
+    disabled: list[str]
+    untrusted: list[str]
+    problems: list[str]
 
 
 class McpCommand(AppCommand):
@@ -49,6 +80,8 @@ class McpCommand(AppCommand):
 
     variants: ClassVar[dict[str, type[SkillOptions]]] = {"add": Add}
 
+    output: ClassVar[dict[str, type[BaseModel]]] = {"": ServerList}
+
     def run(self, call: Call) -> Result:
         name = call.text.strip()
         if call.subcommand == "add":
@@ -60,28 +93,38 @@ class McpCommand(AppCommand):
         servers = self._app.mcp_servers
         with call.screen.progress("starting the servers"):
             servers.start(self._app.settings.mcp_deadline)
-        tools = servers.tools()
-        data = [
-            {
-                "name": server.entry.name,
-                "state": server.state,
-                "problem": server.problem,
-                "from": server.entry.where,
-                "place": server.entry.place,
-                "tools": [asdict(tool.described(ALL)) for tool in tools if tool.server is server],
-            }
+        tools, found = servers.tools(), servers.configuration
+        shown = [
+            ServerState(
+                name=server.entry.name,
+                state=server.state,
+                problem=server.problem,
+                written_in=server.entry.where,
+                place=server.entry.place,
+                tools=[asdict(tool.described(ALL)) for tool in tools if tool.server is server],
+            )
             for server in servers.servers
         ]
-        if name:
-            return _one(name, data)
-        found = servers.configuration
-        content = {
-            "servers": data,
-            "disabled": [entry.name for entry in found.entries if entry.written.disabled],
-            "untrusted": [str(path) for path in found.untrusted],
-            "problems": [str(problem) for problem in found.problems],
-        }
-        return Result("\n".join(_lines(content, str(self._app.settings.mcp_file))), content)
+        if not name:
+            listed = ServerList(
+                servers=shown,
+                disabled=[entry.name for entry in found.entries if entry.written.disabled],
+                untrusted=[str(path) for path in found.untrusted],
+                problems=[str(problem) for problem in found.problems],
+            )
+            return result_of(listed, "\n".join(_overview(listed, self._app.settings.mcp_file)))
+        names = [server.name for server in shown]
+        if name not in names:
+            hint = did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."
+            raise UsageError(f"there is no server {name!r}", hint=hint)
+        server = shown[names.index(name)]
+        rows = [(one["name"], " ".join(one["description"].split())[:SHOWN]) for one in server.tools]
+        lines = [
+            f"{name}: {server.state} ({server.place})",
+            *[server.problem] * bool(server.problem),
+        ]
+        text = "\n".join([*lines, table(("tool", ""), rows)])
+        return Result(text, server.model_dump(mode="json", by_alias=True))
 
     def _add(self, call: Call) -> Result:
         from harness.mcp import client_config
@@ -149,35 +192,17 @@ def _pair(text: str, separator: str, option: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _one(name: str, servers: list[dict[str, Any]]) -> Result:
-    for server in servers:
-        if server["name"] == name:
-            rows = [
-                (tool["name"], " ".join(tool["description"].split())[:SHOWN])
-                for tool in server["tools"]
-            ]
-            lines = [f"{name}: {server['state']} ({server['place']})"]
-            lines += [server["problem"]] * bool(server["problem"])
-            return Result("\n".join([*lines, table(("tool", ""), rows)]), server)
-    names = [server["name"] for server in servers]
-    hint = did_you_mean(name, names) or f"There are {', '.join(names) or 'none'}."
-    raise UsageError(f"there is no server {name!r}", hint=hint)
-
-
-def _lines(content: dict[str, Any], file: str) -> Iterator[str]:
+def _overview(found: ServerList, file: Path) -> Iterator[str]:
     rows = [
-        (one["name"], one["state"], str(len(one["tools"])), one["from"], one["problem"])
-        for one in content["servers"]
+        (one.name, one.state, len(one.tools), one.written_in, one.problem) for one in found.servers
     ]
     if rows:
         yield table(("server", "state", "tools", "from", ""), rows)
-    elif not any(content.values()):
+    elif not (found.disabled or found.untrusted or found.problems):
         yield f"No servers: there is no {file}."
-    for one in content["servers"]:
-        if one["tools"]:
-            yield f"{one['name']}: {', '.join(tool['name'] for tool in one['tools'])}"
-    yield from (f"{name} is disabled in its file" for name in content["disabled"])
-    yield from (
-        f"{path} is not trusted: read it, then `/mcp trust`" for path in content["untrusted"]
-    )
-    yield from (f"left out: {problem}" for problem in content["problems"])
+    for one in found.servers:
+        if one.tools:
+            yield f"{one.name}: {', '.join(tool['name'] for tool in one.tools)}"
+    yield from (f"{name} is disabled in its file" for name in found.disabled)
+    yield from (f"{path} is not trusted: read it, then `/mcp trust`" for path in found.untrusted)
+    yield from (f"left out: {problem}" for problem in found.problems)

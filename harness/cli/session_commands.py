@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.app_command import AppCommand
+from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError
+from harness.permissions import Always
 from harness.sessions import Session
 from harness.terminal.console import render_markdown
 from harness.terminal.rendering import table
@@ -24,6 +24,25 @@ SHOWN = 60
 """Characters of a title, an excerpt or a line in a list."""
 OFFERED = 20
 """Sessions that completion offers."""
+_LAZY = ConfigDict(defer_build=True)
+
+
+class SessionList(BaseModel):
+    model_config = _LAZY
+
+    sessions: list[Session]
+
+    def as_table(self, *, with_folder: bool) -> str:
+        """Return the sessions, with excerpts if words were searched."""
+        head, found = ["session", "last used", "turns", "begins with"], self.sessions
+        rows = [[one.id, one.used_at[:19], one.turns, one.title[:SHOWN]] for one in found]
+        more = {"found": [one.excerpt[:SHOWN] for one in found]} if found[0].excerpt else {}
+        if with_folder:
+            more["folder"] = [one.project for one in found]
+        for title, cells in more.items():
+            head.append(title)
+            rows = [[*row, cell] for row, cell in zip(rows, cells, strict=True)]
+        return table(head, rows)
 
 
 class Sessions(AppCommand):
@@ -34,6 +53,7 @@ class Sessions(AppCommand):
     usage = "WORDS"
     details = "A word may be the beginning of one. `/resume SESSION` goes on with one of them."
     text = "optional"
+    output = SessionList
 
     class Options(SkillOptions):
         all: bool = Field(False, description="those of all folders")
@@ -44,11 +64,12 @@ class Sessions(AppCommand):
         project = None if call.options.all else conversation.project
         words = call.text.strip()
         assert conversation.store is not None
-        found = conversation.store.found(words, project, call.options.limit)
-        if not found and words:
+        found = SessionList(sessions=conversation.store.found(words, project, call.options.limit))
+        if found.sessions:
+            return result_of(found, found.as_table(with_folder=call.options.all))
+        if words:
             raise NothingFound(f"no session contains {words!r}", hint="`/sessions` lists them.")
-        text = _session_list(found, with_folder=call.options.all) if found else "No sessions yet."
-        return Result(text, {"sessions": [asdict(session) for session in found]})
+        return result_of(found, "No sessions yet.")
 
 
 class Resume(AppCommand):
@@ -77,7 +98,8 @@ class Resume(AppCommand):
         conversation = self._app.conversation
         session = conversation.resume(int(number) if number else None)
         text = f"{_summary(session)}\n\n{_last(conversation)}".strip()
-        return Result(text, asdict(session), terminal=lambda: render_markdown(text))
+        [data] = SessionList(sessions=[session]).model_dump(mode="json")["sessions"]
+        return Result(text, data, terminal=lambda: render_markdown(text))
 
 
 def go_on(app: Services) -> None:
@@ -110,16 +132,16 @@ def _summary(session: Session) -> str:
     return f"session {session.id} goes on ({turns}): {session.title}"
 
 
-def _session_list(sessions: list[Session], *, with_folder: bool) -> str:
-    head = ["session", "last used", "turns", "begins with"]
-    rows = [[s.id, s.used_at[:19], s.turns, s.title[:SHOWN]] for s in sessions]
-    if any(session.excerpt for session in sessions):
-        head.append("found")
-        rows = [[*row, s.excerpt[:SHOWN]] for row, s in zip(rows, sessions, strict=True)]
-    if with_folder:
-        head.append("folder")
-        rows = [[*row, s.project] for row, s in zip(rows, sessions, strict=True)]
-    return table(head, rows)
+class Reloaded(BaseModel):
+    """The names of the skills after /reload; `new` and `gone` are the changes."""
+
+    model_config = _LAZY
+
+    skills: list[str]
+    new: list[str]
+    gone: list[str]
+    untrusted: list[str]
+    failed: list[str]
 
 
 class Reload(AppCommand):
@@ -132,19 +154,27 @@ class Reload(AppCommand):
     skills, and packages installed with `pip install --editable` since the start, need a restart.
     Loaded models are freed, and the servers of mcp.json start again when they are needed."""
     text = "none"
+    output = Reloaded
 
     def run(self, call: Call) -> Result:
         before = set(self._app.catalogue.skills)
         self._app.reload()
         self._app.stop_servers()
         after = self._app.catalogue
-        new, waiting = sorted(set(after.skills) - before), sorted(after.untrusted)
-        gone = sorted(before - {*after.skills, *waiting})
-        lines = [f"{len(after.skills)} skills, {len(self._app.pool.registry.models)} models"]
-        lines += [f"new: /{name}" for name in new] + [f"gone: /{name}" for name in gone]
-        lines += [f"not trusted: /{name}; read it, then `/skills trust {name}`" for name in waiting]
-        data = {"skills": sorted(after.skills), "new": new, "gone": gone, "untrusted": waiting}
-        return Result("\n".join(lines), {**data, "failed": [f.name for f in after.failures]})
+        found = Reloaded(
+            skills=sorted(after.skills),
+            new=sorted(set(after.skills) - before),
+            gone=sorted(before - {*after.skills, *after.untrusted}),
+            untrusted=sorted(after.untrusted),
+            failed=[failure.name for failure in after.failures],
+        )
+        lines = [
+            f"{len(found.skills)} skills, {len(self._app.pool.registry.models)} models",
+            *(f"new: /{name}" for name in found.new),
+            *(f"gone: /{name}" for name in found.gone),
+            *(f"not trusted: /{n}; read it, then `/skills trust {n}`" for n in found.untrusted),
+        ]
+        return result_of(found, "\n".join(lines))
 
 
 class Exit(AppCommand):
@@ -178,6 +208,14 @@ class Clear(AppCommand):
         return Result("A new conversation begins.")
 
 
+class RunList(BaseModel):
+    """The runs of the run log, newest first, with the columns of the log."""
+
+    model_config = _LAZY
+
+    runs: list[dict[str, Any]]
+
+
 class Logs(AppCommand):
     """Shows the run log, newest first, or one run."""
 
@@ -196,45 +234,42 @@ class Logs(AppCommand):
             return Result(str(log.path), {"path": str(log.path)})
         number = call.text.strip()
         if not number:
-            runs = log.recent(call.options.limit)
-            return Result(_run_list(runs) if runs else "No runs yet.", {"runs": runs})
+            found = RunList(runs=log.recent(call.options.limit))
+            return result_of(found, _run_table(found.runs) if found.runs else "No runs yet.")
         if not number.isdigit():
             raise UsageError(f"{number!r} is not the number of a run", hint="`/logs` lists them.")
         run = log.get(int(number))
         if run is None:
             raise NothingFound(f"there is no run {number}", hint="`/logs` lists them.")
-        return Result(_run_in_full(run), run)
+        lines = []
+        for name, value in run.items():
+            if value not in (None, [], "{}"):
+                shown = json.dumps(value) if isinstance(value, list) else str(value)
+                lines.append(f"{name}:\n{shown}" if "\n" in shown else f"{name}: {shown}")
+        return Result("\n".join(lines), run)
 
 
-def _run_list(runs: list[dict[str, Any]]) -> str:
-    rows = [
-        (
-            run["id"],
-            run["started_at"],
-            run["status"],
-            run["resolved"],
-            _tokens(run),
-            " ".join(run["line"].split())[:SHOWN],
-        )
-        for run in runs
-    ]
+def _run_table(runs: list[dict[str, Any]]) -> str:
+    rows = []
+    for run in runs:
+        tokens = f"{run['prompt_tokens']} + {run['completion_tokens']}"
+        row = run["id"], run["started_at"], run["status"], run["resolved"]
+        line = " ".join(run["line"].split())[:SHOWN]
+        rows.append((*row, tokens if run["generations"] else "", line))
     return table(("run", "started", "status", "model", "tokens", "line"), rows)
 
 
-def _tokens(run: dict[str, Any]) -> str:
-    if not run["generations"]:
-        return ""
-    return f"{run['prompt_tokens']} + {run['completion_tokens']}"
+class NumberedAnswer(Always):
+    """An "always" answer with the number that revokes it."""
+
+    number: int
 
 
-def _run_in_full(run: dict[str, Any]) -> str:
-    lines = []
-    for name, value in run.items():
-        if value in (None, [], "{}"):
-            continue
-        shown = json.dumps(value) if isinstance(value, list) else str(value)
-        lines.append(f"{name}:\n{shown}" if "\n" in shown else f"{name}: {shown}")
-    return "\n".join(lines)
+class ProjectPermissions(BaseModel):
+    model_config = _LAZY
+
+    project: str
+    allowed: list[NumberedAnswer]
 
 
 class PermissionsCommand(AppCommand):
@@ -245,6 +280,7 @@ class PermissionsCommand(AppCommand):
     usage = "[NUMBER|all]"
     text = "optional"
     subcommands = {"revoke": "forget one of the answers, or all of them"}
+    output = {"": ProjectPermissions}
 
     def run(self, call: Call) -> Result:
         answers = self._app.permissions.answers
@@ -255,10 +291,14 @@ class PermissionsCommand(AppCommand):
         if call.subcommand != "revoke":
             if given:
                 raise UsageError(f"/permissions takes no {given[:40]!r}", hint="`/permissions`")
-            data = [{"number": n, **one.model_dump()} for n, one in enumerate(known, start=1)]
-            rows = [(str(number), str(one)) for number, one in enumerate(known, start=1)]
-            text = table(("", "allowed in this project"), rows) if rows else "Nothing is allowed."
-            return Result(text, {"project": str(call.settings.project_dir), "allowed": data})
+            allowed = [
+                NumberedAnswer(number=number, **one.model_dump())
+                for number, one in enumerate(known, start=1)
+            ]
+            found = ProjectPermissions(project=str(call.settings.project_dir), allowed=allowed)
+            rows = [(one.number, one) for one in allowed]
+            shown = table(("", "allowed in this project"), rows) if rows else "Nothing is allowed."
+            return result_of(found, shown)
         if given == "all":
             revoked = known
         elif given.isdigit() and 0 < int(given) <= len(known):
