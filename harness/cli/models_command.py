@@ -10,12 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
 from harness.cli.app_command import AppCommand, result_of
-from harness.errors import ModelUnavailable, UsageError
-from harness.models.pool import Models
-from harness.models.resolution import Candidate, Choice
-from harness.models.schema import FileEntry, ServeEntry
+from harness.errors import ModelUnavailable, UsageError, did_you_mean
+from harness.models.pool import Candidate, Choice, Models
+from harness.models.registry import FileEntry, ServeEntry
 from harness.permissions import consent
-from harness.support.suggestions import did_you_mean
 from harness.terminal.rendering import table
 
 TASK = "chat"

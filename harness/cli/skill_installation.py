@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
 from harness.cli.skills_command import Installation
-from harness.errors import InputError, OutputError, UsageError
+from harness.errors import InputError, OutputError, UsageError, did_you_mean
 from harness.permissions import consent, in_one_line
-from harness.plugins.installation.candidates import Staged, remove, skills_of, staged
-from harness.plugins.installation.records import Installed, InstalledSkills
-from harness.plugins.installation.sources import opened
-from harness.plugins.locations import owner
-from harness.plugins.skill_folders import skill_files
-from harness.support.suggestions import did_you_mean
+from harness.plugins.installer import Staged, opened, remove, skills_of, staged
+from harness.plugins.locations import owner, skill_files
+from harness.plugins.user_choices import Installed, InstalledSkills
 
 if TYPE_CHECKING:
     from harness.cli.services import Services

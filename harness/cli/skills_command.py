@@ -11,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand, result_of
-from harness.errors import NothingFound, UsageError
+from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
 from harness.runs.invocation import is_name, split_command
-from harness.support.suggestions import did_you_mean
 from harness.terminal.rendering import table
 
 BARE = ("disable", "enable", "remove")

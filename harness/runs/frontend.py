@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from harness.errors import HarnessError, InputError, InternalError, Interrupted, ReaderGone
-from harness.support.stopping import ctrl_c
+from harness.support import ctrl_c
 from harness.terminal.console import Screen
 
 if TYPE_CHECKING:

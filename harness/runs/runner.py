@@ -18,11 +18,10 @@ from tempfile import TemporaryDirectory
 from pydantic import ValidationError
 
 from harness.api import options as opts
-from harness.api.events import Listener, RunStarted
+from harness.api.hookspecs import Listener, RunStarted
 from harness.api.skill import UNKNOWN_EFFECTS, Call, Result, Skill, Source, Write
 from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
-from harness.models.pool import ModelPool, Models
-from harness.models.resolution import Choice
+from harness.models.pool import Choice, ModelPool, Models
 from harness.permissions import consent, in_one_line, refuse_protected
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import cluster_placement
