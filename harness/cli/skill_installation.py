@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
-from harness.cli.skills_command import Installation
 from harness.errors import InputError, OutputError, UsageError, did_you_mean
 from harness.permissions import consent, in_one_line
 from harness.plugins.installer import Staged, opened, remove, skills_of, staged
@@ -89,20 +88,6 @@ def delete(app: Services, name: str, call: Call) -> Result:
     InstalledSkills(call.settings.installed_file).remove(folders[name].name)
     app.reload()
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
-
-
-def installation_of(app: Services, folder: Path) -> Installation | None:
-    """Return where the skill of a folder was installed from; None if the user made it."""
-    from harness.plugins.user_choices import content_hash
-
-    record = InstalledSkills(app.settings.installed_file).read().get(folder.name)
-    if record is None or folder.parent != app.settings.own_skills:
-        return None
-    try:
-        unchanged = content_hash(folder) == record["sha256"]
-    except UsageError:
-        unchanged = False
-    return Installation(**record.model_dump(), unchanged=unchanged)
 
 
 def _chosen(found: Sequence[SkillFile], names: Sequence[str], every: bool) -> list[SkillFile]:

@@ -13,6 +13,7 @@ from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
+from harness.plugins.user_choices import InstalledSkills, content_hash
 from harness.runs.invocation import is_name, split_command
 from harness.terminal.rendering import table
 
@@ -171,12 +172,13 @@ class Skills(AppCommand):
         named = _selected(catalogue, lambda entry: entry.name == text)
         failures = [one for one in catalogue.failures or () if one["name"] == text]
         if failures or any(getattr(named, key) for key in LISTED):
-            from harness.cli.skill_installation import installation_of
-
+            installed = InstalledSkills(self._app.settings.installed_file).read()
             for entry in (*named.skills, *named.untrusted):
                 folder = Path(entry.folder or Path(entry.file or "").parent)
-                if installed := installation_of(self._app, folder):
-                    entry.installed = installed
+                record = installed.get(folder.name)
+                if record and folder.parent == self._app.settings.own_skills:
+                    unchanged = _is_unchanged(folder, record["sha256"])
+                    entry.installed = Installation(**record, unchanged=unchanged)
             named.name, named.failures = text, failures
             return result_of(named, "\n".join(_in_full(named)))
         words = text.casefold().split()
@@ -326,3 +328,11 @@ def _failures(found: SkillCatalogue) -> Iterator[str]:
         yield f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}"
         if failure["traceback"]:
             yield failure["traceback"].rstrip()
+
+
+def _is_unchanged(folder: Path, sha256: str) -> bool:
+    """Return True if the files of a folder have a hash, as they had when it was recorded."""
+    try:
+        return content_hash(folder) == sha256
+    except UsageError:
+        return False
