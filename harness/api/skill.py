@@ -87,6 +87,7 @@ class Call:
         frameworks: YAML files that plugins have registered, by name.
         read_stdin: reads all of stdin, which not every skill needs; None if it is missing or a
             terminal.
+        input: what `Skill.variant` has recognized in the text, if it keeps that here for `run`.
     """
 
     text: str
@@ -105,6 +106,7 @@ class Call:
     confirm: Callable[[str], bool] | None = None
     yes: bool = False
     read_stdin: Callable[[], str] | None = None
+    input: Any = None
 
     def read_text(self) -> str:
         """Return `text`, or the content of the .txt or .md file that it names.

@@ -1,13 +1,14 @@
-"""Read a paper from a file, an arXiv id, stdin, or the line itself."""
+"""Recognize what the text of a line is, and read a paper from a file, stdin or the line itself."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.api.skill import Source
 from harness.errors import InputError
@@ -24,7 +25,7 @@ from harness.support.text_input import (
 from skills.annotate import abstract_text
 from skills.corpus import table
 from skills.corpus.lookups import id_list
-from skills.corpus.lookups.id_list import IdList
+from skills.corpus.lookups.id_list import Id, IdList
 from skills.corpus.pdf.pdf_files import is_pdf
 from skills.corpus.table import Columns, open_table
 from skills.corpus.tables.markdown_lists import consists_of_items, is_list
@@ -52,92 +53,110 @@ _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 
 
-def read_paper(
-    text: str,
-    *,
-    fetch: Callable[[str], Paper],
-    source: Source = "line",
-    title: str | None = None,
-    max_words: int = 1500,
-    sections: Sequence[str] = (),
-) -> Paper:
-    """Return the paper that the line contains or names, or that stdin contains.
+VARIANTS: Mapping[str, str] = {
+    "id": "a paper by its id",
+    "ids": "a list of ids",
+    "table": "a table",
+    "topic": "a topic",
+}
+"""The variant of the options for a kind of input, where it is not that of one paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """What the text of a line, or of stdin, is.
+
+    Attributes:
+        path: of a table, a PDF file or a text file.
+        ids: of a list of ids.
+        id: a DOI, a PMID or an OpenAlex id.
+        arxiv_id: with its version if there is one.
+    """
+
+    kind: Literal["stdin", "id", "ids", "table", "arxiv", "pdf", "file", "text", "topic"]
+    text: str
+    path: Path | None = None
+    ids: IdList | None = None
+    id: Id | None = None
+    arxiv_id: str = ""
+
+    @property
+    def variant(self) -> str:
+        """The key of `Annotate.variants`."""
+        return VARIANTS.get(self.kind, "one paper")
+
+
+def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
+    """Return what the text of a line is.
+
+    A table is recognized by its suffix, a .md file by its content, a folder by its files. A single
+    question is a topic, whatever its length below `TEXT_WORDS`.
 
     Args:
-        fetch: returns the paper with an arXiv id, a DOI, a PMID or an OpenAlex id.
-        title: replaces the title that was found.
-        max_words: the maximum length of an abstract.
-        sections: the kinds of sections that are read of a PDF file, too.
+        limit: the maximum number of ids of a list.
 
     Raises:
-        InputError: the input is none of the supported kinds, or cannot be read.
-        NothingFound, SkillFailed: `fetch` raised it.
+        InputError: the file cannot be read, or see `arxiv_id_in`.
     """
     given = text.strip()
     if source == "stdin":
-        paper = _from_text(text, "stdin")
-    elif names_paper(given):
-        paper = fetch(given)
-    elif not is_file(given) and (arxiv_id := arxiv_id_in(given)):
-        paper = fetch(arxiv_id)
-    elif is_pdf(path := path_of(given)):
-        assert path is not None
-        paper = next(open_table(path, Columns(sections=tuple(sections))).rows()).paper
-    elif path:
-        text = abstract_text.read(path)
-        title_found, abstract = _title_and_abstract(text, shown(path))
-        made_from = {"kind": "file", "path": shown(path)}
-        paper = Paper("id", own_id(abstract), title_found, abstract, made_from)
+        return Input("stdin", text)
+    if one := _id_in(given):
+        return Input("id", text, id=one)
+    path = None if _is_long(given) else path_in(given)
+    if path is not None:
+        if (ids := id_list.read(path, limit=limit)) is not None:
+            return Input("ids", text, path, ids)
+        if _is_table(path):
+            return Input("table", text, at_home(path))
+    if not is_file(given) and (arxiv_id := arxiv_id_in(given)):
+        return Input("arxiv", text, arxiv_id=arxiv_id)
+    if path is not None:
+        return Input("pdf" if is_pdf(path) else "file", text, path)
+    return Input("text" if _is_abstract(given) else "topic", text)
+
+
+def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
+    """Return the paper that a line, a file or stdin contains.
+
+    Args:
+        sections: the kinds of sections that are read of a PDF file, too.
+
+    Raises:
+        InputError: it cannot be read, or is a list of papers.
+    """
+    if found.kind in ("pdf", "file"):
+        assert found.path is not None
+        if found.kind == "pdf":
+            return next(open_table(found.path, Columns(sections=tuple(sections))).rows()).paper
+        text, source = abstract_text.read(found.path), {"path": shown(found.path)}
+        where = shown(found.path)
     else:
-        paper = _from_text(text, "text")
-    check_length(paper, max_words)
-    return replace(paper, title=flatten(title)) if title is not None else paper
-
-
-def table_in(text: str) -> Path | None:
-    """Return the path of a table of papers: by its suffix, a .md file by its content, a folder."""
-    path = path_of(text)
-    if path is not None and is_several(path):
-        return path
-    if path is None or is_pdf(path) or path.suffix.lower() not in table.SUFFIXES:
-        return None
-    return path if path.suffix.lower() != ".md" or is_list(path) else None
+        text, source = found.text, {}
+        where = "the stdin" if found.kind == "stdin" else "the text"
+        if "\0" in text:
+            raise InputError(f"{where} is binary (character {text.index(chr(0))} is 0)")
+        # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
+        text = well_formed(text)
+    title, abstract = _title_and_abstract(text, where)
+    kind = found.kind if found.kind in ("stdin", "file") else "text"
+    return Paper("id", own_id(abstract), title, abstract, {"kind": kind, **source})
 
 
 def is_paper(word: str) -> bool:
     """Return True if `word` names a paper by its id, or an existing file or folder of papers."""
-    path = at_home(named := unquote(word))
     with contextlib.suppress(InputError):
-        if path.exists():
-            return path.suffix.lower() in SUFFIXES or table_in(named) is not None
-        return names_paper(named) or arxiv_id_in(named) is not None
+        found = recognize(unquote(word))
+        if found.path is None:
+            return found.kind in ("id", "arxiv")
+        is_known = found.kind != "file" or found.path.suffix.lower() in SUFFIXES
+        return is_known and at_home(found.path).exists()
     return False
 
 
-def id_list_in(text: str, limit: int | None) -> IdList | None:
-    """Return the ids of the text file that `text` names, None if it is not a list of ids."""
-    path = path_of(text.strip())
-    return None if path is None else id_list.read(path, limit=limit)
-
-
-def names_paper(text: str) -> bool:
-    """Return True if `text` is a DOI, a PMID or an OpenAlex id, and not the name of a file."""
-    given = text.strip()
-    return not _is_long(given) and not is_file(given) and id_list.id_in(given) is not None
-
-
-def is_topic(text: str) -> bool:
-    """Return True if `text` is not an abstract and names neither a file nor a paper.
-
-    A single question is a topic, whatever its length below `TEXT_WORDS`.
-
-    Raises:
-        InputError: see `arxiv_id_in`.
-    """
-    given = text.strip()
-    if names_paper(given):
-        return False
-    return not (_is_abstract(given) or path_in(given) or arxiv_id_in(given))
+def are_ids(text: str) -> bool:
+    """Return True if each line that is not empty is a DOI, a PMID or an OpenAlex id."""
+    return all(_id_in(line.strip()) for line in text.split("\n") if line.strip())
 
 
 def arxiv_id_in(text: str) -> str | None:
@@ -200,10 +219,16 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
     raise InputError(problem, where=where, hint=hint)
 
 
-def path_of(text: str) -> Path | None:
-    """Return the path that a text is, None if it is something else."""
-    given = text.strip()
-    return None if _is_long(given) else path_in(given)
+def _id_in(given: str) -> Id | None:
+    """Return the DOI, PMID or OpenAlex id that a text is, None if it is also the name of a file."""
+    return None if _is_long(given) or is_file(given) else id_list.id_in(given)
+
+
+def _is_table(path: Path) -> bool:
+    if is_several(path):
+        return True
+    suffix = path.suffix.lower()
+    return suffix in table.SUFFIXES and not is_pdf(path) and (suffix != ".md" or is_list(path))
 
 
 def _are_ids(text: str) -> bool:
@@ -252,11 +277,3 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
             "below it, or a .csv file; for one abstract, remove the marks of the list.",
         )
     return title, abstract
-
-
-def _from_text(text: str, kind: str) -> Paper:
-    if "\0" in text:
-        raise InputError(f"the {kind} is binary (character {text.index(chr(0))} is 0)")
-    # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
-    title, abstract = _title_and_abstract(well_formed(text), f"the {kind}")
-    return Paper("id", own_id(abstract), title, abstract, {"kind": kind})

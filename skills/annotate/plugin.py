@@ -100,17 +100,10 @@ class Annotate(Skill):
     }
 
     def variant(self, call: Call) -> str:
-        from skills.annotate.papers import id_list_in, is_topic, names_paper, table_in
+        from skills.annotate.papers import recognize
 
-        if call.source == "stdin":
-            return "one paper"
-        if names_paper(call.text):
-            return "a paper by its id"
-        if id_list_in(call.text, 1):
-            return "a list of ids"
-        if table_in(call.text):
-            return "a table"
-        return "a topic" if is_topic(call.text) else "one paper"
+        call.input = recognize(call.text, call.source, call.options.limit)
+        return str(call.input.variant)
 
     def offer(self, wish: str) -> str:
         from skills.annotate.papers import is_paper
@@ -123,11 +116,10 @@ class Annotate(Skill):
         return wish if len(wish.split()) >= TEXT_WORDS else ""
 
     def piped_as(self, text: str, subcommand: str) -> str:
-        from skills.annotate.papers import names_paper
+        from skills.annotate.papers import are_ids
         from skills.corpus.table import suffix_of
 
-        lines = text.split("\n")
-        return ".txt" if all(map(names_paper, filter(str.strip, lines))) else suffix_of(text)
+        return ".txt" if are_ids(text) else suffix_of(text)
 
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
         """Return True for a folder of parts: NAME.parts, of Ray Data, or of a job on a cluster."""
@@ -149,41 +141,35 @@ class Annotate(Skill):
         from skills.corpus import exporters
 
         framework = selected_framework(call.options.framework, call.frameworks)
-        variant = self.variant(call)
+        found, is_table = call.input, call.input.kind == "table"
         parts = [one for one in call.targets if self.saves_folder(one, call.options, "")]
-        if parts and variant != "a table":
+        if parts and not is_table:
             raise UsageError(
                 "only the annotations of a table are saved as a folder of parts",
                 where=str(parts[0]),
                 hint="Save to a file, or to a vault: `save to NAME.vault/`.",
             )
-        _check_combinations(call.options, variant)
+        _check_combinations(call.options, is_table=is_table)
         exporters.check_folders(call, self)
-        if variant == "a table":
-            return _annotate_table(call, framework, parts)
-        if variant == "a list of ids":
+        if is_table:
+            return _annotate_table(call, found.path, framework, parts)
+        if found.kind == "ids":
             from skills.annotate.id_list import annotate_ids
-            from skills.annotate.papers import id_list_in
 
-            ids = id_list_in(call.text, call.options.limit)
-            assert ids is not None
-            return annotate_ids(call, ids, framework)
-        if variant == "a topic":
+            return annotate_ids(call, found.ids, framework)
+        if found.kind == "topic":
             from skills.annotate.topic import annotate_topic
 
             return annotate_topic(call, framework)
-        from skills.annotate.single import annotate_text
+        from skills.annotate.single import annotate_one
 
-        return annotate_text(call, framework)
+        return annotate_one(call, found, framework)
 
 
-def _annotate_table(call: Call, framework: Framework, parts: Sequence[Path]) -> Result:
+def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequence[Path]) -> Result:
     """Annotate a table in the way of the options; `parts` are the targets that become parts."""
-    from skills.annotate.papers import table_in
     from skills.annotate.table import annotate_source, annotate_table
 
-    table = table_in(call.text)
-    assert table is not None
     if ray_data(call.options.on) is not None:
         from skills.annotate.parquet_output.ray_data import annotate_to_parts
 
@@ -203,9 +189,9 @@ def _annotate_table(call: Call, framework: Framework, parts: Sequence[Path]) -> 
     return annotate_table(call, table, framework, annotate_cascaded)
 
 
-def _check_combinations(options: Annotate.Options, variant: str) -> None:
+def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
     """Check the options of a cascade, and that --until is of the kind that the input takes."""
-    if variant != "a table":
+    if not is_table:
         if isinstance(options.until, float):
             raise UsageError(f"--until: {options.until:g} is not a date", hint="Write 2025-01-31.")
         return

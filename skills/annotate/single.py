@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from harness.api.skill import Call, Result
@@ -14,44 +15,46 @@ from harness.models.served import ServedModel
 from skills.annotate import render
 from skills.annotate.abstract_text import problem_of
 from skills.annotate.annotator import Annotator, Prepared
-from skills.annotate.papers import path_of, read_paper
+from skills.annotate.papers import Input, check_length, read_paper
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.lookups.id_list import id_in
 from skills.corpus.options import SAVED_TABLES
-from skills.corpus.pdf.pdf_files import is_pdf
 from skills.corpus.records import Annotated
 from skills.corpus.sources import open_arxiv
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of
 from skills.nanda.paper import Paper
+from skills.nanda.text import flatten
 
 _AS_TABLE = (*SAVED_TABLES, ".html", ".bib", ".ris", ".csl.json")
 SHORT = 80
 """A longer text is an abstract, and not the name of a file or a paper."""
 
 
-def annotate_text(call: Call, framework: Framework) -> Result:
-    """Annotate the abstract that the line contains or names.
+def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
+    """Annotate the paper that the line contains or names.
 
     The annotation is stored in the corpus under its content key, as those of tables are, and read
     from there the next time.
     """
     options = call.options
-    if options.sections and not (call.source == "line" and is_pdf(path_of(call.text))):
+    if options.sections and found.kind != "pdf":
         raise UsageError(
             "--sections reads sections of PDF files, and this is another input",
             hint="Name a PDF file, or a folder of them.",
         )
-    paper = read_paper(
-        call.text,
-        source=call.source,
-        title=options.title,
-        max_words=framework.max_words,
-        fetch=lambda paper_id: _fetched(call, paper_id),
-        sections=options.sections,
-    )
+    if found.id:
+        from skills.annotate.id_list import look_up
+
+        paper = look_up(call, found.id)
+    elif found.arxiv_id:
+        paper = open_arxiv(call).paper(found.arxiv_id)
+    else:
+        paper = read_paper(found, options.sections)
+    check_length(paper, framework.max_words)
+    if options.title is not None:
+        paper = replace(paper, title=flatten(options.title))
     if problem := problem_of(f"{paper.title}\n{paper.abstract}"):
         where = paper.source.get("path") or f"the {paper.source['kind']}"
         if options.strict:
@@ -77,15 +80,6 @@ def annotate_text(call: Call, framework: Framework) -> Result:
         if db:
             _save(call, db, paper, record, framework)
     return _result(call, paper, record, framework)
-
-
-def _fetched(call: Call, paper_id: str) -> Paper:
-    """Return the paper with an id: of arXiv from there, another one from the sources."""
-    if one := id_in(paper_id):
-        from skills.annotate.id_list import look_up
-
-        return look_up(call, one)
-    return open_arxiv(call).paper(paper_id)
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:

@@ -19,7 +19,6 @@ from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from harness.runs.targets import refuse_sources
 from harness.support.process import job_lock
-from harness.support.text_input import at_home
 from skills.annotate import plan, render
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plan import Source
@@ -48,7 +47,6 @@ def annotate_table(
     Args:
         annotate: `annotate_source`, or a function that also passes papers on to other models.
     """
-    path = at_home(path)
     options = call.options
     refuse_sources(call.targets, input=path, sample=options.sample)
     refuse_targets(call.targets, path)

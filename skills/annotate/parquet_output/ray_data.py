@@ -45,7 +45,7 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support import ctrl_c
 from harness.support.process import require
 from harness.support.stop_token import TICK, StopToken
-from harness.support.text_input import at_home, shown
+from harness.support.text_input import shown
 from skills.annotate.parquet_output.parts_folder import (
     BROKEN,
     PartsFolder,
@@ -215,7 +215,6 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     options = call.options
     _check_options(call)
     require("ray", "fsspec", extra="ray")
-    path = at_home(path)
     columns = options.table_columns()
     opened = open_table(path, columns, notice=call.screen.notice)  # raises before any work
     table = Input(path.resolve(), columns, options.limit)

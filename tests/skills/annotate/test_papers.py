@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from annotate_workspace import Workspace
 
-from harness.errors import HarnessError, InputError
+from harness.api.skill import Source
+from harness.errors import HarnessError, InputError, InvalidReply, NothingFound, UsageError
+from skills.annotate import papers
 from skills.annotate.abstract_text import title_and_abstract
-from skills.annotate.papers import arxiv_id_in, is_topic, read_paper
+from skills.annotate.papers import arxiv_id_in, check_length, read_paper, recognize
+from skills.corpus.lookups import id_list
 from skills.nanda.paper import Paper
 
 WORDS = "We present a tool that finds faults in the plans of language agents. "
 ABSTRACT = (WORDS * 4).strip()
-SOURCE = {"kind": "arxiv", "arxiv_id": "2405.12345v2"}
-FETCHED = Paper("arxiv_id", "2405.12345", "Ledger", "Agents call tools. " * 9, SOURCE)
+ONE = f"Our method 1 is new. {WORDS}"
 
 
-def no_fetch(arxiv_id: str) -> Paper:
-    raise AssertionError(f"arXiv was requested for {arxiv_id}")
+def read(text: str, source: Source = "line", max_words: int = 1500) -> Paper:
+    paper = read_paper(recognize(text, source))
+    check_length(paper, max_words)
+    return paper
 
 
-def read(text: str, **options: object) -> Paper:
-    return read_paper(text, **{"fetch": no_fetch, **options})  # type: ignore[arg-type]
+def is_topic(text: str) -> bool:
+    return recognize(text).kind == "topic"
 
 
-def refused(text: str, **options: object) -> InputError:
+def refused(text: str, source: Source = "line", max_words: int = 1500) -> InputError:
     with pytest.raises(InputError) as caught:
-        read(text, **options)
+        read(text, source, max_words)
     assert caught.value.exit_code == 2
     assert str(caught.value).count("\n") == 0
     return caught.value
@@ -109,16 +117,8 @@ def test_several_arxiv_ids_are_refused(folder: Path, count: int) -> None:
         with pytest.raises(InputError, match="one arXiv id at a time"):
             is_topic(" ".join(ids))
     (folder / "ids.txt").write_text("\n".join(ids))
-    error = refused("ids.txt")
-    assert (error.message, error.where) == ("contains arXiv ids, but no abstract", "ids.txt")
-    assert "contains arXiv ids" in str(refused(ids[0], source="stdin"))
-
-
-def test_a_paper_from_arxiv() -> None:
-    paper = read(" 2405.12345 ", fetch=lambda _: FETCHED)
-    assert (paper.id_field, paper.id, paper.title) == ("arxiv_id", "2405.12345", "Ledger")
-    assert paper.source == {"kind": "arxiv", "arxiv_id": "2405.12345v2"}
-    assert read("2405.12345", fetch=lambda _: FETCHED, title=" My\n own ").title == "My own"
+    assert recognize("ids.txt").kind == "ids"
+    assert "contains arXiv ids, but no abstract" in str(refused(ids[0], source="stdin"))
 
 
 @pytest.mark.parametrize("text", ["2301.99999x", "2413.12345", "arXiv:2405.12", "2405.1234567"])
@@ -180,9 +180,7 @@ def test_missing_files(folder: Path, name: str) -> None:
     assert "no such" in error.message
 
 
-@pytest.mark.parametrize(
-    "name", ["paper.odt", "data.csv", "a/b.docx", "my paper.docx", "x.JSONL", "notes.org"]
-)
+@pytest.mark.parametrize("name", ["paper.odt", "a/b.docx", "my paper.docx", "notes.org"])
 def test_other_suffixes(folder: Path, name: str) -> None:
     error = refused(name)
     assert f"does not read {Path(name).suffix} files" in error.message
@@ -235,6 +233,62 @@ def test_half_a_surrogate_pair_on_the_line_is_replaced() -> None:
     assert paper.abstract == f"{ABSTRACT} \ufffd"
 
 
+@pytest.mark.parametrize(
+    "text", ["papers.csv", "papers.md", "ids.txt", f"Our method 1 is new. {WORDS}", "doi:10.5555/1"]
+)
+def test_the_input_of_a_line_is_recognized_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    workspace.rows(1, 2)
+    (workspace.folder / "papers.md").write_text(f"## One\n{ABSTRACT}\n## Two\n{ABSTRACT}\n")
+    (workspace.folder / "ids.txt").write_text("10.5555/1\n")
+    counts: Counter[str] = Counter()
+
+    def counted(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+
+        def call(*given: Any, **more: Any) -> Any:
+            counts[name] += 1
+            return original(*given, **more)
+
+        monkeypatch.setattr(owner, name, call)
+
+    counted(papers, "recognize")
+    counted(papers, "is_list")  # reads a .md file
+    counted(id_list, "read")
+    with contextlib.suppress(NothingFound, UsageError, InvalidReply):
+        workspace.app.dispatch(f"/annotate {text} --db other.db")
+    assert counts["recognize"] == 1
+    assert max(counts.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "variant"),
+    [
+        (" 2405.12345v2 ", "arxiv", "one paper"),
+        ("doi:10.5555/12345", "id", "a paper by its id"),
+        ("ids.txt", "ids", "a list of ids"),
+        ("paper.txt", "file", "one paper"),
+        ("paper.md", "file", "one paper"),
+        ("list.md", "table", "a table"),
+        ("none.csv", "table", "a table"),
+        ("none.pdf", "pdf", "one paper"),
+        ("./folder", "table", "a table"),
+        (ABSTRACT, "text", "one paper"),
+        ("planning for agents", "topic", "a topic"),
+    ],
+)
+def test_kinds_of_input(folder: Path, text: str, kind: str, variant: str) -> None:
+    (folder / "ids.txt").write_text("10.5555/12345\narXiv:2405.12345\n")
+    (folder / "paper.txt").write_text(ABSTRACT)
+    (folder / "paper.md").write_text(ABSTRACT)
+    (folder / "list.md").write_text(f"## One\n{ABSTRACT}\n## Two\n{ABSTRACT}\n")
+    (folder / "folder").mkdir()
+    (folder / "folder" / "part-1.parquet").write_text("")
+    found = recognize(text)
+    assert (found.kind, found.variant) == (kind, variant)
+
+
 def test_a_text_without_words_is_too_long() -> None:
     message = "30,001 characters are too many for an abstract; the maximum is 30,000"
     assert message in str(refused("a b c d e " + "x" * 29_991, source="stdin"))
@@ -246,8 +300,7 @@ def test_binary_text_from_stdin() -> None:
 
 def test_folders_and_pipes(folder: Path) -> None:
     (folder / "sub.txt").mkdir()
-    assert "is a folder" in str(refused("sub.txt"))
-    assert "is a folder" in str(refused(str(folder)))
+    assert recognize("sub.txt").kind == recognize(str(folder)).kind == "table"
     os.mkfifo(folder / "pipe.txt")
     assert "not a regular file" in str(refused("pipe.txt"))
 

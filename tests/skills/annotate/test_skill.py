@@ -34,7 +34,7 @@ from harness.testing import (
     run_skill,
 )
 from skills.annotate.annotator import Annotator
-from skills.annotate.papers import read_paper
+from skills.annotate.papers import read_paper, recognize
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors import lexical_anchors
 from skills.nanda.forms import TaggedForm
@@ -49,12 +49,8 @@ LONG_CLAIM = " ".join(map(str, range(110)))
 LONG = Reply(GOOD, "length", 10, 20, 0.5)
 
 
-def no_fetch(arxiv_id: str) -> Paper:
-    raise AssertionError(f"arXiv was requested for {arxiv_id}")
-
-
 def paper() -> Paper:
-    return read_paper(str(EXAMPLE), fetch=no_fetch)
+    return read_paper(recognize(str(EXAMPLE)))
 
 
 def annotated(model: FakeModel, form: Any = "json", **options: Any) -> dict[str, Any]:
@@ -308,7 +304,7 @@ def test_an_abstract_cannot_reach_beyond_its_prompt() -> None:
     assert "</annotation>" not in sent
     assert [m.role for m in model.requests[0].messages] == ["system", "user"]
     assert moves_of(record) == MOVES
-    original = read_paper(attack, fetch=no_fetch, source="stdin")
+    original = read_paper(recognize(attack, "stdin"))
     assert "<|im_end|>" in original.abstract
     assert record["provenance"]["input"]["sha256"] == original.sha256
 
