@@ -1,8 +1,10 @@
 # Everything runs in .venv, which is created on first use. PYTHON may name another Python 3.11 or
-# newer.
+# newer. LOCKED=1 installs the versions of constraints.txt.
 PYTHON ?= python3
-PIP := .venv/bin/python -m pip --disable-pip-version-check
-AGENT := .venv/bin/python agent.py
+BIN := .venv/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := install $(if $(LOCKED),--constraint constraints.txt) --only-binary :all:
+AGENT := $(BIN)/python agent.py
 COMMA := ,
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
@@ -12,7 +14,7 @@ USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/
 # Compiled modules are kept: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: annotate install test test-train examples check docs clean
+.PHONY: annotate install test test-train examples check docs lock clean
 
 # A terminal shows the annotation; elsewhere it is cut from the page.
 annotate: install
@@ -20,38 +22,42 @@ annotate: install
 	$(AGENT) "/annotate examples/abstract.txt save to out/abstract.md -o out/abstract.json"
 	@[ -t 1 ] || sed -n '/^| Move | Text/,/^$$/p; s/^- Model: /Annotated by /p' out/abstract.md
 	@echo 'Next, with a table of papers:'
-	@echo '  .venv/bin/python agent.py "/annotate FILE.csv save to annotated.jsonl"'
+	@echo '  $(BIN)/python agent.py "/annotate FILE.csv save to annotated.jsonl"'
 
 install: .venv/installed$(EXTRAS:%=-%)
 	@[ -n "$(EXTRAS)" ] || echo '`make install EXTRAS=all` adds search by meaning, maps, MCP, training and clusters (2.8 GB).'
 
 test: .venv/installed-dev
-	.venv/bin/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-train: .venv/installed-dev$(COMMA)finetune
-	.venv/bin/python -m pytest -n auto --dist loadfile -m train
+	$(BIN)/python -m pytest -n auto --dist loadfile -m train
 
 examples: .venv/installed-dev
 	.ci/examples
 
 check: .venv/installed-dev
-	.venv/bin/ruff check . $(USERS:%=--extend-exclude %)
-	.venv/bin/ruff format --check . $(USERS:%=--extend-exclude %)
-	.venv/bin/mypy $(USERS:%=--exclude ^%)
-	.venv/bin/lint-imports --no-logo
-	.venv/bin/python docs/generate.py --check
+	$(BIN)/ruff check . $(USERS:%=--extend-exclude %)
+	$(BIN)/ruff format --check . $(USERS:%=--extend-exclude %)
+	$(BIN)/mypy $(USERS:%=--exclude ^%)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/generate.py --check
 
 docs: .venv/installed-dev
-	.venv/bin/python docs/generate.py
+	$(BIN)/python docs/generate.py
 
-.venv/bin/python:
+# Of an environment with all that is developed with; a local build of torch has a suffix.
+lock: .venv/installed-dev$(COMMA)finetune
+	$(PIP) freeze --exclude-editable | sed 's/+[a-z0-9]*$$//' > constraints.txt
+
+$(BIN)/python:
 	@echo "Creating .venv"
 	@$(PYTHON) -m venv .venv
 
 # On a terminal, one line shows what pip does.
 pip_install = @echo 'Installing ".$(1)" with its dependencies into .venv'; \
-	if [ -t 1 ]; then PYTHONUNBUFFERED=1 $(PIP) install --only-binary :all: --editable ".$(1)" | awk '$(SHORT)'; \
-	else $(PIP) install --quiet --only-binary :all: --editable ".$(1)"; fi
+	if [ -t 1 ]; then PYTHONUNBUFFERED=1 $(PIP) $(INSTALL) --editable ".$(1)" | awk '$(SHORT)'; \
+	else $(PIP) --quiet $(INSTALL) --editable ".$(1)"; fi
 SHORT := \
 	function show(text) { printf "\r\033[K  %s", substr(text, 1, 70); fflush() } \
 	/^Collecting / { show(++collected " packages: " $$2) } \
@@ -59,12 +65,12 @@ SHORT := \
 	/^Installing / { show("installing " NF - 3 " packages") } \
 	END { printf "\r\033[K" }
 
-.venv/installed: pyproject.toml | .venv/bin/python
+.venv/installed: pyproject.toml | $(BIN)/python
 	$(call pip_install)
 	@touch $@
 
 # With extras of pyproject.toml: .venv/installed-dev, .venv/installed-map,mcp
-.venv/installed-%: pyproject.toml | .venv/bin/python
+.venv/installed-%: pyproject.toml | $(BIN)/python
 	$(call pip_install,[$*])
 	@touch .venv/installed $@
 
