@@ -14,7 +14,7 @@ USERS := $(filter-out $(dir $(wildcard skills/*/__init__.py)),$(wildcard skills/
 # Compiled modules are kept: the tests start hundreds of processes.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: annotate install test test-train examples check docs lock clean
+.PHONY: annotate install test test-all test-train examples check docs lock clean
 
 # A terminal shows the annotation; elsewhere it is cut from the page.
 annotate: install
@@ -27,7 +27,11 @@ annotate: install
 install: .venv/installed$(EXTRAS:%=-%)
 	@[ -n "$(EXTRAS)" ] || echo '`make install EXTRAS=all` adds search by meaning, maps, MCP, training and clusters (2.8 GB).'
 
+# Before a commit; `make test-all` runs the slow families, too.
 test: .venv/installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not (browser or e2e or ray or slow or train)"
+
+test-all: .venv/installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-train: .venv/installed-dev$(COMMA)finetune

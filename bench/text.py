@@ -31,7 +31,7 @@ from harness.chat import tool_calls
 from harness.cli import intent
 from harness.errors import HarnessError
 from harness.models.backend import ToolCall
-from harness.models.backends.remote import PrefillStripper
+from harness.models.backends.generation import PrefillStripper
 from harness.plugins.catalogue import Found
 from harness.runs.invocation import parse, split_command, trusts
 from harness.support import text_input
@@ -175,7 +175,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "text.content_words": text.content_words,
     "sentences.split_sentences": sentences.split_sentences,
     "sanitize.sanitize": text.sanitize,
-    "markdown.escape": text.escape,
+    "text.escape_markdown": text.escape_markdown,
     "arxiv_id.page_address": paper.page_address,
     "arxiv_id.find_arxiv_id": paper.find_arxiv_id,
     "arxiv_id.find_arxiv_id(allow_bare)": lambda t: paper.find_arxiv_id(t, allow_bare=True),
@@ -248,7 +248,7 @@ FUNCTIONS: Mapping[str, Function] = {
     "suggestions.did_you_mean": lambda t: errors.did_you_mean(t, ["annotate", "curate"]),
     "tool_result.shortened": tool_calls.shortened,
     "console.CONTROLS": lambda t: t.translate(console.CONTROLS),
-    "front_matter.parse": lambda t: skill_md.parse(t, Path(), lenient=True),
+    "front_matter.parse": lambda t: skill_md.parse_front_matter(t, Path(), lenient=True),
 }
 
 

@@ -50,7 +50,7 @@ class Clock:
         if self.steps:
             self.tokens += int(attention_mask.sum())
             self.cells += attention_mask.numel()
-        self.loss = float(trainer.detach())
+        self.loss = float(loss.detach())
 
     def end(self) -> None:
         if self.steps:

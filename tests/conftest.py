@@ -21,6 +21,7 @@ from harness.models.backends.llamacpp import LlamaCppBackend
 from harness.models.weights import FileStore
 
 TRAINING = ("torch", "transformers", "peft", "bitsandbytes", "llama_cpp_py_sync", "matplotlib")
+E2E = Path(__file__).parent / "e2e"
 MEMORY = Path("/dev/shm")
 ENOUGH = 4 * 2**30
 """Bytes of memory; the folders of a whole run take less than one GB."""
@@ -47,6 +48,15 @@ def _pin_worker() -> None:
     if worker and hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests in tests/e2e, and the tests that use a browser."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker("browser")
+        if E2E in item.path.parents:
+            item.add_marker("e2e")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -10,7 +10,7 @@ from finetune_base import tiny_base
 
 def pytest_ignore_collect(config: pytest.Config) -> bool | None:
     """Skip this folder where no training is selected, since its modules import torch."""
-    return True if config.option.markexpr == "not train" else None
+    return True if config.option.markexpr != "train" else None
 
 
 @pytest.fixture(scope="module")
