@@ -10,6 +10,9 @@ from repository import ROOT
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 NAMES = sorted(set(re.findall(r"((?:harness|skills)/[\w/]+\.py|agent\.py):([A-Z_a-z.]+\w)", PAGE)))
+CHANGES = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.split("## Where a change goes")[1], re.M)[
+    2:
+]
 PATHS = sorted(set(re.findall(r"(?:harness|skills)/[\w/]*[\w/](?:\.py)?", PAGE)))
 
 
@@ -30,6 +33,14 @@ def definitions(file: str) -> set[str]:
 
 def test_the_page_names_functions() -> None:
     assert len(NAMES) > 20
+
+
+def test_a_change_leads_to_one_file() -> None:
+    assert len(CHANGES) >= 12
+    for change, place in CHANGES[:-1]:  # the last row is about messages
+        files = re.findall(r"(?:harness|skills)/[\w/]+\.py", place)
+        assert len(files) == 1, f"{change}: {place}"
+        assert (ROOT / files[0]).is_file(), files[0]
 
 
 @pytest.mark.parametrize(("file", "name"), NAMES)
