@@ -25,7 +25,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -38,7 +37,8 @@ from skills.evaluate import (  # noqa: E402
     inputs,
     report_text,
 )
-from skills.evaluate.annotators import Annotator  # noqa: E402
+from skills.evaluate.annotators import baseline  # noqa: E402
+from skills.evaluate.outputs import Evaluation  # noqa: E402
 from skills.evaluate.report_text import verdict  # noqa: E402
 from skills.finetune.recipe import Recipe  # noqa: E402
 from skills.finetune.run_folder import RunDir  # noqa: E402
@@ -61,7 +61,7 @@ def main() -> None:
     annotated = [annotations_of_fold(options, out, fold) for fold in range(options.folds)]
     found = pooled(options.table, {key: row for fold in annotated for key, row in fold.items()})
     if options.output:
-        options.output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+        options.output.write_text(found.model_dump_json(exclude_unset=True, indent=2) + "\n", encoding="utf-8")
     print(report_text.text(found))
 
 
@@ -134,7 +134,7 @@ def register(out: Path, name: str, run: Path) -> None:
     path.write_text(yaml.safe_dump(entries), encoding="utf-8")
 
 
-def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> Evaluation:
     """Return the figures of all folds together; a paper without an annotation states nothing."""
     framework = nanda()
     subject = inputs.with_gold(table, Columns(None, None, None), framework, None)
@@ -144,10 +144,11 @@ def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> dict[str,
         else None
         for paper in subject.papers
     ]
-    found = comparison.of_models(subject, [Annotator("cross-validated", moves)])
-    found["input"] = table.name
-    found["annotators"][0]["kind"] = "several models"
-    return found | {"verdict": verdict(found)}
+    found = comparison.of_models(subject, [baseline("cross-validated", moves)])
+    found.input = table.name
+    found.annotators[0].kind = "several models"
+    found.verdict = verdict(found)
+    return found
 
 
 def quoted(path: Path) -> str:

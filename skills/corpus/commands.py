@@ -32,7 +32,7 @@ from skills.corpus.search.query_syntax import By, Query, parse_years, unknown
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
-from skills.reporting.statistics import figures
+from skills.reporting.outputs import figures
 
 if TYPE_CHECKING:
     from skills.corpus.corpus_store import Storage

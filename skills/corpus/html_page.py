@@ -18,8 +18,8 @@ from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import Framework, Move
 from skills.nanda.named_entities import without_names
 from skills.nanda.text import flatten
+from skills.reporting.outputs import FEWEST
 from skills.reporting.page import ANNOTATIONS, percent, write_page
-from skills.reporting.statistics import FEWEST
 
 FOLDER = Path(__file__).with_name("templates")
 SCRIPTS = (ANNOTATIONS, FOLDER / "corpus_page.js")

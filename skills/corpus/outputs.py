@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from skills.corpus.lookups.lookup_results import Completed, Fetched, FetchedToFile
-from skills.reporting.outputs import Output, RefusedRow, ShareOutput
+from skills.reporting.outputs import Output, RefusedRow, Share
 
 
 class AnnotationOutput(Output):
@@ -111,16 +111,16 @@ class FoundPapers(Output):
 
 
 class MoveFigures(Output):
-    stated: ShareOutput
+    stated: Share
     support: float | None
-    unsupported_numbers: ShareOutput
-    unsupported_names: ShareOutput
+    unsupported_numbers: Share
+    unsupported_names: Share
 
 
 class GroupFigures(Output):
     name: str
     papers: int
-    stated: dict[str, ShareOutput] = Field(description="by move")
+    stated: dict[str, Share] = Field(description="by move")
 
 
 class Statistics(Output):

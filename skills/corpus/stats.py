@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from skills.corpus.db.facets import first_category
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
-from skills.reporting.statistics import Share
+from skills.reporting.outputs import Share
 
 CATEGORIES = 12
 """Categories with a row of their own; the others share one."""

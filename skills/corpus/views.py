@@ -23,7 +23,7 @@ from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import RESERVED, Framework
 from skills.nanda.text import counted
-from skills.reporting.statistics import FEWEST, Share
+from skills.reporting.outputs import FEWEST, Share
 
 Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96

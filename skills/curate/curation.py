@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from harness.api.skill import Call, Result, Write
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable
 from harness.models.served import ServedModel, Usage
 from harness.runs.invocation import as_path
+from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support.process import job_lock
 from skills.corpus import exporters
 from skills.corpus.db import damage, runs
@@ -30,11 +32,11 @@ from skills.curate import (
     report_text,
     run_summary,
 )
-from skills.curate.ballots import save_verdicts
+from skills.curate.ballots import Ballots, save_verdicts
 from skills.curate.curator import Judge
 from skills.curate.items import Input, Item
-from skills.curate.judging import CurateJob, judging
-from skills.curate.panel import Panel
+from skills.curate.judging import CurateJob
+from skills.curate.panel import Panel, VoteForm, choose_form, form_sample
 from skills.curate.report_page import write_html
 from skills.curate.run_summary import Run
 from skills.curate.verdicts import Criteria, Verdict, decide
@@ -42,6 +44,7 @@ from skills.finetune import dataset_command
 from skills.finetune.dataset.annotated_rows import read_annotations, valid_rows
 from skills.finetune.dataset.merging import merge, read_held_out
 from skills.nanda.framework import Framework
+from skills.nanda.text import counted
 
 SEED = 0
 """Seed of the probes: the same annotations give the same probes."""
@@ -128,7 +131,7 @@ class Curation:
         options, run_id = self.call.options, 0
         with self.call.cancel.on_signals(), runs.recorded(self.db, lambda: run_id):
             run_id, started = self._start(model), time.monotonic()
-            with judging(self, model, run_id) as job:
+            with self._judging(model, run_id) as job:
                 tally = job.run()
                 if isinstance(tally.stopped, ModelUnavailable) and not tally.done:
                     raise tally.stopped
@@ -139,6 +142,62 @@ class Curation:
                     found = job.verdicts(criteria)
             run, seconds = self._run(job.judge, criteria, found), time.monotonic() - started
             return finish(self, run_id, run, tally.stopped, seconds)
+
+    @contextlib.contextmanager
+    def _judging(self, model: ServedModel, run_id: int) -> Iterator[CurateJob]:
+        """Yield the job by which a model judges the input, and show its progress in the block.
+
+        How the judge votes is measured first, once for each judge, and stored.
+        """
+        form = ballots.load_form(self.db, model, self.panel)
+        good = [item for item in self.source.items if not item.findings]
+        sample = form_sample(good) if form is None else ()
+        pace = ProgressEstimate(0, 0, unit="annotations")
+
+        def job_of(form: VoteForm) -> CurateJob:
+            judge = Judge(self.panel, model, self.framework, form)
+            return CurateJob(
+                self.call, self.source, self.probes, Ballots(self.db, judge, run_id), pace
+            )
+
+        def expect(due: Sequence[Item]) -> None:
+            """Set the total: a measured annotation takes about as long as a judged one."""
+            pace.rows = len(due)
+            pace.weight = sum(len(item.paper.abstract) for item in (*due, *sample))
+
+        due = job_of(form).due if form else [*good, *self.probes]
+        self._announce(model, due, len(sample))
+        expect(due)
+        with show_progress(pace, self.call.screen, "judging") as update:
+            if form is None:
+
+                def count(item: Item, tokens: int) -> None:
+                    pace.add_work(len(item.paper.abstract), tokens)
+                    update()
+
+                pace.phase = "measuring how the judge votes"
+                form = choose_form(self.panel, model, self.framework, sample, count)
+                if form.kind == "json" or (form.mass is not None and form.can_answer):
+                    form = ballots.save_form(self.db, model, self.panel, form)
+                pace.phase = "judging"
+            job = job_of(form)
+            job.update = update
+            runs.set_due(self.db, run_id, len(job.due))
+            expect(job.due)
+            yield job
+
+    def _announce(self, model: ServedModel, due: Sequence[Item], measured: int) -> None:
+        source = self.source
+        gated = sum(bool(item.findings) for item in source.items)
+        probes = sum(bool(item.probe) for item in due)
+        to_judge = f"{len(due):,} to judge, {model.slots} at a time"
+        to_judge += f", {counted(probes, 'known-bad one')} among them" * bool(probes)
+        parts = [f"{counted(len(source.items), 'annotation')}, {gated:,} rejected by the gates"]
+        parts.append(to_judge)
+        if measured:
+            parts.append(f"how the judge votes is measured first, once, on {measured:,} of them")
+        parts += [f"{n:,} left out ({why})" for why, n in source.filtered.items()]
+        self.call.screen.notice(f"{source.name}: {'; '.join(parts)}")
 
     def _start(self, model: ServedModel | None) -> int:
         name = ""
@@ -203,16 +262,33 @@ def finish(
     """
     call, db, path = curation.call, curation.db, curation.path
     save_verdicts(db, run_id, [*run.verdicts, *run.probes])
-    summed = _summary(db, run, seconds) | {"database": str(path), "run": run_id}
+    found = run_summary.of_run(run)
+    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
+    found.verdict = report_text.verdict_of(found)
+    found.notes = report_text.notes_of(run, found, report_text.made_by_the_judge(run, judged))
+    usage = run.judge.model.usage if run.judge else Usage()
+    found.tokens = {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens}
+    found.seconds, found.database, found.run = round(seconds, 1), str(path), run_id
+    summary = found.model_dump(mode="json", exclude_unset=True)
     if stopped is not None:
         stopped.hint = _continuation(stopped, run)
-    failed = summed["failed"] + (summed["probes"]["failed"] if summed["probes"] else 0)
-    runs.finish(db, run_id, runs.status_of(stopped, failed), summed)
-    dataset, stopped = _dataset(call, run, stopped)
-    text = report_text.text(summed, details=call.options.details, is_saved=bool(call.targets))
+    failed = found.failed + (found.probes.failed if found.probes else 0)
+    runs.finish(db, run_id, runs.status_of(stopped, failed), summary)
+    dataset: Mapping[str, Write] = {}
+    if call.options.build is not None and stopped is None:
+        try:
+            dataset = build_files(call, run, run.framework)
+        except InputError as error:  # all else is saved
+            stopped = error
+    text = report_text.text(found, details=call.options.details, is_saved=bool(call.targets))
     if call.targets:
         call.screen.notice(text)
         _warn_without_abstracts(call, db, run)
+    tables = [target for target in call.targets if target.suffix.lower() == ".csv"]
+    following = ""
+    if tables and found.kept and stopped is None:
+        given = f"--agent {call.text.strip()} --curated {tables[0]}"
+        following = f"/finetune dataset {given} save to train.jsonl"
     return Result(
         text,
         writers=exporters.writers(
@@ -221,42 +297,20 @@ def finish(
             lambda: _kept(run, path),
             lambda: iter(()),
             title=f"Curated: {run.source.name}",
-            about={"input": run.source.name, "kept": summed["kept"], "run": run_id},
+            about={"input": run.source.name, "kept": found.kept, "run": run_id},
         ),
         records=lambda: (item.record for item in _kept(run, path)),
         companions={
             "rejected": lambda file: report_files.write_rejected(file, run),
-            "log": lambda file: report_files.write_log(file, run, summed),
-            "report": lambda file: write_html(file, run, summed),
+            "log": lambda file: report_files.write_log(file, run, summary),
+            "report": lambda file: write_html(file, run, found),
             **dataset,
         },
-        summary=summed,
+        summary=summary,
         exit_code=1 if failed or run.source.refused else 0,
         stopped=stopped,
-        next=_next(call, summed["kept"]) if stopped is None else "",
+        next=following,
     )
-
-
-def _next(call: Call, kept: int) -> str:
-    """Return the line that builds a training set of the kept annotations."""
-    tables = [target for target in call.targets if target.suffix.lower() == ".csv"]
-    if not tables or not kept:
-        return ""
-    agent = call.text.strip()
-    return f"/finetune dataset --agent {agent} --curated {tables[0]} save to train.jsonl"
-
-
-def _summary(db: sqlite3.Connection, run: Run, seconds: float) -> dict[str, Any]:
-    summed = run_summary.of_run(run)
-    judged = items.records(db, [verdict.item for verdict in run.judged], run.framework)
-    usage = run.judge.model.usage if run.judge else Usage()
-    return {
-        **summed,
-        "verdict": list(report_text.verdict_of(summed)),
-        "notes": report_text.notes_of(run, summed, report_text.made_by_the_judge(run, judged)),
-        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
-        "seconds": round(seconds, 1),
-    }
 
 
 def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:
@@ -276,21 +330,6 @@ def _kept(run: Run, path: Path) -> Iterator[Annotated]:
     kept = [verdict.item for verdict in run.verdicts if verdict.decision == "kept"]
     with open_corpus(path) as db:
         yield from items.records(db, kept, run.framework)
-
-
-def _dataset(
-    call: Call, run: Run, stopped: HarnessError | None
-) -> tuple[Mapping[str, Write], HarnessError | None]:
-    """Return the writers of the training set of --build, or why there is none.
-
-    Everything else is saved in either case. A run that was stopped has no training set.
-    """
-    if call.options.build is None or stopped is not None:
-        return {}, stopped
-    try:
-        return build_files(call, run, run.framework), None
-    except InputError as error:
-        return {}, error
 
 
 def _continuation(stopped: HarnessError, run: Run) -> str:

@@ -11,10 +11,10 @@ import math
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from harness.errors import InputError
-from skills.reporting.statistics import Share, Z
+from skills.curate.outputs import Added, Auroc
+from skills.reporting.outputs import Share, Z
 
 Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
@@ -34,7 +34,7 @@ def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple
     )
 
 
-def decide(votes: Votes, min_votes: int) -> bool | None:
+def is_kept(votes: Votes, min_votes: int) -> bool | None:
     """Return the decision on a row: True (kept), False (rejected) or None (undecided).
 
     A row is undecided if it has too few passes and would have enough if its invalid votes passed.
@@ -78,7 +78,7 @@ def vote_against_mean(
     """
     compared: Counter[tuple[bool, bool]] = Counter()
     for row in scores:
-        kept = decide(passes(row, thresholds), min_votes)
+        kept = is_kept(passes(row, thresholds), min_votes)
         gaps = [
             s - threshold for s, threshold in zip(row, thresholds, strict=True) if s is not None
         ]
@@ -107,7 +107,7 @@ def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
         deciding: annotations whose decision would change if its vote were reversed.
         of: annotations.
     """
-    kept = [decide(row, min_votes) is True for row in votes]
+    kept = [is_kept(row, min_votes) is True for row in votes]
     if not votes:
         return []
     needed = max(1, min(min_votes, len(votes[0]) - 1))
@@ -132,7 +132,7 @@ def borderline(
     found = []
     for index, row in enumerate(scores):
         vote = passes(row, thresholds)
-        kept = decide(vote, min_votes)
+        kept = is_kept(vote, min_votes)
         passed, needed, distance = vote.count(True), 0, 0.0
         if kept is not None:
             needed = passed - min_votes + 1 if kept else min_votes - passed - vote.count(None)
@@ -167,7 +167,7 @@ def _weight(
     }
 
 
-def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> dict[str, Any]:
+def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
     """Return the probability that one of `good` is above one of `bad`; ties count half.
 
     It is U / (n m) of Mann and Whitney. None is left out.
@@ -177,25 +177,18 @@ def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> dict[str
     |t - value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) /
     (n m) and N = (n + m) / 2 - 1. Unlike DeLong's and a bootstrap it has a width at 0 and 1, which
     small samples of probes often reach. It assumes independent scores.
-
-    Returns:
-        value: 1 is always, 0.5 is chance; None if a side is empty.
-        low, high: the 95% interval; None if there is no value.
-        n_good, n_bad: number of scores on either side.
-        at_chance: True if 0.5 is within the interval: the scores may not separate the two at all.
     """
     above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)
-    found: dict[str, Any] = dict.fromkeys(("value", "low", "high"))
-    found |= {"n_good": n, "n_bad": m, "at_chance": False}
     if not n or not m:
-        return found
+        return Auroc(n_good=n, n_bad=m, at_chance=False)
     from scipy.stats import rankdata
 
     ranks = rankdata([*above, *below])
     value = (float(ranks[:n].sum()) - n * (n + 1) / 2) / (n * m)
     low, high = _newcombe(value, n, m)
-    return found | {"value": value, "low": low, "high": high, "at_chance": low <= 0.5 <= high}
+    is_chance = low <= 0.5 <= high
+    return Auroc(value=value, low=low, high=high, n_good=n, n_bad=m, at_chance=is_chance)
 
 
 def added(
@@ -203,8 +196,8 @@ def added(
     good: Sequence[Votes | None],
     personas: Sequence[str],
     min_votes: int,
-) -> list[dict[str, Any]]:
-    """Return the share of bad and of good annotations that gates, personas and panel reject.
+) -> list[Added]:
+    """Return the shares of bad and of good annotations that gates, personas and panel reject.
 
     Gates and "together" are over all annotations, the others over those that pass the gates.
 
@@ -212,18 +205,10 @@ def added(
         bad: the votes on each probe; None if a gate rejects it.
         good: the same of the annotations that are taken to be good.
         personas: their names, in the order of the votes.
-
-    Returns:
-        a line for the gates, each persona, the panel, and gates and panel together:
-        who: whom the line is about.
-        caught, cost: the bad and the good ones it rejects, of those it judged.
-        alone: number of `caught` that no other persona rejects; None unless it is a persona.
-        no_vote: annotations, good and bad, left open by invalid votes; not counted in the shares.
-        edge: the share caught minus the share it costs (Youden's J); 0 for random rejections.
     """
     gates = [[votes is not None for votes in side] for side in (bad, good)]
     judged = [[votes for votes in side if votes is not None] for side in (bad, good)]
-    panel = [[decide(votes, min_votes) for votes in side] for side in judged]
+    panel = [[is_kept(votes, min_votes) for votes in side] for side in judged]
     together = [
         [*votes, *[False] * side.count(False)] for votes, side in zip(panel, gates, strict=True)
     ]
@@ -234,21 +219,15 @@ def added(
     return [*lines, _line("panel", panel), _line("together", together)]
 
 
-def _line(who: str, sides: Sequence[Votes], alone: int | None = None) -> dict[str, Any]:
+def _line(who: str, sides: Sequence[Votes], alone: int | None = None) -> Added:
     invalid = [side.count(None) for side in sides]
     caught, cost = (
         Share(side.count(False), len(side) - none)
         for side, none in zip(sides, invalid, strict=True)
     )
     edge = None if caught.value is None or cost.value is None else caught.value - cost.value
-    return {
-        "who": who,
-        "caught": caught.as_dict(),
-        "cost": cost.as_dict(),
-        "alone": alone,
-        "no_vote": sum(invalid),
-        "edge": edge,
-    }
+    no_vote = sum(invalid)
+    return Added(who=who, caught=caught, cost=cost, alone=alone, no_vote=no_vote, edge=edge)
 
 
 def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:

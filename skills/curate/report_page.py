@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from harness.models.served import label
 from skills.curate import report_text
 from skills.curate.gates import REASONS
+from skills.curate.outputs import Curation
 from skills.curate.panel import Panel
 from skills.curate.run_summary import Run
 from skills.curate.verdicts import INVALID, Verdict
@@ -26,7 +27,7 @@ FAILED = "failed"
 BINS = 20
 
 
-def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
+def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
     """Write the report to a binary file; equal input gives equal bytes.
 
     Args:
@@ -34,25 +35,32 @@ def write_html(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
     """
     refused = [one for one in run.verdicts if one.decision not in ("kept", "pending")]
     counts = Counter(reason for one in refused for reason in reasons_of(one))
+    reasons = {
+        **REASONS,
+        **{one.name: f"Not passed: {one.criterion}" for one in run.panel.personas},
+        INVALID: "Its invalid votes could change the outcome.",
+        FAILED: "The judge failed, or its answer could not be used.",
+    }
+    by_place = {(one.item.where, one.item.paper.id): one for one in run.verdicts}
+    closest = summary.panel.borderline.closest if summary.panel else ()
     write_page(
         file,
         FOLDER / "report_page.html",
         *SCRIPTS,
-        title=f"Curation of {Path(summary['input']).name}",
+        title=f"Curation of {Path(summary.input).name}",
         run=run,
         summary=summary,
         outcomes=list(_outcomes(summary)),
-        gates=dict.fromkeys(REASONS, 0) | dict(summary["gates"]),
+        gates=dict.fromkeys(REASONS, 0) | summary.gates,
         meanings=REASONS,
         judge=list(_judge(summary, run.panel)),
-        text=report_text,
         levels=(RELIABLE, TENTATIVE),
         histograms=list(_histograms(run, summary)),
         points=[(one.item.words, one.mean) for one in run.judged if one.mean is not None],
         examples={one.item.probe: one.item.changed for one in reversed(run.probes)},
-        borderline=list(_borderline(run, summary)),
+        borderline=[(by_place[one.where, one.id], one.distance) for one in closest],
         refused=refused,
-        reasons={code: (counts[code], why) for code, why in _reasons(run.panel) if counts[code]},
+        reasons={code: (counts[code], why) for code, why in reasons.items() if counts[code]},
         reasons_of=reasons_of,
         view=lambda one: _view(one, run.framework),
     )
@@ -63,51 +71,51 @@ def reasons_of(verdict: Verdict) -> tuple[str, ...]:
     return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
 
 
-def _outcomes(summary: Mapping[str, Any]) -> Iterator[tuple[str, int, str]]:
+def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
     """Yield class, count and name of each outcome; the first three are always shown."""
-    yield "kept", summary["kept"], "kept"
-    yield "gated", summary["gated"], "rejected by the gates"
-    yield "voted", summary["rejected"] - summary["gated"], "rejected by the panel"
-    for kind, name in (
-        ("undecided", "undecided: depends on invalid votes"),
-        ("failed", "failed: could not be judged"),
-        ("pending", "not judged yet"),
+    yield "kept", summary.kept, "kept"
+    yield "gated", summary.gated, "rejected by the gates"
+    yield "voted", summary.rejected - summary.gated, "rejected by the panel"
+    for kind, count, name in (
+        ("undecided", summary.undecided, "undecided: depends on invalid votes"),
+        ("failed", summary.failed, "failed: could not be judged"),
+        ("pending", summary.pending, "not judged yet"),
     ):
-        if summary[kind]:
-            yield kind, summary[kind], name
+        if count:
+            yield kind, count, name
 
 
-def _judge(summary: Mapping[str, Any], panel: Panel) -> Iterator[tuple[str, str]]:
-    judge, tokens = summary["judge"], summary["tokens"]
-    if judge["model"] is None:
+def _judge(summary: Curation, panel: Panel) -> Iterator[tuple[str, str]]:
+    judge, tokens = summary.judge, summary.tokens
+    if judge.form is None:
         yield "Judge", "not needed: the gates left nothing to judge"
     else:
-        yield "Judge", f"{judge['model']} ({judge['served']})"
-        yield "Served by", label(judge["answered_by"])
-        for role, digest in judge["digests"].items():
+        yield "Judge", f"{judge.model} ({judge.served})"
+        yield "Served by", label(judge.answered_by)
+        for role, digest in judge.digests.items():
             yield f"Weights ({role})", f"sha256 `{digest}`"
-        yield "Vote", report_text.form_text(judge["form"])
+        yield "Vote", report_text.form_text(judge.form)
     yield "Panel", f"version {panel.version}, {len(panel.personas)} personas"
-    yield "Prompts", f"sha256 `{judge['panel']}`"
-    yield "Votes to keep", f"{judge['min_votes']} of {len(judge['thresholds'])}"
-    yield "Thresholds", ", ".join(f"{n} {t:.3f}" for n, t in judge["thresholds"].items())
+    yield "Prompts", f"sha256 `{judge.panel}`"
+    yield "Votes to keep", f"{judge.min_votes} of {len(judge.thresholds)}"
+    yield "Thresholds", ", ".join(f"{n} {t:.3f}" for n, t in judge.thresholds.items())
     source = "the fixed defaults of the panel: uncalibrated"
-    if calibrated := judge["calibrated"]:
+    if calibrated := judge.calibrated:
         day = calibrated.get("created_at", "")[:10]
         source = f"calibrated {day or 'in this run'}, see the limits of this report"
     yield "Source of the thresholds", source
     yield "Tokens", f"{tokens['prompt']:,} in prompts, {tokens['completion']:,} in answers"
-    yield "Time", f"{summary['seconds']:,.1f} s"
-    yield "Run", f"{summary['run']} in {summary['database']}"
-    yield "Input", summary["input"]
+    yield "Time", f"{summary.seconds:,.1f} s"
+    yield "Run", f"{summary.run} in {summary.database}"
+    yield "Input", summary.input
 
 
-def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
     """Yield each persona with the counts of its scores of the input and of the probes."""
     import numpy as np
 
     low, high = run.panel.scale
-    for place, persona in enumerate(summary["panel"]["personas"] if summary["panel"] else ()):
+    for place, persona in enumerate(summary.panel.personas if summary.panel else ()):
         counts = [
             np.histogram(
                 [vote.score for vote in votes if vote.score is not None], BINS, (low, high)
@@ -117,23 +125,8 @@ def _histograms(run: Run, summary: Mapping[str, Any]) -> Iterator[dict[str, Any]
                 for verdicts in (run.verdicts, run.probes)
             )
         ]
-        threshold = (persona["threshold"] - low) / (high - low)
+        threshold = (persona.threshold - low) / (high - low)
         yield {"persona": persona, "own": counts[0], "probes": counts[1], "threshold": threshold}
-
-
-def _borderline(run: Run, summary: Mapping[str, Any]) -> Iterator[tuple[Verdict, float]]:
-    """Yield the annotations close to the thresholds with their distance, the closest first."""
-    by_place = {(one.item.where, one.item.paper.id): one for one in run.verdicts}
-    for one in summary["panel"]["borderline"]["closest"] if summary["panel"] else ():
-        yield by_place[one["where"], one["id"]], one["distance"]
-
-
-def _reasons(panel: Panel) -> Iterator[tuple[str, str]]:
-    yield from REASONS.items()
-    for persona in panel.personas:
-        yield persona.name, f"Not passed: {persona.criterion}"
-    yield INVALID, "Its invalid votes could change the outcome."
-    yield FAILED, "The judge failed, or its answer could not be used."
 
 
 def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:

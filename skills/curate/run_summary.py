@@ -1,15 +1,4 @@
-"""The summary of a run: one JSON object, which the report shows and `--json` prints.
-
-annotations   of the input: gated, judged, kept, rejected, undecided, failed, pending
-judge         who judged, how it voted, and the criteria; without a model if none was needed
-gates         rejections by code
-not_kept      the first annotations that are not kept, with the reasons in words
-panel         each persona; splits, agreement, effective votes, length, the mean, borderline rows
-probes        known-bad annotations: what gates and panel reject of each kind, and the AUROC;
-              subtle: kinds that no gate can find, which do not count in "all"
-verdict       what became of the annotations, and what the panel adds, in two sentences
-notes         what a reader has to know to interpret the figures
-"""
+"""Summarise a run of /curate: its annotations, the votes of the panel, and the probes."""
 
 from __future__ import annotations
 
@@ -23,12 +12,23 @@ from typing import Any
 from skills.curate import panel_statistics
 from skills.curate.curator import Judge
 from skills.curate.items import Input
+from skills.curate.outputs import (
+    Borderline,
+    BorderlineRow,
+    Curation,
+    JudgeFacts,
+    NotKept,
+    PanelFigures,
+    PersonaFigures,
+    ProbeFigures,
+    ProbesRejected,
+)
 from skills.curate.panel import Panel, Persona
 from skills.curate.probes import KINDS, SUBTLE
 from skills.curate.verdicts import Criteria, Decision, Verdict
 from skills.nanda.framework import Framework
 from skills.reporting import statistics
-from skills.reporting.statistics import Share, figures
+from skills.reporting.outputs import Share
 
 SHOWN_BORDERLINE = 20
 SHOWN_NOT_KEPT = 10
@@ -64,39 +64,39 @@ class Run:
         return [verdict for verdict in self.probes if verdict.item.probe in KINDS]
 
 
-def of_run(run: Run) -> dict[str, Any]:
+def of_run(run: Run) -> Curation:
     """Return the summary without its verdict and notes."""
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
     codes = Counter(code for verdict in gated for code in verdict.reasons)
     lost = (one for one in run.verdicts if one.decision not in ("kept", "pending"))
-    return {
-        "input": run.source.name,
-        "rows": run.source.rows,
-        "filtered": dict(run.source.filtered),
-        "annotations": len(run.verdicts),
+    return Curation(
+        input=run.source.name,
+        rows=run.source.rows,
+        filtered=dict(run.source.filtered),
+        annotations=len(run.verdicts),
         **{decision: counts[decision] for decision in DECISIONS},
-        "gated": len(gated),
-        "judged": len(run.judged),
-        "reject_rate": Share(counts["rejected"], len(run.verdicts)).as_dict(),
-        "judge": _judge(run),
-        "gates": dict(codes.most_common()),
-        "not_kept": [
-            {
-                "id": verdict.item.paper.id,
-                "title": verdict.item.paper.title,
-                "decision": verdict.decision,
-                "reasons": list(verdict.reasons),
-                "details": list(verdict.details),
-            }
+        gated=len(gated),
+        judged=len(run.judged),
+        reject_rate=Share(counts["rejected"], len(run.verdicts)),
+        judge=_judge(run),
+        gates=dict(codes.most_common()),
+        not_kept=[
+            NotKept(
+                id=verdict.item.paper.id,
+                title=verdict.item.paper.title,
+                decision=verdict.decision,
+                reasons=list(verdict.reasons),
+                details=list(verdict.details),
+            )
             for verdict in itertools.islice(lost, SHOWN_NOT_KEPT)
         ],
-        "panel": _panel(run) if run.judged else None,
-        "probes": _probes(run) if run.probes else None,
-    }
+        panel=_panel(run) if run.judged else None,
+        probes=_probes(run) if run.probes else None,
+    )
 
 
-def _judge(run: Run) -> dict[str, Any]:
+def _judge(run: Run) -> JudgeFacts:
     model: dict[str, Any] = {"model": None}
     if run.judge:
         resolution = run.judge.model.resolution
@@ -107,86 +107,79 @@ def _judge(run: Run) -> dict[str, Any]:
             "answered_by": run.judge.model.about,
             "form": asdict(run.judge.form),
         }
-    return {
+    return JudgeFacts(
         **model,
-        "panel": run.panel.digest,
-        "min_votes": run.criteria.min_votes,
-        "thresholds": dict(zip(run.panel.names, run.criteria.thresholds, strict=True)),
-        "calibrated": run.criteria.calibrated,
-    }
+        panel=run.panel.digest,
+        min_votes=run.criteria.min_votes,
+        thresholds=dict(zip(run.panel.names, run.criteria.thresholds, strict=True)),
+        calibrated=run.criteria.calibrated,
+    )
 
 
-def _panel(run: Run) -> dict[str, Any]:
+def _panel(run: Run) -> PanelFigures:
     scores = [verdict.scores for verdict in run.judged]
     passes = [verdict.passes for verdict in run.judged]
     means = [verdict.mean for verdict in run.judged]
-    thresholds, min_votes = run.criteria.thresholds, run.criteria.min_votes
     lengths = [one.item.words for one in run.judged]
+    thresholds, min_votes = run.criteria.thresholds, run.criteria.min_votes
     weights = panel_statistics.weights(passes, min_votes)
-    return {
-        "personas": [
-            _persona(run, place, persona) | {"weight": weights[place]}
+    return PanelFigures(
+        personas=[
+            _persona(run, place, persona, weights[place])
             for place, persona in enumerate(run.panel.personas)
         ],
-        "splits": panel_statistics.splits(passes),
-        "alpha": {
-            "votes": figures(statistics.alpha(passes)),
-            "scores": figures(statistics.alpha(scores)),
-        },
-        "effective_votes": statistics.effective_votes(scores),
-        "length": statistics.length_correlation(means, lengths),
-        "vote_against_mean": panel_statistics.vote_against_mean(scores, thresholds, min_votes),
-        "borderline": _borderline(run, scores),
-    }
+        splits=panel_statistics.splits(passes),
+        alpha={"votes": statistics.alpha(passes), "scores": statistics.alpha(scores)},
+        effective_votes=statistics.effective_votes(scores),
+        length=statistics.length_correlation(means, lengths),
+        vote_against_mean=panel_statistics.vote_against_mean(scores, thresholds, min_votes),
+        borderline=_borderline(run, scores),
+    )
 
 
-def _persona(run: Run, place: int, persona: Persona) -> dict[str, Any]:
+def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> PersonaFigures:
     """Return a persona's votes on the input, and its AUROC against the probes."""
     votes = [one.ballot.votes[place] for one in run.judged if one.ballot]
     passed = [one.passes[place] for one in run.judged]
     valid = [vote.score for vote in votes if vote.score is not None]
     masses = [vote.mass for vote in votes if vote.mass is not None]
     bad = [one.scores[place] for one in run.plain_probes if one.ballot]
-    return {
-        "name": persona.name,
-        "title": persona.title,
-        "criterion": persona.criterion,
-        "threshold": run.criteria.thresholds[place],
-        "passed": Share(passed.count(True), len(valid)).as_dict(),
-        "invalid": passed.count(None),
-        "mean": round(fmean(valid), 3) if valid else None,
-        "mass": round(fmean(masses), 3) if masses else None,
-        "seconds": round(fmean(vote.seconds for vote in votes), 3),
-        "auroc": figures(panel_statistics.auroc(valid, bad)),
-    }
+    return PersonaFigures(
+        name=persona.name,
+        title=persona.title,
+        criterion=persona.criterion,
+        threshold=run.criteria.thresholds[place],
+        passed=Share(passed.count(True), len(valid)),
+        invalid=passed.count(None),
+        mean=round(fmean(valid), 3) if valid else None,
+        mass=round(fmean(masses), 3) if masses else None,
+        seconds=round(fmean(vote.seconds for vote in votes), 3),
+        auroc=panel_statistics.auroc(valid, bad),
+        weight=weight,
+    )
 
 
-def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> dict[str, Any]:
+def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderline:
     """Return the number of borderline rows, and the closest of them."""
     low, high = run.panel.scale
     margin = panel_statistics.MARGIN * (high - low) / 4  # which is for a scale of 1 to 5
     criteria = run.criteria
     rows = panel_statistics.borderline(scores, criteria.thresholds, criteria.min_votes, margin)
     closest = [
-        (distance, run.judged[row], votes) for distance, row, votes in rows[:SHOWN_BORDERLINE]
+        BorderlineRow(
+            id=run.judged[row].item.paper.id,
+            where=run.judged[row].item.where,
+            title=run.judged[row].item.paper.title,
+            decision=run.judged[row].decision,
+            votes=votes,
+            distance=round(distance, 4),
+        )
+        for distance, row, votes in rows[:SHOWN_BORDERLINE]
     ]
-    return {
-        "of": len(rows),
-        "closest": [
-            {
-                "id": verdict.item.paper.id,
-                "where": verdict.item.where,
-                "title": verdict.item.paper.title,
-                "decision": verdict.decision,
-                "votes": votes,
-                "distance": round(distance, 4),
-            }
-            for distance, verdict, votes in closest
-        ],
-    }
+    return Borderline(of=len(rows), closest=closest)
 
 
-def _probes(run: Run) -> dict[str, Any]:
+def _probes(run: Run) -> ProbeFigures:
     """Return how many known-bad annotations are rejected, and how the panel separates them.
 
     The annotations of the input that passed the gates are taken to be good; nobody has checked it.
@@ -199,33 +192,30 @@ def _probes(run: Run) -> dict[str, Any]:
         ]
         for side in (run.probes, run.verdicts)
     )
-    lines = panel_statistics.added(bad, good, run.panel.names, run.criteria.min_votes)
-    return {
-        "failed": sum(bool(verdict.error) for verdict in run.probes),
-        "kinds": _by_kind(run, KINDS),
-        "all": _rejected(run, run.plain_probes),
-        "subtle": _by_kind(run, SUBTLE),
-        "added": [figures(line) for line in lines],
-    }
+    return ProbeFigures(
+        failed=sum(bool(verdict.error) for verdict in run.probes),
+        kinds=_by_kind(run, KINDS),
+        all=_rejected(run, run.plain_probes),
+        subtle=_by_kind(run, SUBTLE),
+        added=panel_statistics.added(bad, good, run.panel.names, run.criteria.min_votes),
+    )
 
 
-def _by_kind(run: Run, kinds: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _by_kind(run: Run, kinds: Sequence[str]) -> dict[str, ProbesRejected]:
     by_kind = {
         kind: [verdict for verdict in run.probes if verdict.item.probe == kind] for kind in kinds
     }
     return {kind: _rejected(run, found) for kind, found in by_kind.items() if found}
 
 
-def _rejected(run: Run, probes: Sequence[Verdict]) -> dict[str, Any]:
+def _rejected(run: Run, probes: Sequence[Verdict]) -> ProbesRejected:
     voted = [verdict for verdict in probes if verdict.ballot]
-    by_panel = [
-        panel_statistics.decide(verdict.passes, run.criteria.min_votes) for verdict in voted
-    ]
+    by_panel = [panel_statistics.is_kept(one.passes, run.criteria.min_votes) for one in voted]
     ended = [verdict for verdict in probes if verdict.decision not in ("failed", "pending")]
     good, bad = [one.mean for one in run.judged], [one.mean for one in voted]
-    return {
-        "gates": Share(sum(bool(one.item.findings) for one in probes), len(probes)).as_dict(),
-        "panel": Share(by_panel.count(False), len(by_panel)).as_dict(),
-        "together": Share(sum(one.decision == "rejected" for one in ended), len(ended)).as_dict(),
-        "auroc": figures(panel_statistics.auroc(good, bad)),
-    }
+    return ProbesRejected(
+        gates=Share(sum(bool(one.item.findings) for one in probes), len(probes)),
+        panel=Share(by_panel.count(False), len(by_panel)),
+        together=Share(sum(one.decision == "rejected" for one in ended), len(ended)),
+        auroc=panel_statistics.auroc(good, bad),
+    )

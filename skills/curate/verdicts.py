@@ -122,12 +122,12 @@ def decide(
         without: Decision = "failed" if found else "pending" if panel_votes else "kept"
         return Verdict(item, "rejected" if codes else without, codes, error=found or "")
     passes = panel_statistics.passes([vote.score for vote in found.votes], criteria.thresholds)
-    is_kept = panel_statistics.decide(passes, criteria.min_votes)
+    kept = panel_statistics.is_kept(passes, criteria.min_votes)
     against = tuple(v.persona for v, p in zip(found.votes, passes, strict=True) if p is False)
     decision: Decision = "rejected"
     reasons = codes or against
-    if not codes and is_kept:
+    if not codes and kept:
         decision, reasons = "kept", ()
-    elif not codes and is_kept is None:
+    elif not codes and kept is None:
         decision, reasons = "undecided", (INVALID, *against)
     return Verdict(item, decision, reasons, found, passes, criteria.thresholds)

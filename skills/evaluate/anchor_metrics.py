@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skills.evaluate.annotators import Annotator, Subject
 from skills.evaluate.measures import Measures, of_anchors
-from skills.evaluate.move_metrics import OVERALL, Key, by_move, texts_of
-from skills.evaluate.resampling import Statistic, ratio
-from skills.reporting.statistics import divided
+from skills.evaluate.move_metrics import Key, by_move, texts_of
+from skills.evaluate.outputs import OVERALL, Reliability, ReliabilityBin
+from skills.reporting.statistics import Statistic, divided, ratio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,18 +79,8 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
     return statistics
 
 
-def reliability(
-    annotator: Annotator, subject: Subject, measures: Measures
-) -> dict[str, Any] | None:
-    """Return the reliability table of the confidences, None if no compared move has one.
-
-    Returns:
-        moves: how many moves are compared.
-        bins: low, high, moves, confidence (mean) and right (share) of each bin with moves.
-        sure: how many of the moves have a confidence of `SURE` or more.
-        sure_not_in_gold: how many moves have one and are not compared, since the gold does not
-            state them.
-    """
+def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> Reliability | None:
+    """Return the reliability table of the confidences, None if no compared move has one."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
@@ -102,20 +92,20 @@ def reliability(
     for k in sorted(set(places.tolist())):
         inside = places == k
         bins.append(
-            {
-                "low": k / BINS,
-                "high": (k + 1) / BINS,
-                "moves": int(inside.sum()),
-                "confidence": round(float(confidence[inside].mean()), 4),
-                "right": round(float(right[inside].mean()), 4),
-            }
+            ReliabilityBin(
+                low=k / BINS,
+                high=(k + 1) / BINS,
+                moves=int(inside.sum()),
+                confidence=round(float(confidence[inside].mean()), 4),
+                right=round(float(right[inside].mean()), 4),
+            )
         )
-    return {
-        "moves": len(confidence),
-        "bins": bins,
-        "sure": int((confidence >= SURE).sum()),
-        "sure_not_in_gold": int((found.unmatched & (found.confidence >= SURE)).sum()),
-    }
+    return Reliability(
+        moves=len(confidence),
+        bins=bins,
+        sure=int((confidence >= SURE).sum()),
+        sure_not_in_gold=int((found.unmatched & (found.confidence >= SURE)).sum()),
+    )
 
 
 def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statistic:
@@ -144,13 +134,13 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
     right, nearest, compared, unmatched = np.zeros((4, *shape), bool)
     confidence = np.full(shape, np.nan)
     for i, (paper, given) in enumerate(zip(subject.papers, gold, strict=True)):
-        moves = texts_of(annotator.annotations[i], framework)
-        own = measures.get(of_anchors, paper.abstract, moves, annotator.anchors_of(i))
+        moves = texts_of(annotator.answers[i].moves, framework)
+        own = measures.get(of_anchors, paper.abstract, moves, annotator.answers[i].anchors)
         expected = measures.get(of_anchors, paper.abstract, texts_of(given, framework), None)
         for j, name in enumerate(framework.names):
             if name not in moves:
                 continue
-            confidence[i, j] = annotator.confidence_of(i).get(name, np.nan)
+            confidence[i, j] = annotator.answers[i].confidence.get(name, np.nan)
             unmatched[i, j] = name not in expected
             if name in expected and expected[name]["sentences"]:
                 compared[i, j] = True

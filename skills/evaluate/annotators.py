@@ -1,18 +1,19 @@
 """The annotators compared on the papers of a subject: models, a stored one, and two baselines.
 
-The annotations of an annotator are in the order of the papers: the moves by name, including
-"Not stated.", or None for a paper without an annotation.
+An annotation has the moves by name, including "Not stated."; it is None for a paper without one.
+Consistency is measured by variations of a request: other seeds, and other wording.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import InputError, InvalidReply, LoopingReply
 from skills.annotate.plan import Source
+from skills.evaluate.outputs import Answer, Kind
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.sentences import split_sentences
@@ -53,60 +54,36 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """A model's answers besides the moves. Lists are in the order of the papers.
-
-    Attributes:
-        valid: whether the first answer was a valid annotation.
-        valid_freely: the same without constrained output, and with the moves in order, or None.
-        tokens: prompt and completion tokens of all attempts, or None without an annotation.
-        failed: failed requests by error class: papers without an annotation, and other requests
-            that failed by a fault of the run.
-        speed: papers_per_minute, papers, and memory (bytes of this process), as in the JSON.
-        about: how the model is served, as in the JSON.
-        runs: by kind of variation, the annotations of each run on some of the papers.
-        included: for each paper, whether it was annotated again.
-    """
-
-    valid: Sequence[bool]
-    valid_freely: Sequence[bool] | None
-    tokens: Sequence[tuple[int, int] | None]
-    failed: Mapping[str, int] = field(default_factory=dict)
-    speed: Mapping[str, Any] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
-    runs: Mapping[Kind, Sequence[Sequence[Moves | None]]] = field(default_factory=dict)
-    included: Sequence[bool] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Annotator:
     """A model or a baseline.
 
     Attributes:
-        answers: None for a baseline.
-        anchors: of each paper, as its annotation stores them, or None; () if no paper has any.
-        confidence: of each paper, by move, the estimated probability that its anchor is right.
-        stored: True if the annotations are those of an earlier evaluation's file.
+        answers: one for each paper, in their order.
+        facts: how a model is served, its failures and its speed, as in `Evaluated`; None for a
+            baseline.
+        is_stored: True if the answers are those of an earlier evaluation.
     """
 
     name: str
-    annotations: Sequence[Moves | None]
-    answers: Answers | None = None
-    anchors: Sequence[Mapping[str, Any] | None] = ()
-    confidence: Sequence[Mapping[str, float]] = ()
-    stored: bool = False
+    answers: Sequence[Answer]
+    facts: Mapping[str, Any] | None = None
+    is_stored: bool = False
 
-    def anchors_of(self, paper: int) -> Mapping[str, Any] | None:
-        return self.anchors[paper] if self.anchors else None
-
-    def confidence_of(self, paper: int) -> Mapping[str, float]:
-        return self.confidence[paper] if self.confidence else {}
+    @property
+    def annotations(self) -> list[Moves | None]:
+        return [one.moves for one in self.answers]
 
     @property
     def kind(self) -> Literal["model", "stored", "baseline"]:
-        if self.answers is None:
+        if self.facts is None:
             return "baseline"
-        return "stored" if self.stored else "model"
+        return "stored" if self.is_stored else "model"
+
+
+def baseline(name: str, annotations: Iterable[Moves | None]) -> Annotator:
+    """Return an annotator with these moves, which no model of the registry has made."""
+    given = (moves and dict(moves) for moves in annotations)
+    return Annotator(name, [Answer(moves=moves, valid=True, tokens=None) for moves in given])
 
 
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
@@ -128,7 +105,7 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
         sentences = map(flatten, split_sentences(paper.abstract))
         texts = itertools.chain(sentences, itertools.repeat(framework.not_stated))
         annotations.append({name: next(texts)[: framework.max_chars] for name in framework.names})
-    return Annotator(LEAD, annotations)
+    return baseline(LEAD, annotations)
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:
@@ -137,10 +114,9 @@ def other(annotations: Sequence[Moves | None]) -> Annotator:
     Neighbours in a table are often on the same subject.
     """
     count = len(annotations)
-    return Annotator(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])
+    return baseline(OTHER, [annotations[(i + count // 2) % count] for i in range(count)])
 
 
-Kind = Literal["seeds", "prompts"]
 SEEDS, TEMPERATURE = (1, 2, 3), 0.7
 PARAPHRASES = (
     (

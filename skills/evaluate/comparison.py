@@ -1,4 +1,4 @@
-"""The figures of a comparison: what `--json` prints, and what text, page and picture show."""
+"""Compare annotators on the same papers: the figures of each, and their differences."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from skills.evaluate import (
-    anchor_metrics,
-    annotators,
-    label_metrics,
-    measures,
-    move_metrics,
-    stored_evaluation,
-)
-from skills.evaluate.annotators import Annotator, Subject
+from skills.evaluate import anchor_metrics, label_metrics, measures, move_metrics
+from skills.evaluate.annotators import Annotator, Subject, baseline, baselines
 from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL, Key
-from skills.evaluate.resampling import (
+from skills.evaluate.move_metrics import Key
+from skills.evaluate.outputs import (
+    OVERALL,
+    Difference,
+    Evaluated,
+    Evaluation,
+    Figures,
+    Outcomes,
+    WorstPaper,
+)
+from skills.evaluate.stored_evaluation import papers_of
+from skills.reporting.statistics import (
     RESAMPLES,
     SEED,
+    Figure,
     Resamples,
     Sampled,
     Statistic,
     difference,
     estimate,
-    unpaired_difference,
 )
-from skills.evaluate.stored_evaluation import Figures
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,62 +47,63 @@ WORST = 10
 def of_models(
     subject: Subject,
     models: Sequence[Annotator],
-    earlier: Annotator | Figures | None = None,
+    earlier: Annotator | None = None,
     measures: Measures | None = None,
-) -> dict[str, Any]:
-    """Return all figures of a comparison.
-
-    Figures are {metric: {move: estimate}}, for each of `annotators`, models first, for the gold,
-    and for the `differences` of the first annotator to each other one. `worst` has the papers with
-    the first model's lowest scores.
+) -> Evaluation:
+    """Return all figures of a comparison: of the models, the gold, and two baselines.
 
     Args:
         earlier: the model of an earlier evaluation, which follows the first one.
         measures: those that are known already.
-
-    Raises:
-        InputError: the earlier evaluation has figures of another gold.
     """
     first, measures = models[0], measures or Measures()
-    everyone, resamples = _everyone(subject, models, earlier), Resamples(len(subject.papers))
+    rerun = [earlier] if earlier else []
+    everyone = [first, *rerun, *models[1:], *baselines(subject, first)]
+    resamples = Resamples(len(subject.papers))
     statistics = [_statistics(annotator, subject, measures) for annotator in everyone]
     sampled = [resamples.of_all(each) for each in statistics]
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
     compared = list(zip(everyone, sampled, scores, strict=True))
-    found = {
+    gold = None
+    if subject.gold is not None:
+        annotator = baseline("gold", subject.gold)
+        of_gold = move_metrics.statistics(annotator, replace(subject, gold=None), measures)
+        gold = _figures(resamples.of_all(of_gold))
+    return Evaluation(
         **_about(subject),
-        "metrics": _meanings(sampled),
-        "gold": _gold(subject, resamples, measures),
-        "by_paper": stored_evaluation.papers_of(subject),
-        "score": score,
-        "annotators": [
-            _facts(annotator, subject, measures)
-            | {"metrics": _figures(each), "score_by_paper": of_papers.round(4).tolist()}
+        metrics=_meanings(sampled),
+        gold=gold,
+        by_paper=papers_of(subject),
+        score=score,
+        annotators=[
+            Evaluated(
+                **_facts(annotator, subject, measures),
+                metrics=_figures(each),
+                score_by_paper=of_papers.round(4).tolist(),
+            )
             for annotator, each, of_papers in compared
         ],
-        "differences": [
-            {
-                "first": first.name,
-                "other": other.name,
-                "paired": True,
-                "metrics": _differences(sampled[0], each),
-                "papers": {"score": score, **_outcomes(scores[0] - of_papers)},
-            }
+        differences=[
+            Difference(
+                first=first.name,
+                other=other.name,
+                paired=True,
+                metrics=_differences(sampled[0], each),
+                papers=_outcomes(score, scores[0] - of_papers),
+            )
             for other, each, of_papers in compared[1:]
         ],
-        "worst": _worst(subject, first, scores[0]),
-    }
-    return _with_figures(found, earlier) if isinstance(earlier, Figures) else found
-
-
-def _everyone(
-    subject: Subject, models: Sequence[Annotator], earlier: Annotator | Figures | None
-) -> list[Annotator]:
-    """Return the annotators that are compared: the models, an earlier one, and the baselines."""
-    first, *others = models
-    rerun = [earlier] if isinstance(earlier, Annotator) else []
-    return [first, *rerun, *others, *annotators.baselines(subject, first)]
+        worst=[
+            WorstPaper(
+                index=int(i),
+                id=subject.papers[i].id,
+                score=round(float(scores[0][i]), 4),
+                moves=first.answers[i].moves,
+            )
+            for i in scores[0].argsort(kind="stable")[:WORST]
+        ],
+    )
 
 
 def _about(subject: Subject) -> dict[str, Any]:
@@ -120,40 +123,8 @@ def _about(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _with_figures(found: dict[str, Any], earlier: Figures) -> dict[str, Any]:
-    """Add a model with stored figures only: its differences are not paired by paper."""
-    first, *others = found["annotators"]
-    stored_evaluation.require_same_gold(
-        earlier, stored_evaluation.gold_figures(found["gold"], first["metrics"])
-    )
-    figures = {name: of for name, of in earlier.metrics.items() if name in found["metrics"]}
-    one = {**earlier.facts, "name": earlier.name, "kind": "stored", "metrics": figures}
-    pair = {
-        "first": first["name"],
-        "other": earlier.name,
-        "paired": False,
-        "metrics": {
-            metric: {
-                move: unpaired_difference(figure, figures[metric][move])
-                for move, figure in moves.items()
-                if move in figures.get(metric, {})
-            }
-            for metric, moves in first["metrics"].items()
-            if metric in figures and metric != "label_prior"
-        },
-        "papers": None,
-    }
-    differences = [pair, *found["differences"]]
-    return {**found, "annotators": [first, one, *others], "differences": differences}
-
-
 def _statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
     found = move_metrics.statistics(annotator, subject, measures)
-    if answers := annotator.answers:
-        for kind, runs in answers.runs.items():
-            found |= move_metrics.consistency_statistics(
-                kind, runs, answers.included, subject.framework, measures
-            )
     if subject.gold is not None:
         found |= anchor_metrics.statistics(annotator, subject, measures)
     if subject.labelled is not None:
@@ -164,29 +135,14 @@ def _statistics(annotator: Annotator, subject: Subject, measures: Measures) -> d
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     used = {metric for each in sampled for metric, _ in each}
     used |= {"label_lift"} if "label_prior" in used else set()
-    every = {
-        **move_metrics.METRICS,
-        **anchor_metrics.METRICS,
-        **move_metrics.CONSISTENCY_METRICS,
-        **label_metrics.METRICS,
-    }
+    every = {**move_metrics.METRICS, **anchor_metrics.METRICS, **label_metrics.METRICS}
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 
-def _gold(subject: Subject, resamples: Resamples, measures: Measures) -> dict[str, Any] | None:
-    if subject.gold is None:
-        return None
-    gold = Annotator("gold", subject.gold)
-    statistics = move_metrics.statistics(gold, replace(subject, gold=None), measures)
-    return _figures(resamples.of_all(statistics))
-
-
 def _facts(annotator: Annotator, subject: Subject, measures: Measures) -> dict[str, Any]:
-    answers = annotator.answers
     found: dict[str, Any] = {"name": annotator.name, "kind": annotator.kind}
-    if answers is not None:
-        found |= {**answers.about, "failed": dict(answers.failed), "speed": dict(answers.speed)}
-        found["by_paper"] = stored_evaluation.answers_of(annotator)
+    if annotator.facts is not None:
+        found |= {**annotator.facts, "by_paper": annotator.answers}
     if subject.gold is not None and (
         table := anchor_metrics.reliability(annotator, subject, measures)
     ):
@@ -196,7 +152,7 @@ def _facts(annotator: Annotator, subject: Subject, measures: Measures) -> dict[s
     return found
 
 
-def _figures(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
+def _figures(sampled: Mapping[Key, Sampled]) -> Figures:
     found = _nested(sampled, lambda key: estimate(sampled[key]))
     for move in found.get("label_prior", {}):
         lift = difference(sampled["label_precision", move], sampled["label_prior", move])
@@ -204,34 +160,18 @@ def _figures(sampled: Mapping[Key, Sampled]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _differences(
-    first: Mapping[Key, Sampled], other: Mapping[Key, Sampled]
-) -> dict[str, dict[str, Any]]:
+def _differences(first: Mapping[Key, Sampled], other: Mapping[Key, Sampled]) -> Figures:
     shared = [key for key in first if key in other and key[0] != "label_prior"]
     return _nested(shared, lambda key: difference(first[key], other[key]))
 
 
-def _nested(keys: Iterable[Key], of: Callable[[Key], Any]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+def _nested(keys: Iterable[Key], of: Callable[[Key], Figure]) -> Figures:
+    found: Figures = {}
     for metric, move in keys:
         found.setdefault(metric, {})[move] = of((metric, move))
     return found
 
 
-def _outcomes(differences: Floats) -> dict[str, int]:
-    """Count the papers that the first annotator wins, ties and loses."""
+def _outcomes(score: str, differences: Floats) -> Outcomes:
     won, lost = int((differences > TIE).sum()), int((differences < -TIE).sum())
-    return {"win": won, "tie": len(differences) - won - lost, "loss": lost}
-
-
-def _worst(subject: Subject, model: Annotator, scores: Floats) -> list[dict[str, Any]]:
-    """Return the papers with the lowest scores, the lowest first."""
-    return [
-        {
-            "index": int(i),
-            "id": subject.papers[i].id,
-            "score": round(float(scores[i]), 4),
-            "moves": model.annotations[i] and dict(model.annotations[i] or {}),
-        }
-        for i in scores.argsort(kind="stable")[:WORST]
-    ]
+    return Outcomes(score=score, win=won, tie=len(differences) - won - lost, loss=lost)

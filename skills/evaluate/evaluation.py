@@ -13,11 +13,12 @@ from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
 from skills.evaluate import comparison, inputs, label_metrics, report_files, stored_evaluation
 from skills.evaluate import report_text as report
-from skills.evaluate.annotators import MODEL_ERRORS, Annotator, Subject
+from skills.evaluate.annotators import MODEL_ERRORS, Subject
 from skills.evaluate.measures import Measures
 from skills.evaluate.report_text import regressions, verdict
 from skills.evaluate.running import compared, models_of
 from skills.nanda.framework import Framework
+from skills.reporting.outputs import RefusedRow
 
 
 def evaluate(call: Call, framework: Framework) -> Result:
@@ -44,26 +45,26 @@ def evaluate(call: Call, framework: Framework) -> Result:
             measures = Measures(db)
             found = comparison.of_models(subject, models, earlier, measures)
             measures.save()
-    if earlier is not None:
-        found["regressions"] = regressions(found)
-    found["verdict"] = verdict(found)
-    found["refused"] = subject.source.refused.as_json()
-    regressed = options.fail_on_regression and found["regressions"]
+    found.regressions = regressions(found) if earlier else None
+    found.verdict = verdict(found)
+    found.refused = [RefusedRow(**one) for one in subject.source.refused.as_json()]
     text = report.text(found, details=options.details)
     if call.targets:
         call.screen.notice(text)
+    data = found.model_dump(mode="json", exclude_unset=True)
+    failed = {kind for one in found.annotators for kind in one.failed if one.kind == "model"}
+    regressed = options.fail_on_regression and found.regressions
+    is_broken = failed - MODEL_ERRORS.keys() or subject.source.refused or regressed
     return Result(
         text,
-        data=found,
-        renderers={
-            ".json": lambda: json.dumps(found, ensure_ascii=False, indent=2) + "\n",
-        },
+        data=data,
+        renderers={".json": lambda: json.dumps(data, ensure_ascii=False, indent=2) + "\n"},
         writers={
             ".html": lambda file: report_files.write_html(file, found, subject),
             ".png": lambda file: report_files.draw(found, file),
         },
-        summary=found,
-        exit_code=1 if _broken(models) or subject.source.refused or regressed else 0,
+        summary=data,
+        exit_code=1 if is_broken else 0,
     )
 
 
@@ -81,9 +82,3 @@ def _subject(call: Call, framework: Framework) -> Subject:
             hint="--csabstruct compares these moves with the labels of the sentences.",
         )
     return inputs.with_labels(options.csabstruct, framework, options.limit)
-
-
-def _broken(models: list[Annotator]) -> bool:
-    """Return True if papers failed by a fault of the run, not of a model."""
-    kinds = {kind for model in models if model.answers for kind in model.answers.failed}
-    return bool(kinds - MODEL_ERRORS.keys())

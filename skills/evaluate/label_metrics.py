@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.measures import Measures, of_anchors
-from skills.evaluate.move_metrics import OVERALL, Key, stated, texts_of
-from skills.evaluate.resampling import Statistic, kappa, ratio
+from skills.evaluate.move_metrics import Key, stated, texts_of
+from skills.evaluate.outputs import OVERALL
 from skills.nanda.sentences import split_sentences
+from skills.reporting.statistics import Statistic, kappa, ratio
 
 LABELS = ("background", "objective", "method", "result", "other")
 BACKGROUND = "background"
@@ -41,9 +42,9 @@ def anchors(annotator: Annotator, subject: Subject, measures: Measures) -> list[
     found: list[dict[str, str]] = []
     labelled = subject.labelled or ()
     for i, (paper, given) in enumerate(zip(subject.papers, labelled, strict=True)):
-        moves = texts_of(annotator.annotations[i], subject.framework)
+        moves = texts_of(annotator.answers[i].moves, subject.framework)
         split = split_labels(given)
-        placed = measures.get(of_anchors, paper.abstract, moves, annotator.anchors_of(i))
+        placed = measures.get(of_anchors, paper.abstract, moves, annotator.answers[i].anchors)
         found.append({name: split[one["nearest"] - 1] for name, one in placed.items()})
     return found
 

@@ -7,13 +7,14 @@ Shares, kappas and similarities are from 0 to 1 (kappa from -1), tokens are a pa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import combinations, compress
+from itertools import combinations
 from typing import TYPE_CHECKING
 
-from skills.evaluate.annotators import SEEDS, TEMPERATURE, Annotator, Answers, Kind, Moves, Subject
+from skills.evaluate.annotators import SEEDS, TEMPERATURE, Annotator, Moves, Subject
 from skills.evaluate.measures import Measures, of_agreement, of_annotation, of_repetition
-from skills.evaluate.resampling import Statistic, kappa, ratio
+from skills.evaluate.outputs import OVERALL, Answer
 from skills.nanda.framework import Framework
+from skills.reporting.statistics import Statistic, kappa, ratio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Values = Floats | Flags
 
-OVERALL = "overall"
 Key = tuple[str, str]
 """A metric, and a move or `OVERALL`."""
 
@@ -43,6 +43,12 @@ METRICS: Mapping[str, str] = {
     "rouge_l": "ROUGE-L F1 to the gold, if both state the move; 0 if they never do",
     "chrf": "chrF2 to the gold, likewise",
     "agreement": "ROUGE-L F1 of the moves of a paper that either states, 0 if only one does",
+    "seeds": f"agreement of a paper's answers with {len(SEEDS)} seeds, at temperature "
+    f"{TEMPERATURE}, with each other",
+    "seeds_stated": "moves that two of these answers both state, or both do not",
+    "prompts": "agreement of a paper's answers to reworded prompts with each other and with the "
+    "usual answer",
+    "prompts_stated": "moves that two of these answers both state, or both do not",
     "prompt_tokens": "tokens of a paper's prompts, with repairs, if it has an annotation",
     "completion_tokens": "tokens of a paper's answers, with repairs, if it has an annotation",
 }
@@ -58,8 +64,9 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
     found |= _by_itself(annotator, subject, predicted, measures)
     if subject.gold is not None:
         found |= _against_gold(annotator, subject, subject.gold, predicted, measures)
-    if annotator.answers is not None:
-        found |= _answers(annotator.answers)
+    if annotator.facts is not None:
+        found |= _of_requests(annotator.answers)
+        found |= _consistency(annotator.answers, subject.framework, measures)
     return found
 
 
@@ -154,14 +161,16 @@ def per_paper(values: Floats, among: Flags) -> Floats:
     return np.where(counts > 0, values.sum(axis=1) / np.maximum(1, counts), 1.0)
 
 
-def _answers(answers: Answers) -> dict[Key, Statistic]:
+def _of_requests(answers: Sequence[Answer]) -> dict[Key, Statistic]:
+    """Return the validity of answers, and their tokens."""
     import numpy as np
 
-    found = {("valid", OVERALL): _mean(np.array(answers.valid, bool))}
-    if answers.valid_freely is not None:
-        found["valid_freely", OVERALL] = _mean(np.array(answers.valid_freely, bool))
-    tokens = np.array([pair or (0, 0) for pair in answers.tokens], float)
-    answered = np.array([pair is not None for pair in answers.tokens], float)
+    found = {("valid", OVERALL): _mean(np.array([one.valid for one in answers], bool))}
+    freely = [one.valid_freely for one in answers]
+    if None not in freely:
+        found["valid_freely", OVERALL] = _mean(np.array(freely, bool))
+    tokens = np.array([one.tokens or (0, 0) for one in answers], float)
+    answered = np.array([one.tokens is not None for one in answers], float)
     for place, metric in enumerate(("prompt_tokens", "completion_tokens")):
         found[metric, OVERALL] = ratio(tokens[:, place], answered)
     return found
@@ -183,43 +192,26 @@ def by_move(
     return found
 
 
-CONSISTENCY_METRICS = {
-    "seeds": f"agreement of a paper's answers with {len(SEEDS)} seeds, at temperature "
-    f"{TEMPERATURE}, with each other",
-    "seeds_stated": "moves that two of these answers both state, or both do not",
-    "prompts": "agreement of a paper's answers to reworded prompts with each other and with the "
-    "usual answer",
-    "prompts_stated": "moves that two of these answers both state, or both do not",
-}
-
-
-def consistency_statistics(
-    kind: Kind,
-    runs: Sequence[Sequence[Moves | None]],
-    included: Sequence[bool],
-    framework: Framework,
-    measures: Measures,
+def _consistency(
+    answers: Sequence[Answer], framework: Framework, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the mean over all pairs of runs; a missing annotation agrees with no other.
-
-    Args:
-        runs: for each run, an annotation for each paper.
-        included: the papers that were annotated in every run; the others do not count.
-    """
+    """Return the mean over all pairs of answers to a paper; no answer agrees with no other one."""
     import numpy as np
 
-    among = np.array(included, bool)
-    similar, same = np.zeros(len(among)), np.zeros(len(among))
-    for i in compress(range(len(included)), included):
-        pairs = [
-            _alike(first, second, framework, measures)
-            for first, second in combinations([run[i] for run in runs], 2)
-        ]
-        similar[i], same[i] = np.mean(pairs, axis=0)
-    return {
-        (kind, OVERALL): ratio(similar, among),
-        (f"{kind}_stated", OVERALL): ratio(same, among),
-    }
+    found: dict[Key, Statistic] = {}
+    among = np.array([bool(one.again) for one in answers])
+    for kind in dict.fromkeys(kind for one in answers for kind in one.again or {}):
+        similar, same = np.zeros((2, len(answers)))
+        for i, one in enumerate(answers):
+            if one.again:
+                pairs = [
+                    _alike(first, second, framework, measures)
+                    for first, second in combinations(one.again[kind], 2)
+                ]
+                similar[i], same[i] = np.mean(pairs, axis=0)
+        found[kind, OVERALL] = ratio(similar, among)
+        found[f"{kind}_stated", OVERALL] = ratio(same, among)
+    return found
 
 
 def _alike(
@@ -231,6 +223,6 @@ def _alike(
     stated, others = framework.stated(first), framework.stated(second)
     either, count = stated.keys() | others.keys(), len(framework.names)
     values = measures.get(of_repetition, stated, others)
-    # As `metrics.per_paper`: two answers that both state nothing agree.
+    # As `per_paper`: two answers that both state nothing agree.
     similar = sum(values.values()) / len(either) if either else 1.0
     return similar, 1 - len(stated.keys() ^ others.keys()) / count

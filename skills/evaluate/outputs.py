@@ -1,39 +1,137 @@
-"""The result of /evaluate as a model for programs (`Skill.output`)."""
+"""The result of /evaluate: what --json prints, files store, and reports show."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from skills.reporting.outputs import Output, RefusedRow
+from skills.reporting.statistics import Figure
 
-Figures = dict[str, dict[str, Any]]
-"""By metric and move: the estimate with its interval."""
+OVERALL = "overall"
+"""Instead of a move: all moves together."""
+Kind = Literal["seeds", "prompts"]
+Figures = dict[str, dict[str, Figure]]
+"""By metric and move, or `OVERALL`: the figure with its interval."""
+
+
+class PaperDigests(Output):
+    """A paper, its abstract and its gold annotation or labels as digests."""
+
+    id: str
+    abstract: str
+    gold: str
+
+
+class Answer(Output):
+    """The answers of a model about a paper."""
+
+    moves: dict[str, str] | None
+    anchors: dict[str, Any] | None = None
+    confidence: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    valid: bool = Field(description="whether the first answer was a valid annotation")
+    valid_freely: bool | None = Field(None, description="the same without constrained output")
+    tokens: tuple[int, int] | None = Field(description="of all prompts, and of all answers")
+    again: dict[Kind, list[dict[str, str] | None]] | None = Field(
+        None, description="the moves of further answers, by kind of variation"
+    )
+
+
+class Speed(Output):
+    papers_per_minute: float | None
+    papers: int
+    memory: int | None = Field(description="bytes of this process")
+
+
+class ReliabilityBin(Output):
+    low: float
+    high: float
+    moves: int
+    confidence: float = Field(description="mean confidence of the moves")
+    right: float = Field(description="share of moves with a right anchor")
+
+
+class Reliability(Output):
+    """How often moves are right, by their confidence."""
+
+    moves: int = Field(description="with a confidence, and stated by the gold as well")
+    bins: list[ReliabilityBin]
+    sure: int = Field(description="moves with a high confidence")
+    sure_not_in_gold: int = Field(description="further ones that the gold does not state")
 
 
 class Evaluated(Output):
-    """A model or a baseline."""
+    """A model or a baseline. A baseline has its name, kind and figures alone."""
 
     name: str
-    kind: str
+    kind: str = Field(description='"model", "stored" (of an earlier evaluation) or "baseline"')
+    model: str = ""
+    served: str = ""
+    form: str = ""
+    digests: dict[str, str] = {}
+    slots: int = 0
+    answered_by: dict[str, Any] = {}
+    failed: dict[str, int] = Field({}, description="failed requests by class of error")
+    speed: Speed | None = None
+    by_paper: list[Answer] | None = None
+    reliability: Reliability | None = None
+    anchors: dict[str, dict[str, int]] = Field({}, description="of each move by label")
     metrics: Figures
+    score_by_paper: list[float] | None = None
+
+
+class Outcomes(Output):
+    """The papers that the first annotator wins, ties and loses by a score."""
+
+    score: str
+    win: int
+    tie: int
+    loss: int
 
 
 class Difference(Output):
+    """The first annotator less another one, paired by paper."""
+
     first: str
     other: str
-    paired: bool = Field(description="whether paper by paper")
+    paired: bool = True
     metrics: Figures
+    papers: Outcomes
+
+
+class WorstPaper(Output):
+    """A paper with a low score of the first model."""
+
+    index: int
+    id: str
+    score: float
+    moves: dict[str, str] | None
 
 
 class Evaluation(Output):
+    """A comparison of annotators on the same papers."""
+
     input: str
     against: str
     papers: int
+    filtered: dict[str, int] = {}
     framework: dict[str, Any]
+    resamples: int = 0
+    seed: int = 0
+    harness: str = ""
+    libraries: dict[str, str] = {}
     metrics: dict[str, str] = Field(description="what each metric means")
-    annotators: list[Evaluated]
-    differences: list[Difference] = Field(description="of the first annotator to each other one")
-    verdict: list[str] = Field(description="the result in words")
-    refused: list[RefusedRow]
+    gold: Figures | None
+    by_paper: list[PaperDigests] | None = None
+    score: str = Field("", description="the metric that decides about each paper")
+    annotators: list[Evaluated] = Field(min_length=1)
+    differences: list[Difference] = Field(
+        [], description="of the first annotator to each other one"
+    )
+    worst: list[WorstPaper] = Field([], description="the papers with its lowest scores")
+    regressions: list[tuple[str, str]] | None = Field(
+        None, description="metrics and moves that are worse than in the stored evaluation"
+    )
+    verdict: list[str] = Field([], description="the result in words")
+    refused: list[RefusedRow] = []

@@ -1,34 +1,35 @@
-"""The comparison as a page: all figures by move, and the first model's worst papers."""
+"""The comparison as a page with all figures and the worst papers, and as a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from skills.evaluate import report_text
 from skills.evaluate.annotators import Subject
 from skills.evaluate.label_metrics import split_labels
-from skills.evaluate.move_metrics import OVERALL
-from skills.evaluate.report_text import TOKENS, Figure, columns_of, figures_of, name_of
+from skills.evaluate.outputs import OVERALL, Evaluation, WorstPaper
+from skills.evaluate.report_text import TOKENS, columns_of, figures_of, name_of
 from skills.nanda.anchors import Marked, Segment, marked, read_anchors
 from skills.reporting.page import write_page
+from skills.reporting.statistics import Figure
 
 
-def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> None:
+def write_html(file: IO[bytes], found: Evaluation, subject: Subject) -> None:
     """Write the page; equal input gives equal bytes.
 
     Args:
         found: the comparison by `comparison.of_models` on `subject`.
     """
     columns = report_text.columns_of(found)
-    if found["gold"]:
-        columns["the gold itself"] = found["gold"]
+    if found.gold:
+        columns["the gold itself"] = found.gold
     write_page(
         file,
         Path(__file__).with_name("report_page.html"),
-        title=f"Evaluation on {Path(found['input']).name}",
+        title=f"Evaluation on {Path(found.input).name}",
         found=found,
         columns=columns,
         facts=list(_facts(found)),
@@ -40,32 +41,30 @@ def write_html(file: IO[bytes], found: Mapping[str, Any], subject: Subject) -> N
     )
 
 
-def _facts(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "Input", found["input"]
+def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
+    yield "Input", found.input
     yield "Papers", report_text.size_of(found)
-    for one in found["annotators"]:
-        if one["kind"] != "baseline":
-            yield one["name"], report_text.model_facts(one)
-            for role, digest in one["digests"].items():
+    for one in found.annotators:
+        if one.kind != "baseline":
+            yield one.name, report_text.model_facts(one)
+            for role, digest in one.digests.items():
                 yield f"Weights ({role})", f"sha256 `{digest}`"
-    yield "Framework", f"{found['framework']['name']} {found['framework']['version']}"
-    libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
-    yield "Computed with", f"nanda-harness {found['harness']}, {libraries}"
+    yield "Framework", f"{found.framework['name']} {found.framework['version']}"
+    libraries = ", ".join(f"{name} {version}" for name, version in found.libraries.items())
+    yield "Computed with", f"nanda-harness {found.harness}, {libraries}"
 
 
-def _sentences(
-    worst: Mapping[str, Any], found: Mapping[str, Any], subject: Subject
-) -> list[Marked]:
+def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[Marked]:
     """Return the sentences of an abstract, with their labels if they have any.
 
     Args:
         worst: the paper, with the first model's moves.
     """
-    index, moves = worst["index"], worst["moves"]
+    index, moves = worst.index, worst.moves
     abstract = subject.papers[index].abstract
     stated = subject.framework.stated(moves) if moves else {}
-    stored = found["annotators"][0]["by_paper"][index].get("anchors")
-    sentences = marked(abstract, read_anchors(abstract, stated, stored))
+    answers = found.annotators[0].by_paper or ()
+    sentences = marked(abstract, read_anchors(abstract, stated, answers[index].anchors))
     if subject.labelled is None:
         return sentences
     labels = split_labels(subject.labelled[index])
@@ -83,7 +82,7 @@ ROW, HEAD = 0.34, 1.4
 """Height in inches of a metric, and of everything else."""
 
 
-def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
+def draw(found: Evaluation, file: IO[bytes]) -> None:
     """Write a PNG: a row for each metric, with a mark and its 95% interval for each annotator.
 
     Tokens are left out, since they are not shares. A metric without a figure over all moves has a
@@ -104,29 +103,29 @@ def draw(found: Mapping[str, Any], file: IO[bytes]) -> None:
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
             offset = (place - (len(names) - 1) / 2) * 0.8 / len(names)
             for row, (_, values) in enumerate(rows):
-                if (one := values[place]) is None or one["value"] is None:
+                if (one := values[place]) is None or one.value is None:
                     continue
-                if one["low"] is not None:
-                    ends = [one["low"], one["high"]]
+                if one.low is not None:
+                    ends = [one.low, one.high]
                     axes.plot(ends, [row + offset] * 2, color=colour, linewidth=1.5)
-                axes.plot(one["value"], row + offset, color=colour, marker=marker, markersize=5)
+                axes.plot(one.value, row + offset, color=colour, marker=marker, markersize=5)
             axes.plot([], [], color=colour, marker=marker, label=name)
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("value and 95% interval")
         axes.axvline(0, color="#999999", linewidth=0.8)
         axes.grid(axis="x", alpha=0.3)
-        axes.set_title(f"{Path(found['input']).name}: {found['papers']:,} papers", loc="left")
+        axes.set_title(f"{Path(found.input).name}: {found.papers:,} papers", loc="left")
         figure.legend(loc="outside lower center", ncols=min(3, len(names)), frameon=False)
         figure.savefig(file, format="png", dpi=120)
 
 
-def _rows(found: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[Figure | None]]]:
+def _rows(found: Evaluation) -> Iterator[tuple[str, Sequence[Figure | None]]]:
     """Yield a label and the figure of each annotator."""
-    for metric in found["metrics"]:
+    for metric in found.metrics:
         if metric in TOKENS:
             continue
         overall = figures_of(columns_of(found), metric)
-        for move in (OVERALL,) if overall else found["framework"]["moves"]:
+        for move in (OVERALL,) if overall else found.framework["moves"]:
             if values := figures_of(columns_of(found), metric, move):
                 yield name_of(metric, move), values

@@ -1,17 +1,24 @@
-"""The comparison as text and tables, for a terminal."""
+"""The comparison in words and tables for a terminal, with its verdict."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from harness.terminal.rendering import table
 from skills.evaluate.anchor_metrics import SURE
 from skills.evaluate.annotators import MODEL_ERRORS
-from skills.evaluate.move_metrics import OVERALL
+from skills.evaluate.outputs import (
+    OVERALL,
+    Difference,
+    Evaluated,
+    Evaluation,
+    Figures,
+    Reliability,
+)
 from skills.nanda.text import counted
-from skills.reporting.statistics import MORE
+from skills.reporting.outputs import MORE
+from skills.reporting.statistics import Figure
 
 WIDTH = 96
 NAMES = {
@@ -62,30 +69,54 @@ NEITHER = ("stated", "copied", "floor")
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
 """Metrics of the gold itself, as a reference for those of the models."""
 
+FEW = 20
+"""Papers below which the verdict names what is ahead where no interval excludes 0."""
+NAMED = 4
+"""The number of metrics that a sentence names at most."""
+NO_REGRESSION = "No metric is worse than before"
 RELIABILITY = ("confidence", "moves", "mean confidence", "share right")
 
-Figure = Mapping[str, Any]
-Figures = Mapping[str, Mapping[str, Figure]]
-"""Figures by metric and move."""
 
-
-def text(found: Mapping[str, Any], *, details: bool = True) -> str:
-    """Return the verdict of `comparison.of_models`, then its figures; --json has all.
+def text(found: Evaluation, *, details: bool = True) -> str:
+    """Return the verdict of a comparison, then its figures; --json has all.
 
     Args:
         details: with all figures that fit a screen, not the main ones of the models alone.
     """
-    verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found["verdict"])
+    verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found.verdict)
+    models = [one for one in found.annotators if one.kind != "baseline"]
+    context = [f"{found.input}: {size_of(found)}"]
+    context += [f"{one.name}: {model_facts(one)}" for one in models]
+    if faults := faults_of(found):
+        context.append(textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  "))
+    if missing := unmeasured(found):
+        context.append(textwrap.fill(missing, WIDTH))
     if not details:
-        models = [one for one in found["annotators"] if one["kind"] != "baseline"]
-        context = "\n".join(_context(found))
+        context[0] += "; in brackets: 95% intervals"
         tables = _reliability(models)
-        return "\n\n".join((verdict, context, _overall(found, MAIN), *tables, MORE))
-    blocks = [verdict, "\n".join(_head(found)), _overall(found, (*FIRST, *found["metrics"]))]
-    blocks += [_gold(found["gold"])] if found["gold"] else []
-    blocks += _reliability(found["annotators"])
-    blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found["metrics"]]
-    blocks += [_difference(found, one) for one in found["differences"]]
+        return "\n\n".join((verdict, "\n".join(context), _overall(found, MAIN), *tables, MORE))
+    context.append(
+        textwrap.fill(
+            "In brackets: 95% intervals, Wilson's for a share of papers, else those of "
+            f"{found.resamples:,} bootstrap samples of the papers; * marks a difference whose "
+            f"interval excludes 0. {directions(found)}",
+            WIDTH,
+        )
+    )
+    blocks = [verdict, "\n".join(context), _overall(found, (*FIRST, *found.metrics))]
+    if gold := found.gold:
+        named = (f"{name_of(one)} {figure(gold[one][OVERALL])}" for one in OF_GOLD if one in gold)
+        line = f"the gold itself: {'; '.join(named)}"
+        blocks.append(textwrap.fill(line, WIDTH, subsequent_indent="  "))
+    blocks += _reliability(found.annotators)
+    blocks += [_by_move(found, metric) for metric in BY_MOVE if metric in found.metrics]
+    for pair in found.differences:
+        rows = [
+            (label, figure(one, metric, signed=True), "*" if excludes_zero(one) else "")
+            for label, metric, one in difference_rows(found, pair, DIFFERENCES)
+        ]
+        head = f"{pair.first} - {pair.other}: {outcome_of(pair)}"
+        blocks.append(f"{head}\n{table(('difference', '95% interval', ''), rows)}")
     return "\n\n".join(blocks)
 
 
@@ -97,9 +128,9 @@ def name_of(metric: str, move: str = OVERALL, *, by_move: bool = False) -> str:
     return name if move == OVERALL else f"{name}: {move}"
 
 
-def columns_of(found: Mapping[str, Any]) -> dict[str, Figures]:
+def columns_of(found: Evaluation) -> dict[str, Figures]:
     """Return the figures of each annotator by its name."""
-    return {one["name"]: one["metrics"] for one in found["annotators"]}
+    return {one.name: one.metrics for one in found.annotators}
 
 
 def figures_of(
@@ -111,58 +142,49 @@ def figures_of(
 
 
 def difference_rows(
-    found: Mapping[str, Any], one: Mapping[str, Any], by_move: Sequence[str]
+    found: Evaluation, pair: Difference, by_move: Sequence[str]
 ) -> Iterator[tuple[str, str, Figure]]:
     """Yield label, metric and figure of each difference, those in `by_move` by move as well."""
-    for metric in found["metrics"]:
-        moves = one["metrics"].get(metric, {})
-        for move in (OVERALL, *(found["framework"]["moves"] if metric in by_move else ())):
-            if move in moves and moves[move]["value"] is not None:
+    for metric in found.metrics:
+        moves = pair.metrics.get(metric, {})
+        for move in (OVERALL, *(found.framework["moves"] if metric in by_move else ())):
+            if move in moves and moves[move].value is not None:
                 yield name_of(metric, move), metric, moves[move]
 
 
-def outcome_of(pair: Mapping[str, Any]) -> str:
-    """Return how many papers the first annotator of a pair wins, or why that is unknown."""
-    papers = pair["papers"]
-    if papers is None:
-        return "not paired by paper, with wider intervals: the stored evaluation has no annotations"
+def outcome_of(pair: Difference) -> str:
+    """Return the number of papers that the first annotator of a pair wins, ties and loses."""
+    papers = pair.papers
     return (
-        f"by paper ({papers['score']}) {papers['win']:,} won, {papers['tie']:,} tied, "
-        f"{papers['loss']:,} lost"
+        f"by paper ({papers.score}) {papers.win:,} won, {papers.tie:,} tied, {papers.loss:,} lost"
     )
 
 
-def reliability_head(one: Mapping[str, Any]) -> tuple[str, str]:
-    """Return what the confidences of an annotator amount to."""
-    rated, error, sure = (
-        one["reliability"],
-        *(one["metrics"][m][OVERALL] for m in ("ece", "sure")),
-    )
+def reliability_head(one: Evaluated) -> tuple[str, str]:
+    """Return how reliable the confidences of an annotator with a reliability table are."""
+    rated, metrics = one.reliability, one.metrics
+    assert rated is not None
     return (
-        f"{one['name']}: expected calibration error {figure(error)} of its confidence in "
-        f"{counted(rated['moves'], 'move')} that the gold states too",
-        f"{counted(rated['sure'], 'move')} with a confidence of {SURE} or more: right anchor "
-        f"{figure(sure)}; {rated['sure_not_in_gold']:,} more that the gold does not state",
+        f"{one.name}: expected calibration error {figure(metrics['ece'][OVERALL])} of its "
+        f"confidence in {counted(rated.moves, 'move')} that the gold states too",
+        f"{counted(rated.sure, 'move')} with a confidence of {SURE} or more: right anchor "
+        f"{figure(metrics['sure'][OVERALL])}; {rated.sure_not_in_gold:,} more that the gold does "
+        "not state",
     )
 
 
-def reliability_rows(rated: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def reliability_rows(rated: Reliability) -> list[tuple[str, ...]]:
     """Return the rows of a reliability table."""
     return [
-        (
-            f"{bin_['low']:.1f} to {bin_['high']:.1f}",
-            f"{bin_['moves']:,}",
-            f"{bin_['confidence']:.3f}",
-            f"{bin_['right']:.3f}",
-        )
-        for bin_ in rated["bins"]
+        (f"{b.low:.1f} to {b.high:.1f}", f"{b.moves:,}", f"{b.confidence:.3f}", f"{b.right:.3f}")
+        for b in rated.bins
     ]
 
 
-def directions(found: Mapping[str, Any]) -> str:
-    """Return for which of the metrics more is not better."""
+def directions(found: Evaluation) -> str:
+    """Return the metrics of which a higher figure is not better."""
     less, neither = (
-        "; ".join(name_of(metric) for metric in metrics if metric in found["metrics"])
+        "; ".join(name_of(metric) for metric in metrics if metric in found.metrics)
         for metrics in (LESS, NEITHER)
     )
     return f"Less is better for: {less}. Descriptive: {neither}."
@@ -172,41 +194,39 @@ def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str
     """Return "0.71 (0.60 to 0.80)", "0.71" without an interval, or "n/a"."""
     if one is None:
         return ""
-    if one["value"] is None:
+    if one.value is None:
         return "n/a"
     form = "+" * signed + (".0f" if metric in TOKENS else ".3f")
-    if one["low"] is None:
-        return f"{one['value']:{form}}"
-    return f"{one['value']:{form}} ({one['low']:{form}} to {one['high']:{form}})"
+    if one.low is None:
+        return f"{one.value:{form}}"
+    return f"{one.value:{form}} ({one.low:{form}} to {one.high:{form}})"
 
 
-def papers_of(one: Figure | None, found: Mapping[str, Any]) -> str:
+def papers_of(one: Figure | None, found: Evaluation) -> str:
     """Return " n=10", the number of papers of a figure, or "" if it is about all papers."""
-    return "" if one is None or one["papers"] == found["papers"] else f" n={one['papers']:,}"
+    return "" if one is None or one.papers == found.papers else f" n={one.papers:,}"
 
 
 def excludes_zero(one: Figure) -> bool:
     """Return True if 0 lies outside the interval."""
-    return one["low"] is not None and (one["low"] > 0 or one["high"] < 0)
+    return one.low is not None and one.high is not None and (one.low > 0 or one.high < 0)
 
 
-def faults_of(found: Mapping[str, Any]) -> str:
+def faults_of(found: Evaluation) -> str:
     """Return a warning about answers that failed through no fault of a model, or ""."""
-    models = [one for one in found["annotators"] if one["kind"] == "model"]
-    count = sum(
-        n for one in models for kind, n in one["failed"].items() if kind not in MODEL_ERRORS
-    )
+    models = [one for one in found.annotators if one.kind == "model"]
+    count = sum(n for one in models for kind, n in one.failed.items() if kind not in MODEL_ERRORS)
     if not count:
         return ""
     return (
-        f"{count:,} {'answer' if count == 1 else 'answers'} failed by a fault of the run, not of "
-        "the model, and count against it: retry with --retry-failed"
+        f"{counted(count, 'answer')} failed by a fault of the run, not of the model, and count "
+        "against it: retry with --retry-failed"
     )
 
 
-def unmeasured(found: Mapping[str, Any]) -> str:
-    """Return what was not measured, with the option that measures it, or ""."""
-    if "seeds" in found["metrics"]:
+def unmeasured(found: Evaluation) -> str:
+    """Return the hint that consistency was not measured, or ""."""
+    if "seeds" in found.metrics:
         return ""
     return (
         "Consistency was not measured: --consistency N repeats the first N papers with other seeds "
@@ -214,55 +234,25 @@ def unmeasured(found: Mapping[str, Any]) -> str:
     )
 
 
-def model_facts(one: Mapping[str, Any]) -> str:
+def model_facts(one: Evaluated) -> str:
     """Return where a model is served, its failures, speed and memory."""
-    parts = [f"{one['served']}, {one['form']} form, {one['slots']} at a time"]
-    parts += [
-        f"{count:,} failed ({MODEL_ERRORS.get(kind, kind)})"
-        for kind, count in one["failed"].items()
-    ]
-    speed = one["speed"]
-    if speed["papers_per_minute"] is not None:
-        parts.append(f"{speed['papers_per_minute']:.1f} papers a minute over {speed['papers']:,}")
-    if speed["memory"] is not None:
-        parts.append(f"{speed['memory'] / 1e6:,.0f} MB of memory, including this program")
+    parts = [f"{one.served}, {one.form} form, {one.slots} at a time"]
+    parts += [f"{n:,} failed ({MODEL_ERRORS.get(kind, kind)})" for kind, n in one.failed.items()]
+    speed = one.speed
+    if speed and speed.papers_per_minute is not None:
+        parts.append(f"{speed.papers_per_minute:.1f} papers a minute over {speed.papers:,}")
+    if speed and speed.memory is not None:
+        parts.append(f"{speed.memory / 1e6:,.0f} MB of memory, including this program")
     return "; ".join(parts)
 
 
-def size_of(found: Mapping[str, Any]) -> str:
-    """Return the number of papers, those left out, and what they are compared with."""
-    left_out = "".join(f", {n:,} left out ({why})" for why, n in found["filtered"].items())
-    return f"{counted(found['papers'], 'paper')}{left_out}, compared with {found['against']}"
+def size_of(found: Evaluation) -> str:
+    """Return the number of papers, of those left out, and the standard of the comparison."""
+    left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
+    return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 
 
-def _context(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what the main figures are about."""
-    yield f"{found['input']}: {size_of(found)}; in brackets: 95% intervals"
-    yield from _models(found)
-
-
-def _models(found: Mapping[str, Any]) -> Iterator[str]:
-    for one in found["annotators"]:
-        if one["kind"] != "baseline":
-            yield f"{one['name']}: {model_facts(one)}"
-    if faults := faults_of(found):
-        yield textwrap.fill(f"! {faults}", WIDTH, subsequent_indent="  ")
-    if missing := unmeasured(found):
-        yield textwrap.fill(missing, WIDTH)
-
-
-def _head(found: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{found['input']}: {size_of(found)}"
-    yield from _models(found)
-    yield textwrap.fill(
-        "In brackets: 95% intervals, Wilson's for a share of papers, else those of "
-        f"{found['resamples']:,} bootstrap samples of the papers; * marks a difference whose "
-        f"interval excludes 0. {directions(found)}",
-        WIDTH,
-    )
-
-
-def _overall(found: Mapping[str, Any], metrics: Sequence[str]) -> str:
+def _overall(found: Evaluation, metrics: Sequence[str]) -> str:
     columns, rows = columns_of(found), []
     for metric in dict.fromkeys(metrics):
         if figures := figures_of(columns, metric):
@@ -271,131 +261,94 @@ def _overall(found: Mapping[str, Any], metrics: Sequence[str]) -> str:
     return table(("all moves", *columns), rows)
 
 
-def _gold(gold: Mapping[str, Any]) -> str:
-    figures = "; ".join(
-        f"{name_of(metric)} {figure(gold[metric][OVERALL])}" for metric in OF_GOLD if metric in gold
-    )
-    return textwrap.fill(f"the gold itself: {figures}", WIDTH, subsequent_indent="  ")
-
-
-def _reliability(annotators: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _reliability(annotators: Sequence[Evaluated]) -> Iterator[str]:
     """Yield the reliability table of each annotator with confidences."""
     for one in annotators:
-        if rated := one.get("reliability"):
+        if one.reliability:
             head = "\n".join(textwrap.fill(line, WIDTH) for line in reliability_head(one))
-            yield f"{head}\n{table(RELIABILITY, reliability_rows(rated))}"
+            yield f"{head}\n{table(RELIABILITY, reliability_rows(one.reliability))}"
 
 
-def _by_move(found: Mapping[str, Any], metric: str) -> str:
+def _by_move(found: Evaluation, metric: str) -> str:
     columns, rows = columns_of(found), []
-    for move in found["framework"]["moves"]:
+    for move in found.framework["moves"]:
         if figures := figures_of(columns, metric, move):
-            papers = " / ".join(str(one["papers"]) if one else "" for one in figures)
+            papers = " / ".join(str(one.papers) if one else "" for one in figures)
             rows.append((move, *map(figure, figures), papers))
     return table((name_of(metric, by_move=True), *columns, "papers"), rows)
 
 
-def _difference(found: Mapping[str, Any], one: Mapping[str, Any]) -> str:
-    head = f"{one['first']} - {one['other']}: {outcome_of(one)}"
-    rows = [
-        (label, figure(value, metric, signed=True), "*" if excludes_zero(value) else "")
-        for label, metric, value in difference_rows(found, one, DIFFERENCES)
-    ]
-    return f"{head}\n{table(('difference', '95% interval', ''), rows)}"
-
-
-FEW = 20
-"""Papers below which the verdict names what is ahead where no interval excludes 0."""
-NAMED = 4
-"""The number of metrics that a sentence names at most."""
-
-
-def verdict(found: Mapping[str, Any]) -> list[str]:
+def verdict(found: Evaluation) -> list[str]:
     """Return a sentence for each other model, or for each baseline without another model.
 
     A difference counts if its interval excludes 0. A stored evaluation comes first, with the
     regressions against it.
     """
-    models = {one["name"] for one in found["annotators"] if one["kind"] != "baseline"}
-    others = [one for one in found["differences"] if one["other"] in models]
-    sentences = [_sentence(found, one) for one in others or found["differences"]]
-    if "regressions" in found:
-        sentences[0] = f"{sentences[0]} {_outcome(found, others[0])}"
+    models = {one.name for one in found.annotators if one.kind != "baseline"}
+    others = [one for one in found.differences if one.other in models]
+    sentences = [_sentence(found, one) for one in others or found.differences]
+    if found.regressions is not None:
+        outcome = outcome_of(others[0])
+        worse = [name_of(metric, move) for metric, move in found.regressions]
+        ending = f"Worse than before: {'; '.join(worse)}" if worse else NO_REGRESSION
+        sentences[0] += f" {outcome[0].upper()}{outcome[1:]}. {ending}."
     return sentences
 
 
-def regressions(found: Mapping[str, Any]) -> list[list[str]]:
-    """Return metric and move of what is worse than in the stored evaluation.
+def regressions(found: Evaluation) -> list[tuple[str, str]]:
+    """Return the metrics and moves that are worse than in the stored evaluation.
 
     A metric counts over all moves, or by move if it has no such figure, if its interval excludes 0
     on the worse side. Tokens are a cost and descriptive metrics are neither: they do not count.
     """
-    pair = found["differences"][0]
     worse = []
-    for metric, moves in pair["metrics"].items():
+    for metric, moves in found.differences[0].metrics.items():
         if metric in NEITHER or metric in TOKENS:
             continue
         for move in (OVERALL,) if OVERALL in moves else moves:
             if excludes_zero(moves[move]) and not _gains(metric, moves[move]):
-                worse.append([metric, move])
+                worse.append((metric, move))
     return worse
 
 
-def _outcome(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
-    """Return the papers won and lost against the stored evaluation, and the regressions."""
-    outcome = outcome_of(pair)
-    worse = [name_of(metric, move) for metric, move in found["regressions"]]
-    ending = f"Worse than before: {'; '.join(worse)}" if worse else "No metric is worse than before"
-    return f"{outcome[0].upper()}{outcome[1:]}. {ending}."
-
-
-def _sentence(found: Mapping[str, Any], pair: Mapping[str, Any]) -> str:
+def _sentence(found: Evaluation, pair: Difference) -> str:
     better: list[str] = []
     worse: list[str] = []
     unclear: dict[str, bool] = {}
-    for metric, one in _compared(found, pair):
+    for metric in dict.fromkeys((*FIRST, *found.metrics)):
+        one = pair.metrics.get(metric, {}).get(OVERALL)
+        if metric in NEITHER or one is None or one.value is None:
+            continue
         name, gains = name_of(metric), _gains(metric, one)
         if not excludes_zero(one):
-            unclear[name] = gains and one["value"] != 0
+            unclear[name] = gains and one.value != 0
             continue
         shown = f"{name} ({figure(one, metric, signed=True).split()[0]})"
         (better if gains else worse).append(shown)
-    papers = counted(found["papers"], "paper")
+    papers = counted(found.papers, "paper")
     if not better and not worse:
-        if found["papers"] < FEW:
-            return _too_few(papers, pair, [name for name, ahead in unclear.items() if ahead])
+        if found.papers >= FEW:
+            return (
+                f"No difference between {pair.first} and {pair.other} is shown on {papers}: no "
+                "interval excludes 0."
+            )
+        ahead = [name for name, gains in unclear.items() if gains]
         return (
-            f"No difference between {pair['first']} and {pair['other']} is shown on {papers}: no "
-            "interval excludes 0."
+            f"{papers} {'is' if found.papers == 1 else 'are'} too few to decide between "
+            f"{pair.first} and {pair.other} (no interval excludes 0). So far {pair.first} is ahead "
+            f"in {_named(ahead) if ahead else 'no metric'}."
         )
     parts = [f"better at {_named(better)}"] * bool(better)
     parts += [f"worse at {_named(worse)}"] * bool(worse)
     shown = (
-        f"Compared with {pair['other']} on {papers}, {pair['first']} is {', and '.join(parts)}: "
+        f"Compared with {pair.other} on {papers}, {pair.first} is {', and '.join(parts)}: "
         "these intervals exclude 0."
     )
     return f"{shown} No difference is shown in {_named([*unclear])}." if unclear else shown
 
 
-def _too_few(papers: str, pair: Mapping[str, Any], ahead: Sequence[str]) -> str:
-    so_far = f"is ahead in {_named(ahead) if ahead else 'no metric'}"
-    return (
-        f"{papers} {'is' if papers == '1 paper' else 'are'} too few to decide between "
-        f"{pair['first']} and {pair['other']} (no interval excludes 0). So far {pair['first']} "
-        f"{so_far}."
-    )
-
-
-def _compared(found: Mapping[str, Any], pair: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
-    """Yield the differences of metrics that have a better direction; the main ones first."""
-    for metric in dict.fromkeys((*FIRST, *found["metrics"])):
-        figure = pair["metrics"].get(metric, {}).get(OVERALL)
-        if metric not in NEITHER and figure is not None and figure["value"] is not None:
-            yield metric, figure
-
-
-def _gains(metric: str, figure: Figure) -> bool:
-    return bool((figure["value"] < 0) == (metric in LESS))
+def _gains(metric: str, one: Figure) -> bool:
+    return one.value is not None and (one.value < 0) == (metric in LESS)
 
 
 def _named(names: Sequence[str]) -> str:

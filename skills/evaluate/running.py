@@ -1,4 +1,4 @@
-"""Runs the models: one after the other, with constrained output and optionally without."""
+"""Run the models one after the other, with constrained output and optionally without."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,24 +31,22 @@ from skills.corpus.records import Annotated
 from skills.evaluate.annotators import (
     MODEL_ERRORS,
     Annotator,
-    Answers,
-    Kind,
     Moves,
     Subject,
     Variation,
     variations,
 )
-from skills.evaluate.resampling import LEAST_PAPERS
+from skills.evaluate.outputs import Answer
 from skills.nanda.confidence import confidence_of
 from skills.nanda.forms import UnusableReply
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
+from skills.reporting.statistics import LEAST_PAPERS
 
 TASK = "annotate"
 REPEATED = 10
 """Papers that are repeated by default, if there are enough for an interval (`LEAST_PAPERS`)."""
 Record = dict[str, Any]
-Runs = dict[Kind, list[Sequence[Moves | None]]]
 
 
 def models_of(call: Call) -> tuple[str, ...]:
@@ -141,61 +138,42 @@ class ModelRunner:
         job = ComparedJob(*context, **shared)
         self._run(job, name)
         records = self._records(job, failed, of_papers=True)
-        valid_freely = None
+        rows = [self._row(record) for record in records]
         if self.call.options.unconstrained:
             free = FreeJob(*context, **shared)
             self._run(free, f"{name}, without constrained output")
-            valid_freely = [
-                record is not None and record["provenance"]["in_order"]
-                for record in self._records(free, failed)
-            ]
-        annotations = [self._moves(record) for record in records]
-        runs, included = self._repeat(name, annotations, model, failed)
-        answers = Answers(
-            valid=[
-                record is not None and record["provenance"]["attempts"] == 1 for record in records
-            ],
-            valid_freely=valid_freely,
-            tokens=[_tokens(record) for record in records],
-            failed=dict(failed.most_common()),
-            speed=job.speed(),
-            about=_about(model),
-            runs=runs,
-            included=included,
-        )
-        return Annotator(
-            name,
-            annotations,
-            answers,
-            anchors=[record and record.get("anchors") for record in records],
-            confidence=[
-                confidence_of((record or {}).get("confidence"), self.subject.framework.names)
-                for record in records
-            ],
-        )
+            for row, record in zip(rows, self._records(free, failed), strict=True):
+                row["valid_freely"] = record is not None and record["provenance"]["in_order"]
+        self._repeat(name, rows, model, failed)
+        facts = {
+            "model": model.resolution.resolved,
+            "served": model.resolution.chosen.serve.label,
+            "form": model.entry.form,
+            "digests": dict(model.digests),
+            "slots": model.slots,
+            "answered_by": model.about,
+            "failed": dict(failed.most_common()),
+            "speed": job.speed(),
+        }
+        return Annotator(name, [Answer(**row) for row in rows], facts)
 
     def _repeat(
-        self,
-        name: str,
-        annotations: Sequence[Moves | None],
-        model: ServedModel,
-        failed: Counter[str],
-    ) -> tuple[Runs, Sequence[bool]]:
-        """Annotate the first papers again in every variation, those that have an annotation.
+        self, name: str, rows: Sequence[Record], model: ServedModel, failed: Counter[str]
+    ) -> None:
+        """Annotate the first papers again in every variation, and add these moves to their rows.
 
-        Others are left out, so that no variation becomes a paper's current annotation.
+        Papers without an annotation are left out, so that no variation becomes a paper's current
+        annotation.
         """
-        count = self.repeated
-        included = [i < count and moves is not None for i, moves in enumerate(annotations)]
         every = tuple(variations(self.subject.framework))
-        first = zip(self.subject.papers[:count], annotations[:count], strict=True)
-        unanswered = [paper for paper, moves in first if moves is None]
+        first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
+        unanswered = [paper for paper, row in first if row["moves"] is None]
         self.pace.rows -= len(every) * len(unanswered)
         self.pace.weight -= len(every) * sum(len(paper.abstract) for paper in unanswered)
-        if not any(included):
-            return {}, included
-        papers = list(compress(self.subject.papers, included))
-        source = plan.from_papers(self.subject.source.name, papers)
+        answered = [(paper, row) for paper, row in first if row["moves"] is not None]
+        if not answered:
+            return
+        source = plan.from_papers(self.subject.source.name, [paper for paper, _ in answered])
         job = RepeatedJob(
             *(self.call, source, self.subject.framework, model, self.db),
             pace=self.pace,
@@ -203,11 +181,12 @@ class ModelRunner:
             variations=every,
         )
         self._run(job, f"{name}, again in {len(every)} variations")
-        answers = map(self._moves, self._records(job, failed))
-        found: Runs = {"seeds": [], "prompts": [annotations]}
+        records = iter(self._records(job, failed))
+        for _, row in answered:
+            row["again"] = {"seeds": [], "prompts": [row["moves"]]}
         for variation in every:
-            found[variation.kind].append([next(answers) if one else None for one in included])
-        return found, included
+            for _, row in answered:
+                row["again"][variation.kind].append(self._moves(next(records)))
 
     def _run(self, job: ComparedJob, phase: str) -> None:
         self.pace.phase = phase
@@ -235,26 +214,22 @@ class ModelRunner:
         found = dict(job.annotations(self.db))
         return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
+    def _row(self, record: Record | None) -> Record:
+        """Return the fields of the `Answer` that a stored annotation is."""
+        if record is None:
+            return {"moves": None, "valid": False, "tokens": None}
+        made_by = record["provenance"]
+        row: Record = {
+            "moves": self._moves(record),
+            "valid": made_by["attempts"] == 1,
+            "tokens": (made_by["tokens"]["prompt"], made_by["tokens"]["completion"]),
+        }
+        confidence = confidence_of(record.get("confidence"), self.subject.framework.names)
+        beside = {"anchors": record.get("anchors"), "confidence": confidence}
+        return row | {name: value for name, value in beside.items() if value}
+
     def _moves(self, record: Record | None) -> Moves | None:
         return record and {move: record[move] for move in self.subject.framework.names}
-
-
-def _tokens(record: Record | None) -> tuple[int, int] | None:
-    if record is None:
-        return None
-    tokens = record["provenance"]["tokens"]
-    return tokens["prompt"], tokens["completion"]
-
-
-def _about(model: ServedModel) -> dict[str, Any]:
-    return {
-        "model": model.resolution.resolved,
-        "served": model.resolution.chosen.serve.label,
-        "form": model.entry.form,
-        "digests": dict(model.digests),
-        "slots": model.slots,
-        "answered_by": model.about,
-    }
 
 
 FREE = "unconstrained"

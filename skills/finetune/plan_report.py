@@ -7,7 +7,7 @@ from skills.finetune.model.resources import Item, total
 from skills.finetune.plan import Plan
 from skills.finetune.run_folder import in_words
 from skills.nanda.text import counted
-from skills.reporting.statistics import MORE
+from skills.reporting.outputs import MORE
 
 LARGE = 1_000_000_000
 """Parameters from which a base is too large to train on a CPU in a usable time."""

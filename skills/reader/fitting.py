@@ -11,6 +11,7 @@ import numpy as np
 from skills.reader.choice import assigned, log_shares, stated_shares
 from skills.reader.encoder import Fitted, Scores
 from skills.reader.examples import Example
+from skills.reporting.statistics import kappa_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ def _stated(read: Read, move: int) -> float:
             labels.append(bool(example.stated[move]))
     if len(set(labels)) < 2:
         return 0.5
-    return _best((kappa(np.array(shares) >= least, np.array(labels)), least) for least in GRID)
+    return _best((kappa_of(np.array(shares) >= least, np.array(labels)), least) for least in GRID)
 
 
 def _part(read: Read, move: int) -> float:
@@ -150,13 +151,5 @@ def stated_kappa(
         ]
         if len({label for _, label in pairs}) == 2:
             predicted, labels = (np.array(one) for one in zip(*pairs, strict=True))
-            found.append(kappa(predicted, labels))
+            found.append(kappa_of(predicted, labels))
     return float(np.mean(found)) if found else None
-
-
-def kappa(predicted: NDArray[Any], labels: NDArray[Any]) -> float:
-    """Return Cohen's kappa of two arrays of booleans."""
-    agreed = float((predicted == labels).mean())
-    p, q = float(predicted.mean()), float(labels.mean())
-    chance = p * q + (1 - p) * (1 - q)
-    return (agreed - chance) / (1 - chance) if chance < 1 else 0.0

@@ -1,69 +1,41 @@
-"""Shares with their intervals, and the bootstrap: the statistics of all reports."""
+"""Statistics over papers or annotations with their intervals: bootstrap, kappa and alpha.
+
+A statistic is a function of sums over units, so that resampling is one matrix product. Statistics
+of the same samples are paired: their difference is computed in each sample.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from skills.reporting.outputs import TAIL, Interval, Share
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+    Flags = NDArray[np.bool_]
+    Values = Floats | Flags
 
-MORE = "--details shows all figures"
-"""The last line of a report that begins with its verdict and leaves out details."""
-FEWEST = 5
-"""Papers below which pages and terminals show no interval of a share and no distribution: a Wilson
-interval for four papers is at least 49 percentage points wide."""
-TAIL = 0.025
-"""The share of resamples beyond either end of a 95% interval."""
-Z = NormalDist().inv_cdf(1 - TAIL)
+T = TypeVar("T")
+Table = Sequence[Sequence[float | None]]
+"""Annotations by personas or reviewers; None is an invalid vote, which is missing, not a fail."""
+
 EQUAL = 1e-9
 """Values that differ by less than this are equal up to rounding errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`count` out of `of`."""
-
-    count: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        """The proportion, 0 to 1, or None if `of` is 0."""
-        return self.count / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95% Wilson score interval: low and high, 0 to 1.
-
-        Unlike the normal approximation it stays within 0 and 1, and is usable near both ends and
-        for few papers. It treats the papers as a random sample.
-        """
-        if not self.of:
-            return 0.0, 1.0
-        # Not `scipy.stats.binomtest`, whose import takes a second.
-        center = (self.count + Z**2 / 2) / (self.of + Z**2)
-        spread = math.sqrt(self.count * (self.of - self.count) / self.of + Z**2 / 4)
-        delta = Z * spread / (self.of + Z**2)
-        return max(0.0, center - delta), min(1.0, center + delta)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form: count, of, share, low, high."""
-        low, high = self.interval
-        return {
-            "count": self.count,
-            "of": self.of,
-            "share": rounded(self.value),
-            "low": round(low, 4),
-            "high": round(high, 4),
-        }
+RESAMPLES, SEED = 10_000, 0
+LEAST_PAPERS = 5
+"""Fewer papers than this give no interval: resamples of so few hardly differ."""
+PANEL_RESAMPLES = 2_000
+LEAST_UNITS = 10
+"""Fewer annotations than this give no interval of agreement."""
+UNANIMOUS = "n/a, unanimous"
+RELIABLE, TENTATIVE = 0.8, 0.667
 
 
 def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint16]:
@@ -71,7 +43,7 @@ def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint1
 
     A statistic that is a function of sums over the units is resampled by one matrix product with
     these weights. `scipy.stats.bootstrap` would gather every unit of every sample instead, once per
-    statistic, which takes a hundred times as long. Two statistics on the same weights are paired.
+    statistic, which takes a hundred times as long.
     """
     import numpy as np
 
@@ -99,14 +71,187 @@ def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]
     return float(low), float(high), ""
 
 
-def kappas(counts: Floats) -> Floats:
-    """Return Cohen's kappa (Cohen 1960) of each row: (p_o - p_e) / (1 - p_e).
+def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
+    """Return over / under, and `empty` where `under` is 0."""
+    import numpy as np
+
+    out = np.full(np.shape(over), empty)
+    np.divide(over, under, out=out, where=under != 0)
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """A figure over papers.
+
+    Attributes:
+        sums: n by k, what each paper adds to each of k sums.
+        value: computes the figure from k sums, for each row of them; nan where it is undefined.
+        counted: n flags, the papers that the figure is about.
+        is_share: True for the share of papers with some property.
+    """
+
+    sums: Floats
+    value: Callable[[Floats], Floats]
+    counted: Flags
+    is_share: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The value of a statistic, and its value in every resample.
+
+    Attributes:
+        counted: n flags, the papers that it is about.
+        share: the counts, for a share of papers.
+    """
+
+    value: float
+    drawn: Floats
+    counted: Flags
+    share: Share | None = None
+
+
+class Figure(Interval):
+    """A figure over papers.
+
+    Attributes:
+        papers: the number of papers that it is about.
+    """
+
+    papers: int
+
+
+class Resamples:
+    """`count` bootstrap samples of `papers` papers, the same for the same seed."""
+
+    def __init__(self, papers: int, count: int = RESAMPLES, seed: int = SEED) -> None:
+        self._weights = bootstrap_weights(papers, count, seed)
+
+    def of(self, statistic: Statistic) -> Sampled:
+        """Evaluate one statistic (`of_all`)."""
+        return self.of_all({"": statistic})[""]
+
+    def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
+        """Evaluate statistics over all papers and over each resample."""
+        import numpy as np
+
+        # In one product, since numpy converts the weights for each.
+        sums = np.hstack([one.sums for one in statistics.values()])
+        drawn = np.asarray(self._weights @ sums, np.float64)
+        found, start = {}, 0
+        for key, one in statistics.items():
+            end = start + one.sums.shape[1]
+            whole = one.sums.sum(axis=0, keepdims=True)
+            share = Share(int(whole[0, 0]), int(whole[0, 1])) if one.is_share else None
+            value = float(one.value(whole)[0])
+            found[key] = Sampled(value, one.value(drawn[:, start:end]), one.counted, share)
+            start = end
+        return found
+
+
+def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
+    """Return a figure with its 95% interval: Wilson's for shares, else the bootstrap's.
+
+    Args:
+        fewest: the number of papers that the interval rests on, by default those counted.
+    """
+    papers = int(sampled.counted.sum())
+    low, high, why = None, None, ""
+    if math.isnan(sampled.value):
+        return _figure(None, None, None, papers, "undefined" if papers else "no papers")
+    if sampled.share is not None:  # all resamples of a share of 0 or 1 are equal
+        low, high = sampled.share.interval
+    elif (papers if fewest is None else fewest) < LEAST_PAPERS:
+        why = f"no interval from fewer than {LEAST_PAPERS} papers"
+    else:
+        low, high, why = percentile_interval(sampled.drawn)
+    return _figure(sampled.value, low, high, papers, why)
+
+
+def difference(first: Sampled, other: Sampled) -> Figure:
+    """Return first - other, paired by paper, over the papers that either is about.
+
+    There is an interval only if each side has enough papers for an interval of its own.
+    """
+    drawn, either = first.drawn - other.drawn, first.counted | other.counted
+    fewest = min(int(first.counted.sum()), int(other.counted.sum()))
+    return estimate(Sampled(first.value - other.value, drawn, either), fewest)
+
+
+def unpaired_difference(first: Figure, other: Figure) -> Figure:
+    """Return first - other from two figures with intervals, if the papers' values are unknown.
+
+    The interval is that of independent samples (MOVER: Zou and Donner 2008, "Construction of
+    confidence limits about effect measures"). On the same papers, where an easy paper is easy for
+    both, it is wider than the paired one.
+    """
+    papers = max(first.papers, other.papers)
+    if first.value is None or other.value is None:
+        return _figure(None, None, None, papers, "undefined")
+    value = first.value - other.value
+    if first.low is None or first.high is None or other.low is None or other.high is None:
+        why = "no interval: one of the two figures has none"
+        return _figure(value, None, None, papers, why)
+    low = value - math.hypot(first.value - first.low, other.high - other.value)
+    high = value + math.hypot(first.high - first.value, other.value - other.low)
+    return _figure(value, low, high, papers, "")
+
+
+def _figure(
+    value: float | None, low: float | None, high: float | None, papers: int, why: str
+) -> Figure:
+    """Return a figure, rounded so that a rounding error is no difference."""
+    value, low, high = map(rounded, (value, low, high))
+    return Figure(value=value, low=low, high=high, papers=papers, why=why)
+
+
+def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statistic:
+    """Return the statistic sum(over) / sum(under).
+
+    Args:
+        over, under: n values, or n by m: then the value is the mean of the m ratios. For n flags
+            it is the share of the papers in `under` that are in `over`.
+        empty: the ratio if the sum of `under` is 0.
+    """
+    import numpy as np
+
+    tops, bases = (part.reshape(len(part), -1).astype(np.float64) for part in (over, under))
+    columns = tops.shape[1]
+
+    def value(sums: Floats) -> Floats:
+        found = divided(sums[:, :columns], sums[:, columns:], empty)
+        return np.asarray(found.mean(axis=1))
+
+    is_share = over.ndim == 1 and over.dtype == under.dtype == np.bool_
+    counted = np.asarray((bases > 0).any(axis=1))
+    return Statistic(np.hstack([tops, bases]), value, counted, is_share)
+
+
+def kappa(first: Flags, second: Flags) -> Statistic:
+    """Return Cohen's kappa of two judgements (Cohen 1960): (p_o - p_e) / (1 - p_e).
+
+    Both may be n by m, and are then pooled. It is undefined if both always give the same answer.
+    """
+    import numpy as np
+
+    n = len(first)
+    cells = (first & second, first & ~second, ~first & second, ~first & ~second)
+    counts = [cell.reshape(n, -1).sum(axis=1) for cell in cells]
+    return Statistic(np.stack(counts, axis=1).astype(np.float64), _kappas, np.ones(n, bool))
+
+
+def kappa_of(first: Flags, second: Flags) -> float:
+    """Return Cohen's kappa of two judgements, nan if both always give the same answer."""
+    statistic = kappa(first, second)
+    return float(statistic.value(statistic.sums.sum(axis=0, keepdims=True))[0])
+
+
+def _kappas(counts: Floats) -> Floats:
+    """Return Cohen's kappa of each row, nan where both always give the same answer.
 
     Args:
         counts: n by 4: how often both judge yes, only the first, only the second, and neither.
-
-    Returns:
-        n values; nan where both always give the same answer.
     """
     import numpy as np
 
@@ -120,43 +265,27 @@ def kappas(counts: Floats) -> Floats:
     return divided(observed - chance, room)
 
 
-def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
-    """Return over / under, and `empty` where `under` is 0."""
-    import numpy as np
+class Agreement(Interval):
+    """Agreement of personas or reviewers.
 
-    out = np.full(np.shape(over), empty)
-    np.divide(over, under, out=out, where=under != 0)
-    return out
+    Attributes:
+        units: the annotations or papers that count, with at least two valid judgements.
+    """
 
-
-def rounded(value: float | None) -> float | None:
-    """Return a figure rounded as in reports: four decimals."""
-    return None if value is None else round(value, 4)
+    units: int
 
 
-def figures(found: Any) -> Any:
-    """Return the JSON form of dataclasses, with rounded figures and shares as `Share.as_dict`."""
-    if isinstance(found, Share):
-        return found.as_dict()
-    if is_dataclass(found):
-        return {field.name: figures(getattr(found, field.name)) for field in fields(found)}
-    if isinstance(found, Mapping):
-        return {name: figures(value) for name, value in found.items()}
-    if isinstance(found, tuple):
-        return [figures(value) for value in found]
-    return rounded(found) if isinstance(found, float) else found
+class Alpha(Agreement):
+    """Krippendorff's alpha: 1 is full agreement, 0 is chance, below 0 is worse than chance.
+
+    Attributes:
+        reading: the interpretation of the value, or `why` without one.
+    """
+
+    reading: str
 
 
-Table = Sequence[Sequence[float | None]]
-
-UNANIMOUS = "n/a, unanimous"
-RESAMPLES = 2000
-LEAST_UNITS = 10
-"""Fewer annotations than this give no interval: resamples of so few hardly differ."""
-RELIABLE, TENTATIVE = 0.8, 0.667
-
-
-def alpha(table: Table, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Any]:
+def alpha(table: Table, *, resamples: int = PANEL_RESAMPLES, seed: int = SEED) -> Alpha:
     """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
     alpha = 1 - D_o / D_e. D_o is the mean distance of two values of one annotation, D_e of any two
@@ -164,71 +293,52 @@ def alpha(table: Table, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[st
     difference, as for interval data; of votes, a pass is 1 and a fail 0, so that this is the
     nominal distance too. The package `krippendorff` gives the same values (see the tests); for
     scores that all differ it needs terabytes at 2,400 annotations.
-
-    Args:
-        table: n rows of k, passes or scores.
-        seed: of the bootstrap.
-
-    Returns:
-        value: 1 is full agreement, 0 is chance, below 0 is worse than chance; None if undefined.
-        low, high: the 95% interval, or None.
-        units: annotations with at least two valid votes; only they count.
-        why: why there is no value or no interval, or "".
-        reading: the interpretation of the value, or `why` without one.
     """
-
-    sums = _unit_sums(_floats(table))
     none = "n/a, no annotation has two valid votes"
-    found = _resampled(sums, _alphas, none, "annotations", resamples, seed)
-    value = found["value"]
-    return {**found, "reading": found["why"] if value is None else reading(value)}
+    sums = _unit_sums(_floats(table))
+    found = _agreement(sums, _alphas, none, "annotations", resamples, seed)
+    shown = found.why if found.value is None else reading(found.value)
+    return Alpha(**found.__dict__, reading=shown)
 
 
-def kappa(
-    pairs: Sequence[tuple[bool, bool]], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Any]:
-    """Return Cohen's kappa of two reviewers, with a bootstrap interval over papers.
-
-    Returns:
-        As `alpha`: value, low, high, units and why.
-    """
+def paired_kappa(
+    pairs: Sequence[tuple[bool, bool]], *, resamples: int = PANEL_RESAMPLES, seed: int = SEED
+) -> Agreement:
+    """Return Cohen's kappa of two reviewers, with a bootstrap interval over papers."""
     import numpy as np
 
-    first, second = np.array(pairs, dtype=bool).reshape(-1, 2).T
-    cells = (first & second, first & ~second, ~first & second, ~first & ~second)
-    counts = np.column_stack(cells).astype(float)
-    return _resampled(counts, kappas, "n/a, no paper has two decisions", "papers", resamples, seed)
+    none = "n/a, no paper has two decisions"
+    if not pairs:
+        return Agreement(units=0, why=none)
+    statistic = kappa(*np.array(pairs, dtype=bool).T)
+    return _agreement(statistic.sums, statistic.value, none, "papers", resamples, seed)
 
 
-def _resampled(
-    rows: Floats,
+def _agreement(
+    sums: Floats,
     statistic: Callable[[Floats], Floats],
     none: str,
     units: str,
     resamples: int,
     seed: int,
-) -> dict[str, Any]:
-    """Return a statistic of the sum of the rows, with a bootstrap interval over the rows.
+) -> Agreement:
+    """Return a statistic of sums over units, with a bootstrap interval over the units.
 
     Args:
-        rows: (units, counts).
-        statistic: returns the value of each of several sums, NaN if it is undefined.
-        none: why it has no value without rows.
-        units: what the rows are, in the plural.
+        none: why it has no value without units.
+        units: the noun of the units, in the plural.
     """
-    count, low, high = len(rows), None, None
-    value = float(statistic(rows.sum(axis=0, keepdims=True))[0]) if count else math.nan
+    count = len(sums)
     if not count:
-        why = none
-    elif math.isnan(value):
-        why = UNANIMOUS
-    elif count < LEAST_UNITS:
-        why = f"no interval from fewer than {LEAST_UNITS} {units}"
-    else:
-        drawn = statistic(bootstrap_weights(count, resamples, seed) @ rows)
+        return Agreement(units=0, why=none)
+    value = float(statistic(sums.sum(axis=0, keepdims=True))[0])
+    if math.isnan(value):
+        return Agreement(units=count, why=UNANIMOUS)
+    low, high, why = None, None, f"no interval from fewer than {LEAST_UNITS} {units}"
+    if count >= LEAST_UNITS:
+        drawn = statistic(bootstrap_weights(count, resamples, seed) @ sums)
         low, high, why = percentile_interval(drawn)
-    found = None if math.isnan(value) else value
-    return {"value": found, "low": low, "high": high, "units": count, "why": why}
+    return Agreement(value=value, low=low, high=high, units=count, why=why)
 
 
 def reading(value: float) -> str:
@@ -281,11 +391,13 @@ def length_correlation(
     from scipy.stats import spearmanr
 
     found = spearmanr(pairs)
-    return {
-        "value": rounded(float(found.statistic)),
-        "p": rounded(float(found.pvalue)),
-        "n": len(pairs),
-    }
+    value, p = rounded(float(found.statistic)), rounded(float(found.pvalue))
+    return {"value": value, "p": p, "n": len(pairs)}
+
+
+def rounded(value: float | None) -> Any:
+    """Return a figure rounded as in reports: four decimals."""
+    return None if value is None else round(value, 4)
 
 
 def _floats(table: Table) -> Floats:
@@ -324,10 +436,8 @@ def _alphas(sums: Floats) -> Floats:
 
     count, within, squares, total = sums.T
     spread = squares - total**2 / count
-    defined = spread > 1e-12 * squares
     observed = within * (count - 1) / count
-    found: Floats = 1 - np.divide(observed, spread, out=np.full(len(sums), np.nan), where=defined)
-    return found
+    return 1 - divided(observed, np.where(spread > 1e-12 * squares, spread, 0.0))
 
 
 def _varies(values: Floats) -> bool:

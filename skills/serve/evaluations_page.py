@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -20,10 +20,16 @@ from harness.runs.run_log import RunLog
 from skills.corpus.db.rows import one
 from skills.evaluate import report_text
 from skills.evaluate.comparison import TIE
-from skills.evaluate.move_metrics import OVERALL
-from skills.evaluate.resampling import Resamples, difference, ratio, unpaired_difference
-from skills.evaluate.stored_evaluation import Answer, File, Listed, load
+from skills.evaluate.outputs import OVERALL, Answer, Evaluated, Evaluation
+from skills.evaluate.stored_evaluation import load
 from skills.reporting.annotation_view import Piece, word_diff
+from skills.reporting.statistics import (
+    Figure,
+    Resamples,
+    difference,
+    ratio,
+    unpaired_difference,
+)
 from skills.serve.pages import State, message, page
 
 Outcome = Literal["won", "lost", "tied", "invalid", ""]
@@ -47,8 +53,8 @@ class Side:
 
     key: str
     path: Path
-    file: File
-    model: Listed
+    file: Evaluation
+    model: Evaluated
 
     @property
     def title(self) -> str:
@@ -96,7 +102,7 @@ def _paths(state: State) -> Iterator[Path]:
 
 
 @lru_cache(maxsize=32)
-def _loaded(path: Path, mtime_ns: int, size: int) -> File:
+def _loaded(path: Path, mtime_ns: int, size: int) -> Evaluation:
     """Read a file, once for each state of it."""
     return load(path)
 
@@ -135,8 +141,8 @@ class Compared:
     """
 
     score: str
-    paired: Mapping[str, Any] | None
-    metrics: Sequence[tuple[str, Any, Any, Any]]
+    paired: Figure | None
+    metrics: Sequence[tuple[str, Figure, Figure, Figure]]
     pairs: Sequence[Pair]
 
     def count(self, outcome: Outcome) -> int:
@@ -145,40 +151,39 @@ class Compared:
 
 def compared(first: Side, other: Side) -> Compared:
     """Compare two models on the papers that both files have."""
-    is_same_score = first.file.score == other.file.score != ""
-    pairs = list(_pairs(first, other, with_scores=is_same_score))
-    scored = [one.scores for one in pairs if one.scores is not None]
-    return Compared(
-        first.file.score if is_same_score else "",
-        _paired_difference(scored) if scored else None,
-        list(_metrics(first, other)),
-        pairs,
-    )
+    score = first.file.score if first.file.score == other.file.score else ""
+    pairs = list(_pairs(first, other, with_scores=score != ""))
+    scored, paired = [one.scores for one in pairs if one.scores is not None], None
+    if scored:
+        import numpy as np
+
+        values, ones = np.asarray(scored, np.float64), np.ones(len(scored))
+        sampled = Resamples(len(scored)).of_all({n: ratio(values[:, n], ones) for n in (0, 1)})
+        paired = difference(sampled[0], sampled[1])
+    metrics = []
+    for metric, of_moves in first.model.metrics.items():
+        here, there = (one.get(OVERALL) for one in (of_moves, other.model.metrics.get(metric, {})))
+        if here and there:
+            metrics.append((metric, here, there, unpaired_difference(here, there)))
+    return Compared(score, paired, metrics, pairs)
 
 
-def _pairs(first: Side, other: Side, *, with_scores: bool) -> list[Pair]:
-    sides = first, other
-    if any(side.file.by_paper is None or side.model.by_paper is None for side in sides):
-        return []
-    there = {(one.id, one.abstract): n for n, one in enumerate(other.file.by_paper or ())}
-    pairs = []
-    for here, paper in enumerate(first.file.by_paper or ()):
+def _pairs(first: Side, other: Side, *, with_scores: bool) -> Iterator[Pair]:
+    """Yield the papers of both files; none if one of them has no annotations by paper."""
+    papers, answers = first.file.by_paper or (), first.model.by_paper or ()
+    others, other_answers = other.file.by_paper or (), other.model.by_paper or ()
+    there = {(one.id, one.abstract): n for n, one in enumerate(others[: len(other_answers)])}
+    for here, (paper, answer) in enumerate(zip(papers, answers, strict=False)):
         place = there.get((paper.id, paper.abstract))
         if place is None:
             continue
-        answers = (first.model.by_paper or ())[here], (other.model.by_paper or ())[place]
-        has_same_gold = (other.file.by_paper or ())[place].gold == paper.gold
         scores = None
-        if with_scores and has_same_gold:
-            scores = _score(first, here), _score(other, place)
-        known = None if scores is None or None in scores else (scores[0] or 0.0, scores[1] or 0.0)
-        pairs.append(Pair(paper.id, paper.abstract, answers, known, _outcome(answers, known)))
-    return pairs
-
-
-def _score(side: Side, place: int) -> float | None:
-    scores = side.model.score_by_paper
-    return scores[place] if scores and place < len(scores) else None
+        if with_scores and others[place].gold == paper.gold:
+            given = first.model.score_by_paper or (), other.model.score_by_paper or ()
+            if here < len(given[0]) and place < len(given[1]):
+                scores = given[0][here], given[1][place]
+        pair = answer, other_answers[place]
+        yield Pair(paper.id, paper.abstract, pair, scores, _outcome(pair, scores))
 
 
 def _outcome(answers: tuple[Answer, Answer], scores: tuple[float, float] | None) -> Outcome:
@@ -186,27 +191,8 @@ def _outcome(answers: tuple[Answer, Answer], scores: tuple[float, float] | None)
         return "invalid"
     if scores is None:
         return ""
-    difference_ = scores[0] - scores[1]
-    return "tied" if abs(difference_) <= TIE else "won" if difference_ > 0 else "lost"
-
-
-def _paired_difference(scores: Sequence[tuple[float, float]]) -> Mapping[str, Any]:
-    import numpy as np
-
-    values, ones = np.asarray(scores, np.float64), np.ones(len(scores))
-    means = {side: ratio(values[:, side], ones) for side in (0, 1)}
-    sampled = Resamples(len(scores)).of_all(means)
-    return difference(sampled[0], sampled[1])
-
-
-def _metrics(first: Side, other: Side) -> list[tuple[str, Any, Any, Any]]:
-    rows = list[tuple[str, Any, Any, Any]]()
-    for metric, of_moves in first.model.metrics.items():
-        there = other.model.metrics.get(metric, {})
-        if OVERALL in of_moves and OVERALL in there:
-            here, other_ = (one[OVERALL].model_dump() for one in (of_moves, there))
-            rows.append((metric, here, other_, unpaired_difference(here, other_)))
-    return rows
+    gap = scores[0] - scores[1]
+    return "tied" if abs(gap) <= TIE else "won" if gap > 0 else "lost"
 
 
 def routes(state: State) -> list[Route]:

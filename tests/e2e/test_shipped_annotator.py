@@ -21,12 +21,12 @@ from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
 from skills.evaluate import inputs, label_metrics
-from skills.evaluate.annotators import Annotator
+from skills.evaluate.annotators import baseline
 from skills.evaluate.measures import Measures
-from skills.evaluate.resampling import Resamples, estimate
 from skills.finetune import recipe as recipes
 from skills.finetune.deploy import modelfile
 from skills.nanda.framework import nanda
+from skills.reporting.statistics import Resamples, estimate
 
 FOLDER = CODE_ROOT / "models" / "nanda-annotator"
 ADAPTER = "nanda-annotator-lora"
@@ -172,10 +172,10 @@ def test_card_states_agreement_of_agents_with_labels() -> None:
     moves = [
         {name: annotated[paper.id][name] for name in framework.names} for paper in subject.papers
     ]
-    found = label_metrics.statistics(Annotator("agents", moves), subject, Measures())
+    found = label_metrics.statistics(baseline("agents", moves), subject, Measures())
     for move in ("method", "evidence"):
         one = estimate(Resamples(60).of(found["label_precision", move]))
-        sentence = f"{one['value']:.2f} ({one['low']:.2f} to {one['high']:.2f}) for {move}"
+        sentence = f"{one} for {move}"
         assert sentence in " ".join(CARD.split())
 
 

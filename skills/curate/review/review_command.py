@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from prompt_toolkit.input import Input
 from prompt_toolkit.output import Output
@@ -13,7 +12,7 @@ from harness.api.skill import Call, Result
 from harness.terminal.rendering import table
 from skills.corpus.db.connection import database
 from skills.corpus.tables.columns import Columns
-from skills.curate.report_text import interval, share
+from skills.curate.outputs import Agreement, Reviewed
 from skills.curate.review.candidates import Candidates, read
 from skills.curate.review.decision_log import ReviewLog
 from skills.curate.review.disagreement import agreement, rated
@@ -22,7 +21,6 @@ from skills.curate.review.screen import opened
 from skills.curate.review.session import Review
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
-from skills.reporting.statistics import figures
 
 SHOWN_LOST = 5
 
@@ -97,19 +95,16 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
         f"{counted(len(decided), 'paper')} with two decisions; "
         f"{counts['disputed']} disputed, {counts['waiting']} wait for a second reviewer"
     )
-    rows = [
-        (one.what, one.judged, share(one.same.as_dict()), interval(one.kappa), interval(one.alpha))
-        for one in found
-    ]
+    rows = [(one.what, one.judged, one.same, one.kappa, one.alpha) for one in found]
     header = ("judged", "whether", "alike", "kappa", "alpha")
-    summary = {
-        "gold": str(target),
-        "reviewers": sorted({name for one in decided for name in one}),
-        "papers": len(decided),
-        "disputed": counts["disputed"],
-        "waiting": counts["waiting"],
-        "agreement": [one.as_dict() for one in found],
-    }
+    summary = Agreement(
+        gold=str(target),
+        reviewers=sorted({name for one in decided for name in one}),
+        papers=len(decided),
+        disputed=counts["disputed"],
+        waiting=counts["waiting"],
+        agreement=found,
+    )
     shown = table(header, rows) if decided else "--double 20% gives papers to two reviewers."
     return _shown(call, desk, f"{head}\n\n{shown}", summary)
 
@@ -142,29 +137,29 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
     parts += [f"{counts['disputed']} disputed"] * bool(counts["disputed"])
     parts += [f"{len(papers.lost)} without an abstract"] * bool(papers.lost)
     rows = len(log.gold.rows)
-    text = f"{', '.join(parts)}; {log.gold.target} has {rows} {'row' if rows == 1 else 'rows'}"
+    text = f"{', '.join(parts)}; {log.gold.target} has {counted(rows, 'row')}"
     found = desk.right_so_far()
     text += f"\n{found}" if found else ""
     text += f"\nTrain on them: {found.retraining}" if found and found.retraining else ""
-    summary: dict[str, Any] = {
-        "input": str(path),
-        "gold": str(log.gold.target),
-        "journal": str(log.journal),
-        "papers": len(papers.items),
+    more = {"lost": papers.lost, "without_moves": papers.without_moves, "repeats": papers.repeats}
+    summary = Reviewed(
+        input=str(path),
+        gold=str(log.gold.target),
+        journal=str(log.journal),
+        papers=len(papers.items),
         **counts,
-        "gold_rows": rows,
-        "right": found.moves.as_dict() if found else None,
-        "right_by_move": figures(found.by_move) if found else {},
-        "retraining": found.retraining if found else "",
-        "lost": list(papers.lost),
-        "without_moves": papers.without_moves,
-        "repeats": papers.repeats,
-    }
+        gold_rows=rows,
+        right=found.moves if found else None,
+        right_by_move=dict(found.by_move) if found else {},
+        retraining=found.retraining if found else "",
+        **more,
+    )
     return _shown(call, desk, text, summary)
 
 
-def _shown(call: Call, desk: Desk, text: str, summary: Mapping[str, Any]) -> Result:
+def _shown(call: Call, desk: Desk, text: str, found: Agreement | Reviewed) -> Result:
     """Return a result whose text is shown, too, if the gold table is the target of the line."""
     if call.targets:  # then the harness only reports that it was saved
         call.screen.notice(text)
+    summary = found.model_dump(mode="json")
     return Result(text=text, writers={".csv": desk.log.write_table}, summary=summary)

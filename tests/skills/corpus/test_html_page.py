@@ -18,7 +18,7 @@ from skills.nanda.anchors import anchors_of
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
-from skills.reporting.statistics import FEWEST
+from skills.reporting.outputs import FEWEST
 
 
 def written(items: list[Annotated], failed: list[Failure] | None = None, **more: Any) -> Elements:

@@ -14,7 +14,7 @@ from skills.corpus.db.connection import open_corpus
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.stats import Stats, Tally, by_type, of_corpus
 from skills.nanda.framework import nanda
-from skills.reporting.statistics import Share, figures
+from skills.reporting.outputs import Share, figures
 
 UNSTATED = nanda().not_stated
 ITEMS = [

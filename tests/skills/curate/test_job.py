@@ -358,7 +358,7 @@ def test_a_broken_run_is_recorded_as_failed(
     def broken(*_: Any) -> None:
         raise InputError("broken")
 
-    monkeypatch.setattr(curation.summary, "of_run", broken)
+    monkeypatch.setattr(curation.run_summary, "of_run", broken)
     workspace.rows(1)
     with pytest.raises(InputError, match="broken"):
         workspace.curate()

@@ -11,6 +11,7 @@ import pytest
 
 from harness.errors import InputError
 from skills.curate import panel_statistics
+from skills.curate.outputs import Added
 from skills.curate.panel_statistics import (
     INCOMPLETE,
     Votes,
@@ -18,13 +19,13 @@ from skills.curate.panel_statistics import (
     auroc,
     borderline,
     check_min_votes,
-    decide,
+    is_kept,
     passes,
     splits,
     vote_against_mean,
     weights,
 )
-from skills.reporting.statistics import Share
+from skills.reporting.outputs import Share
 
 THREES = (3.0, 3.0, 3.0, 3.0, 3.0)
 
@@ -62,7 +63,7 @@ def test_a_row_without_a_score_for_each_threshold_is_an_error() -> None:
     ],
 )
 def test_a_row_is_undecided_if_invalid_votes_could_keep_it(row: str, kept: bool | None) -> None:
-    assert decide(votes(row), 3) is kept
+    assert is_kept(votes(row), 3) is kept
 
 
 @pytest.mark.parametrize("min_votes", [0, 6])
@@ -137,11 +138,11 @@ def test_weights_equal_decisions_without_the_persona() -> None:
     for _ in range(30):
         rows = [tuple(chance.choice((True, False, None)) for _ in range(5)) for _ in range(20)]
         for min_votes in range(1, 6):
-            before = [decide(row, min_votes) is True for row in rows]
+            before = [is_kept(row, min_votes) is True for row in rows]
             bar = -(-min_votes * 4 // 5)
             for persona, found in enumerate(weights(rows, min_votes)):
                 rest = [row[:persona] + row[persona + 1 :] for row in rows]
-                after = [decide(row, bar) is True for row in rest]
+                after = [is_kept(row, bar) is True for row in rest]
                 assert found["flips"] == sum(
                     one != two for one, two in zip(before, after, strict=True)
                 )
@@ -180,14 +181,14 @@ def test_the_distance_is_what_turns_a_decision() -> None:
     chance = random.Random(8)
     rows = [tuple(chance.uniform(1, 5) for _ in range(5)) for _ in range(300)]
     thresholds = tuple(chance.uniform(2, 4) for _ in range(5))
-    kept = [decide(passes(row, thresholds), 3) for row in rows]
+    kept = [is_kept(passes(row, thresholds), 3) for row in rows]
     found = borderline(rows, thresholds, 3, margin=9)
     assert len(found) == len(rows)
     for distance, row, _ in found:
         sign = -1 if kept[row] else 1
         for step, turns in ((distance + 1e-9, True), (distance - 1e-9, False)):
             moved = tuple(score + sign * step for score in rows[row])
-            assert (decide(passes(moved, thresholds), 3) != kept[row]) is turns
+            assert (is_kept(passes(moved, thresholds), 3) != kept[row]) is turns
 
 
 NAMES = ("facts", "methods", "editor")
@@ -204,8 +205,7 @@ def line(
     who: str, caught: Share, cost: Share, alone: int | None = None, no_vote: int = 0
 ) -> object:
     edge = caught.count / caught.of - cost.count / cost.of
-    shares = {"caught": caught.as_dict(), "cost": cost.as_dict()}
-    return {"who": who, **shares, "alone": alone, "no_vote": no_vote, "edge": edge}
+    return Added(who=who, caught=caught, cost=cost, alone=alone, no_vote=no_vote, edge=edge)
 
 
 BAD = [verdict(row) for row in ("gate", "gate", "gate", "--+", "-++", "++-", "+++", "?--", "?+-")]
@@ -219,31 +219,31 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
         bad = [chance.randrange(7) / 2 for _ in range(chance.randrange(1, 20))]
         won = sum((g > b) + (g == b) / 2 for g in good for b in bad)
         found = auroc(good, bad)
-        assert found["value"] == pytest.approx(won / (len(good) * len(bad)), abs=1e-12)
-        assert (found["n_good"], found["n_bad"]) == (len(good), len(bad))
-        assert found["low"] is not None
-        assert found["high"] is not None
-        assert 0 <= found["low"] <= won / (len(good) * len(bad)) <= found["high"] <= 1
+        assert found.value == pytest.approx(won / (len(good) * len(bad)), abs=1e-12)
+        assert (found.n_good, found.n_bad) == (len(good), len(bad))
+        assert found.low is not None
+        assert found.high is not None
+        assert 0 <= found.low <= won / (len(good) * len(bad)) <= found.high <= 1
 
 
 def test_an_empty_side_has_no_auroc() -> None:
-    assert auroc([], [1.0])["n_bad"] == 1
+    assert auroc([], [1.0]).n_bad == 1
     found = auroc([2.0, 3.0], [None])
-    assert (found["value"], found["low"], found["high"]) == (None, None, None)
-    assert (found["n_good"], found["n_bad"]) == (2, 0)
-    assert not auroc([], [])["at_chance"]
+    assert (found.value, found.low, found.high) == (None, None, None)
+    assert (found.n_good, found.n_bad) == (2, 0)
+    assert not auroc([], []).at_chance
 
 
 def test_invalid_scores_are_left_out() -> None:
     found = auroc([3.0, None, 4.0], [1.0, None])
-    assert (found["value"], found["n_good"], found["n_bad"]) == (1.0, 2, 1)
+    assert (found.value, found.n_good, found.n_bad) == (1.0, 2, 1)
 
 
 def test_the_interval_solves_newcombes_equation() -> None:
     found = auroc([2.0, 3.0, 4.0, 5.0, 1.5, 6.0], [1.0, 2.5, 0.5, 3.5])
     n, m, value = 6, 4, 19 / 24
-    assert found["value"] == pytest.approx(value)
-    for limit in (found["low"], found["high"]):
+    assert found.value == pytest.approx(value)
+    for limit in (found.low, found.high):
         assert limit is not None
         spread = 4 * ((1 - limit) / (2 - limit) + limit / (1 + limit))
         variance = limit * (1 - limit) * (1 + spread) / (n * m)
@@ -252,24 +252,24 @@ def test_the_interval_solves_newcombes_equation() -> None:
 
 def test_full_separation_of_few_is_not_certain() -> None:
     found = auroc([4.0, 5.0, 4.5], [1.0, 2.0, 3.0])
-    assert (found["value"], found["high"]) == (1.0, 1.0)
-    assert found["low"] is not None
-    assert found["low"] < 0.75
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low is not None
+    assert found.low < 0.75
     turned = auroc([1.0, 2.0, 3.0], [4.0, 5.0, 4.5])
-    assert (turned["value"], turned["low"]) == (0.0, 0.0)
-    assert turned["high"] == pytest.approx(1 - found["low"])
+    assert (turned.value, turned.low) == (0.0, 0.0)
+    assert turned.high == pytest.approx(1 - found.low)
     more = auroc([4.0] * 50, [1.0] * 50)
-    assert more["low"] is not None
-    assert more["low"] > 0.95
+    assert more.low is not None
+    assert more.low > 0.95
 
 
 def test_equal_scores_are_at_chance() -> None:
     found = auroc([3.0] * 30, [3.0] * 30)
-    assert (found["value"], found["at_chance"]) == (0.5, True)
-    assert not auroc([4.0] * 30, [3.0] * 30)["at_chance"]
-    assert not auroc([3.0] * 30, [4.0] * 30)["at_chance"]  # worse than a coin is not chance either
-    assert auroc([4.0, 2.0, 5.0], [3.0, 1.0])["at_chance"]
-    assert json.loads(json.dumps(found))["at_chance"] is True
+    assert (found.value, found.at_chance) == (0.5, True)
+    assert not auroc([4.0] * 30, [3.0] * 30).at_chance
+    assert not auroc([3.0] * 30, [4.0] * 30).at_chance  # worse than a coin is not chance either
+    assert auroc([4.0, 2.0, 5.0], [3.0, 1.0]).at_chance
+    assert json.loads(found.model_dump_json())["at_chance"] is True
 
 
 def test_interval_of_auroc_has_its_nominal_coverage() -> None:
@@ -278,9 +278,9 @@ def test_interval_of_auroc_has_its_nominal_coverage() -> None:
     for _ in range(200):
         good, bad = ([chance.gauss(mean, 1) for _ in range(25)] for mean in (1, 0))
         found = auroc(good, bad)
-        assert found["low"] is not None
-        assert found["high"] is not None
-        held += found["low"] <= true <= found["high"]
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= true <= found.high
     assert 182 <= held <= 199
 
 
@@ -299,18 +299,18 @@ def test_a_random_persona_has_no_edge() -> None:
     bad = [(turn, False) for turn in (True, False)] * 10
     good = [(turn, True) for turn in (True, False)] * 10
     _, *found, _, _ = added(bad, good, ("coin", "judge"), 1)
-    assert [one["edge"] for one in found] == [0.0, 1.0]
-    read = json.loads(json.dumps(found[0]))
+    assert [one.edge for one in found] == [0.0, 1.0]
+    read = json.loads(found[0].model_dump_json())
     assert (read["who"], read["edge"], read["alone"]) == ("coin", 0.0, 0)
     assert (read["caught"]["share"], read["cost"]["of"]) == (0.5, 20)
 
 
 def test_where_the_gates_catch_all_there_is_nothing_to_add() -> None:
     gates, *personas, panel, together = added([verdict("gate")] * 4, GOOD, NAMES, 2)
-    assert gates["caught"] == together["caught"] == Share(4, 4).as_dict()
-    assert [one["caught"] for one in personas] == [Share(0, 0).as_dict()] * 3
-    assert panel["edge"] is None
-    assert added([], [], NAMES, 2)[-1]["edge"] is None
+    assert gates.caught == together.caught == Share(4, 4)
+    assert [one.caught for one in personas] == [Share(0, 0)] * 3
+    assert panel.edge is None
+    assert added([], [], NAMES, 2)[-1].edge is None
 
 
 Rows = list[tuple[float | None, ...]]
@@ -332,7 +332,7 @@ def panel(
 
 
 def decisions(rows: Rows, thresholds: Sequence[float], min_votes: int) -> list[bool | None]:
-    return [decide(passes(row, thresholds), min_votes) for row in rows]
+    return [is_kept(passes(row, thresholds), min_votes) for row in rows]
 
 
 def not_kept(rows: Rows, thresholds: Sequence[float], min_votes: int) -> int:

@@ -32,6 +32,7 @@ from page_elements import Elements, assert_harmless, assert_self_contained
 from skills.corpus.table import TableRow
 from skills.curate import report_text
 from skills.curate.gates import REASONS
+from skills.curate.outputs import Curation
 from skills.curate.panel import Panel, VoteForm
 from skills.curate.report_page import SCRIPTS
 from skills.curate.verdicts import Criteria, Verdict
@@ -41,8 +42,8 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import flatten
 
 
-def with_probes(**changed: Any) -> dict[str, Any]:
-    return {**FACTS, "probes": {**FACTS["probes"], **changed}}
+def with_probes(**changed: Any) -> Curation:
+    return FACTS.model_copy(update={"probes": FACTS.probes.model_copy(update=changed)})
 
 
 # Figures
@@ -52,9 +53,9 @@ def test_the_outcome_has_counts_and_shares() -> None:
     found = page_of().table("What became of the annotations")
     counts = {name: int(row["Annotations"]) for name, row in found.items()}
     assert counts == {
-        "kept": FACTS["kept"],
+        "kept": FACTS.kept,
         "rejected by the gates": 1,
-        "rejected by the panel": FACTS["rejected"] - 1,
+        "rejected by the panel": FACTS.rejected - 1,
         "undecided: depends on invalid votes": 1,
         "failed: could not be judged": 1,
         "all": 40,
@@ -68,7 +69,9 @@ def test_notes_and_rows_without_an_annotation_are_shown() -> None:
     assert "This judge is weak." in page.shown
     shown = " ".join(page.shown.split())
     assert "Of 42 rows some have nothing to judge: 2 no abstract." in shown
-    assert "Limits of this report" not in page_of(facts={**FACTS, "notes": []}).shown
+    assert (
+        "Limits of this report" not in page_of(facts=FACTS.model_copy(update={"notes": []})).shown
+    )
 
 
 def test_the_judge_and_its_votes_are_described() -> None:
@@ -76,7 +79,7 @@ def test_the_judge_and_its_votes_are_described() -> None:
     assert facts["Judge"] == "fake-model (fake fake-model)"
     assert facts["Weights (fake)"] == f"sha256 {'0' * 64}"
     assert facts["Prompts"] == f"sha256 {PANEL.digest}"
-    assert facts["Vote"] == report_text.form_text(FACTS["judge"]["form"])
+    assert facts["Vote"] == report_text.form_text(FACTS.judge.form)
     assert facts["Votes to keep"] == "3 of 5"
     assert facts["Thresholds"].startswith("alpha 3.000, beta 3.000")
     assert facts["Source of the thresholds"].endswith("uncalibrated")
@@ -125,17 +128,17 @@ def test_each_persona_has_all_its_figures() -> None:
     page = page_of()
     found = page.table("The personas")
     assert list(found) == list(NAMES)
-    for known in FACTS["panel"]["personas"]:
-        row, passed = found[known["name"]], known["passed"]
-        ends = f"{passed['low']:.0%} to {passed['high']:.0%}"
+    for known in FACTS.panel.personas:
+        row, passed = found[known.name], known.passed
+        ends = f"{passed.low:.0%} to {passed.high:.0%}"
         assert list(row.values())[1:] == [
-            f"{report_text.share(passed)}{ends}",
+            f"{passed}{ends}",
             "3.000",
-            f"{known['mean']:.3f}",
-            f"{known['mass']:.2f}",
-            str(known["invalid"]),
-            str(known["weight"]["deciding"]),
-            report_text.interval(known["auroc"]),
+            f"{known.mean:.3f}",
+            f"{known.mass:.2f}",
+            str(known.invalid),
+            str(known.weight["deciding"]),
+            str(known.auroc),
             "0.250",
         ]
     for persona in PANEL.personas:
@@ -147,7 +150,7 @@ def test_each_persona_has_all_its_figures() -> None:
 def test_the_split_of_the_votes_has_the_outcome() -> None:
     found = page_of().table("How the votes split")
     splits = {split: int(row["Annotations"]) for split, row in found.items()}
-    assert splits == FACTS["panel"]["splits"]
+    assert splits == FACTS.panel.splits
     outcomes = [row["Outcome"] for row in found.values()]
     assert outcomes == [*["kept"] * 3, *["rejected"] * 3, "decided by the valid votes"]
     strict = page_of(a_run(OWN, bar=replace(BAR, min_votes=5))).table("How the votes split")
@@ -155,14 +158,14 @@ def test_the_split_of_the_votes_has_the_outcome() -> None:
 
 
 def test_agreement_is_shown_with_its_reading() -> None:
-    page, panel = page_of(), FACTS["panel"]
-    alpha = panel["alpha"]["votes"]
+    page, panel = page_of(), FACTS.panel
+    alpha = panel.alpha["votes"]
     found = page.facts["Krippendorff's alpha of the votes"]
-    assert found == f"{report_text.interval(alpha)}, unreliable, of {alpha['units']} annotations"
-    assert page.facts["Effective votes"].startswith(f"{panel['effective_votes']:.1f} of 5: ")
-    length = panel["length"]
+    assert found == f"{alpha}, unreliable, of {alpha.units} annotations"
+    assert page.facts["Effective votes"].startswith(f"{panel.effective_votes:.1f} of 5: ")
+    length = panel.length
     assert f"rho {length['value']:.2f} (p = {length['p']:.3f})" in page.shown
-    differ = panel["vote_against_mean"]
+    differ = panel.vote_against_mean
     assert page.facts["Kept by the votes alone"] == f"{differ['vote_only']} of {differ['of']}"
     assert page.facts["Kept by the mean alone"] == f"{differ['mean_only']} of {differ['of']}"
 
@@ -184,14 +187,14 @@ def test_a_run_without_a_judged_annotation_is_a_page() -> None:
 
 
 def test_each_kind_of_probe_has_a_row_with_an_example() -> None:
-    page, known = page_of(), FACTS["probes"]
+    page, known = page_of(), FACTS.probes
     found = page.table("Kinds that the gates can see")
-    assert list(found) == [*known["kinds"], "all of these"]
-    for name, figures in {**known["kinds"], "all of these": known["all"]}.items():
-        shares = [report_text.share(figures[who]) for who in ("gates", "panel", "together")]
-        assert list(found[name].values())[1:5] == [*shares, report_text.interval(figures["auroc"])]
+    assert list(found) == [*known.kinds, "all of these"]
+    for name, figures in {**known.kinds, "all of these": known.all}.items():
+        shares = [str(one) for one in (figures.gates, figures.panel, figures.together)]
+        assert list(found[name].values())[1:5] == [*shares, str(figures.auroc)]
     assert re.fullmatch(r"\w+ was emptied", found["move-emptied"]["Example"])
-    page = page_of(facts=with_probes(subtle={"turned": known["kinds"]["copied"]}))
+    page = page_of(facts=with_probes(subtle={"turned": known.kinds["copied"]}))
     assert list(page.table("Kinds that the gates cannot see")) == ["turned"]
     assert "Kinds that the gates cannot see" not in page_of(facts=with_probes(subtle={})).tables
 
@@ -205,12 +208,12 @@ def test_what_each_adds_to_the_gates_is_shown() -> None:
     page = page_of()
     found = page.table("Gates, personas, panel, and both together")
     assert list(found) == ["gates", *NAMES, "panel", "together"]
-    for line in FACTS["probes"]["added"]:
-        row = found[line["who"]]
-        assert row["Known-bad rejected"] == report_text.share(line["caught"])
-        assert row["Yours rejected"] == report_text.share(line["cost"])
-        assert row["Edge"] == ("" if line["edge"] is None else f"{line['edge']:+.2f}")
-        assert row["Alone"] == ("" if line["alone"] is None else str(line["alone"]))
+    for line in FACTS.probes.added:
+        row = found[line.who]
+        assert row["Known-bad rejected"] == str(line.caught)
+        assert row["Yours rejected"] == str(line.cost)
+        assert row["Edge"] == ("" if line.edge is None else f"{line.edge:+.2f}")
+        assert row["Alone"] == ("" if line.alone is None else str(line.alone))
     assert set(list(found["gates"])[1:]) <= set(page.facts)
 
 
@@ -231,7 +234,7 @@ def titles(page: Elements) -> list[str]:
 
 
 def test_what_is_not_kept_or_close_to_the_bar_is_listed() -> None:
-    close = [one["title"] for one in FACTS["panel"]["borderline"]["closest"]]
+    close = [one.title for one in FACTS.panel.borderline.closest]
     refused = [one.item.paper.title for one in OWN if one.decision not in ("kept", "pending")]
     assert titles(page_of()) == [*close, *refused]
     pending = Verdict(item(1), "pending")
@@ -318,7 +321,7 @@ def test_hostile_text_stays_text() -> None:
     bad = [by_chance(replace(item(4), probe="copied", changed=HOSTILE))]
     form = VoteForm("logprobs", HOSTILE, 0.9, {HOSTILE: 0.9})
     run = a_run(own, bad, panel=hostile_panel(), form=form, name=f"data/{HOSTILE}")
-    page = page_of(run, {**summed(run, HOSTILE), "database": HOSTILE})
+    page = page_of(run, summed(run, HOSTILE).model_copy(update={"database": HOSTILE}))
     assert "img" not in page.tags
     assert page.tags.count("script") == 1
     assert page.texts["title"] == [f"Curation of {flatten(HOSTILE.split('/')[-1])}"]

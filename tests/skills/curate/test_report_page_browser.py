@@ -160,7 +160,7 @@ def test_everything_is_there_without_scripts(browser: Browser, address: str) -> 
     opened = context.new_page()
     opened.goto(address)
     expect(opened.get_by_role("img")).to_have_count(7)
-    listed = len(FACTS["panel"]["borderline"]["closest"])
+    listed = len(FACTS.panel.borderline.closest)
     refused = sum(one.decision != "kept" for one in OWN)
     expect(opened.locator(".rows > li:visible")).to_have_count(listed + refused)
     context.close()

@@ -9,9 +9,19 @@ import pytest
 from curate_workspace import NAMES, PANEL, Judge, Workspace, gated, ids, row, write_table
 
 from skills.corpus.db.connection import open_corpus
-from skills.curate.report_text import _separation as of_judge
+from skills.curate.outputs import (
+    Added,
+    Auroc,
+    Curation,
+    FormFacts,
+    JudgeFacts,
+    NotKept,
+    ProbeFigures,
+    ProbesRejected,
+)
+from skills.curate.report_text import _on_separation as of_judge
 from skills.curate.report_text import text, verdict_of
-from skills.reporting.statistics import Share
+from skills.reporting.outputs import Share
 
 HINT = "... `save to FILE` writes all of them"
 GATES = "rejected by the gates for"
@@ -30,17 +40,17 @@ GATES = "rejected by the gates for"
 def test_what_is_not_shown_is_mentioned(
     lost: int, gates: dict[str, int], is_saved: bool, expected: tuple[bool, bool, bool]
 ) -> None:
-    one = {"id": "1", "title": "A title", "decision": "undecided", "details": ["a tie"]}
-    summary: dict[str, Any] = {
-        "verdict": ("5 annotations", "The panel."),
-        "judge": {"model": None},
-        "notes": [],
-        "not_kept": [one],
-        "annotations": 5,
-        "kept": 4 - lost,
-        "pending": 1,
-        "gates": gates,
-    }
+    one = NotKept(id="1", title="A title", decision="undecided", reasons=[], details=["a tie"])
+    summary = Curation.model_construct(
+        verdict=["5 annotations", "The panel."],
+        judge=JudgeFacts.model_construct(form=None),
+        notes=[],
+        not_kept=[one],
+        annotations=5,
+        kept=4 - lost,
+        pending=1,
+        gates=gates,
+    )
     shown = text(summary, is_saved=is_saved)
     assert ("\n..." in shown, HINT in shown, GATES in shown) == expected
 
@@ -58,10 +68,16 @@ COUNTS = {
 }
 
 
-def summary(bad: tuple[int, int], good: tuple[int, int], mass: float | None = 0.9) -> Any:
-    line = {"who": "panel", "caught": Share(*bad).as_dict(), "cost": Share(*good).as_dict()}
-    judge = {"model": "producer", "form": {"mass": mass}}
-    return {**COUNTS, "judge": judge, "probes": {"failed": 0, "added": [line]}}
+def summary(bad: tuple[int, int], good: tuple[int, int], mass: float = 0.9) -> Curation:
+    line = Added(
+        who="panel", caught=Share(*bad), cost=Share(*good), alone=None, no_vote=0, edge=None
+    )
+    form = FormFacts(kind="logprobs", prefill="", mass=mass, measured={}, items=0)
+    return Curation.model_construct(
+        **COUNTS,
+        judge=JudgeFacts.model_construct(form=form),
+        probes=ProbeFigures.model_construct(failed=0, added=[line]),
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,8 +166,11 @@ def test_with_few_rows_the_judge_is_not_assessed(workspace: Workspace) -> None:
     ],
 )
 def test_the_note_about_the_judge(value: float, low: float, high: float, message: str) -> None:
-    auroc = {"value": value, "low": low, "high": high, "at_chance": low <= 0.5 <= high}
-    found = "".join(of_judge({"judged": 9, "probes": {"all": {"auroc": auroc}}}))
+    is_chance = low <= 0.5 <= high
+    auroc = Auroc(value=value, low=low, high=high, n_good=9, n_bad=9, at_chance=is_chance)
+    rejected = ProbesRejected.model_construct(auroc=auroc)
+    probes = ProbeFigures.model_construct(all=rejected)
+    found = "".join(of_judge(Curation.model_construct(judged=9, probes=probes)))
     assert message in found
     assert bool(message) == bool(found)
 

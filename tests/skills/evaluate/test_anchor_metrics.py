@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from evaluate_workspace import Workspace
+from evaluate_workspace import FACTS, Workspace, annotator_of
 from page_elements import Elements
 
 from skills.annotate import annotator
@@ -17,9 +17,9 @@ from skills.annotate.plan import from_papers
 from skills.corpus.records import record_of
 from skills.evaluate import anchor_metrics, comparison, report_files, report_text
 from skills.evaluate.anchor_metrics import calibration_error
-from skills.evaluate.annotators import Annotator, Answers, Subject
+from skills.evaluate.annotators import Annotator, Subject
 from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL
+from skills.evaluate.outputs import OVERALL
 from skills.evaluate.report_text import verdict
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -68,7 +68,7 @@ def found_of(annotator: Annotator, count: int = 1) -> dict[Any, Any]:
 
 
 def test_an_anchor_is_right_in_a_sentence_of_the_golds() -> None:
-    found = found_of(Annotator("given", [GIVEN]))
+    found = found_of(annotator_of("given", [GIVEN]))
     assert value_of(found["anchor", "claim"]) == 1.0
     assert value_of(found["anchor", "evidence"]) == 0.0
     # The gold does not state the limitation, and no sentence has the words of its novelty.
@@ -84,17 +84,17 @@ def test_the_nearest_sentence_is_one_of_the_anchors() -> None:
         **GIVEN,
         "claim": "Twelve bridges carried it for two winters, and creaking iron warns the town.",
     }
-    found = found_of(Annotator("given", [given]))
+    found = found_of(annotator_of("given", [given]))
     assert value_of(found["anchor", "claim"]) == 1.0
     assert value_of(found["nearest", "claim"]) == 0.0
     stored = {"claim": anchor(2)}
-    found = found_of(Annotator("given", [given], anchors=[stored]))
+    found = found_of(annotator_of("given", [given], anchors=[stored]))
     assert value_of(found["nearest", "claim"]) == 1.0
 
 
 def test_a_stored_anchor_is_preferred_to_the_lexical_one() -> None:
     stored = {"claim": anchor(1), "evidence": anchor(3)}
-    found = found_of(Annotator("given", [GIVEN, None], anchors=[stored, None]), 2)
+    found = found_of(annotator_of("given", [GIVEN, None], anchors=[stored, None]), 2)
     assert value_of(found["anchor", "claim"]) == 0.0
     assert value_of(found["anchor", "evidence"]) == 1.0
     assert found["anchor", "claim"].counted.tolist() == [True, False]
@@ -121,9 +121,10 @@ def sure(claim: float, evidence: float = 0.3) -> dict[str, float]:
 
 
 def test_a_reliability_table() -> None:
-    annotator = Annotator("given", [GIVEN] * 3, confidence=[sure(0.85), sure(0.9), {}])
+    annotator = annotator_of("given", [GIVEN] * 3, confidence=[sure(0.85), sure(0.9), {}])
     found = anchor_metrics.reliability(annotator, subject(3), Measures())
-    assert found == {
+    assert found is not None
+    assert found.model_dump() == {
         "moves": 4,
         "bins": [
             {"low": 0.3, "high": 0.4, "moves": 2, "confidence": 0.3, "right": 0.0},
@@ -138,26 +139,18 @@ def test_a_reliability_table() -> None:
     expected = (2 * 0.3 + 0.15 + 0.1) / 4
     assert value_of(statistics["ece", OVERALL]) == pytest.approx(expected)
     assert (
-        anchor_metrics.reliability(Annotator("given", [GIVEN] * 3), subject(3), Measures()) is None
+        anchor_metrics.reliability(annotator_of("given", [GIVEN] * 3), subject(3), Measures())
+        is None
     )
 
 
 def test_a_report_shows_the_reliability_where_there_are_confidences() -> None:
-    answers = Answers(
-        valid=[True] * 8,
-        valid_freely=None,
-        tokens=[(10, 5)] * 8,
-        speed={"papers_per_minute": None, "papers": 8, "memory": None},
-        about={"model": "m", "served": "fake", "form": "json", "digests": {}, "slots": 1},
-    )
-    annotator = Annotator(
-        "m", [GIVEN] * 8, answers, confidence=[sure((28 + n) / 40) for n in range(8)]
-    )
+    confidence = [sure((28 + n) / 40) for n in range(8)]
+    annotator = annotator_of("m", [GIVEN] * 8, FACTS, confidence=confidence)
     whole = subject(8)
     found = comparison.of_models(whole, [annotator])
-    found["verdict"] = verdict(found)
-    error = found["annotators"][0]["metrics"]["ece"]["overall"]
-    assert error["low"] is not None
+    found.verdict = verdict(found)
+    assert found.annotators[0].metrics["ece"]["overall"].low is not None
     file = io.BytesIO()
     report_files.write_html(file, found, whole)
     shown = Elements(file.getvalue())
@@ -167,9 +160,9 @@ def test_a_report_shows_the_reliability_where_there_are_confidences() -> None:
         assert "m: expected calibration error" in lines
         assert "4 moves with a confidence of 0.8 or more: right anchor 1.000" in lines
         assert "8 more that the gold does not state" in lines
-    without = comparison.of_models(whole, [Annotator("m", [GIVEN] * 8, answers)])
-    assert "reliability" not in without["annotators"][0]
-    assert "sure" not in without["annotators"][0]["metrics"]
+    without = comparison.of_models(whole, [annotator_of("m", [GIVEN] * 8, FACTS)])
+    assert without.annotators[0].reliability is None
+    assert "sure" not in without.annotators[0].metrics
 
 
 def test_stored_annotations_bring_their_anchors_and_confidence(

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluate_workspace import annotator_of
 
 from harness.errors import InputError
 from skills.annotate.plan import from_papers
 from skills.evaluate import inputs, label_metrics
-from skills.evaluate.annotators import Annotator, Labelled, Subject
+from skills.evaluate.annotators import Labelled, Subject
 from skills.evaluate.measures import Measures
 from skills.evaluate.move_metrics import OVERALL
 from skills.nanda.framework import nanda
@@ -37,7 +38,7 @@ def moves(**texts: str) -> dict[str, str]:
     return {name: texts.get(name, NOT) for name in nanda().names}
 
 
-ANNOTATOR = Annotator(
+ANNOTATOR = annotator_of(
     "given",
     [
         moves(claim="Nobody knew why.", method="12 hives are filmed.", evidence="Danced for ages."),
@@ -79,7 +80,7 @@ def test_the_metrics_of_labels():
 
 
 def test_a_paper_without_an_annotation_is_anchored_nowhere():
-    silent = Annotator("silent", [None, None])
+    silent = annotator_of("silent", [None, None])
     assert label_metrics.anchors(silent, SUBJECT, Measures()) == [{}, {}]
     found = label_metrics.statistics(silent, SUBJECT, Measures())
     assert np.isnan(value_of(found["label_precision", "method"]))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from evaluate_workspace import FACTS, annotator_of
 
 from skills.annotate.plan import from_papers
 from skills.evaluate import measures, move_metrics
 from skills.evaluate.annotators import (
     LEAD,
-    Annotator,
-    Answers,
     Subject,
     lead,
     other,
 )
 from skills.evaluate.measures import Measures
-from skills.evaluate.move_metrics import OVERALL, consistency_statistics, statistics
+from skills.evaluate.move_metrics import statistics
+from skills.evaluate.outputs import OVERALL
 from skills.evaluate.report_text import figure
-from skills.evaluate.resampling import (
+from skills.nanda.framework import nanda
+from skills.nanda.paper import Paper, own_id
+from skills.reporting.statistics import (
     Resamples,
     Sampled,
     Statistic,
@@ -27,8 +29,6 @@ from skills.evaluate.resampling import (
     kappa,
     ratio,
 )
-from skills.nanda.framework import nanda
-from skills.nanda.paper import Paper, own_id
 
 NOT = nanda().not_stated
 ABSTRACTS = (
@@ -83,7 +83,7 @@ def test_kappa(predicted, gold, expected):
 
 def test_kappa_is_undefined_where_both_always_say_the_same():
     found = Resamples(6, 50).of(kappa(flags("111111"), flags("111111")))
-    assert estimate(found) == {
+    assert estimate(found).model_dump() == {
         "value": None,
         "low": None,
         "high": None,
@@ -96,9 +96,9 @@ def test_the_interval_is_that_of_the_mean():
     values = np.arange(100, dtype=float)
     found = estimate(Resamples(100).of(ratio(values, np.ones(100))))
     error = values.std() / 10  # of the mean of 100, which is near enough to normal
-    assert found["value"] == pytest.approx(49.5)
-    assert found["low"] == pytest.approx(49.5 - 1.96 * error, abs=0.3)
-    assert found["high"] == pytest.approx(49.5 + 1.96 * error, abs=0.3)
+    assert found.value == pytest.approx(49.5)
+    assert found.low == pytest.approx(49.5 - 1.96 * error, abs=0.3)
+    assert found.high == pytest.approx(49.5 + 1.96 * error, abs=0.3)
     assert found == estimate(Resamples(100).of(ratio(values, np.ones(100))))
 
 
@@ -108,19 +108,19 @@ def test_a_difference_is_paired_by_paper():
     gain = np.tile([0.09, 0.11], 20)  # every paper differs by nearly the same
     better, worse = draws.of(ratio(values + gain, ones)), draws.of(ratio(values, ones))
     found = difference(better, worse)
-    assert found["value"] == pytest.approx(0.1)
-    assert found["low"] == pytest.approx(0.1 - 1.96 * 0.01 / 40**0.5, abs=0.001)
-    assert found["high"] == pytest.approx(0.1 + 1.96 * 0.01 / 40**0.5, abs=0.001)
+    assert found.value == pytest.approx(0.1)
+    assert found.low == pytest.approx(0.1 - 1.96 * 0.01 / 40**0.5, abs=0.001)
+    assert found.high == pytest.approx(0.1 + 1.96 * 0.01 / 40**0.5, abs=0.001)
 
 
 def test_a_difference_needs_enough_papers_on_both_sides():
     draws, values = Resamples(9, 100), np.linspace(0, 1, 9)
     many, five, four = (draws.of(ratio(values, np.arange(9) < n)) for n in (9, 5, 4))
-    assert difference(many, five)["low"] is not None
+    assert difference(many, five).low is not None
     for found in (difference(many, four), difference(four, many)):
-        assert found["value"] is not None
-        assert (found["low"], found["high"], found["papers"]) == (None, None, 9)
-        assert "fewer than 5 papers" in found["why"]
+        assert found.value is not None
+        assert (found.low, found.high, found.papers) == (None, None, 9)
+        assert "fewer than 5 papers" in found.why
 
 
 def test_there_is_no_interval_where_all_resamples_are_alike():
@@ -131,42 +131,42 @@ def test_there_is_no_interval_where_all_resamples_are_alike():
         (difference(worse, worse), 0.0),
         (estimate(draws.of(ratio(ones, ones))), 1.0),
     ):
-        assert found["value"] == pytest.approx(value)
-        assert (found["low"], found["high"], found["papers"]) == (None, None, 40)
-        assert "the same in all resamples" in found["why"]
+        assert found.value == pytest.approx(value)
+        assert (found.low, found.high, found.papers) == (None, None, 40)
+        assert "the same in all resamples" in found.why
         assert figure(found, signed=True) == f"{value:+.3f}"
 
 
 def test_resamples_without_a_value_count_beyond_either_end():
     drawn = np.concatenate([np.full(10, np.nan), np.arange(990.0)])
     found = estimate(Sampled(500.0, drawn, flags("1" * 60)))
-    assert found["low"] == pytest.approx(15, abs=0.1)  # 25 of 1,000 lie below: these, and the 10
-    assert found["high"] == pytest.approx(974, abs=0.1)
+    assert found.low == pytest.approx(15, abs=0.1)  # 25 of 1,000 lie below: these, and the 10
+    assert found.high == pytest.approx(974, abs=0.1)
 
 
 def test_a_kappa_of_three_papers_does_not_differ_from_none():
     draws, gold = Resamples(60), flags("0" * 3 + "1" * 57)
     model = draws.of(kappa(flags("0" * 8 + "1" * 52), gold))
     nothing = draws.of(kappa(flags("1" * 60), gold))  # undefined where none of the three is drawn
-    assert estimate(model)["low"] == pytest.approx(0.0, abs=1e-9)
+    assert estimate(model).low == pytest.approx(0.0, abs=1e-9)
     found = difference(model, nothing)
-    assert found["value"] == pytest.approx(0.51, abs=0.01)
-    assert (found["low"], found["high"]) == (None, None)
-    assert "undefined in 4." in found["why"]
+    assert found.value == pytest.approx(0.51, abs=0.01)
+    assert (found.low, found.high) == (None, None)
+    assert "undefined in 4." in found.why
 
 
 def test_a_share_of_all_papers_has_an_interval():
     found = estimate(Resamples(60).of(ratio(flags("1" * 60), flags("1" * 60))))
-    assert (found["value"], found["papers"]) == (1.0, 60)
-    assert found["low"] == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's, of 60 of 60
-    assert found["high"] == pytest.approx(1.0)
+    assert (found.value, found.papers) == (1.0, 60)
+    assert found.low == pytest.approx(60 / (60 + 1.96**2), abs=1e-4)  # Wilson's, of 60 of 60
+    assert found.high == pytest.approx(1.0)
 
 
 def test_few_papers_give_a_value_without_an_interval():
     found = estimate(Resamples(3, 100).of(ratio(np.array([0.2, 0.4, 0.6]), np.ones(3))))
-    assert found["value"] == pytest.approx(0.4)
-    assert (found["low"], found["papers"]) == (None, 3)
-    assert "fewer than 5 papers" in found["why"]
+    assert found.value == pytest.approx(0.4)
+    assert (found.low, found.papers) == (None, 3)
+    assert "fewer than 5 papers" in found.why
 
 
 def test_rouge_l_is_that_of_its_package_with_stemmer():
@@ -206,12 +206,17 @@ SUBJECT = Subject(from_papers("bees", [paper(text) for text in ABSTRACTS]), nand
 
 @pytest.fixture(scope="module")
 def found():
-    answers = Answers(
+    again = [{"seeds": [GIVEN[0]] * 2, "prompts": [GIVEN[0]] * 2}, None, None]
+    annotator = annotator_of(
+        "given",
+        GIVEN,
+        FACTS,
         valid=[True, False, False],
         valid_freely=[False, False, False],
         tokens=[(100, 30), (200, 50), None],
+        again=again,
     )
-    return statistics(Annotator("given", GIVEN, answers), SUBJECT, Measures())
+    return statistics(annotator, SUBJECT, Measures())
 
 
 def test_stated_or_not_against_gold(found):
@@ -248,7 +253,7 @@ def test_the_agreement_of_a_paper_counts_what_only_one_states(found):
 
 def test_two_annotations_that_state_nothing_agree():
     nothing = Subject(from_papers("one", SUBJECT.papers[:1]), nanda(), [moves()])
-    of_it = statistics(Annotator("silent", [moves()]), nothing, Measures())
+    of_it = statistics(annotator_of("silent", [moves()]), nothing, Measures())
     assert value_of(of_it["agreement", OVERALL]) == 1.0
 
 
@@ -266,7 +271,7 @@ def test_the_overlap_is_the_highest_of_a_move_to_another(found):
     three = moves(claim=texts[0], method=texts[1], novelty=texts[2])
     three_papers = [three, moves(claim=texts[0]), moves()]
     of_it = statistics(
-        Annotator("three", three_papers), Subject(SUBJECT.source, nanda()), Measures()
+        annotator_of("three", three_papers), Subject(SUBJECT.source, nanda()), Measures()
     )
     assert value_of(of_it["overlap", "claim"]) == pytest.approx(4 / 5)  # 2 of 2 words and 2 of 3
     assert value_of(of_it["overlap", "novelty"]) == 0.0
@@ -274,11 +279,18 @@ def test_the_overlap_is_the_highest_of_a_move_to_another(found):
     assert list(of_it["overlap", OVERALL].counted) == [True, False, False]
 
 
-def test_consistency_is_the_mean_over_pairs_of_runs():
+def consistency_of(*again: list[dict[str, str] | None] | None):
+    papers = [paper(text) for text in ABSTRACTS[: len(again)]]
+    subject = Subject(from_papers("again", papers), nanda())
+    given = [None if one is None else {"seeds": one} for one in again]
+    annotator = annotator_of("given", [moves()] * len(again), FACTS, again=given)
+    return statistics(annotator, subject, Measures())
+
+
+def test_consistency_is_the_mean_over_pairs_of_answers():
     one, other = moves(claim="Bees dance."), moves(claim="Bees dance quickly.")
     both = moves(claim="Bees dance.", scope="Bees.")
-    runs = [[one, one, None], [other, one, one], [both, one, None]]
-    of_it = consistency_statistics("seeds", runs, [True, True, False], nanda(), Measures())
+    of_it = consistency_of([one, other, both], [one, one, one], None)
     alike = (4 / 5 + 1 / 2 + (4 / 5 + 0) / 2) / 3  # of the first paper, by pair
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((alike + 1) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx(((1 + 7 / 8 * 2) / 3 + 1) / 2)
@@ -287,8 +299,7 @@ def test_consistency_is_the_mean_over_pairs_of_runs():
 
 def test_a_missing_annotation_agrees_with_no_other():
     one = moves(claim="Bees dance.")
-    runs = [[None, one], [None, one], [None, None]]
-    of_it = consistency_statistics("seeds", runs, [True, True], nanda(), Measures())
+    of_it = consistency_of([None, None, None], [one, one, None])
     assert value_of(of_it["seeds", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
     assert value_of(of_it["seeds_stated", OVERALL]) == pytest.approx((0 + 1 / 3) / 2)
 
@@ -300,7 +311,7 @@ def test_the_floor_uses_another_paper_than_the_baseline(count):
     annotations = [moves(claim=f"We study {word}.") for word in words]
     for each in (annotations, other(annotations).annotations):
         found = statistics(
-            Annotator("one", each), Subject(from_papers("words", papers), nanda()), Measures()
+            annotator_of("one", each), Subject(from_papers("words", papers), nanda()), Measures()
         )
         assert value_of(found["floor", "claim"]) == pytest.approx(0.5)  # "study" alone
 

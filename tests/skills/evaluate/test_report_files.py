@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from typing import Any
 
 import pytest
+from evaluate_workspace import FACTS, annotator_of
 from page_corpus import HOSTILE
 from page_elements import Elements, assert_self_contained
 
 from skills.annotate import plan
 from skills.evaluate import anchor_metrics, comparison, label_metrics, move_metrics, report_files
 from skills.evaluate import report_text as report
-from skills.evaluate.annotators import Annotator, Answers, Labelled, Subject
+from skills.evaluate.annotators import Annotator, Labelled, Subject
+from skills.evaluate.outputs import Evaluation
 from skills.evaluate.report_text import verdict
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -38,32 +39,32 @@ def subject_of(count: int, extra: str = "") -> Subject:
 def model(subject: Subject, name: str = "a-model", wrong: int = -1) -> Annotator:
     gold = subject.gold or [moves(0)] * len(subject.papers)
     count = len(gold)
-    answers = Answers(
-        valid=[i != wrong for i in range(count)],
-        valid_freely=None,
-        tokens=[(10, 5)] * count,
-        failed={"InvalidReply": 1} if wrong >= 0 else {},
-        speed={"papers_per_minute": 12.0, "papers": count, "memory": 640_000_000},
-        about={"model": name, "served": "fake", "form": "json", "digests": {}, "slots": 2},
-    )
-    return Annotator(name, [m if i != wrong else None for i, m in enumerate(gold)], answers)
+    facts = {
+        **FACTS,
+        "model": name,
+        "slots": 2,
+        "failed": {"InvalidReply": 1} if wrong >= 0 else {},
+        "speed": {"papers_per_minute": 12.0, "papers": count, "memory": 640_000_000},
+    }
+    given = [m if i != wrong else None for i, m in enumerate(gold)]
+    return annotator_of(name, given, facts, tokens=[(10, 5)] * count)
 
 
-def made(subject: Subject, *models: Annotator) -> tuple[dict[str, Any], Elements]:
+def made(subject: Subject, *models: Annotator) -> tuple[Evaluation, Elements]:
     found = comparison.of_models(subject, models)
-    found["verdict"] = verdict(found)
+    found.verdict = verdict(found)
     file = io.BytesIO()
     report_files.write_html(file, found, subject)
     return found, Elements(file.getvalue())
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[dict[str, Any], Elements]:
+def whole() -> tuple[Evaluation, Elements]:
     subject = subject_of(12)
     return made(subject, model(subject, wrong=7), model(subject, "other-model"))
 
 
-Whole = tuple[dict[str, Any], Elements]
+Whole = tuple[Evaluation, Elements]
 
 
 def test_it_is_self_contained_and_has_no_script(whole: Whole) -> None:
@@ -74,7 +75,7 @@ def test_it_is_self_contained_and_has_no_script(whole: Whole) -> None:
 
 def test_it_has_every_metric_and_difference(whole: Whole) -> None:
     found, shown = whole
-    for metric, meaning in found["metrics"].items():
+    for metric, meaning in found.metrics.items():
         assert shown.facts[report.name_of(metric)] == meaning
     assert "a-model minus other-model" in shown.tables
     assert "0 won, 11 tied, 1 lost" in shown.shown
@@ -95,7 +96,7 @@ def test_the_figures_of_one_move_are_named_after_it(whole: Whole) -> None:
 
 def test_the_figures_of_the_gold_are_beside_those_of_the_models(whole: Whole) -> None:
     found, shown = whole
-    copied = report.figure(found["gold"]["copied"]["overall"])
+    copied = report.figure(found.gold["copied"]["overall"])
     assert f"copied {copied}" in " ".join(report.text(found).split())
     row = shown.table("All moves together")["copied"]
     assert len(row) == 1 + 4 + 1  # the name, four annotators, and the gold
@@ -116,8 +117,8 @@ def test_descriptive_metrics_are_named(whole: Whole) -> None:
 
 def test_the_worst_papers_are_beside_their_abstracts(whole: Whole) -> None:
     found, shown = whole
-    assert found["worst"][0]["id"] == "p7"
-    assert len(found["worst"]) == comparison.WORST
+    assert found.worst[0].id == "p7"
+    assert len(found.worst) == comparison.WORST
     assert "Plan 7 hums to them ." in shown.texts[".sentence"]
     assert "(no annotation)" in shown.shown
     # It is the last of those that are equally good.
@@ -128,8 +129,9 @@ def test_what_the_moves_of_a_worst_paper_come_from_is_marked() -> None:
     subject = subject_of(6)
     [start] = {one.abstract.index("hums") for one in subject.papers}
     anchor = {"sentences": [2], "spans": [[start, start + 4]], "by": "model"}
-    annotator = replace(model(subject, wrong=3), anchors=[{"method": anchor}] * 6)
-    _, shown = made(subject, annotator)
+    whole = model(subject, wrong=3)
+    answers = [one.model_copy(update={"anchors": {"method": anchor}}) for one in whole.answers]
+    _, shown = made(subject, replace(whole, answers=answers))
     assert shown.sources["move.method"] == ["hums"] * 5, "of the others than the failed one"
     assert shown.texts["mark"] == ["hums"] * 5
     assert shown.sources["move.claim"][0].startswith("Plan")
@@ -154,7 +156,7 @@ def test_labels_are_beside_the_sentences() -> None:
     labelled = replace(subject, source=source, gold=None, labelled=[given] * 6)
     found, shown = made(labelled, model(labelled))
     assert "[method] It hums to them." in shown.texts[".sentence"]
-    assert found["annotators"][0]["metrics"]["label_precision"]["method"]["value"] == 1.0
+    assert found.annotators[0].metrics["label_precision"]["method"].value == 1.0
     assert label_metrics.METRICS["label_lift"] in shown.shown
 
 
@@ -165,7 +167,6 @@ def test_every_metric_is_explained_in_the_guide() -> None:
     every = {
         **move_metrics.METRICS,
         **anchor_metrics.METRICS,
-        **move_metrics.CONSISTENCY_METRICS,
         **label_metrics.METRICS,
     }
     for metric, meaning in every.items():
@@ -177,14 +178,14 @@ def test_every_metric_is_explained_in_the_guide() -> None:
 
 def test_it_opens_with_the_verdict_and_ends_with_digests(whole: Whole) -> None:
     found, shown = whole
-    assert "other-model" in found["verdict"][0]
-    assert shown.page.index(found["verdict"][0][:30].encode()) < shown.page.index(b"<table>")
+    assert "other-model" in found.verdict[0]
+    assert shown.page.index(found.verdict[0][:30].encode()) < shown.page.index(b"<table>")
     assert shown.page.index(b'id="facts"') > shown.page.index(b'id="worst"')
 
 
 def test_the_text_without_details_is_short(whole: Whole) -> None:
     found, _ = whole
     shown = report.text(found, details=False)
-    assert " ".join(shown.split()).startswith(found["verdict"][0])
+    assert " ".join(shown.split()).startswith(found.verdict[0])
     assert len(shown.splitlines()) <= 20
     assert "by paper (agreement)" not in shown

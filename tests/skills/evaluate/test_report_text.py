@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from skills.evaluate import report_text
+from skills.evaluate.outputs import Difference, Evaluated, Evaluation, Outcomes
 from skills.evaluate.report_text import verdict
+from skills.reporting.statistics import Figure
 
 
-def figure(value: float, low: float | None, high: float | None) -> dict[str, Any]:
-    return {"value": value, "low": low, "high": high, "papers": 40}
+def figure(value: float, low: float | None, high: float | None) -> Figure:
+    return Figure(value=value, low=low, high=high, papers=40)
 
 
-def found(**metrics: dict[str, Any]) -> dict[str, Any]:
+def found(papers: int = 40, **metrics: Figure) -> Evaluation:
     names = ("small", "large", "lead sentences")
-    return {
-        "papers": 40,
-        "metrics": dict.fromkeys(metrics, "what it is"),
-        "annotators": [
-            {"name": name, "kind": "baseline" if name == names[2] else "model"} for name in names
+    return Evaluation(
+        input="gold.csv",
+        against="gold",
+        papers=papers,
+        framework={"moves": {}},
+        metrics=dict.fromkeys(metrics, "what it is"),
+        gold=None,
+        annotators=[
+            Evaluated(name=name, kind="baseline" if name == names[2] else "model", metrics={})
+            for name in names
         ],
-        "differences": [
-            {
-                "first": "small",
-                "other": other,
-                "metrics": {name: {"overall": one} for name, one in metrics.items()},
-            }
+        differences=[
+            Difference(
+                first="small",
+                other=other,
+                metrics={name: {"overall": one} for name, one in metrics.items()},
+                papers=Outcomes(score="agreement", win=0, tie=papers, loss=0),
+            )
             for other in names[1:]
         ],
-    }
+    )
 
 
 def test_the_better_and_the_worse_metrics_are_named() -> None:
@@ -57,14 +63,12 @@ def test_without_a_difference_it_says_so() -> None:
 
 def test_few_papers_do_not_decide_and_what_is_ahead_so_far_is_named() -> None:
     unclear = {"kappa": figure(0.6, None, None), "rouge_l": figure(0.25, -0.1, 0.4)}
-    few = found(**unclear, chrf=figure(-0.1, None, None), valid=figure(0.0, None, None)) | {
-        "papers": 4
-    }
+    few = found(4, **unclear, chrf=figure(-0.1, None, None), valid=figure(0.0, None, None))
     assert verdict(few)[0] == (
         "4 papers are too few to decide between small and large (no interval excludes 0). So far "
         "small is ahead in ROUGE-L (macro), kappa, all moves."
     )
-    assert verdict(found(kappa=figure(-0.6, None, None)) | {"papers": 1})[0] == (
+    assert verdict(found(1, kappa=figure(-0.6, None, None)))[0] == (
         "1 paper is too few to decide between small and large (no interval excludes 0). So far "
         "small is ahead in no metric."
     )
@@ -72,7 +76,7 @@ def test_few_papers_do_not_decide_and_what_is_ahead_so_far_is_named() -> None:
 
 def test_a_model_alone_is_compared_with_the_baselines() -> None:
     one = found(rouge_l=figure(0.2, 0.1, 0.4))
-    del one["annotators"][1]
+    del one.annotators[1]
     assert [sentence.split(" on ")[0] for sentence in verdict(one)] == [
         "Compared with large",
         "Compared with lead sentences",

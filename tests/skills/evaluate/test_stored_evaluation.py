@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evaluate_workspace import ABSTRACT, Workspace, gold, row
+from evaluate_workspace import ABSTRACT, FACTS, Workspace, annotator_of, gold, row
 
 from harness.errors import InputError, UsageError
 from harness.models.backend import Request
 from harness.runs.frontend import Outcome
 from skills.annotate.plan import from_papers
 from skills.evaluate import comparison, stored_evaluation
-from skills.evaluate.annotators import LEAD, OTHER, Annotator, Answers, Subject
+from skills.evaluate.annotators import LEAD, OTHER, Annotator, Subject
+from skills.evaluate.outputs import Difference, Evaluation, Outcomes
 from skills.evaluate.report_text import regressions
-from skills.evaluate.resampling import unpaired_difference
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
+from skills.reporting.statistics import Figure, unpaired_difference
 
 NOT = nanda().not_stated
 EARLIER = "producer (old.json)"
@@ -32,20 +33,26 @@ def worse(request: Request | None = None) -> str:
 def annotator(name: str, bad: int) -> Annotator:
     """Return a model whose annotation of the first papers is worse, and of the last is missing."""
     moves = [json.loads(worse()) if n < bad else gold(n) for n in range(7)]
-    answers = Answers(
-        valid=[True] * 7 + [False],
+    given = [*moves, None]
+    again = [
+        {"seeds": [given[n]] * 3, "prompts": [given[::-1][n]] * 4} if n < 3 else None
+        for n in range(8)
+    ]
+    facts = {
+        **FACTS,
+        "model": name,
+        "slots": 2,
+        "failed": {"InvalidReply": 1},
+        "speed": {"papers_per_minute": 12.0, "papers": 8, "memory": None},
+    }
+    return annotator_of(
+        name,
+        given,
+        facts,
         valid_freely=[n > bad for n in range(8)],
         tokens=[*((100, n) for n in range(7)), None],
-        failed={"InvalidReply": 1},
-        speed={"papers_per_minute": 12.0, "papers": 8, "memory": None},
-        about={"model": name, "served": "fake", "form": "json", "digests": {}, "slots": 2},
-        runs={
-            "seeds": [[one if n < 3 else None for n, one in enumerate([*moves, None])]] * 3,
-            "prompts": [[one if n < 3 else None for n, one in enumerate([*moves[::-1], None])]] * 4,
-        },
-        included=[n < 3 for n in range(8)],
+        again=again,
     )
-    return Annotator(name, [*moves, None], answers)
 
 
 @pytest.fixture
@@ -65,16 +72,6 @@ def edit(path: Path, **changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {**json.loads(path.read_text(encoding="utf-8")), **changes}
     path.write_text(json.dumps(found), encoding="utf-8")
     return found
-
-
-def without_annotations(path: Path) -> None:
-    """Make the file one of a version that stored figures alone."""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    del found["by_paper"]
-    for one in found["annotators"]:
-        one.pop("by_paper", None)
-        one.pop("answered_by", None)
-    path.write_text(json.dumps(found), encoding="utf-8")
 
 
 @pytest.mark.usefixtures("old")
@@ -121,15 +118,14 @@ def test_a_stored_model_is_measured_like_one_that_is_run(tmp_path: Path) -> None
     subject = Subject(from_papers("gold.csv", papers), nanda(), [gold(n) for n in range(8)])
     one, other = (annotator(name, bad) for name, bad in (("one", 2), ("other", 5)))
     file = tmp_path / "old.json"
-    file.write_text(json.dumps(comparison.of_models(subject, [other])), encoding="utf-8")
+    file.write_text(comparison.of_models(subject, [other]).model_dump_json(), encoding="utf-8")
     earlier = stored_evaluation.read(file, subject, "one")
-    assert isinstance(earlier, Annotator)
     found = comparison.of_models(subject, [one], earlier)
     both = comparison.of_models(subject, [one, other])
-    assert found["differences"][0]["metrics"] == both["differences"][0]["metrics"]
-    assert found["differences"][0]["papers"] == both["differences"][0]["papers"]
-    assert found["annotators"][1]["by_paper"] == both["annotators"][1]["by_paper"]
-    assert {"seeds", "prompts", "valid_freely"} <= found["annotators"][1]["metrics"].keys()
+    assert found.differences[0].metrics == both.differences[0].metrics
+    assert found.differences[0].papers == both.differences[0].papers
+    assert found.annotators[1].by_paper == both.annotators[1].by_paper
+    assert {"seeds", "prompts", "valid_freely"} <= found.annotators[1].metrics.keys()
 
 
 @pytest.mark.parametrize(
@@ -149,35 +145,25 @@ def test_a_regression_is_worse_with_an_interval_that_excludes_0(
     metric: str, low: float | None, high: float | None, counts: bool
 ) -> None:
     value = 0.0 if low is None or high is None else (low + high) / 2
-    figure = {"value": value, "low": low, "high": high}
-    found = {"differences": [{"metrics": {metric: {"overall": figure, "claim": figure}}}]}
-    assert regressions(found) == [[metric, "overall"]] * counts
-    by_move = {"differences": [{"metrics": {metric: {"claim": figure}}}]}
-    assert regressions(by_move) == [[metric, "claim"]] * counts
-
-
-def test_a_file_without_annotations_is_compared_by_its_figures(space: Workspace, old: Path) -> None:
-    without_annotations(old)
-    space.model.faults = dict.fromkeys(range(1, 10), worse)
-    outcome = anew(space, "--details save to new.html -o new.json")
-    [pair, *_] = outcome.result.data["differences"]
-    assert (pair["paired"], pair["papers"]) == (False, None)
-    recall = pair["metrics"]["recall"]["overall"]
-    assert recall["value"] == pytest.approx((24 - 9) / 24 - 1, abs=1e-4)
-    assert "not paired by paper" in " ".join(outcome.result.text.split())
-    assert "Not paired by paper" in (space.folder / "new.html").read_text(encoding="utf-8")
+    figure = Figure(value=value, low=low, high=high, papers=60)
+    outcomes = Outcomes(score="agreement", win=0, tie=60, loss=0)
+    for moves in ("overall", "claim"), ("claim",):
+        metrics = {metric: dict.fromkeys(moves, figure)}
+        pair = Difference(first="new", other="old", metrics=metrics, papers=outcomes)
+        found = Evaluation.model_construct(differences=[pair])
+        assert regressions(found) == [(metric, moves[0])] * counts
 
 
 def test_an_unpaired_interval_is_that_of_independent_figures() -> None:
-    first = {"value": 0.5, "low": 0.4, "high": 0.7, "papers": 60}
-    other = {"value": 0.3, "low": 0.2, "high": 0.6, "papers": 60}
+    first = Figure(value=0.5, low=0.4, high=0.7, papers=60)
+    other = Figure(value=0.3, low=0.2, high=0.6, papers=60)
     found = unpaired_difference(first, other)
-    assert found["value"] == pytest.approx(0.2)
-    assert found["low"] == pytest.approx(0.2 - (0.1**2 + 0.3**2) ** 0.5, abs=1e-4)
-    assert found["high"] == pytest.approx(0.2 + (0.2**2 + 0.1**2) ** 0.5, abs=1e-4)
-    none = unpaired_difference(first, {**other, "low": None, "high": None})
-    assert (none["value"], none["low"]) == (pytest.approx(0.2), None)
-    assert none["why"]
+    assert found.value == pytest.approx(0.2)
+    assert found.low == pytest.approx(0.2 - (0.1**2 + 0.3**2) ** 0.5, abs=1e-4)
+    assert found.high == pytest.approx(0.2 + (0.2**2 + 0.1**2) ** 0.5, abs=1e-4)
+    none = unpaired_difference(first, Figure(value=0.3, papers=60))
+    assert (none.value, none.low) == (pytest.approx(0.2), None)
+    assert none.why
 
 
 def refused(space: Workspace, rest: str = "--against old.json") -> str:
@@ -197,12 +183,12 @@ def test_another_gold_is_refused_with_what_differs(space: Workspace) -> None:
     assert space.model.asked == asked, "refused before a model is run"
 
 
-def test_a_file_of_figures_of_another_gold_is_refused(space: Workspace, old: Path) -> None:
-    without_annotations(old)
-    space.write([{**row(n), "claim": NOT} for n in range(1, 13)])
-    assert "figures of the gold itself differ" in refused(space)
-    space.write([row(n) for n in range(1, 5)])
-    assert "it is about 12 papers" in refused(space)
+def test_a_file_without_annotations_is_refused(space: Workspace, old: Path) -> None:
+    """The first files had figures alone."""
+    found = json.loads(old.read_text(encoding="utf-8"))
+    del found["by_paper"]
+    old.write_text(json.dumps(found), encoding="utf-8")
+    assert "has figures alone, without the annotations by paper" in refused(space)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +196,7 @@ def test_a_file_of_figures_of_another_gold_is_refused(space: Workspace, old: Pat
     [
         ("no json", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
-        ("{}", "is not an evaluation (papers: Field required)"),
+        ("{}", "is not an evaluation (input: Field required)"),
         ("[1]", "is not an evaluation"),
     ],
 )
@@ -224,9 +210,9 @@ def test_a_damaged_evaluation_is_refused(space: Workspace, old: Path) -> None:
     del found["annotators"][0]["by_paper"][0]["moves"]["claim"]
     edit(old, annotators=found["annotators"])
     assert "is not an evaluation" in refused(space)
-    del found["annotators"][0]["speed"]
+    del found["annotators"][0]["speed"]["papers"]
     edit(old, annotators=found["annotators"])
-    assert "is not an evaluation (speed: Field required)" in refused(space)
+    assert "(annotators.0.speed.papers: Field required)" in refused(space)
 
 
 def test_an_answer_to_a_variation_without_a_move_is_refused(space: Workspace, old: Path) -> None:
@@ -275,7 +261,4 @@ def test_labelled_sentences_are_compared_with_an_earlier_evaluation(space: Works
     assert found["differences"][0]["papers"]["tie"] == 6
     space.write_labels(first="objective")
     with pytest.raises(InputError, match="other labels for 1 paper"):
-        space.app.dispatch(f"{line} --against old.json")
-    without_annotations(space.folder / "old.json")
-    with pytest.raises(InputError, match="figures of the gold itself differ"):
         space.app.dispatch(f"{line} --against old.json")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from page_elements import assert_self_contained
 
+from skills.reporting.outputs import Share
 from skills.reporting.page import environment, write_page
-from skills.reporting.statistics import Share
 
 
 def chart(name: str, *args: Any, **given: Any) -> str:

@@ -48,7 +48,7 @@ def by_the_package(rows: Sequence[Sequence[float | None]], level: str) -> float:
 def test_alpha_of_scores_is_what_the_package_gives(shared: float, missing: float) -> None:
     rows = panel(25, shared, seed=3, missing=missing)
     found = alpha(rows, resamples=20)
-    assert found["value"] == pytest.approx(by_the_package(rows, "interval"), abs=1e-12)
+    assert found.value == pytest.approx(by_the_package(rows, "interval"), abs=1e-12)
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -56,7 +56,7 @@ def test_alpha_of_scores_is_what_the_package_gives(shared: float, missing: float
 def test_alpha_of_votes_is_what_the_package_gives(threshold: float, missing: float) -> None:
     votes = passed(panel(60, 0.5, seed=5, missing=missing), threshold)
     expected = by_the_package(votes, "nominal")
-    assert alpha(votes, resamples=20)["value"] == pytest.approx(expected, abs=1e-12)
+    assert alpha(votes, resamples=20).value == pytest.approx(expected, abs=1e-12)
 
 
 def test_resamples_are_computed_as_the_package_would() -> None:
@@ -80,65 +80,65 @@ def test_the_example_of_krippendorff_is_reproduced() -> None:
     )
     rows = list(zip(*data, strict=True))
     found = alpha(rows)
-    assert found["value"] == pytest.approx(0.849, abs=5e-4)
-    assert found["units"] == 11
+    assert found.value == pytest.approx(0.849, abs=5e-4)
+    assert found.units == 11
 
 
 def test_one_value_throughout_has_no_alpha() -> None:
     found = alpha([(True,) * 5] * 40)
-    assert (found["value"], found["units"], found["why"]) == (None, 40, UNANIMOUS)
-    assert found["reading"] == UNANIMOUS
+    assert (found.value, found.units, found.why) == (None, 40, UNANIMOUS)
+    assert found.reading == UNANIMOUS
     # The only fail stands alone in its row, so no pair of values holds it.
     odd: tuple[bool | None, ...] = (False, None, None, None, None)
-    assert alpha([*[(True,) * 5] * 40, odd])["why"] == UNANIMOUS
+    assert alpha([*[(True,) * 5] * 40, odd]).why == UNANIMOUS
 
 
 def test_scores_that_differ_by_rounding_alone_are_unanimous() -> None:
     rows = [(0.1 + 0.2, 0.3, 0.3)] * 20
     assert rows[0][0] != rows[0][1]
-    assert alpha(rows)["why"] == UNANIMOUS
+    assert alpha(rows).why == UNANIMOUS
     assert effective_votes(rows) is None
 
 
 @pytest.mark.parametrize("rows", [[], [(None,) * 5] * 12, [(True, None, None, None, None)] * 12])
 def test_votes_without_a_pair_have_no_alpha(rows: list[Row]) -> None:
     found = alpha(rows)
-    assert (found["value"], found["units"]) == (None, 0)
-    assert found["why"] == "n/a, no annotation has two valid votes"
+    assert (found.value, found.units) == (None, 0)
+    assert found.why == "n/a, no annotation has two valid votes"
 
 
 def test_resamples_without_an_alpha_leave_no_interval() -> None:
     unanimous = [(True,) * 5]
     # Chance that a resample of 40 misses the five odd rows: (35/40)^40 = 0.5%; the one: 36%.
     some = alpha([*unanimous * 35, *[(True, True, False, False, True)] * 5])
-    assert some["low"] is not None
-    assert some["high"] is not None
+    assert some.low is not None
+    assert some.high is not None
     one = alpha([*unanimous * 39, (True, True, False, False, True)])
-    assert one["value"] is not None
-    assert (one["low"], one["high"]) == (None, None)
-    assert one["why"].startswith("no interval: undefined in 3")
+    assert one.value is not None
+    assert (one.low, one.high) == (None, None)
+    assert one.why.startswith("no interval: undefined in 3")
 
 
 def test_few_annotations_get_no_interval() -> None:
     found = alpha(passed(panel(9, 0.5), 3.0))
-    assert found["value"] is not None
-    assert (found["low"], found["high"]) == (None, None)
-    assert found["why"] == "no interval from fewer than 10 annotations"
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
+    assert found.why == "no interval from fewer than 10 annotations"
 
 
 def test_interval_is_reproducible_and_narrows_with_n() -> None:
     rows = panel(400, 0.5)
     found = alpha(rows)
     assert found == alpha(rows)
-    assert found["low"] != alpha(rows, seed=1)["low"]
+    assert found.low != alpha(rows, seed=1).low
     few = alpha(rows[:40])
-    assert found["low"] is not None
-    assert found["high"] is not None
-    assert found["value"] is not None
-    assert few["low"] is not None
-    assert few["high"] is not None
-    assert found["low"] < found["value"] < found["high"]
-    assert found["high"] - found["low"] < few["high"] - few["low"]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.value is not None
+    assert few.low is not None
+    assert few.high is not None
+    assert found.low < found.value < found.high
+    assert found.high - found.low < few.high - few.low
 
 
 def test_interval_of_alpha_has_its_nominal_coverage() -> None:
@@ -146,19 +146,19 @@ def test_interval_of_alpha_has_its_nominal_coverage() -> None:
     held = 0
     for seed in range(60):
         found = alpha(panel(120, 0.5, seed), resamples=300)
-        assert found["low"] is not None
-        assert found["high"] is not None
-        held += found["low"] <= 0.5 <= found["high"]
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 0.5 <= found.high
     assert held >= 52  # 95% would be 57 of 60
 
 
 def test_a_panel_of_the_lesson_is_computed_in_full() -> None:
     rows = panel(2400, 0.6, missing=0.02)
     found = alpha(rows)
-    assert found["value"] == pytest.approx(0.6, abs=0.05)
-    assert found["low"] is not None
-    assert found["why"] == ""
-    assert json.loads(json.dumps(found))["reading"] == "unreliable"
+    assert found.value == pytest.approx(0.6, abs=0.05)
+    assert found.low is not None
+    assert found.why == ""
+    assert json.loads(found.model_dump_json())["reading"] == "unreliable"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_alpha_is_interpreted_as_by_krippendorff(value: float, expected: str) ->
 def test_similar_votes_of_a_lenient_panel_have_a_low_alpha() -> None:
     rows: list[tuple[bool | None, ...]] = [(True,) * 5] * 38
     rows += [(True, True, True, True, False), (False, True, True, True, None)]
-    value = alpha(rows)["value"]
+    value = alpha(rows).value
     assert value is not None
     assert value < 0.05
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from curate_workspace import NAMES, PANEL, item, moves
 from page_elements import Elements
@@ -15,6 +14,7 @@ from harness.testing import FakeModel, fake_models
 from skills.curate import gates, probes, run_summary, verdicts
 from skills.curate.curator import Judge, Vote
 from skills.curate.items import Input, Item
+from skills.curate.outputs import Curation
 from skills.curate.panel import Panel, VoteForm
 from skills.curate.report_page import write_html
 from skills.curate.report_text import verdict_of
@@ -104,20 +104,17 @@ def a_run(
     return Run(source, framework, panel, Judge(panel, served(), framework, form), bar, own, bad)
 
 
-def summed(run: Run, *notes: str) -> dict[str, Any]:
+def summed(run: Run, *notes: str) -> Curation:
     """The summary of a run as /curate completes it, with these notes."""
-    return {
-        **run_summary.of_run(run),
-        "verdict": list(verdict_of(run_summary.of_run(run))),
-        "notes": list(notes),
-        "tokens": {"prompt": 61000, "completion": 610},
-        "seconds": 12.5,
-        "database": "/home/me/corpus.db",
-        "run": 7,
-    }
+    found = run_summary.of_run(run)
+    found.verdict = verdict_of(found)
+    found.notes = list(notes)
+    found.tokens = {"prompt": 61000, "completion": 610}
+    found.seconds, found.database, found.run = 12.5, "/home/me/corpus.db", 7
+    return found
 
 
-def written(run: Run, facts: Mapping[str, Any] | None = None) -> bytes:
+def written(run: Run, facts: Curation | None = None) -> bytes:
     file = io.BytesIO()
     write_html(file, run, facts or summed(run))
     return file.getvalue()
@@ -128,5 +125,5 @@ RUN = a_run(OWN, known_bad(OWN))
 FACTS = summed(RUN, "uncalibrated: see `/curate --calibrate`", "this judge is weak")
 
 
-def page_of(run: Run = RUN, facts: dict[str, Any] | None = None) -> Elements:
+def page_of(run: Run = RUN, facts: Curation | None = None) -> Elements:
     return Elements(written(run, facts or (FACTS if run is RUN else None)))

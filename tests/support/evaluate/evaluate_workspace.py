@@ -5,14 +5,18 @@ from __future__ import annotations
 import csv
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from harness.cli.app import App
 from harness.errors import HarnessError, UsageError
 from harness.models.backend import OnText, Reply, Request
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, assert_refuses, fake_app
+from skills.evaluate import annotators as evaluate_annotators
+from skills.evaluate.annotators import Moves
+from skills.evaluate.outputs import Answer
 from skills.nanda.framework import nanda
 
 NOT = nanda().not_stated
@@ -106,3 +110,30 @@ class Workspace:
     @property
     def corpus(self) -> Path:
         return self.app.settings.data_dir / "corpus.db"
+
+
+FACTS = {
+    "model": "m",
+    "served": "fake",
+    "form": "json",
+    "digests": {},
+    "slots": 1,
+    "failed": {},
+    "speed": {"papers_per_minute": None, "papers": 8, "memory": None},
+}
+
+
+def annotator_of(
+    name: str,
+    annotations: Sequence[Moves | None],
+    facts: Mapping[str, Any] | None = None,
+    **columns: Sequence[Any],
+) -> evaluate_annotators.Annotator:
+    """Return an annotator with these moves; `columns` are further fields of its answers."""
+    rows: list[dict[str, Any]] = [
+        {"moves": moves, "valid": moves is not None, "tokens": None} for moves in annotations
+    ]
+    for field, values in columns.items():
+        for row, value in zip(rows, values, strict=True):
+            row[field] = value
+    return evaluate_annotators.Annotator(name, [Answer(**row) for row in rows], facts)

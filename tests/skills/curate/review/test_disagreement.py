@@ -49,14 +49,14 @@ TABLE = [(True, True)] * 20 + [(True, False)] * 5 + [(False, True)] * 10 + [(Fal
 def test_the_agreement_about_annotations() -> None:
     given = [{"ada": decided(one), "bo": decided(two)} for one, two in TABLE]
     whole = found(given, "Annotation", "accepted")
-    assert whole.kappa["value"] == pytest.approx(0.4)
+    assert whole.kappa.value == pytest.approx(0.4)
     by_package = krippendorff.alpha(
         [[int(one) for one, _ in TABLE], [int(two) for _, two in TABLE]],
         level_of_measurement="nominal",
     )
-    assert whole.alpha["value"] == pytest.approx(by_package)
+    assert whole.alpha.value == pytest.approx(by_package)
     assert (whole.same.count, whole.same.of) == (35, 50)
-    assert whole.kappa["low"] < 0.4 < whole.kappa["high"]
+    assert whole.kappa.low < 0.4 < whole.kappa.high
     # Of 20 papers accepted by both; the others say nothing about a move.
     assert found(given, "Claim", "kept").same.of == 20
 
@@ -67,12 +67,12 @@ def test_the_agreement_about_a_move() -> None:
         {"ada": decided(True, **edited[a]), "bo": decided(True, **edited[b])} for a, b in TABLE
     ]
     kept = found(given, "Claim", "kept")
-    assert kept.kappa["value"] == pytest.approx(0.4)
+    assert kept.kappa.value == pytest.approx(0.4)
     stated = found(given, "Claim", "stated")
-    assert stated.kappa == {**stated.kappa, "value": None, "why": "n/a, unanimous"}
+    assert (stated.kappa.value, stated.kappa.why) == (None, "n/a, unanimous")
     assert stated.same.value == 1.0
     given = [pair(a, b, "Not stated.") for a, b in TABLE]
-    assert found(given, "Claim", "stated").kappa["value"] == pytest.approx(0.4)
+    assert found(given, "Claim", "stated").kappa.value == pytest.approx(0.4)
 
 
 def test_reviewers_of_different_papers_are_pooled() -> None:
@@ -86,16 +86,16 @@ def test_reviewers_of_different_papers_are_pooled() -> None:
             column.append({first: int(one), second: int(two)}.get(name, float("nan")))
     whole = found(given, "Annotation", "accepted")
     by_package = krippendorff.alpha([*columns.values()], level_of_measurement="nominal")
-    assert whole.alpha["value"] == pytest.approx(by_package)
-    assert whole.kappa["value"] == pytest.approx(0.4)
+    assert whole.alpha.value == pytest.approx(by_package)
+    assert whole.kappa.value == pytest.approx(0.4)
 
 
 def test_few_papers_give_no_interval() -> None:
     given = [{"ada": decided(True), "bo": decided(n > 1)} for n in range(4)]
     whole = found(given, "Annotation", "accepted")
-    assert whole.kappa["low"] is None
-    assert whole.kappa["why"] == "no interval from fewer than 10 papers"
-    assert found([], "Annotation", "accepted").kappa["why"] == "n/a, no paper has two decisions"
+    assert whole.kappa.low is None
+    assert whole.kappa.why == "no interval from fewer than 10 papers"
+    assert found([], "Annotation", "accepted").kappa.why == "n/a, no paper has two decisions"
 
 
 def test_the_command(tmp_path: Path) -> None:
