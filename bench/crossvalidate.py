@@ -61,7 +61,9 @@ def main() -> None:
     annotated = [annotations_of_fold(options, out, fold) for fold in range(options.folds)]
     found = pooled(options.table, {key: row for fold in annotated for key, row in fold.items()})
     if options.output:
-        options.output.write_text(found.model_dump_json(exclude_unset=True, indent=2) + "\n", encoding="utf-8")
+        options.output.write_text(
+            found.model_dump_json(exclude_unset=True, indent=2) + "\n", encoding="utf-8"
+        )
     print(report_text.text(found))
 
 
