@@ -34,7 +34,7 @@ from harness.testing import FakeModel, fake_models  # noqa: E402
 from skills.annotate.parquet_output import ray_data  # noqa: E402
 from skills.annotate.parquet_output.parts_folder import PartsFolder, new_run, scan  # noqa: E402
 from skills.annotate.parquet_output.parts_job import BatchAnnotator, PartsJob  # noqa: E402
-from skills.corpus.tables.columns import Columns  # noqa: E402
+from skills.corpus.table import Table, open_table  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 ACTORS = 2
@@ -92,7 +92,7 @@ def _one(rows: int, *, annotate: bool) -> None:
 
     with tempfile.TemporaryDirectory(prefix="parts-", dir="/tmp") as name:
         folder = Path(name)
-        table = ray_data.Input(_table(folder / "in.parquet", rows), Columns())
+        table = open_table(_table(folder / "in.parquet", rows))
         ray.init(
             num_cpus=ACTORS,
             include_dashboard=False,
@@ -107,18 +107,19 @@ def _one(rows: int, *, annotate: bool) -> None:
             ray.shutdown()
 
 
-def _measure(table: ray_data.Input, folder: PartsFolder, rows: int, *, annotate: bool) -> None:
+def _measure(table: Table, folder: PartsFolder, rows: int, *, annotate: bool) -> None:
     job = PartsJob(nanda(), folder, "arxiv_id", new_run())
     folder.create()
     folder.take_over(job.run)
     identity = job.identity(load())
     before = scan(folder, identity)
     started = time.monotonic()
-    counts = ray_data.count(table, before, retry_failed=False)
+    batches = Path(folder.url).with_name("batches.gz")
+    is_due = partial(before.is_due, retry_failed=False)
+    counts = ray_data.write_batches(batches, table, before, is_due, 32)
     counted = time.monotonic() - started
     made = ray_data.Pipeline(
-        partial(ray_data.batches, table=table, retry_failed=False, size=32),
-        before,
+        partial(ray_data.read_batches, batches),
         (job, load, identity),
         ACTORS,
         worker=BatchAnnotator if annotate else Returning,

@@ -165,7 +165,7 @@ class _Cascade:
         places = sorted(place for _, place in passed)
         papers = Selection(job.source.papers, places)
         name = f"{job.source.name}, the least certain"
-        source = Source(name, papers, job.source.id_column, len(papers), path=job.source.path)
+        source = Source(name, papers, job.source.id_column, path=job.source.path)
         call = replace(self.call, models=models)
         models.pool.close()  # two models may not fit into the memory
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from harness.api.skill import Call, Result
@@ -40,8 +41,7 @@ def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
         ids.file,
         usable,
         id_column(usable),
-        len(ids.ids) + ids.repeated + len(ids.refused),
-        {reason: count for reason, count in filtered.items() if count},
+        Counter({reason: count for reason, count in filtered.items() if count}),
         ids.refused,
     )
     result = result_of(call, annotate_source(call, source, framework))

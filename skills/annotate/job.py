@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import sqlite3
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -201,7 +201,7 @@ class AnnotateJob:
         self, due: int, weight: int
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
         """Show the progress of the block; yields it, and what refreshes it."""
-        left_out = sum(self.source.filtered.values())
+        left_out = self.source.filtered.total()
         pace = ProgressEstimate(due, weight, left_out, unit="papers")
         with show_progress(pace, self.call.screen, "annotating") as update:
             yield pace, update
@@ -239,13 +239,12 @@ class AnnotateJob:
         return state == ("failed" if self.call.options.retry_failed else None)
 
     def _announce(self, due: int) -> None:
-        done, failed = self.plan.count("done"), self.plan.count("failed")
-        parts = [f"{counted(due, 'paper')} to do, {self.model.slots} at a time"]
-        parts += [f"{done:,} done before"] * bool(done)
-        if failed and not self.call.options.retry_failed:
-            parts.append(f"{failed:,} failed before (--retry-failed repeats them)")
-        parts += [f"{n:,} left out ({reason})" for reason, n in self.source.filtered.items()]
-        self.notice(f"{self.source.name}: {'; '.join(parts)}")
+        done = self.plan.count("done")
+        failed = 0 if self.call.options.retry_failed else self.plan.count("failed")
+        how = f"{self.model.slots} at a time"
+        self.notice(
+            f"{self.source.name}: {announcement(how, due, done, failed, self.source.filtered)}"
+        )
 
     def _keep(self, task: Task, record: dict[str, Any]) -> None:
         self._save(Annotated(task.paper, record))
@@ -295,6 +294,20 @@ class AnnotateJob:
             "max_tokens": self.call.options.max_tokens,
             "wording": self.annotator.wording,
         }
+
+
+def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[str, int]) -> str:
+    """Return what a job has to do, in words.
+
+    Args:
+        how: where or how the papers are annotated.
+        done, failed: before this run.
+        filtered: rows that are left out, by reason.
+    """
+    parts = [f"{counted(due, 'paper')} to do, {how}"]
+    parts += [f"{done:,} done before"] * bool(done)
+    parts += [f"{failed:,} failed before (--retry-failed repeats them)"] * bool(failed)
+    return "; ".join([*parts, *(f"{n:,} left out ({why})" for why, n in filtered.items())])
 
 
 def failure_of(paper: Paper, error: Exception) -> Failure:

@@ -11,7 +11,7 @@ import weakref
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -261,7 +261,6 @@ class Source:
     Attributes:
         name: the path or the topic.
         id_column: the name of the id column in a table of these papers.
-        rows: the number of rows, including those that were left out.
         filtered: the number of rows that were left out, by reason.
         refused: the rows among them that cannot be used.
         doubts: the places of rows that are hardly English abstracts, by the reason.
@@ -271,11 +270,15 @@ class Source:
     name: str
     papers: Papers
     id_column: str
-    rows: int
-    filtered: Mapping[str, int] = field(default_factory=dict)
+    filtered: Counter[str] = field(default_factory=Counter)
     refused: Refusals = field(default_factory=Refusals)
     path: Path | None = None
-    doubts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    doubts: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def rows(self) -> int:
+        """The number of rows, including those that were left out."""
+        return len(self.papers) + self.filtered.total()
 
     @property
     def title(self) -> str:
@@ -307,30 +310,32 @@ def from_table(
     """
     table = open_table(path, columns, limit=limit, notice=notice)
     tick_rows = 1 if is_of_pdfs(path) else TICK_ROWS
-    filtered: Counter[str] = Counter()
-    refused = Refusals()
-    doubts: defaultdict[str, list[str]] = defaultdict(list)
-    papers = PaperFile()
-    for row in _usable(table.rows_or_errors(), filtered, refused, strict=strict):
+    source = _source(table, papers := PaperFile())
+    for row in usable_rows(
+        table, table.rows_or_errors(), source.filtered, source.refused, strict=strict
+    ):
         papers.append(row.paper)
         if not strict and (problem := problem_of(row.paper.abstract)):
-            doubts[problem].append(row.where.rpartition(", ")[2])
+            source.doubts[problem].append(row.where.rpartition(", ")[2])
         if len(papers) % tick_rows == 0:
             tick(f"{len(papers):,} papers")
-    return replace(_source(table, papers, filtered, refused), doubts=doubts)
+    return source
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
     """Return the papers of a table's rows as `from_table` does, but keep them in memory."""
-    filtered: Counter[str] = Counter()
-    refused = Refusals()
-    papers = [row.paper for row in _usable(rows, filtered, refused)]
-    return _source(table, papers, filtered, refused)
+    source = _source(table, papers := list[Paper]())
+    papers += [row.paper for row in usable_rows(table, rows, source.filtered, source.refused)]
+    return source
+
+
+def _source(table: Table, papers: Papers) -> Source:
+    return Source(shown(table.path), papers, table.id_column or "id", path=table.path)
 
 
 def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
     """Return papers that were found on a topic."""
-    return Source(topic, papers, id_column(papers), len(papers))
+    return Source(topic, papers, id_column(papers))
 
 
 def id_column(papers: Sequence[Paper]) -> str:
@@ -344,39 +349,38 @@ def is_long_enough(paper: Paper) -> bool:
     return len(paper.abstract.split()) >= FEWEST_WORDS
 
 
-def _usable(
+def usable_rows(
+    table: Table,
     rows: Generator[TableRow | InputError, None, None],
     filtered: Counter[str],
     refused: Refusals,
     *,
     strict: bool = False,
 ) -> Iterator[TableRow]:
-    """Yield the rows that can be used, and count the others."""
+    """Yield the rows of a table that can be annotated, and count the others.
+
+    Raises:
+        InputError: there is none, or the table cannot be read.
+    """
+    count = 0
     for row in accepted(rows, refused.add):
-        if reason := reason_to_leave_out(row.paper, repeat=row.repeat):
+        if reason := _reason_to_leave_out(row.paper, repeat=row.repeat):
             filtered[reason] += 1
         elif strict and (problem := problem_of(row.paper.abstract)):
             hint = "Omit `--strict` to annotate it."
             refused.add(InputError(problem, where=row.where, hint=hint))
         else:
+            count += 1
             yield row
-
-
-def _source(table: Table, papers: Papers, filtered: Counter[str], refused: Refusals) -> Source:
     if refused:
         filtered["refused"] = len(refused)
-    count = len(papers) + filtered.total()
-    if not len(papers):
+    if not count:
         refused.raise_first()
-        raise InputError(
-            "no row has an abstract" if count else "has no rows below its header",
-            where=shown(table.path),
-        )
-    name, ids = shown(table.path), table.id_column or "id"
-    return Source(name, papers, ids, count, filtered, refused, table.path)
+        problem = "no row has an abstract" if filtered else "has no rows below its header"
+        raise InputError(problem, where=shown(table.path))
 
 
-def reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
+def _reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
     """Return why a row of a table is not annotated, or ""."""
     if not paper.abstract:
         return "no abstract"

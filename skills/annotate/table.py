@@ -29,7 +29,7 @@ from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.references.reference_files import report_encoding
 from skills.corpus.tables.parquet_files import refuse_targets
-from skills.corpus.tables.refusals import SHOWN
+from skills.corpus.tables.refusals import SHOWN, Refusals
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
@@ -217,12 +217,38 @@ class Finished:
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
     """Summarize a job, in one notice and in its row of the corpus.
 
+    The memory in the summary is that of this process in bytes if it holds the model, else None.
+
     Args:
         seconds: the duration of the job.
     """
-    summary = _summary(job, tally, path, seconds)
+    source, resolution, usage = job.source, job.model.resolution, job.usage
+    failed = job.plan.entries("failed")
+    summary = {
+        **summary_of(
+            name=source.name,
+            rows=job.rows + source.filtered.total(),
+            filtered=source.filtered,
+            refused=source.refused,
+            done=job.plan.count("done"),
+            made=tally.done,
+            failed_now=tally.failed,
+            errors=Counter(store.error_type(job.db, entry.key) for entry in failed),
+            model=job.model,
+            tokens={"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
+            seconds=seconds,
+        ),
+        "requested": resolution.requested,
+        "reason": resolution.reason or None,
+        "slots": job.model.slots,
+        "memory": _memory(job.model) if usage.generations else None,
+        "database": str(path),
+        "run": job.run_id or None,
+    }
     if tally.stopped is not None:
-        tally.stopped.hint = _how_to_continue(tally.stopped, summary)
+        done, total = summary["done"], job.rows
+        kept = f"{done:,} of {total:,} are done and kept; the same line continues the job."
+        add_hint(tally.stopped, kept)
     if job.run_id:
         runs.finish(job.db, job.run_id, runs.status_of(tally.stopped, summary["failed"]), summary)
     job.notice(in_words(summary))
@@ -252,41 +278,52 @@ def in_words(summary: Mapping[str, Any]) -> str:
     return line
 
 
-def _summary(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> dict[str, Any]:
-    """Return what `--json` prints.
+def summary_of(
+    *,
+    name: str,
+    rows: int,
+    filtered: Counter[str],
+    refused: Refusals,
+    done: int,
+    made: int,
+    failed_now: int,
+    errors: Counter[str],
+    model: ServedModel,
+    tokens: Mapping[str, int],
+    seconds: float,
+) -> dict[str, Any]:
+    """Return what `--json` prints of any job.
 
     rows = done + failed + filtered (by reason) + pending. made and failed_now count this run.
     tokens are those of this run, failed attempts included; seconds are wall time from the first
-    request to the last response. memory is that of this process in bytes if it holds the model,
-    else None.
+    request to the last response.
+
+    Args:
+        errors: the numbers of failures, by the class of the error.
     """
-    resolution, usage = job.model.resolution, job.usage
-    failed = job.plan.entries("failed")
-    errors = Counter(store.error_type(job.db, entry.key) for entry in failed)
-    done = job.plan.count("done")
     return {
-        "input": job.source.name,
-        "rows": job.source.rows,
+        "input": name,
+        "rows": rows,
         "done": done,
-        "made": tally.done,
-        "failed_now": tally.failed,
+        "made": made,
+        "failed_now": failed_now,
         "failed": errors.total(),
         "errors": dict(errors.most_common()),
-        "filtered": dict(job.source.filtered),
-        "refused": job.source.refused.as_json(),
-        "pending": len(job.plan) - done - errors.total(),
-        "model": resolution.resolved,
-        "requested": resolution.requested,
-        "reason": resolution.reason or None,
-        "answered_by": job.model.about,
-        "slots": job.model.slots,
-        "tokens": {"prompt": usage.prompt_tokens, "completion": usage.completion_tokens},
-        "tokens_per_second": round(usage.completion_tokens / seconds, 1) if seconds else 0.0,
+        "filtered": dict(filtered),
+        "refused": refused.as_json(),
+        "pending": rows - filtered.total() - done - errors.total(),
+        "model": model.resolution.resolved,
+        "answered_by": model.about,
+        "tokens": dict(tokens),
+        "tokens_per_second": round(tokens["completion"] / seconds, 1) if seconds else 0.0,
         "seconds": round(seconds, 1),
-        "memory": _memory(job.model) if usage.generations else None,
-        "database": str(path),
-        "run": job.run_id or None,
     }
+
+
+def add_hint(stopped: HarnessError, kept: str) -> None:
+    """Add to the error that stopped a job what is kept of it, and how to continue."""
+    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
+    stopped.hint = before + kept
 
 
 def _next(targets: Sequence[Path]) -> str:
@@ -301,11 +338,3 @@ def _memory(model: ServedModel) -> int | None:
     if not isinstance(model.model, LlamaCppModel | ReaderModel):  # of a server, or of nodes
         return None
     return int(psutil.Process().memory_info().rss)
-
-
-def _how_to_continue(stopped: HarnessError, summary: Mapping[str, Any]) -> str:
-    done = summary["done"]
-    total = done + summary["failed"] + summary["pending"]
-    kept = f"{done:,} of {total:,} are done and kept; the same line continues the job."
-    before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
-    return before + kept

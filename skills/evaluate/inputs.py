@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,9 +86,8 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
         refused.raise_first()
         raise InputError("contains no abstracts", where=shown(path), hint=_FORMAT)
     papers = [paper for paper, _ in found]
-    filtered = {"refused": len(refused)} if refused else {}
-    rows = len(papers) + len(refused)
-    source = Source(shown(path), papers, "paper_id", rows, filtered, refused, path)
+    filtered = Counter({"refused": len(refused)} if refused else {})
+    source = Source(shown(path), papers, "paper_id", filtered, refused, path)
     return Subject(source, framework, labelled=[labelled for _, labelled in found])
 
 

@@ -1,9 +1,10 @@
 """/annotate TABLE save to FOLDER/ --on ray-data: table -> batches -> pool of models -> figures.
 
-A task on the node of the driver runs the pipeline of Ray Data. In it, another task reads the table
-and yields a batch in each row of the data set; an actor of the pool annotates a batch, writes its
-part, and returns its figures, which alone reach the driver. The parts are the only state: whatever
-is killed, the next run begins with those in the folder.
+The driver reads the table, and writes the papers that are due into a temporary file. A task on its
+node runs the pipeline of Ray Data: another task yields a batch of the file in each row of the data
+set; an actor of the pool annotates a batch, writes its part, and returns its figures, which alone
+reach the driver. The parts are the only state: whatever is killed, the next run begins with those
+in the folder.
 
 The driver does not run the pipeline itself: Ray Data executes it in threads that nothing public
 stops, and a process that disconnects from the cluster while they run is ended by Ray now and then.
@@ -12,7 +13,7 @@ stops, and a process that disconnects from the cluster while they run is ended b
 from __future__ import annotations
 
 import contextlib
-import itertools
+import gzip
 import json
 import logging
 import pickle
@@ -22,22 +23,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import (
     ClusterUnavailable,
     HarnessError,
-    InputError,
-    Interrupted,
     ModelUnavailable,
     OutputError,
     UsageError,
 )
 from harness.models.cluster import node
-from harness.models.cluster.connection import Placement, wait_for
+from harness.models.cluster.connection import wait_for
 from harness.models.cluster.executor import Rates, assignment
-from harness.models.cluster.node import PROBE_SECONDS, Node, Room
+from harness.models.cluster.node import PROBE_SECONDS, Node
 from harness.models.served import ServedModel
 from harness.plugins.discovery import node_backends
 from harness.runs import cluster_placement
@@ -45,7 +45,7 @@ from harness.runs.progress import ProgressEstimate, show_progress
 from harness.support import ctrl_c
 from harness.support.process import require
 from harness.support.stop_token import TICK, StopToken
-from harness.support.text_input import shown
+from skills.annotate.job import announcement
 from skills.annotate.parquet_output.parts_folder import (
     BROKEN,
     PartsFolder,
@@ -57,13 +57,12 @@ from skills.annotate.parquet_output.parts_folder import (
     scan,
 )
 from skills.annotate.parquet_output.parts_job import BatchAnnotator, ModelSource, PartsJob
-from skills.annotate.plan import reason_to_leave_out
-from skills.annotate.table import in_words
-from skills.corpus.table import Columns, TableRow, open_table
+from skills.annotate.plan import TICK_ROWS, usable_rows
+from skills.annotate.table import add_hint, in_words, summary_of
+from skills.corpus.table import Table, open_table
 from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of
-from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 
 SMALLEST, LARGEST = 16, 64
@@ -71,137 +70,27 @@ SMALLEST, LARGEST = 16, 64
 BATCH_PER_SLOT = 4
 """Papers of a batch for each slot: while the last of them end, other slots are idle."""
 
+if TYPE_CHECKING:
+    from ray.data import Dataset
+
 
 @dataclass(slots=True)
-class PartsRun:
-    """One run of a job: what the parts hold before it, and what it adds.
+class Counts:
+    """The rows of a table, and what the parts hold of them before a run.
 
     Attributes:
-        model: as one node has loaded it; it is closed.
-        room: the nodes, and the actors that fit on them.
-        counts: the table, in rows.
+        rows: all rows of the table, those that are left out included.
+        due: the number of papers that the run has to annotate.
+        chars: the length of the abstracts that are due.
     """
 
-    call: Call
-    job: PartsJob
-    table: Input
-    model: ServedModel
-    placement: Placement
-    room: Room
-    before: Scan
-    counts: Counts
+    rows: int = 0
     done: int = 0
     failed: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    tokens: Counter[str] = field(default_factory=Counter)
-
-    def run(self, identity: Mapping[str, Any]) -> Result:
-        """Annotate what is due.
-
-        Raises:
-            ModelUnavailable: nothing is done, so that another model can serve.
-        """
-        self._announce()
-        started = time.monotonic()
-        stopped = self._annotate(identity) if self.counts.due else None
-        if isinstance(stopped, ModelUnavailable) and not (self.done or self.counts.done):
-            raise stopped
-        return self._result(stopped, time.monotonic() - started)
-
-    def _annotate(self, identity: Mapping[str, Any]) -> HarnessError | None:
-        """Run the pipeline; return why some papers remain."""
-        counts, call, room = self.counts, self.call, self.room
-        size = min(LARGEST, max(SMALLEST, BATCH_PER_SLOT * self.model.slots))
-        pipeline = Pipeline(
-            partial(batches, table=self.table, retry_failed=self._retry, size=size),
-            self.before,
-            (self.job, self._source().load, identity),
-            room.actors,
-            room.cpus,
-            self.placement.gpus,
-        )
-        pace = ProgressEstimate(counts.due, counts.chars, counts.filtered.total(), unit="papers")
-        with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
-            try:
-                for part in figures(pipeline, call.cancel):
-                    self._add(part, pace)
-                    update()
-            except HarnessError as error:
-                return error
-        return None
-
-    def _source(self) -> ModelSource:
-        files = self.call.models.registry.files
-        resolution, slots = self.model.resolution, self.model.slots
-        sent = assignment(resolution.chosen, files, node_backends, slots, self.room.cpus)
-        return ModelSource(resolution, self.model.entry, sent)
-
-    def _add(self, part: dict[str, Any], pace: ProgressEstimate) -> None:
-        self.done += part["done"]
-        self.failed += part["failed"]
-        self.errors.update(json.loads(part["errors"]))
-        for kind in ("prompt", "completion"):
-            self.tokens[kind] += part[f"{kind}_tokens"]
-        pace.done, pace.failed = self.done, self.failed
-        pace.add_work(part["chars"], part["completion_tokens"])
-        if isinstance(rates := self.call.screen.rates, Rates):
-            rates.add((part["node"], ""), part["completion_tokens"])
-
-    @property
-    def _retry(self) -> bool:
-        return bool(self.call.options.retry_failed)
-
-    def _announce(self) -> None:
-        """Print what the run has to do."""
-        counts, screen = self.counts, self.call.screen
-        counts.refused.report(screen)
-        for name in self.before.broken:
-            screen.notice(f"{name} is not whole and is passed over; it is now {BROKEN}{name}")
-        actors = f"{counted(self.room.actors, 'actor')} with {counted(self.model.slots, 'slot')}"
-        parts = [f"{counted(counts.due, 'paper')} to do, on {actors} each"]
-        parts += [f"{counts.done:,} done before"] * bool(counts.done)
-        if counts.failed and not self._retry:
-            parts.append(f"{counts.failed:,} failed before (--retry-failed repeats them)")
-        parts += [f"{n:,} left out ({reason})" for reason, n in counts.filtered.items()]
-        screen.notice(f"{self.table.path}: {'; '.join(parts)}")
-
-    def _result(self, stopped: HarnessError | None, seconds: float) -> Result:
-        """Return the result of the line."""
-        counts, folder = self.counts, self.job.folder.url
-        done = counts.done + self.done
-        failed = self.failed + counts.failed * (not self._retry)
-        errors = Counter(self.errors)
-        errors["before"] += failed - errors.total()
-        pending = counts.due - self.done - self.failed
-        if stopped is not None:
-            kept = f"The parts in {folder} are kept"
-            before = "" if isinstance(stopped, Interrupted) or not stopped.hint else stopped.hint
-            stopped.hint = f"{before} {kept}; the same line continues the job.".lstrip()
-        summary = {
-            "input": str(self.table.path),
-            "rows": counts.rows,
-            "done": done,
-            "made": self.done,
-            "failed_now": self.failed,
-            "failed": failed,
-            "errors": {kind: n for kind, n in errors.most_common() if n},
-            "filtered": dict(counts.filtered),
-            "refused": counts.refused.as_json(),
-            "pending": pending,
-            "model": self.model.resolution.resolved,
-            "answered_by": self.model.about,
-            "tokens": dict(self.tokens),
-            "tokens_per_second": round(self.tokens["completion"] / max(seconds, 0.1), 1),
-            "seconds": round(seconds, 1),
-            "folder": folder,
-        }
-        self.call.screen.notice(in_words(summary))
-        return Result(
-            summary=summary,
-            exit_code=int(bool(failed or counts.refused)),
-            stopped=stopped,
-            next=f"/corpus add {folder}" if done else "",
-        )
+    due: int = 0
+    chars: int = 0
+    filtered: Counter[str] = field(default_factory=Counter)
+    refused: Refusals = field(default_factory=Refusals)
 
 
 def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
@@ -215,14 +104,14 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     options = call.options
     _check_options(call)
     require("ray", "fsspec", extra="ray")
-    columns = options.table_columns()
-    opened = open_table(path, columns, notice=call.screen.notice)  # raises before any work
-    table = Input(path.resolve(), columns, options.limit)
+    table = open_table(  # raises before any work
+        path, options.table_columns(), limit=options.limit, notice=call.screen.notice
+    )
     folder = PartsFolder(folder_url(call.targets[0]))
-    wanted = options.max_tokens, options.wording
-    if folder.url == str(table.path):
+    if folder.url == str(path.resolve()):
         raise UsageError("is the input itself", where=folder.url, hint="Save to another folder.")
-    job = PartsJob(framework, folder, opened.id_column or "id", new_run(), *wanted)
+    wanted = options.max_tokens, options.wording
+    job = PartsJob(framework, folder, table.id_column or "id", new_run(), *wanted)
     folder.create()
     placement = cluster_placement.data_placement(call)
 
@@ -231,6 +120,7 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     with (
         ctrl_c.unlimited(),
         cluster_placement.placed(call, replace(placement, actors=1), quietly=True),
+        TemporaryDirectory(prefix="batches-") as temporary,
     ):
 
         def work(model: ServedModel) -> Result:
@@ -241,9 +131,24 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
             call.models.pool.drop(model.resolution.chosen)
             folder.take_over(job.run)
             before = scan(folder, identity)
+            is_due = partial(before.is_due, retry_failed=options.retry_failed)
+            size = min(LARGEST, max(SMALLEST, BATCH_PER_SLOT * model.slots))
+            batches = Path(temporary, "batches.gz")
             with call.screen.progress(f"reading {path.name}", reported=False) as tick:
-                counts = count(table, before, retry_failed=options.retry_failed, tick=tick)
-            return PartsRun(call, job, table, model, placement, room, before, counts).run(identity)
+                counts = write_batches(batches, table, before, is_due, size, tick)
+            for name in before.broken:
+                call.screen.notice(
+                    f"{name} is not whole and is passed over; it is now {BROKEN}{name}"
+                )
+            return PartsRun(call, job, table.path, model, counts).run(
+                Pipeline(
+                    partial(read_batches, batches),
+                    (job, _source(call, model, room.cpus).load, identity),
+                    room.actors,
+                    room.cpus,
+                    placement.gpus,
+                )
+            )
 
         return call.models.run(task_of(framework, call.models.registry), work, slots=None)
 
@@ -259,54 +164,23 @@ def _check_options(call: Call) -> None:
         )
 
 
-TICK_ROWS = 1000
-"""Rows between two reports of the progress."""
+def _source(call: Call, model: ServedModel, cpus: int) -> ModelSource:
+    files, resolution = call.models.registry.files, model.resolution
+    sent = assignment(resolution.chosen, files, node_backends, model.slots, cpus)
+    return ModelSource(resolution, model.entry, sent)
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """A table of papers, as the driver and the node that reads it open it."""
-
-    path: Path
-    columns: Columns
-    limit: int | None = None
-
-    def rows(self) -> Iterator[TableRow | InputError]:
-        """Yield the rows, or why one is refused.
-
-        Raises:
-            InputError: the table cannot be read.
-        """
-        return open_table(self.path, self.columns, limit=self.limit).rows_or_errors()
-
-
-@dataclass(slots=True)
-class Counts:
-    """What a table holds, in rows.
-
-    Attributes:
-        done, failed: before the run.
-        due: what the run has to annotate.
-        chars: of the abstracts that are due.
-    """
-
-    rows: int = 0
-    done: int = 0
-    failed: int = 0
-    due: int = 0
-    chars: int = 0
-    filtered: Counter[str] = field(default_factory=Counter)
-    refused: Refusals = field(default_factory=Refusals)
-
-
-def count(
-    table: Input,
+def write_batches(
+    file: Path,
+    table: Table,
     before: Scan,
-    *,
-    retry_failed: bool,
+    is_due: Callable[[bytes], bool],
+    size: int,
     tick: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """Read the whole table once, before any work, and count its rows.
+    """Read a table once, before any work, and write the papers that are due into a file.
+
+    Each line of the file is a batch of `size` papers, as `BatchAnnotator` takes it.
 
     Args:
         tick: called with the progress.
@@ -314,50 +188,126 @@ def count(
     Raises:
         InputError: the table cannot be read, or has no paper to annotate.
     """
-    found = Counts()
-    for found.rows, row in enumerate(table.rows(), start=1):
-        if found.rows % TICK_ROWS == 0:
-            tick(f"{found.rows:,} rows")
-        if isinstance(row, InputError):
-            found.refused.add(row)
-            found.filtered["refused"] += 1
-        elif reason := reason_to_leave_out(row.paper, repeat=row.repeat):
-            found.filtered[reason] += 1
-        else:
+    counts = Counts()
+    with gzip.open(file, "wt", compresslevel=1, encoding="utf-8") as lines:
+        batch = list[dict[str, Any]]()
+        rows = usable_rows(table, table.rows_or_errors(), counts.filtered, counts.refused)
+        for counts.rows, row in enumerate(rows, start=1):
+            if counts.rows % TICK_ROWS == 0:
+                tick(f"{counts.rows:,} papers")
             key = paper_key(row.paper)
-            found.done += key in before.done
-            found.failed += key in before.failed and key not in before.done
-            if before.is_due(key, retry_failed=retry_failed):
-                found.due += 1
-                found.chars += len(row.paper.abstract)
-    if found.rows == found.filtered.total():
-        found.refused.raise_first()
-        what = "no row has an abstract" if found.rows else "has no rows below its header"
-        raise InputError(what, where=shown(table.path))
-    return found
+            counts.done += key in before.done
+            counts.failed += key in before.failed and key not in before.done
+            if is_due(key):
+                counts.due += 1
+                counts.chars += len(row.paper.abstract)
+                batch.append(asdict(row.paper))
+                if len(batch) == size:
+                    lines.write(f"{json.dumps(batch)}\n")
+                    batch.clear()
+        if batch:
+            lines.write(f"{json.dumps(batch)}\n")
+    counts.rows += counts.filtered.total()
+    return counts
 
 
-def batches(
-    before: Scan, *, table: Input, retry_failed: bool, size: int
-) -> Iterator[Mapping[str, str]]:
-    """Yield the papers that are due, `size` at a time, as `BatchAnnotator` takes them."""
-    papers = _papers(table)
-    due = (p for p in papers if before.is_due(paper_key(p), retry_failed=retry_failed))
-    while batch := list(itertools.islice(due, size)):
-        yield {"papers": json.dumps([asdict(paper) for paper in batch])}
+def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
+    """Yield the batches of a file."""
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            yield {"papers": line}
 
 
-def _papers(table: Input) -> Iterator[Paper]:
-    for row in table.rows():
-        if isinstance(row, InputError) or reason_to_leave_out(row.paper, repeat=row.repeat):
-            continue
-        yield row.paper
+@dataclass(slots=True)
+class PartsRun:
+    """One run of a job: what the parts hold before it, and what it adds.
 
+    Attributes:
+        model: as one node has loaded it; it is closed.
+    """
 
-if TYPE_CHECKING:
-    from ray.data import Dataset
+    call: Call
+    job: PartsJob
+    path: Path
+    model: ServedModel
+    counts: Counts
+    done: int = 0
+    failed: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    tokens: Counter[str] = field(default_factory=Counter)
 
-Feed = Callable[[Any], Iterator[Mapping[str, str]]]
+    def run(self, pipeline: Pipeline) -> Result:
+        """Annotate what is due.
+
+        Raises:
+            ModelUnavailable: nothing is done, so that another model can serve.
+        """
+        counts, screen, options = self.counts, self.call.screen, self.call.options
+        counts.refused.report(screen)
+        actors = f"{counted(pipeline.actors, 'actor')} with {counted(self.model.slots, 'slot')}"
+        failed = 0 if options.retry_failed else counts.failed
+        to_do = announcement(f"on {actors} each", counts.due, counts.done, failed, counts.filtered)
+        screen.notice(f"{self.path}: {to_do}")
+        started = time.monotonic()
+        stopped = self._annotate(pipeline) if counts.due else None
+        if isinstance(stopped, ModelUnavailable) and not (self.done or counts.done):
+            raise stopped
+        return self._result(stopped, time.monotonic() - started)
+
+    def _annotate(self, pipeline: Pipeline) -> HarnessError | None:
+        """Run the pipeline; return why some papers remain."""
+        counts, call = self.counts, self.call
+        pace = ProgressEstimate(counts.due, counts.chars, counts.filtered.total(), unit="papers")
+        with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
+            try:
+                for part in figures(pipeline, call.cancel):
+                    self._add(part, pace)
+                    update()
+            except HarnessError as error:
+                return error
+        return None
+
+    def _add(self, part: dict[str, Any], pace: ProgressEstimate) -> None:
+        self.done += part["done"]
+        self.failed += part["failed"]
+        self.errors.update(json.loads(part["errors"]))
+        for kind in ("prompt", "completion"):
+            self.tokens[kind] += part[f"{kind}_tokens"]
+        pace.done, pace.failed = self.done, self.failed
+        pace.add_work(part["chars"], part["completion_tokens"])
+        if isinstance(rates := self.call.screen.rates, Rates):
+            rates.add((part["node"], ""), part["completion_tokens"])
+
+    def _result(self, stopped: HarnessError | None, seconds: float) -> Result:
+        """Return the result of the line."""
+        counts, folder = self.counts, self.job.folder.url
+        before = 0 if self.call.options.retry_failed else counts.failed
+        self.errors["before"] += self.failed + before - self.errors.total()
+        if stopped is not None:
+            add_hint(stopped, f"The parts in {folder} are kept; the same line continues the job.")
+        summary = {
+            **summary_of(
+                name=str(self.path),
+                rows=counts.rows,
+                filtered=counts.filtered,
+                refused=counts.refused,
+                done=counts.done + self.done,
+                made=self.done,
+                failed_now=self.failed,
+                errors=+self.errors,
+                model=self.model,
+                tokens=self.tokens,
+                seconds=seconds,
+            ),
+            "folder": folder,
+        }
+        self.call.screen.notice(in_words(summary))
+        return Result(
+            summary=summary,
+            exit_code=int(bool(summary["failed"] or counts.refused)),
+            stopped=stopped,
+            next=f"/corpus add {folder}" if summary["done"] else "",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,15 +317,13 @@ class Pipeline:
     Attributes:
         feed: yields the batches, on the node of the driver. Ray may call it again, if batches are
             lost, and then it yields the same ones.
-        before: the argument of `feed`: what was done before, or Ray's reference to it.
         annotator: the arguments of `worker`.
         actors: at most; at least one, and as many as there is room for.
         cpus, gpus: what each of them reserves.
         worker: the class of the actors, called with a batch.
     """
 
-    feed: Feed
-    before: Any
+    feed: Callable[[], Iterator[Mapping[str, str]]]
     annotator: tuple[Any, ...]
     actors: int
     cpus: float = 1
@@ -391,10 +339,9 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
     """
     import ray
 
-    sent = replace(pipeline, before=ray.put(pipeline.before))
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     options = {"num_cpus": 0, "max_retries": 0, "label_selector": here}
-    rows = ray.remote(_rows).options(num_returns="streaming", **options).remote(sent)
+    rows = ray.remote(_rows).options(num_returns="streaming", **options).remote(pipeline)
     try:
         while True:
             stop.check()
@@ -434,15 +381,13 @@ def _dataset(pipeline: Pipeline) -> Dataset:
     # more rows than a model annotates in a day.
     context.target_max_block_size = 1
 
-    feed, before = pipeline.feed, pipeline.before
-
     class Batches(Datasource):  # type: ignore[misc]
         def estimate_inmemory_data_size(self) -> None:
             return None
 
         def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
             def read() -> Iterator[pa.Table]:
-                for batch in feed(ray.get(before)):
+                for batch in pipeline.feed():
                     yield pa.table({name: [value] for name, value in batch.items()})
 
             return [ReadTask(read, BlockMetadata(None, None, None, None))]
