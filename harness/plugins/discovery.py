@@ -34,21 +34,8 @@ from harness.models.backends.openai import OpenAIBackend
 from harness.models.backends.server_group import BalancedBackend
 from harness.models.weights import FileStore
 from harness.plugins import plugin_table
-from harness.plugins.catalogue import (
-    BUILT_IN,
-    Catalogue,
-    Contributions,
-    Found,
-    Shadowed,
-    duplicate,
-)
-from harness.plugins.importer import (
-    forget,
-    import_folder,
-    import_shipped,
-    is_package,
-    shipped_folders,
-)
+from harness.plugins.catalogue import BUILT_IN, Catalogue, Contributions, Found, Shadowed, duplicate
+from harness.plugins.importer import forget, import_folder, import_shipped, is_package
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
 from harness.plugins.plugin_table import contributions
@@ -96,11 +83,13 @@ class Discovery:
         self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
+        self._installed = InstalledSkills(settings.installed_file)
         self._host = PluginHost(
             files, deadline=settings.plugin_deadline, strict=settings.strict_plugins
         )
         self.files = files
-        self._shipped = shipped_folders(settings.shipped_skills)
+        plugins = (file.parent for file in settings.shipped_skills.glob("*/plugin.py"))
+        self._shipped = sorted(folder.name for folder in plugins if is_package(folder))
 
     @property
     def catalogue(self) -> Catalogue:
@@ -120,17 +109,19 @@ class Discovery:
         disabled = self._host.disabled = self._disabled_names - self.catalogue.framework
         if not bare:
             shipped_table = table if self._settings.shipped_skills == SHIPPED else {}
-            for folder in self._shipped:
-                if not self._is_disabled(BUILT_IN, folder.name):
-                    self._load_own(folder.name, shipped_table)
+            for name in self._shipped:
+                if not self._is_disabled(BUILT_IN, name):
+                    self._load_own(name, shipped_table)
             self._load_entry_points()
             for root in self._settings.skill_folders:
                 self._load_skills_of(root)
-            self._drop_untrusted_duplicates()
+            for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
+                # A later source has registered the name.
+                self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
         for name in disabled:
             self.catalogue.disabled.setdefault(name, "")
-        damages = self._trust.damage(), self.disabled.damage()
-        self.catalogue.remarks += [damage for damage in damages if damage]
+        damages = (file.damage() for file in (self._trust, self.disabled, self._installed))
+        self.catalogue.remarks += filter(None, damages)
         return self.catalogue
 
     def described(self) -> dict[str, Any]:
@@ -141,7 +132,7 @@ class Discovery:
         """
         host = PluginHost(self.files, deadline=self._settings.plugin_deadline, strict=True)
         rows = {}
-        for name in (COMMANDS, *(folder.name for folder in self._shipped)):
+        for name in (COMMANDS, *self._shipped):
             file = self._shipped_file(name)
             found = host.load(name, BUILT_IN, self._loader(name), file, ours=True)
             if found is not None and not found.formats and found.listener is None:
@@ -150,8 +141,7 @@ class Discovery:
 
     def names(self) -> frozenset[str]:
         """Return the names of plugins and skills that are known without importing any."""
-        found = {*self.catalogue.skills, *self.catalogue.untrusted}
-        found |= {folder.name for folder in self._shipped}
+        found = {*self.catalogue.skills, *self.catalogue.untrusted, *self._shipped}
         found |= {point.name for point in entry_points(ENTRY_POINTS)}
         for root in self._settings.skill_folders:
             for path, file in skill_files(root, self._settings.folder_deadline).found:
@@ -272,21 +262,14 @@ class Discovery:
 
             found = Found(PromptSkill(file, self._use), origin, file.problems, file)
             self._host.add(file.name, origin, Contributions([found]))
-        elif self._is_own(folder, root) or self._trust.trusts(folder):
+        elif (
+            root == self._settings.own_skills and not self._installed.needs_trust(folder.name)
+        ) or self._trust.trusts(folder):
             self._load_plugin_folder(file)
         elif (waiting := self.catalogue.untrusted.get(file.name)) is not None:
             self._shadow(file, str(waiting.folder))
         else:
             self.catalogue.untrusted[file.name] = file
-
-    def _is_own(self, folder: Path, root: Path) -> bool:
-        """Return whether the user has put the folder into the configuration directory."""
-        if root != self._settings.own_skills:
-            return False
-        installed = InstalledSkills(self._settings.installed_file)
-        if (damage := installed.damage()) and damage not in self.catalogue.remarks:
-            self.catalogue.remarks.append(damage)
-        return not installed.needs_trust(folder.name)
 
     def _load_plugin_folder(self, file: skill_md.SkillFile) -> object | None:
         load = partial(import_folder, file.folder)
@@ -298,11 +281,6 @@ class Discovery:
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
-
-    def _drop_untrusted_duplicates(self) -> None:
-        """Leave out untrusted plugins whose name a later source has registered."""
-        for name in self.catalogue.untrusted.keys() & self.catalogue.skills.keys():
-            self._shadow(self.catalogue.untrusted.pop(name), self.catalogue.skills[name].origin)
 
 
 def node_backends(files: FileStore) -> Mapping[str, Backend]:

@@ -27,9 +27,6 @@ PREFIX = "harness_folder_"
 OWN_PACKAGES = frozenset({"harness", "skills"})
 
 
-PLUGIN = "plugin.py"
-
-
 class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
     """Neither reads nor writes compiled files."""
 
@@ -94,11 +91,6 @@ def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
         file = getattr(module, "__file__", None) or ""
         if top not in OWN_PACKAGES and (top in packages or file.startswith(below)):
             del sys.modules[name]
-
-
-def shipped_folders(root: Path) -> list[Path]:
-    """Return the folders of the plugins, sorted."""
-    return sorted(file.parent for file in root.glob(f"*/{PLUGIN}") if is_package(file.parent))
 
 
 def import_shipped(root: Path, name: str) -> ModuleType:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import operator
 import os
 import re
 import sys
@@ -38,6 +39,7 @@ from harness.terminal.stdout_guard import prints
 if TYPE_CHECKING:
     from harness.api.result import Format
     from harness.api.skill import Skill
+    from harness.models.backend import Backend
 
 T = TypeVar("T")
 MAX_REASON = 300
@@ -82,14 +84,16 @@ class PluginHost:
             ours: the plugin is part of this program: no deadline, no redirected streams.
         """
         plugin: object | None = None
-        call = _call_directly if ours else partial(within, self._deadline, name=f"loading {name}")
+        limited = partial(within, self._deadline, name=f"loading {name}")
+        call: Callable[[Callable[[], Any]], Any] = operator.call if ours else limited
         try:
             with contextlib.nullcontext() if ours else _redirected():
                 plugin = call(load)
                 call(partial(_check_api, plugin))
                 deprecated = self._register(plugin, f"{name} ({origin})")
-                found = call(partial(self._collect, plugin, origin, file, ours=ours))
-                if self._has_run_hooks(plugin):
+                found: Contributions = call(partial(self._collect, plugin, origin, file, ours=ours))
+                callers = (getattr(self._manager.hook, hook) for hook in get_args(Hook))
+                if any(i.plugin is plugin for caller in callers for i in caller.get_hookimpls()):
                     found.listener = self._listener(plugin, name, origin, ours=ours)
                 if found == Contributions():
                     raise UsageError("it has no hook that registers anything")
@@ -99,7 +103,15 @@ class PluginHost:
         except (Exception, SystemExit) as exc:  # noqa: BLE001  plugin code may raise anything
             if plugin is not None and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
-            self.fail(name, origin, self._cause(name, exc))
+            cause: BaseException = exc
+            if isinstance(exc, Raised):
+                cause = exc.__cause__ or exc
+            elif isinstance(exc, Overdue):
+                cause = UsageError(
+                    f"it was not loaded within {self._deadline:g} s",
+                    hint=f"Raise HARNESS_PLUGIN_DEADLINE, or use `/skills disable {name}`.",
+                )
+            self.fail(name, origin, cause)
             return None
 
     def add(self, name: str, origin: str, indexed: Contributions) -> None:
@@ -124,14 +136,6 @@ class PluginHost:
         reason = "".join(c for c in f"{kind}{message}".removesuffix(": ") if c.isprintable())
         self.catalogue.failures.append(PluginFailure(name, origin, reason[:MAX_REASON], full))
 
-    def _cause(self, name: str, exc: BaseException) -> BaseException:
-        if isinstance(exc, Overdue):
-            return UsageError(
-                f"it was not loaded within {self._deadline:g} s",
-                hint=f"Raise HARNESS_PLUGIN_DEADLINE, or use `/skills disable {name}`.",
-            )
-        return exc.__cause__ or exc if isinstance(exc, Raised) else exc
-
     def _register(self, plugin: object, name: str) -> list[str]:
         """Register a plugin and return one line for each deprecated feature it uses.
 
@@ -149,42 +153,36 @@ class PluginHost:
         self, plugin: object, origin: str, file: SkillFile | None, *, ours: bool
     ) -> Contributions:
         """Call the `register_` hooks of this plugin and check what they register."""
-        found = Contributions()
+        skills: list[Skill] = []
+        backends: list[Backend] = []
+        frameworks: dict[str, Path] = {}
+        formats: list[Format] = []
+        self._call("register_skills", plugin, register=skills.append)
+        self._call("register_backends", plugin, register=backends.append, files=self._files)
+        self._call("register_frameworks", plugin, register=frameworks.__setitem__)
+        self._call("register_formats", plugin, register=formats.append)
+        if skills or frameworks or formats:
+            from harness.plugins import plugin_checks  # imports pydantic
+
+            for skill in skills:
+                plugin_checks.check_skill(skill, schema=not ours)
+            for name, path in frameworks.items():
+                plugin_checks.check_framework(name, path)
+            for output_format in formats:
+                plugin_checks.check_format(output_format)
         problems = file.problems if file else ()
-
-        def add_skill(skill: Skill) -> None:
-            from harness.plugins import plugin_checks
-
-            plugin_checks.check_skill(skill, schema=not ours)
-            found.skills.append(Found(skill, origin, problems, file))
-
-        def add_framework(name: str, path: Path) -> None:
-            from harness.plugins import plugin_checks
-
-            plugin_checks.check_framework(name, path)
-            found.frameworks[name] = FoundFramework(path, origin)
-
-        def add_format(output_format: Format) -> None:
-            from harness.plugins import plugin_checks
-
-            plugin_checks.check_format(output_format)
-            found.formats.append(FoundFormat(output_format, origin))
-
-        self._call("register_skills", plugin, register=add_skill)
-        self._call("register_backends", plugin, register=found.backends.append, files=self._files)
-        self._call("register_frameworks", plugin, register=add_framework)
-        self._call("register_formats", plugin, register=add_format)
-        return found
+        return Contributions(
+            [Found(skill, origin, problems, file) for skill in skills],
+            backends,
+            {name: FoundFramework(path, origin) for name, path in frameworks.items()},
+            [FoundFormat(output_format, origin) for output_format in formats],
+        )
 
     def _call(self, hook: str, plugin: object, **arguments: Any) -> None:
         """Call one hook of one plugin."""
         everyone = (p for _, p in self._manager.list_name_plugin())
         others = [p for p in everyone if p is not None and p is not plugin]
         self._manager.subset_hook_caller(hook, others)(**arguments)
-
-    def _has_run_hooks(self, plugin: object) -> bool:
-        callers = (getattr(self._manager.hook, hook) for hook in get_args(Hook))
-        return any(i.plugin is plugin for caller in callers for i in caller.get_hookimpls())
 
     def _listener(self, plugin: object, name: str, origin: str, *, ours: bool) -> Listener:
         def call(hook: Hook, run: RunStarted) -> None:
@@ -210,10 +208,6 @@ def _redirected() -> Iterator[None]:
             yield
         finally:
             sys.stdin = original
-
-
-def _call_directly(work: Callable[[], T]) -> T:
-    return work()
 
 
 def _check_api(plugin: Any) -> None:
