@@ -61,137 +61,12 @@ HINT = 80
 """Characters of `argument-hint` that are shown."""
 
 
-def substitute(body: str, arguments: str, folder: Path) -> str:
-    """Return the body with its placeholders replaced; what is inserted is not searched again."""
-    words = _words(arguments)
-
-    def value(match: re.Match[str]) -> str:
-        if match["all"]:
-            return arguments
-        if match["number"]:
-            place = int(match["number"]) - 1
-            return words[place] if place < len(words) else match[0]
-        return str(folder if match["own"] else _plugin_root(folder))
-
-    return _PLACEHOLDER.sub(value, body)
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:  # an apostrophe, as in "don't"
-        return text.split()
-
-
-def _plugin_root(folder: Path) -> Path:
-    above = (folder, *folder.parents[:LEVELS])
-    return next((place for place in above if (place / PLUGIN).is_dir()), folder)
-
-
 @dataclass(frozen=True, slots=True)
 class Resource:
     """A file that the instructions refer to, with its text."""
 
     name: str
     text: str
-
-
-def resource_names(folder: Path) -> list[str]:
-    """Return the printable names of the folder's files, sorted and limited in number."""
-    found: list[str] = []
-    with contextlib.suppress(Unsearched):
-        for place, children, files in walk(folder, MAX_ENTRIES):
-            children[:] = [c for c in children if c not in _SKIPPED]
-            inside = Path(place).relative_to(folder)
-            found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-    shown = sorted(name for name in found if name.isprintable())  # others are not text for a model
-    return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
-
-
-def referred_resources(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
-    """Return the files that the instructions refer to, and the reasons for those not read."""
-    files: list[Resource] = []
-    refused: list[str] = []
-    wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))
-    for name in wanted[:MAX_READ]:
-        try:
-            files.append(Resource(name, read_resource(folder, name)))
-        except UsageError as exc:
-            refused.append("".join(c for c in str(exc) if c.isprintable()))
-    if len(wanted) > MAX_READ:
-        refused.append(f"all references after the first {MAX_READ}")
-    return files, refused
-
-
-def read_resource(folder: Path, name: str) -> str:
-    """Return the text of a file of the folder.
-
-    Raises:
-        UsageError: it is outside of the folder, missing, not text, or too long.
-    """
-    path = folder / name
-    if Path(name).is_absolute() or name.startswith("~") or ".." in PurePosixPath(name).parts:
-        raise UsageError("is outside of the skill's folder", where=name)
-    if not _exists(path):
-        raise UsageError("does not exist", where=name)
-    if not is_inside(folder, path):
-        raise UsageError("is a link out of the skill's folder", where=name)
-    try:
-        return read_text(path, SIZE)
-    except OSError as exc:
-        raise UsageError(f"cannot be read: {exc.strerror}", where=name) from exc
-    except UnicodeDecodeError as exc:
-        raise UsageError("is not UTF-8 text", where=name) from exc
-
-
-def _references(folder: Path, body: str) -> Iterator[str]:
-    """Yield the targets of links, and the words that name a file or contain "..", once each."""
-    seen: set[str] = set()
-    words = 0
-    for match in _REFERENCE.finditer(body):
-        target, word = match["target"], match["word"]
-        name = _target(match) if target is not None else _file_name(word)
-        if not name or name in seen:
-            continue
-        seen.add(name)
-        if target is None and ".." not in PurePosixPath(name).parts:
-            words += 1
-            if words > MAX_WORDS or not _is_file(folder / name):
-                continue
-        yield name
-
-
-def _target(match: re.Match[str]) -> str:
-    """Return the file that a link names, or "" if it is an image or leads to a page."""
-    if match["image"] or _URL.match(match["target"]):
-        return ""
-    return _normalized(match["target"].partition("#")[0])
-
-
-def _file_name(word: str) -> str:
-    """Return a word that may name a file of the folder, or "" for any other."""
-    parts = PurePosixPath(word).parts
-    if ".." in parts:
-        return word if parts[-1] != ".." else ""
-    if word.startswith(("/", "~")) or not ("/" in word or "." in word):
-        return ""
-    return _normalized(word.rstrip("./-"))
-
-
-def _is_file(path: Path) -> bool:
-    return _exists(path) and not path.is_dir()
-
-
-def _normalized(name: str) -> str:
-    """Return "x.md" for "./x.md"; a name with ".." is unchanged."""
-    return name if ".." in name else PurePosixPath(name).as_posix()
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists() or path.is_symlink()
-    except OSError:  # the name is too long
-        return False
 
 
 class PromptSkill(Skill):
@@ -267,3 +142,110 @@ class PromptSkill(Skill):
         rows = ("Compatibility", self._line("compatibility")), ("Tools it uses", self.allowed_tools)
         notes = [] if self.file.for_models else ["Only the user may use it; a model may not."]
         return "\n".join([*(f"{about}: {text}" for about, text in rows if text), *notes])
+
+
+def substitute(body: str, arguments: str, folder: Path) -> str:
+    """Return the body with its placeholders replaced; what is inserted is not searched again."""
+    try:
+        words = shlex.split(arguments)
+    except ValueError:  # an apostrophe, as in "don't"
+        words = arguments.split()
+
+    def value(match: re.Match[str]) -> str:
+        if match["all"]:
+            return arguments
+        if match["number"]:
+            place = int(match["number"]) - 1
+            return words[place] if place < len(words) else match[0]
+        above = (folder, *folder.parents[:LEVELS]) if match["plugin"] else ()
+        return str(next((root for root in above if (root / PLUGIN).is_dir()), folder))
+
+    return _PLACEHOLDER.sub(value, body)
+
+
+def resource_names(folder: Path) -> list[str]:
+    """Return the printable names of the folder's files, sorted and limited in number."""
+    found: list[str] = []
+    with contextlib.suppress(Unsearched):
+        for place, children, files in walk(folder, MAX_ENTRIES):
+            children[:] = [c for c in children if c not in _SKIPPED]
+            inside = Path(place).relative_to(folder)
+            found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
+    shown = sorted(name for name in found if name.isprintable())  # others are not text for a model
+    return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
+
+
+def referred_resources(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
+    """Return the files that the instructions refer to, and the reasons for those not read."""
+    files: list[Resource] = []
+    refused: list[str] = []
+    wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))
+    for name in wanted[:MAX_READ]:
+        try:
+            files.append(Resource(name, read_resource(folder, name)))
+        except UsageError as exc:
+            refused.append("".join(c for c in str(exc) if c.isprintable()))
+    if len(wanted) > MAX_READ:
+        refused.append(f"all references after the first {MAX_READ}")
+    return files, refused
+
+
+def read_resource(folder: Path, name: str) -> str:
+    """Return the text of a file of the folder.
+
+    Raises:
+        UsageError: it is outside of the folder, missing, not text, or too long.
+    """
+    path = folder / name
+    if Path(name).is_absolute() or name.startswith("~") or ".." in PurePosixPath(name).parts:
+        raise UsageError("is outside of the skill's folder", where=name)
+    if not _exists(path):
+        raise UsageError("does not exist", where=name)
+    if not is_inside(folder, path):
+        raise UsageError("is a link out of the skill's folder", where=name)
+    try:
+        return read_text(path, SIZE)
+    except OSError as exc:
+        raise UsageError(f"cannot be read: {exc.strerror}", where=name) from exc
+    except UnicodeDecodeError as exc:
+        raise UsageError("is not UTF-8 text", where=name) from exc
+
+
+def _references(folder: Path, body: str) -> Iterator[str]:
+    """Yield the targets of links, and the words that name a file or contain "..", once each."""
+    seen: set[str] = set()
+    words = 0
+    for match in _REFERENCE.finditer(body):
+        name = _named_file(match)
+        if not name or name in seen:
+            continue
+        seen.add(name)
+        if match["word"] and ".." not in PurePosixPath(name).parts:
+            words += 1
+            path = folder / name
+            if words > MAX_WORDS or not _exists(path) or path.is_dir():
+                continue
+        yield name
+
+
+def _named_file(match: re.Match[str]) -> str:
+    """Return the file that a link or a word may name, "x.md" for "./x.md", or ""."""
+    if (target := match["target"]) is not None:
+        name = "" if match["image"] or _URL.match(target) else target.partition("#")[0]
+    else:
+        name = match["word"]
+        parts = PurePosixPath(name).parts
+        if ".." in parts:
+            name = name if parts[-1] != ".." else ""
+        elif name.startswith(("/", "~")) or not ("/" in name or "." in name):
+            name = ""
+        else:
+            name = name.rstrip("./-")
+    return name if not name or ".." in name else PurePosixPath(name).as_posix()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists() or path.is_symlink()
+    except OSError:  # the name is too long
+        return False
