@@ -95,7 +95,11 @@ class PromptSkill(Skill):
         self.hint = self._line("argument-hint")[:HINT]
         self.usage = self.hint or Skill.usage  # type: ignore[misc]
         self.separate = self._line("context").lower() == "fork"
-        self.details = self._details()  # type: ignore[misc]
+        about = {"Compatibility": "compatibility", "Tools it uses": "allowed-tools"}
+        lines = [f"{key}: {text}" for key, field in about.items() if (text := self._line(field))]
+        if not file.for_models:
+            lines.append("Only the user may use it; a model may not.")
+        self.details = "\n".join(lines)  # type: ignore[misc]
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
         return ""
@@ -137,11 +141,6 @@ class PromptSkill(Skill):
         elif not isinstance(value, str):
             value = ""
         return " ".join("".join(c if c.isprintable() else " " for c in value).split())
-
-    def _details(self) -> str:
-        rows = ("Compatibility", self._line("compatibility")), ("Tools it uses", self.allowed_tools)
-        notes = [] if self.file.for_models else ["Only the user may use it; a model may not."]
-        return "\n".join([*(f"{about}: {text}" for about, text in rows if text), *notes])
 
 
 def substitute(body: str, arguments: str, folder: Path) -> str:

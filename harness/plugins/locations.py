@@ -121,7 +121,13 @@ def skill_files(
 
     def search() -> None:
         for path in _paths(root, time.monotonic() + seconds, searched):
-            found.append((path, None if skipped(path.parent) else _read(path)))
+            file: SkillFile | UsageError | None = None
+            if not skipped(path.parent):
+                try:
+                    file = skill_md.read(path)
+                except UsageError as exc:
+                    file = exc
+            found.append((path, file))
 
     try:
         within(seconds, search, f"searching {root}")
@@ -135,19 +141,17 @@ def skill_files(
     return Search(found, "", len(searched))
 
 
-def _read(path: Path) -> SkillFile | UsageError:
-    try:
-        return skill_md.read(path)
-    except UsageError as exc:
-        return exc
-
-
 def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
     """Yield the paths of SKILL.md files; links to a folder do not make it searched again."""
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
-        if _is_repeated(folder, searched):
+        place = None
+        with contextlib.suppress(OSError):  # removed meanwhile
+            status = folder.stat()
+            place = status.st_dev, status.st_ino
+        if place is None or place in searched:
             children.clear()
             continue
+        searched.add(place)
         depth = len(folder.relative_to(root).parts)
         files = [name for name in names if name.upper() == skill_md.FILE.upper()]
         if files and depth:
@@ -156,16 +160,3 @@ def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator
         elif depth >= DEPTH:
             children.clear()
         children[:] = [c for c in children if c not in SKIPPED_FOLDERS and not c.startswith(".")]
-
-
-def _is_repeated(folder: Path, searched: set[tuple[int, int]]) -> bool:
-    """Return whether the folder was searched under another name, and add it."""
-    try:
-        status = folder.stat()
-    except OSError:  # removed meanwhile
-        return True
-    place = status.st_dev, status.st_ino
-    if place in searched:
-        return True
-    searched.add(place)
-    return False

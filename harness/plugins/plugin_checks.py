@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import NAME
 from harness.api.options import GeneralOptions, flags
+from harness.api.result import Format
 from harness.api.skill import Impact, Needs, Skill, SkillOptions
 from harness.errors import UsageError
 
@@ -39,8 +40,6 @@ def check_format(found: Any) -> None:
     Raises:
         UsageError: with the attribute at fault.
     """
-    from harness.api.result import Format
-
     if not isinstance(found, Format):
         raise UsageError(f"{type(found).__name__} is not a harness.Format")
     suffix = getattr(found, "suffix", None)

@@ -33,14 +33,15 @@ def read_bytes(path: Path, limit: int) -> bytes:
     Raises:
         OSError: it is not a regular file, is larger, or cannot be read.
     """
-    with open(path, "rb", opener=_open) as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
         # Decided for the open file, since another one may take the path's place at any time.
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
         content = b"" if status.st_size > limit else file.read(limit + 1)
     if max(status.st_size, len(content)) > limit:
-        raise OSError(errno.EFBIG, f"it has more than {_size(limit)}", str(path))
+        size = f"{limit // 1024} KB" if limit < 1_000_000 else f"{limit / 1e6:g} MB"
+        raise OSError(errno.EFBIG, f"it has more than {size}", str(path))
     return content
 
 
@@ -52,14 +53,6 @@ def read_text(path: Path, limit: int) -> str:
         UnicodeDecodeError: it is not UTF-8.
     """
     return read_bytes(path, limit).decode("utf-8-sig")
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | _NONBLOCK)
-
-
-def _size(limit: int) -> str:
-    return f"{limit // 1024} KB" if limit < 1_000_000 else f"{limit / 1e6:g} MB"
 
 
 class Unsearched(Exception):

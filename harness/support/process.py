@@ -72,8 +72,11 @@ def job_lock(folder: Path, job: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as exc:
+        pid = ""
+        with contextlib.suppress(OSError):
+            pid = holder.read_text(encoding="ascii")
         raise UsageError(
-            f"{job} is locked by process {_pid(holder)}",
+            f"{job} is locked by process {pid or '(just started)'}",
             hint="Wait for it, or stop it; what it has done is kept.",
         ) from exc
     try:
@@ -89,13 +92,6 @@ def is_alive(pid: int) -> bool:
     import psutil  # rarely needed, and slow to import
 
     return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows
-
-
-def _pid(holder: Path) -> str:
-    try:
-        return holder.read_text(encoding="ascii") or "(just started)"
-    except OSError:
-        return "(just started)"
 
 
 def require(*modules: str, extra: str = "finetune") -> None:

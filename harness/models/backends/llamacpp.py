@@ -38,10 +38,8 @@ class LlamaCppBackend:
     def probe(self, entry: ServeEntry) -> Availability:
         if importlib.util.find_spec(llama_engine.NAME) is None:
             return Availability(False, f"{llama_engine.NAME} is not installed")
-        for file_id in entry.files.values():
-            missing = self._files.missing(file_id)
-            if missing is not None:
-                return Availability(False, missing)
+        if missing := next(filter(None, map(self._files.missing, entry.files.values())), None):
+            return Availability(False, missing)
         to_fetch = self._files.to_fetch(*entry.files.values())
         return Availability(True, f"{to_fetch / 1e6:.0f} MB to download" if to_fetch else "")
 
@@ -63,9 +61,10 @@ class LlamaCppBackend:
 class LlamaCppModel:
     """A model in this process, with one concurrent generation for each slot.
 
-    A request gives the same text in every slot, alone and beside others (`engine.cache_settings`),
-    and the same `logprobs`: they were identical in 18 prompts of 79 to 564 tokens, evaluated from
-    the beginning and with all but one token cached (for 8 of them also all but the last 20).
+    A request gives the same text in every slot, alone and beside others
+    (`llama_engine.cache_settings`), and the same `logprobs`: they were identical in 18 prompts of
+    79 to 564 tokens, evaluated from the beginning and with all but one token cached (for 8 of them
+    also all but the last 20).
     """
 
     takes_grammar = True
@@ -122,7 +121,9 @@ class LlamaCppModel:
             if "error" in chunk:
                 raise _engine_error(chunk["error"], state.text)
             for choice in chunk.get("choices", ()):
-                _add_choice(choice, state)
+                state.add(choice["delta"].get("content") or "")
+                for token in (choice.get("logprobs") or {}).get("content", ()):
+                    state.add_token(Token(*_pair(token)), map(_pair, token["top_logprobs"]))
                 finish.extend(filter(None, [choice["finish_reason"]]))
             usage.update(chunk.get("usage") or {})
 
@@ -146,12 +147,6 @@ class LlamaCppModel:
         if self._engine is None:
             raise RuntimeError("the model was closed")
         return self._engine
-
-
-def _add_choice(choice: Mapping[str, Any], state: GenerationState) -> None:
-    state.add(choice["delta"].get("content") or "")
-    for token in (choice.get("logprobs") or {}).get("content", ()):
-        state.add_token(Token(*_pair(token)), map(_pair, token["top_logprobs"]))
 
 
 def _pair(token: Mapping[str, Any]) -> tuple[str, float]:
@@ -203,8 +198,14 @@ def _grammar(request: Request) -> str | None:
         grammar = request.grammar.lstrip()
         if not grammar.startswith(GRAMMAR_HEADER.split()[0]):
             grammar = GRAMMAR_HEADER + grammar
-    elif request.json_schema is not None:
-        grammar = _schema_grammar(request.json_schema)
+    elif (schema := request.json_schema) is not None:
+        # For compact JSON: optional white space could be generated endlessly.
+        guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
+        compact = {**schema, "x-guidance": guidance}
+        try:
+            grammar = str(llama_engine.module().json_schema_to_grammar(compact))
+        except (ValueError, TypeError, RuntimeError) as exc:
+            raise SkillFailed(f"the JSON schema cannot be read: {exc}") from exc
     else:
         return None
     from llguidance import LLMatcher
@@ -218,15 +219,6 @@ def _grammar(request: Request) -> str | None:
             hint="Nothing was generated. Remove what is not supported.",
         )
     return grammar
-
-
-def _schema_grammar(schema: Mapping[str, Any]) -> str:
-    """Return a grammar for compact JSON; optional white space could be generated endlessly."""
-    guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
-    try:
-        return str(llama_engine.module().json_schema_to_grammar({**schema, "x-guidance": guidance}))
-    except (ValueError, TypeError, RuntimeError) as exc:
-        raise SkillFailed(f"the JSON schema cannot be read: {exc}") from exc
 
 
 def _engine_error(error: Mapping[str, Any], partial: str) -> HarnessError:

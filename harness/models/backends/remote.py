@@ -17,8 +17,6 @@ from harness.errors import (
 )
 
 if TYPE_CHECKING:
-    import socket
-
     from harness.models.backend import Tool
 
 CONNECT_SECONDS = 5.0
@@ -72,7 +70,7 @@ class ConnectionHandle:
     @property
     def hooks(self) -> Mapping[str, list[Callable[[Any], None]]]:
         """The `event_hooks` for the httpx client."""
-        return {"request": [self._on_request]}
+        return {"request": [lambda request: request.extensions.update(trace=self._on_event)]}
 
     def close(self) -> None:
         """Shut down the present connection and any later one."""
@@ -83,26 +81,19 @@ class ConnectionHandle:
             with contextlib.suppress(OSError):  # already closed, or detached for TLS
                 stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
-    def _on_request(self, request: Any) -> None:
-        request.extensions["trace"] = self._on_event
-
     def _on_event(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.complete"):
-            _keep_alive(info["return_value"].get_extra_info("socket"))
+            import socket
+
+            connection = info["return_value"].get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                if hasattr(socket, name):  # not on every system
+                    connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._streams.append(info["return_value"])
             if self._closed:
                 self.close()
-
-
-def _keep_alive(connection: socket.socket) -> None:
-    """Let the system notice that the machine at the other end is gone."""
-    import socket
-
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in KEEPALIVE.items():
-        if hasattr(socket, name):  # not on every system
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def as_tool(tool: Tool) -> dict[str, Any]:

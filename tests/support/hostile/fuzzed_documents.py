@@ -24,7 +24,7 @@ from skills.nanda import framework
 
 SHIPPED = {
     "registry": CODE_ROOT / "models" / "registry.yaml",
-    "recipe": CODE_ROOT / "skills" / "finetune" / "run" / "recipes" / "smollm2-cpu.yaml",
+    "recipe": CODE_ROOT / "skills" / "finetune" / "recipes" / "smollm2-cpu.yaml",
     "framework": framework.NANDA,
     "front matter": CODE_ROOT / "skills" / "finetune" / "SKILL.md",
 }
