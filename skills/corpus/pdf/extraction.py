@@ -1,26 +1,19 @@
-"""Read a paper from a PDF file, in the process of `worker`."""
+"""Read a paper from a PDF file, in a process of its own: its front matter and wanted sections."""
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import sys
-import time
-import traceback
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pypdfium2.raw as pdfium
-
 from skills.corpus.pdf import page_text, title_page
-from skills.corpus.pdf.page_lines import MOST_PAGES, Pages, Unreadable
+from skills.corpus.pdf.page_lines import MOST_PAGES, Pages
 from skills.corpus.pdf.page_text import Line, count_words, differs
 from skills.corpus.pdf.title_page import Abstract, name_of
-from skills.corpus.tables.reader_process import MEMORY, SECONDS, limit
+from skills.corpus.tables.reader_process import Unreadable, serve
 
 FIRST_PAGES = (2, 6)
 """Pages on which the abstract is searched: these, and if there is none, those. A repository may add
@@ -244,31 +237,10 @@ def _is_of_numbers(line: Line) -> bool:
     return len(text) > 3 and sum(map(str.isalpha, text)) < 0.4 * len(text)
 
 
-def main() -> None:
-    """Answer requests until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # PDFium prints warnings
-    pdfium.FPDF_InitLibrary()
-    limit("RLIMIT_AS", MEMORY)
-    for line in sys.stdin:
-        request = json.loads(line)
-        limit("RLIMIT_CPU", int(time.process_time()) + SECONDS)
-        answers.write(json.dumps(_answer(request)) + "\n")
-        answers.flush()
-
-
-def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return extract(Path(request["path"]), request["sections"])
-    except Unreadable as error:
-        return {"unreadable": str(error)}
-    except MemoryError:
-        return {"unreadable": f"needs more than {MEMORY // 1024**3} GB of memory"}
-    except Exception as error:  # noqa: BLE001  a fault of ours costs this file alone
-        *_, frame = traceback.extract_tb(error.__traceback__)
-        place = f"{Path(frame.filename).name}, line {frame.lineno}"
-        return {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
+def read(path: str, sections: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield what is read of a paper, for `ReaderProcess.read`."""
+    yield extract(Path(path), sections)
 
 
 if __name__ == "__main__":
-    main()
+    serve(read)

@@ -89,11 +89,6 @@ class Reader(ABC):
         self._columns = columns or Columns()
 
     @property
-    def files(self) -> Sequence[Path]:
-        """The files that are read."""
-        return (self.path,)
-
-    @property
     def assumed(self) -> Sequence[str]:
         """What was assumed to read the file, for a notice: "columns separated by ';'"."""
         return ()

@@ -105,10 +105,6 @@ class ParquetFiles(Reader):
         counts = (footer.num_rows for footer in footers)
         self._begins = list(itertools.accumulate(counts, initial=0))[:-1]
 
-    @property
-    def files(self) -> Sequence[Path]:
-        return [part.path for part in self._parts]
-
     def header(self) -> tuple[str, ...]:
         return tuple(self._schema.names)
 

@@ -1,32 +1,169 @@
-"""Processes that read files of foreign formats: their start, their limits, and how they end.
+"""Read files of foreign formats in a process of its own, which reads one file after the other.
 
-A limit of memory or processor time ends such a process, and not the program.
+A file on which a parser crashes, does not end, or needs too much memory ends that process; it is
+started again for the next file. The process is a module that calls `serve`. A request is a line of
+JSON with the path and the options of a file; each answer is a line of JSON, and `null` ends them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from harness.errors import SkillFailed
 from harness.settings import CODE_ROOT
 
 MEMORY = 2 * 1024**3
-"""Bytes of addresses that a process may use."""
-SECONDS = 40
+"""Bytes of addresses that the process may use."""
+CPU_SECONDS = 40
 """Processor time for one file."""
+SECONDS = 120.0
+"""Time for one file, in case the process waits."""
+PATIENCE = 5.0
+"""Seconds in which the process ends when it is no longer needed, before it is killed."""
 
 
-def arguments(module: str, *given: str) -> dict[str, Any]:
-    """Return the arguments of `subprocess.Popen` that run a module of this program."""
-    paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
-        "args": [sys.executable, "-P", "-m", module, *given],
-        "env": os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-        "start_new_session": True,  # Ctrl-C is for the parent
-    }
+class Unreadable(Exception):
+    """A file cannot be read; the text states why.
+
+    Attributes:
+        signal: the signal that ended the process, if one did.
+    """
+
+    signal: int = 0
+
+
+class ReaderProcess:
+    """The process that reads files, which begins with the first file.
+
+    Args:
+        module: its module.
+        library: the name of its parser, for messages.
+    """
+
+    def __init__(self, module: str, library: str) -> None:
+        self._module, self._library = module, library
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> ReaderProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def read(self, path: Path, **options: Any) -> Iterator[Any]:
+        """Yield what the process reads of a file.
+
+        Raises:
+            Unreadable: the file cannot be read.
+            SkillFailed: the process cannot be started.
+        """
+        process = self._process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        timer = threading.Timer(SECONDS, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            with contextlib.suppress(OSError):  # it has ended
+                request = {"path": os.fspath(path.resolve()), **options}
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
+                for line in process.stdout:
+                    if not line.endswith("\n"):
+                        break
+                    answer = json.loads(line)
+                    if answer is None:
+                        return
+                    if isinstance(answer, dict) and "unreadable" in answer:
+                        process.stdout.readline()  # null
+                        raise Unreadable(answer["unreadable"])
+                    yield answer
+        finally:
+            timer.cancel()
+        raise self._end()
+
+    def _start(self) -> subprocess.Popen[str]:
+        paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-m", self._module],
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+                start_new_session=True,  # Ctrl-C is for the parent
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                encoding="utf-8",
+            )
+        except OSError as exc:
+            raise SkillFailed(f"the process that reads files cannot be started: {exc}") from exc
+
+    def _end(self) -> Unreadable:
+        """End the process, and return how it ended by itself."""
+        process, self._process = self._process, None
+        if process is None:
+            return Unreadable()
+        with process:  # closes its pipes and waits
+            with contextlib.suppress(OSError):
+                assert process.stdin is not None
+                process.stdin.close()  # it ends when stdin does
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        code = process.returncode
+        if code in (-getattr(signal, "SIGXCPU", 0), -getattr(signal, "SIGKILL", 0)):
+            ended = Unreadable("cannot be read: it takes too long, or too much memory")
+        elif code < 0:
+            name = signal.Signals(-code).name
+            ended = Unreadable(f"cannot be read: {self._library} crashed ({name})")
+        else:
+            reason = f"the process that read it ended with exit code {code}"
+            ended = Unreadable(f"cannot be read: {reason}")
+        ended.signal = max(0, -code)
+        return ended
+
+
+def serve(read: Callable[..., Iterable[Any]]) -> None:
+    """Answer the requests of a `ReaderProcess` until stdin ends.
+
+    Args:
+        read: called with the path and the options of a file; returns the answers, or raises
+            Unreadable.
+    """
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # parsers print warnings
+    limit("RLIMIT_AS", MEMORY)
+    for line in sys.stdin:
+        limit("RLIMIT_CPU", int(time.process_time()) + CPU_SECONDS)
+        for answer in _answers(read, json.loads(line)):
+            output.write(json.dumps(answer) + "\n")
+        output.write("null\n")
+        output.flush()
+
+
+def _answers(read: Callable[..., Iterable[Any]], request: dict[str, Any]) -> Iterator[Any]:
+    try:
+        yield from read(**request)
+    except Unreadable as error:
+        yield {"unreadable": str(error)}
+    except MemoryError:
+        yield {"unreadable": f"needs more than {MEMORY // 1024**3} GB of memory"}
+    except Exception as error:  # noqa: BLE001  a fault of ours costs this file alone
+        *_, frame = traceback.extract_tb(error.__traceback__)
+        place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        yield {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
 
 
 def limit(name: str, value: int) -> None:
@@ -37,12 +174,3 @@ def limit(name: str, value: int) -> None:
         kind = getattr(resource, name)
         _, hard = resource.getrlimit(kind)
         resource.setrlimit(kind, (value if hard < 0 else min(value, hard), hard))
-
-
-def how_it_ended(code: int | None, library: str) -> str:
-    """Describe how a reader process ended."""
-    if code == -getattr(signal, "SIGXCPU", 0) or code == -getattr(signal, "SIGKILL", 0):
-        return "it takes too long, or too much memory"
-    if code is not None and code < 0:
-        return f"{library} crashed ({signal.Signals(-code).name})"
-    return f"the process that read it ended with exit code {code}"

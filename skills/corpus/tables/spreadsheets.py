@@ -1,7 +1,7 @@
-"""Read a sheet of a spreadsheet as a table of papers.
+"""Spreadsheets: read a sheet as a table of papers (.xlsx, .ods, .xls), write a table (.xlsx).
 
-A spreadsheet is read once, by `worker` in a process of its own, into a temporary database: one cell
-far away from the others can need more memory than there is, and then ends that process alone.
+A spreadsheet is read once, in a process of its own, into a temporary database: one cell far away
+from the others can need more memory than there is, and then ends that process alone.
 """
 
 from __future__ import annotations
@@ -9,30 +9,21 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-import os
 import signal
 import sqlite3
-import subprocess
-import sys
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
-from harness.errors import InputError, OutputError, SkillFailed
+from harness.errors import InputError, OutputError
 from harness.support.text_input import shown
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
-from skills.corpus.tables.reader_process import MEMORY, SECONDS, arguments, how_it_ended, limit
-
-if TYPE_CHECKING:
-    from python_calamine import CalamineWorkbook
+from skills.corpus.tables.reader_process import MEMORY, ReaderProcess, Unreadable, serve
 
 SHEETS = (".xlsx", ".ods", ".xls")
 MOST_BYTES = 200_000_000
 """Size of a file."""
-WAIT = 120.0
-"""Time for one file, in case the process waits; its processor time is limited to less."""
 WORKER = "skills.corpus.tables.spreadsheets"
 
 
@@ -95,48 +86,23 @@ class SheetReader(Reader):
         Raises:
             InputError: the file is too large, damaged, or no spreadsheet.
         """
-        if self.path.stat().st_size > MOST_BYTES:
-            raise self._unreadable(f"has more than {MOST_BYTES // 1_000_000} MB")
         read = open_temporary("CREATE TABLE rows (sheet TEXT, number INTEGER, cells TEXT)")
-        with tempfile.TemporaryFile() as lines:
-            self._run(lines)
-            lines.seek(0)
-            sheet = ""
-            for line in lines:
-                match json.loads(line):
-                    case {"unreadable": reason}:
-                        raise self._unreadable(reason)
-                    case {"sheet": name}:
-                        sheet = name
-                    case [number, cells]:
-                        row = [sheet, number, json.dumps(cells, ensure_ascii=False)]
-                        read.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
+        try:
+            if self.path.stat().st_size > MOST_BYTES:
+                raise Unreadable(f"has more than {MOST_BYTES // 1_000_000} MB")
+            with ReaderProcess(WORKER, "calamine") as process:
+                for sheet, number, cells in process.read(self.path):
+                    row = [sheet, number, json.dumps(cells, ensure_ascii=False)]
+                    read.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
+        except Unreadable as exc:
+            reason = str(exc)
+            if exc.signal == signal.SIGABRT:  # how calamine ends without memory
+                most = f"{MEMORY // 1024**3} GB of memory"
+                reason = f"needs more than {most}; a cell may be far from the others"
+            hint = "Save the sheet as a .csv file."
+            raise InputError(reason, where=shown(self.path), hint=hint) from exc
         read.execute("CREATE INDEX of_sheet ON rows (sheet, number)")
         return read
-
-    def _run(self, output: IO[bytes]) -> None:
-        """Write the lines of `worker` to a file."""
-        try:
-            done = subprocess.run(
-                **arguments(WORKER, os.fspath(self.path.resolve())),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.DEVNULL,
-                timeout=WAIT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise self._unreadable("cannot be read: it takes too long") from exc
-        except OSError as exc:
-            raise SkillFailed(f"the process that reads it cannot be started: {exc}") from exc
-        if done.returncode == -signal.SIGABRT:  # how calamine ends without memory
-            most = f"{MEMORY // 1024**3} GB of memory"
-            raise self._unreadable(f"needs more than {most}; a cell may be far from the others")
-        if done.returncode:
-            raise self._unreadable(f"cannot be read: {how_it_ended(done.returncode, 'calamine')}")
-
-    def _unreadable(self, reason: str) -> InputError:
-        return InputError(reason, where=shown(self.path), hint="Save the sheet as a .csv file.")
 
 
 _CREATED = datetime.datetime(1980, 1, 1)
@@ -179,15 +145,8 @@ MOST_UNPACKED = 500_000_000
 """Size of all that is packed in a file."""
 
 
-def main(path: str) -> None:
-    limit("RLIMIT_AS", MEMORY)
-    limit("RLIMIT_CPU", SECONDS)
-    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    for line in _lines(path):
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _lines(path: str) -> Iterator[dict[str, str] | list[Any]]:
+def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
+    """Yield the name of the sheet, the number and the cells of each row that is not empty."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
@@ -195,26 +154,19 @@ def _lines(path: str) -> Iterator[dict[str, str] | list[Any]]:
             with zipfile.ZipFile(path) as archive:
                 size = sum(entry.file_size for entry in archive.infolist())
             if size > MOST_UNPACKED:
-                yield {"unreadable": f"has more than {MOST_UNPACKED // 1_000_000} MB unpacked"}
-                return
+                raise Unreadable(f"has more than {MOST_UNPACKED // 1_000_000} MB unpacked")
         with CalamineWorkbook.from_path(path) as book:
             for name in book.sheet_names:
-                yield from _sheet(book, name)
-    except PasswordError:
-        yield {"unreadable": "is protected by a password"}
+                rows = book.get_sheet_by_name(name).iter_rows()
+                for number, row in enumerate(rows, start=1):
+                    cells = list(map(_cell, row))
+                    if any(cell != "" for cell in cells):
+                        yield name, number, cells
+    except PasswordError as error:
+        raise Unreadable("is protected by a password") from error
     except (CalamineError, zipfile.BadZipFile, OSError, ValueError, MemoryError) as error:
-        yield {"unreadable": f"is not a readable spreadsheet ({error or 'out of memory'})"}
-
-
-def _sheet(book: CalamineWorkbook, name: str) -> Iterator[dict[str, str] | list[Any]]:
-    empty = True
-    for number, row in enumerate(book.get_sheet_by_name(name).iter_rows(), start=1):
-        cells = list(map(_cell, row))
-        if any(cell != "" for cell in cells):
-            if empty:
-                yield {"sheet": name}
-            empty = False
-            yield [number, cells]
+        reason = f"is not a readable spreadsheet ({error or 'out of memory'})"
+        raise Unreadable(reason) from error
 
 
 def _cell(value: object) -> object:
@@ -229,4 +181,4 @@ def _cell(value: object) -> object:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    serve(read_sheets)

@@ -7,13 +7,13 @@ from pathlib import Path
 from skills.corpus.pdf import extraction
 from skills.corpus.tables import reader_process
 
-answer = extraction._answer
 
-
-def failing(request):
-    match Path(request["path"]).stem:
+def failing(path, sections):
+    match Path(path).stem:
         case "crash":
             os.abort()
+        case "exit":
+            os._exit(3)
         case "hang":
             time.sleep(600)
         case "loop":
@@ -21,9 +21,8 @@ def failing(request):
             while True:
                 pass
         case "memory":
-            return {"title": bytearray(reader_process.MEMORY + 1).hex()}
-    return answer(request)
+            return [{"title": bytearray(reader_process.MEMORY + 1).hex()}]
+    return extraction.read(path, sections)
 
 
-extraction._answer = failing
-extraction.main()
+reader_process.serve(failing)

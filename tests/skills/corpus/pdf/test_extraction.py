@@ -19,8 +19,9 @@ from pdf_papers import (
 
 from skills.corpus.pdf import extraction, page_text, title_page
 from skills.corpus.pdf.extraction import extract, find_sections
-from skills.corpus.pdf.page_lines import Unreadable, in_reading_order
+from skills.corpus.pdf.page_lines import in_reading_order
 from skills.corpus.pdf.page_text import Line
+from skills.corpus.tables.reader_process import Unreadable
 
 BOTH = ("limitation", "conclusion")
 

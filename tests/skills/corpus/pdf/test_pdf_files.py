@@ -10,7 +10,6 @@ from pdf_papers import ABSTRACT, LIMITATION, TITLE, PdfPaper, scan
 from harness.errors import InputError
 from harness.testing import FakeModel, fake_app
 from skills.corpus.pdf import pdf_files
-from skills.corpus.pdf.pdf_files import PdfProcess
 from skills.corpus.table import Columns, open_table
 
 
@@ -41,26 +40,6 @@ def test_the_papers_of_a_folder(folder: Path) -> None:
     (refused,) = [row for row in rows if isinstance(row, InputError)]
     assert refused.where == str(folder / "b.pdf")
     assert "no text layer" in refused.message
-
-
-def test_a_file_is_read_once_unless_it_changes(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read: list[str] = []
-    inner = PdfProcess.read
-
-    def counting(self: PdfProcess, path: Path, sections: object = ()) -> object:
-        read.append(path.name)
-        return inner(self, path)
-
-    monkeypatch.setattr(PdfProcess, "read", counting)
-    table = open_table(folder)
-    before = list(table.rows_or_errors())
-    assert [str(row) for row in table.rows_or_errors()] == [str(row) for row in before]
-    assert sorted(read) == ["C.PDF", "a.pdf", "b.pdf", "d e.pdf"]
-    PdfPaper(abstract=f"{ABSTRACT} It was a scan.").write(folder / "b.pdf")
-    assert not [row for row in table.rows_or_errors() if isinstance(row, InputError)]
-    assert read[4:] == ["b.pdf"]
 
 
 def test_sections_are_read_if_they_are_wanted(folder: Path) -> None:

@@ -13,22 +13,23 @@ from pdf_papers import TITLE, PdfPaper, scan
 from repository import ROOT
 
 from harness.errors import InputError
-from skills.corpus.pdf import pdf_files
-from skills.corpus.pdf.pdf_files import PdfProcess
+from skills.corpus.pdf.pdf_files import WORKER, read_pdf
+from skills.corpus.tables import reader_process
+from skills.corpus.tables.reader_process import ReaderProcess
 
 PAPER = PdfPaper().data()
 
 
 @pytest.fixture(scope="module")
-def reader() -> Iterator[PdfProcess]:
-    with PdfProcess() as found:
+def reader() -> Iterator[ReaderProcess]:
+    with ReaderProcess(WORKER, "PDFium") as found:
         yield found
 
 
-def reason(reader: PdfProcess, path: Path, data: bytes) -> str:
+def reason(reader: ReaderProcess, path: Path, data: bytes) -> str:
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        reader.read(path)
+        read_pdf(reader, path)
     assert caught.value.where == str(path)
     return caught.value.message
 
@@ -45,28 +46,28 @@ def reason(reader: PdfProcess, path: Path, data: bytes) -> str:
     ],
     ids=["scan", "encrypted", "other", "empty", "damaged", "truncated"],
 )
-def test_bad_files(reader: PdfProcess, tmp_path: Path, data: bytes, expected: str) -> None:
+def test_bad_files(reader: ReaderProcess, tmp_path: Path, data: bytes, expected: str) -> None:
     assert expected in reason(reader, tmp_path / "a.pdf", data)
 
 
 @pytest.mark.parametrize(("name", "data"), bombs().items(), ids=list(bombs()))
-def test_bombs(reader: PdfProcess, tmp_path: Path, name: str, data: bytes) -> None:
+def test_bombs(reader: ReaderProcess, tmp_path: Path, name: str, data: bytes) -> None:
     assert reason(reader, tmp_path / f"{name}.pdf", data)
 
 
-def test_a_truncated_paper_is_read_or_refused(reader: PdfProcess, tmp_path: Path) -> None:
+def test_a_truncated_paper_is_read_or_refused(reader: ReaderProcess, tmp_path: Path) -> None:
     """PDFium rebuilds the table of a file that lacks its end."""
     path = tmp_path / "a.pdf"
     for length in range(500, len(PAPER), 4001):
         path.write_bytes(PAPER[:length])
         with contextlib.suppress(InputError):
-            assert isinstance(reader.read(path)["title"], str)
+            assert isinstance(read_pdf(reader, path)["title"], str)
 
 
-def test_a_name_with_blanks_and_umlauts(reader: PdfProcess, tmp_path: Path) -> None:
+def test_a_name_with_blanks_and_umlauts(reader: ReaderProcess, tmp_path: Path) -> None:
     path = tmp_path / "Über Ordner – ein Aufsatz.pdf"  # noqa: RUF001
     path.write_bytes(PAPER)
-    assert reader.read(path)["title"] == TITLE
+    assert read_pdf(reader, path)["title"] == TITLE
 
 
 @pytest.mark.skipif(os.name == "nt", reason="limits are those of POSIX")
@@ -76,7 +77,8 @@ def test_a_name_with_blanks_and_umlauts(reader: PdfProcess, tmp_path: Path) -> N
         ("crash", "PDFium crashed (SIGABRT)"),
         ("hang", "it takes too long, or too much memory"),
         ("loop", "it takes too long, or too much memory"),
-        ("memory", "the process that read it ended with exit code 1"),
+        ("memory", "needs more than 2 GB of memory"),
+        ("exit", "the process that read it ended with exit code 3"),
     ],
 )
 def test_the_process_ends(
@@ -84,20 +86,19 @@ def test_the_process_ends(
 ) -> None:
     """The next file is read by another one."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "tests" / "support" / "pdf"))
-    monkeypatch.setattr(pdf_files, "WORKER", "failing_worker")
-    monkeypatch.setattr(pdf_files, "SECONDS", 5.0 if name == "hang" else 60.0)
+    monkeypatch.setattr(reader_process, "SECONDS", 5.0 if name == "hang" else 60.0)
     good = tmp_path / "good.pdf"
     good.write_bytes(PAPER)
-    with PdfProcess() as found:
-        assert found.read(good)["title"] == TITLE
+    with ReaderProcess("failing_worker", "PDFium") as found:
+        assert read_pdf(found, good)["title"] == TITLE
         assert expected in reason(found, tmp_path / f"{name}.pdf", PAPER)
-        assert found.read(good)["title"] == TITLE
+        assert read_pdf(found, good)["title"] == TITLE
 
 
 def test_no_process_is_left(tmp_path: Path) -> None:
-    with PdfProcess() as found:
+    with ReaderProcess(WORKER, "PDFium") as found:
         (tmp_path / "a.pdf").write_bytes(PAPER)
-        found.read(tmp_path / "a.pdf")
+        read_pdf(found, tmp_path / "a.pdf")
         assert found._process is not None
         begun = found._process
     assert begun.poll() == 0
