@@ -22,6 +22,7 @@ _DOI = re.compile(
     r"(?P<id>10\.\d{4,9}(?:\.\d+)*/\S+)",
     re.IGNORECASE | re.ASCII,
 )
+_DOI_WITHIN = re.compile(r"\b10\.\d{4,9}/[^\s\"<>,;]+", re.ASCII)
 _PMID = re.compile(
     r"(?:pmid\s*[:=]?\s*|(?:https?://)?(?:www\.)?(?:pubmed\.ncbi\.nlm\.nih\.gov/"
     r"|ncbi\.nlm\.nih\.gov/pubmed/))(?P<id>\d{1,8})/?",
@@ -46,14 +47,22 @@ def doi(text: str) -> str:
     A DOI does not depend on case (https://www.doi.org/doi-handbook). Marks at its end are those of
     a sentence.
     """
-    found = _DOI.fullmatch(unquote(text.strip()))
-    if not found:
-        return ""
-    made = found["id"].lower().split("#")[0]
+    made = written_doi(unquote(text)).lower().split("#")[0]
     if "?" in made and "doi.org" in text.lower():  # parameters of the address
         made = made.split("?")[0]
     made = made.rstrip(".,;/")
     return made.rstrip(")") if made.count(")") > made.count("(") else made
+
+
+def written_doi(text: str) -> str:
+    """Return a DOI as it is written, but without an address, "" if `text` is not one."""
+    found = _DOI.fullmatch(text.strip())
+    return found["id"] if found else ""
+
+
+def dois_within(text: str) -> set[str]:
+    """Return the DOIs in running text."""
+    return set(filter(None, map(doi, _DOI_WITHIN.findall(text))))
 
 
 def arxiv(text: str) -> str:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from skills.corpus.identity import titles
 from skills.corpus.identity.identifiers import KINDS, identifiers_of, is_preprint_doi
-from skills.corpus.identity.titles import fold, without_tex
+from skills.corpus.identity.titles import fold
+from skills.corpus.tex import plain_field
 from skills.nanda.paper import Paper
 
 Relation = Literal["same", "linked"]
@@ -54,7 +55,8 @@ class Known:
     @property
     def is_preprint(self) -> bool:
         """True if a preprint server is its only place."""
-        return self._has_preprint_id and not self.is_published
+        doi = self.identifiers.get("doi", "")
+        return ("arxiv" in self.identifiers or is_preprint_doi(doi)) and not self.is_published
 
     @property
     def is_published(self) -> bool:
@@ -62,10 +64,6 @@ class Known:
         doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
         elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
-
-    @property
-    def _has_preprint_id(self) -> bool:
-        return "arxiv" in self.identifiers or is_preprint_doi(self.identifiers.get("doi", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +194,7 @@ def names(authors: str) -> tuple[Name, ...]:
     "Family, Given; Family, Given", "Given Family, Given Family" and BibTeX's "and" are read. The
     parts of "Family, Given, Family, Given" are put together if each is one word or initials.
     """
-    text = _REST.sub("", without_tex(authors)).strip()
+    text = _REST.sub("", plain_field(authors)).strip()
     parts = [part for part in _AND.split(text) if part.strip(" ,")]
     if len(parts) == 1:
         parts = _separated(parts[0])
@@ -246,30 +244,16 @@ def _abbreviates(one: str, other: str) -> bool:
 
 
 def _separated(text: str) -> list[str]:
+    """Return the names in a list with commas; "Family, Given, Family, Given" is put together."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
-    if len(parts) < 2:
-        return parts
-    singles = all(_is_single(part) for part in parts)
-    families = len(parts) % 2 == 0 and all(_is_given(part) for part in parts[1::2])
-    if families and (singles or _is_one_name(parts) or all(map(_is_initials, parts[1::2]))):
-        return [f"{family} {given}" for family, given in zip(*[iter(parts)] * 2, strict=True)]
+    initials = [all(len(word) == 1 for word in _TOKEN.findall(part)) for part in parts]
+    lengths = [len(part.split()) for part in parts]
+    single = [one or length == 1 for one, length in zip(initials, lengths, strict=True)]
+    if parts and len(parts) % 2 == 0 and max(lengths[1::2]) <= 3:
+        is_one_name = len(parts) == 2 and any(single)
+        if is_one_name or all(single) or all(initials[1::2]):
+            return [f"{family} {given}" for family, given in zip(*[iter(parts)] * 2, strict=True)]
     return parts
-
-
-def _is_one_name(parts: list[str]) -> bool:
-    return len(parts) == 2 and any(map(_is_single, parts))
-
-
-def _is_single(part: str) -> bool:
-    return len(part.split()) == 1 or _is_initials(part)
-
-
-def _is_given(part: str) -> bool:
-    return len(part.split()) <= 3
-
-
-def _is_initials(part: str) -> bool:
-    return all(len(word) == 1 for word in _TOKEN.findall(part))
 
 
 def _words(name: str, *, upper: bool) -> Name:

@@ -11,18 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
+from skills.corpus.tex import plain_field
 from skills.nanda.text import set_of
 
 Match = Literal["same", "subtitle", "typo"]
 
 _TAG = re.compile(r"</?[a-zA-Z][\w:-]*(?:\s[^<>]*)?/?>")
-_ACCENT = re.compile(r"\\(?:[\"'`^~=.]|[cvHkrubdt](?![A-Za-z]))\s*")
-_LETTER = re.compile(r"\\(ss|ae|AE|oe|OE|aa|AA|o|O|l|L|i|j)(?![A-Za-z])\s?")
-_STYLE = re.compile(
-    r"\\(?:(?:text|math)[a-z]+|emph|underline|bm|mbox|boldsymbol|operatorname"
-    r"|em|it|bf|sc|rm|tt|sf|sl)\b\s?"
-)
-_LETTERS = {"i": "i", "j": "j", "aa": "a", "AA": "A"}
 _FOLDED = str.maketrans(
     {
         "ø": "o",
@@ -114,7 +108,9 @@ class Title:
 @functools.lru_cache(maxsize=4096)
 def title(text: str) -> Title:
     """Return the comparable form of a title."""
-    plain = _plain(text)
+    if "&" in text or "<" in text:
+        text = _TAG.sub("", html.unescape(text))
+    plain = plain_field(text).replace("&", " and ").strip()
     shown = _PREFIX.sub("", plain, count=1) if _PREFIX.match(plain) else plain
     words = _words(shown)
     main = _words(_SUBTITLE.split(shown, maxsplit=1)[0]) or words
@@ -154,21 +150,6 @@ def fold(text: str) -> str:
         shown = (char for char in decomposed if not unicodedata.combining(char))
         decomposed = "".join(map(_greek, shown))
     return decomposed.casefold().translate(_FOLDED)
-
-
-def without_tex(text: str) -> str:
-    """Return `text` without the marks of TeX; an accent is lost, as `fold` would remove it."""
-    if "\\" not in text and "{" not in text and "$" not in text:
-        return text
-    text = _LETTER.sub(lambda found: _LETTERS.get(found[1], found[1]), _ACCENT.sub("", text))
-    text = _STYLE.sub("", text).replace("\\", "")
-    return re.sub(r"[{}$]", "", text)
-
-
-def _plain(text: str) -> str:
-    if "&" in text or "<" in text:
-        text = _TAG.sub("", html.unescape(text))
-    return without_tex(text).replace("&", " and ").strip()
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from skills.corpus.identity.identifiers import doi as own_doi
+from skills.corpus.identity.identifiers import dois_within
 from skills.corpus.pdf.page_text import MARK, Line, count_words, differs, plain
+from skills.corpus.references.csl_json import month_number
 from skills.nanda.paper import find_arxiv_id
 
 HEADING_WORDS = 14
@@ -273,13 +274,11 @@ PROVEN = 15
 """Letters from which the title of the document information is that of the paper, if the first
 pages have it; a shorter one may be "Paper" or "main.dvi"."""
 
-_DOI = re.compile(r"(?:doi\.org/|doi\s*:?\s*)?(10\.\d{4,9}/[^\s\"<>,;]+)", re.IGNORECASE)
 _STAMP = re.compile(
     r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
     r"[a-z]*\s+(?P<year>\d{4})",
     re.IGNORECASE,
 )
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _NOT_A_TITLE = re.compile(
     r"journal homepage|contents lists|sciencedirect|available (?:online|at)|https?:|www\.|issn|"
     r"^(?:research|original|review|regular)? ?(?:article|paper|report)s?$|^open access|^arxiv:|"
@@ -401,16 +400,13 @@ def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str,
     """
     text = "\n".join((turned, stated, *(line.text for line in lines)))
     found: dict[str, str] = {}
-    written = map(own_doi, _DOI.findall(text))
-    dois = {one for one in written if any(map(str.isdigit, one.partition("/")[2]))}
+    dois = {one for one in dois_within(text) if any(map(str.isdigit, one.partition("/")[2]))}
     if len(dois) == 1:
         found["doi"] = dois.pop()
     stamp = _STAMP.search(text)
     if stamp and (arxiv_id := find_arxiv_id(f"arXiv:{stamp['id']}")):
         found["arxiv_id"] = arxiv_id
-        month = (
-            _MONTHS.index(stamp["month"].lower()) + 1 if stamp["month"].lower() in _MONTHS else 0
-        )
+        month = month_number(stamp["month"])
         found["published"] = f"{stamp['year']}-{month:02}-{int(stamp['day']):02}" if month else ""
         found["categories"] = stamp["category"] or ""
     return {name: value for name, value in found.items() if value}

@@ -26,6 +26,7 @@ from skills.corpus.references.csl_json import (
     arxiv_id_of,
     date_of,
     doi_of,
+    inverted_name,
     issued,
     joined,
     month_number,
@@ -41,7 +42,7 @@ from skills.nanda.paper import iso_date
 from skills.nanda.text import flatten
 
 if TYPE_CHECKING:
-    from bibtexparser.model import Block, Entry, ParsingFailedBlock, String
+    from bibtexparser.model import Block, Entry, ParsingFailedBlock
 
 PIECE = 200
 """Blocks that are parsed at once."""
@@ -90,6 +91,8 @@ _VERBATIM = {"DOI": "doi", "URL": "url", "PMID": "pmid"}
 
 def read(path: Path) -> Iterator[Record]:
     """Yield the entries of a file, and the error of each block that cannot be read."""
+    from bibtexparser.model import String
+
     strings = {name: str(number) for number, name in enumerate(MONTHS, start=1)}
     for first, piece in _pieces(path):
         for block in _blocks(piece):
@@ -97,9 +100,16 @@ def read(path: Path) -> Iterator[Record]:
             if (entry := _entry(block)) is not None:
                 yield Record(line, _item(entry, strings))
             elif (failed := _broken(block)) is not None:
-                yield Record(line, error=_error(failed, path, line))
-            elif (string := _string(block)) is not None:
-                strings[string.key.lower()] = _value(str(string.value), strings)
+                reason = getattr(failed.error, "abort_reason", "") or str(failed.error)
+                error = InputError(
+                    "the entry that begins here is not valid BibTeX "
+                    f"({flatten(reason).rstrip('.')})",
+                    where=place(path, "line", line),
+                    hint="Is a brace or a comma missing?",
+                )
+                yield Record(line, error=error)
+            elif isinstance(block, String):
+                strings[block.key.lower()] = _value(str(block.value), strings)
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
@@ -154,12 +164,6 @@ def _entry(block: Block) -> Entry | None:
     return block if isinstance(block, Entry) else None
 
 
-def _string(block: Block) -> String | None:
-    from bibtexparser.model import String
-
-    return block if isinstance(block, String) else None
-
-
 def _broken(block: Block) -> ParsingFailedBlock | None:
     """Return a block that cannot be read, unless it is a comment."""
     from bibtexparser.model import ParsingFailedBlock
@@ -167,15 +171,6 @@ def _broken(block: Block) -> ParsingFailedBlock | None:
     if not isinstance(block, ParsingFailedBlock) or block.ignore_error_block is not None:
         return None
     return None if (block.raw or "").lower().startswith("@comment") else block
-
-
-def _error(block: ParsingFailedBlock, path: Path, line: int) -> InputError:
-    reason = flatten(getattr(block.error, "abort_reason", "") or str(block.error))
-    return InputError(
-        f"the entry that begins here is not valid BibTeX ({reason.rstrip('.')})",
-        where=place(path, "line", line),
-        hint="Is a brace or a comma missing?",
-    )
 
 
 def _item(entry: Entry, strings: Mapping[str, str]) -> Item:
@@ -186,7 +181,9 @@ def _item(entry: Entry, strings: Mapping[str, str]) -> Item:
         name: plain_field(next(filter(None, map(fields.get, names)), ""))
         for name, names in _VARIABLES.items()
     }
-    arxiv_id = _eprint(fields)
+    archive_name = fields.get("eprinttype") or fields.get("archiveprefix", "")
+    is_arxiv = archive_name.strip().lower() == "arxiv"
+    arxiv_id = _verbatim(fields.get("eprint", "")) if is_arxiv else ""
     number = plain_field(fields.get("number") or fields.get("issue", ""))
     item: Item = {
         "id": entry.key,
@@ -207,7 +204,11 @@ def _item(entry: Entry, strings: Mapping[str, str]) -> Item:
 
 def _value(written: str, strings: Mapping[str, str]) -> str:
     """Return the text of a value: in braces, in quotes, by name, or several of these with #."""
-    return "".join(_part(part.strip(), strings) for part in _concatenated(written))
+    text = ""
+    for part in map(str.strip, _concatenated(written)):
+        enclosed = len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"'))
+        text += part[1:-1] if enclosed else strings.get(part.lower(), part)
+    return text
 
 
 def _concatenated(written: str) -> Iterator[str]:
@@ -225,20 +226,9 @@ def _concatenated(written: str) -> Iterator[str]:
     yield written[begin:]
 
 
-def _part(part: str, strings: Mapping[str, str]) -> str:
-    if len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"')):
-        return part[1:-1]
-    return strings.get(part.lower(), part)
-
-
 def _verbatim(value: str) -> str:
     """Return a field that TeX does not interpret; some programs escape it all the same."""
     return re.sub(r"\\([_%&#])|[{}]", lambda found: found[1] or "", value).strip()
-
-
-def _eprint(fields: Mapping[str, str]) -> str:
-    kind = fields.get("eprinttype") or fields.get("archiveprefix", "")
-    return _verbatim(fields.get("eprint", "")) if kind.strip().lower() == "arxiv" else ""
 
 
 def _names(field: str) -> list[Item]:
@@ -371,10 +361,7 @@ def _name(name: Item) -> str:
     if not name.get("family"):
         literal = text(name, "literal")
         return "others" if literal == ET_AL else f"{{{escaped(literal)}}}"
-    particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
-    family = " ".join(filter(None, (*particles, text(name, "family"))))
-    parts = (family, text(name, "suffix"), text(name, "given"))
-    return ", ".join(escaped(part) for part in parts if part)
+    return ", ".join(escaped(part) for part in inverted_name(name) if part)
 
 
 def _key(item: Item) -> str:
@@ -385,12 +372,9 @@ def _key(item: Item) -> str:
     first = next(iter(names_of(item, "author")), {})
     name = text(first, "family") or text(first, "literal").partition(" ")[0]
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
-    made = re.sub(r"\W", "", plain)
-    return (
-        f"{made}{iso_date(date_of(item))[:4]}"
-        if made
-        else re.sub(r"[^\w:.+-]+", "-", key) or "paper"
-    )
+    if made := re.sub(r"\W", "", plain):
+        return f"{made}{iso_date(date_of(item))[:4]}"
+    return re.sub(r"[^\w:.+-]+", "-", key) or "paper"
 
 
 def _unused(key: str, used: set[str]) -> str:

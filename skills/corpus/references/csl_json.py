@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from harness.errors import InputError
 from harness.support.text_input import place, shown
+from skills.corpus.identity.identifiers import written_doi
 from skills.corpus.records import Annotated
 from skills.corpus.tables.text_tables import decoded_lines
 from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
@@ -36,7 +37,6 @@ ET_AL = "et al."
 PREPRINT = "article"
 """The type of a preprint in CSL; one in a journal is "article-journal"."""
 
-_DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _PMID = re.compile(r"\bPMID: ?(\d{1,8})\b")
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
 _ARXIV_VENUE = re.compile(r"(?:arxiv|corr\b)", re.IGNORECASE)
@@ -126,8 +126,7 @@ def without_jats(abstract: str) -> str:
 
 def doi_of(item: Item) -> str:
     """Return the DOI without an address."""
-    found = _DOI.fullmatch(text(item, "DOI"))
-    return found[1] if found else ""
+    return written_doi(text(item, "DOI"))
 
 
 def pmid_of(item: Item) -> str:
@@ -188,6 +187,13 @@ def full_name(name: Item) -> str:
     return flatten(spoken or str(name.get("literal", "")))
 
 
+def inverted_name(name: Item) -> tuple[str, str, str]:
+    """Return the family name with its particles, or the whole name, the suffix, the given name."""
+    particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
+    family = " ".join(filter(None, (*particles, text(name, "family") or text(name, "literal"))))
+    return family, text(name, "suffix"), text(name, "given")
+
+
 def joined_names(names: Iterable[str]) -> str:
     """Return names as a table has them, with ";" in between if one has a comma: "ACME, Inc."."""
     known = list(filter(None, names))
@@ -213,15 +219,15 @@ def name_of(written: str) -> Item:
     """
     parts = [flatten(part) for part in written.split(",")]
     if len(parts) > 1:
-        suffix = " ".join(parts[1:-1])
-        return _without_empty({"family": parts[0], "given": parts[-1], "suffix": suffix})
-    *before, family = parts[0].split(" ")
-    given = list(itertools.takewhile(lambda word: not word.islower(), before))
-    particle = " ".join(before[len(given) :])
-    if not given:
-        return {"literal": parts[0]}
-    made = {"family": family, "given": " ".join(given), "non-dropping-particle": particle}
-    return _without_empty(made)
+        made = {"family": parts[0], "given": parts[-1], "suffix": " ".join(parts[1:-1])}
+    else:
+        *before, family = parts[0].split(" ")
+        given = list(itertools.takewhile(lambda word: not word.islower(), before))
+        if not given:
+            return {"literal": parts[0]}
+        particle = " ".join(before[len(given) :])
+        made = {"family": family, "given": " ".join(given), "non-dropping-particle": particle}
+    return {role: part for role, part in made.items() if part}
 
 
 def issued(date: str) -> Item:
@@ -241,8 +247,9 @@ def date_of(item: Item) -> str:
     found = item.get("issued")
     if not isinstance(found, dict):
         return ""
-    first = next(iter(_list(found.get("date-parts"))), None)
-    parts = [str(part) for part in _list(first) if part]
+    dates = found.get("date-parts")
+    first = dates[0] if isinstance(dates, list) and dates else None
+    parts = [str(part) for part in first if part] if isinstance(first, list) else []
     if parts:
         return iso_date("-".join([parts[0], *(part.zfill(2) for part in parts[1:3])]))
     written = flatten(str(found.get("raw") or found.get("literal") or ""))
@@ -252,14 +259,6 @@ def date_of(item: Item) -> str:
 def joined(values: Iterable[str], separator: str = ", ") -> str:
     """Return the values that are not empty, joined."""
     return separator.join(filter(None, map(flatten, values)))
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _without_empty(item: Item) -> Item:
-    return {name: value for name, value in item.items() if value}
 
 
 _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
@@ -272,7 +271,7 @@ def read(path: Path) -> Iterator[Record]:
         InputError: it is not JSON, or not a list of items.
     """
     for number, found in enumerate(_items(path), start=1):
-        if isinstance(found, dict) and _is_item(found):
+        if _is_item(found):
             yield Record(number, found)
         else:
             error = InputError(
@@ -379,7 +378,9 @@ class NotesByRow:
     """
 
     def __init__(self, items: Iterable[Annotated], framework: Framework) -> None:
-        self._notes = ((_row(item), note_of(item, framework)) for item in items)
+        self._notes = (
+            (int(item.paper.source.get("row", 0)), note_of(item, framework)) for item in items
+        )
         self._next = next(self._notes, None)
 
     def take(self, row: int) -> str:
@@ -387,7 +388,3 @@ class NotesByRow:
         while self._next is not None and self._next[0] < row:
             self._next = next(self._notes, None)
         return self._next[1] if self._next is not None and self._next[0] == row else ""
-
-
-def _row(item: Annotated) -> int:
-    return int(item.paper.source.get("row", 0))

@@ -16,6 +16,7 @@ from skills.corpus.references.csl_json import (
     Record,
     date_of,
     doi_of,
+    inverted_name,
     issued,
     joined,
     name_of,
@@ -76,7 +77,8 @@ _DATES = ("date", "year", "publication_year")
 """EndNote writes only the month into the first."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
-_PUBMED = re.compile(r"(?:PMID: ?)?(\d{1,8})")
+_PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
+_PUBMED = re.compile("pubmed|medline|nlm", re.IGNORECASE)
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -153,36 +155,28 @@ def _parsed(lines: list[str]) -> Mapping[str, Any]:
 
 def _item(fields: Mapping[str, Any]) -> Item:
     first, last = (str(fields.get(name, "")).strip() for name in ("start_page", "end_page"))
-    dates = [_date(str(fields[name])) for name in _DATES if fields.get(name)]
+    # "2024/05/17/Spring" may have empty parts.
+    written = (str(fields[name]).split("/")[:3] for name in _DATES if fields.get(name))
+    dates = ["-".join(part.strip() for part in date if part.strip()) for date in written]
     urls = [url for url in fields.get("urls", ()) if url]
+    # The accession number is a PMID if the record names PubMed as its database.
+    database = f"{fields.get('name_of_database', '')} {fields.get('database_provider', '')}"
+    pmid = _PMID.fullmatch(str(fields.get("accession_number", "")).strip())
     item: Item = {
         "type": TYPES.get(fields["type_of_reference"], "document"),
-        **{name: _first(fields, names) for name, names in TEXTS.items()},
+        **{
+            variable: next((str(fields[name]) for name in names if fields.get(name)), "")
+            for variable, names in TEXTS.items()
+        },
         "author": list(map(name_of, fields.get("authors") or fields.get("first_authors") or ())),
         "issued": issued(next((date for date in dates if iso_date(date)), "".join(dates[:1]))),
         "note": "\n\n".join(fields.get("notes", ())).replace(_LINE, "\n"),
         "page": f"{first}-{last}" if first and last and "-" not in first else first,
         "keyword": joined(fields.get("keywords", ())),
         "URL": urls[0] if urls else "",
-        "PMID": _pmid(fields),
+        "PMID": pmid[1] if pmid and _PUBMED.search(database) else "",
     }
     return {name: value for name, value in item.items() if value}
-
-
-def _first(fields: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    return next((str(fields[name]) for name in names if fields.get(name)), "")
-
-
-def _date(written: str) -> str:
-    """Return "2024/05/17/Spring", which may have empty parts, without them."""
-    return "-".join(part.strip() for part in written.split("/")[:3] if part.strip())
-
-
-def _pmid(fields: Mapping[str, Any]) -> str:
-    """Return the accession number if the record names PubMed as its database."""
-    database = f"{fields.get('name_of_database', '')} {fields.get('database_provider', '')}"
-    found = _PUBMED.fullmatch(str(fields.get("accession_number", "")).strip())
-    return found[1] if found and re.search("pubmed|medline|nlm", database, re.IGNORECASE) else ""
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:
@@ -194,16 +188,12 @@ def _annotated(lines: list[str], note: str) -> list[str]:
         ours = HEADING in line if tag == "N1" else ours and not tag and bool(line.strip())
         if not ours:
             kept.append(line)
-    end = next((place for place, line in enumerate(kept) if _tag(line) == "ER"), _last(kept))
+    behind = max(place for place, line in enumerate(kept, start=1) if line.strip())
+    end = next((place for place, line in enumerate(kept) if _tag(line) == "ER"), behind)
     before = kept[:end]
     if before and not before[-1].endswith("\n"):
         before[-1] += "\n"
     return [*before, f"N1  - {note}\n", *(kept[end:] or ["ER  - \n"])]
-
-
-def _last(lines: list[str]) -> int:
-    """Return the place behind the last line that is not empty."""
-    return max(place for place, line in enumerate(lines, start=1) if line.strip())
 
 
 _TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
@@ -224,34 +214,32 @@ def _fields(item: Item, note: str) -> dict[str, Any]:
     """Return the values by rispy's names of the tags."""
     item = without_et_al(item)
     first, _, last = text(item, "page").partition("-")
-    own = without_note(str(item.get("note") or ""))
     date = date_of(item)
+    # Without empty lines, where some programs end a record.
+    own = without_note(str(item.get("note") or "")).splitlines()
+    note_lines = "\n".join(filter(None, map(flatten, own)))
+
+    def names(role: str) -> list[str]:
+        found = []
+        for family, suffix, given in map(inverted_name, names_of(item, role)):
+            found.append(", ".join(filter(None, (family, given, suffix))))
+        return list(filter(None, found))
+
     fields: dict[str, Any] = {
         "type_of_reference": _TYPES.get(text(item, "type"), "GEN"),
         **{names[0]: text(item, variable) for variable, names in TEXTS.items()},
         "doi": doi_of(item),
         "abstract": flatten(str(item.get("abstract") or "")),
-        "authors": list(filter(None, map(_name, names_of(item, "author")))),
-        "secondary_authors": list(filter(None, map(_name, names_of(item, "editor")))),
+        "authors": names("author"),
+        "secondary_authors": names("editor"),
         "year": iso_date(date)[:4],
         "date": iso_date(date).replace("-", "/") or date,
         "start_page": first,
         "end_page": last.strip("-"),
         "keywords": [part.strip() for part in text(item, "keyword").split(",") if part.strip()],
         "urls": list(filter(None, [text(item, "URL")])),
-        "notes": list(filter(None, (_on_lines(own), note))),
+        "notes": list(filter(None, (note_lines, note))),
     }
     if pmid := pmid_of(item):
         fields |= {"accession_number": pmid, "name_of_database": "PubMed"}
     return {name: value for name, value in fields.items() if value}
-
-
-def _name(name: Item) -> str:
-    particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
-    family = " ".join(filter(None, (*particles, text(name, "family") or text(name, "literal"))))
-    return ", ".join(filter(None, (family, text(name, "given"), text(name, "suffix"))))
-
-
-def _on_lines(note: str) -> str:
-    """Return a note with its lines but without empty ones, where some programs end a record."""
-    return "\n".join(filter(None, map(flatten, note.splitlines())))
