@@ -1,6 +1,7 @@
-"""Read tables of papers and annotations: .csv, .tsv, .jsonl, .parquet, .md, references, PDF files.
+"""Read tables of papers and annotations in any format that is known (`READERS`).
 
-A folder or a pattern of .parquet files is one table (`parquet.files`); so is a library of Zotero.
+A folder or a pattern of .parquet files is one table (`parquet_files`); so are a folder of PDF files
+and a library of Zotero.
 
 table = open_table(Path("papers.csv"))
 for row in table.rows(): ...
@@ -31,6 +32,7 @@ from skills.corpus.references.reference_files import FORMATS, ReferenceReader
 from skills.corpus.tables.columns import (
     IDENTITY,
     OBJECTS,
+    PROVENANCE,
     SHOWN_CHARS,
     AbstractBy,
     Columns,
@@ -46,13 +48,66 @@ from skills.corpus.tables.spreadsheets import SHEETS, SheetReader
 from skills.corpus.tables.text_tables import CsvReader, JsonlReader
 from skills.corpus.tex import typographic
 from skills.nanda.framework import Framework
-from skills.nanda.paper import ID_FIELDS, IdField, Paper, Section, bare_arxiv_id, iso_date, own_id
+from skills.nanda.paper import ID_FIELDS, Paper, Section, bare_arxiv_id, iso_date, own_id
 from skills.nanda.text import flatten
 
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
 OWN_ID = re.compile(r"[0-9a-f]{12}")
 """What an id made from an abstract looks like; only such a one is compared with the digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row of a table: a paper, and its annotation where the table has one.
+
+    Attributes:
+        where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
+        paper: its abstract is "" if the row has none.
+        moves: the moves that have a column, as the file writes them; "" for an empty cell.
+        anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
+            has them.
+        error: in a part of a job, why the paper has no annotation.
+        repeat: an earlier row without an error has the same id and the same abstract.
+    """
+
+    where: str
+    paper: Paper
+    moves: Mapping[str, str] = field(default_factory=dict)
+    _: KW_ONLY
+    anchors: Mapping[str, Any] | None = None
+    confidence: Mapping[str, Any] | None = None
+    suggestions: Mapping[str, Any] | None = None
+    sections: Mapping[str, Any] | None = None
+    provenance: Mapping[str, Any] | None = None
+    error: Mapping[str, Any] | None = None
+    repeat: bool = False
+
+    @property
+    def has_moves(self) -> bool:
+        return any(text.strip() for text in self.moves.values())
+
+    @property
+    def abstract_sha256(self) -> str:
+        """The digest of the annotated abstract according to the provenance, "" if unknown."""
+        made_from = (self.provenance or {}).get("input")
+        return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
+
+    def valid_moves(self, framework: Framework) -> dict[str, str]:
+        """Return the moves as they are stored.
+
+        Raises:
+            InputError: a move does not fit, or the annotation was made with another framework.
+        """
+        made_with = (self.provenance or {}).get("framework")
+        name = made_with.get("name") if isinstance(made_with, dict) else None
+        if isinstance(name, str) and name != framework.name:
+            raise InputError(
+                f"was made with the framework {name}, not {framework.name}",
+                where=self.where,
+                hint="`--framework FILE` selects the one it was made with.",
+            )
+        return framework.valid_moves(self.moves, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,26 +188,18 @@ class Table:
             for role, name in columns.items()
             if role not in OBJECTS or role in self.moves
         }
-        objects = (_object(row.get(columns.get(role, ""))) for role in OBJECTS)
-        anchors, confidence, suggestions, sections, provenance, error = objects
+        objects: dict[str, Any] = {
+            role: _object(row.get(columns.get(role, ""))) for role in OBJECTS
+        }
         source = {"kind": "table", "path": shown(path), "row": str(number)}
         source |= {role: flatten(texts[role]) for role in IDENTITY if texts.get(role)}
         source |= {name: row[name] for name in self._reader.source_keys if row.get(name)}
-        mixed = provenance is not None or self._reader.has_ids_of_several_sources
+        mixed = bool(objects[PROVENANCE]) or self._reader.has_ids_of_several_sources
         paper = self._paper(texts, source, mixed=mixed)
         if self._reader.has_sections and row["sections"]:
             paper = replace(paper, sections=tuple(Section(**one) for one in row["sections"]))
-        return TableRow(
-            where,
-            paper,
-            {move: texts[move] for move in self.moves if move in columns},
-            anchors=anchors,
-            confidence=confidence,
-            suggestions=suggestions,
-            sections=sections,
-            provenance=provenance,
-            error=error,
-        )
+        moves = {move: texts[move] for move in self.moves if move in columns}
+        return TableRow(where, paper, moves, **objects)
 
     def _paper(self, values: Mapping[str, str], source: dict[str, str], *, mixed: bool) -> Paper:
         """Return a paper.
@@ -161,8 +208,10 @@ class Table:
             mixed: the id column has ids of several sources, as in a table that was saved here.
         """
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
-        abstract = _storable(values.get("abstract", ""))
-        id_field = self._id_field(texts)
+        # JSON can contain surrogates and NUL, and a file cannot.
+        abstract = well_formed(values.get("abstract", "")).replace("\0", " ").strip()
+        fields = self._layout.id_fields
+        id_field = next((name for name in fields if texts[name]), fields[0] if fields else "id")
         written = texts[id_field]
         paper_id = written or (own_id(abstract) if abstract else "")
         if id_field == "arxiv_id":
@@ -184,10 +233,6 @@ class Table:
             published=iso_date(texts["published"]) or texts["published"],
             categories=texts["categories"],
         )
-
-    def _id_field(self, texts: Mapping[str, str]) -> IdField:
-        fields = self._layout.id_fields
-        return next((name for name in fields if texts[name]), fields[0] if fields else "id")
 
     def _repeats(self, row: TableRow, position: int, seen: SeenIds) -> bool:
         paper = row.paper
@@ -219,7 +264,7 @@ def read_header(path: Path) -> tuple[str, ...]:
     """Return the names of a table's columns.
 
     Raises:
-        InputError: the file cannot be read, or its suffix is not one of `formats.SUFFIXES`.
+        InputError: the file cannot be read, or its suffix is not one of `SUFFIXES`.
     """
     return tuple(filter(None, reader_of(path, Columns()).header()))
 
@@ -237,17 +282,17 @@ def open_table(
 
     Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
     authors, published, categories, doi, pmid, venue; with `moves`, also provenance, and beside it
-    the other `OBJECTS`. `headings` has the other names that are recognized.
+    the other `OBJECTS`. `columns.HEADINGS` has the other names that are recognized.
 
     Args:
         columns: names given by options, which take precedence.
         moves: names of moves, whose columns are read where they are present.
-        limit: rows at most.
+        limit: maximum number of rows.
         abstract_by: accept a table without abstracts that has provenance or ids.
         notice: called with what was assumed, and with the columns that are not read.
 
     Raises:
-        InputError: the file cannot be read, its suffix is not one of `formats.SUFFIXES`, a column
+        InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, a column
             is missing, or files that are read together differ.
     """
     reader = reader_of(path, columns or Columns())
@@ -269,64 +314,6 @@ def _object(value: Any) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def _storable(abstract: str) -> str:
-    """Replace what JSON can contain and a file cannot, as `flatten` does: surrogates and NUL."""
-    return well_formed(abstract).replace("\0", " ").strip()
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """A row of a table: a paper, and its annotation where the table has one.
-
-    Attributes:
-        where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
-        paper: its abstract is "" if the row has none.
-        moves: the moves that have a column, as the file writes them; "" for an empty cell.
-        anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
-            has them.
-        error: in a part of a job, why the paper has no annotation.
-        repeat: an earlier row without an error has the same id and the same abstract.
-    """
-
-    where: str
-    paper: Paper
-    moves: Mapping[str, str] = field(default_factory=dict)
-    _: KW_ONLY
-    anchors: Mapping[str, Any] | None = None
-    confidence: Mapping[str, Any] | None = None
-    suggestions: Mapping[str, Any] | None = None
-    sections: Mapping[str, Any] | None = None
-    provenance: Mapping[str, Any] | None = None
-    error: Mapping[str, Any] | None = None
-    repeat: bool = False
-
-    @property
-    def has_moves(self) -> bool:
-        return any(text.strip() for text in self.moves.values())
-
-    @property
-    def abstract_sha256(self) -> str:
-        """The digest of the annotated abstract according to the provenance, "" if unknown."""
-        made_from = (self.provenance or {}).get("input")
-        return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
-
-    def valid_moves(self, framework: Framework) -> dict[str, str]:
-        """Return the moves as they are stored.
-
-        Raises:
-            InputError: a move does not fit, or the annotation was made with another framework.
-        """
-        made_with = (self.provenance or {}).get("framework")
-        name = made_with.get("name") if isinstance(made_with, dict) else None
-        if isinstance(name, str) and name != framework.name:
-            raise InputError(
-                f"was made with the framework {name}, not {framework.name}",
-                where=self.where,
-                hint="`--framework FILE` selects the one it was made with.",
-            )
-        return framework.valid_moves(self.moves, self.where)
 
 
 READERS: Mapping[str, Callable[[Path, Columns], Reader]] = {

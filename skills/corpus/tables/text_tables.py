@@ -1,6 +1,7 @@
-"""Read CSV tables (RFC 4180), also as spreadsheets save them.
+"""Tables as text: read and write CSV (RFC 4180) and JSON Lines, and detect encodings.
 
-Semicolons or tabs may separate the columns, and the text may be UTF-16 or Windows-1252.
+CSV is also read as spreadsheets save it: semicolons or tabs may separate the columns, and the text
+may be UTF-16 or Windows-1252.
 """
 
 from __future__ import annotations
