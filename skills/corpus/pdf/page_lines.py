@@ -53,9 +53,12 @@ def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
     gutters = _gutters(shown)
     lines = _joined(shown, gutters)
     middle = gutters or [(min(one.left for one in lines) + max(one.right for one in lines)) / 2]
-    across = [line for line in lines if any(_crosses(line, place) for place in middle)]
-    blocks = _blocks(across)
-    return _by_block(lines, blocks, gutters)
+    across = [
+        line
+        for line in lines
+        if any(line.left < place - STEP and line.right > place + STEP for place in middle)
+    ]
+    return _by_block(lines, _blocks(across), gutters)
 
 
 def _by_block(
@@ -109,8 +112,14 @@ def _blocks(across: Sequence[Line]) -> list[list[Line]]:
 
 def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
     """Return the pieces on one baseline as one line, unless a gutter or much space separates."""
+    rows: list[list[Line]] = []
+    for piece in sorted(pieces, key=lambda one: -one.y):
+        if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
+            rows[-1].append(piece)
+        else:
+            rows.append([piece])
     found: list[Line] = []
-    for row in _rows(pieces):
+    for row in rows:
         before: Line | None = None
         for piece in sorted(row, key=lambda one: one.left):
             if before is not None and _belongs(before, piece, gutters):
@@ -119,17 +128,6 @@ def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
                 found.append(piece)
                 before = piece
     return found
-
-
-def _rows(pieces: Sequence[Line]) -> list[list[Line]]:
-    """Return the pieces by baseline, from top to bottom."""
-    rows: list[list[Line]] = []
-    for piece in sorted(pieces, key=lambda one: -one.y):
-        if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
-            rows[-1].append(piece)
-        else:
-            rows.append([piece])
-    return rows
 
 
 def _belongs(before: Line, piece: Line, gutters: Sequence[float]) -> bool:
@@ -170,7 +168,10 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
         if not valleys or place - valleys[-1][-1][1] > margin:
             valleys.append([])
         valleys[-1].append((n, place))
-    places = [_middle(valley) for valley in valleys]
+    places = []
+    for valley in valleys:
+        fewest = min(n for n, _ in valley)
+        places.append(statistics.median(place for n, place in valley if n == fewest))
     widths = [end - begin for begin, end in itertools.pairwise([left, *places, right])]
     crossed = [min(n for n, _ in valley) for valley in valleys]
     alike = max(widths) <= 1.5 * min(widths) or max(crossed, default=0) <= FEW * len(text)
@@ -193,27 +194,15 @@ def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> 
     return crossing if is_gutter else None
 
 
-def _middle(valley: Sequence[tuple[int, float]]) -> float:
-    """Return the middle of the places that the fewest lines cross."""
-    fewest = min(crossing for crossing, _ in valley)
-    return statistics.median(place for crossing, place in valley if crossing == fewest)
-
-
-def _crosses(line: Line, place: float) -> bool:
-    return line.left < place - STEP and line.right > place + STEP
-
-
 def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
     """Return the pieces without the line numbers of a manuscript."""
-    others = [piece for piece in pieces if not _is_number(piece)]
-    if len(pieces) - len(others) < 15 or not others:
+    numbers = [piece for piece in pieces if piece.text.isdecimal() and len(piece.text) <= 4]
+    numbered = set(map(id, numbers))
+    others = [piece for piece in pieces if id(piece) not in numbered]
+    if len(numbers) < 15 or not others:
         return list(pieces)
     left, right = min(one.left for one in others), max(one.right for one in others)
-    return [one for one in pieces if not _is_number(one) or left < one.left < right]
-
-
-def _is_number(piece: Line) -> bool:
-    return piece.text.isdecimal() and len(piece.text) <= 4
+    return [one for one in pieces if id(one) not in numbered or left < one.left < right]
 
 
 MOST_PAGES = 200
@@ -287,12 +276,12 @@ class Pages:
             text_page = page.get_textpage()
         except PdfiumError:
             return []
-        found = page_text.read(text_page.raw)
+        pieces, turned = page_text.read(text_page.raw)
         text_page.close()
         page.close()
         if number == 0:
-            self.turned = found.turned
-        lines = in_reading_order(found.pieces)
+            self.turned = turned
+        lines = in_reading_order(pieces)
         for line in lines:
             line.page = number
         return lines

@@ -79,21 +79,12 @@ class _Word:
     ends_line: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Characters:
-    """The text of a page.
+def read(text_page: Any) -> tuple[list[Line], str]:
+    """Return the text of a page of PDFium (FPDF_TEXTPAGE).
 
-    Attributes:
-        pieces: the text that runs from left to right.
-        turned: the text that does not, as the stamp on the margin of a preprint.
+    The pieces are the text that runs from left to right; the other text, such as the stamp on the
+    margin of a preprint, is returned as it is.
     """
-
-    pieces: list[Line]
-    turned: str
-
-
-def read(text_page: Any) -> Characters:
-    """Return the text of a page of PDFium (FPDF_TEXTPAGE)."""
     pieces: list[list[_Word]] = []
     turned: list[str] = []
     before: _Word | None = None
@@ -105,7 +96,7 @@ def read(text_page: Any) -> Characters:
         else:
             pieces[-1].append(word)
         before = None if word.turned else word
-    return Characters([_line(words) for words in pieces], " ".join(turned))
+    return [_line(words) for words in pieces], " ".join(turned)
 
 
 def _continues(before: _Word, word: _Word) -> bool:
@@ -141,7 +132,8 @@ def _words(text_page: Any) -> Iterator[_Word]:
     place = ctypes.byref(box)
     word: _Word | None = None
     for i in range(min(pdfium.FPDFText_CountChars(text_page), MOST_CHARS)):
-        char = _char(pdfium.FPDFText_GetUnicode(text_page, i))
+        code = pdfium.FPDFText_GetUnicode(text_page, i)
+        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # half of a character
         if char.isspace() or not char:
             if word is not None:
                 word.ends_line = char in _LINE_END
@@ -157,7 +149,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
             word = _begun(text_page, i, box)
         elif _is_mark(char, word, box):
             char = MARK
-        word.text += char
+        word.text += "-" if char in _HYPHENS else char
         word.right = max(word.right, box.right)
     if word is not None:
         yield word
@@ -189,30 +181,16 @@ def _begun(text_page: Any, i: int, box: Any) -> _Word:
     scale = math.hypot(matrix.c, matrix.d) or 1.0
     size = round(pdfium.FPDFText_GetFontSize(text_page, i) * scale, 1) or 1.0
     turned = abs(matrix.b) > abs(matrix.a)
-    font, height = _font(text_page, i), box.top - box.bottom
-    return _Word("", box.left, box.right, y.value, size, font, turned, box.bottom, height)
-
-
-def _font(text_page: Any, i: int) -> str:
     buffer = ctypes.create_string_buffer(128)
-    flags = ctypes.c_int()
-    pdfium.FPDFText_GetFontInfo(text_page, i, buffer, len(buffer), flags)
-    return buffer.value.decode("utf-8", "replace").partition("+")[2] or buffer.value.decode(
-        "utf-8", "replace"
-    )
+    pdfium.FPDFText_GetFontInfo(text_page, i, buffer, len(buffer), ctypes.c_int())
+    name = buffer.value.decode("utf-8", "replace")
+    font, height = name.partition("+")[2] or name, box.top - box.bottom
+    return _Word("", box.left, box.right, y.value, size, font, turned, box.bottom, height)
 
 
 @functools.lru_cache(maxsize=1000)
 def _is_bold(font: str) -> bool:
     return bool(_BOLD.search(font))
-
-
-def _char(code: int) -> str:
-    """Return a character, "" for none, and for half of one."""
-    if not code or 0xD800 <= code < 0xE000:
-        return ""
-    char = chr(code)
-    return "-" if char in _HYPHENS else char
 
 
 _REPLACED = str.maketrans(
@@ -261,7 +239,9 @@ def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
         divided = _DIVIDED.search(text)
         following = _BEGINS.match(added)
         if divided and following:
-            if not _keeps_hyphen(divided[1], following[0], known):
+            one, other = divided[1].casefold(), following[0].casefold()
+            is_compound = "-" in one or following[0][0].isupper() or f"{one}-{other}" in known
+            if one + other in known or not is_compound:
                 text = text[:-1]
             text += added
         else:
@@ -279,10 +259,3 @@ def _accented(found: re.Match[str]) -> str:
     letter = "i" if found[2] == _DOTLESS else found[2]
     made = unicodedata.normalize("NFC", letter + _ACCENTS[found[1]])
     return made if len(made) == 1 else found[0]
-
-
-def _keeps_hyphen(before: str, after: str, known: Collection[str]) -> bool:
-    one, other = before.casefold(), after.casefold()
-    if (one + other) in known:
-        return False
-    return f"{one}-{other}" in known or "-" in before or after[0].isupper()
