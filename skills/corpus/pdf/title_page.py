@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from skills.corpus.identity.identifiers import dois_within
 from skills.corpus.pdf.page_text import MARK, Line, count_words, differs, plain
@@ -130,12 +131,7 @@ def ends_abstract(line: Line, body: Line) -> bool:
     apart = stands_out(line, body)
     if _AFTER_ABSTRACT.fullmatch(name) and (apart or not text.endswith(".")):
         return True
-    return apart and (level_of(line) > 0 or (line.bold and not is_structured(name)))
-
-
-def is_structured(name: str) -> bool:
-    """Return True for a part of a structured abstract, "methods" or "results and discussion"."""
-    return name.startswith(_PARTS)
+    return apart and (level_of(line) > 0 or (line.bold and not name.startswith(_PARTS)))
 
 
 def without_number(text: str) -> str:
@@ -162,17 +158,16 @@ _CAPITALS = re.compile(r"(?:ABSTRACT|SUMMARY)\s+(?=[A-Z])")
 _HEADING = re.compile(r"(?:abstract|summary)(?:andkeywords)?")
 
 
-@dataclass(frozen=True, slots=True)
-class Abstract:
-    """Where the abstract is.
+class Abstract(NamedTuple):
+    """The abstract among the lines of a paper.
 
     Attributes:
-        lines: those of the abstract.
-        begin: the index of the line with its heading, or of its first one.
+        lines: the lines of the abstract.
+        begin: the index of the line with its heading, or of its first line.
     """
 
-    lines: list[Line] = field(default_factory=list)
-    begin: int = 0
+    lines: list[Line]
+    begin: int
 
 
 def find_abstract(lines: Sequence[Line]) -> Abstract | None:
@@ -197,8 +192,7 @@ def _after_heading(line: Line, wanted: str) -> str | None:
         return None
     if _HEADING.fullmatch(name):
         return ""
-    found = _RUN_IN.match(text) or _CAPITALS.match(text)
-    if found:
+    if found := _RUN_IN.match(text) or _CAPITALS.match(text):
         return text[found.end() :]
     if line.lead and _HEADING.fullmatch(name_of(line.lead)):
         return text[len(line.lead) :].lstrip(" .:-—–")  # noqa: RUF001
@@ -238,20 +232,15 @@ def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
 
 def _unheaded(lines: Sequence[Line]) -> Abstract | None:
     """Return the last paragraph above the introduction that is as long as an abstract."""
-    place = next(
-        (
-            i
-            for i, line in enumerate(lines)
-            if line.page < UNHEADED_PAGES
-            and is_short(line.text)
-            and name_of(line.text) == "introduction"
-        ),
-        None,
+    introductions = (
+        i
+        for i, line in enumerate(lines)
+        if line.page < UNHEADED_PAGES
+        and is_short(line.text)
+        and name_of(line.text) == "introduction"
     )
-    if place is None or place == 0:
-        return None
-    last = place
-    for start in range(place - 1, -1, -1):
+    last = next(introductions, 0)
+    for start in range(last - 1, -1, -1):
         before, line = lines[start - 1], lines[start]
         if start and not (differs(line, before.size) or _is_apart(before, line, PARAGRAPH)):
             continue
@@ -314,7 +303,7 @@ def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
     letters = squeezed(stated)
     if len(letters) >= PROVEN and letters in squeezed(" ".join(line.text for line in before)):
         return plain(stated).strip(), after
-    return (" ".join(written.split()), after) if block else ("", 0)
+    return " ".join(written.split()), after
 
 
 def _largest(lines: Sequence[Line]) -> list[int]:
@@ -323,21 +312,21 @@ def _largest(lines: Sequence[Line]) -> list[int]:
     for place, line in enumerate(lines):
         if _NOT_A_TITLE.search(line.text) or not any(map(str.isalpha, line.text)):
             continue
-        last = lines[blocks[-1][-1]] if blocks else None
-        if last is not None and blocks[-1][-1] == place - 1 and _goes_on(last, line):
+        last = lines[place - 1]
+        alike = abs(line.size - last.size) <= 0.05 * last.size and line.page == last.page
+        follows = bool(blocks) and blocks[-1][-1] == place - 1
+        if follows and alike and abs(last.y - line.y) <= 2 * last.size:
             blocks[-1].append(place)
         else:
             blocks.append([place])
-    words = {id(block): sum(len(lines[i].text.split()) for i in block) for block in blocks}
-    usable = [block for block in blocks if 3 <= words[id(block)] <= TITLE_WORDS] or [
-        block for block in blocks if words[id(block)] <= TITLE_WORDS
-    ]
-    return max(usable, key=lambda block: (lines[block[0]].size, -block[0]), default=[])
 
+    def usable(fewest: int) -> list[list[int]]:
+        words = (sum(len(lines[i].text.split()) for i in block) for block in blocks)
+        counts = zip(blocks, words, strict=True)
+        return [block for block, count in counts if fewest <= count <= TITLE_WORDS]
 
-def _goes_on(last: Line, line: Line) -> bool:
-    same = abs(line.size - last.size) <= 0.05 * last.size and line.page == last.page
-    return same and abs(last.y - line.y) <= 2 * last.size
+    largest = usable(3) or usable(0)
+    return max(largest, key=lambda block: (lines[block[0]].size, -block[0]), default=[])
 
 
 def authors_of(lines: Sequence[Line], stated: str) -> str:
@@ -351,11 +340,9 @@ def authors_of(lines: Sequence[Line], stated: str) -> str:
         stated: the authors of the document information.
     """
     shown = squeezed(" ".join(line.text for line in lines))
-    named = _names(stated)
+    named, printed = _names(stated), _printed(lines)
     if named and all(squeezed(name.split()[-1]) in shown for name in named):
-        printed = _printed(lines)
         return ", ".join(printed if len(printed) > len(named) else named)
-    printed = _printed(lines)
     return ", ".join(printed) if len(printed) > 1 else ""  # one may be the first of a column
 
 
@@ -365,23 +352,17 @@ def _printed(lines: Sequence[Line]) -> list[str]:
     first: Line | None = None
     for line in lines:
         names = _names(plain(_MARKS.sub(" , ", line.text)))
-        if first is None and not names:
-            return []
-        if not names or (first is not None and not _alike(first, line)):
-            break
         first = first or line
+        if not names or abs(line.size - first.size) >= 0.5 or line.font != first.font:
+            break
         found += names
     return found
 
 
-def _alike(one: Line, other: Line) -> bool:
-    return abs(one.size - other.size) < 0.5 and one.font == other.font
-
-
 def _names(text: str) -> list[str]:
     """Return the names in a list; if a part of it is something else, none of them."""
-    parts = [part.strip(" .") for part in re.split(r"[,;&]|\band\b", text)]
-    parts = [" ".join(part.split()) for part in parts if part]
+    split = (part.strip(" .") for part in re.split(r"[,;&]|\band\b", text))
+    parts = [" ".join(part.split()) for part in split if part]
     fits = all(
         _NAME.fullmatch(part) and not _NO_NAME.search(part) and part[0].isupper() for part in parts
     )

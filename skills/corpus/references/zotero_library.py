@@ -112,7 +112,9 @@ class ZoteroReader(Reader):
 
 def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
     """Yield the rows of the items that are chosen."""
-    user = _user(db)
+    account = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
+    known = db.execute(account).fetchone()
+    user = known[0] if known and known[0] else "local"
     for key, kind, group, citation_key, fields, creators, tags in db.execute(_ITEMS):
         item = reference(json.loads(fields), json.loads(creators), json.loads(tags))
         row = row_of({"id": key, **item})
@@ -120,13 +122,6 @@ def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
         row["citekey"] = text(item, CITATION_KEY) or citation_key or ""
         row[ZOTERO] = f"{library}/items/{key}"
         yield row
-
-
-def _user(db: sqlite3.Connection) -> Any:
-    """Return the id of the user's account, "local" without one."""
-    sql = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
-    found = db.execute(sql).fetchone()
-    return found[0] if found and found[0] else "local"
 
 
 VARIABLES = {
@@ -263,7 +258,12 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
             " WHERE type = 'user'"
         )
     else:
-        _choose(db, _named(db, path, collection))
+        chosen = _named(db, path, collection)
+        if chosen.id is None:
+            every = "INSERT INTO chosen SELECT itemID FROM items WHERE libraryID = ?"
+            db.execute(every, [chosen.library])
+        else:
+            db.execute(_WITHIN.format(where=f"WHERE {_kept(db)}"), [chosen.id])
     db.execute(_NO_PAPERS)
     for tag in tags:
         db.execute(
@@ -273,15 +273,6 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
         )
     if db.execute("SELECT 1 FROM chosen LIMIT 1").fetchone() is None:
         raise _nothing(db, path, collection, tags)
-
-
-def _choose(db: sqlite3.Connection, chosen: _Collection) -> None:
-    if chosen.id is None:
-        db.execute(
-            "INSERT INTO chosen SELECT itemID FROM items WHERE libraryID = ?", [chosen.library]
-        )
-        return
-    db.execute(_WITHIN.format(where=f"WHERE {_kept(db)}"), [chosen.id])
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:

@@ -35,7 +35,7 @@ from skills.corpus.tables.columns import Reader
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, labelled_suggestions
 from skills.nanda.framework import Framework
-from skills.nanda.paper import Paper, find_arxiv_id, page_address
+from skills.nanda.paper import find_arxiv_id, page_address
 from skills.nanda.sentences import heading_end
 from skills.nanda.text import escape_markdown
 
@@ -196,7 +196,7 @@ class _Section:
 class MarkdownReader(Reader):
     @functools.cached_property
     def _papers(self) -> list[_Section]:
-        text = _read(self.path)
+        text = "".join(text_lines(self.path))
         labelled = [section for section in _sections(text) if section.is_paper]
         return labelled if is_list(text, unlabelled=False) else _unlabelled(text) or labelled
 
@@ -233,7 +233,7 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
         unlabelled: accept a list without labels (`_unlabelled`).
     """
     try:
-        text = source if isinstance(source, str) else _read(source.expanduser())
+        text = source if isinstance(source, str) else "".join(text_lines(source.expanduser()))
     except (InputError, RuntimeError):
         return False
     sections = [section for section in _sections(text[:HEAD]) if "abstract" in section.fields]
@@ -362,10 +362,6 @@ def _are_papers(found: Sequence[_Section], words: int) -> bool:
     return len(papers) > 1 and not parts and 3 * sum(count for _, count in counts) >= 2 * words
 
 
-def _read(path: Path) -> str:
-    return "".join(text_lines(path))
-
-
 def _sections(text: str) -> Iterator[_Section]:
     """Yield each heading with the text under it."""
     section: _Section | None = None
@@ -465,24 +461,20 @@ def write_markdown(
 
 
 def _paper(item: Annotated, framework: Framework) -> str:
-    paper = item.paper
-    stated = framework.stated(item.record)
-    found = {**from_sections(item.record), **stated}
-    shown = {name: found[name] for name in framework.names if name in found}
-    labels = framework.labels
-    lines = [f"## {escape_markdown(paper.title) or 'Without title'}", "", _about(paper), ""]
-    for name, text in shown.items():
-        doubts = [f" ⚠ {one}." for one in findings(name, item.record, labels)]
-        lines.append(f"- **{labels[name]}:** {escape_markdown(text + ''.join(doubts))}")
-    suggestions = labelled_suggestions(item.record, labels)
-    lines += [f"- {label}: {escape_markdown(text)}" for label, text in suggestions]
-    return "\n".join(lines if shown else [*lines, "The abstract states none of the moves."])
-
-
-def _about(paper: Paper) -> str:
-    shown = escape_markdown(paper.id)
+    paper, labels = item.paper, framework.labels
+    paper_id = escape_markdown(paper.id)
     if paper.id_field == "arxiv_id":
         address = page_address(paper.id)
-        shown = f"arXiv: [{shown}]({address})" if address else f"arXiv: {shown}"
-    parts = (shown, *map(escape_markdown, (paper.authors, paper.published[:10], paper.categories)))
-    return " · ".join(part for part in parts if part)
+        paper_id = f"arXiv: [{paper_id}]({address})" if address else f"arXiv: {paper_id}"
+    about = map(escape_markdown, (paper.authors, paper.published[:10], paper.categories))
+    facts = " · ".join(filter(None, (paper_id, *about)))
+    lines = [f"## {escape_markdown(paper.title) or 'Without title'}", "", facts, ""]
+    found = {**from_sections(item.record), **framework.stated(item.record)}
+    for name in framework.names:
+        if name in found:
+            doubts = [f" ⚠ {one}." for one in findings(name, item.record, labels)]
+            text = escape_markdown(found[name] + "".join(doubts))
+            lines.append(f"- **{labels[name]}:** {text}")
+    suggestions = labelled_suggestions(item.record, labels)
+    lines += [f"- {label}: {escape_markdown(text)}" for label, text in suggestions]
+    return "\n".join(lines if found else [*lines, "The abstract states none of the moves."])
