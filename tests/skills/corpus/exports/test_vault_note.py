@@ -1,15 +1,26 @@
-"""The content of a note is ours alone, whatever a title, an abstract or a move contains."""
+"""The content of a note is ours alone, whatever its texts contain; related papers are linked."""
 
 from __future__ import annotations
 
 import re
 
+import pytest
 from corpus_papers import annotated, paper
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from skills.corpus.exports.user_edited import parse
-from skills.corpus.exports.vault_note import note
+from skills.corpus.exports.vault_note import (
+    FEW,
+    LINKS,
+    MOST,
+    at_start,
+    escaped,
+    note,
+    related,
+    terms_of,
+)
 from skills.corpus.records import Annotated
 from skills.nanda.framework import nanda
 from skills.nanda.text import flatten
@@ -52,3 +63,74 @@ def test_doubts_are_a_property_and_in_the_callout() -> None:
     assert parse(ours.text).values["uncertain"] == ["claim"]
     assert "> - Claim: uncertain: confidence 0.40\n" in ours.block
     assert "> - Suggestion for Scope (0.21): Of \\#plans.\n" in ours.block
+
+
+MARKS = st.text("ab1 *_`[]()<>#$^|~=:%&;-+.!\\\"'\n/{}", max_size=30)
+
+
+def shown(text: str) -> str:
+    """Return what CommonMark with strikethrough shows of a line, as text."""
+    tokens = MarkdownIt("commonmark").enable("strikethrough").parse(text)
+    assert [token.type for token in tokens] in (
+        [],
+        ["paragraph_open", "inline", "paragraph_close"],
+    )
+    pieces = [piece for token in tokens for piece in token.children or ()]
+    assert {piece.type for piece in pieces} <= {"text", "text_special"}
+    return "".join(piece.content for piece in pieces)
+
+
+@given(MARKS)
+def test_text_is_shown_as_it_is(text: str) -> None:
+    assert shown(at_start(escaped(text))) == flatten(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("a #tag", r"(?<!\\)#"),
+        ("[[link]] ![[embed]]", r"(?<!\\)\["),
+        ("costs $5 and $6", r"(?<!\\)\$"),
+        ("a ==b== c", "=="),
+        ("key:: value", "::"),
+        ("a %%hidden%% b", "%%"),
+        ("a ^id", r"(?<!\\)\^"),
+        ("<script>", r"(?<!\\)<"),
+    ],
+)
+def test_marks_of_obsidian(text: str, mark: str) -> None:
+    assert not re.search(mark, escaped(text))
+
+
+def test_terms_are_specific_pairs_and_names_with_a_capital() -> None:
+    found = terms_of(
+        [
+            "LoRA adapters improve Plan Repair.",
+            "The large model, an LLM",
+            "Extensive experiments show gains.",
+        ]
+    )
+    assert found[("plan", "repair")] == "plan repair"
+    assert found[("lora",)] == "LoRA"
+    assert ("adapt",) not in found  # one common word
+    assert ("larg", "model") not in found  # a generic word first
+    assert ("llm",) not in found
+    assert not terms_of(["Extensive experiments of a large test show small gains."])
+
+
+def test_rarer_terms_come_first() -> None:
+    a, b, c = ("a", "x"), ("b", "x"), ("c", "x")
+    assert related([[a, b, c], [a], [a, b, c]])[0] == [(2, [b, c, a]), (1, [a])]
+
+
+def test_terms_of_many_papers_join_nothing() -> None:
+    term = ("plan", "repair")
+    assert all(related([[term]] * FEW))
+    assert not any(related([[term]] * (FEW + 1)))
+    assert not any(related([[term]] * (MOST + 1) + [[]] * 1000))
+
+
+def test_links_are_few() -> None:
+    papers = [[(str(other), "x")] for other in range(20)]
+    hub = [term for terms in papers for term in terms]
+    assert len(related([hub, *papers])[0]) == LINKS

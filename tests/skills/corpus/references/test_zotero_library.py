@@ -1,4 +1,4 @@
-"""Items of Zotero as papers."""
+"""A library of Zotero: its items as papers, collections and tags, and lines that read it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from annotate_workspace import ABSTRACT as LONG_ABSTRACT
+from annotate_workspace import Workspace
 from zotero_library import GROUP, ZoteroLibrary
 
+from harness.errors import InputError
 from skills.corpus.references.csl_json import separate_names
 from skills.corpus.table import Columns, open_table
 from skills.nanda.paper import Paper
@@ -146,3 +149,108 @@ def test_libraries_of_an_item(folder: Path, tmp_path: Path) -> None:
 
 def test_id_column_chooses_another_id(folder: Path) -> None:
     assert paper(folder, Columns(id="doi"), DOI="10.1234/x").id == "10.1234/x"
+
+
+OWN = {"In to read", "In agents", "In done", "In no collection", "Of a trashed collection"}
+
+
+def titles(path: Path, **selected: Any) -> set[str]:
+    return {row.paper.title for row in open_table(path, Columns(**selected)).rows()}
+
+
+def test_the_users_own_library_is_read_without_trash_notes_and_groups(library: Path) -> None:
+    assert titles(library) == OWN
+    assert titles(library / "zotero.sqlite") == OWN
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("To read", {"In to read", "In agents"}),
+        ("to READ", {"In to read", "In agents"}),
+        ("To read/Agents", {"In agents"}),
+        ("Done/Agents", {"In done"}),
+        ("Reading group", {"In the group", "Loose in the group"}),
+        ("Reading group/Shared", {"In the group"}),
+        ("Shared", {"In the group"}),
+    ],
+)
+def test_collection(library: Path, name: str, expected: set[str]) -> None:
+    assert titles(library, collection=name) == expected
+
+
+def test_all_tags_must_be_present(library: Path) -> None:
+    assert titles(library, tags=("agents",)) == {"In to read", "In agents"}
+    assert titles(library, tags=("agents", "new")) == {"In to read"}
+    assert titles(library, tags=("AGENTS",), collection="To read/Agents") == {"In agents"}
+
+
+@pytest.mark.parametrize(
+    ("selected", "messages"),
+    [
+        ({"collection": "To reed"}, ["no collection 'To reed'", "Did you mean 'To read'?"]),
+        ({"collection": "Gone"}, ["no collection 'Gone'"]),
+        ({"collection": "xyzzy"}, ["There are 'Done', 'Done/Agents', 'Reading group', "]),
+        ({"collection": "Agents"}, ["2 collections", "'Done/Agents'", "'To read/Agents'"]),
+        ({"tags": ("agent",)}, ["no tag 'agent'", "Did you mean 'agents'?"]),
+        (
+            {"tags": ("New",), "collection": "To read"},
+            ["no item in the collection 'To read' with 'New'"],
+        ),
+    ],
+)
+def test_what_does_not_exist(library: Path, selected: dict[str, Any], messages: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        open_table(library, Columns(**selected))
+    assert all(message in str(caught.value) for message in messages), caught.value
+
+
+def test_empty_library_names_the_groups(tmp_path: Path) -> None:
+    with ZoteroLibrary(tmp_path / "empty"):
+        pass
+    with pytest.raises(InputError, match="has no items"):
+        open_table(tmp_path / "empty")
+    with ZoteroLibrary(tmp_path / "grouped") as made:
+        made.group("Reading group")
+    with pytest.raises(InputError, match="`--collection NAME` reads a group: 'Reading group'"):
+        open_table(tmp_path / "grouped")
+
+
+def test_options_are_for_zotero_alone(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("id,abstract\n1,Text.\n")
+    for selected in (Columns(collection="X"), Columns(tags=("x",))):
+        with pytest.raises(InputError, match="select papers of a Zotero library"):
+            open_table(tmp_path / "t.csv", selected)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("Zotero", "Zötero of Jörg"):
+        with ZoteroLibrary(tmp_path / name) as library:
+            to_read = library.collection("To read")
+            library.add("One", LONG_ABSTRACT.format(1), collections=[to_read], tags=["new"])
+            library.add("Two", LONG_ABSTRACT.format(2), collections=[to_read])
+            library.add("Three", LONG_ABSTRACT.format(3))
+            library.add("Without an abstract")
+    monkeypatch.chdir(tmp_path)
+    return Workspace(tmp_path)
+
+
+def test_add_a_collection(workspace: Workspace) -> None:
+    added = workspace.app.dispatch("/corpus add ~/Zotero --collection 'To read'").result
+    assert added.data is not None
+    assert (added.data["papers"], added.data["known_papers"]) == (2, 0)
+    added = workspace.app.dispatch('/corpus add "~/Zötero of Jörg"').result
+    assert added.data is not None
+    assert (added.data["papers"], added.data["known_papers"], added.data["empty"]) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "given", ["~/Zotero", "'~/Zötero of Jörg'", "'~/Zötero of Jörg/zotero.sqlite'"]
+)
+def test_annotate_a_tag(workspace: Workspace, given: str) -> None:
+    workspace.app.dispatch(f"/annotate {given} --tag new save to noted.ris")
+    written = (workspace.folder / "noted.ris").read_text()
+    assert written.count("TY  - ") == 1
+    assert "N1  - Annotation by nanda-harness:\nClaim: " in written
