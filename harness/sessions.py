@@ -12,7 +12,6 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -97,16 +96,21 @@ class SessionStore:
     Args:
         path: created with its folder if it does not exist.
         notice: called once with a message if the file cannot be used.
-
-    Attributes:
-        broken: whether the file could not be used.
     """
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self.path = path
-        self.broken = False
-        self._database = UserDatabase(path, MIGRATIONS)
-        self._notice = notice
+        more = "move that file away to begin with an empty one"
+        self._database = UserDatabase(
+            path,
+            MIGRATIONS,
+            lambda error: notice(f"sessions cannot be stored or read: {error}; {more}"),
+        )
+
+    @property
+    def broken(self) -> bool:
+        """Whether the file could not be used."""
+        return self._database.broken
 
     def add(
         self,
@@ -124,17 +128,26 @@ class SessionStore:
         now = _now()
 
         def work(db: sqlite3.Connection) -> int | None:
+            db.execute("BEGIN IMMEDIATE")
             known = db.execute("SELECT id FROM sessions WHERE id = ?", [session]).fetchone()
-            number = known["id"] if known else _new_session(db, project, _title(messages), now)
+            number = known["id"] if known else None
+            if known is None:
+                number = db.execute(
+                    "INSERT INTO sessions"
+                    " (project, title, started_at, used_at, asked, skills, served)"
+                    " VALUES (?, ?, ?, ?, 0, '', '')",
+                    [storable(str(project)), storable(_title(messages)), now, now],
+                ).lastrowid
             db.execute(
                 "UPDATE sessions SET used_at = ?, asked = max(asked, ?), skills = ?, served = ?"
                 " WHERE id = ?",
                 [now, asked, json.dumps(dict(skills)), storable(served), number],
             )
             _add_turn(db, number, messages, now)
+            db.execute("COMMIT")
             return number
 
-        return self._run(work, session, "IMMEDIATE")
+        return self._database.run(work, session)
 
     def get(self, session: int) -> Session | None:
         """Return a session."""
@@ -148,12 +161,12 @@ class SessionStore:
             rows = db.execute(sql, [session])
             return [message for row in rows for message in _messages(row["messages"])]
 
-        return self._run(work, [])
+        return self._database.run(work, [])
 
     def use(self, session: int) -> None:
         """Make a session the last one of its project."""
         sql = "UPDATE sessions SET used_at = ? WHERE id = ?"
-        self._run(lambda db: db.execute(sql, [_now(), session]), None, "IMMEDIATE")
+        self._database.run(lambda db: db.execute(sql, [_now(), session]), None)
 
     def found(self, text: str, project: Path | None, limit: int) -> list[Session]:
         """Return the sessions whose turns contain all words of a text, the last used first.
@@ -184,59 +197,33 @@ class SessionStore:
             rows = [dict(row) for row in db.execute(f"{_OF_SESSION} {rest}", parameters)]
             for row in rows:
                 row["asked"] = bool(row["asked"])
-                row["skills"] = _skills(row["skills"])
-                row["excerpt"] = _excerpt(db, row["id"], match) if match else ""
+                try:
+                    row["skills"] = dict(json.loads(row["skills"]))
+                except (ValueError, TypeError) as exc:
+                    raise sqlite3.DatabaseError(f"a stored session is damaged ({exc})") from exc
+                if match:
+                    [excerpt] = db.execute(
+                        "SELECT snippet(turn_texts, 0, '', '', '...', ?) FROM turn_texts"
+                        " JOIN turns ON turns.id = turn_texts.rowid"
+                        " WHERE turn_texts MATCH ? AND session_id = ? ORDER BY rank LIMIT 1",
+                        [EXCERPT, match, row["id"]],
+                    ).fetchone()
+                    row["excerpt"] = " ".join(excerpt.split())
             return [Session(**row) for row in rows]
 
-        return self._run(work, [])
-
-    def _run(self, work: Callable[[sqlite3.Connection], T], instead: T, kind: str = "") -> T:
-        """Return the result of work in one transaction; if it fails, a notice and `instead`."""
-        try:
-            with closing(self._database.connect()) as db:
-                db.row_factory = sqlite3.Row
-                db.execute(f"BEGIN {kind}")
-                done = work(db)
-                db.execute("COMMIT")
-                return done
-        except (sqlite3.Error, OSError) as exc:
-            if not self.broken:
-                self.broken = True
-                self._notice(
-                    f"sessions cannot be stored or read: {exc} ({self.path}); move that file away "
-                    "to begin with an empty one"
-                )
-            return instead
-
-
-def _new_session(db: sqlite3.Connection, project: Path, title: str, now: str) -> int | None:
-    return db.execute(
-        "INSERT INTO sessions (project, title, started_at, used_at, asked, skills, served)"
-        " VALUES (?, ?, ?, ?, 0, '', '')",
-        [storable(str(project)), storable(title), now, now],
-    ).lastrowid
+        return self._database.run(work, [])
 
 
 def _add_turn(
     db: sqlite3.Connection, session: int | None, messages: Sequence[Message], now: str
 ) -> None:
-    stored = json.dumps([_to_json(message) for message in messages])
+    stored = [{k: v for k, v in asdict(message).items() if v} for message in messages]
     turn = db.execute(
         "INSERT INTO turns (session_id, ended_at, messages) VALUES (?, ?, ?)",
-        [session, now, stored],
+        [session, now, json.dumps(stored)],
     ).lastrowid
     text = storable("\n".join(message.content for message in messages))
     db.execute("INSERT INTO turn_texts (rowid, text) VALUES (?, ?)", [turn, text])
-
-
-def _excerpt(db: sqlite3.Connection, session: int, match: str) -> str:
-    row = db.execute(
-        "SELECT snippet(turn_texts, 0, '', '', '...', ?) FROM turn_texts"
-        " JOIN turns ON turns.id = turn_texts.rowid WHERE turn_texts MATCH ? AND session_id = ?"
-        " ORDER BY rank LIMIT 1",
-        [EXCERPT, match, session],
-    ).fetchone()
-    return " ".join(row[0].split())
 
 
 def _title(messages: Iterable[Message]) -> str:
@@ -244,10 +231,6 @@ def _title(messages: Iterable[Message]) -> str:
     content = next((message.content for message in messages), "").strip()
     words = " ".join(content.partition("\n")[0].split())
     return words if len(words) <= TITLE else f"{words[: TITLE - 3]}..."
-
-
-def _to_json(message: Message) -> dict[str, Any]:
-    return {key: value for key, value in asdict(message).items() if value}
 
 
 def _messages(stored: str) -> list[Message]:
@@ -263,13 +246,6 @@ def _messages(stored: str) -> list[Message]:
         ]
     except (ValueError, LookupError, TypeError, AttributeError) as exc:
         raise sqlite3.DatabaseError(f"a stored turn is damaged ({exc})") from exc
-
-
-def _skills(stored: str) -> dict[str, str]:
-    try:
-        return dict(json.loads(stored))
-    except (ValueError, TypeError) as exc:
-        raise sqlite3.DatabaseError(f"a stored session is damaged ({exc})") from exc
 
 
 def _now() -> str:

@@ -60,7 +60,7 @@ class App(Services):
         if progress is not None:
             screen = screen.like(on_progress=progress)
         caller = Caller(frontend or self.frontend, screen, cancel or self.caller.cancel)
-        with self._callers.calling(caller):
+        with self._calling(caller):
             return guarded(line, lambda: self._dispatch(line))
 
     def run(self, invocation: Invocation) -> Outcome:
@@ -89,7 +89,7 @@ class App(Services):
         """
         skill = self.catalogue.skills[invocation.name].skill
         given = replace(invocation, general=self.current_general or invocation.general)
-        with self._callers.calling((caller or self.caller).for_model()):
+        with self._calling((caller or self.caller).for_model()):
             return guarded(line, lambda: self._run(skill, given, line, run or Run()))
 
     def _dispatch(self, line: str) -> Outcome:
@@ -131,8 +131,8 @@ class App(Services):
         self.use_registry(general.registry)
         if not caller.frontend.is_model:
             off = {"as_json": False, "trust": False}
-            self._callers.general = general.model_copy(update=off)
-        services = self.models.settings, caller, self.run_log, self.pool, self.catalogue
+            self._thread.general = general.model_copy(update=off)
+        services = self.line_settings, caller, self.run_log, self.pool, self.catalogue
         outcome = Runner(*services, skill, invocation, line, run).run_skill()
         if caller.frontend.name == "repl" and skill.logged and skill.tool:
             self.conversation.add_command(line, outcome)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
-from harness.plugins.catalogue import Catalogue, Found
+from harness.plugins.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from harness.api.options import Flag
@@ -71,12 +71,18 @@ class LineCompleter(Completer):
         word, skill = line.word, line.skill
         if line.saves:
             yield from paths(word)
-        elif line.option:
-            yield from self._values(line, line.option)
+        elif option := line.option:
+            if option.choices:
+                yield from _matching(word, [(choice, "") for choice in option.choices])
+            elif option.name in _MODELS:
+                yield from _matching(word.rpartition(",")[2], self._models())
+            elif option.metavar.startswith("PATH"):
+                yield from paths(word)
+            yield from _matching(word, _offered(skill, option.name, line.subcommand))
         elif word.startswith("-"):
-            known = line.flags.values()
-            unused = (f for f in known if f.many or f.name not in line.before)
-            yield from _matching(word, [(f.name, _about(f)) for f in unused])
+            unused = (f for f in line.flags.values() if f.many or f.name not in line.before)
+            rows = [(f.name, f"{f.metavar}  {f.help}".strip()) for f in unused]
+            yield from _matching(word, rows)
         else:
             if not line.before:
                 yield from _matching(word, skill.subcommands.items())
@@ -86,20 +92,10 @@ class LineCompleter(Completer):
             if line.may_be_file and reads:
                 yield from paths(word)
 
-    def _values(self, line: _Line, option: Flag) -> Iterator[Completion]:
-        """Complete the value of an option."""
-        word = line.word
-        if option.choices:
-            yield from _matching(word, [(choice, "") for choice in option.choices])
-        elif option.name in _MODELS:
-            yield from _matching(word.rpartition(",")[2], self._models())
-        elif option.metavar.startswith("PATH"):
-            yield from paths(word)
-        yield from _matching(word, _offered(line.skill, option.name, line.subcommand))
-
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
         """Return the names that /help, /skills and /model take as text."""
         waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
+        theirs = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
         match words:
             case ["help"]:
                 return _skills(catalogue)
@@ -110,12 +106,11 @@ class LineCompleter(Completer):
             case ["skills"]:
                 return [*_skills(catalogue), *waiting]
             case ["skills", "remove" | "test"]:
-                return [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
+                return theirs
             case ["skills", "trust"]:
                 return waiting
             case ["skills", "disable"]:
-                loaded = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
-                return [*loaded, *waiting, *((f.name, f.reason) for f in catalogue.failures)]
+                return [*theirs, *waiting, *((f.name, f.reason) for f in catalogue.failures)]
             case ["skills", "enable"]:
                 return list(catalogue.disabled.items())
         return []
@@ -146,7 +141,12 @@ class _Line:
         match = _LAST.search(rest)
         word = match[0] if match else ""
         before = rest[: len(rest) - len(word)].split()
-        flags = _flags(skill, before[0] if before else "") if not skill.flags_are_text else {}
+        flags: dict[str, Flag] = {}
+        if not skill.flags_are_text:
+            from harness.api import options
+
+            own = options.flags_for(skill, before[0] if before else "")
+            flags = own | options.flags(options.GeneralOptions)
         valued = {name: flag for name, flag in flags.items() if flag.sets is None}
         option = valued.get(before[-1]) if before else None
         name, equals, value = word.partition("=")
@@ -171,24 +171,19 @@ class _Line:
 
 
 def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str]]:
-    """Return the skills; with `typed`, only those that the user may call."""
-    found = catalogue.skills.items()
-    return [(name, _meaning(one)) for name, one in found if one.for_users or not typed]
+    """Return the skills with their summaries, after the hint at the text of a prompt skill.
 
-
-def _meaning(found: Found) -> str:
-    """Return the summary, after the hint at the text that a prompt skill takes."""
+    Args:
+        typed: only skills that the user may call.
+    """
     from harness.agent_skills.prompt_skill import PromptSkill
 
-    hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
-    return f"{hint}  {found.summary}" if hint else found.summary
-
-
-def _flags(skill: Skill, subcommand: str) -> dict[str, Flag]:
-    """Return the options that apply to the subcommand, or all of them if there is none."""
-    from harness.api.options import GeneralOptions, flags, flags_for
-
-    return flags_for(skill, subcommand) | flags(GeneralOptions)
+    rows = []
+    for name, found in catalogue.skills.items():
+        if found.for_users or not typed:
+            hint = found.imported.hint if isinstance(found.imported, PromptSkill) else ""
+            rows.append((name, f"{hint}  {found.summary}" if hint else found.summary))
+    return rows
 
 
 def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
@@ -197,10 +192,6 @@ def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
         return list(skill.completions(option, subcommand).items())
     except Exception:  # noqa: BLE001  it is the code of a plugin, and a key was pressed
         return ()
-
-
-def _about(flag: Flag) -> str:
-    return f"{flag.metavar}  {flag.help}".strip()
 
 
 def _matching(word: str, rows: Rows) -> Iterator[Completion]:
@@ -228,25 +219,16 @@ def paths(word: str) -> Iterator[Completion]:
     typed = word.removeprefix(quote)
     folder = typed[: typed.rfind("/") + 1]
     beginning = typed.removeprefix(folder)
-    found = [e for e in _entries(folder) if e.name.startswith(beginning)]
+    try:
+        with os.scandir(Path(folder or ".").expanduser()) as entries:
+            found = [entry for entry in entries if entry.name.startswith(beginning)]
+    except (OSError, RuntimeError, ValueError):  # no such folder or user; a null byte
+        return
     shown = [e for e in found if e.name.isprintable() and (beginning or e.name[0] != ".")]
     for entry in sorted(shown, key=lambda e: e.name.lower())[:MOST]:
         name = entry.name + "/" * entry.is_dir()
-        path = _quoted(folder + name, quote)
+        path = folder + name
+        if quote or any(map(str.isspace, path)):  # the quotes of a folder are left open
+            mark = quote or ("'" if '"' in path else '"')
+            path = f"{mark}{path}" if path.endswith("/") else f"{mark}{path}{mark}"
         yield Completion(path, start_position=-len(word), display=name)
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(Path(folder or ".").expanduser()) as entries:
-            return list(entries)
-    except (OSError, RuntimeError, ValueError):  # no such folder or user; a null byte
-        return []
-
-
-def _quoted(path: str, quote: str) -> str:
-    """Return the path in quotes if it needs them; those of a folder are left open."""
-    if not quote and not any(map(str.isspace, path)):
-        return path
-    quote = quote or ("'" if '"' in path else '"')
-    return f"{quote}{path}" if path.endswith("/") else f"{quote}{path}{quote}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from harness.api import options
 from harness.api.options import (
     Flag,
     GeneralOptions,
@@ -36,25 +35,31 @@ def skill_help(
         formats: suffixes of plugins' formats that the result can be saved with.
         brief: only name the options of subcommands, which `/help NAME SUBCOMMAND` describes.
     """
-    parts = _opening(usage(skill), skill.summary, width)
+    parts = [reflowed(f"Usage: {usage(skill)}", width), textwrap.fill(skill.summary, width)]
     if skill.details:
         parts.append(reflowed(textwrap.dedent(skill.details).strip(), width))
     if skill.subcommands:
         parts.append(section("Subcommands", list(skill.subcommands.items()), width))
-    named = _named_options(skill) if brief else []
+    own = [case for case in skill.variants if case in skill.subcommands] if brief else []
     groups = grouped(skill)
-    if named:
-        alone = {(case,): [*flags(skill.variants[case]).values()] for case in _alone(skill)}
-        groups = {cases: listed for cases, listed in groups.items() if not cases} | alone
+    if own:
+        others = {(case,): [*flags(skill.variants[case]).values()] for case in skill.variants}
+        groups = {cases: listed for cases, listed in groups.items() if not cases} | {
+            cases: listed for cases, listed in others.items() if cases[0] not in own
+        }
     for cases, listed in groups.items():
         title = f"Options for {case_names(skill, cases)}" if cases else "Options"
         parts.append(_options(title, listed, width))
-    if named:
+    if own:
+        named = [
+            (case, " ".join(map(_shape, flags(skill.variants[case]).values())))
+            for case in skill.subcommands
+            if case in own
+        ]
         title = f"Options of subcommands (described by `/help {skill.name} SUBCOMMAND`)"
         parts.append(section(title, named, width))
     if saves := (*skill.saves, *folder_names(skill), *formats):
-        listed_saves = f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)"
-        parts.append(reflowed(listed_saves, width))
+        parts.append(reflowed(f"Saves: {', '.join(saves)} (save to PATH, or -o PATH)", width))
     where = ", before the name" if skill.flags_are_text else ""
     return "\n\n".join((*parts, _general(width, where)))
 
@@ -63,7 +68,11 @@ def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
     """Return the text of `/help NAME SUBCOMMAND`: usage, summary, and the options that apply."""
     line = usage(skill).replace(f"[{'|'.join(skill.subcommands)}]", subcommand)
     line = line.removesuffix(" [save to PATH]")  # not every subcommand saves
-    parts = _opening(line, _sentence(skill.subcommands[subcommand]), width)
+    summary = skill.subcommands[subcommand]
+    parts = [
+        reflowed(f"Usage: {line}", width),
+        textwrap.fill(f"{summary[:1].upper()}{summary[1:]}", width),
+    ]
     own = flags(skill.variants[subcommand]) if subcommand in skill.variants else {}
     if own:
         parts.append(_options(f"Options for {subcommand}", own.values(), width))
@@ -74,31 +83,9 @@ def subcommand_help(skill: Skill, subcommand: str, width: int = WIDTH) -> str:
     return "\n\n".join((*parts, _general(width)))
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _opening(line: str, summary: str, width: int) -> list[str]:
-    return [reflowed(f"Usage: {line}", width), textwrap.fill(summary, width)]
-
-
 def _general(width: int, where: str = "") -> str:
     shapes = " ".join(_shape(flag) for flag in flags(GeneralOptions).values())
     return reflowed(f"General options{where}: {shapes}", width)
-
-
-def _alone(skill: Skill) -> list[str]:
-    """Return the variants that are not subcommands: `/finetune` without one."""
-    return [case for case in skill.variants if case not in skill.subcommands]
-
-
-def _named_options(skill: Skill) -> list[tuple[str, str]]:
-    """Return the subcommands that have options of their own, with these."""
-    return [
-        (case, " ".join(map(_shape, flags(skill.variants[case]).values())))
-        for case in skill.subcommands
-        if case in skill.variants
-    ]
 
 
 def usage(skill: Skill) -> str:
@@ -138,47 +125,43 @@ class Help(AppCommand):
     text = "optional"
 
     def run(self, call: Call) -> Result:
-        catalogue = self._app.catalogue
-        found = catalogue.skills
-        width = self._app.screen.width(WIDTH)
+        catalogue, width = self._app.catalogue, self._app.screen.width(WIDTH)
         name, _, subcommand = call.text.strip().removeprefix("/").partition(" ")
         if not name:
-            commands = [
-                {"name": f.name, "summary": f.summary} for f in found.values() if f.for_users
+            listed = [
+                {"name": one.name, "summary": one.summary}
+                for one in catalogue.skills.values()
+                if one.for_users
             ]
             shown = overview(catalogue, self._app.settings, width)
-            return Result(shown, {"commands": commands})
-        if name not in found:
-            raise self._app.catalogue.unknown(name)
-        skill = found[name].skill
-        if subcommand:
-            return _subcommand_help(skill, subcommand.strip(), width)
-        formats = list(self._app.catalogue.formats_for(skill))
+            return Result(shown, {"commands": listed})
+        if name not in catalogue.skills:
+            raise catalogue.unknown(name)
+        skill = catalogue.skills[name].skill
+        schema = skill.Options.model_json_schema()
+        if not (subcommand := subcommand.strip()):
+            formats = list(catalogue.formats_for(skill))
+            data = {
+                "name": skill.name,
+                "summary": skill.summary,
+                "usage": usage(skill),
+                "subcommands": dict(skill.subcommands),
+                "options": schema,
+                "general_options": GeneralOptions.model_json_schema(),
+                "saves": [*skill.saves, *formats],
+            }
+            return Result(skill_help(skill, formats, width, brief=True), data)
+        if subcommand not in skill.subcommands:
+            known = ", ".join(skill.subcommands) or "none"
+            raise UsageError(
+                f"/{skill.name} has no subcommand {subcommand[:40]!r}",
+                hint=did_you_mean(subcommand, skill.subcommands) or f"It has {known}.",
+            )
+        keys = [flag.key for flag in flags_for(skill, subcommand).values()]
         data = {
             "name": skill.name,
-            "summary": skill.summary,
-            "usage": usage(skill),
-            "subcommands": dict(skill.subcommands),
-            "options": skill.Options.model_json_schema(),
-            "general_options": options.GeneralOptions.model_json_schema(),
-            "saves": [*skill.saves, *formats],
+            "subcommand": subcommand,
+            "summary": skill.subcommands[subcommand],
+            "options": {key: schema["properties"][key] for key in keys},
         }
-        return Result(skill_help(skill, formats, width, brief=True), data)
-
-
-def _subcommand_help(skill: Skill, subcommand: str, width: int) -> Result:
-    if subcommand not in skill.subcommands:
-        known = ", ".join(skill.subcommands) or "none"
-        raise UsageError(
-            f"/{skill.name} has no subcommand {subcommand[:40]!r}",
-            hint=did_you_mean(subcommand, skill.subcommands) or f"It has {known}.",
-        )
-    schema = skill.Options.model_json_schema()
-    keys = [flag.key for flag in options.flags_for(skill, subcommand).values()]
-    data = {
-        "name": skill.name,
-        "subcommand": subcommand,
-        "summary": skill.subcommands[subcommand],
-        "options": {key: schema["properties"][key] for key in keys},
-    }
-    return Result(subcommand_help(skill, subcommand, width), data)
+        return Result(subcommand_help(skill, subcommand, width), data)

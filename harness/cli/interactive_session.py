@@ -144,7 +144,7 @@ class Repl:
 
     def status(self) -> str:
         """Return the text below the prompt: the model in use, cut to one line."""
-        last = self.app.models.last_resolution
+        last = self.app.last_resolution
         if last is None:
             text = " no model in use yet | /models shows what is available"
         else:

@@ -67,7 +67,11 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(words) if make is None else _run_script(make(words))
+        if make is None:
+            return _run(words)
+        invocation, settings = make(words), settings_module.from_environment()
+        app = App(settings, Frontend("one-shot", stdin=_piped_stdin()))
+        return _closed(app, _run_each(app, [partial(app.run, invocation)]))
     except KeyboardInterrupt:
         print_error(Interrupted("interrupted"), Screen())
         return Interrupted.exit_code
@@ -153,11 +157,6 @@ def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
     return 0
 
 
-def _run_script(invocation: Invocation) -> int:
-    app = App(settings_module.from_environment(), Frontend("one-shot", stdin=_piped_stdin()))
-    return _closed(app, _run_each(app, [partial(app.run, invocation)]))
-
-
 def _closed(app: App, code: int) -> int:
     """Free the models, and return the exit code of the work."""
     if code == Interrupted.exit_code:
@@ -200,7 +199,7 @@ def _run_each(app: App, runs: Iterable[Callable[[], Outcome]]) -> int:
 
 
 def _piped_lines() -> IO[str] | tuple[()]:
-    """Return the lines of stdin; `App.dispatch` refuses those that are not UTF-8."""
+    """Return the lines of stdin; `App.dispatch` refuses lines that are not UTF-8."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
     return sys.stdin or ()
@@ -227,24 +226,21 @@ def leave(code: int) -> int:
     """
     if code == Interrupted.exit_code:
         _exit(code)
-    if _left():
-        threading.Thread(target=_end, args=(code,), name="shutdown", daemon=True).start()
+
+    def left() -> list[str]:
+        """Return the names of threads that Python waits for at exit."""
+        main = threading.main_thread()
+        return [t.name for t in threading.enumerate() if not t.daemon and t is not main]
+
+    def end() -> None:
+        time.sleep(GRACE)
+        if names := left():
+            Screen().notice(f"exiting although threads are still running: {', '.join(names)}")
+            _exit(code)
+
+    if left():
+        threading.Thread(target=end, name="shutdown", daemon=True).start()
     return code
-
-
-def _left() -> list[str]:
-    """Return the names of threads that Python waits for at exit."""
-    main = threading.main_thread()
-    return [t.name for t in threading.enumerate() if not t.daemon and t is not main]
-
-
-def _end(code: int) -> None:
-    """Exit after the grace period if threads are still running."""
-    time.sleep(GRACE)
-    if not (names := _left()):
-        return
-    Screen().notice(f"exiting although threads are still running: {', '.join(names)}")
-    _exit(code)
 
 
 def _exit(code: int) -> None:

@@ -246,7 +246,7 @@ class ModelCommand(AppCommand):
     def run(self, call: Call) -> Result:
         app, name = self._app, call.text.strip()
         if call.options.default:
-            app.models.preferred.pop(TASK, None)
+            app.preferred.pop(TASK, None)
         models = replace(call.models, choice=Choice(name)) if name else call.models
         try:
             found = app.pool.last = models.resolve(TASK, {})
@@ -255,7 +255,7 @@ class ModelCommand(AppCommand):
                 raise
             return result_of(ChatModel(model=None, where=None), f"chat: no model. {exc.hint}")
         if name:
-            app.models.preferred[TASK] = name
+            app.preferred[TASK] = name
         label = found.chosen.serve.label
         chosen = ChatModel(model=found.resolved, where=label)
         return result_of(chosen, f"chat: {found.resolved} ({label})")

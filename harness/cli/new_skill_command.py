@@ -44,24 +44,36 @@ class NewSkill(AppCommand):
         folder: Path | None = Field(None, description="create it in this folder")
 
     def run(self, call: Call) -> Result:
-        name = call.text.strip().removeprefix("/")
-        kind = _kind(call.options)
+        name, settings, options = call.text.strip().removeprefix("/"), call.settings, call.options
+        pairs = (("prompt_only", "package"), ("own", "package"), ("own", "folder"))
+        for one, other in pairs:
+            if getattr(options, one) and getattr(options, other):
+                raise UsageError(f"--{one.replace('_', '-')} and --{other} do not go together")
+        kind: Kind = "package" if options.package else "plugin"
+        if options.prompt_only:
+            kind = "prompt"
         scaffold.check_name(name)
         self._check_free(name, kind)
-        folder = _parent(call.options, call.settings) / name
+        if options.folder is not None:
+            parent = settings.project_dir / options.folder
+        elif options.own:
+            parent = settings.own_skills
+        else:
+            parent = settings.project_dir / ("" if options.package else "skills")
+        folder = parent / name
         scaffold.check_place(folder)
         contents = scaffold.files(name, kind)
-        needs_trust = kind == "plugin" and not call.options.own
-        trust = TrustStore(call.settings.trust_file).trust
+        needs_trust = kind == "plugin" and not options.own
+        trust = TrustStore(settings.trust_file).trust
         scaffold.make(folder, contents, trust if needs_trust else lambda made: None)
-        steps = _steps(name, kind, folder, call.settings)
-        lines = [f"Created {_shown(folder, call.settings)}: {', '.join(contents)}."]
+        steps = _steps(name, kind, folder, settings)
+        lines = [f"Created {_shown(folder, settings)}: {', '.join(contents)}."]
         lines += [f"{f'{what}:':<12}{command}" for what, command in steps]
         lines.append("In a session, run /reload first.")
         if needs_trust:
             again = f"add --trust once, or `/skills trust {name}`"
             lines.append(f"It is trusted in its current state. After an edit, {again}.")
-        folders = call.settings.skill_folders
+        folders = settings.skill_folders
         found = any(folder.resolve().is_relative_to(place.resolve()) for place in folders)
         if not found and kind != "package":
             lines.append(f"It is found once its folder is in {folders[0]}.")
@@ -92,29 +104,18 @@ class NewSkill(AppCommand):
         raise UsageError(f"the name /{name} is taken by the one from {origin}", hint="`/skills`")
 
 
-def _kind(options: NewSkill.Options) -> Kind:
-    pairs = (("prompt_only", "package"), ("own", "package"), ("own", "folder"))
-    for one, other in pairs:
-        if getattr(options, one) and getattr(options, other):
-            raise UsageError(f"--{one.replace('_', '-')} and --{other} do not go together")
-    if options.prompt_only:
-        return "prompt"
-    return "package" if options.package else "plugin"
-
-
-def _parent(options: NewSkill.Options, settings: Settings) -> Path:
-    if options.folder is not None:
-        return settings.project_dir / options.folder
-    if options.own:
-        return settings.own_skills
-    return settings.project_dir if options.package else settings.project_dir / "skills"
-
-
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
-    """Return the next steps with their commands."""
-    python, where = _python(settings), shlex.quote(_shown(folder, settings))
+    """Return the next steps with their commands, as the user would type them."""
+    found = shutil.which("python")
+    python = shlex.quote(_shown(Path(sys.executable), settings))
+    if found and Path(found) == Path(sys.executable):
+        python = "python"
+    started, program = Path(sys.argv[0]), "nanda"
+    if started.name == "agent.py":
+        program = f"{python} {shlex.quote(_shown(started.absolute(), settings))}"
+    where = shlex.quote(_shown(folder, settings))
     example = EXAMPLE if (settings.project_dir / EXAMPLE).is_file() else "FILE"
-    steps = [("Run it", f'{_program(python, settings)} "/{name} {example}"')]
+    steps = [("Run it", f'{program} "/{name} {example}"')]
     if kind == "package":
         steps.insert(0, ("Install it", f"{python} -m pip install ./{where}"))
     if kind != "prompt":
@@ -128,19 +129,3 @@ def _shown(path: Path, settings: Settings) -> str:
     if path.is_relative_to(settings.project_dir):
         return str(path.relative_to(settings.project_dir))
     return str(path)
-
-
-def _python(settings: Settings) -> str:
-    """Return the command of this Python as the user would type it."""
-    found = shutil.which("python")
-    if found and Path(found) == Path(sys.executable):
-        return "python"
-    return shlex.quote(_shown(Path(sys.executable), settings))
-
-
-def _program(python: str, settings: Settings) -> str:
-    """Return the command of this program as the user started it."""
-    started = Path(sys.argv[0])
-    if started.name != "agent.py":
-        return "nanda"
-    return f"{python} {shlex.quote(_shown(started.absolute(), settings))}"

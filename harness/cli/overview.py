@@ -14,22 +14,37 @@ from typing import TYPE_CHECKING
 from harness.plugins.catalogue import Catalogue, Found
 from harness.plugins.locations import owner
 
+if TYPE_CHECKING:
+    from harness.api.skill import Skill
+    from harness.settings import Settings
+
 WIDTH = 96
 """Columns of a help text where the width of the terminal is not known."""
 
 
+MOST_LINES = 4
+"""Maximum number of lines for the skills of a project, and for those of the user, in `/help`."""
+USAGE = """\
+Usage: agent.py [OPTION ...] [LINE]
+
+A LINE is a command, "/annotate paper.txt save to paper.json", or plain text for the producer model.
+Without a LINE, an interactive session starts; piped lines run one after the other. The word mcp
+serves the skills to other agents (docs/mcp.md)."""
+
+EXIT_CODES = """\
+Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no model available;
+4 output not written; 130 interrupted."""
+
+
 def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
-    """Return a title with a list below it."""
-    return f"{textwrap.fill(f'{title}:', width)}\n{_columns(rows, width)}"
+    """Return a title with a list below it: two aligned columns, the second one wrapped.
 
-
-def _columns(rows: list[tuple[str, str]], width: int) -> str:
-    """Return two aligned columns, the second one wrapped; one below the other if it is narrow."""
+    Where the terminal is narrow, the second column is below the first one.
+    """
     left = max(len(name) for name, _ in rows) + 4
-    stacked = left > width // 2
-    lines: list[str] = []
+    lines = [textwrap.fill(f"{title}:", width)]
     for name, about in rows:
-        if stacked:
+        if left > width // 2:
             below = textwrap.indent(textwrap.fill(about, width - 6), " " * 6)
             lines += filter(None, (f"  {name}", below))
         else:
@@ -50,34 +65,15 @@ def reflowed(text: str, width: int) -> str:
     parts: list[str] = []
     for indented, lines in itertools.groupby(text.splitlines(), lambda line: line[:1] in " "):
         if indented:
-            parts += [_wrapped(line, width) for line in lines]
+            for line in lines:
+                blanks = " " * min(len(line) - len(line.lstrip()), 6)
+                words = " ".join(line.split())
+                parts.append(
+                    textwrap.fill(words, width, initial_indent=blanks, subsequent_indent=" " * 6)
+                )
         else:
             parts.append(textwrap.fill(" ".join(lines), width))
     return "\n".join(parts)
-
-
-def _wrapped(line: str, width: int) -> str:
-    blanks = min(len(line) - len(line.lstrip()), 6)
-    words = " ".join(line.split())
-    return textwrap.fill(words, width, initial_indent=" " * blanks, subsequent_indent=" " * 6)
-
-
-if TYPE_CHECKING:
-    from harness.api.skill import Skill
-    from harness.settings import Settings
-
-MOST_LINES = 4
-"""Maximum number of lines for the skills of a project, and for those of the user, in `/help`."""
-USAGE = """\
-Usage: agent.py [OPTION ...] [LINE]
-
-A LINE is a command, "/annotate paper.txt save to paper.json", or plain text for the producer model.
-Without a LINE, an interactive session starts; piped lines run one after the other. The word mcp
-serves the skills to other agents (docs/mcp.md)."""
-
-EXIT_CODES = """\
-Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no model available;
-4 output not written; 130 interrupted."""
 
 
 def program_help(catalogue: Catalogue, settings: Settings, options: str) -> str:

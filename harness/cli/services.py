@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from harness.models.pool import ModelPool, Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
 from harness.plugins.discovery import BuiltinBackends, Discovery
-from harness.runs.frontend import Caller, Callers, Frontend, Outcome
+from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
 from harness.support.text_input import at_home
@@ -27,99 +28,9 @@ if TYPE_CHECKING:
     from harness.chat.conversation import Conversation
     from harness.chat.toolbox import Toolbox
     from harness.mcp.client import Servers
-    from harness.models.backend import Backend
     from harness.models.registry import Registry
     from harness.permissions import Permissions
     from harness.runs.invocation import Invocation
-
-
-class ModelAccess:
-    """Reads the registry and loads models, each on first use.
-
-    Args:
-        settings: returns those of the application.
-        path: the registry that the user named; None for the one in the settings.
-        backends: returns the backends by name.
-        notice: receives one line for each registered model that is left out.
-
-    Attributes:
-        preferred: models by task, chosen with /model.
-    """
-
-    def __init__(
-        self,
-        settings: Callable[[], Settings],
-        path: Path | None,
-        backends: Callable[[], Mapping[str, Backend]],
-        notice: Callable[[str], None],
-    ) -> None:
-        self.path = path
-        self.preferred: dict[str, str] = {}
-        self._settings, self._backends, self._notice = settings, backends, notice
-        self._registry: Registry | None = None
-        self._pool: ModelPool | None = None
-
-    @property
-    def registry(self) -> Registry:
-        """The registry.
-
-        Raises:
-            RegistryError: it cannot be used.
-        """
-        if self._registry is None:
-            self._registry = self.read()
-        return self._registry
-
-    @property
-    def pool(self) -> ModelPool:
-        """The loaded models; its registry is read on first use."""
-        if self._pool is None:
-            self._pool = ModelPool(lambda: self.registry, self._backends(), self.preferred)
-        return self._pool
-
-    @property
-    def last_resolution(self) -> Resolution | None:
-        """The model in use, and why it was chosen."""
-        return self._pool.last if self._pool is not None else None
-
-    @property
-    def settings(self) -> Settings:
-        """The settings with the registry of the current line."""
-        if self.path is None:
-            return self._settings()
-        return replace(self._settings(), user_registry=self.path, registry_required=True)
-
-    @contextlib.contextmanager
-    def switched(self, path: Path | None) -> Iterator[None]:
-        """Change the path of the registry, unless the block raises RegistryError."""
-        before, self.path = self.path, path
-        try:
-            yield
-        except RegistryError:
-            self.path = before
-            raise
-
-    def read(self) -> Registry:
-        """Read the registry again; raises as `registry`."""
-        from harness.models.registry import load
-
-        settings, user = self.settings, self.settings.user_registry
-        if settings.registry_required and not user.is_file():
-            raise RegistryError("there is no such registry file", where=str(user))
-        return load(settings.shipped_registry, user, left_out=self._leave_out)
-
-    def _leave_out(self, error: RegistryError) -> None:
-        self._notice(f"registered model left out: {error}")
-
-    def use(self, registry: Registry) -> None:
-        """Use another registry; loaded models are freed."""
-        self.close()
-        self._registry, self._pool = registry, None
-
-    def close(self) -> None:
-        """Free the loaded models."""
-        if self._pool is not None:
-            self._pool.close()
 
 
 class Services(ABC):
@@ -130,6 +41,9 @@ class Services(ABC):
         plugins: plugin objects to load besides those found, by name.
         bare: load only the framework's own commands, for commands that must work although a plugin
             does not.
+
+    Attributes:
+        preferred: models by task, chosen with /model.
     """
 
     def __init__(
@@ -143,24 +57,33 @@ class Services(ABC):
         bare: bool = False,
     ) -> None:
         self.settings = settings
-        self._callers = Callers(Caller(frontend, screen or Screen()))
+        self._caller = Caller(frontend, screen or Screen())
+        self._thread = threading.local()
         self.general = dict(general or {})
         self._plugins = dict(plugins or {})
         self._bare = bare
         self.run_log = RunLog(settings.run_log, self.screen.notice)
         path = self.general.get("registry")
-        self.models = ModelAccess(
-            lambda: self.settings,
-            at_home(path) if path else None,
-            lambda: self.catalogue.backends,
-            self.screen.notice,
-        )
+        self._registry_path = at_home(path) if path else None
+        self._registry: Registry | None = None
+        self._pool: ModelPool | None = None
+        self.preferred: dict[str, str] = {}
         self._discover()
 
     @property
     def caller(self) -> Caller:
         """Who the line that this thread runs is for."""
-        return self._callers.current
+        return getattr(self._thread, "caller", None) or self._caller
+
+    @contextlib.contextmanager
+    def _calling(self, caller: Caller) -> Iterator[None]:
+        """Let `caller` be that of this thread within the block."""
+        before = getattr(self._thread, "caller", None)
+        self._thread.caller = caller
+        try:
+            yield
+        finally:
+            self._thread.caller = before
 
     @property
     def frontend(self) -> Frontend:
@@ -169,7 +92,7 @@ class Services(ABC):
 
     @frontend.setter
     def frontend(self, frontend: Frontend) -> None:
-        self._callers.own = replace(self._callers.own, frontend=frontend)
+        self._caller = replace(self._caller, frontend=frontend)
 
     @property
     def screen(self) -> Screen:
@@ -178,12 +101,12 @@ class Services(ABC):
 
     @screen.setter
     def screen(self, screen: Screen) -> None:
-        self._callers.own = replace(self._callers.own, screen=screen)
+        self._caller = replace(self._caller, screen=screen)
 
     @property
     def current_general(self) -> GeneralOptions | None:
-        """The general options of the user's line that this thread runs."""
-        return self._callers.general
+        """The general options of the last line that this thread ran for a user."""
+        return getattr(self._thread, "general", None)
 
     @cached_property
     def toolbox(self) -> Toolbox:
@@ -196,7 +119,7 @@ class Services(ABC):
 
         builtin = tools_of(self)
         shipped, others = partial(skill_tools, self, True), partial(skill_tools, self, False)
-        prompts = partial(activation, self, lambda: self.models.last_resolution)
+        prompts = partial(activation, self, lambda: self.last_resolution)
         return Toolbox(
             [prompts, shipped, lambda: builtin, others],
             lambda: self.mcp_servers,
@@ -231,11 +154,18 @@ class Services(ABC):
 
         asked, general = self.frontend, self.current_general
         yes = general is not None and general.yes
-        return Permissions(self.models.settings, asked.choose, asked.confirm, yes=yes)
+        return Permissions(self.line_settings, asked.choose, asked.confirm, yes=yes)
 
     @property
     def catalogue(self) -> Catalogue:
         return self.discovery.catalogue
+
+    @property
+    def line_settings(self) -> Settings:
+        """The settings with the registry that the user named, for the program or the last line."""
+        if self._registry_path is None:
+            return self.settings
+        return replace(self.settings, user_registry=self._registry_path, registry_required=True)
 
     @property
     def registry(self) -> Registry:
@@ -244,12 +174,34 @@ class Services(ABC):
         Raises:
             RegistryError: the registry cannot be used.
         """
-        return self.models.registry
+        if self._registry is None:
+            self._registry = self._read_registry()
+        return self._registry
+
+    def _read_registry(self) -> Registry:
+        from harness.models.registry import load
+
+        settings, user = self.line_settings, self.line_settings.user_registry
+        if settings.registry_required and not user.is_file():
+            raise RegistryError("there is no such registry file", where=str(user))
+
+        def leave_out(error: RegistryError) -> None:
+            self.screen.notice(f"registered model left out: {error}")
+
+        return load(settings.shipped_registry, user, left_out=leave_out)
 
     @property
     def pool(self) -> ModelPool:
         """The loaded models; its registry is read on first use."""
-        return self.models.pool
+        if self._pool is None:
+            backends = self.catalogue.backends
+            self._pool = ModelPool(lambda: self.registry, backends, self.preferred)
+        return self._pool
+
+    @property
+    def last_resolution(self) -> Resolution | None:
+        """The model in use, and why it was chosen."""
+        return self._pool.last if self._pool is not None else None
 
     def reload(self) -> None:
         """Read the registry and find the skills again; loaded models are freed.
@@ -257,10 +209,31 @@ class Services(ABC):
         Raises:
             RegistryError: the application is unchanged.
         """
-        found = self.models.read()
+        found = self._read_registry()
         self.discovery.forget()
-        self.models.use(found)
+        self._free_models()
+        self._registry = found
         self._discover()
+
+    def use_registry(self, path: Path | None) -> None:
+        """Switch to the registry of this line, if it differs from that of the last one.
+
+        Raises:
+            RegistryError: the application is unchanged.
+        """
+        if path == self._registry_path:
+            return
+        before, self._registry_path = self._registry_path, path
+        try:
+            self.reload()
+        except RegistryError:
+            self._registry_path = before
+            raise
+
+    def _free_models(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
     def _discover(self) -> None:
         screen = self.screen
@@ -293,15 +266,9 @@ class Services(ABC):
     def close(self) -> None:
         """Free the loaded models, and stop the servers of mcp.json."""
         self.stop_servers()
-        self.models.close()
+        self._free_models()
 
     def stop_servers(self, seconds: float = 5.0) -> None:
         """Stop the servers of mcp.json that were started; those that take longer are killed."""
         if "mcp_servers" in self.__dict__:
             self.mcp_servers.close(seconds)
-
-    def use_registry(self, path: Path | None) -> None:
-        """Switch to the registry of this line, if it differs from that of the last one."""
-        if path != self.models.path:
-            with self.models.switched(path):
-                self.reload()

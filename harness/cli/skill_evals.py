@@ -7,21 +7,23 @@ without tools, by the descriptions (`harness.cli.intent`). Nothing is run.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.agent_skills.skill_md import is_inside
 from harness.api.skill import Call, Result
 from harness.chat.active_skills import NAME, SKILL
+from harness.chat.tool_calls import arguments_of, string
 from harness.chat.tool_loop import SYSTEM, tools_for
 from harness.cli import intent
 from harness.errors import InputError, UsageError
 from harness.models import served
-from harness.models.backend import Message, ToolCall
+from harness.models.backend import Message
 from harness.models.served import ServedModel
 from harness.support.bounded_files import read_text
 from harness.terminal.rendering import table
@@ -118,19 +120,14 @@ def _activated(app: Services, model: ServedModel, query: str) -> list[str]:
         return intent.described(skills, query)
     messages = Message("system", SYSTEM), Message("user", query)
     request = model.request(messages=messages, tools=tools, max_tokens=served.ANSWER_TOKENS)
-    calls = model.generate(request).tool_calls
-    return [name for name in dict.fromkeys(map(_skill_of, calls)) if name in skills]
-
-
-def _skill_of(call: ToolCall) -> str:
-    """Return the skill that a tool call is about."""
-    if call.name != NAME:
-        return call.name
-    try:
-        given: Any = json.loads(call.arguments)
-    except (ValueError, RecursionError):
-        return ""
-    return str(given.get(SKILL, "")) if isinstance(given, dict) else ""
+    names = []
+    for call in model.generate(request).tool_calls:
+        if call.name == NAME:
+            with contextlib.suppress(UsageError):
+                names.append(string(arguments_of(call), SKILL))
+        else:
+            names.append(call.name)
+    return [name for name in dict.fromkeys(names) if name in skills]
 
 
 def _result(

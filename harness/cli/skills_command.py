@@ -107,20 +107,39 @@ class Skills(AppCommand):
 
     def run(self, call: Call) -> Result:
         if call.subcommand == "add":
-            return self._add(call)
+            from harness.cli.skill_installation import add
+
+            if not (source := call.text.strip()):
+                raise UsageError("/skills add needs a path or a URL", hint="`/help skills add`")
+            return add(self._app, source, call)
         name = call.text.strip().removeprefix("/")
         if call.subcommand:
             if not name:
                 raise UsageError(f"/skills {call.subcommand} needs a name", hint="`/skills`")
-            return {
-                "remove": self._remove,
-                "test": self._test,
-                "trust": self._trust,
-                "disable": self._disable,
-                "enable": self._enable,
-            }[call.subcommand](name, call)
+            return self._change(name, call)
         found = self._catalogue()
         return self._found(name, found) if name else result_of(found, "\n".join(_overview(found)))
+
+    def _change(self, name: str, call: Call) -> Result:
+        match call.subcommand:
+            case "remove":
+                from harness.cli.skill_installation import delete
+
+                return delete(self._app, name, call)
+            case "test":
+                from harness.cli.skill_evals import test
+
+                return test(self._app, name, call)
+            case "trust":
+                return self._trust(name)
+            case "disable":
+                return self._disable(name, call)
+        if name not in (disabled := self._app.catalogue.disabled):
+            names = ", ".join(sorted(disabled)) or "none"
+            raise UsageError(f"{name!r} is not disabled", hint=f"Disabled: {names}.")
+        self._app.discovery.disabled.remove(name)
+        self._app.reload()
+        return Result(f"{name} is enabled.", {"enabled": name})
 
     def _catalogue(self) -> SkillCatalogue:
         catalogue, settings = self._app.catalogue, self._app.settings
@@ -197,24 +216,7 @@ class Skills(AppCommand):
         lines += [f"{_untrusted(one)}: {one.summary}" for one in found.untrusted]
         return result_of(found, "\n".join([*lines, *_left_out(found)]))
 
-    def _add(self, call: Call) -> Result:
-        from harness.cli.skill_installation import add
-
-        if not (source := call.text.strip()):
-            raise UsageError("/skills add needs a path or a URL", hint="`/help skills add`")
-        return add(self._app, source, call)
-
-    def _remove(self, name: str, call: Call) -> Result:
-        from harness.cli.skill_installation import delete
-
-        return delete(self._app, name, call)
-
-    def _test(self, name: str, call: Call) -> Result:
-        from harness.cli.skill_evals import test
-
-        return test(self._app, name, call)
-
-    def _trust(self, name: str, call: Call) -> Result:
+    def _trust(self, name: str) -> Result:
         if name in self._app.catalogue.skills:  # loaded before the last edit
             self._app.reload()
         if name not in self._app.catalogue.untrusted:
@@ -236,14 +238,6 @@ class Skills(AppCommand):
         self._app.discovery.disabled.add(name)
         self._app.reload()
         return Result(f"{name} is disabled. `/skills enable {name}` undoes it.", {"disabled": name})
-
-    def _enable(self, name: str, call: Call) -> Result:
-        if name not in (disabled := self._app.catalogue.disabled):
-            names = ", ".join(sorted(disabled)) or "none"
-            raise UsageError(f"{name!r} is not disabled", hint=f"Disabled: {names}.")
-        self._app.discovery.disabled.remove(name)
-        self._app.reload()
-        return Result(f"{name} is enabled.", {"enabled": name})
 
 
 def needs_no_plugins(line: str) -> bool:

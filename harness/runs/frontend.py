@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import shlex
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -83,42 +82,6 @@ class Caller:
         name = asked.name if asked.is_model else "model"
         frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose, ask=asked.ask)
         return Caller(frontend, self.screen.like(io.StringIO()), self.cancel)
-
-
-class Callers:
-    """The callers of the lines that the threads of this process run.
-
-    Attributes:
-        own: the caller of lines that name no other.
-    """
-
-    def __init__(self, own: Caller) -> None:
-        self.own = own
-        self._of_thread = threading.local()
-
-    @property
-    def current(self) -> Caller:
-        """The caller of the line that this thread runs."""
-        return getattr(self._of_thread, "caller", None) or self.own
-
-    @property
-    def general(self) -> GeneralOptions | None:
-        """The general options of the last line that this thread ran for a user."""
-        return getattr(self._of_thread, "general", None)
-
-    @general.setter
-    def general(self, general: GeneralOptions) -> None:
-        self._of_thread.general = general
-
-    @contextlib.contextmanager
-    def calling(self, caller: Caller) -> Iterator[None]:
-        """Let `caller` be the current one of this thread within the block."""
-        before = getattr(self._of_thread, "caller", None)  # None: `own`, which may be replaced
-        self._of_thread.caller = caller
-        try:
-            yield
-        finally:
-            self._of_thread.caller = before
 
 
 def in_shell(line: str) -> str:

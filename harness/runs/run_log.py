@@ -14,7 +14,6 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +24,6 @@ from harness.api.hookspecs import End, Listener, RunFinished, RunStarted, notify
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.models.pool import Resolution
 from harness.models.served import ServedModel, Usage
-from harness.support.process import is_alive
 from harness.support.sqlite import UserDatabase, storable
 
 if TYPE_CHECKING:
@@ -168,9 +166,12 @@ class RunLog:
 
     def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
         self.path = path
-        self._database = UserDatabase(path, MIGRATIONS, _close_dead_runs)
-        self._notice = notice
-        self._broken = False
+        self._database = UserDatabase(
+            path,
+            MIGRATIONS,
+            lambda error: notice(f"the run log cannot be used: {error}"),
+            _close_dead_runs,
+        )
 
     def start(
         self,
@@ -231,39 +232,30 @@ class RunLog:
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
         """Return rows as dictionaries; none if the log cannot be read."""
-        return self._run(sql, parameters)[0]
+        given = [*map(_storable, parameters)]
+        return self._database.run(lambda db: [dict(row) for row in db.execute(sql, given)], [])
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
         """Execute in a transaction of its own; return the id of the new row."""
-        return None if self._broken else self._run(sql, parameters)[1]
+        if self._database.broken:
+            return None
+        given = [*map(_storable, parameters)]
+        return self._database.run(lambda db: db.execute(sql, given).lastrowid, None)
 
-    def _run(self, sql: str, parameters: Sequence[Any]) -> tuple[list[dict[str, Any]], int | None]:
-        stored = [storable(value) if isinstance(value, str) else value for value in parameters]
-        try:
-            with closing(self._database.connect()) as db:
-                db.row_factory = sqlite3.Row
-                cursor = db.execute(sql, stored)
-                return [dict(row) for row in cursor], cursor.lastrowid
-        except (sqlite3.Error, OSError) as exc:
-            if not self._broken:
-                self._broken = True
-                self._notice(f"the run log cannot be used: {exc} ({self.path})")
-            return [], None
+
+def _storable(value: Any) -> Any:
+    return storable(value) if isinstance(value, str) else value
 
 
 def _close_dead_runs(db: sqlite3.Connection) -> None:
+    import psutil  # rarely needed, and slow to import
+
     for run_id, pid in db.execute("SELECT id, pid FROM runs WHERE status = 'running'").fetchall():
-        if not is_alive(pid):
+        if not psutil.pid_exists(pid):  # os.kill(pid, 0) ends the process on Windows
             db.execute(
                 "UPDATE runs SET status = 'interrupted', error = 'the process died' WHERE id = ?",
                 [run_id],
             )
-
-
-def _alive(pid: int) -> bool:
-    import psutil  # rarely needed, and slow to import
-
-    return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows
 
 
 @contextlib.contextmanager

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+T = TypeVar("T")
 Migration = Callable[[sqlite3.Connection], None]
 INSTRUCTIONS = 100_000
 """Virtual machine instructions between two calls of the progress handler: some milliseconds."""
@@ -49,23 +52,39 @@ def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> lis
 
 
 class UserDatabase:
-    """Opens one SQLite file, with mode 0600 and WAL.
+    """One SQLite file, with mode 0600 and WAL, without which the work goes on.
 
     Args:
         path: created with its folder if it does not exist.
+        notice: called once with the error if the file cannot be used.
         prepare: called once with the first connection, after the migrations.
+
+    Attributes:
+        broken: whether the file could not be used.
     """
 
     def __init__(
         self,
         path: Path,
         migrations: Sequence[Migration],
+        notice: Callable[[str], None],
         prepare: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.path = path
-        self._migrations = migrations
-        self._prepare = prepare
+        self.broken = False
+        self._migrations, self._notice, self._prepare = migrations, notice, prepare
         self._ready = False
+
+    def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
+        """Return the result of work on a new connection; if it fails, a notice and `instead`."""
+        try:
+            with contextlib.closing(self.connect()) as db:
+                return work(db)
+        except (sqlite3.Error, OSError) as exc:
+            if not self.broken:
+                self.broken = True
+                self._notice(f"{exc} ({self.path})")
+            return instead
 
     def connect(self) -> sqlite3.Connection:
         """Return a new connection, which commits each statement outside of a transaction.
@@ -78,6 +97,7 @@ class UserDatabase:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        db.row_factory = sqlite3.Row
         try:
             # Safe if the process is killed; the last rows may be lost in a power failure.
             db.execute("PRAGMA synchronous = NORMAL")

@@ -271,9 +271,9 @@ def test_model_is_chosen_for_the_chat_of_the_session(tmp_path):
     app.dispatch("hi")
     app.dispatch("/reload")
     app.dispatch("hi")
-    assert app.models.last_resolution.resolved == "nanda-annotator"
+    assert app.last_resolution.resolved == "nanda-annotator"
     app.dispatch("/chat --model producer hi")
-    assert app.models.last_resolution.resolved == "producer"
+    assert app.last_resolution.resolved == "producer"
     with pytest.raises(UsageError, match="no model 'nosuch'"):
         app.dispatch("/model nosuch")
     assert app.dispatch("/model").result.data["model"] == "nanda-annotator"
