@@ -97,11 +97,13 @@ class Chat(Skill):
         """Use a skill for a line of the user, whose text may name a file."""
         conversation = self.conversation
         conversation.check_rights(yes=call.yes)
-        text = _text(call)
+        path = text_input.lone_file(call.text) if call.source == "line" else None
+        text = text_input.read_text(path) if path else _with_files(call)
         if skill.separate:
             turn = self._answer_separately(skill, call, text)
             answer = Message("assistant", turn.answer or NO_ANSWER)
-            self._add(call, turn, conversation, [turn.messages[0], answer])
+            served = label(turn.model.about)
+            conversation.add([turn.messages[0], answer], asked=not call.yes, served=served)
             return self._result(turn)
         skill.body(call.text)  # raises an error before anything changes
         before, length = dict(conversation.skills), len(conversation.messages)
@@ -142,13 +144,10 @@ class Chat(Skill):
             call.models.run("chat", answer)
         finally:  # an interrupted answer is part of the conversation
             if turns:
-                self._add(call, turns[-1], conversation, turns[-1].conversation())
+                served = label(turns[-1].model.about)
+                said = turns[-1].conversation()
+                conversation.add(said, asked=not call.yes, served=served)
         return turns[-1]
-
-    def _add(
-        self, call: Call, turn: Turn, conversation: Conversation, messages: Sequence[Message]
-    ) -> None:
-        conversation.add(messages, asked=not call.yes, served=label(turn.model.about))
 
     def _result(self, turn: Turn) -> Result:
         text = turn.answer.strip()
@@ -207,12 +206,6 @@ class Chat(Skill):
         skills = prompt_skills(self._skills())
         usable = {name for name, skill in skills.items() if skill.file.for_models}
         return left + sorted(usable - active_skills.activatable(tools))
-
-
-def _text(call: Call) -> str:
-    """Return the text of a line: the content of the file that it consists of, or with files."""
-    path = text_input.lone_file(call.text) if call.source == "line" else None
-    return text_input.read_text(path) if path else _with_files(call)
 
 
 def _with_files(call: Call) -> str:

@@ -58,8 +58,13 @@ def with_files(
     names = [*_names(text), *([STDIN] if dash else [])]
     parts, left = [text[: dash.start()] if dash else text], MAX_BYTES
     for name in dict.fromkeys([*names, *([STDIN] if joins_stdin else [])]):
-        content = _stdin(read_stdin) if name == STDIN else _content(name)
-        if not content.strip() and name == STDIN:
+        if name != STDIN:
+            content = _content(name)
+        elif read_stdin is None:
+            raise InputError(
+                "stdin is not available here", where=f"@{STDIN}", hint="Attach a file."
+            )
+        elif not (content := read_stdin()).strip():
             if STDIN in names:
                 raise InputError("stdin is empty", where=f"@{STDIN}")
             continue
@@ -90,12 +95,6 @@ def _names(text: str) -> Iterator[str]:
             yield name
 
 
-def _stdin(read: Callable[[], str] | None) -> str:
-    if read is None:
-        raise InputError("stdin is not available here", where=f"@{STDIN}", hint="Attach a file.")
-    return read()
-
-
 def _content(name: str) -> str:
     if not name.lower().endswith(_NO_TEXT):
         return text_input.read_text(Path(name), what="an attached text")
@@ -112,14 +111,6 @@ MAX_INSTRUCTIONS = 32_000
 MOST_FOLDERS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionFile:
-    """The AGENTS.md of one folder."""
-
-    path: Path
-    text: str
-
-
 @dataclass(slots=True)
 class ProjectInstructions:
     """Reads the files for each turn, and reports and asks once."""
@@ -127,14 +118,18 @@ class ProjectInstructions:
     _reported: set[str] = field(default_factory=set)
     _refused: set[str] = field(default_factory=set)
 
-    def read(self, call: Call) -> Sequence[InstructionFile]:
-        """Return the files of the call's project, that of the project itself first.
+    def read(self, call: Call) -> Sequence[tuple[Path, str]]:
+        """Return the AGENTS.md files with their texts, that of the project itself first.
 
-        None if the user does not allow them to be read.
+        They are those of the folders up to the root of the git repository. There are none if the
+        user does not allow them to be read.
         """
         project = call.settings.project_dir.resolve()
-        root = _root(project)
-        paths = [path for folder in _folders(project, root) if (path := folder / NAME).exists()]
+        around = [project, *project.parents]
+        repositories = (folder for folder in around[:MOST_FOLDERS] if (folder / ".git").exists())
+        root = next(repositories, project)
+        inside = [folder for folder in around if folder.is_relative_to(root)]
+        paths = [path for folder in inside if (path := folder / NAME).exists()]
         if not paths or not self._allowed(call, root, paths):
             return ()
         files = []
@@ -142,24 +137,24 @@ class ProjectInstructions:
             try:
                 if not path.resolve().is_relative_to(root):
                     raise OSError(0, "it is a link to elsewhere")
-                files.append(InstructionFile(path, read_text(path, MAX_INSTRUCTIONS)))
+                files.append((path, read_text(path, MAX_INSTRUCTIONS)))
             except (OSError, RuntimeError, UnicodeDecodeError) as exc:
                 reason = getattr(exc, "strerror", None) or exc
                 self._report(call, f"{path} is not read: {reason}")
         return files
 
-    def for_model(self, files: Sequence[InstructionFile], room: int, call: Call) -> str:
+    def for_model(self, files: Sequence[tuple[Path, str]], room: int, call: Call) -> str:
         """Return the part of the system message within `room` bytes, the nearest file last."""
         parts: list[str] = []
-        for file in files:
-            content = file.text.strip().encode()
+        for path, text in files:
+            content = text.strip().encode()
             if len(content) > room:
-                name = in_one_line(str(file.path))
+                name = in_one_line(str(path))
                 self._report(call, f"{name} is cut to {room:,} bytes: the model's context is small")
             kept = content[:room].decode(errors="ignore")
             room -= len(kept.encode())
             if kept:
-                where = html.escape(str(file.path))
+                where = html.escape(str(path))
                 parts.insert(0, f'<instructions path="{where}">\n{kept}\n</instructions>')
         if not parts:
             return ""
@@ -193,13 +188,3 @@ class ProjectInstructions:
         if notice not in self._reported:
             self._reported.add(notice)
             call.screen.notice(notice)
-
-
-def _root(project: Path) -> Path:
-    """Return the folder of the git repository that the project is in, or else the project."""
-    around = [project, *project.parents][:MOST_FOLDERS]
-    return next((folder for folder in around if (folder / ".git").exists()), project)
-
-
-def _folders(project: Path, root: Path) -> list[Path]:
-    return [f for f in (project, *project.parents) if f.is_relative_to(root)]

@@ -143,7 +143,12 @@ def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
     first, and then the newest one is cut.
     """
     room = tokens * BYTES_PER_TOKEN
-    *earlier, last = _turns(messages)
+    turns: list[list[Message]] = []
+    for message in messages:
+        if message.role == "user" or not turns:
+            turns.append([])
+        turns[-1].append(message)
+    *earlier, last = turns
     last = _shortened(last, room)
     room -= _size(last)
     kept: list[Message] = []
@@ -166,15 +171,6 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
         else:
             kept.append(Message(message.role, message.content))
     return kept
-
-
-def _turns(messages: Sequence[Message]) -> list[list[Message]]:
-    turns: list[list[Message]] = []
-    for message in messages:
-        if message.role == "user" or not turns:
-            turns.append([])
-        turns[-1].append(message)
-    return turns
 
 
 def _shortened(turn: list[Message], room: int) -> list[Message]:

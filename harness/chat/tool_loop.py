@@ -43,19 +43,15 @@ class RepeatedCalls:
 
     def add(self, call: ToolCall, result: str) -> None:
         """Count a call; `stuck` is the tool's name from the time when it is called too often."""
-        same = call.name, _normal(call), result
+        given = call.sendable  # without regard to the order and the blanks of the arguments
+        arguments = json.dumps(given, sort_keys=True) if given else call.arguments
+        same = call.name, arguments, result
         if same not in self._known:
             self._known.add(same)
             self._counts.clear()
         self._counts[same] += 1
         if self._counts[same] >= MOST:
             self.stuck = call.name
-
-
-def _normal(call: ToolCall) -> str:
-    """Return the arguments in a form that ignores their order and blanks."""
-    given = call.sendable
-    return json.dumps(given, sort_keys=True) if given else call.arguments
 
 
 SHARE = 3

@@ -91,7 +91,10 @@ class ServerTool:
         cancel = StopToken(self.host.caller.cancel)
         with screen.progress(self.name) as ticker:
             result = self.server.call(self.tool.name, arguments, cancel, ticker)
-        data = tool_calls.shortened(_data(result))
+        data = result.structured_content
+        if data is None or result.is_error:
+            data = "\n".join(_text(block) for block in result.content[:BLOCKS])
+        data = tool_calls.shortened(data)
         if result.is_error:
             raise SkillFailed(str(data) or f"{self.tool.name} has failed")
         return data
@@ -179,13 +182,6 @@ def _listing(found: Sequence[ServerTool]) -> str:
         left -= len(tool_calls.compact(entry))
         listed.append(entry if left > 0 else {"name": whole.name})
     return tool_calls.compact({"exit_code": 0, "callable_now": listed})
-
-
-def _data(result: types.CallToolResult) -> Any:
-    """Return the content of a result: its structure, or else its texts."""
-    if result.structured_content is not None and not result.is_error:
-        return result.structured_content
-    return "\n".join(_text(block) for block in result.content[:BLOCKS])
 
 
 def _text(block: Any) -> str:

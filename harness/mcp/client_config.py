@@ -116,10 +116,18 @@ def read(settings: Settings) -> Configuration:
             found.untrusted.append(path)
             continue
         try:
-            for entry in _entries(path, found.problems):
-                _add(found, entry)
+            entries = [*_entries(path, found.problems)]
         except UsageError as error:
             found.problems.append(error)
+            continue
+        for entry in entries:
+            known = next((one for one in found.entries if one.name == entry.name), None)
+            if known is None:
+                found.entries.append(entry)
+            else:
+                taken = f"{known.where} has one of that name"
+                message = f"the server {entry.name} is left out: {taken}"
+                found.problems.append(UsageError(message, where=entry.where))
     return found
 
 
@@ -134,8 +142,7 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
         InputError: the file cannot be used.
         OutputError: the file cannot be written; it is unchanged.
     """
-    text = _text(path)
-    content = _content(path, text) if text is not None else {SERVERS: {}}
+    text, content = _load(path)
     try:
         written = _checked(name, Written.model_validate(server), "")
     except ValidationError as exc:
@@ -147,7 +154,7 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
         if not force:
             raise UsageError(
                 f"there is a server {known!r}",
-                where=f"{path}:{_line(text or '', SERVERS, known)}",
+                where=f"{path}:{_line(text, SERVERS, known)}",
                 hint="--force replaces it.",
             )
         del content[SERVERS][known]
@@ -164,8 +171,7 @@ def remove(path: Path, name: str) -> None:
         InputError: the file cannot be used.
         OutputError: the file cannot be written; it is unchanged.
     """
-    text = _text(path)
-    content = _content(path, text) if text is not None else {SERVERS: {}}
+    _, content = _load(path)
     names = [name] if name in content[SERVERS] else _named(content, name)
     if not names:
         hint = did_you_mean(name, content[SERVERS]) or "`/mcp` lists all servers."
@@ -180,70 +186,58 @@ def _named(content: Mapping[str, Any], name: str) -> list[str]:
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 
-def _add(found: Configuration, entry: Entry) -> None:
-    for known in found.entries:
-        if known.name == entry.name:
-            error = UsageError(
-                f"the server {entry.name} is left out: {known.where} has one of that name",
-                where=entry.where,
-            )
-            found.problems.append(error)
-            return
-    found.entries.append(entry)
-
-
 def _entries(path: Path, problems: list[UsageError]) -> Iterator[Entry]:
     """Yield the servers of a file; errors of single ones are added to `problems`.
 
     Raises:
         InputError: the file cannot be used.
     """
-    text = _text(path)
-    if text is None:
-        return
-    servers = _content(path, text)[SERVERS]
+    text, content = _load(path)
+    servers = content[SERVERS]
     if len(servers) > MOST:
         raise InputError(f"it has {len(servers)} servers; {MOST} are allowed", where=str(path))
-    for name, content in servers.items():
+    for name, server in servers.items():
         where = f"{path}:{_line(text, SERVERS, name)}"
         try:
-            written = Written.model_validate(content)
+            written = Written.model_validate(server)
             yield Entry(_tool_prefix(name, where), where, _checked(name, written, where))
         except ValidationError as exc:
-            problems += [_invalid(name, path, text, one) for one in exc.errors()[:1]]
+            error = exc.errors()[0]
+            keys = [str(key) for key in error["loc"]]
+            message = f"the server {name!r}: {'.'.join(keys) or 'the server'}: {error['msg']}"
+            place = f"{path}:{_line(text, SERVERS, name, *keys)}"
+            problems.append(UsageError(message, where=place))
         except UsageError as error:
             problems.append(error)
 
 
-def _text(path: Path) -> str | None:
-    """Return the text of a file, or None if there is none."""
+def _load(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text and the content of a file, without servers if it does not exist.
+
+    Raises:
+        InputError: it cannot be read, or has no object `mcpServers`.
+    """
     try:
-        return read_text(path, MAX_BYTES)
+        text = read_text(path, MAX_BYTES)
+        content = json.loads(text)
     except FileNotFoundError:
-        return None
+        return "", {SERVERS: {}}
     except OSError as exc:
         raise InputError(f"cannot be read: {exc.strerror or exc}", where=str(path)) from exc
     except UnicodeDecodeError as exc:
         line = exc.object.count(b"\n", 0, exc.start) + 1
         raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
-
-
-def _content(path: Path, text: str) -> dict[str, Any]:
-    """Return the content of a file, which has an object `mcpServers`."""
-    try:
-        content = json.loads(text)
     except json.JSONDecodeError as exc:
         raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
     except (ValueError, RecursionError) as exc:  # a number of too many digits, or deep nesting
         raise InputError("it is not usable JSON", where=str(path)) from exc
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
-        line = _line(text, SERVERS)
         raise InputError(
             f"it has no object {SERVERS!r}",
-            where=f"{path}:{line}",
+            where=f"{path}:{_line(text, SERVERS)}",
             hint=f'{{"{SERVERS}": {{"NAME": {{"command": "...", "args": []}}}}}}',
         )
-    return content
+    return text, content
 
 
 def _checked(name: str, written: Written, where: str) -> Written:
@@ -264,13 +258,6 @@ def _tool_prefix(name: str, where: str) -> str:
 def _prefix_of(name: str) -> str:
     """Return the name in the form that tool names allow, or "" if nothing is left of it."""
     return _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
-
-
-def _invalid(name: str, path: Path, text: str, error: Any) -> UsageError:
-    keys = [str(key) for key in error["loc"]]
-    field_name = ".".join(keys) or "the server"
-    where = f"{path}:{_line(text, SERVERS, name, *keys)}"
-    return UsageError(f"the server {name!r}: {field_name}: {error['msg']}", where=where)
 
 
 def _line(text: str, *keys: str) -> int:

@@ -58,9 +58,9 @@ class Unanswered(NotAllowed):
 
     def as_result(self) -> types.InputRequiredResult:
         """Return the result that lets the client ask."""
-        asks = types.ElicitRequest(params=_form(self.question))
+        form = types.ElicitRequestFormParams(message=self.question, requested_schema=dict(FORM))
         return types.InputRequiredResult(
-            input_requests={_key(self.question): asks},
+            input_requests={_key(self.question): types.ElicitRequest(params=form)},
             request_state=json.dumps(sorted(self.allowed)),
         )
 
@@ -87,10 +87,17 @@ def _refuse(question: str) -> bool:
 
 
 def _answered(params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that looks a question up among the answers that came with the call."""
+    """Return a function that looks a question up among the answers that came with the call.
+
+    The client keeps the questions that were allowed before in the state of the call.
+    """
     answers = params.input_responses or {}
-    accepted = {key for key, answer in answers.items() if _accepts(answer)}
-    allowed = frozenset(accepted | _earlier(params.request_state))
+    try:
+        earlier = json.loads(params.request_state or "[]")
+    except ValueError:
+        earlier = []
+    kept = [key for key in earlier if isinstance(key, str)] if isinstance(earlier, list) else []
+    allowed = frozenset([*kept, *(key for key, answer in answers.items() if _accepts(answer))])
 
     def confirm(question: str) -> bool:
         key = _key(question)
@@ -113,19 +120,6 @@ def _ask_now(session: ServerSession, question: str) -> bool:
 
 def _accepts(answer: object) -> bool:
     return isinstance(answer, types.ElicitResult) and answer.action == "accept"
-
-
-def _earlier(state: str | None) -> set[str]:
-    """Return the questions that were allowed before: the client keeps what it was given."""
-    try:
-        keys = json.loads(state or "[]")
-    except ValueError:
-        return set()
-    return {key for key in keys if isinstance(key, str)} if isinstance(keys, list) else set()
-
-
-def _form(question: str) -> types.ElicitRequestFormParams:
-    return types.ElicitRequestFormParams(message=question, requested_schema=dict(FORM))
 
 
 def _key(question: str) -> str:

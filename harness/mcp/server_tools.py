@@ -11,7 +11,6 @@ import json
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mcp import types
@@ -45,7 +44,7 @@ CONTENT: dict[str, Any] = {
     },
     "required": ["exit_code"],
 }
-"""The schema of what `_content` returns for any skill; the server's instructions describe it."""
+"""The schema of the answer to a call of any skill; the server's instructions describe it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +159,8 @@ def answer(skill: Skill, subcommand: str, outcome: Outcome) -> types.CallToolRes
     Raises:
         SkillFailed: the result is not JSON, or does not match `Skill.output`.
     """
-    content = _content(skill, subcommand, outcome)
-    links = [_link(path) for path in outcome.saved]
-    return _result(content, is_error=outcome.result.code != 0, links=links)
-
-
-def refusal(error: HarnessError) -> types.CallToolResult:
-    """Return the result of a call that raised `error`."""
-    content = {"exit_code": error.exit_code or 1, "error": str(error)}
-    return _result(content, is_error=True)
-
-
-def _content(skill: Skill, subcommand: str, outcome: Outcome) -> dict[str, Any]:
-    result = outcome.result
-    kind = RESULT if result.summary is None else SUMMARY
-    data = json.loads(result.as_json())
+    kind = RESULT if outcome.result.summary is None else SUMMARY
+    data = json.loads(outcome.result.as_json())
     model = skill.output_of(subcommand, summary=kind == SUMMARY)
     if model is not None:
         try:
@@ -184,28 +170,30 @@ def _content(skill: Skill, subcommand: str, outcome: Outcome) -> dict[str, Any]:
             raise SkillFailed(
                 f"/{skill.name} has a {kind} that is not its `{what}`: {exc}"
             ) from exc
-    content: dict[str, Any] = {"exit_code": result.code, kind: data}
-    if outcome.saved:
-        content["saved"] = [str(path) for path in outcome.saved]
-    if result.stopped is not None:
-        content["error"] = str(result.stopped)
-    return content
+    links = []
+    for path in outcome.saved:
+        real = path.resolve()
+        media, _ = mimetypes.guess_type(real.name)
+        size = real.stat().st_size
+        links.append(
+            types.ResourceLink(name=real.name, uri=real.as_uri(), mime_type=media, size=size)
+        )
+    content = tool_calls.content_of(outcome, **{kind: data})
+    return _result(content, is_error=outcome.result.code != 0, links=links)
+
+
+def refusal(error: HarnessError) -> types.CallToolResult:
+    """Return the result of a call that raised `error`."""
+    content = {"exit_code": error.exit_code or 1, "error": str(error)}
+    return _result(content, is_error=True)
 
 
 def _result(
-    content: Mapping[str, Any], *, is_error: bool, links: list[types.ResourceLink] | None = None
+    content: dict[str, Any], *, is_error: bool, links: Sequence[types.ResourceLink] = ()
 ) -> types.CallToolResult:
-    text = tool_calls.compact(tool_calls.shortened(dict(content), LONGEST))
+    text = tool_calls.compact(tool_calls.shortened(content, LONGEST))
     return types.CallToolResult(
-        content=[types.TextContent(text=text), *(links or ())],
-        structured_content=dict(content),
+        content=[types.TextContent(text=text), *links],
+        structured_content=content,
         is_error=is_error,
-    )
-
-
-def _link(path: Path) -> types.ResourceLink:
-    real = path.resolve()
-    kind, _ = mimetypes.guess_type(real.name)
-    return types.ResourceLink(
-        name=real.name, uri=real.as_uri(), mime_type=kind, size=real.stat().st_size
     )

@@ -205,7 +205,15 @@ class Documents:
                 continue
             most = PAGE - len(listed)
             found = await _in_thread(source.documents, self._settings, after, most)
-            listed += (_resource(name, source, one) for one in found)
+            listed += (
+                types.Resource(
+                    name=one.name,
+                    uri=f"{SCHEME}://{name}/{quote(one.key, safe='')}",
+                    description=one.description or None,
+                    mime_type=source.document_type,
+                )
+                for one in found
+            )
             if len(listed) == PAGE:
                 cursor = json.dumps([name, found[-1].key])
                 return types.ListResourcesResult(resources=listed, next_cursor=cursor)
@@ -265,15 +273,6 @@ def _position(cursor: str | None) -> tuple[str, str]:
     except (TypeError, ValueError) as exc:
         raise MCPError(types.INVALID_PARAMS, f"Invalid cursor: {cursor[:200]}") from exc
     return str(skill), str(key)
-
-
-def _resource(skill: str, source: DocumentSource, document: Document) -> types.Resource:
-    return types.Resource(
-        name=document.name,
-        uri=f"{SCHEME}://{skill}/{quote(document.key, safe='')}",
-        description=document.description or None,
-        mime_type=source.document_type,
-    )
 
 
 def _file(uri: str, content: bytes) -> types.TextResourceContents | types.BlobResourceContents:
