@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import sqlite3
@@ -28,6 +27,7 @@ from typing import Any, Literal
 from markupsafe import escape
 
 from harness.errors import InputError, OutputError
+from harness.support.json_lines import append_lines, complete_lines
 from harness.support.text_input import place, reading
 from skills.corpus.db import merging
 from skills.corpus.db.rows import one
@@ -73,7 +73,6 @@ class Note:
 
 
 State = Literal["sent", "written", "gone"]
-_LONGEST_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +111,10 @@ class Record:
         Raises:
             InputError: a line is damaged. A last line without an end was not yet acted upon.
         """
-        if not self.path.exists():
-            return []
         with reading(self.path):
-            lines = self.path.read_bytes().split(b"\n")
+            lines = complete_lines(self.path)
         found: dict[tuple[str, str, str], Entry] = {}
-        for number, line in enumerate(lines[:-1], start=1):
+        for number, line in enumerate(lines, start=1):
             try:
                 entry = Entry(**json.loads(line))
             except (ValueError, TypeError) as exc:
@@ -137,14 +134,7 @@ class Record:
         """
         text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries).encode()
         try:
-            with self.path.open("a+b") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _LONGEST_LINE))
-                begun = file.read().rpartition(b"\n")[2]
-                file.truncate(size - len(begun))  # of a program that ended while it wrote
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
+            append_lines(self.path, text)
         except OSError as exc:
             raise OutputError(f"cannot be written ({exc.strerror})", where=str(self.path)) from exc
 

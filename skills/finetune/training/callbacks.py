@@ -16,6 +16,7 @@ from typing import Any
 from harness.errors import OutputError, SkillFailed
 from harness.runs import targets
 from harness.runs.progress import ProgressEstimate
+from harness.support.json_lines import append_lines, complete_lines
 from skills.finetune import ranks
 from skills.finetune.recipe import Training
 from skills.finetune.tokenization.prepared_rows import Batches
@@ -201,12 +202,8 @@ class Metrics:
 
     def read(self) -> list[dict[str, Any]]:
         """Return the lines, without one that a killed process left incomplete."""
-        try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return []
         lines = []
-        for line in text.splitlines():
+        for line in complete_lines(self.path):
             try:
                 found = json.loads(line)
             except ValueError:
@@ -231,8 +228,7 @@ class Metrics:
             OutputError: the disk is full, or the like.
         """
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(line))
+            append_lines(self.path, _line(line).encode(), sync=False)
         except OSError as exc:
             raise OutputError(f"not written: {exc.strerror or exc}", where=str(self.path)) from exc
 
