@@ -1,15 +1,15 @@
-"""What a reviewer sees of a paper, on a terminal as in a browser."""
+"""The form of a paper under review, on a terminal as in a browser, and the passages one selects."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import UsageError
 from skills.curate.items import Item
-from skills.curate.review.decision import Decision, Spans
+from skills.curate.review.decision import Spans
 from skills.nanda.anchors import (
     Anchor,
     Marked,
@@ -84,15 +84,18 @@ def sheet_of(
     """
     abstract = item.paper.abstract
     stated = {name: text for name, text in moves.items() if text and text != framework.not_stated}
-    anchors = _anchors(item, moves, stated, selected)
-    checks = check(abstract, stated, anchors)
     entry = item.entry
+    stored = _unchanged(item, moves, entry.anchors if entry else None)
+    stored |= {name: {"spans": spans, "by": "reviewer"} for name, spans in selected.items()}
+    anchors = read_anchors(abstract, stated, stored)
+    checks = check(abstract, stated, anchors)
     confidence = _unchanged(item, moves, entry.confidence if entry else None)
     given = _unchanged(item, moves, entry.suggestions if entry else None)
     suggestions = read_suggestions(abstract, (name for name in moves if name not in stated), given)
     doubt = {"confidence": confidence, "suggestions": suggestions}
     record = {"checks": checks, "anchors": anchors, **doubt}
-    known, wrong = confidence_of(confidence, framework.names), faults(framework, moves)
+    known = confidence_of(confidence, framework.names)
+    wrong = {name: [why] for name, why in faults(framework, moves).items()}
     views = tuple(
         MoveView(
             number=number,
@@ -102,7 +105,7 @@ def sheet_of(
             text=moves[move.name],
             before=item.moves[move.name],
             is_stated=moves[move.name] != framework.not_stated,
-            findings=tuple(_findings(move.name, wrong, record, framework)),
+            findings=(*wrong.get(move.name, ()), *findings(move.name, record, framework.labels)),
             confidence=known.get(move.name),
             suggestion=suggestions[move.name]["text"] if move.name in suggestions else "",
             suggested="".join(suggested(record, move.name)),
@@ -114,11 +117,6 @@ def sheet_of(
     return Sheet(item.paper, marked(abstract, anchors), views)
 
 
-def sheet_after(item: Item, framework: Framework, decision: Decision) -> Sheet:
-    """Return what is shown of an annotation after a decision."""
-    return sheet_of(item, framework, decision.moves, decision.anchors)
-
-
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
     """Return why moves are not valid in the framework's annotations, by their names."""
     found = {}
@@ -128,17 +126,6 @@ def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
         elif len(text) > framework.max_chars:
             found[name] = f"{len(text)} characters, more than {framework.max_chars}"
     return found
-
-
-def _anchors(
-    item: Item,
-    moves: Mapping[str, str],
-    stated: Mapping[str, str],
-    selected: Mapping[str, Spans],
-) -> dict[str, Anchor]:
-    stored = _unchanged(item, moves, item.entry.anchors if item.entry else None)
-    stored |= {name: {"spans": spans, "by": "reviewer"} for name, spans in selected.items()}
-    return read_anchors(item.paper.abstract, stated, stored)
 
 
 def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, Any]:
@@ -154,14 +141,6 @@ def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
     return float(source["score"]) < WEAK_SOURCE
 
 
-def _findings(
-    name: str, wrong: Mapping[str, str], record: Mapping[str, Any], framework: Framework
-) -> Iterator[str]:
-    if name in wrong:
-        yield wrong[name]
-    yield from findings(name, record, framework.labels)
-
-
 _NUMBERS = re.compile(r"\d{1,3}(?:[\s,]+\d{1,3})*")
 _HINT = "Give the numbers of sentences, as in `2` or `2,3`, or words of the abstract as they are."
 
@@ -172,7 +151,8 @@ def selected(abstract: str, given: str) -> Spans:
     Raises:
         UsageError: there are no such sentences or words, or the words occur more than once.
     """
-    places = _places(abstract, given)
+    pattern = r"\s+".join(map(re.escape, given.split()))
+    places = [[*found.span()] for found in re.finditer(pattern, abstract) if pattern]
     if _NUMBERS.fullmatch(given.strip()):
         numbers = [int(number) for number in re.findall(r"\d+", given)]
         # Another number may be one that the abstract contains.
@@ -220,12 +200,3 @@ def of_selection(abstract: str, text: str, before: int) -> Spans:
         if flatten(abstract[span[0] : span[1]]) == flatten(text):
             return [span]
     return selected(abstract, text)
-
-
-def _places(abstract: str, given: str) -> Spans:
-    """Return where the words occur, with any white space between them."""
-    words = given.split()
-    if not words:
-        return []
-    found = re.finditer(r"\s+".join(map(re.escape, words)), abstract)
-    return [[match.start(), match.end()] for match in found]

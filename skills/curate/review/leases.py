@@ -1,15 +1,13 @@
-"""What reviewers at one gold table have to know of each other: which papers they have.
+"""Leases: which reviewer of a gold table has which paper, and the texts that are being edited.
 
 A lease keeps a paper for a reviewer until it expires, so that the paper of a reviewer who is gone
-comes back. It is in the corpus database, as are the texts that are being edited.
+comes back. Leases and texts are in the corpus database.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -41,10 +39,6 @@ _CLAIM = """
     RETURNING paper"""
 
 
-def _clock() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True)
 class Leases:
     """The leases of one gold table, created by `open_leases`.
@@ -57,7 +51,7 @@ class Leases:
     database: Path
     review: int
     double: float
-    clock: Callable[[], datetime] = _clock
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def claim(self, reviewer: str, wanted: Sequence[Wanted]) -> str | None:
         """Take the first of these papers that is free, and give back the others of the reviewer.
@@ -75,7 +69,7 @@ class Leases:
             "now": at.isoformat(),
             "expires": (at + timedelta(minutes=MINUTES)).isoformat(),
         }
-        with self._open() as db, transaction(db):
+        with open_corpus(self.database) as db, transaction(db):
             claimed = db.execute(_CLAIM, values).fetchone()
             if claimed is None:
                 return None
@@ -96,7 +90,7 @@ class Leases:
     def holders(self) -> dict[str, list[str]]:
         """Return the reviewers that have each paper now."""
         found: dict[str, list[str]] = {}
-        with self._open() as db:
+        with open_corpus(self.database) as db:
             for row in db.execute(
                 "SELECT paper, reviewer FROM review_leases WHERE review_id = ? AND expires_at > ?",
                 [self.review, self.clock().isoformat()],
@@ -107,7 +101,7 @@ class Leases:
     def save_draft(self, reviewer: str, paper: str, move: str, text: str | None) -> None:
         """Store the text of a move that is being edited, or forget it (None)."""
         where = [self.review, paper, reviewer, move]
-        with self._open() as db:
+        with open_corpus(self.database) as db:
             if text is None:
                 db.execute(
                     "DELETE FROM review_drafts"
@@ -124,7 +118,7 @@ class Leases:
 
     def drafts(self, reviewer: str, paper: str) -> dict[str, str]:
         """Return the texts that the reviewer was editing, by move."""
-        with self._open() as db:
+        with open_corpus(self.database) as db:
             rows = db.execute(
                 "SELECT move, text FROM review_drafts"
                 " WHERE review_id = ? AND paper = ? AND reviewer = ?",
@@ -133,17 +127,12 @@ class Leases:
             return {row["move"]: row["text"] for row in rows}
 
     def _delete(self, table: str, reviewer: str, paper: str) -> None:
-        with self._open() as db:
+        with open_corpus(self.database) as db:
             db.execute(
                 f"DELETE FROM {table}"  # noqa: S608  not user input
                 " WHERE review_id = ? AND reviewer = ? AND paper = ?",
                 [self.review, reviewer, paper],
             )
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with open_corpus(self.database) as db:
-            yield db
 
 
 def open_leases(database: Path, gold: Path, double: float | None = None) -> Leases:

@@ -18,7 +18,7 @@ from skills.curate.items import Item
 from skills.curate.review.candidates import Candidates
 from skills.curate.review.decision import Decision, Spans, Taken, What, by_reviewer, decision_on
 from skills.curate.review.decision_log import ReviewLog, open_log
-from skills.curate.review.form import Sheet, faults, sheet_after, sheet_of
+from skills.curate.review.form import Sheet, faults, sheet_of
 from skills.curate.review.leases import MINUTES, Leases, Wanted, open_leases
 from skills.curate.review.rounds import (
     ROUND,
@@ -92,9 +92,8 @@ class Desk:
         """Return what is shown of a paper."""
         item = self.papers.items[at]
         draft = self.log.draft(item, self.reviewer)
-        if draft is not None:
-            return sheet_after(item, self.framework, draft)
-        return sheet_of(item, self.framework, item.moves, {})
+        moves, selected = (item.moves, {}) if draft is None else (draft.moves, draft.anchors)
+        return sheet_of(item, self.framework, moves, selected)
 
     def moves(self, at: int) -> dict[str, str]:
         """Return the moves of a paper with the reviewer's edits so far."""

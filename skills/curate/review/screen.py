@@ -178,18 +178,13 @@ def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move
     """Return the move that the user names, by its number or first letters; None for none."""
     typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
     while typed:
-        found = _named(typed, moves)
+        given = typed.casefold()
+        begun = [move for move in moves if move.label.casefold().startswith(given)]
+        found = [move for move in begun if move.label.casefold() == given] or begun
+        if typed.isdecimal():
+            found = [move for number, move in enumerate(moves, 1) if number == int(typed)]
         if len(found) == 1:
             return found[0]
         which = " or ".join(move.label for move in found) or "no move"
         typed = terminal.line(f"{typed!r} is {which}. Which move?")
     return None
-
-
-def _named(typed: str, moves: Sequence[Move]) -> list[Move]:
-    """Return the moves that the user may mean: by number, or by the beginning of the label."""
-    if typed.isdecimal():
-        return [move for number, move in enumerate(moves, start=1) if number == int(typed)]
-    begins = [m for m in moves if m.label.casefold().startswith(typed.casefold())]
-    exact = [move for move in begins if move.label.casefold() == typed.casefold()]
-    return exact or begins
