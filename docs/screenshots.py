@@ -19,7 +19,7 @@ from served_app import Served, served  # noqa: E402
 from skills.corpus.db import runs  # noqa: E402
 from skills.corpus.db.connection import open_corpus  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
-from skills.serve import demo_corpus  # noqa: E402
+from skills.serve import server  # noqa: E402
 from skills.serve.pages import ReviewOf  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
@@ -65,11 +65,11 @@ def main() -> int:
     database, gold, of_two = Path("demo.db"), Path("gold.csv"), Path("gold_by_two.csv")
     # Pages show these paths.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
-        demo_corpus.write(database, nanda())
+        server.write_demo(database, nanda())
         add_jobs(database)
         with running_browser() as browser:
             review = ReviewOf(gold=gold)
-            with served(database, review=review, workspace=demo_corpus.FOLDER) as app:
+            with served(database, review=review, workspace=server.DEMO) as app:
                 sizes = {name: take(browser, app, name, *of) for name, of in PAGES.items()}
             with served(database, review=ReviewOf(gold=of_two, double=1.0)) as app:
                 disagree(app)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from harness._version import __version__
-from skills.evaluate import anchor_metrics, label_metrics, measures, move_metrics
+from skills.evaluate import measures, move_metrics, source_metrics
 from skills.evaluate.annotators import Annotator, Subject, baseline, baselines
 from skills.evaluate.measures import Measures
 from skills.evaluate.move_metrics import Key
@@ -27,7 +27,6 @@ from skills.reporting.statistics import (
     Figure,
     Resamples,
     Sampled,
-    Statistic,
     difference,
     estimate,
 )
@@ -60,7 +59,11 @@ def of_models(
     rerun = [earlier] if earlier else []
     everyone = [first, *rerun, *models[1:], *baselines(subject, first)]
     resamples = Resamples(len(subject.papers))
-    statistics = [_statistics(annotator, subject, measures) for annotator in everyone]
+    statistics = [
+        move_metrics.statistics(annotator, subject, measures)
+        | source_metrics.statistics(annotator, subject, measures)
+        for annotator in everyone
+    ]
     sampled = [resamples.of_all(each) for each in statistics]
     score = "agreement" if subject.labelled is None else "placed"
     scores = [each[score, OVERALL].sums[:, 0] for each in statistics]
@@ -123,19 +126,10 @@ def _about(subject: Subject) -> dict[str, Any]:
     }
 
 
-def _statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    found = move_metrics.statistics(annotator, subject, measures)
-    if subject.gold is not None:
-        found |= anchor_metrics.statistics(annotator, subject, measures)
-    if subject.labelled is not None:
-        found |= label_metrics.statistics(annotator, subject, measures)
-    return found
-
-
 def _meanings(sampled: Sequence[Mapping[Key, Sampled]]) -> dict[str, str]:
     used = {metric for each in sampled for metric, _ in each}
     used |= {"label_lift"} if "label_prior" in used else set()
-    every = {**move_metrics.METRICS, **anchor_metrics.METRICS, **label_metrics.METRICS}
+    every = {**move_metrics.METRICS, **source_metrics.METRICS}
     return {metric: meaning for metric, meaning in every.items() if metric in used}
 
 
@@ -144,11 +138,11 @@ def _facts(annotator: Annotator, subject: Subject, measures: Measures) -> dict[s
     if annotator.facts is not None:
         found |= {**annotator.facts, "by_paper": annotator.answers}
     if subject.gold is not None and (
-        table := anchor_metrics.reliability(annotator, subject, measures)
+        table := source_metrics.reliability(annotator, subject, measures)
     ):
         found["reliability"] = table
     if subject.labelled is not None:
-        found["anchors"] = label_metrics.confusion(annotator, subject, measures)
+        found["anchors"] = source_metrics.confusion(annotator, subject, measures)
     return found
 
 

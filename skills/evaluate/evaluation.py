@@ -11,7 +11,7 @@ from harness.runs.targets import refuse_sources
 from harness.support.process import job_lock, require
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.tables.columns import Columns
-from skills.evaluate import comparison, inputs, label_metrics, report_files, stored_evaluation
+from skills.evaluate import comparison, inputs, report_files, source_metrics, stored_evaluation
 from skills.evaluate import report_text as report
 from skills.evaluate.annotators import MODEL_ERRORS, Subject
 from skills.evaluate.measures import Measures
@@ -74,7 +74,7 @@ def _subject(call: Call, framework: Framework) -> Subject:
         columns = Columns(options.abstract_column, options.id_column, options.title_column)
         path, notice = as_path(call.text.strip()), call.screen.notice
         return inputs.with_gold(path, columns, framework, options.limit, notice)
-    lacks = [move for move in label_metrics.EXPECTED if move not in framework.names]
+    lacks = [move for move in source_metrics.EXPECTED if move not in framework.names]
     if lacks:
         raise InputError(
             f"the framework {framework.name} has no move {', '.join(lacks)}",

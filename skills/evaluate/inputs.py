@@ -20,7 +20,7 @@ from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.corpus.tables.text_tables import JsonlReader
 from skills.evaluate.annotators import Labelled, Moves, Subject
-from skills.evaluate.label_metrics import LABELS
+from skills.evaluate.source_metrics import LABELS
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten

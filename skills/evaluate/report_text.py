@@ -6,7 +6,6 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.terminal.rendering import table
-from skills.evaluate.anchor_metrics import SURE
 from skills.evaluate.annotators import MODEL_ERRORS
 from skills.evaluate.outputs import (
     OVERALL,
@@ -16,6 +15,7 @@ from skills.evaluate.outputs import (
     Figures,
     Reliability,
 )
+from skills.evaluate.source_metrics import SURE
 from skills.nanda.text import counted
 from skills.reporting.outputs import MORE
 from skills.reporting.statistics import Figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -14,15 +14,22 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from harness.errors import HarnessError
-from skills.curate.review.disagreement import agreement, rated
-from skills.serve import disputes_page
+from skills.curate.review.disagreement import (
+    Choice,
+    Dispute,
+    agreement,
+    decided_by_each,
+    dispute_at,
+    outline,
+    rated,
+)
+from skills.nanda.anchors import marked
 from skills.serve.pages import State, fields_of, message, page
 from skills.serve.review_seats import NameInUse, Room, Seat, perform, save_draft
 
 PATH = "/review"
 TAB = (PATH, "Review")
-Choice = dict[str, str]
-CHOICE: Choice = dict.fromkeys(("name", "words", "where", "sample", "seed", "order"), "")
+CHOICE: dict[str, str] = dict.fromkeys(("name", "words", "where", "sample", "seed", "order"), "")
 Seated = Callable[[Seat, "Request"], Response]
 
 
@@ -43,9 +50,9 @@ def routes(state: State) -> list[Route]:
         seated("/again", _again, "POST"),
         seated("/draft", _draft, "POST"),
         Route(PATH + "/agreement", partial(_agreement, room)),
-        Route(PATH + "/disputes", partial(disputes_page.listed, room)),
-        seated("/dispute", disputes_page.shown),
-        seated("/dispute", disputes_page.settle, "POST"),
+        Route(PATH + "/disputes", partial(_disputes, room)),
+        seated("/dispute", _dispute),
+        seated("/dispute", _settle, "POST"),
     ]
 
 
@@ -77,7 +84,7 @@ def _queue(
     state: State,
     room: Room,
     request: Request,
-    choice: Choice | None = None,
+    choice: dict[str, str] | None = None,
     error: HarnessError | None = None,
 ) -> Response:
     """Show the progress of the review, and the form to take part in it."""
@@ -272,3 +279,115 @@ def _passed_on(request: Request, why: str) -> Response:
     return page(
         request, "review/passed.html", HTTPStatus.CONFLICT, title="Another paper is next", why=why
     )
+
+
+DISPUTES = "/review/disputes"
+OWN = "own"
+"""The choice of a text that neither reviewer has."""
+
+
+def _disputes(room: Room, request: Request) -> Response:
+    """List the papers on which reviewers disagree."""
+    seat = room.overview()
+    with seat.lock:
+        desk = seat.desk
+        desk.log.refresh()
+        items = [desk.papers.items[at] for at in desk.disputed()]
+        rows = [
+            (
+                item.paper,
+                f"/review/dispute?{urlencode({'id': item.key}, errors='replace')}",
+                [outline(one) for one in decided_by_each(desk, item)],
+            )
+            for item in items
+        ]
+    own = room.seat(request)
+    notice, can_undo = "", False
+    if own is not None:
+        with own.lock:
+            notice, own.notice = own.notice, ""
+            can_undo = own.desk.last() is not None
+    return page(
+        request,
+        "review/disputes.html",
+        title="Disagreements",
+        rows=rows,
+        has_name=own is not None,
+        notice=notice,
+        can_undo=can_undo,
+    )
+
+
+def _dispute(seat: Seat, request: Request) -> Response:
+    """Show the decisions on a paper side by side."""
+    return _shown_dispute(seat, request, request.query_params.get("id", ""))
+
+
+def _settle(seat: Seat, request: Request) -> Response:
+    """Store the decision that settles a disagreement."""
+    fields = fields_of(request)
+    key, desk = fields.get("id", ""), seat.desk
+    at, dispute = _found(seat, key)
+    if at is None or dispute is None:
+        return _settled(request)
+    try:
+        if fields.get("act") == "reject":
+            desk.resolve(at, None, reason=" ".join(fields.get("reason", "").split()))
+        else:
+            desk.resolve(at, *dispute.settled(_choices(dispute, fields)))
+    except HarnessError as exc:
+        return _shown_dispute(seat, request, key, f"{exc}", _choices(dispute, fields))
+    seat.notice = f"Settled {desk.papers.items[at].paper.id}."
+    return RedirectResponse(DISPUTES, HTTPStatus.SEE_OTHER)
+
+
+def _shown_dispute(
+    seat: Seat,
+    request: Request,
+    key: str,
+    error: str = "",
+    choices: Mapping[str, Choice] | None = None,
+) -> Response:
+    at, dispute = _found(seat, key)
+    if at is None or dispute is None:
+        return _settled(request)
+    desk = seat.desk
+    paper = desk.papers.items[at].paper
+    return page(
+        request,
+        "review/dispute.html",
+        HTTPStatus.CONFLICT if error else HTTPStatus.OK,
+        title=paper.title or f"Paper {paper.id}",
+        paper=paper,
+        key=key,
+        sentences=marked(paper.abstract, {}),
+        dispute=dispute,
+        choices=dispute.choices if choices is None else choices,
+        reviewer=desk.reviewer,
+        framework=desk.framework,
+        error=error,
+    )
+
+
+def _found(seat: Seat, key: str) -> tuple[int | None, Dispute | None]:
+    """Return the place of a paper in the queue, and the disagreement about it."""
+    at = seat.desk.papers.places.get(key)
+    return at, None if at is None else dispute_at(seat.desk, at)
+
+
+def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, Choice]:
+    """Return what was chosen in the form."""
+    places = {f"{place}": place for place in range(len(dispute.decisions))}
+    found: dict[str, Choice] = {}
+    for name in (row.move.name for row in dispute.rows):
+        choice = fields.get(f"choice-{name}", "")
+        if choice == OWN:
+            found[name] = fields.get(f"text-{name}", "")
+        elif choice in places:
+            found[name] = places[choice]
+    return found
+
+
+def _settled(request: Request) -> Response:
+    text = "Reviewers do not disagree about it, or the disagreement is settled."
+    return message(request, HTTPStatus.NOT_FOUND, "No disagreement", text)

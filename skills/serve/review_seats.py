@@ -1,10 +1,10 @@
-"""The reviewers of one server: a place at the queue for each browser that has named one."""
+"""The seats of a review, one for each browser that has named its reviewer, and their actions."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast, get_args
 
@@ -20,6 +20,8 @@ from skills.curate.review.rounds import Order
 from skills.serve.guard import Session
 from skills.serve.pages import State
 
+LONGEST_DRAFT = 20_000
+"""Characters of a draft; no move may have as many."""
 SEAT, LOST = "review", "review taken over"
 """Keys of a session: the browser's seat, and the name that another browser has taken over."""
 
@@ -76,9 +78,11 @@ class Room:
             UsageError: a field is not valid, or a terminal reviews under this name.
             InputError, OutputError: there is nothing to review, or it cannot be stored.
         """
-        reviewer = " ".join(choice["name"].split())
+        reviewer, order = " ".join(choice["name"].split()), choice["order"]
         if not reviewer or len(reviewer) > 80:
             raise UsageError("a reviewer has a name of 1 to 80 characters")
+        if order not in ("", *get_args(Order)):
+            raise UsageError(f"There is no order {order!r}.")
         queue, where, words = self._queue(), choice["where"].strip(), choice["words"].strip()
         with self._lock, name_lock(queue.locks, queue.gold, reviewer):
             pass  # no terminal reviews under this name
@@ -87,7 +91,7 @@ class Room:
             reviewer,
             sample=_number(choice["sample"], "The sample"),
             seed=_number(choice["seed"], "The seed") or 0,
-            order=_order(choice["order"]),
+            order=cast("Order", order) if order else None,
         )
         self._sit(request.state.session, Seat(desk, choice), take_over)
 
@@ -157,12 +161,6 @@ class Room:
         return " ".join(map(str, row))
 
 
-def _order(text: str) -> Order | None:
-    if text not in ("", *get_args(Order)):
-        raise UsageError(f"There is no order {text!r}.")
-    return cast("Order", text) if text else None
-
-
 def _number(text: str, what: str) -> int | None:
     if not text.strip():
         return None
@@ -171,103 +169,67 @@ def _number(text: str, what: str) -> int | None:
     return int(text)
 
 
-Fields = Mapping[str, str]
-Act = Callable[[Desk, int, Fields], str]
-"""Performs an action on a paper, and returns what it did; "" if nothing."""
+def perform(seat: Seat, at: int, fields: Mapping[str, str]) -> bool:
+    """Perform the action of a paper's form; return True if the next paper is to be shown.
 
-
-def perform(seat: Seat, at: int, fields: Fields) -> bool:
-    """Perform the action of a form; return True if the next paper is to be shown.
+    Each action is a POST that also works without JavaScript.
 
     Raises:
         UsageError: there is no such action or move, or it is refused.
         Taken: another reviewer has the paper, or it is decided.
     """
-    name = fields.get("act", "")
-    if name in _ON_PAPER:
-        seat.notice = _ON_PAPER[name](seat.desk, at, fields)
-        return True
-    if name not in _ON_MOVE or fields.get("move") not in seat.desk.framework.names:
+    desk, act, move = seat.desk, fields.get("act", ""), fields.get("move", "")
+    paper = desk.papers.items[at].paper.id
+    if act == "accept":
+        desk.accept(at)
+        seat.notice = f"Accepted {paper}."
+    elif act == "reject":
+        desk.reject(at, " ".join(fields.get("reason", "").split()))
+        seat.notice = f"Rejected {paper}."
+    elif act == "skip":
+        desk.skip(at)
+        seat.notice = f"Skipped {paper}."
+    elif move in desk.framework.names:
+        seat.notice = f"{desk.framework.labels[move]} {_change(desk, at, act, move, fields)}."
+        return False
+    else:
         raise UsageError("there is no such action")
-    seat.notice = _ON_MOVE[name](seat.desk, at, fields)
-    return False
+    return True
 
 
-def save_draft(desk: Desk, at: int, fields: Fields) -> None:
+def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str]) -> str:
+    """Perform an action on a move, and return its result as a predicate."""
+    item = desk.papers.items[at]
+    if act == "edit":
+        is_new = desk.edit(at, move, fields.get("text", ""))
+        return "is stored" if is_new else "is as it was"
+    if act == "not-stated":
+        desk.not_stated(at, move)
+        return "is not stated"
+    if act == "suggestion":
+        return "is the suggestion" if desk.use_suggestion(at, move) else "has no suggestion"
+    if act == "original":
+        desk.edit(at, move, item.moves[move])
+        return "is the text under review again"
+    if act != "anchor":
+        raise UsageError("there is no such action")
+    before, chosen = fields.get("before", ""), fields.get("selected", "")
+    if chosen.strip():  # on the page
+        place = int(before) if before.isdecimal() and len(before) < 10 else -1
+        spans = of_selection(item.paper.abstract, chosen, place)
+    else:
+        spans = selected(item.paper.abstract, fields.get("passage", ""))
+    desk.anchor(at, move, spans)
+    return "comes from that passage"
+
+
+def save_draft(desk: Desk, at: int, fields: Mapping[str, str]) -> None:
     """Store the text that is being edited, or forget it.
 
     Raises:
         UsageError: there is no such move, or the text is too long.
     """
     text = None if fields.get("forget") else fields.get("text", "")
-    if fields.get("move") not in desk.framework.names or len(text or "") > _LONGEST:
+    if fields.get("move") not in desk.framework.names or len(text or "") > LONGEST_DRAFT:
         raise UsageError("this text cannot be stored")
     desk.draft(at, fields["move"], text)
-
-
-_LONGEST = 20_000
-"""Characters of a draft; no move may have as many."""
-
-
-def _accept(desk: Desk, at: int, _: Fields) -> str:
-    desk.accept(at)
-    return f"Accepted {_named(desk, at)}."
-
-
-def _reject(desk: Desk, at: int, fields: Fields) -> str:
-    desk.reject(at, " ".join(fields.get("reason", "").split()))
-    return f"Rejected {_named(desk, at)}."
-
-
-def _skip(desk: Desk, at: int, _: Fields) -> str:
-    desk.skip(at)
-    return f"Skipped {_named(desk, at)}."
-
-
-def _edit(desk: Desk, at: int, fields: Fields) -> str:
-    label = desk.framework.labels[fields["move"]]
-    is_new = desk.edit(at, fields["move"], fields.get("text", ""))
-    return f"{label} is stored." if is_new else f"{label} is as it was."
-
-
-def _not_stated(desk: Desk, at: int, fields: Fields) -> str:
-    desk.not_stated(at, fields["move"])
-    return f"{desk.framework.labels[fields['move']]} is not stated."
-
-
-def _use_suggestion(desk: Desk, at: int, fields: Fields) -> str:
-    label = desk.framework.labels[fields["move"]]
-    is_new = desk.use_suggestion(at, fields["move"])
-    return f"{label} is the suggestion." if is_new else f"{label} has no suggestion."
-
-
-def _original(desk: Desk, at: int, fields: Fields) -> str:
-    desk.edit(at, fields["move"], desk.papers.items[at].moves[fields["move"]])
-    return f"{desk.framework.labels[fields['move']]} is the text under review again."
-
-
-def _anchor(desk: Desk, at: int, fields: Fields) -> str:
-    """Use the selection of the page if there is one, else what was typed."""
-    abstract, chosen = desk.papers.items[at].paper.abstract, fields.get("selected", "")
-    before = fields.get("before", "")
-    if chosen.strip():
-        place = int(before) if before.isdecimal() and len(before) < 10 else -1
-        spans = of_selection(abstract, chosen, place)
-    else:
-        spans = selected(abstract, fields.get("passage", ""))
-    desk.anchor(at, fields["move"], spans)
-    return f"The passage of {desk.framework.labels[fields['move']]} is stored."
-
-
-def _named(desk: Desk, at: int) -> str:
-    return desk.papers.items[at].paper.id
-
-
-_ON_PAPER: Mapping[str, Act] = {"accept": _accept, "reject": _reject, "skip": _skip}
-_ON_MOVE: Mapping[str, Act] = {
-    "edit": _edit,
-    "not-stated": _not_stated,
-    "suggestion": _use_suggestion,
-    "original": _original,
-    "anchor": _anchor,
-}

@@ -1,29 +1,53 @@
-"""The HTTP server of the application: uvicorn on a socket of 127.0.0.1."""
+"""Run /serve: choose the corpus, print the address, and serve until Ctrl-C.
+
+The corpus of --demo needs no model: its contents were made by commands once. The annotations of
+corpus.jsonl are of `/annotate`, those of versions.jsonl of the same with `--wording abstractive`.
+Twelve gold annotations were written for evaluation.json of `/evaluate` and demo-annotator/ of
+`/finetune`. The rows of curation.jsonl are of `/curate`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import tempfile
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
 from harness.api.skill import Call, Result
 from harness.errors import UsageError
 from harness.runs.invocation import as_path
-from skills.corpus.db.connection import database, open_corpus
-from skills.nanda.framework import Framework
+from skills.corpus.db import store
+from skills.corpus.db.connection import database, open_corpus, transaction
+from skills.corpus.db.papers import save
+from skills.corpus.db.rows import insert
+from skills.corpus.records import Annotated
+from skills.nanda.framework import Framework, nanda
 from skills.nanda.framework_option import selected_framework
-from skills.serve import demo_corpus
+from skills.nanda.paper import Paper
 from skills.serve.app import application
 from skills.serve.guard import address_of
 from skills.serve.pages import CORPUS, ReviewOf, State
 
+HOST = "127.0.0.1"
+PORT = 8700
+"""The port without `--port`, so that addresses of pages stay valid; if it is taken, a free one."""
 GRACE = 1
 """Seconds that requests may take to end after Ctrl-C."""
+DEMO = Path(__file__).with_name("demo")
+"""Also the folder whose evaluation and training run are compared."""
+DEMO_TITLE = "invented papers to look around in; what you do here is gone when /serve ends"
+PAPERS = DEMO / "corpus.jsonl"
+"""An object per line: a paper, and the record of its annotation."""
+VERSIONS = DEMO / "versions.jsonl"
+"""Records of other annotations of some of these papers, which are not current."""
+CURATION = DEMO / "curation.jsonl"
+"""An object per line: a table, and the columns of a row."""
 
 
 class Server:
@@ -62,18 +86,13 @@ class Server:
         self._uvicorn.should_exit = True
 
 
-HOST = "127.0.0.1"
-PORT = 8700
-"""The port without `--port`, so that addresses of pages stay valid; if it is taken, a free one."""
-
-
 def serve(call: Call) -> Result:
     """Serve until Ctrl-C, which raises KeyboardInterrupt."""
     framework = selected_framework(call.options.framework, call.frameworks)
     with _corpus(call, framework) as path:
         settings, is_demo = call.settings, call.options.demo
-        workspace = demo_corpus.FOLDER if is_demo else settings.project_dir
-        title = demo_corpus.TITLE if is_demo else f"{path}"
+        workspace = DEMO if is_demo else settings.project_dir
+        title = DEMO_TITLE if is_demo else f"{path}"
         review = _review(call, path)
         return _serve(call, State(path, framework, settings, workspace, title, review=review))
 
@@ -98,7 +117,7 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
         raise UsageError("--demo has a corpus of its own", hint="Leave out --db.")
     with tempfile.TemporaryDirectory(prefix="nanda-demo-") as folder:
         path = Path(folder) / "demo.db"
-        demo_corpus.write(path, framework)
+        write_demo(path, framework)
         yield path
 
 
@@ -139,15 +158,45 @@ def listener(port: int | None) -> socket.socket:
         UsageError: the port is in use.
     """
     try:
-        return _listening(PORT if port is None else port)
+        return socket.create_server((HOST, PORT if port is None else port))
     except OSError as exc:
         if port is None:
-            return _listening(0)
+            return socket.create_server((HOST, 0))
         raise UsageError(
             f"port {port} cannot be used: {exc.strerror}",
             hint="Without --port, a free one is taken.",
         ) from exc
 
 
-def _listening(port: int) -> socket.socket:
-    return socket.create_server((HOST, port))
+def write_demo(path: Path, framework: Framework) -> None:
+    """Write the corpus of --demo; with another framework than the built-in one, papers alone."""
+    is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
+    with open_corpus(path) as db, transaction(db):
+        for given in _lines(PAPERS):
+            known, record = given["paper"], given["record"]
+            paper = papers[known["paper_id"]] = Paper(
+                "paper_id",
+                known["paper_id"],
+                known["title"],
+                known["abstract"],
+                record["provenance"]["input"],
+                authors=known["authors"],
+                published=known["published"],
+                categories=known["categories"],
+            )
+            if is_built_in:
+                store.save(db, Annotated(paper, record), framework)
+            else:
+                save(db, paper)
+        if not is_built_in:
+            return
+        for record in _lines(VERSIONS):
+            item = Annotated(papers[record["paper_id"]], record)
+            store.save(db, item, framework, unless_any=True)
+        for row in _lines(CURATION):
+            insert(db, row["table"], **row["columns"])
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)

@@ -20,7 +20,7 @@ from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.evaluate import inputs, label_metrics
+from skills.evaluate import inputs, source_metrics
 from skills.evaluate.annotators import baseline
 from skills.evaluate.measures import Measures
 from skills.finetune import recipe as recipes
@@ -172,7 +172,7 @@ def test_card_states_agreement_of_agents_with_labels() -> None:
     moves = [
         {name: annotated[paper.id][name] for name in framework.names} for paper in subject.papers
     ]
-    found = label_metrics.statistics(baseline("agents", moves), subject, Measures())
+    found = source_metrics.statistics(baseline("agents", moves), subject, Measures())
     for move in ("method", "evidence"):
         one = estimate(Resamples(60).of(found["label_precision", move]))
         sentence = f"{one} for {move}"

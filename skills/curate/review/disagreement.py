@@ -10,8 +10,7 @@ from harness.errors import UsageError
 from skills.curate.items import Item
 from skills.curate.outputs import Agreed
 from skills.curate.review.candidates import Candidates
-from skills.curate.review.decision import Decision, Spans, by_reviewer
-from skills.curate.review.decision_log import ReviewLog
+from skills.curate.review.decision_log import Decision, ReviewLog, Spans, by_reviewer
 from skills.curate.review.reviewer import Desk
 from skills.nanda.framework import Framework, Move
 from skills.reporting.annotation_view import Piece, word_diff

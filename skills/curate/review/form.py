@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.errors import UsageError
 from skills.curate.items import Item
-from skills.curate.review.decision import Spans
+from skills.curate.review.decision_log import Spans
 from skills.nanda.anchors import (
     Anchor,
     Marked,

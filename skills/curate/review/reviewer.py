@@ -16,8 +16,16 @@ from harness.support.process import job_lock
 from skills.corpus.db.rows import now
 from skills.curate.items import Item
 from skills.curate.review.candidates import Candidates
-from skills.curate.review.decision import Decision, Spans, Taken, What, by_reviewer, decision_on
-from skills.curate.review.decision_log import ReviewLog, open_log
+from skills.curate.review.decision_log import (
+    Decision,
+    ReviewLog,
+    Spans,
+    Taken,
+    What,
+    by_reviewer,
+    decision_on,
+    open_log,
+)
 from skills.curate.review.form import Sheet, faults, sheet_of
 from skills.curate.review.leases import MINUTES, Leases, Wanted, open_leases
 from skills.curate.review.rounds import (

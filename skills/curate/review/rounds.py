@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from harness.runs.invocation import quoted
-from skills.curate.review.decision import Decision
+from skills.curate.review.decision_log import Decision
 from skills.nanda.framework import Framework
 from skills.nanda.text import content_words, counted
 from skills.reporting.outputs import Share

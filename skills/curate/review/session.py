@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.errors import UsageError
 from harness.support.stop_token import StopToken
-from skills.curate.review.decision import Taken
+from skills.curate.review.decision_log import Taken
 from skills.curate.review.disagreement import Dispute, dispute_at
 from skills.curate.review.form import selected
 from skills.curate.review.reviewer import Desk

@@ -11,7 +11,7 @@ from page_corpus import HOSTILE
 from page_elements import Elements, assert_self_contained
 
 from skills.annotate import plan
-from skills.evaluate import anchor_metrics, comparison, label_metrics, move_metrics, report_files
+from skills.evaluate import comparison, move_metrics, report_files, source_metrics
 from skills.evaluate import report_text as report
 from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.outputs import Evaluation
@@ -157,7 +157,7 @@ def test_labels_are_beside_the_sentences() -> None:
     found, shown = made(labelled, model(labelled))
     assert "[method] It hums to them." in shown.texts[".sentence"]
     assert found.annotators[0].metrics["label_precision"]["method"].value == 1.0
-    assert label_metrics.METRICS["label_lift"] in shown.shown
+    assert source_metrics.METRICS["label_lift"] in shown.shown
 
 
 def test_every_metric_is_explained_in_the_guide() -> None:
@@ -166,8 +166,7 @@ def test_every_metric_is_explained_in_the_guide() -> None:
     guide = (CODE_ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
     every = {
         **move_metrics.METRICS,
-        **anchor_metrics.METRICS,
-        **label_metrics.METRICS,
+        **source_metrics.METRICS,
     }
     for metric, meaning in every.items():
         shown = report.name_of(metric)

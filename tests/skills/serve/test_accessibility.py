@@ -12,7 +12,7 @@ from browser_page import Browser, Page, expect
 from served_app import Served, served
 
 from skills.nanda.framework import nanda
-from skills.serve import demo_corpus
+from skills.serve import server
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core, of dev")
 
@@ -50,9 +50,9 @@ def test_axe_finds_nothing_serious(page: Page, app: Served, path: str) -> None:
 def test_the_pages_of_the_demo(
     browser: Browser, tmp_path: Path, colours: Colours, width: int
 ) -> None:
-    demo_corpus.write(tmp_path / "demo.db", nanda())
+    server.write_demo(tmp_path / "demo.db", nanda())
     context = browser.new_context(color_scheme=colours, viewport={"width": width, "height": 900})
-    with served(tmp_path / "demo.db", workspace=demo_corpus.FOLDER) as app:
+    with served(tmp_path / "demo.db", workspace=server.DEMO) as app:
         opened = context.new_page()
         opened.goto(app.entrance())
         for path in ("/jobs", "/jobs/1", "/compare", "/compare/curations/1", "/review"):

@@ -15,7 +15,7 @@ from killing import assert_killed, kill
 from reviewing import MOVES, Workspace, read_rows, row
 
 from harness.errors import UsageError
-from skills.curate.review.decision import Taken
+from skills.curate.review.decision_log import Taken
 from skills.curate.review.gold_table import GoldTable
 from skills.curate.review.leases import MINUTES, Leases
 from skills.curate.review.reviewer import Desk

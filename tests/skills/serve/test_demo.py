@@ -12,12 +12,12 @@ from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import open_corpus
 from skills.nanda.framework import load, nanda
 from skills.nanda.sentences import sentence_spans
-from skills.serve import demo_corpus
+from skills.serve import server
 
 
 def test_it_has_thirty_whole_annotations(tmp_path: Path) -> None:
     path = tmp_path / "demo.db"
-    demo_corpus.write(path, nanda())
+    server.write_demo(path, nanda())
     with open_corpus(path) as db:
         corpus = Database(db, nanda())
         items = list(corpus.annotated(corpus.current_ids()))
@@ -34,8 +34,8 @@ def test_it_has_thirty_whole_annotations(tmp_path: Path) -> None:
 
 def test_it_has_an_evaluation_a_training_run_and_a_curation(tmp_path: Path) -> None:
     path = tmp_path / "demo.db"
-    demo_corpus.write(path, nanda())
-    with served(path, workspace=demo_corpus.FOLDER) as app, app.client() as client:
+    server.write_demo(path, nanda())
+    with served(path, workspace=server.DEMO) as app, app.client() as client:
         listed = client.get("/compare").text
         evaluated = re.findall('option value="([^"]+)"[^>]*>[^<]* · evaluation.json<', listed)[:2]
         compared = client.get(
@@ -52,7 +52,7 @@ def test_it_has_an_evaluation_a_training_run_and_a_curation(tmp_path: Path) -> N
 
 def test_three_papers_have_another_version(tmp_path: Path) -> None:
     path = tmp_path / "demo.db"
-    demo_corpus.write(path, nanda())
+    server.write_demo(path, nanda())
     with served(path) as app, app.client() as client:
         text = client.get("/papers/1").text
         [comparison] = re.findall(r'href="(\?version=1&amp;against=\d+)#changes"', text)
@@ -65,7 +65,7 @@ def test_three_papers_have_another_version(tmp_path: Path) -> None:
 
 def test_another_framework_has_the_papers_alone(tmp_path: Path) -> None:
     other = load(Path(__file__).parents[2] / "support" / "two_moves.yaml")
-    demo_corpus.write(tmp_path / "demo.db", other)
+    server.write_demo(tmp_path / "demo.db", other)
     with served(tmp_path / "demo.db", other) as app, app.client() as client:
         assert "30 papers" in client.get("/papers").text
         assert "There is no annotation" in client.get("/papers/1").text

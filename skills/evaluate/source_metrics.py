@@ -1,4 +1,4 @@
-"""Anchors: whether a move comes from the sentence that the gold's comes from, and is sure of it.
+"""Where moves come from, compared with the anchors of the gold or with labels of sentences.
 
 The sentences of the gold's moves are those of lexical alignment; an annotation's are those that it
 stores, else lexical ones too. A move is compared if both state it and the gold's has a sentence.
@@ -11,19 +11,25 @@ in bins B of equal width by confidence, the expected calibration error is
 of n moves (Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using
 Bayesian Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). It is above 0 for
 few moves even if the confidences are calibrated, and higher in resamples than in the sample.
+
+CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
+labels each sentence of an abstract. The label of a move's anchor is compared with the one expected
+for the move; if the anchor has several sentences, the label of the sentence nearest to the move
+counts (`skills.nanda.checks.source_sentence`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skills.evaluate.annotators import Annotator, Subject
+from skills.evaluate.annotators import Annotator, Labelled, Subject
 from skills.evaluate.measures import Measures, of_anchors
-from skills.evaluate.move_metrics import Key, by_move, texts_of
+from skills.evaluate.move_metrics import Key, by_move, stated, texts_of
 from skills.evaluate.outputs import OVERALL, Reliability, ReliabilityBin
-from skills.reporting.statistics import Statistic, divided, ratio
+from skills.nanda.sentences import split_sentences
+from skills.reporting.statistics import Statistic, divided, kappa, ratio
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,11 +42,24 @@ if TYPE_CHECKING:
 BINS = 10
 SURE = 0.8
 """Confidence from which a move counts as sure."""
+LABELS = ("background", "objective", "method", "result", "other")
+BACKGROUND = "background"
+EXPECTED = {"method": "method", "evidence": "result"}
+"""The moves with a label of their own, and that label."""
 METRICS: Mapping[str, str] = {
     "anchor": "moves from a sentence that the gold's move comes from, of those that both state",
     "nearest": "the same by one sentence each: of the anchor, the one nearest to the move",
     "sure": f"right anchors, among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence of these moves, in {BINS} bins",
+    "label_precision": "anchors of the move with the expected label (method: method, evidence: "
+    "result)",
+    "label_prior": "sentences with that label: the precision of a random anchor",
+    "label_lift": "label_precision minus label_prior",
+    "background": "anchors of the move labelled background: prior work presented as own",
+    "abstention": "Cohen's kappa of stated or not, against whether a sentence has the label",
+    "false_fill": "of the papers without a sentence of the label, those that state the move",
+    "placed": "of method and evidence, those anchored in a sentence of the label, or not stated if "
+    "there is none",
 }
 
 
@@ -64,7 +83,19 @@ class _Anchored:
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    """Return the metrics of anchors; those of confidence if moves have one."""
+    """Return the metrics of anchors against the gold, and of labels, as far as there are any."""
+    found: dict[Key, Statistic] = {}
+    if subject.gold is not None:
+        found |= _against_gold(annotator, subject, measures)
+    if subject.labelled is not None:
+        found |= _against_labels(annotator, subject, subject.labelled, measures)
+    return found
+
+
+def _against_gold(
+    annotator: Annotator, subject: Subject, measures: Measures
+) -> dict[Key, Statistic]:
+    """Return the metrics of anchors, and those of confidence if moves have one."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
@@ -154,3 +185,66 @@ def _bins(confidence: Floats) -> Ints:
     import numpy as np
 
     return np.digitize(confidence, np.arange(1, BINS) / BINS)
+
+
+def anchor_labels(
+    annotator: Annotator, subject: Subject, measures: Measures
+) -> list[dict[str, str]]:
+    """Return, for each paper, the labels of the anchors of the stated moves.
+
+    The abstract of a paper is its sentences with empty lines between them, so that no sentence of
+    `split_sentences` crosses two of them.
+    """
+    found: list[dict[str, str]] = []
+    labelled = subject.labelled or ()
+    for i, (paper, given) in enumerate(zip(subject.papers, labelled, strict=True)):
+        moves = texts_of(annotator.answers[i].moves, subject.framework)
+        split = split_labels(given)
+        placed = measures.get(of_anchors, paper.abstract, moves, annotator.answers[i].anchors)
+        found.append({name: split[one["nearest"] - 1] for name, one in placed.items()})
+    return found
+
+
+def split_labels(given: Labelled) -> list[str]:
+    """Return the label of each sentence of `split_sentences`, which may split a labelled one."""
+    pairs = zip(given.sentences, given.labels, strict=True)
+    return [label for sentence, label in pairs for _ in split_sentences(sentence)]
+
+
+def _against_labels(
+    annotator: Annotator, subject: Subject, labelled: Sequence[Labelled], measures: Measures
+) -> dict[Key, Statistic]:
+    """Return all metrics that need labels."""
+    import numpy as np
+
+    anchored = anchor_labels(annotator, subject, measures)
+    predicted = stated(annotator.annotations, subject.framework)
+    found: dict[Key, Statistic] = {}
+    placed = np.zeros(len(labelled))
+    for j, name in enumerate(subject.framework.names):
+        flags = predicted[:, j]
+        background = np.array([one.get(name) == BACKGROUND for one in anchored])
+        found["background", name] = ratio(background, flags)
+        if name not in EXPECTED:
+            continue
+        label = EXPECTED[name]
+        right = np.array([one.get(name) == label for one in anchored])
+        count = np.array([given.labels.count(label) for given in labelled])
+        found["label_precision", name] = ratio(right, flags)
+        found["label_prior", name] = ratio(count, np.array([len(g.labels) for g in labelled]))
+        found["abstention", name] = kappa(flags, count > 0)
+        found["false_fill", name] = ratio(flags & (count == 0), count == 0)
+        placed += right | ~(flags | (count > 0))
+    found["placed", OVERALL] = ratio(placed / len(EXPECTED), np.ones(len(labelled)))
+    return found
+
+
+def confusion(
+    annotator: Annotator, subject: Subject, measures: Measures
+) -> dict[str, dict[str, int]]:
+    """Return the number of anchors of each move by label."""
+    counts = {name: dict.fromkeys(LABELS, 0) for name in subject.framework.names}
+    for one in anchor_labels(annotator, subject, measures):
+        for name, label in one.items():
+            counts[name][label] += 1
+    return counts
