@@ -36,13 +36,13 @@ import corpus_folder
 import corpus_generated
 import corpus_meaning
 
-from skills.corpus import stats
 from skills.corpus.content_key import key_of
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
-from skills.corpus.search.fulltext import Tables, papers_about, search
+from skills.corpus.search.fulltext import papers_about, search
 from skills.corpus.search.query_syntax import Query, Years
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -146,10 +146,10 @@ def calls_of(
 
     def found(text: str, narrowing: Mapping[str, Any] | None = None) -> Callable[[], object]:
         query = Query(text, **(narrowing or {}))
-        return lambda: search(Tables(db, framework), query)
+        return lambda: search(Database(db, framework), query)
 
     def met(text: str) -> Callable[[], object]:
-        return lambda: filters.select(db, filters.parse(text, framework), framework)
+        return lambda: Database(db, framework).select(filters.parse(text, framework))
 
     stop, second = shares[0][0], shares[1][0]
     common, other, rare = near(0.12), near(0.1), near(0.0001)
@@ -174,7 +174,7 @@ def calls_of(
         "filter limitation=stated": met("limitation=stated"),
         "filter limitation=stated comparison~common": met(f"limitation=stated comparison~{common}"),
         "filter year category support": met("year=2024.. category=cs.CL support<0.88"),
-        "stats": lambda: stats.of_corpus(db, framework),
+        "stats": lambda: Database(db, framework).statistics(),
     }
 
 

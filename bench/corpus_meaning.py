@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from skills.corpus.corpus_store import Database
 from skills.corpus.search import by_meaning
 from skills.corpus.search.by_meaning import search
-from skills.corpus.search.fulltext import Tables
 from skills.corpus.search.query_syntax import By, Query, Years
 from skills.corpus.search.vectors import Embedder, complete
 from skills.nanda.framework import nanda
@@ -45,7 +45,7 @@ def calls_of(
 
     def found(text: str, by: By, narrowing: Mapping[str, Any] | None = None) -> Callable[[], Any]:
         query = Query(text, by=by, **(narrowing or {}))
-        return lambda: search(Tables(db, framework), query)
+        return lambda: search(Database(db, framework), query)
 
     narrow = {"moves": ["method"], "years": Years(2024)}
     narrower = {**narrow, "categories": ["cs.DB"]}

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound, UsageError
 from harness.runs.invocation import as_path
 from harness.support.process import install_command
-from harness.support.text_input import shown as shown_path
-from harness.terminal.rendering import table
-from skills.corpus import exporters, views
-from skills.corpus import works as duplicates
-from skills.corpus.corpus_store import Storage, opened
+from harness.support.text_input import shown
+from skills.corpus import exporters, views, works
+from skills.corpus.corpus_store import opened
 from skills.corpus.db import damage
 from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.lookups import id_list
@@ -25,27 +22,22 @@ from skills.corpus.lookups.completing import complete
 from skills.corpus.lookups.fetching import fetch
 from skills.corpus.lookups.resolving import add_ids
 from skills.corpus.map.map_command import draw_map
+from skills.corpus.outputs import PapersDetails, Passages, SetAside, SimilarPapers
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.references.reference_files import report_encoding
 from skills.corpus.search import filters
+from skills.corpus.search.engine import Engine
 from skills.corpus.search.query_syntax import By, Query, parse_years, unknown
+from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted
-from skills.reporting.outputs import figures
-
-if TYPE_CHECKING:
-    from skills.corpus.corpus_store import Storage
-    from skills.corpus.search.by_meaning import Similar
-
 
 HITS = 20
 SHOWN = 50
 """Papers that `filter` shows without --limit; it saves all."""
 NEAREST = 10
 """Papers that `similar` shows without --limit."""
-NAMED = 3
-"""Moves that are named of a similar paper."""
 
 
 def add(call: Call) -> Result:
@@ -55,47 +47,82 @@ def add(call: Call) -> Result:
     path = as_path(_text(call, "/corpus add papers.csv"))
     if ids := id_list.read(path, limit=options.limit):
         return add_ids(call, ids)
-    columns = options.table_columns()
+    refusals = Refusals()
     with open_corpus(database(call)) as db, call.screen.progress(f"adding {path.name}") as tick:
-        notice = call.screen.notice
         added = importer.add(
-            db, path, framework, columns, limit=options.limit, tick=tick, notice=notice
+            db,
+            path,
+            framework,
+            options.table_columns(),
+            refusals=refusals,
+            limit=options.limit,
+            tick=tick,
+            notice=call.screen.notice,
         )
+    added.file = shown(path)
     if added.lacks:
         call.screen.notice(f"no annotations were read: there is no column {', '.join(added.lacks)}")
     report_encoding(path, call.screen)
-    added.refused.report(call.screen)
-    file = shown_path(path)
+    refusals.report(call.screen)
     return Result(
-        views.added(added, file),
-        {"file": file, "ids": 0, "missing": {}, **added.as_json()},
-        exit_code=1 if added.refused else 0,
+        views.added(added, len(refusals)), added.model_dump(), exit_code=1 if refusals else 0
     )
+
+
+def index(call: Call) -> Result:
+    """Index a folder of parts, so that `--db FOLDER` can read it."""
+    from skills.corpus.parquet_store.building import build
+
+    folder = as_path(_text(call, "/corpus index FOLDER"))
+    if not folder.is_dir():
+        raise InputError(
+            "is not a folder of parts",
+            where=str(folder),
+            hint="Only a folder of .parquet files needs an index; a database has its own.",
+        )
+    with call.screen.progress(f"indexing {folder.name}") as tick:
+        built = build(folder, _framework(call), tick, call.cancel.check)
+    for name, reason in built.refused.items():
+        call.screen.notice(f"{name} is left out: it {reason}")
+    return Result(views.indexed(built), built.model_dump(), exit_code=1 if built.refused else 0)
 
 
 def search(call: Call) -> Result:
     options, framework = call.options, _framework(call)
-    for move in options.move:
-        if move not in framework.names:
-            raise unknown("move", move, framework.names)
+    _check_moves(options.move, framework)
     text = _text(call, "/corpus search WORDS")
     years = None if options.year is None else parse_years(options.year)
     with _opened(call) as corpus:
-        by = way(call, corpus)
+        by = _way(call, corpus)
         limit = options.limit or HITS
-        query = Query(text, options.move, options.category, years, limit, by)
-        found = corpus.search(query)
+        found = corpus.search(Query(text, options.move, options.category, years, limit, by))
     if found.without_year:
         call.screen.notice(views.left_out(found.without_year, "year"))
     if not found.hits:
-        raise nothing_found(by, text, _narrowed(call))
+        raise _nothing_found(by, text, options)
     ids = list(dict.fromkeys(hit.annotation_id for hit in found.hits))
     shown = Result(
         views.hits(found),
-        {"hits": [hit.as_dict() for hit in found.hits]},
+        found.model_dump(),
         terminal=lambda: _terminal_views().hits(found, framework),
     )
     return _saved_or(call, shown, ids, f"Search: {text}")
+
+
+def similar(call: Call) -> Result:
+    wanted, framework = _text(call, "/corpus similar ID"), _framework(call)
+    moves = call.options.move
+    _check_moves(moves, framework)
+    if len(moves) > 1:
+        raise UsageError(
+            "/corpus similar takes one --move", hint="Without it, all moves are compared."
+        )
+    with _opened(call) as corpus:
+        _complete_vectors(call, corpus)
+        found = corpus.similar(wanted, moves[0] if moves else None, call.options.limit or NEAREST)
+    if not found:
+        raise NothingFound("no other paper of the corpus has an annotation that is near")
+    return Result(views.similar(found), SimilarPapers(papers=found).model_dump())
 
 
 def quote(call: Call) -> Result:
@@ -113,7 +140,7 @@ def quote(call: Call) -> Result:
         call.screen.notice(f"the first {counted(limit, 'passage')} of more (--limit N)")
     return Result(
         views.passages(shown),
-        {"passages": [one.as_dict() for one in shown]},
+        Passages(passages=shown).model_dump(),
         terminal=lambda: _terminal_views().passages(shown, framework),
     )
 
@@ -146,7 +173,7 @@ def statistics(call: Call) -> Result:
         found = corpus.statistics()
     return Result(
         views.statistics(found),
-        figures(found),
+        found.model_dump(),
         terminal=lambda: _terminal_views().statistics(found),
     )
 
@@ -154,16 +181,16 @@ def statistics(call: Call) -> Result:
 def show(call: Call) -> Result:
     wanted, framework = _text(call, "/corpus show ID"), _framework(call)
     with _opened(call) as corpus:
-        found = corpus.find(wanted)
+        found = [paper.details() for paper in corpus.find(wanted)]
     if not found:
         raise NothingFound(
             f"the corpus has no paper {wanted[:60]}",
             hint="`/corpus search WORDS` and `/corpus filter` list the ids of papers.",
         )
     return Result(
-        views.stored_papers(found),
-        {"papers": list(map(views.stored_paper_json, found))},
-        terminal=lambda: _terminal_views().stored_papers(found, framework),
+        views.papers_details(found),
+        PapersDetails(papers=found).model_dump(),
+        terminal=lambda: _terminal_views().papers_details(found, framework),
     )
 
 
@@ -184,9 +211,8 @@ def export(call: Call) -> Result:
 def verify(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as corpus:
-        checked, wrong = corpus.verify()
-    data = {"checked": checked, "wrong": wrong}
-    return Result(views.verified(checked, wrong), data, exit_code=1 if wrong else 0)
+        found = corpus.verify()
+    return Result(views.verified(found), found.model_dump(), exit_code=1 if found.wrong else 0)
 
 
 def set_aside(call: Call) -> Result:
@@ -197,7 +223,43 @@ def set_aside(call: Call) -> Result:
         f"{path} is damaged ({found}) and is now {kept}; the next command begins a new corpus.\n"
         f"`sqlite3 {kept} .recover` reads what is left of it."
     )
-    return Result(text, {"database": str(path), "kept": str(kept), "damage": found})
+    aside = SetAside(database=str(path), kept=str(kept), damage=found)
+    return Result(text, aside.model_dump())
+
+
+def zotero_push(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_push import push
+
+    return push(call)
+
+
+def zotero_undo(call: Call) -> Result:
+    from skills.corpus.zotero_notes.zotero_push import undo
+
+    return undo(call)
+
+
+COMMANDS: Mapping[str, Callable[[Call], Result]] = {
+    "add": add,
+    "fetch": fetch,
+    "complete": complete,
+    "index": index,
+    "search": search,
+    "similar": similar,
+    "quote": quote,
+    "filter": filter_papers,
+    "stats": statistics,
+    "show": show,
+    "export": export,
+    "page": export,
+    "map": draw_map,
+    "verify": verify,
+    "duplicates": works.report,
+    "split": works.split,
+    "set-aside": set_aside,
+    "zotero-push": zotero_push,
+    "zotero-undo": zotero_undo,
+}
 
 
 def _saved_or(
@@ -239,7 +301,7 @@ def _framework(call: Call) -> Framework:
     return selected_framework(call.options.framework, call.frameworks)
 
 
-def _opened(call: Call) -> AbstractContextManager[Storage]:
+def _opened(call: Call) -> AbstractContextManager[Engine]:
     return opened(database(call), _framework(call), call.screen.notice)
 
 
@@ -255,17 +317,13 @@ def _refuse_text(call: Call) -> None:
         raise InputError(f"/corpus {call.subcommand} takes no text, but got {text[:40]!r}")
 
 
-def _narrowed(call: Call) -> str:
-    options = call.options
-    parts = [
-        f"in {' or '.join(options.move)}" if options.move else "",
-        f"of {options.year}" if options.year else "",
-        f"with the category {' or '.join(options.category)}" if options.category else "",
-    ]
-    return "".join(f" {part}" for part in parts if part)
+def _check_moves(moves: Iterable[str], framework: Framework) -> None:
+    for move in moves:
+        if move not in framework.names:
+            raise unknown("move", move, framework.names)
 
 
-def way(call: Call, corpus: Storage) -> By:
+def _way(call: Call, corpus: Engine) -> By:
     """Return how to search: by `--like` or `--words`, else by both if that is possible.
 
     The vectors that are missing are added first.
@@ -285,20 +343,25 @@ def way(call: Call, corpus: Storage) -> By:
             "(--words omits this notice)"
         )
         return "words"
-    _complete(call, corpus)
+    _complete_vectors(call, corpus)
     return "meaning" if options.like else "both"
 
 
-def nothing_found(by: By, query: str, narrowed: str) -> NothingFound:
-    """Return the error for a search without hits.
+def _complete_vectors(call: Call, corpus: Engine) -> None:
+    with call.screen.progress("preparing the vectors of moves") as tick:
+        corpus.complete_vectors(tick, call.cancel.check)
 
-    Args:
-        narrowed: the conditions of the search in words, after a blank.
-    """
+
+def _nothing_found(by: By, query: str, options: Any) -> NothingFound:
+    """Return the error for a search without hits."""
+    narrowed = (
+        f" in {' or '.join(options.move)}" * bool(options.move)
+        + f" of {options.year}" * bool(options.year)
+        + f" with the category {' or '.join(options.category)}" * bool(options.category)
+    )
     has_phrase = '"' in query
-    what = "contains"
+    verb = "is near to" if by == "meaning" else "contains"
     if by == "meaning":
-        what = "is near to"
         hint = "Without --like, moves with some of the words are found, too."
     elif by == "words":
         adjacent = "words in double quotes must be adjacent; " if has_phrase else ""
@@ -310,108 +373,4 @@ def nothing_found(by: By, query: str, narrowed: str) -> NothingFound:
         )
     else:
         hint = "No move is near to it in meaning, either; try other words."
-    return NothingFound(f"no move {what} {query[:60]}{narrowed}", hint=hint)
-
-
-def similar(call: Call) -> Result:
-    """Return the papers that are nearest to one."""
-    wanted, framework = _text(call, "/corpus similar ID"), _framework(call)
-    moves = call.options.move
-    for move in moves:
-        if move not in framework.names:
-            raise unknown("move", move, framework.names)
-    if len(moves) > 1:
-        raise UsageError(
-            "/corpus similar takes one --move", hint="Without it, all moves are compared."
-        )
-    with _opened(call) as corpus:
-        _complete(call, corpus)
-        found = corpus.similar(wanted, moves[0] if moves else None, call.options.limit or NEAREST)
-    if not found:
-        raise NothingFound("no other paper of the corpus has an annotation that is near")
-    rows = [(one.id, one.year, one.title, _near(one), one.text) for one in found]
-    shown = table(("paper", "year", "title", "near by", "text"), rows)
-    return Result(shown, {"papers": [one.as_dict() for one in found]})
-
-
-def _near(one: Similar) -> str:
-    """Return the nearest moves of a paper, with their similarity."""
-    named = list(one.near.items())[:NAMED]
-    return ", ".join(f"{move} {similarity:.2f}" for move, similarity in named)
-
-
-def _complete(call: Call, corpus: Storage) -> None:
-    if not corpus.has_vectors:
-        raise InputError(
-            "a folder of parts has no vectors to search by meaning",
-            where=str(call.options.db),
-            hint="`/corpus add FOLDER --db corpus.db` copies it to a database, which has.",
-        )
-    with call.screen.progress("preparing the vectors of moves") as tick:
-        corpus.complete_vectors(tick, call.cancel.check)
-
-
-def index(call: Call) -> Result:
-    """Index a folder of parts, so that `--db FOLDER` can read it."""
-    from skills.corpus.parquet_store.building import build
-
-    text = call.text.strip()
-    if not text:
-        usage = "Usage: /corpus index FOLDER"
-        raise InputError("/corpus index needs an argument", hint=usage)
-    folder = as_path(text)
-    if not folder.is_dir():
-        raise InputError(
-            "is not a folder of parts",
-            where=str(folder),
-            hint="Only a folder of .parquet files needs an index; a database has its own.",
-        )
-    with call.screen.progress(f"indexing {folder.name}") as tick:
-        built = build(
-            folder,
-            selected_framework(call.options.framework, call.frameworks),
-            tick,
-            call.cancel.check,
-        )
-    for name, reason in built.refused.items():
-        call.screen.notice(f"{name} is left out: it {reason}")
-    return Result(
-        views.indexed(built.parts, built.rows, built.added, folder),
-        {"folder": str(folder), **asdict(built)},
-        exit_code=1 if built.refused else 0,
-    )
-
-
-def zotero_push(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_push import push
-
-    return push(call)
-
-
-def zotero_undo(call: Call) -> Result:
-    from skills.corpus.zotero_notes.zotero_push import undo
-
-    return undo(call)
-
-
-COMMANDS: Mapping[str, Callable[[Call], Result]] = {
-    "add": add,
-    "fetch": fetch,
-    "complete": complete,
-    "index": index,
-    "search": search,
-    "similar": similar,
-    "quote": quote,
-    "filter": filter_papers,
-    "stats": statistics,
-    "show": show,
-    "export": export,
-    "page": export,
-    "map": draw_map,
-    "verify": verify,
-    "duplicates": duplicates.report,
-    "split": duplicates.split,
-    "set-aside": set_aside,
-    "zotero-push": zotero_push,
-    "zotero-undo": zotero_undo,
-}
+    return NothingFound(f"no move {verb} {query[:60]}{narrowed}", hint=hint)

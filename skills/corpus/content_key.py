@@ -21,6 +21,7 @@ parts, such as the repair after an unusable reply.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,18 +52,29 @@ def key_of(provenance: Mapping[str, Any]) -> str:
     return f"{VERSION}:{sha256_of(parts)}"
 
 
-def verify(record: Mapping[str, Any], abstract: str) -> list[str]:
-    """Return the mismatches between a record, its key and `abstract`."""
+def verify(record: Mapping[str, Any] | str, abstract: str, key: str | None = None) -> list[str]:
+    """Return the mismatches between a record, its key and `abstract`.
+
+    Args:
+        record: may be JSON.
+        key: the key that is stored beside the record, None for none.
+    """
     from skills.nanda.paper import abstract_digest
 
-    provenance = record["provenance"]
     wrong = []
-    if provenance["input"]["sha256"] != abstract_digest(abstract):
-        wrong.append("it was made from another abstract")
-    if provenance["key"] != key_of(provenance):
-        wrong.append("its key does not follow from its provenance")
-    if provenance["backend"] == IMPORT:
-        moves = {name: text for name, text in record.items() if name not in RESERVED}
-        if sha256_of(moves) != provenance["moves_sha256"]:
-            wrong.append("its moves are not those that were imported")
+    try:
+        record = json.loads(record) if isinstance(record, str) else record
+        provenance = record["provenance"]
+        if provenance["input"]["sha256"] != abstract_digest(abstract):
+            wrong.append("it was made from another abstract")
+        if provenance["key"] != key_of(provenance):
+            wrong.append("its key does not follow from its provenance")
+        if provenance["backend"] == IMPORT:
+            moves = {name: text for name, text in record.items() if name not in RESERVED}
+            if sha256_of(moves) != provenance["moves_sha256"]:
+                wrong.append("its moves are not those that were imported")
+        if key not in (None, provenance["key"]):
+            wrong.append("its row has another key than its record")
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        return [f"its record is damaged ({type(exc).__name__})"]
     return wrong

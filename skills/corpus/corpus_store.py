@@ -1,91 +1,183 @@
-"""Define what the commands of /corpus read from a corpus, wherever it is stored."""
+"""Open a corpus: an SQLite database, or a folder of parts (`parquet_store/parts.py`)."""
 
 from __future__ import annotations
 
 import contextlib
+import heapq
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
-from skills.corpus import stats
-from skills.corpus.db import reads
+from skills.corpus.db import merging, papers, reads
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.reads import StoredPaper
-from skills.corpus.db.store import verify_all
+from skills.corpus.db.facets import has_category
+from skills.corpus.db.rows import stored_record
+from skills.corpus.outputs import Hit, Hits, SimilarPaper
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.search import filters, fulltext, quotes
-from skills.corpus.search.filters import Condition, Selected
-from skills.corpus.search.fulltext import Found, Tables
+from skills.corpus.search.engine import Engine
+from skills.corpus.search.fulltext import MARK, SNIPPET_WORDS, Scored, beginning_of
 from skills.corpus.search.query_syntax import Query
-from skills.corpus.search.quotes import Quote
-from skills.corpus.stats import Stats
+from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper
 
-if TYPE_CHECKING:
-    from skills.corpus.search.by_meaning import Similar
+# From papers to annotations, each by an index: their rows are long.
+_ANNOTATIONS = """(
+    SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
+        support, unsupported, model
+    FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id
+    WHERE framework = {framework} AND current = 1)"""
+_MOVES = """(
+    SELECT move, count(support) AS supports, total(support) AS support,
+        sum(unsupported_numbers > 0) AS numbers, sum(unsupported_names > 0) AS names
+    FROM moves WHERE framework = {framework} AND current = 1 AND stated = 1 GROUP BY move)"""
+_FTS_MOVES = (
+    "moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid"
+    " WHERE moves.framework = {framework} AND moves.current = 1"
+)
+_YEARS = """
+    WITH RECURSIVE found(year) AS (SELECT min(year) FROM papers UNION ALL
+        SELECT (SELECT min(papers.year) FROM papers WHERE papers.year > found.year) FROM found
+        WHERE found.year IS NOT NULL)
+    SELECT year FROM found WHERE year IS NOT NULL"""
+"""A step in the index for each year; DISTINCT would read all papers."""
+_HIT = """
+    SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,
+        {snippet} AS snippet,
+        (SELECT CASE WHEN json_valid(record) THEN json_extract(record, '$.confidence.' || move) END
+            FROM annotations WHERE annotations.id = annotation_id) AS confidence
+    FROM moves JOIN papers ON papers.id = paper_id WHERE moves.id = :id"""
+_SNIPPET = """(
+    SELECT snippet(moves_fts, 0, :mark, :mark, '...', :length) FROM moves_fts
+    WHERE moves_fts MATCH :words AND rowid = moves.id)"""
 
 
-class Storage(Protocol):
-    """An open corpus, read by the framework with which it was opened.
+@dataclass(slots=True)
+class Database(Engine):
+    """The corpus in an open database (`connection.open_corpus`)."""
 
-    Annotations have ids of their own in each storage; those of two methods are the same.
+    db: sqlite3.Connection
+    framework: Framework
+    has_vectors: ClassVar[bool] = True
 
-    Attributes:
-        has_vectors: it can search by meaning.
-    """
+    def __post_init__(self) -> None:
+        self.db.create_function("has_category", 2, has_category, deterministic=True)
 
-    has_vectors: ClassVar[bool]
+    @property
+    def relations(self) -> Mapping[str, str]:
+        return {
+            "annotations": self._of_framework(_ANNOTATIONS),
+            "moves": self._of_framework(_MOVES),
+            "failures": f"(SELECT papers.id AS paper, error_type AS error{reads.FAILED})",
+        }
 
-    def search(self, query: Query) -> Found:
-        """Find moves by words (`fulltext.search`), or also by meaning (`hybrid.search`).
+    @property
+    def fts(self) -> sqlite3.Connection:
+        return self.db
 
-        Meaning requires `complete_vectors` before.
-        """
+    @property
+    def fts_moves(self) -> str:
+        return self._of_framework(_FTS_MOVES)
+
+    @property
+    def fts_paper(self) -> str:
+        return "paper_id"
+
+    def years(self) -> list[int | None]:
+        unknown = self.db.execute("SELECT year FROM papers WHERE year IS NULL LIMIT 1")
+        return [row["year"] for row in (*self.db.execute(_YEARS), *unknown)]
+
+    def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
+        sql = _HIT.format(snippet=_SNIPPET if words else "NULL")
+        marked = {"words": words, "mark": MARK, "length": SNIPPET_WORDS}
+        for move_id, score in best:
+            row = dict(self.db.execute(sql, {"id": move_id, **marked}).fetchone())
+            snippet = row.pop("snippet") or beginning_of(row["text"])
+            yield Hit(**row, snippet=snippet, score=round(score, 3))
+
+    def execute(self, sql: str, parameters: Any = ()) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self.db.execute(sql, parameters).fetchall()
+        return found
+
+    def matched(self, match: str) -> tuple[str, list[Any]]:
+        sql = f"(SELECT annotation_id FROM {self.fts_moves} AND moves_fts MATCH ?)"  # noqa: S608
+        return sql, [match]
+
+    def texts(self, wanted: str) -> Iterator[QuotableText]:
+        abstracts = self.db.execute("SELECT id, abstract FROM papers ORDER BY id")
+        moves = self.db.execute(
+            "SELECT paper_id, move, text, annotation_id FROM moves"
+            " WHERE framework = ? AND current = 1 AND stated = 1 ORDER BY paper_id, id",
+            [self.framework.name],
+        )
+        return heapq.merge(
+            (QuotableText(n, ABSTRACT, text, self._reader(n)) for n, text in abstracts),
+            (QuotableText(n, move, text, self._reader(n, made)) for n, move, text, made in moves),
+            key=lambda text: text.number,
+        )
+
+    def count_papers(self) -> int:
+        [(count,)] = self.db.execute("SELECT count(*) FROM papers")
+        return int(count) - merging.merged(self.db)
 
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
-        """Add the vectors that are missing (`vectors.complete`).
+        from skills.corpus.search.vectors import Embedder, complete
 
-        Raises:
-            UsageError: the model is not installed.
-        """
+        complete(self.db, Embedder.load(), tick, check)
 
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[Similar]:
-        """Return the papers that are nearest to one (`similar.papers`)."""
+    def search(self, query: Query) -> Hits:
+        if query.by == "words":
+            return Engine.search(self, query)
+        from skills.corpus.search import by_meaning
 
-    def quotes(self, wording: str, limit: int) -> list[Quote]:
-        """Return the passages with `wording`, by paper (`quotes.find`)."""
+        return by_meaning.search(self, query)
 
-    def select(self, conditions: Sequence[Condition]) -> Selected:
-        """Select the current annotations that meet all conditions."""
+    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
+        from skills.corpus.search import by_meaning
 
-    def statistics(self) -> Stats:
-        """Return the statistics of the whole corpus."""
+        return by_meaning.similar_papers(self, wanted, move, limit)
 
-    def find(self, wanted: str) -> list[StoredPaper]:
-        """Return the papers with this source id, else the one with this number."""
-
-    def current_ids(self) -> list[int]:
-        """Return the ids of all current annotations, in the order of their papers."""
+    def find(self, wanted: str) -> list[reads.StoredPaper]:
+        return reads.find(self.db, wanted)
 
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        """Yield the annotations of these ids, in their order, with few of them in memory."""
+        return reads.annotated(self.db, self.framework, ids)
 
     def failures(self) -> Iterator[Failure]:
-        """Yield the newest failure of each paper that has no current annotation."""
+        return reads.failures(self.db)
 
     def id_column(self, ids: Sequence[int]) -> str:
-        """Return the name of the ids of these annotations' papers, "id" if there are several."""
+        return reads.id_column(self.db, ids)
 
-    def verify(self) -> tuple[int, list[dict[str, Any]]]:
-        """Return how many annotations there are, and those that do not match their keys."""
+    def stored_records(self) -> Iterator[tuple[int, str, str, str, str | None]]:
+        yield from self.db.execute(
+            "SELECT annotations.id, source_id, abstract, record, key FROM annotations"
+            " JOIN papers ON papers.id = paper_id ORDER BY annotations.id"
+        )
+
+    def _of_framework(self, sql: str) -> str:
+        return sql.format(framework="'" + self.framework.name.replace("'", "''") + "'")
+
+    def _reader(
+        self, paper_id: int, annotation_id: int | None = None
+    ) -> Callable[[], tuple[Paper, object]]:
+        def read() -> tuple[Paper, object]:
+            anchors = None
+            if annotation_id is not None:
+                sql = "SELECT record FROM annotations WHERE id = ?"
+                [(record,)] = self.db.execute(sql, [annotation_id])
+                anchors = stored_record(record).get("anchors")
+            return papers.stored(self.db, paper_id), anchors
+
+        return read
 
 
 @contextlib.contextmanager
 def opened(
     path: Path, framework: Framework, notice: Callable[[str], None] = lambda text: None
-) -> Iterator[Storage]:
+) -> Iterator[Engine]:
     """Open an existing corpus for reading: a database, or a folder of parts with their index.
 
     Args:
@@ -104,57 +196,3 @@ def opened(
         for text in found.left_out():
             notice(text)
         yield found
-
-
-@dataclass(frozen=True, slots=True)
-class Database:
-    """`Storage` over an open database (`connection.open_corpus`)."""
-
-    db: sqlite3.Connection
-    framework: Framework
-    has_vectors: ClassVar[bool] = True
-
-    def search(self, query: Query) -> Found:
-        tables = Tables(self.db, self.framework)
-        if query.by == "words":
-            return fulltext.search(tables, query)
-        from skills.corpus.search import by_meaning
-
-        return by_meaning.search(tables, query)
-
-    def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
-        from skills.corpus.search.vectors import Embedder, complete
-
-        complete(self.db, Embedder.load(), tick, check)
-
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[Similar]:
-        from skills.corpus.search import by_meaning
-
-        return by_meaning.papers(self.db, self.framework, wanted, move, limit)
-
-    def quotes(self, wording: str, limit: int) -> list[quotes.Quote]:
-        return quotes.find(self.db, wording, self.framework, limit)
-
-    def select(self, conditions: Sequence[filters.Condition]) -> filters.Selected:
-        return filters.select(self.db, conditions, self.framework)
-
-    def statistics(self) -> stats.Stats:
-        return stats.of_corpus(self.db, self.framework)
-
-    def find(self, wanted: str) -> list[reads.StoredPaper]:
-        return reads.find(self.db, wanted)
-
-    def current_ids(self) -> list[int]:
-        return reads.current_ids(self.db, self.framework)
-
-    def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        return reads.annotated(self.db, self.framework, ids)
-
-    def failures(self) -> Iterator[Failure]:
-        return reads.failures(self.db)
-
-    def id_column(self, ids: Sequence[int]) -> str:
-        return reads.id_column(self.db, ids)
-
-    def verify(self) -> tuple[int, list[dict[str, Any]]]:
-        return verify_all(self.db)

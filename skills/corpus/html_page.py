@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import IO, Any
 
-from skills.corpus.db.facets import categories
+from skills.corpus.db.facets import MOVE, STATED, UNKNOWN, UNSTATED, categories
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.stats import UNKNOWN, Tally, by_type
+from skills.corpus.stats import Tally
 from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
 from skills.nanda.confidence import from_sections, suggested
@@ -67,7 +67,7 @@ def write_html(
         papers=papers(),
         provenances=provenances,
         facets=counts,
-        statistics=lambda: tally.stats(by_type(failed)),
+        statistics=lambda: tally.stats(Counter(one.error_type for one in failed)),
         fewest=FEWEST,
         unknown=UNKNOWN,
         copied=lambda move: fmean(copied[move]) if copied[move] else None,
@@ -104,13 +104,13 @@ def paper_view(
     ]
     kinds = [kind for entry in entries for kind, _ in entry.get("flags", ())]
     facets = {
-        "year": [str(paper.year or "unknown")],
-        "category": sorted(set(categories(flatten(paper.categories)))) or ["unknown"],
+        "year": [str(paper.year or UNKNOWN)],
+        "category": sorted(set(categories(flatten(paper.categories)))) or [UNKNOWN],
         "findings": sorted(set(kinds)) or ["none"],
         "model": [provenance["resolved"]],
     }
     for move in framework.names:
-        facets[f"move.{move}"] = ["stated" if move in stated else "not stated"]
+        facets[MOVE + move] = [STATED if move in stated else UNSTATED]
     return {
         "paper": paper,
         "facets": facets,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import merging, papers, store, without_abstract
+from skills.corpus.outputs import Added
 from skills.corpus.records import Annotated, Failure, record_of
 from skills.corpus.table import Columns, Table, TableRow, complete_rows, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
@@ -27,46 +27,10 @@ from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of
 from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
+from skills.reporting.outputs import RefusedRow
 
 TICK_ROWS = 100
 """Rows between two reports of the progress."""
-
-
-@dataclass(slots=True)
-class Added:
-    """The result of an import, in numbers.
-
-    Attributes:
-        papers, annotations: new ones.
-        known_papers, known_annotations: those already present, which are unchanged.
-        merged: papers that are the same as another one, of another id.
-        awaited: those of `empty` that are kept, since their abstract can be looked up.
-        without_moves: rows with a paper alone.
-        failures: rows of a paper whose annotation failed.
-        empty, repeated: rows without an abstract, or with the id and abstract of an earlier one.
-        renamed: annotations whose provenance does not match them or their abstract; they count as
-            imported.
-        lacks: the moves without a column, where others have one; no annotation is read then.
-        refused: the rows that cannot be used.
-    """
-
-    papers: int = 0
-    annotations: int = 0
-    known_papers: int = 0
-    known_annotations: int = 0
-    without_moves: int = 0
-    failures: int = 0
-    empty: int = 0
-    repeated: int = 0
-    renamed: int = 0
-    merged: int = 0
-    awaited: int = 0
-    lacks: tuple[str, ...] = ()
-    refused: Refusals = field(default_factory=Refusals)
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the numbers, and the rows that cannot be used."""
-        return {**asdict(self), "refused": self.refused.as_json()}
 
 
 def add(
@@ -75,6 +39,7 @@ def add(
     framework: Framework,
     columns: Columns | None = None,
     *,
+    refusals: Refusals | None = None,
     limit: int | None = None,
     tick: Callable[[str], None] = lambda status: None,
     notice: Callable[[str], None] = lambda _: None,
@@ -82,7 +47,8 @@ def add(
     """Import a table of papers; where it has a column for each move, with their annotations.
 
     Args:
-        limit: rows at most.
+        refusals: the rows that cannot be used are added to these.
+        limit: maximum number of rows.
         tick: called with the progress.
         notice: as in `open_table`.
 
@@ -97,26 +63,27 @@ def add(
         abstract_by="provenance",
         notice=notice,
     )
-    added = Added()
+    added, refusals = Added(), Refusals() if refusals is None else refusals
     if missing := table.missing_moves:
         if not table.has_abstracts:
             table.require_moves()
         if len(missing) < len(framework.names):
-            added.lacks = missing
+            added.lacks = list(missing)
         table = open_table(path, columns, limit=limit)
     count = _validate(db, table, framework, tick)
-    rows = accepted(complete_rows(db, table), added.refused.add)
+    rows = accepted(complete_rows(db, table), refusals.add)
     merged = merging.merged(db)
     for number, row in enumerate(rows, start=1):
-        before = replace(added)
+        before = added.model_copy()
         with refusing(row.where) as refused:
             _add(db, row, framework, added)
         if refused.error:
             added = before
-            added.refused.add(refused.error)
+            refusals.add(refused.error)
         if number % TICK_ROWS == 0:
             tick(f"{number:,} of {count:,} rows")
     added.merged = merging.merged(db) - merged
+    added.refused = [RefusedRow(**row) for row in refusals.as_json()]
     return added
 
 
@@ -232,11 +199,8 @@ def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -
     imported, own = _import_provenance(row, moves, framework), row.provenance
     if own is None or not imported.keys() - {"moves_sha256"} <= own.keys():
         return imported
-    try:
-        wrong = verify({**moves, "provenance": own}, row.paper.abstract)
-    except (KeyError, TypeError, ValueError, AttributeError):  # a part has another type
-        return imported
     texts = (own["resolved"], own["created"])
+    wrong = verify({**moves, "provenance": own}, row.paper.abstract)
     return imported if wrong or not all(isinstance(text, str) for text in texts) else own
 
 

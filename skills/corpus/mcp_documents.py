@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from harness.api.skill import Document
 from harness.errors import NothingFound
 from harness.settings import Settings
-from skills.corpus import views
 from skills.corpus.db import reads
 from skills.corpus.db.connection import default_path, open_corpus
 
@@ -42,4 +41,4 @@ def read(settings: Settings, key: str) -> str:
         found = reads.numbered(db, int(key)) if is_number else None
     if found is None:
         raise NothingFound(f"the corpus has no paper {key[:60]!r}")
-    return json.dumps(views.stored_paper_json(found), ensure_ascii=False, indent=2, default=str)
+    return json.dumps(found.details().model_dump(), ensure_ascii=False, indent=2, default=str)

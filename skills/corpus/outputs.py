@@ -1,13 +1,27 @@
-"""Results of /corpus, and the annotations in them, as models for programs (`Skill.output`)."""
+"""Define the results of /corpus: for `--json`, the schemas of MCP, and the views."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic.json_schema import SkipJsonSchema
 
-from skills.corpus.lookups.lookup_results import Completed, Fetched, FetchedToFile
-from skills.reporting.outputs import Output, RefusedRow, Share
+from skills.nanda.confidence import uncertainty
+from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
+
+
+class OfPaper(Output):
+    """A result about one paper: also its id, first and under its own name."""
+
+    id_field: SkipJsonSchema[str] = Field("id", exclude=True)
+    id: SkipJsonSchema[str] = Field("", exclude=True)
+
+    @model_serializer(mode="wrap")
+    def _with_id(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        own: dict[str, Any] = {self.id_field: self.id}
+        rest: dict[str, Any] = dump(self)
+        return own | rest | own  # the id may be a `paper_id`, too
 
 
 class AnnotationOutput(Output):
@@ -26,36 +40,39 @@ class AnnotationOutput(Output):
 
 
 class Added(Output):
-    """What `add` has imported, in rows."""
+    """The rows of a file that `add` has imported."""
 
-    file: str
-    ids: int = Field(0, description="of a list of ids")
-    missing: dict[str, str] = Field({}, description="why an id of it has no paper")
-    papers: int
-    annotations: int
-    known_papers: int
-    known_annotations: int
-    without_moves: int = Field(description="rows with a paper alone")
-    failures: int = Field(description="rows of a paper whose annotation failed")
-    empty: int = Field(description="rows without an abstract")
-    repeated: int = Field(description="rows with the id and abstract of an earlier one")
-    merged: int = Field(description="papers that are the same as another one, of another id")
+    file: str = ""
+    ids: int = Field(0, description="number of ids in a list of ids")
+    missing: dict[str, str] = Field({}, description="by id of the list, why it has no paper")
+    papers: int = Field(0, description="new papers")
+    annotations: int = Field(0, description="new annotations")
+    known_papers: int = Field(0, description="papers already present, which are unchanged")
+    known_annotations: int = 0
+    without_moves: int = Field(0, description="rows with a paper alone")
+    failures: int = Field(0, description="rows of a paper whose annotation failed")
+    empty: int = Field(0, description="rows without an abstract")
+    repeated: int = Field(0, description="rows with the id and abstract of an earlier one")
+    renamed: int = Field(
+        0, description="annotations counted as imported: their provenance does not match them"
+    )
+    merged: int = Field(0, description="papers that are the same as another one, of another id")
     awaited: int = Field(0, description="rows without an abstract, kept for /corpus complete")
-    lacks: list[str] = Field(description="moves without a column")
-    refused: list[RefusedRow]
+    lacks: list[str] = Field([], description="moves without a column")
+    refused: list[RefusedRow] = []
 
 
 class Indexed(Output):
-    """What the index of a folder of parts has."""
+    """The parts in the index of a folder."""
 
-    folder: str
-    parts: int
-    rows: int
-    added: int = Field(description="parts that were read now")
-    refused: dict[str, str] = Field(description="why a part cannot be read, by its name")
+    folder: str = ""
+    parts: int = 0
+    rows: int = 0
+    added: int = Field(0, description="parts that were read now")
+    refused: dict[str, str] = Field({}, description="why a part cannot be read, by its name")
 
 
-class HitOutput(Output):
+class Hit(OfPaper):
     """A matching move: also the id of its paper."""
 
     title: str
@@ -63,22 +80,35 @@ class HitOutput(Output):
     move: str
     text: str
     snippet: str = Field(description="with the words found between two **")
-    score: float
+    score: float = Field(description="higher is better; comparable within one search")
+    paper_id: int | str
+    annotation_id: int
     found_by: str = Field("words", description='"words", "meaning" or "both"')
     confidence: float | None = Field(None, description="of the move; below 0.5 it is uncertain")
-    paper_id: int | str
+
+    @property
+    def mark(self) -> str:
+        """The mark of an uncertain move, else ""."""
+        record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
+        return uncertainty(record, self.move)
 
 
 class Hits(Output):
-    hits: list[HitOutput] = Field(description="best first")
+    hits: list[Hit] = Field(description="best first")
+    without_year: int = Field(
+        0, description="matching papers that are left out, since their year is unknown"
+    )
 
 
-class SimilarPaper(Output):
+class SimilarPaper(OfPaper):
     """A paper near another one: also its id."""
 
     title: str
     year: int | None
-    near: dict[str, float] = Field(description="by move, how similar it is, at most 1")
+    near: dict[str, float] = Field(
+        description="by move, its similarity to the same move of the other paper, at most 1; "
+        "nearest first"
+    )
     text: str = Field(description="of the nearest move")
     paper_id: int | str
     annotation_id: int
@@ -88,21 +118,21 @@ class SimilarPapers(Output):
     papers: list[SimilarPaper] = Field(description="nearest first")
 
 
-class PassageOutput(Output):
+class Passage(OfPaper):
     """A passage with the wording: also the id of its paper."""
 
     title: str
     year: int | None
     where: str = Field(description='"abstract", or the name of a move')
-    sentences: list[int]
-    start: int
+    sentences: list[int] = Field(description="numbers of the sentences of the abstract")
+    start: int = Field(description="where the wording begins in the abstract or in the move")
     end: int
     passage: str = Field(description="with the wording between two **")
     paper_id: int | str
 
 
 class Passages(Output):
-    passages: list[PassageOutput]
+    passages: list[Passage]
 
 
 class FoundPapers(Output):
@@ -110,60 +140,61 @@ class FoundPapers(Output):
     papers: list[AnnotationOutput] = Field(description="the first ones")
 
 
-class MoveFigures(Output):
-    stated: Share
-    support: float | None
-    unsupported_numbers: Share
-    unsupported_names: Share
+class MoveStats(Output):
+    """The statistics of one move, out of the annotations that state it."""
+
+    stated: Share = Field(description="annotations that state it, out of all")
+    support: Rounded | None = Field(description="mean support of the annotations that state it")
+    unsupported_numbers: Share = Field(description="with a number the abstract lacks")
+    unsupported_names: Share = Field(description="with a name the abstract lacks")
 
 
-class GroupFigures(Output):
+class Group(Output):
+    """The annotations of one category or year."""
+
     name: str
     papers: int
     stated: dict[str, Share] = Field(description="by move")
 
 
-class Statistics(Output):
+class Stats(Output):
+    """The statistics of a corpus, or of the rows of one job."""
+
     framework: str
-    papers: int
-    annotations: int
-    models: dict[str, int]
-    moves: dict[str, MoveFigures]
-    categories: list[GroupFigures]
-    years: list[GroupFigures]
+    papers: int = Field(description="all papers, annotated or not")
+    annotations: int = Field(description="the current ones of this framework")
+    models: dict[str, int] = Field(description="annotations by model, most frequent first")
+    moves: dict[str, MoveStats]
+    categories: list[Group] = Field(description='by first category; then "other" and "unknown"')
+    years: list[Group]
     failures: dict[str, int] = Field(description="by the type of the error")
 
 
-class SideOutput(Output):
+class Side(Output):
+    """One row of papers in a pair."""
+
     row: int = Field(description="its number in the corpus")
     id: str
     title: str
 
 
-class PairOutput(Output):
+class Pair(Output):
     """Two rows of the corpus that are one paper, or preprint and published version."""
 
-    paper: SideOutput
-    other: SideOutput
+    paper: Side
+    other: Side
     relation: str = Field(description="merged, linked or split")
     rule: str = Field(description="the identifier or the facts that agree")
     evidence: str = Field(description="the common value")
 
 
 class Pairs(Output):
-    pairs: list[PairOutput]
+    pairs: list[Pair]
 
 
-class StoredPaper(Output):
-    """A paper: also its id in its source."""
+class LookedUp(Output):
+    """Facts about a paper that sources state."""
 
-    row: int = Field(description="its number in the corpus")
-    title: str
-    abstract: str
-    annotations: list[AnnotationOutput]
-    failure: dict[str, Any] | None
-    identifiers: dict[str, str] = Field({}, description="doi, arxiv, pmid, openalex")
-    duplicates: list[PairOutput] = []
     venue: str = ""
     cited: int | None = Field(None, description="citations, if they were looked up")
     retracted: bool | None = None
@@ -171,13 +202,45 @@ class StoredPaper(Output):
     looked_up: dict[str, str] = Field({}, description="the day by source that knows it")
 
 
-class StoredPapers(Output):
-    papers: list[StoredPaper]
+class StoredFailure(Output):
+    """The last failure of a paper without an annotation."""
+
+    error_type: str
+    reason: str
+    retryable: bool
+    raw_reply: str
+
+
+class PaperDetails(OfPaper, LookedUp):
+    """A paper with its annotations: also its id in its source."""
+
+    row: int = Field(description="its number in the corpus")
+    title: str
+    authors: str
+    published: str
+    categories: str
+    abstract: str
+    annotations: list[dict[str, Any]] = Field(description="the current one of each framework")
+    failure: StoredFailure | None
+    identifiers: dict[str, str] = Field({}, description="doi, arxiv, pmid, openalex")
+    duplicates: list[Pair] = []
+
+
+class PapersDetails(Output):
+    papers: list[PaperDetails]
+
+
+class WrongKey(Output):
+    """An annotation that does not match its key."""
+
+    annotation: int
+    paper: str
+    reasons: list[str]
 
 
 class Verified(Output):
     checked: int
-    wrong: list[dict[str, Any]] = Field(description="annotations that do not match their keys")
+    wrong: list[WrongKey] = Field(description="annotations that do not match their keys")
 
 
 class SetAside(Output):
@@ -198,7 +261,7 @@ class ZoteroNote(Output):
 
 
 class Pushed(Output):
-    """What was written into Zotero, or would be."""
+    """The notes that were written into Zotero, or would be."""
 
     dry_run: bool
     counts: dict[str, int] = Field(description="notes by action")
@@ -208,11 +271,52 @@ class Pushed(Output):
 
 
 class Undone(Output):
-    """Which notes were deleted in Zotero, or would be."""
+    """The notes that were deleted in Zotero, or would be."""
 
     dry_run: bool
     deleted: list[str]
     kept: dict[str, str] = Field(description="why a note stays, by its key")
+
+
+class MapCluster(Output):
+    """Papers with a similar text of one move."""
+
+    number: int
+    label: str
+    terms: list[str]
+    years: dict[str, int]
+    papers: list[str]
+
+
+class MappedMove(Output):
+    """The papers of a map by one move."""
+
+    move: str
+    stated: int
+    clusters: list[MapCluster]
+    in_no_cluster: list[str]
+    not_stated: list[str]
+
+
+class MapCell(Output):
+    """The papers in a cluster of each of two moves."""
+
+    row: int
+    column: int
+    count: int
+    expected: float = Field(description="number of papers if the clusters were independent")
+    gap: bool
+    papers: list[str]
+
+
+class MapMatrix(Output):
+    """The clusters of two moves, crossed."""
+
+    rows: str
+    columns: str
+    papers: int
+    gaps_by_chance: float
+    cells: list[MapCell]
 
 
 class MapOutput(Output):
@@ -220,42 +324,34 @@ class MapOutput(Output):
 
     title: str
     papers: int
-    moves: list[dict[str, Any]] = Field(
-        description="by move: clusters with label, terms, papers and years; those in no cluster"
-    )
+    moves: list[MappedMove]
     without_year: list[str]
-    matrix: dict[str, Any] | None = Field(
-        description="by pair of clusters: papers, their expected number, and if it is a gap"
-    )
+    matrix: MapMatrix | None
 
 
-class MapSaved(Output):
-    """What the map that was written to files has."""
+class Saved(Output):
+    """The annotations that were written to files."""
 
     papers: int
     corpus: str
+
+
+class MapSaved(Saved):
+    """The map that was written to files."""
+
     clusters: dict[str, int] = Field(description="by move")
     gaps: int | None
 
 
-class Saved(Output):
-    """What was written to files."""
-
-    papers: int
-    corpus: str
-
-
 OUTPUTS: dict[str, type[Output]] = {
     "add": Added,
-    "fetch": Fetched,
-    "complete": Completed,
     "index": Indexed,
     "search": Hits,
     "similar": SimilarPapers,
     "quote": Passages,
     "filter": FoundPapers,
-    "stats": Statistics,
-    "show": StoredPapers,
+    "stats": Stats,
+    "show": PapersDetails,
     "verify": Verified,
     "duplicates": Pairs,
     "split": Pairs,
@@ -267,5 +363,4 @@ OUTPUTS: dict[str, type[Output]] = {
 SUMMARIES: dict[str, type[Output]] = {
     **dict.fromkeys(("search", "filter", "export", "page"), Saved),
     "map": MapSaved,
-    "fetch": FetchedToFile,
 }

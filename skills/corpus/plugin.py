@@ -13,7 +13,14 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Document, DocumentSource, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.settings import Settings
-from skills.corpus.lookups.lookup_results import CompleteOptions, FetchOptions, SourceOptions
+from skills.corpus.lookups.lookup_results import (
+    Completed,
+    CompleteOptions,
+    Fetched,
+    FetchedToFile,
+    FetchOptions,
+    SourceOptions,
+)
 from skills.corpus.options import (
     PICTURES,
     SAVED_TABLES,
@@ -26,6 +33,7 @@ from skills.corpus.options import (
 )
 from skills.corpus.outputs import OUTPUTS, SUMMARIES
 from skills.nanda.framework_option import FrameworkOption
+from skills.reporting.outputs import Output
 
 _SAVED = ("search", "filter", "export", "page", "map", "fetch")
 
@@ -153,8 +161,12 @@ class Corpus(Skill, DocumentSource):
         ),
         **dict.fromkeys(("add", "fetch", "complete", "index", "export", "page"), "adds"),
     }
-    output = OUTPUTS
-    output_summary = SUMMARIES
+    output: ClassVar[dict[str, type[Output]]] = {
+        **OUTPUTS,
+        "fetch": Fetched,
+        "complete": Completed,
+    }
+    output_summary: ClassVar[dict[str, type[Output]]] = {**SUMMARIES, "fetch": FetchedToFile}
 
     class Options(
         CompleteOptions,

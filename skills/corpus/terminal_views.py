@@ -10,10 +10,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from harness.terminal.rendering import FittedTable
-from skills.corpus.db.reads import StoredPaper
-from skills.corpus.search.fulltext import MARK, Found, Hit
-from skills.corpus.search.quotes import Quote
-from skills.corpus.stats import Stats
+from skills.corpus.outputs import Hit, Hits, PaperDetails, Passage, Stats
+from skills.corpus.search.fulltext import MARK
 from skills.corpus.views import anchors_of, statistics_blocks
 from skills.corpus.works import other_sources
 from skills.nanda.anchors import numbers_of
@@ -32,10 +30,10 @@ from skills.reporting.annotation_view import (
 MATCH = "bold red"  # as grep
 
 
-def hits(found: Found, framework: Framework) -> RenderableType:
+def hits(found: Hits, framework: Framework) -> RenderableType:
     """Return the matching moves of each paper below its title, with the matches highlighted.
 
-    What each was found by follows it.
+    The way that found it follows each.
     """
     return _by_paper(
         (
@@ -49,20 +47,20 @@ def hits(found: Found, framework: Framework) -> RenderableType:
     )
 
 
-def passages(found: Sequence[Quote], framework: Framework) -> RenderableType:
+def passages(found: Sequence[Passage], framework: Framework) -> RenderableType:
     """Return the passages of each paper below its title, with the wording highlighted."""
     labels = {"abstract": "Abstract", **framework.labels}
 
-    def shown(one: Quote) -> Text:
+    def shown(one: Passage) -> Text:
         numbers = f" {numbers_of(one.sentences)}".rstrip()
         return Text.assemble(_highlighted(one.passage), (numbers, ANCHOR))
 
     return _by_paper((one, labels[one.where], shown(one)) for one in found)
 
 
-def _by_paper(found: Iterable[tuple[Hit | Quote, str, Text]]) -> RenderableType:
+def _by_paper(found: Iterable[tuple[Hit | Passage, str, Text]]) -> RenderableType:
     """Return labels and texts of each paper below its title."""
-    by_paper: defaultdict[int, list[tuple[Hit | Quote, str, Text]]] = defaultdict(list)
+    by_paper: defaultdict[object, list[tuple[Hit | Passage, str, Text]]] = defaultdict(list)
     for row in found:
         by_paper[row[0].paper_id].append(row)
     papers = []
@@ -81,21 +79,20 @@ def statistics(stats: Stats) -> RenderableType:
     return stacked(drawn, empty=1)
 
 
-def stored_papers(found: Sequence[StoredPaper], framework: Framework) -> RenderableType:
+def papers_details(found: Sequence[PaperDetails], framework: Framework) -> RenderableType:
     """Return papers in full."""
-    return stacked([_stored_paper(one, framework) for one in found], empty=2)
+    return stacked([_paper_details(one, framework) for one in found], empty=2)
 
 
-def _stored_paper(found: StoredPaper, framework: Framework) -> RenderableType:
-    paper = found.paper
-    ids = f"{paper.id_field} {paper.id}", f"paper {found.row_id}"
-    known = paper.authors, paper.published[:10], paper.categories
+def _paper_details(found: PaperDetails, framework: Framework) -> RenderableType:
+    ids = f"{found.id_field} {found.id}", f"paper {found.row}"
+    known = found.authors, found.published[:10], found.categories
     parts = [
-        heading(paper.title, *ids, *known),
+        heading(found.title, *ids, *known),
         *(Text(line, "dim") for line in other_sources(found)),
-        numbered_sentences(paper.abstract, anchors_of(found)),
+        numbered_sentences(found.abstract, anchors_of(found)),
     ]
-    parts += [annotation(one.record, framework, paper.abstract) for one in found.annotations]
+    parts += [annotation(record, framework, found.abstract) for record in found.annotations]
     if found.failure is not None:
         parts.append(narrow(Text(f"The annotation failed: {found.failure.reason}", DOUBT)))
     elif not found.annotations:
@@ -109,6 +106,6 @@ def _paragraph(text: str) -> RenderableType:
 
 
 def _highlighted(snippet: str) -> Text:
-    """Return a snippet with what is between two marks highlighted."""
+    """Return a snippet with the text between two marks highlighted."""
     styles = itertools.cycle(("", MATCH))
     return Text.assemble(*zip(snippet.split(MARK), styles, strict=False))

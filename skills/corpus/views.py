@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.terminal.rendering import table
-from skills.corpus.db.reads import StoredPaper
-from skills.corpus.importer import Added
-from skills.corpus.lookups.lookup_results import facts_json, facts_lines
+from skills.corpus.db.facets import UNKNOWN
+from skills.corpus.outputs import (
+    Added,
+    Group,
+    Hits,
+    Indexed,
+    PaperDetails,
+    Passage,
+    SimilarPaper,
+    Stats,
+    Verified,
+)
 from skills.corpus.records import Annotated
-from skills.corpus.search.fulltext import MARK, Found
-from skills.corpus.search.quotes import Quote
-from skills.corpus.stats import UNKNOWN, Group, Stats
-from skills.corpus.works import other_sources, pair_json
+from skills.corpus.search.fulltext import MARK
+from skills.corpus.works import other_sources
 from skills.nanda.anchors import Anchor, marked, numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, suggested
@@ -28,16 +33,17 @@ from skills.reporting.outputs import FEWEST, Share
 Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _NOUNS = {"cited": "number of citations", "retracted": "retraction status"}
-_PAPER_FIELDS = ("title", "authors", "published", "categories", "abstract")
+NAMED = 3
+"""Moves that are named of a similar paper."""
 _LEGEND = """\
 stated: percent of the annotations{}; unsupported: percent of the stated
 moves with a number or name that is not in the abstract"""
 
 
-def added(added: Added, file: str) -> str:
-    """Return the counts of an import."""
+def added(added: Added, refused: int) -> str:
+    """Return the counts of an import, with the number of refused rows."""
     annotations = counted(added.annotations, "annotation")
-    lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {file}."]
+    lines = [f"Added {counted(added.papers, 'paper')} and {annotations} from {added.file}."]
     if added.known_papers or added.known_annotations:
         known = counted(added.known_annotations, "annotation")
         lines.append(f"Already present: {counted(added.known_papers, 'paper')} and {known}.")
@@ -46,7 +52,7 @@ def added(added: Added, file: str) -> str:
         (added.failures, "paper", "Failed when annotated: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
         (added.repeated, "row", "Skipped as repeated: {}."),
-        (len(added.refused), "row", "Refused: {}, each named on stderr."),
+        (refused, "row", "Refused: {}, each named on stderr."),
         (added.merged, "paper", "The same as other papers (/corpus duplicates): {}."),
         (
             added.renamed,
@@ -63,14 +69,14 @@ def added(added: Added, file: str) -> str:
     return "\n".join(lines)
 
 
-def indexed(parts: int, rows: int, added: int, folder: Path) -> str:
-    """Return what the index of a folder has."""
-    known = f"{counted(parts, 'part')} with {counted(rows, 'row')}"
-    return f"The index of {folder} has {known}; {counted(added, 'part')} read now."
+def indexed(found: Indexed) -> str:
+    """Return the size of the index of a folder."""
+    known = f"{counted(found.parts, 'part')} with {counted(found.rows, 'row')}"
+    return f"The index of {found.folder} has {known}; {counted(found.added, 'part')} read now."
 
 
-def hits(found: Found) -> str:
-    """Return one line per move, with what it was found by."""
+def hits(found: Hits) -> str:
+    """Return one line per move, with the way it was found by."""
     rows = [
         (hit.id, hit.year, hit.title, hit.move + hit.mark, hit.found_by, hit.snippet)
         for hit in found.hits
@@ -84,7 +90,7 @@ def left_out(count: int, column: str) -> str:
     return f"{papers} left out, since the {_NOUNS.get(column, column)} is unknown"
 
 
-def passages(found: Sequence[Quote]) -> str:
+def passages(found: Sequence[Passage]) -> str:
     """Return one line per passage."""
     rows = [
         (one.id, one.year, one.title, one.where, numbers_of(one.sentences), one.passage)
@@ -130,33 +136,29 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     return blocks
 
 
-def stored_papers(found: Sequence[StoredPaper]) -> str:
+def papers_details(found: Sequence[PaperDetails]) -> str:
     """Return papers in full."""
-    return "\n\n\n".join(map(_stored_paper, found))
+    return "\n\n\n".join(map(_paper_details, found))
 
 
-def stored_paper_json(found: StoredPaper) -> dict[str, Any]:
-    """Return a paper, the records of its annotations, and its failure."""
-    paper, failure = found.paper, found.failure
-    return {
-        "row": found.row_id,
-        paper.id_field: paper.id,
-        **{name: getattr(paper, name) for name in _PAPER_FIELDS},
-        "annotations": [item.record for item in found.annotations],
-        "failure": failure and {k: v for k, v in asdict(failure).items() if k != "paper"},
-        "identifiers": dict(found.identifiers),
-        "duplicates": list(map(pair_json, found.pairs)),
-        **facts_json(found.facts),
-    }
+def similar(found: Sequence[SimilarPaper]) -> str:
+    """Return one line per paper, with its nearest moves and their similarity."""
+    rows = []
+    for one in found:
+        near = itertools.islice(one.near.items(), NAMED)
+        named = ", ".join(f"{move} {similarity:.2f}" for move, similarity in near)
+        rows.append((one.id, one.year, one.title, named, one.text))
+    return table(("paper", "year", "title", "near by", "text"), rows)
 
 
-def verified(checked: int, wrong: Sequence[Mapping[str, Any]]) -> str:
-    """Return how many annotations match their keys, and the others."""
-    if not wrong:
-        return f"{counted(checked, 'annotation')} checked: all match their keys."
-    rows = [(one["annotation"], one["paper"], "; ".join(one["reasons"])) for one in wrong]
+def verified(found: Verified) -> str:
+    """Return the number of annotations that match their keys, and list the others."""
+    checked = f"{counted(found.checked, 'annotation')} checked"
+    if not found.wrong:
+        return f"{checked}: all match their keys."
+    rows = [(one.annotation, one.paper, "; ".join(one.reasons)) for one in found.wrong]
     listed = table(("annotation", "paper", "mismatch"), rows)
-    return f"{counted(checked, 'annotation')} checked, {len(wrong):,} do not match:\n{listed}"
+    return f"{checked}, {len(rows):,} do not match:\n{listed}"
 
 
 def _totals(stats: Stats, *, with_interval: bool) -> str:
@@ -203,16 +205,15 @@ def _share(share: Share) -> str:
     return "" if share.value is None else f"{share.value * 100:.0f}"
 
 
-def _stored_paper(found: StoredPaper) -> str:
-    paper = found.paper
-    known = filter(None, (paper.authors, paper.published[:10], paper.categories))
-    head = [f"{paper.id_field} {paper.id} (paper {found.row_id})", paper.title, "; ".join(known)]
-    head += [*facts_lines(found.facts), *other_sources(found)]
+def _paper_details(found: PaperDetails) -> str:
+    known = filter(None, (found.authors, found.published[:10], found.categories))
+    head = [f"{found.id_field} {found.id} (paper {found.row})", found.title, "; ".join(known)]
+    head += [*_looked_up(found), *other_sources(found)]
     blocks = [
         "\n".join(_wrapped(line) for line in head if line),
-        _wrapped(_numbered(paper.abstract, anchors_of(found))),
+        _wrapped(_numbered(found.abstract, anchors_of(found))),
     ]
-    blocks += map(_annotation, found.annotations)
+    blocks += (_annotation(found.abstract, record) for record in found.annotations)
     if found.failure is not None:
         blocks.append(f"The annotation failed: {found.failure.reason}")
     elif not found.annotations:
@@ -220,16 +221,30 @@ def _stored_paper(found: StoredPaper) -> str:
     return "\n\n".join(blocks)
 
 
-def anchors_of(found: StoredPaper) -> dict[str, Anchor]:
+def _looked_up(found: PaperDetails) -> Iterator[str]:
+    """Yield lines of the facts that were looked up about a paper, with their sources."""
+    if found.retracted:
+        yield "RETRACTED" + (f" by {found.retraction}" if found.retraction else "")
+    known = [f"in {found.venue}"] if found.venue else []
+    if found.cited is not None:
+        known.append(f"cited {counted(found.cited, 'time')}")
+    if known:
+        yield "; ".join(known)
+    if found.looked_up:
+        places = (f"{name} ({day})" for name, day in found.looked_up.items())
+        yield f"Looked up at {', '.join(places)}"
+
+
+def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
     """Return the anchors of all annotations of a paper, to mark them in its abstract."""
-    read = (_anchors(item) for item in found.annotations)
+    read = (_anchors(found.abstract, record) for record in found.annotations)
     return {f"{n}.{move}": one for n, of in enumerate(read) for move, one in of.items()}
 
 
-def _anchors(item: Annotated) -> dict[str, Anchor]:
+def _anchors(abstract: str, record: Mapping[str, Any]) -> dict[str, Anchor]:
     # Other frameworks may have another text for a move that is not stated; it has no support.
-    stated = {name: item.record[name] for name in item.record["checks"]["support"]}
-    return read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
+    stated = {name: record[name] for name in record["checks"]["support"]}
+    return read_anchors(abstract, stated, record.get("anchors"))
 
 
 def _numbered(abstract: str, anchors: Mapping[str, Anchor]) -> str:
@@ -242,12 +257,11 @@ def _numbered(abstract: str, anchors: Mapping[str, Anchor]) -> str:
     return " ".join(sentences)
 
 
-def _annotation(item: Annotated) -> str:
-    record = item.record
+def _annotation(abstract: str, record: Mapping[str, Any]) -> str:
     provenance = record["provenance"]
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     moves |= from_sections(record)
-    anchors = _anchors(item)
+    anchors = _anchors(abstract, record)
     column = max(map(len, moves)) + 2
     indent, labels = " " * column, {name: name for name in moves}
     lines: list[str] = []

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import InputError, NothingFound
 from harness.terminal.rendering import table
 from skills.corpus.db import merging, reads
 from skills.corpus.db.connection import database, open_corpus, transaction
-from skills.corpus.db.merging import Pair, Side
-from skills.corpus.db.reads import StoredPaper
+from skills.corpus.outputs import Pair, Pairs, PaperDetails, Side
 from skills.nanda.text import counted
 
 
@@ -22,8 +19,8 @@ def report(call: Call) -> Result:
         raise InputError(f"/corpus duplicates takes no text, but got {text[:40]!r}")
     with open_corpus(database(call), must_exist=True) as db:
         found = merging.pairs(db)
-    counts = Counter(RELATIONS[pair.relation] for pair in found)
-    data = {"pairs": [pair_json(pair) for pair in found]}
+    counts = Counter(pair.relation for pair in found)
+    data = Pairs(pairs=found).model_dump()
     if not found:
         return Result("No paper came from several sources.", data)
     total = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -50,35 +47,26 @@ def split(call: Call) -> Result:
             hint="`/corpus duplicates` shows what was merged and linked.",
         )
     text = f"Split, and not to be joined again:\n{pairs(undone)}"
-    return Result(text, {"pairs": [pair_json(pair) for pair in undone]})
-
-
-RELATIONS = {"same": "merged", "linked": "linked", "split": "split"}
-
-
-def pair_json(pair: Pair) -> dict[str, Any]:
-    """Return a pair with its relation as the reports name it."""
-    return {**asdict(pair), "relation": RELATIONS[pair.relation]}
+    return Result(text, Pairs(pairs=undone).model_dump())
 
 
 def pairs(found: Sequence[Pair]) -> str:
     """Return one line per pair."""
     rows = [
-        (RELATIONS[one.relation], *map(_side, (one.paper, one.other)), one.rule, one.evidence)
-        for one in found
+        (one.relation, *map(_side, (one.paper, one.other)), one.rule, one.evidence) for one in found
     ]
     return table(("", "paper", "and", "rule", "evidence"), rows)
 
 
-def other_sources(found: StoredPaper) -> list[str]:
+def other_sources(found: PaperDetails) -> list[str]:
     """Return a line with the other identifiers, and one for each merged or linked row."""
     other = [f"{kind} {value}" for kind, value in found.identifiers.items()]
-    lines = [", ".join(one for one in other if not one.endswith(f" {found.paper.id}"))]
-    for pair in found.pairs:
-        side = pair.other if pair.paper.row == found.row_id else pair.paper
+    lines = [", ".join(one for one in other if not one.endswith(f" {found.id}"))]
+    for pair in found.duplicates:
+        side = pair.other if pair.paper.row == found.row else pair.paper
         why = f": {pair.rule} ({pair.evidence})" if pair.rule else ""
         preposition = "from" if pair.relation == "split" else "with"
-        lines.append(f"{RELATIONS[pair.relation].title()} {preposition} {_side(side)}{why}")
+        lines.append(f"{pair.relation.title()} {preposition} {_side(side)}{why}")
     return list(filter(None, lines))
 
 

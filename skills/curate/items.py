@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus import importer
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import reads
 from skills.corpus.records import Annotated
 from skills.corpus.table import TableRow, complete_rows, open_table, paper_key
@@ -151,7 +152,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
     Raises:
         InputError: it has none by this framework.
     """
-    ids = reads.current_ids(db, framework)[:limit]
+    ids = Database(db, framework).current_ids()[:limit]
     found, refused = list[Item](), Refusals()
     for item in reads.annotated(db, framework, ids):
         entry = as_entry(item, framework)

@@ -14,12 +14,12 @@ from starlette.routing import Route
 
 from harness.errors import InputError, UsageError
 from skills.corpus.corpus_store import Database
-from skills.corpus.db.facets import categories
+from skills.corpus.db.facets import MOVE, STATED, categories
 from skills.corpus.db.merging import with_annotated
 from skills.corpus.db.reads import StoredPaper, numbered
 from skills.corpus.db.store import Version, versions
 from skills.corpus.html_page import facts, paper_view
-from skills.corpus.listing import MOVE, STATED, complete_soon
+from skills.corpus.listing import complete_soon
 from skills.corpus.records import Annotated
 from skills.corpus.table import paper_key
 from skills.nanda.anchors import marked

@@ -15,22 +15,18 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from harness.errors import InputError
+from skills.corpus.corpus_store import Database
+from skills.corpus.db.facets import ANNOTATED, MOVE, STATED, UNKNOWN, UNSTATED
 from skills.corpus.listing import (
-    ANNOTATED,
     BEST,
     COLUMNS,
-    MOVE,
     SORTS,
-    STATED,
-    UNKNOWN,
-    UNSTATED,
     WAYS,
     Counts,
     FacetCounts,
+    Listing,
     Selection,
-    prepare,
 )
-from skills.corpus.listing import page as page_of
 from skills.nanda.framework import Framework
 from skills.serve.pages import State, page
 
@@ -46,7 +42,7 @@ class View:
 
     Attributes:
         sort: as chosen; "" for the default.
-        after, before: keys of `listing.page`; at most one is set.
+        after, before: keys of `Listing.page`; at most one is set.
     """
 
     selection: Selection
@@ -214,13 +210,12 @@ def _papers(state: State, counts: FacetCounts, request: Request) -> Response:
     error, status = "", HTTPStatus.OK
     with state.corpus() as db:
         try:
-            prepare(db, view.selection, framework)
-            counted = counts.of(db, view.selection)
-            order, after, before = view.order, view.after, view.before
-            found = page_of(db, view.selection, framework, sort=order, after=after, before=before)
+            listing = Listing(Database(db, framework), view.selection)
+            counted = counts.of(listing)
+            found = listing.page(sort=view.order, after=view.after, before=view.before)
         except InputError as exc:  # beside the form, which keeps what was written
             error, status, found = f"{exc}", HTTPStatus.BAD_REQUEST, None
-            counted = counts.of(db, Selection())
+            counted = counts.of(Listing(Database(db, framework), Selection()))
     return page(
         request,
         "browse/papers.html",

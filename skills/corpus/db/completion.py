@@ -6,12 +6,13 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 from skills.corpus.db import merging, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, now, one, update
+from skills.corpus.outputs import LookedUp
 from skills.corpus.records import Found
 
 Of = Literal["papers", "awaited"]
@@ -27,21 +28,6 @@ COLUMNS = {
     "notice": "retracted = 1 AND retraction = ''",
 }
 """By what a source may state, the condition under which a paper lacks it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known about a paper besides what was annotated.
-
-    Attributes:
-        sources: the names of those that know it, each with the day of the lookup.
-    """
-
-    venue: str = ""
-    cited: int | None = None
-    retracted: bool | None = None
-    retraction: str = ""
-    sources: tuple[tuple[str, str], ...] = ()
 
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
@@ -108,19 +94,16 @@ def due(
         yield row_id, known or ({TITLE: title} if by_title and title else {})
 
 
-def facts_of(db: sqlite3.Connection, paper_id: int) -> Facts:
-    """Return what is known about a paper."""
+def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
+    """Return what sources state about a paper."""
     row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
     known = db.execute(
         "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"
         " ORDER BY id",
         [paper_id],
-    ).fetchall()
-    if row is None:
-        return Facts()
-    retracted = None if row["retracted"] is None else bool(row["retracted"])
-    sources = tuple((one["source"], one["looked_up_at"][:10]) for one in known)
-    return Facts(row["venue"], row["cited"], retracted, row["retraction"], sources)
+    )
+    days = {source: at[:10] for source, at in known}
+    return LookedUp(**dict(row or {}), looked_up=days)
 
 
 def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""Encode what a search is narrowed by as words of the full-text index.
+"""Name the facets of papers and moves, and encode them as words of the full-text index.
 
 With its facets indexed beside its text, the index finds the moves that contain a word and are the
 methods of 2024 in one pass; joining every matching move to its paper takes twenty times as long.
@@ -8,11 +8,20 @@ The words are such that no text contains them and no stemmer changes them.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from skills.nanda.paper import Paper
 
 Kind = Literal["move", "year", "category"]
+
+UNKNOWN = "unknown"
+"""The value of an unknown year or category."""
+STATED, UNSTATED = "stated", "not stated"
+"""The values of the facet of a move, whose name begins with `MOVE`."""
+MOVE = "move."
+ANNOTATED, FAILED, MISSING = "annotated", "failed", "not annotated"
+"""The values of the facet "state"."""
 
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
@@ -48,6 +57,12 @@ def categories(text: str) -> list[str]:
         parts = part.split()
         found += parts if all(map(_ARXIV_CATEGORY.fullmatch, parts)) else [" ".join(parts)]
     return found
+
+
+@lru_cache(maxsize=4096)
+def has_category(text: str, wanted: str) -> bool:
+    """Return True if `Paper.categories` has a category, which is given in lower case."""
+    return wanted in (category.casefold() for category in categories(text))
 
 
 def first_category(paper: Paper) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.corpus.identity.identifiers import KINDS, ZOTERO, identifiers
 from skills.corpus.identity.matching import BLOCK, Decision, Known, compare, contradict, known
+from skills.corpus.outputs import Pair, Side
 from skills.nanda.paper import Paper
 
 
@@ -227,44 +227,27 @@ def restore(db: sqlite3.Connection, paper_ids: list[int]) -> None:
             set_current(db, row["id"], True)
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """One row of papers in a pair."""
-
-    row: int
-    id: str
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two rows of papers and what was decided about them.
-
-    Attributes:
-        relation: "same" if they were merged, "linked" for preprint and published version, "split"
-            if the user has undone one of these.
-        rule: what agrees: an identifier, or the title with what else.
-        evidence: the common value.
-    """
-
-    paper: Side
-    other: Side
-    relation: str
-    rule: str
-    evidence: str
-
-
 def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
     """Return the decided pairs, all or those of one row."""
     rows = db.execute(
         "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"
         " other_id, other.source_id AS other_source_id, other.title AS other_title,"
-        " relation, rule, evidence FROM duplicates"
+        " CASE relation WHEN 'same' THEN 'merged' ELSE relation END AS relation, rule, evidence"
+        " FROM duplicates"
         " JOIN papers AS one ON one.id = paper_id JOIN papers AS other ON other.id = other_id"
         " WHERE :paper IS NULL OR :paper IN (paper_id, other_id) ORDER BY paper_id, other_id",
         {"paper": paper_id},
     )
-    return [_pair(row) for row in rows]
+    return [
+        Pair(
+            paper=Side(row=row["paper_id"], id=row["one_id"], title=row["one_title"]),
+            other=Side(row=row["other_id"], id=row["other_source_id"], title=row["other_title"]),
+            relation=row["relation"],
+            rule=row["rule"],
+            evidence=row["evidence"],
+        )
+        for row in rows
+    ]
 
 
 def split(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
@@ -327,13 +310,3 @@ def shown_for(db: sqlite3.Connection, paper_id: int) -> int:
 def _source_id(db: sqlite3.Connection, paper_id: int) -> str:
     row = db.execute("SELECT source_id FROM papers WHERE id = ?", [paper_id]).fetchone()
     return str(row["source_id"])
-
-
-def _pair(row: Row) -> Pair:
-    return Pair(
-        Side(row["paper_id"], row["one_id"], row["one_title"]),
-        Side(row["other_id"], row["other_source_id"], row["other_title"]),
-        row["relation"],
-        row["rule"],
-        row["evidence"],
-    )

@@ -8,9 +8,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from skills.corpus.db.completion import TEXTS, Facts, facts_of, stated_together
+from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.merging import (
-    Pair,
     identifiers_of,
     pairs,
     shown_for,
@@ -20,21 +19,23 @@ from skills.corpus.db.merging import (
 from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.db.store import with_paper
+from skills.corpus.outputs import LookedUp, Pair, PaperDetails, StoredFailure
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, find_arxiv_id
 
 CHUNK = 500
 """Annotations read at once: their records are the bulk of the file."""
-
-
-def current_ids(db: sqlite3.Connection, framework: Framework) -> list[int]:
-    """Return the ids of all current annotations, in the order of their papers."""
-    rows = db.execute(
-        "SELECT id FROM annotations WHERE framework = ? AND current = 1 ORDER BY paper_id, id",
-        [framework.name],
-    )
-    return [row["id"] for row in rows]
+FAILED = (
+    " FROM failures JOIN papers ON papers.id = paper_id"
+    " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
+    " AND NOT EXISTS (SELECT 1 FROM annotations"
+    "   WHERE annotations.paper_id = failures.paper_id AND current = 1)"
+    " AND NOT EXISTS (SELECT 1 FROM duplicates JOIN annotations"
+    "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
+    "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
+)
+"""The newest failure of each paper that has no current annotation."""
 
 
 def annotated(
@@ -97,18 +98,8 @@ def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annot
 
 def failures(db: sqlite3.Connection) -> Iterator[Failure]:
     """Yield the newest failure of each paper that has no current annotation."""
-    rows = db.execute(
-        "SELECT error_type, reason, retryable, raw_reply, papers.* FROM failures"
-        " JOIN papers ON papers.id = paper_id"
-        " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
-        " AND NOT EXISTS (SELECT 1 FROM annotations"
-        "   WHERE annotations.paper_id = failures.paper_id AND current = 1)"
-        " AND NOT EXISTS (SELECT 1 FROM duplicates JOIN annotations"
-        "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
-        "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
-        " ORDER BY papers.id"
-    )
-    for row in rows:
+    columns = "SELECT error_type, reason, retryable, raw_reply, papers.*"
+    for row in db.execute(f"{columns}{FAILED} ORDER BY papers.id"):
         yield failure_of(row, paper_of(row))
 
 
@@ -146,7 +137,32 @@ class StoredPaper:
     failure: Failure | None
     identifiers: Mapping[str, str] = field(default_factory=dict)
     pairs: tuple[Pair, ...] = ()
-    facts: Facts = field(default_factory=Facts)
+    facts: LookedUp = field(default_factory=LookedUp)
+
+    def details(self) -> PaperDetails:
+        """Return the paper as a result of /corpus."""
+        paper, failed = self.paper, self.failure
+        return PaperDetails(
+            id_field=paper.id_field,
+            id=paper.id,
+            row=self.row_id,
+            title=paper.title,
+            authors=paper.authors,
+            published=paper.published,
+            categories=paper.categories,
+            abstract=paper.abstract,
+            annotations=[dict(item.record) for item in self.annotations],
+            failure=failed
+            and StoredFailure(
+                error_type=failed.error_type,
+                reason=failed.reason,
+                retryable=failed.retryable,
+                raw_reply=failed.raw_reply,
+            ),
+            identifiers=dict(self.identifiers),
+            duplicates=list(self.pairs),
+            **self.facts.model_dump(),
+        )
 
 
 def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
@@ -230,7 +246,7 @@ def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
         failure,
         identifiers_of(db, row["id"]),
         tuple(pairs(db, row["id"])),
-        facts_of(db, row["id"]),
+        looked_up(db, row["id"]),
     )
 
 

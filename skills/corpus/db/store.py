@@ -14,7 +14,6 @@ from statistics import fmean
 from typing import Any, Literal
 
 from harness.support.text_input import well_formed
-from skills.corpus.content_key import verify
 from skills.corpus.db import merging, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
@@ -249,31 +248,3 @@ def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> lis
         for row in rows
     ]
     return [one for one in found if all(name in one.record for name in framework.names)]
-
-
-def verify_all(db: sqlite3.Connection) -> tuple[int, list[dict[str, Any]]]:
-    """Compute the keys of all annotations again, whether current or not.
-
-    Returns:
-        How many were checked, and those that do not match: annotation, paper, reasons.
-    """
-    rows = db.execute(
-        "SELECT annotations.id, key, record, abstract, source_id FROM annotations"
-        " JOIN papers ON papers.id = paper_id ORDER BY annotations.id"
-    )
-    checked, wrong = 0, []
-    for row in rows:
-        checked += 1
-        if reasons := _reasons(row["record"], row["abstract"], row["key"]):
-            wrong.append({"annotation": row["id"], "paper": row["source_id"], "reasons": reasons})
-    return checked, wrong
-
-
-def _reasons(stored: str, abstract: str, key: str) -> list[str]:
-    try:
-        record: dict[str, Any] = json.loads(stored)
-        reasons = verify(record, abstract)
-        other = record["provenance"]["key"] != key
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        return [f"its record is damaged ({type(exc).__name__})"]
-    return [*reasons, *["its row has another key than its record"] * other]

@@ -1,19 +1,14 @@
-"""Options and results of the commands that look papers up, and what they show about a paper."""
+"""Options and results of the commands that look papers up."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from harness.api.skill import SkillOptions
 from skills.corpus.sources.services import CORPUS, NAMES, named
-from skills.nanda.text import counted
 from skills.reporting.outputs import Output
-
-if TYPE_CHECKING:
-    from skills.corpus.db.completion import Facts
 
 
 def _sources(text: str | None) -> str | None:
@@ -82,29 +77,3 @@ class Completed(Budget):
     retracted: list[str] = []
     awaited: int = Field(0, description="papers that are still without an abstract")
     sources: dict[str, dict[str, Any]] = Field({}, description="the answers of each")
-
-
-def facts_lines(facts: Facts) -> Iterator[str]:
-    """Yield what was looked up about a paper, with its sources."""
-    if facts.retracted:
-        notice = f" by {facts.retraction}" if facts.retraction else ""
-        yield f"RETRACTED{notice}"
-    known = [f"in {facts.venue}"] if facts.venue else []
-    if facts.cited is not None:
-        known.append(f"cited {counted(facts.cited, 'time')}")
-    if known:
-        yield "; ".join(known)
-    if facts.sources:
-        places = (f"{name} ({day})" for name, day in facts.sources)
-        yield f"Looked up at {', '.join(places)}"
-
-
-def facts_json(facts: Facts) -> dict[str, Any]:
-    """Return what was looked up about a paper."""
-    return {
-        "venue": facts.venue,
-        "cited": facts.cited,
-        "retracted": facts.retracted,
-        "retraction": facts.retraction,
-        "looked_up": dict(facts.sources),
-    }

@@ -14,7 +14,6 @@ from harness.errors import HarnessError, UsageError
 from skills.corpus.db import merging, papers
 from skills.corpus.db.completion import stated_of
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.importer import Added
 from skills.corpus.lookups.batches import (
     Wanted,
     can_look_up,
@@ -24,11 +23,13 @@ from skills.corpus.lookups.batches import (
     store,
 )
 from skills.corpus.lookups.id_list import Id, IdList
+from skills.corpus.outputs import Added
 from skills.corpus.records import Found
 from skills.corpus.sources import opened
 from skills.corpus.sources.services import NAMES, VARIABLE, switched_on
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
+from skills.reporting.outputs import RefusedRow
 
 if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
@@ -45,14 +46,17 @@ def add_ids(call: Call, ids: IdList) -> Result:
         made = resolve(call, db, ids.ids, sources)
     report(call, ids.ids, made)
     ids.refused.report(call.screen)
+    missing = {ids.ids[place].text: why for place, why in sorted(made.missing.items())}
     added = Added(
+        file=ids.file,
+        ids=len(ids.ids),
+        missing=missing,
         papers=len(made.rows) - made.known,
         known_papers=made.known,
         repeated=ids.repeated,
         awaited=made.awaited,
-        refused=ids.refused,
+        refused=[RefusedRow(**row) for row in ids.refused.as_json()],
     )
-    missing = {ids.ids[place].text: why for place, why in sorted(made.missing.items())}
     lines = [
         f"Added {counted(added.papers, 'paper')} of {counted(len(ids.ids), 'id')}; "
         f"{made.known:,} {'was' if made.known == 1 else 'were'} in the corpus."
@@ -61,9 +65,8 @@ def add_ids(call: Call, ids: IdList) -> Result:
         lines.append(f"Without a paper: {counted(len(missing), 'id')}, each with a reason.")
     if ids.repeated:
         lines.append(f"Repeated: {counted(ids.repeated, 'id')}.")
-    data = {"file": ids.file, "ids": len(ids.ids), "missing": missing, **added.as_json()}
-    failed = bool(made.missing or ids.refused or made.errors)
-    return Result("\n".join(lines), data, exit_code=int(failed), stopped=made.stopped)
+    failed = bool(missing or ids.refused or made.errors)
+    return Result("\n".join(lines), added.model_dump(), exit_code=int(failed), stopped=made.stopped)
 
 
 @dataclass(slots=True)

@@ -9,12 +9,13 @@ from typing import IO
 from harness.api.skill import Call, Result, Write
 from harness.errors import NothingFound, UsageError
 from harness.support.process import require
-from skills.corpus.corpus_store import Storage, opened
+from skills.corpus.corpus_store import opened
 from skills.corpus.db.connection import database
 from skills.corpus.map import map_views
 from skills.corpus.map.field_map import FieldMap, as_json, map_of, read_papers
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
+from skills.corpus.search.engine import Engine
 from skills.corpus.search.query_syntax import unknown
 from skills.corpus.views import left_out
 from skills.nanda.framework import Framework
@@ -72,7 +73,7 @@ def draw_map(call: Call) -> Result:
 
 
 def _selected(
-    call: Call, corpus: Storage, conditions: Sequence[filters.Condition] | None
+    call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
 ) -> Sequence[int]:
     """Return the annotations to map: all current ones, or those that meet the conditions."""
     if conditions is None:

@@ -7,7 +7,7 @@ import functools
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from harness.support.process import job_lock, require
 from harness.support.sqlite import is_interrupted
 from skills.corpus.db.facets import categories as split_categories
 from skills.corpus.db.facets import first_category, paper_words, word
+from skills.corpus.outputs import Indexed
 from skills.corpus.parquet_store.duckdb_views import connected, sql_files, sql_name, sql_text
 from skills.corpus.parquet_store.index import (
     FOLDER,
@@ -44,23 +45,7 @@ GROUP_PARTS = 1_000
 Tick = Callable[[str], None]
 
 
-@dataclass(slots=True)
-class Built:
-    """What an index has now.
-
-    Attributes:
-        parts, rows: in the index.
-        added: parts that were read.
-        refused: parts that cannot be read, with the reason.
-    """
-
-    parts: int = 0
-    rows: int = 0
-    added: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-
-
-def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Built:
+def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Indexed:
     """Index the parts of a folder that are not in its index, or were written again.
 
     What was indexed before an interruption remains; the next call goes on.
@@ -107,7 +92,7 @@ class _Builder:
     tick: Tick
     check: Callable[[], None]
 
-    def build(self, files: dict[str, File]) -> Built:
+    def build(self, files: dict[str, File]) -> Indexed:
         known = {part.file.name: part for part in known_parts(self.db)}
         same = {name for name, part in known.items() if files.get(name) == part.file}
         changed = [(name,) for name in known if name not in same]
@@ -120,7 +105,7 @@ class _Builder:
             done += len(group)
             self.tick(f"{done:,} of {len(due):,} parts")
         self._complete()
-        built = Built()
+        built = Indexed(folder=str(self.folder))
         for part in known_parts(self.db):
             if part.refused:
                 built.refused[part.file.name] = part.refused

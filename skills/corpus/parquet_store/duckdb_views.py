@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
     from skills.corpus.parquet_store.index import Index
 
+_MOVE_SUMS = {
+    "move": "{move}",
+    "supports": "count(support_{place})",
+    "support": "coalesce(sum(support_{place}), 0)",
+    "numbers": "count(*) FILTER (WHERE list_contains(numbers, {move}))",
+    "names": "count(*) FILTER (WHERE list_contains(names, {move}))",
+}
+"""The columns of the relation "moves", as SQL for one move."""
+
 
 @contextlib.contextmanager
 def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -84,9 +93,9 @@ def sql_files(paths: Iterable[Path]) -> str:
 
 
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
-    """Create the views `facts`, of all rows, and `annotations`, of the current ones.
+    """Create the view `facts` of all rows, and the relations of `search/engine.py`.
 
-    Both have the number of the paper as `paper`, and `current`.
+    `facts` and `annotations` have the number of the paper as `paper`, and `current`.
     """
     read = f"SELECT * FROM read_parquet({sql_files(index.facts())})"
     [(rows,)] = db.execute(f"SELECT count(*) FROM ({read})").fetchall()
@@ -109,3 +118,13 @@ def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
         read = f"SELECT *, id AS paper, TRUE AS current FROM ({read})"
     db.execute(f"CREATE VIEW facts AS {read}")
     db.execute("CREATE VIEW annotations AS SELECT * FROM facts WHERE annotated AND current")
+    moves = [(place, sql_text(move)) for place, move in enumerate(index.framework.names)]
+    sums = ", ".join(
+        f"unnest([{', '.join(sql.format(place=n, move=move) for n, move in moves)}]) AS {name}"
+        for name, sql in _MOVE_SUMS.items()
+    )
+    db.execute(f"CREATE VIEW moves AS SELECT {sums} FROM annotations")
+    db.execute(
+        "CREATE VIEW failures AS SELECT paper, error FROM facts WHERE current AND error <> ''"
+    )
+    db.execute("CREATE MACRO has_category(of, wanted) AS list_contains(of, wanted)")

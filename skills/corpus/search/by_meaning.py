@@ -1,7 +1,8 @@
-"""Find the moves that are nearest to a vector.
+"""Search moves by meaning, alone or fused with a search by words, and find similar papers.
 
-In three steps, each for fewer moves and more exact: in how many signs two vectors differ, a bit for
-each dimension; the product of one vector with the signs of the other; that of both vectors.
+The moves nearest to a vector are found in three steps, each for fewer moves and more exact: in how
+many signs two vectors differ, a bit for each dimension; the product of one vector with the signs of
+the other; that of both vectors.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,11 @@ from harness.errors import InputError
 from skills.corpus.db import merging
 from skills.corpus.db.reads import rows_of
 from skills.corpus.db.rows import Row, one
+from skills.corpus.outputs import Hits, SimilarPaper
 from skills.corpus.search.fulltext import (
-    SNIPPET_WORDS,
-    Found,
-    Hit,
+    MoveIndex,
     Narrowing,
     Scored,
-    Tables,
     best_moves,
     by_any_word,
     content_tokens,
@@ -42,11 +41,101 @@ BY_VECTORS = 3_000
 """Moves that the second step leaves, whose vectors are read."""
 FEW = 20_000
 """Up to so many that match, only those are compared. Of more, enough are among the nearest."""
+K = 60
+"""The constant of reciprocal rank fusion, from its paper (Cormack, Clarke and Buettcher 2009)."""
+DEPTH = 100
+"""Of each ranking, so many are fused."""
+LEAST = 0.38
+"""A move that is less similar to a query is not found by meaning. Of the titles of the gold data,
+98% are nearer to a move of their paper; words that no move is about are not."""
+
+T = TypeVar("T", bound=Hashable)
+
+
+def search(moves: MoveIndex, query: Query) -> Hits:
+    """Find moves by meaning, or by both words (`fulltext.search`) and meaning.
+
+    By both: moves with all words come first among those found by words; if these are few, moves
+    with some of them follow. A phrase in double quotes must be in every move that is found. By
+    meaning alone, quotes are ignored.
+
+    The vectors must be complete (`vectors.complete`).
+    """
+    text, limit, depth = query.text, query.limit, max(query.limit, DEPTH)
+    needed = phrases(text) if query.by == "both" else ()
+    narrowing = Narrowing.of(query, moves.years(), needed)
+    [vector] = Embedder.load().embed([" ".join(tokens(text))])
+    near = dict(nearest(moves, vector, query.moves, narrowing, limit=depth, least=LEAST))
+    if query.by == "meaning":
+        hits = moves.hits(list(near.items())[:limit], "")
+        return Hits(hits=[hit.model_copy(update={"found_by": "meaning"}) for hit in hits])
+    best, without_year = best_moves(moves, replace(query, limit=depth))
+    with_words = dict(best)
+    if len(with_words) < limit:
+        for move_id, score in by_any_word(moves.fts, text, moves.framework, narrowing, depth):
+            with_words.setdefault(move_id, score)
+    marked = in_text(content_tokens(text) or tokens(text), "OR")
+    found = Hits(hits=[], without_year=without_year)
+    for move_id, score in fused((list(with_words), list(near)))[:limit]:
+        by_words = move_id in with_words
+        [hit] = moves.hits([(move_id, score)], marked if by_words else "")
+        hit.score = round(score, 5)
+        hit.found_by = ("both" if move_id in near else "words") if by_words else "meaning"
+        found.hits.append(hit)
+    return found
+
+
+def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
+    """Return the members of rankings, best first, with the sums of their reciprocal ranks."""
+    scores: defaultdict[T, float] = defaultdict(float)
+    for ranking in rankings:
+        for rank, member in enumerate(ranking, start=1):
+            scores[member] += 1 / (K + rank)
+    return sorted(scores.items(), key=lambda item: -item[1])
+
+
+def similar_papers(
+    moves: MoveIndex, wanted: str, move: str | None, limit: int
+) -> list[SimilarPaper]:
+    """Return the papers nearest to one by a move, or by all their moves.
+
+    By all: the rankings by each move are fused, so that a paper that is near in several comes
+    first. The vectors must be complete (`vectors.complete`).
+
+    Args:
+        wanted: any id of the paper (`reads.rows_of`).
+
+    Raises:
+        InputError: it is not in the corpus, or does not state the move.
+    """
+    db = moves.fts
+    own = _moves(db, moves.framework, wanted)
+    if move is not None:
+        if move not in own:
+            raise InputError(
+                f"the paper {wanted[:60]} does not state its {move}",
+                hint=f"It states {', '.join(own)}.",
+            )
+        own = {move: own[move]}
+    near: defaultdict[int, dict[str, tuple[float, int]]] = defaultdict(dict)
+    rankings = []
+    for name, row in own.items():
+        [vector] = unpacked([row["vector"]])
+        most = max(limit, DEPTH) + 1
+        found = nearest(moves, vector, [name], Narrowing(), limit=most, least=0.0)
+        owners = _annotations(db, [move_id for move_id, _ in found])
+        ranking = []
+        for move_id, similarity in found:
+            annotation = owners[move_id]
+            if annotation != row["annotation_id"]:
+                ranking.append(annotation)
+                near[annotation][name] = round(similarity, 3), move_id
+        rankings.append(ranking)
+    return [_similar_paper(db, near[key]) for key, _ in fused(rankings)[:limit]]
 
 
 def nearest(
-    db: sqlite3.Connection,
-    framework: Framework,
+    moves: MoveIndex,
     vector: Vectors,
     names: Sequence[str],
     narrowing: Narrowing,
@@ -62,6 +151,7 @@ def nearest(
         narrowing: what they must meet.
         least: the similarity below which none is returned.
     """
+    db, framework = moves.fts, moves.framework
     ids, stored, distances = _compared(db, framework, vector, names or framework.names)
     if narrowing.match:
         matching = _matching(db, narrowing.match)
@@ -112,157 +202,6 @@ def _matching(db: sqlite3.Connection, match: str) -> Ids:
     return np.fromiter((row[0] for row in db.execute(sql, [match, FEW + 1])), dtype=np.int64)
 
 
-K = 60
-"""The constant of reciprocal rank fusion, from its paper (Cormack, Clarke and Buettcher 2009)."""
-DEPTH = 100
-"""Of each ranking, so many are fused."""
-LEAST = 0.38
-"""A move that is less similar to a query is not found by meaning. Of the titles of the gold data,
-98% are nearer to a move of their paper; words that no move is about are not."""
-
-T = TypeVar("T", bound=Hashable)
-
-
-def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Return the members of rankings, best first, with the sums of their reciprocal ranks."""
-    scores: defaultdict[T, float] = defaultdict(float)
-    for ranking in rankings:
-        for rank, member in enumerate(ranking, start=1):
-            scores[member] += 1 / (K + rank)
-    return sorted(scores.items(), key=lambda item: -item[1])
-
-
-def search(tables: Tables, query: Query) -> Found:
-    """Find moves by meaning, or by both words (`fulltext.search`) and meaning.
-
-    By both: moves with all words come first among those found by words; if these are few, moves
-    with some of them follow. A phrase in double quotes must be in every move that is found. By
-    meaning alone, quotes are ignored.
-
-    The vectors must be complete (`vectors.complete`).
-    """
-    db, framework, text, limit = tables.db, tables.framework, query.text, query.limit
-    plain, depth = " ".join(tokens(text)), max(limit, DEPTH)
-    narrowing = Narrowing.of(db, query, phrases(text) if query.by == "both" else ())
-    [vector] = Embedder.load().embed([plain])
-    near = nearest(db, framework, vector, query.moves, narrowing, limit=depth, least=LEAST)
-    if query.by == "meaning":
-        return Found(tuple(near_hits(db, near[:limit])), 0)
-    best = best_moves(tables, replace(query, limit=depth))
-    ranked = dict(best.moves)
-    if len(ranked) < limit:
-        some = by_any_word(db, text, framework, narrowing, depth)
-        ranked |= {move_id: score for move_id, score in some if move_id not in ranked}
-    marked = in_text(content_tokens(text) or tokens(text), "OR")
-    hits = _both(tables, marked, list(ranked), near, limit)
-    return Found(tuple(hits), best.without_year)
-
-
-def near_hits(db: sqlite3.Connection, near: Sequence[Scored]) -> Iterator[Hit]:
-    """Yield moves found by meaning, with their similarity as the score."""
-    for move_id, similarity in near:
-        row = db.execute(
-            "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id,"
-            " annotation_id, (SELECT CASE WHEN json_valid(record)"
-            "   THEN json_extract(record, '$.confidence.' || move) END FROM annotations"
-            " WHERE annotations.id = annotation_id) AS confidence"
-            " FROM moves JOIN papers ON papers.id = paper_id WHERE moves.id = ?",
-            [move_id],
-        ).fetchone()
-        score = round(similarity, 3)
-        yield Hit(**dict(row), snippet=_begin(row["text"]), score=score, found_by="meaning")
-
-
-def _both(
-    tables: Tables, words: str, by_words: Sequence[int], near: Sequence[Scored], limit: int
-) -> Iterator[Hit]:
-    """Yield the best of both rankings, with the sum of the reciprocal ranks as the score.
-
-    Args:
-        words: the FTS5 expression for the words that snippets mark.
-    """
-    similar = dict(near)
-    with_words = set(by_words)
-    for move_id, score in fused((by_words, list(similar)))[:limit]:
-        if move_id in with_words:
-            [hit] = tables.hits(words, [(move_id, score)])
-        else:
-            [hit] = near_hits(tables.db, [(move_id, score)])
-        found_by = "both" if move_id in with_words and move_id in similar else hit.found_by
-        yield replace(hit, score=round(score, 5), found_by=found_by)
-
-
-def _begin(text: str) -> str:
-    words = text.split()
-    return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
-
-
-@dataclass(frozen=True, slots=True)
-class Similar:
-    """A paper near another one.
-
-    Attributes:
-        near: by move, its similarity to the same move of the other paper, the nearest first.
-        text: that of the nearest move.
-    """
-
-    id_field: str
-    id: str
-    title: str
-    year: int | None
-    near: dict[str, float]
-    text: str
-    paper_id: int
-    annotation_id: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form: the id under its own name, then the other fields."""
-        fields = ("title", "year", "near", "text", "paper_id", "annotation_id")
-        return {self.id_field: self.id, **{name: getattr(self, name) for name in fields}}
-
-
-def papers(
-    db: sqlite3.Connection, framework: Framework, wanted: str, move: str | None, limit: int
-) -> list[Similar]:
-    """Return the papers nearest to one by a move, or by all their moves.
-
-    By all: the rankings by each move are fused, so that a paper that is near in several comes
-    first. The vectors must be complete (`vectors.complete`).
-
-    Args:
-        wanted: any id of the paper (`reads.rows_of`).
-
-    Raises:
-        InputError: it is not in the corpus, or does not state the move.
-    """
-    own = _moves(db, framework, wanted)
-    if move is not None:
-        if move not in own:
-            raise InputError(
-                f"the paper {wanted[:60]} does not state its {move}",
-                hint=f"It states {', '.join(own)}.",
-            )
-        own = {move: own[move]}
-    near: dict[int, dict[str, float]] = {}
-    texts: dict[tuple[int, str], int] = {}
-    rankings = []
-    for name, row in own.items():
-        [vector] = unpacked([row["vector"]])
-        found = nearest(
-            db, framework, vector, [name], Narrowing(), limit=max(limit, DEPTH) + 1, least=0.0
-        )
-        owners = _annotations(db, [move_id for move_id, _ in found])
-        ranking = []
-        for move_id, similarity in found:
-            annotation = owners[move_id]
-            if annotation != row["annotation_id"]:
-                ranking.append(annotation)
-                near.setdefault(annotation, {})[name] = round(similarity, 3)
-                texts[annotation, name] = move_id
-        rankings.append(ranking)
-    return [_paper(db, near[key], key, texts) for key, _ in fused(rankings)[:limit]]
-
-
 def _moves(db: sqlite3.Connection, framework: Framework, wanted: str) -> dict[str, Row]:
     """Return the stated moves of the current annotation of a paper, with their vectors."""
     members = [member for row in rows_of(db, wanted) for member in merging.members(db, row)]
@@ -293,17 +232,13 @@ def _annotations(db: sqlite3.Connection, move_ids: Sequence[int]) -> dict[int, i
     return {row["id"]: row["annotation_id"] for row in rows}
 
 
-def _paper(
-    db: sqlite3.Connection,
-    near: dict[str, float],
-    annotation: int,
-    texts: dict[tuple[int, str], int],
-) -> Similar:
-    ordered = dict(sorted(near.items(), key=lambda item: -item[1]))
+def _similar_paper(db: sqlite3.Connection, near: dict[str, tuple[float, int]]) -> SimilarPaper:
+    """Return a paper by the similarities and ids of its near moves."""
+    ordered = sorted(near.items(), key=lambda item: -item[1][0])
     row = one(
         db,
         "SELECT id_field, source_id AS id, title, year, moves.text, paper_id, annotation_id"
         " FROM moves JOIN papers ON papers.id = paper_id WHERE moves.id = ?",
-        [texts[annotation, next(iter(ordered))]],
+        [ordered[0][1][1]],
     )
-    return Similar(**dict(row or {}), near=ordered)
+    return SimilarPaper(**dict(row or {}), near={move: found for move, (found, _) in ordered})

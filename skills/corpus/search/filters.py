@@ -8,15 +8,13 @@ All conditions must hold. `!=` and `!~` negate one.
 
 from __future__ import annotations
 
-import functools
 import re
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import InputError
-from skills.corpus.db.facets import categories, word
+from skills.corpus.db.facets import MOVE, UNKNOWN, UNSTATED, word
 from skills.corpus.search.query_syntax import all_of, parse_years, quoted, tokens, unknown
 from skills.nanda.framework import Framework
 
@@ -30,9 +28,6 @@ EXAMPLE = "For example: limitation=stated comparison~baseline year=2024.. suppor
 
 MATCHED = "(matched)"
 
-_MATCHED = """(
-    SELECT annotation_id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid
-    WHERE moves_fts MATCH ? AND moves.framework = ? AND moves.current = 1)"""
 _CONDITION = re.compile(
     r"""\s*(?P<name>[^\s=~<>!"']+)\s*(?P<op>!~|!=|<=|>=|~|=|<|>)\s*"""
     r"""(?P<value>"[^"]*"|'[^']*'|[^\s"']\S*)(?=\s|\Z)"""
@@ -41,19 +36,19 @@ _CONDITION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A condition in SQL, over the tables annotations and papers, for any storage.
+    """A condition in the SQL that SQLite and DuckDB share, over the relation "annotations".
 
-    A storage has the function `has_category`, and puts a query for `MATCHED`: the ids of the
-    annotations with a current move that `match` finds.
+    An engine (`engine.py`) has its columns (id, paper, year, category, categories, stated, support,
+    unsupported, model, and those of `LOOKED_UP`), and the function `has_category`.
 
     Attributes:
-        parameters: those of the SQL, without that of `MATCHED`.
+        sql: with `MATCHED` in place of a query for the ids of annotations that `match` finds.
         needs: the column that must not be null for it to be true or false; "" for none.
-        match: an FTS5 expression over texts and facets; "" for none.
+        match: an FTS5 expression over texts and facets of moves; "" for none.
     """
 
     sql: str
-    parameters: tuple[Any, ...]
+    parameters: tuple[Any, ...] = ()
     needs: str = ""
     match: str = ""
 
@@ -95,51 +90,31 @@ def parse(text: str, framework: Framework) -> list[Condition]:
     return conditions
 
 
-def select(
-    db: sqlite3.Connection, conditions: Sequence[Condition], framework: Framework
-) -> Selected:
-    """Select the current annotations of `framework` that meet all conditions."""
-    create_functions(db)
-    # From papers to annotations, each by an index: their rows are long.
-    base = (
-        "FROM papers INDEXED BY papers_facets CROSS JOIN annotations ON paper_id = papers.id"
-        " WHERE framework = ? AND current = 1"
-    )
-    wanted, parameters = conjunction(conditions, framework)
-    rows = db.execute(
-        f"SELECT annotations.id {base} {wanted} ORDER BY papers.id, annotations.id",
-        [framework.name, *parameters],
-    )
-    ids = [row["id"] for row in rows]
-    unknown = {}
-    for column, others in without_value(conditions):
-        rest, parameters = conjunction(others, framework)
-        counted = db.execute(
-            f"SELECT count(*) {base} AND {column} IS NULL {rest}", [framework.name, *parameters]
-        )
-        if number := counted.fetchone()[0]:
-            unknown[column] = number
-    return Selected(ids, unknown)
+def facet(name: str, value: str, framework: Framework) -> Condition:
+    """Return the condition that a paper has a value of a facet.
+
+    Args:
+        name: "year", "category", "model", "state", or "move.NAME".
+
+    Raises:
+        InputError: there is no such facet.
+    """
+    if value == UNKNOWN and name in ("year", "category"):
+        return Condition("year IS NULL" if name == "year" else "category = ''")
+    if name == "category":
+        return _has_category(value)
+    if name in ("year", "model", "state"):
+        return Condition(f"{name} = ?", (value,))
+    move = name.removeprefix(MOVE)
+    if move == name or move not in framework.names:
+        raise InputError(f"there is no facet {name[:40]!r}", hint="Follow a link of the page.")
+    return _states(move, value != UNSTATED)
 
 
-def create_functions(db: sqlite3.Connection) -> None:
-    """Create what conditions call."""
-    db.create_function("has_category", 2, _has_category, deterministic=True)
-
-
-def without_value(conditions: Sequence[Condition]) -> Iterator[tuple[str, list[Condition]]]:
-    """Yield each column that a condition needs, with the conditions that do not need it."""
-    for column in dict.fromkeys(filter(None, (condition.needs for condition in conditions))):
-        yield column, [condition for condition in conditions if condition.needs != column]
-
-
-def conjunction(conditions: Sequence[Condition], framework: Framework) -> tuple[str, list[Any]]:
-    """Return the SQL for all conditions, to be added to a WHERE, and its parameters."""
-    sql, parameters = "", list[Any]()
-    for one in conditions:
-        sql += f" AND ({one.sql.replace(MATCHED, _MATCHED)})"
-        parameters += (*one.parameters, *((one.match, framework.name) if one.match else ()))
-    return sql, parameters
+def any_of(conditions: Sequence[Condition]) -> Condition:
+    """Return the condition that one of some conditions without `match` holds."""
+    either = " OR ".join(one.sql for one in conditions)
+    return Condition(either, tuple(value for one in conditions for value in one.parameters))
 
 
 def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
@@ -147,15 +122,24 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
     negated = "NOT " if op.startswith("!") else ""
     if op in ("~", "!~"):
         match = f"text : ({all_of(tokens(value))}) AND facets : {quoted(word('move', name))}"
-        return Condition(f"annotations.id {negated}IN {MATCHED}", (), match=match)
+        return Condition(f"id {negated}IN {MATCHED}", (), match=match)
     state = _unquoted(value).casefold()
     if op not in ("=", "!=") or state not in ("stated", "unstated"):
         raise _invalid(
             f"{name}{op}{value}", f"{name}=stated, {name}=unstated, {name}~word or {name}!~word"
         )
-    found = "=" if (op == "=") == (state == "unstated") else ">"
+    return _states(name, (op == "=") == (state == "stated"))
+
+
+def _states(move: str, is_stated: bool) -> Condition:
     # The names of the stated moves, separated by blanks.
-    return Condition(f"instr(' ' || stated || ' ', ?) {found} 0", (f" {name} ",))
+    return Condition(
+        f"instr(' ' || stated || ' ', ?) {'>' if is_stated else '='} 0", (f" {move} ",)
+    )
+
+
+def _has_category(value: str, negated: str = "") -> Condition:
+    return Condition(f"{negated}has_category(categories, ?)", (value.casefold(),))
 
 
 def _year(name: str, op: str, value: str) -> Condition:
@@ -174,8 +158,7 @@ def _exact(name: str, op: str, value: str) -> Condition:
         raise _invalid(f"{name}{op}{value}", f"{name}={value} or {name}!={value}")
     if name == "model":
         return Condition(f"model {op} ?", (value,))
-    negated = "NOT " if op == "!=" else ""
-    return Condition(f"{negated}has_category(categories, ?)", (value.casefold(),))
+    return _has_category(value, "NOT " if op == "!=" else "")
 
 
 def _number(name: str, op: str, value: str) -> Condition:
@@ -210,8 +193,3 @@ def _invalid(condition: str, example: str) -> InputError:
 
 def _unquoted(value: str) -> str:
     return value[1:-1] if value[0] in "\"'" else value
-
-
-@functools.lru_cache(maxsize=4096)
-def _has_category(text: str, wanted: str) -> bool:
-    return wanted in (category.casefold() for category in categories(text))

@@ -1,4 +1,8 @@
-"""Search the moves of the current annotations by full text."""
+"""Search moves, papers and other texts by full text, with SQLite's FTS5.
+
+The moves of a database and those of the index of a folder of parts are in a table `moves_fts` of
+the same form. `MoveIndex` has what differs.
+"""
 
 from __future__ import annotations
 
@@ -7,236 +11,70 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Protocol
+from typing import Protocol
 
-from skills.corpus.db.facets import Kind, word
+from skills.corpus.db.facets import word
 from skills.corpus.db.papers import stored
 from skills.corpus.db.rows import Row, one
 from skills.corpus.db.schema import TOKENIZER
-from skills.corpus.search.query_syntax import Query, Years, all_of, quoted, tokens
-from skills.nanda.confidence import uncertainty
+from skills.corpus.outputs import Hit, Hits
+from skills.corpus.search.query_syntax import Query, all_of, quoted, tokens
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
 
 RANKED = 2_000
-"""Of more matches, the newest are ranked: bm25 takes some microseconds for each."""
+"""Number of matches that are ranked, the newest: bm25 takes some microseconds for each."""
 COMMON = 100_000
 """A word that more moves than these contain is not ranked by: bm25 would count them all in every
 search, only to give it little weight."""
+RARE = 5_000
+"""A word in more moves finds none by itself: bm25 would rank them all, for little weight."""
+COMMON_IN_PAPERS = 20_000
+"""Words in the title or abstract of more papers than these are not looked for in moves, and the
+papers added last come first: each takes some microseconds."""
 SNIPPET_WORDS = 32
 MARK = "**"
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A matching move.
-
-    Attributes:
-        id_field, id: the name and value of the paper's id.
-        snippet: the text of the move, or a part of it, with matching words between two `MARK`s.
-        score: bm25, higher is better; comparable only within one search.
-        paper_id, annotation_id: their ids in the database.
-        found_by: "words", "meaning" or "both".
-        confidence: that of the move, None if it has none.
-    """
-
-    id_field: str
-    id: str
-    title: str
-    year: int | None
-    move: str
-    text: str
-    snippet: str
-    score: float
-    paper_id: int
-    annotation_id: int
-    found_by: str = "words"
-    confidence: float | None = None
-
-    @property
-    def mark(self) -> str:
-        """The mark of an uncertain move, else ""."""
-        record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
-        return uncertainty(record, self.move)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the JSON form: the id under its own name, then the other fields."""
-        rest = asdict(self)
-        own = {rest.pop("id_field"): rest.pop("id")}
-        return own | rest | own  # the id may be a `paper_id`, too
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The hits of a search, best first.
-
-    Attributes:
-        without_year: matching papers that are left out since their year is unknown.
-    """
-
-    hits: tuple[Hit, ...]
-    without_year: int
-
-
-class Moves(Protocol):
-    """The moves that a search reads, in a database with the full-text index `moves_fts`."""
-
-    @property
-    def db(self) -> sqlite3.Connection:
-        """The database with the index."""
-
-    def newest(self, match: str, limit: int) -> list[int]:
-        """Return the ids of the newest current moves that match, the newest first."""
-
-    def without_year(self, match: str) -> int:
-        """Return how many papers of unknown year match."""
-
-    def years(self, among: Years) -> list[int]:
-        """Return the years in a range that there are papers of."""
-
-    def hits(self, words: str, best: Sequence[tuple[int, float]]) -> Iterator[Hit]:
-        """Yield the moves of these ids and scores, with what matches `words` in the snippets."""
-
-
-def search(moves: Moves, query: Query) -> Found:
-    """Find the moves that contain all words and phrases of a query (`best_moves`)."""
-    best = best_moves(moves, query)
-    return Found(tuple(moves.hits(in_text(tokens(query.text)), best.moves)), best.without_year)
-
-
-@dataclass(frozen=True, slots=True)
-class Best:
-    """`Found` as ids of moves and their scores."""
-
-    moves: list[tuple[int, float]]
-    without_year: int
-
-
-def best_moves(moves: Moves, query: Query) -> Best:
-    """Find the moves that contain all words and phrases of a query, ranked by bm25.
-
-    Of more than `RANKED` matches, the newest are ranked. If all words are `COMMON`, the newest come
-    first, with a score of 0.
-
-    Raises:
-        InputError: the query has no words.
-    """
-    wanted = tokens(query.text)
-    match = [
-        in_text(wanted),
-        *any_of("move", query.moves),
-        *any_of("category", query.categories),
-    ]
-    without_year = 0
-    if query.years is not None:
-        without_year = moves.without_year(" AND ".join([*match, *any_of("year", [""])]))
-        found = moves.years(query.years)
-        if not found:
-            return Best([], without_year)
-        match += any_of("year", found)
-    split = " ".join(wanted).split()
-    ranking = [word for word in split if not is_in_more(moves.db, word, COMMON)]
-    newest = moves.newest(" AND ".join(match), RANKED if ranking else query.limit)
-    best = [(move_id, 0.0) for move_id in newest]
-    if ranking:
-        best = _ranked(moves.db, ranking, newest, query.limit)
-    return Best(best, without_year)
-
-
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """`Moves` of the corpus database."""
-
-    db: sqlite3.Connection
-    framework: Framework
-
-    def newest(self, match: str, limit: int) -> list[int]:
-        rows = self.db.execute(
-            "SELECT moves.id FROM moves_fts CROSS JOIN moves ON moves.id = moves_fts.rowid"
-            " WHERE moves_fts MATCH ? AND framework = ? AND current = 1"
-            " ORDER BY moves_fts.rowid DESC LIMIT ?",
-            [match, self.framework.name, limit],
-        )
-        return [row["id"] for row in rows]
-
-    def without_year(self, match: str) -> int:
-        if self.db.execute("SELECT 1 FROM papers WHERE year IS NULL LIMIT 1").fetchone() is None:
-            return 0
-        found = self.db.execute(
-            "SELECT count(DISTINCT paper_id) FROM moves_fts"
-            " CROSS JOIN moves ON moves.id = moves_fts.rowid"
-            " WHERE moves_fts MATCH ? AND framework = ? AND current = 1",
-            [match, self.framework.name],
-        )
-        return int(found.fetchone()[0])
-
-    def years(self, among: Years) -> list[int]:
-        return among.among(self.db)
-
-    def hits(self, words: str, best: Sequence[tuple[int, float]]) -> Iterator[Hit]:
-        for move_id, score in best:
-            row = self.db.execute(
-                "SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id,"
-                " annotation_id, snippet(moves_fts, 0, ?, ?, '...', ?) AS snippet,"
-                " (SELECT CASE WHEN json_valid(record)"
-                "   THEN json_extract(record, '$.confidence.' || move) END FROM annotations"
-                " WHERE annotations.id = annotation_id) AS confidence FROM moves_fts"
-                " JOIN moves ON moves.id = moves_fts.rowid JOIN papers ON papers.id = paper_id"
-                " WHERE moves_fts MATCH ? AND moves_fts.rowid = ?",
-                [MARK, MARK, SNIPPET_WORDS, words, move_id],
-            ).fetchone()
-            yield Hit(**dict(row), score=round(score, 3))
-
-
-def in_text(words: Sequence[str], joined: str = "AND") -> str:
-    """Return the expression for moves whose text, not their facets, contains all of these.
-
-    Args:
-        joined: "OR": contains one of these.
-    """
-    return f"text : ({f' {joined} '.join(map(quoted, words))})"
-
-
-def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
-    """Return True if a word has no letter or digit, or more than so many moves contain it."""
-    if not any(map(str.isalnum, word)):
-        return True
-    sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
-    return one(db, sql, [in_text([word]), moves]) is not None
-
-
-def _ranked(
-    db: sqlite3.Connection, words: list[str], newest: list[int], limit: int
-) -> list[tuple[int, float]]:
-    """Return the best of these moves, which contain `words`, with their scores.
-
-    bm25 counts the rows of all phrases in its query, so the facets, which many rows contain, are
-    not in it.
-    """
-    # The plus keeps SQLite from starting the search again for every id.
-    rows = db.execute(
-        "SELECT rowid, bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
-        " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
-        " ORDER BY score, rowid DESC LIMIT ?",
-        [in_text(words), min(newest, default=0), json.dumps(newest), limit],
-    )
-    return [(row["rowid"], -row["score"]) for row in rows]
-
-
-def any_of(kind: Kind, values: Sequence[object]) -> list[str]:
-    """Return the expression for one of several facets, none for no values."""
-    either = " OR ".join(quoted(word(kind, value)) for value in values)
-    return [f"facets : ({either})"] if either else []
-
-
 NO_YEAR = "none"
 """No paper is of this year."""
 
 Scored = tuple[int, float]
 """The id of a move, and a score."""
+
+
+class MoveIndex(Protocol):
+    """A full-text index of moves.
+
+    Attributes:
+        fts: the database with the table `moves_fts`, whose rowids are the ids of moves.
+        fts_moves: the SQL of `moves_fts` and of the condition that a move is of a current
+            annotation by `framework`, for FROM.
+        fts_paper: the SQL of the number of a move's paper.
+    """
+
+    framework: Framework
+
+    @property
+    def fts(self) -> sqlite3.Connection: ...
+
+    @property
+    def fts_moves(self) -> str: ...
+
+    @property
+    def fts_paper(self) -> str: ...
+
+    def years(self) -> list[int | None]:
+        """Return the years that there are papers of, None for an unknown year."""
+
+    def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
+        """Yield the moves of these ids and scores.
+
+        Args:
+            words: the FTS5 expression that the snippets mark; "" for moves found by meaning, whose
+                snippets are the beginnings of their texts.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +90,18 @@ class Narrowing:
     phrases: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, db: sqlite3.Connection, query: Query, phrases: Sequence[str] = ()) -> Narrowing:
-        """Return the narrowing by the moves, categories and years of a query, and by phrases."""
+    def of(
+        cls, query: Query, years: Iterable[int | None], phrases: Sequence[str] = ()
+    ) -> Narrowing:
+        """Return the narrowing by the moves, categories and years of a query, and by phrases.
+
+        Args:
+            years: those that there are papers of.
+        """
         groups = [[word("move", name) for name in query.moves]]
         groups.append([word("category", category) for category in query.categories])
         if query.years is not None:
-            among = [word("year", year) for year in query.years.among(db)]
+            among = [word("year", year) for year in query.years.among(years)]
             groups.append(among or [word("year", NO_YEAR)])
         return cls(tuple(map(frozenset, filter(None, groups))), tuple(phrases))
 
@@ -291,13 +135,53 @@ class Narrowing:
                 return
 
 
-RARE = 5_000
-"""A word in more moves finds none: bm25 would rank them all, only to give it little weight."""
+def search(moves: MoveIndex, query: Query) -> Hits:
+    """Find the moves that contain all words and phrases of a query (`best_moves`)."""
+    best, without_year = best_moves(moves, query)
+    hits = moves.hits(best, in_text(tokens(query.text)))
+    return Hits(hits=list(hits), without_year=without_year)
 
 
-def content_tokens(text: str) -> list[str]:
-    """Return the words and phrases of a query without the stop words."""
-    return [token for token in tokens(text) if token.casefold() not in STOP_WORDS]
+def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
+    """Find the moves that contain all words and phrases of a query, ranked by bm25.
+
+    Of more than `RANKED` matches, the newest are ranked. If all words are `COMMON`, the newest come
+    first, with a score of 0.
+
+    Returns:
+        The moves, and how many matching papers are left out since their year is unknown.
+
+    Raises:
+        InputError: the query has no words.
+    """
+    wanted, without_year = tokens(query.text), 0
+    years = moves.years() if query.years is not None else []
+    if None in years:
+        dateless = Narrowing.of(replace(query, years=None), ())
+        of_no_year = Narrowing((*dateless.facets, frozenset([word("year", "")])), tuple(wanted))
+        [without_year] = moves.fts.execute(
+            f"SELECT count(DISTINCT {moves.fts_paper}) FROM {moves.fts_moves}"  # noqa: S608
+            " AND moves_fts MATCH ?",
+            [of_no_year.match],
+        ).fetchone()
+    ranking = [word for word in " ".join(wanted).split() if not is_in_more(moves.fts, word, COMMON)]
+    found = moves.fts.execute(
+        f"SELECT moves_fts.rowid FROM {moves.fts_moves} AND moves_fts MATCH ?"  # noqa: S608
+        " ORDER BY moves_fts.rowid DESC LIMIT ?",
+        [Narrowing.of(query, years, wanted).match, RANKED if ranking else query.limit],
+    )
+    newest = [move_id for (move_id,) in found]
+    if not ranking:
+        return [(move_id, 0.0) for move_id in newest], without_year
+    # bm25 counts the rows of all phrases in its query, so the facets, which many rows contain, are
+    # not in it. The plus keeps SQLite from starting the search again for every id.
+    rows = moves.fts.execute(
+        "SELECT rowid, -bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
+        " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
+        " ORDER BY score DESC, rowid DESC LIMIT ?",
+        [in_text(ranking), min(newest, default=0), json.dumps(newest), query.limit],
+    )
+    return [(move_id, score) for move_id, score in rows], without_year
 
 
 def by_any_word(
@@ -308,13 +192,71 @@ def by_any_word(
     if not rare:
         return []
     required = [in_text(narrowing.phrases)] if narrowing.phrases else []
-    rows = db.execute(
+    scored = db.execute(
         "SELECT rowid, -bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? ORDER BY score DESC, rowid DESC",
         [" AND ".join([in_text(rare, "OR"), *required])],
     )
-    scored = ((row["rowid"], row["score"]) for row in rows)
     return list(Narrowing(narrowing.facets).first(db, framework, scored, limit))
+
+
+def content_tokens(text: str) -> list[str]:
+    """Return the words and phrases of a query without the stop words."""
+    return [token for token in tokens(text) if token.casefold() not in STOP_WORDS]
+
+
+def in_text(words: Sequence[str], joined: str = "AND") -> str:
+    """Return the expression for moves whose text, not their facets, contains all of these.
+
+    Args:
+        joined: "OR": contains one of these.
+    """
+    return f"text : ({f' {joined} '.join(map(quoted, words))})"
+
+
+def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
+    """Return True if a word has no letter or digit, or occurs in more than `moves` moves."""
+    if not any(map(str.isalnum, word)):
+        return True
+    sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
+    return one(db, sql, [in_text([word]), moves]) is not None
+
+
+def beginning_of(text: str) -> str:
+    """Return the beginning of a text, as long as a snippet."""
+    words = text.split()
+    return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
+
+
+def find_papers(moves: MoveIndex, words: str) -> None:
+    """Find the papers of a database that have all words, for `temp.found`: id and score.
+
+    All words are in title and abstract, or in one move; a paper with this id is found, too. The
+    best have the lowest score: those with this id, then by bm25, then those found by a move alone.
+
+    Raises:
+        InputError: there are no words.
+    """
+    db, match = moves.fts, all_of(tokens(words))
+    rows = db.execute("SELECT id FROM papers WHERE source_id = ?", [words.strip()])
+    keep_found(db, [(row["id"], -1e9) for row in rows])
+    in_papers = "FROM papers_fts WHERE papers_fts MATCH ?"
+    [(count,)] = db.execute(f"SELECT count(*) {in_papers}", [match])
+    score = "bm25(papers_fts)" if count <= COMMON_IN_PAPERS else "-rowid"
+    insert = "INSERT OR IGNORE INTO temp.found SELECT"
+    db.execute(f"{insert} rowid, {score} {in_papers}", [match])
+    if count <= COMMON_IN_PAPERS:
+        db.execute(
+            f"{insert} {moves.fts_paper}, 1.0 FROM {moves.fts_moves} AND moves_fts MATCH ?",
+            [f"text : ({match})"],
+        )
+
+
+def keep_found(db: sqlite3.Connection, found: Iterable[tuple[int | str, float]]) -> None:
+    """Replace the rows of the temporary table `found`, the ids of papers with their scores."""
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS found (id INTEGER PRIMARY KEY, score REAL)")
+    db.execute("DELETE FROM temp.found")
+    db.executemany("INSERT OR IGNORE INTO temp.found VALUES (?, ?)", found)
 
 
 def papers_about(

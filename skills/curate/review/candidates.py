@@ -18,10 +18,11 @@ from typing import Any
 
 from harness.errors import InputError, UsageError
 from harness.support.text_input import shown
-from skills.corpus.browsing.selection import Selection, annotation_ids
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.db.papers import paper_of
+from skills.corpus.listing import Listing, Selection
 from skills.corpus.search.fulltext import keys_with
 from skills.corpus.table import Table, TableRow, open_table, paper_key, read_header
 from skills.corpus.tables.columns import AbstractBy, Columns
@@ -191,10 +192,7 @@ def _from_table(
 def _from_corpus(corpus: Path, framework: Framework, conditions: str, words: str) -> Candidates:
     is_part = bool(conditions.strip() or words.strip())
     with open_corpus(corpus, must_exist=True) as db:
-        if is_part:
-            ids = annotation_ids(db, Selection(words, conditions), framework)
-        else:
-            ids = reads.current_ids(db, framework)
+        ids = Listing(Database(db, framework), Selection(words, conditions)).annotation_ids()
         found: dict[str, int] = {}
         certainty: dict[str, float | None] = {}
         for row, source_id, confidence in reads.confidences(db, framework, ids):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,7 +202,7 @@ def test_the_statistics_are_those_of_stats() -> None:
     tally = stats.Tally(nanda())
     for item in corpus():
         tally.add(item)
-    counted = tally.stats(stats.by_type(failures()))
+    counted = tally.stats(Counter(one.error_type for one in failures()))
     page = written(corpus(), failures())
 
     def share(found: Any) -> str:

@@ -20,10 +20,10 @@ from corpus_papers import annotated, corpus_of, paper
 from harness.errors import InputError
 from skills.corpus import importer
 from skills.corpus.content_key import key_of
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import reads
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.db.store import verify_all
-from skills.corpus.importer import Added
+from skills.corpus.outputs import Added, Verified
 from skills.corpus.records import Annotated, record_of
 from skills.corpus.tables import parquet_files, text_tables
 from skills.corpus.tables.columns import Columns
@@ -31,6 +31,7 @@ from skills.nanda import checks
 from skills.nanda.anchors import anchors_of
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
+from skills.reporting.outputs import RefusedRow
 
 MOVES = {name: f"Something about the {name}." for name in nanda().names}
 
@@ -49,7 +50,7 @@ def table(path: Path, *rows: Mapping[str, str]) -> Path:
 
 
 def current(db: sqlite3.Connection) -> list[Annotated]:
-    return list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
+    return list(reads.annotated(db, nanda(), Database(db, nanda()).current_ids()))
 
 
 def test_table_with_all_moves_adds_annotations(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_table_with_all_moves_adds_annotations(db: sqlite3.Connection, tmp_path:
         "sha256": first.paper.sha256,
     }
     assert provenance["key"] == key_of(provenance)
-    assert verify_all(db) == (2, [])
+    assert Database(db, nanda()).verify() == Verified(checked=2, wrong=[])
 
 
 def test_adding_same_file_again_changes_nothing(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_older_annotation_does_not_become_current(
     flags = "SELECT DISTINCT model, moves.current FROM moves JOIN annotations ON annotations.id ="
     rows = db.execute(f"{flags} annotation_id WHERE moves.current").fetchall()
     assert [row["model"] for row in rows] == models
-    assert verify_all(db) == (2, [])
+    assert Database(db, nanda()).verify() == Verified(checked=2, wrong=[])
 
 
 def test_round_trip_of_corpus_with_several_id_fields(
@@ -128,7 +129,7 @@ def test_round_trip_of_corpus_with_several_id_fields(
     other = replace(paper(2, id_field="paper_id"), id="7")
     items = [annotated(paper(1)), annotated(other)]
     corpus_of(tmp_path / "corpus.db", items)
-    ids = reads.current_ids(db, nanda())
+    ids = Database(db, nanda()).current_ids()
     assert reads.id_column(db, ids) == "id"
     for name in ("all.parquet", "all.csv"):
         with (tmp_path / name).open("wb") as file:
@@ -210,7 +211,7 @@ def test_other_moves_are_another_annotation(db: sqlite3.Connection, tmp_path: Pa
     assert importer.add(db, changed, nanda()) == Added(known_papers=1, annotations=1)
     assert [item.record["claim"] for item in current(db)] == ["Another claim."]
     db.execute("UPDATE annotations SET record = json_set(record, '$.claim', 'Changed.')")
-    assert len(verify_all(db)[1]) == 2, "an import's key covers its moves"
+    assert len(Database(db, nanda()).verify().wrong) == 2, "an import's key covers its moves"
 
 
 def test_counts_of_skipped_rows(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_table_that_lacks_a_move_adds_papers_only(db: sqlite3.Connection, tmp_pa
     path.write_text("abstract,claim,method\nAbout owls.,Owls see.,We look.\n")
     added = importer.add(db, path, nanda())
     assert (added.papers, added.annotations, added.without_moves) == (1, 0, 1)
-    assert added.lacks == tuple(n for n in nanda().names if n not in ("claim", "method"))
+    assert added.lacks == [n for n in nanda().names if n not in ("claim", "method")]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def test_invalid_row_is_refused_alone(
     path = table(tmp_path / "t.csv", {}, {move: text}, {})
     added = importer.add(db, path, nanda())
     assert (added.papers, added.annotations) == (2, 2)
-    assert added.refused.as_json() == [{"where": f"{path}, line 3", "reason": message}]
+    assert added.refused == [RefusedRow(where=f"{path}, line 3", reason=message)]
     only = table(tmp_path / "only.csv", {move: text})
     with pytest.raises(InputError, match=message):
         importer.add(db, only, nanda())
@@ -271,10 +272,10 @@ def test_unexpected_error_of_a_row_is_its_own(
     monkeypatch.setattr(importer, "record_of", faulty)
     added = importer.add(db, path, nanda())
     assert (added.papers, added.annotations, len(added.refused)) == (2, 2, 1)
-    [error] = added.refused.errors
+    [error] = added.refused
     assert error.where == f"{path}, line 3"
     assert re.search(
-        r"cannot be used: IndexError: .* \(test_importing.py, line \d+\)", error.message
+        r"cannot be used: IndexError: .* \(test_importing.py, line \d+\)", error.reason
     )
 
 
@@ -331,7 +332,7 @@ def test_saved_file_keeps_provenance_and_anchors(
     assert [item.record for item in current(db)] == [item.record for item in items]
     again = importer.add(db, path, nanda())
     assert (again.known_papers, again.known_annotations, again.papers) == (2, 2, 0)
-    assert verify_all(db) == (2, [])
+    assert Database(db, nanda()).verify() == Verified(checked=2, wrong=[])
 
 
 def test_anchors_that_do_not_fit_are_replaced(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -402,7 +403,7 @@ def test_inconsistent_provenance_is_discarded(
     assert importer.add(db, path, nanda()) == Added(papers=2, annotations=2, renamed=1)
     models = [item.record["provenance"]["resolved"] for item in current(db)]
     assert models == ["annotator", "import"]
-    assert verify_all(db) == (2, [])
+    assert Database(db, nanda()).verify() == Verified(checked=2, wrong=[])
 
 
 def test_annotation_of_other_framework_is_rejected(db: sqlite3.Connection, tmp_path: Path) -> None:
@@ -413,10 +414,10 @@ def test_annotation_of_other_framework_is_rejected(db: sqlite3.Connection, tmp_p
     mixed.write_text(f"{with_abstract(annotated(paper(2)))}\n{path.read_text()}")
     added = importer.add(db, mixed, nanda())
     assert (added.annotations, len(added.refused)) == (1, 1)
-    assert "was made with the framework another, not nanda" in added.refused.errors[0].message
+    assert "was made with the framework another, not nanda" in added.refused[0].reason
     importer.add(db, path, other)
     assert len(current(db)) == 1
-    assert len(reads.current_ids(db, other)) == 1
+    assert len(Database(db, other).current_ids()) == 1
 
 
 @pytest.mark.parametrize(
@@ -441,9 +442,9 @@ def test_invalid_saved_lines(
     path = saved(tmp_path / "t.jsonl", [item] * 100)
     with path.open("a") as file:
         file.write(f"{line}\n")
-    [error] = importer.add(db, path, nanda()).refused.errors
-    assert message in error.message
-    assert str(error.where).startswith(f"{path}, line 101")
+    [error] = importer.add(db, path, nanda()).refused
+    assert message in error.reason
+    assert error.where.startswith(f"{path}, line 101")
 
 
 def test_a_folder_of_parquet_files_is_added(tmp_path: Path, db: sqlite3.Connection) -> None:

@@ -8,18 +8,18 @@ from typing import Any
 import browsed_corpus
 import pytest
 
-from skills.corpus import listing
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.listing import FacetCounts, Selection, page, prepare
+from skills.corpus.listing import FacetCounts, Listing, Selection
+from skills.corpus.search import fulltext
 from skills.nanda.framework import nanda
 
 
 def counted(counts: FacetCounts, path: Path, **facets: str) -> Any:
     wanted = Selection(facets={name: (value,) for name, value in facets.items()})
     with open_corpus(path) as db:
-        prepare(db, wanted, nanda())
-        return counts.of(db, wanted)
+        return counts.of(Listing(Database(db, nanda()), wanted))
 
 
 def test_another_value_of_a_facet_costs_no_query(
@@ -29,9 +29,9 @@ def test_another_value_of_a_facet_costs_no_query(
     counts, asked = FacetCounts(path, nanda()), []
     groups = FacetCounts._groups
 
-    def watched(self: FacetCounts, db: Any, selection: Selection) -> Any:
-        db.set_trace_callback(lambda sql: asked.append(sql) if "GROUP BY" in sql else None)
-        return groups(self, db, selection)
+    def watched(self: FacetCounts, listed: Listing) -> Any:
+        listed._db.set_trace_callback(lambda sql: asked.append(sql) if "GROUP BY" in sql else None)
+        return groups(self, listed)
 
     monkeypatch.setattr(FacetCounts, "_groups", watched)
     assert counted(counts, path).total == browsed_corpus.PAPERS + 2
@@ -59,11 +59,9 @@ def test_common_words_are_found_without_ranking(
     path = browsed_corpus.build(tmp_path / "corpus.db")
     words = Selection(words="ferries dawn")
     with open_corpus(path) as db:
-        prepare(db, words, nanda())
-        ranked = page(db, words, nanda(), sort="best")
-        monkeypatch.setattr(listing, "COMMON", 5)
-        prepare(db, words, nanda())
-        common = page(db, words, nanda(), sort="best")
+        ranked = Listing(Database(db, nanda()), words).page(sort="best")
+        monkeypatch.setattr(fulltext, "COMMON_IN_PAPERS", 5)
+        common = Listing(Database(db, nanda()), words).page(sort="best")
     ids = [one.row_id for one in common.papers]
     assert ids == sorted((one.row_id for one in ranked.papers), reverse=True)
     assert len(ids) == 30

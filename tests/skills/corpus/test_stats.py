@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from corpus_papers import annotated, paper
 
 from skills.corpus import stats
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.outputs import Stats
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.stats import Stats, Tally, by_type, of_corpus
+from skills.corpus.stats import Tally
 from skills.nanda.framework import nanda
-from skills.reporting.outputs import Share, figures
+from skills.reporting.outputs import Share
 
 UNSTATED = nanda().not_stated
 ITEMS = [
@@ -30,19 +33,19 @@ def of_items(items: Iterable[Annotated], failures: Iterable[Failure]) -> Stats:
     tally = Tally(nanda())
     for item in items:
         tally.add(item)
-    return tally.stats(by_type(failures))
+    return tally.stats(Counter(one.error_type for one in failures))
 
 
 def test_of_corpus_equals_of_items(tmp_path: Path) -> None:
     with open_corpus(tmp_path / "corpus.db") as db:
-        assert of_corpus(db, nanda()) == of_items([], [])
+        assert Database(db, nanda()).statistics() == of_items([], [])
         older = annotated(paper(1), "older", **dict.fromkeys(nanda().names, UNSTATED))
         for item in (older, *ITEMS):
             store.save(db, item, nanda())
         for failure in FAILURES:
             store.fail(db, failure, f"key of {failure.paper.id}", request={})
-        found = of_corpus(db, nanda())
-    assert figures(found) == figures(of_items(iter(ITEMS), iter(FAILURES)))
+        found = Database(db, nanda()).statistics()
+    assert found.model_dump() == of_items(iter(ITEMS), iter(FAILURES)).model_dump()
     assert (found.papers, found.annotations) == (6, 4)
     assert found.models == {"annotator": 3, "other": 1}
     assert found.failures == {"InvalidReply": 2}

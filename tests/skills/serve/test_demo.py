@@ -10,6 +10,7 @@ from served_app import served
 
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.outputs import Verified
 from skills.nanda.framework import load, nanda
 from skills.nanda.sentences import sentence_spans
 from skills.serve import server
@@ -21,7 +22,7 @@ def test_it_has_thirty_whole_annotations(tmp_path: Path) -> None:
     with open_corpus(path) as db:
         corpus = Database(db, nanda())
         items = list(corpus.annotated(corpus.current_ids()))
-        assert corpus.verify() == (33, [])  # with three that are not current
+        assert corpus.verify() == Verified(checked=33, wrong=[])  # with three that are not current
     assert len(items) == 30
     for item in items:
         assert 4 <= len(sentence_spans(item.paper.abstract)) <= 7

@@ -8,6 +8,7 @@ from pathlib import Path
 from corpus_papers import annotated, paper
 
 from harness.testing import fake_app
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import merging, papers, reads, store
 from skills.corpus.db.connection import default_path, open_corpus
 from skills.nanda.framework import nanda
@@ -39,7 +40,7 @@ def test_other_sources_complete_a_paper(db: sqlite3.Connection) -> None:
     store.save(db, annotated(table()), nanda())
     papers.save(db, journal())
     papers.save(db, paper(9))
-    [item] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
+    [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
     assert (item.paper.id, item.paper.abstract) == ("7", "We test a ledger.")
     assert (item.paper.title, item.paper.authors) == ("On Ledgers", "A. Müller")
     assert item.paper.published == "2024-05"
@@ -47,7 +48,7 @@ def test_other_sources_complete_a_paper(db: sqlite3.Connection) -> None:
     known = {name: item.paper.source[name] for name in ("doi", "venue", "pmid")}
     assert known == {"doi": DOI, "venue": "Annals of Tools", "pmid": "123"}
     merging.split(db, 1)
-    [item] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
+    [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
     assert (item.paper.title, item.paper.source.get("venue")) == ("", None)
 
 
@@ -56,7 +57,7 @@ def test_what_a_source_states_itself_comes_first(db: sqlite3.Connection) -> None
     papers.save(db, journal())
     papers.save(db, journal(venue="Third"))
     store.save(db, annotated(own), nanda())
-    [item] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
+    [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
     assert (item.paper.title, item.paper.source["venue"]) == ("Ledgers!", "Mine")
 
 

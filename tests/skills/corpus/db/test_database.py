@@ -21,12 +21,13 @@ from repository import TEST_DATA
 from harness.errors import InputError, OutputError, UsageError
 from harness.settings import CODE_ROOT
 from harness.support.sqlite import begin_immediate
-from skills.corpus import content_key, stats
+from skills.corpus import content_key
 from skills.corpus.content_key import key_of, verify
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import connection, damage, facets, papers, reads, store
 from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.schema import MIGRATIONS
-from skills.corpus.db.store import verify_all
+from skills.corpus.outputs import Verified
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
 from skills.nanda.framework import nanda
@@ -49,7 +50,7 @@ def moves_with(db: sqlite3.Connection, match: str) -> list[str]:
 def test_annotation_round_trip(db: sqlite3.Connection) -> None:
     item = annotated(paper(1, authors="A. Turing"), limitation="Not stated.")
     store.save(db, item, nanda())
-    [back] = reads.annotated(db, nanda(), reads.current_ids(db, nanda()))
+    [back] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
     assert back.record == item.record
     assert back.paper.source == {"kind": "table", "path": "papers.csv", "row": "1"}
     assert (back.paper.authors, back.paper.abstract) == ("A. Turing", item.paper.abstract)
@@ -60,9 +61,9 @@ def test_newest_annotation_is_current(db: sqlite3.Connection) -> None:
     old, new = (store.save(db, item, nanda()) for item in (first, second))
     assert column(db, "SELECT current FROM annotations ORDER BY id") == [0, 1]
     assert set(column(db, "SELECT current FROM moves WHERE annotation_id = ?", old)) == {0}
-    assert reads.current_ids(db, nanda()) == [new]
+    assert Database(db, nanda()).current_ids() == [new]
     assert store.save(db, first, nanda()) == old, "the same work is not written twice"
-    assert reads.current_ids(db, nanda()) == [old]
+    assert Database(db, nanda()).current_ids() == [old]
 
 
 def test_new_arxiv_version_replaces_old_one(db: sqlite3.Connection) -> None:
@@ -198,15 +199,15 @@ def test_documented_key_parts() -> None:
 
 def test_verify_finds_changes(db: sqlite3.Connection) -> None:
     ids = [store.save(db, annotated(paper(number)), nanda()) for number in range(1, 5)]
-    assert verify_all(db) == (4, [])
+    assert Database(db, nanda()).verify() == Verified(checked=4, wrong=[])
     change = "UPDATE annotations SET record = json_set(record, ?, ?) WHERE id = ?"
     db.execute(change, ["$.provenance.form", "tagged", ids[0]])
     db.execute("UPDATE papers SET abstract = 'Other.' WHERE source_id = ?", [paper(2).id])
     db.execute("UPDATE annotations SET key = 'n1:0' WHERE id = ?", [ids[2]])
     db.execute("UPDATE annotations SET record = '{' WHERE id = ?", [ids[3]])
-    checked, wrong = verify_all(db)
-    assert (checked, [one["annotation"] for one in wrong]) == (4, ids)
-    reasons = [" ".join(one["reasons"]) for one in wrong]
+    found = Database(db, nanda()).verify()
+    assert (found.checked, [one.annotation for one in found.wrong]) == (4, ids)
+    reasons = [" ".join(one.reasons) for one in found.wrong]
     for part, text in zip(
         ("key does not", "abstract", "another key", "damaged"), reasons, strict=True
     ):
@@ -218,7 +219,7 @@ def test_annotation_with_missing_move_is_left_out(db: sqlite3.Connection) -> Non
     more = nanda().model_copy(
         update={"moves": (*nanda().moves, nanda().moves[0].model_copy(update={"name": "cost"}))}
     )
-    assert list(reads.annotated(db, more, reads.current_ids(db, more))) == []
+    assert list(reads.annotated(db, more, Database(db, more).current_ids())) == []
 
 
 def test_files_that_are_not_a_corpus(tmp_path: Path) -> None:
@@ -384,7 +385,7 @@ def test_damaged_database_is_reported(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(data[:8192] + b"\xff" * (len(data) - 8192))
     with pytest.raises(InputError, match=r"or damaged: .*malformed"), open_corpus(path) as db:
-        verify_all(db)
+        Database(db, nanda()).verify()
 
 
 def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> None:
@@ -402,7 +403,7 @@ def test_damage_in_a_text_is_reported_and_can_be_set_aside(tmp_path: Path) -> No
             pytest.raises(InputError, match=r"or damaged: .*set-aside --db"),
             open_corpus(path) as db,
         ):
-            list(reads.annotated(db, nanda(), reads.current_ids(db, nanda())))
+            list(reads.annotated(db, nanda(), Database(db, nanda()).current_ids()))
         kept, found = damage.set_aside(path)
         assert found
         assert kept.exists()
@@ -440,16 +441,16 @@ def test_a_database_that_cannot_be_read_is_not_set_aside(tmp_path: Path) -> None
 def test_statistics_and_filters_use_covering_indexes(db: sqlite3.Connection) -> None:
     statements: list[str] = []
     db.set_trace_callback(statements.append)
-    stats.of_corpus(db, nanda())
+    Database(db, nanda()).statistics()
     conditions = filters.parse("year=2024 category=cs.CL support<1 model=m claim=stated", nanda())
-    filters.select(db, conditions, nanda())
+    Database(db, nanda()).select(conditions)
     db.set_trace_callback(None)
     statements = [sql for sql in statements if "annotations" in sql or "moves" in sql]
     statements = [sql for sql in statements if "failures" not in sql]
     assert len(statements) == 6
-    for sql in statements:
+    for sql in statements:  # r is a relation, whose query is a part of the plan
         plan = [row["detail"] for row in db.execute(f"EXPLAIN QUERY PLAN {sql}")]
-        reads = [step for step in plan if step.startswith(("SCAN", "SEARCH"))]
+        reads = [step for step in plan if step.startswith(("SCAN", "SEARCH")) and step != "SCAN r"]
         assert reads
         assert all("COVERING INDEX" in step for step in reads), plan
 

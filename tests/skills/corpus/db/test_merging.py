@@ -6,7 +6,7 @@ import sqlite3
 
 from corpus_papers import annotated
 
-from skills.corpus import stats
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import merging, papers, reads, store
 from skills.corpus.records import Failure
 from skills.nanda.framework import nanda
@@ -52,9 +52,9 @@ def test_a_common_doi_makes_one_paper_with_one_current_annotation(db: sqlite3.Co
     store.save(db, annotated(paper("a", doi="10.1234/X")), nanda())
     other = paper("b", abstract="Another wording.", doi="https://doi.org/10.1234/x")
     store.save(db, annotated(other, "other"), nanda())
-    assert decided(db) == [(1, 2, "same", "doi")]
+    assert decided(db) == [(1, 2, "merged", "doi")]
     assert current(db) == {"other"}
-    assert stats.of_corpus(db, nanda()).papers == 1
+    assert Database(db, nanda()).statistics().papers == 1
     for wanted in ("a", "b", "1", "10.1234/x", "doi:10.1234/X"):
         [found] = reads.find(db, wanted)
         assert found.paper.id == "b"
@@ -68,9 +68,9 @@ def test_split_restores_both_and_is_remembered(db: sqlite3.Connection) -> None:
         store.save(db, annotated(paper(name, abstract=abstract, doi="10.1234/x"), name), nanda())
     assert current(db) == {"b"}
     [undone] = merging.split(db, 1)
-    assert (undone.relation, undone.rule) == ("same", "doi")
+    assert (undone.relation, undone.rule) == ("merged", "doi")
     assert current(db) == {"a", "b"}
-    assert stats.of_corpus(db, nanda()).papers == 2
+    assert Database(db, nanda()).statistics().papers == 2
     papers.save(db, paper("a", abstract="One.", doi="10.1234/x", pmid="5"))
     papers.save(db, paper("b", abstract="Two.", doi="10.1234/x", pmid="5"))
     assert decided(db) == [(1, 2, "split", "doi")]
@@ -118,7 +118,7 @@ def test_a_title_does_not_join_papers_whose_identifiers_differ(db: sqlite3.Conne
     papers.save(db, paper("b"))
     papers.save(db, paper("c", doi="10.1234/y"))
     assert decided(db) == [
-        (1, 2, "same", "title, first author, year"),
+        (1, 2, "merged", "title, first author, year"),
         (2, 3, "linked", "title, first author, year"),
     ]
 
@@ -128,7 +128,7 @@ def test_a_paper_is_compared_again_when_more_is_known(db: sqlite3.Connection) ->
     papers.save(db, Paper("id", "b", "", "Text."))
     assert decided(db) == []
     papers.save(db, paper("b", abstract="Text.", doi="10.1234/x"))
-    assert decided(db) == [(1, 2, "same", "doi")]
+    assert decided(db) == [(1, 2, "merged", "doi")]
 
 
 def test_a_failure_is_none_if_the_paper_is_annotated_under_another_id(

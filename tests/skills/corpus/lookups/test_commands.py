@@ -317,7 +317,7 @@ def test_fetch_adds_papers_to_the_corpus(app: App, server: PapersServer) -> None
     assert (again["new"], again["known"]) == (0, 2)
     assert "OpenAlex" in notices(app)
     with open_corpus(default_path(app.settings)) as db:
-        assert completion.facts_of(db, 2).retraction == "10.1000/notice.2"
+        assert completion.looked_up(db, 2).retraction == "10.1000/notice.2"
 
 
 def test_fetch_merges_sources_by_identity(app: App, server: PapersServer) -> None:

@@ -14,11 +14,12 @@ from corpus_papers import annotated, corpus_of, paper
 
 from harness.cli.app import App
 from harness.testing import assert_refuses, fake_app
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.connection import default_path
+from skills.corpus.outputs import Hits
 from skills.corpus.search import by_meaning, fulltext
 from skills.corpus.search.by_meaning import K, fused, search
-from skills.corpus.search.fulltext import Found, Tables
 from skills.corpus.search.query_syntax import By, Query, Years
 from skills.corpus.search.vectors import Embedder, complete
 from skills.nanda.framework import nanda
@@ -41,11 +42,11 @@ def filled(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def found(db: sqlite3.Connection, text: str, by: By = "both", **narrowed: Any) -> Found:
-    return search(Tables(db, nanda()), Query(text, by=by, **{"moves": ["method"], **narrowed}))
+def found(db: sqlite3.Connection, text: str, by: By = "both", **narrowed: Any) -> Hits:
+    return search(Database(db, nanda()), Query(text, by=by, **{"moves": ["method"], **narrowed}))
 
 
-def ids(result: Found) -> list[str]:
+def ids(result: Hits) -> list[str]:
     return [hit.id.removeprefix("2405.0000") for hit in result.hits]
 
 
@@ -57,7 +58,7 @@ def test_members_of_both_rankings_come_first() -> None:
 
 def test_a_paraphrase_is_found_that_shares_no_word(filled: sqlite3.Connection) -> None:
     query = "illness recognition by medical personnel"
-    assert fulltext.search(Tables(filled, nanda()), Query(query)).hits == ()
+    assert fulltext.search(Database(filled, nanda()), Query(query)).hits == []
     first = found(filled, query, "meaning").hits[0]
     assert (first.text, first.found_by) == (METHODS[0][0], "meaning")
     assert 0.38 < first.score < 1
@@ -78,7 +79,7 @@ def test_each_hit_names_what_it_was_found_by(filled: sqlite3.Connection) -> None
 
 def test_words_that_no_move_is_about_find_nothing(filled: sqlite3.Connection) -> None:
     for by in ("both", "meaning"):
-        assert found(filled, "football championship", by).hits == ()
+        assert found(filled, "football championship", by).hits == []
 
 
 def test_moves_with_all_words_come_before_those_with_some(filled: sqlite3.Connection) -> None:
@@ -94,10 +95,10 @@ def test_a_phrase_must_be_in_every_hit(filled: sqlite3.Connection) -> None:
 
 def test_search_is_narrowed_by_move_year_and_category(filled: sqlite3.Connection) -> None:
     assert set(ids(found(filled, QUERY))) == {"1", "3"}
-    assert found(filled, QUERY, moves=["scope"]).hits == ()
+    assert found(filled, QUERY, moves=["scope"]).hits == []
     assert ids(found(filled, QUERY, years=Years(2023))) == ["3"]
     assert ids(found(filled, QUERY, categories=["Q-BIO.qm"])) == ["1"]
-    assert found(filled, QUERY, years=Years(1999, 2001)).hits == ()
+    assert found(filled, QUERY, years=Years(1999, 2001)).hits == []
     assert ids(found(filled, "compiler loops", categories=["cs.SE"], years=Years(2024))) == ["4"]
 
 

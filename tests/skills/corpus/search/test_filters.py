@@ -10,6 +10,7 @@ import pytest
 from corpus_papers import annotated, paper
 
 from harness.errors import InputError
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import reads, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.search import filters
@@ -38,7 +39,7 @@ def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]
 
 def meet(db: sqlite3.Connection, text: str) -> str:
     """Return the numbers of the papers that meet the conditions, in order."""
-    selected = filters.select(db, filters.parse(text, nanda()), nanda())
+    selected = Database(db, nanda()).select(filters.parse(text, nanda()))
     items = reads.annotated(db, nanda(), selected.ids)
     return "".join(item.paper.id[-1] for item in items)
 
@@ -85,9 +86,9 @@ def test_conditions(db: sqlite3.Connection, text: str, numbers: str) -> None:
 
 
 def test_papers_with_unknown_values_are_counted(db: sqlite3.Connection) -> None:
-    selected = filters.select(db, filters.parse("year=2024 support<2", nanda()), nanda())
+    selected = Database(db, nanda()).select(filters.parse("year=2024 support<2", nanda()))
     assert selected.unknown == {"year": 1, "support": 1}
-    assert filters.select(db, filters.parse("claim=stated", nanda()), nanda()).unknown == {}
+    assert Database(db, nanda()).select(filters.parse("claim=stated", nanda())).unknown == {}
 
 
 def test_move_name_is_not_matched_as_prefix(tmp_path: Path) -> None:
@@ -97,7 +98,7 @@ def test_move_name_is_not_matched_as_prefix(tmp_path: Path) -> None:
         item = annotated(paper(1), framework=framework, claim=UNSTATED)
         store.save(db, item, framework)
         stated = [
-            len(filters.select(db, filters.parse(text, framework), framework).ids)
+            len(Database(db, framework).select(filters.parse(text, framework)).ids)
             for text in ("claims=stated", "claim=stated")
         ]
     assert stated == [1, 0]

@@ -11,17 +11,19 @@ import pytest
 from corpus_papers import annotated, paper
 
 from harness.errors import InputError
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import store
 from skills.corpus.db.facets import word
 from skills.corpus.db.papers import save
+from skills.corpus.outputs import Hits
 from skills.corpus.search import fulltext
-from skills.corpus.search.fulltext import Found, Tables, keys_with, papers_about
+from skills.corpus.search.fulltext import keys_with, papers_about
 from skills.corpus.search.query_syntax import Query, Years, parse_years, tokens
 from skills.nanda.framework import nanda
 
 
-def search(db: sqlite3.Connection, text: str, **narrowed: Any) -> Found:
-    return fulltext.search(Tables(db, nanda()), Query(text, **narrowed))
+def search(db: sqlite3.Connection, text: str, **narrowed: Any) -> Hits:
+    return fulltext.search(Database(db, nanda()), Query(text, **narrowed))
 
 
 def ids(db: sqlite3.Connection, text: str, **narrowed: Any) -> list[str]:
@@ -111,12 +113,12 @@ def test_best_match_comes_first_and_is_marked(db: sqlite3.Connection) -> None:
     assert first.snippet == "**Retrieval** over **retrieval**."
     assert first.text == "Retrieval over retrieval."
     assert first.score > second.score > 0
-    assert first.as_dict()["arxiv_id"] == paper(1).id
-    assert "id_field" not in first.as_dict()
+    assert first.model_dump()["arxiv_id"] == paper(1).id
+    assert "id_field" not in first.model_dump()
     store.save(
         db, annotated(replace(paper(3, id_field="paper_id"), id="7"), method="Sorting."), nanda()
     )
-    assert search(db, "sorting").hits[0].as_dict()["paper_id"] == "7"
+    assert search(db, "sorting").hits[0].model_dump()["paper_id"] == "7"
 
 
 def test_only_current_annotations_are_found(db: sqlite3.Connection) -> None:
@@ -140,7 +142,7 @@ def test_narrowed_search(db: sqlite3.Connection) -> None:
     found = search(db, "ledger", moves=["claim"], categories=["cs.CL"], years=Years(2023, None))
     assert [hit.year for hit in found.hits] == [2023]
     assert found.without_year == 1
-    assert search(db, "ledger", years=Years(1990, 1999)).hits == ()
+    assert search(db, "ledger", years=Years(1990, 1999)).hits == []
     assert search(db, "nowhere", years=Years(2023, None)).without_year == 0
 
 

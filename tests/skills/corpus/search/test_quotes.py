@@ -17,6 +17,7 @@ from harness.errors import InputError, NothingFound
 from harness.runs.frontend import show
 from harness.terminal.console import Screen
 from harness.testing import fake_app
+from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import default_path
 from skills.corpus.search import quotes
 from skills.nanda.framework import nanda
@@ -77,7 +78,7 @@ def test_every_occurrence_is_a_passage_in_the_order_of_papers(app: App) -> None:
 
 
 def test_what_is_not_stated_or_not_current_is_not_found(db: sqlite3.Connection) -> None:
-    assert quotes.find(db, "not stated", nanda(), 9) == []
+    assert Database(db, nanda()).quotes("not stated", 9) == []
 
 
 @pytest.mark.parametrize("wording", ["plan of a", "rehearsed each", "zebra", "fail.We"])

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from corpus_papers import annotated, paper
 
+from skills.corpus.corpus_store import Database
 from skills.corpus.db import merging, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.search import vectors
 from skills.corpus.search.by_meaning import search
-from skills.corpus.search.fulltext import Tables
 from skills.corpus.search.query_syntax import Query
 from skills.corpus.search.vectors import DIMENSIONS, Embedder, complete
 from skills.nanda.framework import nanda
@@ -138,7 +138,9 @@ def test_merging_and_splitting_leave_the_vectors(db: sqlite3.Connection) -> None
         store.save(db, annotated(of, str(number), method=f"Method {number}."), nanda())
     assert len(merging.pairs(db)) == 1
     complete(db, Embedder.load())
-    near = partial(search, Tables(db, nanda()), Query("Method", ["method"], limit=9, by="meaning"))
+    near = partial(
+        search, Database(db, nanda()), Query("Method", ["method"], limit=9, by="meaning")
+    )
     assert len(near().hits) == 1
     merging.split(db, 1)
     assert len(near().hits) == 2
