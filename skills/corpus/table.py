@@ -54,7 +54,28 @@ from skills.nanda.text import flatten
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
 OWN_ID = re.compile(r"[0-9a-f]{12}")
-"""What an id made from an abstract looks like; only such a one is compared with the digest."""
+"""Form of an id made from an abstract; only such an id is compared with the digest."""
+_FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
+READERS: Mapping[str, Callable[[Path, Columns], Reader]] = {
+    ".csv": CsvReader,
+    ".tsv": CsvReader,
+    **dict.fromkeys(SHEETS, SheetReader),
+    ".jsonl": JsonlReader,
+    ".parquet": ParquetReader,
+    ".md": MarkdownReader,
+    **dict.fromkeys(FORMATS, ReferenceReader),
+    ".pdf": PdfReader,
+}
+SUFFIXES = (*READERS, zotero.SUFFIX)
+_BEGINNINGS = {
+    ".bib": re.compile(r"@\w+\s*[{(]"),
+    ".ris": re.compile(r"TY  - "),
+    ".nbib": re.compile(r"PMID- "),
+    ".jsonl": re.compile(r"\{"),
+    ".json": re.compile(r"\[\s*\{"),
+    ".csv": re.compile(r"sep=[;,]\r?\n"),
+}
+"""How a table without a name begins, by suffix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +84,7 @@ class TableRow:
 
     Attributes:
         where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
-        paper: its abstract is "" if the row has none.
+        paper: its abstract is "" if the row has no abstract.
         moves: the moves that have a column, as the file writes them; "" for an empty cell.
         anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
             has them.
@@ -149,7 +170,7 @@ class Table:
             )
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield all rows, as `rows_or_errors`, if none is refused.
+        """Yield all rows, as `rows_or_errors`, unless a row is refused.
 
         Raises:
             InputError: a row cannot be read, or its id was used for another abstract.
@@ -157,9 +178,9 @@ class Table:
         return accepted(self.rows_or_errors())
 
     def rows_or_errors(self) -> Generator[TableRow | InputError, None, None]:
-        """Yield all rows in file order, or why one is refused.
+        """Yield the rows in file order, each as a row or as the error why it is refused.
 
-        An id identifies one paper; without one, it is made from the abstract. An arXiv id is read
+        An id identifies one paper; a missing id is made from the abstract. An arXiv id is read
         without its version or URL, which the paper's source keeps as "arxiv_id". A row is refused
         if it cannot be read, or its id was used for another abstract. Of the rows before, only ids
         and digests are kept.
@@ -252,9 +273,6 @@ class Table:
         return first != position
 
 
-_FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
-
-
 def paper_key(paper_id: str) -> str:
     """Return an id as papers are compared by it: an arXiv id without version, "arXiv:" or URL."""
     return bare_arxiv_id(paper_id) or paper_id
@@ -289,7 +307,7 @@ def open_table(
         moves: names of moves, whose columns are read where they are present.
         limit: maximum number of rows.
         abstract_by: accept a table without abstracts that has provenance or ids.
-        notice: called with what was assumed, and with the columns that are not read.
+        notice: called with the assumptions, and with the columns that are not read.
 
     Raises:
         InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, a column
@@ -316,30 +334,6 @@ def _object(value: Any) -> Mapping[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-READERS: Mapping[str, Callable[[Path, Columns], Reader]] = {
-    ".csv": CsvReader,
-    ".tsv": CsvReader,
-    **dict.fromkeys(SHEETS, SheetReader),
-    ".jsonl": JsonlReader,
-    ".parquet": ParquetReader,
-    ".md": MarkdownReader,
-    **dict.fromkeys(FORMATS, ReferenceReader),
-    ".pdf": PdfReader,
-}
-SUFFIXES = (*READERS, zotero.SUFFIX)
-
-
-_BEGINNINGS = {
-    ".bib": re.compile(r"@\w+\s*[{(]"),
-    ".ris": re.compile(r"TY  - "),
-    ".nbib": re.compile(r"PMID- "),
-    ".jsonl": re.compile(r"\{"),
-    ".json": re.compile(r"\[\s*\{"),
-    ".csv": re.compile(r"sep=[;,]\r?\n"),
-}
-"""How a table without a name begins, by suffix."""
-
-
 def suffix_of(text: str) -> str:
     """Return the suffix of a text's table format, or "" if it is not a table."""
     begun = text.lstrip("\ufeff \t\r\n")
@@ -360,7 +354,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
     """Return the reader of a table.
 
     Args:
-        columns: what options select; some select it in one kind of table alone.
+        columns: the options; some are for one kind of table alone.
 
     Raises:
         InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
@@ -397,7 +391,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
 
 class SeenIds:
-    """Where each id occurred first, and with which abstract."""
+    """The first position of each id, and the digest of its abstract, in a temporary file."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
@@ -423,7 +417,7 @@ class SeenIds:
 def complete_rows(
     db: sqlite3.Connection, table: Table
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table, with abstracts from the corpus if the table has none.
+    """Yield the rows of a table, with abstracts from the corpus if the table lacks them.
 
     A row that cannot be read, or whose abstract is not in the corpus, is its error.
 

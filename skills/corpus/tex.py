@@ -36,7 +36,7 @@ _QUOTED = re.compile(r"`(?=\w)([^`\n]{1,300}?)'(?!\w)")
 _DASHES = re.compile(r"(?<=\s)---?(?=\s)|(?<=\w)---?(?=\w)|``|''")
 """The marks of TeX that other text hardly has: "a -- b", "3--5", not "--help"."""
 _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
-"""What a command stands for, until the marks have been replaced."""
+"""Private characters for the braces and tildes of a command's result, until marks are replaced."""
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
 _HELD = re.compile("[\ue000-\ue002]")
 _UNKNOWN = {
@@ -90,7 +90,7 @@ def plain_field(text: str) -> str:
 
 
 def typographic(title: str) -> str:
-    """Return a title with typographic quotes and dashes in place of those of TeX."""
+    """Return a title with typographic quotes and dashes in place of the marks of TeX."""
     if "--" not in title and "`" not in title:
         return title
     return _quoted(_DASHES.sub(lambda found: _PLAIN[found.group()], title))

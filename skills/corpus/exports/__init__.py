@@ -1,1 +1,1 @@
-"""Annotations as folders: an Obsidian vault and a dataset of the Hub, which people edit, too."""
+"""Annotations as folders that people edit, too: an Obsidian vault, a dataset of the Hub."""

@@ -73,7 +73,7 @@ publishers: check that you may publish them.
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder that holds files other than a dataset of ours or a new repository of the Hub.
+    """Refuse a folder with files other than a dataset or a new repository of the Hub.
 
     Raises:
         UsageError: the folder has other files, and `force` is False.

@@ -1,8 +1,8 @@
-"""Write a file again without losing what a person wrote into it.
+"""Write a file again without losing the text that a person wrote into it.
 
-What is ours are some properties of the front matter, and a block of text between two comments. The
-first comment has the names of these properties, and a digest of all that we wrote, by which a
-change by a person is noticed.
+The harness owns some properties of the front matter, and a block of text between two comments. The
+first comment has the names of these properties, and a digest of the text that the harness wrote, by
+which a change by a person is noticed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ State = Literal["made", "updated", "unchanged", "kept", "unreadable"]
 MOST_BYTES = 4_000_000
 """The size of a file that is read again."""
 _LINK = re.compile(r"\[\[[^\]\n]*\]\]")
+_END = "nanda-harness ends here"
+Value = str | int | Sequence[str | Mapping[str, Any]]
+"""The value of a property that the harness writes."""
+_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ HTML = Comment("<!--", "-->")
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """What is ours in a file: some properties, and a text of whole lines."""
+    """The harness's part of a file: some properties, and a text of whole lines."""
 
     properties: Mapping[str, Value]
     block: str
@@ -104,7 +108,7 @@ class Owned:
         return self.marked in text and all(line in text[:end] for line in lines)
 
     def _put(self, before: Parts, names: list[str]) -> str:
-        """Return the file with ours in place of what was ours."""
+        """Return the file with this part in place of the harness's part."""
         text = before.text
         end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
         gone = dict.fromkeys(name for name in names if name not in self.properties)
@@ -121,7 +125,7 @@ class Owned:
 def write_owned(
     path: Path, ours: Owned, *, new: str | None = None, force: bool = False, adopt: bool = False
 ) -> State:
-    """Write what is ours into a file, if that changes it.
+    """Write the harness's part into a file, if that changes it.
 
     Args:
         new: the text of a file that does not exist yet, in place of `Owned.text`.
@@ -138,9 +142,6 @@ def write_owned(
     if after != before:
         targets.write_text(path, after)
     return state
-
-
-_END = "nanda-harness ends here"
 
 
 def _mark(comment: Comment) -> re.Pattern[str]:
@@ -163,15 +164,9 @@ def _texts(value: Any) -> Any:
 
 
 def _digest(properties: Mapping[str, Any], block: str) -> str:
-    """Return the digest of what we wrote, without the names of linked notes: they are renamed."""
+    """Return the digest of the harness's part without the names of linked notes, which change."""
     kept = [sorted(_texts(properties).items()), _LINK.sub("[[]]", block)]
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
-
-
-Value = str | int | Sequence[str | Mapping[str, Any]]
-"""The value of a property that the harness writes."""
-
-_FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
 
 
 class BrokenFrontMatterError(ValueError):
@@ -227,12 +222,12 @@ def as_yaml(name: str, value: Value) -> str:
 
 
 def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> str:
-    """Return YAML with these properties in place of those of the same name, else at the end.
+    """Return YAML with these properties, in place of properties of the same name.
 
     Everything else stays as it is, comments and order included.
 
     Args:
-        properties: None removes one.
+        properties: None removes a property.
     """
     made = {name: "" if v is None else as_yaml(name, v) for name, v in properties.items()}
     pieces, at, done = [], 0, set[str]()
@@ -257,7 +252,7 @@ def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _end(node: yaml.Node) -> int:
-    """Return where the text of a node ends; PyYAML counts what follows a block as part of it."""
+    """Return the end of the text of a node; PyYAML counts the lines after a block as its part."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return max(map(_end, last)) if isinstance(last, tuple) else _end(last)

@@ -53,7 +53,13 @@ _NAMED = {
     "unreadable": "kept, since the text or the properties cannot be read",
     "gone": "kept of papers that are not among these",
 }
-"""Words for the states of notes that a report counts, and of those that it also names."""
+"""Words for the states of notes that a report counts, and that it names."""
+LONGEST = 120
+"""Characters of a name: Windows has 260 for a whole path, and Linux 255 bytes for a name."""
+LONGEST_BYTES = 200
+_FORBIDDEN = re.compile(r'[\\/:*?"<>|#^\[\]%]+')
+"""Characters that Windows or a link of Obsidian refuses; "%%" is a comment."""
+_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
 
 
 def check(folder: Path, *, force: bool = False) -> None:
@@ -152,7 +158,7 @@ class _Paper:
 def _papers(
     folder: Path, framework: Framework, items: Iterator[Annotated], notes: Notes
 ) -> list[_Paper]:
-    """Find the note of each paper, or choose its name; only the last of several with one id."""
+    """Find the note of each paper, or choose its name; of papers with one id, for the last."""
     papers = []
     for item in items:
         moves = framework.stated(item.record).values()
@@ -260,14 +266,6 @@ def _read(path: Path) -> Found | None:
     return Found(path, stated[ID], stated) if stated.get(ID) else None
 
 
-LONGEST = 120
-"""Characters of a name: Windows has 260 for a whole path, and Linux 255 bytes for a name."""
-LONGEST_BYTES = 200
-_FORBIDDEN = re.compile(r'[\\/:*?"<>|#^\[\]%]+')
-"""What Windows or a link of Obsidian does not take; "%%" is a comment."""
-_RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
-
-
 def file_name(title: str, paper_id: str) -> str:
     """Return the name of a note, without a suffix: the title, else the id of the paper."""
     name = _plain(title) or _plain(paper_id) or "Paper"
@@ -275,12 +273,12 @@ def file_name(title: str, paper_id: str) -> str:
 
 
 def key(name: str) -> str:
-    """Return what is equal for two names that a file system may not keep apart."""
+    """Return a key that is equal for two names that a file system may not keep apart."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def unused(name: str, paper_id: str, taken: set[str]) -> str:
-    """Return the name, with the id or a number if a note has it, and add it to those taken."""
+    """Return the name, with the id or a number if it is taken, and add it to the taken names."""
     made, number = name, 1
     while key(made) in taken:
         more = (_cut(_plain(paper_id), 40), str(number))[number > 1]
@@ -290,7 +288,7 @@ def unused(name: str, paper_id: str, taken: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text without what a name may not have, cut at a word."""
+    """Return text without the characters that a name must not have, cut at a word."""
     name = _FORBIDDEN.sub(" ", unicodedata.normalize("NFC", flatten(text)))
     return _cut(" ".join(name.split()), LONGEST_BYTES)
 

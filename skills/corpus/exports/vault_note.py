@@ -1,4 +1,11 @@
-"""The content of a note: properties, the abstract with its anchors, doubts, and links."""
+"""The note of a paper in a vault: properties, the abstract with its anchors, doubts, links.
+
+Text is escaped: nothing in it is Markdown, HTML, a link, a tag, a comment or a field of Obsidian.
+
+Notes are linked if their papers share a term. A term is a pair of adjacent words of the title or of
+a stated move whose first word is not generic, or a word with a capital inside, such as "LoRA". It
+links papers if at least two papers and at most a tenth of them have it: half of a field shares its
+subject."""
 
 from __future__ import annotations
 
@@ -26,13 +33,30 @@ IDENTIFIERS = ("doi", "arxiv", "pmid")
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
 """Properties with a meaning of their own, which belong to the user."""
 _BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
+_SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
+"""Of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview, comments."""
+_AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
+"""A list, a quotation or a line below a heading, at the start of a line."""
+LINKS = 8
+"""Links of a note."""
+TERMS = 3
+"""Terms that a link names."""
+FEW, SHARE, MOST = 5, 0.1, 50
+"""A term joins at most this share of the papers, but `FEW` in any case, and never more than `MOST`,
+which keeps the work for each paper constant."""
+_OF_ARGUMENTS = set_of(
+    "best demonstrate existing extensive extensively guide help lesson outperform practical"
+    " previous previously prior promising shed show"
+)
+_NO_SUBJECT = GENERIC | set(map(stem, _OF_ARGUMENTS))
+"""Stems of the first words of pairs that occur on any subject: "extensive experiments"."""
 
 
 def id_of(item: Annotated) -> str:
     """Return the id of a paper in a vault.
 
     An id such as "12" may be that of another paper in another table, so that a digest of the title
-    is added, or of the abstract if there is none.
+    is added, or of the abstract if there is no title.
     """
     paper = item.paper
     if arxiv := known(paper).identifiers.get("arxiv"):
@@ -44,7 +68,7 @@ def id_of(item: Annotated) -> str:
 def note(
     item: Annotated, framework: Framework, links: Sequence[tuple[str, Sequence[str]]]
 ) -> Owned:
-    """Return what is ours in the note of a paper.
+    """Return the harness's part of the note of a paper.
 
     Args:
         links: the names of related notes, each with the terms that they share.
@@ -72,7 +96,7 @@ def note(
 
 
 def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
-    """Return the properties of a note, without those that have no value."""
+    """Return the properties of a note that have a value."""
     paper, made = item.paper, item.record["provenance"]
     about = known(paper)
     stated = {**from_sections(item.record), **framework.stated(item.record)}
@@ -130,19 +154,13 @@ def _inner(text: str) -> str:
     return escaped(f".{text}.")[1:-1]
 
 
-_SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
-"""Of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview, comments."""
-_AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
-"""A list, a quotation or a line below a heading, at the start of a line."""
-
-
 def escaped(text: str) -> str:
     """Return `text` on one line, to be shown as it is."""
     return _SPECIAL.sub(_replaced, flatten(text))
 
 
 def at_start(text: str) -> str:
-    """Return escaped text without what would begin a list or the like at the start of a line."""
+    """Return escaped text without characters that would start a Markdown list or quotation."""
     found = _AT_START.match(text)
     if found is None or text.startswith("=="):  # a highlighted passage
         return text
@@ -156,21 +174,6 @@ def _replaced(found: re.Match[str]) -> str:
     return "".join(f"\\{char}" for char in found[0])
 
 
-LINKS = 8
-"""Links of a note."""
-TERMS = 3
-"""Terms that a link names."""
-FEW, SHARE, MOST = 5, 0.1, 50
-"""A term joins at most this share of the papers, but `FEW` in any case, and never more than `MOST`,
-which keeps the work for each paper constant."""
-_OF_ARGUMENTS = set_of(
-    "best demonstrate existing extensive extensively guide help lesson outperform practical"
-    " previous previously prior promising shed show"
-)
-_NO_SUBJECT = GENERIC | set(map(stem, _OF_ARGUMENTS))
-"""Stems of the first words of pairs that occur on any subject: "extensive experiments"."""
-
-
 def terms_of(texts: Iterable[str]) -> dict[Term, str]:
     """Return the terms of a paper with their first spelling."""
     found: dict[Term, str] = {}
@@ -182,7 +185,7 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 
 
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
-    """Return for each paper those that share the rarest terms, with these terms, by their places.
+    """Return for each paper the places of papers that share the rarest terms, with the terms.
 
     The order depends on the papers and their terms alone.
     """

@@ -1,1 +1,1 @@
-"""Whether two papers are one: identifiers, titles, authors and years, without a database."""
+"""Decide whether two records are of the same paper, without a database."""

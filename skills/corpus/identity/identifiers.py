@@ -12,7 +12,7 @@ from skills.nanda.paper import Paper, bare_arxiv_id
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """In the order in which they are compared."""
 ZOTERO = "zotero"
-"""What a source calls the item of a paper in a library of Zotero: "users/475425/items/ABCD2345", as
+"""Key of a paper's item in a library of Zotero, such as "users/475425/items/ABCD2345", as
 Zotero's API does. It is stored like an identifier, but is not public and not compared.
 
 The user is "local" if Zotero does not synchronize."""
@@ -44,8 +44,8 @@ Zenodo, arXiv."""
 def doi(text: str) -> str:
     """Return the DOI in lower case without an address, "" if `text` is not one.
 
-    A DOI does not depend on case (https://www.doi.org/doi-handbook). Marks at its end are those of
-    a sentence.
+    A DOI does not depend on case (https://www.doi.org/doi-handbook). Marks at its end belong to a
+    sentence.
     """
     made = written_doi(unquote(text)).lower().split("#")[0]
     if "?" in made and "doi.org" in text.lower():  # parameters of the address
@@ -95,7 +95,7 @@ _READERS: Mapping[str, Callable[[str], str]] = {
 
 
 def identifiers(text: str) -> dict[str, str]:
-    """Return what `text` identifies, by kind: empty for an id of another source, such as "12"."""
+    """Return the identifiers in `text` by kind, {} for an id of another source, such as "12"."""
     found = {kind: read(text) for kind, read in _READERS.items()}
     if found["arxiv"]:  # arXiv's DOI is the same identifier
         found["doi"] = ""
@@ -106,7 +106,7 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     """Return the identifiers of a paper by kind.
 
     Args:
-        known: what its source states, under "doi", "arxiv_id", "pmid", "openalex_id".
+        known: statements of its source, under "doi", "arxiv_id", "pmid", "openalex_id".
     """
     stated = {name: value for name, value in known.items() if isinstance(value, str) and value}
     found = identifiers(stated.get("doi", "")) | identifiers(stated.get("openalex_id", ""))

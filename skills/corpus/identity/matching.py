@@ -1,4 +1,7 @@
-"""Decide whether two papers are the same, or preprint and published version, and by which rule."""
+"""Decide whether two papers are the same, or preprint and published version.
+
+Identifiers decide first, then titles, authors and years. Names of authors may be written in
+different orders, with initials or without accents."""
 
 from __future__ import annotations
 
@@ -26,14 +29,21 @@ LONG_TITLE = 5
 AUTHORS = 0.5
 """The share of common authors without which a title that is only similar is not evidence."""
 ALIKE = 0.5
-"""The share of common words in titles of papers with one DOI; half of it for one author."""
+"""The share of common words in titles of papers with the same DOI; half of it for an author."""
 BLOCK = 50
 """Papers with the same key of a title, above which the key is common wording and no evidence."""
+Name = tuple[str, ...]
+_AND = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+|\s*\|\s*")
+_REST = re.compile(r"(?:,|;)?\s*(?:\bet\s+al\b\.?|\band others\b).*", re.IGNORECASE)
+_TOKEN = re.compile(r"[^\W\d_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W\d_]+)*")
+_INITIALS = re.compile(r"[A-Z]{2,3}")
+_DIGRAPHS = re.compile(r"(?<=[aou])e")
+_NO_NAME = frozenset({"jr", "sr", "ii", "iii", "dr", "prof", "phd", "md"})
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What identifies a paper.
+    """The facts that identify a paper.
 
     Attributes:
         identifiers: by kind (`identifiers.KINDS`).
@@ -48,7 +58,7 @@ class Known:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: two papers that `compare` accepts have one in common."""
+        """Blocking keys: two papers that `compare` accepts have a key in common."""
         own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
         return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
 
@@ -68,11 +78,11 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Two papers are one.
+    """The decision that two records are of the same paper.
 
     Attributes:
         relation: "linked" for preprint and published version.
-        rule: a kind of identifier, or "title" with what else agrees.
+        rule: a kind of identifier, or "title" with the other facts that agree.
         evidence: the common value.
     """
 
@@ -82,10 +92,10 @@ class Decision:
 
 
 def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
-    """Return what identifies `paper`.
+    """Return the facts that identify `paper`.
 
     Args:
-        source: what else its source states.
+        source: further statements of its source.
     """
     stated = {**(source or {}), **paper.source}
     year, venue = stated.get("year"), stated.get("venue")
@@ -99,7 +109,7 @@ def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
 
 
 def compare(one: Known, other: Known) -> Decision | None:
-    """Return why two papers are one, or None."""
+    """Return why two records are of the same paper, None if they are not."""
     for kind in KINDS:
         value = one.identifiers.get(kind)
         if value and value == other.identifiers.get(kind):
@@ -112,7 +122,7 @@ def compare(one: Known, other: Known) -> Decision | None:
 
 
 def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
-    """Yield the places of all pairs that are one; only papers with a common key are compared."""
+    """Yield the places of all pairs of the same paper; a pair must have a common key."""
     every = list(papers)
     blocks: dict[str, list[int]] = {}
     for place, paper in enumerate(every):
@@ -142,7 +152,7 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 
 
 def contradict(one: Known, other: Known) -> bool:
-    """Return True if both have an identifier of one kind, but not the same."""
+    """Return True if both have an identifier of the same kind, but different values."""
     shared_kinds = one.identifiers.keys() & other.identifiers.keys()
     different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}
     if different == {"doi"}:  # a preprint server's, and a publisher's
@@ -177,16 +187,6 @@ def _years(one: Known, other: Known) -> int | None:
     return None if one.year is None or other.year is None else abs(one.year - other.year)
 
 
-Name = tuple[str, ...]
-
-_AND = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+|\s*\|\s*")
-_REST = re.compile(r"(?:,|;)?\s*(?:\bet\s+al\b\.?|\band others\b).*", re.IGNORECASE)
-_TOKEN = re.compile(r"[^\W\d_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W\d_]+)*")
-_INITIALS = re.compile(r"[A-Z]{2,3}")
-_DIGRAPHS = re.compile(r"(?<=[aou])e")
-_NO_NAME = frozenset({"jr", "sr", "ii", "iii", "dr", "prof", "phd", "md"})
-
-
 @functools.lru_cache(maxsize=4096)
 def names(authors: str) -> tuple[Name, ...]:
     """Return the words of each author's name, folded, in the order in which they are written.
@@ -203,7 +203,7 @@ def names(authors: str) -> tuple[Name, ...]:
 
 
 def same_first(one: str, other: str) -> bool | None:
-    """Return whether the first authors may be the same person, None if one is unknown."""
+    """Return whether the first authors may be the same person, None if an author is unknown."""
     ours, theirs = names(one), names(other)
     return compatible(ours[0], theirs[0]) if ours and theirs else None
 
@@ -216,7 +216,7 @@ def shared(one: str, other: str) -> float:
 
 
 def compatible(one: Name, other: Name) -> bool:
-    """Return True if two names may be one: a whole word is common, and nothing contradicts it.
+    """Return True if two names may be of one person: a word is common, no word contradicts it.
 
     The other words of the shorter name must each be a word of the longer one, or its initial, the
     first one of its first: "L. Moreau" is not "Maria-Luisa Moreau".

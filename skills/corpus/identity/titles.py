@@ -73,7 +73,7 @@ class Title:
     Attributes:
         words: in lower case without accents, marks, TeX, articles and "and".
         main: the words before the subtitle.
-        numbers: what distinguishes the parts of a series: its numbers, also as words.
+        numbers: numbers, also written as words, which distinguish the parts of a series.
         notice: True for an erratum, a comment, a reply or a retraction of a paper.
     """
 
@@ -94,7 +94,7 @@ class Title:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: one title has a key in common with another that `compare` accepts.
+        """Blocking keys: two titles that `compare` accepts have a key in common.
 
         The beginning of the main title survives a lost subtitle, and a typo near the end; the end
         survives a typo near the beginning.
@@ -122,8 +122,8 @@ def title(text: str) -> Title:
 def compare(one: Title, other: Title) -> Match | None:
     """Return how two titles match, or None.
 
-    "subtitle": one of them lacks the subtitle. "typo": a letter is dropped, doubled or swapped in
-    one long word.
+    "subtitle": a title lacks the subtitle. "typo": a letter is dropped, doubled or swapped in a
+    long word.
     """
     if one.notice != other.notice:
         return None

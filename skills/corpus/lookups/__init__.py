@@ -1,1 +1,1 @@
-"""Look papers up at sources: by their ids, by a query, and what is unknown about them."""
+"""Look papers up at sources: by their ids, by a query, and to complete the corpus."""

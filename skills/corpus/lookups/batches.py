@@ -1,4 +1,4 @@
-"""Look up many papers at one source by their identifiers: the cost, the requests, the storage."""
+"""Look up many papers at a source by their identifiers: cost, requests and storage."""
 
 from __future__ import annotations
 

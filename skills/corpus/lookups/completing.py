@@ -1,4 +1,4 @@
-"""/corpus complete: fill what is unknown about the papers of the corpus, as a job."""
+"""/corpus complete: look up unknown facts about the papers of the corpus, as a job."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Completion:
         return [cost_of_ids(one, self._due(one), self.most) for one in self.sources]
 
     def run(self) -> None:
-        """Look up at each source what the earlier sources have left unknown."""
+        """Look up at each source the facts that the earlier sources have left unknown."""
         run_id = runs.start(
             self.db,
             skill="corpus complete",
@@ -177,7 +177,7 @@ def _left(made: Completed) -> int:
 
 
 def _shown(made: Completed) -> str:
-    """Return what was filled, and how each source has answered."""
+    """Return the facts that were filled, and the answers of each source."""
     rows = [
         (SERVICES[name].title, one["found"], one["unknown"], one["left"], one["requests"])
         for name, one in made.sources.items()

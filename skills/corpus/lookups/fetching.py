@@ -1,4 +1,4 @@
-"""/corpus fetch: search sources, merge what they find by identity, and save it.
+"""/corpus fetch: search sources, merge the papers by identity, and save them.
 
 The papers are added to the corpus, or written to a table or references, which /annotate reads.
 """
@@ -101,8 +101,8 @@ def fetch(call: Call) -> Result:
 def merged(found: Sequence[Found]) -> list[Found]:
     """Return papers of several sources without repetitions, in the order of first occurrence.
 
-    Preprint and published version count as one. What the first source does not state is taken from
-    the others.
+    Preprint and published version count as one paper. Facts that the first source does not state
+    are taken from the others.
     """
     made: dict[int, Found] = {}
     for first, paper in zip(firsts([one.paper for one in found]), found, strict=True):
@@ -132,7 +132,7 @@ def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
 
 
 def _with(one: Found, other: Found) -> Found:
-    """Return a paper with what another source states about it."""
+    """Return a paper with the facts that another source adds."""
     texts = ("title", "abstract", "authors", "published", "venue", "categories", "notice")
     more = {name: getattr(other, name) for name in texts if not getattr(one, name)}
     if one.cited is None:
@@ -159,7 +159,7 @@ def _sources_and_query(call: Call) -> tuple[list[str], str]:
 def _search(
     call: Call, sources: Sequence[Source], query: Query
 ) -> tuple[list[list[Found]], list[str]]:
-    """Return what each source finds, and the errors of those that fail.
+    """Return the papers that each source finds, and the errors of sources that fail.
 
     Raises:
         SkillFailed: all of them fail.

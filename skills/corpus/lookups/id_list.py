@@ -1,6 +1,6 @@
 """Recognize ids of papers on a line, and lists of them in a text file.
 
-A .txt file is a list of ids if its first entry is one and each line is a single word or an id: a
+A .txt file is a list of ids if its first entry is an id and each line is a single word or an id: a
 DOI, an arXiv id, a PMID or an OpenAlex id, in any spelling and as a URL, alone on its line. "#"
 begins a comment. A number is a PMID there, as PubMed saves a list of them. Any other text file is
 an abstract.
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d{1,8}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Id:
-    """An id of a paper as it is written, and what it identifies by kind: one identifier."""
+    """An id of a paper as it is written, and its identifier by kind."""
 
     text: str
     identifiers: Mapping[str, str]

@@ -69,7 +69,7 @@ class Fetched(FetchedToFile):
 
 
 class Completed(Budget):
-    """What was filled."""
+    """The facts that were filled."""
 
     filled: dict[str, int] = Field({}, description="papers by what was added: doi, venue, ...")
     added: int = Field(0, description="papers whose abstract was found")

@@ -1,4 +1,4 @@
-"""Read a paper from a PDF file, in a process of its own: its front matter and wanted sections."""
+"""Read the front matter and the sections of a PDF file, in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,18 +16,22 @@ from skills.corpus.pdf.title_page import Abstract, name_of
 from skills.corpus.tables.reader_process import Unreadable, serve
 
 FIRST_PAGES = (2, 6)
-"""Pages on which the abstract is searched: these, and if there is none, those. A repository may add
-a cover page."""
+"""Numbers of first pages that are searched for the abstract, one after the other: a repository may
+add a cover page."""
 TITLE_SIZE = 1.15
 """Size of the letters of a title, over that of the abstract."""
 FEWEST_LETTERS = 200
-"""Letters of the first pages; fewer are those of a scan."""
+"""Letters of the first pages; a scan has fewer."""
 READABLE = 0.6
-"""Share of letters and digits in a text; that of a font without Unicode has fewer."""
+"""Share of letters and digits in a text; a font without Unicode has fewer."""
+FEWEST_WORDS = 12
+"""Words of a section; an entry of a table of contents has fewer."""
+MOST_WORDS = 3000
+"""Words that are read of a section."""
 
 
 def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
-    """Return what is read of a paper.
+    """Return the front matter and the sections of a paper.
 
     Args:
         kinds: the sections to read, "limitation" and "conclusion".
@@ -117,12 +121,6 @@ def _body(lines: Sequence[Line]) -> Line:
     return next(line for line in lines if (line.size, line.font) == usual)
 
 
-FEWEST_WORDS = 12
-"""Words of a section; fewer are those of a table of contents."""
-MOST_WORDS = 3000
-"""Words that are read of a section."""
-
-
 @dataclass(frozen=True, slots=True)
 class Found:
     """A section.
@@ -140,10 +138,10 @@ class Found:
 
 
 def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[Found]:
-    """Return the sections of these kinds, the longest one of each kind.
+    """Return the longest section of each of these kinds.
 
     Args:
-        lines: those of the paper after its abstract.
+        lines: the lines of the paper after its abstract.
         body: a line that is set as its text.
     """
     best: dict[str, Found] = {}
@@ -183,7 +181,7 @@ def _heading(line: Line, body: Line) -> str:
 
 
 def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> list[Line]:
-    """Return the text below a heading up to the next one of its kind."""
+    """Return the text below a heading up to the next heading of its kind."""
     first = lines[place]
     run_in = heading != first.text.strip()
     found: list[Line] = []
@@ -208,7 +206,7 @@ def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> lis
 
 
 def _goes_on(first: Line, line: Line) -> bool:
-    """Return True if a line is the second one of the heading `first`."""
+    """Return True if a line is the second line of the heading `first`."""
     close = line.page == first.page and 0 < first.y - line.y < 1.6 * first.size
     same = line.font == first.font and abs(line.size - first.size) < 0.3
     return close and same and line.bold and title_page.level_of(line) == 0
@@ -238,7 +236,7 @@ def _is_of_numbers(line: Line) -> bool:
 
 
 def read(path: str, sections: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield what is read of a paper, for `ReaderProcess.read`."""
+    """Yield the result of `extract`, for `ReaderProcess.read`."""
     yield extract(Path(path), sections)
 
 

@@ -32,7 +32,7 @@ BESIDE = 0.15
 FEWEST = 6
 """Lines on each side of it."""
 ALIKE = 0.08
-"""Share of the lines by which more cross one gutter than another one."""
+"""Greatest difference in the share of lines that cross two gutters of a page."""
 FEW = 0.03
 """Share of the lines that hardly counts."""
 MOST_PLACES = 500
@@ -42,7 +42,24 @@ MOST_PIECES = 5000
 STEP = 2.0
 """Points between two places that may be a gutter."""
 WIDE = 2.0
-"""Distance in ems that separates pieces on one baseline even where no gutter is."""
+"""Distance in ems that separates pieces on a baseline even without a gutter."""
+MOST_PAGES = 200
+"""Pages that are read: the first pages of a longer file, such as a thesis."""
+SECONDS = 20.0
+"""Processor time after which no further page is read."""
+LONGEST_ENTRY = 5000
+"""Characters of an entry of the document information that is read."""
+EDGE = 3
+"""Lines at the top and at the bottom of a page that may be running heads."""
+_PAGE_NUMBER = re.compile(
+    r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_ERRORS = {
+    pdfium_c.FPDF_ERR_FORMAT: "is damaged: PDFium cannot read it",
+    pdfium_c.FPDF_ERR_PASSWORD: "is encrypted and needs a password",
+    pdfium_c.FPDF_ERR_SECURITY: "is encrypted in a way that PDFium does not support",
+}
 
 
 def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
@@ -64,7 +81,7 @@ def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
 def _by_block(
     lines: Sequence[Line], blocks: Sequence[list[Line]], gutters: Sequence[float]
 ) -> list[Line]:
-    """Return the lines in order: of each block, the band above it, then what is beside it."""
+    """Return the lines in order: for each block, the band above it, then the text beside it."""
     inside = {id(line) for block in blocks for line in block}
     others = [line for line in lines if id(line) not in inside]
     found: list[Line] = []
@@ -147,7 +164,7 @@ def _extend(line: Line, piece: Line) -> None:
 
 
 def _gutters(pieces: Sequence[Line]) -> list[float]:
-    """Return the places between columns: one, or two.
+    """Return the places between columns: one or two places, or none.
 
     Three columns are alike in width, or hardly a line crosses a gutter, as at one of notes.
     """
@@ -181,7 +198,7 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
 
 
 def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
-    """Return how many lines cross a place, None if it divides no columns.
+    """Return the number of lines that cross a place, None if it divides no columns.
 
     Args:
         lefts, rights: the sorted ends of all lines.
@@ -203,25 +220,6 @@ def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
         return list(pieces)
     left, right = min(one.left for one in others), max(one.right for one in others)
     return [one for one in pieces if id(one) not in numbered or left < one.left < right]
-
-
-MOST_PAGES = 200
-"""Pages that are read; of a longer file, such as a thesis, the first ones."""
-SECONDS = 20.0
-"""Processor time after which no further page is read."""
-LONGEST_ENTRY = 5000
-"""Characters of an entry of the document information that is read."""
-EDGE = 3
-"""Lines at the top and at the bottom of a page that may be running heads."""
-_PAGE_NUMBER = re.compile(
-    r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
-    re.IGNORECASE,
-)
-_ERRORS = {
-    pdfium_c.FPDF_ERR_FORMAT: "is damaged: PDFium cannot read it",
-    pdfium_c.FPDF_ERR_PASSWORD: "is encrypted and needs a password",
-    pdfium_c.FPDF_ERR_SECURITY: "is encrypted in a way that PDFium does not support",
-}
 
 
 class Pages:
@@ -293,5 +291,5 @@ def _at_edge(page: Sequence[Line]) -> list[Line]:
 
 
 def _key(line: Line) -> tuple[str, int]:
-    """Return what running heads have in common: the text without numbers, and the height."""
+    """Return the text without numbers and the height, which running heads have in common."""
     return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)

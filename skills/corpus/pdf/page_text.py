@@ -1,4 +1,7 @@
-"""Read the text of a page in pieces of one line, each with its place and font, by PDFium."""
+"""Read the text of a page by PDFium in pieces of a line, and join lines to text.
+
+A piece has its place and its font. Joining restores divided words, ligatures and accents beside
+letters, and removes marks of footnotes."""
 
 from __future__ import annotations
 
@@ -15,25 +18,45 @@ from typing import Any
 import pypdfium2.raw as pdfium
 
 MOST_CHARS = 60_000
-"""Characters that are read of a page; one of a paper has 3,000 to 8,000."""
+"""Characters that are read of a page; a page of a paper has 3,000 to 8,000."""
 GAP = 0.9
 """Distance between two words, in ems, from which they are pieces of their own."""
 SAME_SIZE = 0.08
 """Greatest difference in size of two lines of one text, as a share."""
 _LINE_END = frozenset("\r\n")
 _HYPHENS = frozenset("\ufffe\u0002\u00ad")
-"""What PDFium returns for a hyphen at the end of a line, and the soft hyphen."""
+"""Characters that PDFium returns for a hyphen at a line end, and the soft hyphen."""
 MARK = "\ue000"
 """Stands for the mark of a footnote in the text of a line."""
 _MARKS = frozenset("0123456789,*†‡§¶\u2217")
 _LONG = re.compile(rf"[^\W\d_]{{4}}[.,;:)\u201d\"]*{MARK}*$")
 """The end of a word before a raised number, which is not part of it."""
 _BOLD = re.compile(r"bold|black|heavy|demi|-medi|medi$|cmbx|sfbx|\.b$|-b$", re.IGNORECASE)
+_REPLACED = str.maketrans(
+    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}
+)
+_ACCENTS = {
+    "\u00b4": "\u0301",  # acute
+    "\u00a8": "\u0308",  # diaeresis
+    "\u02c6": "\u0302",  # circumflex
+    "\u02dc": "\u0303",  # tilde
+    "\u02c7": "\u030c",  # caron
+    "\u02d8": "\u0306",  # breve
+    "\u02da": "\u030a",  # ring
+    "\u00b8": "\u0327",  # cedilla
+    "\u02d9": "\u0307",  # dot
+}
+"""Combining accents by the accent that stands beside its letter."""
+_DOTLESS = "\u0131"
+_ACCENTED = re.compile(rf"([{''.join(_ACCENTS)}])\s?([A-Za-z{_DOTLESS}])")
+_DIVIDED = re.compile(r"(\w[\w-]*)-$")
+_BEGINS = re.compile(r"[^\W\d_]+(?:-\w+)*")
+_WORD = re.compile(r"\w+(?:-\w+)*")
 
 
 @dataclass(slots=True)
 class Line:
-    """A line of text, or a piece of one.
+    """A line of text, or a piece of a line.
 
     Attributes:
         left, right: its ends, in points.
@@ -191,28 +214,6 @@ def _begun(text_page: Any, i: int, box: Any) -> _Word:
 @functools.lru_cache(maxsize=1000)
 def _is_bold(font: str) -> bool:
     return bool(_BOLD.search(font))
-
-
-_REPLACED = str.maketrans(
-    {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}
-)
-_ACCENTS = {
-    "\u00b4": "\u0301",  # acute
-    "\u00a8": "\u0308",  # diaeresis
-    "\u02c6": "\u0302",  # circumflex
-    "\u02dc": "\u0303",  # tilde
-    "\u02c7": "\u030c",  # caron
-    "\u02d8": "\u0306",  # breve
-    "\u02da": "\u030a",  # ring
-    "\u00b8": "\u0327",  # cedilla
-    "\u02d9": "\u0307",  # dot
-}
-"""Accents that stand beside their letter, by the one that combines with it."""
-_DOTLESS = "\u0131"
-_ACCENTED = re.compile(rf"([{''.join(_ACCENTS)}])\s?([A-Za-z{_DOTLESS}])")
-_DIVIDED = re.compile(r"(\w[\w-]*)-$")
-_BEGINS = re.compile(r"[^\W\d_]+(?:-\w+)*")
-_WORD = re.compile(r"\w+(?:-\w+)*")
 
 
 def words_of(lines: Iterable[Line]) -> set[str]:

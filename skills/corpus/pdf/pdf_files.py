@@ -53,13 +53,13 @@ class PdfReader(Reader):
                 except InputError as error:
                     yield position, error
                 else:
-                    # The id of a paper is the one at arXiv or the DOI, if it has one.
+                    # The id of a paper is its arXiv id or its DOI.
                     paper_id = found.get("arxiv_id") or found.get("doi") or ""
                     yield position, {**found, "id": paper_id}
 
 
 def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what `extraction.extract` reads of a file.
+    """Return the result of `extraction.extract` for a file.
 
     Raises:
         InputError: the file cannot be read, or has no abstract.
@@ -89,7 +89,7 @@ def is_pdf(path: Path | None) -> bool:
 
 
 def is_of_pdfs(path: Path) -> bool:
-    """Return True for a PDF file, and for a folder that has PDF files and is none of parts."""
+    """Return True for a PDF file, and for a folder with PDF files and without Parquet files."""
     place = at_home(path)
     if not place.is_dir():
         return is_pdf(path)
@@ -99,7 +99,7 @@ def is_of_pdfs(path: Path) -> bool:
 
 
 def find_pdfs(path: Path) -> list[Path]:
-    """Return a PDF file, or those of a folder, in the order of their names.
+    """Return a PDF file, or the PDF files of a folder in the order of their names.
 
     Raises:
         InputError: the folder has too many entries.

@@ -1,8 +1,11 @@
-"""Recognize headings, and which part of a paper each begins.
+"""Find title, authors, identifiers and abstract on the first pages, and recognize headings.
 
-Names are compared without blanks, case and numbers, since small capitals and letter-spaced headings
-come as "A BSTRACT" or "A B S T R A C T".
-"""
+The abstract is the text after its heading, "Abstract" or "Summary", up to the next heading. Without
+such a heading, it is the last paragraph of 40 to 400 words above the heading "Introduction" on the
+first pages; a paper that has neither is refused.
+
+Headings are compared without blanks, case and numbers, since small capitals and letter-spaced
+headings come as "A BSTRACT" or "A B S T R A C T"."""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ _RUN_IN_END = re.compile(
     r"\*? ?Corresponding [Aa]uthor|Copyright\b|©|(?:doi|DOI|E-?mail|Citation|Editors?) ?:|"
     r"\d?\.? ?Introduction\b|Author [Ss]ummary\b"
 )
-"""What begins a line after an abstract, and seldom one within it."""
+"""Beginnings of lines that follow an abstract, and that are rare within it."""
 _PARTS = (
     "background", "objective", "aim", "purpose", "method", "material", "result", "finding",
     "conclusion", "interpretation", "significance", "design", "setting", "participant", "patient",
@@ -63,6 +66,49 @@ _PARTS = (
 """How the parts of a structured abstract begin."""
 LONGEST_NAME = 60
 """Letters of the name of a section; a longer one is a sentence in bold."""
+FEWEST_WORDS = 20
+"""Words of a text after the heading "Abstract"; a table of contents has fewer."""
+MOST_WORDS = 700
+"""Words of an abstract."""
+UNHEADED_WORDS = range(40, 401)
+"""Words of an abstract without a heading."""
+UNHEADED_PAGES = 2
+"""Pages on which it is searched."""
+PARAGRAPH = 1.5
+"""Distance of two lines, in ems, that begins a paragraph."""
+_RUN_IN = re.compile(
+    r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
+    re.IGNORECASE,
+)
+_CAPITALS = re.compile(r"(?:ABSTRACT|SUMMARY)\s+(?=[A-Z])")
+_HEADING = re.compile(r"(?:abstract|summary)(?:andkeywords)?")
+TITLE_WORDS = 45
+"""Words of a title at most."""
+PROVEN = 15
+"""Letters of a title in the document information that is trusted if the first pages have it; a
+shorter title may be "Paper" or "main.dvi"."""
+_STAMP = re.compile(
+    r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
+    r"[a-z]*\s+(?P<year>\d{4})",
+    re.IGNORECASE,
+)
+_NOT_A_TITLE = re.compile(
+    r"journal homepage|contents lists|sciencedirect|available (?:online|at)|https?:|www\.|issn|"
+    r"^(?:research|original|review|regular)? ?(?:article|paper|report)s?$|^open access|^arxiv:|"
+    r"^vol(?:ume|\.)|proceedings of|preprint|^letters?$",
+    re.IGNORECASE,
+)
+_MARKS_AT_END = " *\u2217†‡§¶1"
+_NAME = re.compile(
+    r"(?:[^\W\d_][\w'’.\u2010-]*\s+){1,3}[^\W\d_][\w'’-]+(?:\s+(?:Jr|Sr|I{2,3}|IV)\.?)?"  # noqa: RUF001
+)
+_NO_NAME = re.compile(
+    r"universit|institut|depart|school|college|laborator|\blabs?\b|centre|center|research|google|"
+    r"microsoft|\bai\b|\binc\b|corp|academy|hospital|faculty|team|group|abstract|member|ieee|"
+    r"\b(?:the|for|with|using|from|an?|on|to|is|are)\b|street|road|usa|china|email",
+    re.IGNORECASE,
+)
+_MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[^}}]*\}}")
 
 
 def name_of(text: str) -> str:
@@ -111,7 +157,7 @@ def is_title(text: str) -> bool:
 
 
 def ends_paper(name: str) -> bool:
-    """Return True if what follows a heading of this name belongs to no section before."""
+    """Return True for the name of a heading that ends the sections of a paper."""
     return _LAST.fullmatch(name) is not None
 
 
@@ -139,25 +185,6 @@ def without_number(text: str) -> str:
     return " ".join(_BEFORE_NAME.sub("", text.strip(), count=1).rstrip(" .:—–-").split())  # noqa: RUF001
 
 
-FEWEST_WORDS = 20
-"""Words of a text after the heading "Abstract"; fewer are those of a table of contents."""
-MOST_WORDS = 700
-"""Words of an abstract."""
-UNHEADED_WORDS = range(40, 401)
-"""Words of an abstract without a heading."""
-UNHEADED_PAGES = 2
-"""Pages on which it is searched."""
-PARAGRAPH = 1.5
-"""Distance of two lines, in ems, that begins a paragraph."""
-
-_RUN_IN = re.compile(
-    r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
-    re.IGNORECASE,
-)
-_CAPITALS = re.compile(r"(?:ABSTRACT|SUMMARY)\s+(?=[A-Z])")
-_HEADING = re.compile(r"(?:abstract|summary)(?:andkeywords)?")
-
-
 class Abstract(NamedTuple):
     """The abstract among the lines of a paper.
 
@@ -171,7 +198,7 @@ class Abstract(NamedTuple):
 
 
 def find_abstract(lines: Sequence[Line]) -> Abstract | None:
-    """Return the abstract of a paper, None if none is found."""
+    """Return the abstract of a paper, None if it is not found."""
     for wanted in ("abstract", "summary"):
         for place, line in enumerate(lines):
             rest = _after_heading(line, wanted)
@@ -257,40 +284,10 @@ def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
     return same_column and before.y - line.y > most * max(before.size, line.size)
 
 
-TITLE_WORDS = 45
-"""Words of a title at most."""
-PROVEN = 15
-"""Letters from which the title of the document information is that of the paper, if the first
-pages have it; a shorter one may be "Paper" or "main.dvi"."""
-
-_STAMP = re.compile(
-    r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
-    r"[a-z]*\s+(?P<year>\d{4})",
-    re.IGNORECASE,
-)
-_NOT_A_TITLE = re.compile(
-    r"journal homepage|contents lists|sciencedirect|available (?:online|at)|https?:|www\.|issn|"
-    r"^(?:research|original|review|regular)? ?(?:article|paper|report)s?$|^open access|^arxiv:|"
-    r"^vol(?:ume|\.)|proceedings of|preprint|^letters?$",
-    re.IGNORECASE,
-)
-_MARKS_AT_END = " *\u2217†‡§¶1"
-_NAME = re.compile(
-    r"(?:[^\W\d_][\w'’.\u2010-]*\s+){1,3}[^\W\d_][\w'’-]+(?:\s+(?:Jr|Sr|I{2,3}|IV)\.?)?"  # noqa: RUF001
-)
-_NO_NAME = re.compile(
-    r"universit|institut|depart|school|college|laborator|\blabs?\b|centre|center|research|google|"
-    r"microsoft|\bai\b|\binc\b|corp|academy|hospital|faculty|team|group|abstract|member|ieee|"
-    r"\b(?:the|for|with|using|from|an?|on|to|is|are)\b|street|road|usa|china|email",
-    re.IGNORECASE,
-)
-_MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[^}}]*\}}")
-
-
 def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
     """Return the title of a paper, and the index of the line after it; "" if there is none.
 
-    It is the one of the document information if the first pages have it, else the text in the
+    It is the title in the document information if the first pages have it, else the text in the
     largest letters.
 
     Args:
@@ -332,11 +329,11 @@ def _largest(lines: Sequence[Line]) -> list[int]:
 def authors_of(lines: Sequence[Line], stated: str) -> str:
     """Return the authors as "Ada Lovelace, Alan Turing", "" where they are not certain.
 
-    They are those of the document information if all their family names are on these lines, else
-    the first lines that consist of names alone.
+    They are the authors in the document information if all their family names are on these lines,
+    else the first lines that consist of names alone.
 
     Args:
-        lines: those between title and abstract.
+        lines: the lines between title and abstract.
         stated: the authors of the document information.
     """
     shown = squeezed(" ".join(line.text for line in lines))
@@ -360,7 +357,7 @@ def _printed(lines: Sequence[Line]) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names in a list; if a part of it is something else, none of them."""
+    """Return the names in a list, [] if a part of the list is not a name."""
     split = (part.strip(" .") for part in re.split(r"[,;&]|\band\b", text))
     parts = [" ".join(part.split()) for part in split if part]
     fits = all(
@@ -372,10 +369,10 @@ def _names(text: str) -> list[str]:
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
     """Return the DOI and the arXiv id that are printed, the category and the date of the stamp.
 
-    A DOI counts if it is the only one.
+    A DOI counts if it is the only DOI.
 
     Args:
-        lines: those of the first page.
+        lines: the lines of the first page.
         turned: the text on its margin.
         stated: the entries of the document information.
     """

@@ -1,8 +1,8 @@
-"""Read BibTeX and BibLaTeX, and add notes to a file without changing anything else in it.
+"""BibTeX and BibLaTeX: read entries, write entries, and add notes to the entries of a file.
 
-A file is read in pieces: bibtexparser takes the beginning of a block at the beginning of a line for
-the end of a block that is not closed, so that a file can be cut there.
-"""
+Notes change nothing else in a file. A file is read in pieces: bibtexparser takes the beginning of a
+block at the beginning of a line for the end of a block that is not closed, so that a file can be
+cut there."""
 
 from __future__ import annotations
 
@@ -87,6 +87,23 @@ _VARIABLES = {
 _NOTES = ("note", *NOTE_FIELDS)
 _KEYWORDS = ("primaryclass", "eprintclass", "keywords")
 _VERBATIM = {"DOI": "doi", "URL": "url", "PMID": "pmid"}
+_TYPES = {
+    "article-journal": "article",
+    "article-magazine": "article",
+    "article-newspaper": "article",
+    "paper-conference": "inproceedings",
+    "chapter": "incollection",
+    "book": "book",
+    "thesis": "phdthesis",
+    "report": "techreport",
+    "manuscript": "unpublished",
+}
+_PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
+_KEY = re.compile(r"[A-Za-z][\w:.+-]*")
+_DIGEST = re.compile(r"[0-9a-f]{12}")
+_CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
+"""Words with a capital behind their first letter, which styles would write in lower case."""
+_ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -113,7 +130,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
-    """Yield the text of the file, in pieces, with a note in each entry that has one.
+    """Yield the text of the file, in pieces, with a note in each annotated entry.
 
     Args:
         take: returns the note of the record with this number, in the order of `read`.
@@ -150,7 +167,7 @@ def _pieces(path: Path) -> Iterator[tuple[int, str]]:
 def _blocks(text: str) -> list[Block]:
     from bibtexparser.splitter import Splitter
 
-    # It logs what it also returns: the blocks that cannot be read.
+    # It logs the blocks that cannot be read, which it also returns.
     logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)
     return list(Splitter(text).split().blocks)
 
@@ -287,27 +304,8 @@ def _annotated(entry: Entry, note: str) -> str:
     return f"{body}{comma}\n{added}{',' * (not comma)}\n{closing}"
 
 
-_TYPES = {
-    "article-journal": "article",
-    "article-magazine": "article",
-    "article-newspaper": "article",
-    "paper-conference": "inproceedings",
-    "chapter": "incollection",
-    "book": "book",
-    "thesis": "phdthesis",
-    "report": "techreport",
-    "manuscript": "unpublished",
-}
-_PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
-_KEY = re.compile(r"[A-Za-z][\w:.+-]*")
-_DIGEST = re.compile(r"[0-9a-f]{12}")
-_CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
-"""Words with a capital behind their first letter, which styles would write in lower case."""
-_ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
-
-
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write an entry for each item, with its note if it has one."""
+    """Write an entry for each item, with its note unless that is ""."""
     from bibtexparser.library import Library
     from bibtexparser.model import Entry, Field
     from bibtexparser.writer import BibtexFormat

@@ -1,9 +1,15 @@
-"""Define references as items of CSL-JSON, and what a paper takes from one.
+"""References as items of CSL-JSON: their fields, their files, and the notes of annotations.
 
 CSL-JSON is the form in which citation processors and reference managers exchange references
 (https://docs.citationstyles.org). Of its variables, "archive" and "archive_location" hold an arXiv
 id, and "keyword" the categories.
-"""
+
+The note of an annotation has a line for each stated move and each suggestion:
+
+Annotation by nanda-harness:
+Claim: ...
+Method (uncertain, 0.35): ...
+Suggestion for Novelty (0.21): ..."""
 
 from __future__ import annotations
 
@@ -28,14 +34,14 @@ from skills.nanda.text import flatten
 Item = dict[str, Any]
 
 SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
-"""What a paper's source keeps of its reference, under these names."""
+"""Names of the fields of a reference that the source of a paper keeps."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "venue", "doi", "pmid")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 """English names of months, by which BibTeX and PubMed write dates."""
 ET_AL = "et al."
 """The last name of a list that leaves out others."""
 PREPRINT = "article"
-"""The type of a preprint in CSL; one in a journal is "article-journal"."""
+"""The type of a preprint in CSL; the type in a journal is "article-journal"."""
 
 _PMID = re.compile(r"\bPMID: ?(\d{1,8})\b")
 _ARXIV_DOI = re.compile(r"10\.48550/arxiv\.(.+)", re.IGNORECASE)
@@ -46,6 +52,11 @@ _JATS = re.compile(
     re.IGNORECASE,
 )
 """The mark-up that Crossref adds to abstracts."""
+_HINT = 'CSL-JSON is a list of objects with "type" and "title".'
+HEADING = "Annotation by nanda-harness:"
+NONE_STATED = "The abstract states none of the moves."
+_OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
+"""A note up to the next empty line, or to the end where a program has joined its lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ class Record:
 
 
 def row_of(item: Item) -> dict[str, str]:
-    """Return the columns of a table, and what the source of a paper keeps.
+    """Return the columns of a table, and the fields that the source of a paper keeps.
 
     The id is the arXiv id of a preprint, else the key of the entry, the DOI or the PMID.
     """
@@ -92,7 +103,7 @@ def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
     """Return the reference of a paper.
 
     Args:
-        known: what else is known, under `SOURCE_KEYS`: the input of its annotation.
+        known: further facts, under `SOURCE_KEYS`: the input of its annotation.
     """
     source = {**known, **paper.source}
     stated = {name: source[name] for name in SOURCE_KEYS if isinstance(source.get(name), str)}
@@ -136,7 +147,7 @@ def pmid_of(item: Item) -> str:
 
 
 def arxiv_id_of(item: Item) -> str:
-    """Return the arXiv id as the reference states it, with its version if there is one."""
+    """Return the arXiv id as the reference states it, with or without a version."""
     if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
         return text(item, "archive_location")
     if found := _ARXIV_DOI.fullmatch(doi_of(item)):
@@ -165,7 +176,7 @@ def is_preprint(item: Item) -> bool:
 
 
 def names_of(item: Item, role: str) -> list[Item]:
-    """Return the names of the people in a role; what is not a name is left out."""
+    """Return the names of the people in a role, without values that are not names."""
     found = item.get(role)
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
@@ -195,7 +206,7 @@ def inverted_name(name: Item) -> tuple[str, str, str]:
 
 
 def joined_names(names: Iterable[str]) -> str:
-    """Return names as a table has them, with ";" in between if one has a comma: "ACME, Inc."."""
+    """Return names as a table has them, with ";" between them if a name has a comma."""
     known = list(filter(None, names))
     return ("; " if any("," in name for name in known) else ", ").join(known)
 
@@ -212,7 +223,7 @@ def separate_names(authors: str) -> list[str]:
 
 
 def name_of(written: str) -> Item:
-    """Return a name that is written as "Family, Given", "Family, Suffix, Given" or "Given Family".
+    """Return a name written as "Family, Given", "Family, Suffix, Given" or "Given Family".
 
     Words in lower case before the family name are its particle. A name of one word is that of a
     group or a person; it is not taken apart.
@@ -231,7 +242,7 @@ def name_of(written: str) -> Item:
 
 
 def issued(date: str) -> Item:
-    """Return a date as CSL-JSON has it; one that does not begin with a year is kept as text."""
+    """Return a date as CSL-JSON has it; a date that does not begin with a year stays text."""
     if known := iso_date(date):
         return {"date-parts": [[int(part) for part in known.split("-")]]}
     return {"literal": date} if date else {}
@@ -259,9 +270,6 @@ def date_of(item: Item) -> str:
 def joined(values: Iterable[str], separator: str = ", ") -> str:
     """Return the values that are not empty, joined."""
     return separator.join(filter(None, map(flatten, values)))
-
-
-_HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -336,12 +344,6 @@ def _items(path: Path) -> list[Any]:
 
 def _is_item(found: Any) -> bool:
     return isinstance(found, dict) and isinstance(found.get("type"), str)
-
-
-HEADING = "Annotation by nanda-harness:"
-NONE_STATED = "The abstract states none of the moves."
-_OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
-"""A note up to the next empty line, or to the end where a program has joined its lines."""
 
 
 def note_of(item: Annotated, framework: Framework) -> str:

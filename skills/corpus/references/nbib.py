@@ -1,4 +1,4 @@
-"""Read the format of PubMed, .nbib."""
+"""PubMed's format, .nbib: read records."""
 
 from __future__ import annotations
 

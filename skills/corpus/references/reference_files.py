@@ -1,4 +1,6 @@
-"""Read a reference file as a table of papers."""
+"""Reference files as tables of papers, and annotations as notes in references.
+
+If the papers were read from a file of the same format, all of it is written, with notes in it."""
 
 from __future__ import annotations
 
@@ -30,6 +32,7 @@ from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
 """The module of each suffix."""
+WRITTEN = (".bib", ".ris", ".csl.json")
 
 
 class ReferenceReader(Reader):
@@ -82,9 +85,6 @@ def format_of(path: Path) -> ModuleType:
     """Return the module of a file's format, whose library is imported when it is used."""
     name = FORMATS[path.suffix.lower() or path.name]
     return import_module(f"skills.corpus.references.{name}")
-
-
-WRITTEN = (".bib", ".ris", ".csl.json")
 
 
 def writers(

@@ -1,4 +1,6 @@
-"""Read RIS, and add notes to a file without changing anything else in it."""
+"""RIS: read records, write records, and add notes to the records of a file.
+
+Notes change nothing else in a file."""
 
 from __future__ import annotations
 
@@ -79,10 +81,12 @@ _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
 _PUBMED = re.compile("pubmed|medline|nlm", re.IGNORECASE)
+_TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
+"""The first tag of each type of CSL."""
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file. One without an end tag ends where the next begins."""
+    """Yield the records of a file. A record without an end tag ends where the next begins."""
     for line, lines in _records(path):
         if not line:
             continue
@@ -100,7 +104,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
-    """Yield the text of the file, in pieces, with a note in each record that has one.
+    """Yield the text of the file, in pieces, with a note in each annotated record.
 
     Args:
         take: returns the note of the record with this number, in the order of `read`.
@@ -113,7 +117,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of each record with the number of its first, and 0 for those outside."""
+    """Yield the lines of each record with the number of its first line, 0 outside of records."""
     lines: list[str] = []
     first = 0
     for number, line in enumerate(decoded_lines(path), start=1):
@@ -180,7 +184,7 @@ def _item(fields: Mapping[str, Any]) -> Item:
 
 
 def _annotated(lines: list[str], note: str) -> list[str]:
-    """Return the lines of a record with the note before its end tag, without an earlier one."""
+    """Return the lines of a record with the note before its end tag, without an earlier note."""
     kept: list[str] = []
     ours = False
     for line in lines:
@@ -196,12 +200,8 @@ def _annotated(lines: list[str], note: str) -> list[str]:
     return [*before, f"N1  - {note}\n", *(kept[end:] or ["ER  - \n"])]
 
 
-_TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
-"""The first tag of each type of CSL."""
-
-
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write a record for each item, with its note if it has one."""
+    """Write a record for each item, with its note unless that is ""."""
     import rispy
 
     for number, (item, note) in enumerate(noted):

@@ -1,11 +1,12 @@
 """Open a copy of Zotero's database, which a running Zotero locks for itself.
 
 The database itself is never opened: SQLite would have to write beside it. Its file is copied with
-its journals, without a lock. The copy is consistent if none of them has changed meanwhile: Zotero
-writes its journal before the database, so that what was true at one moment is complete in the files
-of that moment, also within a transaction or with commits that are only in the write-ahead log.
-SQLite recovers the copy from its journals as it would recover the database after a crash.
-"""
+its journals, without a lock. The copy is consistent if no file has changed meanwhile: Zotero writes
+its journal before the database, so that the state at a moment is complete in the files of that
+moment, also within a transaction or with commits that are only in the write-ahead log. SQLite
+recovers the copy from its journals as it would recover the database after a crash.
+
+Before Zotero 8, Better BibTeX keeps the citation keys in a database of its own."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from harness.support.text_input import reading, regular_file, shown
 
 FILE = "zotero.sqlite"
 OLDEST_SCHEMA = 81
-"""Of the data in Zotero 5.0; earlier ones have other tables of libraries and creators."""
+"""Schema of Zotero 5.0; earlier schemas have other tables of libraries and creators."""
 NEWEST_COMPATIBILITY = 9
 """Of Zotero 10. Zotero itself counts it up when older programs can no longer read the data."""
 
@@ -35,6 +36,7 @@ _SETTLED = 0.1
 of its time of modification look like one."""
 
 _State = tuple[tuple[int, int, int] | None, ...]
+KEYS_FILE = "better-bibtex.sqlite"
 
 
 @contextlib.contextmanager
@@ -42,7 +44,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a temporary copy of the database; leaving the block deletes it.
 
     Raises:
-        InputError: it cannot be read, is damaged, or is not one of a known version of Zotero.
+        InputError: it cannot be read, is damaged, or is of an unknown version of Zotero.
         OutputError: the disk is too full for the copy.
     """
     path = regular_file(path).resolve()  # as SQLite finds the journals
@@ -112,7 +114,7 @@ def _copy_file(path: Path, source: Path, target: Path) -> None:
 
 
 def _state(path: Path) -> _State:
-    """Return what changes when one of the files is written."""
+    """Return the state of the files, which changes when a file is written."""
     found: list[tuple[int, int, int] | None] = []
     for suffix in _SUFFIXES:
         try:
@@ -162,9 +164,6 @@ def _not_zotero(path: Path) -> InputError:
     )
 
 
-KEYS_FILE = "better-bibtex.sqlite"
-
-
 def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
     """Create the table `citationKeys`, with the keys of the items in the library.
 
@@ -172,7 +171,7 @@ def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
     the same.
 
     Args:
-        path: that of Zotero's database, beside which it is.
+        path: path of Zotero's database, beside which the keys are.
     """
     db.execute("CREATE TEMP TABLE citationKeys (itemID INTEGER PRIMARY KEY, citationKey TEXT)")
     with contextlib.suppress(InputError, sqlite3.DatabaseError):

@@ -1,4 +1,8 @@
-"""Read a library of Zotero as a table of papers."""
+"""A library of Zotero as a table of papers: all items, or those of a collection or with tags.
+
+A collection has a path: the names of the collections that contain it and its own name, with "/"
+between them. The path of a group's collection begins with the name of the group, which alone is the
+path of all items in the group."""
 
 from __future__ import annotations
 
@@ -59,10 +63,64 @@ _ITEMS = """
         LEFT JOIN groups USING (libraryID) LEFT JOIN citationKeys USING (itemID)
     ORDER BY itemID
 """
+VARIABLES = {
+    "title": "title",
+    "abstractNote": "abstract",
+    "publicationTitle": "container-title",
+    "conferenceName": "event-title",
+    "volume": "volume",
+    "issue": "issue",
+    "number": "number",
+    "pages": "page",
+    "publisher": "publisher",
+    "place": "publisher-place",
+    "edition": "edition",
+    "DOI": "DOI",
+    "url": "URL",
+    "ISBN": "ISBN",
+    "ISSN": "ISSN",
+    "language": "language",
+    "archive": "archive",
+    "archiveLocation": "archive_location",
+    "extra": "note",
+}
+"""Variables of CSL-JSON by the base field of Zotero, which item types share."""
+CITATION_KEY = "citation-key"
+"""The variable of CSL-JSON that programs know a reference by."""
+_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: |$)")
+_EXTRA = re.compile(r"^(DOI|PMID|Citation Key) ?: ?(\S.*)$", re.IGNORECASE | re.MULTILINE)
+_IN_EXTRA = {"doi": "DOI", "pmid": "PMID", "citation key": CITATION_KEY}
+Creator = Sequence[Any]
+"""A creator as (role, given name, family name, 1 for a name in one field)."""
+_LISTED = 12
+_COLLECTIONS = """
+    WITH RECURSIVE paths(id, library, path) AS (
+        SELECT collectionID, libraryID, {group}collectionName FROM collections
+            LEFT JOIN groups USING (libraryID)
+            WHERE parentCollectionID IS NULL AND {kept}
+        UNION ALL
+        SELECT collectionID, library, path || '/' || collectionName
+            FROM collections JOIN paths ON parentCollectionID = id WHERE {kept}
+    )
+    SELECT id, library, path FROM paths
+"""
+_WITHIN = """
+    WITH RECURSIVE within(id) AS (
+        VALUES (?) UNION SELECT collectionID FROM collections JOIN within ON parentCollectionID = id
+        {where}
+    )
+    INSERT INTO chosen
+        SELECT DISTINCT itemID FROM collectionItems JOIN within ON collectionID = id
+"""
+_NO_PAPERS = """
+    DELETE FROM chosen WHERE itemID IN (SELECT itemID FROM deletedItems)
+        OR itemID NOT IN (SELECT itemID FROM items JOIN itemTypesCombined USING (itemTypeID)
+            WHERE typeName NOT IN ('attachment', 'note', 'annotation'))
+"""
 
 
 def database_in(path: Path) -> Path | None:
-    """Return the database that a path names: itself, or the one in Zotero's data directory."""
+    """Return the database that a path names: the file itself, or a file in Zotero's folder."""
     place = at_home(path)
     try:
         if (place / zotero_database.FILE).is_file():
@@ -124,39 +182,6 @@ def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
         yield row
 
 
-VARIABLES = {
-    "title": "title",
-    "abstractNote": "abstract",
-    "publicationTitle": "container-title",
-    "conferenceName": "event-title",
-    "volume": "volume",
-    "issue": "issue",
-    "number": "number",
-    "pages": "page",
-    "publisher": "publisher",
-    "place": "publisher-place",
-    "edition": "edition",
-    "DOI": "DOI",
-    "url": "URL",
-    "ISBN": "ISBN",
-    "ISSN": "ISSN",
-    "language": "language",
-    "archive": "archive",
-    "archiveLocation": "archive_location",
-    "extra": "note",
-}
-"""Variables of CSL-JSON by the base field of Zotero: that of all item types for the same."""
-CITATION_KEY = "citation-key"
-"""The variable of CSL-JSON that programs know a reference by."""
-
-_DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: |$)")
-_EXTRA = re.compile(r"^(DOI|PMID|Citation Key) ?: ?(\S.*)$", re.IGNORECASE | re.MULTILINE)
-_IN_EXTRA = {"doi": "DOI", "pmid": "PMID", "citation key": CITATION_KEY}
-
-Creator = Sequence[Any]
-"""A creator as (role, given name, family name, 1 for a name in one field)."""
-
-
 def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iterable[str]) -> Item:
     """Return the reference of an item.
 
@@ -194,7 +219,7 @@ def _name(creator: Creator) -> Item:
 
 
 def _issued(written: str) -> Item:
-    """Return a date, which Zotero stores as "2024-05-00 May 2024", with zeros for what is unknown.
+    """Return a date, which Zotero stores as "2024-05-00 May 2024", 00 for an unknown part.
 
     "0000-00-00 in press" has only text.
     """
@@ -203,33 +228,6 @@ def _issued(written: str) -> Item:
         return issued(written)
     known = [part for part in parts.groups() if part.strip("0")]
     return issued("-".join(known) if parts[1] != "0000" else written[len(parts[0]) :].strip())
-
-
-_LISTED = 12
-_COLLECTIONS = """
-    WITH RECURSIVE paths(id, library, path) AS (
-        SELECT collectionID, libraryID, {group}collectionName FROM collections
-            LEFT JOIN groups USING (libraryID)
-            WHERE parentCollectionID IS NULL AND {kept}
-        UNION ALL
-        SELECT collectionID, library, path || '/' || collectionName
-            FROM collections JOIN paths ON parentCollectionID = id WHERE {kept}
-    )
-    SELECT id, library, path FROM paths
-"""
-_WITHIN = """
-    WITH RECURSIVE within(id) AS (
-        VALUES (?) UNION SELECT collectionID FROM collections JOIN within ON parentCollectionID = id
-        {where}
-    )
-    INSERT INTO chosen
-        SELECT DISTINCT itemID FROM collectionItems JOIN within ON collectionID = id
-"""
-_NO_PAPERS = """
-    DELETE FROM chosen WHERE itemID IN (SELECT itemID FROM deletedItems)
-        OR itemID NOT IN (SELECT itemID FROM items JOIN itemTypesCombined USING (itemTypeID)
-            WHERE typeName NOT IN ('attachment', 'note', 'annotation'))
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +274,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
-    """Return the collection with this path, else the only one whose path ends with it."""
+    """Return the collection with this path, else the only collection whose path ends with it."""
     wanted = name.strip().strip("/")
     known = _collections(db)
     for of in (str, str.casefold):
@@ -312,7 +310,7 @@ def _kept(db: sqlite3.Connection) -> str:
 
 
 def _tag(db: sqlite3.Connection, path: Path, name: str) -> str:
-    """Return a tag as it is written, in the same case if there is one."""
+    """Return a tag as the library writes it, in the case of `name` if it has that tag."""
     used = "SELECT DISTINCT name FROM tags JOIN itemTags USING (tagID) ORDER BY name"
     known = [tag for (tag,) in db.execute(used)]
     alike = [tag for tag in known if tag.casefold() == name.strip().casefold()]

@@ -41,7 +41,7 @@ def open_arxiv(call: Call) -> Arxiv:
 
 
 def _class_of(name: str) -> type[Source]:
-    """Import the class of a source, and what it needs for requests."""
+    """Import the class of a source, and the libraries for its requests."""
     if name == "openalex":
         from skills.corpus.sources.openalex import OpenAlex
 

@@ -35,7 +35,7 @@ TIMEOUT = 20.0
 """Seconds to wait for a connection, and for each part of a response."""
 RETRIES = 3
 """Repetitions of a failed request; the pauses before them are 1, 2 and 4 times the delay, and a
-second at least where there is one."""
+second at least where there is a delay."""
 LONGEST_WAIT = 60.0
 """Seconds; a request fails where the source requires a longer pause."""
 PATIENCE = 600.0
@@ -60,7 +60,7 @@ class Source:
         wait: sleeps for some seconds.
         key: the user's key or address, which is added to a request when it is sent: it is in no
             cache, message or log.
-        key_hint: what to do if the source refuses the key, or the lack of a key.
+        key_hint: hint for the error if the source refuses the key, or the lack of a key.
         sent: number of requests that the cache did not answer.
     """
 
@@ -125,14 +125,14 @@ class Source:
         return {}
 
     def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
-        """Return what the source states about a paper."""
+        """Return the statements of the source about a paper."""
         return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
         """Return the response to a request; `content` is that of requests.
 
         Raises:
-            SkillFailed: the source refuses, or sends something else than what was requested.
+            SkillFailed: the source refuses, or its response is not an answer to the request.
             SourceUnavailable: it cannot be reached, or serves no request now.
             OutputError: the cache cannot be used.
         """
@@ -365,7 +365,7 @@ def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[s
 
 
 def text(found: Any, *names: str) -> str:
-    """Return the text or number under these names on one line, "" if there is none."""
+    """Return the text or number under these names on one line, "" if it is missing."""
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     known = isinstance(found, (str, int)) and not isinstance(found, bool)
@@ -379,6 +379,6 @@ def objects(found: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def count(found: Any) -> int | None:
-    """Return a number of citations, None if it is none."""
+    """Return a number of citations, None for another value."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

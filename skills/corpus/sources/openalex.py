@@ -14,7 +14,7 @@ from skills.nanda.text import flatten
 
 PAGE = 100
 LONGEST = 100_000
-"""Words of an abstract; positions above it are not those of words."""
+"""Words of an abstract; a greater position is not of a word."""
 ARXIV_DOI = "10.48550/arxiv."
 
 _FIELDS = (

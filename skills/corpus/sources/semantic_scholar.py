@@ -1,4 +1,4 @@
-"""Semantic Scholar: papers by id, 500 a request, and by query (https://api.semanticscholar.org)."""
+"""Semantic Scholar: papers by id and by query (https://api.semanticscholar.org)."""
 
 from __future__ import annotations
 

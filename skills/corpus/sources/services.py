@@ -82,7 +82,7 @@ class Query:
     with_abstract: bool = True
 
     def chosen(self, found: Iterable[Found]) -> list[Found]:
-        """Return the first papers of those that a source has found."""
+        """Return the first papers that a source has found."""
         kept = (one for one in found if one.abstract or not self.with_abstract)
         return list(itertools.islice(kept, self.limit))
 
@@ -114,7 +114,7 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
         more: other names that are accepted.
 
     Raises:
-        ValueError: a name is not that of a source.
+        ValueError: a name is unknown, or there is no name.
     """
     names = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     for name in names:
@@ -128,10 +128,10 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
 
 
 def switched_on(option: str | None) -> list[str]:
-    """Return the names of the sources of `--source`, else those of HARNESS_SOURCES; else none.
+    """Return the names of the sources of `--source`, else of HARNESS_SOURCES; [] without both.
 
     Raises:
-        UsageError: the variable names another one.
+        UsageError: the variable has an unknown name.
     """
     if option:
         return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
@@ -146,7 +146,7 @@ def required(option: str | None) -> list[str]:
     """Return the names of the sources that are switched on.
 
     Raises:
-        UsageError: there is none.
+        UsageError: no source is switched on.
     """
     if names := switched_on(option):
         return names

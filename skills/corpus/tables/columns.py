@@ -1,4 +1,9 @@
-"""Columns of a table of papers, by name or by option; the base class of its readers."""
+"""Columns of a table of papers, found by name or by option; the base class of readers.
+
+Columns are recognized in ten languages (English, German, French, Spanish, Italian, Portuguese,
+Dutch, Polish, Chinese and Japanese), and as Zotero, Citavi, Scopus, Web of Science and other
+programs name them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,7 @@ from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
 AbstractBy = Literal["column", "provenance", "id"]
-"""What a table must have: the abstracts, or else a column by which they can be looked up."""
+"""Requirement of a table: the abstracts, or else a column by which they can be looked up."""
 
 IDENTITY = ("doi", "pmid", "venue")
 """Columns that are stored in `Paper.source`."""
@@ -36,12 +41,32 @@ _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a de
 SHOWN_CHARS = 300
 """Characters of a header in messages."""
 MAX_CHARS = 1_000_000
-"""Characters of a cell. bench/text.py measures what reads one up to this size."""
+"""Characters of a cell; bench/text.py measures the readers up to this size."""
+_NAMES = {
+    "abstract": """Abstract, Abstract Note, Abstract Text, Zusammenfassung, Kurzfassung, Résumé,
+        Resumen, Riassunto, Sommario, Resumo, Samenvatting, Streszczenie, Abstrakt, 摘要, 要旨,
+        抄録, 要約, AB, Summary""",
+    "title": """Title, Article Title, Document Title, Paper Title, Titel, Titre, Título, Titolo,
+        Tytuł, Tytul, 标题, 標題, 题名, 題名, 题目, 篇名, タイトル, 論文名, TI""",
+    "authors": """Authors, Author, Author Full Names, Autor, Autoren, Autor(en), Verfasser, Auteur,
+        Auteurs, Auteur(s), Autores, Autor(es), Autore, Autori, Autorzy, 作者, 著者, 著者名, AU""",
+    "published": """Published, Publication Date, Date Published, Publication Year, Published Year,
+        PubYear, Year, Jahr, Erscheinungsjahr, Année, Année de publication, Año, Año de publicación,
+        Anno, Anno di pubblicazione, Ano, Ano de publicação, Jaar, Rok, Rok wydania, 年份, 年,
+        出版年, 发表年份, 発行年, PY, Date, Datum, Date de publication, Fecha, 日期, 日付""",
+    "venue": """Venue, Journal, Publication Title, Source Title, Journal Title, Zeitschrift, Revue,
+        Titre de la revue, Revista, Rivista, Tijdschrift, Czasopismo, 期刊, 刊名, 来源, 雑誌,
+        雑誌名, 掲載誌, SO""",
+    "doi": "DOI, DOI-Name, DI",
+    "pmid": "PMID, PubMed ID, PubMed-ID",
+    "arxiv_id": "arXiv ID, arXiv",
+    "paper_id": "Paper ID",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The column names given by options; None: found by name.
+    """Options of a reader: names of columns, None where they are found by name.
 
     Attributes:
         collection: of a Zotero library, the collection that is read.
@@ -57,7 +82,7 @@ class Columns:
     sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
-        """Return the options that name one of these columns."""
+        """Return the options that name a column that a table has."""
         present = {fold(name) for name in names}
         abstract, id_, title = (
             name if name and fold(name) in present else None
@@ -70,10 +95,10 @@ class Reader(ABC):
     """Reader of one format.
 
     Args:
-        columns: what options select; most formats do not use it.
+        columns: the options; most formats do not use them.
 
     Attributes:
-        unit: what the position of a row counts, "line" or "row".
+        unit: the unit of the position of a row, "line" or "row".
         source_keys: values of a row, beside its columns, that the source of its paper keeps.
         has_ids_of_several_sources: an id may be one of arXiv, although its column is "id".
         has_sections: a row has the sections of its paper under "sections".
@@ -90,7 +115,7 @@ class Reader(ABC):
 
     @property
     def assumed(self) -> Sequence[str]:
-        """What was assumed to read the file, for a notice: "columns separated by ';'"."""
+        """Assumptions about the file, for a notice: "columns separated by ';'"."""
         return ()
 
     def located(self, position: int) -> tuple[Path, int]:
@@ -126,9 +151,9 @@ class Layout:
     """The columns of a table that are read.
 
     Attributes:
-        columns: the table's names of columns by what they contain: a field of a paper, a move, or
-            one of `OBJECTS`.
-        id_fields: those of the id columns, in order of preference.
+        columns: the table's names of columns by their role: a field of a paper, a move, or a name
+            in `OBJECTS`.
+        id_fields: names of the id columns, in order of preference.
     """
 
     columns: Mapping[str, str]
@@ -153,7 +178,7 @@ class Layout:
         ]
 
     def unused(self, names: Iterable[str]) -> list[str]:
-        """Return the columns of a table that are not read, except what only the harness writes."""
+        """Return the columns of a table that are not read and that another program wrote."""
         used = {*self.columns.values()}
         return [name for name in names if name not in used and fold(name) not in _UNREAD]
 
@@ -169,7 +194,7 @@ def find_columns(
 
     Args:
         names: the table's columns, as it writes them.
-        moves: names of moves, whose columns are read where present, with those of `OBJECTS`.
+        moves: names of moves, whose columns are read where present, with the columns `OBJECTS`.
 
     Raises:
         InputError: a column is missing or ambiguous.
@@ -245,7 +270,7 @@ class _Header:
     moves: frozenset[str]
 
     def find(self, name: str, option: str = "") -> str | None:
-        """Return the column of this name, else one that differs in case, else one of `HEADINGS`.
+        """Return the column of this name, else of this name in other case, else of `HEADINGS`.
 
         A column of a move is only found by its own name.
         """
@@ -301,27 +326,7 @@ def plain(name: str) -> str:
     return "".join(letter for letter in decomposed if letter.isalnum())
 
 
-_NAMES = {
-    "abstract": """Abstract, Abstract Note, Abstract Text, Zusammenfassung, Kurzfassung, Résumé,
-        Resumen, Riassunto, Sommario, Resumo, Samenvatting, Streszczenie, Abstrakt, 摘要, 要旨,
-        抄録, 要約, AB, Summary""",
-    "title": """Title, Article Title, Document Title, Paper Title, Titel, Titre, Título, Titolo,
-        Tytuł, Tytul, 标题, 標題, 题名, 題名, 题目, 篇名, タイトル, 論文名, TI""",
-    "authors": """Authors, Author, Author Full Names, Autor, Autoren, Autor(en), Verfasser, Auteur,
-        Auteurs, Auteur(s), Autores, Autor(es), Autore, Autori, Autorzy, 作者, 著者, 著者名, AU""",
-    "published": """Published, Publication Date, Date Published, Publication Year, Published Year,
-        PubYear, Year, Jahr, Erscheinungsjahr, Année, Année de publication, Año, Año de publicación,
-        Anno, Anno di pubblicazione, Ano, Ano de publicação, Jaar, Rok, Rok wydania, 年份, 年,
-        出版年, 发表年份, 発行年, PY, Date, Datum, Date de publication, Fecha, 日期, 日付""",
-    "venue": """Venue, Journal, Publication Title, Source Title, Journal Title, Zeitschrift, Revue,
-        Titre de la revue, Revista, Rivista, Tijdschrift, Czasopismo, 期刊, 刊名, 来源, 雑誌,
-        雑誌名, 掲載誌, SO""",
-    "doi": "DOI, DOI-Name, DI",
-    "pmid": "PMID, PubMed ID, PubMed-ID",
-    "arxiv_id": "arXiv ID, arXiv",
-    "paper_id": "Paper ID",
-}
 HEADINGS: Mapping[str, tuple[str, ...]] = {
     role: tuple(dict.fromkeys(map(plain, names.split(",")))) for role, names in _NAMES.items()
 }
-"""What a column contains, and how it may be headed, in order of preference."""
+"""Headings of a column by its role, in order of preference."""

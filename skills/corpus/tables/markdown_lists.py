@@ -1,4 +1,4 @@
-"""Read lists of papers as Markdown: the arXiv lists that people keep.
+"""Markdown: read lists of papers, such as the arXiv lists that people keep, and write a list.
 
     ## [Title](https://arxiv.org/abs/2405.12345)
     **Authors:** One, Other
@@ -15,8 +15,7 @@ A list without labels has a title and an abstract under each heading, or in each
     - **Title.** Text of any number of paragraphs and nested items.
     - Author, A. (2024). Title. Text.
 
-or below each line in bold ("**Title**"), or in each row of a table with a column "abstract".
-"""
+or below each line in bold ("**Title**"), or in each row of a table with a column "abstract"."""
 
 from __future__ import annotations
 
@@ -222,11 +221,11 @@ class MarkdownReader(Reader):
 
 
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
-    """Return True if Markdown is a list of papers rather than one abstract with its title.
+    """Return True if Markdown is a list of papers, False if it is an abstract with its title.
 
-    A list has two sections with an abstract each, or one below the first level that has authors, a
-    date or an id beside its abstract, within the first `HEAD` characters. A heading "Abstract" does
-    not begin a section: "# Title", "## Abstract" is one paper.
+    A list has two sections with an abstract each, or a section below the first level with authors,
+    a date or an id beside its abstract, within the first `HEAD` characters. A heading "Abstract"
+    does not begin a section: "# Title", "## Abstract" is one paper.
 
     Args:
         source: the text, or a path. A file that cannot be read is not a list.
@@ -271,7 +270,7 @@ def _unlabelled(text: str) -> list[_Section]:
 
 
 def _groups(text: str) -> tuple[list[list[_Section]], int]:
-    """Return what may be papers, and the number of words of a text outside its headings.
+    """Return groups of possible papers, and the number of words outside the headings.
 
     The groups are the items of lists, not yet split, the rows of tables, and the sections under
     headings of each level and under lines in bold.
@@ -411,7 +410,7 @@ def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
     """Return the label that a line begins with, the rest of the line, and if it is bold.
 
     Args:
-        plain: accept one that is not bold.
+        plain: accept a label that is not bold.
     """
     if found := _MARKED.fullmatch(line):
         name = _bare(found["name"])
@@ -450,7 +449,7 @@ def _plain(text: str) -> str:
 def write_markdown(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
 ) -> None:
-    """Write the list in UTF-8; a move that is not stated has no line, and a suggestion one.
+    """Write the list in UTF-8, with a line for each stated move and each suggestion.
 
     Args:
         title: the main heading.

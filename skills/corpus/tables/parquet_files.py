@@ -1,4 +1,4 @@
-"""Read several Parquet files as one table: those of a folder, or those that match a pattern.
+"""Parquet: read a file, a folder of files or a pattern as one table, and write a file.
 
     papers/             the .parquet files in a folder, which may be named papers.parquet itself
     "parts/*.parquet"   a pattern; ** also matches folders in between
@@ -34,6 +34,9 @@ ROW_GROUP = 1000
 _COLUMNS = ("title", "authors", "published", "categories", "abstract")
 _OBJECTS = ("anchors", SUGGESTIONS, "checks", "provenance")
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_OBJECTS)
+BATCH_ROWS = 256
+BUFFER_BYTES = 1 << 16
+"""Read ahead in each column; without it, the columns of a row group are read whole."""
 
 
 def is_several(path: Path) -> bool:
@@ -45,7 +48,7 @@ def is_several(path: Path) -> bool:
 
 
 def is_part(name: str) -> bool:
-    """Return True if a file of this name is one of those that are read of a folder."""
+    """Return True if a file of this name is read as a part of its folder."""
     return name.lower().endswith(SUFFIX) and name[0] not in "._"
 
 
@@ -53,7 +56,7 @@ def find_files(path: Path) -> list[Path]:
     """Return the files of a folder or a pattern, in the order of their names.
 
     Raises:
-        InputError: there is none, or one of them is empty or cannot be read.
+        InputError: there is no file, or a file is empty or cannot be read.
     """
     place = at_home(path)
     with reading(path):
@@ -75,7 +78,7 @@ def refuse_targets(targets: Iterable[Path], path: Path) -> None:
     """Refuse files to write that the same line would read the next time, if `path` is several.
 
     Raises:
-        UsageError: one of `targets` is in the folder, or matches the pattern.
+        UsageError: a target is in the folder, or matches the pattern.
     """
     if not is_several(path):
         return
@@ -118,7 +121,7 @@ class ParquetFiles(Reader):
         return self._parts[index].path, position - self._begins[index]
 
     def _check(self, path: Path, schema: pa.Schema) -> None:
-        """Check that a file has the columns of the first one, in any order.
+        """Check that a file has the columns of the first file, in any order.
 
         Raises:
             InputError: it does not.
@@ -148,10 +151,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-BATCH_ROWS = 256
-BUFFER_BYTES = 1 << 16
-"""Read ahead in each column; without it, the columns of a row group are read whole."""
-
 
 class ParquetReader(Reader):
     unit = "row"
@@ -160,7 +159,7 @@ class ParquetReader(Reader):
         return tuple(self.footer().schema.to_arrow_schema().names)
 
     def footer(self) -> pq.FileMetaData:
-        """Return what the end of the file declares: its columns and the number of rows.
+        """Return the metadata at the end of the file: its columns and the number of rows.
 
         Raises:
             InputError: the file is not whole, or of another format.
@@ -205,7 +204,7 @@ def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):
-        # Whole seconds of UTC: what Python's own datetime holds, without time zone rules.
+        # Python's datetime holds whole seconds of UTC without time zone rules.
         column = column.cast(pa.timestamp("s"), safe=False)
     return list(column.to_pylist())
 
@@ -235,7 +234,7 @@ def write_parquet(
 def write_parquet_as(
     schema: pa.Schema, file: IO[bytes], items: Iterable[Annotated], framework: Framework
 ) -> None:
-    """Write annotations with the columns of a schema; its first one is that of the ids."""
+    """Write annotations with the columns of a schema, whose first column has the ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -249,10 +248,10 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
     """Return the schema of a framework's annotations, which does not depend on their contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of one double for each move, null if the move is not stated; confidence is one too, null
-    without a confidence; uncertain is the list of the uncertain moves. anchors, suggestions, checks
-    and provenance are JSON strings, since their keys differ between annotations (digests of files,
-    moves with findings).
+    struct of a double for each move, null if the move is not stated; confidence is such a struct,
+    null without a confidence; uncertain is the list of the uncertain moves. anchors, suggestions,
+    checks and provenance are JSON strings, since their keys differ between annotations (digests of
+    files, moves with findings).
 
     Args:
         sections: add a column of the moves that were found in sections, as JSON.

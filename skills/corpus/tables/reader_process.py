@@ -1,4 +1,4 @@
-"""Read files of foreign formats in a process of its own, which reads one file after the other.
+"""Read files of foreign formats, one after the other, in a process of its own.
 
 A file on which a parser crashes, does not end, or needs too much memory ends that process; it is
 started again for the next file. The process is a module that calls `serve`. A request is a line of
@@ -62,7 +62,7 @@ class ReaderProcess:
         self._end()
 
     def read(self, path: Path, **options: Any) -> Iterator[Any]:
-        """Yield what the process reads of a file.
+        """Yield the answers of the process about a file.
 
         Raises:
             Unreadable: the file cannot be read.

@@ -29,7 +29,7 @@ KEPT = 1000
 
 @dataclass(slots=True)
 class Refused:
-    """The error of a block about one row, if it has one."""
+    """The error of a row, if the block has raised one."""
 
     error: InputError | None = None
 
@@ -62,7 +62,7 @@ def accepted(
     """Yield the rows that are not errors.
 
     Args:
-        refuse: called with each error; without it, the first one is raised.
+        refuse: called with each error; without it, the first error is raised.
     """
     with contextlib.closing(rows):  # and the file, also if an error is raised
         for row in rows:

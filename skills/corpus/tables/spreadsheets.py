@@ -1,4 +1,4 @@
-"""Spreadsheets: read a sheet as a table of papers (.xlsx, .ods, .xls), write a table (.xlsx).
+"""Spreadsheets: read a sheet (.xlsx, .ods, .xls) as a table of papers, write .xlsx.
 
 A spreadsheet is read once, in a process of its own, into a temporary database: one cell far away
 from the others can need more memory than there is, and then ends that process alone.
@@ -25,6 +25,15 @@ SHEETS = (".xlsx", ".ods", ".xls")
 MOST_BYTES = 200_000_000
 """Size of a file."""
 WORKER = "skills.corpus.tables.spreadsheets"
+_CREATED = datetime.datetime(1980, 1, 1)
+"""The date in each file, so that the same rows make the same file; also that of its ZIP entries."""
+_REFUSED = {
+    -1: "a spreadsheet has 1,048,576 rows at most",
+    -2: "a cell of a spreadsheet has 32,767 characters at most",
+}
+"""Codes with which xlsxwriter leaves out a row, or cuts a text."""
+MOST_UNPACKED = 500_000_000
+"""Size of all that is packed in a file."""
 
 
 class SheetReader(Reader):
@@ -61,7 +70,7 @@ class SheetReader(Reader):
 
     @functools.cached_property
     def _sheet(self) -> str:
-        """The sheet to read: the only one, or the first one with abstracts."""
+        """The sheet to read: the only sheet, or the first sheet with abstracts."""
         headers = self._headers
         if len(headers) == 1:
             return next(iter(headers))
@@ -105,15 +114,6 @@ class SheetReader(Reader):
         return read
 
 
-_CREATED = datetime.datetime(1980, 1, 1)
-"""The date in each file, so that the same rows make the same file; also that of its ZIP entries."""
-_REFUSED = {
-    -1: "a spreadsheet has 1,048,576 rows at most",
-    -2: "a cell of a spreadsheet has 32,767 characters at most",
-}
-"""What a code of xlsxwriter means; it would leave out a row, or cut a text."""
-
-
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
     """Write rows of texts to an open file.
 
@@ -139,10 +139,6 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
                         )
     except XlsxFileError as exc:
         raise OutputError(f"the spreadsheet cannot be written: {exc}") from exc
-
-
-MOST_UNPACKED = 500_000_000
-"""Size of all that is packed in a file."""
 
 
 def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:

@@ -39,6 +39,30 @@ _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"
 """Names of encodings in a notice, where they are not the codec's in capitals."""
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
+HEADER_ROWS = 100
+"""Rows whose keys are the header: a writer may omit a key without a value."""
+_HINT = "Write one JSON object per line."
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_DECLARED = re.compile(
+    rb"^%[ %]*Encoding: *((?:ISO[-_]?8859[-_]?|Cp|windows-)\d{1,4}|MacRoman|KOI8[-_]?R|Shift_JIS"
+    rb"|GB18030|GBK|Big5|EUC[-_](?:JP|KR))\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""The encoding in the first lines of a file by JabRef, unless it is UTF-8."""
+_UNMARKED = {
+    "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
+    "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
+}
+"""How a file in UTF-16 without a mark begins: with letters of ASCII."""
+GUESSED = "cp1252"
+HEAD = 4096
+BLOCK = 1 << 20
 
 
 class CsvReader(Reader):
@@ -51,7 +75,7 @@ class CsvReader(Reader):
         return found
 
     def header(self) -> tuple[str, ...]:
-        """Return the names, "" for a column without one, such as the index that pandas writes."""
+        """Return the names, "" for a column without a name, such as the index of pandas."""
         line, row = next(self._records(), (0, [""]))
         names = tuple(name.strip() for name in row)
         if any("\0" in name for name in names):
@@ -118,7 +142,7 @@ class CsvReader(Reader):
     def _separator(self) -> str:
         """The separator of a first line such as "sep=;", else the most frequent in the header.
 
-        Those of the header are comma, semicolon and tab, outside of quotes.
+        The header is searched for comma, semicolon and tab, outside of quotes.
         """
         if self.path.suffix.lower() == ".tsv":
             return "\t"
@@ -144,11 +168,6 @@ class CsvReader(Reader):
                 ) from exc
             if row and not (begin == 1 and row == ["sep=", ""]):
                 yield begin, row
-
-
-HEADER_ROWS = 100
-"""Rows whose keys are the header: a writer may omit a key without a value."""
-_HINT = "Write one JSON object per line."
 
 
 class JsonlReader(Reader):
@@ -185,7 +204,7 @@ class JsonlReader(Reader):
         if not isinstance(found, dict):
             return InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
-            # An id is text: 2405.10 is not 2405.1. NaN is what pandas writes for a missing value.
+            # An id is text: 2405.10 is not 2405.1. pandas writes NaN for a missing value.
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
             found.update({name: texts[name] for name in floats})
         return found
@@ -261,29 +280,6 @@ def compact_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-_DECLARED = re.compile(
-    rb"^%[ %]*Encoding: *((?:ISO[-_]?8859[-_]?|Cp|windows-)\d{1,4}|MacRoman|KOI8[-_]?R|Shift_JIS"
-    rb"|GB18030|GBK|Big5|EUC[-_](?:JP|KR))\b",
-    re.IGNORECASE | re.MULTILINE,
-)
-"""The encoding in the first lines of a file by JabRef, unless it is UTF-8."""
-_UNMARKED = {
-    "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
-    "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
-}
-"""How a file in UTF-16 without a mark begins: with letters of ASCII."""
-GUESSED = "cp1252"
-HEAD = 4096
-BLOCK = 1 << 20
-
-
 def decoded_lines(path: Path) -> Generator[str, None, None]:
     """Yield the lines of a file, each with "\\n" at its end.
 
@@ -291,7 +287,7 @@ def decoded_lines(path: Path) -> Generator[str, None, None]:
     byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
 
     Raises:
-        InputError: it cannot be read, is binary, or is none of these.
+        InputError: it cannot be read, is binary, or has another encoding.
     """
     with reading(path), path.open(encoding=encoding_of(path)) as lines:
         for number, line in enumerate(lines, start=1):
@@ -305,7 +301,7 @@ def decoded_lines(path: Path) -> Generator[str, None, None]:
 
 
 def encoding_of(path: Path) -> str:
-    """Return the name of the encoding of a file: one of those that `decoded_lines` reads.
+    """Return the name of the encoding of a file, as `decoded_lines` detects it.
 
     Raises:
         InputError: it cannot be read, or has bytes that no encoding accounts for.
@@ -329,7 +325,7 @@ def encoding_of(path: Path) -> str:
 
 
 def line_end(path: Path) -> str:
-    """Return what ends the first line of a file."""
+    """Return the line end of the first line of a file."""
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"

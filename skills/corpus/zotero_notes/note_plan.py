@@ -6,7 +6,7 @@
 <p><strong>Suggestion for Novelty (0.21):</strong> ...</p>
 <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
-Zotero's editor rewrites the markup of a note and removes what it does not know, such as comments.
+Zotero's editor rewrites the markup of a note and removes unknown markup, such as comments.
 So the mark at the end is text: the framework, and a digest of the text above without blanks. A note
 whose digest is right was not changed by a person.
 """
@@ -49,10 +49,12 @@ ACTIONS: dict[Action, str] = {
     "removed": "not written again, since a person deleted it",
     "missing": "left out, since the library has no such item",
 }
-"""Words for what is done with the note of an item."""
+"""Words for the actions on the note of an item."""
 
 _KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
+State = Literal["sent", "written", "gone"]
+_LONGEST_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,6 @@ class Note:
     title: str
     html: str
     tags: tuple[str, ...]
-
-
-State = Literal["sent", "written", "gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What is done with the note of one item.
+    """The action on the note of an item.
 
     Attributes:
         key: key of the note, also of a note that is to be created; "" if there is none.
@@ -186,7 +185,7 @@ def notes_of(
 def plan(
     library: Library, notes: Sequence[Note], recorded: Sequence[Entry], framework: Framework
 ) -> list[Step]:
-    """Return what is to be done in a library, a step for each note.
+    """Return the steps in a library, one for each note.
 
     Args:
         recorded: notes that were written into this library before.
@@ -203,7 +202,7 @@ def plan(
     without_tag = library.items(known.keys() - listed.keys(), trashed=True)
     listed |= {key: one["data"] for key, one in without_tag.items()}
     by_item = {str(data.get("parentItem")): key for key, data in listed.items()}
-    # A recorded note takes precedence over another one below the same item, unless it may never
+    # A recorded note takes precedence over another note below the same item, unless it may never
     # have reached the server.
     by_item |= {entry.item: key for key, entry in known.items() if entry.state != "sent"}
     present = library.items(note.item for note in notes if note.item not in by_item)
@@ -216,7 +215,7 @@ def plan(
 
 
 def is_unchanged(html: str) -> bool:
-    """Return True if a note is one of ours that no person has changed."""
+    """Return True if the harness has written a note and no person has changed it."""
     return bool(_digest_in(html))
 
 

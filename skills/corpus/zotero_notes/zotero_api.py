@@ -136,7 +136,7 @@ class Library:
         return found
 
     def write(self, items: Sequence[Data]) -> dict[str, str]:
-        """Create or change up to `BATCH` items; return the reasons of those that failed, by key.
+        """Create or change up to `BATCH` items; return the reasons of failed items, by key.
 
         Raises:
             SkillFailed: the server cannot be reached or refuses all of them; some may be written.
@@ -265,7 +265,7 @@ class Library:
         return key
 
     def _authorize(self) -> bool:
-        """Return True if a request that was refused without a key is to be repeated with one."""
+        """Return True if a request that was refused without a key is to be repeated with a key."""
         return False
 
     def _failed(self, reason: str) -> SkillFailed:

@@ -125,7 +125,7 @@ def _locked(call: Call) -> Iterator[Path]:
     """Return the path of the corpus, whose notes no other process writes meanwhile.
 
     Raises:
-        InputError: there is none, or it is a folder of parts.
+        InputError: there is no corpus, or it is a folder of parts.
         UsageError: another process writes them.
     """
     path = database(call)
@@ -208,7 +208,7 @@ def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Note],
 
 
 def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework) -> dict[str, str]:
-    """Write notes; return the reasons of those that failed, by key."""
+    """Write notes; return the reasons of failed notes, by key."""
     failed: dict[str, str] = {}
     done = 0
     with call.screen.progress("writing notes") as tick:
@@ -237,7 +237,7 @@ def _send(
 
     record.append(entries(batch, "sent"))
     failed = library.write([step.data for step in batch])
-    # A conflict at a new note is one that an earlier try has written, whose answer was lost.
+    # A conflict at a new note means that an earlier try has written it, whose answer was lost.
     refused = {key for key, why in failed.items() if why != SILENT and why[:3] != CONFLICT}
     written = [step for step in batch if step.key not in failed]
     never = [step for step in batch if step.key in refused and step.action == "create"]
@@ -282,7 +282,7 @@ def _preview(steps: Sequence[Step]) -> str:
 
 
 def _written(steps: Sequence[Step], failed: dict[str, str]) -> str:
-    """Return what was written, and what was not."""
+    """Return the numbers of notes that were written, and the notes that failed."""
     due = [step for step in steps if step.data]
     done = Counter(step.action for step in due if step.key not in failed)
     left = Counter(step.action for step in steps if not step.data)
