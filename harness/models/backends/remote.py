@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
+from harness.support.retry_after import retry_after
 
 if TYPE_CHECKING:
     from harness.models.backend import Tool
@@ -102,34 +102,23 @@ def as_tool(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": {**function, "parameters": dict(tool.parameters)}}
 
 
-def status_error(
-    status: int, message: str, server: str, retry_after: str | None = None
-) -> HarnessError:
+def status_error(status: int, message: str, server: str, after: str | None = None) -> HarnessError:
     """Return the error for an HTTP status of 400 or more.
 
     Args:
-        retry_after: the header of that name.
+        after: the header Retry-After.
     """
-    text = f"{server} answers {status}: {message}"
+    text, wait = f"{server} answers {status}: {message}", retry_after(after) or 0.0
     if status in (429, 503):
         hint = "Its queue is full: try again in a moment."
-        return ModelBusy(text, hint=hint, wait=_seconds(retry_after))
+        return ModelBusy(text, hint=hint, wait=wait)
     if status in (408, 502, 504):  # usually from a proxy in front of the server
-        return ModelBusy(text, hint="Try again in a moment.", wait=_seconds(retry_after))
+        return ModelBusy(text, hint="Try again in a moment.", wait=wait)
     if status in (400, 413, 422):
         return SkillFailed(
             text, hint="The server does not accept this request; a retry will not help."
         )
     return ModelUnavailable(text, hint="See the server's own log.")
-
-
-def _seconds(retry_after: str | None) -> float:
-    """Parse a number of seconds; a date, which the header may also hold, counts as 0."""
-    try:
-        seconds = float(retry_after or 0)
-    except ValueError:
-        return 0.0
-    return seconds if math.isfinite(seconds) else 0.0
 
 
 def connection_error(

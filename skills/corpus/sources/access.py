@@ -19,11 +19,12 @@ from filelock import FileLock, Timeout
 from requests.adapters import HTTPAdapter
 from requests_cache import CachedSession
 from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import InvalidHeader, ProtocolError, ReadTimeoutError
+from urllib3.exceptions import ProtocolError, ReadTimeoutError
 from urllib3.util import Retry
 
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
+from harness.support.retry_after import retry_after
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
 from skills.nanda.text import flatten
@@ -275,8 +276,7 @@ class _Retry(Retry):
         pause, reason = first * 2 ** (len(self.history) - 1), "the connection failed"
         if response is not None:
             reason = f"HTTP {response.status} {response.reason}"
-            with contextlib.suppress(InvalidHeader):
-                pause = max(pause, self.get_retry_after(response) or 0.0)
+            pause = max(pause, retry_after(response.headers.get("retry-after")) or 0.0)
         if pause > LONGEST_WAIT:
             raise source.unavailable(
                 f"{reason}; {source.title} requires a pause of {pause:.0f} s",

@@ -54,7 +54,6 @@ ACTIONS: dict[Action, str] = {
 _KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
 State = Literal["sent", "written", "gone"]
-_LONGEST_LINE = 4096
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import httpx
 
 from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
+from harness.support.retry_after import retry_after
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 
@@ -34,8 +35,8 @@ PAGE = 100
 TRIES = 5
 TIMEOUT, TIME_TO_ANSWER = 60.0, 300.0
 """Seconds to wait for the server, and for the person whom Zotero asks."""
-UNREADABLE_WAIT, LONGEST_WAIT = 10.0, 300.0
-"""Seconds to wait if the server states a date, and the longest wait that is accepted."""
+LONGEST_WAIT = 300.0
+"""The longest wait, in seconds, that is accepted."""
 SILENT, CONFLICT = "the server does not state what became of it", "412"
 """Reasons for which an item was not written; that for a conflict only begins with it."""
 _SERVER = "Zotero-Server-ID"
@@ -215,8 +216,10 @@ class Library:
                 raise self._failed(f"it cannot be reached ({type(exc).__name__})") from exc
             busy = response.status_code in (429, 503)
             stated = response.headers.get("backoff") or response.headers.get("retry-after")
-            if stated or busy:
-                self._next_request = time.monotonic() + _seconds(stated or str(2**attempt))
+            seconds = retry_after(stated)
+            if seconds is not None or busy:
+                pause = 2.0**attempt if seconds is None else seconds
+                self._next_request = time.monotonic() + pause
             if not busy and not (response.status_code == 401 and self._authorize()):
                 return response
         raise self._failed(f"it was busy {TRIES} times")
@@ -349,13 +352,6 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """Yield the items in batches that one request may have."""
     for begin in range(0, len(items), BATCH):
         yield items[begin : begin + BATCH]
-
-
-def _seconds(stated: str) -> float:
-    try:
-        return float(stated)
-    except ValueError:  # a date
-        return UNREADABLE_WAIT
 
 
 def _by_key(reply: Mapping[str, Any], part: str, keys: Sequence[str]) -> dict[str, Any]:
