@@ -175,15 +175,17 @@ def candidates(
 def resolve(
     registry: Registry,
     task: str,
-    unavailable: Mapping[Candidate, Availability],
+    unavailable: dict[Candidate, Availability],
+    probe: Callable[[Candidate], Availability] = lambda _: Availability(True),
     *,
     model: str | None = None,
     fallback: bool = True,
 ) -> Resolution:
-    """Choose the first candidate for `task` that is fit for it and not in `unavailable`.
+    """Choose the first candidate for `task` that is fit for it and available.
 
     Args:
-        unavailable: the candidates that cannot serve, each with the reason.
+        unavailable: the candidates that cannot serve, each with the reason; more are added.
+        probe: returns whether another candidate could serve now.
         model: the user's choice, which may be unfit.
 
     Raises:
@@ -196,14 +198,17 @@ def resolve(
     unfit = ""
     for candidate in candidates(registry, task, model=model, fallback=fallback):
         requested = requested or candidate.model_id
-        found = unavailable.get(candidate)
-        if found is not None:
-            skipped.append(Skipped(candidate, found.reason, found.absent))
-        elif model is None and task in candidate.serve.unfit_for:
-            unfit = candidate.model_id
-            skipped.append(Skipped(candidate, f"unfit for {task}"))
-        else:
-            return Resolution(task, requested, candidate, tuple(skipped))
+        if candidate not in unavailable:
+            if model is None and task in candidate.serve.unfit_for:
+                unfit = candidate.model_id
+                skipped.append(Skipped(candidate, f"unfit for {task}"))
+                continue
+            found = probe(candidate)
+            if found.available:
+                return Resolution(task, requested, candidate, tuple(skipped))
+            unavailable[candidate] = found
+        found = unavailable[candidate]
+        skipped.append(Skipped(candidate, found.reason, found.absent))
     if unfit:
         failing = [s for s in skipped if s.candidate in unavailable and not s.absent]
         what, hint = f"no available model is fit for {task}", LARGER.format(unfit=unfit)
@@ -365,12 +370,8 @@ class Models:
             ModelUnavailable: no candidate is available.
         """
         model, fallback = self._model(task), self.choice.fallback
-        while True:
-            found = resolve(self.registry, task, unavailable, model=model, fallback=fallback)
-            availability = self.pool.probe(found.chosen)
-            if availability.available:
-                return found
-            unavailable[found.chosen] = availability
+        probe = self.pool.probe
+        return resolve(self.registry, task, unavailable, probe, model=model, fallback=fallback)
 
     def _announce(self, served: ServedModel) -> None:
         """Report the model that serves, once for all its uses in the run."""

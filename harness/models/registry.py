@@ -396,23 +396,19 @@ def _missing_references(
     from harness.support import yaml_files
 
     for model_id, path in origins.items():
-        for problem, *loc in _missing(registry.models[model_id], registry):
-            error = f"{_short(model_id)} {problem}"
-            yield (
-                path,
-                RegistryError(error, where=yaml_files.where(path, "models", model_id, *loc)),
-            )
-
-
-def _missing(entry: ModelEntry, registry: Registry) -> Iterator[tuple[str, *tuple[str | int, ...]]]:
-    """Yield what a model names and the registry lacks, and the place within its entry."""
-    if entry.fallback is not None and entry.fallback not in registry.models:
-        yield f"falls back to {_short(entry.fallback)!r}, which is not a model", "fallback"
-    for i, serve in enumerate(entry.serve):
-        for role, file_id in serve.files.items():
-            if file_id not in registry.files:
-                problem = f"is served from {_short(file_id)!r}, which is not in files"
-                yield problem, "serve", i, role
+        entry = registry.models[model_id]
+        missing: list[tuple[str, *tuple[str | int, ...]]] = []  # a problem and its place
+        if entry.fallback is not None and entry.fallback not in registry.models:
+            problem = f"falls back to {_short(entry.fallback)!r}, which is not a model"
+            missing.append((problem, "fallback"))
+        for i, serve in enumerate(entry.serve):
+            for role, file_id in serve.files.items():
+                if file_id not in registry.files:
+                    problem = f"is served from {_short(file_id)!r}, which is not in files"
+                    missing.append((problem, "serve", i, role))
+        for problem, *place in missing:
+            where = yaml_files.where(path, "models", model_id, *place)
+            yield path, RegistryError(f"{_short(model_id)} {problem}", where=where)
 
 
 def _short(name: str) -> str:
