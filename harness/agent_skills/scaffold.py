@@ -18,27 +18,6 @@ Kind = Literal["plugin", "prompt", "package"]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 LONGEST_NAME = skill_md.LIMITS["name"]
 
-_FOLDER = {
-    "imports": """\
-from pathlib import Path
-
-import pytest
-from harness import InputError, InvalidReply, ModelUnavailable, Request, UsageError
-from harness.testing import FakeModel, folder_skill, run_skill""",
-    "skill": "folder_skill(Path(__file__).parent)",
-}
-_PACKAGE = {
-    "imports": """\
-from pathlib import Path
-
-import pytest
-from harness import InputError, InvalidReply, ModelUnavailable, Request, UsageError
-from harness.testing import FakeModel, run_skill
-
-from $package.plugin import $class_name""",
-    "skill": "$class_name()",
-}
-
 
 def check_name(name: str) -> None:
     """Refuse a name that the Agent Skills specification does not allow.
@@ -46,12 +25,12 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: with a similar name that is allowed.
     """
-    if skill_md.NAME.fullmatch(name) and len(name) <= LONGEST_NAME:
-        return
-    if skill_md.NAME.fullmatch(name):
+    if not skill_md.NAME.fullmatch(name):
+        what = f"the name {name!r} is not lower-case letters, digits and single hyphens"
+    elif len(name) > LONGEST_NAME:
         what = f"the name has {len(name)} characters, {LONGEST_NAME} are allowed"
     else:
-        what = f"the name {name!r} is not lower-case letters, digits and single hyphens"
+        return
     raise UsageError(what, hint=f"Try `/new-skill {skill_md.similar(name) or 'summarize'}`.")
 
 
@@ -59,24 +38,6 @@ def files(name: str, kind: Kind) -> dict[str, str]:
     """Return the files of a skill that summarizes texts, by path."""
     module = name.replace("-", "_")
     package = f"harness_{module}"
-    if kind == "prompt":
-        sources = {"SKILL.md": "prompt/SKILL.md"}
-    elif kind == "plugin":
-        sources = {
-            "SKILL.md": "plugin/SKILL.md",
-            "plugin.py": "plugin/plugin.py",
-            "pytest.ini": "plugin/pytest.ini",
-            f"test_{module}.py": "plugin/test.py",
-        }
-    else:
-        sources = {
-            ".gitignore": "package/gitignore",
-            "README.md": "package/README.md",
-            "pyproject.toml": "package/pyproject.toml",
-            f"src/{package}/__init__.py": "package/init.py",
-            f"src/{package}/plugin.py": "plugin/plugin.py",
-            f"tests/test_{module}.py": "plugin/test.py",
-        }
     words = {
         "name": name,
         "class_name": "".join(part.capitalize() for part in ["skill", *name.split("-")]),
@@ -84,14 +45,28 @@ def files(name: str, kind: Kind) -> dict[str, str]:
         "distribution": f"harness-{name}",
         "version": __version__,
     }
-    parts = _PACKAGE if kind == "package" else _FOLDER
-    words |= {key: Template(text).substitute(words) for key, text in parts.items()}
-    return {path: _filled(source, words) for path, source in sources.items()}
-
-
-def _filled(source: str, words: Mapping[str, str]) -> str:
-    text = (TEMPLATES / f"{source}.tmpl").read_text(encoding="utf-8")
-    return Template(text).substitute(words)
+    templates: dict[Kind, dict[str, tuple[str, ...]]] = {
+        "prompt": {"SKILL.md": ("prompt/SKILL.md",)},
+        "plugin": {
+            "SKILL.md": ("plugin/SKILL.md",),
+            "plugin.py": ("plugin/plugin.py",),
+            "pytest.ini": ("plugin/pytest.ini",),
+            f"test_{module}.py": ("plugin/test_head.py", "plugin/test.py"),
+        },
+        "package": {
+            ".gitignore": ("package/gitignore",),
+            "README.md": ("package/README.md",),
+            "pyproject.toml": ("package/pyproject.toml",),
+            f"src/{package}/__init__.py": ("package/init.py",),
+            f"src/{package}/plugin.py": ("plugin/plugin.py",),
+            f"tests/test_{module}.py": ("package/test_head.py", "plugin/test.py"),
+        },
+    }
+    contents = {}
+    for path, parts in templates[kind].items():
+        texts = ((TEMPLATES / f"{part}.tmpl").read_text(encoding="utf-8") for part in parts)
+        contents[path] = Template("".join(texts)).substitute(words)
+    return contents
 
 
 def check_place(folder: Path) -> None:
