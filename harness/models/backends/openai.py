@@ -40,6 +40,7 @@ NAME = "Correct the model's name in the registry."
 URL = f"Check that the url ends in /v1, as for most servers. {NAME}"
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 """Code or type of the error for a prompt that is too long, of OpenAI and llama-server."""
+MAY_REFUSE_LOGPROBS = frozenset({400, 403, 422})
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
 """The limit of alternatives for a token of OpenAI, and of vLLM by default."""
@@ -333,12 +334,9 @@ class OpenAIModel:
                 return client.chat.completions.create(
                     **body, logprobs=True, top_logprobs=alternatives
                 )
-            except (
-                openai.BadRequestError,
-                openai.PermissionDeniedError,
-                openai.UnprocessableEntityError,
-            ):
-                pass
+            except openai.APIStatusError as exc:
+                if exc.status_code not in MAY_REFUSE_LOGPROBS:
+                    raise
         return client.chat.completions.create(**body)
 
     def _body(self, request: Request) -> dict[str, Any]:
