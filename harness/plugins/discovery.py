@@ -28,10 +28,6 @@ from harness.agent_skills import skill_md
 from harness.api.hookspecs import RegisterBackend, hookimpl
 from harness.errors import UsageError
 from harness.models.backend import Backend
-from harness.models.backends.llamacpp import LlamaCppBackend
-from harness.models.backends.ollama import OllamaBackend
-from harness.models.backends.openai import OpenAIBackend
-from harness.models.backends.server_group import BalancedBackend
 from harness.models.weights import FileStore
 from harness.plugins import plugin_table
 from harness.plugins.catalogue import BUILT_IN, Catalogue, Contributions, Found, Shadowed, duplicate
@@ -44,8 +40,8 @@ from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 
 ENTRY_POINTS = "harness.skills"
 SHIPPED = CODE_ROOT / "skills"
-COMMANDS = "commands"
-"""The name of the plugin with the framework's own commands."""
+COMMANDS, BACKENDS = "commands", "backends"
+"""The names of the plugins of the framework itself."""
 
 
 class BuiltinBackends:
@@ -53,6 +49,11 @@ class BuiltinBackends:
 
     @hookimpl
     def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
+        from harness.models.backends.llamacpp import LlamaCppBackend
+        from harness.models.backends.ollama import OllamaBackend
+        from harness.models.backends.openai import OpenAIBackend
+        from harness.models.backends.server_group import BalancedBackend
+
         register(LlamaCppBackend(files))
         register(BalancedBackend(OllamaBackend(files)))
         register(BalancedBackend(OpenAIBackend()))
@@ -64,7 +65,7 @@ class Discovery:
     Args:
         files: passed to plugins that register backends.
         commands: imports the plugin of the framework's own commands.
-        builtins: other plugin objects of the framework, by name.
+        builtins: other plugin objects, by name.
         use: runs a `PromptSkill` with its `Call`.
     """
 
@@ -103,6 +104,7 @@ class Discovery:
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
+        self._load_own(BACKENDS, table)
         for name in self._builtins:
             self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
@@ -132,7 +134,7 @@ class Discovery:
         """
         host = PluginHost(self.files, deadline=self._settings.plugin_deadline, strict=True)
         rows = {}
-        for name in (COMMANDS, *self._shipped):
+        for name in (COMMANDS, BACKENDS, *self._shipped):
             file = self._shipped_file(name)
             found = host.load(name, BUILT_IN, self._loader(name), file, ours=True)
             if found is not None and not found.formats and found.listener is None:
@@ -193,8 +195,8 @@ class Discovery:
 
     def _loader(self, name: str) -> Callable[[], object]:
         """Return the function that imports a plugin of this program."""
-        if name == COMMANDS:
-            return self._commands
+        if name in (COMMANDS, BACKENDS):
+            return self._commands if name == COMMANDS else BuiltinBackends
         return partial(import_shipped, self._settings.shipped_skills, name)
 
     def _shipped_file(self, name: str) -> skill_md.SkillFile | None:
@@ -204,7 +206,7 @@ class Discovery:
             UsageError: it cannot be used, or deviates from the specification.
         """
         path = self._settings.shipped_skills / name / skill_md.FILE
-        return skill_md.read(path, strict=True) if name != COMMANDS and path.exists() else None
+        return skill_md.read(path, strict=True) if name in self._shipped and path.exists() else None
 
     def _load_entry_points(self) -> None:
         for point in entry_points(ENTRY_POINTS):
@@ -286,10 +288,10 @@ class Discovery:
 def node_backends(files: FileStore) -> Mapping[str, Backend]:
     """Return the backends of the program and its skills, and those of installed packages."""
     host = PluginHost(files, deadline=PLUGIN_DEADLINE)
-    host.load("backends", BUILT_IN, BuiltinBackends, ours=True)
     for name, row in plugin_table.read()["plugins"].items():
         if row["backends"]:
-            load = partial(import_shipped, SHIPPED, name)
+            shipped = partial(import_shipped, SHIPPED, name)
+            load = BuiltinBackends if name == BACKENDS else shipped
             host.add(name, BUILT_IN, contributions(row, load, files))
     for point in entry_points(ENTRY_POINTS):
         host.load(point.name, distribution(point), point.load)
