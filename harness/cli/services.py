@@ -15,7 +15,7 @@ from harness.errors import RegistryError
 from harness.models.pool import ModelPool, Resolution
 from harness.models.weights import FileStore
 from harness.plugins.catalogue import Catalogue
-from harness.plugins.discovery import BuiltinBackends, Discovery
+from harness.plugins.discovery import Discovery
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
@@ -240,9 +240,12 @@ class Services(ABC):
         files = FileStore(
             lambda: self.registry.files, self.settings.cache_dir, screen.notice, screen.progress
         )
-        builtins = {"backends": BuiltinBackends(), **self._plugins}
         discovery = Discovery(
-            self.settings, files, self._commands, builtins, lambda *given: self.chat.use(*given)
+            self.settings,
+            files,
+            self._commands,
+            self._plugins,
+            lambda *given: self.chat.use(*given),
         )
         discovery.run(bare=self._bare)
         self.discovery = discovery

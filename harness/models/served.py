@@ -220,7 +220,8 @@ class LoopDetector:
         self._pieces.append(piece)
         for start in range(0, len(piece), TAIL):  # a server may send an answer as a whole
             self._recent = (self._recent + piece[start : start + TAIL])[-WINDOW:]
-            if unit := " ".join(repeated_unit(self._recent).split()):
+            if unit := repeated_unit(self._recent):
+                unit = " ".join(unit.split())
                 shown = unit if len(unit) <= SHOWN else f"{unit[:SHOWN]}..."
                 raise LoopingReply(
                     f"the model repeats itself ({shown!r}) and was stopped",
