@@ -24,6 +24,7 @@ from harness.api.hookspecs import End, Listener, RunFinished, RunStarted, notify
 from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
 from harness.models.pool import Resolution
 from harness.models.served import ServedModel, Usage
+from harness.support.process import is_alive
 from harness.support.sqlite import UserDatabase, storable
 
 if TYPE_CHECKING:
@@ -248,10 +249,8 @@ def _storable(value: Any) -> Any:
 
 
 def _close_dead_runs(db: sqlite3.Connection) -> None:
-    import psutil  # rarely needed, and slow to import
-
     for run_id, pid in db.execute("SELECT id, pid FROM runs WHERE status = 'running'").fetchall():
-        if not psutil.pid_exists(pid):  # os.kill(pid, 0) ends the process on Windows
+        if not is_alive(pid):
             db.execute(
                 "UPDATE runs SET status = 'interrupted', error = 'the process died' WHERE id = ?",
                 [run_id],

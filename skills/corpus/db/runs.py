@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from harness._version import __version__
 from harness.errors import HarnessError, Interrupted
+from harness.support.process import is_alive
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
@@ -140,13 +141,6 @@ class RunningJobs:
                 _count_annotations(db, one)
             elif one.skill == "curate":
                 _count_ballots(db, one)
-
-
-def is_alive(pid: int) -> bool:
-    """Return True if there is a process of this number."""
-    import psutil
-
-    return psutil.pid_exists(pid)
 
 
 def due(row: Row) -> int | None:
