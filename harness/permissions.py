@@ -34,6 +34,13 @@ _VERBS: dict[Kind, str] = {
 }
 LINES = 1000
 """Lines of a detail that are shown."""
+_NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
+"""Characters that a shell may act upon. Quoting is not considered: too many commands are asked
+about, never too few."""
+_SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
+YES, NO = "yes", "no"
+ANSWERED = "answered: "
+"""The beginning of how an action is allowed by the user's answer to the question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +84,6 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-_NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Characters that a shell may act upon. Quoting is not considered: too many commands are asked
-about, never too few."""
-
-
 def _names(listed: str) -> frozenset[str]:
     return frozenset(listed.split())
 
@@ -101,7 +103,6 @@ _COLLECTIONS = _names("""
     pip pnpm podman svn systemctl terraform yarn
 """)
 """Programs whose subcommands differ so much that one of them has to be named."""
-_SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
@@ -296,9 +297,6 @@ class Answers:
             return {}, "does not map folders to permissions"
 
 
-YES, NO = "yes", "no"
-
-
 class Permissions:
     """Allows or refuses what a model wants to do in one project.
 
@@ -355,10 +353,6 @@ class Permissions:
         if answer in always:
             self.answers.add(always[answer])
         return allowed
-
-
-ANSWERED = "answered: "
-"""The beginning of how an action is allowed by the user's answer to the question."""
 
 
 def consent(

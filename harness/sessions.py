@@ -25,6 +25,11 @@ TITLE = 80
 EXCERPT = 8
 """Words of an excerpt."""
 T = TypeVar("T")
+_OF_SESSION = """
+    SELECT s.id, s.project, s.title, s.started_at, s.used_at, s.asked, s.skills, s.served,
+        (SELECT count(*) FROM turns WHERE session_id = s.id) AS turns
+    FROM sessions s
+"""
 
 
 def m001_sessions(db: sqlite3.Connection) -> None:
@@ -57,11 +62,6 @@ def m001_sessions(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS = (m001_sessions,)
-_OF_SESSION = """
-    SELECT s.id, s.project, s.title, s.started_at, s.used_at, s.asked, s.skills, s.served,
-        (SELECT count(*) FROM turns WHERE session_id = s.id) AS turns
-    FROM sessions s
-"""
 
 
 @dataclass(frozen=True, slots=True)

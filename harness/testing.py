@@ -67,6 +67,55 @@ __all__ = [
     "temporary_registry",
     "tool_call",
 ]
+FAKE_REGISTRY = """\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{backend: fake, model: annotator}]
+    fallback: producer
+  producer:
+    tasks: [chat, judge]
+    serve: [{backend: fake, model: producer}]
+"""
+__all__ = [
+    "FAKE_REGISTRY",
+    "FakeBackend",
+    "FakeModel",
+    "FakePlugin",
+    "Shown",
+    "assert_refuses",
+    "assert_saves",
+    "calling",
+    "fake_app",
+    "fake_models",
+    "fake_settings",
+    "folder_skill",
+    "one_shot",
+    "run_skill",
+    "session",
+    "temporary_registry",
+    "tool_call",
+]
+__all__ = [
+    "FAKE_REGISTRY",
+    "FakeBackend",
+    "FakeModel",
+    "FakePlugin",
+    "Shown",
+    "assert_refuses",
+    "assert_saves",
+    "calling",
+    "fake_app",
+    "fake_models",
+    "fake_settings",
+    "folder_skill",
+    "one_shot",
+    "run_skill",
+    "session",
+    "temporary_registry",
+    "tool_call",
+]
 
 
 class FakeModel:
@@ -297,19 +346,6 @@ def _words(text: str) -> Iterator[str]:
             start = end
 
 
-FAKE_REGISTRY = """\
-version: 1
-models:
-  nanda-annotator:
-    tasks: [annotate]
-    serve: [{backend: fake, model: annotator}]
-    fallback: producer
-  producer:
-    tasks: [chat, judge]
-    serve: [{backend: fake, model: producer}]
-"""
-
-
 @contextlib.contextmanager
 def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path]:
     """Create a temporary registry file for `--registry FILE` or `fake_app(registry=FILE)`.
@@ -326,30 +362,6 @@ def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path
         path.write_text(text, encoding="utf-8")
         load(path)
         yield path
-
-
-if TYPE_CHECKING:
-    from harness.cli.app import App
-
-__all__ = [
-    "FAKE_REGISTRY",
-    "FakeBackend",
-    "FakeModel",
-    "FakePlugin",
-    "Shown",
-    "assert_refuses",
-    "assert_saves",
-    "calling",
-    "fake_app",
-    "fake_models",
-    "fake_settings",
-    "folder_skill",
-    "one_shot",
-    "run_skill",
-    "session",
-    "temporary_registry",
-    "tool_call",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,30 +406,6 @@ def _shown(app: App, code: int = 0) -> Shown:
     assert isinstance(out, io.StringIO)
     assert isinstance(err, io.StringIO)
     return Shown(out.getvalue(), err.getvalue(), code)
-
-
-if TYPE_CHECKING:
-    from harness.cli.app import App
-
-__all__ = [
-    "FAKE_REGISTRY",
-    "FakeBackend",
-    "FakeModel",
-    "FakePlugin",
-    "Shown",
-    "assert_refuses",
-    "assert_saves",
-    "calling",
-    "fake_app",
-    "fake_models",
-    "fake_settings",
-    "folder_skill",
-    "one_shot",
-    "run_skill",
-    "session",
-    "temporary_registry",
-    "tool_call",
-]
 
 
 def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessError:

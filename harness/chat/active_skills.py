@@ -40,6 +40,19 @@ The user works with the skills below. Follow their instructions. A message that 
 uses the skill of that name, and the rest of the message is its text. A relative path in the
 instructions is a path in the folder of the skill, and a file of that folder which they refer to is
 part of them: read it when it is needed."""
+ACTIVATE = "activate_skill"
+SKILL_NAME = "skill"
+LEAST_CATALOGUE = 4096
+"""Bytes of the catalogue of names and descriptions that a request may always have."""
+CATALOGUE_SHARE = 50
+"""With a large context, the catalogue may use this part of it: 2%."""
+CUT = "..."
+MODEL_TEXT = 1000
+"""Characters of a model's text for a skill."""
+_ABOUT = """\
+Activate a skill: its instructions become part of the conversation, and you follow them. Do so
+first if one of these skills fits the request."""
+_BRIEFLY = "Activate a skill that fits the request, and follow its instructions"
 
 
 def prompt_skills(found: Mapping[str, Found]) -> dict[str, PromptSkill]:
@@ -145,21 +158,6 @@ class ActiveSkills:
         return skill.instructions(body, listed, included)
 
 
-NAME = "activate_skill"
-SKILL = "skill"
-LEAST = 4096
-"""Bytes of the catalogue of names and descriptions that a request may always have."""
-CATALOGUE_SHARE = 50
-"""With a large context, the catalogue may use this part of it: 2%."""
-CUT = "..."
-MODEL_TEXT = 1000
-"""Characters of a model's text for a skill."""
-_ABOUT = """\
-Activate a skill: its instructions become part of the conversation, and you follow them. Do so
-first if one of these skills fits the request."""
-_BRIEFLY = "Activate a skill that fits the request, and follow its instructions"
-
-
 def activation(
     dispatcher: Dispatcher, used: Callable[[], Resolution | None]
 ) -> Iterator[ActivateSkill]:
@@ -173,16 +171,16 @@ def activation(
     if offered:
         model = used()
         context = model.chosen.serve.context if model else 0
-        room = max(LEAST, context * BYTES_PER_TOKEN // CATALOGUE_SHARE)
+        room = max(LEAST_CATALOGUE, context * BYTES_PER_TOKEN // CATALOGUE_SHARE)
         yield ActivateSkill(dispatcher, offered, room)
 
 
 def activatable(tools: Iterable[Tool]) -> frozenset[str]:
     """Return the names of the skills that a model can activate with these tools."""
     for tool in tools:
-        if tool.name == NAME:
+        if tool.name == ACTIVATE:
             properties: Any = tool.parameters["properties"]
-            return frozenset(properties[SKILL]["enum"])
+            return frozenset(properties[SKILL_NAME]["enum"])
     return frozenset()
 
 
@@ -200,7 +198,7 @@ class ActivateSkill:
 
     @property
     def name(self) -> str:
-        return NAME
+        return ACTIVATE
 
     def described(self, level: int) -> Tool:
         """Return the tool with the names of the skills; from `DETAILS` on, with descriptions."""
@@ -210,8 +208,10 @@ class ActivateSkill:
         if level >= DETAILS:
             text["description"] = "what the skill is to work on, if anything"
             about = "\n".join([_ABOUT, *(f"- {name}: {row}" for name, row in rows.items())])
-        properties = {SKILL: {"type": "string", "enum": [*rows]}, TEXT: text}
-        return Tool(NAME, about, {"type": "object", "properties": properties, "required": [SKILL]})
+        properties = {SKILL_NAME: {"type": "string", "enum": [*rows]}, TEXT: text}
+        return Tool(
+            ACTIVATE, about, {"type": "object", "properties": properties, "required": [SKILL_NAME]}
+        )
 
     def prepared(self, call: ToolCall) -> PreparedCall:
         skill, invocation = self._invocation(call)
@@ -245,9 +245,9 @@ class ActivateSkill:
 
     def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
         given = arguments_of(call)
-        name, text = string(given, SKILL), string(given, TEXT)
-        if unknown := given.keys() - {SKILL, TEXT}:
-            raise UsageError(f"{NAME} has no parameter {sorted(unknown)[0]!r}")
+        name, text = string(given, SKILL_NAME), string(given, TEXT)
+        if unknown := given.keys() - {SKILL_NAME, TEXT}:
+            raise UsageError(f"{ACTIVATE} has no parameter {sorted(unknown)[0]!r}")
         found = {skill.name: skill for skill in self.skills}
         if name not in found:
             raise UsageError(f"there is no skill {name!r}", hint=f"There are {', '.join(found)}.")

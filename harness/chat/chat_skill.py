@@ -201,7 +201,7 @@ class Chat(Skill):
         """Return the names of the tools and prompt skills that have no room."""
         assert self._toolbox is not None
         left = self._toolbox.left_out(tools)
-        if active_skills.NAME in left:
+        if active_skills.ACTIVATE in left:
             return left
         skills = prompt_skills(self._skills())
         usable = {name for name, skill in skills.items() if skill.file.for_models}

@@ -34,6 +34,10 @@ _FILES = re.compile(
     r"|cpp|java)\Z",
     re.IGNORECASE,
 )
+INSTRUCTIONS_FILE = "AGENTS.md"
+MAX_INSTRUCTIONS = 32_000
+"""Maximum size of a file."""
+MOST_FOLDERS = 32
 
 
 def with_files(
@@ -105,12 +109,6 @@ def _content(name: str) -> str:
     raise InputError("chat reads text files only", where=f"@{name}", hint=hint)
 
 
-NAME = "AGENTS.md"
-MAX_INSTRUCTIONS = 32_000
-"""Maximum size of a file."""
-MOST_FOLDERS = 32
-
-
 @dataclass(slots=True)
 class ProjectInstructions:
     """Reads the files for each turn, and reports and asks once."""
@@ -129,7 +127,7 @@ class ProjectInstructions:
         repositories = (folder for folder in around[:MOST_FOLDERS] if (folder / ".git").exists())
         root = next(repositories, project)
         inside = [folder for folder in around if folder.is_relative_to(root)]
-        paths = [path for folder in inside if (path := folder / NAME).exists()]
+        paths = [path for folder in inside if (path := folder / INSTRUCTIONS_FILE).exists()]
         if not paths or not self._allowed(call, root, paths):
             return ()
         files = []

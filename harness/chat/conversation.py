@@ -15,6 +15,9 @@ from harness.runs.frontend import Outcome
 from harness.sessions import Session, SessionStore
 from harness.settings import Settings
 
+LEFT_OUT = "(left out: the conversation is too long)"
+CUT = "... (cut: the conversation is too long)"
+
 
 @dataclass(slots=True)
 class Conversation:
@@ -130,10 +133,6 @@ class Conversation:
                 f"session {self.session} asked before changes, and --yes would allow all of them",
                 hint="Leave out --yes, or begin a new session.",
             )
-
-
-LEFT_OUT = "(left out: the conversation is too long)"
-CUT = "... (cut: the conversation is too long)"
 
 
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
 """Limits of items per list or object, and of characters per text, tried until the result fits."""
+LINE = 2_000
+"""Characters of an invalid call that are recorded."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
@@ -72,10 +74,6 @@ def _less(data: Any, items: int, letters: int) -> Any:
         left = len(data) - len(few)
         return {**few, "...": f"{left:,} more"} if left else few
     return data
-
-
-LINE = 2_000
-"""Characters of an invalid call that are recorded."""
 
 
 class Host(Protocol):

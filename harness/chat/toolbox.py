@@ -20,6 +20,8 @@ BARE, DETAILS, OPTIONS, ALL = range(4)
 parameters but not their descriptions; everything. A tool may be the same at several levels."""
 MOST = 128
 """Tools of a request; servers refuse more."""
+SHOWN = 160
+"""Characters of a call that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +103,6 @@ def size(tool: Tool) -> int:
     """Return the approximate size of a tool in a request, in bytes."""
     text = f"{tool.name}{tool.description}{json.dumps(dict(tool.parameters))}"
     return len(text.encode()) + 60
-
-
-SHOWN = 160
-"""Characters of a call that are shown."""
 
 
 class Searchable(Protocol):

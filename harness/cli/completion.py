@@ -27,6 +27,8 @@ _LAST = re.compile(r"""(?:(?<=\s)|\A)(?:"[^"]*|'[^']*|\S*)\Z""")
 _ATTACHED = re.compile(r"""(?:\A|\s)@("[^"\n]*|'[^'\n]*|\S*)\Z""")
 _MODELS = ("--model", "--models")
 Rows = Iterable[tuple[str, str]]
+MOST = 200
+"""Entries of a folder that are offered."""
 
 
 class LineCompleter(Completer):
@@ -203,10 +205,6 @@ def _matching(word: str, rows: Rows) -> Iterator[Completion]:
     found = [row for row in rows if word.lstrip("/-") in row[0]]
     for text, about in sorted(found, key=rank):
         yield Completion(text, start_position=-len(word), display_meta=about)
-
-
-MOST = 200
-"""Entries of a folder that are offered."""
 
 
 def paths(word: str) -> Iterator[Completion]:

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 
 INFORMATION = ("--help", "-h", "--version")
 """Options of the program that print something instead of running a line."""
+SOON = 0.5
+"""Seconds that servers may take to end after Ctrl-C."""
+_unfreed: list[App] = []
+"""Applications whose engine may be busy: freeing it would delay the exit of the process."""
+GRACE = 2.0
+"""Seconds for threads to end: those of libraries end by themselves at exit."""
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
@@ -168,12 +174,6 @@ def _closed(app: App, code: int) -> int:
     return code
 
 
-SOON = 0.5
-"""Seconds that servers may take to end after Ctrl-C."""
-_unfreed: list[App] = []
-"""Applications whose engine may be busy: freeing it would delay the exit of the process."""
-
-
 def run_lines(app: App, lines: Iterable[str]) -> int:
     """Run lines one after the other; return the exit code of the last one that failed."""
     dispatched = (line.removesuffix("\n") for line in lines if line.strip())
@@ -213,10 +213,6 @@ def _piped_stdin() -> IO[bytes] | None:
         if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
             return None
     return sys.stdin.buffer
-
-
-GRACE = 2.0
-"""Seconds for threads to end: those of libraries end by themselves at exit."""
 
 
 def leave(code: int) -> int:

@@ -1,4 +1,4 @@
-"""`/skills test NAME`: whether requests activate a skill, as the cases beside it expect.
+"""`/skills test ACTIVATE`: whether requests activate a skill, as the cases beside it expect.
 
 The cases are in `evals/evals.json` of the skill's folder. Each is decided as a line of chat would
 be: by the triggers of plugins, then by the tools that the model calls first, or, for a model
@@ -17,7 +17,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field, TypeAdapter, Va
 
 from harness.agent_skills.skill_md import is_inside
 from harness.api.skill import Call, Result
-from harness.chat.active_skills import NAME, SKILL
+from harness.chat.active_skills import ACTIVATE, SKILL_NAME
 from harness.chat.tool_calls import arguments_of, string
 from harness.chat.tool_loop import SYSTEM, tools_for
 from harness.cli import intent
@@ -122,9 +122,9 @@ def _activated(app: Services, model: ServedModel, query: str) -> list[str]:
     request = model.request(messages=messages, tools=tools, max_tokens=served.ANSWER_TOKENS)
     names = []
     for call in model.generate(request).tool_calls:
-        if call.name == NAME:
+        if call.name == ACTIVATE:
             with contextlib.suppress(UsageError):
-                names.append(string(arguments_of(call), SKILL))
+                names.append(string(arguments_of(call), SKILL_NAME))
         else:
             names.append(call.name)
     return [name for name in dict.fromkeys(names) if name in skills]

@@ -38,6 +38,10 @@ BLOCKS = 100
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
 """Words that do not distinguish tools."""
+WAIT = 10.0
+"""Seconds that a chat waits for servers that start; their tools join later."""
+FOUND = 20
+"""Tools found by search that are offered, the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +202,6 @@ def _text(block: Any) -> str:
 def _clean(text: str) -> str:
     """Return text without control characters, such as those that move a terminal's cursor."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
-
-
-WAIT = 10.0
-"""Seconds that a chat waits for servers that start; their tools join later."""
-FOUND = 20
-"""Tools found by search that are offered, the newest first."""
 
 
 class Servers:

@@ -40,6 +40,13 @@ LONGEST = 10
 """A call that reports progress may take this many times the time limit."""
 TICK = 0.2
 """Seconds between two looks at a call that runs."""
+PAGES = 100
+"""Pages of a list of tools that are read."""
+SHOWN = 300
+"""Characters of a server's message that are shown."""
+NAME = 64
+"""Longest name of a tool."""
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Server:
@@ -259,18 +266,6 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-
-
-if TYPE_CHECKING:
-    from mcp import Client, types
-
-PAGES = 100
-"""Pages of a list of tools that are read."""
-SHOWN = 300
-"""Characters of a server's message that are shown."""
-NAME = 64
-"""Longest name of a tool."""
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 async def all_tools(client: Client) -> AsyncIterator[types.Tool]:

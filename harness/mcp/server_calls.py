@@ -47,6 +47,14 @@ from harness.terminal.console import OnProgress, Progress, Screen
 Confirm = Callable[[str], bool]
 FORM: dict[str, object] = {"type": "object", "properties": {}}
 """A form without fields: to accept it is to allow what the question names."""
+LISTED = 24_000
+"""Bytes of the names, descriptions and parameters in `tools/list`, which clients pass on to their
+models. The tools have as much detail as this allows, those of the first skills more than others."""
+GRACE = 5.0
+"""Seconds that a cancelled call has to store what is complete before its thread is abandoned."""
+TICK = 0.1
+STEP = 0.001
+"""What the progress grows by where a phase begins again: the protocol wants it to increase."""
 
 
 class Unanswered(NotAllowed):
@@ -125,16 +133,6 @@ def _accepts(answer: object) -> bool:
 def _key(question: str) -> str:
     """Return the key of a question: its answer holds for no other one."""
     return hashlib.sha256(question.encode(errors="replace")).hexdigest()[:16]
-
-
-LISTED = 24_000
-"""Bytes of the names, descriptions and parameters in `tools/list`, which clients pass on to their
-models. The tools have as much detail as this allows, those of the first skills more than others."""
-GRACE = 5.0
-"""Seconds that a cancelled call has to store what is complete before its thread is abandoned."""
-TICK = 0.1
-STEP = 0.001
-"""What the progress grows by where a phase begins again: the protocol wants it to increase."""
 
 
 class Dispatcher(Protocol):

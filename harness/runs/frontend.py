@@ -114,10 +114,6 @@ def guarded(line: str, work: Callable[[], T]) -> T:
         raise InternalError(exc) from exc
 
 
-if TYPE_CHECKING:
-    from harness.api.skill import Result
-
-
 def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str) -> None:
     """Print the result to stdout; print saved files and the error of a partial result to stderr.
 

@@ -33,6 +33,28 @@ from harness.support.text_input import unquote
 
 _LIKE_OPTIONS = re.compile(r"\A\s|(?:\A|\s)(?:-|save\s+to\s)|\s\Z", re.IGNORECASE)
 _BARE = re.compile(r"(?!--)[^\s\"'][^\s]*")
+_HELP = ("-h", "--help")
+SHORT = {"-c": "--continue", "-p": "--prompt"}
+"""Short names of options of the program."""
+_NAME = skill_md.NAME.pattern
+_VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
+_COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
+_WORD = re.compile(r"\s*(\S+)(?:\s|\Z)")
+_LEADING = re.compile(
+    rf"\s*(?P<flag>--{_NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
+)
+_NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
+_SAVE_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
+)
+_SAVE_UNQUOTED = re.compile(
+    r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
+)
+_FLAG_AT_END = re.compile(
+    rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
+)
+LONGEST = 6_000
+"""Characters of an option or target at the end of a line: a path has 4,096 at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +144,6 @@ def as_path(value: str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as exc:  # there is no such user
         raise UsageError(f"{exc}".removesuffix("."), where=path) from exc
-
-
-_HELP = ("-h", "--help")
-SHORT = {"-c": "--continue", "-p": "--prompt"}
-"""Short names of options of the program."""
-_NAME = skill_md.NAME.pattern
-_VALUE = r""""[^"\n]*"|'[^'\n]*'|(?!--)\S+"""
-_COMMAND = re.compile(rf"\s*/({_NAME})(?:\s|\Z)")
-_WORD = re.compile(r"\s*(\S+)(?:\s|\Z)")
-_LEADING = re.compile(
-    rf"\s*(?P<flag>--{_NAME}|--|-o|-h)(?:=(?P<value>{_VALUE}))?(?=\s|\Z)", re.ASCII
-)
-_NEXT_VALUE = re.compile(rf"\s+({_VALUE})(?=\s|\Z)")
-_SAVE_AT_END = re.compile(
-    rf"(?:\A|\s)(?P<how>save\s+to|-o)\s+(?P<path>{_VALUE})\s*\Z", re.IGNORECASE
-)
-_SAVE_UNQUOTED = re.compile(
-    r"(?:\A|\s)(?:save to|-o) [^\"'\n]{1,200}\.[a-z]{2,7}\s*\Z", re.IGNORECASE
-)
-_FLAG_AT_END = re.compile(
-    rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
-)
-
-LONGEST = 6_000
-"""Characters of an option or target at the end of a line: a path has 4,096 at most."""
 
 
 def split_command(line: str) -> tuple[str, str] | None:

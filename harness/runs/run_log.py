@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from harness.api.skill import Call, Result
 
 Status = Literal["running", "done", "failed", "interrupted"]
+WITHOUT_ASKING = "without asking"
+"""How calls of a model are allowed that change nothing."""
 
 
 def m001_runs(db: sqlite3.Connection) -> None:
@@ -89,8 +91,6 @@ def m004_allowed(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS = (m001_runs, m002_outputs, m003_place, m004_allowed)
-WITHOUT_ASKING = "without asking"
-"""How calls of a model are allowed that change nothing."""
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from harness.terminal import stdout_guard
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
     from rich.segment import Segment
+    from rich.table import Table
+    from rich.text import Text
 
 TEXT_WIDTH = 100
 """The maximum width of text, since longer lines are hard to read."""
@@ -28,6 +30,10 @@ CONTROLS = {
     **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
 }
 """Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
+UNLIMITED = 10_000
+GAP = 2
+LONG_WORD = 24
+"""A longer word of a cell, such as a path, may be broken."""
 
 
 def columns(stream: IO[str]) -> int:
@@ -117,17 +123,6 @@ def _plain_line(line: list[Segment]) -> Iterable[Segment]:
             text = text.translate(CONTROLS)
             text = text.rstrip(" ") if place == len(line) else text
         yield Segment(text, style, control)
-
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderableType
-    from rich.table import Table
-    from rich.text import Text
-
-UNLIMITED = 10_000
-GAP = 2
-LONG_WORD = 24
-"""A longer word of a cell, such as a path, may be broken."""
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -16,6 +16,7 @@ from typing import IO
 
 STDOUT, STDERR = 1, 2
 _own: IO[str] | None = None
+_used: deque[Prints] = deque(maxlen=16)
 
 
 class Prints(io.TextIOWrapper):
@@ -36,9 +37,6 @@ class Prints(io.TextIOWrapper):
 
     def close(self) -> None:
         self.flush()
-
-
-_used: deque[Prints] = deque(maxlen=16)
 
 
 def prints(stream: IO[str] | None) -> Prints:

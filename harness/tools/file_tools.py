@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import Field
 
@@ -18,6 +18,32 @@ from harness.runs import targets
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
 
+if TYPE_CHECKING:
+    import regex
+
+MAX_READ = 20_000_000
+"""Maximum size of a file that is read in parts."""
+CHARACTERS = 16_000
+"""Characters of a result."""
+LINE = 2_000
+"""Characters of a line that are kept."""
+ENTRIES = 500
+"""Entries of a list."""
+SCANNED = 100_000
+"""Entries that a search looks at."""
+SECONDS = 10.0
+"""Time limit of a search."""
+MAX_SEARCHED = 2_000_000
+"""Maximum size of a file that is searched."""
+MATCHES = 100
+MATCHED_LINE = 200
+"""Characters of a line around its match that are shown."""
+PATTERN = 1_000
+"""Characters of a regular expression."""
+MAX_WRITTEN = 1_000_000
+"""Maximum size of a file that is written or changed."""
+COMPARED = 2_000
+"""Lines that are compared; more are shown as removed and added, since comparing takes long."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -36,7 +62,7 @@ class TextFile(NamedTuple):
     encoding: str
 
 
-def read(path: Path, limit: int, shown: str) -> TextFile:
+def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
     """Read a text file of at most `limit` bytes.
 
     Args:
@@ -72,20 +98,6 @@ def decoded(content: bytes) -> TextFile | None:
     return None if "\0" in text else TextFile(text, encoding)
 
 
-MAX_READ = 20_000_000
-"""Maximum size of a file that is read in parts."""
-CHARACTERS = 16_000
-"""Characters of a result."""
-LINE = 2_000
-"""Characters of a line that are kept."""
-ENTRIES = 500
-"""Entries of a list."""
-SCANNED = 100_000
-"""Entries that a search looks at."""
-SECONDS = 10.0
-"""Time limit of a search."""
-
-
 class ReadFile(BuiltinTool):
     """Reads lines of a text file."""
 
@@ -103,13 +115,14 @@ class ReadFile(BuiltinTool):
     def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
         path = place.path_to_read(given.path)
         place.allow_reading(path)
-        file = read(path, MAX_READ, given.path)
+        file = read_text_file(path, MAX_READ, given.path)
         lines = file.text.splitlines()
         if given.offset > max(1, len(lines)):
             raise InputError(f"has only {len(lines):,} lines", where=given.path)
         kept, room = [], CHARACTERS
         for line in lines[given.offset - 1 : given.offset - 1 + given.limit]:
-            cut = _cut(line)
+            more = len(line) - LINE
+            cut = f"{line[:LINE]}... ({more:,} more characters)" if more > 0 else line
             room -= len(cut) + 1
             if room < 0:
                 break
@@ -140,13 +153,13 @@ class ListFiles(BuiltinTool):
         return f"{given.path}{pattern}{' (recursive)' if given.recursive else ''}"
 
     def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
-        root = folder(given.path, place)
+        root = folder_to_read(given.path, place)
         found: list[str] = []
         result: dict[str, Any] = {"path": place.shown(root), "entries": found}
         try:
             for path, is_folder in _entries(root, given.recursive):
                 name = path.relative_to(root).as_posix()
-                if not matches(name, given.pattern):
+                if not matches_pattern(name, given.pattern):
                     continue
                 if len(found) == ENTRIES:
                     raise Unsearched(f"only the first {ENTRIES} entries are listed")
@@ -156,7 +169,7 @@ class ListFiles(BuiltinTool):
         return result
 
 
-def folder(given: str, place: Workplace) -> Path:
+def folder_to_read(given: str, place: Workplace) -> Path:
     """Return a folder that may be read.
 
     Raises:
@@ -171,12 +184,12 @@ def folder(given: str, place: Workplace) -> Path:
     return path
 
 
-def matches(name: str, pattern: str) -> bool:
+def matches_pattern(name: str, pattern: str) -> bool:
     """Return True if a relative path, or its last part, matches a pattern of a shell."""
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name.rpartition("/")[2], pattern)
 
 
-def files(root: Path) -> Iterator[Path]:
+def files_below(root: Path) -> Iterator[Path]:
     """Yield the files below a folder, without those of git; links to folders are not followed.
 
     Raises:
@@ -195,24 +208,6 @@ def _entries(root: Path, recursive: bool) -> Iterator[tuple[Path, bool]]:
             yield parent / name, name in folders
         if not recursive:
             return
-
-
-def _cut(line: str) -> str:
-    if len(line) <= LINE:
-        return line
-    return f"{line[:LINE]}... ({len(line) - LINE:,} more characters)"
-
-
-if TYPE_CHECKING:
-    import regex
-
-MAX_SEARCHED = 2_000_000
-"""Maximum size of a file that is searched."""
-MATCHES = 100
-MATCHED_LINE = 200
-"""Characters of a line around its match that are shown."""
-PATTERN = 1_000
-"""Characters of a regular expression."""
 
 
 class SearchFiles(BuiltinTool):
@@ -256,15 +251,15 @@ class SearchFiles(BuiltinTool):
             place.allow_reading(named)
             yield named
             return
-        root = folder(given.path, place)
+        root = folder_to_read(given.path, place)
         asked = not place.is_free(root)
-        for path in files(root):
+        for path in files_below(root):
             try:
                 real = place.path(str(path))
             except InputError:  # links in a circle
                 continue
             inside = real.is_relative_to(root) if asked else place.is_free(real)
-            if inside and matches(path.relative_to(root).as_posix(), given.files):
+            if inside and matches_pattern(path.relative_to(root).as_posix(), given.files):
                 yield path
 
     def _lines(
@@ -281,7 +276,7 @@ class SearchFiles(BuiltinTool):
         if left <= 0:
             raise TimeoutError
         try:
-            text = read(path, MAX_SEARCHED, str(path)).text.replace("\r\n", "\n")
+            text = read_text_file(path, MAX_SEARCHED, str(path)).text.replace("\r\n", "\n")
         except InputError:  # binary, too large, or not readable
             return
         start, number, last = 0, 1, -1
@@ -293,20 +288,11 @@ class SearchFiles(BuiltinTool):
                 begin = text.rfind("\n", 0, start) + 1
                 last = text.find("\n", start)
                 last = len(text) if last < 0 else last
-                yield f"{place.shown(path)}:{number}: {_around(text[begin:last], start - begin)}"
-
-
-def _around(line: str, place: int) -> str:
-    """Return a line, cut to the part around a place in it."""
-    begin = max(0, place - MATCHED_LINE // 2) if len(line) > MATCHED_LINE else 0
-    end = begin + MATCHED_LINE
-    return f"{'...' * (begin > 0)}{line[begin:end]}{'...' * (end < len(line))}"
-
-
-MAX_WRITTEN = 1_000_000
-"""Maximum size of a file that is written or changed."""
-COMPARED = 2_000
-"""Lines that are compared; more are shown as removed and added, since comparing takes long."""
+                line, middle = text[begin:last], start - begin
+                first = max(0, middle - MATCHED_LINE // 2) if len(line) > MATCHED_LINE else 0
+                end = first + MATCHED_LINE
+                shown = f"{'...' * (first > 0)}{line[first:end]}{'...' * (end < len(line))}"
+                yield f"{place.shown(path)}:{number}: {shown}"
 
 
 class WriteFile(BuiltinTool):
@@ -332,8 +318,20 @@ class WriteFile(BuiltinTool):
         before = self._present(path, given.path)
         old = "" if before is None else self._text(before, given.path)
         new = _replaced(old, given) if given.replaces else given.content
-        content = _encoded(new, given.path)
-        place.allow("write", str(path), _detail(old, new, before is None))
+        try:
+            content = new.encode()
+        except UnicodeEncodeError as exc:
+            message = f"content: character {exc.start} is not text"
+            raise UsageError(message, where=given.path) from exc
+        if len(content) > MAX_WRITTEN:
+            limit = f"content: more than {MAX_WRITTEN // 1_000_000} MB"
+            raise UsageError(limit, where=given.path)
+        if before is None:
+            detail = "\n".join(["(a new file)", *(f"+{line}" for line in new.splitlines())])
+        else:
+            changes = _differences(old.splitlines(), new.splitlines())
+            detail = "\n".join(changes) or "(the same content)"
+        place.allow("write", str(path), detail)
         if place.path(given.path) != path or self._present(path, given.path) != before:
             raise OutputError(
                 "was changed while the user was asked", where=given.path, hint="Read it again."
@@ -366,15 +364,15 @@ class WriteFile(BuiltinTool):
         """Write the file, unless it has changed since the user allowed it."""
         known = None if before is None else hashlib.sha256(before).hexdigest()
 
-        def produce(file: IO[bytes]) -> None:
-            file.write(content)
-
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OutputError(f"not written: {exc.strerror}", where=str(path)) from exc
         targets.write(
-            path, produce, lambda sha256: place.run.wrote(path, sha256), lambda now: now == known
+            path,
+            lambda file: file.write(content),
+            lambda sha256: place.run.wrote(path, sha256),
+            lambda now: now == known,
         )
 
 
@@ -389,22 +387,6 @@ def _replaced(old: str, given: WriteFile.Arguments) -> str:
             hint="Read the file, and give a passage that occurs once.",
         )
     return old.replace(passage, content)
-
-
-def _encoded(text: str, shown: str) -> bytes:
-    try:
-        content = text.encode()
-    except UnicodeEncodeError as exc:
-        raise UsageError(f"content: character {exc.start} is not text", where=shown) from exc
-    if len(content) > MAX_WRITTEN:
-        raise UsageError(f"content: more than {MAX_WRITTEN // 1_000_000} MB", where=shown)
-    return content
-
-
-def _detail(old: str, new: str, is_new: bool) -> str:
-    if is_new:
-        return "\n".join(["(a new file)", *(f"+{line}" for line in new.splitlines())])
-    return "\n".join(_differences(old.splitlines(), new.splitlines())) or "(the same content)"
 
 
 def _differences(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:

@@ -35,6 +35,24 @@ PASSED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"
 """Variables that every command receives, with PATH and LC_*. Others may be secrets."""
 SET = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
 """Variables against programs that wait for a person."""
+MAX_BYTES = 10_000_000
+"""Output at which a program is stopped."""
+KEPT = 6_000
+"""Characters that are kept of the beginning and of the end of the output."""
+CHECKED = 0.1
+"""Seconds after which the stop token is checked."""
+_PIECE = 65_536
+_PROGRAM = "bwrap"
+_TMP = "/tmp"  # noqa: S108  an empty one of the sandbox
+_BASE = (
+    *("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"),
+    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", _TMP),
+    *("--setenv", "TMPDIR", _TMP),
+    *("--tmpfs", "/run", "--ro-bind-try", "/run/current-system", "/run/current-system"),
+    *("--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"),
+)
+_NO_NETWORK = "--unshare-net"
+_SECONDS = 10
 
 
 class Run(BuiltinTool):
@@ -58,13 +76,19 @@ class Run(BuiltinTool):
         environment = environment_of(place.settings.run_environment)
         if words is not None and not _exists(words[0], place.project, environment["PATH"]):
             raise NothingFound(f"there is no program {words[0]!r}")
-        unconfined = missing()
-        place.allow("run", command, self._detail(place, unconfined))
-        self._warn(place, unconfined)
+        unconfined, settings = no_sandbox(), place.settings
+        if unconfined:
+            how = f"with all your rights ({unconfined})"
+        else:
+            network = "the network" if settings.run_network else "no network"
+            how = f"in a sandbox: {network}, and writes only below this folder"
+        place.allow("run", command, f"In {place.project}, {how}:")
+        if unconfined and not self._warned:
+            self._warned = True
+            place.screen.notice(f"commands of the model run without a sandbox: {unconfined}")
         argv: Sequence[str] = words or ("/bin/sh", "-c", command)
         with ExitStack() as stack:
             if not unconfined:
-                settings = place.settings
                 command_in_sandbox = confined(
                     argv,
                     place.project,
@@ -73,7 +97,7 @@ class Run(BuiltinTool):
                     network=settings.run_network,
                 )
                 argv = stack.enter_context(command_in_sandbox)
-            ended = run(argv, place.project, environment, given.timeout, place.cancel)
+            ended = run_program(argv, place.project, environment, given.timeout, place.cancel)
         if ended.stopped:
             return {"output": ended.output, "stopped": ended.stopped}
         return {"exit_code": ended.code, "output": ended.output}
@@ -89,17 +113,6 @@ class Run(BuiltinTool):
                 if is_file(str(script)) and script.resolve().is_relative_to(folder.resolve()):
                     return shlex.join([*words[:number], str(script), *words[number + 1 :]])
         return command
-
-    def _detail(self, place: Workplace, unconfined: str) -> str:
-        if unconfined:
-            return f"In {place.project}, with all your rights ({unconfined}):"
-        network = "the network" if place.settings.run_network else "no network"
-        return f"In {place.project}, in a sandbox: {network}, and writes only below this folder:"
-
-    def _warn(self, place: Workplace, unconfined: str) -> None:
-        if unconfined and not self._warned:
-            self._warned = True
-            place.screen.notice(f"commands of the model run without a sandbox: {unconfined}")
 
 
 def _exists(program: str, project: Path, path: str) -> bool:
@@ -129,15 +142,6 @@ def environment_of(
     return {**passed, **SET, "PATH": os.pathsep.join(folders)}
 
 
-MAX_BYTES = 10_000_000
-"""Output at which a program is stopped."""
-KEPT = 6_000
-"""Characters that are kept of the beginning and of the end of the output."""
-CHECKED = 0.1
-"""Seconds after which the stop token is checked."""
-_PIECE = 65_536
-
-
 @dataclass(frozen=True, slots=True)
 class Ended:
     """How a program ended.
@@ -152,7 +156,7 @@ class Ended:
     stopped: str = ""
 
 
-def run(
+def run_program(
     command: Sequence[str],
     folder: Path,
     environment: Mapping[str, str],
@@ -186,13 +190,19 @@ def run(
             _read(process, output, token)
             if len(output) > MAX_BYTES:
                 stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
-            else:  # it may have closed its output
-                _wait(process, token)
+            while not stopped and process.poll() is None:  # it may have closed its output
+                token.check()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(CHECKED)
         except DeadlineExceeded:
             stopped = f"not finished within {seconds:g} s"
         finally:
-            _kill(process)
-    return Ended(_shortened(output), None if stopped else process.returncode, stopped)
+            with contextlib.suppress(OSError):  # all processes of the group have ended
+                os.killpg(process.pid, signal.SIGKILL)
+    text = output.decode(errors="replace")
+    if (left := len(text) - 2 * KEPT) > 0:
+        text = f"{text[:KEPT]}\n... ({left:,} characters left out) ...\n{text[-KEPT:]}"
+    return Ended(text, None if stopped else process.returncode, stopped)
 
 
 def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
@@ -216,42 +226,8 @@ def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken)
             output += piece
 
 
-def _wait(process: subprocess.Popen[bytes], token: StopToken) -> None:
-    while process.poll() is None:
-        token.check()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(CHECKED)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill all processes of the group."""
-    with contextlib.suppress(OSError):  # they have ended
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _shortened(output: bytearray) -> str:
-    text = output.decode(errors="replace")
-    if len(text) <= 2 * KEPT:
-        return text
-    left = len(text) - 2 * KEPT
-    return f"{text[:KEPT]}\n... ({left:,} characters left out) ...\n{text[-KEPT:]}"
-
-
-_PROGRAM = "bwrap"
-_TMP = "/tmp"  # noqa: S108  an empty one of the sandbox
-_BASE = (
-    *("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"),
-    *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", _TMP),
-    *("--setenv", "TMPDIR", _TMP),
-    *("--tmpfs", "/run", "--ro-bind-try", "/run/current-system", "/run/current-system"),
-    *("--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"),
-)
-_NO_NETWORK = "--unshare-net"
-_SECONDS = 10
-
-
 @functools.cache
-def missing() -> str:
+def no_sandbox() -> str:
     """Return why there is no sandbox, or "" if there is one."""
     if sys.platform != "linux":
         return f"there is none for {sys.platform}"
@@ -313,17 +289,13 @@ def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Itera
         return
     below = [place for place in places if place.is_relative_to(project)]
     outermost = [place for place in below if not any(other in place.parents for other in below)]
-    kept = [place for place in dict.fromkeys(outermost) if _can_exist(place)]
+    # A missing place is created for this time if it is a folder.
+    kept = [p for p in dict.fromkeys(outermost) if p.exists() or p.suffix in ("", ".d")]
     around = {above for place in kept for above in place.parents if project in above.parents}
     for folder in sorted(around):
         yield from ("--bind", str(_existing(folder, made)), str(folder))
     for place in kept:
         yield from ("--ro-bind", str(_existing(place, made)), str(place))
-
-
-def _can_exist(place: Path) -> bool:
-    """Return True for what exists and for folders, which can be created for this time."""
-    return place.exists() or place.suffix in ("", ".d")
 
 
 def _existing(place: Path, made: list[Path]) -> Path:

@@ -12,7 +12,7 @@ from harness import Call, Result, Skill
 from harness.agent_skills.prompt_skill import PromptSkill
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import SkillOptions
-from harness.chat.active_skills import LEAST, ActivateSkill, activatable, catalogue
+from harness.chat.active_skills import LEAST_CATALOGUE, ActivateSkill, activatable, catalogue
 from harness.chat.tool_loop import SHARE
 from harness.chat.toolbox import ALL, BARE, MOST, PreparedCall, Toolbox, size
 from harness.models.backend import Tool, ToolCall
@@ -32,10 +32,10 @@ def lines(rows: dict[str, str]) -> str:
 
 def test_everything_is_listed_if_there_is_room() -> None:
     skills = [prompt_skill("one", "Does it."), prompt_skill("two", "Does that.")]
-    assert catalogue(skills, LEAST) == {"one": "Does it.", "two": "Does that."}
+    assert catalogue(skills, LEAST_CATALOGUE) == {"one": "Does it.", "two": "Does that."}
 
 
-@pytest.mark.parametrize("room", [100, 400, 1000, LEAST])
+@pytest.mark.parametrize("room", [100, 400, 1000, LEAST_CATALOGUE])
 @pytest.mark.parametrize("count", [1, 30, 200])
 def test_the_catalogue_keeps_within_its_room(room: int, count: int) -> None:
     skills = [
@@ -60,7 +60,7 @@ def test_the_longest_descriptions_are_cut_before_a_skill_is_dropped() -> None:
 
 def test_levels_are_smaller_and_list_what_can_be_activated(tmp_path: Path) -> None:
     skills = [prompt_skill(f"skill-{n}", "word " * 50) for n in range(60)]
-    tool = ActivateSkill(fake_app(tmp_path), skills, LEAST)
+    tool = ActivateSkill(fake_app(tmp_path), skills, LEAST_CATALOGUE)
     sizes = [size(tool.described(level)) for level in range(BARE, ALL + 1)]
     assert sizes == sorted(sizes)
     assert sizes[0] < 800

@@ -23,16 +23,18 @@ from harness.tools.run_command import Run, environment_of
 if TYPE_CHECKING:
     from conftest import Use, User
 
-needs_sandbox = pytest.mark.skipif(bool(run_command.missing()), reason=run_command.missing() or "-")
+needs_sandbox = pytest.mark.skipif(
+    bool(run_command.no_sandbox()), reason=run_command.no_sandbox() or "-"
+)
 
 
 @pytest.fixture(params=["sandbox", "no sandbox"])
 def confined(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Run with and without the sandbox."""
-    if request.param == "sandbox" and run_command.missing():
-        pytest.skip(run_command.missing())
+    if request.param == "sandbox" and run_command.no_sandbox():
+        pytest.skip(run_command.no_sandbox())
     if request.param == "no sandbox":
-        monkeypatch.setattr(run_command, "missing", lambda: "the test has none")
+        monkeypatch.setattr(run_command, "no_sandbox", lambda: "the test has none")
     return bool(request.param == "sandbox")
 
 
@@ -304,7 +306,7 @@ def test_a_project_within_a_protected_place_is_read_only(
 def test_a_missing_sandbox_is_reported_once(
     use: Use, place: Workplace, user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_command, "missing", lambda: "bubblewrap is not installed")
+    monkeypatch.setattr(run_command, "no_sandbox", lambda: "bubblewrap is not installed")
     user.answer, tool = "yes", Run()
     use(tool, command="true")
     use(tool, command="true")
@@ -320,7 +322,7 @@ def test_a_missing_sandbox_is_reported_once(
 def test_the_sandbox_is_found_at_run_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, reason: str
 ) -> None:
-    look: Callable[[], str] = run_command.missing.__wrapped__
+    look: Callable[[], str] = run_command.no_sandbox.__wrapped__
     monkeypatch.setattr(run_command.sys, "platform", "linux")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert look() == "bubblewrap is not installed"
