@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import NotAllowed
-from harness.permissions import Kind, Permission, Permissions
+from harness.permissions import Kind, Permission, Permissions, refuse_protected
 from harness.runs.frontend import Frontend
 from harness.testing import fake_app, fake_settings
 
@@ -346,3 +346,22 @@ def test_links_cannot_replace_the_project(project: Path) -> None:
     link = project.parent / "link"
     link.symlink_to(project)
     assert not is_asked(link, run("git diff"))
+
+
+def test_a_hard_link_to_a_protected_file_is_refused(tmp_path: Path) -> None:
+    """A hard link simulates `Skills` on a file system that ignores case."""
+    kept = tmp_path / "registry.yaml"
+    kept.write_text("models: {}")
+    (tmp_path / "REGISTRY.yaml").hardlink_to(kept)
+    with pytest.raises(NotAllowed, match=r"REGISTRY\.yaml"):
+        refuse_protected("annotate", [tmp_path / "REGISTRY.yaml"], [kept])
+
+
+def test_protection_ignores_case_of_missing_folders(tmp_path: Path) -> None:
+    with pytest.raises(NotAllowed):
+        refuse_protected("annotate", [tmp_path / "Skills" / "new.md"], [tmp_path / "skills"])
+
+
+def test_a_common_prefix_is_not_protected(tmp_path: Path) -> None:
+    (tmp_path / "skills").mkdir()
+    refuse_protected("annotate", [tmp_path / "skills.csv"], [tmp_path / "skills", tmp_path / "s"])

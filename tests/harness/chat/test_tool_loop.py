@@ -18,12 +18,12 @@ from protocol_server import ProtocolServer
 
 from harness import Call, Result, Skill
 from harness.api.skill import SkillOptions
-from harness.chat.tool_loop import PLAIN_SYSTEM
+from harness.chat.tool_loop import PLAIN_SYSTEM, RepeatedCalls
 from harness.cli.interactive_session import Repl
 from harness.errors import Interrupted
 from harness.models.backend import Reply, Request, ToolCall
 from harness.plugins.catalogue import Found
-from harness.testing import calling, tool_call
+from harness.testing import FakeModel, calling, fake_app, tool_call
 from skills.curate import panel
 
 ASK = "annotate papers.csv, keep the good ones and tell me how many lack a limitation"
@@ -683,3 +683,53 @@ def test_calls_use_the_registry_of_the_line(make: Make, tmp_path: Path) -> None:
     assert agent.run(f"/chat --registry {other} which are there?") == 0
     [result] = producer(agent).tool_results()
     assert "worker" in json.dumps(result)
+
+
+def test_the_same_call_with_the_same_result_three_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call = calling(tool_call("list_files", pattern="*.py"))
+    model = FakeModel(call, call, call, "I have looked.", takes_tools=True, context=16384)
+    app = fake_app(tmp_path, model)
+    result = app.dispatch("/chat look for ever").result
+    assert result.text == "I have looked."
+    assert result.code == 1
+    assert str(result.stopped) == (
+        "the model has called list_files again and again with the same arguments and the same "
+        "result"
+    )
+    assert len(model.requests) == 4
+    assert not model.requests[-1].tools
+    run = app.run_log.recent(9)
+    assert sum(one["skill"] == "list_files" for one in run) == 3
+
+
+@pytest.mark.parametrize(
+    ("calls", "stuck"),
+    [
+        ("a1 a1 a1", "a"),
+        ("a1 b1 a1 b1 b1", "b"),
+        ("a1 b1 c1 a1 b1 c1 a1 b1 c1", "c"),
+        ("a1 a1", ""),
+        ("a1 a2 a3 a4 a5", ""),  # other results
+        ("w1 t1 w2 t1 w3 t1 w4 t1", ""),  # a test that fails again after each change
+    ],
+)
+def test_what_counts_as_progress(calls: str, stuck: str) -> None:
+    repeated = RepeatedCalls()
+    for number, (name, result) in enumerate(calls.split()):
+        assert not repeated.stuck, number
+        repeated.add(tool_call(name, x=1, y=2), result)
+    assert repeated.stuck == stuck
+
+
+def test_arguments_are_compared_as_objects() -> None:
+    repeated = RepeatedCalls()
+    for text in ('{"x": 1, "y": 2}', '{"y":2,"x":1}', '{ "x": 1, "y": 2 }'):
+        repeated.add(ToolCall("a", text), "1")
+    assert repeated.stuck == "a"
+    repeated = RepeatedCalls()
+    for text in ("{", "[", "x"):
+        repeated.add(ToolCall("a", text), "1")
+    assert not repeated.stuck

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from harness.chat.toolbox import ALL, BARE, size
 from harness.cli.app import App
-from harness.errors import Interrupted
+from harness.errors import Interrupted, NotAllowed
 from harness.models.backend import ToolCall
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call
+from harness.tools.builtin_tools import AskUser, Workplace
 
 NAMES = ["read_file", "list_files", "search_files", "write_file", "run", "ask_user"]
 
@@ -275,3 +277,26 @@ def test_a_skill_in_use_is_named_in_questions(make: Callable[..., App], tmp_path
     app.frontend = Frontend("test", choose=lambda question, choices: "no")
     app.dispatch("/chat do it")
     assert [result["exit_code"] for result in results(app)] == [2, 2], "it is no longer in use"
+
+
+if TYPE_CHECKING:
+    from conftest import Use, User
+
+
+def test_choices(use: Use, user: User) -> None:
+    user.answer = "blue"
+    given = use(AskUser(), question="Which\x1b[2J colour?", choices=["red", "blue", "", "blue"])
+    assert given == {"answer": "blue"}
+    assert user.questions == ["The model asks: Which\\x1b[2J colour?"]
+
+
+def test_free_text(use: Use, place: Workplace) -> None:
+    assert use(AskUser(), question="Why?") == {"answer": "about The model asks: Why?"}
+    typed = replace(place, frontend=Frontend("test", ask=lambda question: question))
+    given = use(AskUser(), at=typed, question="Which?", choices=["a", "b"])
+    assert given == {"answer": "The model asks: Which? (a / b)"}
+
+
+def test_nobody_is_there(use: Use, place: Workplace) -> None:
+    with pytest.raises(NotAllowed, match="nobody is here to answer"):
+        use(AskUser(), at=replace(place, frontend=Frontend("one-shot")), question="Why?")
