@@ -163,7 +163,9 @@ class FileStore:
         # of the change and the number of the file.
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = str(path.resolve())
-        stored = bounded_files.read_json(self.cache_dir / "digests.json")
+        stored = None
+        with contextlib.suppress(bounded_files.Damaged):
+            stored = bounded_files.load_json(self.cache_dir / "digests.json")
         known = stored if isinstance(stored, dict) else {}
         match known.get(key):
             case [*before, str(digest)] if before == stamp:

@@ -2,7 +2,8 @@
 
 A pipe, a device or a link to one, a folder and a file that is too large are all an OSError whose
 `strerror` states it, so callers report them like any file that cannot be read. A JSON file is
-replaced as a whole, so that no reader sees a partial one.
+replaced as a whole, so that no reader sees a part of it; lines are appended so that a process may
+be killed while it writes.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from harness.errors import OutputError
 # Opening a pipe would wait for its writer; Windows has no such flag.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
-MAX_JSON_BYTES = 4_000_000
-"""Maximum size of a JSON file."""
+MAX_JSON_BYTES = 32_000_000
+"""Maximum size of a JSON file. The index of a base with 685 billion parameters has 9 MB."""
+MAX_STATE_BYTES = 4_000_000
+"""Maximum size of a JSON file of the harness itself."""
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -113,27 +116,32 @@ class Damaged(Exception):
     """The file exists and has no usable content; the text states why."""
 
 
-def read_json(path: Path) -> Any:
-    """Return the content of the file, or None if it is missing or damaged."""
+def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
+    """Return the value in a regular file of at most `limit` bytes.
+
+    Raises:
+        OSError: it cannot be read, is larger, or is not a regular file.
+        ValueError: it is not JSON, or nested too deeply.
+    """
     try:
-        return load_json(path)
-    except Damaged:
-        return None
+        return json.loads(read_text(path, limit))
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
 
 
 def load_json(path: Path) -> Any:
-    """Return the content of the file, or None if it is missing.
+    """Return the content of a file of the harness, or None if it is missing.
 
     Raises:
         Damaged: it cannot be read, is too large, or is not JSON.
     """
     try:
-        return json.loads(read_text(path, MAX_JSON_BYTES))
+        return read_json(path, MAX_STATE_BYTES)
     except FileNotFoundError:
         return None
     except OSError as exc:
         raise Damaged(f"cannot be read: {exc.strerror}") from exc
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise Damaged("is not JSON") from exc
 
 
@@ -164,3 +172,60 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise OutputError(f"{what} cannot be stored: {exc.strerror}", where=str(path)) from exc
+
+
+BLOCK = 64_000
+
+
+def complete_lines(path: Path, start: int = 0) -> list[bytes]:
+    """Return the lines of a file with their ends, without an incomplete last line.
+
+    Args:
+        start: the place in the file, in bytes, where a line begins.
+
+    Returns:
+        no lines if there is no file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            text = file.read()
+    except FileNotFoundError:
+        return []
+    return text[: text.rfind(b"\n") + 1].splitlines(keepends=True)
+
+
+def append_lines(path: Path, text: bytes, *, sync: bool = True) -> None:
+    """Append whole lines; an incomplete last line, of a process that was killed, is removed first.
+
+    Args:
+        text: the lines with their ends; b"" only removes an incomplete line.
+        sync: return when they are on the disk.
+
+    Raises:
+        OSError: they cannot be written. The complete lines of the file are as they were.
+    """
+    with path.open("a+b") as file:
+        end = size = file.seek(0, os.SEEK_END)
+        while end:
+            start = file.seek(max(0, end - BLOCK))
+            if found := file.read(end - start).rfind(b"\n") + 1:
+                end = start + found
+                break
+            end = start
+        if end == size and not text:
+            return
+        try:
+            if end < size:
+                file.truncate(end)
+            file.write(text)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(path, end)
+            raise

@@ -1,10 +1,11 @@
-"""Calling code in a thread with a time limit, and keeping recent results for repeated calls.
+"""Calls that take long or are repeated: time limits, recent results, and Retry-After.
 
 Python cannot stop a thread, but the caller need not wait for it.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -109,3 +110,22 @@ class TTLCache(Generic[T]):
         if isinstance(known[1], ModelUnavailable):
             raise known[1]
         return known[1]
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that the header states, as a number or a date; None without it.
+
+    A malformed header counts as missing, and a date in the past as 0 seconds.
+    """
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        from datetime import UTC, datetime
+        from email.utils import parsedate_to_datetime
+
+        try:
+            date = parsedate_to_datetime(header or "")
+        except ValueError:
+            return None
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, InputError, UsageError
+from harness.support.bounded_files import read_json
 from harness.support.process import require
 from skills.finetune import ranks
-from skills.finetune.json_files import read_json
 from skills.finetune.model import lora_adapters, resources
 from skills.finetune.model.base_shapes import PUBLISHED, BaseFacts, published
 from skills.finetune.model.bases import describe

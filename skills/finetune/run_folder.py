@@ -31,11 +31,10 @@ from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.bounded_files import read_bytes
+from harness.support.bounded_files import MAX_JSON_BYTES, read_bytes, read_json
 from harness.support.process import low_spin_openmp
 from harness.support.text_input import unreadable
 from skills.finetune import ranks
-from skills.finetune.json_files import LARGEST, read_json
 from skills.finetune.recipe import Recipe, first_error
 from skills.nanda.framework import Framework, sha256_of
 
@@ -231,7 +230,7 @@ class RunDir:
     def _manifest(self) -> _Manifest:
         path = self.folder / MANIFEST
         try:
-            return _Manifest.model_validate_json(read_bytes(path, LARGEST))
+            return _Manifest.model_validate_json(read_bytes(path, MAX_JSON_BYTES))
         except FileNotFoundError:
             return _Manifest()
         except OSError as exc:

@@ -14,7 +14,7 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
-from harness.support.retry_after import retry_after
+from harness.support.calls import retry_after
 
 if TYPE_CHECKING:
     from harness.models.backend import Tool

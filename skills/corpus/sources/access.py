@@ -24,7 +24,7 @@ from urllib3.util import Retry
 
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
-from harness.support.retry_after import retry_after
+from harness.support.calls import retry_after
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
 from skills.nanda.text import flatten

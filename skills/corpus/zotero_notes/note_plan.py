@@ -27,7 +27,7 @@ from typing import Any, Literal
 from markupsafe import escape
 
 from harness.errors import InputError, OutputError
-from harness.support.json_lines import append_lines, complete_lines
+from harness.support.bounded_files import append_lines, complete_lines
 from harness.support.text_input import place, reading
 from skills.corpus.db import merging
 from skills.corpus.db.rows import one

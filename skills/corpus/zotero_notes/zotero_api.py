@@ -20,7 +20,7 @@ import httpx
 
 from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
-from harness.support.retry_after import retry_after
+from harness.support.calls import retry_after
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 

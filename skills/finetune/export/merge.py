@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError, SkillFailed, UsageError
+from harness.support.bounded_files import read_json
 from harness.support.process import require
-from skills.finetune.json_files import read_json
 from skills.finetune.model.bases import Base, chat_template, open_base
 from skills.finetune.model.lora_adapters import CONFIG, WEIGHTS, LoraAdapter, read_adapter
 from skills.finetune.model.safetensors_files import (

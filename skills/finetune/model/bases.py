@@ -22,10 +22,9 @@ from harness.models.gguf_file import open_gguf
 from harness.models.registry import FileEntry, ServeEntry
 from harness.models.weights import FileStore
 from harness.runs import targets
-from harness.support.bounded_files import read_text
+from harness.support.bounded_files import MAX_JSON_BYTES, read_json, read_text
 from harness.support.process import require
 from harness.support.text_input import at_home, unreadable
-from skills.finetune.json_files import LARGEST, read_json
 from skills.finetune.model.base_shapes import (
     BaseFacts,
     check_family,
@@ -264,7 +263,7 @@ def chat_template(folder: Path) -> str:
     own = folder / TEMPLATE
     if own.is_file():
         try:
-            return read_text(own, LARGEST)
+            return read_text(own, MAX_JSON_BYTES)
         except (OSError, ValueError) as exc:
             raise unreadable(own, exc) from exc
     template = _json(folder / "tokenizer_config.json").get("chat_template") or ""

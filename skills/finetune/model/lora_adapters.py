@@ -16,8 +16,8 @@ from harness.errors import InputError, ModelUnavailable, UsageError
 from harness.models.gguf_file import lora_pairs, open_gguf
 from harness.models.registry import Registry
 from harness.runs import targets
+from harness.support.bounded_files import read_json
 from harness.support.process import require
-from skills.finetune.json_files import read_json
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.model.safetensors_files import read_header
 from skills.finetune.recipe import Adapter, Recipe, overridden

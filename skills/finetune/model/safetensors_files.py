@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import InputError
-from skills.finetune.json_files import read_json
+from harness.support.bounded_files import read_json
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ from pydantic import TypeAdapter
 
 from harness.errors import InputError
 from harness.runs import targets
+from harness.support.bounded_files import read_json
 from skills.finetune.dataset.dataset_options import Source
-from skills.finetune.json_files import read_json
 
 GROUP = 50
 """Batches sorted by length together: more of them mean less padding, and less randomness."""

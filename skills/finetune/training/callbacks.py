@@ -16,7 +16,7 @@ from typing import Any
 from harness.errors import OutputError, SkillFailed
 from harness.runs import targets
 from harness.runs.progress import ProgressEstimate
-from harness.support.json_lines import append_lines, complete_lines
+from harness.support.bounded_files import append_lines, complete_lines
 from skills.finetune import ranks
 from skills.finetune.recipe import Training
 from skills.finetune.tokenization.prepared_rows import Batches

@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
-from skills.finetune.json_files import read_json
+from harness.support.bounded_files import read_json
 from skills.finetune.recipe import Recipe
 from skills.finetune.run_folder import RunDir, StageContext, partial
 
