@@ -47,10 +47,10 @@ from harness.models.pool import ModelPool, Models  # noqa: E402
 from harness.runs.run_log import Run  # noqa: E402
 from harness.terminal.console import Screen  # noqa: E402
 from skills.finetune import recipe as recipes  # noqa: E402
-from skills.finetune import run_folder  # noqa: E402
 from skills.finetune.build_finetune_from_annotations import build_dataset  # noqa: E402
 from skills.finetune.recipe import SETTINGS  # noqa: E402
 from skills.finetune.run_folder import RunDir, StageContext  # noqa: E402
+from skills.finetune.tokenization.prepare import prepare  # noqa: E402
 from skills.nanda.framework import nanda  # noqa: E402
 
 TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
@@ -80,7 +80,7 @@ def compare(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         options.out = Path(folder)
         (options.out / "rows.jsonl").write_bytes(b"".join(lines_of(options.data)[: options.rows]))
-        run_folder.perform(work_of(options), run_folder.stage_named("prepare"))
+        prepare(work_of(options))
         found: dict[str, list[dict[str, Any]]] = {arm: [] for arm in arms}
         for number in range(options.rounds):
             for arm in arms if number % 2 == 0 else reversed(arms):

@@ -2,44 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, InputError, Interrupted, ModelUnavailable, UsageError
 from harness.runs.invocation import as_path
-from harness.support.process import job_lock
+from harness.support.process import job_lock, low_spin_openmp, require
 from harness.support.text_input import at_home, regular_file
-from skills.finetune import ranks, run_folder
+from skills.finetune import plan, plan_report, ranks
 from skills.finetune import recipe as recipes
+from skills.finetune.deploy.compare import compare
+from skills.finetune.deploy.modelfile import write_modelfiles
+from skills.finetune.deploy.ollama_api import Ollama
+from skills.finetune.deploy.ollama_model import check_version, create_in_ollama
+from skills.finetune.deploy.register import first_model, name_of, register
+from skills.finetune.export.gguf import convert, quantize
+from skills.finetune.export.llama_cpp import chosen_converters, library_version
+from skills.finetune.export.merge import merge
 from skills.finetune.model import lora_adapters
+from skills.finetune.model.bases import describe
 from skills.finetune.run_folder import Entry, RunDir, StageContext
+from skills.finetune.tokenization.prepare import prepare
+from skills.finetune.training import checkpoints
+from skills.finetune.training.train import packages, train, train_inputs
 from skills.nanda import framework as frameworks
 from skills.nanda.framework_option import framework_file
 
+STAGES: dict[str, Callable[[StageContext], Entry]] = {
+    "prepare": prepare,
+    "train": train,
+    "merge": merge,
+    "gguf": convert,
+    "quantize": quantize,
+    "modelfile": write_modelfiles,
+    "ollama": create_in_ollama,
+    "register": register,
+    "compare": compare,
+}
+"""The stages by their subcommands, in the order of a run."""
 EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
 
 
+@low_spin_openmp()  # this is where torch is first imported
 def run(call: Call) -> Result:
     """Perform every stage on a training set, or the stage of the subcommand in a run's folder.
 
     Raises:
         HarnessError: a stage failed; the files of those before it are kept.
     """
-    context, stage_name = _context(call), call.subcommand
+    context, name = _context(call), call.subcommand
     locks = call.settings.data_dir / "locks"
     with job_lock(locks, str(context.run_dir.folder.resolve())), ranks.leading():
-        if stage_name:
-            return _result(context, {stage_name: _perform_one(context, stage_name)})
-        return _result(context, _perform_all(context))
+        done = {name: _perform_one(context, name)} if name else _perform_all(context)
+        return _result(context, done)
 
 
 def show_plan(call: Call) -> Result:
     """Return what a run needs, and whether this machine has it."""
-    from skills.finetune import plan, plan_report
-
     found = plan.make_plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
     text = plan_report.plan_text(found, details=call.options.details)
@@ -58,76 +80,70 @@ def check(context: StageContext) -> None:
         InputError: --llama-cpp is not a llama.cpp checkout, or --start-from not a fitting adapter.
         ModelUnavailable: no server answers at --host.
     """
-    from harness.support.process import require
-    from skills.finetune.deploy.ollama_api import Ollama
-    from skills.finetune.deploy.ollama_model import check_version
-    from skills.finetune.deploy.register import name_of
-    from skills.finetune.export.llama_cpp import chosen_converters, library_version
-    from skills.finetune.model.bases import describe
-    from skills.finetune.plan import packages
-
-    options = context.call.options
     require(*packages(context.recipe), *EXPORT_MODULES)
     chosen_converters(context)
     library_version()
     name_of(context)
-    facts = describe(context)
-    lora_adapters.start_path(context) if facts is None else lora_adapters.open_start(context, facts)
-    if options.host:
-        with Ollama(options.host) as ollama:
+    shapes = describe(context)
+    if shapes is None:
+        lora_adapters.start_path(context)
+    else:
+        lora_adapters.open_start(context, shapes)
+    if host := context.call.options.host:
+        with Ollama(host) as ollama:
             check_version(ollama.version())
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
-    from skills.finetune.training import checkpoints
+    """Perform the stages in order; without a server the model is not created in Ollama."""
+    screen, done = context.call.screen, dict[str, Entry]()
+
+    def perform(name: str, *skipped: type[HarnessError]) -> None:
+        """Perform a stage; it is left out of the run if it raises an error of these classes."""
+        try:
+            with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
+                done[name] = STAGES[name](context)
+        except Interrupted:
+            raise
+        except skipped as error:
+            screen.notice(f"{name}: skipped: {error.message}")
+            context.run_dir.forget(name)
 
     checkpoints.check_earlier(context)
     check(context)
     if not context.run_dir.run:
         _remember(context)
-    context.call.screen.notice(
-        f"{context.run_dir.folder}: {len(run_folder.ORDER)} stages: {', '.join(run_folder.ORDER)}"
-    )
-    done = dict(run_folder.perform_all(context, ("prepare",)))
-    if not (trained := run_folder.is_done(context, "train")):
-        from skills.finetune import plan
-
+    screen.notice(f"{context.run_dir.folder}: {len(STAGES)} stages: {', '.join(STAGES)}")
+    perform("prepare")
+    is_trained = context.run_dir.is_current("train", train_inputs(context))
+    if not is_trained:
         plan.require_plan(context)
-    checkpoints.make_room(context, done=trained)
+    checkpoints.make_room(context, done=is_trained)
     if not checkpoints.resumes(context):  # only now: a refused command must not change the run
         _remember(context)
-    done |= run_folder.perform_all(context, ("train",))
+    perform("train")
     _remember(context)
-    done |= run_folder.perform_all(context, ("merge", "gguf", "quantize", "modelfile"))
-    try:
-        done |= run_folder.perform_all(context, ("ollama",))
-    except (ModelUnavailable, UsageError) as error:  # no server, or one that is too old
-        if context.call.options.host:
-            raise
-        context.call.screen.notice(f"ollama: skipped: {error.message}")
-        context.run_dir.forget("ollama")
-    done |= run_folder.perform_all(context, ("register",))
+    perform("merge")
+    perform("gguf")
+    perform("quantize")
+    perform("modelfile")
+    no_server = () if context.call.options.host else (ModelUnavailable, UsageError)
+    perform("ollama", *no_server)  # no server, one that is too old, or no consent
+    perform("register")
     if not done["register"].facts["default"]:
-        try:
-            done |= run_folder.perform_all(context, ("compare",))
-        except Interrupted:
-            raise
-        except HarnessError as error:  # the model is registered
-            context.call.screen.notice(f"compare: skipped: {error.message}")
-            context.run_dir.forget("compare")
+        perform("compare", HarnessError)  # the model is registered in any case
     return done
 
 
 def _perform_one(context: StageContext, name: str) -> Entry:
-    from skills.finetune.training import checkpoints
-
     if name == "train":
         checkpoints.check_earlier(context)
-        checkpoints.make_room(context, done=run_folder.is_done(context, "train"))
+        is_trained = context.run_dir.is_current("train", train_inputs(context))
+        checkpoints.make_room(context, done=is_trained)
     starts = name in ("prepare", "train") and not checkpoints.resumes(context)
     if not context.run_dir.run or (starts and name == "train"):
         _remember(context)
-    entry = run_folder.perform(context, run_folder.stage_named(name))
+    entry = STAGES[name](context)
     if starts or name == "train":
         _remember(context)
     elif context.call.options.as_name:
@@ -218,8 +234,6 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
     """Return how the new model compares and is used, and the line that uses it."""
-    from skills.finetune.deploy.register import first_model
-
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""

@@ -39,7 +39,7 @@ from skills.finetune.recipe import Recipe, Training, overridden
 from skills.finetune.run_folder import SPARE, StageContext, in_words
 from skills.finetune.training.callbacks import Metrics, Schedule, schedule
 from skills.finetune.training.checkpoints import METRICS, RUN
-from skills.finetune.training.train import MODULES
+from skills.finetune.training.train import packages
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,12 +266,6 @@ NEAR = 0.9
 """Share of the free memory above which a note calls it tight."""
 KEPT = 0.9
 """Share of the rows that a smaller max_length should keep."""
-
-
-def packages(recipe: Recipe) -> tuple[str, ...]:
-    """Return the modules that training with this recipe imports."""
-    bits = recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
-    return (*MODULES, "bitsandbytes") if bits else MODULES
 
 
 def refusals(plan: Plan) -> Iterator[HarnessError]:

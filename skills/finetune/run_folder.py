@@ -1,4 +1,4 @@
-"""The folder of a run: its artifacts, and a manifest that records how each was made.
+"""A run: its recipe, and its folder with the artifacts and a manifest of the stages that made them.
 
     out/
       manifest.json                      an entry for each stage that was performed
@@ -9,7 +9,15 @@
       NAME-lora.gguf                     the adapter alone for llama.cpp
       Modelfile Modelfile.adapter
 
-A stage is skipped if its inputs equal those of its entry and its outputs are unchanged.
+A stage is a function that takes the `StageContext`, checks its inputs, calls `begin` with them and
+returns its `Entry` of the manifest. If the inputs equal those of the entry and its outputs are
+unchanged, it returns at once:
+
+    stage = context.begin("merge", "merge the adapter into the base", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
+    ...                                         # write the files
+    return stage.record([out.merged], facts)
 """
 
 from __future__ import annotations
@@ -17,10 +25,10 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +40,6 @@ from harness.errors import InputError, OutputError
 from harness.models.weights import FileStore
 from harness.runs import targets
 from harness.support.bounded_files import MAX_JSON_BYTES, read_bytes, read_json
-from harness.support.process import low_spin_openmp
 from harness.support.text_input import unreadable
 from skills.finetune import ranks
 from skills.finetune.recipe import Recipe, first_error
@@ -77,19 +84,6 @@ class _Manifest(BaseModel, extra="allow", ser_json_inf_nan="constants"):
     format: int = FORMAT
     run: dict[str, Any] = Field(default_factory=dict)
     stages: dict[str, Entry] = Field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Done:
-    """Result of a stage: the files it wrote, and its findings.
-
-    Attributes:
-        inputs: those of its inputs that the stage itself changed.
-    """
-
-    outputs: Sequence[Path]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,16 +168,26 @@ class RunDir:
         before, now = dict(entry.inputs), _as_json(inputs)
         return tuple(name for name in sorted({*before, *now}) if before.get(name) != now.get(name))
 
-    def record(self, stage: str, inputs: Mapping[str, Any], done: Done, seconds: float) -> Entry:
+    def record(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        outputs: Sequence[Path] = (),
+        facts: Mapping[str, Any] | None = None,
+        seconds: float = 0.0,
+    ) -> Entry:
         """Add a stage's entry to the manifest.
+
+        Args:
+            outputs: the files and folders that the stage wrote.
 
         Raises:
             OutputError: the manifest cannot be written.
         """
         entry = Entry(
-            _as_json({**inputs, **done.inputs}),
-            {str(path.relative_to(self.folder)): _output(path) for path in _files(done.outputs)},
-            _as_json(done.facts),
+            _as_json(inputs),
+            {str(path.relative_to(self.folder)): _output(path) for path in _files(outputs)},
+            _as_json(facts or {}),
             round(seconds, 1),
             _versions(),
             time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
@@ -358,21 +362,6 @@ def file_digest(run_dir: RunDir, path: Path) -> str:
     return targets.digest(path)
 
 
-MODULES = {
-    "prepare": "skills.finetune.tokenization.prepare",
-    "train": "skills.finetune.training.train",
-    "merge": "skills.finetune.export.merge",
-    "gguf": "skills.finetune.export.gguf",
-    "quantize": "skills.finetune.export.gguf",
-    "modelfile": "skills.finetune.deploy.modelfile",
-    "ollama": "skills.finetune.deploy.ollama_model",
-    "register": "skills.finetune.deploy.register",
-    "compare": "skills.finetune.deploy.compare",
-}
-"""The module of each stage, in the order of a run; it has the stage as STAGE."""
-ORDER = tuple(MODULES)
-
-
 @dataclass(frozen=True, slots=True)
 class StageContext:
     """One run.
@@ -415,61 +404,44 @@ class StageContext:
         """The files of the registry, as they are found or fetched on this machine."""
         return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
+    def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
+        """Announce a stage, and whether its inputs and outputs are unchanged.
+
+        Args:
+            inputs: all that the result depends on: digests of files, and settings.
+        """
+        notice, entry = self.call.screen.notice, self.run_dir.entry(name)
+        if entry is not None and self.run_dir.is_current(name, inputs):
+            notice(f"{name}: unchanged")
+            return Stage(self.run_dir, name, inputs, entry)
+        changed = self.run_dir.changed(name, inputs)
+        notice(f"{name}: {summary}" + f" again ({', '.join(changed)} changed)" * bool(changed))
+        return Stage(self.run_dir, name, inputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage.
+    """A stage that is performed.
 
     Attributes:
-        inputs: returns all that the result depends on (digests of files, settings), and raises
-            before any work if the stage cannot be performed.
-        perform: writes the stage's files into the folder of the run.
+        unchanged: the entry of an earlier performance that is still valid, else None.
     """
 
+    run_dir: RunDir
     name: str
-    summary: str
-    inputs: Callable[[StageContext], Mapping[str, Any]]
-    perform: Callable[[StageContext], Done]
+    inputs: Mapping[str, Any]
+    unchanged: Entry | None = None
+    begun: float = field(default_factory=time.monotonic)
 
+    def record(
+        self, outputs: Sequence[Path] = (), facts: Mapping[str, Any] | None = None, **changed: Any
+    ) -> Entry:
+        """Add the entry to the manifest.
 
-def stage_named(name: str) -> Stage:
-    """Return a stage; its module is imported now."""
-    stage: Stage = getattr(import_module(MODULES[name]), name.upper())
-    return stage
-
-
-@low_spin_openmp()  # this is where torch is first imported
-def perform(context: StageContext, stage: Stage) -> Entry:
-    """Perform a stage, unless its inputs and outputs are unchanged; return its manifest entry.
-
-    Raises:
-        HarnessError: it failed; the files of other stages are kept.
-    """
-    inputs = stage.inputs(context)
-    run_dir, notice = context.run_dir, context.call.screen.notice
-    entry = run_dir.entry(stage.name)
-    if entry is not None and run_dir.is_current(stage.name, inputs):
-        notice(f"{stage.name}: unchanged")
-        return entry
-    changed = run_dir.changed(stage.name, inputs)
-    why = f" again ({', '.join(changed)} changed)" if changed else ""
-    notice(f"{stage.name}: {stage.summary}{why}")
-    started = time.monotonic()
-    done = stage.perform(context)
-    return run_dir.record(stage.name, inputs, done, time.monotonic() - started)
-
-
-def perform_all(context: StageContext, names: Iterable[str]) -> Iterator[tuple[str, Entry]]:
-    """Perform several stages in order, and yield each one with its manifest entry.
-
-    Their progress is counted in the stages of a whole run.
-    """
-    for name in names:
-        with context.call.screen.in_part(f"stage {ORDER.index(name) + 1} of {len(ORDER)}"):
-            entry = perform(context, stage_named(name))
-        yield name, entry
-
-
-def is_done(context: StageContext, name: str) -> bool:
-    """Return True if the stage's inputs and outputs are unchanged since it was performed."""
-    return context.run_dir.is_current(name, stage_named(name).inputs(context))
+        Args:
+            outputs: the files and folders that were written.
+            facts: findings, for display and for later stages.
+            changed: inputs that the stage itself changed.
+        """
+        seconds = time.monotonic() - self.begun
+        return self.run_dir.record(self.name, {**self.inputs, **changed}, outputs, facts, seconds)

@@ -14,8 +14,8 @@ from skills.finetune.build_finetune_from_annotations import build_dataset
 from skills.finetune.dataset.annotated_rows import chat_messages
 from skills.finetune.model.base_shapes import published
 from skills.finetune.model.resources import Batch, training_memory
+from skills.finetune.pipeline import STAGES
 from skills.finetune.recipe import Recipe
-from skills.finetune.run_folder import ORDER
 
 PAGE = (ROOT / "docs" / "pipeline.md").read_text(encoding="utf-8")
 
@@ -57,7 +57,7 @@ def test_lines_in_the_loss_are_its_completion() -> None:
 
 def test_table_lists_all_stages() -> None:
     [table] = re.findall(r"\| stage \|.*?\n\n", PAGE, re.DOTALL)
-    assert tuple(re.findall(r"^ *\| (\w+) \|", table, re.MULTILINE))[1:] == ORDER
+    assert tuple(re.findall(r"^ *\| (\w+) \|", table, re.MULTILINE))[1:] == (*STAGES,)
 
 
 def test_settings_are_those_of_the_recipe() -> None:

@@ -10,7 +10,13 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import ModelUnavailable
+from harness.errors import (
+    HarnessError,
+    ModelBusy,
+    ModelUnavailable,
+    NothingFound,
+    SkillFailed,
+)
 from harness.models.backends import remote
 
 if TYPE_CHECKING:
@@ -70,32 +76,78 @@ def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> o
 
 
 @contextlib.contextmanager
+def translated_errors(host: str) -> Iterator[None]:
+    """Translate the errors of a client of the server at `host`.
+
+    Raises:
+        ModelUnavailable: nothing answers, something other than Ollama, or it refuses the client.
+        NothingFound: the server does not have the model.
+        ModelBusy: its queue is full.
+        SkillFailed: the server reports an error.
+        GenerationFailed: the connection was closed.
+    """
+    import httpx
+    import ollama
+
+    try:
+        yield
+    except ollama.ResponseError as exc:
+        raise _refused(f"Ollama at {host}", exc.status_code, exc.error) from exc
+    except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
+        kind = Absent if host == DEFAULT_HOST else ModelUnavailable
+        absent = host == DEFAULT_HOST and shutil.which("ollama") is None
+        hint = f"Install it from {DOWNLOAD}. {START}" if absent else START
+        raise kind(f"no Ollama server at {host}", hint=hint) from exc
+    except httpx.TimeoutException as exc:
+        raise ModelUnavailable(
+            f"the Ollama server at {host} does not answer", hint="Restart it."
+        ) from exc
+    except httpx.HTTPError as exc:
+        raise remote.stream_error(f"Ollama at {host}") from exc
+    except (ValueError, TypeError, KeyError) as exc:
+        raise _not_ollama(host) from exc
+
+
+def _refused(server: str, status: int, reason: str) -> HarnessError:
+    answer = f"answers {status}" if status > 0 else "reports an error"
+    message = f"{server} {answer}: {' '.join(reason.split())[:200] or 'no reason given'}"
+    if status == 403:
+        return ModelUnavailable(
+            message,
+            hint="A server that listens on loopback only must be addressed as 127.0.0.1 or "
+            "localhost.",
+        )
+    if status == 404:
+        return NothingFound(message, hint="`ollama list` lists its models.")
+    if status in (429, 503):
+        return ModelBusy(message, hint="Its queue is full: try again in a moment.")
+    where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
+    is_full = "no space left" in reason
+    return SkillFailed(message, hint=where if is_full else "See the server's log.")
+
+
+def _not_ollama(host: str) -> ModelUnavailable:
+    return ModelUnavailable(
+        f"the server at {host} is not Ollama", hint="Set OLLAMA_HOST to its address."
+    )
+
+
+@contextlib.contextmanager
 def _answering(host: str, seconds: float) -> Iterator[ollama.Client]:
     """Yield a client, whose errors become ModelUnavailable: no Ollama server answers at `host`."""
     import httpx
 
-    with open_client(host, seconds, remote.ConnectionHandle()) as client:
+    with open_client(host, seconds, remote.ConnectionHandle()) as client, translated_errors(host):
         import ollama
 
         try:
             yield client
-        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            kind = Absent if host == DEFAULT_HOST else ModelUnavailable
-            absent = host == DEFAULT_HOST and shutil.which("ollama") is None
-            hint = f"Install it from {DOWNLOAD}. {START}" if absent else START
-            raise kind(f"no Ollama server at {host}", hint=hint) from exc
-        except httpx.TimeoutException as exc:
-            raise ModelUnavailable(
-                f"the Ollama server at {host} does not answer", hint="Restart it."
-            ) from exc
         except ollama.ResponseError as exc:
             raise ModelUnavailable(
                 f"{host} answers {exc.status_code}", hint="Check that this is Ollama's address."
             ) from exc
-        except (httpx.HTTPError, ValueError) as exc:
-            raise ModelUnavailable(
-                f"the server at {host} is not Ollama", hint="Set OLLAMA_HOST to its address."
-            ) from exc
+        except (httpx.ProtocolError, httpx.ReadError, httpx.WriteError) as exc:
+            raise _not_ollama(host) from exc
 
 
 def list_models(host: str) -> Mapping[str, str]:

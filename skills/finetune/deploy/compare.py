@@ -20,10 +20,8 @@ from harness.models.weights import FileStore
 from harness.plugins.discovery import node_backends
 from harness.plugins.importer import import_shipped
 from harness.runs import targets
-from skills.finetune import run_folder
-from skills.finetune.deploy import register
-from skills.finetune.deploy.register import TASK, file_of, registration_of
-from skills.finetune.run_folder import Done, Stage, StageContext
+from skills.finetune.deploy.register import TASK, file_of, register, registration_of
+from skills.finetune.run_folder import Entry, StageContext
 from skills.finetune.tokenization.prepare import HELD_OUT
 
 FEWEST, MOST = 20, 60
@@ -33,22 +31,20 @@ METRIC = "agreement"
 DATABASE = "held_out.db"
 
 
-def compare_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return the two models and the held-out papers.
+def compare(context: StageContext) -> Entry:
+    """Compare the models, and register the new one as the default if it is better.
 
     Raises:
         InputError: there is no GGUF, or it is older than the training.
         ModelUnavailable: no other model serves /annotate.
+        HarnessError: a model cannot be served, or the comparison failed or was interrupted.
     """
-    wanted, entry, table = (
-        registration_of(context),
-        context.run_dir.entry("compare"),
-        _table(context),
-    )
-    default, without = _present_default(context, wanted.name)
+    wanted, entry = registration_of(context), context.run_dir.entry("compare")
+    table, name = _table(context), wanted.name
+    default, without = _present_default(context, name)
     is_done = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
-    return {
-        "name": wanted.name,
+    inputs = {
+        "name": name,
         "serve": wanted.model["serve"],
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
@@ -56,25 +52,16 @@ def compare_inputs(context: StageContext) -> Mapping[str, Any]:
         # A better model that was unregistered meanwhile becomes the default again.
         "stands": is_done or time.time_ns(),
     }
-
-
-def compare(context: StageContext) -> Done:
-    """Compare the models, and register the new one as the default if it is better.
-
-    Raises:
-        HarnessError: a model cannot be served, or the comparison failed or was interrupted.
-    """
-    wanted, table = registration_of(context), _table(context)
-    name, (default, _) = wanted.name, _present_default(context, wanted.name)
+    stage = context.begin("compare", "compare the model with the default of /annotate", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
     papers = len(table.read_text(encoding="utf-8").splitlines()) if table.is_file() else 0
     facts: dict[str, Any] = {"default": default, "papers": papers, "better": False}
-    reason = ""
-    if wanted.cut:
-        reason = "its training was cut short"
-    elif papers < FEWEST:
+    if wanted.cut or papers < FEWEST:
         reason = f"{papers} gold papers were held out, and it takes {FEWEST}"
-    if reason:
-        return Done([], facts | {"outcome": f"{name} is not compared with {default}: {reason}"})
+        reason = "its training was cut short" if wanted.cut else reason
+        outcome = f"{name} is not compared with {default}: {reason}"
+        return stage.record(facts={**facts, "outcome": outcome})
     found = _evaluated(context, (name, default))
     new, old = (one["metrics"][METRIC]["overall"]["value"] for one in found["annotators"][:2])
     figure = found["differences"][0]["metrics"][METRIC]["overall"]
@@ -87,15 +74,9 @@ def compare(context: StageContext) -> Done:
     )
     if better:
         options = context.call.options.model_copy(update={"default": True})
-        chosen = replace(context, call=replace(context.call, options=options))
-        run_folder.perform(chosen, register.REGISTER)
+        register(replace(context, call=replace(context.call, options=options)))
     facts |= {"papers": found["papers"], "better": better, "outcome": outcome}
-    return Done([], {**facts, METRIC: [new, old], "difference": figure}, {"stands": True})
-
-
-COMPARE = Stage(
-    "compare", "compare the model with the default of /annotate", compare_inputs, compare
-)
+    return stage.record(facts={**facts, METRIC: [new, old], "difference": figure}, stands=True)
 
 
 def _table(context: StageContext) -> Path:

@@ -14,13 +14,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from harness.errors import InputError
 from harness.models.gguf_file import open_gguf
 from harness.runs import targets
 from harness.support.text_input import at_home
-from skills.finetune.run_folder import Done, Stage, StageContext, file_digest
+from skills.finetune.run_folder import Entry, StageContext, file_digest
 from skills.nanda.framework import CLOSE_TAG
 
 Parameter = int | float | bool | str | list[str]
@@ -168,20 +167,26 @@ def adapter_base(context: StageContext) -> str | None:
     return str(path.resolve()) if path.is_file() else None
 
 
-def modelfile_inputs(context: StageContext) -> Mapping[str, Any]:
-    gguf, lora = served_gguf(context), context.run_dir.lora
-    return {
-        "gguf": gguf.name,
-        "gguf_sha256": file_digest(context.run_dir, gguf),
-        "lora_sha256": file_digest(context.run_dir, lora) if lora.is_file() else None,
-        "adapter_base": adapter_base(context),
-        "seed": context.recipe.training.seed,
-        **context.recipe.export.model_dump(include={"num_ctx", "num_predict", "temperature"}),
-    }
+def write_modelfiles(context: StageContext) -> Entry:
+    """Write the Modelfile of the merged model, and of the adapter on its base if that is known.
 
-
-def write_modelfiles(context: StageContext) -> Done:
+    Raises:
+        InputError: there is no GGUF, or it has no chat template or end-of-turn token.
+        OutputError: a file cannot be written.
+    """
     path, run_dir, export = served_gguf(context), context.run_dir, context.recipe.export
+    lora, base, seed = run_dir.lora, adapter_base(context), context.recipe.training.seed
+    inputs = {
+        "gguf": path.name,
+        "gguf_sha256": file_digest(run_dir, path),
+        "lora_sha256": file_digest(run_dir, lora) if lora.is_file() else None,
+        "adapter_base": base,
+        "seed": seed,
+        **export.model_dump(include={"num_ctx", "num_predict", "temperature"}),
+    }
+    stage = context.begin("modelfile", "write the Modelfile for Ollama", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
     gguf = open_gguf(path)
     if gguf.chat_template is None or gguf.end_of_turn is None:
         lacks = "chat template" if gguf.chat_template is None else "end-of-turn token"
@@ -195,21 +200,19 @@ def write_modelfiles(context: StageContext) -> Done:
         "temperature": export.temperature,
         "num_ctx": export.num_ctx,
         "num_predict": export.num_predict,
-        "seed": context.recipe.training.seed,
+        "seed": seed,
     }
-    modelfiles = {
-        run_dir.modelfile: modelfile_text(Modelfile(f"./{path.name}", None, parameters), COMMENTS)
-    }
-    if not run_dir.lora.is_file():
+    merged = modelfile_text(Modelfile(f"./{path.name}", None, parameters), COMMENTS)
+    modelfiles = {run_dir.modelfile: merged}
+    if not lora.is_file():
         adapter = "none: the run has no adapter as GGUF"
-    elif (base := adapter_base(context)) is None:
+    elif base is None:
         adapter = f"none: no GGUF of {context.recipe.base} is known, locally or in Ollama's library"
     else:
         adapter = base
-        of_adapter = Modelfile(base, f"./{run_dir.lora.name}", parameters)
-        modelfiles[run_dir.adapter_modelfile] = modelfile_text(
-            of_adapter, (ADAPTER_COMMENT, *COMMENTS)
-        )
+        on_base = Modelfile(base, f"./{lora.name}", parameters)
+        comments = (ADAPTER_COMMENT, *COMMENTS)
+        modelfiles[run_dir.adapter_modelfile] = modelfile_text(on_base, comments)
     for target, text in modelfiles.items():
         targets.write_text(target, text)
     facts = {
@@ -218,7 +221,4 @@ def write_modelfiles(context: StageContext) -> Done:
         "template_sha256": hashlib.sha256(gguf.chat_template.encode()).hexdigest(),
         "adapter": adapter,
     }
-    return Done(list(modelfiles), facts)
-
-
-MODELFILE = Stage("modelfile", "write the Modelfile for Ollama", modelfile_inputs, write_modelfiles)
+    return stage.record(list(modelfiles), facts)

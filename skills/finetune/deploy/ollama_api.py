@@ -11,25 +11,21 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from harness.errors import (
-    HarnessError,
-    ModelBusy,
-    ModelUnavailable,
-    NothingFound,
-    SkillFailed,
-    UsageError,
+from harness.errors import ModelUnavailable, NothingFound, UsageError
+from harness.models.backends.ollama_server import (
+    DEFAULT_HOST,
+    full_name,
+    open_client,
+    translated_errors,
 )
-from harness.models.backends.ollama_server import DEFAULT_HOST, full_name, open_client
 from harness.models.backends.remote import CONNECT_SECONDS, ConnectionHandle, stream_error
 
 LONG_SECONDS = 1800.0
 """Read timeout: the server may send nothing while it quantizes, checks or loads gigabytes."""
 CHUNK = 1 << 20
-START = "Start it with `ollama serve`, or name another with --host or OLLAMA_HOST."
 
 
 def parse_version(version: str) -> tuple[int, int, int] | None:
@@ -57,7 +53,6 @@ class Ollama:
         except ModelUnavailable as exc:
             raise UsageError(exc.message, hint=exc.hint) from exc
         self.host = str(self._client._client.base_url).rstrip("/")
-        self._name = f"Ollama at {self.host}"
 
     def __enter__(self) -> Self:
         return self
@@ -71,14 +66,14 @@ class Ollama:
         Raises:
             ModelUnavailable: nothing answers, or something other than Ollama.
         """
-        with self._translated():
+        with translated_errors(self.host):
             return str(
                 self._request("GET", "/api/version", timeout=CONNECT_SECONDS).json()["version"]
             )
 
     def digest(self, model: str) -> str | None:
         """Return the digest of a model on the server, or None if it is not there."""
-        with self._translated():
+        with translated_errors(self.host):
             models = self._client.list().models
         return next((one.digest for one in models if one.model == full_name(model)), None)
 
@@ -111,13 +106,14 @@ class Ollama:
         """
         last = "nothing"
         settings = {"from_" if name == "from" else name: each for name, each in request.items()}
-        with self._translated():
+        with translated_errors(self.host):
             for line in self._client.create(**settings, stream=True):
                 last = line.status or last
                 share = f" {100 * (line.completed or 0) // line.total}%" if line.total else ""
                 on_status(f"{last}{share}")
         if last != "success":
-            raise stream_error(self._name, f"its last status was {last!r} instead of 'success'")
+            ended = f"its last status was {last!r} instead of 'success'"
+            raise stream_error(f"Ollama at {self.host}", ended)
 
     def delete(self, model: str) -> None:
         """Remove a model from the server.
@@ -125,7 +121,7 @@ class Ollama:
         Raises:
             NothingFound: the server does not have the model.
         """
-        with self._translated():
+        with translated_errors(self.host):
             self._client.delete(model)
 
     def show(self, model: str) -> Mapping[str, Any]:
@@ -156,52 +152,13 @@ class Ollama:
         return self._post("/api/chat", {**body, **more})
 
     def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
-        with self._translated():
+        with translated_errors(self.host):
             found: Mapping[str, Any] = self._request("POST", path, json=body).json()
         return found
 
     def _request(self, method: str, path: str, **request: Any) -> Any:
-        with self._translated():
+        with translated_errors(self.host):
             return self._client._request_raw(method, path, **request)
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """Translate the errors of the client into those of the harness."""
-        import httpx
-        import ollama
-
-        try:
-            yield
-        except ollama.ResponseError as exc:
-            raise self._refused(exc.status_code, exc.error) from exc
-        except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
-            raise ModelUnavailable(f"no Ollama server at {self.host}", hint=START) from exc
-        except httpx.TimeoutException as exc:
-            raise ModelUnavailable(f"{self._name} does not answer", hint="Restart it.") from exc
-        except httpx.HTTPError as exc:
-            raise stream_error(self._name) from exc
-        except (ValueError, TypeError, KeyError) as exc:
-            raise ModelUnavailable(
-                f"the server at {self.host} is not Ollama",
-                hint="Correct the address in --host or OLLAMA_HOST.",
-            ) from exc
-
-    def _refused(self, status: int, reason: str) -> HarnessError:
-        answer = f"answers {status}" if status > 0 else "reports an error"
-        message = f"{self._name} {answer}: {' '.join(reason.split())[:200] or 'no reason given'}"
-        if status == 403:
-            return ModelUnavailable(
-                message,
-                hint="A server that listens on loopback only must be addressed as 127.0.0.1 or "
-                "localhost.",
-            )
-        if status == 404:
-            return NothingFound(message, hint="`ollama list` lists its models.")
-        if status in (429, 503):
-            return ModelBusy(message, hint="Its queue is full: try again in a moment.")
-        where = "Ollama stores models in OLLAMA_MODELS, temporarily twice."
-        is_full = "no space left" in reason
-        return SkillFailed(message, hint=where if is_full else "See the server's log.")
 
 
 def _chunks(path: Path, sent: Callable[[int], None]) -> Iterator[bytes]:

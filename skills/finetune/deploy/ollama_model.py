@@ -6,7 +6,6 @@ import datetime
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,48 +17,47 @@ from harness.terminal.console import Screen
 from skills.finetune.deploy.modelfile import Modelfile, parse_modelfile, served_gguf
 from skills.finetune.deploy.ollama_api import Ollama, parse_version
 from skills.finetune.deploy.register import name_of
-from skills.finetune.run_folder import Done, RunDir, Stage, StageContext, file_digest
+from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
 from skills.nanda.forms import Form, TaggedForm, UnusableReply
 from skills.nanda.paper import Paper
 
 
-@contextmanager
-def _planned(context: StageContext) -> Iterator[tuple[OllamaPlan, Ollama, str]]:
-    """Yield the plan, a server that accepts it, and the server's version."""
-    plan = ollama_plan(context)
+def create_in_ollama(context: StageContext) -> Entry:
+    """Create the model of the Modelfile on a server, and verify it.
+
+    Raises:
+        InputError: the Modelfile or a file it names is missing or cannot be used.
+        ModelUnavailable: no server answers.
+        UsageError: the server's version cannot create the model, or the user does not agree.
+        HarnessError: the server refuses a request.
+    """
+    plan, run_dir, screen = ollama_plan(context), context.run_dir, context.call.screen
+    entry = run_dir.entry("ollama")
     with Ollama(getattr(context.call.options, "host", None)) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        yield plan, ollama, version
-
-
-def ollama_inputs(context: StageContext) -> Mapping[str, Any]:
-    entry = context.run_dir.entry("ollama")
-    with _planned(context) as (plan, ollama, version):
-        digest = ollama.digest(plan.model)
-    # False if the model of an earlier run is gone, or was found faulty.
-    is_kept = entry is None or (
-        entry.facts.get("digest") == digest and bool(entry.facts.get("verified"))
-    )
-    request = plan.request(context.run_dir)
-    return {"host": ollama.host, "version": version, "stands": is_kept, "create": request}
-
-
-def create_in_ollama(context: StageContext) -> Done:
-    screen, run_dir = context.call.screen, context.run_dir
-    with _planned(context) as (plan, ollama, version):
+        # False if the model of an earlier run is gone, or was found faulty.
+        stands = entry is None or (
+            entry.facts.get("digest") == ollama.digest(plan.model)
+            and bool(entry.facts.get("verified"))
+        )
+        request = plan.request(run_dir)
+        inputs = {"host": ollama.host, "version": version, "stands": stands, "create": request}
+        stage = context.begin("ollama", "create the model in Ollama, and verify it", inputs)
+        if stage.unchanged is not None:
+            return stage.unchanged
         paths = [path for path in (plan.file, plan.adapter) if path is not None]
         _check_consent(context, ollama.host, plan.model, paths)
         sent = sum(_send(ollama, run_dir, path, screen) for path in paths)
-        _create(ollama, plan.request(run_dir), screen)
+        _create(ollama, request, screen)
         with screen.progress("verifying"):
-            prepared = run_dir.prepared_facts()
-            form = TaggedForm(context.framework)
-            found = verify(ollama, plan, version, form, prepared.get("template_sha256"))
+            template = run_dir.prepared_facts().get("template_sha256")
+            found = verify(ollama, plan, version, TaggedForm(context.framework), template)
         facts = {"digest": ollama.digest(plan.model), "sent_bytes": sent, **found}
     for line in (*found["problems"], *found["notes"]):
         screen.notice(f"ollama: {line}")
-    return Done([], {"model": plan.model, "host": ollama.host, "version": version, **facts})
+    facts = {"model": plan.model, "host": ollama.host, "version": version, **facts}
+    return stage.record(facts=facts)
 
 
 def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
@@ -119,11 +117,6 @@ def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
 
     with screen.progress("creating the model") as tick:
         ollama.create(on_status, request)
-
-
-OLLAMA = Stage(
-    "ollama", "create the model in Ollama, and verify it", ollama_inputs, create_in_ollama
-)
 
 
 FILES_SINCE = (0, 5, 5)

@@ -12,12 +12,11 @@ import json
 import math
 import os
 import re
-import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,11 @@ from harness.runs import targets
 from harness.settings import Settings, registry_folder
 from harness.support import yaml_files
 from harness.support.process import job_lock
-from harness.support.text_input import at_home
 from skills.finetune.deploy.modelfile import served_gguf
 from skills.finetune.deploy.ollama_api import Ollama
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.lora_adapters import WEIGHTS
-from skills.finetune.run_folder import Done, Entry, RunDir, Stage, StageContext, file_digest
+from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
 from skills.nanda.framework import sha256_of
 
 TASK = "annotate"
@@ -45,37 +43,30 @@ _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _RELOAD = "In a running session, use /reload."
 
 
-def register_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return the entries to register, and whether they are registered already.
+def register(context: StageContext) -> Entry:
+    """Write the model to registry.d.
 
     Raises:
         InputError: there is no GGUF, or it is older than the training.
-        UsageError: the user wrote or changed an entry of that name.
+        UsageError: the user wrote or changed an entry of that name, or another process is
+            registering.
+        OutputError: the file cannot be written.
     """
     user, wanted = context.call.settings.user_registry, registration_of(context)
     refuse_to_replace(context.call, wanted.name)
-    return {
+    chosen = bool(getattr(context.call.options, "default", False))
+    inputs = {
         "registry": str(user),
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
         # An entry that was removed must be written again: a time is never equal to an earlier one.
-        "stands": _stands(context.call, wanted, _is_chosen(context)) or time.time_ns(),
+        "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
-
-
-def register(context: StageContext) -> Done:
-    """Write the model to registry.d.
-
-    Raises:
-        RegistryError: entries of an earlier version cannot be moved there.
-        UsageError: the user wrote or changed an entry of that name, or another process is
-            registering.
-        OutputError: the file cannot be written.
-    """
-    wanted = registration_of(context)
-    facts = add(context.call, wanted, chosen=_is_chosen(context))
-    return Done([], facts, {"stands": True})
+    stage = context.begin("register", "add the model to your registry", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
+    return stage.record(facts=add(context.call, wanted, chosen=chosen), stands=True)
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
@@ -90,7 +81,6 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     user = call.settings.user_registry
     path = file_of(user, wanted.name)
     with _lock(call.settings):
-        _migrate(call)
         refuse_to_replace(call, wanted.name)
         known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
         if written:  # the latest default is the one that serves
@@ -124,7 +114,6 @@ def unregister(call: Call, name: str) -> Result:
     user = settings.user_registry
     path = file_of(user, name)
     with _lock(settings):
-        _migrate(call)
         found = read_entries(path)
         if name not in found["models"]:
             raise _not_registered(name, user)
@@ -177,19 +166,8 @@ def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name} may still be at Ollama: {exc.message}."
 
 
-REGISTER = Stage("register", "add the model to your registry", register_inputs, register)
-
-
 def _lock(settings: Settings) -> AbstractContextManager[None]:
     return job_lock(settings.data_dir / "locks", str(settings.user_registry.resolve()))
-
-
-def _migrate(call: Call) -> None:
-    user = call.settings.user_registry
-    if moved := migrate(user):
-        call.screen.notice(
-            f"register: moved {', '.join(moved)} from {user} to {registry_folder(user)}"
-        )
 
 
 def _models(user: Path) -> dict[str, Any]:
@@ -209,10 +187,6 @@ def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
     return written and (
         not chosen or all(first_model(call.settings, task) == wanted.name for task in tasks)
     )
-
-
-def _is_chosen(context: StageContext) -> bool:
-    return bool(getattr(context.call.options, "default", False))
 
 
 def refuse_to_replace(call: Call, name: str) -> None:
@@ -496,63 +470,3 @@ def is_registered(model: Mapping[str, Any] | None) -> bool:
 def files_of(model: Mapping[str, Any] | None) -> list[str]:
     """Return the ids of the files that were registered with a model."""
     return list(model["trained_on"].get("files", ())) if model and is_registered(model) else []
-
-
-def migrate(user: Path) -> list[str]:
-    """Move models that an earlier version registered in `user` to files of registry.d.
-
-    The original is kept as registry.yaml.bak.
-
-    Returns: the names of the moved models.
-
-    Raises:
-        RegistryError: an entry does not have lines of its own.
-        OutputError: a file cannot be written.
-    """
-    data = read_entries(user)
-    models = {name: model for name, model in data["models"].items() if is_registered(model)}
-    if not models:
-        return []
-    ids = [i for model in models.values() for i in files_of(model) if i in data["files"]]
-    text = _without(user, {"models": [*models], "files": ids})
-    written = datetime.fromtimestamp(user.stat().st_mtime, UTC)
-    for age, (name, model) in enumerate(models.items()):  # the first one was tried first
-        if not (path := file_of(user, name)).exists():
-            own = {i: _relocated(user, data["files"][i]) for i in files_of(model) if i in ids}
-            write_entries(path, {name: model}, own, written - timedelta(seconds=age))
-    shutil.copyfile(user, user.with_name(f"{user.name}.bak"))
-    targets.write(user, lambda file: file.write(text.encode()))
-    return list(models)
-
-
-def _relocated(user: Path, file: Mapping[str, Any]) -> dict[str, Any]:
-    path = at_home(str(file["path"]))
-    return {**file, "path": registered_path(user, user.resolve().parent / path)}
-
-
-def _without(user: Path, removed: Mapping[str, Collection[str]]) -> str:
-    """Return the text of the user's registry without some entries, by section.
-
-    Raises:
-        RegistryError: the remaining lines do not hold exactly the other entries.
-    """
-    expected, text = read_entries(user), user.read_bytes().decode()
-    for section, names in removed.items():
-        for name in names:
-            del expected[section][name]
-            key = f"[\"']?{re.escape(name)}[\"']?"
-            text = re.sub(rf"(?m)^( +){key}:.*\n(?:\1 +\S.*(?:\n|\Z))*", "", text)
-        if not expected[section]:
-            text = re.sub(rf"(?m)^{section}:[ \t]*(?:#.*)?\r?\n", "", text)
-    try:
-        matches = {"models": {}, "files": {}, **(yaml.safe_load(text) or {})} == expected
-    except yaml.YAMLError:
-        matches = False
-    if not matches:
-        names = ", ".join(removed["models"])
-        raise RegistryError(
-            f"cannot move {names} to {registry_folder(user)}: not every entry has its own lines",
-            where=str(user),
-            hint=f"Delete {names} from the file by hand, then run the command again.",
-        )
-    return text

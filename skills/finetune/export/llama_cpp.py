@@ -19,7 +19,8 @@ from importlib import metadata
 from pathlib import Path
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
-from harness.support.process import install_command
+from harness.settings import CODE_ROOT
+from harness.support.process import available_cores, install_command
 from harness.support.stop_token import StopToken
 from skills.finetune.run_folder import StageContext
 
@@ -29,6 +30,8 @@ LIBRARY_WHEEL = "llama-cpp-py-sync"
 LIBRARY = "llama_cpp_py_sync"
 MODEL_SCRIPT = "convert_hf_to_gguf.py"
 LORA_SCRIPT = "convert_lora_to_gguf.py"
+QUANTIZER = ("-m", "skills.finetune.export.llama_cpp")
+"""Arguments of Python that run `main`."""
 TICK = 0.2
 """Seconds between two checks of a running program."""
 TAIL = 4096
@@ -47,16 +50,12 @@ class Converters:
     folder: Path
     version: str
 
-    @property
-    def model(self) -> Path:
-        return self.folder / MODEL_SCRIPT
-
-    @property
-    def lora(self) -> Path:
-        return self.folder / LORA_SCRIPT
-
-    def command(self, script: Path, *arguments: str | Path) -> list[str]:
-        return [sys.executable, "-P", str(script), *map(str, arguments)]
+    def command(
+        self, script: str, source: Path, target: Path, kind: str, *more: str | Path
+    ) -> list[str]:
+        """Return the command that converts a folder to a GGUF of this type."""
+        arguments = (self.folder / script, *more, "--outtype", kind, "--outfile", target, source)
+        return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
         """Return an environment with their modules first, and without downloads."""
@@ -123,6 +122,17 @@ def library_version() -> str:
     return f"{LIBRARY_WHEEL} {metadata.version(LIBRARY_WHEEL)}"
 
 
+def quantizer(source: Path, target: Path, kind: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command that quantizes a GGUF in a process of its own, and its environment."""
+    from gguf import LlamaFileType
+
+    number = int(LlamaFileType[f"MOSTLY_{kind}"])
+    arguments = (*QUANTIZER, source, target, number, available_cores())
+    paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return [sys.executable, "-P", *map(str, arguments)], environment
+
+
 def run_program(
     command: Sequence[str],
     log: Path,
@@ -186,3 +196,25 @@ def _digest(folder: Path) -> str:
     for path in [*scripts, *sorted(folder.glob("conversion/*.py"))]:
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def main(arguments: list[str]) -> int:
+    """Call `llama_model_quantize` of llama.h with the arguments SOURCE TARGET FTYPE THREADS.
+
+    FTYPE is a number of enum llama_ftype.
+    """
+    from llama_cpp_py_sync._cffi_bindings import get_ffi, get_lib
+
+    source, target, ftype, threads = arguments
+    ffi, library = get_ffi(), get_lib()
+    settings = library.llama_model_quantize_default_params()
+    settings.ftype = int(ftype)
+    settings.nthread = int(threads)
+    failed: int = library.llama_model_quantize(
+        os.fsencode(source), os.fsencode(target), ffi.addressof(settings)
+    )
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from skills.finetune.model.safetensors_files import (
     read_weights,
 )
 from skills.finetune.recipe import Quantization
-from skills.finetune.run_folder import Done, Stage, StageContext, digest_of, need_disk, partial
+from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk, partial
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,16 +72,20 @@ class Changes:
         }
 
 
-def merge_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return the digests of adapter and base, and the settings of the merge.
+def merge(context: StageContext) -> Entry:
+    """Merge the adapter of the run into its base.
 
     Raises:
         UsageError: the finetune extra is missing, or `merge_base` does not fit the recipe.
         InputError: the adapter is missing, it is not plain LoRA, or it does not fit the base.
+        OutputError: the disk is too small, or a file cannot be written.
+        SkillFailed: the adapter changes no weight.
+        Interrupted: the run was cancelled.
     """
     require("torch", "safetensors", "transformers")
-    recipe = context.recipe
-    if recipe.export.merge_base == "nf4":
+    recipe, out = context.recipe, context.run_dir
+    into_nf4 = recipe.export.merge_base == "nf4"
+    if into_nf4:
         if recipe.quantization.kind != "nf4":
             raise UsageError(
                 "export.merge_base is nf4, but the adapter is trained on weights that are not "
@@ -89,29 +93,20 @@ def merge_inputs(context: StageContext) -> Mapping[str, Any]:
                 hint="Merge into the base's own weights: merge_base 16bit.",
             )
         require("bitsandbytes")
-    adapter, base = read_adapter(context.run_dir.adapter), open_base(context)
+    adapter, base = read_adapter(out.adapter), open_base(context)
+    weights = read_weights(base.folder)
     _check_prepared(context, base)
-    _check_fit(adapter, read_weights(base.folder), base)
-    quantization = recipe.quantization.model_dump(mode="json")
-    return {
-        "adapter": digest_of(context.run_dir, "train", context.run_dir.adapter / WEIGHTS),
-        "adapter_config": digest_of(context.run_dir, "train", context.run_dir.adapter / CONFIG),
+    _check_fit(adapter, weights, base)
+    inputs = {
+        "adapter": digest_of(out, "train", out.adapter / WEIGHTS),
+        "adapter_config": digest_of(out, "train", out.adapter / CONFIG),
         "base": base.digest,
         "merge_base": recipe.export.merge_base,
-        "quantization": quantization if recipe.export.merge_base == "nf4" else None,
+        "quantization": recipe.quantization.model_dump(mode="json") if into_nf4 else None,
     }
-
-
-def perform_merge(context: StageContext) -> Done:
-    """Merge.
-
-    Raises:
-        OutputError: the disk is too small, or a file cannot be written.
-        SkillFailed: the adapter changes no weight.
-        Interrupted: the run was cancelled.
-    """
-    base, adapter, out = open_base(context), read_adapter(context.run_dir.adapter), context.run_dir
-    weights = read_weights(base.folder)
+    stage = context.begin("merge", "merge the adapter into the base's 16-bit weights", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
     need_disk(out.folder, weights.size, "the merged model")
     rounded = _round_trips(context, base, weights)
     with context.call.screen.progress("merging") as tick, partial(out.merged) as folder:
@@ -134,12 +129,12 @@ def perform_merge(context: StageContext) -> Done:
     tied = bool(config.get("tie_word_embeddings")) and "lm_head.weight" not in weights.tensors
     facts = {
         **changes.facts,
-        "merge_base": context.recipe.export.merge_base,
+        "merge_base": recipe.export.merge_base,
         "scale": adapter.scale,
         "tied": tied,
         "bytes": weights.size,
     }
-    return Done([out.merged], facts)
+    return stage.record([out.merged], facts)
 
 
 def _merge_one(
@@ -237,11 +232,6 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
                 where=where,
                 hint="Merge into the base that the adapter was trained on.",
             )
-
-
-MERGE = Stage(
-    "merge", "merge the adapter into the base's 16-bit weights", merge_inputs, perform_merge
-)
 
 
 COPIED = (

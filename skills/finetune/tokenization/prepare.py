@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,7 @@ from harness.support.text_input import regular_file
 from skills.finetune.dataset.token_counts import histogram, with_progress
 from skills.finetune.model.bases import Base, end_tokens, open_base, open_tokenizer, template_sha256
 from skills.finetune.recipe import Decisions
-from skills.finetune.run_folder import Done, Stage, StageContext, partial
+from skills.finetune.run_folder import Entry, StageContext, partial
 from skills.finetune.tokenization.examples import (
     Example,
     Messages,
@@ -46,50 +46,43 @@ NAMED = 10
 COUNTS = "the row as it is trained, its end token with the completion"
 
 
-def prepare_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return the inputs and settings that determine the prepared rows.
+def prepare(context: StageContext) -> Entry:
+    """Split, render and tokenize the rows; write them and the facts.
 
     Without a data set, the one that was prepared before is assumed, so that later stages can run
     with the folder alone.
 
     Raises:
-        InputError: the data set or the base cannot be used.
+        InputError: the data set or the base cannot be used; or a row, which is named.
         UsageError: there is no data set, and nothing is prepared; or the extra is not installed.
+        OutputError: the files cannot be written.
     """
     require("transformers", "jinja2")
-    before = context.run_dir.entry("prepare")
+    out, recipe, before = context.run_dir, context.recipe, context.run_dir.entry("prepare")
     if context.data is None and before is None:
         raise _no_data()
     kept = before.inputs if before is not None and context.data is None else {}
-    base, training = open_base(context), context.recipe.training
+    base, training = open_base(context), recipe.training
     dev = targets.digest(regular_file(context.dev)) if context.dev else kept.get("dev")
-    return {
+    inputs = {
         "data": targets.digest(regular_file(context.data)) if context.data else kept["data"],
         "dev": dev,
-        "dev_share": None if dev else context.recipe.dev_share,
+        "dev_share": None if dev else recipe.dev_share,
         "base": base.digest,
         "template": template_sha256(base.folder),
         "tokenizer": targets.digest(base.folder / "tokenizer.json"),
         "max_length": training.max_length,
         "batch": training.batch,
         "seed": training.seed,
-        "decisions": context.recipe.decisions.model_dump(),
+        "decisions": recipe.decisions.model_dump(),
         "format": FORMAT,
     }
-
-
-def prepare(context: StageContext) -> Done:
-    """Split, render and tokenize the rows; write them and the facts.
-
-    Raises:
-        InputError: a row cannot be used, naming it; or none is left.
-        UsageError: there is no data set.
-        OutputError: the files cannot be written.
-    """
+    stage = context.begin("prepare", "split the rows and tokenize them", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
     if context.data is None:
         raise _no_data()
-    context.run_dir.make()
-    base, recipe = open_base(context), context.recipe
+    out.make()
     examples = read_split(context.data, context.dev, recipe)
     all_examples = [*examples.train, *examples.dev]
     check_answers(all_examples)
@@ -97,24 +90,21 @@ def prepare(context: StageContext) -> Done:
     renderer = Renderer(open_tokenizer(base.folder), end_tokens(base.folder), decider)
     with context.call.screen.progress("preparing") as tick:
         rows = [renderer.row_of(example) for example in with_progress(all_examples, tick)]
-    _check_lengths(all_examples, rows, recipe.training.max_length)
-    train, dev = rows[: len(examples.train)], rows[len(examples.train) :]
-    facts = _facts_of_rows(context, base, renderer, examples, train, dev)
+    _check_lengths(all_examples, rows, training.max_length)
+    train, dev_rows = rows[: len(examples.train)], rows[len(examples.train) :]
+    facts = _facts_of_rows(context, base, renderer, examples, train, dev_rows)
     for notice in _notices(context, examples):
         context.call.screen.notice(notice)
-    with partial(context.run_dir.prepared) as folder:
+    with partial(out.prepared) as folder:
         _write_rows(folder / "train.jsonl", train)
-        _write_rows(folder / "dev.jsonl", dev)
+        _write_rows(folder / "dev.jsonl", dev_rows)
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
         # By digest, since `compare` may use only the first ones.
         held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
         (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
-    return Done([context.run_dir.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
-
-
-PREPARE = Stage("prepare", "split the rows and tokenize them", prepare_inputs, prepare)
+    return stage.record([out.prepared], {"rows": facts["rows"], "padding": facts["padding"]})
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:

@@ -65,6 +65,16 @@ class Prepared:
     def pad(self) -> int:
         return int(self.facts["pad_token_id"])
 
+    @property
+    def lengths(self) -> list[int]:
+        """The tokens of each training row."""
+        return [len(row.input_ids) for row in self.train]
+
+    @property
+    def completions(self) -> list[int]:
+        """The tokens of the completion of each training row."""
+        return [len(row.input_ids) - row.completion_start for row in self.train]
+
 
 def prepared_digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of the prepared data.

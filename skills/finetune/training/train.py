@@ -8,134 +8,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import InputError, Interrupted
 from harness.runs import targets
 from harness.support.process import require
 from skills.finetune import ranks
-from skills.finetune.model import lora_adapters
+from skills.finetune.model import lora_adapters, resources
+from skills.finetune.model.base_shapes import BaseFacts
+from skills.finetune.model.bases import describe, open_base
 from skills.finetune.recipe import Recipe
-from skills.finetune.run_folder import Done, Stage, StageContext
+from skills.finetune.run_folder import Entry, StageContext
 from skills.finetune.tokenization import prepared_rows
-from skills.finetune.training import callbacks, checkpoints, processes
-from skills.finetune.training.callbacks import Schedule, schedule
-from skills.finetune.training.checkpoints import CURVE, METRICS, RUN
-from skills.finetune.training.processes import TrainingRun, optimize
-
-if TYPE_CHECKING:
-    from skills.finetune.model.base_shapes import BaseFacts
-    from skills.finetune.model.bases import Base
+from skills.finetune.training import checkpoints, processes
+from skills.finetune.training.callbacks import Metrics, Schedule, schedule
+from skills.finetune.training.checkpoints import CURVE, METRICS, RUN, Checkpoint
+from skills.finetune.training.processes import TrainingRun
 
 MODULES = ("torch", "transformers", "peft", "accelerate", "matplotlib")
 
 
-def train(context: StageContext, resume: Path | bool | None = None) -> Done:
-    """Train, or resume training.
-
-    Args:
-        resume: a checkpoint of this run to resume from; True for the newest valid one.
-
-    Raises:
-        UsageError: a package is missing, or this machine cannot train with the recipe.
-        InputError: the prepared rows, the base or the checkpoint cannot be used.
-        SkillFailed: the loss is not finite, or there is not enough memory.
-        OutputError: a checkpoint cannot be written.
-        Interrupted: it was stopped, after saving a checkpoint.
-    """
-    folder, screen = context.run_dir.folder, context.call.screen
-    base, prepared, recipe, adapted = _ready(context)
-    guard = checkpoints.guard(
-        recipe, prepared.facts, prepared.digests, lora_adapters.start_digest(context)
-    )
-    if context.is_sharded:  # its checkpoints have other files
-        guard["sharding"] = "fsdp"
-    checkpoint = checkpoints.to_resume(folder, resume, screen.notice)
-    checkpoints.check_guard(None if checkpoint is None else checkpoint.guard, guard, str(folder))
-    start_step = 0 if checkpoint is None else checkpoint.step
-    log = callbacks.Metrics(folder / METRICS)
-    log.cut(start_step or -1)  # an evaluation before the first step is repeated
-    _record(folder, guard, recipe, context.processes)
-    steps, reached = schedule(len(prepared.train), recipe.training), start_step
-    if start_step < steps.last:
-        checkpoints.clean(folder)
-        screen.notice(_to_do(prepared, recipe, steps.last, start_step))
-        _compare_processes(context, checkpoint)
-        run = _training_run(context, base, recipe, guard, steps, checkpoint)
-        reached = max(reached, _optimized(context, run))
-        checkpoints.clean(folder)
-    if reached < steps.last:
-        raise Interrupted(
-            f"stopped after step {reached} of {steps.last}, which is saved",
-            hint="`--resume` continues from there.",
-        )
-    order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
-    own = {"padding": round(order.padding, 4), "device": guard["device"], "adapted": list(adapted)}
-    done = _finished(context, steps, reached)
-    return replace(done, facts={**done.facts, **own, "processes": context.processes})
-
-
-def _training_run(
-    context: StageContext,
-    base: Base,
-    recipe: Recipe,
-    guard: Mapping[str, Any],
-    steps: Schedule,
-    checkpoint: checkpoints.Checkpoint | None,
-) -> TrainingRun:
-    facts = _facts_of_base(context)
-    lora_adapters.open_start(context, facts)  # refused here, before the ranks load the base
-    return TrainingRun(
-        folder=context.run_dir.folder.absolute(),
-        base=base.folder.absolute(),
-        base_name=base.name,
-        facts=facts,
-        recipe=recipe,
-        guard=guard,
-        steps=steps,
-        start=lora_adapters.start_path(context),
-        checkpoint=None if checkpoint is None else checkpoint.path.absolute(),
-        start_step=0 if checkpoint is None else checkpoint.step,
-        is_sharded=context.is_sharded,
-    )
-
-
-def _compare_processes(context: StageContext, checkpoint: checkpoints.Checkpoint | None) -> None:
-    """Report if dropout will not continue as it would have without an interruption."""
-    if checkpoint is None or not context.recipe.adapter.dropout:
-        return
-    if (before := checkpoints.processes(checkpoint.path)) != (now := context.processes):
-        context.call.screen.notice(
-            f"train: {checkpoint.path.name} was trained with --processes {before}, now it is "
-            f"{now}: adapter.dropout continues with other random numbers, so that the losses "
-            "differ from those of a training without an interruption"
-        )
-
-
-def _optimized(context: StageContext, run: TrainingRun) -> int:
-    """Train in this process, with the ranks that a launcher started, or in new ones."""
-    screen, cancel = context.call.screen, context.call.cancel
-    if ranks.world() == 1 and context.processes > 1:
-        return processes.train_in(run, context.processes, screen, cancel)
-    ranks.broadcast(run.as_json())
-    saved = optimize(run, run.progress(), screen, cancel)
-    ranks.leave_ranks()
-    return saved
-
-
-def _to_do(prepared: prepared_rows.Prepared, recipe: Recipe, last: int, start: int) -> str:
-    """Return how many rows and steps there are, as one line."""
-    return (
-        f"train: {len(prepared.train):,} rows, {last - start:,} of {last:,} steps to do, "
-        f"{recipe.training.rows_per_step:,} rows each; the time is known after the first"
-    )
-
-
-def _record(folder: Path, guard: Mapping[str, Any], recipe: Recipe, processes: int) -> None:
-    run = {"guard": guard, "recipe": recipe.model_dump(mode="json"), "processes": processes}
-    targets.write_text(folder / RUN, json.dumps(run, indent=2, ensure_ascii=False))
+def packages(recipe: Recipe) -> tuple[str, ...]:
+    """Return the modules that training with this recipe imports."""
+    bits = recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
+    return (*MODULES, "bitsandbytes") if bits else MODULES
 
 
 def train_inputs(context: StageContext) -> Mapping[str, Any]:
@@ -150,35 +47,33 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
     found |= context.recipe.model_dump(mode="json", include=parts)
     if context.recipe.adapter.start_from is None:
         return found
-    lora_adapters.open_start(context, _facts_of_base(context))
+    lora_adapters.open_start(context, _shapes(context))
     del found["adapter"]["start_from"]  # the digest identifies it under any name
     return found | {"start": lora_adapters.start_digest(context)}
 
 
-def perform_train(context: StageContext) -> Done:
-    """Run `train` with the options `checkpoint` and `resume` of the call."""
-    options = context.call.options
-    return train(context, getattr(options, "checkpoint", None) or getattr(options, "resume", None))
+def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
+    """Train, or resume training.
 
-
-TRAIN = Stage("train", "train an adapter on the prepared rows", train_inputs, perform_train)
-
-
-def _ready(
-    context: StageContext,
-) -> tuple[Base, prepared_rows.Prepared, Recipe, tuple[str, ...]]:
-    """Return the base, the rows, and the recipe adapted to this machine, with what was adapted.
+    Args:
+        resume: a checkpoint of this run to resume from; True for the newest valid one. None: as the
+            options `checkpoint` and `resume` of the call have it.
 
     Raises:
-        HarnessError: something that training needs is missing, or does not fit.
+        UsageError: a package is missing, or this machine cannot train with the recipe.
+        InputError: the prepared rows, the base or the checkpoint cannot be used.
+        SkillFailed: the loss is not finite, or there is not enough memory.
+        OutputError: a checkpoint cannot be written.
+        Interrupted: it was stopped, after saving a checkpoint.
     """
-    require(*MODULES, *(["bitsandbytes"] if _needs_bitsandbytes(context.recipe) else []))
-    from skills.finetune.model import resources
-    from skills.finetune.model.bases import open_base
-    from skills.finetune.model.resources import Batch
-
-    prepared = prepared_rows.read_prepared(context.run_dir.prepared)
-    base = open_base(context)
+    inputs = train_inputs(context)
+    stage = context.begin("train", "train an adapter on the prepared rows", inputs)
+    if stage.unchanged is not None:
+        return stage.unchanged
+    require(*packages(context.recipe))
+    folder, screen, options = context.run_dir.folder, context.call.screen, context.call.options
+    named = getattr(options, "checkpoint", None) or getattr(options, "resume", None)
+    prepared, base = prepared_rows.read_prepared(context.run_dir.prepared), open_base(context)
     if base.digest != prepared.facts.get("base_digest"):
         raise InputError(
             f"the rows were prepared for {prepared.facts.get('base')}, which is not "
@@ -186,72 +81,131 @@ def _ready(
             where=str(context.run_dir.prepared),
             hint="`/finetune prepare` writes them again.",
         )
-    machine = resources.of_run(context)
-    resources.check_processes(context.recipe, machine)
-    largest = Batch.largest(
-        [len(row.input_ids) for row in prepared.train],
-        [len(row.input_ids) - row.completion_start for row in prepared.train],
-        ranks.rows_each(context.recipe.training.batch, machine.processes),
+    recipe, adapted = _adapted(context, prepared)
+    start = lora_adapters.start_digest(context)
+    guard = checkpoints.guard(recipe, prepared.facts, prepared.digests, start)
+    if context.is_sharded:  # its checkpoints have other files
+        guard["sharding"] = "fsdp"
+    checkpoint = checkpoints.to_resume(folder, resume or named, screen.notice)
+    if checkpoint is not None:
+        checkpoints.check_guard(checkpoint.guard, guard, str(folder))
+    run = TrainingRun(
+        folder=folder.absolute(),
+        base=base.folder.absolute(),
+        base_name=base.name,
+        facts=_shapes(context),
+        recipe=recipe,
+        guard=guard,
+        steps=schedule(len(prepared.train), recipe.training),
+        start=lora_adapters.start_path(context),
+        checkpoint=None if checkpoint is None else checkpoint.path.absolute(),
+        start_step=0 if checkpoint is None else checkpoint.step,
+        is_sharded=context.is_sharded,
     )
-    recipe, changes = resources.adapted(context.recipe, _facts_of_base(context), largest, machine)
-    for change in changes:
-        context.call.screen.notice(change)
-    return base, prepared, recipe, changes
+    log = Metrics(folder / METRICS)
+    log.cut(run.start_step or -1)  # an evaluation before the first step is repeated
+    count, settings = context.processes, recipe.model_dump(mode="json")
+    record = {"guard": guard, "recipe": settings, "processes": count}
+    targets.write_text(folder / RUN, json.dumps(record, indent=2, ensure_ascii=False))
+    reached = _optimized(context, run, checkpoint, len(prepared.train))
+    if reached < run.steps.last:
+        raise Interrupted(
+            f"stopped after step {reached} of {run.steps.last}, which is saved",
+            hint="`--resume` continues from there.",
+        )
+    kept = checkpoints.best(folder, reached, screen.notice)
+    checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
+    lines = log.read()
+    draw_curve(lines, folder / CURVE, kept.step)
+    order = prepared_rows.Batches(prepared.train, recipe.training.batch, recipe.training.seed)
+    facts = {
+        **_facts_of_training(context, kept, run.steps, lines),
+        "padding": round(order.padding, 4),
+        "device": guard["device"],
+        "adapted": list(adapted),
+        "processes": count,
+    }
+    return stage.record([context.run_dir.adapter, log.path, folder / CURVE, folder / RUN], facts)
 
 
-def _needs_bitsandbytes(recipe: Recipe) -> bool:
-    return recipe.quantization.kind == "nf4" or recipe.training.optimizer != "adamw_torch"
-
-
-def _facts_of_base(context: StageContext) -> BaseFacts:
-    from skills.finetune.model.bases import describe
-
+def _shapes(context: StageContext) -> BaseFacts:
     found = describe(context)
     assert found is not None  # the rows were prepared with it
     return found
 
 
-def _finished(context: StageContext, steps: Schedule, reached: int) -> Done:
-    """Keep the best adapter, and draw the loss curve."""
-    folder = context.run_dir.folder
-    log = callbacks.Metrics(folder / METRICS)
-    kept = checkpoints.best(folder, reached, context.call.screen.notice)
-    checkpoints.keep_adapter(kept.path, context.run_dir.adapter)
-    lines = log.read()
-    draw_curve(lines, folder / CURVE, kept.step)
-    _judge(context, kept, lines)
-    outputs = [context.run_dir.adapter, log.path, folder / CURVE, folder / RUN]
-    return Done(outputs, _facts_of_training(kept, steps, lines))
+def _adapted(
+    context: StageContext, prepared: prepared_rows.Prepared
+) -> tuple[Recipe, tuple[str, ...]]:
+    """Return the recipe adapted to this machine, and what was adapted, which is announced.
+
+    Raises:
+        UsageError: this machine cannot train with the recipe.
+    """
+    machine = resources.of_run(context)
+    resources.check_processes(context.recipe, machine)
+    each = ranks.rows_each(context.recipe.training.batch, machine.processes)
+    largest = resources.Batch.largest(prepared.lengths, prepared.completions, each)
+    recipe, changes = resources.adapted(context.recipe, _shapes(context), largest, machine)
+    for change in changes:
+        context.call.screen.notice(change)
+    return recipe, changes
 
 
-def _judge(
-    context: StageContext, kept: checkpoints.Checkpoint, lines: Sequence[Mapping[str, Any]]
-) -> None:
-    """Report if the dev loss did not improve on the adapter that training started from."""
-    before = _loss_before(lines)
-    if before is not None and kept.best is not None and kept.best[1] >= before:
-        context.call.screen.notice(
-            f"train: the dev loss is {kept.best[1]:.4f}, and of "
-            f"{context.recipe.adapter.start_from}, from which it started, {before:.4f}: "
-            "no improvement"
-        )
+def _optimized(
+    context: StageContext, run: TrainingRun, checkpoint: Checkpoint | None, rows: int
+) -> int:
+    """Train in this process, with the ranks that a launcher started, or in new ones.
 
-
-def _loss_before(lines: Sequence[Mapping[str, Any]]) -> float | None:
-    """Return the dev loss before the first step."""
-    return next((line["dev_loss"] for line in lines if line["step"] == 0), None)
+    Returns: the last step that was saved.
+    """
+    screen, cancel, last = context.call.screen, context.call.cancel, run.steps.last
+    if run.start_step >= last:
+        return run.start_step
+    checkpoints.clean(run.folder)
+    screen.notice(
+        f"train: {rows:,} rows, {last - run.start_step:,} of {last:,} steps to do, "
+        f"{run.recipe.training.rows_per_step:,} rows each; the time is known after the first"
+    )
+    if checkpoint is not None and run.recipe.adapter.dropout:
+        before, now = checkpoints.processes(checkpoint.path), context.processes
+        if before != now:
+            screen.notice(
+                f"train: {checkpoint.path.name} was trained with --processes {before}, now it is "
+                f"{now}: adapter.dropout continues with other random numbers, so that the losses "
+                "differ from those of a training without an interruption"
+            )
+    if ranks.world() == 1 and context.processes > 1:
+        saved = processes.train_in(run, context.processes, screen, cancel)
+    else:
+        ranks.broadcast(run.as_json())
+        saved = processes.optimize(run, run.progress(), screen, cancel)
+        ranks.leave_ranks()
+    checkpoints.clean(run.folder)
+    return max(run.start_step, saved)
 
 
 def _facts_of_training(
-    kept: checkpoints.Checkpoint, steps: Schedule, lines: Sequence[Mapping[str, Any]]
+    context: StageContext,
+    kept: Checkpoint,
+    steps: Schedule,
+    lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
+    """Return the figures of a training; report a dev loss that is no better than at its start."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)
+    loss = None if kept.best is None else kept.best[1]
+    before = next((line["dev_loss"] for line in lines if line["step"] == 0), None)
+    if before is not None and loss is not None and loss >= before:
+        context.call.screen.notice(
+            f"train: the dev loss is {loss:.4f}, and of {context.recipe.adapter.start_from}, from "
+            f"which it started, {before:.4f}: no improvement"
+        )
     return {
         "step": kept.step,
-        "dev_loss": None if kept.best is None else kept.best[1],
-        "dev_loss_before": _loss_before(lines),
+        "dev_loss": loss,
+        "dev_loss_before": before,
         "steps": steps.last,
         "steps_of_all_epochs": steps.total,
         "loss": trained[-1]["loss"] if trained else None,
@@ -273,47 +227,26 @@ def draw_curve(lines: Sequence[Mapping[str, Any]], target: Path, best: int | Non
         OutputError: the file cannot be written.
     """
     from matplotlib import rc_context, rcParamsDefault
-
-    # Not the settings of a matplotlibrc in the current folder, which could run TeX.
-    with rc_context(rcParamsDefault):
-        figure = _figure(lines, best)
-        targets.write(target, lambda file: figure.savefig(file, format="png", dpi=120))
-
-
-def _figure(lines: Sequence[Mapping[str, Any]], best: int | None) -> Any:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    train, dev = _points(lines, "loss"), _points(lines, "dev_loss")
-    axes.plot(
-        list(train),
-        list(train.values()),
-        color="#4477aa",
-        marker=".",
-        label="training, as weighted",
+    train, dev = (
+        {line["step"]: line[name] for line in lines if line.get(name) is not None}
+        for name in ("loss", "dev_loss")
     )
-    if dev:
-        axes.plot(
-            list(dev), list(dev.values()), color="#cc6677", marker="o", label="dev, plain mean"
-        )
-    if best in dev:
-        axes.plot(
-            [best],
-            [dev[best]],
-            color="#cc6677",
-            marker="*",
-            markersize=16,
-            linestyle="",
-            label=f"kept: step {best}, {dev[best]:.3f}",
-        )
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats)")
-    axes.grid(alpha=0.3)
-    if train or dev:
-        axes.legend()
-    return figure
-
-
-def _points(lines: Sequence[Mapping[str, Any]], name: str) -> dict[int, float]:
-    return {line["step"]: line[name] for line in lines if line.get(name) is not None}
+    # Not the settings of a matplotlibrc in the current folder, which could run TeX.
+    with rc_context(rcParamsDefault):
+        figure = Figure(figsize=(8, 4.5), layout="constrained")
+        axes = figure.subplots()
+        blue, red = "#4477aa", "#cc6677"
+        axes.plot([*train], [*train.values()], ".-", color=blue, label="training, as weighted")
+        if dev:
+            axes.plot([*dev], [*dev.values()], "o-", color=red, label="dev, plain mean")
+        if best in dev:
+            label = f"kept: step {best}, {dev[best]:.3f}"
+            axes.plot([best], [dev[best]], "*", color=red, markersize=16, label=label)
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats)")
+        axes.grid(alpha=0.3)
+        if train or dev:
+            axes.legend()
+        targets.write(target, lambda file: figure.savefig(file, format="png", dpi=120))

@@ -17,12 +17,13 @@ from finetune_base import SMOLLM2, messages_of, work_over
 from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
-from skills.finetune import plan, plan_report
+from skills.finetune import plan_report
 from skills.finetune.model.base_shapes import PUBLISHED, published
 from skills.finetune.model.resources import COMPUTE, Disk, Gpu, Machine, base_artifacts, total
 from skills.finetune.plan import Plan, checkpoints, make_plan, require_plan
 from skills.finetune.recipe import Training, load_recipe, presets
-from skills.finetune.run_folder import Done, StageContext
+from skills.finetune.run_folder import StageContext
+from skills.finetune.training import train
 from skills.finetune.training.checkpoints import RUN
 
 QWEN = "Qwen/Qwen2.5-7B-Instruct"
@@ -105,7 +106,7 @@ def prepared(context: StageContext, rows: Sequence[tuple[int, int]], **facts: An
         "max_length": context.recipe.training.max_length,
         "seed": context.recipe.training.seed,
     }
-    context.run_dir.record("prepare", inputs, Done([folder]), 1.0)
+    context.run_dir.record("prepare", inputs, [folder])
     return context
 
 
@@ -566,7 +567,7 @@ def test_a_plan_is_json(tmp_path: Path) -> None:
 def test_check_raises_the_refusal_of_the_plan(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "MODULES", ())
+    monkeypatch.setattr(train, "MODULES", ())
     context = work_over(tmp_path, QWEN, {"quantization.kind": "none"}, data_set(tmp_path))
     assert require_plan(context, LARGE, room()).refusals == ()
     with pytest.raises(InputError, match=r"needs .* GB of memory"):
@@ -593,7 +594,7 @@ def test_bitsandbytes_is_required_only_where_needed(
     monkeypatch.setattr(
         util, "find_spec", lambda name, *rest: None if name == "bitsandbytes" else find(name, *rest)
     )
-    monkeypatch.setattr(plan, "MODULES", ())
+    monkeypatch.setattr(train, "MODULES", ())
     context = work_over(tmp_path, QWEN, changes, data_set(tmp_path))
     note = "training needs packages that are not installed: bitsandbytes"
     assert (note in make_plan(context, LARGE, room()).notes) is needed

@@ -2,55 +2,70 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from finetune_artifacts import work_in
 
-from harness.errors import HarnessError, InputError, UsageError
+from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
 from harness.terminal.console import Progress
 from harness.testing import assert_refuses, fake_app
-from skills.finetune import run_folder as stages
-from skills.finetune.run_folder import Done, Stage, StageContext, perform
+from skills.finetune import pipeline, plan
+from skills.finetune.run_folder import Entry, StageContext
 
 
 def test_a_stage_is_repeated_only_if_inputs_or_outputs_changed(tmp_path: Path) -> None:
     context = work_in(tmp_path, base=tmp_path)
-    made, given = [], {"rows": 1}
+    made = []
 
-    def write(context: StageContext) -> Done:
-        made.append(dict(given))
-        context.run_dir.f16.write_text(str(given))
-        return Done([context.run_dir.f16])
+    def write(rows: int) -> Entry:
+        stage = context.begin("gguf", "write it", {"rows": rows})
+        if stage.unchanged is not None:
+            return stage.unchanged
+        made.append(rows)
+        context.run_dir.f16.write_text(str(rows))
+        return stage.record([context.run_dir.f16])
 
-    stage = Stage("gguf", "write it", lambda _: dict(given), write)
-    perform(context, stage)
-    perform(context, stage)
-    assert len(made) == 1
-    given["rows"] = 2
-    perform(context, stage)
-    assert len(made) == 2
+    assert write(1) == write(1)
+    assert made == [1]
+    write(2)
+    assert made == [1, 2]
     context.run_dir.f16.write_text("somebody else's")
-    perform(context, stage)
-    assert len(made) == 3
+    write(2)
+    assert made == [1, 2, 2]
 
 
-def test_stages_of_a_run_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def show(context: StageContext) -> Done:
-        with context.call.screen.progress("writing"):
-            return Done([])
+def test_the_stages_of_a_run_are_performed_in_order_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    performed = []
 
-    monkeypatch.setattr(stages, "stage_named", lambda name: Stage(name, "", lambda _: {}, show))
+    def stage_named(name: str) -> Callable[[StageContext], Entry]:
+        def perform(context: StageContext) -> Entry:
+            performed.append(name)
+            with context.call.screen.progress("writing"):
+                if name == "ollama":
+                    raise ModelUnavailable("no server")
+            return context.begin(name, "", {}).record(facts={"default": False})
+
+        return perform
+
+    for name in pipeline.STAGES:
+        monkeypatch.setitem(pipeline.STAGES, name, stage_named(name))
+    for module, name in ((pipeline, "check"), (plan, "require_plan")):
+        monkeypatch.setattr(module, name, lambda context: None)
+    monkeypatch.setattr(pipeline, "train_inputs", lambda context: {})
     reports: list[Progress] = []
-    context = work_in(tmp_path, base=tmp_path)
+    context = work_in(tmp_path, base=tmp_path, host=None, as_name=None, name=None)
     context.call.screen.on_progress = reports.append
-    assert [name for name, _ in stages.perform_all(context, ("train", "register"))] == [
-        "train",
-        "register",
-    ]
+
+    done = pipeline._perform_all(context)
+
+    assert performed == [*pipeline.STAGES]
+    assert [*done] == [name for name in performed if name != "ollama"]
     assert [report.message for report in reports] == [
-        "stage 2 of 9, writing",
-        "stage 8 of 9, writing",
+        f"stage {number} of 9, writing" for number in range(1, 10)
     ]
 
 

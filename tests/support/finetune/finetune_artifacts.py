@@ -7,10 +7,12 @@ random_adapter(base, work.out.adapter)
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
+from unittest.mock import patch
 
 from harness.api.skill import Call
 from harness.runs.run_log import Run
@@ -19,7 +21,7 @@ from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
 from skills.finetune.export import llama_cpp
 from skills.finetune.recipe import Recipe, overridden
-from skills.finetune.run_folder import RunDir, StageContext
+from skills.finetune.run_folder import Entry, RunDir, Stage, StageContext
 from skills.nanda.framework import nanda
 
 R, ALPHA = 4, 8
@@ -81,19 +83,18 @@ def random_adapter(
 
 def converted(folder: Path, target: Path) -> Path:
     """The model in a folder as a GGUF in 16 bits."""
-    return _converted("model", target, "--outtype", "f16", "--outfile", target, folder)
+    return _converted(llama_cpp.MODEL_SCRIPT, folder, target, "f16")
 
 
 def converted_adapter(base: Path, adapter: Path, target: Path, kind: str = "f32") -> Path:
     """An adapter of peft as a GGUF."""
-    arguments = "--base", base, "--outtype", kind, "--outfile", target, adapter
-    return _converted("lora", target, *arguments)
+    return _converted(llama_cpp.LORA_SCRIPT, adapter, target, kind, "--base", base)
 
 
-def _converted(what: Literal["model", "lora"], target: Path, *arguments: str | Path) -> Path:
+def _converted(script: str, source: Path, target: Path, kind: str, *more: str | Path) -> Path:
     converters = llama_cpp.find_converters()
     llama_cpp.run_program(
-        converters.command(getattr(converters, what), *arguments),
+        converters.command(script, source, target, kind, *more),
         target.with_suffix(".log"),
         doing="converting",
         tick=lambda _: None,
@@ -101,3 +102,20 @@ def _converted(what: Literal["model", "lora"], target: Path, *arguments: str | P
         environment=converters.environment(),
     )
     return target
+
+
+class _Begun(Exception):
+    """A stage has computed its inputs."""
+
+
+def inputs_of(stage: Callable[[StageContext], Entry], context: StageContext) -> Mapping[str, Any]:
+    """Return the inputs of a stage, which is not performed."""
+    found: dict[str, Any] = {}
+
+    def begin(self: StageContext, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
+        found.update(inputs)
+        raise _Begun
+
+    with patch.object(StageContext, "begin", begin), suppress(_Begun):
+        stage(context)
+    return found

@@ -130,6 +130,7 @@ def run_in(
     torch.set_num_threads(1)  # several wait for each other where the cores are busy
     context = work_in(folder, base, changes, processes=processes, sharding=sharding)
     prepared_in(context, rows_of(10), rows_of(dev, seed=1))
+    context.run_dir.forget("train")  # with the same inputs, it would not be repeated
     train(context, resume)
     return context
 

@@ -18,10 +18,10 @@ from harness.errors import (
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.finetune.deploy.modelfile import MODELFILE
-from skills.finetune.deploy.ollama_model import OLLAMA
+from skills.finetune.deploy.modelfile import write_modelfiles
+from skills.finetune.deploy.ollama_model import create_in_ollama
 from skills.finetune.recipe import Recipe, overridden
-from skills.finetune.run_folder import Done, RunDir, StageContext, perform
+from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda.framework import nanda
 
 ANNOTATION = (
@@ -59,7 +59,7 @@ class Folder:
     def trained(self, steps: int) -> None:
         """Record a training of `steps` of 9 steps."""
         facts = {"steps": steps, "steps_of_all_epochs": 9}
-        self.out.record("train", {}, Done([], facts), 1.0)
+        self.out.record("train", {}, facts=facts)
 
     def take(self, gguf: Path) -> None:
         """Use this file as the quantized model."""
@@ -79,13 +79,13 @@ class Folder:
         return StageContext(call, self.recipe, self.out, nanda())
 
     def modelfile(self) -> Any:
-        return perform(self.context(), MODELFILE)
+        return write_modelfiles(self.context())
 
     def create(self) -> Any:
         """Perform the stage, and return the facts of its entry."""
         context = self.context()
         try:
-            return perform(context, OLLAMA).facts
+            return create_in_ollama(context).facts
         finally:
             self.messages = self.err.getvalue()
 

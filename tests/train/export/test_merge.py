@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finetune_artifacts import random_adapter, work_in
+from finetune_artifacts import inputs_of, random_adapter, work_in
 
 from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from skills.finetune.export import merge
@@ -59,7 +59,7 @@ def test_merged_logits_equal_those_of_peft(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=exact)
     random_adapter(exact, work.run_dir.adapter)
 
-    merge.perform_merge(work)
+    merge.merge(work)
 
     expected = logits(with_adapter(exact, work.run_dir.adapter))
     torch.testing.assert_close(logits(load(work.run_dir.merged)), expected, atol=2e-5, rtol=1e-4)
@@ -70,7 +70,7 @@ def test_merged_weights_equal_merge_and_unload_rounded_once(base: Path, tmp_path
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
 
-    merge.perform_merge(work)
+    merge.merge(work)
 
     theirs = with_adapter(base, work.run_dir.adapter).merge_and_unload().state_dict()
     ours = load(work.run_dir.merged, dtype="auto").state_dict()
@@ -89,7 +89,7 @@ def test_nf4_merge_equals_the_quantized_model_that_was_trained(base: Path, tmp_p
     )
     random_adapter(exact, work.run_dir.adapter)
 
-    facts = merge.perform_merge(work).facts
+    facts = merge.merge(work).facts
 
     quantized = transformers.BitsAndBytesConfig(
         load_in_4bit=True,
@@ -116,7 +116,7 @@ def test_nf4_merge_changes_only_quantized_tensors(base: Path, tmp_path: Path) ->
     work = work_in(tmp_path, base=untied, export={"merge_base": "nf4"})
     random_adapter(base, work.run_dir.adapter)
 
-    facts = merge.perform_merge(work).facts
+    facts = merge.merge(work).facts
 
     before, after = read_weights(untied).tensors, read_weights(work.run_dir.merged).tensors
     changed = {name for name in before if not torch.equal(before[name].read(), after[name].read())}
@@ -129,7 +129,7 @@ def test_tied_weights_stay_tied(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
 
-    facts = merge.perform_merge(work).facts
+    facts = merge.merge(work).facts
 
     merged = read_weights(work.run_dir.merged).tensors
     assert merged.keys() == read_weights(base).tensors.keys()
@@ -154,7 +154,7 @@ def test_quantization_config_is_removed_at_every_depth(base: Path, tmp_path: Pat
     work = work_in(tmp_path, base=marked)
     random_adapter(base, work.run_dir.adapter)
 
-    merge.perform_merge(work)
+    merge.merge(work)
 
     assert config_of(work.run_dir.merged) == {**config, "inner": {"a": 1}}
 
@@ -163,7 +163,7 @@ def test_tokenizer_is_copied_with_the_template_in_its_config(base: Path, tmp_pat
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
 
-    merge.perform_merge(work)
+    merge.merge(work)
 
     for name in ("tokenizer.json", "chat_template.jinja"):
         assert (work.run_dir.merged / name).read_bytes() == (base / name).read_bytes()
@@ -181,7 +181,7 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
     whole, parts = work_in(tmp_path / "1", base=base), work_in(tmp_path / "2", base=sharded)
     for work in (whole, parts):
         random_adapter(base, work.run_dir.adapter)
-        merge.perform_merge(work)
+        merge.merge(work)
 
     one = load(whole.run_dir.merged, dtype="auto").state_dict()
     for name, tensor in load(parts.run_dir.merged, dtype="auto").state_dict().items():
@@ -191,9 +191,9 @@ def test_a_base_in_several_files_is_merged_file_by_file(base: Path, tmp_path: Pa
 def test_facts_report_changed_weights_and_rounding_error(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter, strength=0.5)
-    strong = merge.perform_merge(work).facts
+    strong = merge.merge(work).facts
     random_adapter(base, work.run_dir.adapter, strength=0.001)
-    weak = merge.perform_merge(work).facts
+    weak = merge.merge(work).facts
 
     assert strong["layers"] == 14  # two layers of seven
     assert strong["scale"] == 2
@@ -221,7 +221,7 @@ def test_unsupported_adapter_setting_is_refused_by_name(
     change_config(work.run_dir.adapter, {setting: value})
 
     with pytest.raises(InputError, match=setting) as caught:
-        merge.merge_inputs(work)
+        merge.merge(work)
     assert meaning in str(caught.value)
 
 
@@ -235,21 +235,21 @@ def test_adapter_of_another_base_is_refused_by_layer(base: Path, tmp_path: Path)
     random_adapter(base, work.run_dir.adapter, hidden=32)
 
     with pytest.raises(InputError, match=r"model\.layers\.0\.\S+ should be"):
-        merge.merge_inputs(work)
+        merge.merge(work)
 
 
 def test_base_with_another_digest_than_the_rows_is_refused(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
-    digest = merge.merge_inputs(work)["base"]
+    digest = inputs_of(merge.merge, work)["base"]
     work.run_dir.prepared.mkdir()
     prepared = work.run_dir.prepared / "prepared.json"
     prepared.write_text(json.dumps({"base": "one", "base_digest": digest}))
-    assert merge.merge_inputs(work)["base"] == digest
+    assert inputs_of(merge.merge, work)["base"] == digest
 
     prepared.write_text(json.dumps({"base": "another", "base_digest": "0" * 64}))
     with pytest.raises(InputError, match="the adapter was trained on another, which is not"):
-        merge.merge_inputs(work)
+        merge.merge(work)
 
 
 def test_quantized_base_is_refused(base: Path, tmp_path: Path) -> None:
@@ -264,12 +264,12 @@ def test_quantized_base_is_refused(base: Path, tmp_path: Path) -> None:
     random_adapter(base, work.run_dir.adapter)
 
     with pytest.raises(InputError, match=f"contains quantized weights .*{name} is U8"):
-        merge.merge_inputs(work)
+        merge.merge(work)
 
 
 def test_missing_adapter_error_names_the_train_stage(base: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no adapter.*finetune train"):
-        merge.merge_inputs(work_in(tmp_path, base=base))
+        merge.merge(work_in(tmp_path, base=base))
 
 
 def test_damaged_adapter_is_refused(base: Path, tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_damaged_adapter_is_refused(base: Path, tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:100])
 
     with pytest.raises(InputError, match="the adapter cannot be read"):
-        merge.merge_inputs(work)
+        merge.merge(work)
 
 
 def test_nf4_merge_is_refused_for_unquantized_training(base: Path, tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_nf4_merge_is_refused_for_unquantized_training(base: Path, tmp_path: Pat
     random_adapter(base, work.run_dir.adapter)
 
     with pytest.raises(UsageError, match="merge_base"):
-        merge.merge_inputs(work)
+        merge.merge(work)
 
 
 def test_adapter_without_effect_is_an_error(base: Path, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_adapter_without_effect_is_an_error(base: Path, tmp_path: Path) -> None:
     random_adapter(base, work.run_dir.adapter, strength=0)
 
     with pytest.raises(SkillFailed, match="changes no weight"):
-        merge.perform_merge(work)
+        merge.merge(work)
     assert not work.run_dir.merged.exists()
 
 
@@ -310,26 +310,26 @@ def test_a_disk_too_small_is_refused_before_anything_is_written(
     with pytest.raises(
         OutputError, match=r"the merged model needs 6\.\d MB of disk space, and 1 kB"
     ):
-        merge.perform_merge(work)
+        merge.merge(work)
 
 
 def test_inputs_change_with_adapter_base_and_merge_settings(base: Path, tmp_path: Path) -> None:
     work = work_in(tmp_path, base=base)
     random_adapter(base, work.run_dir.adapter)
-    first = merge.merge_inputs(work)
-    assert merge.merge_inputs(work) == first
+    first = inputs_of(merge.merge, work)
+    assert inputs_of(merge.merge, work) == first
 
-    nf4 = merge.merge_inputs(work_in(tmp_path, base=base, export={"merge_base": "nf4"}))
+    nf4 = inputs_of(merge.merge, work_in(tmp_path, base=base, export={"merge_base": "nf4"}))
     assert differing(first, nf4) == {"merge_base", "quantization"}
 
     random_adapter(base, work.run_dir.adapter, seed=1)
-    assert differing(first, merge.merge_inputs(work)) == {"adapter"}
+    assert differing(first, inputs_of(merge.merge, work)) == {"adapter"}
 
     other = shutil.copytree(base, tmp_path / "other")
     template = other / "chat_template.jinja"
     template.write_text(template.read_text() + " ")
     assert differing(
-        merge.merge_inputs(work), merge.merge_inputs(work_in(tmp_path, base=other))
+        inputs_of(merge.merge, work), inputs_of(merge.merge, work_in(tmp_path, base=other))
     ) == {"base"}
 
 

@@ -6,12 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from finetune_artifacts import converted, work_in
+from finetune_artifacts import converted, inputs_of, work_in
 
 from harness.errors import InputError, OutputError, SkillFailed
 from harness.models.backends import llama_engine
 from harness.models.gguf_file import open_gguf
-from skills.finetune.export import gguf
+from skills.finetune.export import gguf, llama_cpp
 from skills.finetune.run_folder import StageContext
 
 pytest.importorskip("torch", reason="needs the finetune extra")
@@ -37,7 +37,7 @@ def test_tensors_are_counted_by_type_with_fallbacks(f16: Path, base: Path, tmp_p
 
     done = gguf.quantize(work)
 
-    assert done.outputs == [work.run_dir.folder / "nanda-annotator.Q4_K_M.gguf"]
+    assert [*done.outputs] == ["nanda-annotator.Q4_K_M.gguf"]
     # Rows of 64 and 128 weights are not multiples of 256: all 15 but the embedding are reported,
     # and the embedding is stored in the fallback of Q6_K.
     assert done.facts["fallbacks"] == 14
@@ -61,7 +61,8 @@ def test_what_is_quantized_is_still_the_same_model_and_answers(
     f16: Path, base: Path, tmp_path: Path
 ) -> None:
     work = work_with(f16, base, tmp_path)
-    (target,) = gguf.quantize(work).outputs
+    (name,) = gguf.quantize(work).outputs
+    target = work.run_dir.folder / name
 
     assert gguf.identity_of(open_gguf(target)) == gguf.identity_of(open_gguf(f16))
     running = llama_engine.start({"gguf": target}, 256)
@@ -91,19 +92,17 @@ def test_aborting_library_does_not_end_the_run(
 ) -> None:
     aborting = tmp_path / "aborting.py"
     aborting.write_text("import os; os.write(2, b'GGML_ASSERT(false) failed\\n'); os.abort()\n")
-    monkeypatch.setattr(gguf, "WORKER", aborting)
+    monkeypatch.setattr(llama_cpp, "QUANTIZER", (aborting,))
 
     with pytest.raises(SkillFailed, match=r"quantizing to Q4_K_M failed: GGML_ASSERT\(false\)"):
         gguf.quantize(work_with(f16, base, tmp_path))
 
 
-def test_worker_imports_nothing_from_its_own_folder(
+def test_the_process_imports_nothing_from_the_working_directory(
     f16: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "beside").mkdir()
-    worker = shutil.copy(gguf.WORKER, tmp_path / "beside")
-    (tmp_path / "beside" / "cffi.py").write_text("raise SystemExit('this is not cffi')\n")
-    monkeypatch.setattr(gguf, "WORKER", Path(worker))
+    (tmp_path / "cffi.py").write_text("raise SystemExit('this is not cffi')\n")
+    monkeypatch.chdir(tmp_path)
 
     assert gguf.quantize(work_with(f16, base, tmp_path)).facts["fallbacks"] == 14
 
@@ -112,20 +111,20 @@ def test_missing_f16_gguf_error_names_the_gguf_stage(base: Path, tmp_path: Path)
     with pytest.raises(
         InputError, match=r"f16\.gguf: does not exist\. `/finetune gguf .*` writes it"
     ):
-        gguf.quantize_inputs(work_in(tmp_path, base=base))
+        gguf.quantize(work_in(tmp_path, base=base))
 
 
 def test_inputs_follow_the_file_and_the_type(f16: Path, base: Path, tmp_path: Path) -> None:
     work = work_with(f16, base, tmp_path)
-    first = gguf.quantize_inputs(work)
-    assert gguf.quantize_inputs(work_in(tmp_path, base=base)) == first
+    first = inputs_of(gguf.quantize, work)
+    assert inputs_of(gguf.quantize, work_in(tmp_path, base=base)) == first
 
-    other = gguf.quantize_inputs(work_in(tmp_path, base=base, export={"quantize": "Q8_0"}))
+    other = inputs_of(gguf.quantize, work_in(tmp_path, base=base, export={"quantize": "Q8_0"}))
     assert {name for name in first if first[name] != other[name]} == {"quantize"}
 
     with work.run_dir.f16.open("ab") as file:
         file.write(b"\0")
-    assert gguf.quantize_inputs(work)["f16"] != first["f16"]
+    assert inputs_of(gguf.quantize, work)["f16"] != first["f16"]
 
 
 def test_a_disk_too_small_is_refused(

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from finetune_artifacts import inputs_of
 from finetune_base import messages_of, smollm2, work_over
 from finetune_rows import abstract, row, saved
 from repository import SUPPORT
@@ -21,7 +22,7 @@ from skills.finetune.dataset.annotated_rows import format_annotation_output
 from skills.finetune.model.bases import open_base, open_tokenizer
 from skills.finetune.run_folder import StageContext
 from skills.finetune.tokenization.examples import read_examples
-from skills.finetune.tokenization.prepare import PREPARE, Renderer
+from skills.finetune.tokenization.prepare import Renderer, prepare
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import CLOSE_TAG, nanda
 from skills.nanda.paper import Paper
@@ -35,9 +36,7 @@ END = "<|im_end|>"
 def prepared(
     work: StageContext,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]:
-    PREPARE.inputs(work)
-    done = PREPARE.perform(work)
-    assert list(done.outputs) == [work.run_dir.prepared]
+    prepare(work)
     return left(work)
 
 
@@ -123,10 +122,10 @@ def test_decisions_need_a_weight_and_a_known_move(base: Path, tmp_path: Path) ->
     train, _, _ = prepared(work)
     assert [one["decisions"] for one in train] == [[], [], []]
     changed = work_over(tmp_path, base, {"dev_share": 0, "decisions.weight": 2}, data)
-    assert PREPARE.inputs(changed) != PREPARE.inputs(work)
+    assert inputs_of(prepare, changed) != inputs_of(prepare, work)
     wrong = work_over(tmp_path, base, {"decisions.stated": {"limits": 2}}, data)
     with pytest.raises(UsageError, match="names 'limits', which is not a move of nanda"):
-        PREPARE.perform(wrong)
+        prepare(wrong)
 
 
 def test_facts_describe_base_sources_and_lengths(base: Path, tmp_path: Path) -> None:
@@ -190,7 +189,7 @@ def test_too_long_rows_are_refused_by_id(base: Path, tmp_path: Path) -> None:
         rows[number]["prompt"] += " and so on" * 600
     work = work_over(tmp_path, base, {"training.max_length": 1024}, saved(tmp_path, rows))
     with pytest.raises(InputError) as refused:
-        PREPARE.perform(work)
+        prepare(work)
     text = str(refused.value)
     assert "train.jsonl, line 3: this row and 11 others have more than 1,024 tokens" in text
     assert "2 more" in text
@@ -207,7 +206,7 @@ def test_a_row_of_exactly_max_length_is_kept_whole(base: Path, tmp_path: Path) -
     assert len(prepared(fits)[0][0]["input_ids"]) == length
     short = work_over(tmp_path, base, {"dev_share": 0, "training.max_length": length - 1}, data)
     with pytest.raises(InputError, match=rf"this row has .*2401.00001 \({length}\)"):
-        PREPARE.perform(short)
+        prepare(short)
 
 
 def test_too_long_dev_row_error_names_file_and_line(base: Path, tmp_path: Path) -> None:
@@ -218,7 +217,7 @@ def test_too_long_dev_row_error_names_file_and_line(base: Path, tmp_path: Path) 
     with pytest.raises(
         InputError, match=r"dev\.jsonl, line 2: this row has more than 1,024 tokens"
     ):
-        PREPARE.perform(work)
+        prepare(work)
 
 
 def test_a_completion_with_a_special_token_is_refused(base: Path, tmp_path: Path) -> None:
@@ -226,7 +225,7 @@ def test_a_completion_with_a_special_token_is_refused(base: Path, tmp_path: Path
     data = saved(tmp_path, [row(0), row(1, completion=early)])
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
     with pytest.raises(InputError, match=r"train.jsonl, line 2: .*completion.*<\|im_end\|>"):
-        PREPARE.perform(work)
+        prepare(work)
 
 
 def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Path) -> None:
@@ -234,14 +233,14 @@ def test_a_row_that_has_a_template_around_it_is_refused(base: Path, tmp_path: Pa
     data = saved(tmp_path, [row(0), row(1, prompt=rendered)])
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
     with pytest.raises(InputError, match=r"train.jsonl, line 2: its prompt contains .*<\|im_"):
-        PREPARE.perform(work)
+        prepare(work)
 
 
 def test_completion_without_closing_tag_is_refused(base: Path, tmp_path: Path) -> None:
     bare = row(1)["completion"].removesuffix("</annotation>")
     work = work_over(tmp_path, base, {}, saved(tmp_path, [row(0), row(1, completion=bare)]))
     with pytest.raises(InputError, match=r"line 2: its completion does not end with </annotation>"):
-        PREPARE.perform(work)
+        prepare(work)
     assert not work.run_dir.prepared.exists()
 
 
@@ -322,24 +321,22 @@ def test_stage_is_current_until_an_input_changes(base: Path, tmp_path: Path) -> 
     rows = [row(number) for number in range(5)]
     data = saved(tmp_path, rows)
     work = work_over(tmp_path, base, {"dev_share": 0}, data)
-    inputs = PREPARE.inputs(work)
-    work.run_dir.record("prepare", inputs, PREPARE.perform(work), 1.0)
-    assert work.run_dir.is_current("prepare", PREPARE.inputs(work))
+    prepare(work)
+    assert work.run_dir.is_current("prepare", inputs_of(prepare, work))
     without_data = work_over(tmp_path, base, {"dev_share": 0})
-    assert work.run_dir.is_current("prepare", PREPARE.inputs(without_data))
+    assert work.run_dir.is_current("prepare", inputs_of(prepare, without_data))
     seeded = work_over(tmp_path, base, {"dev_share": 0, "training.seed": 7}, data)
-    assert work.run_dir.changed("prepare", PREPARE.inputs(seeded)) == ("seed",)
+    assert work.run_dir.changed("prepare", inputs_of(prepare, seeded)) == ("seed",)
     saved(tmp_path, [*rows, row(5)])
-    assert work.run_dir.changed("prepare", PREPARE.inputs(work)) == ("data",)
+    assert work.run_dir.changed("prepare", inputs_of(prepare, work)) == ("data",)
     dev = work_over(tmp_path, base, {"dev_share": 0}, data, saved(tmp_path, [row(9)], "dev.jsonl"))
-    assert work.run_dir.changed("prepare", PREPARE.inputs(dev)) == ("data", "dev", "dev_share")
+    assert work.run_dir.changed("prepare", inputs_of(prepare, dev)) == ("data", "dev", "dev_share")
 
 
 def test_without_a_data_set_there_is_nothing_to_prepare(base: Path, tmp_path: Path) -> None:
     work = work_over(tmp_path, base)
-    for step in (PREPARE.inputs, PREPARE.perform):
-        with pytest.raises(UsageError, match="no data set"):
-            step(work)
+    with pytest.raises(UsageError, match="no data set"):
+        prepare(work)
 
 
 def test_no_torch_is_needed_to_prepare_rows_for_a_folder(base: Path, tmp_path: Path) -> None:
@@ -349,10 +346,10 @@ def test_no_torch_is_needed_to_prepare_rows_for_a_folder(base: Path, tmp_path: P
         f"sys.path[:0] = [{str(SUPPORT)!r}, {str(SUPPORT / 'finetune')!r}]\n"
         "from pathlib import Path\n"
         "from finetune_base import work_over\n"
-        "from skills.finetune.tokenization.prepare import PREPARE\n"
+        "from skills.finetune.tokenization.prepare import prepare\n"
         f"work = work_over(Path({str(tmp_path)!r}), {str(base)!r}, {{'dev_share': 0}}, "
         f"Path({str(data)!r}))\n"
-        "PREPARE.inputs(work); PREPARE.perform(work)\n"
+        "prepare(work)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,8 +14,7 @@ from harness.errors import GenerationFailed, HarnessError
 from harness.models.registry import ServeEntry
 from harness.testing import FakeBackend, FakeModel
 from skills.finetune.deploy import compare
-from skills.finetune.deploy.register import REGISTER
-from skills.finetune.run_folder import perform
+from skills.finetune.deploy.register import register
 from skills.finetune.tokenization.prepare import HELD_OUT
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda, sha256_of
@@ -93,8 +92,8 @@ def old(bench: Bench, annotators: Annotators) -> None:
 
 def decided(bench: Bench) -> Mapping[str, Any]:
     """Perform the stages `register` and `compare`; return the facts of the second."""
-    perform(bench.context(), REGISTER)
-    return perform(bench.context(), compare.COMPARE).facts
+    register(bench.context())
+    return compare.compare(bench.context()).facts
 
 
 @pytest.mark.parametrize(("moves", "better"), [(RIGHT, True), (WRONG, False)])
@@ -161,5 +160,5 @@ def test_a_model_that_is_not_compared_is_not_the_default(
     facts = decided(bench)
     assert facts["outcome"].startswith(f"{NAME} is not compared with old: {reason}")
     assert bench.entry()["tasks"] == []
-    perform(bench.context(default=True), REGISTER)
+    register(bench.context(default=True))
     assert bench.entry()["tasks"] == ["annotate"], "the user decides"

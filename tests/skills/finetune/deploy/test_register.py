@@ -23,8 +23,7 @@ from harness.models.pool import Models
 from harness.models.weights import FileStore
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
-from skills.finetune.deploy.register import BY, file_of
-from skills.finetune.run_folder import Done
+from skills.finetune.deploy.register import file_of
 
 MINE = """\
 # mine, and nobody else's
@@ -316,95 +315,9 @@ def test_a_run_that_is_not_trained_or_not_converted(bench: Bench) -> None:
 def test_a_gguf_of_an_earlier_training_is_refused(bench: Bench) -> None:
     (bench.out.adapter / "adapter_model.safetensors").write_text("of another training")
     facts = {"steps": 90, "steps_of_all_epochs": 90}
-    bench.out.record("train", {}, Done([bench.out.adapter], facts), 1)
+    bench.out.record("train", {}, [bench.out.adapter], facts)
     with pytest.raises(InputError, match="the output of gguf is older than its inputs"):
         bench.register()
-
-
-OLD = """\
-# my models
-version: 1
-
-models:
-  second:
-    summary: a base, fine-tuned to annotate abstracts
-    tasks: [annotate]
-    serve:
-      - {backend: llamacpp, gguf: second-gguf}
-    trained_on: {by: /finetune register, files: [second-gguf], steps: 9}
-  # for longer texts
-  mine:
-    tasks: [annotate]
-    serve: [{backend: openai, model: my-model}]
-
-  first:
-    tasks: [annotate]
-    serve:
-      - {backend: llamacpp, gguf: first-gguf}
-      - {backend: llamacpp, gguf: smollm2-135m-instruct, adapter: first-lora}
-    trained_on: {by: /finetune register, files: [first-gguf, first-lora]}
-
-files:  # by /finetune register
-  second-gguf: {path: /far/second.gguf}
-  first-gguf: {path: ft/first.gguf}
-  first-lora: {path: ft/first-lora.gguf}
-"""
-"""A registry that an earlier version of /finetune register has edited."""
-
-
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_entries_of_an_earlier_version_are_moved(bench: Bench, end: str) -> None:
-    bench.write(OLD.replace("\n", end))
-    before = registry.load(SHIPPED, bench.path)
-    bench.register(default=True)
-    assert bench.first == NAME
-    assert "moved second, first from" in bench.stderr.getvalue()
-    assert bench.names == ["first", NAME, "second"]
-    assert bench.text() == (
-        "# my models\nversion: 1\n\nmodels:\n  # for longer texts\n  mine:\n"
-        "    tasks: [annotate]\n    serve: [{backend: openai, model: my-model}]\n\n\n"
-    ).replace("\n", end)
-    assert bench.path.with_name("registry.yaml.bak").read_bytes() == OLD.replace("\n", end).encode()
-    after = registry.load(SHIPPED, bench.path)
-    assert [*after.models][:4] == [NAME, "second", "first", "mine"]
-    for name in ("second", "first", "mine"):
-        assert after.models[name].model_dump() == before.models[name].model_dump()
-    for name in ("second-gguf", "first-gguf", "first-lora"):
-        old, new = before.files[name].local_path, after.files[name].local_path
-        assert old is not None
-        assert new is not None
-        assert new.resolve() == old.resolve()
-    assert bench.unregister("second")["asked_first"] == NAME
-    assert bench.unregister("first")["files"] == ["first-gguf", "first-lora"]
-
-
-def test_an_entry_of_an_earlier_version_is_unregistered(bench: Bench) -> None:
-    bench.write(OLD)
-    assert bench.unregister("second")["asked_first"] == "first"
-    assert bench.names == ["first"]
-
-
-def test_entries_without_lines_of_their_own_are_not_moved(bench: Bench) -> None:
-    model = "{tasks: [x], serve: [{backend: ollama, model: m}], trained_on: {by: %s}}"
-    bench.write("models: {old: " + model % BY + ", mine: " + model % "me" + "}\n")
-    with pytest.raises(RegistryError, match="cannot move old to") as refused:
-        bench.register()
-    assert "Delete old from the file by hand" in str(refused.value.hint)
-    assert bench.names == []
-    bench.write("models: {mine: " + model % "me" + "}\n")
-    assert bench.register()["written"]
-
-
-def test_a_registry_reached_by_a_link_stays_one(bench: Bench) -> None:
-    kept = bench.folder / "dotfiles.yaml"
-    kept.write_text(OLD)
-    bench.path.parent.mkdir(exist_ok=True)
-    bench.path.symlink_to(kept)
-    before = registry.load(SHIPPED, bench.path).files["first-gguf"].local_path
-    bench.register()
-    assert bench.path.is_symlink()
-    assert "second" not in kept.read_text()
-    assert registry.load(SHIPPED, bench.path).files["first-gguf"].local_path == before
 
 
 def test_the_next_annotate_asks_the_default_model(

@@ -25,7 +25,7 @@ from skills.finetune.deploy.register import name_of
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.base_shapes import BaseFacts, published
 from skills.finetune.recipe import Recipe, load_recipe, overridden
-from skills.finetune.run_folder import Done, StageContext
+from skills.finetune.run_folder import StageContext
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
@@ -199,7 +199,7 @@ def test_recipe_without_start_from_keeps_its_digest() -> None:
 def test_stage_alone_does_not_replace_the_start_model(tmp_path: Path, name: str) -> None:
     work = over_smollm2(tmp_path, name)
     work.run_dir.make()
-    work.run_dir.record("train", {}, Done([], {"steps": 4, "steps_of_all_epochs": 4}), 1.0)
+    work.run_dir.record("train", {}, facts={"steps": 4, "steps_of_all_epochs": 4})
     with pytest.raises(UsageError, match="would replace nanda-annotator"):
         name_of(work)
     named = replace(work, call=replace(work.call, options=SimpleNamespace(as_name="mine")))

@@ -12,7 +12,7 @@ from finetune_artifacts import work_in
 
 from harness.errors import InputError, UsageError
 from harness.testing import fake_app
-from skills.finetune.run_folder import Done, StageContext
+from skills.finetune.run_folder import StageContext
 from skills.finetune.training import checkpoints
 
 LEFT = {
@@ -36,7 +36,7 @@ def context(tmp_path: Path) -> StageContext:
     """A run with a finished training in its folder."""
     context = work_in(tmp_path, base=tmp_path, resume=False, checkpoint=None)
     left_in(context.run_dir.folder)
-    context.run_dir.record("train", {"rows": 1}, Done([context.run_dir.adapter]), 1.0)
+    context.run_dir.record("train", {"rows": 1}, [context.run_dir.adapter])
     return context
 
 
@@ -142,8 +142,8 @@ def test_missing_checkpoint_is_refused_after_training(
     [
         ("/finetune new.jsonl --out ft", "skills.finetune.pipeline.check"),
         ("/finetune train ft", "skills.finetune.training.checkpoints.check_earlier"),
-        ("/finetune prepare ft", "skills.finetune.run_folder.perform"),
-        ("/finetune merge ft", "skills.finetune.run_folder.perform"),
+        ("/finetune prepare ft", "skills.finetune.tokenization.prepare.require"),
+        ("/finetune merge ft", "skills.finetune.export.merge.require"),
     ],
 )
 def test_same_command_is_refused_while_the_first_one_runs(
