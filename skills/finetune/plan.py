@@ -1,4 +1,9 @@
-"""The plan of a run, and its form as JSON."""
+"""Plan a run: its rows, steps, memory, disk and time, before any weight is loaded.
+
+found = make_plan(context)      # found.refusals: why the run cannot start
+plan_text(found)                # text; found.as_dict() for JSON
+require_plan(context)           # raises the first refusal; a full run calls this before training
+"""
 
 from __future__ import annotations
 
@@ -21,17 +26,11 @@ from skills.finetune.model.resources import (
     Artifact,
     Batch,
     Disk,
-    Item,
     Machine,
-    Place,
     adapted,
     artifacts,
-    base_artifacts,
     check_processes,
-    logits,
     of_run,
-    place_of,
-    total,
     training_memory,
 )
 from skills.finetune.plan_rows import PlannedRows, planned_rows
@@ -40,6 +39,18 @@ from skills.finetune.run_folder import SPARE, StageContext, in_words
 from skills.finetune.training.callbacks import Metrics, Schedule, schedule
 from skills.finetune.training.checkpoints import METRICS, RUN
 from skills.finetune.training.train import packages
+
+NEAR = 0.9
+"""Share of the free memory above which a note calls it tight."""
+KEPT = 0.9
+"""Share of the rows that a smaller max_length should keep."""
+RELEVANT: Any = {
+    "base": True,
+    "quantization": True,
+    "adapter": True,
+    "training": {"batch", "accumulation", "optimizer", "checkpointing", "max_length"},
+}
+"""The settings that change speed or memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,21 @@ class Store:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """Measurements of an earlier run; None where there are none.
+
+    Attributes:
+        tokens_per_second: median, of prompts and completions without padding.
+        seconds: estimate for the planned steps, without evaluation and saving.
+        peak: maximum bytes of memory.
+    """
+
+    tokens_per_second: float | None = None
+    seconds: float | None = None
+    peak: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Resources of a run. Sizes in bytes.
 
@@ -63,104 +89,76 @@ class Plan:
         adapted: what was adapted, one clause each.
         checkpoints: how many are written, and how many exist at a time.
         batch: the largest one.
-        place: the device of the training.
-        memory, full: items of this recipe's peak, and of full fine-tuning's.
-        all_logits: logits of a trainer that computes them for prompts and padding as well.
+        memory: the peak of a process, by its use.
         notes: what else to know, one clause each.
         refusals: why the run cannot start; () if it can.
     """
 
+    given: Recipe
     recipe: Recipe
+    adapted: tuple[str, ...]
     facts: BaseFacts
     rows: PlannedRows
     steps: Schedule
     checkpoints: tuple[int, int]
     batch: Batch
     machine: Machine
-    place: Place
-    memory: tuple[Item, ...]
-    full: tuple[Item, ...]
-    all_logits: Item
+    memory: dict[str, int]
     artifacts: tuple[Artifact, ...]
     stores: tuple[Store, ...]
     measured: Measured
-    given: Recipe
-    adapted: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     refusals: tuple[HarnessError, ...] = ()
 
     @property
-    def free(self) -> int:
-        """Free memory of the device of the training."""
-        return self.machine.free
-
-    @property
-    def held(self) -> int:
-        """Weights, adapter, gradients and optimizer: the peak without the share of a batch."""
-        return total(item for item in self.memory if item.held)
-
-    @property
-    def weights_16bit(self) -> int:
-        return 2 * self.facts.parameters
+    def need(self) -> int:
+        """The memory of a process at its peak."""
+        return sum(self.memory.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan for JSON; sizes in bytes, times in seconds."""
+        rows, measured = self.rows, self.measured
         return {
             "recipe": self.given.model_dump(mode="json"),
             "recipe_sha256": self.given.digest,
             "adapted": list(self.adapted),
             "base": {**asdict(self.facts), "at_hand": self.facts.source != PUBLISHED},
-            "rows": self._rows_as_dict(),
+            "rows": {
+                "train": rows.count,
+                "dev": rows.dev,
+                "too_long": rows.too_long,
+                "tokens": rows.tokens,
+                "longest": self.batch.length,
+                "longest_completion": self.batch.completion,
+                "source": rows.source,
+                "estimated": rows.estimated,
+                "sample": [list(piece) for piece in rows.sample],
+                "sample_decoded": rows.decoded,
+            },
             "steps": asdict(self.steps),
             "checkpoints": dict(zip(("written", "at_a_time"), self.checkpoints, strict=True)),
-            "largest_batch": asdict(self.batch),
             "memory": {
-                "device": self.place,
-                "free": self.free,
-                "recipe": _parts(self.memory),
-                "weights_adapter_optimizer": self.held,
-                "full_fine_tuning": _parts(self.full),
-                "weights_16bit": self.weights_16bit,
-                "logits_of_all_positions": asdict(self.all_logits),
-                "measured_peak": self.measured.peak,
+                "device": self.machine.place,
+                "free": self.machine.free,
+                "needed": self.need,
+                "parts": self.memory,
+                "measured_peak": measured.peak,
             },
             "machine": asdict(self.machine),
             "disk": {
-                "artifacts": [
-                    {**asdict(one), "path": str(one.path), "missing": one.missing}
-                    for one in self.artifacts
-                ],
+                "artifacts": {one.name: one.bytes for one in self.artifacts},
                 "stores": [
-                    {"path": str(s.disk.path), "free": s.disk.free, "missing": s.missing}
-                    for s in self.stores
+                    {"path": str(one.disk.path), "free": one.disk.free, "missing": one.missing}
+                    for one in self.stores
                 ],
             },
             "time": {
-                "seconds": self.measured.seconds,
-                "tokens_per_second": self.measured.tokens_per_second,
+                "seconds": measured.seconds,
+                "tokens_per_second": measured.tokens_per_second,
             },
             "notes": list(self.notes),
             "refusals": [str(error) for error in self.refusals],
         }
-
-    def _rows_as_dict(self) -> dict[str, Any]:
-        rows = self.rows
-        return {
-            "train": rows.count,
-            "dev": rows.dev,
-            "too_long": rows.too_long,
-            "tokens": rows.tokens,
-            "longest": self.batch.length,
-            "longest_completion": self.batch.completion,
-            "source": rows.source,
-            "estimated": rows.estimated,
-            "sample": [list(piece) for piece in rows.sample],
-            "sample_decoded": rows.decoded,
-        }
-
-
-def _parts(items: tuple[Item, ...]) -> dict[str, Any]:
-    return {"total": total(items), "parts": [asdict(item) for item in items]}
 
 
 def make_plan(
@@ -179,37 +177,29 @@ def make_plan(
             unknown.
         UsageError: there are no rows, or the recipe names a layer that the base does not have.
     """
-    machine = machine or of_run(context)
-    recipe, facts = context.recipe, _shapes(context)
+    machine, facts = machine or of_run(context), _shapes(context)
     lora_adapters.open_start(context, facts)
     rows = planned_rows(context)
-    each = ranks.rows_each(recipe.training.batch, machine.processes)
-    batch, place = rows.largest(each), place_of(machine)
-    recipe, changes = adapted(recipe, facts, batch, machine)
+    batch = rows.largest(ranks.rows_each(context.recipe.training.batch, machine.processes))
+    recipe, changes = adapted(context.recipe, facts, batch, machine)
     steps = schedule(rows.count, recipe.training)
     saved = checkpoints(steps.last, recipe.training)
-    written = (
-        *artifacts(facts, recipe, context.run_dir, tokens=rows.tokens, checkpoints=saved[1]),
-        *base_artifacts(facts, context),
-    )
+    written = artifacts(facts, context, tokens=rows.tokens, checkpoints=saved[1])
     epochs = steps.last / steps.per_epoch if steps.per_epoch else 0
     found = Plan(
+        context.recipe,
         recipe,
+        changes,
         facts,
         rows,
         steps,
         saved,
         batch,
         machine,
-        place,
-        training_memory(facts, recipe, batch, place, shards=machine.shards),
-        training_memory(facts, recipe, batch, place, full=True),
-        logits(facts, batch.positions, "prompt and completion"),
+        training_memory(facts, recipe, batch, machine.place, shards=machine.shards),
         written,
         _stores(written, disk),
         measured(context.run_dir.folder, recipe, machine, epochs * rows.tokens),
-        context.recipe,
-        changes,
     )
     return replace(found, notes=notes(found), refusals=tuple(refusals(found)))
 
@@ -262,15 +252,9 @@ def _stores(written: Iterable[Artifact], disk: Callable[[Path], Disk]) -> tuple[
     return tuple(found.values())
 
 
-NEAR = 0.9
-"""Share of the free memory above which a note calls it tight."""
-KEPT = 0.9
-"""Share of the rows that a smaller max_length should keep."""
-
-
 def refusals(plan: Plan) -> Iterator[HarnessError]:
     """Yield the reasons why a run cannot start."""
-    need, gpu, recipe = total(plan.memory), plan.machine.gpu, plan.recipe
+    need, gpu, recipe = plan.need, plan.machine.gpu, plan.recipe
     if not plan.rows.count:
         longer = f": all have more than {recipe.training.max_length:,} tokens"
         yield InputError(
@@ -287,12 +271,12 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
             "quantization.compute is float16, which needs a GPU, and there is none to use",
             hint="Use bfloat16 on a CPU.",
         )
-    if need > plan.free:
+    if need > plan.machine.free:
         device = f"the GPU ({gpu.name})" if gpu else "this machine, without a GPU to use,"
         each = " for each process" if plan.machine.processes > 1 else ""
         yield InputError(
             f"training {plan.facts.name} needs {in_words(need)} of memory{each}, and {device} has "
-            f"{in_words(plan.free)} free{each}",
+            f"{in_words(plan.machine.free)} free{each}",
             hint=memory_knobs(plan),
         )
     largest = max(plan.artifacts, key=lambda artifact: artifact.missing)
@@ -309,7 +293,7 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
 
 def notes(plan: Plan) -> tuple[str, ...]:
     """Return what else to know about a run, one clause each."""
-    recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, total(plan.memory)
+    recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, plan.need
     missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
     found = {
         "the base is not on this machine: training needs it, this plan does not": (
@@ -324,8 +308,8 @@ def notes(plan: Plan) -> tuple[str, ...]:
         ),
         f"there is no GPU to use, so training runs on the CPU{machine.gpu_unused and ': '}"
         f"{machine.gpu_unused}": machine.gpu is None,
-        f"memory is tight: {in_words(need)} of {in_words(plan.free)} free": (
-            NEAR * plan.free < need <= plan.free
+        f"memory is tight: {in_words(need)} of {in_words(plan.machine.free)} free": (
+            NEAR * plan.machine.free < need <= plan.machine.free
         ),
         f"training needs packages that are not installed: {', '.join(missing)}": missing,
     }
@@ -354,39 +338,16 @@ def memory_knobs(plan: Plan) -> str:
             "training.max_length": length
         },
     }
-    needs, shards = {}, plan.machine.shards
+    needs, machine = [], plan.machine
     for words, changes in knobs.items():
         recipe = overridden(plan.recipe, changes)
-        each = ranks.rows_each(recipe.training.batch, plan.machine.processes)
+        each = ranks.rows_each(recipe.training.batch, machine.processes)
         batch = plan.rows.up_to(recipe.training.max_length).largest(each)
-        needs[words] = total(training_memory(plan.facts, recipe, batch, plan.place, shards=shards))
-    best = sorted((need, words) for words, need in needs.items() if need < total(plan.memory))[:2]
+        memory = training_memory(plan.facts, recipe, batch, machine.place, shards=machine.shards)
+        needs.append((sum(memory.values()), words))
+    best = sorted(one for one in needs if one[0] < plan.need)[:2]
     found = [f"{words} ({in_words(need)})" for need, words in best]
     return f"Use {' or '.join(found)}, or a smaller base." if found else "Use a smaller base."
-
-
-RELEVANT: Any = {
-    "base": True,
-    "quantization": True,
-    "adapter": True,
-    "training": {"batch", "accumulation", "optimizer", "checkpointing", "max_length"},
-}
-"""The settings that change speed or memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Measurements of an earlier run; None where there are none.
-
-    Attributes:
-        tokens_per_second: median, of prompts and completions without padding.
-        seconds: estimate for the planned steps, without evaluation and saving.
-        peak: maximum bytes of memory.
-    """
-
-    tokens_per_second: float | None = None
-    seconds: float | None = None
-    peak: int | None = None
 
 
 def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.runs.progress import duration
 from harness.terminal.rendering import table
-from skills.finetune.model.resources import Item, total
 from skills.finetune.plan import Plan
 from skills.finetune.run_folder import in_words
 from skills.nanda.text import counted
@@ -36,7 +36,7 @@ def _verdict(plan: Plan) -> str:
     """Return why the run cannot start and what would help, or what it needs."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
-        need, free = in_words(total(plan.memory)), in_words(plan.free)
+        need, free = in_words(plan.need), in_words(plan.machine.free)
         missing = in_words(sum(store.missing for store in plan.stores))
         disks = " and ".join(in_words(store.disk.free) for store in plan.stores)
         count = plan.machine.processes
@@ -62,14 +62,6 @@ def _place(plan: Plan) -> str:
     return f"fits in memory, but on the CPU ({cores}; {time})"
 
 
-def duration(seconds: float) -> str:
-    """Return seconds in words: "40 s", "12 min", "3 h 05 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _run(plan: Plan) -> str:
     facts, rows, steps, training = plan.facts, plan.rows, plan.steps, plan.recipe.training
     adapter, batch = plan.recipe.adapter, plan.batch
@@ -81,7 +73,13 @@ def _run(plan: Plan) -> str:
     size = f"batch {training.batch} x accumulation {training.accumulation}"
     written, kept = plan.checkpoints
     at_a_time = f"; {kept:,} at a time" if kept < written else ""
-    processes = plan.machine.processes
+    processes, measured = plan.machine.processes, plan.measured
+    time = "not measured: there is no earlier run of this recipe here"
+    if measured.seconds is not None:
+        time = (
+            f"about {duration(measured.seconds)}, at {measured.tokens_per_second:,.0f} tokens a "
+            "second as in the earlier run here"
+        )
     lines = {
         "base": f"{facts.name}: {facts.parameters:,} parameters (from {facts.source})",
         "adapter": f"r {adapter.r}, alpha {adapter.alpha:g} on {layers}{origin}",
@@ -93,67 +91,39 @@ def _run(plan: Plan) -> str:
         f"batch{DIVIDED if plan.machine.is_sharded else ''}",
         "checkpoints": f"{written:,}, one every {training.save_steps:,} steps and at the end"
         f"{at_a_time}",
-        "time": _time(plan),
+        "time": time,
     }
     if processes == 1:
         del lines["processes"]
     return "\n".join(f"{name:<12} {words}" for name, words in lines.items())
 
 
-def _time(plan: Plan) -> str:
-    found = plan.measured
-    if found.seconds is None:
-        return "not measured: there is no earlier run of this recipe here"
-    return (
-        f"about {duration(found.seconds)}, at {found.tokens_per_second:,.0f} tokens a second "
-        "as in the earlier run here"
-    )
-
-
 def _memory(plan: Plan) -> str:
-    method = "QLoRA" if plan.recipe.quantization.kind == "nf4" else "LoRA"
-    this = {item.name: item for item in plan.memory}
-    other = {item.name: item for item in plan.full}
-    names = sorted(dict.fromkeys((*this, *other)), key=lambda name: not name.startswith("base"))
-    rows: list[tuple[str, ...]] = [
-        (name, _size(this.get(name)), _size(other.get(name)), _formula(name, this, other))
-        for name in names
-    ]
-    each = " for each process" if plan.machine.processes > 1 else ""
-    rows.append(("all", in_words(total(plan.memory)), in_words(total(plan.full)), ""))
-    gpu, logits, peak = plan.machine.gpu, plan.all_logits, plan.measured.peak
-    gpus = ", ".join(gpu.name for gpu in plan.machine.gpus)
-    device = f"GPU {gpus}" if gpu else f"no GPU, {plan.machine.cores} cores"
+    machine, peak = plan.machine, plan.measured.peak
+    each = " for each process" if machine.processes > 1 else ""
+    gpus = ", ".join(gpu.name for gpu in machine.gpus)
+    device = f"GPU {gpus}" if gpus else f"no GPU, {machine.cores} cores"
     measured = "not measured" if peak is None else f"{in_words(peak)}, in the earlier run here"
-    lines = [
-        table((f"memory{each}", method, "full tuning", "formula"), rows),
-        "",
-        f"weights, adapter, gradients and optimizer: {in_words(plan.held)}; "
-        f"the weights alone in 16 bit: {in_words(plan.weights_16bit)}",
-        "logits, if computed for prompts and padding as well: "
-        f"{in_words(logits.bytes)} ({logits.formula})",
-        f"this machine: {device}, memory free{each}: {in_words(plan.free)}",
-        f"measured peak: {measured}",
-    ]
-    return "\n".join(lines)
+    parts = sorted(plan.memory.items(), key=lambda part: not part[0].startswith("base"))
+    rows = [(name, in_words(size)) for name, size in (*parts, ("all", plan.need))]
+    return (
+        f"{table((f'memory{each}', 'size'), rows)}\n\n"
+        f"this machine: {device}, memory free{each}: {in_words(machine.free)}\n"
+        f"measured peak: {measured}"
+    )
 
 
 def _disk(plan: Plan) -> str:
     rows = [
-        (
-            artifact.name,
-            in_words(artifact.bytes),
-            in_words(artifact.present) if artifact.present else "",
-            artifact.formula,
-        )
-        for artifact in plan.artifacts
+        (one.name, in_words(one.bytes), in_words(one.present) if one.present else "")
+        for one in plan.artifacts
     ]
-    lines = [table(("disk", "size", "present", "formula"), rows), ""]
-    for store in plan.stores:
-        lines.append(
-            f"to write in {store.disk.path}: {in_words(store.missing)}, "
-            f"free: {in_words(store.disk.free)}"
-        )
+    lines = [table(("disk", "size", "present"), rows), ""]
+    lines += [
+        f"to write in {store.disk.path}: {in_words(store.missing)}, "
+        f"free: {in_words(store.disk.free)}"
+        for store in plan.stores
+    ]
     return "\n".join(lines)
 
 
@@ -164,13 +134,3 @@ def _sample(plan: Plan) -> str:
         mark = IN_LOSS if in_loss else NOT_IN_LOSS
         lines += [f"{mark}{line}".rstrip() for line in text.splitlines()]
     return "\n".join(lines)
-
-
-def _size(item: Item | None) -> str:
-    return "" if item is None else in_words(item.bytes)
-
-
-def _formula(name: str, this: dict[str, Item], other: dict[str, Item]) -> str:
-    """Return the formula, or both formulas where they differ."""
-    found = [items[name].formula for items in (this, other) if name in items]
-    return " | full: ".join(dict.fromkeys(found)) if name in this else found[0]

@@ -81,14 +81,11 @@ def test_memory_is_that_of_the_plan() -> None:
     facts = published(lesson.base)
     assert facts is not None
     batch = Batch(lesson.training.batch, 512, 256)
-    tuned = {
-        item.name: item.bytes for item in training_memory(facts, lesson, batch, "gpu") if item.held
-    }
-    whole = {
-        item.name: item.bytes
-        for item in training_memory(facts, lesson, batch, "gpu", full=True)
-        if item.held
-    }
+    found = training_memory(facts, lesson, batch, "gpu")
+    base = [found["base in NF4"], found["base in bfloat16"]]
+    trained = [found[name] for name in ("adapter", "gradients", "optimizer")]
+    # Mixed precision with Adam: 16 bytes a parameter (Rajbhandari et al. 2020, section 3.1).
+    whole = {"weights": (2, 4), "gradients": (2,), "optimizer": (8,), "together": (16,)}
     cells = dict(re.findall(r"^\| (weights|gradients|optimizer|together) \| (.*) \|$", PAGE, re.M))
 
     def figures(name: str) -> list[str]:
@@ -97,9 +94,10 @@ def test_memory_is_that_of_the_plan() -> None:
     def shown(size: float, unit: float = 1e9) -> str:
         return f"{size / unit:.{1 if unit == 1e9 else 0}f}"
 
-    base = [tuned["base in NF4"], tuned["base in bfloat16"]]
-    wide = [whole["base in 16 bit"], whole["base in 32 bit, which is trained"]]
-    assert figures("weights") == [shown(sum(base)), shown(base[0]), *map(shown, wide)]
-    assert figures("gradients") == [shown(tuned["gradients"], 1e6), shown(whole["gradients"])]
-    assert figures("optimizer") == [shown(tuned["optimizer"], 1e6), shown(whole["optimizer"])]
-    assert figures("together") == [shown(sum(tuned.values())), shown(sum(whole.values()))]
+    def of_all(name: str) -> list[str]:
+        return [shown(size * facts.parameters) for size in whole[name]]
+
+    assert figures("weights") == [shown(sum(base)), shown(base[0]), *of_all("weights")]
+    assert figures("gradients") == [shown(found["gradients"], 1e6), *of_all("gradients")]
+    assert figures("optimizer") == [shown(found["optimizer"], 1e6), *of_all("optimizer")]
+    assert figures("together") == [shown(sum((*base, *trained))), *of_all("together")]

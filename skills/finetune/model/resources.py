@@ -1,9 +1,9 @@
-"""Peak memory of training, computed from shapes.
+"""Memory and disk that a run needs, computed from shapes, and what this machine has.
 
-Each figure is an `Item` with its formula in words. In the lesson's recipe (Qwen2.5-7B) weights,
-adapter and optimizer need 5.6 GB, while the same weights in 16 bit need 15.2 GB. It is more than
-3.9 GB (4.127 bits for each of 7.6 billion parameters) because bitsandbytes only quantizes the
-linear layers of the decoder: embedding and output of 152,064 tokens keep 16 bits and take 2.2 GB.
+In the lesson's recipe (Qwen2.5-7B) weights, adapter and optimizer need 5.6 GB, while the same
+weights in 16 bit need 15.2 GB. It is more than 3.9 GB (4.127 bits for each of 7.6 billion
+parameters) because bitsandbytes only quantizes the linear layers of the decoder: embedding and
+output of 152,064 tokens keep 16 bits and take 2.2 GB.
 
 Activations are what autograd keeps from the forward pass for the backward pass, for a decoder layer
 as transformers implements it (modeling_llama.py, modeling_qwen2.py), in bytes per position. With H
@@ -15,7 +15,6 @@ bytes of the compute type:
     attention mask            S c    created for every layer where a batch has padding
     MLP                     3 I c    the gate, its SiLU, and the factor it is multiplied with
     adapted linear layer             its input after dropout, the output of A, the dropout mask
-    trained linear layers, norms     (4 H + Q + I) c: their inputs, in full fine-tuning
 
 A frozen linear layer keeps nothing: its input is only needed for the gradient of its weights. The
 dropout mask takes one byte on a GPU and four on a CPU. Under checkpointing (Chen et al. 2016, arXiv
@@ -28,8 +27,8 @@ from __future__ import annotations
 import importlib.util
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +37,7 @@ from harness.support.process import available_cores, low_spin_openmp
 from skills.finetune import ranks
 from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.recipe import Adapter, Quantization, Recipe, overridden
-from skills.finetune.run_folder import RunDir, StageContext, in_words
+from skills.finetune.run_folder import StageContext, in_words
 
 Place = Literal["gpu", "cpu"]
 
@@ -57,26 +56,13 @@ SCORE = 12
 """Peak bytes per score of the vocabulary: cross entropy's log-probabilities, their gradient, and
 the gradient of the scores, each in float32 (torch.nn.functional.cross_entropy)."""
 OVERHEAD = {
-    "gpu": ("CUDA", 1_400_000_000, "context, workspaces and fragmentation, as Unsloth estimates"),
-    "cpu": ("process", 850_000_000, "torch, transformers, peft, bitsandbytes, and fragmentation"),
+    "gpu": ("CUDA", 1_400_000_000),
+    "cpu": ("process", 850_000_000),
 }
-"""CUDA: Unsloth's studio/backend/utils/hardware/VRAM_ESTIMATION.md. Process: 560 MB as measured
-with these packages and a base loaded, without its weights, plus what its allocator cannot use."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A part of the memory.
-
-    Attributes:
-        formula: how `bytes` is computed, in words.
-        held: the item does not depend on the batch.
-    """
-
-    name: str
-    bytes: int
-    formula: str
-    held: bool = False
+"""CUDA: context, workspaces and fragmentation, as Unsloth estimates
+(studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB as measured with torch,
+transformers, peft and bitsandbytes and a base loaded, without its weights, plus what its allocator
+cannot use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,153 +84,71 @@ class Batch:
         rows = min(batch, len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 
-    @property
-    def positions(self) -> int:
-        return self.rows * self.length
-
-
-def total(items: Iterable[Item]) -> int:
-    """Return the sum of the bytes."""
-    return sum(item.bytes for item in items)
-
 
 def training_memory(
-    facts: BaseFacts,
-    recipe: Recipe,
-    batch: Batch,
-    place: Place,
-    *,
-    full: bool = False,
-    shards: int = 1,
-) -> tuple[Item, ...]:
-    """Return the items held at the peak of training by a process.
+    facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, shards: int = 1
+) -> dict[str, int]:
+    """Return the bytes that a process holds at the peak of training, by their use.
+
+    bitsandbytes quantizes the linear layers except the output (`get_keys_to_not_convert` of
+    transformers.quantizers.base).
 
     Args:
-        full: train all weights instead of an adapter, with the same batch and optimizer.
-        shards: how many processes FSDP divides the weights among.
+        shards: how many processes FSDP divides the weights among. It gathers a layer for its use,
+            and the next one meanwhile. Each process loads the whole base first, since weights in
+            NF4 cannot be divided before (accelerate's `fsdp2_prepare_model`).
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
     """
-    quantization, optimizer = recipe.quantization, recipe.training.optimizer
-    items = list(_full_weights(facts) if full else _weights(facts, recipe))
-    matrices = [facts.parameters] if full else adapter_matrices(facts, recipe.adapter)
-    size = optimizer_bytes(matrices if full else matrices * facts.layers, optimizer)
-    items += [
-        Item("optimizer", size, f"two averages of each trained value, {optimizer}", held=True),
-        activations(facts, recipe, batch, place, full=full),
-    ]
-    if quantization.kind == "nf4" and not quantization.unpacked and not full:
-        width = compute_bytes(quantization)
-        largest = max(inputs * outputs for inputs, outputs in facts.linear.values())
-        formula = f"the largest layer, {largest:,} weights x {width} bytes"
-        items.append(Item("a layer unpacked for use", largest * width, formula))
-    items.append(logits(facts, batch.rows * batch.completion, "completion"))
-    items.append(Item(*OVERHEAD[place]))
-    return tuple(items if shards == 1 else _divided(items, facts, recipe, shards))
-
-
-def _divided(
-    items: Sequence[Item], facts: BaseFacts, recipe: Recipe, shards: int
-) -> Iterator[Item]:
-    """Yield the items with those that do not depend on the batch divided among processes.
-
-    FSDP gathers a layer for its use, and the next one meanwhile. Each process loads the whole base
-    first, since weights in NF4 cannot be divided before (accelerate's `fsdp2_prepare_model`).
-    """
-    found = []
-    for item in items:
-        part = -(-item.bytes // shards)
-        formula = f"{item.formula} / {shards} processes"
-        found.append(replace(item, bytes=part, formula=formula) if item.held else item)
-    base = total(item for item in items if item.name.startswith("base"))
-    ends = (facts.parameters - facts.linear_parameters) * compute_bytes(recipe.quantization)
-    size = ends + 2 * (base - ends) // facts.layers
-    formula = f"2 of {facts.layers} layers, embedding and output"
-    found.append(Item("layers gathered for use", size, formula))
-    yield from found
-    overhead = items[-1].bytes
-    if (more := base + overhead - total(found)) > 0:
-        formula = f"{base:,} bytes when it is loaded, which is the peak"
-        yield Item("the base before it is divided", more, formula)
-
-
-def _weights(facts: BaseFacts, recipe: Recipe) -> Iterator[Item]:
-    """Yield the base's weights, the adapter and its gradients.
-
-    bitsandbytes quantizes the linear layers except the output (`get_keys_to_not_convert` of
-    transformers.quantizers.base).
-    """
-    quantization = recipe.quantization
-    width, compute = compute_bytes(quantization), quantization.compute
+    quantization, width = recipe.quantization, compute_bytes(recipe.quantization)
+    matrices = adapter_matrices(facts, recipe.adapter) * facts.layers
     packed = facts.linear_parameters if quantization.kind == "nf4" else 0
+    held = {
+        f"base in {quantization.compute}": (facts.parameters - packed) * width,
+        "adapter": TRAINED * sum(matrices),
+        "gradients": TRAINED * sum(matrices),
+        "optimizer": optimizer_bytes(matrices, recipe.training.optimizer),
+    }
+    name, overhead = OVERHEAD[place]
+    of_batch = {
+        "activations": activation_bytes(facts, recipe, batch, place),
+        "logits": batch.rows * batch.completion * facts.vocab * SCORE,
+        name: overhead,
+    }
     if packed and quantization.unpacked:
-        formula = f"{packed:,} weights of linear layers x {width} bytes"
-        yield Item("base in NF4, unpacked", packed * width, formula, held=True)
+        held["base in NF4, unpacked"] = packed * width
     elif packed:
-        constant = "1 byte" if quantization.double else "4 bytes"
-        nested = f", and 4 for every {NESTED_BLOCK} of those" if quantization.double else ""
-        formula = f"{packed:,} weights of linear layers x 4 bits, {constant} for every {BLOCK}"
-        size = nf4_bytes(packed, double=quantization.double)
-        yield Item("base in NF4", size, formula + nested, held=True)
-    rest = facts.parameters - packed
-    which = "parameters of embedding, output, norms and biases" if packed else "parameters"
-    yield Item(f"base in {compute}", rest * width, f"{rest:,} {which} x {width} bytes", held=True)
-    size = facts.layers * sum(adapter_matrices(facts, recipe.adapter))
-    names = ", ".join(facts.targets(recipe.adapter.targets))
-    formula = f"{size:,} values (r {recipe.adapter.r} on {names} of {facts.layers} layers)"
-    yield Item("adapter", size * TRAINED, f"{formula} x {TRAINED} bytes", held=True)
-    yield Item("gradients", size * TRAINED, f"values of the adapter x {TRAINED} bytes", held=True)
+        held["base in NF4"] = nf4_bytes(packed, double=quantization.double)
+        largest = max(inputs * outputs for inputs, outputs in facts.linear.values())
+        of_batch["a layer unpacked for use"] = largest * width
+    if shards == 1:
+        return held | of_batch
+    base = sum(size for name, size in held.items() if name.startswith("base"))
+    ends = (facts.parameters - facts.linear_parameters) * width
+    divided = {name: -(-size // shards) for name, size in held.items()} | of_batch
+    divided["layers gathered for use"] = ends + 2 * (base - ends) // facts.layers
+    if (loading := base + overhead - sum(divided.values())) > 0:
+        divided["the base before it is divided"] = loading
+    return divided
 
 
-def _full_weights(facts: BaseFacts) -> Iterator[Item]:
-    """Yield weights and gradients of full fine-tuning in mixed precision.
-
-    16 bytes a parameter with Adam (Rajbhandari et al. 2020, arXiv 1910.02054, section 3.1).
-    """
-    count = facts.parameters
-    yield Item("base in 16 bit", 2 * count, f"{count:,} parameters x 2 bytes", held=True)
-    yield Item("base in 32 bit, which is trained", 4 * count, "parameters x 4 bytes", held=True)
-    yield Item("gradients", 2 * count, "parameters x 2 bytes", held=True)
-
-
-def activations(
-    facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, full: bool = False
-) -> Item:
+def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> int:
     """Return the activations of the largest batch (table at the top of this module).
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
     """
     width, queries = compute_bytes(recipe.quantization), facts.heads * facts.head_dim
+    mask = 0 if not recipe.adapter.dropout else 1 if place == "gpu" else 4
+    names = facts.targets(recipe.adapter.targets)
     layer = 8 * facts.hidden + (4 * queries + batch.length + 3 * facts.intermediate) * width
-    if full:
-        layer += (4 * facts.hidden + queries + facts.intermediate) * width
-    else:
-        mask = 0 if not recipe.adapter.dropout else 1 if place == "gpu" else 4
-        names = facts.targets(recipe.adapter.targets)
-        layer += sum(facts.linear[name][0] for name in names) * (width + mask)
-        layer += len(names) * recipe.adapter.r * width
-    shape = f"{batch.rows} rows x {batch.length:,} tokens"
+    layer += sum(facts.linear[name][0] for name in names) * (width + mask)
+    layer += len(names) * recipe.adapter.r * width
+    positions = batch.rows * batch.length
     if not recipe.training.checkpointing:
-        size = batch.positions * (facts.layers + 1) * layer
-        formula = f"{shape} x ({facts.layers} layers + 1 for gradients) x {layer:,} bytes"
-        return Item("activations", size, formula)
-    kept = facts.hidden * width
-    size = batch.positions * (facts.layers * kept + 2 * layer)
-    recomputed = f"2 x {layer:,} of the recomputed layer"
-    formula = f"{shape} x ({facts.layers} layers x {kept:,} bytes + {recomputed})"
-    return Item("activations, checkpointed", size, formula)
-
-
-def logits(facts: BaseFacts, positions: int, which: str) -> Item:
-    """Return the scores of the whole vocabulary at some positions, in the backward pass.
-
-    Args:
-        which: name of the positions in the formula.
-    """
-    formula = f"{positions:,} {which} positions x {facts.vocab:,} tokens x {SCORE} bytes"
-    return Item("logits", positions * facts.vocab * SCORE, formula)
+        return positions * (facts.layers + 1) * layer  # the last for gradients
+    return positions * (facts.layers * facts.hidden * width + 2 * layer)
 
 
 def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
@@ -291,19 +195,9 @@ def compute_bytes(quantization: Quantization) -> int:
     return 4 if quantization.compute == "float32" else 2
 
 
-BITS = {"F16": 16, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5, "Q5_0": 5.5, "Q5_1": 6}
-"""Bits per weight of llama.cpp's block types (ggml/src/ggml-common.h)."""
-MIX = {
-    "Q4_K_M": ("Q4_K", "Q6_K"),
-    "Q5_K_M": ("Q5_K", "Q6_K"),
-    "Q6_K": ("Q6_K", "Q6_K"),
-    "Q8_0": ("Q8_0", "Q8_0"),
-}
-"""The type of most weights, and of those that llama.cpp gives more bits (src/llama-quant.cpp)."""
-MORE_BITS = frozenset({"v_proj", "down_proj"})
-"""The layers that get the better type in about half of the decoder."""
-FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""The type for rows whose length is not a multiple of 256 (the same file)."""
+BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
+"""Upper bounds of bits per weight of llama.cpp's types. Where rows are not a multiple of 256, most
+layers get a larger type, at most Q8_0 (src/llama-quant.cpp)."""
 TOKEN_BYTES = 39
 """Bytes per token of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
 TEXTS = 12_000_000
@@ -319,6 +213,7 @@ class Artifact:
     """A file or folder to be written.
 
     Attributes:
+        path: it may have a pattern as its name.
         bytes: the size of the whole.
         present: bytes of it that exist already.
     """
@@ -326,8 +221,7 @@ class Artifact:
     name: str
     path: Path
     bytes: int
-    formula: str
-    present: int = 0
+    present: int
 
     @property
     def missing(self) -> int:
@@ -335,41 +229,10 @@ class Artifact:
         return max(0, self.bytes - self.present)
 
 
-def checkpoint_bytes(facts: BaseFacts, recipe: Recipe) -> int:
-    """Return the size of a checkpoint: the adapter in float32, and its optimizer's state.
-
-    Raises:
-        UsageError: the recipe names a layer that the base does not have.
-    """
-    matrices = adapter_matrices(facts, recipe.adapter) * facts.layers
-    states = optimizer_bytes(matrices, recipe.training.optimizer)
-    return TRAINED * sum(matrices) + states + STATE
-
-
-def quantized_bytes(facts: BaseFacts, kind: str) -> int:
-    """Return the size of the quantized GGUF.
-
-    llama.cpp gives the projection of values and the second layer of the MLP more bits in about half
-    of the decoder layers (`use_more_bits` of src/llama-quant.cpp), and also the output, which is
-    the embedding where they are tied.
-    """
-    usual, better = MIX[kind]
-    table = facts.vocab * facts.hidden
-    bits = table * _bits(better, facts.hidden)
-    if not facts.tied:
-        bits += table * _bits(usual, facts.hidden)
-    for name, (inputs, outputs) in facts.linear.items():
-        other = better if name in MORE_BITS else usual
-        each = (_bits(usual, inputs) + _bits(other, inputs)) / 2
-        bits += facts.layers * inputs * outputs * each
-    rest = facts.parameters - facts.linear_parameters - table * (1 if facts.tied else 2)
-    return round(bits / 8) + 4 * rest + TOKEN_BYTES * facts.vocab
-
-
 def artifacts(
-    facts: BaseFacts, recipe: Recipe, run_dir: RunDir, *, tokens: int, checkpoints: int
+    facts: BaseFacts, context: StageContext, *, tokens: int, checkpoints: int
 ) -> tuple[Artifact, ...]:
-    """Return all that the stages write into the folder of the run.
+    """Return all that the stages write into the folder of the run, and the base in the cache.
 
     Args:
         tokens: of all rows.
@@ -378,25 +241,22 @@ def artifacts(
     Raises:
         UsageError: the recipe names a layer that the base does not have.
     """
-    adapter = facts.layers * sum(adapter_matrices(facts, recipe.adapter)) * TRAINED
-    values = f"{adapter // TRAINED:,} values x {TRAINED} bytes"
-    count, kind, each = facts.parameters, recipe.export.quantize, checkpoint_bytes(facts, recipe)
-    weights, quantized = f"{count:,} parameters x 2 bytes", quantized_bytes(facts, kind)
-    merged, f16 = 2 * count + TEXTS, 2 * count + TOKEN_BYTES * facts.vocab
-    stored = f"{checkpoints} x {each:,} bytes of adapter and optimizer"
-    mix = f"llama.cpp's mix for {kind}: {8 * quantized / count:.2f} bits a weight"
+    recipe, out = context.recipe, context.run_dir
+    matrices, kind = adapter_matrices(facts, recipe.adapter) * facts.layers, recipe.export.quantize
+    adapter, vocabulary = TRAINED * sum(matrices), TOKEN_BYTES * facts.vocab
+    state = adapter + optimizer_bytes(matrices, recipe.training.optimizer) + STATE
+    bits = BITS["Q8_0"] if facts.hidden % 256 else BITS[kind]
     found = (
-        ("prepared rows", run_dir.prepared, tokens * BYTES_PER_ID, f"{tokens:,} tokens as JSON"),
-        ("checkpoints", run_dir.folder / "checkpoint-*", checkpoints * each, stored),
-        ("adapter", run_dir.adapter, adapter, values),
-        ("merged model, 16 bit", run_dir.merged, merged, f"{weights}, and the tokenizer"),
-        ("GGUF, f16", run_dir.f16, f16, f"{weights}, and the tokens"),
-        (f"GGUF, {kind}", run_dir.quantized(kind), quantized, mix),
-        ("GGUF of the adapter", run_dir.lora, adapter, values),
+        ("prepared rows", out.prepared, tokens * BYTES_PER_ID),
+        ("checkpoints", out.folder / "checkpoint-*", checkpoints * state),
+        ("adapter", out.adapter, adapter),
+        ("merged model, 16 bit", out.merged, 2 * facts.parameters + TEXTS),
+        ("GGUF, f16", out.f16, 2 * facts.parameters + vocabulary),
+        (f"GGUF, {kind}", out.quantized(kind), round(bits * facts.parameters / 8) + vocabulary),
+        ("GGUF of the adapter", out.lora, adapter),
     )
-    return tuple(
-        Artifact(name, path, size, formula, _present(path)) for name, path, size, formula in found
-    )
+    own = (Artifact(name, path, size, _present(path)) for name, path, size in found)
+    return (*own, *base_artifacts(facts, context))
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
@@ -407,19 +267,12 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     path, entry = context.files.path(name), registry.files[name]
     sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
     folder = context.cache / "bases" / f"{sha256[:16]}-*"
-    size, formula = 2 * facts.parameters + TEXTS, f"{facts.parameters:,} parameters x 2 bytes"
     present = _present(folder)  # complete if it exists: it gets its name at the end
-    unpacked = Artifact("base, unpacked", folder, present or size, formula, present)
+    size = present or 2 * facts.parameters + TEXTS
+    unpacked = Artifact("base, unpacked", folder, size, present)
     if not entry.pypi:
         return (unpacked,)
-    size = entry.size or 0
-    return (Artifact("base, fetched", path, size, "size in the registry", _present(path)), unpacked)
-
-
-def _bits(kind: str, row: int) -> float:
-    if kind in FALLBACK and row % 256:
-        kind = FALLBACK[kind]
-    return BITS["F16"] if row % 32 else BITS[kind]
+    return (Artifact("base, fetched", path, entry.size or 0, _present(path)), unpacked)
 
 
 def _present(path: Path) -> int:
@@ -486,23 +339,23 @@ class Machine:
         return self.gpus[0] if self.gpus else None
 
     @property
+    def place(self) -> Place:
+        """The device that trains."""
+        return "gpu" if self.gpus else "cpu"
+
+    @property
     def free(self) -> int:
         """Free bytes of memory for each process, of the device that trains."""
         return min((gpu.free for gpu in self.gpus), default=self.memory // self.processes)
 
 
-def available_memory() -> int:
-    """Return the bytes of memory available without swapping."""
-    import psutil
-
-    return int(psutil.virtual_memory().available)
-
-
 def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
     """Return the resources of this machine. Without torch, GPUs are not detected."""
+    import psutil
+
     gpus, unused = _gpus(processes)
-    cores, fast = available_cores(), fast_compute()
-    return Machine(available_memory(), gpus, cores, unused, fast, processes, is_sharded)
+    memory, cores = int(psutil.virtual_memory().available), available_cores()
+    return Machine(memory, gpus, cores, unused, fast_compute(), processes, is_sharded)
 
 
 def device_kind() -> str:
@@ -551,11 +404,6 @@ def disk_of(folder: Path) -> Disk:
     while not existing.exists():
         existing = existing.parent
     return Disk(folder, shutil.disk_usage(existing).free, existing.stat().st_dev)
-
-
-def place_of(machine: Machine) -> Place:
-    """Return the device that trains."""
-    return "gpu" if machine.gpu else "cpu"
 
 
 def adapted(
@@ -638,7 +486,7 @@ def _with_checkpointing(
     """Return the recipe with checkpointing if it needs too much memory without it, and why."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
-        total(training_memory(facts, one, batch, place_of(machine), shards=machine.shards))
+        sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())
         for one in (recipe, saving)
     )
     if need <= machine.free or need <= less:

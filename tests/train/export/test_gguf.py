@@ -246,14 +246,15 @@ def test_a_folder_of_llama_cpp_without_the_script_is_refused(
 
 
 def test_conversion_is_refused_if_the_disk_is_too_small(
-    made: tuple[StageContext, Entry], monkeypatch: pytest.MonkeyPatch
+    made: tuple[StageContext, Entry], base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    work = work_in(made[0].run_dir.folder.parent, base=base, lora_type="f16")
     usage = shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000)  # type: ignore[attr-defined]
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
         OutputError, match=r"the GGUF of the merged model needs 70\.\d MB of disk space"
     ):
-        gguf.convert(made[0])
+        gguf.convert(work)
 
 
 def checkout(folder: Path, script: str) -> llama_cpp.Converters:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from skills.finetune.model.base_shapes import BaseFacts
-from skills.finetune.model.resources import Batch, activations, nf4_bytes
+from skills.finetune.model.resources import Batch, activation_bytes, nf4_bytes
 from skills.finetune.recipe import Adapter, Recipe, Training
 
 pytestmark = pytest.mark.train
@@ -76,6 +76,6 @@ def test_activations_match_what_autograd_keeps(targets: Any) -> None:
     }
     recipe = Recipe(adapter=Adapter(r=8, targets=targets), training=Training(checkpointing=False))
     batch = Batch(4, 200, 100)
-    planned = activations(facts, recipe, batch, "cpu").bytes
+    planned = activation_bytes(facts, recipe, batch, "cpu")
     forward = planned * facts.layers / (facts.layers + 1)
     assert kept_by_autograd(recipe, shapes, batch) == pytest.approx(forward, rel=0.05)

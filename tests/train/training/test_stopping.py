@@ -245,7 +245,7 @@ def test_a_finished_run_is_resumed_without_a_step(base: Path, whole: Path) -> No
     context = run_in(whole, base, resume=True)
     assert (whole / "metrics.jsonl").read_bytes() == before
     assert (whole / "adapter" / "adapter_model.safetensors").read_bytes() == adapter
-    assert messages_of(context) == ""
+    assert messages_of(context) == "train: train an adapter on the prepared rows\n"
 
 
 def test_bad_input_is_refused_before_the_base_is_loaded(
