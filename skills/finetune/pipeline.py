@@ -13,14 +13,14 @@ from harness.support.process import job_lock, low_spin_openmp, require
 from harness.support.text_input import at_home, regular_file
 from skills.finetune import plan, plan_report, ranks
 from skills.finetune import recipe as recipes
-from skills.finetune.deploy.compare import compare
-from skills.finetune.deploy.modelfile import write_modelfiles
-from skills.finetune.deploy.ollama_api import Ollama
-from skills.finetune.deploy.ollama_model import check_version, create_in_ollama
-from skills.finetune.deploy.register import first_model, name_of, register
+from skills.finetune.export.compare import compare
 from skills.finetune.export.gguf import convert, quantize
 from skills.finetune.export.llama_cpp import chosen_converters, library_version
 from skills.finetune.export.merge import merge
+from skills.finetune.export.modelfile import write_modelfiles
+from skills.finetune.export.ollama_api import Ollama
+from skills.finetune.export.ollama_model import check_version, create_in_ollama
+from skills.finetune.export.register import first_model, name_of, register
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.bases import describe
 from skills.finetune.run_folder import Entry, RunDir, StageContext

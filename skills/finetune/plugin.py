@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,8 @@ from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from skills.corpus.options import ColumnOptions, DatabaseOptions, ReportOptions
 from skills.finetune.dataset.dataset_options import DatasetOptions
-from skills.finetune.outputs import OUTPUTS, Manifest
 from skills.nanda.framework_option import FrameworkOption
+from skills.reporting.outputs import Output
 
 
 class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
@@ -95,6 +95,51 @@ class ReaderOptions(NameOptions, ColumnOptions):
     reader: bool = Field(
         False, description="train the reader of /annotate on an annotated table, in minutes"
     )
+
+
+class Stages(Output):
+    """What the stages have made."""
+
+    out: str = Field(description="the folder of the run")
+    stages: dict[str, dict[str, Any]] = Field(description="by name: seconds, outputs, facts")
+
+
+class Plan(Output):
+    """What a run needs; sizes in bytes, times in seconds."""
+
+    recipe: dict[str, Any]
+    adapted: list[str] = Field(description="settings that this machine requires")
+    base: dict[str, Any]
+    rows: dict[str, Any]
+    steps: dict[str, Any]
+    memory: dict[str, Any]
+    disk: dict[str, Any]
+    time: dict[str, Any]
+    notes: list[str]
+    refusals: list[str] = Field(description="why it cannot run here")
+
+
+class Unregistered(Output):
+    registry: str
+    name: str
+    files: list[str]
+    asked_first: str | None = Field(description="the model that /annotate tries first now")
+    ollama: list[str]
+
+
+class Manifest(Output):
+    """A training set: its rows, where they come from, and what is left out."""
+
+    manifest: int
+    rows: int
+    sha256: str
+    counts: dict[str, dict[str, Any]] = Field(description="rows by source")
+    held_out: list[dict[str, Any]]
+    tokens: dict[str, Any]
+    left_out: list[dict[str, Any]]
+
+
+OUTPUTS: dict[str, type[Output]] = {"": Stages, "plan": Plan, "unregister": Unregistered}
 
 
 class Finetune(Skill):
@@ -254,7 +299,7 @@ class Finetune(Skill):
 
             return make_dataset(call)
         if case == "unregister":
-            from skills.finetune.deploy.register import unregister
+            from skills.finetune.export.register import unregister
 
             return unregister(call, call.text.strip())
         if call.options.reader:

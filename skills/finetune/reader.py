@@ -27,8 +27,8 @@ from harness.runs.progress import duration
 from harness.settings import Settings
 from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
-from skills.finetune.deploy import register
-from skills.finetune.deploy.register import (
+from skills.finetune.export import register
+from skills.finetune.export.register import (
     BY,
     TASK,
     Registration,

@@ -24,7 +24,7 @@ from skills.evaluate import inputs, source_metrics
 from skills.evaluate.annotators import baseline
 from skills.evaluate.measures import Measures
 from skills.finetune import recipe as recipes
-from skills.finetune.deploy import modelfile
+from skills.finetune.export import modelfile
 from skills.nanda.framework import nanda
 from skills.reporting.statistics import Resamples, estimate
 

@@ -19,7 +19,7 @@ from finetune_chain import ABSTRACT, DEV_ROWS, NOBODY, STEPS, Chain, as_learnt, 
 from ollama_server import OllamaServer
 
 from harness.errors import UsageError
-from skills.finetune.deploy.compare import FEWEST
+from skills.finetune.export.compare import FEWEST
 from skills.finetune.pipeline import STAGES
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(1500)]

@@ -1,1 +1,1 @@
-"""Merge, convert, quantize and check a trained model."""
+"""From the adapter to a model that is served: merge, convert, quantize, Ollama, registry."""

@@ -22,7 +22,7 @@ from harness.settings import Settings
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_settings
 from skills.annotate.annotator import Annotator
-from skills.finetune.deploy import register
+from skills.finetune.export import register
 from skills.finetune.plugin import Finetune
 from skills.finetune.reader import registration_of
 from skills.finetune.reader_folds import FOLDS, by_place, gain_of, store, stored

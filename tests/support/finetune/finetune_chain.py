@@ -27,7 +27,7 @@ from harness.runs.frontend import Frontend, Outcome
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.finetune.deploy.register import file_of
+from skills.finetune.export.register import file_of
 from skills.finetune.run_folder import MANIFEST
 from skills.finetune.training.callbacks import Metrics
 from skills.finetune.training.checkpoints import METRICS

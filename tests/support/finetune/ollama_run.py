@@ -18,8 +18,8 @@ from harness.errors import (
 from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 from harness.testing import FakeModel, fake_models, fake_settings
-from skills.finetune.deploy.modelfile import write_modelfiles
-from skills.finetune.deploy.ollama_model import create_in_ollama
+from skills.finetune.export.modelfile import write_modelfiles
+from skills.finetune.export.ollama_model import create_in_ollama
 from skills.finetune.recipe import Recipe, overridden
 from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda.framework import nanda

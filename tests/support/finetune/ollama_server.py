@@ -48,7 +48,7 @@ from protocol_server import (
 )
 
 from harness.models.backend import Message, Request
-from skills.finetune.deploy.ollama_api import parse_version
+from skills.finetune.export.ollama_api import parse_version
 
 GGUF_ALONE = (0, 34, 1)
 RUNS_JINJA = (0, 30, 0)

@@ -20,7 +20,7 @@ from harness.runs.run_log import Run
 from harness.settings import CODE_ROOT, Settings, registry_folder
 from harness.terminal.console import Screen
 from skills.finetune import recipe as recipes
-from skills.finetune.deploy.register import file_of, first_model, register, unregister
+from skills.finetune.export.register import file_of, first_model, register, unregister
 from skills.finetune.plugin import Finetune
 from skills.finetune.run_folder import RunDir, StageContext
 from skills.nanda import framework as frameworks

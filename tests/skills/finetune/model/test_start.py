@@ -21,7 +21,7 @@ from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_settings
-from skills.finetune.deploy.register import name_of
+from skills.finetune.export.register import name_of
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.base_shapes import BaseFacts, published
 from skills.finetune.recipe import Recipe, load_recipe, overridden

@@ -17,7 +17,7 @@ from harness.errors import (
 )
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import ModelEntry, Registry, ServeEntry
-from skills.finetune.deploy.ollama_api import Ollama
+from skills.finetune.export.ollama_api import Ollama
 from skills.finetune.recipe import overridden
 
 # Versions, addresses and failures

@@ -13,8 +13,8 @@ from register_bench import NAME, Bench
 from harness.errors import GenerationFailed, HarnessError
 from harness.models.registry import ServeEntry
 from harness.testing import FakeBackend, FakeModel
-from skills.finetune.deploy import compare
-from skills.finetune.deploy.register import register
+from skills.finetune.export import compare
+from skills.finetune.export.register import register
 from skills.finetune.tokenization.prepare import HELD_OUT
 from skills.nanda.forms import TaggedForm
 from skills.nanda.framework import nanda, sha256_of

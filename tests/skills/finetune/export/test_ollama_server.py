@@ -15,7 +15,7 @@ from harness.errors import (
 from harness.models.gguf_file import GgufFile
 from harness.models.weights import FileStore
 from harness.runs import targets
-from skills.finetune.deploy.ollama_model import rendered
+from skills.finetune.export.ollama_model import rendered
 from skills.finetune.recipe import overridden
 
 # The test server, by the Python client

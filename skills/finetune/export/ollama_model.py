@@ -14,9 +14,9 @@ from harness.errors import InputError, UsageError
 from harness.models.gguf_file import GgufFile, open_gguf
 from harness.support.process import require
 from harness.terminal.console import Screen
-from skills.finetune.deploy.modelfile import Modelfile, parse_modelfile, served_gguf
-from skills.finetune.deploy.ollama_api import Ollama, parse_version
-from skills.finetune.deploy.register import name_of
+from skills.finetune.export.modelfile import Modelfile, parse_modelfile, served_gguf
+from skills.finetune.export.ollama_api import Ollama, parse_version
+from skills.finetune.export.register import name_of
 from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
 from skills.nanda.forms import Form, TaggedForm, UnusableReply
 from skills.nanda.paper import Paper

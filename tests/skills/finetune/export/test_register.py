@@ -23,7 +23,7 @@ from harness.models.pool import Models
 from harness.models.weights import FileStore
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
-from skills.finetune.deploy.register import file_of
+from skills.finetune.export.register import file_of
 
 MINE = """\
 # mine, and nobody else's

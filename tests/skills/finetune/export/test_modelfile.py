@@ -13,7 +13,7 @@ from harness.errors import (
 )
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import FileEntry, Registry
-from skills.finetune.deploy.modelfile import Modelfile, modelfile_text, parse_modelfile
+from skills.finetune.export.modelfile import Modelfile, modelfile_text, parse_modelfile
 from skills.finetune.recipe import overridden
 
 STOPS = ["<|im_end|>", "</annotation>"]

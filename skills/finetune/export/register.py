@@ -31,8 +31,8 @@ from harness.runs import targets
 from harness.settings import Settings, registry_folder
 from harness.support import yaml_files
 from harness.support.process import job_lock
-from skills.finetune.deploy.modelfile import served_gguf
-from skills.finetune.deploy.ollama_api import Ollama
+from skills.finetune.export.modelfile import served_gguf
+from skills.finetune.export.ollama_api import Ollama
 from skills.finetune.model import lora_adapters
 from skills.finetune.model.lora_adapters import WEIGHTS
 from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest

@@ -20,7 +20,7 @@ from harness.models.weights import FileStore
 from harness.plugins.discovery import node_backends
 from harness.plugins.importer import import_shipped
 from harness.runs import targets
-from skills.finetune.deploy.register import TASK, file_of, register, registration_of
+from skills.finetune.export.register import TASK, file_of, register, registration_of
 from skills.finetune.run_folder import Entry, StageContext
 from skills.finetune.tokenization.prepare import HELD_OUT
 

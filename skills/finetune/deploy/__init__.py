@@ -1,1 +1,0 @@
-"""Ollama and the user's registry."""
