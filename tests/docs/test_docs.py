@@ -49,7 +49,9 @@ def test_registries_in_the_guide_are_valid(tmp_path):
         assert shipped.overlaid(Registry.model_validate(yaml.safe_load(text))).models
 
 
-@pytest.mark.parametrize("page", PAGES[1:], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES[1:] if page.parent.name != "decisions"], ids=lambda p: p.name
+)
 def test_a_page_opens_with_a_sentence_and_a_command(page):
     lines = page.read_text(encoding="utf-8").splitlines()
     assert re.match(r"[A-Z].*\w", lines[2])
