@@ -78,7 +78,7 @@ class PromptSkill(Skill):
         use: uses it in the conversation with the producer model.
 
     Attributes:
-        hint: what its text should be, from `argument-hint`, or "".
+        hint: the expected text, from `argument-hint`, or "".
         separate: whether it runs in a conversation of its own; `context: fork`.
     """
 
@@ -116,7 +116,7 @@ class PromptSkill(Skill):
         """Return the present instructions with their placeholders replaced.
 
         Raises:
-            UsageError: there are none, or they cannot be read.
+            UsageError: there are no instructions, or they cannot be read.
         """
         body = self.file.body
         if not body:
@@ -144,7 +144,7 @@ class PromptSkill(Skill):
 
 
 def substitute(body: str, arguments: str, folder: Path) -> str:
-    """Return the body with its placeholders replaced; what is inserted is not searched again."""
+    """Return the body with its placeholders replaced; inserted text is not searched again."""
     try:
         words = shlex.split(arguments)
     except ValueError:  # an apostrophe, as in "don't"
@@ -175,7 +175,7 @@ def resource_names(folder: Path) -> list[str]:
 
 
 def referred_resources(folder: Path, body: str) -> tuple[list[Resource], list[str]]:
-    """Return the files that the instructions refer to, and the reasons for those not read."""
+    """Return the files that the instructions refer to, and the reason for each file not read."""
     files: list[Resource] = []
     refused: list[str] = []
     wanted = list(itertools.islice(_references(folder, body), MAX_READ + 1))

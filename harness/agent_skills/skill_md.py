@@ -220,12 +220,12 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
 
 
 def slug(name: str) -> str:
-    """Return a command name for any text: the similar one, else "skill-" and a hash."""
+    """Return a command name for any text: a similar name, else "skill-" and a hash."""
     return similar(name) or f"skill-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def similar(name: str) -> str:
-    """Return a command name made of the Latin letters and digits of a text, "" if it has none.
+    """Return a command name made of the Latin letters and digits of a text, or "".
 
     "code-review" for "_Code_Review", "cafe" for "Café".
     """

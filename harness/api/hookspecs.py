@@ -10,8 +10,8 @@
 The `register_` hooks are called once, when the plugin is loaded. An implementation may take fewer
 arguments than listed here, but no others. docs/hooks.md states what may change in which version.
 
-The facts of an event are those of the run log without the user's input: the line, the text and the
-values of options may be private. A plugin that needs them looks the run up by its `id`.
+An event has the facts of the run log without the user's input: the line, the text and the values
+of options may be private. A plugin that needs them looks the run up by its `id`.
 """
 
 from __future__ import annotations
@@ -104,11 +104,11 @@ def run_finished(run: RunFinished) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """What is known of a run when it starts.
+    """The facts of a run that starts.
 
     Attributes:
         id: its number in `/logs`, or None if the log cannot be written.
-        skill, subcommand: what was called; the second may be "".
+        skill, subcommand: the called command; the subcommand may be "".
         door: "one-shot", "repl", "model" for a call by the model, or "test".
         started: in UTC.
     """
@@ -122,13 +122,13 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished(RunStarted):
-    """What is known of a run when it has ended.
+    """The facts of a run that has ended.
 
     Attributes:
         exit_code: 0 only if all work was done.
         seconds: wall time.
-        requested, resolved: the ids of the requested model and of the one that served, or None if
-            no model was needed.
+        requested, resolved: the ids of the requested and of the serving model, or None if no model
+            was needed.
         prompt_tokens, completion_tokens: of all generations of the run.
         written: the files that were saved.
         error_type: the name of the class of `harness.errors` that ended the run, or None.

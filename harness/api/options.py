@@ -204,7 +204,7 @@ def _values(kind: Any) -> tuple[Any, ...]:
 
 
 def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
-    """Return the flags of a skill by the variants they apply to; `()` holds those for all."""
+    """Return the flags of a skill by the variants they apply to; `()` holds the flags for all."""
     cases: dict[tuple[str, str], list[str]] = {}
     limited: dict[tuple[str, str], Flag] = {}
     for case, model in skill.variants.items():

@@ -38,9 +38,9 @@ class Result:
         summary: figures about the work. `--json` prints it instead of `data`, with the paths of
             the saved files.
         exit_code: not 0 if there is a result although something failed.
-        stopped: the error that ended the work early. What is finished is saved and printed first.
+        stopped: the error that ended the work early. Finished work is saved and printed first.
         leave: end the interactive session.
-        terminal: returns what a terminal shows instead of `text`, a rich renderable. It is also
+        terminal: returns the rich renderable that a terminal shows instead of `text`. It is also
             shown if the result is saved, and not called for a pipe or `--json`.
         next: a line to try next, shown on a terminal.
     """

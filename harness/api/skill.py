@@ -38,7 +38,7 @@ Impact = Literal["reads", "adds", "changes"]
 Source = Literal["line", "stdin", "both"]
 Output = type[BaseModel] | Mapping[str, type[BaseModel]] | None
 UNKNOWN_EFFECTS = "may change anything"
-"""What `Skill.effects` gives where a skill does not override it."""
+"""The default of `Skill.effects`."""
 
 
 class SkillOptions(BaseModel):
@@ -145,9 +145,9 @@ class Skill(ABC):
         logged: whether runs go into the run log.
         tool: whether the producer model may call the skill. Skills that change the session, or
             could grant the model more rights, are for the user alone.
-        impact: by subcommand, what a run does besides saving: "reads" changes nothing and uses no
-            model, so that it can run beside another one; "adds" keeps what exists; "changes", the
-            default, may do anything. "" is for runs without subcommand, and for all not listed.
+        impact: by subcommand, the effect of a run besides saving: "reads" changes nothing and uses
+            no model, so that it can run beside another run; "adds" only adds; "changes", the default,
+            may do anything. "" is for runs without subcommand, and for all not listed.
         output: model of `Result.data`, for programs, or models by subcommand, as for `impact`; None
             if it has no fixed form.
         output_summary: the same for `Result.summary`.
@@ -250,7 +250,7 @@ class Document:
 
     Attributes:
         key: identifies it within the skill, and stays the same.
-        name: what a person calls it, such as the title of a paper.
+        name: the name for people, such as the title of a paper.
         description: more about it, in a line.
     """
 

@@ -68,7 +68,7 @@ class Request:
     """One generation.
 
     Attributes:
-        messages: the conversation; the last one is the user's, or the result of a tool.
+        messages: the conversation; the last message is the user's, or the result of a tool.
         max_tokens: maximum of completion tokens; reaching it gives finish_reason "length".
         temperature: 0 is greedy.
         stop: texts that end the completion; they are not part of it.
@@ -76,15 +76,15 @@ class Request:
         grammar: an LLGuidance grammar; ignored by models without `takes_grammar`.
         deadline: time limit of the whole generation, in seconds.
         prefill: the beginning of the completion, which the model continues; it is not part of
-            `Reply.text`. It is sent unchanged: a trailing blank affects what follows.
+            `Reply.text`. It is sent unchanged: a trailing blank affects the completion.
         top_logprobs: number of alternatives to report for each token of the completion; a server
             may report fewer.
         slot: the model's slot to use, 0 to `Model.slots` - 1. Requests with the same beginning find
             it cached there. Servers choose a slot themselves.
-        tools: what the model may call instead of answering; ignored by models without
+        tools: the tools that the model may call instead of answering; ignored by models without
             `takes_tools`.
-        without_tools: returns the messages to send if the server refuses `tools`; None for the
-            same ones. It may be called in another thread.
+        without_tools: returns the messages to send if the server refuses `tools`; None to send the
+            same messages. It may be called in another thread.
 
     Raises:
         ValueError: fields exclude each other, or a number is negative.
@@ -148,14 +148,14 @@ class Reply:
         logprobs: for each token of the completion, the texts of its `Request.top_logprobs` most
             likely alternatives with the natural logarithm of their probability, most likely first;
             empty if the server reports none. "" represents the end of the answer. A character
-            whose bytes took several tokens has one entry, that of the last; an incomplete
+            whose bytes took several tokens has one entry, for the last of them; an incomplete
             character is U+FFFD. The embedded engine reports the probabilities of the model itself,
             before sampling and before a schema or grammar; for a server this is not guaranteed.
         tokens: the tokens of the completion, reported if `Request.top_logprobs` is set, also by a
             server that reports no alternatives. Under a schema or grammar that allows only one
             text, they measure how likely that text is.
-        tool_calls: the tool calls that the model requests before it answers. Those of an answer
-            that was cut at `Request.max_tokens` may be incomplete.
+        tool_calls: the tool calls that the model requests before it answers. The
+            calls of an answer that was cut at `Request.max_tokens` may be incomplete.
     """
 
     text: str
@@ -194,7 +194,7 @@ class Model(Protocol):
         takes_tools: whether `Request.tools` is supported. If a server does not report this, it is
             True until the server refuses a request with tools; that request is then sent without
             them (`Request.without_tools`), and an attribute `tools_refused` holds the server's
-            message. A model without the attribute supports none.
+            message. A model without the attribute supports no tools.
         slots: the number of concurrent generations; any more wait.
         digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
             empty if a server does not report them.
@@ -202,7 +202,8 @@ class Model(Protocol):
     A model that does not support `Request.prefill` has the attribute `continues_prefill`, which is
     False, and refuses such requests. A model may also have `place`, the names of its files or
     the address of its server, which is reported with each run, and `report_to(notice)`, which is
-    called before each run with what receives one line about a change of its servers, in any thread.
+    called before each run: `notice` receives one line about each change of its servers, in any
+    thread.
     """
 
     takes_grammar: bool

@@ -45,8 +45,8 @@ class GgufFile:
 
     Attributes:
         values: the metadata; an array is a list.
-        types: for each key, the `GGUFValueType` of its value; for an array followed by that of
-            its elements.
+        types: for each key, the `GGUFValueType` of its value; for an array followed by the type
+            of its elements.
         tensors: `gguf.gguf_reader.ReaderTensor` objects, whose data is mapped and not read.
         alignment: of the tensors, in bytes.
     """

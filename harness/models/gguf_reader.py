@@ -38,7 +38,7 @@ def read_checked(path: Path) -> CheckedReader:
 
 
 class CheckedReader(GGUFReader):
-    """A reader whose fields of arrays have one part, a list, and that believes no length."""
+    """A reader that checks every length, and whose fields of arrays have one part, a list."""
 
     _limit = LONGEST
 

@@ -189,8 +189,9 @@ def resolve(
         model: the user's choice, which may be unfit.
 
     Raises:
-        ModelUnavailable: there is none; the message lists every candidate with its reason, or if
-            an unfit one is available, those that were expected to serve.
+        ModelUnavailable: there is no such candidate; the message lists every candidate with its
+            reason, or if an unfit candidate is available, the candidates that were expected to
+            serve.
         UsageError: `model` is unknown.
     """
     skipped: list[Skipped] = []
@@ -298,11 +299,11 @@ class ModelPool:
 
 @dataclass(slots=True)
 class Models:
-    """The models, as one run may use them.
+    """The models of a run.
 
     Args:
-        notice: receives one line about the model that serves, and another if it is not the
-            requested one.
+        notice: receives a line about the model that serves, and another line if that is not the
+            requested model.
         on_resolved: receives each resolution before it is used.
         on_served: receives each model before it is used, for the run log.
         announced: the lines that `notice` has received.

@@ -78,9 +78,9 @@ class ServeEntry(Strict):
             entry, which share the requests.
         api_key_env: the environment variable with the server's key.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
-            what the model is made of: another model of that name is not used.
+            the files of the model: another model of that name is not used.
         file: id of `files`, for the backend `reader`: the file of a reader.
-        form: instead of that of the model, for a place that serves another part of it.
+        form: the form of replies, if this place has another form than the model.
         digest: the digest that Ollama reports for the model; another one is not used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             It is written to the cache on first use.
@@ -162,7 +162,7 @@ class ServeEntry(Strict):
 
 
 class ClusterEntry(Strict):
-    """Defaults of the options for clusters, `--on` and those that go with it."""
+    """Defaults of the options for clusters: `--on`, `--actors` and the others."""
 
     on: str | None = None
     actors: int | None = Field(None, ge=1)
@@ -412,5 +412,5 @@ def _missing_references(
 
 
 def _short(name: str) -> str:
-    """Return a name as messages show it, since a file may contain one of any length."""
+    """Return a name as messages show it, since a name in a file may have any length."""
     return name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."

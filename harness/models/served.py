@@ -52,7 +52,7 @@ class Usage:
             self.seconds += reply.seconds
 
     def since(self, before: Usage) -> Usage:
-        """Return what was used after `before`, an earlier copy."""
+        """Return the usage since `before`, an earlier copy."""
         return Usage(
             self.prompt_tokens - before.prompt_tokens,
             self.completion_tokens - before.completion_tokens,

@@ -278,7 +278,7 @@ class Discovery:
         return self._host.load(file.name, str(file.folder), load, file)
 
     def _shadow(self, file: skill_md.SkillFile, by: str) -> None:
-        """Record that the skill has the name of one from `by`, unless that is the same folder."""
+        """Record that a skill from `by` has the same name, unless that is the same folder."""
         with contextlib.suppress(OSError):  # `by` is a folder, or the name of a source
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return

@@ -1,7 +1,7 @@
 """Installing skills from a folder or a git repository: fetched, copied, shown, and put in place.
 
 Repositories are cloned by the system's git: without hooks, submodules, filters and questions, and
-only by the protocols in `PROTOCOLS`. Nothing of what is fetched runs.
+only by the protocols in `PROTOCOLS`. Nothing that is fetched runs.
 """
 
 from __future__ import annotations
@@ -153,10 +153,10 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def skills_of(source: Source) -> list[SkillFile]:
-    """Return the usable skills of a source: the folder itself, or those below it.
+    """Return the usable skills of a source: the folder itself, or the skills below it.
 
     Raises:
-        InputError: there are none.
+        InputError: there is no usable skill.
     """
     with contextlib.suppress(OSError):
         for path in sorted(source.folder.iterdir()):

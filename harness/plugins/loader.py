@@ -152,7 +152,7 @@ class PluginHost:
     def _collect(
         self, plugin: object, origin: str, file: SkillFile | None, *, ours: bool
     ) -> Contributions:
-        """Call the `register_` hooks of this plugin and check what they register."""
+        """Call the `register_` hooks of this plugin and check the registered objects."""
         skills: list[Skill] = []
         backends: list[Backend] = []
         frameworks: dict[str, Path] = {}
@@ -211,7 +211,7 @@ def _redirected() -> Iterator[None]:
 
 
 def _check_api(plugin: Any) -> None:
-    """Refuse a plugin whose `harness_api` is not supported; a plugin without one is accepted.
+    """Refuse a plugin whose `harness_api` is not supported; it may have no `harness_api`.
 
     Raises:
         UsageError: it needs another major version or a later minor one, or its version is invalid.

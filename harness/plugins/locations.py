@@ -94,7 +94,7 @@ class Search(NamedTuple):
     """The SKILL.md files below a folder.
 
     Attributes:
-        found: each path with its SKILL.md, or the error, or None if it was not to be read.
+        found: each path with its SKILL.md, the error, or None if the file was to be skipped.
         cut: why the search is incomplete, or "".
         folders: the number of folders searched.
     """
@@ -110,7 +110,7 @@ def skill_files(
     """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
 
     A file whose name differs only in case is read too, which reports the wrong name. A file system
-    that does not answer costs `seconds`; what was found until then is returned.
+    that does not answer costs `seconds`; the files found until then are returned.
 
     Args:
         skipped: returns True for a folder whose SKILL.md is not to be read; it is None in the

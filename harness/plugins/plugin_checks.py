@@ -1,4 +1,4 @@
-"""Checks of what a plugin registers: everything that the harness relies on later."""
+"""Checks of skills, frameworks and formats: everything that the harness relies on later."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generated table of what the program's own plugins register, so that start-up imports none.
+"""The generated table of the program's own plugins, so that start-up imports none of them.
 
 For each plugin it holds its SKILL.md, the name, summary and triggers of its skills, the names of
 its backends, and its frameworks; and the options of `agent.py --help`. `make docs` writes it after
@@ -50,7 +50,7 @@ def row_of(found: Contributions, file: SkillFile | None) -> dict[str, Any]:
 
 
 def contributions(row: Mapping[str, Any], load: Load, files: FileStore) -> Contributions:
-    """Return what a plugin registers, without importing it.
+    """Return the contributions of a plugin, without importing it.
 
     Args:
         load: imports the plugin when one of its skills or backends is first used.

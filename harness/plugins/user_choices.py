@@ -65,9 +65,9 @@ class _ChoicesFile:
     """A JSON file of the user's choices. A damaged file counts as empty; writing sets it aside.
 
     Attributes:
-        content: what the file holds, for messages.
+        content: the noun for the content, for messages.
         form: the JSON that it has to be, for messages.
-        effect: what follows from a damaged file, for messages.
+        effect: the consequence of a damaged file, for messages.
     """
 
     content: ClassVar[str]
@@ -78,12 +78,12 @@ class _ChoicesFile:
         self._path = path
 
     def damage(self) -> str:
-        """Return what is wrong with the file and what follows, in one line, or ""."""
+        """Return the damage of the file and its consequence in one line, or ""."""
         damage = self._load()[1]
         return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
 
     def _load(self) -> tuple[Any, str]:
-        """Return the content, None if there is no valid one, and what is wrong with the file."""
+        """Return the valid content or None, and the damage of the file or ""."""
         try:
             stored = bounded_files.load_json(self._path)
         except bounded_files.Damaged as exc:
@@ -193,9 +193,9 @@ class InstalledSkills(_ChoicesFile):
         return self._load()[0] or {}
 
     def needs_trust(self, name: str) -> bool:
-        """Return whether the code of a skill of the user's folder needs trust: not if it is theirs.
+        """Return whether a plugin in the user's own folder needs trust: if it was installed.
 
-        With a damaged file, it is unknown whose a skill is.
+        With a damaged file, it is unknown whether it was.
         """
         return bool(self._load()[1]) or name in self.read()
 

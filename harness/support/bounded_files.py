@@ -37,7 +37,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
         OSError: it is not a regular file, is larger, or cannot be read.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
-        # Decided for the open file, since another one may take the path's place at any time.
+        # Decided for the open file, since another file may take the path's place at any time.
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -75,7 +75,7 @@ def walk(
         until: the time of `time.monotonic` at which the search ends.
 
     Raises:
-        Unsearched: a limit was reached; what was found before it has been yielded.
+        Unsearched: a limit was reached; all folders before it have been yielded.
     """
     waiting, left = [root], limit
     while waiting:
@@ -156,7 +156,7 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
     """Replace the content of the file.
 
     Args:
-        what: what is stored, for the error message: "the trust".
+        what: the noun for the content, for the error message: "the trust".
         mode: permissions of the file, before the umask.
 
     Raises:

@@ -84,7 +84,7 @@ class _Call(threading.Thread, Generic[T]):
 class TTLCache(Generic[T]):
     """Results of recent calls, including ModelUnavailable errors.
 
-    Probing ten models of a server sends one request; those of several servers run concurrently.
+    Probing ten models of a server sends one request; probes of several servers run concurrently.
     """
 
     def __init__(self, seconds: float = 2.0) -> None:

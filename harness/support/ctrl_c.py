@@ -33,7 +33,7 @@ BOUNCE = 0.1
 """Signals within this many seconds count as one."""
 EXIT_CODE = 130
 kill_first: list[Callable[[], None]] = []
-"""Functions that kill other processes without waiting, called before this one is ended."""
+"""Functions that kill other processes without waiting, called before this process is ended."""
 _ENDED, _LOST = 0, 255
 """Bytes that report to the thread; the others are the numbers of signals."""
 
@@ -102,7 +102,7 @@ def end_process() -> NoReturn:
 def is_cause_of(error: BaseException) -> bool:
     """Return whether Ctrl-C was pressed in a `__set_name__`, as in the import of a dataclass.
 
-    Python 3.11 raises a RuntimeError from what that method raises.
+    Python 3.11 raises a RuntimeError from the exception of that method.
     """
     return isinstance(error.__cause__, KeyboardInterrupt)
 

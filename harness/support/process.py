@@ -38,7 +38,7 @@ def low_spin_openmp() -> Iterator[None]:
 
 
 def limit_cores(cores: int) -> None:
-    """Let `available_cores` return at most `cores`: what a cluster has given to this process."""
+    """Let `available_cores` return at most `cores`, which a cluster has given to this process."""
     global _limit
     _limit = max(1, cores)
 
@@ -98,7 +98,7 @@ def require(*modules: str, extra: str = "finetune") -> None:
     """Check that these modules are installed.
 
     Raises:
-        UsageError: with the missing ones and the command that installs them.
+        UsageError: with the missing modules and the command that installs them.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:

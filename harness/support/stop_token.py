@@ -18,7 +18,7 @@ TICK = 0.1
 
 
 class StopToken(threading.Event):
-    """An event that is set when work must end; `Call.cancel` is the one of a run.
+    """An event that is set when work must end; `Call.cancel` is the token of a run.
 
     Dispatch creates it, and jobs, models, backends and generations receive it. Work calls `check`
     between its steps, or passes the token on.

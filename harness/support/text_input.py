@@ -108,7 +108,7 @@ def is_folder(name: str | Path) -> bool:
 
 
 def at_home(name: str | Path) -> Path:
-    """Return a path with "~" expanded; that of an unknown user is unchanged."""
+    """Return a path with "~" expanded; a path of an unknown user is unchanged."""
     return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 

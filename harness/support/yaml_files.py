@@ -1,8 +1,8 @@
 """YAML that may come from anywhere: parsed within limits, and validated as pydantic models.
 
 Time and memory are proportional to the length of the text: the events of the parser are checked
-before any node is created, for nesting, the number of nodes, and what aliases repeat. libyaml is
-used if PyYAML has it. Every error names the file and line.
+before any node is created, for nesting, the number of nodes, and repetition by aliases. libyaml
+is used if PyYAML has it. Every error names the file and line.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def check(text: str) -> None:
 
 
 class _Limits:
-    """What the events of a document amount to so far, with every alias replaced."""
+    """The size of a document so far, with every alias replaced, checked against the limits."""
 
     def __init__(self) -> None:
         self._nodes = 0

@@ -45,7 +45,7 @@ class Engine:
 
     Attributes:
         server: the in-process server object. No other reference to it is kept: its destructor waits
-            for what the engine computes, and until then no other Python code runs.
+            until the engine has stopped computing, and until then no other Python code runs.
         key: the key of its HTTP port.
     """
 
@@ -130,7 +130,7 @@ def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
 
 
 def assign(target: Any, **values: Any) -> None:
-    """Set attributes of the engine's parameters; AttributeError if this build has no such one."""
+    """Set attributes of the engine's parameters; AttributeError if this build lacks it."""
     for name, value in values.items():
         setattr(target, name, value)
 

@@ -41,7 +41,7 @@ class OllamaBackend:
     An entry that states its `digest` or its files is not served by another model of that name.
 
     Args:
-        files: the files that entries name; None for entries that name none.
+        files: the registry's files; None if no entry names any.
     """
 
     name = "ollama"
@@ -74,7 +74,7 @@ class OllamaBackend:
         return digest
 
     def _check_identity(self, entry: ServeEntry, host: str, digest: str) -> None:
-        """Raise NotServed for a model that is not the one which the entry describes."""
+        """Raise NotServed for a model that differs from the model of the entry."""
         expected = [{entry.digest}] if entry.digest else []
         if self._files is not None and entry.gguf:
             expected += self._files.identities(entry.gguf, entry.adapter)
@@ -94,10 +94,10 @@ class OllamaBackend:
 
 
 class OllamaModel:
-    """One model of an Ollama server. Grammars are not supported: Ollama's `format` is JSON only.
+    """A model of an Ollama server. Grammars are not supported: Ollama's `format` is JSON only.
 
     `context` is sent as num_ctx, which the server allocates for each generation, with the request
-    not to cut a longer prompt. The stop texts of a request replace those of the model. Servers
+    not to cut a longer prompt. The stop texts of a request replace the model's own. Servers
     before 0.12.11 report no logprobs.
 
     A final message of the assistant is continued, continued and repeated in the answer, or ignored,

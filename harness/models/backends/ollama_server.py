@@ -227,7 +227,7 @@ def capabilities(host: str, model: str) -> Collection[str]:
 
 
 def files_of(host: str, model: str) -> Collection[str]:
-    """Return the SHA-256 of a model's weights and adapters; empty if the server states none."""
+    """Return the SHA-256 of a model's weights and adapters, if the server states them."""
     shown = _show(host, model)
     return _FILE.findall((shown and shown.modelfile) or "")
 

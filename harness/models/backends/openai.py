@@ -117,7 +117,7 @@ class OpenAIServer:
 
 
 def server_message(exc: openai.APIStatusError) -> str:
-    """Return the server's own message, without that of the client."""
+    """Return the message of the server, without the text that the client adds."""
     body = exc.body
     return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
 
@@ -142,8 +142,8 @@ def as_message(message: Message) -> dict[str, Any]:
 class CallCollector:
     """Assembles the tool calls of a stream.
 
-    A piece belongs to the call of its `index`. Servers that give all calls the same index, or none,
-    send each with its own id; a new id then begins a new call.
+    A piece belongs to the call of its `index`. Servers that give all calls the same index, or no
+    index, send each with its own id; a new id then begins a new call.
     """
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class OpenAIBackend:
 
 
 class OpenAIModel:
-    """One model of a server. `digests` is empty: the protocol does not report what is served.
+    """A model of a server. `digests` is empty: the protocol does not report the files of a model.
 
     `context` is known only if the registry entry sets it. A schema is sent as a strict
     `response_format`; the protocol has no place for `Request.grammar`.

@@ -28,7 +28,7 @@ system's default is two hours, so a generation would wait for its deadline."""
 
 
 class NotServed(ModelUnavailable):
-    """The server answers, but has no such model, or another one of that name."""
+    """The server answers, but has no such model, or another model of that name."""
 
 
 def is_local(address: str) -> bool:

@@ -91,8 +91,8 @@ class Balanced:
 
     Args:
         load: connects to the server at an address and returns its model.
-        slots: number of concurrent generations; None for those of all servers together, also of
-            servers that are left out, since they may come back.
+        slots: number of concurrent generations; None for the sum over all servers, with servers
+            that are left out, since they may come back.
 
     Raises:
         NotServed: servers that answer do not serve the same model.
@@ -129,7 +129,7 @@ class Balanced:
 
     @property
     def _models(self) -> list[Model]:
-        """The models of all servers that have been reached, those that serve first."""
+        """The models of all servers that have been reached, of serving servers first."""
         servers = sorted(self._servers, key=lambda server: server.error is not None)
         return [server.model for server in servers if server.model is not None]
 

@@ -55,7 +55,7 @@ class Actor:
         return self.report.node[0] if self.report else "?"
 
     def stop(self, call: int) -> None:
-        """End one of its calls of `generate`, without waiting for that."""
+        """End one of its calls of `generate`, without waiting for the end."""
         with contextlib.suppress(Exception):  # the actor may be gone, or the cluster
             self.handle.stop.remote(call)
 
@@ -105,9 +105,9 @@ class Actors:
         return [actor for actor in self.all if actor.state == "ready"]
 
     def begin(self, check: Callable[[], None]) -> Report:
-        """Wait until the job can begin, and return what all loaded models have in common.
+        """Wait until the job can begin, and return the report that all loaded models share.
 
-        That is when all actors are ready; after `FEWER_SECONDS`, when those that have a node are.
+        That is when all actors are ready; after `FEWER_SECONDS`, when all actors with a node are.
 
         Args:
             check: called while waiting; may raise.
@@ -144,10 +144,10 @@ class Actors:
 
     @contextlib.contextmanager
     def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
-        """Reserve a slot during the block: of the actor with the most free ones, or this number.
+        """Reserve a slot during the block: of the actor with the most free slots, or this number.
 
         Args:
-            number: counts over all actors. If its actor is not ready, another one serves.
+            number: counts over all actors. If its actor is not ready, another actor serves.
             check: called while waiting; may raise.
 
         Raises:
@@ -203,7 +203,7 @@ class Actors:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Stop all actors, with what they compute."""
+        """Stop all actors and their generations."""
         import ray
 
         self._closed.set()
@@ -237,7 +237,7 @@ class Actors:
             self._changed.notify_all()
 
     def _take(self, actor: Actor, report: Report | HarnessError) -> None:
-        """Take an actor up whose model is the same as that of the others."""
+        """Take an actor up if its model is the same as the other actors' model."""
         error: HarnessError | None = None
         if isinstance(report, HarnessError):
             error = report

@@ -53,7 +53,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
-"""What Ray reads when it is imported, unless the user has set it."""
+"""Environment variables that Ray reads when it is imported, unless the user has set them."""
 PREFIX = "nanda-"
 """Begins the name of a folder; short, since paths of sockets in it are limited to 107 bytes."""
 _in_use = threading.Lock()
@@ -88,13 +88,13 @@ class Address:
 
 
 def parse_address(text: str, given: str = "--on") -> Address | None:
-    """Return the address that `text` names; None for "local".
+    """Parse the address of a cluster; return None for "local".
 
     Args:
         given: the option, variable or section with the text, for messages.
 
     Raises:
-        UsageError: it is not one.
+        UsageError: it is not an address.
     """
     text = text.strip()
     if text == LOCAL:
@@ -115,7 +115,7 @@ def ray_data(on: str | None) -> str | None:
     """Return the address of a pipeline of Ray Data, "" if it is not given; None for another `on`.
 
     Raises:
-        UsageError: what follows "ray-data" is not an address.
+        UsageError: the text after "ray-data" is not an address.
     """
     name, _, place = (on or "").strip().partition("://")
     if name != RAY_DATA:
@@ -129,9 +129,9 @@ class Placement:
 
     Attributes:
         actors: number of loaded models; None for as many as fit on the nodes.
-        slots: concurrent generations of each; None for what the serve entry takes.
-        cpus, gpus: what each actor reserves; its model computes with `cpus` threads. None for
-            `CPUS`, or all of the smallest node's.
+        slots: concurrent generations of each model; None for the slots of the serve entry.
+        cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
+            None for `CPUS`, or for all CPUs of the smallest node if it has fewer.
     """
 
     address: Address
@@ -172,7 +172,7 @@ class Connection:
         if not _in_use.acquire(blocking=False):
             raise UsageError("another line of this session runs on a cluster")
         self._is_open = True
-        logging.getLogger("ray").setLevel(logging.ERROR)  # what matters is reported as an error
+        logging.getLogger("ray").setLevel(logging.ERROR)  # errors are reported by the harness
         try:
             if self.address.kind != "own":
                 _use_token()
@@ -237,7 +237,7 @@ class Connection:
 
 
 def own_folder() -> Path:
-    """Return a new folder for a Ray of this process; those of killed processes are removed."""
+    """Return a new folder for a Ray of this process, and remove the folders of killed processes."""
     for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = left.name.removeprefix(PREFIX).partition("-")[0]
         if pid.isdigit() and not is_alive(int(pid)):
@@ -303,7 +303,7 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
 
     Raises:
         TimeoutError: it has no result within `seconds`.
-        Exception: that of the future.
+        Exception: the exception of the future.
     """
     end = time.monotonic() + seconds
     while True:

@@ -77,7 +77,7 @@ def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 class ClusterModel:
-    """One model with the slots of all actors; each generation is a call of one of them.
+    """A model with the slots of all actors; each generation is a call of one actor.
 
     The text of a reply arrives as a whole.
     """
@@ -111,7 +111,7 @@ class ClusterModel:
         """Generate; see `backend.Model.generate`.
 
         Raises:
-            GenerationFailed: the actor or its node is lost; another attempt takes another one.
+            GenerationFailed: the actor or its node is lost; another attempt takes another actor.
             ClusterUnavailable: all actors are lost, or the cluster is.
         """
         if request.slot is not None and request.slot >= self.slots:
@@ -171,7 +171,7 @@ class RayExecutor:
     Args:
         files: returns the registry's entries of files.
         make_backends: a function of a module, called on the nodes.
-        notice: receives a line about the actors, and one for each that is left out later.
+        notice: receives a line about the actors, and a line for each actor that is left out later.
         check: called while waiting for the cluster; may raise.
     """
 
@@ -254,7 +254,7 @@ def assignment(
     slots: int | None,
     threads: int,
 ) -> Assignment:
-    """Return what a node is sent for a candidate, of the registry's `files`."""
+    """Return the assignment of a node for a candidate, with its entries of `files`."""
     return Assignment(
         candidate,
         {file_id: files[file_id] for file_id in candidate.serve.files.values()},

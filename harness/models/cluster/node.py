@@ -1,4 +1,4 @@
-"""The nodes of a cluster: whether each can serve, before any work, and the model loaded on one."""
+"""The nodes of a cluster: a check of each before any work, and the model that a node loads."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a node is sent: one serve entry with its files, and nothing else of the registry.
+    """The data that a node is sent: a serve entry with its files, and nothing else of the registry.
 
     Attributes:
         files: the registry's entries of the files that the serve entry names.
         code_root: the driver's folder of the code; files below it are found below the node's own.
-        environment: HARNESS_ variables of the driver; those of the node come first.
+        environment: HARNESS_ variables of the driver; the node's own variables come first.
         make_backends: returns the backends of a node; pickled by name.
-        slots: number of concurrent generations; None for what the entry takes.
+        slots: number of concurrent generations; None for the slots of the entry.
         threads: the CPUs that the actor is given.
     """
 
@@ -56,7 +56,7 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A model that is loaded on a node; what must be equal on all of them is compared.
+    """A model that is loaded on a node; its `identity` must be the same on all nodes.
 
     Attributes:
         node: address and id of the node.
@@ -73,7 +73,7 @@ class Report:
 
     @property
     def identity(self) -> tuple[str, Mapping[str, str], int]:
-        """What must be equal on all nodes: it determines the answers, or the numbers of slots."""
+        """The version, digests and slots, which must be equal on all nodes."""
         return self.version, self.digests, self.slots
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ def load(assignment: Assignment) -> Model:
 class NodeModel:
     """The model of an assignment, loaded on first use; its methods may be called by many threads.
 
-    Errors of the harness are returned, since Ray would wrap what is raised.
+    Errors of the harness are returned, since Ray would wrap a raised error.
     """
 
     def __init__(self, assignment: Assignment) -> None:
@@ -123,7 +123,7 @@ class NodeModel:
         """Return at once: the actor has found a node."""
 
     def load(self) -> Report | HarnessError:
-        """Load the model, and return what it is."""
+        """Load the model, and return the report on it."""
         import ray
 
         try:
@@ -210,7 +210,7 @@ class Room:
 
 
 def find_room(placement: Placement) -> Room:
-    """Return what a job takes of the cluster that this process is connected to.
+    """Return the nodes and actors of a job on the cluster that this process is connected to.
 
     Raises:
         ClusterUnavailable: no node has room for an actor.
@@ -242,7 +242,7 @@ def probe_nodes(
     check: Callable[[], None],
     lost: Callable[[Node], None] = lambda _: None,
 ) -> Availability:
-    """Return whether all these nodes can serve, with the reasons of those that cannot.
+    """Return whether all these nodes can serve, with the reason of each node that cannot.
 
     Args:
         where: the address, for messages.
@@ -281,7 +281,7 @@ def probe_nodes(
 
 
 def _answer(future: Any, check: Callable[[], None]) -> Availability | str | None:
-    """Return what a node answers, why it cannot work at all, or None if it is gone."""
+    """Return the answer of a node, the reason why it cannot work at all, or None if it is gone."""
     from ray.exceptions import RayError, RayTaskError
 
     try:
