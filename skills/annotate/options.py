@@ -12,10 +12,11 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, RootModel
 
 from harness.api.skill import SkillOptions
-from skills.corpus.lookups.lookup_results import SourceOptions, Sources
 from skills.corpus.options import (
     DatabaseOptions,
     LibraryOptions,
+    SourceOptions,
+    Sources,
     WorkerOptions,
 )
 from skills.corpus.sources.services import CORPUS, NAMES

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from harness.api.options import ClusterOptions
 from harness.api.skill import SkillOptions
 from harness.errors import UsageError
+from skills.corpus.sources.services import CORPUS, NAMES, named
 
 if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
@@ -25,7 +26,7 @@ def _share(given: object) -> object:
 
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The files that are tables, for a person; `tables.formats` has their readers."""
+"""The files that are tables, for a person; `table.READERS` has their readers."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The tables that annotations are saved as, and read from."""
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
@@ -128,3 +129,38 @@ def check_target(target: Path, subcommand: str) -> None:
             if is_map
             else "`/corpus map` draws pictures.",
         )
+
+
+def _sources(text: str | None) -> str | None:
+    return None if text is None else ",".join(named(text, more=(CORPUS,)))
+
+
+Sources = Annotated[str | None, AfterValidator(_sources)]
+"""Names of sources with commas."""
+
+
+class SourceOptions(SkillOptions):
+    source: Sources = Field(
+        None, description=f"where ids are looked up, with commas: {','.join(NAMES)}"
+    )
+
+
+class BudgetOptions(SkillOptions):
+    dry_run: bool = Field(False, description="show what it takes, and request nothing")
+
+
+class FetchOptions(BudgetOptions):
+    max: int = Field(50, ge=1, le=2000, description="maximum number of papers")
+    year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
+
+
+class CompleteOptions(SourceOptions, BudgetOptions):
+    requests: int | None = Field(
+        None,
+        ge=1,
+        description="maximum number of requests to each source; repeat the line to continue",
+    )
+    by_title: bool = Field(
+        False, description="also papers without any identifier, one in a request"
+    )
+    refresh: bool = Field(False, description="repeat what was looked up in the last 30 days")

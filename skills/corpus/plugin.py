@@ -13,25 +13,20 @@ from harness.api.hookspecs import RegisterSkill, hookimpl
 from harness.api.skill import Call, Document, DocumentSource, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
 from harness.settings import Settings
-from skills.corpus.lookups.lookup_results import (
-    Completed,
-    CompleteOptions,
-    Fetched,
-    FetchedToFile,
-    FetchOptions,
-    SourceOptions,
-)
 from skills.corpus.options import (
     PICTURES,
     SAVED_TABLES,
     TABLES,
+    CompleteOptions,
     DatabaseOptions,
     DatasetOptions,
+    FetchOptions,
     LibraryOptions,
     MapOptions,
+    SourceOptions,
     check_target,
 )
-from skills.corpus.outputs import OUTPUTS, SUMMARIES
+from skills.corpus.outputs import OUTPUTS, SUMMARIES, Completed, Fetched, FetchedToFile
 from skills.nanda.framework_option import FrameworkOption
 from skills.reporting.outputs import Output
 

@@ -29,7 +29,7 @@ from skills.corpus.lookups.batches import (
     is_other,
     look_up,
 )
-from skills.corpus.lookups.lookup_results import Completed
+from skills.corpus.outputs import Completed
 from skills.corpus.records import Found
 from skills.corpus.sources import opened
 from skills.corpus.sources.services import SERVICES, required

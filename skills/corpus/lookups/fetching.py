@@ -20,7 +20,7 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.identity.identifiers import KINDS
 from skills.corpus.identity.matching import known, pairs
 from skills.corpus.lookups.batches import cost_of_search, costs_shown, store
-from skills.corpus.lookups.lookup_results import Fetched, FetchedToFile
+from skills.corpus.outputs import Fetched, FetchedToFile
 from skills.corpus.records import Found
 from skills.corpus.references import reference_files
 from skills.corpus.references.csl_json import item_of
