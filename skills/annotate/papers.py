@@ -26,9 +26,7 @@ from skills.annotate import abstract_text
 from skills.corpus import table
 from skills.corpus.lookups import id_list
 from skills.corpus.lookups.id_list import Id, IdList
-from skills.corpus.pdf.pdf_files import is_pdf
-from skills.corpus.table import Columns, open_table
-from skills.corpus.tables.markdown_lists import consists_of_items, is_list
+from skills.corpus.table import Columns, is_pdf, open_table
 from skills.corpus.tables.parquet_files import is_several
 from skills.nanda.paper import WHOLE_ARXIV_ID, Paper, own_id
 from skills.nanda.sentences import heading_end, split_sentences
@@ -227,8 +225,11 @@ def _id_in(given: str) -> Id | None:
 def _is_table(path: Path) -> bool:
     if is_several(path):
         return True
-    suffix = path.suffix.lower()
-    return suffix in table.SUFFIXES and not is_pdf(path) and (suffix != ".md" or is_list(path))
+    if path.suffix.lower() == ".md":
+        from skills.corpus.tables.markdown_lists import is_list
+
+        return is_list(path)
+    return path.suffix.lower() in table.SUFFIXES and not is_pdf(path)
 
 
 def _are_ids(text: str) -> bool:
@@ -253,6 +254,8 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
     Raises:
         InputError: it is a list of papers: in Markdown, or as paragraphs with a title above each.
     """
+    from skills.corpus.tables.markdown_lists import consists_of_items, is_list
+
     problem = "is a list of several papers, not one abstract"
     if is_list(text):
         hint = "Save it as a .md file: each paper of it is annotated."

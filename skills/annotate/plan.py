@@ -22,7 +22,6 @@ from skills.annotate.annotator import Prepared
 from skills.annotate.papers import FEWEST_WORDS
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.db.store import State
-from skills.corpus.pdf.pdf_files import is_of_pdfs
 from skills.corpus.table import Columns, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted
 from skills.nanda.forms import Form
@@ -309,7 +308,7 @@ def from_table(
         InputError: the table cannot be read, or no paper is left.
     """
     table = open_table(path, columns, limit=limit, notice=notice)
-    tick_rows = 1 if is_of_pdfs(path) else TICK_ROWS
+    tick_rows = TICK_ROWS if table.is_read_fast else 1
     source = _source(table, papers := PaperFile())
     for row in usable_rows(
         table, table.rows_or_errors(), source.filtered, source.refused, strict=strict

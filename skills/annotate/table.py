@@ -27,7 +27,7 @@ from skills.corpus.db import damage, reads, runs, store
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.references.reference_files import report_encoding
+from skills.corpus.table import report_encoding
 from skills.corpus.tables.parquet_files import refuse_targets
 from skills.corpus.tables.refusals import SHOWN, Refusals
 from skills.nanda.framework import Framework

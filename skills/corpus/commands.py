@@ -24,10 +24,10 @@ from skills.corpus.lookups.resolving import add_ids
 from skills.corpus.map.map_command import draw_map
 from skills.corpus.outputs import PapersDetails, Passages, SetAside, SimilarPapers
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.references.reference_files import report_encoding
 from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
 from skills.corpus.search.query_syntax import By, Query, parse_years, unknown
+from skills.corpus.table import report_encoding
 from skills.corpus.tables.refusals import Refusals
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework

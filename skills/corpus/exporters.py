@@ -111,13 +111,16 @@ def check_folders(call: Call, skill: Skill) -> None:
     Raises:
         UsageError: there is such a folder, or an option is of a dataset and there is none.
     """
-    from skills.corpus.exports import dataset as datasets
-    from skills.corpus.exports import vault
-
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():
-        if suffix is not None:
-            (datasets if suffix == DATASET else vault).check(folder, force=call.force)
+        if suffix == DATASET:
+            from skills.corpus.exports import dataset
+
+            dataset.check(folder, force=call.force)
+        elif suffix is not None:
+            from skills.corpus.exports import vault
+
+            vault.check(folder, force=call.force)
     given = call.options.model_fields_set & set(DatasetOptions.model_fields)
     if given and DATASET not in kinds.values():
         name = "--no-abstracts" if "abstracts" in given else "--split"

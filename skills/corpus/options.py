@@ -26,7 +26,7 @@ def _share(given: object) -> object:
 
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The files that are tables, for a person; `table.READERS` has their readers."""
+"""The files that are tables, for a person; `table.reader_class` returns their readers."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The tables that annotations are saved as, and read from."""
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]

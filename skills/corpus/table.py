@@ -1,4 +1,4 @@
-"""Read tables of papers and annotations in any format that is known (`READERS`).
+"""Read tables of papers and annotations in the formats of `SUFFIXES`.
 
 A folder or a pattern of .parquet files is one table (`parquet_files`); so are a folder of PDF files
 and a library of Zotero.
@@ -23,12 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from harness.support.text_input import regular_file, shown, well_formed
+from harness.support.text_input import at_home, regular_file, shown, well_formed
+from harness.terminal.console import Screen
 from skills.corpus.db import papers
 from skills.corpus.db.connection import open_temporary
-from skills.corpus.pdf.pdf_files import PdfReader, is_of_pdfs
-from skills.corpus.references import zotero_library as zotero
-from skills.corpus.references.reference_files import FORMATS, ReferenceReader
 from skills.corpus.tables.columns import (
     IDENTITY,
     OBJECTS,
@@ -41,11 +39,9 @@ from skills.corpus.tables.columns import (
     as_text,
     find_columns,
 )
-from skills.corpus.tables.markdown_lists import MarkdownReader, is_list
 from skills.corpus.tables.parquet_files import ParquetFiles, ParquetReader, find_files, is_several
 from skills.corpus.tables.refusals import accepted, refusing
-from skills.corpus.tables.spreadsheets import SHEETS, SheetReader
-from skills.corpus.tables.text_tables import CsvReader, JsonlReader
+from skills.corpus.tables.text_tables import GUESSED, CsvReader, JsonlReader, encoding_of
 from skills.corpus.tex import typographic
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, Section, bare_arxiv_id, iso_date, own_id
@@ -56,17 +52,9 @@ __all__ = ["Columns", "Table", "TableRow", "open_table"]
 OWN_ID = re.compile(r"[0-9a-f]{12}")
 """Form of an id made from an abstract; only such an id is compared with the digest."""
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
-READERS: Mapping[str, Callable[[Path, Columns], Reader]] = {
-    ".csv": CsvReader,
-    ".tsv": CsvReader,
-    **dict.fromkeys(SHEETS, SheetReader),
-    ".jsonl": JsonlReader,
-    ".parquet": ParquetReader,
-    ".md": MarkdownReader,
-    **dict.fromkeys(FORMATS, ReferenceReader),
-    ".pdf": PdfReader,
-}
-SUFFIXES = (*READERS, zotero.SUFFIX)
+SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
+PDF, DATABASE = ".pdf", ".sqlite"
+SUFFIXES = (".csv", ".tsv", *SHEETS, ".jsonl", ".parquet", ".md", *REFERENCES, PDF, DATABASE)
 _BEGINNINGS = {
     ".bib": re.compile(r"@\w+\s*[{(]"),
     ".ris": re.compile(r"TY  - "),
@@ -149,6 +137,11 @@ class Table:
     def id_column(self) -> str | None:
         """The table's own name of its id column, None if it has none."""
         return self._layout.id_column
+
+    @property
+    def is_read_fast(self) -> bool:
+        """False if each row is a file of its own."""
+        return self._reader.unit != "file"
 
     @property
     def has_abstracts(self) -> bool:
@@ -347,7 +340,14 @@ def suffix_of(text: str) -> str:
             if len(names) == len(first) > 1:  # the line "Abstract" begins a text, too
                 find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
                 return suffix
+    from skills.corpus.tables.markdown_lists import is_list
+
     return ".md" if is_list(text) else ""
+
+
+def is_pdf(path: Path) -> bool:
+    """Return True for the name of a PDF file."""
+    return path.suffix.lower() == PDF
 
 
 def reader_of(path: Path, columns: Columns) -> Reader:
@@ -360,8 +360,19 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
             for another kind of table.
     """
-    library = zotero.database_in(path)
-    of_pdfs = library is None and is_of_pdfs(path)
+    library, of_pdfs, suffix = None, False, path.suffix.lower()
+    try:
+        is_folder = at_home(path).is_dir()
+    except (OSError, ValueError):  # a name that is too long; a NUL in it
+        is_folder = False
+    if is_folder or suffix == DATABASE:
+        from skills.corpus.references.zotero_library import ZoteroReader, database_in
+
+        library = database_in(path)
+    if library is None and (is_folder or suffix == PDF):
+        from skills.corpus.pdf.pdf_files import PdfReader, is_of_pdfs
+
+        of_pdfs = is_of_pdfs(path)
     if library is None and (columns.collection is not None or columns.tags):
         raise InputError(
             "--collection and --tag select papers of a Zotero library, and this is another table",
@@ -375,12 +386,12 @@ def reader_of(path: Path, columns: Columns) -> Reader:
             hint="Name a PDF file, or a folder of them.",
         )
     if library is not None:
-        return zotero.ZoteroReader(path, library, columns.collection, columns.tags)
+        return ZoteroReader(path, library, columns.collection, columns.tags)
     if of_pdfs:
         return PdfReader(path, columns)
     if is_several(path):
         return ParquetFiles(path, find_files(path))
-    if (make_reader := READERS.get(path.suffix.lower())) is None:
+    if (make_reader := reader_class(suffix)) is None:
         regular_file(path)  # a name that is misspelled is none of another kind
         raise InputError(
             f"cannot read a table from {path.suffix or 'a file without a suffix'}",
@@ -388,6 +399,38 @@ def reader_of(path: Path, columns: Columns) -> Reader:
             hint=f"Supported suffixes are {', '.join(SUFFIXES)}.",
         )
     return make_reader(regular_file(path), columns)
+
+
+def report_encoding(path: Path, screen: Screen) -> None:
+    """Print a notice if the encoding of a reference file is a guess."""
+    if path.suffix.lower() in REFERENCES and encoding_of(at_home(path)) == GUESSED:
+        screen.notice(
+            f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
+            "it as UTF-8."
+        )
+
+
+def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
+    """Import the reader of files with a suffix; return None for an unknown suffix."""
+    if suffix in SHEETS:
+        from skills.corpus.tables.spreadsheets import SheetReader
+
+        return SheetReader
+    if suffix == ".md":
+        from skills.corpus.tables.markdown_lists import MarkdownReader
+
+        return MarkdownReader
+    if suffix in REFERENCES:
+        from skills.corpus.references.reference_files import ReferenceReader
+
+        return ReferenceReader
+    by_suffix: dict[str, type[Reader]] = {
+        ".csv": CsvReader,
+        ".tsv": CsvReader,
+        ".jsonl": JsonlReader,
+        ".parquet": ParquetReader,
+    }
+    return by_suffix.get(suffix)
 
 
 class SeenIds:

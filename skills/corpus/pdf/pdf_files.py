@@ -83,16 +83,11 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
     return dict(found)
 
 
-def is_pdf(path: Path | None) -> bool:
-    """Return True for the name of a PDF file."""
-    return path is not None and path.suffix.lower() == SUFFIX
-
-
 def is_of_pdfs(path: Path) -> bool:
     """Return True for a PDF file, and for a folder with PDF files and without Parquet files."""
     place = at_home(path)
     if not place.is_dir():
-        return is_pdf(path)
+        return path.suffix.lower() == SUFFIX
     with reading(path):
         is_of_parts = any(is_part(one.name) for one in place.iterdir())
     return not is_of_parts and next(_pdfs_in(place), None) is not None

@@ -13,8 +13,7 @@ from typing import IO
 
 from harness.api.skill import Write
 from harness.errors import InputError
-from harness.support.text_input import at_home, shown
-from harness.terminal.console import Screen
+from harness.support.text_input import shown
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import (
     COLUMNS,
@@ -27,7 +26,7 @@ from skills.corpus.references.csl_json import (
     row_of,
 )
 from skills.corpus.tables.columns import Columns, Reader
-from skills.corpus.tables.text_tables import GUESSED, encoding_of, line_end
+from skills.corpus.tables.text_tables import line_end
 from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
@@ -60,15 +59,6 @@ class ReferenceReader(Reader):
 def is_reference_file(path: Path | None) -> bool:
     """Return True if the papers of a path are those of a reference file."""
     return path is not None and path.suffix.lower() in FORMATS
-
-
-def report_encoding(path: Path, screen: Screen) -> None:
-    """Print a notice if the encoding of a reference file is a guess."""
-    if is_reference_file(path) and encoding_of(at_home(path)) == GUESSED:
-        screen.notice(
-            f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
-            "it as UTF-8."
-        )
 
 
 def records(path: Path) -> Iterator[Record]:

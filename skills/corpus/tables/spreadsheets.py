@@ -21,7 +21,6 @@ from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
 from skills.corpus.tables.reader_process import MEMORY, ReaderProcess, Unreadable, serve
 
-SHEETS = (".xlsx", ".ods", ".xls")
 MOST_BYTES = 200_000_000
 """Size of a file."""
 WORKER = "skills.corpus.tables.spreadsheets"
