@@ -146,8 +146,8 @@ class Skill(ABC):
         tool: whether the producer model may call the skill. Skills that change the session, or
             could grant the model more rights, are for the user alone.
         impact: by subcommand, the effect of a run besides saving: "reads" changes nothing and uses
-            no model, so that it can run beside another run; "adds" only adds; "changes", the default,
-            may do anything. "" is for runs without subcommand, and for all not listed.
+            no model, so that it can run beside another run; "adds" only adds; "changes", the
+            default, may do anything. "" is for runs without subcommand, and for all not listed.
         output: model of `Result.data`, for programs, or models by subcommand, as for `impact`; None
             if it has no fixed form.
         output_summary: the same for `Result.summary`.
