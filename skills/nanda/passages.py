@@ -133,12 +133,6 @@ def passages_of(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterato
             yield Passage(number, first, last)
 
 
-def weak_ends(passage: Passage, phrases: tuple[Phrase, ...]) -> int:
-    """Return how many ends of a passage of these phrases do not separate clauses."""
-    ends = (passage.first, passage.last)
-    return sum(place < len(phrases) and not phrases[place].begins_clause for place in ends)
-
-
 def least_words(phrases: tuple[Phrase, ...], limit: int) -> int:
     """Return how many words a passage of a sentence has at least."""
     return min(LEAST, max((words for _, _, words in _runs(phrases, limit)), default=LEAST))
