@@ -37,7 +37,6 @@ REASONS: Mapping[str, str] = {
     "filler": "Moves are padded with words that carry no information about the paper.",
 }
 """The meaning of every code, in the order of the findings."""
-
 NEVER_UNSTATED = ("claim", "method")
 """Moves that every paper states, in frameworks that have them. All gold annotations state both."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
@@ -47,6 +46,34 @@ framework that is 6 to 45 words; the 6,807 moves of the gold have 6 to 44."""
 CONTENT_OF_QUOTE = 2
 """Content words from which a passage of the abstract may be shorter: "materials science articles"
 names a scope, "with it, 2% to 5%" needs what is before it."""
+LEAST_SUPPORT = 0.55
+"""Least share of the content words of an annotation that are in its abstract. The gold has 0.74 at
+least, with a median of 0.95; compared with the abstract of another paper, 0.38 at most."""
+LEAST_MOVE_SUPPORT = 0.35
+"""The same for one move of at least `TELLING` content words. The gold has 0.43 at least; compared
+with another abstract, 96% of the moves have less than 0.35."""
+TELLING = 5
+"""Content words from which a share of them is informative. 99.8% of the gold's moves have them."""
+MOST_COPIED = 0.85
+"""The share of the words of an annotation in copied runs from which it is a copy. The gold has 0.84
+at most, with a median of 0.42: it uses the terms of the abstract."""
+SEVERAL = 4
+"""Stated moves from which the order of the abstract is unlikely to be chance."""
+LONG = 50
+"""Words from which an annotation can be a copy: a very short abstract can hardly be rephrased. All
+annotations of the gold but two are longer."""
+STRANGE_RUN = 3
+"""Consecutive content words missing from the abstract that make a foreign passage."""
+STRANGE_MOVES = 3
+"""Moves with a foreign passage from which an annotation is padded. The gold has 2 at most, in four
+annotations; 94% have none."""
+LONG_STRANGE_RUN = 5
+"""Consecutive content words from which one foreign passage is padding. The gold has 4 at most."""
+PHRASE = 4
+"""Consecutive words shared by two moves that make a repeated phrase."""
+STRANGE_IN_PHRASE = 2
+"""Content words of such a phrase that must be missing from the abstract. Three annotations of the
+gold have such a phrase; with one word it would be 36, since moves share the paper's subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,39 +160,6 @@ def _whole_text(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
     if not any(finding.move == "" for finding in foreign):
         for found in filler(abstract, stated):
             yield Finding("filler", *found)
-
-
-LEAST_SUPPORT = 0.55
-"""Least share of the content words of an annotation that are in its abstract. The gold has 0.74 at
-least, with a median of 0.95; compared with the abstract of another paper, 0.38 at most."""
-LEAST_MOVE_SUPPORT = 0.35
-"""The same for one move of at least `TELLING` content words. The gold has 0.43 at least; compared
-with another abstract, 96% of the moves have less than 0.35."""
-TELLING = 5
-"""Content words from which a share of them is informative. 99.8% of the gold's moves have them."""
-
-MOST_COPIED = 0.85
-"""The share of the words of an annotation in copied runs from which it is a copy. The gold has 0.84
-at most, with a median of 0.42: it uses the terms of the abstract."""
-SEVERAL = 4
-"""Stated moves from which the order of the abstract is unlikely to be chance."""
-LONG = 50
-"""Words from which an annotation can be a copy: a very short abstract can hardly be rephrased. All
-annotations of the gold but two are longer."""
-
-STRANGE_RUN = 3
-"""Consecutive content words missing from the abstract that make a foreign passage."""
-STRANGE_MOVES = 3
-"""Moves with a foreign passage from which an annotation is padded. The gold has 2 at most, in four
-annotations; 94% have none."""
-LONG_STRANGE_RUN = 5
-"""Consecutive content words from which one foreign passage is padding. The gold has 4 at most."""
-
-PHRASE = 4
-"""Consecutive words shared by two moves that make a repeated phrase."""
-STRANGE_IN_PHRASE = 2
-"""Content words of such a phrase that must be missing from the abstract. Three annotations of the
-gold have such a phrase; with one word it would be 36, since moves share the paper's subject."""
 
 
 def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -31,8 +31,17 @@ from skills.nanda.text import sanitize
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"
 """The suffix of a placeholder for the sentence that a move comes from."""
-
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+FORM_ITEMS = 10
+"""Most annotations on which the beginnings of a reply are compared, one persona each, in turn."""
+TOP = 100
+"""Alternatives requested for the one token; servers return 20 at most. The probability of an answer
+beyond them is too small to count."""
+FEWEST_MASS = 0.5
+"""Least probability that must lie on the answers for a valid vote: below it, the model was about to
+write something else."""
+JSON_TOKENS = 24
+"""Completion tokens of {"answer": "4"} and some blanks."""
 
 
 class _Strict(BaseModel):
@@ -197,18 +206,6 @@ def load(path: Path) -> Panel:
 def _placeholders(template: str) -> Iterator[str]:
     parsed = string.Formatter().parse(template)
     return (name for _, name, _, _ in parsed if name is not None)
-
-
-FORM_ITEMS = 10
-"""Most annotations on which the beginnings of a reply are compared, one persona each, in turn."""
-TOP = 100
-"""Alternatives requested for the one token; servers return 20 at most. The probability of an answer
-beyond them is too small to count."""
-FEWEST_MASS = 0.5
-"""Least probability that must lie on the answers for a valid vote: below it, the model was about to
-write something else."""
-JSON_TOKENS = 24
-"""Completion tokens of {"answer": "4"} and some blanks."""
 
 
 @dataclass(frozen=True, slots=True)

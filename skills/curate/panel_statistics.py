@@ -19,11 +19,12 @@ from skills.reporting.outputs import Share, Z
 Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
 """Whether each persona passes an annotation; None for an invalid vote."""
-
 MARGIN = 0.15
 """On a scale of 1 to 5: a cold prompt cache moved scores by 0.14 at most."""
 INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # rounding errors of sums that are zero on paper
+FEW = 20
+"""Thresholds set on fewer judged annotations than this do not generalise."""
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
@@ -244,10 +245,6 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
     low = brentq(beyond, 0, inside) if value > 0 else 0.0
     high = brentq(beyond, inside, 1) if value < 1 else 1.0
     return float(low), float(high)
-
-
-FEW = 20
-"""Thresholds set on fewer judged annotations than this do not generalise."""
 
 
 def calibrate(

@@ -31,10 +31,10 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten
 
 Annotation = tuple[Paper, Mapping[str, str]]
-
 NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
 TRIES = 100
 """Random numbers tried in place of one before the next one is taken."""
+_Match = re.Match[str]
 
 
 def make(
@@ -114,7 +114,6 @@ class Draft:
         self.moves[move] = text[: found.start()] + new + text[found.end() :]
 
 
-_Match = re.Match[str]
 Maker = Callable[[Draft], str]
 """Changes the moves of a draft and returns a description, or "" if this kind cannot be made."""
 
@@ -232,13 +231,21 @@ PLAIN_MAKERS: Mapping[str, Maker] = {
     "copied": _copied,
     "padded": _padded,
 }
+
+
 SUBTLE_MAKERS: Mapping[str, Maker] = {
     "moves-swapped": _moves_swapped,
     "number-misplaced": _number_misplaced,
     "meaning-turned": _meaning_turned,
 }
+
+
 MAKERS = {**PLAIN_MAKERS, **SUBTLE_MAKERS}
+
+
 KINDS, SUBTLE = tuple(PLAIN_MAKERS), tuple(SUBTLE_MAKERS)
+
+
 IN_TURN = tuple(filter(None, itertools.chain.from_iterable(itertools.zip_longest(SUBTLE, KINDS))))
 """All kinds in the order in which a limited number of probes is made."""
 

@@ -18,6 +18,9 @@ from skills.corpus.tables.text_tables import csv_row
 from skills.curate.run_summary import Run
 from skills.curate.verdicts import Verdict
 
+SUFFIX = "_curated"
+"""The optional end of a target's name, which the names of the files beside it lack."""
+
 
 def write_rejected(file: IO[bytes], run: Run) -> None:
     """Write what is not kept as a table that can be read again.
@@ -100,10 +103,6 @@ def _entropy(probabilities: Iterable[float]) -> float | None:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-SUFFIX = "_curated"
-"""The optional end of a target's name, which the names of the files beside it lack."""
 
 
 def beside(target: Path) -> dict[str, Path]:

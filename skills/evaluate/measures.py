@@ -22,6 +22,9 @@ from skills.nanda.anchors import read_anchors
 from skills.nanda.framework import sha256_of
 from skills.nanda.named_entities import unsupported_names
 
+T = TypeVar("T")
+ByMove = dict[str, float]
+
 
 class Placed(TypedDict):
     """The sentences of an abstract that a move comes from, numbered from 1.
@@ -33,10 +36,6 @@ class Placed(TypedDict):
 
     sentences: list[int]
     nearest: int
-
-
-T = TypeVar("T")
-ByMove = dict[str, float]
 
 
 class Measures:

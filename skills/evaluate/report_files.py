@@ -16,6 +16,11 @@ from skills.nanda.anchors import Marked, Segment, marked, read_anchors
 from skills.reporting.page import write_page
 from skills.reporting.statistics import Figure
 
+MODULES = ("matplotlib",)
+COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+"""Paul Tol's bright scheme, which is safe for colour-blind readers."""
+MARKERS = "osD^vP*X"
+
 
 def write_html(file: IO[bytes], found: Evaluation, subject: Subject) -> None:
     """Write the page; equal input gives equal bytes.
@@ -74,10 +79,6 @@ def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[M
     ]
 
 
-MODULES = ("matplotlib",)
-COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Paul Tol's bright scheme, which is safe for colour-blind readers."""
-MARKERS = "osD^vP*X"
 ROW, HEAD = 0.34, 1.4
 """Height in inches of a metric, and of everything else."""
 

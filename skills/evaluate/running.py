@@ -47,6 +47,7 @@ TASK = "annotate"
 REPEATED = 10
 """Papers that are repeated by default, if there are enough for an interval (`LEAST_PAPERS`)."""
 Record = dict[str, Any]
+FREE = "unconstrained"
 
 
 def models_of(call: Call) -> tuple[str, ...]:
@@ -230,9 +231,6 @@ class ModelRunner:
 
     def _moves(self, record: Record | None) -> Moves | None:
         return record and {move: record[move] for move in self.subject.framework.names}
-
-
-FREE = "unconstrained"
 
 
 @dataclass

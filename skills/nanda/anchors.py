@@ -37,9 +37,13 @@ SHARE = 0.25
 """Share of a move's content words that a second sentence adds."""
 FEWEST = 3
 """Content words that a second sentence adds, at least."""
-
-
 By = Literal["model", "lexical", "reviewer"]
+_BY = {
+    "model": "given by the model",
+    "lexical": "found by common words",
+    "reviewer": "selected by a reviewer",
+}
+Span = tuple[int, int]
 
 
 class Referred(TypedDict):
@@ -134,13 +138,6 @@ def _best(scores: Sequence[float]) -> int | None:
     return best if best is not None and scores[best] > 0 else None
 
 
-_BY = {
-    "model": "given by the model",
-    "lexical": "found by common words",
-    "reviewer": "selected by a reviewer",
-}
-
-
 def anchors_of(
     abstract: str, moves: Mapping[str, str], given: Mapping[str, Sequence[int]]
 ) -> dict[str, Anchor]:
@@ -154,7 +151,8 @@ def anchors_of(
     usable = {
         move: anchor_of(abstract, given[move], "model")
         for move in moves
-        if move in given and _are_usable(given[move], count)
+        if 0 < len(set(given.get(move, ()))) <= MOST_SENTENCES
+        and all(1 <= number <= count for number in given[move])
     }
     return _completed(abstract, moves, usable)
 
@@ -219,12 +217,6 @@ def _completed(
     return {move: all_anchors[move] for move in moves}
 
 
-def _are_usable(numbers: Sequence[int], count: int) -> bool:
-    return 0 < len(set(numbers)) <= MOST_SENTENCES and all(
-        1 <= number <= count for number in numbers
-    )
-
-
 def _valid(abstract: str, stored: object) -> Anchor | None:
     """Return a stored anchor with its present sentence numbers, None if it is not valid."""
     if not isinstance(stored, Mapping) or stored.get("by") not in tuple(_BY):
@@ -263,9 +255,6 @@ def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:
     """Return the place of the character at `at`, or of the next visible one."""
     return new[min(bisect.bisect_left(old, at), len(new) - 1)]
-
-
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +302,12 @@ def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor])
             start += text[start : start + 1] == " "
             if start < end:
                 covered.setdefault(move, []).append((start, end))
-    whole = tuple(move for move, spans in covered.items() if _has_all_words(text, spans))
+    visible = {place for place, char in enumerate(text) if char.isalnum()}
+    whole = tuple(
+        move
+        for move, spans in covered.items()
+        if visible.issubset(itertools.chain.from_iterable(itertools.starmap(range, spans)))
+    )
     parts = {move: spans for move, spans in covered.items() if move not in whole}
     return Marked(_segments(text, parts), whole)
 
@@ -324,14 +318,6 @@ def _place(at: int, sentence: str, text: str) -> int:
     while unicodedata.category(text[place : place + 1] or " ").startswith("M"):
         place += 1
     return place
-
-
-def _has_all_words(text: str, spans: Sequence[Span]) -> bool:
-    """Return True if no letter or digit is outside of the spans."""
-    left = list(text)
-    for start, end in spans:
-        left[start:end] = " " * (end - start)
-    return not any(map(str.isalnum, left))
 
 
 def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, ...]:

@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from rapidfuzz import fuzz
 
@@ -31,8 +31,6 @@ stated moves of gold_train.csv and gold_dev.csv, 12 are below it."""
 FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
 """Consecutive words that count as copied."""
-
-_of_abstract = functools.lru_cache(maxsize=4)  # each abstract is checked move by move
 
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -142,7 +140,7 @@ def unsupported_numbers(abstract: str, text: str) -> list[str]:
     a name ("GPT-4") are left to `unsupported_names`; number words of the text are ignored, since
     "two directions" may be the annotator's own count.
     """
-    known = _known_numbers(abstract)
+    known = _abstract_facts(abstract).numbers
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
     return list(dict.fromkeys(found))
 
@@ -153,7 +151,7 @@ def support(abstract: str, text: str) -> float:
     It is 1.0 for a text without content words. The moves of the gold data have 0.94 on average
     (0.90 when words are compared without `text.stem`).
     """
-    known, found = _known_words(abstract), content_words(text)
+    known, found = _abstract_facts(abstract).words, content_words(text)
     return round(sum(word in known for word in found) / len(found), 3) if found else 1.0
 
 
@@ -162,7 +160,7 @@ def copied(abstract: str, text: str) -> float:
 
     It is 1 for a shorter passage of the abstract.
     """
-    found, runs = words(text), _runs(abstract)
+    found, runs = words(text), _abstract_facts(abstract).runs
     if found and is_passage(abstract, text):
         return 1.0
     inside: set[int] = set()
@@ -206,22 +204,23 @@ def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
     return pairs
 
 
-@_of_abstract
-def _known_numbers(abstract: str) -> frozenset[Decimal]:
-    loose = _LOOSE_THOUSANDS.sub("", abstract)
+class _AbstractFacts(NamedTuple):
+    """The values of numbers, the content words, and the runs of `RUN` words of an abstract."""
+
+    numbers: frozenset[Decimal]
+    words: frozenset[str]
+    runs: frozenset[tuple[str, ...]]
+
+
+@functools.lru_cache(maxsize=4)  # each abstract is checked move by move
+def _abstract_facts(abstract: str) -> _AbstractFacts:
+    loose, given = _LOOSE_THOUSANDS.sub("", abstract), words(abstract)
     written = (value for text in (abstract, loose) for _, value in _numbers(text))
-    return frozenset(itertools.chain(written, _spelled_out(abstract)))
-
-
-@_of_abstract
-def _known_words(abstract: str) -> frozenset[str]:
-    return frozenset(content_words(abstract))
-
-
-@_of_abstract
-def _runs(abstract: str) -> frozenset[tuple[str, ...]]:
-    given = words(abstract)
-    return frozenset(tuple(given[i : i + RUN]) for i in range(len(given) - RUN + 1))
+    return _AbstractFacts(
+        frozenset(itertools.chain(written, _spelled_out(given))),
+        frozenset(content_words(abstract)),
+        frozenset(tuple(given[i : i + RUN]) for i in range(len(given) - RUN + 1)),
+    )
 
 
 def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
@@ -230,10 +229,10 @@ def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
         yield match.group(), Decimal(match.group())
 
 
-def _spelled_out(text: str) -> Iterator[Decimal]:
+def _spelled_out(given: Sequence[str]) -> Iterator[Decimal]:
     """Yield the values of number words, "twenty-three" as 20, 3 and 23."""
     previous = 0
-    for word in words(text):
+    for word in given:
         value = _SPELLED.get(word)
         if value is not None:
             yield Decimal(value)

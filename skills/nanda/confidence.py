@@ -158,16 +158,12 @@ def read_suggestions(
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
     """Return the moves of a record that sections state, each with its section after it."""
     stored = record.get("sections")
-    found = stored.items() if isinstance(stored, Mapping) else ()
-    return {move: _shown(one) for move, one in found if _is_entry(one)}
-
-
-def _is_entry(stored: object) -> bool:
-    return isinstance(stored, Mapping) and isinstance(stored.get("text"), str)
-
-
-def _shown(entry: Mapping[str, Any]) -> str:
-    section, page = entry.get("section", ""), entry.get("page", "")
-    unknown = entry.get("unsupported")
-    doubt = f"; not in it: {', '.join(map(str, unknown))}" if isinstance(unknown, list) else ""
-    return f"{entry['text']} (section {section}, p. {page}{doubt})"
+    shown = {}
+    for move, one in stored.items() if isinstance(stored, Mapping) else ():
+        if isinstance(one, Mapping) and isinstance(one.get("text"), str):
+            unknown = one.get("unsupported")
+            listed = ", ".join(map(str, unknown)) if isinstance(unknown, list) else ""
+            doubt = f"; not in it: {listed}" if isinstance(unknown, list) else ""
+            place = f"section {one.get('section', '')}, p. {one.get('page', '')}"
+            shown[move] = f"{one['text']} ({place}{doubt})"
+    return shown

@@ -26,7 +26,6 @@ REACH = 12
 """Tokens on each side of a word that are searched for its neighbours."""
 OF_MOVE, OF_ABSTRACT = 3, 5
 """Neighbours on each side of a word. The abstract's are more, since a move leaves words out."""
-
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _SPELLED = [
     "zero",
@@ -45,6 +44,60 @@ _SPELLED = [
 ]
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
+NUMBER_MARGIN = 0.15
+"""By how much another number must fit the neighbours better than the number of the move."""
+_UNITS = """
+    % percent; point points pp; x times fold; k thousand thousands; m million millions
+    b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
+    h hour hours; day days; week weeks; month months; year years; hz; khz; mhz; ghz; kb; mb; gb; tb
+    db; mm; cm; km; meter meters; fps; kbps; mbps; gbps; nm; token tokens; watt watts; mw; kw
+""".replace("\n    ", ";")
+UNITS = {
+    word: words.split()[0]
+    for words in filter(str.strip, _UNITS.split(";"))
+    for word in words.split()
+}
+"""Units, and words in place of a unit, by each way to write them."""
+NEGATION_MARGIN = 0.3
+"""By how much the neighbours of a word must fit a place better where it is negated."""
+SCOPE = 3
+"""Content words after a negation that are negated."""
+_PLAIN = """
+    not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
+    unable hardly absence absent avoid avoids avoiding avoided free
+"""
+_OTHERS = """
+    instead rather except excluding exclude excludes excluded impossible little few difficult hard
+    insufficient infeasible ignore ignores ignored neglect neglects neglected prevent prevents
+    missing miss misses limited loses lose unexplored rarely seldom barely only unlike eliminate
+    eliminates eliminating eliminated remove removes removing removed
+"""
+DIRECTION_MARGIN = -0.2
+"""By how much the opposite must fit the neighbours better than the word of the move."""
+_PAIRS = """
+    increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
+    improvement decline, improvement degradation, outperform underperform, surpass trail,
+    exceed trail, beat trail, higher lower, high low, more less, more fewer, better worse,
+    best worst, larger smaller, greater smaller, greater lower, faster slower, fast slow,
+    stronger weaker, strong weak, enable prevent, support hinder, raise reduce, raise lower,
+    effective ineffective, reliable unreliable, achieve miss, longer shorter, long short,
+    cheaper costlier, superior inferior, above below, positive negative, gain loss, gain drop,
+    rise fall, rise drop, grow shrink, easier harder, easy hard, early late, earlier later,
+    maximum minimum, maximize minimize, most least, strengthen weaken, include exclude,
+    accept reject, success failure, succeed fail, significant insignificant,
+    sufficient insufficient, feasible infeasible, possible impossible, stable unstable,
+    similar different, known unknown, competitive inferior, comparable inferior, always never,
+    many few, before after, allow prevent, allow prohibit, without with, cannot can
+"""
+_ONE_WAY = frozenset({"with", "can"})
+"""Words without a meaning of their own: their opposites in the abstract are lost negations."""
+_SAME = {
+    "without": ("without", "no", "not", "lack", "free"),
+    "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
+}
+"""The stems that mean the same as a word, where it is not that word alone."""
+REPEATED_RUN = 3
+"""Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +217,8 @@ def _value(digits: str) -> str:
     return str(Decimal(f"{whole}{point}{part}").normalize())
 
 
-NUMBER_MARGIN = 0.15
-"""By how much another number must fit the neighbours better than the number of the move."""
 MOST_NUMBERS, MOST_OTHERS = 20, 200
 """Numbers of a move and of an abstract that are compared."""
-
-_UNITS = """
-    % percent; point points pp; x times fold; k thousand thousands; m million millions
-    b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
-    h hour hours; day days; week weeks; month months; year years; hz; khz; mhz; ghz; kb; mb; gb; tb
-    db; mm; cm; km; meter meters; fps; kbps; mbps; gbps; nm; token tokens; watt watts; mw; kw
-""".replace("\n    ", ";")
-UNITS = {
-    word: words.split()[0]
-    for words in filter(str.strip, _UNITS.split(";"))
-    for word in words.split()
-}
-"""Units, and words in place of a unit, by each way to write them."""
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
@@ -231,23 +269,10 @@ def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
     return UNITS.get(token.text, ""), token
 
 
-NEGATION_MARGIN = 0.3
-"""By how much the neighbours of a word must fit a place better where it is negated."""
-SCOPE = 3
-"""Content words after a negation that are negated."""
 BEFORE, AFTER = 7, 3
 """Tokens before and after a word of a move that are searched for a negation."""
 
-_PLAIN = """
-    not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
-    unable hardly absence absent avoid avoids avoiding avoided free
-"""
-_OTHERS = """
-    instead rather except excluding exclude excludes excluded impossible little few difficult hard
-    insufficient infeasible ignore ignores ignored neglect neglects neglected prevent prevents
-    missing miss misses limited loses lose unexplored rarely seldom barely only unlike eliminate
-    eliminates eliminating eliminated remove removes removing removed
-"""
+
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
 """Negations, and words that may replace one in a move."""
 
@@ -300,33 +325,6 @@ def _is_negation(token: Token) -> bool:
     return token.text in PLAIN or token.text.endswith(("n't", "n\u2019t"))
 
 
-DIRECTION_MARGIN = -0.2
-"""By how much the opposite must fit the neighbours better than the word of the move."""
-
-_PAIRS = """
-    increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
-    improvement decline, improvement degradation, outperform underperform, surpass trail,
-    exceed trail, beat trail, higher lower, high low, more less, more fewer, better worse,
-    best worst, larger smaller, greater smaller, greater lower, faster slower, fast slow,
-    stronger weaker, strong weak, enable prevent, support hinder, raise reduce, raise lower,
-    effective ineffective, reliable unreliable, achieve miss, longer shorter, long short,
-    cheaper costlier, superior inferior, above below, positive negative, gain loss, gain drop,
-    rise fall, rise drop, grow shrink, easier harder, easy hard, early late, earlier later,
-    maximum minimum, maximize minimize, most least, strengthen weaken, include exclude,
-    accept reject, success failure, succeed fail, significant insignificant,
-    sufficient insufficient, feasible infeasible, possible impossible, stable unstable,
-    similar different, known unknown, competitive inferior, comparable inferior, always never,
-    many few, before after, allow prevent, allow prohibit, without with, cannot can
-"""
-_ONE_WAY = frozenset({"with", "can"})
-"""Words without a meaning of their own: their opposites in the abstract are lost negations."""
-_SAME = {
-    "without": ("without", "no", "not", "lack", "free"),
-    "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
-}
-"""The stems that mean the same as a word, where it is not that word alone."""
-
-
 def _opposites() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for pair in _PAIRS.split(","):
@@ -364,10 +362,6 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
         if better > margin + fit(wanted, abstract, same):
             found.append(written(text, token))
     return list(dict.fromkeys(found))
-
-
-REPEATED_RUN = 3
-"""Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
 
 
 def repeated_words(abstract: str, text: str) -> list[str]:

@@ -30,6 +30,10 @@ TOKENS_AROUND = 12
 QUOTED_CHARS = 1200
 """Characters of an unusable reply that the repair request quotes: about one usual annotation, so
 that a runaway reply does not exceed the context."""
+TOKENS_OF_NUMBERS = 16
+"""Tokens of three sentence numbers of a move in JSON, with its key and brackets."""
+_BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
+Span = tuple[int, int]
 
 
 class UnusableReply(ValueError):
@@ -184,10 +188,6 @@ class Form(ABC):
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
 
-TOKENS_OF_NUMBERS = 16
-"""Tokens of three sentence numbers of a move in JSON, with its key and brackets."""
-
-
 class JsonForm(Form):
     """The form `json`, for general models.
 
@@ -204,12 +204,20 @@ class JsonForm(Form):
     tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        turns = [Message("system", _instructions(self.framework))]
+        """Return the system message, the same for every paper, the examples and the request.
+
+        Each move is explained only by what to write. With definitions as well, a small model copies
+        them: SmolLM2-135M did for 7 of 15 abstracts, and for 3 without.
+        """
+        framework = self.framework
+        moves = (f"- {move.name}: {move.write}." for move in framework.moves)
+        rules = (f"- {rule}" for rule in framework.rules)
+        parts = [framework.instructions.strip(), "\n".join(("The moves:", *moves))]
+        parts += ["\n".join(("The rules:", *rules))] * bool(framework.rules)
+        turns = [Message("system", "\n\n".join(parts))]
         for example in self.examples:
-            turns += [
-                self._request_message(example.abstract),
-                Message("assistant", self._answer(example)),
-            ]
+            answer = Message("assistant", self._answer(example))
+            turns += [self._request_message(example.abstract), answer]
         return (*turns, self._request_message(paper.abstract))
 
     def _request_message(self, abstract: str) -> Message:
@@ -237,10 +245,16 @@ class JsonForm(Form):
     def parse(self, text: str) -> dict[str, Any]:
         """Parse one JSON object, which some servers wrap in a fenced block."""
         found = _json_object(text).items()
-        return {name: text_of(value) for name, value in found if name != NUMBERS}
+        return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        return numbers_in(_json_object(text))
+        """Return the sentence numbers of each move: those listed, else before a text."""
+        reply = _json_object(text)
+        numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
+        if isinstance(listed := reply.get(NUMBERS), dict):
+            numbers |= {name: of_move for name, of_move in listed.items() if of_move}
+        as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
+        return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -261,35 +275,6 @@ def _json_object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
     return found
-
-
-def _instructions(framework: Framework) -> str:
-    """Return the system message for a general model, the same for every paper.
-
-    Each move is explained only by what to write. With definitions as well, a small model copies
-    them: SmolLM2-135M did for 7 of 15 abstracts, and for 3 without.
-    """
-    moves = (f"- {move.name}: {move.write}." for move in framework.moves)
-    rules = (f"- {rule}" for rule in framework.rules)
-    parts = [framework.instructions.strip(), "\n".join(("The moves:", *moves))]
-    return "\n\n".join(parts + ["\n".join(("The rules:", *rules))] * bool(framework.rules))
-
-
-_BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
-
-
-def text_of(value: Any) -> Any:
-    """Return a move of a reply without the sentence numbers before its text."""
-    return _split(value)[1]
-
-
-def numbers_in(reply: Mapping[str, Any]) -> dict[str, list[int]]:
-    """Return the sentence numbers that a reply gives by move: those listed, else before a text."""
-    numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
-    if isinstance(listed := reply.get(NUMBERS), dict):
-        numbers |= {name: of_move for name, of_move in listed.items() if of_move}
-    as_lists = {name: n if isinstance(n, list) else [n] for name, n in numbers.items()}
-    return {name: n for name, n in as_lists.items() if {*map(type, n)} == {int}}
 
 
 def _split(value: Any) -> tuple[list[int], Any]:
@@ -367,9 +352,6 @@ class TaggedForm(Form):
                 raise ValueError(f"{name} does not fit on one line of a tagged completion")
         lines = (f"{move.label}: {moves[move.name]}" for move in self.framework.moves)
         return "\n".join((OPEN_TAG, *lines, CLOSE_TAG))
-
-
-Span = tuple[int, int]
 
 
 class Referent(BaseModel):

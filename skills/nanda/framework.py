@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -193,10 +193,13 @@ class Framework(_Strict):
         A value does not start with a blank, and has no control character and no "</", so that the
         closing tag cannot come too early.
         """
-        more = self.max_chars - 1
+        more, before, parts = self.max_chars - 1, f"{OPEN_TAG}\n", list[str]()
+        for move in self.moves:
+            parts.append(f"{json.dumps(f'{before}{move.label}: ')} VALUE")
+            before = "\n"
         return (
             "%llguidance {}\n"
-            f"start: {' '.join(_grammar_parts(self))}\n"
+            f"start: {' '.join(parts)} {json.dumps(f'{before}{CLOSE_TAG}')}\n"
             rf"VALUE: /[^\s\x00-\x1f\x7f<]([^\x00-\x1f\x7f<]|<[^\x00-\x1f\x7f<\/]){{0,{more}}}/"
             "\n"
         )
@@ -256,14 +259,6 @@ def _annotation_model(framework: Framework) -> type[BaseModel]:
         __module__=__name__,
         **fields,
     )
-
-
-def _grammar_parts(framework: Framework) -> Iterator[str]:
-    before = f"{OPEN_TAG}\n"
-    for move in framework.moves:
-        yield f"{json.dumps(f'{before}{move.label}: ')} VALUE"
-        before = "\n"
-    yield json.dumps(f"\n{CLOSE_TAG}")
 
 
 def _object_schema(properties: Mapping[str, Any]) -> dict[str, Any]:

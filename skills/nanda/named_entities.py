@@ -55,7 +55,7 @@ def _name_in(token: str, *, first: bool) -> tuple[str, int]:
     """Return the part of a token that is a name, or "", and its start in the token."""
     token = re.sub(r"['\u2019]s?$", "", token)
     pieces = [(piece.group(), piece.start()) for piece in re.finditer(r"[^-/]+", token)]
-    leading = sum(1 for _ in itertools.takewhile(lambda piece: _is_plain(piece[0]), pieces))
+    leading = len([*itertools.takewhile(lambda piece: _is_plain(piece[0]), pieces)])
     pieces, first = pieces[leading:], first and not leading
     while pieces and _is_plain(pieces[-1][0]):
         pieces.pop()
@@ -63,19 +63,16 @@ def _name_in(token: str, *, first: bool) -> tuple[str, int]:
         return "", 0
     start = pieces[0][1]
     name = token[start : pieces[-1][1] + len(pieces[-1][0])]
-    distinctive = any(char.isdigit() for char in name) or any(
-        _has_inner_capital(p) for p, _ in pieces
+    is_distinctive = (
+        any(char.isdigit() for char in name)
+        or any(char.isupper() for piece, _ in pieces for char in piece[1:])
+        or any(piece[0].isupper() for piece, _ in pieces[1:])
     )
-    capitals_behind = any(piece[0].isupper() for piece, _ in pieces[1:])
-    return (name, start) if distinctive or capitals_behind or not first else ("", 0)
+    return (name, start) if is_distinctive or not first else ("", 0)
 
 
 def _is_plain(piece: str) -> bool:
     return piece.islower() and not any(char.isdigit() for char in piece)
-
-
-def _has_inner_capital(piece: str) -> bool:
-    return any(char.isupper() for char in piece[1:])
 
 
 def _is_held(name: str, known: frozenset[str], initials: str) -> bool:
@@ -83,19 +80,17 @@ def _is_held(name: str, known: frozenset[str], initials: str) -> bool:
         return True
     if any(char.isdigit() for char in name):
         return False
-    pieces = [piece for piece in re.split(r"[-/]", name) if not _is_plain(piece)]
-    return all(
-        _in_any_number(_squeeze(piece), known) or _is_initials(piece, initials) for piece in pieces
-    )
+    for piece in re.split(r"[-/]", name):
+        acronym = piece.removesuffix("s")
+        if _is_plain(piece) or _in_any_number(_squeeze(piece), known):
+            continue
+        if len(acronym) < 2 or not acronym.isupper() or acronym.casefold() not in initials:
+            return False
+    return True
 
 
 def _in_any_number(squeezed: str, known: frozenset[str]) -> bool:
     return not known.isdisjoint((squeezed, squeezed.removesuffix("s"), f"{squeezed}s"))
-
-
-def _is_initials(piece: str, initials: str) -> bool:
-    acronym = piece.removesuffix("s")
-    return len(acronym) > 1 and acronym.isupper() and acronym.casefold() in initials
 
 
 def _squeeze(name: str) -> str:

@@ -13,12 +13,26 @@ from skills.nanda.text import flatten
 IdField = Literal["arxiv_id", "paper_id", "id"]
 ID_FIELDS: tuple[IdField, ...] = ("arxiv_id", "paper_id", "id")
 """Names of ids in tables and records, in order of preference."""
-
 _DATE = re.compile(
     r"(\d{4})(?:([-/.])(0?[1-9]|1[0-2])(?:\2(0?[1-9]|[12]\d|3[01]))?"
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
     re.ASCII,
 )
+# Possessive: a text of hyphens would otherwise take a place of the stack for each of them.
+ARXIV_ID = (
+    r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
+)
+"""New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
+WHOLE_ARXIV_ID = re.compile(
+    rf"(?:arxiv:\s*|(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/)?(?P<id>{ARXIV_ID})"
+    r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
+    re.IGNORECASE,
+)
+"""Text that is one id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
+_ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
+_NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
+_IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
+_ANYWHERE = re.compile(rf"{_NAMED}|{_ALONE}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,25 +119,6 @@ def abstract_digest(abstract: str) -> str:
 def own_id(abstract: str) -> str:
     """Return the id of a paper that has none, made from its abstract."""
     return abstract_digest(abstract)[:12]
-
-
-# Possessive: a text of hyphens would otherwise take a place of the stack for each of them.
-ARXIV_ID = (
-    r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
-)
-"""New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
-
-WHOLE_ARXIV_ID = re.compile(
-    rf"(?:arxiv:\s*|(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/)?(?P<id>{ARXIV_ID})"
-    r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
-    re.IGNORECASE,
-)
-"""Text that is one id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
-
-_ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
-_NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
-_IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
-_ANYWHERE = re.compile(rf"{_NAMED}|{_ALONE}", re.IGNORECASE)
 
 
 def page_address(text: str) -> str:

@@ -52,6 +52,28 @@ _PHRASE = set_of(
     """
 )
 """Words that begin a phrase, most of them prepositions."""
+LEAST = 4
+"""Words of a passage, where a sentence has one of as many: fewer rarely mean anything alone."""
+JOINT = " ... "
+"""Between two passages."""
+# Only words without which the meaning is the same: not those of "that of X", "which of X", "so far"
+# or "or more X", and no preposition. A mark only if it stands alone, unlike those of "-0.7", ".05".
+_JOINING = re.compile(
+    r"""
+    (?:
+        \(?(?:\d{1,2}|[ivx]{1,4}|[a-h])\)(?=\ \w)
+        | \d{1,2}\.(?=\ [A-Z]) | \\item(?:\[[^\]\n]*\])? | [*•‣▪●◦] | \#{1,6}
+        | [Hh]owever, | (?:[Aa]nd|[Bb]ut|or(?!\ (?:more|less|fewer)\b)),?
+        | that(?=\ (?:the|a|an|this|these|our|we|it|they|their|its|all|each)\ )
+        | which(?!\ of\b) | [-\u2013\u2014,;:.)]+
+    )[ ]+
+    """,
+    re.VERBOSE,
+)
+_LAST = set_of("and or but that which e.g. i.e.")
+"""Words that join a passage, if it does not end its sentence, to what follows."""
+_MARKS = " ,;:([-\u2013\u2014"
+_MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +112,8 @@ def phrases_of(sentence: str, longest: int = LONGEST, heading: int = 0) -> tuple
     for place in range(begin + 1, len(words)):
         before, word = words[place - 1], words[place].casefold()
         begins = word in _CLAUSE or word in _DASHES or word.startswith("(")
-        if begins or _closes(before):
+        bare = before.rstrip(_CLOSERS)
+        if begins or bare.endswith(_ENDS) or ")" in before[len(bare) :]:
             starts.append((place, True))
         elif word in _PHRASE:
             starts.append((place, False))
@@ -102,44 +125,27 @@ def phrases_of(sentence: str, longest: int = LONGEST, heading: int = 0) -> tuple
     )
 
 
-def _closes(word: str) -> bool:
-    """Return True if a word ends with punctuation or a bracket, and perhaps quotes behind it."""
-    bare = word.rstrip(_CLOSERS)
-    return bare.endswith(_ENDS) or ")" in word[len(bare) :]
-
-
 def _cut(text: str, longest: int) -> list[str]:
     return re.findall(rf"\S(?:.{{0,{longest - 1}}}(?!\S)|.{{{longest - 1}}})", text)
 
 
-LEAST = 4
-"""Words of a passage, where a sentence has one of as many: fewer rarely mean anything alone."""
-
-
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Phrases `first` to `last` - 1 of sentence `sentence`, numbered from 1 and 0."""
+    """Phrases `first` to `last` - 1 of a sentence, numbered from 0."""
 
-    sentence: int
     first: int
     last: int
 
 
-def passages_of(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of sentence `number` that have at most `limit` characters."""
-    least = least_words(phrases, limit)
-    for first, last, words in _runs(phrases, limit):
-        if words >= least:
-            yield Passage(number, first, last)
+def passages_of(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
+    """Yield the passages of a sentence that have at most `limit` characters."""
+    runs = [*_runs(phrases, limit)]
+    least = min(LEAST, max((words for _, words in runs), default=LEAST))
+    yield from (passage for passage, words in runs if words >= least)
 
 
-def least_words(phrases: tuple[Phrase, ...], limit: int) -> int:
-    """Return how many words a passage of a sentence has at least."""
-    return min(LEAST, max((words for _, _, words in _runs(phrases, limit)), default=LEAST))
-
-
-def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[int, int, int]]:
-    """Yield the first and last phrases of at most `limit` characters, and how many words."""
+def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[Passage, int]]:
+    """Yield each run of phrases of at most `limit` characters, and its number of words."""
     headed = sum(phrase.heading for phrase in phrases)
     for first in range(headed if headed < len(phrases) else 0, len(phrases)):
         length, words = -1, 0
@@ -148,29 +154,7 @@ def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[int, int, i
             words += phrases[last].text.count(" ") + 1
             if length > limit:
                 break
-            yield first, last + 1, words
-
-
-JOINT = " ... "
-"""Between two passages."""
-# Only words without which the meaning is the same: not those of "that of X", "which of X", "so far"
-# or "or more X", and no preposition. A mark only if it stands alone, unlike those of "-0.7", ".05".
-_JOINING = re.compile(
-    r"""
-    (?:
-        \(?(?:\d{1,2}|[ivx]{1,4}|[a-h])\)(?=\ \w)
-        | \d{1,2}\.(?=\ [A-Z]) | \\item(?:\[[^\]\n]*\])? | [*•‣▪●◦] | \#{1,6}
-        | [Hh]owever, | (?:[Aa]nd|[Bb]ut|or(?!\ (?:more|less|fewer)\b)),?
-        | that(?=\ (?:the|a|an|this|these|our|we|it|they|their|its|all|each)\ )
-        | which(?!\ of\b) | [-\u2013\u2014,;:.)]+
-    )[ ]+
-    """,
-    re.VERBOSE,
-)
-_LAST = set_of("and or but that which e.g. i.e.")
-"""Words that join a passage, if it does not end its sentence, to what follows."""
-_MARKS = " ,;:([-\u2013\u2014"
-_MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
+            yield Passage(first, last + 1), words
 
 
 def trimmed(passage: str) -> tuple[int, int]:
@@ -180,22 +164,18 @@ def trimmed(passage: str) -> tuple[int, int]:
     removed. Words that make a clause depend on another one ("although", "while") stay, since the
     meaning of what follows depends on them. A passage of nothing else is returned whole.
     """
-    start, opened, end = -1, 0, _end(passage)
+    kept = _MARK.sub("", passage)
+    ends_sentence = kept != passage
+    kept = kept.rstrip(_MARKS)
+    while not ends_sentence and kept.rpartition(" ")[2].lstrip(_MARKS) in _LAST:
+        kept = kept.rpartition(" ")[0].rstrip(_MARKS)
+    start, opened, end = -1, 0, len(kept)
     while opened > start:
         start, joining = opened, _JOINING.match(passage, opened)
         opened = joining.end() if joining else heading_end(passage, start)
     if passage.startswith("(", start) and ")" not in passage:
         start += 1
     return (start, end) if start < end else (0, len(passage))
-
-
-def _end(passage: str) -> int:
-    kept = _MARK.sub("", passage)
-    ends_sentence = kept != passage
-    kept = kept.rstrip(_MARKS)
-    while not ends_sentence and kept.rpartition(" ")[2].lstrip(_MARKS) in _LAST:
-        kept = kept.rpartition(" ")[0].rstrip(_MARKS)
-    return len(kept)
 
 
 def text_of(passages: Sequence[str]) -> str:
@@ -219,6 +199,7 @@ class Sentence:
         text: as prompts show it, sanitized and on one line.
         longest: maximum characters of a phrase.
         heading: words of its heading.
+        is_by_word: each word is a phrase.
     """
 
     start: int
@@ -226,33 +207,26 @@ class Sentence:
     text: str
     longest: int
     heading: int = 0
+    is_by_word: bool = False
 
     @functools.cached_property  # only to quote: a prompt needs the text alone
     def phrases(self) -> tuple[Phrase, ...]:
         """The phrases of `text`."""
-        return phrases_of(self.text, self.longest, self.heading)
+        if not self.is_by_word:
+            return phrases_of(self.text, self.longest, self.heading)
+        return tuple(
+            Phrase(word, begins_clause=True, heading=place < self.heading)
+            for place, word in enumerate(self.text.split())
+        )
 
     def quoted(self, passage: Passage) -> str:
         """Return the text of a passage of this sentence."""
         return " ".join(phrase.text for phrase in self.phrases[passage.first : passage.last])
 
 
-@dataclass(frozen=True)
-class ByWord(Sentence):
-    """A sentence with one phrase for each word, so that a passage may begin at any word."""
-
-    @functools.cached_property
-    def phrases(self) -> tuple[Phrase, ...]:
-        """The words of `text`."""
-        return tuple(
-            Phrase(word, begins_clause=True, heading=place < self.heading)
-            for place, word in enumerate(self.text.split())
-        )
-
-
-def by_word(sentence: Sentence) -> ByWord:
-    """Return a sentence whose passages begin and end at any word."""
-    return ByWord(sentence.start, sentence.end, sentence.text, sentence.longest, sentence.heading)
+def by_word(sentence: Sentence) -> Sentence:
+    """Return a sentence with one phrase for each word, so that passages begin and end at any."""
+    return replace(sentence, is_by_word=True)
 
 
 @functools.lru_cache(maxsize=64)
@@ -274,7 +248,7 @@ def prompt_of(sentences: Sequence[Sentence]) -> str:
 
 
 def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
-    """Return the place of a passage of a sentence in its abstract, without what `wording` trims.
+    """Return the place of a passage of a sentence in its abstract, as `trimmed`.
 
     A prompt differs from the abstract in blanks and in invisible characters only, so that the n-th
     visible character of one is that of the other.

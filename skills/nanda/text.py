@@ -17,6 +17,19 @@ _STOP_WORDS = """
     upon us use used uses using very via was we well were what when where whereas whether which
     while who whom whose why will with within without would yet you your yours
 """
+# Engines render messages through a chat template and then search the whole prompt for special
+# tokens: llama.cpp reads "<|im_end|>" inside a message as the token that ends it.
+_OPENERS = re.compile(
+    r"""
+    <(?=[|\uff5c])                        # <|im_end|>, <|eot_id|>, DeepSeek's with U+FF5C
+    | <(?=(?:/\ ?)?[A-Za-z_][^<>]{0,60}>)  # <s>, </annotation>, <start_of_turn>, <<SYS>>, <think>
+    | <(?=0x[0-9A-Fa-f]{2}>)              # byte tokens
+    | \[(?=/?(?:[A-Z][A-Z_]+|gMASK)\])    # [INST], [/INST], [SYSTEM_PROMPT], [gMASK]
+    """,
+    re.VERBOSE,
+)
+_CLOSERS = re.compile(r"[|\uff5c](?=>)")
+MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 def set_of(text: str) -> frozenset[str]:
@@ -126,20 +139,6 @@ def _plain(char: str) -> str:
     return "" if category == "Cf" else char
 
 
-# Engines render messages through a chat template and then search the whole prompt for special
-# tokens: llama.cpp reads "<|im_end|>" inside a message as the token that ends it.
-_OPENERS = re.compile(
-    r"""
-    <(?=[|\uff5c])                        # <|im_end|>, <|eot_id|>, DeepSeek's with U+FF5C
-    | <(?=(?:/\ ?)?[A-Za-z_][^<>]{0,60}>)  # <s>, </annotation>, <start_of_turn>, <<SYS>>, <think>
-    | <(?=0x[0-9A-Fa-f]{2}>)              # byte tokens
-    | \[(?=/?(?:[A-Z][A-Z_]+|gMASK)\])    # [INST], [/INST], [SYSTEM_PROMPT], [gMASK]
-    """,
-    re.VERBOSE,
-)
-_CLOSERS = re.compile(r"[|\uff5c](?=>)")
-
-
 def sanitize(text: str) -> str:
     """Return `text` for a prompt: on one line, with a blank inside each special token and tag.
 
@@ -150,9 +149,6 @@ def sanitize(text: str) -> str:
     "p < 0.05", "a<b" and "[3]" are unchanged.
     """
     return _CLOSERS.sub(r"\g<0> ", _OPENERS.sub(r"\g<0> ", flatten(text)))
-
-
-MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 def escape_markdown(text: str) -> str:

@@ -67,7 +67,7 @@ class ReaderModel:
         self.place = place
 
     def count_tokens(self, request: Request) -> None:
-        """Return None: a text may be of any length (`text.MOST`)."""
+        """Return None: a text may be of any length (`encoder.MOST`)."""
 
     def generate(
         self,

@@ -80,7 +80,10 @@ def choose(
             continue
         places = [best[number]]
         if move not in NAMING | PRESENTING:
-            places += _further(scores.part[:, number], best[number], fitted.part[move])
+            shares = _sigmoid(scores.part[:, number])
+            order = sorted(range(len(shares)), key=lambda at: -shares[at])
+            least = fitted.part[move]
+            places += [at for at in order if at != best[number] and shares[at] >= least]
         places = places[:1] + [one for one in places[1:] if served[one] < SHARED]
         placed = [_passage(scores, number, move, at, sentences, limit) for at in places[:MOST]]
         placed = _fitting(placed, limit)
@@ -163,13 +166,6 @@ class _Placed:
         return self.sentence.quoted(self.passage)
 
 
-def _further(part: NDArray[Any], first: int, least: float) -> list[int]:
-    """Return the other sentences that state a move, the most probable one first."""
-    shares = _sigmoid(part)
-    order = sorted(range(len(shares)), key=lambda place: -shares[place])
-    return [place for place in order if place != first and shares[place] >= least]
-
-
 def _passage(
     scores: Scores, number: int, move: str, place: int, sentences: Sequence[Sentence], limit: int
 ) -> _Placed:
@@ -180,13 +176,13 @@ def _passage(
     """
     sentence, words = sentences[place], by_word(sentences[place])
     first, last = _likeliest(scores, number, place, words, named=move in NAMING)
-    found = _Placed(place, Passage(place + 1, first, last), words)
+    found = _Placed(place, Passage(first, last), words)
     names = move in NAMING or (move in PRESENTING and first > sentence.heading)
     if names and SHORTEST <= last - first <= LONGEST and len(found.text) <= limit:
         return found
-    alone = [_Placed(place, one, sentence) for one in readable(place + 1, sentence.phrases, limit)]
+    alone = [_Placed(place, one, sentence) for one in readable(sentence.phrases, limit)]
     if not alone:  # nothing but a heading
-        return _Placed(place, Passage(place + 1, 0, len(words.phrases)), words)
+        return _Placed(place, Passage(0, len(words.phrases)), words)
     same = (one for one in alone if one.text == found.text)
     return next(same, max(alone, key=lambda one: len(one.text)))
 

@@ -1,7 +1,13 @@
-"""Select the passages that are statements by their beginning and end.
+"""Select passages that are statements, and find the name that a pronoun refers to.
 
 The tests are of words only, and refuse rather too much: what begins after a comma may be part of an
 enumeration or an apposition, and what is cut off before "if" may be a condition of the statement.
+
+"It needs no model" is of DryRun. Only a pronoun in the place of a subject is replaced ("It",
+"This", "They"), or "this" with a noun for a thing that authors made ("this system"), by the one
+name that the sentence before presents. A name has a capital inside, a digit or only capitals
+("DryRun", "BERT", "GPT-4"), and follows a verb of presenting, "called", or begins the sentence.
+Where there is no name, or more than one, the passage stays as it is.
 """
 
 from __future__ import annotations
@@ -50,10 +56,25 @@ _ANNOUNCER = re.compile(
 _DASHES = ("-", "\u2013", "\u2014")
 _PARTICIPLE = re.compile(r"\w+ing\b")
 _JOINS = re.compile(r"(?:and|or)\b")
+_REFERRING = re.compile(
+    r"(?:it|this|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
+    r"|benchmark|corpus|dataset|framework|language|library|method|model|pipeline|platform|procedure|protocol"
+    r"|scheme|system|technique|tool|toolkit))(?= (?:\w+ly |also |can |does |may |will )*"
+    r"(?:is|was|has|had|can|may|will|does|\w+s)\b)",
+    re.IGNORECASE,
+)
+_NAME = r"(?P<name>[A-Z][\w-]*(?:[A-Z\d][\w-]*)|[a-z]+[A-Z][\w-]*)"
+_PRESENTED = re.compile(
+    rf"(?:\b(?i:we|paper|article|work|study)\s+(?:\w+ly\s+)?(?i:build|built|describe|develop|design"
+    rf"|introduce|present|propose|release)(?:s|d|ed)?\s+(?:the\s+)?{_NAME}"
+    rf"|\b(?:called|dubbed|named|termed)\s+{_NAME.replace('name', 'called')}"
+    rf"|\A{_NAME.replace('name', 'first')}(?=\s(?:is|has|can|uses|learns|combines|provides)\b)"
+    rf"|\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
+)
 
 
-def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of sentence `number` that are complete statements, without its heading.
+def readable(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
+    """Yield the passages of a sentence that are complete statements, without its heading.
 
     Of a sentence without one, which is longer than a move, those that begin as a statement;
     without these, those that end as one, or all.
@@ -65,24 +86,20 @@ def readable(number: int, phrases: tuple[Phrase, ...], limit: int) -> Iterator[P
     if headed == len(phrases):
         return
     phrases = phrases[headed:]
-    every = [*passages_of(number, phrases, limit)]
+    every = [*passages_of(phrases, limit)]
     begins = [_begins(phrases, place) for place in range(len(phrases))]
     ends = [_ends(phrases, place) for place in range(len(phrases) + 1)]
     main = _main_clause(phrases)
-    good = [
-        2 * (begins[one.first] and not _is_of_announcer(phrases, one))
-        + (ends[one.last] and (one.first > 0 or one.last > main))
-        for one in every
-    ]
-    for one, score in zip(every, good, strict=True):
-        if score == max(good):
-            yield Passage(number, headed + one.first, headed + one.last)
-
-
-def _is_of_announcer(phrases: tuple[Phrase, ...], one: Passage) -> bool:
-    """Return True if a passage that lacks the announcement has another verb of its subject."""
-    rest = phrases[one.first + 1 : one.last]
-    return phrases[one.first].announced and any(_ANNOUNCER.match(each.text) for each in rest)
+    scores = []
+    for one in every:
+        # Without the announcement, another verb of its subject would have none.
+        rest = phrases[one.first + 1 : one.last] if phrases[one.first].announced else ()
+        has_verb = any(_ANNOUNCER.match(each.text) for each in rest)
+        is_end = ends[one.last] and (one.first > 0 or one.last > main)
+        scores.append(2 * (begins[one.first] and not has_verb) + is_end)
+    for one, score in zip(every, scores, strict=True):
+        if score == max(scores):
+            yield Passage(headed + one.first, headed + one.last)
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:
@@ -146,23 +163,6 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
 def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
     """Return the words of `count` phrases, since "such", "as" and "while", "using" are two each."""
     return " ".join(phrase.text for phrase in phrases[place : place + count])
-
-
-_REFERRING = re.compile(
-    r"(?:it|this|(?:this|our|such an?|the proposed|the) (?:algorithm|approach|architecture"
-    r"|benchmark|corpus|dataset|framework|language|library|method|model|pipeline|platform|procedure|protocol"
-    r"|scheme|system|technique|tool|toolkit))(?= (?:\w+ly |also |can |does |may |will )*"
-    r"(?:is|was|has|had|can|may|will|does|\w+s)\b)",
-    re.IGNORECASE,
-)
-_NAME = r"(?P<name>[A-Z][\w-]*(?:[A-Z\d][\w-]*)|[a-z]+[A-Z][\w-]*)"
-_PRESENTED = re.compile(
-    rf"(?:\b(?i:we|paper|article|work|study)\s+(?:\w+ly\s+)?(?i:build|built|describe|develop|design"
-    rf"|introduce|present|propose|release)(?:s|d|ed)?\s+(?:the\s+)?{_NAME}"
-    rf"|\b(?:called|dubbed|named|termed)\s+{_NAME.replace('name', 'called')}"
-    rf"|\A{_NAME.replace('name', 'first')}(?=\s(?:is|has|can|uses|learns|combines|provides)\b)"
-    rf"|\((?P<short>[A-Z][\w-]*[A-Z\d][\w-]*)\))"
-)
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:

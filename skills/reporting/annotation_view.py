@@ -20,6 +20,13 @@ from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import RESERVED, Framework
 
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
+Kind = Literal["same", "removed", "added"]
+_PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
+"""A word or sign with the blanks after it: single blanks that two texts share mean nothing."""
+MOST = 4_000
+"""Words above which two texts are not compared: the time grows with their product."""
+ALIKE = 0.35
+"""The share of words below which two texts are replaced as wholes: single "the" explain nothing."""
 
 
 def annotation(
@@ -101,15 +108,6 @@ def _made(provenance: Mapping[str, Any], *, place: bool) -> str:
     parts += [f"{seconds:.1f} s"] * bool(seconds)
     parts += [f"instead of {requested}"] * (requested != provenance["resolved"])
     return " · ".join(filter(None, parts))
-
-
-Kind = Literal["same", "removed", "added"]
-_PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
-"""A word or sign with the blanks after it: single blanks that two texts share mean nothing."""
-MOST = 4_000
-"""Words above which two texts are not compared: the time grows with their product."""
-ALIKE = 0.35
-"""The share of words below which two texts are replaced as wholes: single "the" explain nothing."""
 
 
 class Piece(NamedTuple):

@@ -27,6 +27,7 @@ PATH = "/compare"
 TAB = (PATH, "Compare")
 HEADLINES = ("agreement", "placed", "rouge_l", "anchor", "kappa", "valid")
 """Metrics of the list of evaluations."""
+ROWS = 50
 
 
 def routes(state: State) -> list[Route]:
@@ -97,9 +98,6 @@ def _verdict(row: Row) -> list[str]:
     summary = stored_json(row["summary"] or "{}")
     sentences = summary.get("verdict") if isinstance(summary, dict) else None
     return [str(one) for one in sentences] if isinstance(sentences, list) else []
-
-
-ROWS = 50
 
 
 @dataclass(frozen=True, slots=True)

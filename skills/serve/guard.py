@@ -46,6 +46,8 @@ ENTRANCE = (
     "that address, with a token for one use; the foot of an open page makes further ones. If no "
     "page is open any more, end /serve with Ctrl-C and start it again.\n"
 )
+BYTES = 32
+"""Random bytes of a token or cookie."""
 
 
 class Guard:
@@ -121,10 +123,6 @@ def address_of(port: int, sessions: Sessions) -> str:
 
 def _refused(status: HTTPStatus, why: str) -> Response:
     return PlainTextResponse(why, status)
-
-
-BYTES = 32
-"""Random bytes of a token or cookie."""
 
 
 @dataclass(slots=True)

@@ -26,6 +26,12 @@ SHOWN = 100
 """Jobs that are listed, the last ones."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
 """What curations have judged, probes too: their summaries count annotations alone."""
+STEP = 0.25
+"""Seconds between two looks at whether the server has to end."""
+INTERVAL = 1.0
+"""Seconds between two looks at the jobs."""
+QUIET = 10.0
+"""Seconds without news after which something is sent, to notice that the browser is gone."""
 
 
 def routes(state: State) -> list[Route]:
@@ -73,14 +79,6 @@ def _job(state: State, request: Request) -> Response:
         settings=facts(shown["settings"]),
         summary=facts(shown["summary"]),
     )
-
-
-STEP = 0.25
-"""Seconds between two looks at whether the server has to end."""
-INTERVAL = 1.0
-"""Seconds between two looks at the jobs."""
-QUIET = 10.0
-"""Seconds without news after which something is sent, to notice that the browser is gone."""
 
 
 async def events(state: State, running: RunningJobs, request: Request) -> Response:

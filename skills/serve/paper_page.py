@@ -30,6 +30,7 @@ from skills.serve.papers_page import PATH, filtered
 
 MOST = 2**63 - 1
 """The greatest number in SQLite."""
+SHOWN = 20
 
 
 def routes(state: State) -> list[Route]:
@@ -113,9 +114,6 @@ def _changes(
         for move in framework.moves
         if texts[0][move.name] != texts[1][move.name]
     ]
-
-
-SHOWN = 20
 
 
 def _similar(state: State, request: Request) -> Response:

@@ -34,6 +34,19 @@ PATH = "/papers"
 REVIEW = "/review"
 FIRST = "added"
 """The order without a search."""
+TAB = (PATH, "Papers")
+ORDERS = {
+    BEST: "Best matches first",
+    "added": "Last added first",
+    "newest": "Newest first",
+    "oldest": "Oldest first",
+    "support": "Least supported first",
+    "unsupported": "Most unknown numbers and names first",
+}
+WAY_LABELS = {"words": "words", "both": "words and meaning", "meaning": "meaning"}
+"""How words are searched for, where the extra `meaning` is installed."""
+SHOWN = 8
+"""Values of a facet that are shown at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,21 +196,6 @@ def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
     if name.startswith(MOVE):
         return list(known)
     return sorted(known, key=lambda value: (-known[value], value))
-
-
-TAB = (PATH, "Papers")
-ORDERS = {
-    BEST: "Best matches first",
-    "added": "Last added first",
-    "newest": "Newest first",
-    "oldest": "Oldest first",
-    "support": "Least supported first",
-    "unsupported": "Most unknown numbers and names first",
-}
-WAY_LABELS = {"words": "words", "both": "words and meaning", "meaning": "meaning"}
-"""How words are searched for, where the extra `meaning` is installed."""
-SHOWN = 8
-"""Values of a facet that are shown at once."""
 
 
 def routes(state: State) -> list[Route]:

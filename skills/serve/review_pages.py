@@ -31,6 +31,9 @@ PATH = "/review"
 TAB = (PATH, "Review")
 CHOICE: dict[str, str] = dict.fromkeys(("name", "words", "where", "sample", "seed", "order"), "")
 Seated = Callable[[Seat, "Request"], Response]
+DISPUTES = "/review/disputes"
+OWN = "own"
+"""The choice of a text that neither reviewer has."""
 
 
 def routes(state: State) -> list[Route]:
@@ -279,11 +282,6 @@ def _passed_on(request: Request, why: str) -> Response:
     return page(
         request, "review/passed.html", HTTPStatus.CONFLICT, title="Another paper is next", why=why
     )
-
-
-DISPUTES = "/review/disputes"
-OWN = "own"
-"""The choice of a text that neither reviewer has."""
 
 
 def _disputes(room: Room, request: Request) -> Response:

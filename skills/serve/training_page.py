@@ -23,6 +23,9 @@ from skills.finetune.training.callbacks import Metrics
 from skills.finetune.training.checkpoints import METRICS
 from skills.serve.pages import State, message, page
 
+MOST_BYTES = 10_000_000
+Point = tuple[float, float]
+
 
 def routes(state: State) -> list[Route]:
     return [Route("/compare/runs/{key}", partial(_run, state))]
@@ -128,9 +131,6 @@ def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[
     ]
 
 
-MOST_BYTES = 10_000_000
-
-
 class Losses(NamedTuple):
     """Steps with the loss of training, and of the dev rows."""
 
@@ -196,7 +196,6 @@ def _mapping(content: Any, name: str) -> dict[str, Any]:
 
 
 WIDTH, HEIGHT = 640.0, 200.0
-Point = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ from skills.nanda.paper import Paper
 
 Places = Mapping[str, Mapping[str, Sequence[Paper]]]
 """The papers found in each place by the key of their ids, with the name of the place."""
+CHUNK = 500
+"""Annotations that are read at once."""
 
 
 @dataclass(frozen=True)
@@ -296,10 +298,6 @@ def _find(row: TableRow, places: Places) -> Paper | str:
                 source=row.paper.source,
             )
     return reason
-
-
-CHUNK = 500
-"""Annotations that are read at once."""
 
 
 class Queued:

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 What = Literal["accept", "reject", "edit", "undo"]
 State = Literal["open", "waiting", "disputed", "settled"]
 Spans = list[list[int]]
+WAIT = 30.0
+"""Timeout for the lock of another process, in seconds."""
+STORED = "Those before it are stored; the same command continues from there."
 
 
 class Taken(HarnessError):
@@ -143,11 +146,6 @@ def decision_on(item: Item, what: What, at: str, moves: dict[str, str], **more: 
         changed=tuple(name for name, text in item.moves.items() if moves[name] != text),
         **more,
     )
-
-
-WAIT = 30.0
-"""Timeout for the lock of another process, in seconds."""
-STORED = "Those before it are stored; the same command continues from there."
 
 
 @dataclass(slots=True)

@@ -19,6 +19,8 @@ from skills.reporting.statistics import alpha, paired_kappa
 
 Choice = int | str
 """The place of the reviewer whose text of a move is chosen, or another text."""
+By = Mapping[str, Decision]
+"""The decision of each reviewer on a paper."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +140,6 @@ def _choice(texts: tuple[str, ...], chosen: str | None) -> Choice | None:
     if chosen is None:
         return None
     return texts.index(chosen) if chosen in texts else chosen
-
-
-By = Mapping[str, Decision]
-"""The decision of each reviewer on a paper."""
 
 
 def rated(papers: Candidates, log: ReviewLog) -> list[By]:

@@ -28,6 +28,8 @@ from skills.nanda.text import flatten, is_visible, visible_places
 WEAK_SOURCE = 0.25
 """Similarity of a move to its nearest sentence below which the sentence is marked with "?". Of the
 3,581 moves of gold_train.csv and gold_dev.csv, 1% are below it."""
+_NUMBERS = re.compile(r"\d{1,3}(?:[\s,]+\d{1,3})*")
+_HINT = "Give the numbers of sentences, as in `2` or `2,3`, or words of the abstract as they are."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,6 @@ def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
     if anchor is None or source is None or not anchor["sentences"] or anchor["by"] == "reviewer":
         return False
     return float(source["score"]) < WEAK_SOURCE
-
-
-_NUMBERS = re.compile(r"\d{1,3}(?:[\s,]+\d{1,3})*")
-_HINT = "Give the numbers of sentences, as in `2` or `2,3`, or words of the abstract as they are."
 
 
 def selected(abstract: str, given: str) -> Spans:

@@ -31,6 +31,11 @@ from skills.nanda.text import flatten
 
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
 _NO_TERMINAL = "Run it where both stdin and stderr are a terminal."
+STAY = -1
+"""Instead of the index of a paper: the screen stays as it is."""
+Act = Callable[[int], int | None]
+"""Takes the index of the shown paper and returns that of the paper to show next: the same index to
+redraw it, `STAY` to leave the screen as it is, None if none is left."""
 
 
 class Terminal:
@@ -165,13 +170,6 @@ def _colour(view: MoveView) -> str:
 
 def _mark(view: MoveView) -> str:
     return f"bold {_colour(view)}"
-
-
-STAY = -1
-"""Instead of the index of a paper: the screen stays as it is."""
-Act = Callable[[int], int | None]
-"""Takes the index of the shown paper and returns that of the paper to show next: the same index to
-redraw it, `STAY` to leave the screen as it is, None if none is left."""
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:

@@ -29,6 +29,10 @@ s     skip: it is shown again at the end, and next time
 u     undo your last decision, and show its paper again
 q     quit, as Ctrl-C and Ctrl-D do: what you have chosen is kept
 """
+DIFFERS = "bold underline yellow"
+"""Underlined, so that the differences are visible without colours."""
+NARROW = 70
+"""Columns of a terminal below which the texts are one below the other."""
 
 
 @dataclass(slots=True)
@@ -119,12 +123,6 @@ class Settling:
             return STAY
         self.desk.resolve(at, None, reason=reason)
         return self.following(at + 1)
-
-
-DIFFERS = "bold underline yellow"
-"""Underlined, so that the differences are visible without colours."""
-NARROW = 70
-"""Columns of a terminal below which the texts are one below the other."""
 
 
 def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:

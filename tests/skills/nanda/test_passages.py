@@ -73,25 +73,25 @@ def test_long_phrases_are_cut():
 
 def test_passages_have_four_words_or_the_whole_sentence():
     phrases = phrases_of("It halts in Rome, but never in May.")
-    assert list(passages_of(3, phrases, 100)) == [
-        Passage(3, 0, 2),
-        Passage(3, 0, 3),
-        Passage(3, 0, 4),
-        Passage(3, 1, 3),
-        Passage(3, 1, 4),
-        Passage(3, 2, 4),
+    assert list(passages_of(phrases, 100)) == [
+        Passage(0, 2),
+        Passage(0, 3),
+        Passage(0, 4),
+        Passage(1, 3),
+        Passage(1, 4),
+        Passage(2, 4),
     ]
-    assert list(passages_of(1, phrases_of("It halts."), 100)) == [Passage(1, 0, 1)]
+    assert list(passages_of(phrases_of("It halts."), 100)) == [Passage(0, 1)]
 
 
 def test_passages_have_at_most_the_given_characters():
     phrases = phrases_of("It halts in Rome, but never in May.")
-    assert list(passages_of(1, phrases, 17)) == [Passage(1, 0, 2), Passage(1, 2, 4)]
+    assert list(passages_of(phrases, 17)) == [Passage(0, 2), Passage(2, 4)]
 
 
 def test_a_sentence_without_blanks_has_passages():
     phrases = phrases_of("\u5b57" * 25, 10)
-    assert list(passages_of(1, phrases, 10)) == [Passage(1, n, n + 1) for n in range(3)]
+    assert list(passages_of(phrases, 10)) == [Passage(n, n + 1) for n in range(3)]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_span_is_in_the_abstract_as_it_is_stored():
     places = {
         sentence.quoted(one): ABSTRACT[slice(*span_of(one, sentence, ABSTRACT))]
         for number, sentence in enumerate(sentences, start=1)
-        for one in passages_of(number, sentence.phrases, 100)
+        for one in passages_of(sentence.phrases, 100)
     }
     assert places == {
         "We plan, and < act> now.": "We plan,\n  and <act>\u200b now",

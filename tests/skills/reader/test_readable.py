@@ -12,7 +12,7 @@ LIMIT = 319
 
 def texts(sentence: str, limit: int = LIMIT) -> list[str]:
     phrases = phrases_of(sentence, limit)
-    found = readable(1, phrases, limit)
+    found = readable(phrases, limit)
     return [" ".join(one.text for one in phrases[p.first : p.last]) for p in found]
 
 
