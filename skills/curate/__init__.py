@@ -1,1 +1,1 @@
-"""/curate: which annotations are good enough to train on, and why the others are not."""
+"""/curate: keep the annotations that are good enough to train on, and explain the others."""

@@ -1,4 +1,4 @@
-"""Votes in the corpus database, found again by their content: none is requested twice.
+"""Ballots in the corpus database, found again by content, so that no vote is repeated.
 
     key = "b1:" + sha256(canonical JSON of)
         input       sha256 of the abstract on one line
@@ -6,8 +6,8 @@
         labels      the labels of the moves in the prompt, in its order
         panel       sha256 of everything that affects a vote (`Panel.digest`)
         form        how the vote is requested: kind and prefill
-        model       sha256 of the judge's weights, by role; for a server that reports none, its
-                    backend and the model's name there
+        model       sha256 of the judge's weights, by role; without them, the backend and the name
+                    of the model there
 
 Thresholds are not part of it: votes remain valid when thresholds change.
 """
@@ -36,7 +36,7 @@ VERSION = "b1"
 
 
 def key_of(item: Item, judge: Judge) -> str:
-    """Return the content key of an item's ballot, the same for a probe and an annotation."""
+    """Return the content key of an item's ballot; a probe has the key of an equal annotation."""
     parts = {
         "input": item.paper.sha256,
         "moves": item.moves_sha256,
@@ -90,7 +90,7 @@ class Ballots:
                 self._insert(ballot_id, vote)
 
     def save_vote(self, item: Item, vote: Vote) -> None:
-        """Store one vote of a ballot that is not complete, unless another process completed it."""
+        """Store a vote of an incomplete ballot, unless another process completed it."""
         with transaction(self.db):
             row = self._row(item)
             if row is None or row["status"] != "done":
@@ -124,7 +124,7 @@ class Ballots:
         return one(self.db, "SELECT * FROM ballots WHERE key = ?", [key_of(item, self.judge)])
 
     def _replace(self, item: Item, **ended: Any) -> int:
-        """Insert a ballot, or replace one of the same key that is incomplete or failed."""
+        """Insert a ballot, or replace an incomplete or failed ballot of the same key."""
         known = None
         if not item.probe:
             known = reads.with_moves(self.db, item.paper, item.moves, self.judge.framework)
@@ -232,7 +232,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
     """Store how a judge votes, for later runs.
 
     Returns:
-        the stored form: the first, if another process measured at the same time.
+        the stored form, which another process may have measured at the same time.
     """
     with transaction(db):
         if known := load_form(db, model, panel):

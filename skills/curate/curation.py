@@ -314,7 +314,7 @@ def finish(
 
 
 def _warn_without_abstracts(call: Call, db: sqlite3.Connection, run: Run) -> None:
-    """Warn about a .jsonl target whose abstracts are not in the corpus: it cannot be read again."""
+    """Warn about a .jsonl target that cannot be read again without its abstracts."""
     saved = [str(target) for target in call.targets if target.suffix.lower() == ".jsonl"]
     papers = [verdict.item.paper for verdict in run.verdicts if verdict.decision == "kept"]
     lost = sum(paper_rows.row_id(db, paper) is None for paper in papers)
@@ -364,7 +364,7 @@ def check_build(call: Call, framework: Framework) -> None:
 def build_files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
     """Return the writers of the training set and its manifest.
 
-    The input's annotations count as the agent's, those that were kept as the curated ones.
+    All annotations of the input are the source `agent`, the kept annotations `curated`.
 
     Raises:
         InputError: a table of the data set options cannot be used, or no row is left.

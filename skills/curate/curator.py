@@ -1,4 +1,4 @@
-"""The curator: a panel of five personas of one model, each with one vote on one annotation.
+"""The curator: a panel of five personas of one model, each with a vote on each annotation.
 
 A vote is the mean of the answers' values, weighted by the probability that the model gives each of
 them as its next token. Nothing is sampled and no prose is parsed. A server that returns no token
@@ -27,8 +27,8 @@ class Vote:
     Attributes:
         score: within the values of the panel's answers; None: invalid, neither pass nor fail.
         mass: the probability of all answers; None for JSON.
-        answers: the probability of each answer; for JSON, 1.0 for the one that was given.
-        prompt_tokens, cached_tokens, seconds: as of `Reply`.
+        answers: the probability of each answer; for JSON, 1.0 for the given answer.
+        prompt_tokens, cached_tokens, seconds: as in `Reply`.
     """
 
     persona: str
@@ -62,11 +62,11 @@ class Judge:
     ) -> tuple[Vote, ...]:
         """Return the votes of all personas on an annotation, requested one after another.
 
-        In one slot, all but the first find the beginning of their prompt evaluated.
+        The slot has evaluated the beginning of the prompt after the first vote.
 
         Args:
             known: votes by persona that need not be requested again.
-            on_vote: called with each other vote as it arrives.
+            on_vote: called with each requested vote as it arrives.
 
         Raises:
             InvalidReply: no probability of an answer was returned for any persona.
@@ -104,7 +104,7 @@ class Judge:
         )
 
     def explain(self, item: Item, persona: Persona) -> str:
-        """Return a persona's reason in one sentence; it is shown, and decides nothing."""
+        """Return a persona's reason in a sentence, for people: it has no effect on the decision."""
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
             messages=messages, max_tokens=EXPLANATION_TOKENS, temperature=0.0

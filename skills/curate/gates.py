@@ -40,8 +40,8 @@ REASONS: Mapping[str, str] = {
 NEVER_UNSTATED = ("claim", "method")
 """Moves that every paper states, in frameworks that have them. All gold annotations state both."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""A move has at most one word per 7 characters of the framework's `max_chars`, and at least one per
-50, so that a framework of single words does not require sentences. With the 320 of the Nanda
+"""A move has at most a word per 7 characters of the framework's `max_chars`, and at least a word
+per 50, so that a framework of single words does not require sentences. With the 320 of the Nanda
 framework that is 6 to 45 words; the 6,807 moves of the gold have 6 to 44."""
 CONTENT_OF_QUOTE = 2
 """Content words from which a passage of the abstract may be shorter: "materials science articles"
@@ -50,8 +50,8 @@ LEAST_SUPPORT = 0.55
 """Least share of the content words of an annotation that are in its abstract. The gold has 0.74 at
 least, with a median of 0.95; compared with the abstract of another paper, 0.38 at most."""
 LEAST_MOVE_SUPPORT = 0.35
-"""The same for one move of at least `TELLING` content words. The gold has 0.43 at least; compared
-with another abstract, 96% of the moves have less than 0.35."""
+"""Least share of a single move of at least `TELLING` content words. The gold has 0.43 at least;
+compared with another abstract, 96% of the moves have less than 0.35."""
 TELLING = 5
 """Content words from which a share of them is informative. 99.8% of the gold's moves have them."""
 MOST_COPIED = 0.85
@@ -68,12 +68,13 @@ STRANGE_MOVES = 3
 """Moves with a foreign passage from which an annotation is padded. The gold has 2 at most, in four
 annotations; 94% have none."""
 LONG_STRANGE_RUN = 5
-"""Consecutive content words from which one foreign passage is padding. The gold has 4 at most."""
+"""Consecutive content words from which a single foreign passage is padding. The gold has 4 at
+most."""
 PHRASE = 4
 """Consecutive words shared by two moves that make a repeated phrase."""
 STRANGE_IN_PHRASE = 2
 """Content words of such a phrase that must be missing from the abstract. Three annotations of the
-gold have such a phrase; with one word it would be 36, since moves share the paper's subject."""
+gold have such a phrase; 36 would have a phrase with a single missing word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Finding:
     Attributes:
         code: one of `REASONS`.
         move: the name of the move, or "" for the whole annotation.
-        detail: one clause for people.
+        detail: a clause for people.
     """
 
     code: str
@@ -175,7 +176,7 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
 
 
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
-    """Yield one clause if the annotation is the abstract, divided into moves.
+    """Yield a clause if the annotation is the abstract, divided into moves.
 
     Quotes are not a fault: moves that quote are copied, too, but not in the order of the abstract,
     except for a few by chance.
@@ -196,8 +197,8 @@ def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]
     """Find padding: (move, clause), with move "" for the whole annotation.
 
     Only words that are missing from the abstract are recognised. Of clauses written after these
-    limits were set, added to the annotations of gold_dev.csv, it found 100% when every move had
-    one, 85% with three moves and 38% with one. Filler in the paper's own words is not found.
+    limits were set, added to the annotations of gold_dev.csv, it found 100% when every move had a
+    clause, 85% with three clauses and 38% with one. Filler in the paper's own words is not found.
     """
     known = frozenset(content_words(abstract))
     runs = {move: _longest_foreign_run(text, known) for move, text in moves.items()}
@@ -223,7 +224,7 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 
 
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """Return the phrases in more than one move, in order of appearance, overlapping ones too."""
+    """Return the phrases, which may overlap, of more than one move, in order of appearance."""
     counts: Counter[str] = Counter()
     for text in moves.values():
         written = words(text)

@@ -28,7 +28,7 @@ from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 
 CORPUS = "corpus"
-"""The input that stands for the user's corpus."""
+"""The name of the user's corpus as an input."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Item:
 
     @cached_property
     def digests(self) -> tuple[str, str]:
-        """SHA-256 of the abstract and of the moves: they identify what is decided on."""
+        """SHA-256 of the abstract and of the moves, which identify the annotation."""
         return self.paper.sha256, self.moves_sha256
 
 
@@ -150,7 +150,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
     """Read the current annotations of the corpus.
 
     Raises:
-        InputError: it has none by this framework.
+        InputError: it has no annotation by this framework.
     """
     ids = Database(db, framework).current_ids()[:limit]
     found, refused = list[Item](), Refusals()
@@ -171,7 +171,8 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the stored form of the items that fit the framework, from the corpus if it has them."""
+    """Yield the stored form of the items that fit the framework, as in the corpus if it is
+    there."""
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)
         if known is not None:
@@ -181,7 +182,11 @@ def records(
 
 
 def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str:
-    """Return why a row is left out, or ""; `before` is an earlier annotation of the same paper."""
+    """Return the reason why a row is left out, or "".
+
+    Args:
+        before: an earlier annotation of the same paper.
+    """
     if not entry.paper.abstract:
         return "no abstract"
     if not entry.has_moves:

@@ -29,7 +29,8 @@ class CurateJob:
     without the gates.
 
     Attributes:
-        pace, update: the progress of the whole command, and what shows it.
+        pace: the progress of the whole command.
+        update: shows it.
     """
 
     call: Call
@@ -48,7 +49,7 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """What is to be judged when the job begins; the same annotation once."""
+        """The items to judge when the job begins; equal annotations count as one."""
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
         for item in (*self.source.items, *self.probes):
@@ -60,7 +61,7 @@ class CurateJob:
         return list(due.values())
 
     def run(self) -> Tally:
-        """Judge what has not been judged yet."""
+        """Judge the items that are due."""
         self._known = {key_of(item, self.judge): self.ballots.begun(item) for item in self.due}
         for slot in range(self.judge.model.slots):
             self._slots.put(slot)

@@ -1,4 +1,4 @@
-"""The results of /curate: what --json prints, and what text and page show."""
+"""The results of /curate: the source of --json, of the text on a terminal and of the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FormFacts(Output):
 
 
 class JudgeFacts(Output):
-    """Who judged and how; without a model if none was needed."""
+    """The judge and its criteria; `model` is None if the gates left nothing to judge."""
 
     model: str | None
     served: str = ""
@@ -105,7 +105,7 @@ class ProbesRejected(Output):
 
 
 class Added(Output):
-    """What the gates, a persona, the panel, or gates and panel together reject."""
+    """The rejections by the gates, a persona, the panel, or gates and panel together."""
 
     who: str
     caught: Share = Field(description="of the known-bad annotations that it judged")

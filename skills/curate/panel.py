@@ -1,8 +1,8 @@
 """The panel as data: its personas, their questions, and the meaning of the answers.
 
 `shipped()` returns the panel of personas.yaml, `load` that of another file. Each message begins
-with what all personas judge, the abstract and the annotation, and ends with the question of one of
-them: a server evaluates the beginning once for all.
+with the abstract and the annotation, and ends with the question of a persona, so that a server
+evaluates the beginning once for all personas.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SOURCE = "_source"
 """The suffix of a placeholder for the sentence that a move comes from."""
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FORM_ITEMS = 10
-"""Most annotations on which the beginnings of a reply are compared, one persona each, in turn."""
+"""Maximum number of annotations on which the beginnings of a reply are compared."""
 TOP = 100
 """Alternatives requested for the one token; servers return 20 at most. The probability of an answer
 beyond them is too small to count."""
@@ -72,12 +72,12 @@ class Persona(_Strict):
 
 
 class Panel(_Strict):
-    """Personas, and what they have in common.
+    """Personas, with the prompts and answers that they share.
 
     Attributes:
         system: the system message.
         shared: the beginning of the user message, with {abstract} and {annotation}.
-        answers: the answers, one token each, with their values.
+        answers: the answers, which are single tokens, with their values.
         prefills: beginnings of the reply; that with the most probable answers is used.
         reading: unused, see `Persona.reads`.
         explain: the question for the reason why a persona did not pass an annotation, with its
@@ -213,10 +213,10 @@ class VoteForm:
     """How a judge votes.
 
     Attributes:
-        kind: by the probabilities of one token, or as JSON.
+        kind: by the probabilities of the first token, or as JSON.
         prefill: the beginning of the reply to a question.
         mass: the mean probability of all answers after it; None for JSON.
-        measured: the same for every prefill that was tried.
+        measured: the mean probability for each prefill that was tried.
         items: number of annotations it was measured on; 0 if that was not stored.
     """
 
@@ -246,10 +246,10 @@ def choose_form(
 ) -> VoteForm:
     """Measure how a model votes best.
 
-    Each of `items` is put to one persona with every prefill, or without any to a model that does
-    not continue a begun answer; of equally good ones, the first of the panel is taken. Items that
-    are too long or at which the judge fails are skipped: the job reports them. A server without
-    token probabilities votes as JSON.
+    Each of `items` is put to a persona with every prefill, or without a prefill to a model that
+    does not continue a begun answer; of equally good prefills, the first of the panel is taken.
+    Items that are too long or at which the judge fails are skipped: the job reports them. A server
+    without token probabilities votes as JSON.
 
     Args:
         on_item: called with each measured item and the prompt tokens that were evaluated for it.
@@ -310,7 +310,7 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A server returns none where the token is only a part of a character: not an answer either.
+    # A server returns no probabilities for a token that is a part of a character, and no answer.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

@@ -1,4 +1,4 @@
-"""What the votes of a panel decide, and how firmly: counts over plain numbers.
+"""Statistics of the votes of a panel: decisions, separation of probes, and calibration.
 
 A panel of k personas judges n annotations. `scores` are n rows of k numbers; None is an
 invalid vote, neither a pass nor a fail. A vote passes from its persona's threshold on, and an
@@ -74,8 +74,8 @@ def vote_against_mean(
     leaves undecided, or without a valid vote, are not compared.
 
     Returns:
-        vote_only and mean_only: rows kept by one of the two alone; count: their sum; of: rows
-        compared.
+        vote_only, mean_only: rows kept by the votes alone, by the mean alone; count: their sum; of:
+        compared rows.
     """
     compared: Counter[tuple[bool, bool]] = Counter()
     for row in scores:
@@ -120,12 +120,12 @@ def borderline(
 ) -> list[tuple[float, int, int]]:
     """Return the rows for a person to look at, the closest first.
 
-    These are the rows that one vote would turn, those that scores within `margin` of their
-    thresholds could turn together, and those that invalid votes leave undecided.
+    Such a row would turn by one vote, or by scores within `margin` of their thresholds together,
+    or is left undecided by invalid votes.
 
     To turn a row with p passes and i invalid votes, p - min_votes + 1 passes must fail if it is
-    kept, and min_votes - p - i fails must pass if it is rejected. Its distance is the largest among
-    those nearest their thresholds.
+    kept, and min_votes - p - i fails must pass if it is rejected. Its distance is the largest
+    distance of these scores from their thresholds, if the nearest scores are taken.
 
     Returns:
         (distance, row, number of passes); the distance is 0 if invalid votes leave the row open.
@@ -169,7 +169,7 @@ def _weight(
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
-    """Return the probability that one of `good` is above one of `bad`; ties count half.
+    """Return the probability that a score of `good` is above a score of `bad`; ties count half.
 
     It is U / (n m) of Mann and Whitney. None is left out.
 
@@ -200,12 +200,13 @@ def added(
 ) -> list[Added]:
     """Return the shares of bad and of good annotations that gates, personas and panel reject.
 
-    Gates and "together" are over all annotations, the others over those that pass the gates.
+    The lines "gates" and "together" are about all annotations, the other lines about annotations
+    that pass the gates.
 
     Args:
         bad: the votes on each probe; None if a gate rejects it.
-        good: the same of the annotations that are taken to be good.
-        personas: their names, in the order of the votes.
+        good: the votes on each annotation of the input, which are taken to be good.
+        personas: the names of the personas, in the order of the votes.
     """
     gates = [[votes is not None for votes in side] for side in (bad, good)]
     judged = [[votes for votes in side if votes is not None] for side in (bad, good)]

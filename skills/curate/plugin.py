@@ -50,7 +50,7 @@ class PanelOptions(WorkerOptions, ReportOptions):
 
 
 class BuildOptions(PanelOptions, DatasetOptions):
-    """Options of a run that builds a training set from what it keeps."""
+    """Options of a run that builds a training set from the kept annotations."""
 
 
 class ReviewOptions(SkillOptions):
@@ -157,7 +157,7 @@ class Curate(Skill):
 
 
 def _check_combinations(call: Call) -> None:
-    """Check that no option is given without the one that it depends on."""
+    """Check that each option is given with the option that it depends on."""
     options, given = call.options, call.options.model_fields_set
     if "reject_rate" in given and not options.calibrate:
         raise UsageError("--reject-rate goes with --calibrate")

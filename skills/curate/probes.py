@@ -1,11 +1,11 @@
-"""Probes: known-bad annotations, made from good ones to measure what gates and panel find.
+"""Probes: known-bad annotations, made from good annotations to measure gates and panel.
 
     for probe in make(annotations, framework, per_kind=60):
         assert probe.findings
 
-The gates find nearly all probes of `KINDS`. No gate can find those of `SUBTLE`, which use only
-words and numbers of the abstract: they show what the panel adds. Making a probe and finding it
-share one rule only: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing.
+The gates find nearly all probes of `KINDS`. No gate can find a probe of `SUBTLE`, which uses only
+words and numbers of the abstract: it measures what the panel adds. Making a probe and finding it
+share a single rule: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from skills.nanda.text import flatten
 Annotation = tuple[Paper, Mapping[str, str]]
 NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
 TRIES = 100
-"""Random numbers tried in place of one before the next one is taken."""
+"""Random numbers that are tried in place of a number before the next number is taken."""
 _Match = re.Match[str]
 
 
@@ -53,7 +53,7 @@ def make(
     equals the annotation it was made from is left out.
 
     Args:
-        most: limit of all probes together; a subtle and a plain kind get one each in turn.
+        most: limit of all probes together; subtle and plain kinds take turns.
     """
     papers: dict[str, Paper] = {}
     given: dict[str, dict[str, str]] = {}

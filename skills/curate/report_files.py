@@ -1,4 +1,4 @@
-"""The files beside a curated table: what is not kept and why, and every vote."""
+"""The files beside a curated table: rejected annotations with reasons, and all votes."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ SUFFIX = "_curated"
 
 
 def write_rejected(file: IO[bytes], run: Run) -> None:
-    """Write what is not kept as a table that can be read again.
+    """Write the annotations that are not kept as a table that can be read again.
 
-    Its columns are those of the paper, the moves as they were written, decision, reasons (codes),
-    details (in words), votes, mean, each persona's score, and explanation. It includes "undecided"
-    and "failed" annotations.
-    """
+    Its columns are id, title and abstract, the moves as they were written, decision, reasons
+    (codes), details (in words), votes, mean, each persona's score, and explanation. It includes
+    "undecided" and "failed" annotations."""
     moves, personas = run.framework.names, run.panel.names
     head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
     file.write(csv_row((*head, "votes", "mean", *personas, "explanation")))
@@ -57,7 +56,7 @@ def write_rejected(file: IO[bytes], run: Run) -> None:
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
-    """Write a line of JSON for the run, and one for each annotation and probe with all votes."""
+    """Write a line of JSON for the run, and for each annotation and probe with its votes."""
     lines = [{"kind": "run", "summary": summary}]
     for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -93,7 +92,7 @@ def _votes(verdict: Verdict) -> Iterator[dict[str, Any]]:
 
 
 def _entropy(probabilities: Iterable[float]) -> float | None:
-    """Return the entropy of the normalised answers, in bits; None if there are none."""
+    """Return the entropy of the normalised answers, in bits; None if all are impossible."""
     found = [p for p in probabilities if p > 0]
     total = math.fsum(found)
     if not found:

@@ -18,8 +18,8 @@ from skills.reporting.outputs import MORE
 WIDTH = 96
 NAMED_BORDERLINE = 5
 WEAK_AUROC = 0.7
-"""Below it the panel is called weak: it prefers the bad one of a good and a bad annotation in at
-least three of ten cases. The usual interpretation (Hosmer and Lemeshow 2000, Applied Logistic
+"""Below it the panel is called weak: of a good and a bad annotation, it prefers the bad annotation
+in at least three of ten cases. The usual interpretation (Hosmer and Lemeshow 2000, Applied Logistic
 Regression, p. 162) calls .7 to .8 acceptable."""
 MUCH_INVALID = 0.1
 """Share of invalid votes above which a note states them."""
@@ -147,7 +147,7 @@ def _added(probes: ProbeFigures) -> str:
 
 
 def verdict_of(summary: Curation) -> list[str]:
-    """Return two sentences: what was kept and rejected, and what the panel adds to the gates."""
+    """Return two sentences: the counts of decisions, and whether the panel adds to the gates."""
     failed = summary.probes.failed if summary.probes else 0
     redo = "(--retry-failed retries them)"
     optional = (
@@ -192,7 +192,7 @@ def _verdict_on_panel(summary: Curation) -> str:
 
 
 def notes_of(run: Run, summary: Curation, own: int) -> list[str]:
-    """Return what a reader has to know to interpret the figures, most important first.
+    """Return the notes by which a reader interprets the figures, the most important first.
 
     Args:
         own: number of judged annotations that the judge itself has made.
@@ -269,7 +269,7 @@ def _on_separation(summary: Curation) -> Iterator[str]:
 
 
 def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
-    """Note what limits the votes: the judge's own annotations, its form, and invalid votes."""
+    """Note the limits of the votes: the judge's own annotations, its form, and invalid votes."""
     if run.judge is None:
         return
     if own:

@@ -32,7 +32,7 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What an annotation has to reach to be kept.
+    """The thresholds and votes that keep an annotation.
 
     Attributes:
         thresholds: the score from which each persona's vote passes.
@@ -48,7 +48,7 @@ class Criteria:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The decision about one annotation or probe, with everything it is based on.
+    """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
         reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
@@ -82,7 +82,7 @@ class Verdict:
 
     @property
     def details(self) -> tuple[str, ...]:
-        """Why it is not kept, in words; empty if it is kept."""
+        """The reasons why it is not kept, in words; empty if it is kept."""
         if found := self.item.findings:
             return tuple(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
         if self.error:
@@ -90,7 +90,7 @@ class Verdict:
         return () if self.decision == "kept" else tuple(self._shortfalls())
 
     def _shortfalls(self) -> Iterator[str]:
-        """Yield what each persona that did not pass the annotation would have needed."""
+        """Yield the score and the threshold of each persona that did not pass the annotation."""
         for vote, passed, threshold in self.cast:
             if passed is None:
                 yield f"{vote.persona}: no valid vote"
@@ -110,8 +110,8 @@ def decide(
 ) -> Verdict:
     """Decide about an annotation.
 
-    What a gate has found is rejected regardless of the panel. Otherwise it is kept with `min_votes`
-    votes, rejected if even its invalid votes could not have changed that, and undecided in between.
+    An annotation with a finding of a gate is rejected. Otherwise it is kept with `min_votes` votes,
+    rejected if even its invalid votes could not have changed that, and undecided in between.
 
     Args:
         found: the votes, or the error that prevented them; None if it is not judged.

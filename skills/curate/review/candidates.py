@@ -33,14 +33,14 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
 Places = Mapping[str, Mapping[str, Sequence[Paper]]]
-"""The papers found in each place by the key of their ids, with the name of the place."""
+"""Papers by the name of the place that has them, and by the key of their ids."""
 CHUNK = 500
 """Annotations that are read at once."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The annotations of a table, the least certain first, then those without confidences.
+    """The annotations of a table, the least certain first, annotations without confidences last.
 
     Attributes:
         id_column: the table's name of its id column.
@@ -51,7 +51,7 @@ class Candidates:
         is_selected: words or conditions have selected them.
     """
 
-    items: Queued
+    items: LazyItems
     id_column: str
     lost: Sequence[str] = ()
     without_moves: int = 0
@@ -65,14 +65,14 @@ class Candidates:
         return {key: place for place, key in enumerate(self.items.keys)}
 
     def known(self, keys: Iterable[str]) -> list[Item]:
-        """Return the annotations with these keys, in their order; keys without one are ignored."""
+        """Return the annotations with these keys, in the order of the table; others are ignored."""
         found = (key for key in keys if key in self.places)
         return list(self.items.some(sorted(found, key=self.places.__getitem__)))
 
     def sample(self, size: int, seed: int) -> Candidates:
         """Return annotations drawn at random, in random order.
 
-        Which are drawn depends on `seed` and their ids only, so that few change if the table grows.
+        The draw depends on `seed` and the ids only, so that it changes little if the table grows.
         """
 
         def drawn(key: str) -> str:
@@ -81,15 +81,15 @@ class Candidates:
         return self._ordered(sorted(self.items.keys, key=drawn)[:size])
 
     def by_certainty(self) -> Candidates:
-        """Return the least certain annotations first, those without confidences last."""
+        """Return the least certain annotations first, annotations without confidences last."""
         return self._ordered(
             sorted(self.items.keys, key=lambda key: self.certainty.get(key, math.inf))
         )
 
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
-        """Return reviewed annotations first, then those that would teach most.
+        """Return reviewed annotations first, then the annotations that would teach most.
 
-        Of the others, the `WINDOW` least certain are read and put in order (`teaching_order`).
+        The `WINDOW` least certain of the latter are read and put in order (`teaching_order`).
 
         Args:
             reviewed: abstracts by key, in order.
@@ -125,7 +125,7 @@ def read(
         path: "corpus" is the current annotations of the corpus.
         corpus: the corpus database, which need not exist for a table.
         conditions: as `/corpus filter` takes them; for the corpus only.
-        words: all of them occur in the title and the abstract, or in one move, or are the id.
+        words: words that all occur in the title and the abstract, or in a move, or are the id.
 
     Raises:
         UsageError: there are conditions, and a table.
@@ -227,15 +227,15 @@ def _ordered(
     """Return the annotations with the keys of `certainty`, the least certain first.
 
     Args:
-        read: as in `Queued`.
+        read: as in `LazyItems`.
         more: attributes of `Candidates`.
     """
     known = {key: one for key, one in certainty.items() if one is not None}
-    return Candidates(Queued(certainty, read), id_column, certainty=known, **more).by_certainty()
+    return Candidates(LazyItems(certainty, read), id_column, certainty=known, **more).by_certainty()
 
 
 def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:
-    """Yield those of `items` that the corpus has, with their anchors and confidences there."""
+    """Yield the items that the corpus has, with their anchors and confidences there."""
     if not items or not corpus.is_file():
         return
     with open_corpus(corpus, must_exist=True) as db:
@@ -255,7 +255,7 @@ def _without(words: str, conditions: str = "") -> InputError:
 def _open(
     path: Path, columns: Columns, moves: Sequence[str] = (), abstract_by: AbstractBy = "column"
 ) -> Table:
-    """Open a table, ignoring options that name columns of the other table."""
+    """Open a table; options that name columns of another table are ignored."""
     present = columns.present_in(read_header(path))
     return open_table(path, present, moves=moves, abstract_by=abstract_by)
 
@@ -300,8 +300,8 @@ def _find(row: TableRow, places: Places) -> Paper | str:
     return reason
 
 
-class Queued:
-    """Annotations in the order of their keys.
+class LazyItems:
+    """Annotations in the order of their keys, each read when it is first used.
 
     Args:
         read: returns the annotations of keys, in their order.
@@ -323,9 +323,9 @@ class Queued:
     def __iter__(self) -> Iterator[Item]:
         return self.some(self.keys)
 
-    def ordered(self, keys: Iterable[str]) -> Queued:
+    def ordered(self, keys: Iterable[str]) -> LazyItems:
         """Return the annotations of these keys, in their order; no annotation is read twice."""
-        made = Queued(keys, self.read)
+        made = LazyItems(keys, self.read)
         made._known = self._known
         return made
 

@@ -2,8 +2,8 @@
 
 The journal GOLD_review.jsonl is beside the table. A decision is appended and synced before the
 table is written: if the process is killed in between, the next one updates the table. Rows of the
-table that do not come from the journal are a person's own: they are never changed, and their papers
-count as decided.
+table that do not come from the journal are a person's own: they never change, and their papers are
+decided.
 """
 
 from __future__ import annotations
@@ -48,19 +48,14 @@ class Taken(HarnessError):
 class Decision(BaseModel):
     """One line of the journal.
 
-    Attributes:
-        what: "edit" changes moves of a paper, or where they come from, before it is decided on;
-            "undo" reverts the reviewer's last decision on the paper.
-        at: the time, UTC, to the second.
-        abstract_sha256, shown_sha256: of the abstract and the moves under review.
-        moves: the moves after the decision.
-        changed: the names of the moves that differ from those under review.
-        reason: why the paper was rejected, if a reason was given.
-        reviewer: the name of who decided; "" in a review by one person.
-        reviewers: number of reviewers that the paper is given to.
-        anchors: the passages of the abstract that the reviewer selected, by move, as start and end.
-        resolves: True if it settles the disagreement of two reviewers.
-    """
+    Attributes: what: "edit" changes the moves of a paper, or their anchors, before the decision;
+        "undo" reverts the reviewer's last decision on the paper. at: the time, UTC, to the second.
+        abstract_sha256, shown_sha256: of the abstract and the moves under review. moves: the moves
+        after the decision. changed: the names of the moves that differ from the annotation under
+        review. reason: why the paper was rejected, if a reason was given. reviewer: the name of the
+        reviewer; "" in a review by a single person. reviewers: number of reviewers that the paper
+        is given to. anchors: the passages of the abstract that the reviewer selected, by move, as
+        start and end. resolves: True if it settles the disagreement of two reviewers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,7 +78,7 @@ class Decision(BaseModel):
 
     @property
     def digests(self) -> tuple[str, str]:
-        """What is decided on, as `Item.digests`."""
+        """The digests of the annotation, as `Item.digests`."""
         return self.abstract_sha256, self.shown_sha256
 
     def is_about(self, item: Item) -> bool:
@@ -97,11 +92,11 @@ class Decision(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the decisions on one annotation amount to.
+    """The outcome of the decisions on an annotation.
 
     Attributes:
         state: "waiting" for a second reviewer; "disputed" if two of them disagree.
-        decision: the one that counts, if it is settled.
+        decision: the decision that counts, if the annotation is settled.
     """
 
     state: State
@@ -109,16 +104,15 @@ class Outcome:
 
 
 def by_reviewer(decisions: Sequence[Decision]) -> dict[str, Decision]:
-    """Return the last decision of each reviewer, without those that settle a disagreement."""
+    """Return the last decision of each reviewer, decisions that settle a disagreement aside."""
     return {one.reviewer: one for one in decisions if not one.resolves}
 
 
 def outcome(decisions: Sequence[Decision]) -> Outcome:
-    """Return what the decisions on one annotation amount to.
+    """Return the outcome of the decisions on an annotation.
 
-    One that settles a disagreement comes first. If the paper is given to one reviewer, the last
-    decision counts. If it is given to two, both have to be alike.
-    """
+    A decision that settles a disagreement comes first. If the paper is given to one reviewer, the
+    last decision counts. If it is given to two, both have to be alike."""
     if not decisions:
         return Outcome("open")
     if settling := [one for one in decisions if one.resolves]:
@@ -165,7 +159,7 @@ class Journal:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep the other processes and threads from appending; a nested block is part of it.
+        """Keep other processes and threads from appending; blocks can be nested.
 
         Raises:
             OutputError: another process holds the lock for longer than `WAIT`.
@@ -251,18 +245,18 @@ class ReviewLog:
         return self.file.path
 
     def outcome(self, item: Item) -> Outcome:
-        """Return what the decisions about this very annotation amount to."""
+        """Return the outcome of the decisions about this very annotation."""
         return outcome(self.decisions(item))
 
     def decisions(self, item: Item) -> list[Decision]:
-        """Return the decisions about this very annotation, without those that were undone."""
+        """Return the decisions about this very annotation that were not undone."""
         return [one for one in self._decided.get(item.key, ()) if one.is_about(item)]
 
     def status(self, item: Item) -> str:
-        """Return "accepted", "edited" (and accepted), "rejected", or what is missing.
+        """Return "accepted", "edited" (and accepted), "rejected", or the missing decision.
 
         "in_gold" is a paper that the gold table has from elsewhere; "to_do" has no decision,
-        "waiting" waits for a second one, and "disputed" for one that settles two.
+        "waiting" needs a second decision, and "disputed" a decision that settles two.
         """
         if item.key in self.own:
             return "in_gold"
@@ -340,19 +334,19 @@ class ReviewLog:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Read what other processes have decided, and keep them from deciding in the block."""
+        """Read the decisions of other processes, and keep them from deciding in the block."""
         with self.file.locked():
             self.refresh()
             yield
 
     def refresh(self) -> None:
-        """Read what other processes have decided."""
+        """Read the decisions of other processes."""
         for decision in self.file.read_new():
             self._apply(decision)
             self._update_row(decision.key)
 
     def write_table(self, file: IO[bytes]) -> None:
-        """Write the gold table, with what other processes have decided, to an open file."""
+        """Write the gold table, with the decisions of other processes, to an open file."""
         with self.locked():
             self.gold.write_to(file)
 
@@ -426,7 +420,7 @@ def open_log(
     locks: Path,
     wrote: Callable[[str], None],
 ) -> ReviewLog:
-    """Continue the review of a gold table, or begin one.
+    """Continue or begin the review of a gold table.
 
     Args:
         id_column: the id column of a new table.

@@ -1,4 +1,4 @@
-"""What reviewers judge differently about a paper, side by side, and the moves that settle it."""
+"""Disagreements of two reviewers, their settlement, and figures of agreement."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Row:
 
     Attributes:
         number: from 1.
-        texts: one for each reviewer, in the order of their names.
-        chosen: what was chosen so far; None if nothing was.
+        texts: the text of each reviewer, in the order of their names.
+        chosen: the choice so far, or None.
     """
 
     number: int
@@ -44,13 +44,13 @@ class Row:
 
     @property
     def chosen_text(self) -> str:
-        """The text that was chosen; "" if none was."""
+        """The chosen text, or ""."""
         if self.chosen is None or isinstance(self.chosen, str):
             return self.chosen or ""
         return self.texts[self.chosen]
 
     def side(self, place: int) -> list[Piece]:
-        """Return the text of a reviewer; of two, what only this one has is "added"."""
+        """Return the text of a reviewer; words that the other one lacks are "added"."""
         text = self.texts[place]
         if len(self.texts) != 2:
             return [Piece("same", text)]
@@ -62,8 +62,8 @@ class Dispute:
     """A paper that reviewers judge differently.
 
     Attributes:
-        decisions: one of each reviewer, in the order of their names.
-        rows: one for each move.
+        decisions: the decision of each reviewer, in the order of their names.
+        rows: the texts of each move.
     """
 
     decisions: tuple[Decision, ...]
@@ -76,14 +76,14 @@ class Dispute:
 
     @property
     def choices(self) -> dict[str, Choice]:
-        """What was chosen so far, by move."""
+        """The choices so far, by move."""
         return {row.move.name: row.chosen for row in self.rows if row.chosen is not None}
 
     def settled(self, choices: Mapping[str, Choice]) -> tuple[dict[str, str], dict[str, Spans]]:
         """Return the moves as chosen, with the passages that belong to the texts.
 
         Args:
-            choices: by move; of a move that reviewers have alike, none is needed.
+            choices: by move; a move on which reviewers agree needs no choice.
 
         Raises:
             UsageError: no text of a move is chosen.
@@ -105,7 +105,7 @@ class Dispute:
 
 
 def dispute_at(desk: Desk, at: int) -> Dispute | None:
-    """Return the disagreement about a paper, None if there is none."""
+    """Return the disagreement about a paper, None if reviewers agree."""
     item = desk.papers.items[at]
     if desk.log.status(item) != "disputed":
         return None
@@ -127,7 +127,7 @@ def decided_by_each(desk: Desk, item: Item) -> tuple[Decision, ...]:
 
 
 def outline(decision: Decision) -> str:
-    """Return who decided what, such as "ada accepted, 2 edited"."""
+    """Return a decision in words, such as "ada accepted, 2 edited"."""
     name = decision.reviewer or "(no name)"
     if decision.what == "reject":
         return f"{name} rejected"
@@ -171,13 +171,13 @@ def agreement(decided: Sequence[By], framework: Framework) -> list[Agreed]:
 def _agreed(
     decided: Sequence[By], what: str, judged: str, judge: Callable[[Decision], bool | None]
 ) -> Agreed:
-    """Return the agreement in one judgement.
+    """Return the agreement in a judgement.
 
     Kappa is that of the first two reviewers of each paper in the order of their names: of two
     reviewers it is Cohen's. Alpha counts all of them.
 
     Args:
-        judge: returns what a reviewer judged; None if the decision does not show it.
+        judge: returns the judgement of a decision; None if it does not show it.
     """
     names = sorted({name for one in decided for name in one})
     table = [[judge(one[name]) if name in one else None for name in names] for one in decided]

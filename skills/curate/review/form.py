@@ -1,4 +1,4 @@
-"""The form of a paper under review, on a terminal as in a browser, and the passages one selects."""
+"""The form of a paper under review, and the passages of a reviewer's selection."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class MoveView:
     Attributes:
         number: from 1.
         before: the text under review, which may differ from `text`.
-        findings: what is doubtful about it.
-        confidence: that of the model in this text, or None.
-        suggestion: a passage that the move may be, "" if it is stated or none is known.
+        findings: the doubts about it, as clauses.
+        confidence: the confidence of the model in this text, or None.
+        suggestion: a passage that the move may be, or "".
         suggested: the suggestion with its confidence.
         origin: in words, where it comes from; "" if it is not stated.
-        is_weak: True if it is not much like the sentences that were found for it.
+        is_weak: True if it shares few words with the sentences that were found for it.
     """
 
     number: int
@@ -78,7 +78,7 @@ class Sheet:
 def sheet_of(
     item: Item, framework: Framework, moves: Mapping[str, str], selected: Mapping[str, Spans]
 ) -> Sheet:
-    """Return what is shown of an annotation.
+    """Return the form of an annotation.
 
     Args:
         moves: with the edits so far.
@@ -120,7 +120,7 @@ def sheet_of(
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
-    """Return why moves are not valid in the framework's annotations, by their names."""
+    """Return the reasons why moves are not valid in a framework, by their names."""
     found = {}
     for name, text in moves.items():
         if not text:
@@ -131,7 +131,7 @@ def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, Any]:
-    """Return what is stored by move, for the moves that are as they were annotated."""
+    """Return the stored values of the moves that are as they were annotated."""
     given = stored if isinstance(stored, Mapping) else {}
     return {name: one for name, one in given.items() if moves.get(name) == item.moves.get(name)}
 
@@ -183,9 +183,9 @@ def of_selection(abstract: str, text: str, before: int) -> Spans:
     """Return the span of a text that was selected on a page, without white space around it.
 
     Args:
-        text: what was selected.
-        before: number of visible characters of the abstract before it; another layout of the
-            abstract has the same number. The place is not used if it has another text.
+        text: the selected text.
+        before: number of visible characters of the abstract before it, which does not depend on
+            the layout. The place is not used if it has another text.
 
     Raises:
         UsageError: nothing is selected, or as for `selected`.

@@ -1,6 +1,6 @@
 """The gold table of a review: a CSV file with a row for each accepted paper.
 
-A new table has the columns of `text_tables.write_csv`. An existing one keeps its
+A new table has the columns of `text_tables.write_csv`. An existing table keeps its
 columns, its rows and their order.
 """
 
@@ -63,7 +63,7 @@ class GoldTable:
 
 
 def read_gold(target: Path, framework: Framework, id_column: str) -> GoldTable:
-    """Read the table at `target`, or return an empty one if there is no file.
+    """Read the table at `target`, or return an empty table if there is no file.
 
     Args:
         id_column: the id column of a new table.

@@ -1,4 +1,4 @@
-"""Leases: which reviewer of a gold table has which paper, and the texts that are being edited.
+"""Leases of papers to reviewers of a gold table, and the texts that are being edited.
 
 A lease keeps a paper for a reviewer until it expires, so that the paper of a reviewer who is gone
 comes back. Leases and texts are in the corpus database.
@@ -54,12 +54,12 @@ class Leases:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def claim(self, reviewer: str, wanted: Sequence[Wanted]) -> str | None:
-        """Take the first of these papers that is free, and give back the others of the reviewer.
+        """Take the first free paper of these, and give back the other papers of the reviewer.
 
         The lease of a paper that the reviewer has is renewed.
 
         Returns:
-            The key of the paper, or None if none is free.
+            The key of the paper, or None if no paper is free.
         """
         at = self.clock()
         values = {

@@ -1,4 +1,4 @@
-"""/curate --review: a person reviews annotations one by one, and accepts them as gold."""
+"""/curate --review: a person reviews annotations, and accepts them as gold."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def show_agreement(call: Call, path: Path, target: Path) -> Result:
 
 
 def _remarks(papers: Candidates, log: ReviewLog) -> Iterator[str]:
-    """Yield what the user has to know before the first paper."""
+    """Yield remarks about the input for the user, before the first paper."""
     hidden = [
         *papers.lost[:SHOWN_LOST],
         *[f"{len(papers.lost) - SHOWN_LOST} more (--json has all)"]

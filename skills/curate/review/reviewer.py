@@ -1,4 +1,4 @@
-"""What a reviewer can do, on a terminal as in a browser: each method stores its effect at once."""
+"""A reviewer at a gold table, on a terminal as in a browser: each action is stored at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Desk:
     Papers are named by their index in the queue, which only `next` changes.
 
     Attributes:
-        reviewer: the name; "" in a review by one person.
+        reviewer: the name of the reviewer; "" in a review by a single person.
         retraining: the line that trains on the gold table.
         teaches: papers that would teach most come first, in a new order after each round.
         skipped: keys of papers that are not offered for now.
@@ -69,7 +69,7 @@ class Desk:
     _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
-        """Take the next paper from `start`, then from the first; None if there is none.
+        """Take the next paper from `start`, then from the first; return None if no paper is left.
 
         No other reviewer gets it until it is decided on or its lease expires, unless two are to
         decide on it.
@@ -97,7 +97,7 @@ class Desk:
                 )
 
     def sheet(self, at: int) -> Sheet:
-        """Return what is shown of a paper."""
+        """Return the form of a paper with the reviewer's edits so far."""
         item = self.papers.items[at]
         draft = self.log.draft(item, self.reviewer)
         moves, selected = (item.moves, {}) if draft is None else (draft.moves, draft.anchors)
@@ -131,7 +131,7 @@ class Desk:
         self._decide("reject", at, reason=reason)
 
     def edit(self, at: int, move: str, text: str) -> bool:
-        """Store the new text of a move; return False if it is the same.
+        """Store the new text of a move; return False if it is the old text.
 
         A text that is not valid cannot be accepted later.
 
@@ -155,7 +155,7 @@ class Desk:
         return self.edit(at, move, self.framework.not_stated)
 
     def use_suggestion(self, at: int, move: str) -> bool:
-        """Store the suggestion for a move as its text; return False if it has none.
+        """Store the suggestion for a move as its text; return False without a suggestion.
 
         Raises:
             Taken: as for `take`.
@@ -187,7 +187,7 @@ class Desk:
         """Revert the reviewer's last decision, and take its paper.
 
         Returns:
-            The index of the paper and the decision, or None if there is none.
+            The index of the paper and the decision, or None without a decision.
         """
         with self.log.locked():
             at = self.last()
@@ -249,7 +249,7 @@ class Desk:
         return {name: found[name] for name in COUNTS}
 
     def right_so_far(self) -> RightSoFar | None:
-        """Return what the annotator got right in the reviewed papers; None before 20 of them."""
+        """Return the moves that the annotator got right; None before 20 reviewed papers."""
         line = self.retraining if len(self.log.gold.rows) >= ROUND else ""
         return right_so_far(self.log.settled(self._known()), self.framework, line)
 
@@ -268,7 +268,7 @@ class Desk:
     def _begin_round(self) -> bool:
         """Put the papers in the order of the present round; return False if they are in it.
 
-        It depends on the complete rounds alone, so that a restart leads to the same paper.
+        The order depends on complete rounds alone, so that a restart leads to the same paper.
         """
         reviewed = dict(complete_rounds(list(self.log.reviewed().items())))
         if list(reviewed) == self._taught:
@@ -297,7 +297,7 @@ class Desk:
                 yield self._free(items[at])
 
     def _free(self, item: Item) -> Wanted:
-        """Return how many reviewers may have a paper now, besides those who decided."""
+        """Return a paper with the number of reviewers whose decision on it is missing."""
         others = by_reviewer(self.log.decisions(item)).keys() - {self.reviewer}
         return item.key, max(1, self.reviewers(item) - len(others))
 
@@ -335,7 +335,7 @@ class Desk:
 
 
 def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[None]:
-    """Lock the name of a reviewer at a gold table, which one process at a time may use.
+    """Lock the name of a reviewer at a gold table, which a single process may use.
 
     Raises:
         UsageError: another process holds the lock.
@@ -377,7 +377,7 @@ class Queue:
 
         Args:
             sample, seed: see `Candidates.sample`.
-            order: None puts those first that would teach most, unless they are a selection.
+            order: None is "teach", unless the annotations are a selection.
 
         Raises:
             InputError: the gold table cannot be used.

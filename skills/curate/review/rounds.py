@@ -1,7 +1,7 @@
-"""Rounds of a review: after every 20 papers, a new order, what was right so far, and retraining.
+"""Rounds of a review: a new order after every 20 papers, and the share that was right.
 
-All of it follows from the journal, so that it is the same for all reviewers at a gold table and
-after a restart.
+Both follow from the journal, so that all reviewers at a gold table see the same, also after a
+restart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from skills.reporting.outputs import Share
 ROUND = 20
 """Number of papers of a round, and the fewest that /finetune --reader trains on."""
 WINDOW = 500
-"""Number of the least certain papers that are put in order; the others follow unread."""
+"""Number of the least certain papers that are put in order; other papers follow unread."""
 
 Order = Literal["teach", "uncertain"]
 """Papers that would teach most first, or the least certain."""
@@ -30,13 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class RightSoFar:
-    """What the annotator got right in the reviewed papers of all complete rounds.
+    """The moves that the annotator got right in the reviewed papers of all complete rounds.
 
-    Attributes:
-        moves: the moves that reviewers left unchanged; those of a rejected annotation are wrong.
-        by_move: the same for each move, by its label.
-        retraining: the line that trains on the gold table, "" while it has too few papers.
-    """
+    Attributes: moves: the moves that reviewers left unchanged; all moves of a rejected annotation
+        are wrong. by_move: the share of each move, by its label. retraining: the line that trains
+        on the gold table, "" while it has too few papers."""
 
     papers: int
     moves: Share
@@ -60,7 +58,7 @@ def complete_rounds(reviewed: Sequence[T]) -> Sequence[T]:
 def right_so_far(
     decisions: Sequence[Decision], framework: Framework, retraining: str = ""
 ) -> RightSoFar | None:
-    """Return what was right in the papers of all complete rounds, None before the first.
+    """Return the moves that were right in all complete rounds, None before the first round.
 
     Args:
         decisions: the decision that counts on each paper, in the order of the journal.
@@ -96,10 +94,10 @@ def teaching_order(
 ) -> list[str]:
     """Return the keys of papers, the paper that would teach most first.
 
-    Each next one has the highest product of uncertainty and novelty, the earliest of several.
+    Each next paper has the highest product of uncertainty and novelty, the earliest of equal ones.
     Uncertainty is the expected share of wrong moves. Novelty is the share of the content words of
-    its abstract that neither a reviewed abstract has nor one that comes before it. Words that only
-    one of the abstracts has do not count, since nothing follows from them for the others.
+    its abstract that neither a reviewed abstract has nor an abstract before it. Words of a single
+    abstract do not count, since nothing follows from them for other papers.
 
     Args:
         candidates: certainty and abstract by key.

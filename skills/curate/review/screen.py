@@ -34,8 +34,8 @@ _NO_TERMINAL = "Run it where both stdin and stderr are a terminal."
 STAY = -1
 """Instead of the index of a paper: the screen stays as it is."""
 Act = Callable[[int], int | None]
-"""Takes the index of the shown paper and returns that of the paper to show next: the same index to
-redraw it, `STAY` to leave the screen as it is, None if none is left."""
+"""Takes the index of the shown paper and returns the index of the next: the same index to redraw
+the paper, `STAY` to leave the screen as it is, None if no paper is left."""
 
 
 class Terminal:
@@ -173,7 +173,7 @@ def _mark(view: MoveView) -> str:
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:
-    """Return the move that the user names, by its number or first letters; None for none."""
+    """Return the move that the user names, by its number or first letters, or None."""
     typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
     while typed:
         given = typed.casefold()

@@ -1,4 +1,4 @@
-"""The review session: what each key does, and which paper is shown next."""
+"""The review session: the actions of the keys, and the order of the papers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Review:
     def _next(self, start: int = 0) -> int | None:
         """Return the next paper to show from `start`, then from the first.
 
-        If a round is complete, what was right so far is shown before it.
+        If a round is complete, the share that was right so far is shown before it.
         """
         found = self.desk.right_so_far()
         if found and found.papers > self._papers:
@@ -85,13 +85,13 @@ class Review:
         return next((at for at in left if at >= start), left[0] if left else None)
 
     def _disputed(self) -> list[int]:
-        """Return the disagreements, without those that were skipped."""
+        """Return the disagreements that were not skipped."""
         self.desk.log.refresh()
         keys = self.desk.papers.items.keys
         return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
-        """Show a paper, and handle keys until another one is to be shown."""
+        """Show a paper, and handle keys until another paper is to be shown."""
         self._show(at)
         acts: dict[str, Act] = {
             "a": self._accept,
@@ -131,7 +131,7 @@ class Review:
         return following
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
-        """Handle keys until another paper is to be shown, or this one again."""
+        """Handle keys until a paper is to be shown: another paper, or this paper again."""
         while not self.stop.is_set():
             try:
                 following = acts[self.terminal.key(message, "".join(acts))](at)
@@ -156,7 +156,7 @@ class Review:
         self.terminal.show(drawn(desk.sheet(at), " · ".join(parts)))
 
     def _end(self) -> int | None:
-        """Offer what can still be done once nothing is left."""
+        """Offer the actions that remain when no paper is left."""
         text, again = self._left()
         offered = {"u": "u undo the last decision"} if self.desk.last() is not None else {}
         offered |= {"s": again} if again else {}
@@ -179,7 +179,7 @@ class Review:
         return self._quit(None)
 
     def _left(self) -> tuple[str, str]:
-        """Return what is left at the end, and the key that shows it; "" for no such key."""
+        """Return the papers that are left in words, and the help of the key that shows them."""
         if self.settling:
             again = "s show the skipped ones"
             text = f"{len(self.passed)} skipped" if self.passed else "none is left"
@@ -210,7 +210,7 @@ class Review:
         return STAY if move is None else act(move, at)
 
     def _edit(self, move: Move, at: int) -> int | None:
-        """Store the new text of a move, and meanwhile what is typed of it."""
+        """Store the new text of a move; while it is typed, it is stored as a draft."""
         desk = self.desk
         text = desk.moves(at)[move.name]
         draft = desk.drafts(at).get(move.name, text)

@@ -1,4 +1,4 @@
-"""Settle a disagreement on a terminal: a text for each move that differs, then the decision."""
+"""Settle a disagreement on a terminal: a text for each differing move, then the decision."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ q     quit, as Ctrl-C and Ctrl-D do: what you have chosen is kept
 DIFFERS = "bold underline yellow"
 """Underlined, so that the differences are visible without colours."""
 NARROW = 70
-"""Columns of a terminal below which the texts are one below the other."""
+"""Columns of a terminal below which the texts are stacked."""
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class Settling:
     """The screen of a disagreement. Each text that is chosen is stored at once.
 
     Attributes:
-        following: returns what is shown after it, from an index on.
+        following: returns the next paper to show from an index on.
     """
 
     desk: Desk
@@ -49,7 +49,7 @@ class Settling:
     following: Callable[[int], int | None]
 
     def show(self, at: int, head: str) -> None:
-        """Show the paper and what is chosen so far."""
+        """Show the paper and the choices so far."""
         paper = self.desk.papers.items[at].paper
         self.terminal.show(drawn_dispute(paper, self.dispute, head))
 
@@ -69,7 +69,7 @@ class Settling:
         return f"{own}  r reject  s skip  u undo  q quit  ? help"
 
     def acts(self) -> dict[str, Act]:
-        """Return what each key does."""
+        """Return the action of each key."""
         row = self.dispute.to_choose
         sides = {} if row is None else self._choosing(row)
         return {**sides, "a": self._accept, "c": self._again, "r": self._reject}
@@ -89,7 +89,7 @@ class Settling:
         return at
 
     def _write(self, row: Row, at: int) -> int:
-        """Store another text, and meanwhile what is typed of it."""
+        """Store another text; while it is typed, it is stored as a draft."""
         name, before = row.move.name, self.desk.drafts(at).get(row.move.name)
         text = row.texts[0] if row.chosen is None else row.chosen_text
         typed = self.terminal.line(
@@ -126,7 +126,7 @@ class Settling:
 
 
 def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
-    """Return a paper, what each reviewer decided, and the moves as far as they are chosen.
+    """Return a paper with the decision of each reviewer, and the chosen moves.
 
     Args:
         head: the progress.
@@ -142,7 +142,7 @@ def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
 
 
 def drawn_choices(dispute: Dispute) -> RenderableType:
-    """Return the moves that reviewers have alike, and those that are chosen."""
+    """Return the moves on which reviewers agree, and the chosen moves."""
     table = Table.grid(padding=(0, 1))
     table.add_column(justify="right", no_wrap=True)
     table.add_column(no_wrap=True)
@@ -162,9 +162,9 @@ def drawn_choices(dispute: Dispute) -> RenderableType:
 
 
 def drawn_sides(row: Row, dispute: Dispute) -> RenderableType:
-    """Return the texts of a move, what differs marked; in columns if the terminal is wide enough.
+    """Return the texts of a move with the differences marked, in columns on a wide terminal.
 
-    A text of one's own follows them.
+    A text that is neither reviewer's follows them.
     """
     parts: list[RenderableType] = [Text(row.move.label, "bold"), _Sides(row, names_of(dispute))]
     if isinstance(row.chosen, str):
