@@ -171,8 +171,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the stored form of the items that fit the framework, as in the corpus if it is
-    there."""
+    """Yield the items that fit the framework as annotations, from the corpus if it has them."""
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)
         if known is not None:

@@ -57,10 +57,10 @@ class Anchor(TypedDict):
     """Where a move comes from.
 
     Attributes:
-        sentences: numbers of sentences of the abstract from 1, in order; [] if none is known.
+        sentences: numbers of sentences of the abstract from 1, in order; [] if unknown.
         spans: start and end of each in the abstract, in characters.
-        by: what selected them.
-        referent: the place of a name that replaces the first words of the move, and theirs.
+        by: the model, the alignment by common words, or the reviewer that selected them.
+        referent: the place of a name that replaces the first words of the move, and their place.
     """
 
     sentences: list[int]
@@ -118,7 +118,7 @@ def sentences_of(abstract: str) -> tuple[Sentence, ...]:
 
 
 def _aligned(abstract: str, text: str) -> list[int]:
-    """Return the numbers of the one or two sentences that `text` comes from, or none."""
+    """Return the numbers of the sentences, at most two, that `text` comes from."""
     given, content = sentences_of(abstract), content_words(text)
     known = set(content)
     first = _best([recall(text, one) * (not known.isdisjoint(one.content)) for one in given])
@@ -133,7 +133,7 @@ def _aligned(abstract: str, text: str) -> list[int]:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """Return the index of the first of the highest scores, None if there is none above zero."""
+    """Return the index of the highest score, the first if tied; None if no score is above zero."""
     best = max(range(len(scores)), key=scores.__getitem__, default=None)
     return best if best is not None and scores[best] > 0 else None
 
@@ -145,7 +145,7 @@ def anchors_of(
 
     Args:
         given: sentence numbers by move, as the model gave them. Where they are missing, more than
-            `MOST_SENTENCES`, or not those of sentences, the anchor is the lexical one.
+            `MOST_SENTENCES`, or not numbers of sentences, the anchor is the lexical one.
     """
     count = len(sentences_of(abstract))
     usable = {
@@ -160,11 +160,11 @@ def anchors_of(
 def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dict[str, Anchor]:
     """Return the anchors of the stated `moves` of an annotation that is read.
 
-    A sentence number is the one in which the middle of its span lies now.
+    The number of a sentence is that of the sentence in which the middle of its span lies now.
 
     Args:
-        stored: the value of "anchors", None if there is none. Where an anchor is missing, or a span
-            is not inside the abstract, it is the lexical one.
+        stored: the value of "anchors" or None. Where an anchor is missing, or a span is not inside
+            the abstract, the anchor is the lexical one.
     """
     given = stored if isinstance(stored, Mapping) else {}
     found = {move: _valid(abstract, given.get(move)) for move in moves}
@@ -172,7 +172,7 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 
 
 def numbers_of(sentences: Sequence[int]) -> str:
-    """Return the numbers of sentences for people: "[2,5]", which is not wrapped; "" for none."""
+    """Return the numbers of sentences for people: "[2,5]", which is not wrapped, or ""."""
     return f"[{','.join(map(str, sentences))}]" if sentences else ""
 
 
@@ -189,7 +189,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     """Return a record with the spans of its anchors moved to another layout of its abstract.
 
     Args:
-        before, after: the abstract, with different line breaks and blanks; its digest is the same.
+        before, after: the abstract in both layouts, which differ in line breaks and blanks alone.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):
@@ -211,7 +211,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
 def _completed(
     abstract: str, moves: Mapping[str, str], found: Mapping[str, Anchor]
 ) -> dict[str, Anchor]:
-    """Return an anchor for each move, in their order; the lexical one where none was found."""
+    """Return an anchor for each move, in their order; lexical anchors where `found` has none."""
     others = {move: text for move, text in moves.items() if move not in found}
     all_anchors = {**lexical_anchors(abstract, others), **found}
     return {move: all_anchors[move] for move in moves}
@@ -262,7 +262,7 @@ class Segment:
     """A piece of a sentence, on one line.
 
     Attributes:
-        moves: those that come from this part of the sentence, in the order of the anchors.
+        moves: the moves that come from this part of the sentence, in the order of the anchors.
     """
 
     text: str
@@ -275,7 +275,7 @@ class Marked:
 
     Attributes:
         segments: their texts together are the sentence on one line.
-        moves: those that come from all words of the sentence; the segments do not repeat them.
+        moves: the moves that come from all words of the sentence; segments do not repeat them.
     """
 
     segments: tuple[Segment, ...]
@@ -331,7 +331,7 @@ def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, 
             if any(first <= start and end <= last for first, last in spans)
         )
         one = Segment(blank + text[start:end], tuple(moves))
-        # What names the moves of a segment follows its last word.
+        # The names of the moves of a segment follow its last word.
         blank = " " * (bool(one.moves) and one.text.endswith(" "))
         if shown := one.text.removesuffix(blank):
             found.append(Segment(shown, one.moves))

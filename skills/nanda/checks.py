@@ -55,7 +55,7 @@ def check(
 
     Returns:
         unsupported_numbers, unsupported_names: {move: [text, ...]}, only moves with findings.
-        the keys of `DOUBTS`: the same, of the checks of reworded moves.
+        the keys of `DOUBTS`: the findings of the checks of reworded moves, in the same form.
         duplicate_moves: [[move, move, similarity], ...].
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words copied in runs of `RUN` words or more}.
@@ -103,7 +103,7 @@ def unusable(abstract: str, moves: Mapping[str, str]) -> str:
 
 
 def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
-    """Return what is doubtful about a move, as clauses.
+    """Return the doubts about a move as clauses.
 
     Args:
         record: the stored annotation; its `checks`, `confidence` and `suggestions` are read.
@@ -156,7 +156,7 @@ def support(abstract: str, text: str) -> float:
 
 
 def copied(abstract: str, text: str) -> float:
-    """Return the share of the words of `text` in runs of `RUN` words that the abstract has, too.
+    """Return the share of words of `text` in runs of `RUN` words that the abstract has.
 
     It is 1 for a shorter passage of the abstract.
     """

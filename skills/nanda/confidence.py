@@ -1,4 +1,4 @@
-"""What an annotation holds beside its moves: confidence, suggestions, and moves of sections.
+"""Confidence, suggestions and moves of sections, which an annotation has beside its moves.
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
 Below `SUGGESTED`, an annotator that selects passages states nothing: the move is "Not stated.", and
@@ -21,13 +21,13 @@ from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
 """Confidence below which a move is marked. Of the stated moves of the reader that were read
-(bench/readings), 58% of those below it are right, and 68% of the others."""
+(bench/readings), 58% of the moves below it are right, and 68% of the moves above."""
 SUGGESTED = 0.3
 """Confidence below which a passage is only suggested, since it is more often wrong than right."""
 
 
 class Suggestion(TypedDict):
-    """A passage that may be a move. The other fields have the meaning that they have for a move."""
+    """A passage that may be a move, with its confidence and its anchor."""
 
     text: str
     confidence: float
@@ -36,12 +36,12 @@ class Suggestion(TypedDict):
 
 
 def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
-    """Return the mean confidence of `moves`, None unless each has one.
+    """Return the mean confidence of `moves`, None unless each move has a confidence.
 
     It is the expected share of right decisions about a paper, if the confidences are calibrated.
 
     Args:
-        stored: the value of "confidence", None if there is none.
+        stored: the value of "confidence" or None.
     """
     names = list(moves)
     found = confidence_of(stored, names)
@@ -49,10 +49,10 @@ def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
 
 
 def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
-    """Return the confidence of each of `moves` that has one: a number from 0 to 1.
+    """Return the confidences, numbers from 0 to 1, of the `moves` that have one.
 
     Args:
-        stored: the value of "confidence", None if there is none.
+        stored: the value of "confidence" or None.
     """
     given = stored if isinstance(stored, Mapping) else {}
     return {
@@ -65,7 +65,7 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
 def doubt_of(
     abstract: str, unstated: Collection[str], confidence: Mapping[str, float], suggestions: object
 ) -> dict[str, Any]:
-    """Return the entries of a record about doubt: confidence, uncertain and suggestions, if any.
+    """Return a record's entries about doubt: confidence, uncertain and suggestions.
 
     Args:
         unstated: the moves that are not stated.
@@ -106,7 +106,7 @@ def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
 
 
 def suggested(record: Mapping[str, Any], move: str) -> list[str]:
-    """Return the suggestion for a move as a clause below "Not stated.", if it has one."""
+    """Return the suggestion for a move, if any, as a clause below "Not stated."."""
     one = suggestions_of(record).get(move)
     return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
 
@@ -131,7 +131,7 @@ def read_suggestions(
     """Return the valid suggestions for moves that are not stated.
 
     Args:
-        stored: the value of "suggestions", None if there is none. Where a span is not inside the
+        stored: the value of "suggestions" or None. Where a span is not inside the
             abstract, the sentences are those with the same words.
     """
     from skills.nanda.anchors import read_anchors

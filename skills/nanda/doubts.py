@@ -95,7 +95,7 @@ _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""The stems that mean the same as a word, where it is not that word alone."""
+"""The stems that mean the same as a word, for words with several such stems."""
 REPEATED_RUN = 3
 """Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
 
@@ -106,7 +106,7 @@ class Token:
 
     Attributes:
         text: as written, in lower case.
-        key: what is compared: the stem of a word, the value of a numeral or number word.
+        key: for comparison, the stem of a word, or the value of a numeral or number word.
         number: True for a numeral and a number word, but not for digits of a name.
         counts: True if it counts as a neighbour: content words, numbers and "%".
         span: its start and end in the composed text.
@@ -152,9 +152,9 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the `count` nearest tokens that count, on each side, by key, with their rank from 1.
+    """Return the `count` nearest tokens on each side that count, by key, with their rank.
 
-    They are of the same sentence.
+    The tokens are in the same sentence.
     """
     found: dict[str, int] = {}
     for side in (
@@ -240,9 +240,9 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text`, with their unit, that the abstract has with other units alone.
+    """Return the numerals of `text` whose unit is another one in the abstract.
 
-    A number without a unit is not evidence: in "5 to 10%", 5 has none.
+    A number without a unit is not evidence: in "5 to 10%", 5 has no unit.
     """
     given, move = tokens(abstract), tokens_of_move(text)
     known: dict[str, set[str]] = {}
@@ -274,11 +274,11 @@ BEFORE, AFTER = 7, 3
 
 
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
-"""Negations, and words that may replace one in a move."""
+"""Negations, and words that may replace a negation in a move."""
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return the words of the abstract that it negates, and `text` affirms among the same words."""
+    """Return words that the abstract negates, and `text` affirms among the same words."""
     given, move = tokens(abstract), tokens_of_move(text)
     negated, known_places = _negated(abstract), places(abstract)
     found: list[str] = []
@@ -299,7 +299,7 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
 
 @functools.lru_cache(maxsize=4)
 def _negated(abstract: str) -> frozenset[int]:
-    """Return the indices of the tokens in the scope of a negation; "not only" is not one."""
+    """Return the indices of the tokens in the scope of a negation; "not only" does not negate."""
     given = tokens(abstract)
     found: set[int] = set()
     for index, token in enumerate(given):
@@ -340,7 +340,7 @@ OPPOSITES = _opposites()
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
     """Return the words of `text` in whose place the abstract has the opposite.
 
-    A quote has none: "with and without" would be its own opposite.
+    A quote has no such words: "with and without" would be its own opposite.
     """
     if is_passage(abstract, text):
         return []
@@ -365,11 +365,10 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
 
 
 def repeated_words(abstract: str, text: str) -> list[str]:
-    """Return the passages of `REPEATED_RUN` content words that `text` has again in any inflection.
+    """Return the passages of `REPEATED_RUN` content words that `text` repeats.
 
-    A run that the abstract repeats within one of its clauses is not excepted: a move is one
-    sentence of its own. Runs that continue a returned one are left out.
-    """
+    A run that the abstract itself repeats is not excepted. Runs that continue a returned run are
+    left out."""
     del abstract  # the other checks compare with it
     text = composed(text)
     given = [(stem, m.span()) for m in WORD.finditer(text) for stem in content_words(m.group())]
@@ -391,8 +390,8 @@ class Doubt:
 
     Attributes:
         find: returns words of a move that are doubtful, given the abstract and the move.
-        kind: what is found, as the name of a group of findings.
-        clause: what is found in a move, before these words.
+        kind: the name of a group of findings.
+        clause: the finding in a move; the words follow it.
     """
 
     find: Callable[[str, str], list[str]]
@@ -421,7 +420,7 @@ DOUBTS: Mapping[str, Doubt] = {
 
 
 def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-    """Return what each check finds: {key: {move: [words, ...]}}, only moves with findings."""
+    """Return the findings of each check: {key: {move: [words, ...]}}, only moves with findings."""
     found = {
         key: {move: doubt.find(abstract, text) for move, text in moves.items()}
         for key, doubt in DOUBTS.items()
@@ -433,10 +432,7 @@ def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, 
 
 
 def doubts_about(move: str, checks: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the clause of each doubt about a move in stored checks.
-
-    Annotations that were stored before these checks have none.
-    """
+    """Yield the kind and the clause of each doubt about a move in stored checks."""
     for key, doubt in DOUBTS.items():
         if texts := checks.get(key, {}).get(move):
             yield doubt.kind, f"{doubt.clause}: {', '.join(texts)}"

@@ -55,7 +55,7 @@ class Decision:
     Attributes:
         place: where the deciding token begins.
         stated: whether the move is stated.
-        unstated: what would stand there, and after it, if the move were not stated.
+        unstated: the text at this place if the move were not stated.
     """
 
     move: str
@@ -69,7 +69,7 @@ class Form(ABC):
     """A format in which a model returns the moves of `framework`.
 
     Attributes:
-        examples: few-shot examples for a general model; a tuned one needs none.
+        examples: few-shot examples for a general model.
     """
 
     framework: Framework
@@ -119,7 +119,7 @@ class Form(ABC):
         return {name: text[heading_end(text) :] or text for name, text in moves.items()}
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decisions of a completion, in order; none unless the form has such places.
+        """Yield the decisions of a completion, in order, if the form has such places.
 
         Raises:
             UnusableReply: the text is not a completion.
@@ -157,7 +157,7 @@ class Form(ABC):
         """Return the request for `paper`.
 
         Args:
-            max_tokens: instead of what a complete reply can need.
+            max_tokens: limit of the reply, by default enough for any complete reply.
         """
         return model.request(
             messages=self.messages(paper),
@@ -248,7 +248,7 @@ class JsonForm(Form):
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move: those listed, else before a text."""
+        """Return the sentence numbers of each move: as listed, else those before its text."""
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):
@@ -261,7 +261,7 @@ def _json_object(text: str) -> dict[str, Any]:
     """Return the JSON object that a reply consists of.
 
     Raises:
-        UnusableReply: it is not one.
+        UnusableReply: it is not a JSON object.
     """
     fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
     try:
@@ -450,8 +450,8 @@ class QuotesForm(Form):
         """Return the text of each move, "Not stated." included.
 
         Raises:
-            UnusableReply: the text does not have this format, or a move is not what stands at its
-                place.
+            UnusableReply: the text does not have this format, or a move differs from the abstract
+                at its place.
         """
         for move, quote in _read(text).items():
             for one in filter(None, (quote, quote.suggestion)):

@@ -1,6 +1,6 @@
-"""Define a framework of moves as data, and what is derived from it.
+"""Define a framework of moves as data, and derive schema, grammar and model from it.
 
-`nanda()` is the built-in framework; `load(path)` reads any other. From the moves come the pydantic
+`nanda()` is the built-in framework; `load(path)` reads another. From the moves come the pydantic
 model of an annotation, its JSON Schema, and the grammar of the tagged completion.
 """
 
@@ -67,8 +67,8 @@ class Move(_Strict):
     Attributes:
         name: its key in records.
         label: its name in the tagged completion and on pages.
-        definition: what it identifies, for people.
-        write: what to write, for people and models.
+        definition: its meaning, for people.
+        write: the instruction to write it, for people and models.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -150,8 +150,8 @@ class Framework(_Strict):
     def annotation_model(self) -> type[BaseModel]:
         """Return the pydantic model `Annotation`: one required string for each move, in order.
 
-        It normalizes values with `canonical` and rejects empty ones. Each framework has one class.
-        """
+        It normalizes values with `canonical` and rejects empty values. Each framework has one
+        class."""
         return _annotation_model(self)
 
     def valid_moves(self, moves: Mapping[str, Any], where: str | None = None) -> dict[str, str]:

@@ -49,7 +49,7 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
     """Read the selected framework.
 
     Raises:
-        InputError: there is none, or it is not valid.
+        InputError: there is no such framework, or it is not valid.
     """
     from skills.nanda import framework
 
@@ -60,7 +60,7 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
 def task_with(framework: Framework) -> str:
     """Return the task of models that annotate with this framework alone: "annotate/NAME".
 
-    For the built-in framework, it is the one of all annotators.
+    For the built-in framework, it is the task of all annotators.
     """
     from skills.nanda.framework import nanda
 

@@ -105,7 +105,7 @@ def _folded(text: str) -> str:
 
 @functools.lru_cache(maxsize=4)  # each abstract is checked move by move
 def _known(abstract: str) -> frozenset[str]:
-    """Return all that could be a name in the abstract: one to `LONGEST` consecutive runs.
+    """Return all possible names in the abstract: one to `LONGEST` consecutive runs.
 
     Runs are not split, so that "GPT-4o" does not contain "GPT-4", nor "Qwen2.5" "Qwen2".
     """

@@ -1,4 +1,4 @@
-"""A paper, which is an abstract and its metadata from any source; and the arXiv ids in texts."""
+"""A paper: an abstract and its metadata, from any source. The arXiv ids in a text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WHOLE_ARXIV_ID = re.compile(
     r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
     re.IGNORECASE,
 )
-"""Text that is one id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
+"""Text that is an id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
 _ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
 _IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
@@ -42,7 +42,7 @@ class Section:
     Attributes:
         kind: "limitation" or "conclusion".
         heading: as the paper has it.
-        page: the one of the heading, from 1.
+        page: the page of the heading, from 1.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Paper:
         source: its origin: kind ("text", "stdin", "file", "arxiv", "table"), and path or arxiv_id.
         authors, categories: as the source writes them; "" if unknown.
         published: a date that begins with the year, "2024-05-17"; "" if unknown.
-        sections: those that are to be read besides the abstract.
+        sections: sections to be read besides the abstract.
     """
 
     id_field: IdField
@@ -76,8 +76,7 @@ class Paper:
 
     @property
     def input(self) -> dict[str, Any]:
-        """What an annotation is made from: the source, the digest of the abstract, and those of the
-        sections by kind, if there are any."""
+        """The input of an annotation: its source and the digests of abstract and sections."""
         digests = {one.kind: abstract_digest(one.text) for one in self.sections}
         own = {"sha256": self.sha256}
         return {**self.source, **own, **({"sections": digests} if digests else {})}
@@ -100,7 +99,7 @@ class Paper:
 
 
 def iso_date(published: str) -> str:
-    """Return a date as "2024-05-17", "2024-05" or "2024", "" if it does not begin with its year.
+    """Return a date as "2024-05-17", "2024-05" or "2024", or "" without a year.
 
     Accepts 2024/5/17, 20240517, a time after the day, and 2024.0 for a year in a table.
     """
@@ -117,7 +116,7 @@ def abstract_digest(abstract: str) -> str:
 
 
 def own_id(abstract: str) -> str:
-    """Return the id of a paper that has none, made from its abstract."""
+    """Return an id for a paper without one, made from its abstract."""
     return abstract_digest(abstract)[:12]
 
 

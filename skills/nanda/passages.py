@@ -1,11 +1,10 @@
-"""Passages of an abstract: numbered sentences, their phrases, and the text of a move made of them.
+"""Passages of an abstract: numbered sentences, their phrases, and the text of a move.
 
 A passage is a run of phrases of one sentence. Phrases end at punctuation and before words that
 begin a clause or a prepositional phrase. Passages begin and end at phrases, so that a move never
-begins or ends in the middle of one; the heading of a sentence ("CONCLUSIONS:") is in none, unless
-it is the whole sentence. On gold_train_cs (first 100 papers), the best passage for each gold move
-has a macro ROUGE-L of .62, the best whole sentence .53, and the best run of words .66.
-"""
+begins or ends in the middle of a phrase; the heading of a sentence ("CONCLUSIONS:") is left out,
+unless it is the whole sentence. On gold_train_cs (first 100 papers), the best passage for each gold
+move has a macro ROUGE-L of .62, the best whole sentence .53, and the best run of words .66."""
 
 from __future__ import annotations
 
@@ -20,12 +19,12 @@ from skills.nanda.text import sanitize, set_of, visible_places
 _ENDS = tuple(",;:\u2013\u2014")
 _CLOSERS = "\"'\u2019\u201d)]"
 LONGEST = 317
-"""Characters of the longest phrase: those of a move of the built-in framework, less its marks."""
+"""Characters of the longest phrase: of a move of the built-in framework, less its marks."""
 _DASHES = frozenset(["-", "--", "\u2013", "\u2014"])
 _CLAUSE = set_of("although because but if though when where whereas while who whose")
 """Words that begin a clause.
 
-"That" and "which" are not among them: without punctuation before, what governs them may deny it
+"That" and "which" are not among them: without punctuation before, their main clause may deny them
 ("It is unlikely that the planner halts").
 """
 _ANNOUNCEMENT = re.compile(
@@ -44,7 +43,7 @@ _ANNOUNCEMENT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""What announces a statement instead of making it: "In this paper, we show that"."""
+"""Words that announce a statement: "In this paper, we show that"."""
 _PHRASE = set_of(
     """
     across and as between by compared for from in into on or over than through to under using via
@@ -53,11 +52,12 @@ _PHRASE = set_of(
 )
 """Words that begin a phrase, most of them prepositions."""
 LEAST = 4
-"""Words of a passage, where a sentence has one of as many: fewer rarely mean anything alone."""
+"""Minimum words of a passage, if the sentence has such a passage."""
 JOINT = " ... "
 """Between two passages."""
-# Only words without which the meaning is the same: not those of "that of X", "which of X", "so far"
-# or "or more X", and no preposition. A mark only if it stands alone, unlike those of "-0.7", ".05".
+# Only words that can be left out without changing the meaning: no preposition, and no word of
+# "that of X", "which of X", "so far" or "or more X". A mark only by itself, unlike those of "-0.7"
+# and ".05".
 _JOINING = re.compile(
     r"""
     (?:
@@ -71,7 +71,7 @@ _JOINING = re.compile(
     re.VERBOSE,
 )
 _LAST = set_of("and or but that which e.g. i.e.")
-"""Words that join a passage, if it does not end its sentence, to what follows."""
+"""Words that join a passage to the rest of its sentence."""
 _MARKS = " ,;:([-\u2013\u2014"
 _MARK = re.compile(r"[.!?\u2026][\"'\u2019\u201d)\]]*\Z")
 
@@ -98,7 +98,7 @@ def phrases_of(sentence: str, longest: int = LONGEST, heading: int = 0) -> tuple
 
     Args:
         heading: words of its heading.
-        longest: maximum characters of a phrase. A longer one is cut between words, and a longer
+        longest: maximum characters of a phrase. A longer phrase is cut between words, and a longer
             word after each `longest` characters, since some scripts have no blanks.
     """
     headed, words = sentence.split()[:heading], sentence.split()[heading:]
@@ -161,8 +161,8 @@ def trimmed(passage: str) -> tuple[int, int]:
     """Return the start and the end of a passage without words that only join it to others.
 
     A heading before it, some conjunctions before it and behind it, and punctuation at both ends are
-    removed. Words that make a clause depend on another one ("although", "while") stay, since the
-    meaning of what follows depends on them. A passage of nothing else is returned whole.
+    removed. Words that make a clause depend on another clause ("although", "while") stay, since the
+    meaning depends on them. A passage of such words alone is returned whole.
     """
     kept = _MARK.sub("", passage)
     ends_sentence = kept != passage
@@ -225,7 +225,7 @@ class Sentence:
 
 
 def by_word(sentence: Sentence) -> Sentence:
-    """Return a sentence with one phrase for each word, so that passages begin and end at any."""
+    """Return a sentence whose words are its phrases, so that passages begin and end anywhere."""
     return replace(sentence, is_by_word=True)
 
 
@@ -236,7 +236,7 @@ def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
     for start, end in sentence_spans(abstract):
         text, own = sanitize(abstract[start:end]), heading_end(abstract, start, end)
         has_text |= own < end
-        # Not those before `own`: in "AIMS:We halt", one word is the heading and more.
+        # Words before `own` are not counted: in "AIMS:We halt", the heading is a part of a word.
         heading = len(text.split()) - len(sanitize(abstract[own:end]).split())
         found.append(Sentence(start, end, text, longest, heading))
     return tuple(found if has_text else (replace(one, heading=0) for one in found))
@@ -251,7 +251,7 @@ def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, i
     """Return the place of a passage of a sentence in its abstract, as `trimmed`.
 
     A prompt differs from the abstract in blanks and in invisible characters only, so that the n-th
-    visible character of one is that of the other.
+    visible characters of both are equal.
     """
     before = " ".join(phrase.text for phrase in sentence.phrases[: passage.first])
     text = sentence.quoted(passage)

@@ -27,7 +27,7 @@ _NAME = rf"""
     ) (?!\w|-\w)
 """
 _IN_CAPITALS = r"(?=[^:a-z]*[A-Z]{5}) [A-Z]{2,} (?:(?:[ ]|,[ ]|/) (?:[A-Z'\u2019-]{2,}|&|A)){1,5}"
-"""Two to six words, one of which is too long for an acronym."""
+"""Two to six words, at least one too long for an acronym."""
 _HEADING = re.compile(
     rf"""
     \#{{1,6}} [ ] [^\n]* (?:\n|\Z)
@@ -50,7 +50,7 @@ are a heading, whatever they are.
 _END = re.compile(
     rf"""
     (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}}*_`$]*+
-        # In tokenized text and LaTeX, what closes may stand apart: `“word. ”`, `x = 1. \]`.
+        # Tokenized text and LaTeX: a blank may precede the closing marks: `“word. ”`, `x = 1. \]`.
         (?: [^\S\n]*+ \n?+ [^\S\n]*+ (?: \\\] | \\end\{{\w++\}} | [”\u2019)\]]++ ) (?=\s|\Z) )*+
         (?=\s|\Z)
     | (?<=\w) \. (?= (?:We|The|Our|This|These|In|To|It|However|Finally|Experiments) [\s,] )
@@ -68,7 +68,7 @@ _CLOSING = re.compile(r"[^\S\n]*+\n?[^\S\n]*+\$\$(?=\s|\Z)")
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
 _BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
 _QUANTITY = re.compile(r"\d\)?\Z")
-"""What stands before a unit: "14 T", "23.4(2) K"."""
+"""The text before a unit: "14 T", "23.4(2) K"."""
 _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
 """Characters before a full stop that are searched for an abbreviation."""
@@ -149,7 +149,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 
 def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int, int]]:
-    """Yield the stripped span of a sentence, or those of its parts if it is too long."""
+    """Yield the stripped span of a sentence, or the spans of its parts if it is too long."""
     sentence = text[start:end]
     start, end = end - len(sentence.lstrip()), start + len(sentence.rstrip())
     if end - start > MOST and level < len(_CUTS):

@@ -33,7 +33,7 @@ _GENERIC_WORDS = """
     world
 """
 GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-"""Stems of words that occur in abstracts on any subject: those in more than a few percent of the
+"""Stems of words that occur in abstracts on any subject: in more than a few percent of the
 abstracts of both gold_train.csv and csabstruct_dev.jsonl."""
 
 _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")

@@ -1,4 +1,4 @@
-"""Normalize text, split it into words and stems, and escape it for prompts and for Markdown."""
+"""Normalize text, split it into words, and escape it for prompts and Markdown."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 """Choose the passages of an abstract that state its moves, by the scores of the encoder.
 
-A move is stated if that is probable enough (`Fitted.stated`). Each stated move has one best
-sentence. No sentence serves more than two moves, and the second one loses `Fitted.repeated`: the
+A move is stated if that is probable enough (`Fitted.stated`). Each stated move has a best sentence.
+No sentence serves more than two moves, and the second move loses `Fitted.repeated`: the
 move that would lose most without its best sentence chooses first, and every move chooses again
 while the choices change. Of its sentence, the words from the most probable first to the most
 probable last one are quoted if they can stand alone (`readable`), else all. Further sentences that
 state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a move that may name a thing
-has one.
+has a single passage.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ PRESENTING = frozenset(["novelty"])
 SHORTEST, LONGEST = 3, 24
 """Words of a name."""
 FULL, WORD = 8, 0.2
-"""Words of a name up to which each one counts for it, and how much, in log odds: the labels have
+"""Words of a name that count for it, and the log odds of each of them: the labels have
 more words than the most probable passage, which otherwise is a bare noun ("416 students")."""
 SHARED = 2
-"""Moves that one sentence serves."""
+"""Maximum number of moves that a sentence serves."""
 
 
 def choose(
@@ -58,7 +58,7 @@ def choose(
 
     Args:
         moves: names, in the order of the scores.
-        sentences: those of the abstract.
+        sentences: the sentences of the abstract.
         limit: maximum characters of a move.
         known: moves that the abstract certainly states.
     """
@@ -120,7 +120,7 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
         repeated: log probability that a sentence loses for a second move.
 
     Returns:
-        None of a move, if other moves have all sentences `SHARED` times.
+        the sentences by move; a move is left out if other moves have all sentences `SHARED` times.
     """
     import numpy as np
 
@@ -148,7 +148,7 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
 
 
 def calibrated(probability: float, slope: float, intercept: float) -> float:
-    """Return the probability that a decision is right, from that of the network."""
+    """Return the probability that a decision is right, from the probability by the network."""
     bounded = min(max(probability, 1e-4), 1 - 1e-4)
     return float(_sigmoid(slope * math.log(bounded / (1 - bounded)) + intercept))
 
@@ -171,7 +171,7 @@ def _passage(
 ) -> _Placed:
     """Return the passage of a sentence that states a move.
 
-    These are the words from the most probable first to the most probable last one, if they can
+    The passage is from the most probable first word to the most probable last word, if it can
     stand alone; else the whole sentence without its heading.
     """
     sentence, words = sentences[place], by_word(sentences[place])
@@ -190,7 +190,7 @@ def _passage(
 def _likeliest(
     scores: Scores, number: int, place: int, words: Sentence, *, named: bool
 ) -> tuple[int, int]:
-    """Return the first word of the most probable passage of a sentence, and the one after it.
+    """Return the first word of the most probable passage of a sentence, and the word after it.
 
     Args:
         named: prefer a name of `SHORTEST` to `LONGEST` words.
@@ -215,7 +215,7 @@ def _likeliest(
         allowed = short if short.any() else allowed
         scored = scored + WORD * np.minimum(lengths, FULL)
     scored = np.where(allowed, scored, -np.inf).round(4)
-    # Of equal passages, the longest one.
+    # The longest of equal passages.
     first, last = max(
         zip(*np.nonzero(scored == scored.max()), strict=True), key=lambda pair: pair[1] - pair[0]
     )
@@ -238,10 +238,10 @@ def _quote(
     limit: int,
     confidence: float,
 ) -> Quote:
-    """Return the quote of passages, with the name that the first one refers to.
+    """Return the quote of passages, with the name that the first passage refers to.
 
     Args:
-        sentences: those in which the name may be.
+        sentences: the sentences in which the name may be.
     """
     text = text_of([one.text for one in passages])
     spans = tuple(span_of(one.passage, one.sentence, abstract) for one in passages)

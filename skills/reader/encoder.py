@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FAR = 31
-"""Places of sentences from the beginning and the end above which they are the same."""
+"""Places of sentences from the beginning and the end that are distinguished."""
 INPUTS = ("tokens", "means", "places")
 OUTPUTS = ("sentence", "part", "unstated", "token")
 MOST = 512
@@ -36,7 +36,7 @@ TITLE = 60
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The tokens of a title and an abstract: [CLS] title [SEP] sentence [SEP] sentence [SEP] ...
+    """The tokens of a paper: [CLS] title [SEP] sentence [SEP] sentence [SEP] ...
 
     Attributes:
         ids: of the tokens.
@@ -64,7 +64,7 @@ class Text:
 
 
 def text_of(tokenizer: Tokenizer, title: str, sentences: Sequence[str]) -> Text:
-    """Return the tokens of a title, which may be empty, and of at least one sentence."""
+    """Return the tokens of a title, which may be empty, and of sentences."""
     begin, separator = (tokenizer.token_to_id(token) or 0 for token in ("[CLS]", "[SEP]"))
     ids = [begin]
     if title:
@@ -83,16 +83,16 @@ def text_of(tokenizer: Tokenizer, title: str, sentences: Sequence[str]) -> Text:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the network returns for one abstract, in log odds.
+    """The scores of an abstract by the network, in log odds.
 
     Attributes:
         text: the tokens that were read.
         sentence: (sentences, moves), the score of each sentence as the best one of a move. Their
             softmax is the probability of each sentence, if the move is stated.
-        part: (sentences, moves), whether a sentence is one of those that state the move.
+        part: (sentences, moves), whether a sentence states the move, perhaps besides others.
         unstated: (moves,), the score of "not stated", against all of `sentence`.
         token: (tokens, 2 moves), the score of each token as the first of a passage, then as the
-            last; only those of one sentence can be compared.
+            last; the scores of different sentences cannot be compared.
     """
 
     text: Text
@@ -107,9 +107,9 @@ class Fitted:
     """Figures that were fitted on papers that the network was not trained on.
 
     Attributes:
-        confidence: slope and intercept of the log odds that a decision is right, over those of the
-            network.
-        stated: of each move, the least probability that it is stated of one that is.
+        confidence: slope and intercept of the log odds that a decision is right, over the log odds
+            of the network.
+        stated: of each move, the probability from which it is stated.
         part: of each move, the least probability of a further passage.
         repeated: log odds that a sentence loses for a second move.
     """
@@ -180,10 +180,10 @@ def load(path: Path, threads: int = 1) -> Encoder:
     """Load the file of a reader.
 
     Args:
-        threads: of one pass.
+        threads: number of threads of a pass.
 
     Raises:
-        ModelUnavailable: it cannot be read, or it is not the file of a reader.
+        ModelUnavailable: the file cannot be read, or is not a reader.
     """
     import onnxruntime
     from tokenizers import Tokenizer

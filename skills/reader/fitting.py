@@ -22,8 +22,8 @@ words, and a second quote of a sentence is of less use to a reader than the next
 GRID = np.arange(0.04, 0.95, 0.02)
 """Thresholds that are tried for "stated": a rare move is stated from a low probability on."""
 PARTS = np.arange(0.4, 0.81, 0.02)
-"""Those of a further passage, which begin higher, since a wrong passage is worse than a missing
-one."""
+"""Thresholds of a further passage, which begin higher, since a wrong passage is worse than a
+missing passage."""
 STEPS, RATE = 2_000, 0.05
 """Of the gradient descent for the confidence."""
 SMALLEST = 1e-4
@@ -34,7 +34,7 @@ Read = Sequence[tuple[Example, Scores]]
 def fit(read: Read, moves: Sequence[str]) -> Fitted:
     """Return the figures with which the choices on these papers are best.
 
-    The least probability of "stated" has the highest kappa with the labels, that of a further
+    The threshold of "stated" has the highest kappa with the labels, the threshold of a further
     passage the highest F1 with the labelled sentences; a move without such labels has 0.5. The
     confidence is a logistic regression of right sentences (Platt 1999).
     """
@@ -129,7 +129,7 @@ def is_right(places: Sequence[int], chosen: int | None) -> bool:
     """Return whether a sentence, or None for "not stated", is right by a label.
 
     Args:
-        places: the sentences that state the move, () if none does.
+        places: the sentences that state the move; () if it is not stated.
     """
     return chosen in places if places else chosen is None
 
@@ -137,7 +137,7 @@ def is_right(places: Sequence[int], chosen: int | None) -> bool:
 def stated_kappa(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> float | None:
-    """Return the mean kappa of "stated" over the moves that some papers state and others do not.
+    """Return the mean kappa of "stated" over the moves that only some papers state.
 
     Args:
         stated: `Fitted.stated` for each paper.

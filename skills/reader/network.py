@@ -88,7 +88,7 @@ class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
         """Return the vectors after the layer.
 
         Args:
-            mask: (batch, 1, 1, vectors), True of those that may be attended to.
+            mask: (batch, 1, 1, vectors), True of vectors that may be attended to.
         """
 
         def heads(of: nn.Linear) -> torch.Tensor:
@@ -143,7 +143,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
         )
 
     def for_moves(self, before: Sequence[str], after: Sequence[str]) -> Network:
-        """Return a copy of this network for other moves; those with a known name keep their scores.
+        """Return a copy of this network for other moves; moves with a known name keep their scores.
 
         Args:
             before: names of the moves of this network.
@@ -165,7 +165,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
         return made
 
     def load_base(self, weights: Mapping[str, Any]) -> None:
-        """Take the encoder's weights from those of a BERT, named as in `transformers`."""
+        """Take the encoder's weights from a BERT, whose weights are named as in `transformers`."""
         own = {
             "words.weight": weights["embeddings.word_embeddings.weight"],
             # Each text is of one type.

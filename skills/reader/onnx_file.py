@@ -1,4 +1,4 @@
-"""Write a network as the file that `encoder` loads: an ONNX graph and what belongs to it.
+"""Write a network as the file that `encoder` loads: an ONNX graph with its metadata.
 
 Matrices and the vectors of words are stored as integers of 8 bits with one scale for each output or
 word, a quarter of the size; the engine multiplies them when it loads the file, and computes with 32
@@ -83,7 +83,7 @@ def write(network: Network, tokenizer: str, about: Mapping[str, Any], path: Path
 
     Args:
         tokenizer: as JSON of `tokenizers`.
-        about: what `encoder.Encoder` reads: moves, framework and fitted; more for people to read.
+        about: moves, framework and fitted for `encoder.Encoder`, and further entries for people.
     """
     model = graph_of(network)
     for key, value in (("reader", json.dumps(about)), ("tokenizer", tokenizer)):
@@ -131,7 +131,7 @@ def graph_of(network: Network) -> ModelProto:
 
 
 def read(path: Path) -> tuple[Network, str, dict[str, Any]]:
-    """Return the network of a file, to train it further, its tokenizer and what is known of it.
+    """Return the network of a file, to train it further, its tokenizer and its metadata.
 
     The role of sentences is not stored, and begins anew.
     """

@@ -1,13 +1,13 @@
 """Select passages that are statements, and find the name that a pronoun refers to.
 
-The tests are of words only, and refuse rather too much: what begins after a comma may be part of an
-enumeration or an apposition, and what is cut off before "if" may be a condition of the statement.
+The rules look at words only, and refuse rather too much: a passage after a comma may be a part of
+an enumeration or an apposition, and a passage that ends before "if" may lack its condition.
 
 "It needs no model" is of DryRun. Only a pronoun in the place of a subject is replaced ("It",
 "This", "They"), or "this" with a noun for a thing that authors made ("this system"), by the one
 name that the sentence before presents. A name has a capital inside, a digit or only capitals
 ("DryRun", "BERT", "GPT-4"), and follows a verb of presenting, "called", or begins the sentence.
-Where there is no name, or more than one, the passage stays as it is.
+Without a name, or with several names, the passage stays as it is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _CONTRAST = re.compile(
     r"(?:whereas|while(?! \w+ing\b)|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
 )
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
-"""What restricts the statement before it."""
+"""Words that restrict the statement before them."""
 _CLAUSE = re.compile(
     r"(?:although|because|hence|since|so|thereby|therefore|though|thus|whereas|while|yet"
     r"|(?:and|or) (?:it|they|we))\b"
@@ -44,15 +44,14 @@ _CLAUSE_OR_ITEM = re.compile(r"(?:and|or) (?:our|that|the|these|this)\b")
 _MODIFIER = re.compile(
     r"(?:as well as|especially|including|particularly|such as|which|who|whose|with)\b"
 )
-"""What follows a comma, too, but may be followed by the rest of the statement: "X, which is new,
-wins"."""
+"""Words after a comma that the rest of the statement may follow: "X, which is new, wins"."""
 _SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
-"""What follows a statement without a comma."""
+"""Words that follow a statement without a comma."""
 _ANNOUNCER = re.compile(
     r"and (?:also |then )?(?:argue|conclude|discuss|introduce|outline|present|propose|recommend)"
     r"(?:e?s)?\b"
 )
-"""What the subject of an announcement does, too: "It argues that X fails, and proposes Y"."""
+"""A second verb of the subject of an announcement: "It argues that X fails, and proposes Y"."""
 _DASHES = ("-", "\u2013", "\u2014")
 _PARTICIPLE = re.compile(r"\w+ing\b")
 _JOINS = re.compile(r"(?:and|or)\b")
@@ -76,8 +75,8 @@ _PRESENTED = re.compile(
 def readable(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
     """Yield the passages of a sentence that are complete statements, without its heading.
 
-    Of a sentence without one, which is longer than a move, those that begin as a statement;
-    without these, those that end as one, or all.
+    If a sentence, which is longer than a move, has no such passage, the passages that begin as a
+    statement are yielded; without these, the passages that end as one, or all.
 
     Args:
         limit: maximum characters of a passage.
@@ -161,7 +160,7 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
-    """Return the words of `count` phrases, since "such", "as" and "while", "using" are two each."""
+    """Return the text of `count` phrases ("such", "as" and "while", "using" are two each)."""
     return " ".join(phrase.text for phrase in phrases[place : place + count])
 
 

@@ -21,7 +21,7 @@ from skills.reader.examples import Example
 from skills.reader.network import LAYERS, Batch, Network, Output
 
 PARTS, TOKENS, ROLES = 0.5, 0.25, 0.3
-"""Weights of the losses of parts, tokens and roles; that of sentences and "stated" has 1."""
+"""Weights of the losses of parts, tokens and roles; the loss of sentences and "stated" has 1."""
 NORM = 1.0
 """Maximum norm of the gradient."""
 WARMUP = 0.06
@@ -37,8 +37,8 @@ class Settings:
     Attributes:
         rate: learning rate of the last layer of the encoder; each layer below has `decay` times
             that of the layer above.
-        head_rate: learning rate of what is above the encoder.
-        every: each so many steps, one batch has sentences with roles.
+        head_rate: learning rate of the layers above the encoder.
+        every: number of steps after which a batch has sentences with roles.
         frozen: the first layers that are not trained.
     """
 
@@ -142,7 +142,7 @@ def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
 def _batches(
     examples: Sequence[Example], size: int, shuffled: random.Random
 ) -> Iterator[list[Example]]:
-    """Yield batches of examples of similar length without end, all examples before one again."""
+    """Yield batches of examples of similar length without end, each example once per pass."""
     while True:
         order = shuffled.sample(examples, len(examples))
         found = []

@@ -1,1 +1,1 @@
-"""What the pages of /corpus, /curate and /evaluate share: layout, charts and statistics."""
+"""The shared parts of reports: results, statistics, page layout and charts."""

@@ -24,7 +24,7 @@ Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
 """A word or sign with the blanks after it: single blanks that two texts share mean nothing."""
 MOST = 4_000
-"""Words above which two texts are not compared: the time grows with their product."""
+"""Maximum words of texts that are compared: the time grows with their product."""
 ALIKE = 0.35
 """The share of words below which two texts are replaced as wholes: single "the" explain nothing."""
 
@@ -40,7 +40,7 @@ def annotation(
     """Return the moves of a record, then model and time in a dim line.
 
     Args:
-        framework: has the labels of moves; one of another framework has its name.
+        framework: has the labels of moves; a move of another framework has its name.
         abstract: where it is shown (`numbered_sentences`), the numbers of the sentences that a move
             comes from follow its text.
         made: False leaves out model and time.
@@ -74,13 +74,13 @@ def numbered_sentences(abstract: str, anchors: Mapping[str, Anchor]) -> Renderab
 
 
 def heading(title: str, *details: str) -> RenderableType:
-    """Return a title in bold, and in a dim line what else is known."""
+    """Return a title in bold, and its details in a dim line."""
     known = " · ".join(filter(None, details))
     return narrow(Group(*[Text(title, "bold")] * bool(title), *[Text(known, "dim")] * bool(known)))
 
 
 def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
-    """Return a column of labels in bold, and one of contents."""
+    """Return a column of labels in bold, and a column of contents."""
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(no_wrap=True, style="bold")
     drawn.add_column(max_width=TEXT_WIDTH)
@@ -95,7 +95,7 @@ def narrow(content: RenderableType) -> RenderableType:
 
 
 def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType:
-    """Return the contents one below the other, with `empty` lines between two."""
+    """Return the contents stacked, with `empty` lines between them."""
     between = [Text("")] * empty
     return Group(*[part for content in contents for part in (*between, content)][empty:])
 
@@ -116,7 +116,7 @@ class Piece(NamedTuple):
 
 
 def word_diff(old: str, new: str) -> Iterator[Piece]:
-    """Yield what two texts share and what differs, in reading order: `removed` before `added`."""
+    """Yield the common and different words of two texts, `removed` before `added`."""
     before, after = _PIECE.findall(old), _PIECE.findall(new)
     if max(len(before), len(after)) > MOST:
         before, after = [old], [new]

@@ -1,8 +1,8 @@
-"""Pages of reports: each is one HTML file that needs nothing else and no network.
+"""Pages of reports, which are single HTML files that need no network.
 
 A page is a Jinja2 template that extends `templates/base.html`. Text is escaped, and stripped of
 characters that could reorder or hide parts of the page. The Content-Security-Policy allows the
-page's own script and style, by their hashes, and nothing else.
+page's own script and style by their hashes alone.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).with_name("templates")
 STYLE = TEMPLATES / "style.css"
 ANNOTATIONS = TEMPLATES / "annotations.js"
-"""The script that marks what moves come from and pages through lists, for annotations."""
+"""The script that marks the anchors of moves and pages through lists of annotations."""
 
 
 def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) -> None:
@@ -64,7 +64,7 @@ def environment(folder: Path = TEMPLATES) -> Environment:
 
 
 def _shown(value: Any) -> Any:
-    """Return what a template prints for a value: markup as it is, integers grouped, text safe.
+    """Return the text that a template prints for a value: markup, grouped integers, safe text.
 
     Blanks at both ends of a text are kept, since an element may stand beside it.
     """
@@ -84,7 +84,7 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Return `text` with what is between a pair of grave accents as code."""
+    """Return `text` with the words between a pair of grave accents as code."""
     pieces = [escape(piece) for piece in flatten(text).split("`")]
     if len(pieces) % 2 == 0:
         return Markup("`").join(pieces)

@@ -85,7 +85,7 @@ class Statistic:
     """A figure over papers.
 
     Attributes:
-        sums: n by k, what each paper adds to each of k sums.
+        sums: n by k, the summand of each paper in each of k sums.
         value: computes the figure from k sums, for each row of them; nan where it is undefined.
         counted: n flags, the papers that the figure is about.
         is_share: True for the share of papers with some property.
@@ -129,7 +129,7 @@ class Resamples:
         self._weights = bootstrap_weights(papers, count, seed)
 
     def of(self, statistic: Statistic) -> Sampled:
-        """Evaluate one statistic (`of_all`)."""
+        """Evaluate a statistic (`of_all`)."""
         return self.of_all({"": statistic})[""]
 
     def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
@@ -154,7 +154,7 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
     """Return a figure with its 95% interval: Wilson's for shares, else the bootstrap's.
 
     Args:
-        fewest: the number of papers that the interval rests on, by default those counted.
+        fewest: the number of papers that the interval rests on, by default the counted papers.
     """
     papers = int(sampled.counted.sum())
     low, high, why = None, None, ""
@@ -182,7 +182,7 @@ def difference(first: Sampled, other: Sampled) -> Figure:
 def unpaired_difference(first: Figure, other: Figure) -> Figure:
     """Return first - other from two figures with intervals, if the papers' values are unknown.
 
-    The interval is that of independent samples (MOVER: Zou and Donner 2008, "Construction of
+    The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of
     confidence limits about effect measures"). On the same papers, where an easy paper is easy for
     both, it is wider than the paired one.
     """
@@ -325,7 +325,7 @@ def _agreement(
     """Return a statistic of sums over units, with a bootstrap interval over the units.
 
     Args:
-        none: why it has no value without units.
+        none: the reason for a statistic without units.
         units: the noun of the units, in the plural.
     """
     count = len(sums)

@@ -40,7 +40,7 @@ CHUNK = 500
 
 @dataclass(frozen=True)
 class Candidates:
-    """The annotations of a table, the least certain first, annotations without confidences last.
+    """The annotations under review, the least certain first, those without confidence last.
 
     Attributes:
         id_column: the table's name of its id column.

@@ -48,14 +48,19 @@ class Taken(HarnessError):
 class Decision(BaseModel):
     """One line of the journal.
 
-    Attributes: what: "edit" changes the moves of a paper, or their anchors, before the decision;
-        "undo" reverts the reviewer's last decision on the paper. at: the time, UTC, to the second.
-        abstract_sha256, shown_sha256: of the abstract and the moves under review. moves: the moves
-        after the decision. changed: the names of the moves that differ from the annotation under
-        review. reason: why the paper was rejected, if a reason was given. reviewer: the name of the
-        reviewer; "" in a review by a single person. reviewers: number of reviewers that the paper
-        is given to. anchors: the passages of the abstract that the reviewer selected, by move, as
-        start and end. resolves: True if it settles the disagreement of two reviewers."""
+    Attributes:
+        what: "edit" changes the moves of a paper, or their anchors, before the decision; "undo"
+            reverts the reviewer's last decision on the paper.
+        at: the time, UTC, to the second.
+        abstract_sha256, shown_sha256: digests of the abstract and the moves under review.
+        moves: the moves after the decision.
+        changed: the names of the moves that differ from the annotation under review.
+        reason: why the paper was rejected, if a reason was given.
+        reviewer: the name of the reviewer; "" in a review by a single person.
+        reviewers: number of reviewers that the paper is given to.
+        anchors: the passages of the abstract that the reviewer selected, by move, as start and end.
+        resolves: True if it settles the disagreement of two reviewers.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

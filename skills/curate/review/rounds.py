@@ -32,9 +32,11 @@ T = TypeVar("T")
 class RightSoFar:
     """The moves that the annotator got right in the reviewed papers of all complete rounds.
 
-    Attributes: moves: the moves that reviewers left unchanged; all moves of a rejected annotation
-        are wrong. by_move: the share of each move, by its label. retraining: the line that trains
-        on the gold table, "" while it has too few papers."""
+    Attributes:
+        moves: moves that reviewers left unchanged; the moves of a rejected annotation are wrong.
+        by_move: the share of each move, by its label.
+        retraining: the line that trains on the gold table, "" while it has too few papers.
+    """
 
     papers: int
     moves: Share
