@@ -9,7 +9,6 @@ from backend_requests import judge
 
 from harness.models.backend import Token, ToolCall
 from harness.models.backends.generation import GenerationState, PrefillStripper, token_text
-from harness.models.backends.remote import is_local
 from harness.testing import FakeModel
 
 
@@ -82,22 +81,3 @@ def test_prefill_counts_as_prompt() -> None:
     assert FakeModel().count_tokens(judge(prefill="one two")) == (
         FakeModel().count_tokens(judge(prefill="")) + 2
     )
-
-
-@pytest.mark.parametrize(
-    ("address", "local"),
-    [
-        ("http://127.0.0.1:11434", True),
-        ("127.0.0.2", True),
-        ("localhost:11434", True),
-        (":11434", True),
-        ("0.0.0.0", True),
-        ("[::1]:11434", True),
-        ("https://LOCALHOST/v1", True),
-        ("https://api.openai.com/v1", False),
-        ("192.168.0.7:11434", False),
-        ("localhost.example.org", False),
-    ],
-)
-def test_addresses_of_this_machine(address: str, local: bool) -> None:
-    assert is_local(address) == local

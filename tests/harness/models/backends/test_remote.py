@@ -24,3 +24,22 @@ def test_a_machine_that_is_gone_is_noticed(failing_server: ProtocolServer) -> No
             for name in remote.KEEPALIVE
         }
     assert found == remote.KEEPALIVE
+
+
+@pytest.mark.parametrize(
+    ("address", "local"),
+    [
+        ("http://127.0.0.1:11434", True),
+        ("127.0.0.2", True),
+        ("localhost:11434", True),
+        (":11434", True),
+        ("0.0.0.0", True),
+        ("[::1]:11434", True),
+        ("https://LOCALHOST/v1", True),
+        ("https://api.openai.com/v1", False),
+        ("192.168.0.7:11434", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_addresses_of_this_machine(address: str, local: bool) -> None:
+    assert remote.is_local(address) == local
