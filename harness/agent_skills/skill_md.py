@@ -65,13 +65,13 @@ class FrontMatter:
 
     Attributes:
         lines: the line number of each field.
-        problems: the faults that were tolerated.
+        problems: the faults that are tolerated.
     """
 
     path: Path
     fields: Mapping[str, Any]
     lines: Mapping[str, int]
-    problems: tuple[str, ...] = ()
+    problems: list[str]
 
     def text(self, key: str) -> str:
         """Return the field's text, stripped, or "" if there is none."""
@@ -85,9 +85,11 @@ class FrontMatter:
             return None
         return "list" if isinstance(value, list) else "mapping"
 
-    def where(self, key: str) -> str:
-        line = self.lines.get(key)
-        return f"{self.path}:{line}" if line else str(self.path)
+    def check_length(self, key: str) -> None:
+        """Add a problem if the text of a field is too long."""
+        size, limit = len(self.text(key)), LIMITS[key]
+        if size > limit:
+            self.problems.append(f"the {key} has {size} characters, {limit} are allowed")
 
 
 def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
@@ -106,16 +108,13 @@ def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
         if not lenient or quoted == text:
             raise
         root, fields = _load(quoted, path)
-        problems += [_unquoted(m[1], m[2]) for m in _UNQUOTED.finditer(text)]
+        for key, value in _UNQUOTED.findall(text):
+            fault = f"begins with {value[0]!r}" if value[0] in "[*@%`" else "contains ': '"
+            problems.append(f"{key} {fault} and is not quoted")
     for key, _ in repeated_keys(root):
-        problems.append(f"duplicate key {key[:80]!r}; the last one is used")
+        problems.append(f"duplicate key {key[:MAX_SHOWN]!r}; the last one is used")
     lines = {key.value: key.start_mark.line + FIRST_LINE for key, _ in root.value} if root else {}
-    return FrontMatter(path, fields, lines, tuple(problems))
-
-
-def _unquoted(key: str, value: str) -> str:
-    what = f"begins with {value[0]!r}" if value[0] in "[*@%`" else "contains ': '"
-    return f"{key} {what} and is not quoted"
+    return FrontMatter(path, fields, lines, problems)
 
 
 def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
@@ -205,9 +204,8 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
         within = f" within its first {HEAD // 1024} KB" if len(content) > HEAD else ""
         raise UsageError(f"has no front matter between two lines of ---{within}", where=str(path))
     front = parse_front_matter(_decode(match[1], path), path, lenient=not strict)
-    name, name_problems = _name(front, path)
-    description, description_problems = _description(front)
-    problems = [*front.problems, *name_problems, *description_problems, *_problems(front, path)]
+    name, description, problems = _name(front), _description(front), front.problems
+    _check_fields(front)
     if instructs is None:
         instructs = not (path.parent / "plugin.py").is_file()
     if instructs and not content[match.end() :].strip():
@@ -263,49 +261,54 @@ def _decode(content: bytes, path: Path) -> str:
     return text
 
 
-def _name(front: FrontMatter, path: Path) -> tuple[str, list[str]]:
-    """Return the name of the skill, and the problems of the name in the front matter."""
-    given = front.text("name")
-    linked = path.parent.name  # the name of a link to the folder is accepted too
-    if given and NAME.fullmatch(given):
-        if given == linked or given == path.parent.resolve().name:
-            return given, _too_long("name", given)
-        problem = f"the name {given[:MAX_SHOWN]!r} is not the folder's, {linked!r}"
-        return given, [problem, *_too_long("name", given)]
-    wrong = (
-        f"the name {given[:MAX_SHOWN]!r} is not lower-case letters, digits and single hyphens"
-        if given
-        else "no name"
-    )
+def _name(front: FrontMatter) -> str:
+    """Return the name of the skill, and add the problems of the name in the front matter."""
+    given, folder = front.text("name"), front.path.parent
+    linked = folder.name  # the name of a link to the folder is accepted too
+    if NAME.fullmatch(given):
+        if given not in (linked, folder.resolve().name):
+            front.problems.append(f"the name {given[:MAX_SHOWN]!r} is not the folder's, {linked!r}")
+        front.check_length("name")
+        return given
+    wrong = "no name"
+    if given:
+        wrong = (
+            f"the name {given[:MAX_SHOWN]!r} is not lower-case letters, digits and single hyphens"
+        )
     if NAME.fullmatch(linked):
-        return linked, [f"{wrong}; the folder's is used"]
+        front.problems.append(f"{wrong}; the folder's is used")
+        return linked
     name = slug(given or linked)
-    return name, [f"{wrong}, nor is the folder's; it is called /{name} here"]
+    front.problems.append(f"{wrong}, nor is the folder's; it is called /{name} here")
+    return name
 
 
-def _description(front: FrontMatter) -> tuple[str, list[str]]:
-    """Return the description in one line, without control characters, and its problems."""
+def _description(front: FrontMatter) -> str:
+    """Return the description in one line, without control characters, and add its problems."""
     given = front.text("description")
     printable = "".join(c for c in given if c.isprintable() or c.isspace())
     line = " ".join(printable.split())
     if not line:
-        kind = front.kind("description")
+        kind, number = front.kind("description"), front.lines.get("description")
         raise UsageError(
             f"its description is a {kind}, not text" if kind else "has no description",
-            where=front.where("description"),
+            where=f"{front.path}:{number}" if number else str(front.path),
         )
-    problems = [] if printable == given else ["the description has unprintable characters"]
-    return line[: LIMITS["description"]], problems + _too_long("description", given)
+    if printable != given:
+        front.problems.append("the description has unprintable characters")
+    front.check_length("description")
+    return line[: LIMITS["description"]]
 
 
-def _problems(front: FrontMatter, path: Path) -> list[str]:
-    """Return the problems of all other fields."""
+def _check_fields(front: FrontMatter) -> None:
+    """Add the problems of all other fields."""
     known = (*FIELDS, *OTHERS)
-    problems = [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]
+    problems = front.problems
+    problems += [f"unknown field {key[:MAX_SHOWN]!r}" for key in front.fields if key not in known]
     for key in ("name", "license", "compatibility", "allowed-tools"):
         if (kind := front.kind(key)) is not None:
             problems.append(f"{key} is a {kind}, not text")
-    problems += _too_long("compatibility", front.text("compatibility"))
+    front.check_length("compatibility")
     if front.fields.get("compatibility") == "":
         problems.append("compatibility is empty")
     metadata = front.fields.get("metadata", {})
@@ -313,13 +316,5 @@ def _problems(front: FrontMatter, path: Path) -> list[str]:
         problems.append("metadata is not a mapping")
     elif not all(isinstance(value, str) for value in metadata.values()):
         problems.append("metadata has values that are not text")
-    if path.name != FILE:
-        problems.append(f"the file is called {path.name}, not {FILE}")
-    return problems
-
-
-def _too_long(key: str, value: str) -> list[str]:
-    limit = LIMITS[key]
-    if len(value) <= limit:
-        return []
-    return [f"the {key} has {len(value)} characters, {limit} are allowed"]
+    if front.path.name != FILE:
+        problems.append(f"the file is called {front.path.name}, not {FILE}")
