@@ -270,11 +270,8 @@ def _name(front: FrontMatter) -> str:
             front.problems.append(f"the name {given[:MAX_SHOWN]!r} is not the folder's, {linked!r}")
         front.check_length("name")
         return given
-    wrong = "no name"
-    if given:
-        wrong = (
-            f"the name {given[:MAX_SHOWN]!r} is not lower-case letters, digits and single hyphens"
-        )
+    rule = "lower-case letters, digits and single hyphens"
+    wrong = f"the name {given[:MAX_SHOWN]!r} is not {rule}" if given else "no name"
     if NAME.fullmatch(linked):
         front.problems.append(f"{wrong}; the folder's is used")
         return linked
