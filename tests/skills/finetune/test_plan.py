@@ -367,7 +367,7 @@ def test_without_a_gpu_main_memory_counts(tmp_path: Path) -> None:
     assert found.machine.place == "cpu"
     assert found.machine.free == 24 * GIB
     assert "there is no GPU to use, so training runs on the CPU" in found.notes
-    assert "process" in [item.name for item in found.memory]
+    assert "process" in found.memory
     (refusal,) = planned(tmp_path, Machine(4 * GIB, (), 2)).refusals
     assert "and this machine, without a GPU to use, has 4.3 GB free" in str(refusal)
 
