@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness._version import __version__
 from harness.api.skill import Call, Result
@@ -16,8 +16,8 @@ from harness.terminal.rendering import table
 from skills.corpus.db.connection import default_path
 from skills.corpus.table import Columns, paper_key
 from skills.finetune.build_finetune_from_annotations import Reading, build_dataset
-from skills.finetune.dataset.annotated_rows import SOURCES, WHYS, LeftOut
-from skills.finetune.dataset.dataset_options import Choices, DatasetOptions
+from skills.finetune.dataset.annotated_rows import SOURCES, WHYS
+from skills.finetune.dataset.dataset_options import Choices, DatasetOptions, Source
 from skills.finetune.dataset.merging import Dataset
 from skills.finetune.dataset.token_counts import histogram, open_counter, with_progress
 from skills.nanda.framework import Framework
@@ -72,16 +72,12 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 def choices(options: DatasetOptions) -> Choices:
     """Return the choices that the options express."""
-    return Choices(
-        options.curated_only,
-        options.max_similarity,
-        {
-            "gold": options.gold_weight,
-            "curated": options.curated_weight,
-            "agent": options.agent_weight,
-        },
-        options.rare_weight,
-    )
+    weights: dict[Source, float] = {
+        "gold": options.gold_weight,
+        "curated": options.curated_weight,
+        "agent": options.agent_weight,
+    }
+    return Choices(options.curated_only, options.max_similarity, weights, options.rare_weight)
 
 
 def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
@@ -97,20 +93,24 @@ def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
             options.tokenizer, call.models.registry, call.settings.cache_dir, screen.notice
         ) as counter,
     ):
-        pairs = [counter.count(row) for row in with_progress([*dataset.examples()], tick)]
+        pairs = [
+            counter.count(row["system"], row["prompt"], row["completion"])
+            for row in with_progress([*dataset.examples()], tick)
+        ]
         tokens = histogram(counter.name, counter.sha256, counter.counts, pairs)
     made = manifest(dataset, tokens)
-    for line in notices(dataset):
+    unsaved = "the data set is not saved: add `save to FILE.jsonl`"
+    for line in (*notices(dataset), manifest_text(made) if call.targets else unsaved):
         screen.notice(line)
-    if not call.targets:
-        screen.notice("the data set is not saved: add `save to FILE.jsonl`")
-    else:
-        screen.notice(manifest_text(made))
     return Result(
         manifest_text(made),
         summary=made,
         writers={".jsonl": dataset.write},
-        companions={"manifest": lambda file: write_manifest(file, made)},
+        companions={
+            "manifest": lambda file: file.write(
+                json.dumps(made, ensure_ascii=False, indent=1).encode() + b"\n"
+            )
+        },
     )
 
 
@@ -136,14 +136,13 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         place (`where`) and reason. Rows overridden by another source with the same abstract, and
         rows that were not curated, are only counted.
     """
-    framework, choices = dataset.framework, dataset.choices
     return {
         "manifest": MANIFEST_VERSION,
         "rows": len(dataset.rows),
         "sha256": dataset.sha256,
         "counts": dataset.counts,
-        "options": asdict(choices),
-        "framework": framework.identity,
+        "options": asdict(dataset.choices),
+        "framework": dataset.framework.identity,
         "harness": __version__,
         "inputs": [asdict(file) for file in dataset.inputs],
         "held_out": [
@@ -156,13 +155,13 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "tokens": tokens,
         "rare": dataset.rare,
-        "left_out": [left.as_dict() for left in dataset.left_out if _is_listed(left)],
+        "left_out": [
+            left.as_dict()
+            for left in dataset.left_out
+            if left.why != "not_curated"
+            and (left.why != "overridden" or "another abstract" in left.reason)
+        ],
     }
-
-
-def write_manifest(file: IO[bytes], made: Mapping[str, Any]) -> None:
-    """Write a manifest as JSON in UTF-8."""
-    file.write(json.dumps(made, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
 def manifest_text(made: Mapping[str, Any]) -> str:
@@ -183,30 +182,21 @@ def manifest_text(made: Mapping[str, Any]) -> str:
         [part, *(f"{tokens[part][name]:,}" for name in ("p50", "p95", "max"))]
         for part in ("prompt", "completion", "total")
     ]
-    kept_out = [f"{held['papers']:,} for {held['split']}" for held in made["held_out"]]
-    return "\n\n".join(
-        (
-            f"{made['rows']:,} rows",
-            table(headers, rows),
-            *_rare_moves(made),
-            *[f"Papers held out of training: {', '.join(kept_out)}."] * bool(kept_out),
-            table(["tokens", "p50", "p95", "max"], lengths),
-            f"Counted by {tokens['tokenizer']['name']}: {tokens['tokenizer']['counts']}.",
-        )
-    )
-
-
-def _rare_moves(made: Mapping[str, Any]) -> Iterator[str]:
-    times = made["options"]["rare_weight"]
-    if times != 1 and made["rare"]:
-        moves = ", ".join(
-            f"{name} ({count:,} of {made['rows']:,})" for name, count in made["rare"].items()
-        )
-        yield f"Rows that state a rare move have {times:g} times the weight: {moves}."
+    parts = [f"{made['rows']:,} rows", table(headers, rows)]
+    factor, rare = made["options"]["rare_weight"], made["rare"]
+    if factor != 1 and rare:
+        moves = ", ".join(f"{name} ({rare[name]:,} of {made['rows']:,})" for name in rare)
+        parts.append(f"Rows that state a rare move have {factor:g} times the weight: {moves}.")
+    if made["held_out"]:
+        papers = [f"{held['papers']:,} for {held['split']}" for held in made["held_out"]]
+        parts.append(f"Papers held out of training: {', '.join(papers)}.")
+    parts.append(table(["tokens", "p50", "p95", "max"], lengths))
+    counter = tokens["tokenizer"]
+    return "\n\n".join([*parts, f"Counted by {counter['name']}: {counter['counts']}."])
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield what to show: the first rows left out for their content, and unknown ids."""
+    """Yield messages about the first rows left out for their content, and about unknown ids."""
     for why, what in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),
@@ -225,10 +215,3 @@ def notices(dataset: Dataset) -> Iterator[str]:
         for paper in held.papers if held.path is None else ():
             if paper_key(paper.id) not in found:
                 yield f"{paper.where}: no row has the id {paper.id[:60]}"
-
-
-def _is_listed(left: LeftOut) -> bool:
-    """Return True if a row is listed in the manifest, and not only counted."""
-    if left.why == "overridden":
-        return "another abstract" in left.reason
-    return left.why != "not_curated"

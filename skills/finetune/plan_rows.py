@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,10 @@ from skills.finetune.dataset.token_counts import RENDERED, open_counter, with_pr
 from skills.finetune.model.bases import chat_template, end_tokens, open_tokenizer, tokenizer_folder
 from skills.finetune.model.resources import Batch
 from skills.finetune.run_folder import StageContext
-from skills.finetune.tokenization.examples import Example, read_split
+from skills.finetune.tokenization.examples import read_split
 from skills.finetune.tokenization.prepare import Renderer
 from skills.finetune.tokenization.prepared_rows import read_prepared
 
-PREPARE_STAGE = "prepare"
 TEMPLATE_TOKENS = 16
 """Tokens that a chat template adds to system, prompt and completion, if it is not counted: ChatML
 has 4 tokens and one or two line breaks for each of the three."""
@@ -93,25 +91,7 @@ def planned_rows(context: StageContext) -> PlannedRows:
             f"there are no rows: nothing is prepared in {context.run_dir.folder}",
             hint="Name a data set of `/finetune dataset`: `/finetune plan train.jsonl`.",
         )
-    with context.call.screen.progress("counting tokens") as tick:
-        return _counted(context, context.data, tick)
-
-
-def sample_of(context: StageContext, row: Example) -> tuple[Pieces, bool]:
-    """Return a row as training sees it, or as the data set has it, and whether it is decoded.
-
-    Nothing is fetched, and no weights are loaded.
-
-    Raises:
-        InputError: the base's chat template does not fit the row.
-    """
-    folder = tokenizer_folder(context)
-    installed = all(importlib.util.find_spec(name) for name in ("transformers", "jinja2"))
-    if folder is None or not installed or not chat_template(folder):
-        given = "".join(f"{message['content']}\n" for message in row.messages)
-        return ((given, False), (row.completion, True)), False
-    renderer = Renderer(open_tokenizer(folder), end_tokens(folder))
-    return tuple(renderer.pieces(renderer.row_of(row))), True
+    return _counted(context, context.data)
 
 
 def _prepared(context: StageContext) -> PlannedRows | None:
@@ -119,8 +99,8 @@ def _prepared(context: StageContext) -> PlannedRows | None:
 
     The base is compared by name only, since reading it may require unpacking it.
     """
-    entry = context.run_dir.entry(PREPARE_STAGE)
-    if entry is None or not context.run_dir.is_current(PREPARE_STAGE, entry.inputs):
+    entry = context.run_dir.entry("prepare")
+    if entry is None or not context.run_dir.is_current("prepare", entry.inputs):
         return None
     wanted: dict[str, Any] = {"max_length": context.recipe.training.max_length}
     if context.data is not None:
@@ -137,8 +117,8 @@ def _prepared(context: StageContext) -> PlannedRows | None:
     if prepared.facts.get("base") != context.recipe.base:
         return None
     return PlannedRows(
-        tuple(len(row.input_ids) for row in prepared.train),
-        tuple(len(row.input_ids) - row.completion_start for row in prepared.train),
+        tuple(prepared.lengths),
+        tuple(prepared.completions),
         len(prepared.dev),
         0,
         f"as prepared in {context.run_dir.prepared}",
@@ -148,18 +128,38 @@ def _prepared(context: StageContext) -> PlannedRows | None:
     )
 
 
-def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> PlannedRows:
-    recipe, call = context.recipe, context.call
+def _counted(context: StageContext, data: Path) -> PlannedRows:
+    """Return the rows of the data set, counted without fetching or loading weights.
+
+    The sample is rendered as training sees it if the base's tokenizer is here. The embedded engine
+    counts for a GGUF of the registry.
+    """
+    recipe, call, folder = context.recipe, context.call, tokenizer_folder(context)
     parted = read_split(data, context.dev, recipe)
+    is_gguf = recipe.base in call.models.registry.files
+    tokenizer = None if is_gguf or folder is None else folder / "tokenizer.json"
+    cache, notice = call.settings.cache_dir, call.screen.notice
     pairs: list[tuple[int, int]] = []
-    with open_counter(
-        _tokenizer(context), call.models.registry, call.settings.cache_dir, call.screen.notice
-    ) as counter:
+    with (
+        call.screen.progress("counting tokens") as tick,
+        open_counter(tokenizer, call.models.registry, cache, notice) as counter,
+    ):
         around = 0 if counter.counts == RENDERED else TEMPLATE_TOKENS
         for row in with_progress(parted.train, tick):
-            prompt, completion = counter.count(_texts(row))
+            texts: dict[bool, list[str]] = {True: [], False: []}
+            for message in row.messages:
+                texts[message["role"] == "system"].append(message["content"])
+            system, before = ("\n".join(texts[is_system]) for is_system in (True, False))
+            prompt, completion = counter.count(system, before, row.completion)
             pairs.append((prompt + completion + around + 1, completion + 1))
-    sample, decoded = sample_of(context, parted.train[0])
+    first = parted.train[0]
+    given = "".join(f"{message['content']}\n" for message in first.messages)
+    sample: Pieces = ((given, False), (first.completion, True))
+    installed = all(importlib.util.find_spec(name) for name in ("transformers", "jinja2"))
+    decoded = folder is not None and installed and bool(chat_template(folder))
+    if folder is not None and decoded:
+        renderer = Renderer(open_tokenizer(folder), end_tokens(folder))
+        sample = tuple(renderer.pieces(renderer.row_of(first)))
     rows = PlannedRows(
         tuple(length for length, _ in pairs),
         tuple(completion for _, completion in pairs),
@@ -171,18 +171,3 @@ def _counted(context: StageContext, data: Path, tick: Callable[[str], None]) -> 
         decoded=decoded,
     )
     return rows.up_to(recipe.training.max_length)
-
-
-def _texts(row: Example) -> Mapping[str, str]:
-    """Return a row in the form that a token counter takes."""
-    messages = row.messages
-    system = "\n".join(one["content"] for one in messages if one["role"] == "system")
-    prompt = "\n".join(one["content"] for one in messages if one["role"] != "system")
-    return {"system": system, "prompt": prompt, "completion": row.completion}
-
-
-def _tokenizer(context: StageContext) -> Path | None:
-    """Return the base's tokenizer.json; the embedded engine counts for a GGUF of the registry."""
-    is_gguf = context.recipe.base in context.call.models.registry.files
-    folder = None if is_gguf else tokenizer_folder(context)
-    return folder and folder / "tokenizer.json"

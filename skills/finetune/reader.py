@@ -28,14 +28,7 @@ from harness.settings import Settings
 from harness.support.process import job_lock, require
 from skills.corpus.tables.columns import Columns
 from skills.finetune.export import register
-from skills.finetune.export.register import (
-    BY,
-    TASK,
-    Registration,
-    check_name,
-    registered_path,
-    signed,
-)
+from skills.finetune.export.register import BY, TASK, Registration, file_entry, signed
 from skills.finetune.reader_folds import FOLDS, Gain, by_place, gain_of, store, stored
 from skills.finetune.reader_gold import Gold, read_gold
 from skills.finetune.run_folder import RunDir
@@ -120,7 +113,7 @@ def run(call: Call) -> Result:
             "there is no table to train on", hint="`/finetune gold.csv --reader` names one."
         )
     path = as_path(call.text.strip())
-    check_name(options.as_name, call.settings)
+    register.check_name(options.as_name, call.settings)
     register.refuse_to_replace(call, options.as_name)
     framework = selected_framework(options.framework, call.frameworks)
     columns = Columns(options.abstract_column, options.id_column)
@@ -463,7 +456,7 @@ def registration_of(
     Args:
         origin: what is known of its training.
     """
-    file_id, where = f"{name}-reader", registered_path(settings.user_registry, file.resolve())
+    file_id = f"{name}-reader"
     model = {
         "summary": f"{origin['start_from']}, trained further on {origin['papers']} papers of "
         f"{origin['data']}",
@@ -475,6 +468,5 @@ def registration_of(
         "trained_on": {"by": BY, "files": [file_id], **origin},
         "scores": gain.as_dict(),
     }
-    size = file.stat().st_size
-    files = {file_id: {"path": where, "sha256": targets.digest(file), "size": size}}
-    return Registration(name, signed(model), files, cut=False)
+    files = {file_id: file_entry(settings, file, targets.digest(file))}
+    return Registration(name, signed(model), files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from harness.errors import InputError
 from harness.models.backend import Message
@@ -67,6 +67,16 @@ class LeftOut:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
+class Placed(Protocol):
+    """A row or a paper with its place for people."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def where(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
     """A valid row.
@@ -84,13 +94,25 @@ class AnnotationRow:
     completion: str
 
     @property
+    def id(self) -> str:
+        return self.paper.id
+
+    @property
     def key(self) -> str:
         """The key that identifies the paper."""
-        return paper_key(self.paper.id)
+        return paper_key(self.id)
 
-    def left_out(self, why: Why, reason: str, **more: Any) -> LeftOut:
-        """Return the record of this row if it is left out; `more` are further fields of it."""
-        return LeftOut(self.source, self.where, self.paper.id, why, reason, **more)
+    def left_out(
+        self, why: Why, reason: str, instead: Placed | None = None, **more: Any
+    ) -> LeftOut:
+        """Return the record of this row if it is left out.
+
+        Args:
+            instead: the row or paper that is used instead, or that is held out.
+            more: further fields of the record.
+        """
+        of, of_where = (None, None) if instead is None else (instead.id, instead.where)
+        return LeftOut(self.source, self.where, self.id, why, reason, of, of_where, **more)
 
 
 Step = tuple[list[AnnotationRow], list[LeftOut]]
@@ -130,7 +152,7 @@ def valid_rows(
                 reason = "the paper occurs before, with another abstract"
             elif row.moves != first.moves:
                 reason = "the paper occurs before, with other moves"
-            out.append(row.left_out("repeated", reason, of=first.paper.id, of_where=first.where))
+            out.append(row.left_out("repeated", reason, first))
     return list(rows.values()), out
 
 

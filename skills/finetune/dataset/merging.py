@@ -296,14 +296,9 @@ class HeldOut:
             what = "abstract is that" if match.exact else "abstract is nearly that"
         else:
             return None
-        return paper, row.left_out(
-            "excluded",
-            f"its {what} of a paper kept for {paper.split}",
-            of=paper.id,
-            of_where=paper.where,
-            similarity=similarity,
-            split=paper.split,
-        )
+        reason = f"its {what} of a paper kept for {paper.split}"
+        more = {"similarity": similarity, "split": paper.split}
+        return paper, row.left_out("excluded", reason, paper, **more)
 
 
 def merge(
@@ -337,15 +332,29 @@ def merge(
         *((source, path) for source in SOURCES for path in files.get(source, ())),
         *((held.split, held.path) for held in held_out if held.path is not None),
     ]
-    rows, excluded = _read(entries, reading, tick)
+    rows, excluded = list[AnnotationRow](), list[LeftOut]()
+    for source in SOURCES:
+        tick(f"reading {source}")
+        valid, invalid = valid_rows(source, entries[source], reading.framework)
+        rows += valid
+        excluded += invalid
     tick("comparing abstracts")
     rows, held = HeldOut(held_out, choices.max_similarity).split_off(rows)
     rows, overridden = _first_of_each_paper(rows)
-    rows, not_curated = _curated(rows) if choices.curated_only else (rows, [])
+    excluded += (*held, *overridden)
+    if choices.curated_only:
+        reason = "it is not among the curated ones"
+        agent = [row for row in rows if row.source == "agent"]
+        excluded += (row.left_out("not_curated", reason) for row in agent)
+        rows = [row for row in rows if row.source != "agent"]
     rows, duplicates = _without_duplicates(rows, AbstractIndex(choices.max_similarity))
-    excluded += (*held, *overridden, *not_curated, *duplicates)
+    excluded += duplicates
     if not rows:
-        raise _nothing_left(excluded)
+        first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
+        raise InputError(
+            "no row is left to train on",
+            hint=f"{len(excluded):,} rows were read and left out.{first}",
+        )
     return Dataset(
         reading.framework,
         tuple(rows),
@@ -356,33 +365,6 @@ def merge(
     )
 
 
-def _nothing_left(excluded: Sequence[LeftOut]) -> InputError:
-    first = f" The first: {excluded[0].where}: {excluded[0].reason}." if excluded else ""
-    return InputError(
-        "no row is left to train on", hint=f"{len(excluded):,} rows were read and left out.{first}"
-    )
-
-
-def _read(
-    entries: Mapping[Source, Iterable[TableRow | InputError]],
-    reading: Reading,
-    tick: Callable[[str], None],
-) -> Step:
-    rows, out = list[AnnotationRow](), list[LeftOut]()
-    for source in SOURCES:
-        tick(f"reading {source}")
-        valid, invalid = valid_rows(source, entries[source], reading.framework)
-        rows += valid
-        out += invalid
-    return rows, out
-
-
-def _curated(rows: list[AnnotationRow]) -> Step:
-    reason = "it is not among the curated ones"
-    out = [row.left_out("not_curated", reason) for row in rows if row.source == "agent"]
-    return [row for row in rows if row.source != "agent"], out
-
-
 def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
     kept: dict[str, AnnotationRow] = {}
     out = []
@@ -390,8 +372,7 @@ def _first_of_each_paper(rows: list[AnnotationRow]) -> Step:
         over = kept.setdefault(row.key, row)
         if over is not row:
             other = " with another abstract" if over.paper.sha256 != row.paper.sha256 else ""
-            reason = f"{over.source} has the paper{other}"
-            out.append(row.left_out("overridden", reason, of=over.paper.id, of_where=over.where))
+            out.append(row.left_out("overridden", f"{over.source} has the paper{other}", over))
     return list(kept.values()), out
 
 
@@ -403,13 +384,6 @@ def _without_duplicates(rows: list[AnnotationRow], index: AbstractIndex[Annotati
             kept.append(row)
         else:
             reason = f"another paper has {'' if match.exact else 'nearly '}the same abstract"
-            out.append(
-                row.left_out(
-                    "near_duplicate",
-                    reason,
-                    of=match.value.paper.id,
-                    of_where=match.value.where,
-                    similarity=round(match.similarity, 4),
-                )
-            )
+            similarity = round(match.similarity, 4)
+            out.append(row.left_out("near_duplicate", reason, match.value, similarity=similarity))
     return kept, out

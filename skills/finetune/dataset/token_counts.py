@@ -7,13 +7,13 @@ if its file is already on this machine. Otherwise the number is estimated; the m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.errors import InputError
-from harness.models.backend import Message, Model, Request
+from harness.models.backend import Message, Request
 from harness.models.pool import candidates
 from harness.models.registry import Registry, ServeEntry
 from harness.models.served import BYTES_PER_TOKEN
@@ -27,7 +27,6 @@ RENDERED = "the prompt in the model's chat template, the completion without its 
 BIN = 128
 """Tokens per bin of a histogram."""
 
-Example = Mapping[str, Any]
 T = TypeVar("T")
 
 
@@ -38,13 +37,14 @@ class TokenCounter:
     Attributes:
         name, sha256: of the tokenizer, for the manifest; None without a file.
         counts: what is counted, in words.
-        count: returns the tokens of a row's prompt, system text included, and of its completion.
+        count: takes the system text, the prompt and the completion of a row, and returns the tokens
+            of the first two together, and of the completion.
     """
 
     name: str
     sha256: str | None
     counts: str
-    count: Callable[[Example], tuple[int, int]]
+    count: Callable[[str, str, str], tuple[int, int]]
 
 
 @contextlib.contextmanager
@@ -67,20 +67,28 @@ def open_counter(
         yield _from_file(tokenizer)
         return
     files = FileStore(registry.files, cache_dir, notify)
-    for gguf in _embedded(registry):
-        if files.missing(gguf) is None and not files.to_fetch(gguf):
+    served = [candidate.serve for candidate in candidates(registry, "annotate")]
+    for gguf in dict.fromkeys(serve.gguf for serve in served if serve.backend == "llamacpp"):
+        if gguf and files.missing(gguf) is None and not files.to_fetch(gguf):
             from harness.models.backends.llamacpp import LlamaCppBackend
 
             entry = ServeEntry(backend="llamacpp", gguf=gguf, context=CONTEXT)
             with contextlib.closing(LlamaCppBackend(files).load(entry, 1)) as model:
-                yield TokenCounter(gguf, files.digest(gguf), RENDERED, _of_model(model))
+
+                def count(system: str, prompt: str, completion: str) -> tuple[int, int]:
+                    messages = Message("system", system), Message("user", prompt)
+                    before = model.count_tokens(Request(messages)) or 0
+                    whole = model.count_tokens(Request(messages, prefill=completion)) or 0
+                    return before, whole - before
+
+                yield TokenCounter(gguf, files.digest(gguf), RENDERED, count)
             return
     notify(
         f"no tokenizer is available, so tokens are estimated at {BYTES_PER_TOKEN} bytes each; "
         "name one with `--tokenizer FILE`"
     )
-    count = _of_texts(lambda text: -(-len(text.encode()) // BYTES_PER_TOKEN))
-    yield TokenCounter(f"estimate: {BYTES_PER_TOKEN} bytes a token", None, TEXTS_ALONE, count)
+    estimate = _of_texts(lambda text: -(-len(text.encode()) // BYTES_PER_TOKEN))
+    yield TokenCounter(f"estimate: {BYTES_PER_TOKEN} bytes a token", None, TEXTS_ALONE, estimate)
 
 
 def with_progress(rows: Sequence[T], tick: Callable[[str], None]) -> Iterator[T]:
@@ -126,22 +134,8 @@ def _distribution(counts: list[int]) -> dict[str, Any]:
     }
 
 
-def _of_texts(tokens: Callable[[str], int]) -> Callable[[Example], tuple[int, int]]:
-    def count(example: Example) -> tuple[int, int]:
-        prompt = tokens(example["system"]) + tokens(example["prompt"])
-        return prompt, tokens(example["completion"])
-
-    return count
-
-
-def _of_model(model: Model) -> Callable[[Example], tuple[int, int]]:
-    def count(example: Example) -> tuple[int, int]:
-        messages = Message("system", example["system"]), Message("user", example["prompt"])
-        prompt = model.count_tokens(Request(messages)) or 0
-        whole = model.count_tokens(Request(messages, prefill=example["completion"])) or 0
-        return prompt, whole - prompt
-
-    return count
+def _of_texts(tokens: Callable[[str], int]) -> Callable[[str, str, str], tuple[int, int]]:
+    return lambda system, prompt, completion: (tokens(system) + tokens(prompt), tokens(completion))
 
 
 def _from_file(path: Path) -> TokenCounter:
@@ -161,10 +155,3 @@ def _from_file(path: Path) -> TokenCounter:
         ) from exc
     count = _of_texts(lambda text: len(tokenizer.tokenize_str(text)))
     return TokenCounter(shown(path), targets.digest(path), TEXTS_ALONE, count)
-
-
-def _embedded(registry: Registry) -> list[str]:
-    """Return the local weights that serve annotation, best first."""
-    found = [candidate.serve for candidate in candidates(registry, "annotate")]
-    ggufs = [serve.gguf for serve in found if serve.backend == "llamacpp" and serve.gguf]
-    return list(dict.fromkeys(ggufs))

@@ -20,7 +20,7 @@ from harness.models.weights import FileStore
 from harness.plugins.discovery import node_backends
 from harness.plugins.importer import import_shipped
 from harness.runs import targets
-from skills.finetune.export.register import TASK, file_of, register, registration_of
+from skills.finetune.export.register import TASK, file_of, is_cut, register, registration_of
 from skills.finetune.run_folder import Entry, StageContext
 from skills.finetune.tokenization.prepare import HELD_OUT
 
@@ -57,9 +57,11 @@ def compare(context: StageContext) -> Entry:
         return stage.unchanged
     papers = len(table.read_text(encoding="utf-8").splitlines()) if table.is_file() else 0
     facts: dict[str, Any] = {"default": default, "papers": papers, "better": False}
-    if wanted.cut or papers < FEWEST:
+    train = context.run_dir.entry("train")
+    cut = train is not None and is_cut(train)
+    if cut or papers < FEWEST:
         reason = f"{papers} gold papers were held out, and it takes {FEWEST}"
-        reason = "its training was cut short" if wanted.cut else reason
+        reason = "its training was cut short" if cut else reason
         outcome = f"{name} is not compared with {default}: {reason}"
         return stage.record(facts={**facts, "outcome": outcome})
     found = _evaluated(context, (name, default))

@@ -39,6 +39,9 @@ from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
 from skills.nanda.framework import sha256_of
 
 TASK = "annotate"
+BY = "/finetune register"
+"""Value of `trained_on.by` in entries written by /finetune register."""
+HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 _RELOAD = "In a running session, use /reload."
 
@@ -76,7 +79,9 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
         chosen: the model is tried first for its tasks.
 
     Raises:
-        Errors of `perform`.
+        UsageError: the user wrote or changed an entry of that name, or another process is
+            registering.
+        OutputError: the file cannot be written.
     """
     user = call.settings.user_registry
     path = file_of(user, wanted.name)
@@ -87,7 +92,10 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
-            write_entries(path, models, wanted.files, registered)
+            data = {"version": 1, "registered": registered, "models": models, "files": wanted.files}
+            text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            targets.write_text(path, HEADER + text)
     facts = {
         "registry": str(path),
         "name": wanted.name,
@@ -196,12 +204,12 @@ def refuse_to_replace(call: Call, name: str) -> None:
         return
     found = _models(user).get(name)
     if found is not None and not is_registered(found):
-        what = f"{name} exists already, and was not written by /finetune register"
+        reason = f"{name} exists already, and was not written by /finetune register"
     elif found is not None and is_edited(found):
-        what = f"{name} was changed by hand since it was registered"
+        reason = f"{name} was changed by hand since it was registered"
     else:
         return
-    raise UsageError(what, where=str(user), hint="--force replaces it.")
+    raise UsageError(reason, where=str(user), hint="--force replaces it.")
 
 
 def _errors(settings: Settings, without: Path | None = None) -> list[RegistryError]:
@@ -240,18 +248,16 @@ def _not_registered(name: str, user: Path) -> UsageError:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The entries of one run.
+    """The entries of a model.
 
     Attributes:
         model: fields of harness.models.registry.ModelEntry as plain data.
         files: fields of harness.models.registry.FileEntry by id.
-        cut: the training ended before its last epoch.
     """
 
     name: str
     model: Mapping[str, Any]
     files: Mapping[str, Mapping[str, Any]]
-    cut: bool
 
 
 def name_of(context: StageContext) -> str:
@@ -297,27 +303,35 @@ def registration_of(context: StageContext) -> Registration:
         InputError: nothing is trained, there is no GGUF, or it is older than the training.
         UsageError: as `name_of`.
     """
-    train, gguf = _trained(context.run_dir), served_gguf(context)
-    _refuse_older(context.run_dir, train)
-    name, cut = name_of(context), _is_cut(train)
-    files = {f"{name}-gguf": _file(context, gguf)}
-    if context.recipe.base in context.call.models.registry.files and context.run_dir.lora.is_file():
-        files[f"{name}-lora"] = _file(context, context.run_dir.lora)
+    settings, run_dir, gguf = context.call.settings, context.run_dir, served_gguf(context)
+    train, name = _trained(run_dir), name_of(context)
+    files = {f"{name}-gguf": file_entry(settings, gguf, file_digest(run_dir, gguf))}
+    lora = run_dir.lora
+    if context.recipe.base in context.call.models.registry.files and lora.is_file():
+        files[f"{name}-lora"] = file_entry(settings, lora, file_digest(run_dir, lora))
     model: dict[str, Any] = {
         "summary": f"{context.recipe.base}, fine-tuned to annotate abstracts",
         "tasks": [TASK] if _is_default(context, name, files) else [],
         "form": "tagged",
         "serve": list(_places(context, name, files)),
         "options": {"temperature": 0, "seed": 0},
-        "fallback": registry.load(context.call.settings.shipped_registry).serving(TASK),
-        "trained_on": {"by": BY, "files": list(files), **_origin(context, train, cut=cut)},
+        "fallback": registry.load(settings.shipped_registry).serving(TASK),
+        "trained_on": {"by": BY, "files": list(files), **_origin(context, train)},
         "scores": {
             key: round(train.facts[key], 4)
             for key in ("dev_loss", "loss")
             if isinstance(train.facts.get(key), (int, float)) and math.isfinite(train.facts[key])
         },
     }
-    return Registration(name, signed(model), files, cut)
+    return Registration(name, signed(model), files)
+
+
+def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
+    """Return the entry of a file, with a relative path if it lies below the registry's folder."""
+    folder, file = registry_folder(settings.user_registry).resolve(), path.resolve()
+    below = file.is_relative_to(folder.parent)
+    shown = Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
+    return {"path": shown, "sha256": sha256, "size": path.stat().st_size}
 
 
 def signed(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,10 +350,27 @@ def _digest(model: Mapping[str, Any]) -> str:
     return sha256_of({**model, "trained_on": origin})[:16]
 
 
+def is_cut(train: Entry) -> bool:
+    """Return True if the training did fewer steps than its epochs have."""
+    return bool(train.facts["steps"] < train.facts["steps_of_all_epochs"])
+
+
 def _trained(run_dir: RunDir) -> Entry:
-    if (entry := run_dir.entry("train")) is not None:
-        return entry
-    raise run_dir.needs("train", "nothing is trained here")
+    """Return the entry of the training.
+
+    Raises:
+        InputError: there is none, or a GGUF was made of another adapter.
+    """
+    train, gguf, quantize = map(run_dir.entry, ("train", "gguf", "quantize"))
+    if train is None:
+        raise run_dir.needs("train", "nothing is trained here")
+    adapter = train.outputs.get(f"{run_dir.adapter.name}/{WEIGHTS}")
+    f16 = gguf.outputs.get(run_dir.f16.name) if gguf else None
+    pairs = (("gguf", gguf, "adapter", adapter), ("quantize", quantize, "f16", f16))
+    for stage, entry, made_of, now in pairs:
+        if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
+            raise run_dir.needs(stage, f"the output of {stage} is older than its inputs")
+    return train
 
 
 def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> bool:
@@ -351,55 +382,25 @@ def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> b
     return bool(tasks) and found["files"].get(weights) == files[weights]
 
 
-def _is_cut(train: Entry) -> bool:
-    """Return True if the training did fewer steps than its epochs have."""
-    return bool(train.facts["steps"] < train.facts["steps_of_all_epochs"])
-
-
-def _refuse_older(run_dir: RunDir, train: Entry) -> None:
-    """Raise InputError if a GGUF was made of another adapter than the current one."""
-    adapter = train.outputs.get(f"{run_dir.adapter.name}/{WEIGHTS}")
-    gguf, quantize = run_dir.entry("gguf"), run_dir.entry("quantize")
-    f16 = gguf.outputs.get(run_dir.f16.name) if gguf else None
-    pairs = (("gguf", gguf, "adapter", adapter), ("quantize", quantize, "f16", f16))
-    for stage, entry, made_of, now in pairs:
-        if entry and now and entry.inputs.get(made_of, now.sha256) != now.sha256:
-            raise run_dir.needs(stage, f"the output of {stage} is older than its inputs")
-
-
-def _file(context: StageContext, path: Path) -> dict[str, Any]:
-    return {
-        "path": registered_path(context.call.settings.user_registry, path.resolve()),
-        "sha256": file_digest(context.run_dir, path),
-        "size": path.stat().st_size,
-    }
-
-
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield `serve` entries, best first: Ollama if verified there, then the embedded engine."""
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
-    yield from (place | room for place in _ollama_places(context, files))
+    entry = context.run_dir.entry("ollama")
+    if entry is not None and entry.facts.get("verified") is True:
+        made_of = json.dumps(entry.inputs)
+        if any(str(file["sha256"]) in made_of for file in files.values()):
+            place = {"backend": "ollama", "model": entry.facts["model"]}
+            place |= {"digest": entry.facts["digest"]} if entry.facts.get("digest") else {}
+            host = entry.facts.get("host") or DEFAULT_HOST
+            yield (place if host == DEFAULT_HOST else place | {"url": host}) | room
     yield {"backend": "llamacpp", "gguf": f"{name}-gguf"} | room
-    if f"{name}-lora" in files:
-        adapter = f"{name}-lora"
+    if (adapter := f"{name}-lora") in files:
         yield {"backend": "llamacpp", "gguf": context.recipe.base, "adapter": adapter} | room
 
 
-def _ollama_places(context: StageContext, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    entry = context.run_dir.entry("ollama")
-    if entry is None or entry.facts.get("verified") is not True:
-        return
-    made_of = json.dumps(entry.inputs)
-    if any(str(file["sha256"]) in made_of for file in files.values()):
-        host = entry.facts.get("host") or DEFAULT_HOST
-        place = {"backend": "ollama", "model": entry.facts["model"]}
-        place |= {"digest": entry.facts["digest"]} if entry.facts.get("digest") else {}
-        yield place if host == DEFAULT_HOST else place | {"url": host}
-
-
-def _origin(context: StageContext, train: Entry, *, cut: bool) -> dict[str, Any]:
-    """Return what is known of data, rows, base, recipe and steps."""
+def _origin(context: StageContext, train: Entry) -> dict[str, Any]:
+    """Return the known facts about data, rows, base, recipe and steps."""
     prepare, facts = context.run_dir.entry("prepare"), context.run_dir.prepared_facts()
     rows = facts.get("rows", {})
     found = {
@@ -413,27 +414,15 @@ def _origin(context: StageContext, train: Entry, *, cut: bool) -> dict[str, Any]
         "start_sha256": train.inputs.get("start"),
         "recipe": context.recipe.digest,
         "steps": train.facts.get("steps"),
-        "steps_of_all_epochs": train.facts.get("steps_of_all_epochs") if cut else None,
+        "steps_of_all_epochs": train.facts["steps_of_all_epochs"] if is_cut(train) else None,
         "created": train.created,
     }
     return {key: value for key, value in found.items() if value not in (None, {})}
 
 
-BY = "/finetune register"
-"""Value of `trained_on.by` in entries written by /finetune register."""
-HEADER = f"# Written by {BY}. `/finetune unregister` deletes this file.\n"
-
-
 def file_of(user: Path, name: str) -> Path:
     """Return the path of the file for a registered model, beside the user's registry."""
     return registry_folder(user) / f"{name}.yaml"
-
-
-def registered_path(user: Path, file: Path) -> str:
-    """Return a path for registry.d: relative if the file lies below the folder that holds it."""
-    folder = registry_folder(user).resolve()
-    below = file.is_relative_to(folder.parent)
-    return Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
 
 
 def read_entries(path: Path) -> dict[str, Any]:
@@ -448,25 +437,6 @@ def read_entries(path: Path) -> dict[str, Any]:
     return {"models": {}, "files": {}, **(found or {})}
 
 
-def write_entries(
-    path: Path, models: Mapping[str, Any], files: Mapping[str, Any], registered: datetime
-) -> None:
-    """Write one registered model.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    data = {"version": 1, "registered": registered, "models": models, "files": files}
-    text = HEADER + yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    targets.write(path, lambda file: file.write(text.encode()))
-
-
 def is_registered(model: Mapping[str, Any] | None) -> bool:
     """Return True if /finetune register wrote this model entry."""
     return model is not None and (model.get("trained_on") or {}).get("by") == BY
-
-
-def files_of(model: Mapping[str, Any] | None) -> list[str]:
-    """Return the ids of the files that were registered with a model."""
-    return list(model["trained_on"].get("files", ())) if model and is_registered(model) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[App]:
 
 def messages_of(app: App) -> str:
     return app.screen.err.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def texts_of(example: Mapping[str, Any]) -> tuple[str, str, str]:
+    return example["system"], example["prompt"], example["completion"]
 
 
 def manifest_of(path: str = "train.manifest.json") -> Any:
@@ -244,7 +248,7 @@ def test_tokens_are_counted_by_a_tokenizer_file(app: App, tmp_path: Path, as_fol
     }
     with open_counter(path, app.pool.registry, tmp_path) as counter:
         example = {"system": "the", "prompt": "the é", "completion": "the\nthe"}
-        assert counter.count(example) == (1 + 4, 3)
+        assert counter.count(*texts_of(example)) == (1 + 4, 3)
 
 
 def test_token_counts_are_estimated_without_a_tokenizer(app: App) -> None:
@@ -255,7 +259,7 @@ def test_token_counts_are_estimated_without_a_tokenizer(app: App) -> None:
     example = json.loads(Path("train.jsonl").read_text().splitlines()[0])
     system, prompt = (-(-len(example[part].encode()) // 3) for part in ("system", "prompt"))
     with open_counter(None, app.pool.registry, app.settings.cache_dir) as counter:
-        assert counter.count(example)[0] == system + prompt
+        assert counter.count(*texts_of(example))[0] == system + prompt
 
 
 def test_histogram_of_row_lengths() -> None:
@@ -284,8 +288,8 @@ def test_the_embedded_model_counts_what_it_would_be_sent(
     shipped = registry.load(configured.shipped_registry)
     with open_counter(None, shipped, configured.cache_dir) as counter:
         assert counter.counts == RENDERED
-        prompt, completion = counter.count(example)
-        longer = counter.count({**example, "completion": example["completion"] + " end"})
+        prompt, completion = counter.count(*texts_of(example))
+        longer = counter.count(*texts_of({**example, "completion": example["completion"] + " end"}))
     messages = Message("system", example["system"]), Message("user", example["prompt"])
     assert prompt == embedded.count_tokens(Request(messages))
     assert counter.sha256 == model_files.digest("smollm2-135m-instruct")
