@@ -356,22 +356,17 @@ def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> M
     Args:
         tokens: of all planned steps.
     """
-    if not _is_same(folder, recipe, machine):
+    try:
+        before = read_json(folder / RUN)
+        earlier, device = Recipe.model_validate(before["recipe"]), before["guard"]["device"]
+        alike = (earlier.model_dump(include=RELEVANT), device, before.get("processes", 1))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Measured()
+    kind = "cuda" if machine.gpu else "cpu"
+    if alike != (recipe.model_dump(include=RELEVANT), kind, machine.processes):
         return Measured()
     lines = Metrics(folder / METRICS).read()
     speeds = [found for line in lines if (found := line.get("tokens_per_second"))]
     speed = statistics.median(speeds) if speeds else None
     peak = max((line.get("peak_bytes") or 0 for line in lines), default=0)
     return Measured(speed, tokens / speed if speed else None, peak or None)
-
-
-def _is_same(folder: Path, recipe: Recipe, machine: Machine) -> bool:
-    try:
-        before = read_json(folder / RUN)
-        earlier, device = Recipe.model_validate(before["recipe"]), before["guard"]["device"]
-        processes = before.get("processes", 1)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-    same = earlier.model_dump(include=RELEVANT) == recipe.model_dump(include=RELEVANT)
-    is_alike = device == ("cuda" if machine.gpu else "cpu") and processes == machine.processes
-    return same and is_alike

@@ -58,8 +58,8 @@ start knows, 62.2% of the decisions on 80 others were right (62.0% before); with
 1e-4, 60.8%."""
 FRESH: Mapping[str, Any] = {"epochs": 8.0, "batch": 4, "rate": 1e-4, "head_rate": 1e-3}
 """Settings for moves that the start does not have."""
-TAKEN = frozenset({"reader", "as_name", "abstract_column", "id_column"}) | frozenset(
-    {"framework", "out", "epochs", "seed"}
+TAKEN = frozenset(
+    ("reader", "as_name", "abstract_column", "id_column", "framework", "out", "epochs", "seed")
 )
 """Options of /finetune that apply to a reader."""
 SEEN = 12
@@ -119,7 +119,11 @@ def run(call: Call) -> Result:
     columns = Columns(options.abstract_column, options.id_column)
     gold = read_gold(path, framework, columns, call.screen.notice)
     require("torch", "onnx")
-    call.screen.notice(_described(path, gold))
+    stated, exact = (sum(getattr(one, name) for one in gold.papers) for name in ("stated", "exact"))
+    call.screen.notice(
+        f"{path.name}: {counted(len(gold.papers), 'paper')}, {stated:,} stated moves, {exact:,} of "
+        "them in the words of the abstract" + f"; left out: {gold.reasons}" * bool(gold.left_out)
+    )
     start = _start(call, framework, gold)
     for name, papers in start.passed.items():
         call.screen.notice(
@@ -129,17 +133,6 @@ def run(call: Call) -> Result:
     locks = call.settings.data_dir / "locks"
     with job_lock(locks, str(training.folder.resolve())), call.cancel.on_signals():
         return training.run()
-
-
-def _described(path: Path, gold: Gold) -> str:
-    """Return what is read of a table."""
-    stated = sum(one.stated for one in gold.papers)
-    exact = sum(one.exact for one in gold.papers)
-    out = f"; left out: {gold.reasons}" if gold.left_out else ""
-    return (
-        f"{path.name}: {counted(len(gold.papers), 'paper')}, {stated:,} stated moves, {exact:,} of "
-        f"them in the words of the abstract{out}"
-    )
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
@@ -235,7 +228,10 @@ class _Training:
         """Compare by cross-validation, and register the reader if it is better."""
         RunDir(self.folder, "").make()
         folds = self._folds()
-        held = [(one, folds[number % FOLDS][number // FOLDS]) for number, one in self._numbered]
+        held = [
+            (one, folds[number % FOLDS][number // FOLDS])
+            for number, one in enumerate(self.examples)
+        ]
         figures, by_fold = self._figures(held)
         gain = self._gain(held, by_fold)
         text, better = self._compared(gain)
@@ -258,10 +254,6 @@ class _Training:
         use = f"`{line}` uses {name} now; `/finetune unregister {name}` removes it"
         return Result(f"{text}\n{made}\n{use}", facts, next=line)
 
-    @property
-    def _numbered(self) -> list[tuple[int, Example]]:
-        return [*enumerate(self.examples)]
-
     def _folds(self) -> list[list[Scores]]:
         """Return the predictions for the held-out papers of each fold, and store them.
 
@@ -282,7 +274,7 @@ class _Training:
         ) + count * (not self._is_made)
         for number in range(FOLDS):
             if found[number] is None:
-                rest = [one for at, one in self._numbered if at % FOLDS != number]
+                rest = [one for at, one in enumerate(self.examples) if at % FOLDS != number]
                 network = self._trained(rest, f"fold {number + 1} of {FOLDS}")
                 found[number] = [*scores_of(network, held[number])]
                 store(paths[number], found[number] or [])
@@ -333,11 +325,8 @@ class _Training:
 
         if len(held) < ENOUGH or not any(any(one.stated.values()) for one in self.examples):
             return self.start.figures, [self.start.figures] * FOLDS
-        numbered = [*enumerate(held)]
-        others = [
-            [pair for at, pair in numbered if at % FOLDS != number] for number in range(FOLDS)
-        ]
         names = self.framework.names
+        others = ([pair for at, pair in enumerate(held) if at % FOLDS != n] for n in range(FOLDS))
         return fit(held, names), [fit(one, names) for one in others]
 
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:

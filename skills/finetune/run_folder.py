@@ -45,6 +45,10 @@ from skills.finetune import ranks
 from skills.finetune.recipe import Recipe, first_error
 from skills.nanda.framework import Framework, sha256_of
 
+SPARE = 1.02
+"""Factor on the needed space: a file system uses more than the bytes of a file."""
+WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
+"""The stages whose files another stage reads."""
 MANIFEST = "manifest.json"
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "gguf")
@@ -57,6 +61,17 @@ class Output:
     sha256: str
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Output:
+        stat = path.stat()
+        return cls(targets.digest(path), stat.st_size, stat.st_mtime_ns)
+
+    def is_unchanged(self, path: Path) -> bool:
+        """Return True if a file has still this content."""
+        if not path.exists() or path.stat().st_size != self.size:
+            return False
+        return path.stat().st_mtime_ns == self.mtime_ns or targets.digest(path) == self.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +173,7 @@ class RunDir:
         entry = self.entry(stage)
         if entry is None or self.changed(stage, inputs):
             return False
-        return all(self._is_unchanged(path, kept) for path, kept in entry.outputs.items())
+        return all(kept.is_unchanged(self.folder / path) for path, kept in entry.outputs.items())
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the names of the inputs that differ from the stage's entry, if there is one."""
@@ -186,10 +201,10 @@ class RunDir:
         """
         entry = Entry(
             _as_json(inputs),
-            {str(path.relative_to(self.folder)): _output(path) for path in _files(outputs)},
+            {str(path.relative_to(self.folder)): Output.of(path) for path in _files(outputs)},
             _as_json(facts or {}),
             round(seconds, 1),
-            _versions(),
+            {"nanda-harness": __version__, **package_versions(*PACKAGES)},
             time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
         )
         manifest = self._manifest()
@@ -246,12 +261,6 @@ class RunDir:
                 hint="Name another folder with --out, or move this one away.",
             ) from exc
 
-    def _is_unchanged(self, relative: str, kept: Output) -> bool:
-        path = self.folder / relative
-        if not path.exists() or path.stat().st_size != kept.size:
-            return False
-        return path.stat().st_mtime_ns == kept.mtime_ns or targets.digest(path) == kept.sha256
-
 
 @contextmanager
 def partial(folder: Path) -> Iterator[Path]:
@@ -283,29 +292,19 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             yield path
 
 
-def _output(path: Path) -> Output:
-    stat = path.stat()
-    return Output(targets.digest(path), stat.st_size, stat.st_mtime_ns)
-
-
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return `value` as it is read back: tuples become lists, keys become strings."""
     found: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return found
 
 
-def _versions() -> dict[str, str]:
-    found = {"nanda-harness": __version__}
-    for name in PACKAGES:
+def package_versions(*names: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for name in names:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-SPARE = 1.02
-"""Factor on the needed space: a file system uses more than the bytes of a file."""
-WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
-"""The stages whose files another stage reads."""
 
 
 def in_words(size: float) -> str:

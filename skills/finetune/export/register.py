@@ -303,8 +303,8 @@ def registration_of(context: StageContext) -> Registration:
         InputError: nothing is trained, there is no GGUF, or it is older than the training.
         UsageError: as `name_of`.
     """
-    settings, run_dir, gguf = context.call.settings, context.run_dir, served_gguf(context)
-    train, name = _trained(run_dir), name_of(context)
+    settings, run_dir = context.call.settings, context.run_dir
+    train, gguf, name = _trained(run_dir), served_gguf(context), name_of(context)
     files = {f"{name}-gguf": file_entry(settings, gguf, file_digest(run_dir, gguf))}
     lora = run_dir.lora
     if context.recipe.base in context.call.models.registry.files and lora.is_file():

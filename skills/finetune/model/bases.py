@@ -1,4 +1,4 @@
-"""Find and check the base of a recipe, and compute the digest that identifies it.
+"""The base of a recipe: found, checked, unpacked, and identified by a digest.
 
 A recipe names a folder as transformers saves it, a model of the hub that is in the local cache, or
 a GGUF of the registry, which is unpacked once into such a folder in the cache of the harness.
@@ -36,7 +36,19 @@ from skills.finetune.run_folder import StageContext, partial
 from skills.nanda.framework import sha256_of
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
+TEMPLATE = "chat_template.jinja"
 SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+UNPACKED_FORMAT = 1
+"""Version of the unpacked folders; those of another version are not used."""
+SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
+"""Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that first split off every digit and then split
+as GPT-2 does. For these, transformers 5.24 only applies the split of GPT-2."""
+PROBES = (
+    "In 2024 we saw 1,234.5 of x86, CO2 and H2O (n=312; p<0.05), a 3.5% rise.",
+    "Blanks  2 before\n\n3 digits,\ttabs   and   more    .  ",
+    "Café naïve 中文 ½ ² Δ→∞ I'll they've it's 'quoted' \"twice\" <annotation>",
+)
+"""Texts in which tokenizers tend to differ."""
 CONTEXT = 512
 """Context of the engine that counts the tokens of the probes."""
 
@@ -49,13 +61,11 @@ class Base:
         folder: with config.json, weights as .safetensors, tokenizer.json and a chat template.
         name: as in the recipe.
         digest: SHA-256 of all files that are read; for a GGUF, of its bytes.
-        source: where it comes from, as a clause for people.
     """
 
     folder: Path
     name: str
     digest: str
-    source: str
 
 
 def open_base(context: StageContext) -> Base:
@@ -66,20 +76,16 @@ def open_base(context: StageContext) -> Base:
         ModelError: it is a file of the registry that cannot be fetched or has another digest.
         UsageError: it must be unpacked, and the finetune extra is not installed.
     """
-    name = context.recipe.base
+    name, download = context.recipe.base, ""
     if name in context.call.models.registry.files:
         return _open_gguf_base(context, name)
-    if (folder := _folder_of(name)) is None:
-        raise InputError(
-            f"the base {name!r} is not on this machine",
-            hint=_download_hint(name)
-            if HUB_ID.match(name)
-            else "`base` is a folder, a model of the hub (owner/name), or a file of the registry.",
-        )
-    if _local_folder(name):
-        return Base(folder, name, _checked_digest(context, folder), f"the folder {folder}")
-    digest = _checked_digest(context, folder, _download_hint(name))
-    return Base(folder, name, digest, f"the hub, revision {folder.name[:12]}")
+    if HUB_ID.match(name):
+        download = f"`hf download {name}` downloads it into the local cache."
+    if (folder := _folder_of(context)) is None:
+        kinds = "`base` is a folder, a model of the hub (owner/name), or a file of the registry."
+        raise InputError(f"the base {name!r} is not on this machine", hint=download or kinds)
+    hint = AS_SAVED if folder == at_home(name) else download
+    return Base(folder, name, _checked_digest(context, folder, hint))
 
 
 def describe(context: StageContext) -> BaseFacts | None:
@@ -90,17 +96,17 @@ def describe(context: StageContext) -> BaseFacts | None:
     Raises:
         InputError: it exists and cannot be a base.
     """
-    name = context.recipe.base
-    if name in context.call.models.registry.files:
-        if (unpacked := _unpacked_folder_of(context, name)) is None:
-            return None
-        if not (unpacked / "config.json").is_file():
-            return shapes_of_gguf(context.files.path(name), name, "its GGUF")
-        return shapes_of_config(read_config(unpacked), name, "its GGUF", str(unpacked))
-    if (folder := _folder_of(name)) is None:
+    name, folder = context.recipe.base, _folder_of(context)
+    if folder is None:
         return None
-    source = "its config.json" if _local_folder(name) else "its config.json in the hub's cache"
-    return shapes_of_config(read_config(folder), name, source, str(folder / "config.json"))
+    source, config = "its config.json in the hub's cache", folder / "config.json"
+    if name in context.call.models.registry.files:
+        source = "its GGUF"
+        if not config.is_file():
+            return shapes_of_gguf(context.files.path(name), name, source)
+    elif folder == at_home(name):
+        source = "its config.json"
+    return shapes_of_config(read_config(folder), name, source, str(config))
 
 
 def tokenizer_folder(context: StageContext) -> Path | None:
@@ -108,9 +114,7 @@ def tokenizer_folder(context: StageContext) -> Path | None:
 
     Nothing is fetched or unpacked.
     """
-    name = context.recipe.base
-    is_gguf = name in context.call.models.registry.files
-    folder = _unpacked_folder_of(context, name) if is_gguf else _folder_of(name)
+    folder = _folder_of(context)
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 
 
@@ -131,10 +135,19 @@ def unpacked_folder(cache: Path, digest: str) -> Path:
     return cache / "bases" / f"{digest[:16]}-{UNPACKED_FORMAT}"
 
 
-def _folder_of(name: str) -> Path | None:
-    """Return the folder that a base names, its snapshot in the hub's cache, or None."""
-    if folder := _local_folder(name):
-        return folder
+def _folder_of(context: StageContext) -> Path | None:
+    """Return the folder that a base names, or its snapshot in the hub's cache; None without one.
+
+    Of a GGUF of the registry that is here it is the folder into which it is unpacked, or will be.
+    """
+    name, files = context.recipe.base, context.files
+    if name in context.call.models.registry.files:
+        if files.missing(name) is not None or files.to_fetch(name):
+            return None
+        return unpacked_folder(context.cache, files.digest(name))
+    with contextlib.suppress(OSError):  # longer than a file name can be
+        if (folder := at_home(name)).is_dir():
+            return folder
     if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
         return None
     from huggingface_hub import try_to_load_from_cache
@@ -143,23 +156,7 @@ def _folder_of(name: str) -> Path | None:
     return Path(found).parent if isinstance(found, str) else None
 
 
-def _local_folder(name: str) -> Path | None:
-    folder = at_home(name)
-    try:
-        return folder if folder.is_dir() else None
-    except OSError:  # longer than a file name can be
-        return None
-
-
-def _unpacked_folder_of(context: StageContext, file_id: str) -> Path | None:
-    """Return the folder of a GGUF of the registry, unpacked or not; None if it is not here."""
-    files = context.files
-    if files.missing(file_id) is not None or files.to_fetch(file_id):
-        return None
-    return unpacked_folder(context.cache, files.digest(file_id))
-
-
-def _checked_digest(context: StageContext, folder: Path, hint: str = AS_SAVED) -> str:
+def _checked_digest(context: StageContext, folder: Path, hint: str) -> str:
     """Return the digest of a folder that has all files a base needs.
 
     Raises:
@@ -211,7 +208,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
                     unpack(gguf, temporary)
                     _check_tokenizer(files, file_id, temporary)
     identity = sha256_of({"gguf": digest, "unpacked": UNPACKED_FORMAT})
-    return Base(folder, file_id, identity, f"the GGUF {file_id}, sha256 {digest[:12]}")
+    return Base(folder, file_id, identity)
 
 
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
@@ -249,13 +246,6 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
             where=file_id,
             hint="Use the same model as a folder of transformers.",
         )
-
-
-def _download_hint(name: str) -> str:
-    return f"`hf download {name}` downloads it into the local cache."
-
-
-TEMPLATE = "chat_template.jinja"
 
 
 def chat_template(folder: Path) -> str:
@@ -328,19 +318,6 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise unreadable(path, exc) from exc
     return found if isinstance(found, dict) else {}
-
-
-UNPACKED_FORMAT = 1
-"""Version of the unpacked folders; those of another version are not used."""
-SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
-"""Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that first split off every digit and then split
-as GPT-2 does. For these, transformers 5.24 only applies the split of GPT-2."""
-PROBES = (
-    "In 2024 we saw 1,234.5 of x86, CO2 and H2O (n=312; p<0.05), a 3.5% rise.",
-    "Blanks  2 before\n\n3 digits,\ttabs   and   more    .  ",
-    "Café naïve 中文 ½ ² Δ→∞ I'll they've it's 'quoted' \"twice\" <annotation>",
-)
-"""Texts in which tokenizers tend to differ."""
 
 
 def unpack(gguf: Path, folder: Path) -> None:

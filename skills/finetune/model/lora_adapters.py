@@ -44,6 +44,9 @@ UNSUPPORTED = {
     "loftq_config": "a base changed by LoftQ",
 }
 """Settings of peft that a merge or a GGUF would not reproduce, with their meaning."""
+PERMUTED = ("q_proj", "k_proj")
+"""Layers whose rows llama.cpp's converter reorders within each head for the architecture llama: its
+engine rotates neighbouring rows, transformers the two halves of a head."""
 INITS = (True, False, "gaussian", "orthogonal", "eva")
 """The values of init_lora_weights that leave the base unchanged."""
 
@@ -137,11 +140,6 @@ def _shapes(path: Path, r: int) -> dict[str, tuple[int, int]]:
     return shapes
 
 
-PERMUTED = ("q_proj", "k_proj")
-"""Layers whose rows llama.cpp's converter reorders within each head for the architecture llama: its
-engine rotates neighbouring rows, transformers the two halves of a head."""
-
-
 def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
     """Read the GGUF of an adapter of the base that `facts` describes.
 
@@ -170,23 +168,13 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
     matrices = {}
     for name, (a, b, _) in pairs.items():
         layer = layers.get(name, name)
-        if architecture == "llama" and layer.endswith(PERMUTED):
-            b = _unpermuted(b, facts.heads if layer.endswith("q_proj") else facts.kv_heads)
+        heads = facts.heads if layer.endswith("q_proj") else facts.kv_heads
+        is_permuted = architecture == "llama" and layer.endswith(PERMUTED)
+        if is_permuted and len(b) % (2 * heads) == 0:  # else it is of another base, and refused
+            b = b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
         matrices[layer] = a, b
     shapes = {layer: (b.shape[0], a.shape[1]) for layer, (a, b) in matrices.items()}
     return LoraAdapter(path, r, scale * r, shapes, matrices.__getitem__)
-
-
-def permuted(b: Any, heads: int) -> Any:
-    """Return B of a layer of `PERMUTED` with its rows in the order of a GGUF."""
-    return b.reshape(heads, 2, -1, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
-
-
-def _unpermuted(b: Any, heads: int) -> Any:
-    """Return B with its rows in the order of transformers."""
-    if len(b) % (2 * heads):
-        return b  # of another base, which is refused for its shape
-    return b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
 
 
 def start_path(context: StageContext) -> Path | None:
@@ -252,8 +240,8 @@ def start_digest(context: StageContext) -> str | None:
     """Return the SHA-256 of the adapter's weights, or None for a new adapter.
 
     Raises:
-        InputError: they cannot be read; and as `find`.
-        ModelError: as `find`.
+        InputError: they cannot be read; and as `start_path`.
+        ModelError: as `start_path`.
     """
     if (path := start_path(context)) is None:
         return None
@@ -270,14 +258,20 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
     """Return the adapter that the recipe names, checked against it; None for a new adapter.
 
     Raises:
-        InputError: it is damaged, not plain LoRA, or does not fit; and as `find`.
-        ModelError: as `find`.
+        InputError: it is damaged, not plain LoRA, or does not fit; and as `start_path`.
+        ModelError: as `start_path`.
         UsageError: it is a folder, and the finetune extra is not installed.
     """
     if (path := start_path(context)) is None:
         return None
-    adapter = read_start(path, facts)
-    _check_base(adapter, facts)
+    adapter, shapes = read_start(path, facts), facts.layer_shapes
+    for layer, shape in adapter.shapes.items():
+        if (of_base := shapes.get(layer)) != shape:
+            raise InputError(
+                f"has {_sizes(shape)} for {layer}, and {facts.name} has {_sizes(of_base)}",
+                where=str(adapter.path),
+                hint="It was trained on another base: --base names the base to train.",
+            )
     _check_start_settings(adapter, context.recipe.adapter, facts)
     return adapter
 
@@ -316,18 +310,6 @@ def _existing(name: str) -> Path | None:
         return path if path.exists() else None
     except (OSError, RuntimeError):  # too long a name; an unknown user's home
         return None
-
-
-def _check_base(adapter: LoraAdapter, facts: BaseFacts) -> None:
-    shapes = facts.layer_shapes
-    for layer, shape in adapter.shapes.items():
-        of_base = shapes.get(layer)
-        if of_base != shape:
-            raise InputError(
-                f"has {_sizes(shape)} for {layer}, and {facts.name} has {_sizes(of_base)}",
-                where=str(adapter.path),
-                hint="It was trained on another base: --base names the base to train.",
-            )
 
 
 def _check_start_settings(adapter: LoraAdapter, recipe: Adapter, facts: BaseFacts) -> None:

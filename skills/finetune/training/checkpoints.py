@@ -12,7 +12,6 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,26 @@ from harness.errors import InputError, OutputError, UsageError
 from harness.runs import targets
 from harness.support.bounded_files import read_json
 from skills.finetune.recipe import Recipe
-from skills.finetune.run_folder import RunDir, StageContext, partial
+from skills.finetune.run_folder import RunDir, StageContext, package_versions, partial
 
 METRICS, CURVE, RUN = "metrics.jsonl", "loss.png", "run.json"
 SEAL = "checkpoint.json"
+ASIDE = "earlier"
+"""Prefix of the folders that earlier trainings are moved to."""
 STAGING = ".saving"
 """The folder within the run's in which the trainer writes."""
 STATE = "trainer_state.json"
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 UNWANTED = ("README.md", "training_args.bin")
 """Files that peft and transformers write as well: neither is read again."""
+PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
+PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
+FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
+"""Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
+`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared;
+`checkpointing` changes time and memory, and depends on the memory that is free. The
+intervals of logging, evaluation and saving may not: transformers would continue with the old
+ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,16 +243,6 @@ def _update(path: Path, changes: Mapping[str, Any]) -> None:
     targets.write_text(path, json.dumps(content, indent=2))
 
 
-PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
-PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
-FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
-"""Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
-`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared;
-`checkpointing` changes time and memory, and depends on the memory that is free. The
-intervals of logging, evaluation and saving may not: transformers would continue with the old
-ones."""
-
-
 def guard(
     recipe: Recipe,
     prepared: Mapping[str, Any],
@@ -265,20 +264,16 @@ def guard(
     for part, values in settings.items():
         found |= {f"{part}.{name}": value for name, value in values.items() if name not in FREE}
     found |= {"adapter.start_sha256": start, "device": device_kind()}
-    return found | {f"version.{name}": _version(name) for name in PACKAGES}
+    versions = package_versions(*PACKAGES)
+    return found | {f"version.{name}": versions.get(name) for name in PACKAGES}
 
 
-def check_guard(before: Mapping[str, Any] | None, now: Mapping[str, Any], where: str) -> None:
+def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
     """Compare the settings of a resumed run with those it was started with.
-
-    Args:
-        before: None for a new run.
 
     Raises:
         InputError: naming each difference, with both values.
     """
-    if before is None:
-        return
     names = [
         name
         for name in sorted({*before, *now})
@@ -298,16 +293,6 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
     if isinstance(value, str) and len(value) == 64:
         return value[:12]
     return "unknown" if value is None else str(value)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-ASIDE = "earlier"
 
 
 def resumes(context: StageContext) -> bool:
@@ -362,11 +347,11 @@ def _refuse(context: StageContext) -> None:
         return
     newest, folder = trained[-1], context.run_dir.folder
     if context.run_dir.entry("train") is None:
-        what = f"there is an unfinished training here ({newest})"
+        reason = f"there is an unfinished training here ({newest})"
     else:
-        what = f"there is a training with other rows or settings here ({newest})"
+        reason = f"there is a training with other rows or settings here ({newest})"
     raise UsageError(
-        what,
+        reason,
         where=str(folder),
         hint="--resume continues it; --force starts again and moves it to "
         f"{folder.name}/{_free(folder).name}; --out names another folder for a new one.",

@@ -1,11 +1,12 @@
-"""Train on several processes of this machine, which torchrun starts.
+"""The optimization of a training, in this process or in several that torchrun starts.
 
-    saved = train_in(run, 2, screen, cancel)                # in the process of the command
-    python -m skills.finetune.training.processes            # each rank
+    saved = optimize(run, run.progress(), screen, cancel)   # in this process
+    saved = train_in(run, 2, screen, cancel)                # in new ones
+    python -m skills.finetune.training.processes            # each of those: a rank
 
-Rank 0 reads the `TrainingRun` from stdin, stops after its step when stdin is closed, and reports
-the progress on stdout, as lines of JSON. Any rank reports its error there. What libraries print is
-in ranks.log.
+Each rank loads the base and takes its rows of each batch. Rank 0 reads the `TrainingRun` from stdin
+and sends it to the others, stops after its step when stdin is closed, and reports the progress on
+stdout, as lines of JSON. Any rank reports its error there. The output of libraries is in ranks.log.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -43,19 +44,202 @@ from skills.finetune.model.base_shapes import BaseFacts
 from skills.finetune.recipe import Recipe, Training
 from skills.finetune.run_folder import RunDir
 from skills.finetune.tokenization import prepared_rows
-from skills.finetune.training import callbacks
+from skills.finetune.training import trainer
 from skills.finetune.training.callbacks import (
+    Metrics,
     Schedule,
     TrainingCallbacks,
     TrainingProgress,
 )
 from skills.finetune.training.checkpoints import METRICS
-from skills.finetune.training.trainer import quiet
 
 LOG = "ranks.log"
 MODULE = "skills.finetune.training.processes"
 POLL = 0.2
 """Seconds between two looks at whether the training must stop."""
+OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
+"""Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
+NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
+"""The same for a full disk."""
+LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
+"""The same for a rank that has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """What a rank needs to train, which rank 0 sends to the others.
+
+    Attributes:
+        folder: of the run, with the prepared rows.
+        base, base_name: the folder of the base, and its name.
+        guard: the settings the run was started with, stored in each checkpoint.
+        start: the adapter to start from, which fits the base.
+        checkpoint: the one to resume from, of step `start_step`.
+        is_sharded: the base is divided among the ranks.
+    """
+
+    folder: Path
+    base: Path
+    base_name: str
+    facts: BaseFacts
+    recipe: Recipe
+    guard: Mapping[str, Any]
+    steps: Schedule
+    start: Path | None = None
+    checkpoint: Path | None = None
+    start_step: int = 0
+    is_sharded: bool = False
+
+    def progress(self) -> TrainingProgress:
+        """Return the progress at its beginning."""
+        last, begin = self.steps.last, self.start_step
+        return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
+
+    def as_json(self) -> str:
+        return TypeAdapter(TrainingRun).dump_json(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingRun:
+        return TypeAdapter(TrainingRun).validate_json(text)
+
+
+def optimize(
+    run: TrainingRun,
+    pace: TrainingProgress,
+    screen: Screen,
+    cancel: StopToken,
+    update: Callable[[], None] | None = None,
+) -> int:
+    """Train as this rank; return the step of the last checkpoint, or 0.
+
+    Args:
+        update: called before the first step and after each, instead of showing the progress.
+
+    Raises:
+        SkillFailed: the loss is not finite, there is not enough memory, or a rank has ended.
+        OutputError: a checkpoint cannot be written.
+        Interrupted: the run was stopped at once.
+    """
+    from transformers import set_seed
+
+    recipe, training = run.recipe, run.recipe.training
+    prepared = prepared_rows.read_prepared(RunDir.of(run.folder, recipe).prepared)
+    watch = TrainingCallbacks(
+        run.folder,
+        prepared_rows.Batches(prepared.train, training.batch, training.seed),
+        run.steps,
+        Metrics(run.folder / METRICS),
+        pace,
+        run.guard,
+        run.base_name,
+        training.keep,
+        cancel.is_set,
+    )
+    start = None if run.start is None else lora_adapters.read_start(run.start, run.facts)
+    with screen.progress("loading the base"):
+        model = trainer.load_model(run.base, recipe, is_sharded=run.is_sharded)
+        if start is not None:
+            lora_adapters.load_into(model, start)
+    made = trainer.make_trainer(model, recipe, prepared, watch, is_sharded=run.is_sharded)
+    if ranks.world() > 1:  # the ranks drop different inputs
+        set_seed(training.seed + ranks.rank())
+    shown = progress.show_progress(pace, screen, "training") if update is None else None
+    with (
+        translated_errors(training, watch),
+        stopped_by_signals(screen, cancel),
+        shown or nullcontext(update or watch.update) as watch.update,
+    ):
+        if update is not None:
+            update()
+        made.train(resume_from_checkpoint=run.checkpoint and str(run.checkpoint))
+    return watch.saved
+
+
+class RankLost(SkillFailed):
+    """Another process of the training has ended."""
+
+    def __init__(self, log: str | None = None) -> None:
+        super().__init__(
+            "a process of the training has ended before the others",
+            where=log,
+            hint="It may have been killed for lack of memory. `--resume` continues from the last "
+            "checkpoint, also with another number of processes.",
+        )
+
+
+@contextlib.contextmanager
+def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
+    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
+
+    Raises:
+        Interrupted: the run was stopped at once.
+    """
+
+    def notify() -> None:
+        screen.notice("stopping after this step, which is saved; press again to stop at once")
+
+    try:
+        with cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):
+            yield
+    except KeyboardInterrupt as exc:
+        raise Interrupted(
+            "stopped at once", hint="`--resume` continues from the last checkpoint."
+        ) from exc
+
+
+@contextlib.contextmanager
+def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[None]:
+    """Translate errors of torch, and hide its warnings.
+
+    Raises:
+        SkillFailed: there is not enough memory.
+        OutputError: a checkpoint could not be written.
+        RankLost: another process of the training has ended.
+    """
+    import torch
+
+    try:
+        with trainer.quiet():
+            yield
+    except (MemoryError, torch.OutOfMemoryError) as exc:
+        raise _too_little_memory(training, watch) from exc
+    except RuntimeError as exc:
+        if OUT_OF_MEMORY.search(str(exc)):
+            raise _too_little_memory(training, watch) from exc
+        if NOT_WRITTEN.search(str(exc)):
+            raise _not_written(str(exc).splitlines()[0], watch) from exc
+        if ranks.world() > 1 and LOST.search(str(exc)):
+            raise RankLost from exc
+        raise
+    except OSError as exc:
+        raise _not_written(exc.strerror or str(exc), watch) from exc
+
+
+def _not_written(reason: str, watch: TrainingCallbacks) -> OutputError:
+    return OutputError(
+        f"a checkpoint was not written: {reason}",
+        where=str(watch.folder),
+        hint="Free some space; `--resume` continues from the checkpoint before.",
+    )
+
+
+def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFailed:
+    longest = max(watch.order.lengths)
+    batch, accumulation = training.batch, training.accumulation
+    if batch > 1:
+        less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
+        hint = (
+            f"training.batch {less} instead of {batch}, with training.accumulation "
+            f"{batch * accumulation // less} instead of {accumulation}, has as many rows per step."
+        )
+    elif not training.checkpointing:
+        hint = "training.checkpointing recomputes activations instead of storing them."
+    else:
+        hint = f"Leave rows of nearly {longest} tokens out of the data set, or use a smaller base."
+    return SkillFailed(
+        f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
+        hint=hint,
+    )
 
 
 def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken) -> int:
@@ -67,13 +251,28 @@ def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken
     log, saved = run.folder / LOG, 0
     failures: list[HarnessError] = []
     with stopped_by_signals(screen, cancel), _started(run, processes, log) as process:
-        threading.Thread(target=_pass_on, args=(cancel, process), daemon=True).start()
-        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def pass_on() -> None:
+            """Close stdin of the ranks when the training must stop."""
+            while process.poll() is None:
+                if cancel.wait(POLL):
+                    with suppress(OSError):
+                        stdin.close()
+                    return
+
+        threading.Thread(target=pass_on, daemon=True).start()
         with screen.progress(f"loading the base in {processes} processes"):
-            first = process.stdout.readline()
+            first = stdout.readline()
         pace = run.progress()
         with progress.show_progress(pace, screen, "training") as update:
-            for message in _messages(chain([first], process.stdout)):
+            for line in chain([first], stdout):
+                # torchrun may print other lines before the ranks begin
+                message: dict[str, Any] = {"step": -1}
+                if line.startswith("{"):
+                    message = json.loads(line)
                 if "error" in message:
                     failures.append(_error(message["error"], log))
                 elif "saved" in message:
@@ -89,11 +288,28 @@ def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken
     return saved
 
 
-@contextmanager
+def _error(found: dict[str, Any], log: Path) -> HarnessError:
+    """Return the error that a rank has reported."""
+    if found["kind"] == RankLost.__name__:
+        return RankLost(str(log))
+    kind = getattr(errors, found["kind"], SkillFailed)
+    error: HarnessError = kind(found["message"], where=found["where"], hint=found["hint"])
+    return error
+
+
+@contextlib.contextmanager
 def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the ranks; none of them outlives the block."""
+    """Start the ranks, which share the cores; none of them outlives the block."""
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", MODULE]
+    paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {
+        "OMP_NUM_THREADS": str(max(1, available_cores() // processes)),
+        **({} if "GOMP_SPINCOUNT" in os.environ else {"OMP_WAIT_POLICY": "PASSIVE"}),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONSAFEPATH": "1",
+    }
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -101,7 +317,7 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
             stdout=subprocess.PIPE,
             stderr=file,
             text=True,
-            env=_environment(processes),
+            env=environment,
             start_new_session=True,  # Ctrl-C is passed on through stdin
         )
 
@@ -125,33 +341,6 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
                 pipe.close()
 
 
-def _environment(processes: int) -> dict[str, str]:
-    """Return an environment in which the ranks share the cores, and import this package."""
-    found = dict(os.environ)
-    found.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // processes)))
-    if "GOMP_SPINCOUNT" not in found:
-        found.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    paths = [str(CODE_ROOT), *filter(None, [found.get("PYTHONPATH")])]
-    return found | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
-
-
-def _pass_on(cancel: StopToken, process: subprocess.Popen[str]) -> None:
-    """Close stdin of the ranks when the training must stop."""
-    while process.poll() is None:
-        if cancel.wait(POLL):
-            with suppress(OSError):
-                assert process.stdin is not None
-                process.stdin.close()
-            return
-
-
-def _messages(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """Yield what the ranks report, without what torchrun may print before they begin."""
-    for line in lines:
-        if line.startswith("{"):
-            yield json.loads(line)
-
-
 def _kill_tree(pid: int) -> None:
     """Kill a process and all that it has started, in sessions of their own."""
     import psutil
@@ -161,15 +350,6 @@ def _kill_tree(pid: int) -> None:
         for process in (*parent.children(recursive=True), parent):
             with suppress(psutil.Error):
                 process.kill()
-
-
-def _error(found: dict[str, Any], log: Path) -> HarnessError:
-    """Return the error that a rank has reported."""
-    if found["kind"] == RankLost.__name__:
-        return RankLost(str(log))
-    kind = getattr(errors, found["kind"], SkillFailed)
-    error: HarnessError = kind(found["message"], where=found["where"], hint=found["hint"])
-    return error
 
 
 def main() -> int:
@@ -229,87 +409,6 @@ def _report(out: IO[str], **message: Any) -> None:
         out.flush()
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingRun:
-    """What a rank needs to train, which rank 0 sends to the others.
-
-    Attributes:
-        folder: of the run, with the prepared rows.
-        base, base_name: the folder of the base, and its name.
-        guard: the settings the run was started with, stored in each checkpoint.
-        start: the adapter to start from, which fits the base.
-        checkpoint: the one to resume from, of step `start_step`.
-        is_sharded: the base is divided among the ranks.
-    """
-
-    folder: Path
-    base: Path
-    base_name: str
-    facts: BaseFacts
-    recipe: Recipe
-    guard: Mapping[str, Any]
-    steps: Schedule
-    start: Path | None = None
-    checkpoint: Path | None = None
-    start_step: int = 0
-    is_sharded: bool = False
-
-    def progress(self) -> TrainingProgress:
-        """Return the progress at its beginning."""
-        last, begin = self.steps.last, self.start_step
-        return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
-
-    def as_json(self) -> str:
-        return TypeAdapter(TrainingRun).dump_json(self).decode()
-
-    @classmethod
-    def from_json(cls, text: str) -> TrainingRun:
-        return TypeAdapter(TrainingRun).validate_json(text)
-
-
-def optimize(
-    run: TrainingRun,
-    pace: TrainingProgress,
-    screen: Screen,
-    cancel: StopToken,
-    update: Callable[[], None] | None = None,
-) -> int:
-    """Train as this rank; return the step of the last checkpoint, or 0.
-
-    Args:
-        update: called before the first step and after each, instead of showing the progress.
-
-    Raises:
-        SkillFailed: the loss is not finite, there is not enough memory, or a rank has ended.
-        OutputError: a checkpoint cannot be written.
-        Interrupted: the run was stopped at once.
-    """
-    training = run.recipe.training
-    prepared = prepared_rows.read_prepared(RunDir.of(run.folder, run.recipe).prepared)
-    watch = TrainingCallbacks(
-        run.folder,
-        prepared_rows.Batches(prepared.train, training.batch, training.seed),
-        run.steps,
-        callbacks.Metrics(run.folder / METRICS),
-        pace,
-        run.guard,
-        run.base_name,
-        training.keep,
-        cancel.is_set,
-    )
-    trainer = _trainer(run, prepared, watch, screen)
-    shown = progress.show_progress(pace, screen, "training") if update is None else None
-    with (
-        translated_errors(training, watch),
-        stopped_by_signals(screen, cancel),
-        shown or nullcontext(update or watch.update) as watch.update,
-    ):
-        if update is not None:
-            update()
-        trainer.train(resume_from_checkpoint=run.checkpoint and str(run.checkpoint))
-    return watch.saved
-
-
 def follow_rank_0() -> None:
     """Train as a rank other than 0, until rank 0 ends the training.
 
@@ -323,119 +422,6 @@ def follow_rank_0() -> None:
         run, quiet = TrainingRun.from_json(text), Screen(io.StringIO(), io.StringIO())
         optimize(run, run.progress(), quiet, StopToken(), lambda: None)
     ranks.leave_ranks()
-
-
-def _trainer(
-    run: TrainingRun, prepared: prepared_rows.Prepared, watch: TrainingCallbacks, screen: Screen
-) -> Any:
-    from transformers import set_seed
-
-    from skills.finetune.training.trainer import load_model, make_trainer
-
-    begins_from = None if run.start is None else lora_adapters.read_start(run.start, run.facts)
-    with screen.progress("loading the base"):
-        model = load_model(run.base, run.recipe, is_sharded=run.is_sharded)
-        if begins_from is not None:
-            lora_adapters.load_into(model, begins_from)
-    trainer = make_trainer(model, run.recipe, prepared, watch, is_sharded=run.is_sharded)
-    if ranks.world() > 1:  # the ranks drop different inputs
-        set_seed(run.recipe.training.seed + ranks.rank())
-    return trainer
-
-
-OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
-NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
-"""The same for a full disk."""
-LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
-"""The same for a rank that has ended."""
-
-
-class RankLost(SkillFailed):
-    """Another process of the training has ended."""
-
-    def __init__(self, log: str | None = None) -> None:
-        super().__init__(
-            "a process of the training has ended before the others",
-            where=log,
-            hint="It may have been killed for lack of memory. `--resume` continues from the last "
-            "checkpoint, also with another number of processes.",
-        )
-
-
-@contextlib.contextmanager
-def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
-    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
-
-    Raises:
-        Interrupted: the run was stopped at once.
-    """
-
-    def notify() -> None:
-        screen.notice("stopping after this step, which is saved; press again to stop at once")
-
-    try:
-        with cancel.on_signals(signal.SIGTERM, notify=notify, unlimited=True):
-            yield
-    except KeyboardInterrupt as exc:
-        raise Interrupted(
-            "stopped at once", hint="`--resume` continues from the last checkpoint."
-        ) from exc
-
-
-@contextlib.contextmanager
-def translated_errors(training: Training, watch: TrainingCallbacks) -> Iterator[None]:
-    """Translate errors of torch, and hide its warnings.
-
-    Raises:
-        SkillFailed: there is not enough memory.
-        OutputError: a checkpoint could not be written.
-        RankLost: another process of the training has ended.
-    """
-    import torch
-
-    try:
-        with quiet():
-            yield
-    except (MemoryError, torch.OutOfMemoryError) as exc:
-        raise _too_little_memory(training, watch) from exc
-    except RuntimeError as exc:
-        if OUT_OF_MEMORY.search(str(exc)):
-            raise _too_little_memory(training, watch) from exc
-        if NOT_WRITTEN.search(str(exc)):
-            raise _not_written(str(exc).splitlines()[0], watch) from exc
-        if ranks.world() > 1 and LOST.search(str(exc)):
-            raise RankLost from exc
-        raise
-    except OSError as exc:
-        raise _not_written(exc.strerror or str(exc), watch) from exc
-
-
-def _not_written(reason: str, watch: TrainingCallbacks) -> OutputError:
-    return OutputError(
-        f"a checkpoint was not written: {reason}",
-        where=str(watch.folder),
-        hint="Free some space; `--resume` continues from the checkpoint before.",
-    )
-
-
-def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFailed:
-    longest = max(watch.order.lengths)
-    batch, accumulation = training.batch, training.accumulation
-    if batch > 1:
-        less = next(size for size in range(batch // 2, 0, -1) if batch % size == 0)
-        hint = (
-            f"training.batch {less} instead of {batch}, with training.accumulation "
-            f"{batch * accumulation // less} instead of {accumulation}, has as many rows per step."
-        )
-    elif not training.checkpointing:
-        hint = "training.checkpointing recomputes activations instead of storing them."
-    else:
-        hint = f"Leave rows of nearly {longest} tokens out of the data set, or use a smaller base."
-    return SkillFailed(
-        f"there is not enough memory for a batch of {batch} rows of up to {longest} tokens",
-        hint=hint,
-    )
 
 
 if __name__ == "__main__":
