@@ -1,4 +1,4 @@
-"""/finetune plan: rows, memory, disk and time of a run, and its refusals, without any weights."""
+"""/finetune plan: rows, memory, disk and time of a run, and its refusals, without weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from declared_outputs import check_output
 from finetune_base import SMOLLM2, messages_of, work_over
 
 from harness.errors import InputError, UsageError
 from harness.runs import targets
 from harness.settings import CODE_ROOT
+from harness.testing import fake_app
 from skills.finetune import plan_report
 from skills.finetune.model.base_shapes import PUBLISHED, published
 from skills.finetune.model.resources import COMPUTE, Disk, Gpu, Machine, base_artifacts
 from skills.finetune.plan import Plan, checkpoints, make_plan, require_plan
+from skills.finetune.plugin import Finetune
 from skills.finetune.recipe import Training, load_recipe, presets
 from skills.finetune.run_folder import StageContext
 from skills.finetune.training import train
@@ -628,3 +631,34 @@ def test_a_plan_needs_no_torch_and_loads_no_model(tmp_path: Path) -> None:
     heavy = {"transformers", "peft", "bitsandbytes", "accelerate", "tokenizers"}
     assert heavy.isdisjoint(json.loads(modules))
     assert "no GPU" in done.stdout
+
+
+ROW = {
+    "prompt": "We tally.",
+    "completion": "<annotation>\nClaim: a\n</annotation>",
+    "system": "Do.",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(ROW) + "\n")
+    return path
+
+
+def test_without_the_base_it_is_the_text_of_the_data_set(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = (
+        fake_app(tmp_path).dispatch(f'/finetune plan "{data}" --details --set dev_share=0').result
+    )
+    assert (
+        "one row, as in the data set: the base's chat template is not available, nor the end "
+        'token, which the loss includes; "+" marks the part in the loss\n'
+        "  Do.\n  We tally.\n+ <annotation>\n+ Claim: a\n+ </annotation>"
+    ) in result.text
+    check_output(Finetune(), "plan", result)
+    assert result.data["rows"]["sample_decoded"] is False
+    assert not (tmp_path / "finetune_output").exists(), "a plan writes nothing"

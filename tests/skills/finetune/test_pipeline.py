@@ -9,10 +9,11 @@ import pytest
 from finetune_artifacts import work_in
 
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
+from harness.support.bounded_files import MAX_JSON_BYTES
 from harness.terminal.console import Progress
 from harness.testing import assert_refuses, fake_app
 from skills.finetune import pipeline, plan
-from skills.finetune.run_folder import Entry, StageContext
+from skills.finetune.run_folder import MANIFEST, Entry, RunDir, StageContext
 
 
 def test_a_stage_is_repeated_only_if_inputs_or_outputs_changed(tmp_path: Path) -> None:
@@ -109,3 +110,12 @@ def test_an_unfinished_training_is_not_overwritten(
     (tmp_path / "ft" / "checkpoint-3").mkdir(parents=True)
     line = "/finetune t.jsonl --out ft"
     assert_refuses(fake_app(tmp_path), line, "unfinished training here (checkpoint-3)", "--resume")
+
+
+def test_a_manifest_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / MANIFEST).open("wb") as file:
+        file.truncate(MAX_JSON_BYTES + 1)
+    with pytest.raises(
+        InputError, match=r"manifest\.json: cannot be read \(it has more than 32 MB"
+    ):
+        RunDir(tmp_path, "").entry("train")

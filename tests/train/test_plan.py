@@ -1,19 +1,26 @@
-"""Errors that a whole run raises before it prepares or trains anything."""
+"""The checks before a training: its plan, one row with its mask, and the peak of memory."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from finetune_base import smollm2, tiny_base, work_over
 from ollama_server import OllamaServer
 
 from harness.cli.app import App
 from harness.errors import HarnessError, InputError, ModelUnavailable, UsageError
+from harness.settings import CODE_ROOT
 from harness.testing import fake_app
+from skills.finetune.plan_rows import planned_rows
 from skills.finetune.recipe import load_recipe
 from skills.finetune.run_folder import RunDir
+from skills.finetune.tokenization.prepare import prepare
 
 pytestmark = pytest.mark.train
 LINE = "/finetune train.jsonl --out ft --preset smollm2-cpu"
@@ -115,3 +122,63 @@ def test_a_refused_command_does_not_change_the_run(app: App, stage: str) -> None
     with pytest.raises(InputError, match=r"base 'nobody/none' is not on this|no prepared data"):
         app.dispatch(f"/finetune {stage}train.jsonl --out ft --base nobody/none")
     assert out.run == before
+
+
+ROW = {
+    "prompt": "We tally.",
+    "completion": "<annotation>\nClaim: a\n</annotation>",
+    "system": "Do.",
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "train.jsonl"
+    path.write_text(json.dumps(ROW) + "\n")
+    return path
+
+
+def test_with_the_base_it_equals_the_prepared_row(data: Path, tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    context = work_over(tmp_path, base, {"dev_share": 0}, data)
+    planned = planned_rows(context)
+    assert planned.decoded
+    assert planned.sample[1] == (f"{ROW['completion']}<|im_end|>", True)
+    prepare(context)
+    prepared = json.loads((context.run_dir.prepared / "prepared.json").read_text())
+    assert [list(piece) for piece in planned.sample] == prepared["sample"]
+
+
+def test_a_template_that_does_not_fit_is_refused(data: Path, tmp_path: Path) -> None:
+    base = tiny_base(tmp_path / "base")
+    (base / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }} {% endfor %}")
+    with pytest.raises(InputError, match="which does not stop generation") as caught:
+        planned_rows(work_over(tmp_path, base, {"dev_share": 0}, data))
+    assert "train.jsonl, line 1" in str(caught.value)
+
+
+def agent(folder: Path, line: str, *options: str) -> str:
+    """Run a command in a process of its own, as the peak is that of the process."""
+    command = [sys.executable, str(CODE_ROOT / "agent.py"), *options, line]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.timeout(900)
+def test_a_training_takes_what_was_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step, computed in float32 as on a CPU without fast bfloat16."""
+    pytest.importorskip("bitsandbytes", reason="needs the finetune extra")
+    smollm2()
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HARNESS_CONFIG", str(tmp_path / "config"))
+    gold = CODE_ROOT / "examples" / "gold.csv"
+    agent(tmp_path, f"/finetune dataset --gold {gold} save to train.jsonl")
+    options = "--preset smollm2-cpu --out ft --set dev_share=0 --max-steps 1 --batch 4"
+    agent(tmp_path, f"/finetune prepare train.jsonl {options}")
+    agent(tmp_path, "/finetune train ft")
+    plan: dict[str, Any] = json.loads(agent(tmp_path, "/finetune plan ft", "--json"))
+    memory = plan["memory"]
+    assert plan["adapted"] == [
+        "this CPU does not support bfloat16 efficiently: computing in float32"
+    ]
+    assert memory["measured_peak"] == pytest.approx(memory["needed"], rel=0.15)
