@@ -12,6 +12,7 @@ from register_bench import NAME, Bench
 
 from harness.errors import GenerationFailed, HarnessError
 from harness.models.registry import ServeEntry
+from harness.runs import jobs
 from harness.testing import FakeBackend, FakeModel
 from skills.finetune.export import compare
 from skills.finetune.export.register import register
@@ -131,8 +132,10 @@ def test_a_comparison_is_repeated_only_for_another_model(
 
 @pytest.mark.usefixtures("old")
 def test_a_comparison_in_which_papers_failed_decides_nothing(
-    bench: Bench, annotators: Annotators
+    bench: Bench, annotators: Annotators, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(jobs, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(jobs, "LONGEST_WAIT", 0.001)
     annotators.moves["ft-gguf"] = WRONG
     hold_out(bench, FEWEST)
     annotators.failing = "old"
