@@ -20,7 +20,7 @@ from skills.evaluate.outputs import (
     Outcomes,
     WorstPaper,
 )
-from skills.evaluate.stored_evaluation import papers_of
+from skills.evaluate.stored_evaluation import papers_of, require_same_gold
 from skills.reporting.statistics import (
     RESAMPLES,
     SEED,
@@ -29,6 +29,7 @@ from skills.reporting.statistics import (
     Sampled,
     difference,
     estimate,
+    unpaired_difference,
 )
 
 if TYPE_CHECKING:
@@ -46,17 +47,17 @@ WORST = 10
 def of_models(
     subject: Subject,
     models: Sequence[Annotator],
-    earlier: Annotator | None = None,
+    earlier: Annotator | Evaluation | None = None,
     measures: Measures | None = None,
 ) -> Evaluation:
     """Return all figures of a comparison: of the models, the gold, and two baselines.
 
     Args:
-        earlier: the model of an earlier evaluation, which follows the first one.
+        earlier: the model of an earlier evaluation, or its figures, which follows the first one.
         measures: those that are known already.
     """
     first, measures = models[0], measures or Measures()
-    rerun = [earlier] if earlier else []
+    rerun = [earlier] if isinstance(earlier, Annotator) else []
     everyone = [first, *rerun, *models[1:], *baselines(subject, first)]
     resamples = Resamples(len(subject.papers))
     statistics = [
@@ -73,7 +74,7 @@ def of_models(
         annotator = baseline("gold", subject.gold)
         of_gold = move_metrics.statistics(annotator, replace(subject, gold=None), measures)
         gold = _figures(resamples.of_all(of_gold))
-    return Evaluation(
+    found = Evaluation(
         **_about(subject),
         metrics=_meanings(sampled),
         gold=gold,
@@ -106,6 +107,31 @@ def of_models(
             )
             for i in scores[0].argsort(kind="stable")[:WORST]
         ],
+    )
+    if isinstance(earlier, Evaluation):
+        require_same_gold(earlier, found)
+        [stored] = earlier.annotators
+        found.differences.insert(0, _unpaired(found.annotators[0], stored))
+        found.annotators.insert(1, stored)
+    return found
+
+
+def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
+    """Return the differences of two models of which one has figures alone."""
+    return Difference(
+        first=first.name,
+        other=earlier.name,
+        paired=False,
+        metrics={
+            metric: {
+                move: unpaired_difference(figure, earlier.metrics[metric][move])
+                for move, figure in moves.items()
+                if move in earlier.metrics[metric]
+            }
+            for metric, moves in first.metrics.items()
+            if metric in earlier.metrics and metric != "label_prior"
+        },
+        papers=None,
     )
 
 

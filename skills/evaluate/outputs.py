@@ -91,13 +91,13 @@ class Outcomes(Output):
 
 
 class Difference(Output):
-    """The first annotator less another one, paired by paper."""
+    """The first annotator less another one, paired by paper if the papers' values are known."""
 
     first: str
     other: str
     paired: bool = True
     metrics: Figures
-    papers: Outcomes
+    papers: Outcomes | None
 
 
 class WorstPaper(Output):

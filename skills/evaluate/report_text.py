@@ -154,7 +154,8 @@ def difference_rows(
 
 def outcome_of(pair: Difference) -> str:
     """Return the number of papers that the first annotator of a pair wins, ties and loses."""
-    papers = pair.papers
+    if (papers := pair.papers) is None:
+        return "not paired by paper, with wider intervals: the stored evaluation has no annotations"
     return (
         f"by paper ({papers.score}) {papers.win:,} won, {papers.tie:,} tied, {papers.loss:,} lost"
     )

@@ -1,7 +1,8 @@
 """Read an evaluation that was saved as .json, to compare with it.
 
 Abstracts and gold are stored as digests. The annotations are stored themselves, so that a later
-evaluation measures both sides with the same code.
+evaluation measures both sides with the same code. A file may have figures alone, as those beside a
+published model, whose annotations quote abstracts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from skills.nanda.text import counted
 MAX_BYTES = 200_000_000
 """Maximum size of a file that is read: about 50,000 papers of one model."""
 HINT = "`/evaluate ... save to FILE.json` writes one."
+OF_GOLD = ("stated", "overlap")
+"""Metrics of the gold that do not depend on abstracts."""
 FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed", "speed")
 """The fields of `Evaluated` that a report shows of a model besides its figures."""
 
@@ -58,11 +61,15 @@ def load(path: Path) -> Evaluation:
         raise _not_one("is not JSON", where) from exc
 
 
-def read(path: Path, subject: Subject, name: str) -> Annotator:
+def read(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
     """Read the model that a saved evaluation is about, to compare with the papers of `subject`.
 
     Args:
         name: the model to take if the file has several.
+
+    Returns:
+        The model with its annotations; an evaluation of this model alone if the file has only
+        figures.
 
     Raises:
         InputError: the file is not an evaluation, is about other papers or another gold, or has
@@ -77,11 +84,29 @@ def read(path: Path, subject: Subject, name: str) -> Annotator:
             hint="--framework selects the framework.",
         )
     model = _selected(file, name, where)
+    shown_name = f"{model.name} ({path.name})"
     if file.by_paper is None or model.by_paper is None or model.speed is None:
-        raise _not_one("has figures alone, without the annotations by paper", where)
+        if file.papers != len(subject.papers):
+            raise _other_gold(f"it is about {counted(file.papers, 'paper')}", where)
+        stored = model.model_copy(update={"name": shown_name, "kind": "stored"})
+        return file.model_copy(update={"annotators": [stored]})
     answers = _in_order(file.by_paper, model.by_paper, subject, where)
     facts = model.model_dump(include={*FACTS})
-    return Annotator(f"{model.name} ({path.name})", answers, facts, is_stored=True)
+    return Annotator(shown_name, answers, facts, is_stored=True)
+
+
+def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
+    """Raise if figures that depend on the gold alone differ: a file of figures has no digests.
+
+    Raises:
+        InputError: they do.
+    """
+    of_gold = [
+        (one.gold or {}, one.annotators[0].metrics.get("label_prior")) for one in (stored, found)
+    ]
+    (before, prior), (now, prior_now) = of_gold
+    if any(before.get(name) != now.get(name) for name in OF_GOLD) or prior != prior_now:
+        raise _other_gold("figures of the gold itself differ", stored.annotators[0].name)
 
 
 def _selected(file: Evaluation, name: str, where: str) -> Evaluated:
@@ -123,12 +148,16 @@ def _in_order(
     parts += [f"{counted(len(further), 'other paper')} in it"] * bool(further)
     parts += [f"other {what} for {counted(changed, 'paper')}"] * bool(changed)
     if parts:
-        raise InputError(
-            f"was made with another gold: {'; '.join(parts)}",
-            where=where,
-            hint="Compare evaluations of the same papers, moves and --limit.",
-        )
+        raise _other_gold("; ".join(parts), where)
     return [answers[there[key]] for key in here]
+
+
+def _other_gold(what: str, where: str) -> InputError:
+    return InputError(
+        f"was made with another gold: {what}",
+        where=where,
+        hint="Compare evaluations of the same papers, moves and --limit.",
+    )
 
 
 def _not_one(what: str, where: str) -> InputError:

@@ -183,12 +183,31 @@ def test_another_gold_is_refused_with_what_differs(space: Workspace) -> None:
     assert space.model.asked == asked, "refused before a model is run"
 
 
-def test_a_file_without_annotations_is_refused(space: Workspace, old: Path) -> None:
-    """The first files had figures alone."""
-    found = json.loads(old.read_text(encoding="utf-8"))
+def without_annotations(path: Path) -> None:
+    """Leave figures alone in the file, as in those beside a published model."""
+    found = json.loads(path.read_text(encoding="utf-8"))
     del found["by_paper"]
-    old.write_text(json.dumps(found), encoding="utf-8")
-    assert "has figures alone, without the annotations by paper" in refused(space)
+    for one in found["annotators"]:
+        one.pop("by_paper", None)
+    path.write_text(json.dumps(found), encoding="utf-8")
+
+
+def test_a_file_without_annotations_is_compared_by_its_figures(space: Workspace, old: Path) -> None:
+    without_annotations(old)
+    space.model.faults = dict.fromkeys(range(1, 10), worse)
+    outcome = anew(space, "--details save to new.html -o new.json")
+    [pair, *_] = outcome.result.data["differences"]
+    assert (pair["paired"], pair["papers"]) == (False, None)
+    recall = pair["metrics"]["recall"]["overall"]
+    assert recall["value"] == pytest.approx((24 - 9) / 24 - 1, abs=1e-4)
+    assert "not paired by paper" in " ".join(outcome.result.text.split())
+    assert "Not paired by paper" in (space.folder / "new.html").read_text(encoding="utf-8")
+
+
+def test_figures_of_another_gold_are_refused(space: Workspace, old: Path) -> None:
+    without_annotations(old)
+    space.write([row(n) | {"limitation": "It fails in fog."} for n in range(1, 13)])
+    assert "another gold: figures of the gold itself differ" in refused(space)
 
 
 @pytest.mark.parametrize(
