@@ -38,7 +38,7 @@ from skills.evaluate.annotators import (
 )
 from skills.evaluate.outputs import Answer
 from skills.nanda.confidence import confidence_of
-from skills.nanda.forms import UnusableReply
+from skills.nanda.forms import QuotesForm, UnusableReply
 from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 from skills.reporting.statistics import LEAST_PAPERS
@@ -164,14 +164,16 @@ class ModelRunner:
         """Annotate the first papers again in every variation, and add these moves to their rows.
 
         Papers without an annotation are left out, so that no variation becomes a paper's current
-        annotation.
+        annotation; and all of them if the model is a reader, which has no prompt and no seed.
         """
         every = tuple(variations(self.subject.framework))
         first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
-        unanswered = [paper for paper, row in first if row["moves"] is None]
-        self.pace.rows -= len(every) * len(unanswered)
-        self.pace.weight -= len(every) * sum(len(paper.abstract) for paper in unanswered)
-        answered = [(paper, row) for paper, row in first if row["moves"] is not None]
+        varies = model.entry.form != QuotesForm.name
+        answered = [(paper, row) for paper, row in first if varies and row["moves"] is not None]
+        left_out = sum(len(paper.abstract) for paper, _ in first)
+        left_out -= sum(len(paper.abstract) for paper, _ in answered)
+        self.pace.rows -= len(every) * (len(first) - len(answered))
+        self.pace.weight -= len(every) * left_out
         if not answered:
             return
         source = plan.from_papers(self.subject.source.name, [paper for paper, _ in answered])

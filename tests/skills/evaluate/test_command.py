@@ -24,6 +24,8 @@ from harness.errors import (
     UsageError,
 )
 from harness.models.backend import Model, Request
+from harness.models.registry import ServeEntry
+from harness.models.weights import FileStore
 from harness.runs import progress
 from harness.runs.frontend import Outcome
 from harness.testing import FakeModel, fake_app, run_skill, temporary_registry
@@ -32,6 +34,7 @@ from skills.corpus.db.connection import open_corpus
 from skills.evaluate.annotators import LEAD, OTHER
 from skills.evaluate.plugin import Evaluate
 from skills.nanda.framework import nanda
+from skills.reader.backend import ReaderBackend
 
 
 def broken(request: Request) -> str:
@@ -433,6 +436,19 @@ def test_the_embedded_model_is_measured(
     assert (valid["value"], valid["papers"]) == (1.0, 2)
     assert model["digests"]
     assert model["metrics"]["completion_tokens"]["overall"]["value"] > 20
+
+
+def test_a_reader_is_not_repeated(
+    model_files: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no prompt that could be worded differently, and no seed."""
+    monkeypatch.chdir(tmp_path)
+    space = Workspace(tmp_path, rows=5)
+    model = ReaderBackend(model_files).load(ServeEntry(backend="reader", file="nanda-reader"))
+    options = {"models": "fake-model", "consistency": 2}
+    result = run_skill(Evaluate(), str(space.table), model=model, form="quotes", options=options)
+    assert not {"seeds", "prompts"} & result.data["annotators"][0]["metrics"].keys()
+    assert len(result.data["annotators"][0]["by_paper"]) == 5
 
 
 def test_a_transient_error_is_retried(space: Workspace) -> None:
