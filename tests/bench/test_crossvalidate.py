@@ -67,12 +67,12 @@ def test_only_failed_rows_are_tolerated(
 
 def test_folds_are_pooled_and_missing_papers_count(table: Path) -> None:
     annotated = {row["paper_id"]: row for row in rows(table)}
-    figures = crossvalidate.pooled(table, annotated)
+    figures = crossvalidate.pooled(table, annotated).model_dump(mode="json")
     model = figures["annotators"][0]
     assert (model["name"], figures["papers"]) == ("cross-validated", 10)
     assert figures["input"] == "gold.csv", "no path of this machine"
     assert model["metrics"]["kappa"]["evidence"]["value"] == 1
     assert model["metrics"]["rouge_l"]["overall"]["value"] == 1
     del annotated["p1"]
-    fewer = crossvalidate.pooled(table, annotated)["annotators"][0]["metrics"]
+    fewer = crossvalidate.pooled(table, annotated).model_dump()["annotators"][0]["metrics"]
     assert fewer["recall"]["overall"]["value"] == pytest.approx(1 - 8 / 76, abs=1e-3)

@@ -40,8 +40,9 @@ from harness.support.process import job_lock
 from harness.support.stop_token import StopToken
 from harness.testing import fake_models
 from skills.corpus.db.connection import locks, open_corpus
-from skills.curate import curator, judging, panel, probes
+from skills.curate import curator, panel, probes
 from skills.curate.ballots import Ballots
+from skills.curate.curation import Curation
 from skills.curate.curator import Vote
 from skills.curate.judging import CurateJob
 from skills.nanda.framework import nanda
@@ -157,13 +158,13 @@ def undated(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_ctrl_c_before_the_first_request(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    announce = judging._announce
+    announce = Curation._announce
 
     def interrupted(*arguments: Any) -> None:
         _thread.interrupt_main()
         announce(*arguments)
 
-    monkeypatch.setattr(judging, "_announce", interrupted)
+    monkeypatch.setattr(Curation, "_announce", interrupted)
     workspace.rows(1, 2)
     assert workspace.curate().result.code == 130
     assert workspace.judge.requests == []
