@@ -1,11 +1,4 @@
-"""Read tables of papers and annotations in the formats of `SUFFIXES`.
-
-A folder or a pattern of .parquet files is one table (`parquet_files`); so are a folder of PDF files
-and a library of Zotero.
-
-table = open_table(Path("papers.csv"))
-for row in table.rows(): ...
-"""
+"""Read tables of papers and annotations: files, folders of PDF or Parquet files, Zotero."""
 
 from __future__ import annotations
 
@@ -49,8 +42,7 @@ from skills.nanda.text import flatten
 
 __all__ = ["Columns", "Table", "TableRow", "open_table"]
 
-OWN_ID = re.compile(r"[0-9a-f]{12}")
-"""Form of an id made from an abstract; only such an id is compared with the digest."""
+OWN_ID = re.compile(r"[0-9a-f]{12}")  # of an id made from an abstract, compared with the digest
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
 PDF, DATABASE = ".pdf", ".sqlite"
