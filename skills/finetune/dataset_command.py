@@ -23,6 +23,10 @@ from skills.finetune.dataset.token_counts import histogram, open_counter, with_p
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 
+MANIFEST_VERSION = 1
+NAMED_ROWS = 5
+"""Rows named on stderr; the manifest lists all."""
+
 
 def make_dataset(call: Call) -> Result:
     """Run `/finetune dataset`.
@@ -112,11 +116,6 @@ def result(call: Call, dataset: Dataset, options: DatasetOptions) -> Result:
             )
         },
     )
-
-
-MANIFEST_VERSION = 1
-NAMED_ROWS = 5
-"""Rows named on stderr; the manifest lists all."""
 
 
 def manifest_path(target: Path) -> Path:

@@ -15,7 +15,7 @@ from skills.finetune import plan, plan_report, ranks
 from skills.finetune import recipe as recipes
 from skills.finetune.export.compare import compare
 from skills.finetune.export.gguf import convert, quantize
-from skills.finetune.export.llama_cpp import chosen_converters, library_version
+from skills.finetune.export.llama_cpp import find_converters, library_version
 from skills.finetune.export.merge import merge
 from skills.finetune.export.modelfile import write_modelfiles
 from skills.finetune.export.ollama_api import Ollama
@@ -61,7 +61,7 @@ def run(call: Call) -> Result:
 
 
 def show_plan(call: Call) -> Result:
-    """Return what a run needs, and whether this machine has it."""
+    """Return the plan of a run: the resources it needs, and whether this machine has them."""
     found = plan.make_plan(_context(call))
     refused = found.refusals[0] if found.refusals else None
     text = plan_report.plan_text(found, details=call.options.details)
@@ -69,7 +69,7 @@ def show_plan(call: Call) -> Result:
 
 
 def check(context: StageContext) -> None:
-    """Check what the stages after training need, before hours are spent on it.
+    """Check the requirements of the stages after training, before hours are spent on it.
 
     Without --host no server is contacted: the run skips the stage `ollama` if none answers, or if
     the user does not agree to send the model to it.
@@ -81,7 +81,7 @@ def check(context: StageContext) -> None:
         ModelUnavailable: no server answers at --host.
     """
     require(*packages(context.recipe), *EXPORT_MODULES)
-    chosen_converters(context)
+    find_converters(context.call.options.llama_cpp)
     library_version()
     name_of(context)
     shapes = describe(context)
@@ -152,7 +152,7 @@ def _perform_one(context: StageContext, name: str) -> Entry:
 
 
 def _context(call: Call) -> StageContext:
-    """Return the run of a command, from its options and what the folder remembers."""
+    """Return the run of a command, from its options and the settings stored in the folder."""
     options, (data, folder) = call.options, _paths(call)
     remembered = RunDir(folder, "").run
     if data is None and not remembered:
@@ -222,7 +222,7 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
 
 
 def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
-    """Yield what came of the training, and what was adapted to the machine."""
+    """Yield the outcome of the training, and the settings adapted to the machine."""
     if "train" not in done:
         return
     facts = done["train"].facts

@@ -2,7 +2,7 @@
 
 found = make_plan(context)      # found.refusals: why the run cannot start
 plan_text(found)                # text; found.as_dict() for JSON
-require_plan(context)           # raises the first refusal; a full run calls this before training
+require_plan(context)           # raises the first refusal, before a full run trains
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ class Plan:
 
     Attributes:
         given: the recipe as it was given; `recipe` is adapted to the machine.
-        adapted: what was adapted, one clause each.
+        adapted: a clause for each adapted setting.
         checkpoints: how many are written, and how many exist at a time.
-        batch: the largest one.
+        batch: the largest batch.
         memory: the peak of a process, by its use.
-        notes: what else to know, one clause each.
+        notes: further facts about the run, a clause each.
         refusals: why the run cannot start; () if it can.
     """
 
@@ -292,7 +292,7 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
 
 
 def notes(plan: Plan) -> tuple[str, ...]:
-    """Return what else to know about a run, one clause each."""
+    """Return further facts about a run, a clause each."""
     recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, plan.need
     missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
     found = {
@@ -351,7 +351,7 @@ def memory_knobs(plan: Plan) -> str:
 
 
 def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> Measured:
-    """Return what the run in `folder` measured, if its settings are the same.
+    """Return the measurements of the run in `folder`, if its settings are the same.
 
     Args:
         tokens: of all planned steps.

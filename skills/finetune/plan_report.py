@@ -21,7 +21,7 @@ AS_GIVEN = (
 
 
 def plan_text(plan: Plan, *, details: bool = True) -> str:
-    """Return whether the run can start, what it is, and the notes.
+    """Return the verdict, the run in figures, and the notes.
 
     Args:
         details: with memory and disk item by item, and one row with its mask.
@@ -33,7 +33,7 @@ def plan_text(plan: Plan, *, details: bool = True) -> str:
 
 
 def _verdict(plan: Plan) -> str:
-    """Return why the run cannot start and what would help, or what it needs."""
+    """Return the reasons why the run cannot start, or the resources that it needs."""
     lines = [f"cannot start: {error}" for error in plan.refusals]
     if not lines:
         need, free = in_words(plan.need), in_words(plan.machine.free)

@@ -37,7 +37,7 @@ class PlannedRows:
         dev: number of rows to measure on.
         too_long: rows over `max_length`, which `prepare` refuses; not part of the others.
         source: how they were counted, as a clause.
-        estimated: the numbers may differ from those of training.
+        estimated: training may have other numbers of tokens.
         sample: one row for display.
         decoded: the sample is decoded from tokens, with the base's chat template; otherwise it is
             the text of the data set, without template and end token.
@@ -78,11 +78,11 @@ class PlannedRows:
 
 
 def planned_rows(context: StageContext) -> PlannedRows:
-    """Return the prepared rows if they are current, else those of the data set.
+    """Return the prepared rows if they are current, else the rows of the data set.
 
     Raises:
         InputError: the data set or one of its rows is invalid.
-        UsageError: there is neither.
+        UsageError: there are no prepared rows and no data set.
     """
     if (prepared := _prepared(context)) is not None:
         return prepared

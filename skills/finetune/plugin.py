@@ -16,6 +16,9 @@ from skills.finetune.dataset.dataset_options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption
 from skills.reporting.outputs import Output
 
+READER = "a reader"
+"""The variant of `--reader`, which has no subcommand."""
+
 
 class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
     agent: tuple[Path, ...] = Field((), description="a table annotated by a model; may be repeated")
@@ -87,10 +90,6 @@ class RunOptions(TrainOptions, GgufOptions, OllamaOptions, RegisterOptions):
     """Options of a whole run, which has no subcommand."""
 
 
-READER = "a reader"
-"""The variant of `--reader`, which has no subcommand."""
-
-
 class ReaderOptions(NameOptions, ColumnOptions):
     reader: bool = Field(
         False, description="train the reader of /annotate on an annotated table, in minutes"
@@ -98,14 +97,14 @@ class ReaderOptions(NameOptions, ColumnOptions):
 
 
 class Stages(Output):
-    """What the stages have made."""
+    """The results of the stages."""
 
     out: str = Field(description="the folder of the run")
     stages: dict[str, dict[str, Any]] = Field(description="by name: seconds, outputs, facts")
 
 
 class Plan(Output):
-    """What a run needs; sizes in bytes, times in seconds."""
+    """The resources that a run needs; sizes in bytes, times in seconds."""
 
     recipe: dict[str, Any]
     adapted: list[str] = Field(description="settings that this machine requires")
@@ -128,7 +127,7 @@ class Unregistered(Output):
 
 
 class Manifest(Output):
-    """A training set: its rows, where they come from, and what is left out."""
+    """A training set: its rows, their sources, and the rows that are left out."""
 
     manifest: int
     rows: int
@@ -225,7 +224,7 @@ class Finetune(Skill):
 
         @property
         def run_folder(self) -> Path:
-            """The folder of the run: that of --checkpoint, unless --out is given."""
+            """The folder of the run: --out, else the folder that contains the --checkpoint."""
             if self.checkpoint is not None and "out" not in self.model_fields_set:
                 return self.checkpoint.parent
             return self.out

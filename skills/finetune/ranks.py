@@ -1,4 +1,4 @@
-"""The processes of one training: which of them this one is, and what they agree on.
+"""The processes of a training: the rank of this process, and messages between ranks.
 
 torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. A
 training in one process has rank 0 of 1, for which none of these functions does anything.
@@ -31,7 +31,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Return the rank among those of this machine, which is also the number of its GPU."""
+    """Return the rank among the processes of this machine, also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0)) if world() > 1 else 0
 
 
@@ -41,7 +41,7 @@ def is_main() -> bool:
 
 
 def processes(wanted: int | None) -> int:
-    """Return how many processes train: those of a launcher, else `wanted`, else one.
+    """Return the number of processes: of a launcher, else `wanted`, else 1.
 
     Args:
         wanted: the option `--processes`.

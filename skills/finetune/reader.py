@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Increased whenever the same settings train another reader; stored folds are then not used."""
 ENOUGH = 100
-"""Papers from which the figures of `encoder.Fitted` are fitted; with fewer, those of the start."""
+"""Papers from which the figures of `encoder.Fitted` are fitted, instead of using the start's."""
 TRAINING: Mapping[str, Any] = {
     "epochs": 3.0,
     "batch": 8,
@@ -320,7 +320,7 @@ class _Training:
         self.call.screen.notice(f"{what}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
-        """Return the figures of the reader, and those for each fold, fitted on the others."""
+        """Return the figures of the reader, and for each fold the figures of the other folds."""
         from skills.reader.fitting import fit
 
         if len(held) < ENOUGH or not any(any(one.stated.values()) for one in self.examples):
@@ -330,9 +330,9 @@ class _Training:
         return fit(held, names), [fit(one, names) for one in others]
 
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
-        """Return how many more decisions are right than those of the start.
+        """Return the gain of right decisions over the start.
 
-        Without comparable ones, those of the most frequent place of each move are compared.
+        If the start has another framework, the gain is over the most frequent place of each move.
         """
         from skills.reader.fitting import right_decisions, stated_kappa
         from skills.reader.training import scores_of
@@ -374,7 +374,7 @@ class _Training:
 
     @property
     def _digest(self) -> str:
-        """The digest of the table; of a folder, that of the papers."""
+        """The digest of the table; for a folder, the digest of the papers."""
         return targets.digest(self.path) if self.path.is_file() else self.gold.digest
 
     @property
@@ -443,7 +443,7 @@ def registration_of(
     """Return the registry entries of a reader, which serves the task of its framework.
 
     Args:
-        origin: what is known of its training.
+        origin: facts about its training.
     """
     file_id = f"{name}-reader"
     model = {

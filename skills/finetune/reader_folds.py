@@ -27,7 +27,7 @@ LOW, LEAST, HIGH = 0.025, 0.05, 0.975
 ENDS = 3
 """Sentences from the beginning and from the end that may be the place of a move."""
 KEPT = ("sentence", "part", "unstated")
-"""Predictions that are stored; those of tokens are not compared."""
+"""Predictions that are stored; the predictions of tokens are not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Gain:
 
     Attributes:
         low, high: 95% interval of the gain, by a bootstrap over papers.
-        least: lower end of the one-sided 95% interval.
+        least: lower end of the one-sided 95% interval of the gain.
         kappa: mean kappa of "stated" before and after, None if it is not known.
     """
 
@@ -108,7 +108,7 @@ def by_place(examples: Sequence[Example]) -> NDArray[Any]:
 
 
 def store(path: Path, found: Sequence[Scores]) -> None:
-    """Write predictions, but for those of tokens.
+    """Write predictions, without the predictions of tokens.
 
     Raises:
         OutputError: the file cannot be written.

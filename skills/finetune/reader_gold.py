@@ -90,7 +90,7 @@ def read_gold(
     """Return the papers of an annotated table.
 
     Args:
-        notice: called with what was assumed about the table, as in `open_table`.
+        notice: called with each assumption about the table, as in `open_table`.
 
     Raises:
         InputError: the table cannot be read, has no column of abstracts or of a move, or has fewer

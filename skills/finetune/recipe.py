@@ -1,6 +1,6 @@
 """A recipe: all settings that determine the result of a training run.
 
-    recipe = load("lesson")            # a preset of recipes/, or a path
+    recipe = load_recipe("lesson")     # a preset of recipes/, or a path
     recipe = overridden(recipe, {"training.epochs": 2})
 
 Unknown keys are errors that name file and line. Settings that do not change the result, such as
@@ -55,7 +55,7 @@ class Quantization(_Strict):
     Attributes:
         kind: nf4 (QLoRA; Dettmers et al. 2023, arXiv 2305.14314) or none.
         double: quantize the quantization constants as well.
-        compute: the compute type, also that of weights that are not quantized.
+        compute: the type in which training computes, and in which unquantized weights are stored.
         unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass:
             training gives the same numbers in less time, with four times the memory. For a CPU,
             where unpacking is slow and the base small.
@@ -147,8 +147,7 @@ class Export(_Strict):
     """Settings of the exported model.
 
     Attributes:
-        name: of the model, in Ollama and in the registry; /finetune uses that of the run's folder
-            if neither recipe nor options state one.
+        name: of the model, in Ollama and in the registry; by default the name of the run's folder.
         merge_base: merge into the base's 16-bit weights, or into its NF4 weights.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.

@@ -299,7 +299,7 @@ def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def package_versions(*names: str) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
+    """Return the versions of the packages, without packages that are not installed."""
     found = {}
     for name in names:
         with suppress(metadata.PackageNotFoundError):
@@ -368,7 +368,7 @@ class StageContext:
     Attributes:
         data: the training set, a .jsonl of `/finetune dataset`; None for a stage without one.
         dev: rows to measure on, in the same form; None: a share of the gold rows of `data`.
-        framework_file: the file of `framework`; None for the one that ships.
+        framework_file: the file of `framework`; None for the shipped framework.
     """
 
     call: Call

@@ -1,4 +1,9 @@
-"""The rows of a data set: read from tables and validated, or left out with a reason."""
+"""The rows of a data set: read from tables, validated, and written as prompt and completion.
+
+Prompt and completion are written by the form itself (`TaggedForm`), with which `/annotate` asks
+tuned models and parses their answers, so that training and use cannot diverge. The texts contain no
+chat template: the stage `prepare` adds that of the base, as the engine does in use.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +121,7 @@ class AnnotationRow:
 
 
 Step = tuple[list[AnnotationRow], list[LeftOut]]
-"""The rows that a step keeps, and those it leaves out."""
+"""The rows that a step keeps, and the rows that it leaves out."""
 
 
 def valid_rows(

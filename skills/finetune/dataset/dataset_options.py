@@ -20,10 +20,6 @@ LEAST_MAX_SIMILARITY = 0.5
 Source = Literal["gold", "curated", "agent"]
 
 
-def _weights() -> dict[Source, float]:
-    return {"gold": GOLD_WEIGHT, "curated": CURATED_WEIGHT, "agent": AGENT_WEIGHT}
-
-
 @dataclass(frozen=True, slots=True)
 class Choices:
     """How a data set is built.
@@ -37,7 +33,13 @@ class Choices:
 
     curated_only: bool = False
     max_similarity: float = MAX_SIMILARITY
-    weights: Mapping[Source, float] = field(default_factory=_weights)
+    weights: Mapping[Source, float] = field(
+        default_factory=lambda: {
+            "gold": GOLD_WEIGHT,
+            "curated": CURATED_WEIGHT,
+            "agent": AGENT_WEIGHT,
+        }
+    )
     rare_weight: float = 1.0
 
 

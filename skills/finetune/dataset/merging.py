@@ -1,4 +1,15 @@
-"""A data set: its rows, and those that were left out."""
+"""A training set: tables are merged, and held-out papers and copies are left out.
+
+A row is held out by its id, its abstract, or a nearly identical abstract. Each row that is held out
+is then searched for as well: a set given as ids has abstracts as soon as a row with such an id is
+found, and the same paper under another id is then held out too.
+
+The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
+shared runs over that of all runs. An abstract of 200 words has 0.86 after changing five words far
+apart, 0.63 after fifteen, and 0.83 after adding a fifth at its end. Among 2,149 different abstracts
+of the gold files and the pool of this project, the two most similar have 0.38 and all but two pairs
+less than 0.21, so `MAX_SIMILARITY` is well above the similarity of two different papers.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +44,17 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import abstract_digest
 from skills.nanda.text import words
 
+T = TypeVar("T")
+RUN = 3
+"""Words of a run."""
+COMMON = 100
+"""Two abstracts with a similarity of 0.5 share two thirds of their runs, some of them rare."""
+IDS_SUFFIX = ".txt"
+LONGEST_NAME = 256
+"""A longer value cannot be a file name; it is a list of ids."""
+_PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
+"""Values meant as a file, so that a mistyped name is not taken for an id."""
+
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
@@ -50,7 +72,7 @@ class Dataset:
     Attributes:
         rows: one per paper: gold, then curated, then agent, each in the order of its files.
         left_out: all other rows that were read, in the same order.
-        choices, held_out, inputs: what it was built with.
+        choices, held_out, inputs: the arguments it was built with.
     """
 
     framework: Framework
@@ -125,14 +147,6 @@ class Dataset:
         return digest.hexdigest()
 
 
-T = TypeVar("T")
-
-RUN = 3
-"""Words of a run."""
-COMMON = 100
-"""Two abstracts with a similarity of 0.5 share two thirds of their runs, some of them rare."""
-
-
 @dataclass(frozen=True, slots=True)
 class Match(Generic[T]):
     """The value of the most similar abstract; `exact` if the abstracts are the same."""
@@ -189,13 +203,6 @@ def runs(text: str) -> frozenset[str]:
     found = words(text)
     last = max(len(found) - RUN, 0) if found else -1
     return frozenset(" ".join(found[start : start + RUN]) for start in range(last + 1))
-
-
-IDS_SUFFIX = ".txt"
-LONGEST_NAME = 256
-"""A longer value cannot be a file name; it is a list of ids."""
-_PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
-"""Values meant as a file, so that a mistyped name is not taken for an id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class TokenCounter:
 
     Attributes:
         name, sha256: of the tokenizer, for the manifest; None without a file.
-        counts: what is counted, in words.
+        counts: the texts that are counted, in words.
         count: takes the system text, the prompt and the completion of a row, and returns the tokens
             of the first two together, and of the completion.
     """
@@ -92,7 +92,7 @@ def open_counter(
 
 
 def with_progress(rows: Sequence[T], tick: Callable[[str], None]) -> Iterator[T]:
-    """Yield the rows; call `tick` with the number of those done after every hundredth."""
+    """Yield the rows; call `tick` with the number of finished rows after every hundredth."""
     for number, row in enumerate(rows, start=1):
         yield row
         if number % 100 == 0:

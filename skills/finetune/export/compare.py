@@ -15,7 +15,6 @@ from typing import Any
 from harness.errors import SkillFailed
 from harness.models import registry
 from harness.models.pool import ModelPool, Models
-from harness.models.registry import Registry
 from harness.models.weights import FileStore
 from harness.plugins.discovery import node_backends
 from harness.plugins.importer import import_shipped
@@ -41,7 +40,11 @@ def compare(context: StageContext) -> Entry:
     """
     wanted, entry = registration_of(context), context.run_dir.entry("compare")
     table, name = _table(context), wanted.name
-    default, without = _present_default(context, name)
+    settings = context.call.settings
+    shipped, user = settings.shipped_registry, settings.user_registry
+    own = file_of(user, name)
+    without = registry.load(shipped, user, without=own, left_out=lambda _: None)
+    default = without.serving(TASK)
     is_done = entry is None or not entry.facts["better"] or bool(wanted.model["tasks"])
     inputs = {
         "name": name,
@@ -83,15 +86,6 @@ def compare(context: StageContext) -> Entry:
 
 def _table(context: StageContext) -> Path:
     return context.run_dir.prepared / HELD_OUT
-
-
-def _present_default(context: StageContext, name: str) -> tuple[str, Registry]:
-    """Return the model that serves /annotate without the new one, and the registry without it."""
-    settings = context.call.settings
-    shipped, user = settings.shipped_registry, settings.user_registry
-    own = file_of(user, name)
-    without = registry.load(shipped, user, without=own, left_out=lambda _: None)
-    return without.serving(TASK), without
 
 
 def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:

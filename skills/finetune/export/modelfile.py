@@ -1,4 +1,4 @@
-"""Write and parse Ollama's Modelfile.
+"""The stage `modelfile`, and Ollama's Modelfile: written and parsed.
 
 The grammar is that of ollama/ollama, parser/parser.go (August 2026). An instruction is a name and
 a value on the rest of its line. A value may be enclosed in one or three quotation marks and may
@@ -32,6 +32,19 @@ INSTRUCTION = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 COMMENT = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
+LIBRARY = re.compile(r"(?i)Qwen/Qwen(2\.5)-([\d.]+B)-Instruct")
+"""Bases whose name in Ollama's library follows from their name on the hub."""
+COMMENTS = (
+    "No TEMPLATE: the GGUF contains the chat template that the model was trained with, and Ollama\n"
+    "uses it. A Go template written here would replace it.",
+    "No SYSTEM: every row of the training data starts with a system message, and /annotate sends\n"
+    "the same one. A SYSTEM line would only apply to requests without one.",
+    "The end-of-turn token that the model was trained to write, and the end of an annotation.",
+)
+ADAPTER_COMMENT = (
+    "The adapter alone, on the base it was trained on. Ollama accepts this up to 0.34.0; from\n"
+    "0.34.1 on it rejects adapters: use the merged model of the other Modelfile."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +137,6 @@ def _error(text: str, position: int) -> InputError:
         where=f"Modelfile, line {text.count(chr(10), 0, position) + 1}",
         hint="Use one FROM, and ADAPTER, TEMPLATE, SYSTEM, or PARAMETER NAME VALUE. Close quotes.",
     )
-
-
-LIBRARY = re.compile(r"(?i)Qwen/Qwen(2\.5)-([\d.]+B)-Instruct")
-"""Bases whose name in Ollama's library follows from their name on the hub."""
-COMMENTS = (
-    "No TEMPLATE: the GGUF contains the chat template that the model was trained with, and Ollama\n"
-    "uses it. A Go template written here would replace it.",
-    "No SYSTEM: every row of the training data starts with a system message, and /annotate sends\n"
-    "the same one. A SYSTEM line would only apply to requests without one.",
-    "The end-of-turn token that the model was trained to write, and the end of an annotation.",
-)
-ADAPTER_COMMENT = (
-    "The adapter alone, on the base it was trained on. Ollama accepts this up to 0.34.0; from\n"
-    "0.34.1 on it rejects adapters: use the merged model of the other Modelfile."
-)
 
 
 def served_gguf(context: StageContext) -> Path:

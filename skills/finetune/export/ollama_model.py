@@ -18,8 +18,28 @@ from skills.finetune.export.modelfile import Modelfile, parse_modelfile, served_
 from skills.finetune.export.ollama_api import Ollama, parse_version
 from skills.finetune.export.register import name_of
 from skills.finetune.run_folder import Entry, RunDir, StageContext, file_digest
-from skills.nanda.forms import Form, TaggedForm, UnusableReply
+from skills.finetune.tokenization.examples import refusal_of
+from skills.nanda.forms import Form, TaggedForm
 from skills.nanda.paper import Paper
+
+FILES_SINCE = (0, 5, 5)
+"""Before it, /api/create took the text of a Modelfile with paths on the server's own disk."""
+GGUF_ALONE_SINCE = (0, 34, 1)
+"""From it on, /api/create rejects adapters and does not quantize a GGUF."""
+QUANTIZES = ("Q4_K_M", "Q4_K_S", "Q8_0")
+"""The types to which /api/create quantizes a GGUF before that version."""
+SIXTEEN_BITS = ("F16", "BF16", "F32")
+ADAPTER_SUFFIX = "-lora"
+"""Suffix of the name of the model made of the base and the adapter."""
+ABSTRACT = (
+    "Agents that call tools fail in ways their logs do not show. We present Ledger, which records "
+    "each call with its inputs and replays a run step by step. In a study with 24 engineers, "
+    "faults were found 40% faster than with plain logs. Ledger handles only tools without side "
+    "effects. The results suggest that replay should be part of every agent framework."
+)
+"""An invented abstract, annotated once."""
+SHOWN = 300
+"""Characters of the answer kept in the manifest."""
 
 
 def create_in_ollama(context: StageContext) -> Entry:
@@ -72,7 +92,10 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
     call, entry = context.call, context.run_dir.entry("ollama")
     places = [place for one in call.models.registry.models.values() for place in one.serve]
     ours = [place for place in places if place.backend == "ollama"]
-    named = {_address(url) for place in ours for url in place.addresses}
+    named = set()
+    for url in (url for place in ours for url in place.addresses):
+        with Ollama(url) as ollama:  # completes the address
+            named.add(ollama.host)
     before = entry.facts.get("host") if entry else None
     if getattr(call.options, "host", None) or host in {*named, before}:
         return
@@ -83,11 +106,6 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
             f"{model} is not sent to Ollama at {host}, which nobody has named: `--host {host}` "
             "names it"
         )
-
-
-def _address(url: str) -> str:
-    with Ollama(url) as ollama:  # as the client completes it
-        return ollama.host
 
 
 def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
@@ -117,17 +135,6 @@ def _create(ollama: Ollama, request: dict[str, Any], screen: Screen) -> None:
 
     with screen.progress("creating the model") as tick:
         ollama.create(on_status, request)
-
-
-FILES_SINCE = (0, 5, 5)
-"""Before it, /api/create took the text of a Modelfile with paths on the server's own disk."""
-GGUF_ALONE_SINCE = (0, 34, 1)
-"""From it on, /api/create rejects adapters and does not quantize a GGUF."""
-QUANTIZES = ("Q4_K_M", "Q4_K_S", "Q8_0")
-"""The types to which /api/create quantizes a GGUF before that version."""
-SIXTEEN_BITS = ("F16", "BF16", "F32")
-ADAPTER_SUFFIX = "-lora"
-"""Suffix of the name of the model made of the base and the adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +184,14 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
     """
     of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
-    modelfile = _read(path)
+    try:
+        modelfile = parse_modelfile(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise InputError(
+            f"cannot be read: {exc.strerror or exc}",
+            where=str(path),
+            hint=f"`/finetune modelfile {path.parent}` writes it.",
+        ) from exc
     file, adapter = _named(path, modelfile.base), _named(path, modelfile.adapter)
     gguf = open_gguf(file or served_gguf(context))
     file_type = gguf.file_type if file else None
@@ -214,17 +228,6 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
         )
 
 
-def _read(path: Path) -> Modelfile:
-    try:
-        return parse_modelfile(path.read_text(encoding="utf-8"))
-    except OSError as exc:
-        raise InputError(
-            f"cannot be read: {exc.strerror or exc}",
-            where=str(path),
-            hint=f"`/finetune modelfile {path.parent}` writes it.",
-        ) from exc
-
-
 def _named(modelfile: Path, name: str | None) -> Path | None:
     """Return the file that a Modelfile names; None for nothing or a model of the server."""
     path = modelfile.parent / (name or "")
@@ -233,17 +236,6 @@ def _named(modelfile: Path, name: str | None) -> Path | None:
     if name and path.suffix == ".gguf":
         raise InputError(f"names {name}, which does not exist", where=str(modelfile))
     return None
-
-
-ABSTRACT = (
-    "Agents that call tools fail in ways their logs do not show. We present Ledger, which records "
-    "each call with its inputs and replays a run step by step. In a study with 24 engineers, "
-    "faults were found 40% faster than with plain logs. Ledger handles only tools without side "
-    "effects. The results suggest that replay should be part of every agent framework."
-)
-"""An invented abstract, annotated once."""
-SHOWN = 300
-"""Characters of the answer kept in the manifest."""
 
 
 def verify(
@@ -286,7 +278,11 @@ def verify(
             "annotation is the same"
         )
     answer, done_reason = ollama.chat(plan.model, messages)
-    problems += [*prompt, *_answer(answer, done_reason, form)]
+    problems += prompt
+    if done_reason != "stop":
+        problems.append(f"its answer has no end (done_reason {done_reason!r})")
+    if reason := refusal_of(answer, form):
+        problems.append(f"its answer is not an annotation: {reason}")
     return {
         "verified": not problems,
         "problems": problems,
@@ -344,17 +340,6 @@ def _prompt(
         f"the prompt it builds differs from the training's: at character {at} it has "
         f"{found[at : at + 40]!r} and should have {wanted[at : at + 40]!r}"
     )
-
-
-def _answer(text: str, done_reason: str, form: Form) -> Iterator[str]:
-    if done_reason != "stop":
-        yield f"its answer has no end (done_reason {done_reason!r})"
-    try:
-        form.framework.valid_moves(form.parse(text))
-    except UnusableReply as exc:
-        yield f"its answer is not an annotation: {exc}"
-    except InputError as exc:
-        yield f"its answer is not an annotation: {exc.message}"
 
 
 def _listed(values: list[Any]) -> str:

@@ -73,7 +73,7 @@ def register(context: StageContext) -> Entry:
 
 
 def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
-    """Write a model to registry.d, and return what was done.
+    """Write a model to registry.d, and return the facts of the stage.
 
     Args:
         chosen: the model is tried first for its tasks.
@@ -88,7 +88,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
-        if written:  # the latest default is the one that serves
+        if written:  # of several defaults, the one that was registered last serves
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
@@ -144,7 +144,7 @@ def unregister(call: Call, name: str) -> Result:
 
 
 def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
-    """Offer to remove a model from the Ollama servers that served it; yield what was done.
+    """Offer to remove a model from the Ollama servers that served it; yield the outcomes.
 
     `--yes` answers only for a model that has the digest of the entry: earlier entries state none,
     and any model may have the name by now.
@@ -198,7 +198,7 @@ def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
 
 
 def refuse_to_replace(call: Call, name: str) -> None:
-    """Raise UsageError if registering would replace what the user wrote or changed."""
+    """Raise UsageError if the user wrote or changed an entry of this name."""
     user = call.settings.user_registry
     if call.force:
         return
@@ -224,7 +224,7 @@ def _errors(settings: Settings, without: Path | None = None) -> list[RegistryErr
 
 
 def first_model(settings: Settings, task: str = TASK) -> str | None:
-    """Return the model that is tried first for a task, by default the one of /annotate."""
+    """Return the model that is tried first for a task."""
     shipped, user = settings.shipped_registry, settings.user_registry
     models = registry.load(shipped, user, left_out=lambda _: None).models
     return next((name for name, entry in models.items() if task in entry.tasks), None)

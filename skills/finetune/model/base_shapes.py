@@ -17,6 +17,27 @@ from harness.models.gguf_file import open_gguf
 PUBLISHED = "the published config, the weights are not here"
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 """The supported model types of transformers, which are also architectures of GGUF."""
+_KEYS = (
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "vocab_size",
+    "tie_word_embeddings",
+)
+_PUBLISHED: tuple[tuple[Any, ...], ...] = (
+    ("Qwen/Qwen2.5-0.5B", 896, 24, 14, 2, 4864, 151936, True),
+    ("Qwen/Qwen2.5-1.5B", 1536, 28, 12, 2, 8960, 151936, True),
+    ("Qwen/Qwen2.5-3B", 2048, 36, 16, 2, 11008, 151936, True),
+    ("Qwen/Qwen2.5-7B", 3584, 28, 28, 4, 18944, 152064, False),
+    ("Qwen/Qwen2.5-14B", 5120, 48, 40, 8, 13824, 152064, False),
+    ("Qwen/Qwen2.5-32B", 5120, 64, 40, 8, 27648, 152064, False),
+    ("HuggingFaceTB/SmolLM2-135M", 576, 30, 9, 3, 1536, 49152, True),
+    ("HuggingFaceTB/SmolLM2-360M", 960, 32, 15, 5, 2560, 49152, True),
+    ("HuggingFaceTB/SmolLM2-1.7B", 2048, 24, 32, 32, 8192, 49152, True),
+)
+"""`_KEYS` of each config.json on the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,26 +225,3 @@ def all_published() -> tuple[BaseFacts, ...]:
         }
         found.append(shapes_of_config(config, f"{name}-Instruct", PUBLISHED, name))
     return tuple(sorted(found, key=lambda facts: -facts.parameters))
-
-
-_KEYS = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "intermediate_size",
-    "vocab_size",
-    "tie_word_embeddings",
-)
-_PUBLISHED: tuple[tuple[Any, ...], ...] = (
-    ("Qwen/Qwen2.5-0.5B", 896, 24, 14, 2, 4864, 151936, True),
-    ("Qwen/Qwen2.5-1.5B", 1536, 28, 12, 2, 8960, 151936, True),
-    ("Qwen/Qwen2.5-3B", 2048, 36, 16, 2, 11008, 151936, True),
-    ("Qwen/Qwen2.5-7B", 3584, 28, 28, 4, 18944, 152064, False),
-    ("Qwen/Qwen2.5-14B", 5120, 48, 40, 8, 13824, 152064, False),
-    ("Qwen/Qwen2.5-32B", 5120, 64, 40, 8, 27648, 152064, False),
-    ("HuggingFaceTB/SmolLM2-135M", 576, 30, 9, 3, 1536, 49152, True),
-    ("HuggingFaceTB/SmolLM2-360M", 960, 32, 15, 5, 2560, 49152, True),
-    ("HuggingFaceTB/SmolLM2-1.7B", 2048, 24, 32, 32, 8192, 49152, True),
-)
-"""`_KEYS` of each config.json on the hub."""

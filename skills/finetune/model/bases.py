@@ -39,7 +39,7 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*\Z")
 TEMPLATE = "chat_template.jinja"
 SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 UNPACKED_FORMAT = 1
-"""Version of the unpacked folders; those of another version are not used."""
+"""Version of the unpacked folders; a folder of another version is not used."""
 SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
 """Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that first split off every digit and then split
 as GPT-2 does. For these, transformers 5.24 only applies the split of GPT-2."""
@@ -200,7 +200,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     gguf, digest = files.ensure(file_id), files.digest(file_id)
     folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):
-        shapes_of_gguf(gguf, file_id, "")  # refuses what cannot be a base
+        shapes_of_gguf(gguf, file_id, "")  # raises InputError if it cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")), screen.progress(f"unpacking {file_id}"):
             if not is_whole(folder):  # another process may have unpacked it meanwhile
@@ -212,7 +212,7 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
 
 
 def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
-    """Compare the unpacked tokenizer and template with those of the engine.
+    """Compare the unpacked tokenizer and template with the tokenizer of the engine.
 
     Raises:
         InputError: the engine tokenizes a prompt differently than training would.

@@ -1,4 +1,8 @@
-"""Read a LoRA adapter as peft saves it, without peft; refuse anything but plain W + s B A.
+"""LoRA adapters: a folder of peft, a GGUF, and the adapter from which training continues.
+
+    adapter = read_adapter(folder)              # without peft; only plain W + s B A
+    adapter = open_start(context, facts)        # None if the recipe names none
+    load_into(model, adapter)
 
 llama.cpp's adapter converter would silently drop what is refused here: its engine knows one scale,
 alpha / r, for all layers (src/llama-adapter.h).

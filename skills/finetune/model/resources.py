@@ -1,4 +1,4 @@
-"""Memory and disk that a run needs, computed from shapes, and what this machine has.
+"""Memory and disk that a run needs, computed from shapes, and the resources of this machine.
 
 In the lesson's recipe (Qwen2.5-7B) weights, adapter and optimizer need 5.6 GB, while the same
 weights in 16 bit need 15.2 GB. It is more than 3.9 GB (4.127 bits for each of 7.6 billion
@@ -63,6 +63,19 @@ OVERHEAD = {
 (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB as measured with torch,
 transformers, peft and bitsandbytes and a base loaded, without its weights, plus what its allocator
 cannot use."""
+BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
+"""Upper bounds of bits per weight of llama.cpp's types. Where rows are not a multiple of 256, most
+layers get a larger type, at most Q8_0 (src/llama-quant.cpp)."""
+TOKEN_BYTES = 39
+"""Bytes per token of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
+TEXTS = 12_000_000
+"""A tokenizer and its template, beside weights in the format of transformers."""
+STATE = 100_000
+"""The rest of a checkpoint: seeds, schedule, history."""
+BYTES_PER_ID = 7
+"""A token of a prepared row as JSON: five or six digits, a comma and a space."""
+COMPUTE = ("bfloat16", "float16", "float32")
+"""The compute types of a recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,19 +208,6 @@ def compute_bytes(quantization: Quantization) -> int:
     return 4 if quantization.compute == "float32" else 2
 
 
-BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
-"""Upper bounds of bits per weight of llama.cpp's types. Where rows are not a multiple of 256, most
-layers get a larger type, at most Q8_0 (src/llama-quant.cpp)."""
-TOKEN_BYTES = 39
-"""Bytes per token of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
-TEXTS = 12_000_000
-"""A tokenizer and its template, beside weights in the format of transformers."""
-STATE = 100_000
-"""The rest of a checkpoint: seeds, schedule, history."""
-BYTES_PER_ID = 7
-"""A token of a prepared row as JSON: five or six digits, a comma and a space."""
-
-
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """A file or folder to be written.
@@ -260,7 +260,7 @@ def artifacts(
 
 
 def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, ...]:
-    """Return what is written into the cache: a GGUF of the registry, and the base unpacked."""
+    """Return the files of the base in the cache: a GGUF of the registry, and its folder."""
     registry, name = context.call.models.registry, context.recipe.base
     if name not in registry.files:
         return ()
@@ -279,10 +279,6 @@ def _present(path: Path) -> int:
     """Return the bytes of a file, of the files of a folder, or of all that match a pattern."""
     found = (file for match in path.parent.glob(path.name) for file in (match, *match.rglob("*")))
     return sum(file.stat().st_size for file in found if file.is_file())
-
-
-COMPUTE = ("bfloat16", "float16", "float32")
-"""The compute types of a recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +312,7 @@ class Machine:
         memory: bytes available without swapping.
         gpus: the GPUs that training would use, if any: one for each process.
         gpu_unused: why the installed torch cannot use a GPU, or "".
-        fast: the compute types that are not emulated, of float32 and the two of 16 bits.
+        fast: the compute types that are not emulated.
         processes: how many processes train, and share the memory if there is no GPU.
         is_sharded: the base is divided among the processes.
     """
@@ -409,7 +405,7 @@ def disk_of(folder: Path) -> Disk:
 def adapted(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe as a machine trains it, and what was changed, one clause each.
+    """Return the recipe as a machine trains it, and a clause for each changed setting.
 
     Args:
         batch: the largest one.
@@ -429,10 +425,10 @@ def of_run(context: StageContext) -> Machine:
 
 
 def check_processes(recipe: Recipe, machine: Machine) -> None:
-    """Refuse processes without rows or GPU, and a base that cannot be divided among them.
+    """Check the number of processes, and whether the base can be divided among them.
 
     Raises:
-        UsageError: as stated.
+        UsageError: a process would have no rows or no GPU, or the base cannot be divided.
     """
     count, training = machine.processes, recipe.training
     if count > training.batch:

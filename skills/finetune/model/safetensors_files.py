@@ -66,7 +66,7 @@ class Weights:
 
     @property
     def count(self) -> int:
-        """The number of weights, taking those of an unknown type as 16-bit."""
+        """The number of weights; a weight of an unknown type counts as 16 bits."""
         return sum(
             (tensor.end - tensor.start) // FLOATS.get(tensor.dtype, 2)
             for tensor in self.tensors.values()
@@ -89,7 +89,7 @@ def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
     """Read the headers of the weight files that transformers saved, one or several.
 
     Args:
-        hint: what to do if a file is missing or damaged.
+        hint: the hint of the error for a missing or damaged file.
 
     Raises:
         InputError: a file is missing, damaged or truncated.

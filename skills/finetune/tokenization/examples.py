@@ -1,4 +1,4 @@
-"""Read the rows of a data set, whichever tool wrote it.
+"""Read, check and split the rows of a data set, in the forms of several tools.
 
 Each line is a JSON object in one of these forms; `/finetune dataset` writes the first:
 
@@ -8,13 +8,16 @@ Each line is a JSON object in one of these forms; `/finetune dataset` writes the
 
 Defaults: no system text, source gold, weight 1, and as id the start of the digest of the user's
 message. Other keys are ignored.
+
+The dev rows come from a separate file or, without one, are a share of the gold rows: the rows whose
+paper has a small hash together with the seed. So a row stays on its side if rows are added or
+removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -33,7 +36,7 @@ from harness.support.text_input import place, regular_file, text_lines
 from skills.corpus.table import paper_key
 from skills.finetune.dataset.dataset_options import Source
 from skills.finetune.recipe import Recipe, first_error
-from skills.nanda.forms import TaggedForm, UnusableReply
+from skills.nanda.forms import Form, TaggedForm, UnusableReply
 from skills.nanda.framework import CLOSE_TAG, Framework
 from skills.nanda.paper import abstract_digest, own_id
 
@@ -231,6 +234,17 @@ def check_answers(rows: Sequence[Example]) -> None:
             )
 
 
+def refusal_of(completion: str, form: Form) -> str:
+    """Return the reason why `/annotate` would not accept a completion, or ""."""
+    try:
+        form.framework.valid_moves(form.parse(completion))
+    except UnusableReply as exc:
+        return str(exc)
+    except InputError as exc:
+        return exc.message
+    return ""
+
+
 def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[str, str]]:
     """Yield each annotated paper as a row of a table that `/evaluate` reads: id, abstract, moves.
 
@@ -238,7 +252,7 @@ def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[s
     """
     form = TaggedForm(framework)
     for row in rows:
-        with suppress(UnusableReply, InputError):
+        if not refusal_of(row.completion, form):
             moves = framework.valid_moves(form.parse(row.completion))
             yield {"paper_id": row.id, "abstract": row.messages[-1]["content"], **moves}
 
@@ -248,17 +262,11 @@ def unreadable_answers(rows: Sequence[Example], framework: Framework) -> Iterato
 
     They are not an error: a recipe may use other lines between the tags.
     """
-    form, found = TaggedForm(framework), []
-    for row in rows:
-        try:
-            framework.valid_moves(form.parse(row.completion))
-        except UnusableReply as exc:
-            found.append((row, str(exc)))
-        except InputError as exc:
-            found.append((row, exc.message))
+    form = TaggedForm(framework)
+    found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]
     if found:
-        (first, why), number = found[0], len(found)
+        (first, reason), number = found[0], len(found)
         yield (
             f"/annotate would not accept {number:,} of the {len(rows):,} completions; the first is "
-            f"{first.where} ({why})"
+            f"{first.where} ({reason})"
         )

@@ -1,10 +1,18 @@
 """The stage `prepare`: split, render and tokenize a data set for one base.
 
-    OUT/prepared/train.jsonl, dev.jsonl    one `batches.Row` per line
+    OUT/prepared/train.jsonl, dev.jsonl    one `prepared_rows.Row` per line
     OUT/prepared/prepared.json             facts about the rows
     OUT/prepared/held_out.jsonl            the annotations of the dev rows, for the stage `compare`
 
-Nothing is truncated: a row that is too long is refused by its id.
+Rows are rendered with the base's own chat template. The loss is on the completion and the end token
+after it, whatever token is used for padding. Nothing is truncated: a row that is too long is
+refused by its id.
+
+Of about two hundred tokens of a completion, a few decide whether a move is stated, and most of the
+loss of a move's first token is which word a text starts with. So a recipe can weight the decisions
+(`recipe.Decisions`): whether the token is that of a move that is not stated, or another token. A
+stated move whose text also starts with that token ("Not much was known ...") is left out, since a
+later token decides there.
 """
 
 from __future__ import annotations
@@ -134,6 +142,13 @@ def _facts_of_rows(
     tokenizer, training = targets.digest(base.folder / "tokenizer.json"), context.recipe.training
     pad, end = renderer.tokenizer.pad_token_id, train[0].input_ids[-1]
     lengths = [len(row.input_ids) for row in train]
+    sources = {
+        name: {
+            "rows": count,
+            "weights": sorted({row.weight for row in train if row.source == name}),
+        }
+        for name, count in sorted(Counter(row.source for row in train).items())
+    }
     in_order = [
         list(range(begin, min(begin + training.batch, len(train))))
         for begin in range(0, len(train), training.batch)
@@ -155,7 +170,7 @@ def _facts_of_rows(
             "train": len(train),
             "dev": len(dev),
             "dev_from": "a file" if context.dev else f"{context.recipe.dev_share:g} of gold",
-            "sources": _by_source(train),
+            "sources": sources,
             "kept_out": [example.id for example in examples.kept_out],
         },
         "tokens": histogram(base.name, tokenizer, COUNTS, pairs),
@@ -167,13 +182,6 @@ def _facts_of_rows(
         },
         "sample": renderer.pieces(train[0]),
     }
-
-
-def _by_source(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the number and the weights of the training rows of each source."""
-    count = Counter(row.source for row in rows)
-    weights = {name: sorted({row.weight for row in rows if row.source == name}) for name in count}
-    return {name: {"rows": count[name], "weights": weights[name]} for name in sorted(count)}
 
 
 def _notices(context: StageContext, examples: Split) -> Iterator[str]:

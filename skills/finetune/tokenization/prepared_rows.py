@@ -101,8 +101,11 @@ def read_prepared(folder: Path) -> Prepared:
     """
     found = prepared_digests(folder)
     facts = read_json(folder / "prepared.json")
-    train, dev = (tuple(_rows(folder / name)) for name in ("train.jsonl", "dev.jsonl"))
-    return Prepared(train, dev, facts, found)
+    adapter, sides = TypeAdapter(Row), []
+    for name in ("train.jsonl", "dev.jsonl"):
+        with (folder / name).open(encoding="utf-8") as lines:
+            sides.append(tuple(map(adapter.validate_json, lines)))
+    return Prepared(sides[0], sides[1], facts, found)
 
 
 def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[list[int]]:
@@ -218,9 +221,3 @@ def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
         return own
     first = {name: rows[:1] for name, rows in batch.items()}
     return {**first, "labels": first["labels"].new_full((), IGNORED).expand_as(first["labels"])}
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    adapter = TypeAdapter(Row)
-    with path.open(encoding="utf-8") as lines:
-        yield from map(adapter.validate_json, lines)

@@ -1,6 +1,12 @@
 """Callbacks between the steps of a training run: log, evaluate, save, show progress, stop.
 
 The trainer of transformers calls the methods `on_...` and then reads the flags of `control`.
+
+metrics.jsonl has the measurements, one per line. A training line has step, epoch, loss,
+learning_rate, grad_norm; tokens (of prompts and completions, without padding) and seconds since the
+line before, without evaluation and saving; tokens_per_second; and peak_bytes, the peak memory so
+far: on a GPU that allocated by torch, else the process's resident set. An evaluation line has step,
+epoch and dev_loss.
 """
 
 from __future__ import annotations

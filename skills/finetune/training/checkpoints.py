@@ -1,8 +1,15 @@
-"""Checkpoints, each with the digests of its files.
+"""Checkpoints, the settings that a resumed run must have, and earlier training in the run's folder.
 
 A checkpoint is written under another name, then checkpoint.json with the SHA-256 of each file, and
 then it is renamed. A process that is killed leaves the earlier ones, and later damage is detected
 by the digests.
+
+On resume, transformers compares the batch size and the intervals of logging, evaluation and saving,
+and only warns; other data, another learning rate or another seed are not noticed. `guard` is
+compared instead.
+
+Nothing that was trained is overwritten or deleted: it is continued (--resume) or moved aside
+(--force), or the new training is refused.
 """
 
 from __future__ import annotations
@@ -37,9 +44,8 @@ PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id"
 FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
 """Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
 `max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared;
-`checkpointing` changes time and memory, and depends on the memory that is free. The
-intervals of logging, evaluation and saving may not: transformers would continue with the old
-ones."""
+`checkpointing` changes time and memory, and depends on the free memory. The intervals of logging,
+evaluation and saving may not change: transformers would continue with the old intervals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
         base: the name of the base for the adapter's config, in place of a path of this machine.
 
     Raises:
-        OutputError: the disk is full, or the like.
+        OutputError: a file cannot be written.
     """
     try:
         for name in UNWANTED:
@@ -216,7 +222,7 @@ def keep_adapter(checkpoint: Path, target: Path) -> None:
     """Copy the adapter of a checkpoint to `target`.
 
     Raises:
-        OutputError: the disk is full, or the like.
+        OutputError: a file cannot be written.
     """
     with partial(target) as folder:
         for name in ADAPTER:
@@ -269,7 +275,7 @@ def guard(
 
 
 def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-    """Compare the settings of a resumed run with those it was started with.
+    """Compare the settings of a resumed run with the settings of its start.
 
     Raises:
         InputError: naming each difference, with both values.
@@ -302,7 +308,7 @@ def resumes(context: StageContext) -> bool:
 
 
 def check_earlier(context: StageContext) -> None:
-    """Refuse, before anything is done, what the training stage would refuse.
+    """Raise the errors of the training stage about earlier training, before anything is done.
 
     Raises:
         UsageError: an unfinished training would be overwritten.
@@ -359,7 +365,7 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of the checkpoints, the newest last; without any, that of the adapter."""
+    """Return the names of the checkpoints, the newest last; without any, the adapter's name."""
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 

@@ -1,8 +1,8 @@
 """The optimization of a training, in this process or in several that torchrun starts.
 
     saved = optimize(run, run.progress(), screen, cancel)   # in this process
-    saved = train_in(run, 2, screen, cancel)                # in new ones
-    python -m skills.finetune.training.processes            # each of those: a rank
+    saved = train_in(run, 2, screen, cancel)                # in new processes
+    python -m skills.finetune.training.processes            # a rank, in a new process
 
 Each rank loads the base and takes its rows of each batch. Rank 0 reads the `TrainingRun` from stdin
 and sends it to the others, stops after its step when stdin is closed, and reports the progress on
@@ -67,14 +67,14 @@ LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What a rank needs to train, which rank 0 sends to the others.
+    """The arguments of a training, which rank 0 sends to the other ranks.
 
     Attributes:
         folder: of the run, with the prepared rows.
         base, base_name: the folder of the base, and its name.
         guard: the settings the run was started with, stored in each checkpoint.
         start: the adapter to start from, which fits the base.
-        checkpoint: the one to resume from, of step `start_step`.
+        checkpoint: the checkpoint to resume from, of step `start_step`.
         is_sharded: the base is divided among the ranks.
     """
 

@@ -36,7 +36,7 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
 
 
 def train_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return all that the adapter depends on.
+    """Return the inputs of the stage: digests of rows and start, and settings.
 
     Raises:
         InputError: nothing is prepared, or the adapter to continue from is missing or does not fit.
@@ -137,7 +137,7 @@ def _shapes(context: StageContext) -> BaseFacts:
 def _adapted(
     context: StageContext, prepared: prepared_rows.Prepared
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe adapted to this machine, and what was adapted, which is announced.
+    """Return the recipe adapted to this machine, and the changes, which are announced.
 
     Raises:
         UsageError: this machine cannot train with the recipe.
@@ -155,7 +155,7 @@ def _adapted(
 def _optimized(
     context: StageContext, run: TrainingRun, checkpoint: Checkpoint | None, rows: int
 ) -> int:
-    """Train in this process, with the ranks that a launcher started, or in new ones.
+    """Train in this process, with the ranks that a launcher started, or in new processes.
 
     Returns: the last step that was saved.
     """

@@ -1,4 +1,17 @@
-"""The trainer of transformers with the batches and the loss of this package."""
+"""The trainer of transformers with the batches and the loss of this package, and the loaded model.
+
+For the completion tokens t of all rows of one step, each with its row's weight w, and the decisions
+d whether a move is stated, each with its row's weight times that of the recipe's `Decisions`,
+
+    loss = (sum_t w_t -log p(t) + sum_d w_d -log q(d)) / (sum_t w_t + sum_d w_d)
+
+where p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
+is the probability of the token that means so; if it is stated, it is 1 minus that probability. A
+stated move whose text starts with that token has no decision (`prepare.Decider`). The sums run over
+all batches of the step, so accumulation gives the same result as one large batch (as with
+`num_items_in_batch` of transformers). With equal weights and no decisions, the loss is the mean
+over the step's completion tokens.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +114,7 @@ class _Completions:
         if not batches:
             return batches, None
         self.watch.step_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
-        # The gradients of the ranks are averaged, and their sum is that of the step.
+        # The gradients of the ranks are averaged, but the step needs their sum.
         total = total_weight(batches).to(device) / ranks.world()
         return [self.share(batch) for batch in batches], total
 
