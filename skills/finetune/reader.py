@@ -38,7 +38,6 @@ from skills.nanda.text import counted, flatten
 from skills.reader.encoder import Fitted, Scores
 
 if TYPE_CHECKING:
-    from skills.reader import training
     from skills.reader.examples import Example
     from skills.reader.network import Network
 
@@ -129,7 +128,7 @@ def run(call: Call) -> Result:
         call.screen.notice(
             f"{name} was trained on {papers} of these papers; the comparison is with {start.name}"
         )
-    training = _Training.of(call, path, framework, gold, start)
+    training = _Training(call, path, framework, gold, start)
     locks = call.settings.data_dir / "locks"
     with job_lock(locks, str(training.folder.resolve())), call.cancel.on_signals():
         return training.run()
@@ -177,52 +176,33 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
     )
 
 
-@dataclass(slots=True)
 class _Training:
     """The training of a reader in a folder."""
 
-    call: Call
-    path: Path
-    framework: Framework
-    gold: Gold
-    start: Start
-    settings: training.Settings
-    examples: Sequence[Example]
-    folder: Path
-    key: str
-    _spent: float = 0.0
-    _passes: float = 0.0
-    _left: float = 0.0
-
-    @classmethod
-    def of(
-        cls, call: Call, path: Path, framework: Framework, gold: Gold, start: Start
-    ) -> _Training:
+    def __init__(
+        self, call: Call, path: Path, framework: Framework, gold: Gold, start: Start
+    ) -> None:
         from tokenizers import Tokenizer
 
         from skills.reader import training
         from skills.reader.examples import example_of
 
-        new = not set(framework.names) <= set(start.about["moves"])
+        self.call, self.path, self.framework = call, path, framework
+        self.gold, self.start = gold, start
+        fresh = {} if set(framework.names) <= set(start.about["moves"]) else FRESH
         given = {"epochs": call.options.epochs, "seed": call.options.seed}
         chosen = {name: value for name, value in given.items() if value is not None}
-        settings = training.Settings(**{**TRAINING, **(FRESH if new else {}), **chosen})
-        tokenizer = Tokenizer.from_str(start.tokenizer)
-        examples = [
-            example_of(
-                tokenizer,
-                framework.names,
-                flatten(one.paper.title),
-                one.paper.abstract,
-                one.anchors,
-            )
+        self.settings = training.Settings(**{**TRAINING, **fresh, **chosen})
+        tokenizer, names = Tokenizer.from_str(start.tokenizer), framework.names
+        examples = (
+            example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
             for one in gold.papers
-        ]
-        parts = VERSION, gold.digest, framework.digest, start.digest, asdict(settings), FOLDS
-        key = sha256_of(parts)[:SEEN]
-        folder = call.options.out / f"reader-{key}"
-        examples = [one for one in examples if one.stated]  # else it has too many tokens
-        return cls(call, path, framework, gold, start, settings, examples, folder, key)
+        )
+        # An example without a label has too many tokens.
+        self.examples = [example for example in examples if example.stated]
+        parts = VERSION, gold.digest, framework.digest, start.digest, asdict(self.settings), FOLDS
+        self.folder: Path = call.options.out / f"reader-{sha256_of(parts)[:SEEN]}"
+        self._spent = self._passes = self._left = 0.0
 
     def run(self) -> Result:
         """Compare by cross-validation, and register the reader if it is better."""
@@ -271,7 +251,7 @@ class _Training:
         count = len(self.examples)
         self._left = sum(
             count - len(own) for own, kept in zip(held, found, strict=True) if not kept
-        ) + count * (not self._is_made)
+        ) + count * (not self._reader.is_file())
         for number in range(FOLDS):
             if found[number] is None:
                 rest = [one for at, one in enumerate(self.examples) if at % FOLDS != number]
@@ -281,7 +261,7 @@ class _Training:
                 self._report(f"fold {number + 1} of {FOLDS}: {len(rest)} papers", len(rest))
         return [one or [] for one in found]
 
-    def _trained(self, examples: Sequence[Example], what: str) -> Network:
+    def _trained(self, examples: Sequence[Example], name: str) -> Network:
         """Return a reader trained on these examples.
 
         Raises:
@@ -298,7 +278,7 @@ class _Training:
             copy.deepcopy(self.start.network) if same else self.start.network.for_moves(*moves)
         )
         started = time.monotonic()
-        with self.call.screen.progress(f"training, {what}") as tick:
+        with self.call.screen.progress(f"training, {name}") as tick:
 
             def after_step(step: int, steps: int, _: float) -> None:
                 tick(f"step {step} of {steps}")
@@ -312,12 +292,12 @@ class _Training:
         self._passes += len(examples)
         return network
 
-    def _report(self, what: str, papers: int) -> None:
+    def _report(self, name: str, papers: int) -> None:
         """Print that a training is done, and the time that is left."""
         self._left -= papers
         left = self._spent / self._passes * self._left
         more = f", about {duration(left)} left" if self._left > 0 else ""
-        self.call.screen.notice(f"{what}, {duration(self._spent)} so far{more}")
+        self.call.screen.notice(f"{name}, {duration(self._spent)} so far{more}")
 
     def _figures(self, held: Sequence[tuple[Example, Scores]]) -> tuple[Fitted, list[Fitted]]:
         """Return the figures of the reader, and for each fold the figures of the other folds."""
@@ -378,15 +358,16 @@ class _Training:
         return targets.digest(self.path) if self.path.is_file() else self.gold.digest
 
     @property
-    def _is_made(self) -> bool:
-        return (self.folder / "reader.onnx").is_file()
+    def _reader(self) -> Path:
+        """The file of the reader that is trained on all papers."""
+        return self.folder / "reader.onnx"
 
     def _final(self, figures: Fitted, gain: Gain) -> Path:
-        """Return the file of the reader that is trained on all papers."""
+        """Train the reader on all papers, and return its file."""
         from skills.reader import onnx_file
 
-        path, start = self.folder / "reader.onnx", self.start
-        if self._is_made:
+        path, start = self._reader, self.start
+        if path.is_file():
             return path
         network = self._trained(self.examples, "all papers")
         seen = {one.paper.sha256[:SEEN] for one in self.gold.papers}
