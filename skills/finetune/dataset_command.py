@@ -196,7 +196,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 def notices(dataset: Dataset) -> Iterator[str]:
     """Yield messages about the first rows left out for their content, and about unknown ids."""
-    for why, what in (
+    for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),
         ("near_duplicate", "left out: another paper has the same abstract, or nearly"),
@@ -208,7 +208,7 @@ def notices(dataset: Dataset) -> Iterator[str]:
         if those:
             more = f", {NAMED_ROWS} of them shown here" if len(those) > NAMED_ROWS else ""
             rows = "1 row is" if len(those) == 1 else f"{len(those):,} rows are"
-            yield f"{rows} {what}{more}; the manifest lists them"
+            yield f"{rows} {outcome}{more}; the manifest lists them"
     found = {paper_key(left.id) for left in dataset.left_out}
     for held in dataset.held_out:
         for paper in held.papers if held.path is None else ():

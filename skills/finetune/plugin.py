@@ -171,7 +171,7 @@ class Finetune(Skill):
     subcommands: ClassVar[dict[str, str]] = {
         "dataset": "build a training set from gold, agent and curated annotations",
         "prepare": "split the rows and tokenize them",
-        "plan": "show what a run needs, and whether this machine has it",
+        "plan": "show the resources that a run needs, and whether this machine has them",
         "train": "train the adapter",
         "merge": "merge it into the base",
         "gguf": "write model and adapter for llama.cpp",

@@ -140,7 +140,7 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
             exact += 1
         else:  # it shows the sentences; a move in other words has no passages
             anchors[move] = {"sentences": [], "spans": anchor["spans"], "by": "lexical"}
-    # An anchor without a span is no label: nothing shows what the move comes from.
+    # An anchor without a span is no label: nothing shows its place.
     known = {move: one for move, one in anchors.items() if one is None or one["spans"]}
     if not known:
         raise InputError("no move shares words with the abstract", where=row.where)

@@ -315,12 +315,12 @@ def in_words(size: float) -> str:
     return f"{size / 1e3:.0f} kB"
 
 
-def need_disk(folder: Path, needed: int, what: str) -> None:
-    """Raise OutputError if fewer than `needed` bytes are free for `what`, "the merged model"."""
+def need_disk(folder: Path, needed: int, files: str) -> None:
+    """Raise OutputError if fewer than `needed` bytes are free for `files`, "the merged model"."""
     free = shutil.disk_usage(folder).free
     if free < needed * SPARE:
         raise OutputError(
-            f"{what} needs {in_words(needed)} of disk space, and {in_words(free)} are free",
+            f"{files} needs {in_words(needed)} of disk space, and {in_words(free)} are free",
             where=str(folder),
             hint="Free some space, or choose a folder on another disk with --out.",
         )

@@ -297,13 +297,13 @@ class HeldOut:
         """Return the held-out paper of a row, or None."""
         similarity = None
         if (paper := self._ids.get(row.key)) is not None:
-            what = "id is that"
+            same = "id is that"
         elif (match := self._abstracts.find(row.paper.abstract)) is not None:
             paper, similarity = match.value, round(match.similarity, 4)
-            what = "abstract is that" if match.exact else "abstract is nearly that"
+            same = "abstract is that" if match.exact else "abstract is nearly that"
         else:
             return None
-        reason = f"its {what} of a paper kept for {paper.split}"
+        reason = f"its {same} of a paper kept for {paper.split}"
         more = {"similarity": similarity, "split": paper.split}
         return paper, row.left_out("excluded", reason, paper, **more)
 

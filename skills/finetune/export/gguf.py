@@ -180,7 +180,7 @@ def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None
         SkillFailed: naming the difference.
     """
     weights = sum(adapter.r * sum(shape) for shape in adapter.shapes.values())
-    for what, found, should in (
+    for name, found, should in (
         ("general.architecture", gguf.values.get("general.architecture"), architecture),
         ("general.type", gguf.values.get("general.type"), "adapter"),
         ("adapter.lora.alpha", gguf.values.get("adapter.lora.alpha"), adapter.alpha),
@@ -188,7 +188,7 @@ def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None
         ("the number of its weights", gguf.weights, weights),
     ):
         if found != should:
-            raise SkillFailed(f"{what} is {found}, and should be {should}", where=str(gguf.path))
+            raise SkillFailed(f"{name} is {found}, and should be {should}", where=str(gguf.path))
 
 
 def _check_type(gguf: GgufFile, kind: str) -> None:

@@ -1,8 +1,8 @@
 """The stage `merge`: merge the adapter into the base, and save as transformers would.
 
-The adapter is merged into the base's own 16-bit weights, which is what is published, or into their
-NF4 round trip (`export.merge_base`), which is what the adapter was trained on. Which is better
-differs between models, so both are available. It is never merged into weights stored in 4 bits,
+The adapter is merged into the base's own 16-bit weights, as in published models, or into their NF4
+round trip (`export.merge_base`), on which the adapter was trained. Which is better differs between
+models, so both are available. It is never merged into weights stored in 4 bits,
 which would be quantized a second time.
 """
 

@@ -3,7 +3,7 @@
 The client's public methods send a file whether the server has it or not, report no progress, and
 know neither the server's version nor a prompt that is rendered without being answered. For these
 endpoints `Ollama` sends the request itself over the same client. The protocol is that of Ollama's
-docs/api.md and server/*.go; docs/ollama.md lists what was tested against which version.
+docs/api.md and server/*.go; docs/ollama.md lists the tests by version.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     adapter = open_start(context, facts)        # None if the recipe names none
     load_into(model, adapter)
 
-llama.cpp's adapter converter would silently drop what is refused here: its engine knows one scale,
-alpha / r, for all layers (src/llama-adapter.h).
+llama.cpp's adapter converter would silently drop the settings that are refused here: its engine
+knows one scale, alpha / r, for all layers (src/llama-adapter.h).
 """
 
 from __future__ import annotations

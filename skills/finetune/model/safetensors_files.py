@@ -5,7 +5,7 @@ files in which some tensors are overwritten: only one tensor is in memory at a t
 size of the model.
 
 The format (huggingface/safetensors, README): 8 bytes N, little endian; N bytes of JSON with each
-tensor's dtype, shape and offsets into what follows; the tensors.
+tensor's dtype, shape and offsets into the rest; the tensors.
 """
 
 from __future__ import annotations

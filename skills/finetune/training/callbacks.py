@@ -192,10 +192,10 @@ class TrainingCallbacks:
             checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
         self.saved = step
 
-    def _diverged(self, what: str, step: int) -> SkillFailed:
+    def _diverged(self, name: str, step: int) -> SkillFailed:
         before = f"The last checkpoint is checkpoint-{self.saved}. " if self.saved else ""
         return SkillFailed(
-            f"{what} is not finite at step {step}",
+            f"{name} is not finite at step {step}",
             hint=f"{before}Use a lower training.learning_rate or some training.warmup.",
         )
 
