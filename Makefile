@@ -45,6 +45,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check . $(USERS:%=--extend-exclude %)
 	$(BIN)/mypy $(USERS:%=--exclude ^%)
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tools/structure.py
 	$(BIN)/python docs/generate.py --check
 
 docs: .venv/installed-dev

@@ -78,44 +78,6 @@ models:
     tasks: [chat, judge]
     serve: [{backend: fake, model: producer}]
 """
-__all__ = [
-    "FAKE_REGISTRY",
-    "FakeBackend",
-    "FakeModel",
-    "FakePlugin",
-    "Shown",
-    "assert_refuses",
-    "assert_saves",
-    "calling",
-    "fake_app",
-    "fake_models",
-    "fake_settings",
-    "folder_skill",
-    "one_shot",
-    "run_skill",
-    "session",
-    "temporary_registry",
-    "tool_call",
-]
-__all__ = [
-    "FAKE_REGISTRY",
-    "FakeBackend",
-    "FakeModel",
-    "FakePlugin",
-    "Shown",
-    "assert_refuses",
-    "assert_saves",
-    "calling",
-    "fake_app",
-    "fake_models",
-    "fake_settings",
-    "folder_skill",
-    "one_shot",
-    "run_skill",
-    "session",
-    "temporary_registry",
-    "tool_call",
-]
 
 
 class FakeModel:

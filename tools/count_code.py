@@ -59,7 +59,7 @@ def code_lines(source: str) -> int:
 
 
 def _docstring_lines(tree: ast.AST) -> set[int]:
-    """Return the lines of every string that stands alone as a statement."""
+    """Return the lines of every string that is a statement of its own."""
     lines: set[int] = set()
     for node in ast.walk(tree):
         if (

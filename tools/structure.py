@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools.count_code import code_lines  # noqa: E402
 
-MODULES, MEDIAN, LINES = 380, 110, 52_500
+MODULES, MEDIAN, LINES = 365, 120, 50_800
 """Maximum number of modules, minimum of the median of their code lines, maximum of all of them."""
 DEPTH = 3
 """Maximum number of folders above a module: skills/corpus/tables/csv.py."""

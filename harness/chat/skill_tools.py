@@ -50,7 +50,7 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     """Return the tool of a skill at a level of detail.
 
     Args:
-        only: subcommands, one of which a call has to have; its result is not saved.
+        only: subcommands that a call chooses from; its result is not saved.
     """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:

@@ -120,7 +120,7 @@ class LineCompleter(Completer):
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """What stands before the cursor, after the name of a command.
+    """The text before the cursor, after the name of a command.
 
     Attributes:
         word: the word at the cursor, or the value after `--option=`.

@@ -68,7 +68,7 @@ def delete(app: Services, name: str, call: Call) -> Result:
     """Ask for confirmation, then delete a skill from the user's folder.
 
     Raises:
-        UsageError: there is no such skill in that folder.
+        UsageError: the skill does not exist in that folder.
         NotAllowed: the user refuses, or there is nobody to ask.
     """
     own = call.settings.own_skills

@@ -189,7 +189,7 @@ def resolve(
         model: the user's choice, which may be unfit.
 
     Raises:
-        ModelUnavailable: there is no such candidate; the message lists every candidate with its
+        ModelUnavailable: the candidate does not exist; the message lists every candidate with its
             reason, or if an unfit candidate is available, the candidates that were expected to
             serve.
         UsageError: `model` is unknown.

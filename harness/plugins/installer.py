@@ -80,7 +80,7 @@ def opened(given: str, project: Path, cancel: StopToken) -> Iterator[Source]:
         project: the folder that paths are relative to.
 
     Raises:
-        InputError: there is no such source, or it cannot be cloned in time.
+        InputError: the source does not exist, or it cannot be cloned in time.
         UsageError: git is needed and missing.
     """
     path = project / at_home(given)

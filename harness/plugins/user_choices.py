@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
@@ -61,7 +62,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file() or path.is_symlink())
 
 
-class _ChoicesFile:
+class _ChoicesFile(ABC):
     """A JSON file of the user's choices. A damaged file counts as empty; writing sets it aside.
 
     Attributes:
@@ -92,8 +93,9 @@ class _ChoicesFile:
             return stored, ""
         return None, f"is not {self.form}"
 
+    @abstractmethod
     def _is_valid(self, stored: Any) -> bool:
-        raise NotImplementedError
+        """Return True if the JSON has the form of the content."""
 
     def _store(self, stored: Any) -> None:
         """Replace the content.

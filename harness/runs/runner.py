@@ -351,7 +351,7 @@ class Runner:
         return isolated(owner or f"/{self.skill.name}", self.screen, self.run)
 
     def _opened(self) -> tuple[RunStarted, Sequence[Listener]]:
-        """Open the run's row, unless the run is kept out of the log; return who is told of it."""
+        """Open the run's row, unless the run is not logged; return it with its listeners."""
         given = self.invocation
         logged = self.skill.logged or self.frontend.is_model  # all that a model does
         kept = logged and not given.general.no_log

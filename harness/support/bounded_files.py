@@ -28,6 +28,7 @@ MAX_JSON_BYTES = 32_000_000
 """Maximum size of a JSON file. The index of a base with 685 billion parameters has 9 MB."""
 MAX_STATE_BYTES = 4_000_000
 """Maximum size of a JSON file of the harness itself."""
+BLOCK = 64_000
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
@@ -172,9 +173,6 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise OutputError(f"{what} cannot be stored: {exc.strerror}", where=str(path)) from exc
-
-
-BLOCK = 64_000
 
 
 def complete_lines(path: Path, start: int = 0) -> list[bytes]:

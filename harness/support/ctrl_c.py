@@ -36,6 +36,7 @@ kill_first: list[Callable[[], None]] = []
 """Functions that kill other processes without waiting, called before this process is ended."""
 _ENDED, _LOST = 0, 255
 """Bytes that report to the thread; the others are the numbers of signals."""
+_started: list[_Watch] = []
 
 
 @contextlib.contextmanager
@@ -175,9 +176,6 @@ class _Watch:
         self._pressed = time.monotonic()
         if self.last != "none":
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-
-
-_started: list[_Watch] = []
 
 
 def _watch() -> _Watch:

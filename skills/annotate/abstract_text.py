@@ -33,6 +33,57 @@ _FRONT_MATTER = re.compile(
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*+(?:\n[ \t]*+(?!\n))?")
 """A comment of LaTeX, with the end of its line and the indentation of the next one."""
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
+FUNCTION_WORDS = set_of(
+    """
+    and are been between both but by can during each from how into it its more most not other our
+    such than that the their there these they this those through to under using were which while who
+    with within without
+    """
+)
+"""Words of English without those that Danish, Dutch, French, German or Portuguese have, too."""
+LEAST_ENGLISH = 0.05
+"""Share of `FUNCTION_WORDS` below which a text is not English: abstracts have .078 or more."""
+FEWEST = 20
+"""Words or letters from which these shares are reliable."""
+HEAD = 10_000
+"""Characters that are examined."""
+ENOUGH = 3
+"""Lines or entries that show what a text is."""
+_CONTENTS = re.compile(
+    r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
+    r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
+    re.MULTILINE,
+)
+_CONTENTS_TITLE = re.compile(r"\W*(?:table of )?contents\W*\n", re.IGNORECASE)
+_ENTRY = re.compile(
+    r"^(?:[Cc]hapter )?\d{1,2}(?:\.\d{1,2})*[.:]?[ \t]+[A-Z][^.!?\n]{0,80}$", re.MULTILINE
+)
+"""An entry of a table of contents without page numbers: "2.1 Results"."""
+_STOP = re.compile(r"[.!?]$", re.MULTILINE)
+_CODE = re.compile(
+    r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
+    r"|(?:const|let|return|var)\b.*|(?:for|if|while|with)\b.*[{:]|[})\]]+;?|.*[;{]"
+    r"|[\w.\[\]]+ ?[-+*]?= .*|[\w.]+\(.*\);?)\s*$",
+    re.MULTILINE,
+)
+_REFERENCE = re.compile(
+    r"^\s*(?:\[\d+\]|\d{1,3}\.|[^\W\d_]+,(?: [A-Z]\.)+).*\b(?:19|20)\d\d\b.*$", re.MULTILINE
+)
+_SALUTATION = re.compile(
+    r"\s*(?:(?:dear|hello|hi)(?:\s[^\n]{1,60}?)?|to whom it may concern)[,:!\n]"
+    r"|\s*(?:from|subject|to|cc|date|sent): [^\n]+\n",
+    re.IGNORECASE,
+)
+_TO_READER = re.compile(r"\b(?:your?|thanks?|regards)\b|^(?:from|subject|to):", re.I | re.M)
+_INGREDIENT = re.compile(
+    r"\b(?:\d[\d/.,]*\s?|(?:an?|half|one|two|three|four|five|six|eight|ten)\s)"
+    r"(?:cups?|dl|g|grams?|kg|ml|ounces?|oz|pinch|tablespoons?|tbsp|teaspoons?|tsp)\b(?=\s[a-z]{2})",
+    re.IGNORECASE,
+)
+_COOKING = re.compile(
+    r"\b(?:bake|boil|chop|drain|fry|garnish|knead|pour|preheat|serve|simmer|sprinkle|stir|whisk)\b",
+    re.IGNORECASE,
+)
 
 
 def read(path: Path) -> str:
@@ -110,60 +161,6 @@ def _clean(title: str) -> str:
     title = re.sub(r"^title:\s*", "", title.strip(), flags=re.IGNORECASE)
     bold = re.fullmatch(r"(\*\*|__)(.+)\1", title)
     return " ".join((bold[2] if bold else title).split())
-
-
-FUNCTION_WORDS = set_of(
-    """
-    and are been between both but by can during each from how into it its more most not other our
-    such than that the their there these they this those through to under using were which while who
-    with within without
-    """
-)
-"""Words of English without those that Danish, Dutch, French, German or Portuguese have, too."""
-LEAST_ENGLISH = 0.05
-"""Share of `FUNCTION_WORDS` below which a text is not English: abstracts have .078 or more."""
-FEWEST = 20
-"""Words or letters from which these shares are reliable."""
-HEAD = 10_000
-"""Characters that are examined."""
-ENOUGH = 3
-"""Lines or entries that show what a text is."""
-
-_CONTENTS = re.compile(
-    r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
-    r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
-    re.MULTILINE,
-)
-_CONTENTS_TITLE = re.compile(r"\W*(?:table of )?contents\W*\n", re.IGNORECASE)
-_ENTRY = re.compile(
-    r"^(?:[Cc]hapter )?\d{1,2}(?:\.\d{1,2})*[.:]?[ \t]+[A-Z][^.!?\n]{0,80}$", re.MULTILINE
-)
-"""An entry of a table of contents without page numbers: "2.1 Results"."""
-_STOP = re.compile(r"[.!?]$", re.MULTILINE)
-_CODE = re.compile(
-    r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
-    r"|(?:const|let|return|var)\b.*|(?:for|if|while|with)\b.*[{:]|[})\]]+;?|.*[;{]"
-    r"|[\w.\[\]]+ ?[-+*]?= .*|[\w.]+\(.*\);?)\s*$",
-    re.MULTILINE,
-)
-_REFERENCE = re.compile(
-    r"^\s*(?:\[\d+\]|\d{1,3}\.|[^\W\d_]+,(?: [A-Z]\.)+).*\b(?:19|20)\d\d\b.*$", re.MULTILINE
-)
-_SALUTATION = re.compile(
-    r"\s*(?:(?:dear|hello|hi)(?:\s[^\n]{1,60}?)?|to whom it may concern)[,:!\n]"
-    r"|\s*(?:from|subject|to|cc|date|sent): [^\n]+\n",
-    re.IGNORECASE,
-)
-_TO_READER = re.compile(r"\b(?:your?|thanks?|regards)\b|^(?:from|subject|to):", re.I | re.M)
-_INGREDIENT = re.compile(
-    r"\b(?:\d[\d/.,]*\s?|(?:an?|half|one|two|three|four|five|six|eight|ten)\s)"
-    r"(?:cups?|dl|g|grams?|kg|ml|ounces?|oz|pinch|tablespoons?|tbsp|teaspoons?|tsp)\b(?=\s[a-z]{2})",
-    re.IGNORECASE,
-)
-_COOKING = re.compile(
-    r"\b(?:bake|boil|chop|drain|fry|garnish|knead|pour|preheat|serve|simmer|sprinkle|stir|whisk)\b",
-    re.IGNORECASE,
-)
 
 
 def problem_of(text: str) -> str:

@@ -46,6 +46,14 @@ from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
 """Certainty below which a paper is doubtful; /evaluate calls moves from it on sure."""
+NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
+METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
+RISK = 0.05
+"""Probability that the mean is below the bound."""
+MOST = 0.75
+"""Share of the wealth that one value can cost."""
+STEPS = 40
+"""Halvings of the interval of possible means."""
 
 
 def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
@@ -225,10 +233,6 @@ def _total(tokens: Mapping[str, int]) -> int:
     return sum(tokens.values())
 
 
-NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
-METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Gold of some papers.
@@ -315,14 +319,6 @@ def in_words(found: Mapping[str, Any]) -> str:
         f"{found['of']:,} with {found['probability']:.0%} probability, if those are a random "
         f"sample of them ({found['method']})"
     )
-
-
-RISK = 0.05
-"""Probability that the mean is below the bound."""
-MOST = 0.75
-"""Share of the wealth that one value can cost."""
-STEPS = 40
-"""Halvings of the interval of possible means."""
 
 
 def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:

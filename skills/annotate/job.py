@@ -1,8 +1,8 @@
 """A job that annotates many papers: plan, generate, and store each result at once.
 
 A job has no state of its own. The corpus database holds what is done and what failed, by content
-key; the same command continues where it was killed, and no work is paid for twice. The papers, of
-which there may be millions, and the plan are in temporary files.
+key; the same command continues where it was killed, and no work is paid for twice. The papers
+(there may be millions) and the plan are in temporary files.
 """
 
 from __future__ import annotations

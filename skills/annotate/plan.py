@@ -31,6 +31,8 @@ READ = 1000
 """Entries that are read at once."""
 MOST_SHARED = 32_768
 """Bytes of a dictionary that zlib uses."""
+TICK_ROWS = 1000
+"""Rows between two reports of the progress."""
 
 
 class Entry(NamedTuple):
@@ -194,10 +196,6 @@ class Plan:
         """Return the number of rows whose work ended in this way."""
         query = "SELECT count(*) FROM plan WHERE state = ?"
         return int(self._db.execute(query, [state]).fetchone()[0])
-
-
-TICK_ROWS = 1000
-"""Rows between two reports of the progress."""
 
 
 class Papers(Protocol):

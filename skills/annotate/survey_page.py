@@ -32,10 +32,26 @@ from skills.nanda.terms import GENERIC, Term, spelling, terms_in
 from skills.nanda.text import content_words, counted, flatten
 from skills.reporting.page import write_page
 
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
 CITED = 20
 """Papers cited in one cell of a table at most; the matrix shows them all."""
 
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
+AUTHORS = 8
+"""The number of authors named in a reference."""
+_PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
+_ELSEWHERE = "files"
+FEWEST = 4
+"""The minimum number of papers that are grouped."""
+PAPERS_A_GROUP = 3
+"""The average size of a group."""
+NAMES = 2
+"""The maximum number of terms in a name."""
+_PROMINENT = 3
+"""How much more an occurrence in title or claim counts than one in the rest of the abstract."""
+PAGE = Path(__file__).parent / "templates" / "survey.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +139,6 @@ def _paper_without_tex(paper: Paper) -> Paper:
     return replace(paper, title=tex.plain(paper.title), authors=tex.plain(paper.authors))
 
 
-AUTHORS = 8
-"""The number of authors named in a reference."""
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A paper with its number in the survey.
@@ -181,10 +193,6 @@ def _authors(paper: Paper) -> list[str]:
     if ";" in paper.authors:
         return names
     return [one for name in names for one in name.split(" and ")]
-
-
-_PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
-_ELSEWHERE = "files"
 
 
 def facts(
@@ -245,16 +253,6 @@ def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
 
 def _listed(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
-
-
-FEWEST = 4
-"""The minimum number of papers that are grouped."""
-PAPERS_A_GROUP = 3
-"""The average size of a group."""
-NAMES = 2
-"""The maximum number of terms in a name."""
-_PROMINENT = 3
-"""How much more an occurrence in title or claim counts than one in the rest of the abstract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,12 +376,6 @@ def _occurrences(text: str) -> dict[Term, list[str]]:
     for term, written in terms_in(text):
         found[term].append(written)
     return found
-
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
-
-PAGE = Path(__file__).parent / "templates" / "survey.html"
 
 
 def write_html(file: IO[bytes], survey: Survey) -> None:

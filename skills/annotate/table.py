@@ -35,6 +35,12 @@ from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 from skills.reader.backend import ReaderModel
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SHOWN_PAPERS = 10
+"""The number of papers that a terminal shows; the others are counted."""
+
 
 def annotate_table(
     call: Call,
@@ -128,14 +134,6 @@ def _refuse_to_start_over(job: AnnotateJob) -> None:
             hint="Make it available and repeat the same line; "
             f"`--model {resolution.resolved}` annotates all of them with that model.",
         )
-
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-
-SHOWN_PAPERS = 10
-"""The number of papers that a terminal shows; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,27 @@ _BOOLEAN = ("openalex", "pubmed")
 """Sources that read AND and OR in a query."""
 _OF_A_TABLE = ("input", "rows", "filtered")
 """Entries of a job's summary that describe its table."""
+_OPENING = """
+    advances approaches current guide introduction literature methods overview paper papers primer
+    progress publications research review reviews studies study summary survey surveys techniques
+    trends tutorial work works
+"""
+_ENDING = "literature overview paper papers review reviews summary survey surveys tutorial"
+_FILLING = """
+    approach approaches comprehensive latest method methods recent systematic technique techniques
+"""
+_OPENERS = frozenset(_OPENING.split())
+"""Words that request papers before "of" or "on"; elsewhere they may be the subject: "survey
+sampling", "direct current motors"."""
+_ENDERS = frozenset(_ENDING.split())
+"""Words that request papers at the end of a topic: "RAG: a literature review"."""
+_LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
+"""Those that are not the subject even alone; in "automated code review", "review" is."""
+_FILLERS = frozenset(_FILLING.split())
+"""Words that are not the subject anywhere."""
+_LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
+SHORT = 50
+"""An abstract with fewer words mentions nothing in passing."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
@@ -168,27 +189,6 @@ def _announce(call: Call, topic: str, found: Found, known: Mapping[str, Annotate
     models = ", ".join(f"{n} by {model}" for model, n in by.most_common())
     before = f"; annotated before: {models} (--model NAME repeats them)" if known else ""
     call.screen.notice(count + before)
-
-
-_OPENING = """
-    advances approaches current guide introduction literature methods overview paper papers primer
-    progress publications research review reviews studies study summary survey surveys techniques
-    trends tutorial work works
-"""
-_ENDING = "literature overview paper papers review reviews summary survey surveys tutorial"
-_FILLING = """
-    approach approaches comprehensive latest method methods recent systematic technique techniques
-"""
-_OPENERS = frozenset(_OPENING.split())
-"""Words that request papers before "of" or "on"; elsewhere they may be the subject: "survey
-sampling", "direct current motors"."""
-_ENDERS = frozenset(_ENDING.split())
-"""Words that request papers at the end of a topic: "RAG: a literature review"."""
-_LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
-"""Those that are not the subject even alone; in "automated code review", "review" is."""
-_FILLERS = frozenset(_FILLING.split())
-"""Words that are not the subject anywhere."""
-_LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
 
 
 def find_papers(
@@ -338,10 +338,6 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
             kept.append(paper)
         seen |= keys
     return kept
-
-
-SHORT = 50
-"""An abstract with fewer words mentions nothing in passing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,12 @@ _LISTED = """(
         UNION SELECT other_id FROM duplicates JOIN annotations AS others
             ON others.paper_id = duplicates.paper_id AND others.current = 1
             WHERE relation = 'same')) AS listed"""
+COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
+"""The column of each facet; the facets of moves share `stated`."""
+KEPT = 16
+"""Groupings that are kept."""
+Group = tuple[Any, ...]
+"""A value of each of `COLUMNS`, the stated moves, and the number of papers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,15 +255,6 @@ def _parsed(key: str) -> tuple[float, int]:
         return float(value), int(row_id)
     except (ValueError, TypeError) as exc:
         raise InputError("the address of this page is not valid", hint="Start again.") from exc
-
-
-COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
-"""The column of each facet; the facets of moves share `stated`."""
-KEPT = 16
-"""Groupings that are kept."""
-
-Group = tuple[Any, ...]
-"""A value of each of `COLUMNS`, the stated moves, and the number of papers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def read(settings: Settings, key: str) -> str:
 
     Raises:
         NothingFound: the corpus has no such paper.
-        InputError: there is no corpus.
+        InputError: the corpus is missing.
     """
     with open_corpus(default_path(settings), must_exist=True) as db:
         is_number = key.isascii() and key.isdigit() and len(key) < 19

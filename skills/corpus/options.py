@@ -15,6 +15,14 @@ from skills.corpus.sources.services import CORPUS, NAMES, named
 if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
 
+TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
+"""The files that are tables, for a person; `table.reader_class` returns their readers."""
+SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
+"""The tables that annotations are saved as, and read from."""
+Wording = Literal["extractive", "abstractive"]
+PICTURES = (".svg", ".png")
+SAVES = (".html", ".json", *PICTURES)
+
 
 def _share(given: object) -> object:
     """Return a percentage as a share."""
@@ -25,10 +33,6 @@ def _share(given: object) -> object:
         return given
 
 
-TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The files that are tables, for a person; `table.reader_class` returns their readers."""
-SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
-"""The tables that annotations are saved as, and read from."""
 Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 """A share, given as 0.2 or 20%."""
 
@@ -75,9 +79,6 @@ class DatasetOptions(SkillOptions):
     )
 
 
-Wording = Literal["extractive", "abstractive"]
-
-
 class AnswerOptions(SkillOptions):
     max_tokens: int | None = Field(
         None, ge=16, description="maximum tokens of one answer; the default cuts no annotation"
@@ -97,10 +98,6 @@ class WorkerOptions(ClusterOptions):
 
 class ReportOptions(SkillOptions):
     details: bool = Field(False, description="show all figures, not the verdict alone")
-
-
-PICTURES = (".svg", ".png")
-SAVES = (".html", ".json", *PICTURES)
 
 
 class MapOptions(SkillOptions):

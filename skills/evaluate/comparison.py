@@ -117,7 +117,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the differences of two models of which one has figures alone."""
+    """Return the differences of a model from one that has only figures."""
     return Difference(
         first=first.name,
         other=earlier.name,

@@ -183,7 +183,7 @@ def reliability_rows(rated: Reliability) -> list[tuple[str, ...]]:
 
 
 def directions(found: Evaluation) -> str:
-    """Return the metrics of which a higher figure is not better."""
+    """Return the metrics for which a higher figure is not better."""
     less, neither = (
         "; ".join(name_of(metric) for metric in metrics if metric in found.metrics)
         for metrics in (LESS, NEITHER)

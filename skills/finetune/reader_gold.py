@@ -1,6 +1,6 @@
 """Read the annotated table that a reader is trained on: papers with the places of their moves.
 
-A move of a table is quoted if each of its passages stands in the abstract word for word, once: then
+A move of a table is quoted if each of its passages occurs in the abstract word for word, once: then
 its place is known exactly. Of another move, the stored anchor is used if the table has one, else
 the sentences that share most words with it (`anchors.lexical`).
 """
@@ -158,7 +158,7 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
             between several places of the same words.
 
     Returns:
-        [] if a passage does not stand in the abstract word for word, or its place is not clear.
+        [] if a passage does not occur in the abstract word for word, or its place is not clear.
     """
     words = [(one[0].casefold(), *one.span()) for one in _WORD.finditer(abstract)]
     name = _NAME.match(text)

@@ -195,7 +195,7 @@ def load_recipe(name: str | Path) -> Recipe:
     """Read a preset by its name, or a recipe by its path.
 
     Raises:
-        UsageError: there is no such preset, and no such file.
+        UsageError: neither the preset nor the file exists.
         InputError: the file is not a valid recipe; the error names file and line.
     """
     known = presets()

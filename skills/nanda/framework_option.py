@@ -49,7 +49,7 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
     """Read the selected framework.
 
     Raises:
-        InputError: there is no such framework, or it is not valid.
+        InputError: the framework does not exist, or it is not valid.
     """
     from skills.nanda import framework
 

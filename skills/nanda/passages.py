@@ -231,7 +231,7 @@ def by_word(sentence: Sentence) -> Sentence:
 
 @functools.lru_cache(maxsize=64)
 def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
-    """Return the sentences of an abstract, the first of which has the number 1."""
+    """Return the sentences of an abstract, numbered from 1."""
     found, has_text = list[Sentence](), False
     for start, end in sentence_spans(abstract):
         text, own = sanitize(abstract[start:end]), heading_end(abstract, start, end)

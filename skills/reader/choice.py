@@ -4,9 +4,9 @@ A move is stated if that is probable enough (`Fitted.stated`). Each stated move 
 No sentence serves more than two moves, and the second move loses `Fitted.repeated`: the
 move that would lose most without its best sentence chooses first, and every move chooses again
 while the choices change. Of its sentence, the words from the most probable first to the most
-probable last one are quoted if they can stand alone (`readable`), else all. Further sentences that
-state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a move that may name a thing
-has a single passage.
+probable last one are quoted if they are readable alone (`readable`), else all. Further sentences
+that state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a move that may name a
+thing has a single passage.
 """
 
 from __future__ import annotations

@@ -44,7 +44,8 @@ def example_of(
 
     Args:
         anchors: of each move that has a label; None if the abstract does not state it. An anchor by
-            "lexical" gives sentences, another anchor passages. An anchor without spans is no label.
+            "lexical" gives sentences, another anchor passages. An anchor without spans is
+            not a label.
     """
     sentences = numbered(abstract)
     text = text_of(tokenizer, title, [one.text for one in sentences])

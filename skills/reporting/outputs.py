@@ -96,8 +96,8 @@ class Interval(Output):
 
     Attributes:
         value: None if it is undefined.
-        low, high: None if there is no interval.
-        why: the reason if there is no value or no interval.
+        low, high: None without an interval.
+        why: the reason of a missing value or interval.
     """
 
     value: Rounded | None = None

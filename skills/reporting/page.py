@@ -66,7 +66,7 @@ def environment(folder: Path = TEMPLATES) -> Environment:
 def _shown(value: Any) -> Any:
     """Return the text that a template prints for a value: markup, grouped integers, safe text.
 
-    Blanks at both ends of a text are kept, since an element may stand beside it.
+    Blanks at both ends of a text are kept, since an element may adjoin it.
     """
     if value is None or isinstance(value, Markup):
         return "" if value is None else value

@@ -201,7 +201,7 @@ def unpaired_difference(first: Figure, other: Figure) -> Figure:
 def _figure(
     value: float | None, low: float | None, high: float | None, papers: int, why: str
 ) -> Figure:
-    """Return a figure, rounded so that a rounding error is no difference."""
+    """Return a figure, rounded so that rounding errors do not count as differences."""
     value, low, high = map(rounded, (value, low, high))
     return Figure(value=value, low=low, high=high, papers=papers, why=why)
 

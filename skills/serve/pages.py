@@ -25,6 +25,7 @@ from skills.serve.guard import Sessions
 
 CORPUS = Path("corpus")
 """Instead of a table: the annotations of the corpus."""
+TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,6 @@ class State:
         """Open the corpus for one request, in the thread of its endpoint."""
         with open_corpus(self.database, must_exist=True) as db:
             yield db
-
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 
 def page(

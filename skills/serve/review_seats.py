@@ -175,7 +175,7 @@ def perform(seat: Seat, at: int, fields: Mapping[str, str]) -> bool:
     Each action is a POST that also works without JavaScript.
 
     Raises:
-        UsageError: there is no such action or move, or it is refused.
+        UsageError: the action or move does not exist, or it is refused.
         Taken: another reviewer has the paper, or it is decided.
     """
     desk, act, move = seat.desk, fields.get("act", ""), fields.get("move", "")
@@ -227,7 +227,7 @@ def save_draft(desk: Desk, at: int, fields: Mapping[str, str]) -> None:
     """Store the text that is being edited, or forget it.
 
     Raises:
-        UsageError: there is no such move, or the text is too long.
+        UsageError: the move does not exist, or the text is too long.
     """
     text = None if fields.get("forget") else fields.get("text", "")
     if fields.get("move") not in desk.framework.names or len(text or "") > LONGEST_DRAFT:

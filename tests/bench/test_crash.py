@@ -10,6 +10,8 @@ import pytest
 
 from bench import crash
 
+pytestmark = pytest.mark.slow
+
 ROWS = 40
 
 

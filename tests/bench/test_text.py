@@ -14,6 +14,8 @@ import pytest
 
 from bench import text
 
+pytestmark = pytest.mark.slow
+
 CHARACTERS = 200_000
 CPU_SECONDS = 15
 """For one text; the slowest takes about 2 s."""

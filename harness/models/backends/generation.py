@@ -167,7 +167,7 @@ class GenerationState:
 def token_text(token: str, raw: Sequence[int] | None) -> str:
     """Return the text of a token, from its bytes where they are given.
 
-    llama.cpp drops an incomplete character from the text of a token, so " " may also stand for a
+    llama.cpp drops an incomplete character from the text of a token, so " " may also represent a
     blank followed by the first byte of an emoji; only the bytes differ.
     """
     return bytes(raw).decode("utf-8", "replace") if raw else token

@@ -17,6 +17,9 @@ from harness.support import ctrl_c
 from harness.support.calls import in_thread
 from harness.support.process import available_cores, low_spin_openmp
 
+if TYPE_CHECKING:
+    import httpx
+
 NAME = "xllamacpp"
 BATCH = 128
 """Prompt tokens per batch. The engine can be stopped only between batches: with its default of
@@ -31,8 +34,6 @@ LARGE = 500_000_000
 Python code from running meanwhile. 98 MB take 0.4 s."""
 _CHANGING = threading.Lock()
 """Held while a model is loaded or freed, which an interrupted command does not wait for."""
-
-
 SECONDS = 30.0
 """Default timeout of a request; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
@@ -180,10 +181,6 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
         verbosity=0,  # from 1 on, the engine prints errors that are raised here anyway
     )
     return params
-
-
-if TYPE_CHECKING:
-    import httpx
 
 
 class EnginePort:

@@ -77,7 +77,7 @@ class OpenAIServer:
         """Return the owners of the models by id, or None if the server does not list them in time.
 
         Raises:
-            ModelUnavailable: there is no such server, or it refuses the key.
+            ModelUnavailable: the server does not exist, or it refuses the key.
         """
         import openai
 

@@ -37,9 +37,20 @@ from skills.corpus.tables.parquet_files import SUFFIX, is_part, parquet_row, par
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa  # type: ignore[import-untyped]
+
 RUN, TEMPORARY, BROKEN = "_run", ".tmp", "_broken-"
 LEAST_FREE = 100_000_000
 """Bytes that must be free in the folder before any work: some 30,000 annotated papers."""
+PAPER_KEY = "paper_key"
+ADDED = (PAPER_KEY, ERROR)
+JOB = b"job"
+"""The name of the job's identity in the metadata of a part."""
+THREADS = 16
+"""Parts read at once: most of the time is waiting for the file system."""
+KEY_BYTES = 16
 
 
 def folder_url(target: Path) -> str:
@@ -185,15 +196,6 @@ def _is_local(fs: Any) -> bool:
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
-if TYPE_CHECKING:
-    import pyarrow as pa  # type: ignore[import-untyped]
-
-PAPER_KEY = "paper_key"
-ADDED = (PAPER_KEY, ERROR)
-JOB = b"job"
-"""The name of the job's identity in the metadata of a part."""
-
-
 @dataclass(frozen=True, slots=True)
 class Failed:
     """A paper whose annotation failed, and the content key of the request."""
@@ -255,14 +257,6 @@ def _values(row: Annotated | Failed, framework: Framework, id_name: str) -> dict
         nothing = {**dict.fromkeys(framework.names, ""), "checks": {"support": {}}}
         row = Annotated(row.paper, nothing)
     return {**parquet_row(row, framework, id_name), PAPER_KEY: key, ERROR: error}
-
-
-if TYPE_CHECKING:
-    import numpy as np
-
-THREADS = 16
-"""Parts read at once: most of the time is waiting for the file system."""
-KEY_BYTES = 16
 
 
 class Keys:

@@ -50,6 +50,9 @@ from skills.nanda.paper import Paper
 
 _SAMPLE = Paper("id", "sample", "", "We present one method, and it is faster than another one.")
 """A paper that identifies a job by the content key of its request."""
+Load = Callable[[], ServedModel]
+LARGEST = 1000
+"""Papers of a part; it may be large, since the corpus has them already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,6 @@ class PartsJob:
         made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
         return {"key": made["key"], **{name: made[name] for name in named}}
-
-
-Load = Callable[[], ServedModel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,10 +205,6 @@ def _figures(
         "node": platform.node(),
         "error": b"" if error is None else pickle.dumps(error),
     }
-
-
-LARGEST = 1000
-"""Papers of a part; it may be large, since the corpus has them already."""
 
 
 def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finished:

@@ -28,6 +28,8 @@ COLUMNS = {
     "notice": "retracted = 1 AND retraction = ''",
 }
 """By what a source may state, the condition under which a paper lacks it."""
+TEXTS = ("title", "authors", "published")
+"""Columns in which another row completes one that lacks them."""
 
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
@@ -149,10 +151,6 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
     if found.notice and not row["retraction"]:
         columns["retraction"] = found.notice
     return columns
-
-
-TEXTS = ("title", "authors", "published")
-"""Columns in which another row completes one that lacks them."""
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:

@@ -20,6 +20,10 @@ from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
+ANNOTATE = ("annotate", "evaluate")
+"""Skills whose jobs add annotations. Of jobs other than these and /curate, nothing is counted."""
+INTERVAL = 0.9
+"""Seconds for which what was read is returned again: several readers may ask at once."""
 
 
 def start(
@@ -82,12 +86,6 @@ def status_of(stopped: HarnessError | None, failed: int) -> Status:
     if isinstance(stopped, Interrupted):
         return "interrupted"
     return "failed" if stopped or failed else "done"
-
-
-ANNOTATE = ("annotate", "evaluate")
-"""Skills whose jobs add annotations. Of jobs other than these and /curate, nothing is counted."""
-INTERVAL = 0.9
-"""Seconds for which what was read is returned again: several readers may ask at once."""
 
 
 @dataclass(slots=True)

@@ -56,7 +56,7 @@ def id_of(item: Annotated) -> str:
     """Return the id of a paper in a vault.
 
     An id such as "12" may be that of another paper in another table, so that a digest of the title
-    is added, or of the abstract if there is no title.
+    is added, or, without a title, of the abstract.
     """
     paper = item.paper
     if arxiv := known(paper).identifiers.get("arxiv"):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-
 FEWEST_PAPERS = 10
 """Papers that must state a move for it to be clustered."""
 MOST = 12
@@ -35,6 +34,27 @@ GOOD = 0.95
 SAMPLE = 2_000
 """Papers by which the number of clusters is chosen."""
 STARTS = 5
+SEED = 0
+DIMENSIONS = 20
+"""As stable as 10, and more than 50 and 100 (bench/map.py)."""
+FEWEST = 2
+"""Texts that a term must be in."""
+MOST_TERMS = 20_000
+TERMS = 4
+"""Terms of a label, at most."""
+TYPICAL = 0.1
+"""Least share of a cluster's texts that has a term of its label."""
+MOSTLY = 0.5
+"""Least share of a word's occurrences that are in a pair for the pair to replace it."""
+GENERIC = set_of(
+    "based new novel paper papers present presented presents propose proposed proposes proposing"
+)
+"""Words of every abstract, whatever its subject."""
+# Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
+_WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
+_SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
+_IS_UNSPACED = regex.compile(rf"[{_SCRIPT}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +192,6 @@ def _k_means(vectors: Floats, number: int) -> Any:
     return KMeans(number, n_init=STARTS, random_state=SEED).fit(vectors)
 
 
-SEED = 0
-DIMENSIONS = 20
-"""As stable as 10, and more than 50 and 100 (bench/map.py)."""
-FEWEST = 2
-"""Texts that a term must be in."""
-MOST_TERMS = 20_000
-
-
 @dataclass(frozen=True, slots=True)
 class Vectors:
     """The vectors of texts.
@@ -217,14 +229,6 @@ def vectors_of(texts: Sequence[str]) -> Vectors | None:
     weighted = TfidfTransformer(sublinear_tf=True).fit_transform(counts)
     reduced = TruncatedSVD(dimensions, random_state=SEED).fit_transform(weighted)
     return Vectors(normalize(reduced), counts, counting.get_feature_names_out().tolist())
-
-
-TERMS = 4
-"""Terms of a label, at most."""
-TYPICAL = 0.1
-"""Least share of a cluster's texts that has a term of its label."""
-MOSTLY = 0.5
-"""Least share of a word's occurrences that are in a pair for the pair to replace it."""
 
 
 def terms_of_clusters(
@@ -286,18 +290,6 @@ def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
             if term in spellings:
                 spellings[term][spelling] += 1
     return tuple(min(found, key=lambda one: (-found[one], one)) for found in spellings.values())
-
-
-GENERIC = set_of(
-    "based new novel paper papers present presented presents propose proposed proposes proposing"
-)
-"""Words of every abstract, whatever its subject."""
-
-# Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
-_WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
-_SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
-_IS_UNSPACED = regex.compile(rf"[{_SCRIPT}]")
 
 
 def terms_of(text: str) -> list[str]:

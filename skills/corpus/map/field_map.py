@@ -13,6 +13,11 @@ from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
+RARE = 0.05
+"""A gap is a cell that would have so few papers by chance with less than this probability."""
+MOST = 20
+"""Years with a column of their own; earlier ones share the first."""
+
 
 @dataclass(frozen=True, slots=True)
 class MappedPaper:
@@ -177,10 +182,6 @@ def _matrix_json(matrix: Matrix, ids: Callable[[Iterable[int]], list[str]]) -> d
     }
 
 
-RARE = 0.05
-"""A gap is a cell that would have so few papers by chance with less than this probability."""
-
-
 @dataclass(frozen=True, slots=True)
 class Cell:
     """The papers in a cluster of each of two moves.
@@ -269,10 +270,6 @@ def _members(rows: Grouping, columns: Grouping) -> Sequence[Sequence[list[int]]]
     for paper, (row, column) in enumerate(zip(rows.places, columns.places, strict=True)):
         found[row][column].append(paper)
     return found
-
-
-MOST = 20
-"""Years with a column of their own; earlier ones share the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,14 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa  # type: ignore[import-untyped]
 
-
 GROUP_ROWS = 50_000
 """Rows of the parts that are indexed in one transaction, unless one part has more."""
 GROUP_PARTS = 1_000
 Tick = Callable[[str], None]
+_NO_ROWS = Layout(0, "", has_errors=False)
+BATCH_ROWS = 50_000
+FETCHED = 2_000
+"""Rows of texts in memory at a time."""
 
 
 def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Indexed:
@@ -235,17 +238,9 @@ class _Builder:
         self.db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", [name, str(value)])
 
 
-_NO_ROWS = Layout(0, "", has_errors=False)
-
-
 def _facets(published: str, categories: str) -> str:
     year = Paper("id", "", "", "", published=published).year
     return paper_words(year, categories)
-
-
-BATCH_ROWS = 50_000
-FETCHED = 2_000
-"""Rows of texts in memory at a time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,9 @@ CREATE VIRTUAL TABLE moves_fts USING fts5 (
     text, facets, content='', tokenize='porter unicode61'
 );
 """
+PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
+OBJECTS = ("anchors", "checks", "provenance")
+"""Columns of JSON. The confidences are JSON too in earlier parts, which have no suggestions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +233,6 @@ def _prepare(index: Index) -> None:
             ranges.append([part.first, part.first + part.rows])
     index.db.execute("CREATE TEMP TABLE live (first INTEGER PRIMARY KEY, past INTEGER NOT NULL)")
     index.db.executemany("INSERT INTO live VALUES (?, ?)", ranges)
-
-
-PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
-OBJECTS = ("anchors", "checks", "provenance")
-"""Columns of JSON. The confidences are JSON too in earlier parts, which have no suggestions."""
 
 
 @dataclass(frozen=True, slots=True)

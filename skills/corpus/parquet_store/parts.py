@@ -176,15 +176,18 @@ class Parts(Engine):
         return Engine.select(self, conditions)
 
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
+        raise self._no_vectors()
+
+    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
+        raise self._no_vectors()
+
+    def _no_vectors(self) -> InputError:
         folder = self.index.folder
-        raise InputError(
+        return InputError(
             "a folder of parts has no vectors to search by meaning",
             where=str(folder),
             hint=f"`/corpus add {folder} --db corpus.db` copies it to a database, which has.",
         )
-
-    def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        raise NotImplementedError("it has no vectors")
 
     def texts(self, wanted: str) -> Iterator[QuotableText]:
         papers, texts = {}, []

@@ -31,6 +31,8 @@ from skills.corpus.search.quotes import QuotableText
 from skills.corpus.stats import SUMS, Tally
 from skills.nanda.framework import Framework
 
+_BY_PAPER = "ORDER BY paper, id"
+
 
 class Engine(ABC):
     """An open corpus, read by the framework with which it was opened.
@@ -201,6 +203,3 @@ class Engine(ABC):
             sql.append(f"({one.sql.replace(MATCHED, matched)})")
             parameters += (*one.parameters, *of_match)
         return " AND ".join(sql), parameters
-
-
-_BY_PAPER = "ORDER BY paper, id"

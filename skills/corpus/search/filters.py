@@ -97,7 +97,7 @@ def facet(name: str, value: str, framework: Framework) -> Condition:
         name: "year", "category", "model", "state", or "move.NAME".
 
     Raises:
-        InputError: there is no such facet.
+        InputError: the facet does not exist.
     """
     if value == UNKNOWN and name in ("year", "category"):
         return Condition("year IS NULL" if name == "year" else "category = ''")

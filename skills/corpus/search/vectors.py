@@ -28,7 +28,6 @@ from skills.nanda.framework import Framework
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-
 NAME = "wordllama l2_supercat"
 DIMENSIONS = 256
 WEIGHTS = "weights/l2_supercat_256.safetensors"
@@ -37,6 +36,12 @@ MOST_CHARACTERS = 8_000
 """Of a text; a move has some hundred."""
 
 Vectors = NDArray[np.float32]
+BATCH = 4_000
+"""Moves that are read, and whose vectors are written, at once."""
+BLOCK = 8_192
+"""Vectors of a full block."""
+Ids = NDArray[np.int64]
+Signs = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +103,6 @@ def _loaded() -> Embedder:
         hashlib.sha256(weights + tokenizer).hexdigest(),
         (len(weights) + len(tokenizer)) / 1e6,
     )
-
-
-BATCH = 4_000
-"""Moves that are read, and whose vectors are written, at once."""
-BLOCK = 8_192
-"""Vectors of a full block."""
-
-Ids = NDArray[np.int64]
-Signs = NDArray[np.uint64]
 
 
 def complete(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +48,7 @@ _REFUSED = (401, 403)
 
 
 @dataclass
-class Source:
+class Source(ABC):
     """A source of papers, and the access to it.
 
     Attributes:
@@ -83,6 +84,7 @@ class Source:
     key_hint: str = ""
     sent: int = 0
 
+    @abstractmethod
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
         """Return the papers with these identifiers of one kind, at most `rates.batch`.
 
@@ -93,16 +95,16 @@ class Source:
             SourceUnavailable: it serves no request now.
             OutputError: the cache cannot be used.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, query: Query) -> list[Found]:
         """Return papers, best first.
 
         Raises:
             SkillFailed, SourceUnavailable, OutputError: see `by_ids`.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def check_content(self, response: requests.Response) -> None:
         """Check the content of a response of status 200 before it is cached.
 
@@ -297,9 +299,9 @@ def _words(reason: object, source: Source) -> str:
 class JsonSource(Source):
     """A source that answers in JSON; only an answer of its form is cached."""
 
+    @abstractmethod
     def is_answer(self, found: Any) -> bool:
         """Return True if JSON has the form of an answer."""
-        raise NotImplementedError
 
     def check_content(self, response: requests.Response) -> None:
         self.read(response)
@@ -330,9 +332,9 @@ class JsonSource(Source):
 class CursorSource(JsonSource):
     """A source whose searches return pages, each with a cursor that requests the next page."""
 
+    @abstractmethod
     def page(self, parameters: Mapping[str, str]) -> tuple[list[Found], str]:
         """Return the papers of a page, and the cursor of the next page."""
-        raise NotImplementedError
 
     def pages(self, query: Query, parameters: Mapping[str, str]) -> list[Found]:
         """Return the papers that a search finds, with the parameters of each request."""

@@ -27,6 +27,7 @@ from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 SUFFIX = ".parquet"
 ROW_GROUP = 1000
@@ -56,7 +57,7 @@ def find_files(path: Path) -> list[Path]:
     """Return the files of a folder or a pattern, in the order of their names.
 
     Raises:
-        InputError: there is no file, or a file is empty or cannot be read.
+        InputError: the file is missing, or a file is empty or cannot be read.
     """
     place = at_home(path)
     with reading(path):
@@ -145,11 +146,6 @@ class ParquetFiles(Reader):
 def _is_pattern(path: Path) -> bool:
     is_magic = glob.has_magic(str(path)) and path.suffix.lower() == SUFFIX
     return is_magic and not at_home(path).exists()
-
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 
 class ParquetReader(Reader):

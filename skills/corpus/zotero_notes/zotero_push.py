@@ -125,7 +125,7 @@ def _locked(call: Call) -> Iterator[Path]:
     """Return the path of the corpus, whose notes no other process writes meanwhile.
 
     Raises:
-        InputError: there is no corpus, or it is a folder of parts.
+        InputError: the corpus is missing, or it is a folder of parts.
         UsageError: another process writes them.
     """
     path = database(call)

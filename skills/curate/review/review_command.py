@@ -39,7 +39,7 @@ def review(
         keys, terminal: of prompt_toolkit, for tests; by default the real terminal.
 
     Raises:
-        UsageError: there is no terminal, or another process reviews for the same table.
+        UsageError: stdin is not a terminal, or another process reviews for the same table.
         InputError: the annotations or the existing gold table cannot be used.
         OutputError: a decision cannot be stored.
     """

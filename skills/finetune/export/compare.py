@@ -34,7 +34,7 @@ def compare(context: StageContext) -> Entry:
     """Compare the models, and register the new one as the default if it is better.
 
     Raises:
-        InputError: there is no GGUF, or it is older than the training.
+        InputError: the GGUF is missing, or it is older than the training.
         ModelUnavailable: no other model serves /annotate.
         HarnessError: a model cannot be served, or the comparison failed or was interrupted.
     """

@@ -169,7 +169,7 @@ def write_modelfiles(context: StageContext) -> Entry:
     """Write the Modelfile of the merged model, and of the adapter on its base if that is known.
 
     Raises:
-        InputError: there is no GGUF, or it has no chat template or end-of-turn token.
+        InputError: the GGUF is missing, or it has no chat template or end-of-turn token.
         OutputError: a file cannot be written.
     """
     path, run_dir, export = served_gguf(context), context.run_dir, context.recipe.export

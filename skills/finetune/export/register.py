@@ -50,7 +50,7 @@ def register(context: StageContext) -> Entry:
     """Write the model to registry.d.
 
     Raises:
-        InputError: there is no GGUF, or it is older than the training.
+        InputError: the GGUF is missing, or it is older than the training.
         UsageError: the user wrote or changed an entry of that name, or another process is
             registering.
         OutputError: the file cannot be written.
@@ -115,7 +115,7 @@ def unregister(call: Call, name: str) -> Result:
     Files of weights are kept.
 
     Raises:
-        UsageError: there is no such model, or `/finetune register` did not write it.
+        UsageError: the model does not exist, or `/finetune register` did not write it.
         RegistryError: another model needs it.
     """
     settings, name = call.settings, name.strip()

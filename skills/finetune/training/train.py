@@ -191,7 +191,7 @@ def _facts_of_training(
     steps: Schedule,
     lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the figures of a training; report a dev loss that is no better than at its start."""
+    """Return the figures of a training; report a dev loss that is not better than at the start."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)

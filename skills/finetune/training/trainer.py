@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.utils.data import DataLoader
 
-
 FSDP = {
     "version": 2,
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
@@ -219,10 +218,6 @@ def _arguments(
     )
     args._n_gpu = min(args.n_gpu, 1)  # with several, each gets a copy of the model
     return args
-
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -34,6 +34,7 @@ def own_python(folder: Path) -> Path:
     return Path(sysconfig.get_path("scripts", "venv", variables))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the walk-through is written for a POSIX shell")
 @pytest.mark.timeout(600)
 def test_walkthrough_works(tmp_path, monkeypatch):

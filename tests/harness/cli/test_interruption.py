@@ -26,6 +26,8 @@ from harness.runs.runner import isolated
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 
+pytestmark = pytest.mark.slow
+
 DELAYS = (0.2, 1.0, 3.0)
 SECONDS = 10.0
 """Time allowed on a busy machine; bench/interrupt.py measures it on an idle one."""

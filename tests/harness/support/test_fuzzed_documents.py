@@ -3,6 +3,8 @@
 import pytest
 from fuzzed_documents import READERS, fuzz
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("kind", READERS)
 def test_reading_ends_with_a_result_or_the_documented_error(tmp_path, kind):

@@ -18,6 +18,9 @@ from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call
 from harness.tools.builtin_tools import AskUser, Workplace
 
+if TYPE_CHECKING:
+    from conftest import Use, User
+
 NAMES = ["read_file", "list_files", "search_files", "write_file", "run", "ask_user"]
 
 
@@ -277,10 +280,6 @@ def test_a_skill_in_use_is_named_in_questions(make: Callable[..., App], tmp_path
     app.frontend = Frontend("test", choose=lambda question, choices: "no")
     app.dispatch("/chat do it")
     assert [result["exit_code"] for result in results(app)] == [2, 2], "it is no longer in use"
-
-
-if TYPE_CHECKING:
-    from conftest import Use, User
 
 
 def test_choices(use: Use, user: User) -> None:

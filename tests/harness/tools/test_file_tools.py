@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from conftest import Use, User
 
 
+OUTSIDE = [
+    "/etc/hostname",
+    "../secret.txt",
+    "link.txt",
+    "sub/../../secret.txt",
+    "folder/secret.txt",
+]
+
+
 def test_a_file_is_read_without_asking(project: Path, use: Use, user: User) -> None:
     (project / "a.txt").write_text("one\ntwo\nthree\n")
     assert use(ReadFile(), path="a.txt") == {"path": "a.txt", "text": "one\ntwo\nthree", "lines": 3}
@@ -90,15 +99,6 @@ def test_what_is_no_text_file_is_refused(project: Path, use: Use) -> None:
     }.items():
         with pytest.raises(InputError, match=message):
             use(ReadFile(), path=path)
-
-
-OUTSIDE = [
-    "/etc/hostname",
-    "../secret.txt",
-    "link.txt",
-    "sub/../../secret.txt",
-    "folder/secret.txt",
-]
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
@@ -237,10 +237,6 @@ def test_a_search_has_limits(project: Path, use: Use, monkeypatch: pytest.Monkey
 def test_an_invalid_expression(use: Use) -> None:
     with pytest.raises(UsageError, match="pattern: not a regular expression: missing \\)"):
         use(SearchFiles(), pattern="(a")
-
-
-if TYPE_CHECKING:
-    from conftest import Use, User
 
 
 def test_a_new_file(project: Path, use: Use, user: User) -> None:

@@ -131,7 +131,7 @@ ORDERS = [*READS, *WRITES, *GUARDED_FILES, *GUARDED_COMMANDS, *COMMANDS, *OTHERS
 
 
 class Obedient(FakeModel):
-    """Reads what it is asked to, then makes every call that it finds an order for."""
+    """Reads the given files, then makes every call that their text orders."""
 
     def __init__(self, *first: ToolCall) -> None:
         super().__init__(self._first, self._obey, takes_tools=True, context=32768)

@@ -133,6 +133,7 @@ FORMULAS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.parametrize(
     ("text", "count"),

@@ -16,6 +16,8 @@ from agent_process import environment_of, start_agent
 from annotate_workspace import Annotator, paper, write_registry, write_table
 from protocol_server import ProtocolServer
 
+pytestmark = pytest.mark.slow
+
 ROWS = 24
 WORKERS = 2
 

@@ -72,6 +72,7 @@ def assert_complete(record: Mapping[str, Any], framework: Framework) -> None:
         assert 1 <= len(value) <= framework.max_chars
 
 
+@pytest.mark.slow
 def test_a_model_that_repeats_itself_gives_no_annotation(embedded: Model) -> None:
     with pytest.raises(InvalidReply, match="8 of 8 moves have the same content") as refused:
         run_skill(Annotate(), str(EXAMPLE), model=embedded, form="tagged")

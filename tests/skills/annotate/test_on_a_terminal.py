@@ -24,7 +24,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 def on_terminal(workspace: Workspace, line: str) -> list[str]:
-    """Return the lines of a terminal of which stdout and stderr are."""
+    """Return the lines of a terminal that shows stdout and stderr."""
     with pseudo_terminal(80) as terminal:
         workspace.app.screen = Screen(terminal.stream, terminal.stream)
         show(workspace.app.dispatch(line), workspace.app.screen)

@@ -24,6 +24,8 @@ from harness.testing import FakeModel
 from skills.curate import panel
 from skills.curate.panel import form_sample
 
+pytestmark = pytest.mark.slow
+
 ROWS, WORKERS, PERSONAS = 12, 2, len(panel.shipped().personas)
 GOOD = [number for number in range(ROWS) if number % 3]
 """The annotations that the judge passes."""

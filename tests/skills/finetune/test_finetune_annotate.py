@@ -107,7 +107,7 @@ def test_it_has_the_exit_codes_of_the_harness(
 
 @pytest.mark.parametrize("started", [["-m", "skills.finetune.finetune_annotate"], [str(SCRIPT)]])
 def test_it_runs_by_itself_and_as_a_module(started: list[str], here: Path) -> None:
-    """By its path it finds the library's modules, whatever stands beside it."""
+    """Started by its path, it finds the library's modules, whatever files are beside it."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     if started[0] == "-m":
         environment["PYTHONPATH"] = str(CODE_ROOT)

@@ -28,7 +28,7 @@ def test_two_evaluations_are_chosen_and_compared(
     entry = {"facts": {"rows": 3}, "seconds": 1.5, "created": "2026-11-27"}
     (run / "manifest.json").write_text(json.dumps({"stages": {"train": entry}}))
     lines = [{"step": n, "loss": 2 / n, "dev_loss": 3 / n} for n in range(1, 9)]
-    (run / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (run / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     settings = dataclasses.replace(space.app.settings, shipped_registry=space.folder / "none.yaml")
     context = browser.new_context(color_scheme=colours, viewport={"width": width, "height": 900})
     with served(space.corpus, settings=settings) as app:

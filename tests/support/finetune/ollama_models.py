@@ -107,7 +107,7 @@ def quantized(gguf: GgufFile, kind: str, blobs: Blobs) -> GgufFile:
     """Quantize a model with llama.cpp's library; Ollama runs llama-quantize.
 
     Raises:
-        CannotMake: it is no type that Ollama takes, or the library is not installed.
+        CannotMake: Ollama does not take the type, or the library is not installed.
     """
     if kind not in QUANTIZES:
         raise CannotMake(

@@ -355,6 +355,7 @@ def test_text_is_the_same_alone_and_beside_others(embedded: Model, three: LlamaC
     assert [three.generate(request).text for request in requests] == alone
 
 
+@pytest.mark.slow
 def test_long_prompts_are_reproducible(embedded: Model, three: LlamaCppModel) -> None:
     """The engine's default for keys and values fails here; see `engine.cache_settings`."""
     told = Message("system", " ".join(f"Rule {n}: write like a poet of age {n}." for n in range(9)))
@@ -586,7 +587,7 @@ def test_alternatives_precede_sampling_and_grammar(two: LlamaCppModel) -> None:
 
 
 def only(text: str) -> dict[str, Any]:
-    """A schema under which one text alone can be said."""
+    """A schema that permits one text."""
     said = {"type": "string", "enum": [text]}
     return {
         "type": "object",

@@ -197,6 +197,7 @@ def test_the_thresholds_fit_the_gold() -> None:
     assert 0.005 < sum(score < WEAK_SOURCE for score in scores) / len(scores) < 0.015
 
 
+@pytest.mark.slow
 def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
     """/curate --review within the session: both read keys from one terminal, in turn."""
     workspace = Workspace(tmp_path)
@@ -214,6 +215,7 @@ def test_a_session_at_a_real_terminal(tmp_path: Path) -> None:
     assert read_rows(workspace.gold) == [row(1)]
 
 
+@pytest.mark.slow
 def test_killed_at_a_real_terminal_nothing_is_lost(tmp_path: Path) -> None:
     """The process is killed in the middle of an edit, and the command given again."""
     workspace = Workspace(tmp_path)

@@ -191,6 +191,7 @@ def test_it_fits_the_terminal(workspace: Workspace, columns: int) -> None:
     assert max(map(len, lines)) <= columns
 
 
+@pytest.mark.slow
 def test_at_a_real_terminal_it_continues_after_a_kill(workspace: Workspace) -> None:
     """The process is killed after the first choice, in the middle of a text."""
     folder = workspace.folder

@@ -40,7 +40,7 @@ Make = Callable[[str, Iterable[Mapping[str, str]]], Path]
 
 @pytest.fixture(scope="module")
 def lesson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """718 gold rows and 2,400 disjoint agent rows, of which the panel accepted 70%."""
+    """718 gold rows and 2,400 disjoint agent rows; the panel accepted 70% of them."""
     folder = tmp_path_factory.mktemp("lesson")
     return {
         "gold": table(folder / "gold.csv", rows(GOLD)),
