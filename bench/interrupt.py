@@ -244,10 +244,13 @@ def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
     before = len(terminal.shown)
     terminal.press()
     pressed = time.monotonic()
-    if not typed:  # while the session starts
+    if not typed:  # while the session starts, or in the moment before it shows its first prompt
+        prompted = terminal.wait_for(PROMPT)
+        if prompted:
+            terminal.type("/exit\r")
         code = terminal.end()
         outcome = Outcome(delay, time.monotonic() - pressed, finished)
-        if code not in (130, -signal.SIGINT):
+        if code not in (130, -signal.SIGINT, 0 if prompted else 130):
             outcome.faults.append(f"exit code {code} at the start")
         return outcome
     returned = finished or terminal.wait_for(PROMPT, before)
