@@ -8,6 +8,7 @@ so that the first prompt appears quickly.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -93,24 +94,32 @@ class App(Services):
             return guarded(line, lambda: self._run(skill, given, line, run or Run()))
 
     def _dispatch(self, line: str) -> Outcome:
-        from harness.cli import intent
         from harness.runs.invocation import parse, split_command, split_options, trusts
 
         before, rest = split_options(line)
         general = {**self.general, **before}
         typed = split_command(rest)
-        name, rest = typed or intent.command_for(self, line)
-        trusted = bool(general.get("trust")) or trusts(rest)
-        skill = self._skill(name, trusted=trusted)
-        if typed:
-            self.catalogue.check_for_users(name)
-        invocation = parse(skill, rest, general)
-        if not typed and self.frontend.stdin is not None and intent.converses(self, skill):
+        if typed is None:
+            return self._run_text(line, general)
+        name, rest = typed
+        skill = self._skill(name, trusted=bool(general.get("trust")) or trusts(rest))
+        self.catalogue.check_for_users(name)
+        return self._run(skill, parse(skill, rest, general), line, Run())
+
+    def _run_text(self, line: str, general: Mapping[str, object]) -> Outcome:
+        """Run the skill that plain text requests, or else a turn of chat."""
+        from harness.cli import intent
+        from harness.runs.invocation import parse, trusts
+
+        name, text = intent.command_for(self, line)
+        skill = self._skill(name, trusted=bool(general.get("trust")) or trusts(text))
+        invocation = parse(skill, text, general)
+        if self.frontend.stdin is not None and intent.converses(self, skill):
             invocation = replace(invocation, joins_stdin=True)
         try:
             return self._run(skill, invocation, line, Run())
         except ModelUnavailable as exc:
-            offer = "" if typed else intent.offer(self, line)
+            offer = intent.offer(self, line)
             if not offer:
                 raise
             if (confirm := self.frontend.confirm) is None:

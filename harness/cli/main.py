@@ -6,6 +6,7 @@ import contextlib
 import gc
 import io
 import os
+import re
 import shlex
 import signal
 import stat
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     MakeInvocation = Callable[[list[str]], Invocation]
 
 
+BARE = re.compile(r"\s*/skills\s+(?:disable|enable|remove)(?:\s|\Z)")
+"""Lines that must run although a plugin cannot be loaded, or ends the process."""
 INFORMATION = ("--help", "-h", "--version")
 """Options of the program that print something instead of running a line."""
 SOON = 0.5
@@ -123,11 +126,9 @@ def _run(words: list[str]) -> int:
         from harness.cli import interactive_session
 
         return interactive_session.run(settings, general, continues=bool(continues))
-    from harness.cli.skills_command import needs_no_plugins
-
     line = " ".join(rest)
     frontend = Frontend("one-shot", stdin=_piped_stdin() if rest else None)
-    app = App(settings, frontend, general=general, bare=needs_no_plugins(line))
+    app = App(settings, frontend, general=general, bare=BARE.match(line) is not None)
     if rest and not line.strip():  # probably an empty shell variable
         raise UsageError("the line is empty", hint="`--help` describes lines.")
     if continues:

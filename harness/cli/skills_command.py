@@ -14,11 +14,9 @@ from harness.cli.services import AppCommand, result_of
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
 from harness.plugins.user_choices import InstalledSkills, content_hash
-from harness.runs.invocation import is_name, split_command
+from harness.runs.invocation import is_name
 from harness.terminal.rendering import table
 
-BARE = ("disable", "enable", "remove")
-"""Subcommands that must work although a plugin cannot be loaded, or ends the process."""
 LISTED = ("skills", "untrusted", "disabled", "shadowed")
 
 
@@ -238,12 +236,6 @@ class Skills(AppCommand):
         self._app.discovery.disabled.add(name)
         self._app.reload()
         return Result(f"{name} is disabled. `/skills enable {name}` undoes it.", {"disabled": name})
-
-
-def needs_no_plugins(line: str) -> bool:
-    """Return True for lines that must run without plugins: `/skills disable NAME`."""
-    name, rest = split_command(line) or ("", "")
-    return name == Skills.name and bool(set(rest.split()[:1]) & set(BARE))
 
 
 def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -> SkillCatalogue:

@@ -22,7 +22,6 @@ from harness.api.hookspecs import Listener, RunStarted
 from harness.api.skill import UNKNOWN_EFFECTS, Call, Result, Skill, Source, Write
 from harness.errors import HarnessError, InputError, OutputError, SkillFailed, UsageError
 from harness.models.pool import Choice, ModelPool, Models
-from harness.permissions import consent, in_one_line, refuse_protected
 from harness.plugins.catalogue import Catalogue, FoundFormat
 from harness.runs import cluster_placement
 from harness.runs import targets as target_files
@@ -300,6 +299,8 @@ class Runner:
 
     def _check_consent(self, files: Sequence[Path]) -> None:
         """Ask the user before a model changes anything; raise NotAllowed if it is refused."""
+        from harness.permissions import consent, in_one_line, refuse_protected
+
         given, general = self.invocation, self.invocation.general
         paths = (*files, *opts.paths(given.options))
         refuse_protected(given.name, paths, self.settings.protected)
