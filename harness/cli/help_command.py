@@ -15,8 +15,8 @@ from harness.api.options import (
     grouped,
 )
 from harness.api.skill import Call, Result, Skill
+from harness.cli.app_command import AppCommand
 from harness.cli.overview import WIDTH, overview, reflowed, section
-from harness.cli.services import AppCommand
 from harness.errors import UsageError, did_you_mean
 from harness.runs.targets import folder_names
 

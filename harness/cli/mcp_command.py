@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
 from harness.chat.toolbox import ALL
-from harness.cli.services import AppCommand, result_of
+from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
 from harness.terminal.rendering import table

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Impact, Result, SkillOptions
-from harness.cli.services import AppCommand, result_of
+from harness.cli.app_command import AppCommand, result_of
 from harness.errors import ModelUnavailable, UsageError, did_you_mean
 from harness.models.pool import Candidate, Choice, Models
 from harness.models.registry import FileEntry, ServeEntry

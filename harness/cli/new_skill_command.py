@@ -13,7 +13,7 @@ from pydantic import Field
 from harness.agent_skills import scaffold
 from harness.agent_skills.scaffold import Kind
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.services import AppCommand
+from harness.cli.app_command import AppCommand
 from harness.errors import UsageError
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings

@@ -1,7 +1,4 @@
-"""The services of an application, and the base class of the commands that use them.
-
-Services are settings, registry, models, skills, run log and tools.
-"""
+"""The services of an application: settings, registry, models, skills, run log and tools."""
 
 from __future__ import annotations
 
@@ -14,7 +11,6 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.api.skill import Result, Skill
 from harness.errors import RegistryError
 from harness.models.pool import ModelPool, Resolution
 from harness.models.weights import FileStore
@@ -279,27 +275,3 @@ class Services(ABC):
         """Stop the servers of mcp.json that were started; those that take longer are killed."""
         if "mcp_servers" in self.__dict__:
             self.mcp_servers.close(seconds)
-
-
-if TYPE_CHECKING:
-    from pydantic import BaseModel
-
-    from harness.cli.services import Services
-
-
-class AppCommand(Skill):
-    """A command that shows or changes the application. It is not logged."""
-
-    logged = False
-    tool = False
-
-    def __init__(self, app: Services) -> None:
-        self._app = app
-
-
-def result_of(data: BaseModel, text: str, **more: Any) -> Result:
-    """Return a result whose fields are those of a model: for `--json`, programs and the text.
-
-    Fields that were not set are left out.
-    """
-    return Result(text, data.model_dump(mode="json", by_alias=True, exclude_unset=True), **more)

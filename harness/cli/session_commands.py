@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.services import AppCommand, result_of
+from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError
 from harness.permissions import Always
 from harness.sessions import Session

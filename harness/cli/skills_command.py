@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.api.skill import Call, Result, SkillOptions
-from harness.cli.services import AppCommand, result_of
+from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
 from harness.plugins.user_choices import InstalledSkills, content_hash
