@@ -23,8 +23,11 @@ from skills.reporting.page import ANNOTATIONS, percent, write_page
 
 FOLDER = Path(__file__).with_name("templates")
 SCRIPTS = (ANNOTATIONS, FOLDER / "corpus_page.js")
+
+
 Facts = tuple[tuple[str, str], ...]
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
+_BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
 """The fields of a provenance that differ from paper to paper."""
 
@@ -76,9 +79,6 @@ def write_html(
         unknown=UNKNOWN,
         copied=lambda move: fmean(copied[move]) if copied[move] else None,
     )
-
-
-_BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 
 
 def paper_view(

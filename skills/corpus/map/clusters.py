@@ -1,4 +1,13 @@
-"""Cluster the papers by one move: k-means over vectors of its texts."""
+"""Cluster the papers by one move: k-means over vectors of its texts.
+
+A vector is the TF-IDF of the terms of a text, reduced by a truncated SVD (latent semantic
+analysis). It is deterministic: one thread, a fixed seed, and terms in alphabetical order.
+
+A cluster is labelled by class-based TF-IDF, as BERTopic weighs terms (Grootendorst 2022, "BERTopic:
+Neural topic modeling with a class-based TF-IDF procedure"): the weight of a term in a cluster is
+its share of the cluster's terms, times log(1 + A / f), where f is how often all clusters have it,
+and A the mean number of terms of a cluster.
+"""
 
 from __future__ import annotations
 
@@ -22,26 +31,26 @@ if TYPE_CHECKING:
 FEWEST_PAPERS = 10
 """Papers that must state a move for it to be clustered."""
 MOST = 12
-"""Clusters that are found without --clusters: more fill no page."""
+"""Largest number of clusters without --clusters: more do not fit on a page."""
 AVERAGE = 8
-"""Papers of a cluster on average, at least, without --clusters."""
+"""Least mean number of papers of a cluster without --clusters."""
 SMALLEST = 3
-"""Papers of a cluster; those of a smaller one are in none."""
+"""Fewest papers of a cluster; the papers of a smaller one are in no cluster."""
 NEAR = 0.3
-"""Least cosine similarity of a text to the centre of its cluster; others are in none."""
+"""Least cosine similarity of a text to the centre of its cluster; others are in no cluster."""
 GOOD = 0.95
 """The fewest clusters are taken whose silhouette is at least this share of the best."""
 SAMPLE = 2_000
-"""Papers by which the number of clusters is chosen."""
+"""Number of papers by which the number of clusters is chosen."""
 STARTS = 5
 SEED = 0
 DIMENSIONS = 20
 """As stable as 10, and more than 50 and 100 (bench/map.py)."""
 FEWEST = 2
-"""Texts that a term must be in."""
+"""Smallest number of texts that a term must be in."""
 MOST_TERMS = 20_000
 TERMS = 4
-"""Terms of a label, at most."""
+"""Largest number of terms of a label."""
 TYPICAL = 0.1
 """Least share of a cluster's texts that has a term of its label."""
 MOSTLY = 0.5
@@ -49,7 +58,7 @@ MOSTLY = 0.5
 GENERIC = set_of(
     "based new novel paper papers present presented presents propose proposed proposes proposing"
 )
-"""Words of every abstract, whatever its subject."""
+"""Words that abstracts on any subject have."""
 # Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
 _WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
 _SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
@@ -57,12 +66,15 @@ _UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
 _IS_UNSPACED = regex.compile(rf"[{_SCRIPT}]")
 
 
+# Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
+
+
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Papers whose move is alike.
+    """Papers with similar texts of a move.
 
     Attributes:
-        terms: what its texts have and others do not, the most typical first.
+        terms: words of its texts that other clusters lack, the most typical first.
         papers: their indices, in order.
     """
 
@@ -83,7 +95,7 @@ class Grouping:
         name: of the move.
         clusters: the largest first.
         places: for each paper the index of its cluster; `unclustered` if it states the move and is
-            in none, `unstated` if it does not state it.
+            in no cluster, `unstated` if it does not state it.
     """
 
     name: str
@@ -114,8 +126,8 @@ def grouped(
     """Cluster papers by the texts of a move; None if they have too little in common.
 
     Args:
-        texts: of each paper; None for one that does not state the move.
-        number: of clusters; chosen by their silhouette if it is None.
+        texts: the move of each paper; None if the paper does not state it.
+        number: of clusters; None chooses it by their silhouette.
         check: raises to stop.
     """
     import numpy as np
@@ -148,7 +160,7 @@ def grouped(
 def assigned(
     vectors: Floats, number: int | None, check: Callable[[], None] = lambda: None
 ) -> Integers:
-    """Return the cluster of each vector, -1 for none."""
+    """Return the index of the cluster of each vector, -1 without a cluster."""
     import numpy as np
 
     known = np.flatnonzero(vectors.any(axis=1))
@@ -197,8 +209,8 @@ class Vectors:
     """The vectors of texts.
 
     Attributes:
-        reduced: a row of length 1 for each text, or 0 if it has no term that another one has.
-        counts: how often each text has each term, a sparse matrix.
+        reduced: a row for each text, of length 1; zeros if no other text has one of its terms.
+        counts: the number of times that each text has each term, as a sparse matrix.
         terms: the columns of `counts`.
     """
 
@@ -208,7 +220,7 @@ class Vectors:
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors | None:
-    """Return the vectors of texts; None if they have hardly any terms in common."""
+    """Return the vectors of texts, or None if they have too few terms in common."""
     from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped]
     from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]
         CountVectorizer,
@@ -237,7 +249,7 @@ def terms_of_clusters(
     """Return the terms of each cluster, as most of its texts spell them.
 
     Args:
-        clusters: the indices of the texts of each.
+        clusters: for each cluster the indices of its texts.
     """
     import numpy as np
 
@@ -256,12 +268,12 @@ def terms_of_clusters(
 
 
 def _distinct(ranked: Mapping[str, int]) -> list[str]:
-    """Return the first terms, each word in one of them.
+    """Return the first terms, without a word that is in two of them.
 
     A pair replaces a word that mostly occurs in it: "fine tuning" for "tuning".
 
     Args:
-        ranked: terms with their counts, those with the highest weight first.
+        ranked: terms with their counts, by falling weight.
     """
     pairs: dict[str, str] = {}
     for term, count in ranked.items():

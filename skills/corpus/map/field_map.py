@@ -1,185 +1,25 @@
-"""The map of a field: papers by the clusters of moves, by year, and in a matrix of two moves."""
+"""Map a field: papers by the clusters of moves, by year, and in a matrix of two moves.
+
+A gap of the matrix is a cell with fewer papers than chance would leave.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from harness.errors import NothingFound
 from skills.corpus.map.clusters import FEWEST_PAPERS, Grouping, grouped
+from skills.corpus.outputs import MapCell, MapCluster, MapMatrix, MapOutput, MappedMove
 from skills.corpus.records import Annotated
 from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 RARE = 0.05
-"""A gap is a cell that would have so few papers by chance with less than this probability."""
+"""A cell is a gap if its papers are so few by chance with less than this probability."""
 MOST = 20
-"""Years with a column of their own; earlier ones share the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class MappedPaper:
-    """A paper of a map; `texts` has the moves that are clustered, None for one not stated."""
-
-    id: str
-    title: str
-    year: int | None
-    is_arxiv: bool
-    texts: Mapping[str, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class FieldMap:
-    """A map of papers.
-
-    Attributes:
-        title: the heading.
-        labels: of moves, by name.
-        papers: in an order that does not depend on that of the corpus.
-        groupings: by move.
-        matrix: of the first two groupings; None if a single move is mapped.
-    """
-
-    title: str
-    labels: Mapping[str, str]
-    papers: Sequence[MappedPaper]
-    groupings: Sequence[Grouping]
-    matrix: Matrix | None
-    years: Years
-
-    @property
-    def without_year(self) -> list[MappedPaper]:
-        """The papers whose year is unknown."""
-        return [paper for paper in self.papers if paper.year is None]
-
-    def years_in(self, papers: Iterable[int]) -> list[int]:
-        """Return how many of these papers are in each column of `years`."""
-        return self.years.counts(self.papers[paper].year for paper in papers)
-
-    def most_in_a_year(self, grouping: Grouping) -> int:
-        """Return the most papers that a cluster has in one column of `years`."""
-        counts = (self.years_in(cluster.papers) for cluster in grouping.clusters)
-        return max((number for of_one in counts for number in of_one), default=0)
-
-
-def read_papers(
-    items: Iterable[Annotated], framework: Framework, moves: Sequence[str]
-) -> list[MappedPaper]:
-    """Return the papers of annotations, in an order that does not depend on theirs."""
-    found = []
-    for item in items:
-        paper, stated = item.paper, framework.stated(item.record)
-        texts = {move: flatten(stated[move]) if move in stated else None for move in moves}
-        mapped = MappedPaper(paper.id, flatten(paper.title), paper.year, paper.is_arxiv, texts)
-        found.append(((paper.id, paper.sha256, mapped.title, mapped.year or 0), mapped))
-    found.sort(key=lambda one: one[0])
-    return [mapped for _, mapped in found]
-
-
-def map_of(
-    papers: Sequence[MappedPaper],
-    framework: Framework,
-    moves: Sequence[str],
-    *,
-    title: str,
-    crossing: bool,
-    number: int | None = None,
-    check: Callable[[], None] = lambda: None,
-    tick: Callable[[str], None] = lambda status: None,
-) -> FieldMap:
-    """Return the map of papers.
-
-    Args:
-        moves: to cluster by.
-        crossing: whether the first two are the rows and columns of a matrix.
-        number: of clusters of each move; None chooses it.
-        check, tick: raise to stop; report progress.
-
-    Raises:
-        NothingFound: too few papers state a move, or their texts have too little in common.
-    """
-    groupings = []
-    for move in moves:
-        tick(f"clusters of {move}")
-        texts = [paper.texts[move] for paper in papers]
-        stating = sum(text is not None for text in texts)
-        if stating < FEWEST_PAPERS:
-            raise NothingFound(
-                f"{counted(stating, 'paper')} of {len(papers):,} "
-                f"state{'s' if stating == 1 else ''} a {move}: a map needs {FEWEST_PAPERS}",
-                hint="`/corpus stats` shows how many papers state each move.",
-            )
-        grouping = grouped(move, texts, number, check)
-        if grouping is None:
-            raise NothingFound(
-                f"the texts of the {move} have too little in common to form clusters",
-                hint="Map more papers, or another move (--move).",
-            )
-        groupings.append(grouping)
-    check()
-    matrix = crossed(groupings[0], groupings[1]) if crossing else None
-    years = years_of([paper.year for paper in papers])
-    return FieldMap(title, framework.labels, papers, groupings, matrix, years)
-
-
-def as_json(found: FieldMap) -> dict[str, Any]:
-    """Return a map for programs; papers are their ids."""
-    names = found.years.names
-
-    def ids(papers: Iterable[int]) -> list[str]:
-        return [found.papers[paper].id for paper in papers]
-
-    moves = [
-        {
-            "move": one.name,
-            "stated": sum(place != one.unstated for place in one.places),
-            "clusters": [
-                {
-                    "number": number,
-                    "label": cluster.label,
-                    "terms": list(cluster.terms),
-                    "years": dict(zip(names, found.years_in(cluster.papers), strict=True)),
-                    "papers": ids(cluster.papers),
-                }
-                for number, cluster in enumerate(one.clusters, start=1)
-            ],
-            "in_no_cluster": ids(one.papers(one.unclustered)),
-            "not_stated": ids(one.papers(one.unstated)),
-        }
-        for one in found.groupings
-    ]
-    return {
-        "title": found.title,
-        "papers": len(found.papers),
-        "moves": moves,
-        "without_year": [paper.id for paper in found.without_year],
-        "matrix": _matrix_json(found.matrix, ids) if found.matrix else None,
-    }
-
-
-def _matrix_json(matrix: Matrix, ids: Callable[[Iterable[int]], list[str]]) -> dict[str, Any]:
-    cells = [
-        {
-            "row": cell.row + 1,
-            "column": cell.column + 1,
-            "count": len(cell.papers),
-            "expected": round(cell.expected, 2),
-            "gap": cell.is_gap,
-            "papers": ids(cell.papers),
-        }
-        for line in matrix.cells
-        for cell in line
-        if cell.expected is not None
-    ]
-    return {
-        "rows": matrix.rows.name,
-        "columns": matrix.columns.name,
-        "papers": matrix.papers,
-        "gaps_by_chance": round(matrix.by_chance, 1),
-        "cells": cells,
-    }
+"""Largest number of columns of years; earlier years share the first column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +27,11 @@ class Cell:
     """The papers in a cluster of each of two moves.
 
     Attributes:
-        row, column: the places of the clusters; also those of papers without a cluster.
+        row, column: the places of the clusters, or of the papers without a cluster.
         papers: their indices.
-        expected: how many there would be if the clusters had nothing to do with each other; None
-            for papers without a cluster.
-        chance: the probability of so few papers or fewer, then.
+        expected: the number of papers if the clusters were independent; None for papers without a
+            cluster.
+        chance: the probability of at most this number of papers, if they were independent.
     """
 
     row: int
@@ -202,7 +42,7 @@ class Cell:
 
     @property
     def is_gap(self) -> bool:
-        """Whether there are fewer papers than chance would leave."""
+        """True if there are fewer papers than chance would leave."""
         return self.chance < RARE
 
 
@@ -212,8 +52,8 @@ class Matrix:
 
     Attributes:
         cells: by row and column, with the two places for papers without a cluster at the ends.
-        papers: how many are in a cluster of both moves; to them the expected counts refer.
-        by_chance: how many gaps there would be if the clusters had nothing to do with each other.
+        papers: the number of papers in a cluster of both moves, to which expected counts refer.
+        by_chance: the expected number of gaps if the clusters were independent.
     """
 
     rows: Grouping
@@ -274,39 +114,192 @@ def _members(rows: Grouping, columns: Grouping) -> Sequence[Sequence[list[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """The years of a map, without those before and after its papers.
+    """The years of a map, as the columns of a timeline.
 
     Attributes:
-        first, last: the years of the first and last column; None if no paper has a year.
-        earlier: whether the first column also has the papers before it.
+        columns: consecutive years, also without papers; empty if no paper has a year.
+        earlier: True if the first column also has the papers of earlier years.
     """
 
-    first: int | None
-    last: int | None
+    columns: range
     earlier: bool = False
-
-    @property
-    def columns(self) -> range:
-        """The years in order, one without papers too."""
-        return range(self.first, self.last + 1) if self.first and self.last else range(0)
 
     @property
     def names(self) -> list[str]:
         """The names of the columns."""
-        before = "\N{LESS-THAN OR EQUAL TO}" if self.earlier else ""
-        return [f"{before if year == self.first else ''}{year}" for year in self.columns]
+        before = "\N{LESS-THAN OR EQUAL TO}" * self.earlier
+        return [f"{before * (year == self.columns.start)}{year}" for year in self.columns]
 
     def counts(self, years: Iterable[int | None]) -> list[int]:
-        """Return how many of these years are in each column; unknown ones are in none."""
-        assert self.first is not None or not self.columns
-        found = Counter(max(year, self.first or year) for year in years if year is not None)
+        """Return the number of these years in each column; unknown years are left out."""
+        found = Counter(max(year, self.columns.start) for year in years if year is not None)
         return [found[year] for year in self.columns]
 
 
-def years_of(known: Sequence[int | None]) -> Years:
+def years_of(known: Iterable[int | None]) -> Years:
     """Return the columns for the years of papers."""
     years = {year for year in known if year is not None}
     if not years:
-        return Years(None, None)
+        return Years(range(0))
     first, last = min(years), max(years)
-    return Years(max(first, last - MOST + 1), last, first <= last - MOST)
+    return Years(range(max(first, last - MOST + 1), last + 1), earlier=first <= last - MOST)
+
+
+@dataclass(frozen=True, slots=True)
+class MappedPaper:
+    """A paper of a map; `texts` has the moves that are clustered, None if it does not state one."""
+
+    id: str
+    title: str
+    year: int | None
+    is_arxiv: bool
+    texts: Mapping[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldMap:
+    """A map of papers.
+
+    Attributes:
+        title: the heading.
+        labels: of moves, by name.
+        papers: in an order that does not depend on the order of the corpus.
+        groupings: by move.
+        matrix: of the first two groupings; None if a single move is mapped.
+    """
+
+    title: str
+    labels: Mapping[str, str]
+    papers: Sequence[MappedPaper]
+    groupings: Sequence[Grouping]
+    matrix: Matrix | None
+    years: Years
+
+    @property
+    def without_year(self) -> list[MappedPaper]:
+        """The papers whose year is unknown."""
+        return [paper for paper in self.papers if paper.year is None]
+
+    def years_in(self, papers: Iterable[int]) -> list[int]:
+        """Return the number of these papers in each column of `years`."""
+        return self.years.counts(self.papers[paper].year for paper in papers)
+
+    def most_in_a_year(self, grouping: Grouping) -> int:
+        """Return the largest number of papers of a cluster in a column of `years`."""
+        counts = (self.years_in(cluster.papers) for cluster in grouping.clusters)
+        return max((number for of_one in counts for number in of_one), default=0)
+
+
+def read_papers(
+    items: Iterable[Annotated], framework: Framework, moves: Sequence[str]
+) -> list[MappedPaper]:
+    """Return the papers of annotations, in an order that does not depend on theirs."""
+    found = []
+    for item in items:
+        paper, stated = item.paper, framework.stated(item.record)
+        texts = {move: flatten(stated[move]) if move in stated else None for move in moves}
+        mapped = MappedPaper(paper.id, flatten(paper.title), paper.year, paper.is_arxiv, texts)
+        found.append(((paper.id, paper.sha256, mapped.title, mapped.year or 0), mapped))
+    found.sort(key=lambda one: one[0])
+    return [mapped for _, mapped in found]
+
+
+def map_of(
+    papers: Sequence[MappedPaper],
+    framework: Framework,
+    moves: Sequence[str],
+    *,
+    title: str,
+    crossing: bool,
+    number: int | None = None,
+    check: Callable[[], None] = lambda: None,
+    tick: Callable[[str], None] = lambda status: None,
+) -> FieldMap:
+    """Return the map of papers.
+
+    Args:
+        moves: to cluster by.
+        crossing: True if the first two moves are the rows and columns of a matrix.
+        number: number of clusters of each move; None chooses it.
+        check: raises to stop.
+        tick: called with the progress.
+
+    Raises:
+        NothingFound: too few papers state a move, or their texts have too little in common.
+    """
+    groupings = []
+    for move in moves:
+        tick(f"clusters of {move}")
+        texts = [paper.texts[move] for paper in papers]
+        stating = sum(text is not None for text in texts)
+        if stating < FEWEST_PAPERS:
+            raise NothingFound(
+                f"{counted(stating, 'paper')} of {len(papers):,} "
+                f"state{'s' if stating == 1 else ''} a {move}: a map needs {FEWEST_PAPERS}",
+                hint="`/corpus stats` shows how many papers state each move.",
+            )
+        grouping = grouped(move, texts, number, check)
+        if grouping is None:
+            raise NothingFound(
+                f"the texts of the {move} have too little in common to form clusters",
+                hint="Map more papers, or another move (--move).",
+            )
+        groupings.append(grouping)
+    check()
+    matrix = crossed(groupings[0], groupings[1]) if crossing else None
+    years = years_of([paper.year for paper in papers])
+    return FieldMap(title, framework.labels, papers, groupings, matrix, years)
+
+
+def as_output(found: FieldMap) -> MapOutput:
+    """Return a map as the result of /corpus map."""
+    names = found.years.names
+
+    def ids(papers: Iterable[int]) -> list[str]:
+        return [found.papers[paper].id for paper in papers]
+
+    moves = [
+        MappedMove(
+            move=one.name,
+            stated=sum(place != one.unstated for place in one.places),
+            clusters=[
+                MapCluster(
+                    number=number,
+                    label=cluster.label,
+                    terms=list(cluster.terms),
+                    years=dict(zip(names, found.years_in(cluster.papers), strict=True)),
+                    papers=ids(cluster.papers),
+                )
+                for number, cluster in enumerate(one.clusters, start=1)
+            ],
+            in_no_cluster=ids(one.papers(one.unclustered)),
+            not_stated=ids(one.papers(one.unstated)),
+        )
+        for one in found.groupings
+    ]
+    matrix = found.matrix and MapMatrix(
+        rows=found.matrix.rows.name,
+        columns=found.matrix.columns.name,
+        papers=found.matrix.papers,
+        gaps_by_chance=round(found.matrix.by_chance, 1),
+        cells=[
+            MapCell(
+                row=cell.row + 1,
+                column=cell.column + 1,
+                count=len(cell.papers),
+                expected=round(cell.expected, 2),
+                gap=cell.is_gap,
+                papers=ids(cell.papers),
+            )
+            for line in found.matrix.cells
+            for cell in line
+            if cell.expected is not None
+        ],
+    )
+    return MapOutput(
+        title=found.title,
+        papers=len(found.papers),
+        moves=moves,
+        without_year=[paper.id for paper in found.without_year],
+        matrix=matrix,
+    )

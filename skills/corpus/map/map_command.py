@@ -12,7 +12,8 @@ from harness.support.process import require
 from skills.corpus.corpus_store import opened
 from skills.corpus.db.connection import database
 from skills.corpus.map import map_views
-from skills.corpus.map.field_map import FieldMap, as_json, map_of, read_papers
+from skills.corpus.map.field_map import FieldMap, as_output, map_of, read_papers
+from skills.corpus.outputs import MapSaved
 from skills.corpus.records import Annotated
 from skills.corpus.search import filters
 from skills.corpus.search.engine import Engine
@@ -22,11 +23,11 @@ from skills.nanda.framework import Framework
 from skills.nanda.framework_option import selected_framework
 
 EACH = 500
-"""Papers between two reports of progress."""
+"""Number of papers between two reports of progress."""
 
 
 def draw_map(call: Call) -> Result:
-    """Return the map of all papers, or of those that meet the conditions in the text."""
+    """Return the map of all papers, or of the papers that meet the conditions in the text."""
     require("sklearn", extra="map")
     if any(target.suffix.lower() == ".png" for target in call.targets):
         require("resvg_py", extra="map")
@@ -58,24 +59,24 @@ def draw_map(call: Call) -> Result:
             check=call.cancel.check,
             tick=tick,
         )
-    summary = {
-        "papers": len(found.papers),
-        "corpus": str(path),
-        "clusters": {one.name: len(one.clusters) for one in found.groupings},
-        "gaps": len(found.matrix.gaps) if found.matrix else None,
-    }
+    summary = MapSaved(
+        papers=len(found.papers),
+        corpus=str(path),
+        clusters={one.name: len(one.clusters) for one in found.groupings},
+        gaps=len(found.matrix.gaps) if found.matrix else None,
+    )
     return Result(
         map_views.summary(found),
-        as_json(found),
+        as_output(found).model_dump(),
         writers=_writers(found),
-        summary=summary if call.targets else None,
+        summary=summary.model_dump() if call.targets else None,
     )
 
 
 def _selected(
     call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
 ) -> Sequence[int]:
-    """Return the annotations to map: all current ones, or those that meet the conditions."""
+    """Return the ids of all current annotations, or of the selected ones."""
     if conditions is None:
         ids, meets = corpus.current_ids(), ""
     else:
@@ -130,7 +131,7 @@ def _writers(found: FieldMap) -> dict[str, Write]:
         write_html(file, found)
 
     def data(file: IO[bytes]) -> None:
-        text = json.dumps(as_json(found), ensure_ascii=False, indent=1)
+        text = json.dumps(as_output(found).model_dump(), ensure_ascii=False, indent=1)
         file.write(text.encode("utf-8", "backslashreplace") + b"\n")
 
     return {

@@ -1,4 +1,4 @@
-"""A map as text: its clusters, its gaps, and what it leaves out."""
+"""Render a map: as text, as a picture (SVG, PNG) and as a page with the papers of each cluster."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skills.reporting.page import environment, write_page
 FOLDER = Path(__file__).parent
 SCRIPT = FOLDER / "page.js"
 LISTED = 200
-"""Papers that are listed of a cell, or of a cluster without a matrix."""
+"""Largest number of papers listed for a cell, or for a cluster without a matrix."""
 SHADES = 6
-"""Classes of cells by their count: a policy allows no style of an element."""
+"""Number of shades of cells: the Content-Security-Policy allows no style of an element."""
 WIDTH = 1200
 ZOOM = 2
 """Pixels of the PNG for each unit of the SVG."""
@@ -38,7 +38,7 @@ def summary(found: FieldMap) -> str:
 
 
 def verdict(found: FieldMap) -> Iterator[str]:
-    """Yield what a map shows besides its gaps, in sentences."""
+    """Yield sentences about the papers and clusters of a map."""
     moves = " and ".join(one.name for one in found.groupings)
     yield f"{counted(len(found.papers), 'paper')} by {moves}."
     for one in found.groupings:
@@ -48,7 +48,7 @@ def verdict(found: FieldMap) -> Iterator[str]:
 
 
 def gap_sentence(matrix: Matrix) -> str:
-    """Return how many gaps there are, and how many there would be by chance."""
+    """Return a sentence about the number of gaps, and the number expected by chance."""
     number = len(matrix.gaps)
     cells = len(matrix.rows.clusters) * len(matrix.columns.clusters)
     are = "is a gap" if number == 1 else "are gaps"
@@ -68,7 +68,7 @@ def cluster_key(place: int, *, column: bool = False) -> str:
 
 
 def cluster_name(grouping: Grouping, place: int) -> str:
-    """Return the label of a cluster, or what the other papers have in common."""
+    """Return the label of a cluster, or a name for the papers without a cluster."""
     if place < len(grouping.clusters):
         return grouping.clusters[place].label
     return "in no cluster" if place == grouping.unclustered else "not stated"
@@ -170,7 +170,7 @@ def _rendered(picture: str, **options: Any) -> bytes:
 
 
 def _cut(text: str, cells: float) -> str:
-    """Return text that is as wide as so many Latin letters, at most."""
+    """Return text cut to the width of a number of Latin letters."""
     from rich.text import Text
 
     shown = Text(text)
@@ -179,7 +179,7 @@ def _cut(text: str, cells: float) -> str:
 
 
 def shade(count: int, most: int) -> float:
-    """Return how dark the cell of a count is, 0 to 1; as areas, by the square root."""
+    """Return the darkness of a cell, 0 to 1: the square root of its share of the largest count."""
     return (count / most) ** 0.5 if most else 0.0
 
 

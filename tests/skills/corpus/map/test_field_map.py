@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -16,7 +15,7 @@ from map_corpus import EACH, GAP, METHODS, SCOPES, mapped, planted
 from repository import ROOT
 
 from harness.errors import Interrupted, NothingFound
-from skills.corpus.map.field_map import FieldMap, as_json, map_of, read_papers
+from skills.corpus.map.field_map import FieldMap, as_output, map_of, read_papers
 from skills.corpus.map.map_views import summary
 from skills.corpus.records import Annotated
 from skills.nanda.framework import nanda
@@ -71,7 +70,7 @@ def test_years_are_counted_by_cluster_and_unknown_ones_named() -> None:
     found = map_(items)
     assert found.years.names == ["2020", "2021", "2022", "2023"]
     assert [paper.id for paper in found.without_year] == ["2405.00099"]
-    made = as_json(found)
+    made = as_output(found).model_dump()
     assert made["without_year"] == ["2405.00099"]
     [proofs] = [one for one in made["moves"][0]["clusters"] if one["terms"][0] in METHODS["proof"]]
     assert sum(proofs["years"].values()) == len(proofs["papers"]) - 1 == 12
@@ -91,7 +90,7 @@ def test_papers_in_no_cluster_and_unstated_moves_are_counted() -> None:
         mapped(96, "proof", "bees", method="Not stated."),
     ]
     found = map_(items)
-    made = as_json(found)["moves"][0]
+    made = as_output(found).model_dump()["moves"][0]
     assert made["stated"] == 49
     assert made["in_no_cluster"] == ["2405.00097"]
     assert made["not_stated"] == ["2405.00096"]
@@ -102,9 +101,9 @@ def test_papers_in_no_cluster_and_unstated_moves_are_counted() -> None:
 
 def test_the_same_corpus_gives_the_same_map_in_any_order() -> None:
     items = planted()
-    first = json.dumps(as_json(map_(items)))
+    first = as_output(map_(items)).model_dump_json()
     random.Random(3).shuffle(items)
-    assert json.dumps(as_json(map_(items))) == first
+    assert as_output(map_(items)).model_dump_json() == first
 
 
 def test_threads_and_the_seed_of_hashes_do_not_change_the_files(tmp_path: Path) -> None:
