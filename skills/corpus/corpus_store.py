@@ -120,7 +120,7 @@ class Database(Engine):
 
     def count_papers(self) -> int:
         [(count,)] = self.db.execute("SELECT count(*) FROM papers")
-        return int(count) - merging.merged(self.db)
+        return int(count) - merging.count_merged(self.db)
 
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
         from skills.corpus.search.vectors import Embedder, complete

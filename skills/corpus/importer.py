@@ -72,7 +72,7 @@ def add(
         table = open_table(path, columns, limit=limit)
     count = _validate(db, table, framework, tick)
     rows = accepted(complete_rows(db, table), refusals.add)
-    merged = merging.merged(db)
+    merged = merging.count_merged(db)
     for number, row in enumerate(rows, start=1):
         before = added.model_copy()
         with refusing(row.where) as refused:
@@ -82,7 +82,7 @@ def add(
             refusals.add(refused.error)
         if number % TICK_ROWS == 0:
             tick(f"{number:,} of {count:,} rows")
-    added.merged = merging.merged(db) - merged
+    added.merged = merging.count_merged(db) - merged
     added.refused = [RefusedRow(**row) for row in refusals.as_json()]
     return added
 

@@ -1,4 +1,4 @@
-"""Define annotated papers, failures and what sources state, as the database and files have them."""
+"""Define annotated papers, failures, and papers as sources state them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from skills.nanda.paper import Paper, own_id
 
 if TYPE_CHECKING:
     from skills.nanda.anchors import Anchor
+
+
+SOURCE_NAMES = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
+"""The names of identifiers in `Paper.source`, by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Failure:
         error_type: the name of the error's class in `harness.errors`.
         reason: what happened and what to do.
         retryable: True if the same request may succeed later.
-        raw_reply: the model's last reply, "" if there was none.
+        raw_reply: the model's last reply, "" without a reply.
     """
 
     paper: Paper
@@ -47,7 +51,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a source of papers states about one; "" and None where it states nothing.
+    """A paper as a source states it; "" and None stand for facts that it does not state.
 
     Attributes:
         source: its name, such as "openalex".
@@ -71,9 +75,8 @@ class Found:
 
     @property
     def stated(self) -> dict[str, str]:
-        """What a paper's `source` keeps of it."""
-        names = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
-        found = {names[kind]: value for kind, value in self.identifiers.items()}
+        """The facts that `Paper.source` keeps."""
+        found = {SOURCE_NAMES[kind]: value for kind, value in self.identifiers.items()}
         return {**found, **({"venue": self.venue} if self.venue else {})}
 
     @property

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from harness.errors import InputError, UsageError
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import MOVE, STATED, categories
-from skills.corpus.db.merging import with_annotated
+from skills.corpus.db.merging import rows_with_annotations
 from skills.corpus.db.reads import StoredPaper, numbered
 from skills.corpus.db.store import Version, versions
 from skills.corpus.html_page import facts, paper_view
@@ -49,7 +49,9 @@ def _paper(state: State, request: Request) -> Response:
     with state.corpus() as db:
         found = numbered(db, number)
         made = versions(db, number, state.framework) if found else []
-        others = [row for row in with_annotated(db, [number]) if row != number] if found else []
+        others = (
+            [row for row in rows_with_annotations(db, [number]) if row != number] if found else []
+        )
     if found is None:
         return message(
             request, HTTPStatus.NOT_FOUND, "No such paper", f"The corpus has no paper {number}."

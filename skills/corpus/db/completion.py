@@ -1,4 +1,4 @@
-"""Complete the rows of papers by what sources state, and remember what was looked up."""
+"""Complete the rows of papers by the facts that sources state, and record the lookups."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from skills.corpus.db import merging, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.rows import Row, now, one, update
 from skills.corpus.outputs import LookedUp
-from skills.corpus.records import Found
+from skills.corpus.records import SOURCE_NAMES, Found
 
 Of = Literal["papers", "awaited"]
 TITLE = "title"
-"""The kind of identifier that a title is where there is no other."""
+"""The kind of identifier of a title, which takes the place of an identifier."""
 
 COLUMNS = {
     "doi": "NOT EXISTS (SELECT 1 FROM identifiers WHERE paper_id = papers.id AND kind = 'doi')",
@@ -27,16 +27,16 @@ COLUMNS = {
     "retracted": "retracted IS NULL",
     "notice": "retracted = 1 AND retraction = ''",
 }
-"""By what a source may state, the condition under which a paper lacks it."""
+"""For each fact that a source may state, the condition under which a paper lacks it."""
 TEXTS = ("title", "authors", "published")
-"""Columns in which another row completes one that lacks them."""
+"""Columns that another row of the same paper completes."""
 
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
-    """Add what a source states to a row of papers, and return the names of what was added.
+    """Add the facts that a source states to a row of papers, and return the names of new facts.
 
-    What is known is kept, but for the number of citations, and a retraction, which is never
-    withdrawn. The identifiers may merge the row with others.
+    Known facts are kept, except the number of citations; a retraction is never withdrawn. The
+    identifiers may merge the row with others.
     """
     with transaction(db):
         row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
@@ -75,12 +75,13 @@ def due(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the papers to look up at a source, with their identifiers.
 
-    They lack something that it states, and were not looked up there.
+    They lack a fact that it states, and were not looked up there.
 
     Args:
-        since: a time as the tables have it; what was looked up before it is due again, whether or
-            not it lacks something.
-        by_title: the title takes the place of an identifier if there is none.
+        states: the facts that the source may state.
+        since: a time as the tables have it; a paper that was looked up before it is due again, even
+            if it lacks nothing.
+        by_title: the title takes the place of a missing identifier.
     """
     lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
     before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"
@@ -97,7 +98,7 @@ def due(
 
 
 def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
-    """Return what sources state about a paper."""
+    """Return the facts that sources state about a paper."""
     row = one(db, "SELECT venue, cited, retracted, retraction FROM papers WHERE id = ?", [paper_id])
     known = db.execute(
         "SELECT source, looked_up_at FROM lookups WHERE of = 'papers' AND row_id = ? AND found"
@@ -109,9 +110,8 @@ def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
 
 
 def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return by paper what its references need: its identifiers and venue, as a source has them."""
+    """Return the identifiers and venue of each paper, under the names of `Paper.source`."""
     wanted = json.dumps(list(paper_ids))
-    names = {"doi": "doi", "pmid": "pmid", "arxiv": "arxiv_id", "openalex": "openalex_id"}
     stated: dict[int, dict[str, str]] = {}
     rows: list[Any] = db.execute(
         "SELECT paper_id, kind, value FROM identifiers WHERE kind != 'title'"
@@ -119,7 +119,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
         [wanted],
     ).fetchall()
     for row in rows:
-        if name := names.get(row["kind"]):  # there are also places of items in Zotero
+        if name := SOURCE_NAMES.get(row["kind"]):  # there are also places of items in Zotero
             stated.setdefault(row["paper_id"], {})[name] = row["value"]
     venues = db.execute(
         "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
@@ -154,12 +154,18 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return `stated_of` each row, completed by the other rows of the same paper, and its texts.
+    """Return `stated_of` rows, completed by the texts and facts of other rows of the same paper.
 
-    What the row itself states comes first, then the rows in order.
+    The facts of the row itself take precedence, then those of the first rows.
     """
     wanted = list(paper_ids)
-    same = {one: merging.members(db, one) for one in _merged(db, wanted)}
+    merged = db.execute(
+        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM duplicates"
+        " WHERE relation = 'same' AND paper_id = value)"
+        " OR EXISTS (SELECT 1 FROM duplicates WHERE relation = 'same' AND other_id = value)",
+        [json.dumps(wanted)],
+    )
+    same = {row_id: merging.members(db, row_id) for (row_id,) in merged.fetchall()}
     ids = sorted({*wanted, *(row for rows in same.values() for row in rows)})
     stated = stated_of(db, ids)
     if not same:
@@ -181,14 +187,3 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
             if value
         }
     return stated
-
-
-def _merged(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Return those of the rows that are the same paper as another row."""
-    rows = db.execute(
-        "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM duplicates"
-        " WHERE relation = 'same' AND paper_id = value)"
-        " OR EXISTS (SELECT 1 FROM duplicates WHERE relation = 'same' AND other_id = value)",
-        [json.dumps(paper_ids)],
-    )
-    return [row[0] for row in rows]

@@ -1,4 +1,4 @@
-"""Open the corpus database, and run transactions."""
+"""Open the corpus database and temporary databases, and run transactions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def default_path(settings: Settings) -> Path:
 
 
 def database(call: Call) -> Path:
-    """Return the path of the corpus for a run: that of `--db`, else the user's own."""
+    """Return the path of the corpus for a run: `--db`, else the user's own."""
     return call.options.db or default_path(call.settings)
 
 
@@ -105,7 +105,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.row_factory = sqlite3.Row
-    # No implicit transactions, in which those of `transaction` could not begin.
+    # No implicit transactions: `transaction` could not begin its own within one.
     connection.isolation_level = None
     migrate(connection, MIGRATIONS)
 
@@ -140,7 +140,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextlib.contextmanager
 def _translated(path: Path) -> Iterator[None]:
-    """Translate errors of the file or its disk; those of a statement pass through."""
+    """Translate errors of the file or its disk; errors of statements pass through."""
     try:
         yield
     except sqlite3.OperationalError as exc:

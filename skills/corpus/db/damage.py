@@ -24,7 +24,7 @@ COMPANIONS = ("", "-wal", "-shm")
 
 
 def find(path: Path) -> str:
-    """Return what is wrong with a file, "" if nothing; the file is not changed.
+    """Return the damage of a file, "" if there is none; the file is not changed.
 
     SQLite's checks are of the structure. The texts in it are read as the commands read them.
 
@@ -62,7 +62,7 @@ def refuse(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def error(path: Path, found: str) -> InputError:
-    """Return the error for a file in which `found` is wrong."""
+    """Return the error for a file with a damage that `find` has found."""
     return InputError(
         f"is not a corpus database, or damaged: {found}",
         where=str(path),
@@ -73,7 +73,7 @@ def error(path: Path, found: str) -> InputError:
 
 
 def set_aside(path: Path) -> tuple[Path, str]:
-    """Rename a damaged database, and return its new path and what is wrong with it.
+    """Rename a damaged database, and return its new path and the damage.
 
     Raises:
         InputError: the file does not exist, or is a folder.
@@ -84,7 +84,7 @@ def set_aside(path: Path) -> tuple[Path, str]:
         raise InputError(
             "is a folder, not a database",
             where=str(path),
-            hint=f"Of parts, `/corpus index {path}` names those that cannot be read.",
+            hint=f"`/corpus index {path}` names the parts that cannot be read.",
         )
     if not path.is_file():
         raise InputError("there is no such file", where=str(path))
@@ -120,7 +120,7 @@ def _check(db: sqlite3.Connection, pragma: str) -> str:
 def _read_all(db: sqlite3.Connection) -> None:
     """Raise for a text that is not UTF-8, and for a stored value that the commands refuse."""
     db.row_factory = sqlite3.Row
-    # The other tables are those of the full text, which hold no text of their own.
+    # The other tables are full-text indexes, which have no text of their own.
     tables = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'").fetchall()
     for (table,) in tables:
         readers = STORED.get(table, {})

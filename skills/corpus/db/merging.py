@@ -1,4 +1,8 @@
-"""Record what identifies a paper, and merge or link it with the papers that are the same."""
+"""Merge rows of papers that are one paper, link preprints to published versions, and undo it.
+
+A row of papers is an abstract as one source has it. The rows of one paper have one current
+annotation of each framework, the newest.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 
 from skills.corpus.db.rows import Row, insert, now, one, update
-from skills.corpus.identity.identifiers import KINDS, ZOTERO, identifiers
+from skills.corpus.identity.identifiers import KINDS, ZOTERO
 from skills.corpus.identity.matching import BLOCK, Decision, Known, compare, contradict, known
 from skills.corpus.outputs import Pair, Side
 from skills.nanda.paper import Paper
@@ -36,12 +40,7 @@ def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool
         _join(db, paper_id)
 
 
-def with_identifier(db: sqlite3.Connection, text: str) -> list[int]:
-    """Return the rows that `text` identifies: a DOI, an arXiv id, a PMID or an OpenAlex id."""
-    return sorted(with_identifiers(db, identifiers(text)))
-
-
-def with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
+def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
     """Return the rows that have one of these identifiers, in the order of the identifiers."""
     sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
     rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
@@ -58,8 +57,8 @@ def identifiers_of(db: sqlite3.Connection, paper_id: int) -> dict[str, str]:
     return {kind: found[kind] for kind in KINDS if kind in found}
 
 
-def items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
-    """Return the items in libraries of Zotero that these rows of papers were read from."""
+def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[str]:
+    """Return the items of Zotero libraries that these rows of papers were read from."""
     rows = db.execute(
         "SELECT DISTINCT value FROM identifiers WHERE kind = ?"
         " AND paper_id IN (SELECT value FROM json_each(?)) ORDER BY value",
@@ -75,8 +74,8 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
         for other in _candidates(db, paper_id)
         if (decision := compare(own, _known(db, other)))
     ]
-    # Identifiers first: they may join what titles alone only link. Then links: they keep apart what
-    # a record without identifiers would join.
+    # Identifiers first: they may join rows that titles alone only link. Then links: they keep rows
+    # apart that a record without identifiers would join.
     decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
     for other, decision in decided:
         _decide(db, paper_id, other, decision)
@@ -110,10 +109,10 @@ def _decide(db: sqlite3.Connection, paper_id: int, other_id: int, decision: Deci
 
 
 def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identifier: bool) -> bool:
-    """Return False if rows would become one paper through these that were split or are apart.
+    """Return False if merging two rows would also merge rows that were split or are apart.
 
     A record without identifiers may have the title of a preprint and of its published version, or
-    that of two reports with a DOI each.
+    the title of two reports with a DOI each.
     """
     ours, theirs = members(db, one_id), members(db, other_id)
     apart = {"split"} if by_identifier else {"split", "linked"}
@@ -154,7 +153,7 @@ def _known(db: sqlite3.Connection, paper_id: int) -> Known:
 
 
 def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of all rows that are the same paper as this one, with its own, in order."""
+    """Return the ids of all rows of the same paper, in order, this one included."""
     rows = db.execute(
         "WITH RECURSIVE members(id) AS (SELECT ?"
         " UNION SELECT other_id FROM members JOIN duplicates ON paper_id = members.id"
@@ -167,10 +166,10 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
     return [row[0] for row in rows]
 
 
-def merged(db: sqlite3.Connection) -> int:
-    """Return how many ids of papers there are above the number of papers.
+def count_merged(db: sqlite3.Connection) -> int:
+    """Return the number of ids of papers minus the number of papers.
 
-    The versions of an abstract at arXiv have one id; each counts, as in a folder of parts.
+    The versions of an abstract at arXiv have one id, and count as papers of their own.
     """
     pairs = db.execute("SELECT paper_id, other_id FROM duplicates WHERE relation = 'same'")
     left = {paper_id for pair in pairs for paper_id in pair}
@@ -186,7 +185,7 @@ def merged(db: sqlite3.Connection) -> int:
     return above
 
 
-def current(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
+def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
     """Return the current annotations of these rows, the newest first."""
     return db.execute(
         "SELECT id, paper_id, framework, created_at FROM annotations"
@@ -205,17 +204,17 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Leave one annotation of each framework current among rows that have become one paper."""
+    """Keep one annotation of each framework current among rows that have become one paper."""
     kept = set()
-    for row in current(db, paper_ids):
+    for row in current_annotations(db, paper_ids):
         if row["framework"] in kept:
             set_current(db, row["id"], False)
         kept.add(row["framework"])
 
 
-def restore(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """Make the newest annotation of each framework current if these rows of a paper have none."""
-    kept = {row["framework"] for row in current(db, paper_ids)}
+def restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
+    """Make the newest annotation of each framework current if the rows of a paper lack one."""
+    kept = {row["framework"] for row in current_annotations(db, paper_ids)}
     newest = db.execute(
         "SELECT id, framework FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, id DESC",
@@ -228,7 +227,7 @@ def restore(db: sqlite3.Connection, paper_ids: list[int]) -> None:
 
 
 def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
-    """Return the decided pairs, all or those of one row."""
+    """Return the decided pairs of all rows, or of one row."""
     rows = db.execute(
         "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"
         " other_id, other.source_id AS other_source_id, other.title AS other_title,"
@@ -253,11 +252,11 @@ def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
 def split(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
     """Undo the merges and links of one row of papers, and remember it.
 
-    The annotations of all rows are kept. Where a paper is left without a current one, its newest
+    The annotations of all rows are kept; of a paper without a current annotation, the newest
     becomes current. The caller runs it in a transaction.
 
     Returns:
-        The pairs that were undone, as they were.
+        The pairs before they were undone.
     """
     undone = [pair for pair in pairs(db, paper_id) if pair.relation != "split"]
     others = [other for other in members(db, paper_id) if other != paper_id]
@@ -279,20 +278,20 @@ def split(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
                 created_at=now(),
             )
     for row in (paper_id, *others):
-        restore(db, members(db, row))
+        restore_newest(db, members(db, row))
     return undone
 
 
-def with_annotated(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
+def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
     """Return the rows of these papers that have the current annotations.
 
-    Without one, it is the first of the given rows. Of an id with several abstracts, such as the
-    versions of a paper at arXiv, all given rows are returned.
+    A paper without a current annotation is represented by the first of the given rows. Of an id
+    with several abstracts, such as the versions of a paper at arXiv, all given rows are returned.
     """
     shown: dict[int, None] = {}
     for paper_id in paper_ids:
         group = members(db, paper_id)
-        annotated = sorted({row["paper_id"] for row in current(db, group)})
+        annotated = sorted({row["paper_id"] for row in current_annotations(db, group)})
         chosen = annotated or [row for row in paper_ids if row in group][:1]
         if _source_id(db, paper_id) in {_source_id(db, row) for row in chosen}:
             shown[paper_id] = None
@@ -300,10 +299,10 @@ def with_annotated(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
     return list(shown)
 
 
-def shown_for(db: sqlite3.Connection, paper_id: int) -> int:
-    """Return the row that represents a paper: with the newest annotation, else the first."""
+def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
+    """Return the row that represents a paper: with the newest annotation, else the first row."""
     group = members(db, paper_id)
-    annotated = current(db, group)
+    annotated = current_annotations(db, group)
     return int(annotated[0]["paper_id"]) if annotated else group[0]
 
 

@@ -62,9 +62,9 @@ def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
 
 
 def save(db: sqlite3.Connection, paper: Paper) -> int:
-    """Insert a paper, or add what was not known about it, and return its id in papers.
+    """Insert a paper, or complete its row, and return its id in papers.
 
-    It is merged or linked with the rows that are the same paper (`works.recording`).
+    It is merged or linked with the rows of the same paper (`merging`).
     """
     columns = {
         "title": paper.title,

@@ -12,20 +12,21 @@ from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.merging import (
     identifiers_of,
     pairs,
-    shown_for,
-    with_annotated,
-    with_identifier,
+    representing_row,
+    rows_with_annotations,
+    rows_with_identifiers,
 )
 from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.db.store import with_paper
+from skills.corpus.identity.identifiers import identifiers
 from skills.corpus.outputs import LookedUp, Pair, PaperDetails, StoredFailure
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, find_arxiv_id
 
 CHUNK = 500
-"""Annotations read at once: their records are the bulk of the file."""
+"""Number of annotations in memory: their records are the bulk of the file."""
 FAILED = (
     " FROM failures JOIN papers ON papers.id = paper_id"
     " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
@@ -35,7 +36,7 @@ FAILED = (
     "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
     "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
 )
-"""The newest failure of each paper that has no current annotation."""
+"""SQL for the newest failure of each paper that has no current annotation."""
 
 
 def annotated(
@@ -43,7 +44,7 @@ def annotated(
 ) -> Iterator[Annotated]:
     """Yield the annotations of these ids, in their order, with few of them in memory.
 
-    One that lacks a move of `framework` is omitted: it was made with an older version of it.
+    An annotation that lacks a move of `framework` is omitted: an older version of it made it.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
@@ -85,7 +86,7 @@ def confidences(
 def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
     """Return the current annotation of `paper`, or None.
 
-    If another row of the same paper has the current one, it is the newest of this abstract.
+    If another row of the same paper has the current one, the newest of this abstract is returned.
     """
     row = one(
         db,
@@ -120,15 +121,15 @@ def with_moves(
 
 @dataclass(frozen=True, slots=True)
 class StoredPaper:
-    """A paper with all that the database has about it.
+    """A paper with everything that the database has about it.
 
     Attributes:
         row_id: its id in papers.
-        annotations: the current ones, one for each framework.
-        failure: the newest one, if the annotation is missing.
+        annotations: the current annotation of each framework.
+        failure: the newest failure, if there is no annotation.
         identifiers: its DOI, arXiv id, PMID and OpenAlex id, by kind.
-        pairs: the rows that it was merged or linked with, or split from.
-        facts: what was looked up about it.
+        pairs: with the rows that it was merged or linked with, or split from.
+        facts: the facts that were looked up.
     """
 
     row_id: int
@@ -168,10 +169,9 @@ class StoredPaper:
 def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
     """Return the papers that `wanted` identifies (`rows_of`), of any source.
 
-    If the current annotation of a paper is that of another row, which was merged with the one
-    found, the other one is returned.
+    If another row of the same paper has the current annotation, that row is returned.
     """
-    shown = with_annotated(db, rows_of(db, wanted))
+    shown = rows_with_annotations(db, rows_of(db, wanted))
     return [found for found in (numbered(db, row) for row in shown) if found]
 
 
@@ -188,16 +188,16 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
         return [row["id"] for row in rows]
     arxiv_id = find_arxiv_id(wanted, allow_bare=True)
     found = rows_of(db, arxiv_id) if arxiv_id not in (None, wanted) else []
-    return found or with_identifier(db, wanted)
+    return found or sorted(rows_with_identifiers(db, identifiers(wanted)))
 
 
 def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
     """Return id, source id, title and year of papers, in the order of their ids.
 
-    Of the rows of one paper, it is the one that `shown_for` chooses.
+    Of the rows of one paper, only its `representing_row` is listed.
 
     Args:
-        after: the id of the last one that the caller has, or 0.
+        after: the id of the last paper that the caller has, or 0.
     """
     listed: list[Row] = []
     while len(listed) < most:
@@ -208,7 +208,7 @@ def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
         if not page:
             break
         after = page[-1]["id"]
-        listed += [row for row in page if shown_for(db, row["id"]) == row["id"]]
+        listed += [row for row in page if representing_row(db, row["id"]) == row["id"]]
     return listed
 
 
@@ -251,7 +251,7 @@ def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
 
 
 def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
-    """Return an annotation; what its source did not state of the paper is taken from `stated`."""
+    """Return an annotation; facts that its source did not state are taken from `stated`."""
     record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
     own = {key: value for key, value in made_from.items() if key != "sha256" and value}

@@ -21,9 +21,9 @@ from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
 ANNOTATE = ("annotate", "evaluate")
-"""Skills whose jobs add annotations. Of jobs other than these and /curate, nothing is counted."""
+"""Skills whose jobs add annotations; other skills have no progress, except /curate."""
 INTERVAL = 0.9
-"""Seconds for which what was read is returned again: several readers may ask at once."""
+"""Seconds for which the same progress is returned: several readers may ask at once."""
 
 
 def start(
@@ -49,7 +49,7 @@ def start(
 
 
 def set_due(db: sqlite3.Connection, run_id: int, due: int) -> None:
-    """Record what a job has to do, if it learns that after its start."""
+    """Record the number of rows that a job has to do, if it learns it after its start."""
     with transaction(db):
         db.execute(
             "UPDATE runs SET settings = json_set(settings, '$.due', ?) WHERE id = ?", [due, run_id]
@@ -82,7 +82,7 @@ def recorded(db: sqlite3.Connection, run_id: Callable[[], int]) -> Iterator[None
 
 
 def status_of(stopped: HarnessError | None, failed: int) -> Status:
-    """Return the status of a job from why it stopped and how many of its rows failed."""
+    """Return the status of a job by the error that stopped it and the number of failed rows."""
     if isinstance(stopped, Interrupted):
         return "interrupted"
     return "failed" if stopped or failed else "done"
@@ -93,8 +93,8 @@ class RunProgress:
     """A job that is running, or was killed.
 
     Attributes:
-        done, failed: what it has stored so far.
-        due: what it has to do; None if its row does not state it.
+        done, failed: number of annotations or ballots stored so far, and of failures.
+        due: number of rows to do; None if the row of the job does not state it.
     """
 
     run: int
@@ -142,7 +142,7 @@ class RunningJobs:
 
 
 def due(row: Row) -> int | None:
-    """Return what a job has to do, from its row of `runs`; None if the row does not state it."""
+    """Return the number of rows that a job has to do; None if its row does not state it."""
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None
@@ -161,7 +161,7 @@ def _new(row: Row) -> RunProgress:
 
 
 def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Add what has been stored since a run was read last."""
+    """Count the annotations stored since the last call, and all failures."""
     if one.seen is None:
         one.seen = _before(db, one.started_at)
     count, last = db.execute(

@@ -1,7 +1,7 @@
 """Write annotations and failures to the corpus database, and find work by its content key.
 
-All functions take an open database (`connection.open_corpus`). Those that write use one transaction
-each, so that a killed process leaves the whole annotation of a paper or none of it.
+All functions take an open database (`connection.open_corpus`). Each writing function uses one
+transaction, so that a killed process leaves a whole annotation or nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from harness.support.text_input import well_formed
 from skills.corpus.db import merging, papers
 from skills.corpus.db.connection import transaction
 from skills.corpus.db.facets import words
-from skills.corpus.db.merging import members
 from skills.corpus.db.rows import insert, now, one, stored_record
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.anchors import placed
@@ -39,11 +38,11 @@ def save(
     """Save an annotation as the current one of its paper, and delete a failure of the same work.
 
     Args:
-        unless_newer: keep the current annotation if it is newer.
-        unless_any: keep the current annotation if there is one.
+        unless_newer: a newer annotation stays current.
+        unless_any: any annotation that is current stays current.
 
     Returns:
-        The id of the annotation; one with the same paper and key is not written again.
+        The id of the annotation; an annotation with the same paper and key is not written again.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -57,7 +56,7 @@ def save(
         if known is not None and known["current"]:
             return int(known["id"])
         paper = papers.stored(db, paper_id)
-        of_paper = merging.current(db, merging.members(db, paper_id))
+        of_paper = merging.current_annotations(db, merging.members(db, paper_id))
         before = [row for row in of_paper if row["framework"] == framework.name]
         newer = any(row["created_at"] > created for row in before)  # ISO 8601 in UTC
         is_current = not ((unless_any and before) or (unless_newer and newer))
@@ -110,7 +109,7 @@ def has(db: sqlite3.Connection, key: str, paper_id: int) -> bool:
 
 
 def state(db: sqlite3.Connection, key: str) -> State | None:
-    """Return how the work `key` ended, or None."""
+    """Return the state of the work `key`, None if it was not tried."""
     if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
         return "done"
     return "failed" if one(db, "SELECT 1 FROM failures WHERE key = ? LIMIT 1", [key]) else None
@@ -141,7 +140,7 @@ def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
 
 
 def error_type(db: sqlite3.Connection, key: str) -> str:
-    """Return the class of the error that the work `key` last failed with, "" without a failure."""
+    """Return the type of the last error of the work `key`, "" without a failure."""
     row = one(db, "SELECT error_type FROM failures WHERE key = ? LIMIT 1", [key])
     return "" if row is None else str(row["error_type"])
 
@@ -150,8 +149,8 @@ def with_paper(paper: Paper, stored: dict[str, Any], abstract: str) -> dict[str,
     """Return a record with the id and title of `paper` in place of its own.
 
     Args:
-        abstract: the one that the spans of its anchors refer to; that of `paper` may have other
-            line breaks.
+        abstract: the text that the spans of its anchors refer to; the abstract of `paper` may have
+            other line breaks.
     """
     moved = placed(stored, abstract, paper.abstract)
     rest = {k: v for k, v in moved.items() if k not in (*ID_FIELDS, "title")}
@@ -220,7 +219,7 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One annotation of a paper, by any model."""
+    """An annotation of a paper, current or replaced."""
 
     row_id: int
     model: str
@@ -235,7 +234,7 @@ def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> lis
         "SELECT id, model, created_at, current, record FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"
         " ORDER BY current DESC, created_at DESC, id DESC",
-        [json.dumps(members(db, paper_id)), framework.name],
+        [json.dumps(merging.members(db, paper_id)), framework.name],
     )
     found = [
         Version(

@@ -6,49 +6,48 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
 from skills.corpus.db import completion, papers
 from skills.corpus.db.connection import transaction
-from skills.corpus.db.rows import Row, now, one
+from skills.corpus.db.rows import Row, insert, now, one
 from skills.corpus.identity.identifiers import identifiers_of
 from skills.corpus.records import Found
-from skills.nanda.paper import IdField, Paper
+from skills.nanda.paper import Paper
 
 
 def keep(db: sqlite3.Connection, paper: Paper) -> bool:
-    """Keep a paper without an abstract, and return whether it is new.
+    """Keep a paper without an abstract, and return True if it is new.
 
-    One without any identifier, by which its abstract could be looked up, is not kept.
+    A paper without an identifier, by which its abstract could be looked up, is not kept.
     """
     if not identifiers_of(paper, paper.source):
         return False
     with transaction(db):
-        before = db.total_changes
-        db.execute(
-            "INSERT OR IGNORE INTO awaited (id_field, source_id, title, authors, published,"
-            " categories, source, added_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                paper.id_field,
-                paper.id,
-                paper.title,
-                paper.authors,
-                paper.published,
-                paper.categories,
-                json.dumps(dict(paper.source), ensure_ascii=False),
-                now(),
-            ],
+        sql = "SELECT 1 FROM awaited WHERE source_id = ? AND id_field = ?"
+        if one(db, sql, [paper.id, paper.id_field]):
+            return False
+        insert(
+            db,
+            "awaited",
+            id_field=paper.id_field,
+            source_id=paper.id,
+            title=paper.title,
+            authors=paper.authors,
+            published=paper.published,
+            categories=paper.categories,
+            source=json.dumps(dict(paper.source), ensure_ascii=False),
+            added_at=now(),
         )
-        return db.total_changes != before
+    return True
 
 
 def count(db: sqlite3.Connection) -> int:
-    """Return how many there are."""
+    """Return the number of papers without an abstract."""
     return int(db.execute("SELECT count(*) FROM awaited").fetchone()[0])
 
 
 def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield those that were not looked up at a source since a time, with their identifiers."""
+    """Yield papers that were not looked up at a source since a time, with their identifiers."""
     rows = db.execute(
         "SELECT * FROM awaited WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE of = 'awaited'"
         " AND row_id = awaited.id AND source = ? AND looked_up_at >= ?) ORDER BY id",
@@ -60,7 +59,7 @@ def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, 
 
 
 def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
-    """Add a paper whose abstract was found to papers, and return its row; None without one."""
+    """Move a paper whose abstract was found to papers, and return its row; None if it stays."""
     row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
     if row is None or not found.abstract:
         return None
@@ -84,13 +83,4 @@ def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
 
 
 def _paper(row: Row) -> Paper:
-    return Paper(
-        cast("IdField", row["id_field"]),
-        row["source_id"],
-        row["title"],
-        "",
-        json.loads(row["source"]),
-        authors=row["authors"],
-        published=row["published"],
-        categories=row["categories"],
-    )
+    return papers.paper_of({**row, "abstract": ""}, json.loads(row["source"]))

@@ -251,7 +251,7 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     None.
     """
     with transaction(db):
-        rows = merging.with_identifiers(db, found.identifiers)
+        rows = merging.rows_with_identifiers(db, found.identifiers)
         if not rows and not found.abstract:
             return None, without_abstract.keep(db, found.paper)
         row = rows[0] if rows else papers.save(db, found.paper)

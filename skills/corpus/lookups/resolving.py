@@ -102,7 +102,7 @@ def resolve(
     """
     made = Resolved()
     for place, one in enumerate(ids):
-        if rows := merging.with_identifiers(db, one.identifiers):
+        if rows := merging.rows_with_identifiers(db, one.identifiers):
             made.rows[place] = rows[0]
     made.known = len(made.rows)
     left = {place: one for place, one in enumerate(ids) if place not in made.rows}

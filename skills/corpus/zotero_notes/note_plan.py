@@ -172,7 +172,7 @@ def notes_of(
     """
     for annotation, item in found:
         row = one(db, "SELECT paper_id FROM annotations WHERE id = ?", [annotation]) or {}
-        places = merging.items_of(db, merging.members(db, row["paper_id"]))
+        places = merging.zotero_items_of(db, merging.members(db, row["paper_id"]))
         if not places:
             yield None
             continue
