@@ -291,7 +291,7 @@ def _saved_or(
 
 
 def _terminal_views() -> ModuleType:
-    """Import what only a terminal needs."""
+    """Import the views of a terminal, which other frontends do not need."""
     from skills.corpus import terminal_views
 
     return terminal_views

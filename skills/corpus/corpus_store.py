@@ -181,10 +181,10 @@ def opened(
     """Open an existing corpus for reading: a database, or a folder of parts with their index.
 
     Args:
-        notice: called with what is left out.
+        notice: called with a sentence about each part that is left out.
 
     Raises:
-        InputError: there is none, or it cannot be read.
+        InputError: there is no corpus, or it cannot be read.
     """
     if not path.is_dir():
         with open_corpus(path, must_exist=True) as db:

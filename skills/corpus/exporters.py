@@ -32,9 +32,9 @@ def writers(
 
     Args:
         id_column: the name of the papers' ids in a table.
-        items, failures: return new iterators over all of them.
+        items, failures: return new iterators over all annotations and failures.
         title, about: the heading of a page, and facts shown at its top.
-        library: the file that the papers were read from: references keep what it states of them.
+        library: the file that the papers were read from; references keep its fields.
         sections: tables have a column of the moves that were found in sections.
     """
     from skills.corpus.references import reference_files
@@ -78,7 +78,7 @@ def folders(
     *,
     sections: bool = False,
 ) -> dict[str, Callable[[Path], object]]:
-    """Return what writes into a folder of each suffix; the arguments are those of `writers`."""
+    """Return functions that write into a folder, by suffix; for the arguments see `writers`."""
 
     def vault(folder: Path) -> None:
         from skills.corpus.exports import vault
@@ -109,7 +109,7 @@ def check_folders(call: Call, skill: Skill) -> None:
     """Refuse a folder that holds other things, before any work.
 
     Raises:
-        UsageError: there is such a folder, or an option is of a dataset and there is none.
+        UsageError: there is such a folder, or an option is of a dataset and no target is one.
     """
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():

@@ -84,7 +84,7 @@ def write_html(
 def paper_view(
     item: Annotated, framework: Framework, provenances: dict[Facts, int]
 ) -> dict[str, Any]:
-    """Return what the template shows of a paper.
+    """Return the variables of the template for a paper.
 
     Its entries are in the form of the macro `entries` in skills/reporting/templates/macros.html.
 

@@ -105,7 +105,7 @@ def _validate(
     """Read all rows and return how many there are.
 
     Raises:
-        InputError: none can be added.
+        InputError: no row can be added.
     """
     rows, usable, refused = 0, False, Refusals()
     for rows, row in enumerate(accepted(complete_rows(db, table), refused.add), start=1):
@@ -175,7 +175,7 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
 def _annotated(
     row: TableRow, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
 ) -> Annotated:
-    """Return the annotation of a row; what else the row has belongs to its provenance."""
+    """Return the annotation of a row; other fields of the row belong to its own provenance."""
     own = provenance is row.provenance
     anchors = read_anchors(
         row.paper.abstract, framework.stated(moves), row.anchors if own else None

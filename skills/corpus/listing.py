@@ -30,12 +30,12 @@ from skills.nanda.framework import Framework
 
 WAYS: tuple[By, ...] = ("words", "both", "meaning")
 NEAREST = 200
-"""Moves that are found by meaning."""
+"""Number of moves that are found by meaning."""
 PATIENCE = 3.0
 """Seconds in which vectors are added before a search."""
 ROWS = 50
 BEST = "best"
-"""The order of a search: by bm25 of title and abstract, then those found by a move alone."""
+"""The order of a search: by bm25 of title and abstract, then papers found by a move alone."""
 SORTS: Mapping[str, tuple[str, bool]] = {
     BEST: ("(SELECT score FROM temp.found WHERE found.id = listed.paper)", False),
     "added": ("paper", True),
@@ -48,7 +48,7 @@ SORTS: Mapping[str, tuple[str, bool]] = {
 _OPEN, _CLOSE = "\x02", "\x03"
 """Around the words found: no stored text has them."""
 
-# The relation "annotations" of an engine, with papers that have none, and the facet "state". From
+# The relation "annotations" of an engine, with all other papers, and the facet "state". From
 # papers to annotations, each by an index: their rows are long. A merged row without the annotation
 # is left out if another one has it, or comes before.
 _LISTED = """(
@@ -69,7 +69,7 @@ _LISTED = """(
 COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
 """The column of each facet; the facets of moves share `stated`."""
 KEPT = 16
-"""Groupings that are kept."""
+"""Number of groupings that are kept."""
 Group = tuple[Any, ...]
 """A value of each of `COLUMNS`, the stated moves, and the number of papers."""
 
@@ -84,7 +84,7 @@ class Selection:
         by: "both" and "meaning" find the nearest moves instead, as `/corpus search` does.
         conditions: as `/corpus filter` takes them.
         facets: values by name: "year", "category", "model", "state" and "move.NAME". A paper must
-            have one of the values of each.
+            have one of the values of each facet.
     """
 
     words: str = ""
@@ -148,7 +148,7 @@ class Listing:
             if values
         ]
         self.matching = corpus.all_of(conditions)
-        """The condition without the facets, and its parameters."""
+        """The SQL without the facets, and its parameters."""
         self._selected = corpus.all_of([*conditions, *facets])
 
     def rows(
@@ -230,7 +230,7 @@ def complete_soon(corpus: Engine) -> None:
     """Add the vectors that are missing, within the time that a reader waits.
 
     Raises:
-        InputError: it takes longer; what is added stays.
+        InputError: it takes longer; the vectors that were added stay.
     """
     try:
         corpus.complete_vectors(lambda status: None, StopToken(seconds=PATIENCE).check)
@@ -322,7 +322,7 @@ class FacetCounts:
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:
-    """Return what changes with every transaction: the state of the file and of its WAL.
+    """Return the state of the file and of its WAL, which changes with every transaction.
 
     A connection that only reads makes an empty WAL, and removes it at the end.
     """

@@ -13,7 +13,7 @@ from skills.corpus.db.connection import default_path, open_corpus
 
 
 def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:
-    """Return the papers that follow the one with the key `after`; none without a corpus."""
+    """Return the papers after the one with the key `after`; without a corpus, no papers."""
     path = default_path(settings)
     if not path.is_file():
         return ()

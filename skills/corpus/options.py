@@ -49,7 +49,7 @@ class TitledColumnOptions(ColumnOptions):
 
 
 class LibraryOptions(TitledColumnOptions):
-    """What is read of a table of papers, which may be a Zotero library."""
+    """The columns and rows that are read of a table of papers, or of a Zotero library."""
 
     collection: str | None = Field(
         None, description="of a Zotero library, a collection (NAME or PARENT/NAME) and those in it"
@@ -59,7 +59,7 @@ class LibraryOptions(TitledColumnOptions):
     )
 
     def table_columns(self) -> Columns:
-        """Return what these options say of the table."""
+        """Return the columns and the selection of the table."""
         from skills.corpus.tables.columns import Columns
 
         names = self.abstract_column, self.id_column, self.title_column

@@ -47,7 +47,7 @@ def added(added: Added, refused: int) -> str:
     if added.known_papers or added.known_annotations:
         known = counted(added.known_annotations, "annotation")
         lines.append(f"Already present: {counted(added.known_papers, 'paper')} and {known}.")
-    for count, what, text in (
+    for count, noun, text in (
         (added.without_moves, "paper", "Without moves: {}."),
         (added.failures, "paper", "Failed when annotated: {}."),
         (added.empty, "row", "Skipped without an abstract: {}."),
@@ -61,7 +61,7 @@ def added(added: Added, refused: int) -> str:
         ),
     ):
         if count:
-            lines.append(text.format(counted(count, what)))
+            lines.append(text.format(counted(count, noun)))
     if added.awaited:
         kept = counted(added.awaited, "paper")
         verb = "is" if added.awaited == 1 else "are"
@@ -85,7 +85,7 @@ def hits(found: Hits) -> str:
 
 
 def left_out(count: int, column: str) -> str:
-    """Return that papers are left out, since this column of them has no value."""
+    """Return the notice about papers that are left out, since they lack a value."""
     papers = "1 matching paper is" if count == 1 else f"{count:,} matching papers are"
     return f"{papers} left out, since the {_NOUNS.get(column, column)} is unknown"
 
@@ -120,17 +120,17 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     """Return the paragraphs of the statistics, and their tables as headers and rows.
 
     Args:
-        brief: without the intervals of categories and years, those of a few annotations, and
-            facets without a known value.
+        brief: without the intervals of categories and years, without intervals of a few
+            annotations, and without facets that have no known value.
     """
     of_groups = _share if brief else _percent
     of_moves = of_groups if stats.annotations < FEWEST else _percent
     blocks: list[str | Block] = [_totals(stats, with_interval=of_moves is _percent)]
     if stats.annotations:
         blocks.append(_moves(stats, of_moves))
-        for what, groups in (("category", stats.categories), ("year", stats.years)):
+        for facet, groups in (("category", stats.categories), ("year", stats.years)):
             if not brief or any(group.name != UNKNOWN for group in groups):
-                blocks.append(_groups(what, groups, of_groups))
+                blocks.append(_groups(facet, groups, of_groups))
     if stats.failures:
         blocks.append((("failed", "papers"), list(stats.failures.items())))
     return blocks
@@ -183,13 +183,13 @@ def _moves(stats: Stats, shown: Callable[[Share], str]) -> Block:
     return head, rows
 
 
-def _groups(what: str, groups: Sequence[Group], shown: Callable[[Share], str]) -> Block:
+def _groups(facet: str, groups: Sequence[Group], shown: Callable[[Share], str]) -> Block:
     names = list(groups[0].stated)
     rows = [
         (group.name, f"{group.papers:,}", *(shown(group.stated[name]) for name in names))
         for group in groups
     ]
-    return (what, "papers", *names), rows
+    return (facet, "papers", *names), rows
 
 
 def _percent(share: Share) -> str:
@@ -248,7 +248,7 @@ def _anchors(abstract: str, record: Mapping[str, Any]) -> dict[str, Anchor]:
 
 
 def _numbered(abstract: str, anchors: Mapping[str, Anchor]) -> str:
-    """Return an abstract with the number of each sentence before it, passages between marks."""
+    """Return an abstract with numbered sentences, and the passages of moves between marks."""
     sentences = []
     for number, sentence in enumerate(marked(abstract, anchors), start=1):
         runs = itertools.groupby(sentence.segments, lambda one: MARK if one.moves else "")

@@ -1,4 +1,4 @@
-"""Run the subcommands of /corpus about papers that came from several sources."""
+"""Report the papers that came from several sources, and split them again."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def split(call: Call) -> Result:
             )
         undone = merging.split(db, rows[0]) if rows else []
     if not undone:
-        what = "is neither merged nor linked" if rows else "is not in the corpus"
+        problem = "is neither merged nor linked" if rows else "is not in the corpus"
         raise NothingFound(
-            f"the paper {wanted[:60]} {what}",
+            f"the paper {wanted[:60]} {problem}",
             hint="`/corpus duplicates` shows what was merged and linked.",
         )
     text = f"Split, and not to be joined again:\n{pairs(undone)}"

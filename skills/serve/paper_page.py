@@ -49,9 +49,7 @@ def _paper(state: State, request: Request) -> Response:
     with state.corpus() as db:
         found = numbered(db, number)
         made = versions(db, number, state.framework) if found else []
-        others = (
-            [row for row in rows_with_annotations(db, [number]) if row != number] if found else []
-        )
+        rows = rows_with_annotations(db, [number]) if found else []
     if found is None:
         return message(
             request, HTTPStatus.NOT_FOUND, "No such paper", f"The corpus has no paper {number}."
@@ -78,7 +76,7 @@ def _paper(state: State, request: Request) -> Response:
         model=filtered(model=shown.model) if shown else "",
         stated={move: filtered(**{MOVE + move: STATED}) for move in state.framework.names},
         review=_review(state, found, shown),
-        others=[(row, f"{PATH}/{row}") for row in others],
+        others=[(row, f"{PATH}/{row}") for row in rows if row != number],
     )
 
 

@@ -1,4 +1,20 @@
-"""Build and update the index of a folder of parts: each part is read once."""
+"""Build and update the index of a folder of parts: each part is read once.
+
+The facts of the rows of parts are written to Parquet files, from which filters and statistics read
+them without the texts:
+
+    id          the row (index.py)
+    part        the part
+    source_id   the id of the paper in its source
+    arxiv       True if this is an id at arXiv
+    digest      64 bits of the digest of the abstract
+    year, category, categories   as in the table `papers`; the categories in lower case
+    annotated   True if the row has an annotation
+    error       the type of the error, "" for none
+    model, created, stated, support, unsupported   as in the table `annotations`
+    support_0, ...   the support of each move that is stated
+    numbers, names   the moves with a number or name that is not in the abstract
+"""
 
 from __future__ import annotations
 
@@ -39,19 +55,20 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
 GROUP_ROWS = 50_000
-"""Rows of the parts that are indexed in one transaction, unless one part has more."""
+"""Largest number of rows that are indexed in one transaction, unless a part has more."""
 GROUP_PARTS = 1_000
-Tick = Callable[[str], None]
-_NO_ROWS = Layout(0, "", has_errors=False)
 BATCH_ROWS = 50_000
 FETCHED = 2_000
-"""Rows of texts in memory at a time."""
+"""Number of rows with texts in memory."""
+_NO_ROWS = Layout(0, "", has_errors=False)
+
+Tick = Callable[[str], None]
 
 
 def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Indexed:
     """Index the parts of a folder that are not in its index, or were written again.
 
-    What was indexed before an interruption remains; the next call goes on.
+    Parts that were indexed before an interruption stay; the next call indexes the others.
 
     Args:
         check: raises to stop.
@@ -59,7 +76,7 @@ def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], No
     Raises:
         InputError: the folder has no parts.
         OutputError: the index cannot be written.
-        UsageError: another process does so, or duckdb is not installed.
+        UsageError: another process writes it, or duckdb is not installed.
     """
     require("duckdb", extra="duckdb")
     files = find_files(folder)
@@ -119,7 +136,7 @@ class _Builder:
         return built
 
     def _groups(self, due: Sequence[File]) -> Iterator[list[tuple[File, NewPart]]]:
-        """Yield parts of the same layout that are read together; those without one are refused."""
+        """Yield parts of the same layout that are read together; refuse parts without a layout."""
         group: list[tuple[File, NewPart]] = []
         rows = 0
         for file in due:
@@ -158,7 +175,7 @@ class _Builder:
             parts = self._numbered(part for _, part in group)
             name = f"facts-{parts[0].id}.parquet"
             target = place_of(self.folder, self.framework) / name
-            years = write(self.duckdb, parts, self.framework, target)
+            years = write_facts(self.duckdb, parts, self.framework, target)
             self.db.executemany(
                 "INSERT OR IGNORE INTO years VALUES (?)",
                 [(UNKNOWN_YEAR if year is None else year,) for year in years],
@@ -174,7 +191,7 @@ class _Builder:
         self.db.commit()
 
     def _numbered(self, parts: Iterator[NewPart]) -> list[NewPart]:
-        """Give parts and rows ids that follow the last ones; none is given twice."""
+        """Return parts with new ids for them and their rows; an id is never used again."""
         last, past = (self._get(name) for name in ("given", "past"))
         numbered = []
         for number, part in enumerate(parts, start=last + 1):
@@ -189,7 +206,7 @@ class _Builder:
         moves = [word("move", move) for move in self.framework.names]
         unstated, count = self.framework.not_stated, len(moves)
         known = functools.lru_cache(maxsize=100_000)(_facets)
-        rows = texts(self.duckdb, parts, self.framework)
+        rows = texts_of(self.duckdb, parts, self.framework)
         for number, (row_id, published, categories, moved) in enumerate(rows):
             if number % FETCHED == 0:
                 self.check()
@@ -199,7 +216,7 @@ class _Builder:
                     yield begin + place, text, f"{moves[place]} {of_paper}"
 
     def _complete(self) -> None:
-        """Determine the current annotation of each paper, and let readers see all parts."""
+        """Determine the current annotation of each paper, and show all parts to readers."""
         self.tick("looking for papers in several parts")
         parts = [part for part in known_parts(self.db) if not part.refused]
         place = place_of(self.folder, self.framework)
@@ -207,7 +224,7 @@ class _Builder:
         found = []
         if parts:
             ids = [part.id for part in parts]
-            found = repeats(self.duckdb, [place / name for name in names], ids)
+            found = find_repeats(self.duckdb, [place / name for name in names], ids)
         self.db.execute("BEGIN IMMEDIATE")
         self.db.execute("DELETE FROM repeats")
         self.db.executemany("INSERT INTO repeats VALUES (?, ?, ?)", found)
@@ -253,7 +270,7 @@ class NewPart:
     layout: Layout
 
 
-def write(
+def write_facts(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework, target: Path
 ) -> list[int | None]:
     """Write the facts of parts of the same layout, and return the years that their papers have.
@@ -279,14 +296,14 @@ def write(
 
 
 def _slices(read: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield batches of a few rows: those of DuckDB have up to a million."""
+    """Yield batches of a few rows: a batch of DuckDB has up to a million."""
     for batch in read:
         for begin in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(begin, BATCH_ROWS)
 
 
 def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
-    """Return the query for the facts; `_completed` computes the rest of them."""
+    """Return the query for the facts that `_completed` does not compute."""
     supports = [f"support.{sql_name(move)}" for move in framework.names]
     columns = ", ".join(f"{one} AS support_{i}" for i, one in enumerate(supports))
     unstated = sql_text(framework.not_stated)
@@ -322,7 +339,7 @@ def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
-    """Return facts with those that are computed as in the database."""
+    """Return facts with the columns that Python computes, as in the database."""
     import pyarrow as pa
 
     supports = zip(*(batch[f"support_{i}"].to_pylist() for i in range(moves)), strict=True)
@@ -354,7 +371,7 @@ def folded_categories(text: str) -> list[str]:
 
 
 def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Return a function of each value of a column, computed once for equal ones."""
+    """Return a function of each value of a column, computed once for equal values."""
     import pyarrow as pa
 
     encoded = column.dictionary_encode()
@@ -376,7 +393,7 @@ def _mean(supports: Sequence[float | None]) -> float | None:
     return round(fmean(known), 3) if known else None
 
 
-def texts(
+def texts_of(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework
 ) -> Iterator[tuple[int, str, str, list[str]]]:
     """Yield id, date, categories and moves of each annotation, in the order of the ids."""
@@ -392,7 +409,7 @@ def texts(
             yield first[path] + position, published, categories, moved
 
 
-def repeats(
+def find_repeats(
     db: duckdb.DuckDBPyConnection, paths: Sequence[Path], parts: Sequence[int]
 ) -> list[tuple[int, int, bool]]:
     """Return id, number of the paper and whether it is current, of rows of repeated papers.

@@ -1,4 +1,4 @@
-"""DuckDB over parts: its connection, and what SQL is made of."""
+"""Read parts with DuckDB: the connection, the views, and names for SQL."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     except RuntimeError as exc:
         if type(exc) is not RuntimeError:
             raise
-        raise KeyboardInterrupt from exc  # what DuckDB makes of Ctrl-C
+        raise KeyboardInterrupt from exc  # DuckDB raises it after Ctrl-C
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
         raise  # of this code
     except duckdb.Error as exc:

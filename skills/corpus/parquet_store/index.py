@@ -1,4 +1,7 @@
-"""The index of a folder of parts: which rows they have, their full text, and facts to filter by.
+"""Find the parts in a folder, and read their index: rows, full text, and facts to filter by.
+
+Parts are .parquet files as `save to FILE.parquet` writes them. They may have more columns: parts of
+a cluster have `error`, which is "" for an annotation, and JSON for a paper whose annotation failed.
 
     FOLDER/.index/FRAMEWORK/index.db          parts, full text (FTS5 without a copy of the texts)
                             facts-N.parquet   a row for each row of some parts: year, model, support
@@ -7,8 +10,8 @@ A row of a part has the id `first + its position`, with `first` from the table `
 the rowid `id * moves of the framework + its place among them` in the full text. The rows of a part
 that was removed or written again remain in the full text, where no search returns them.
 
-repeats   rows of papers that several rows have: the number of the paper, which is the id of its
-          first row, and whether the row is the current one. A row without an entry is both.
+A paper that several rows have is in the table `repeats`: its number, which is the id of its first
+row, and whether the row is the current one. A row without an entry is both first and current.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.support.sqlite import handle_signals, is_interrupted
+from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.tables.columns import ERROR
-from skills.corpus.tables.parquet_files import SUFFIX, is_part
+from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS, SUFFIX, is_part
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS
 
@@ -35,7 +39,7 @@ BUSY_SECONDS = 30.0
 UNKNOWN_YEAR = -1
 
 # In `about`: the last id given to a part, the last one that readers see, the next id of a row.
-_SCHEMA = """
+_SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE parts (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, size INTEGER NOT NULL,
@@ -45,12 +49,9 @@ CREATE TABLE parts (
 CREATE TABLE years (year INTEGER PRIMARY KEY);
 CREATE TABLE repeats (id INTEGER PRIMARY KEY, paper INTEGER NOT NULL, current INTEGER NOT NULL);
 CREATE VIRTUAL TABLE moves_fts USING fts5 (
-    text, facets, content='', tokenize='porter unicode61'
+    text, facets, content='', tokenize='{TOKENIZER}'
 );
 """
-PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
-OBJECTS = ("anchors", "checks", "provenance")
-"""Columns of JSON. The confidences are JSON too in earlier parts, which have no suggestions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """Open the index of a folder of parts for reading.
 
     Raises:
-        InputError: there is none, or it is of another version of the framework or damaged.
+        InputError: there is no index, or it is of another version of the framework or damaged.
     """
     files = find_files(folder)
     place = place_of(folder, framework)
@@ -157,7 +158,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
 
 @contextlib.contextmanager
 def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connection]:
-    """Open the database of an index for writing; it is created if there is none."""
+    """Open the database of an index for writing; a missing one is created."""
     place = place_of(folder, framework)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_connect(place, mode="rwc")) as db:
@@ -246,7 +247,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the end of a part declares.
+    """The layout of a part, from the end of its file.
 
     Attributes:
         id_column: the name of the column of ids, the first one.
@@ -267,7 +268,7 @@ def find_files(folder: Path) -> dict[str, File]:
     """Return the parts of a folder by name, in the order of their names.
 
     Raises:
-        InputError: there is none, or the folder cannot be read.
+        InputError: there is no part, or the folder cannot be read.
     """
     found = []
     try:
@@ -307,9 +308,9 @@ def layout(path: Path, framework: Framework) -> Layout:
     texts = {field.name for field in schema if pa.types.is_string(field.type)}
     missing = [one for one in (*PAPER_COLUMNS, *OBJECTS) if one not in texts]
     if not name or missing or not schema.names or schema.names[0] not in texts:
-        what = f": it has no column {missing[0]} of text" if missing else ""
+        detail = f": it has no column {missing[0]} of text" if missing else ""
         raise InputError(
-            f"is not a table of annotations as `save to FILE.parquet` writes it{what}",
+            f"is not a table of annotations as `save to FILE.parquet` writes it{detail}",
             where=path.name,
         )
     if name != framework.name:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
-from skills.corpus.parquet_store.index import OBJECTS, PAPER_COLUMNS, Index, Part
+from skills.corpus.parquet_store.index import Index, Part
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
+from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS
 from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.paper import ID_FIELDS, IdField, Paper
 
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 CHUNK = 500
-"""Rows in memory at a time, with all their columns."""
+"""Number of rows in memory, with all their columns."""
 Row = dict[str, Any]
 
 
 class Rows:
-    """The rows of the parts of an index."""
+    """Reads rows of the parts of an index."""
 
     def __init__(self, index: Index) -> None:
         self._index = index
@@ -39,7 +40,7 @@ class Rows:
         """Yield the rows of these ids that are in parts, in the order of the ids.
 
         Args:
-            columns: besides the id of the paper, which is "id"; all of them by default.
+            columns: the columns to read besides the id of the paper, which is "id"; default: all.
 
         Raises:
             InputError: a part cannot be read.
@@ -50,7 +51,7 @@ class Rows:
             yield from ((one, found[one]) for one in chunk if one in found)
 
     def annotated(self, ids: Iterable[int]) -> Iterator[tuple[int, Annotated]]:
-        """Yield the annotations of these rows."""
+        """Yield the ids and annotations of these rows."""
         for row_id, row in self.read(ids):
             yield row_id, self.annotation(row_id, row)
 
@@ -60,8 +61,8 @@ class Rows:
         moves = {name: row[name] for name in framework.names}
         anchors, checks, provenance = (self._object(row_id, row, name) for name in OBJECTS)
         unstated = [name for name in moves if name not in framework.stated(moves)]
-        stored = self._object(row_id, row, SUGGESTIONS) if SUGGESTIONS in row else None
-        doubt = doubt_of(row["abstract"], unstated, self.confidence(row_id, row), stored)
+        suggestions = self._object(row_id, row, SUGGESTIONS) if SUGGESTIONS in row else None
+        doubt = doubt_of(row["abstract"], unstated, self.confidence(row_id, row), suggestions)
         made_from = provenance.get("input")
         if not isinstance(made_from, dict) or "support" not in checks:
             raise self._error(row_id, "has an annotation that is not whole")
@@ -79,7 +80,7 @@ class Rows:
         return Annotated(paper, record)
 
     def confidence(self, row_id: int, row: Row) -> dict[str, float]:
-        """Return the confidence of each move of a row that has one."""
+        """Return the confidence of the moves of a row, by move."""
         return confidence_of(self._object(row_id, row, CONFIDENCE), self._index.framework.names)
 
     def paper(self, row_id: int, row: Row, source: dict[str, str] | None = None) -> Paper:

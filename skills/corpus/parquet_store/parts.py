@@ -97,7 +97,7 @@ class Parts(Engine):
         return _FTS_PAPER.format(moves=len(self.framework.names))
 
     def left_out(self) -> Iterator[str]:
-        """Yield what is in the folder and not read, and why."""
+        """Yield sentences about the parts that are not read, and why."""
         index, folder = self.index, self.index.folder
         if index.new:
             yield (

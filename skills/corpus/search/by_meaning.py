@@ -36,15 +36,15 @@ from skills.corpus.search.vectors import Embedder, Ids, Signs, Vectors, blocks_o
 from skills.nanda.framework import Framework
 
 BY_SIGNS = 20_000
-"""Moves that the first step leaves."""
+"""Number of moves that the first step keeps."""
 BY_VECTORS = 3_000
-"""Moves that the second step leaves, whose vectors are read."""
+"""Number of moves that the second step keeps, whose vectors are read."""
 FEW = 20_000
-"""Up to so many that match, only those are compared. Of more, enough are among the nearest."""
+"""Up to this number of matching moves, only these are compared; of more, enough are near."""
 K = 60
 """The constant of reciprocal rank fusion, from its paper (Cormack, Clarke and Buettcher 2009)."""
 DEPTH = 100
-"""Of each ranking, so many are fused."""
+"""Number of results of each ranking that are fused."""
 LEAST = 0.38
 """A move that is less similar to a query is not found by meaning. Of the titles of the gold data,
 98% are nearer to a move of their paper; words that no move is about are not."""
@@ -147,9 +147,9 @@ def nearest(
 
     Args:
         vector: of length 1.
-        names: of the moves that are compared; empty: all.
-        narrowing: what they must meet.
-        least: the similarity below which none is returned.
+        names: the names of the moves that are compared; empty: all.
+        narrowing: conditions that they must meet.
+        least: the smallest similarity that is returned.
     """
     db, framework = moves.fts, moves.framework
     ids, stored, distances = _compared(db, framework, vector, names or framework.names)

@@ -1,4 +1,4 @@
-"""Define what the commands of /corpus read from an open corpus.
+"""Define the searches, filters and statistics of an open corpus.
 
 An engine has the corpus as relations of the same columns: SQLite in a database, DuckDB in a folder
 of parts. Each search, filter and statistic is defined once, here, over these relations:
@@ -37,7 +37,7 @@ _BY_PAPER = "ORDER BY paper, id"
 class Engine(ABC):
     """An open corpus, read by the framework with which it was opened.
 
-    Annotations have ids of their own in each corpus; those of two methods are the same.
+    The ids of annotations are those of the corpus; all methods use the same.
 
     Attributes:
         has_vectors: True if moves can be searched by meaning.
@@ -80,7 +80,7 @@ class Engine(ABC):
 
     @abstractmethod
     def texts(self, wanted: str) -> Iterator[QuotableText]:
-        """Yield texts by paper, the abstract first; at least those that contain `wanted`."""
+        """Yield texts by paper, the abstract first; texts without `wanted` may be left out."""
 
     @abstractmethod
     def count_papers(self) -> int:
@@ -92,7 +92,7 @@ class Engine(ABC):
 
     @abstractmethod
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        """Yield the annotations of these ids, in their order, with few of them in memory."""
+        """Yield the annotations of these ids in this order, with few in memory."""
 
     @abstractmethod
     def failures(self) -> Iterator[Failure]:
@@ -124,7 +124,7 @@ class Engine(ABC):
         return fulltext.search(self, query)
 
     def quotes(self, wording: str, limit: int) -> list[Passage]:
-        """Return the passages with `wording`, by paper: those of the abstract, then of moves.
+        """Return the passages with `wording`, by paper: in the abstract, then in moves.
 
         Raises:
             InputError: `wording` has neither letters nor digits.

@@ -19,8 +19,8 @@ from skills.corpus.search.query_syntax import all_of, parse_years, quoted, token
 from skills.nanda.framework import Framework
 
 NUMBERS = ("support", "unsupported")
-"""Columns of annotations: the mean support of the moves, 0 to 1; how many numbers and names in them
-are not in the abstract."""
+"""Columns of annotations: the mean support of the moves, 0 to 1, and how many numbers and names in
+them are not in the abstract."""
 LOOKED_UP = ("cited", "retracted")
 """Columns of papers that `/corpus complete` fills; a folder of parts does not have them."""
 FIELDS = ("year", "category", "model", *NUMBERS, *LOOKED_UP)
@@ -39,12 +39,12 @@ class Condition:
     """A condition in the SQL that SQLite and DuckDB share, over the relation "annotations".
 
     An engine (`engine.py`) has its columns (id, paper, year, category, categories, stated, support,
-    unsupported, model, and those of `LOOKED_UP`), and the function `has_category`.
+    unsupported, model, cited, retracted), and the function `has_category`.
 
     Attributes:
         sql: with `MATCHED` in place of a query for the ids of annotations that `match` finds.
-        needs: the column that must not be null for it to be true or false; "" for none.
-        match: an FTS5 expression over texts and facets of moves; "" for none.
+        needs: the column without which it is neither true nor false; "" if there is none.
+        match: an FTS5 expression over texts and facets of moves, or "".
     """
 
     sql: str
@@ -59,7 +59,7 @@ class Selected:
 
     Attributes:
         ids: of annotations, in the order of their papers.
-        unknown: by column, how many others lack the value that a condition needs.
+        unknown: by column, the number of annotations that lack the value a condition needs.
     """
 
     ids: list[int]
@@ -70,7 +70,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
     """Parse conditions.
 
     Raises:
-        InputError: there are none, or one is not valid.
+        InputError: there is no condition, or one is not valid.
     """
     text, conditions, at = text.rstrip(), [], 0
     while at < len(text):

@@ -1,7 +1,7 @@
 """Search moves, papers and other texts by full text, with SQLite's FTS5.
 
-The moves of a database and those of the index of a folder of parts are in a table `moves_fts` of
-the same form. `MoveIndex` has what differs.
+A database and the index of a folder of parts have a table `moves_fts` of the same form; a
+`MoveIndex` has the SQL in which they differ.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ COMMON = 100_000
 """A word that more moves than these contain is not ranked by: bm25 would count them all in every
 search, only to give it little weight."""
 RARE = 5_000
-"""A word in more moves finds none by itself: bm25 would rank them all, for little weight."""
+"""A word in more moves than these finds no move by itself: bm25 would rank them all."""
 COMMON_IN_PAPERS = 20_000
 """Words in the title or abstract of more papers than these are not looked for in moves, and the
 papers added last come first: each takes some microseconds."""
 SNIPPET_WORDS = 32
 MARK = "**"
 NO_YEAR = "none"
-"""No paper is of this year."""
+"""A year that no paper has."""
 
 Scored = tuple[int, float]
 """The id of a move, and a score."""
@@ -66,7 +66,7 @@ class MoveIndex(Protocol):
     def fts_paper(self) -> str: ...
 
     def years(self) -> list[int | None]:
-        """Return the years that there are papers of, None for an unknown year."""
+        """Return the years that papers have, None for an unknown year."""
 
     def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
         """Yield the moves of these ids and scores.
@@ -79,10 +79,10 @@ class MoveIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """What moves must meet beside a query.
+    """Conditions on moves besides the words of a query.
 
     Attributes:
-        facets: words of facets (`db/facets.py`); of each group, a move must have one.
+        facets: groups of words of facets (`db/facets.py`); a move must have a word of each group.
         phrases: words and phrases that the text of a move must contain.
     """
 
@@ -96,7 +96,7 @@ class Narrowing:
         """Return the narrowing by the moves, categories and years of a query, and by phrases.
 
         Args:
-            years: those that there are papers of.
+            years: the years that papers have.
         """
         groups = [[word("move", name) for name in query.moves]]
         groups.append([word("category", category) for category in query.categories])
@@ -107,7 +107,7 @@ class Narrowing:
 
     @property
     def match(self) -> str:
-        """The FTS5 expression for it, "" if it is empty."""
+        """The FTS5 expression, "" without conditions."""
         either = (" OR ".join(map(quoted, sorted(group))) for group in self.facets)
         found = [f"facets : ({words})" for words in either]
         return " AND ".join([*found, in_text(self.phrases)] if self.phrases else found)
@@ -119,7 +119,7 @@ class Narrowing:
         scored: Iterable[Scored],
         limit: int,
     ) -> Iterator[Scored]:
-        """Yield the first `limit` moves that meet it and are of current annotations."""
+        """Yield the first `limit` moves of current annotations that meet the conditions."""
         facets_of = "SELECT facets FROM moves WHERE id = ? AND framework = ? AND current = 1"
         matches = "SELECT 1 FROM moves_fts WHERE rowid = ? AND moves_fts MATCH ?"
         phrases = in_text(self.phrases)
@@ -149,7 +149,7 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     first, with a score of 0.
 
     Returns:
-        The moves, and how many matching papers are left out since their year is unknown.
+        The moves, and the number of matching papers that are left out, since they have no year.
 
     Raises:
         InputError: the query has no words.
@@ -206,11 +206,7 @@ def content_tokens(text: str) -> list[str]:
 
 
 def in_text(words: Sequence[str], joined: str = "AND") -> str:
-    """Return the expression for moves whose text, not their facets, contains all of these.
-
-    Args:
-        joined: "OR": contains one of these.
-    """
+    """Return the expression for moves whose text contains all words, or with "OR" one of them."""
     return f"text : ({f' {joined} '.join(map(quoted, words))})"
 
 
@@ -232,7 +228,8 @@ def find_papers(moves: MoveIndex, words: str) -> None:
     """Find the papers of a database that have all words, for `temp.found`: id and score.
 
     All words are in title and abstract, or in one move; a paper with this id is found, too. The
-    best have the lowest score: those with this id, then by bm25, then those found by a move alone.
+    lowest score is the best: that of a paper with this id, then bm25, then that of a paper whose
+    move alone has the words.
 
     Raises:
         InputError: there are no words.
@@ -270,14 +267,14 @@ def papers_about(
 ) -> list[Paper]:
     """Find the papers whose title and abstract contain all of `words`, or `fewest` of them.
 
-    Those with all words come first; then bm25 decides. Of several versions at arXiv, the last one
-    added is returned; of papers with the same abstract, the best.
+    Papers with all words come first, then bm25 decides. Of several versions at arXiv, the last one
+    added is returned; of papers with the same abstract, the best one.
 
     Args:
         words: words or phrases, without stop words.
-        fewest: how many of the words are enough.
-        since, until: days, both inclusive. A paper with only a known year is compared by
-            its year; one without a date is left out if either is given.
+        fewest: number of words that a paper must contain.
+        since, until: the first and last day. A paper with only a known year is compared by its
+            year; a paper without a date is left out if either is given.
     """
     wanted = list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
     if not wanted:
@@ -331,7 +328,7 @@ def keys_with(texts: Iterable[tuple[str, str, str]], words: str) -> set[str]:
     """Return the keys of the texts that contain all words and phrases.
 
     Args:
-        texts: the key, a title and the text of each; several may have one key.
+        texts: keys, titles and texts; several texts may have the same key.
 
     Raises:
         InputError: `words` is empty.

@@ -1,4 +1,4 @@
-"""Parse what a user writes to search: words, phrases, ranges of years."""
+"""Parse the text of a search: words, phrases, ranges of years."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.errors import InputError, did_you_mean
 from skills.nanda.text import flatten
 
 By = Literal["words", "meaning", "both"]
-"""What moves are found by."""
+"""The way in which moves are found."""
 
 _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -37,7 +37,7 @@ def tokens(text: str) -> list[str]:
 
 
 def phrases(text: str) -> list[str]:
-    """Return what is in double quotes in a query."""
+    """Return the texts in double quotes in a query."""
     return [match[1] for match in _TOKEN.finditer(flatten(text)) if _has_word(match[1] or "")]
 
 
@@ -46,24 +46,24 @@ def _has_word(token: str) -> bool:
 
 
 def quoted(token: str) -> str:
-    """Return a word or phrase as an FTS5 string, whatever operators it contains."""
+    """Return a word or phrase as an FTS5 string, in which operators are plain text."""
     return '"' + token.replace('"', '""') + '"'
 
 
 def all_of(found: list[str]) -> str:
-    """Return the FTS5 expression for all of some words and phrases."""
+    """Return the FTS5 expression that all words and phrases must match."""
     return " AND ".join(map(quoted, found))
 
 
-def unknown(what: str, name: str, known: Sequence[str]) -> InputError:
+def unknown(noun: str, name: str, known: Sequence[str]) -> InputError:
     """Return the error for an unknown name, with similar ones."""
     hint = did_you_mean(name.casefold(), known) or f"There are {', '.join(known)}."
-    return InputError(f"there is no {what} {name[:40]!r}", hint=hint)
+    return InputError(f"there is no {noun} {name[:40]!r}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """A range of years, both ends inclusive; None if it is open."""
+    """A range of years with both ends; None is an open end."""
 
     first: int | None = None
     last: int | None = None
@@ -76,22 +76,21 @@ class Years:
         return first, last
 
     def among(self, years: Iterable[int | None]) -> list[int]:
-        """Return those of some years that are in the range."""
+        """Return the years that are in the range."""
         first, last = self.first or 0, self.last or 9999
         return [year for year in years if year is not None and first <= year <= last]
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a search of moves requires.
+    """A search of moves.
 
     Attributes:
-        text: words and phrases; a found move contains all of them.
+        text: words and phrases, which a move must contain.
         moves: the names of the moves to search; empty: all.
         categories: a paper must have one of them, in any position; case does not matter.
-        years: those of papers.
-        limit: moves at most.
-        by: what moves are found by.
+        years: the years of papers; None: all.
+        limit: maximum number of moves.
     """
 
     text: str
@@ -106,7 +105,7 @@ def parse_years(text: str) -> Years:
     """Parse "2024", "2023..2025", "2024.." or "..2022".
 
     Raises:
-        InputError: it is none of these, or the range is empty.
+        InputError: it has another form, or the range is empty.
     """
     found = re.fullmatch(r"(\d{4})?(\.\.)?(\d{4})?", text.strip(), re.ASCII)
     if not found or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):

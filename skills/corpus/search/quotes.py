@@ -44,7 +44,7 @@ def passages(texts: Iterable[QuotableText], wanted: str) -> Iterator[Passage]:
 
 
 def folded_wording(wording: str) -> str:
-    """Return a wording as texts are compared with it, without the quotes around it.
+    """Return the form of a wording that is compared with texts, without quotes around it.
 
     Raises:
         InputError: it has neither letters nor digits.
@@ -59,7 +59,7 @@ def folded_wording(wording: str) -> str:
 
 
 def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each occurrence of `wanted`, which is folded, in `text`."""
+    """Yield the start and end of each occurrence of a folded wording in `text`."""
     if wanted not in flatten(text).casefold():
         return
     folded, places = _folded(text)
@@ -71,7 +71,7 @@ def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """Return `text` as it is compared, and the place in `text` of each of its characters."""
+    """Return `text` as it is compared, and the places in `text` of the characters of this form."""
     folded: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):

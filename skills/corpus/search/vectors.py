@@ -33,7 +33,7 @@ DIMENSIONS = 256
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 MOST_CHARACTERS = 8_000
-"""Of a text; a move has some hundred."""
+"""Number of characters of a text that are read; a move has some hundred."""
 
 Vectors = NDArray[np.float32]
 BATCH = 4_000
@@ -113,7 +113,7 @@ def complete(
 ) -> int:
     """Add the vectors that are missing, and return how many there were.
 
-    What is written stays if it is interrupted. Vectors of another model are replaced.
+    Vectors that are written stay after an interruption. Vectors of another model are replaced.
 
     Args:
         tick: called with the progress.
@@ -173,7 +173,7 @@ def _packed(vectors: Vectors) -> NDArray[np.int8]:
 
 
 def _complete_to(db: sqlite3.Connection, embedder: Embedder) -> int:
-    """Return the id of the last move with a vector of this model, 0 if there is none."""
+    """Return the id of the last move with a vector of this model, or 0."""
     row = one(db, "SELECT digest, last_move FROM embedding", [])
     if row is not None and row["digest"] == embedder.digest:
         return int(row["last_move"])
@@ -225,7 +225,7 @@ def _extend_blocks(
 
 
 def _blocks(ids: bytes, coarse: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield the size, ids and signs of each block."""
+    """Yield size, ids and signs of blocks."""
     id_bytes, sign_bytes = 8, DIMENSIONS // 8
     for begin in itertools.count(0, BLOCK):
         part = ids[begin * id_bytes : (begin + BLOCK) * id_bytes]

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 SUFFIX = ".parquet"
 ROW_GROUP = 1000
 """Rows of a row group that is written: about 5 MB with their provenance, before compression."""
-_COLUMNS = ("title", "authors", "published", "categories", "abstract")
-_OBJECTS = ("anchors", SUGGESTIONS, "checks", "provenance")
-_EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_OBJECTS)
+PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
+OBJECTS = ("anchors", "checks", "provenance")
+_WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # earlier parts have no suggestions
+_EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS = 256
 BUFFER_BYTES = 1 << 16
 """Read ahead in each column; without it, the columns of a row group are read whole."""
@@ -254,13 +255,13 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
     """
     import pyarrow as pa
 
-    names = (*_COLUMNS, *framework.names)
+    names = (*PAPER_COLUMNS, *framework.names)
     id_name = name_of_ids(id_column, (*names, *_EXTRAS))
     types = {name: pa.string() for name in (id_name, *names)}
     by_move = pa.struct([(name, pa.float64()) for name in framework.names])
     texts = pa.list_(pa.field("element", pa.string()))  # as a file names its items
     types |= {"support": by_move, CONFIDENCE: by_move, UNCERTAIN: texts}
-    types |= {name: pa.string() for name in (*_OBJECTS, *[SECTIONS] * sections)}
+    types |= {name: pa.string() for name in (*_WRITTEN, *[SECTIONS] * sections)}
     return pa.schema(
         [pa.field(name, kind, nullable=False) for name, kind in types.items()],
         metadata={
@@ -277,10 +278,10 @@ def parquet_row(item: Annotated, framework: Framework, id_name: str) -> dict[str
     record = item.record
     return {
         id_name: item.paper.id,
-        **{name: getattr(item.paper, name) for name in _COLUMNS},
+        **{name: getattr(item.paper, name) for name in PAPER_COLUMNS},
         **{name: record[name] for name in framework.names},
         "support": record["checks"]["support"],
         CONFIDENCE: confidence_of(record.get(CONFIDENCE), framework.names),
         UNCERTAIN: list(uncertain_moves(record)),
-        **{name: compact_json(record.get(name, {})) for name in (*_OBJECTS, SECTIONS)},
+        **{name: compact_json(record.get(name, {})) for name in (*_WRITTEN, SECTIONS)},
     }

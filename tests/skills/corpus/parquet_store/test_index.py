@@ -51,13 +51,13 @@ def ids(app: App, line: str = "filter claim=stated") -> list[str]:
 def parts_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list to which the name of each part is added that is read from now on."""
     read: list[str] = []
-    write = building.write
+    write = building.write_facts
 
     def logged(db: Any, parts: Sequence[NewPart], *rest: Any) -> list[int | None]:
         read.extend(part.path.name for part in parts)
         return write(db, parts, *rest)
 
-    monkeypatch.setattr(building, "write", logged)
+    monkeypatch.setattr(building, "write_facts", logged)
     return read
 
 
