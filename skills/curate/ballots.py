@@ -1,15 +1,15 @@
-"""Ballots in the corpus database, found again by content, so that no vote is repeated.
+"""Store ballots in the corpus database under content keys, so that no vote is requested twice.
 
     key = "b1:" + sha256(canonical JSON of)
         input       sha256 of the abstract on one line
         moves       sha256 of the canonical JSON of the moves
-        labels      the labels of the moves in the prompt, in its order
+        labels      the labels of the moves, in the order of the prompt
         panel       sha256 of everything that affects a vote (`Panel.digest`)
         form        how the vote is requested: kind and prefill
-        model       sha256 of the judge's weights, by role; without them, the backend and the name
+        model       sha256 of each file of the judge's weights; if unknown, the backend and the name
                     of the model there
 
-Thresholds are not part of it: votes remain valid when thresholds change.
+The key does not contain the thresholds: votes remain valid when thresholds change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VERSION = "b1"
 
 
 def key_of(item: Item, judge: Judge) -> str:
-    """Return the content key of an item's ballot; a probe has the key of an equal annotation."""
+    """Return the content key of an item's ballot; a probe and an equal annotation share a key."""
     parts = {
         "input": item.paper.sha256,
         "moves": item.moves_sha256,
@@ -50,10 +50,10 @@ def key_of(item: Item, judge: Judge) -> str:
 
 @dataclass(slots=True)
 class Ballots:
-    """The ballots of one judge.
+    """The stored ballots of one judge.
 
     Attributes:
-        run_id: the run that new ballots belong to.
+        run_id: the id of the run that new ballots belong to.
     """
 
     db: sqlite3.Connection
@@ -61,7 +61,7 @@ class Ballots:
     run_id: int = 0
 
     def find(self, item: Item) -> Ballot | str | None:
-        """Return the votes on an item, or the error; None if it was not judged yet."""
+        """Return the votes on an item, or the error of its ballot; None without a ballot."""
         row = self._row(item)
         if row is None or row["status"] == "begun":
             return None
@@ -75,7 +75,7 @@ class Ballots:
         )
 
     def begun(self, item: Item) -> dict[str, Vote]:
-        """Return the votes, by persona, of a ballot that is not complete."""
+        """Return the votes of an incomplete ballot, by persona."""
         row = self._row(item)
         if row is None or row["status"] == "done":
             return {}
@@ -90,14 +90,14 @@ class Ballots:
                 self._insert(ballot_id, vote)
 
     def save_vote(self, item: Item, vote: Vote) -> None:
-        """Store a vote of an incomplete ballot, unless another process completed it."""
+        """Store a vote of an incomplete ballot, unless another process has completed the ballot."""
         with transaction(self.db):
             row = self._row(item)
             if row is None or row["status"] != "done":
                 self._insert(row["id"] if row else self._replace(item, status="begun"), vote)
 
     def save_failure(self, item: Item, error: Exception) -> None:
-        """Store why an item could not be judged, unless another process has its votes."""
+        """Store the error that prevented votes, unless another process has stored the votes."""
         known = error if isinstance(error, HarnessError) else None
         with transaction(self.db):
             row = self._row(item)
@@ -113,7 +113,7 @@ class Ballots:
             )
 
     def save_explanation(self, ballot: Ballot, persona: str, text: str) -> None:
-        """Store a persona's reason."""
+        """Store the reason that a persona gave for its vote."""
         with transaction(self.db):
             self.db.execute(
                 "UPDATE votes SET explanation = ? WHERE ballot_id = ? AND persona = ?",
@@ -167,7 +167,7 @@ def _vote(row: Row) -> Vote:
 
 
 def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdict]) -> None:
-    """Store the decisions of a run, and how its votes counted."""
+    """Store the decisions of a run, and whether each vote passed."""
     with transaction(db):
         db.execute("DELETE FROM verdicts WHERE run_id = ?", [run_id])
         for verdict in verdicts:
@@ -193,13 +193,13 @@ def save_verdicts(db: sqlite3.Connection, run_id: int, verdicts: Sequence[Verdic
 
 
 def judge_id(model: ServedModel) -> str:
-    """Identify a judge by the digests of its weights, or by where it is served."""
+    """Return the id of a judge: the digests of its weights, or the place that serves it."""
     serve = model.resolution.chosen.serve
     return sha256_of(dict(model.digests) or f"{serve.backend}/{serve.where}")
 
 
 def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str | None:
-    """Return the judge of the last run on this input that had votes, if it is not `model`."""
+    """Return the judge of the last run with votes on this input, if it differs from `model`."""
     row = one(
         db,
         "SELECT model, settings FROM runs WHERE skill = 'curate' AND input = ? AND ("
@@ -215,24 +215,24 @@ def other_judge(db: sqlite3.Connection, source: str, model: ServedModel) -> str 
 
 
 def load_form(db: sqlite3.Connection, model: ServedModel, panel: Panel) -> VoteForm | None:
-    """Return how this judge votes in this panel, if it was measured before."""
+    """Return the vote form of this judge in this panel, if an earlier run measured it."""
     row = one(
         db,
         "SELECT * FROM judge_forms WHERE judge = ? AND panel = ?",
         [judge_id(model), _panel_id(panel)],
     )
     if row is None or (row["prefill"] and not model.continues_prefill):
-        return None  # an earlier version took an ignored prefill for a continued one
-    stored = stored_json(row["measured"])  # an older corpus has the masses alone
+        return None  # an earlier version mistook an ignored prefill for a continued prefill
+    stored = stored_json(row["measured"])  # an older corpus stores only the masses
     masses = stored["masses"] if isinstance(stored.get("masses"), dict) else stored
     return VoteForm(row["kind"], row["prefill"], row["mass"], masses, stored.get("items") or 0)
 
 
 def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: VoteForm) -> VoteForm:
-    """Store how a judge votes, for later runs.
+    """Store the vote form of a judge for later runs.
 
     Returns:
-        the stored form, which another process may have measured at the same time.
+        The stored form: another process may have stored its own measurement first.
     """
     with transaction(db):
         if known := load_form(db, model, panel):
@@ -256,7 +256,7 @@ def save_form(db: sqlite3.Connection, model: ServedModel, panel: Panel, form: Vo
 
 
 def load_criteria(db: sqlite3.Connection, judge: Judge, min_votes: int) -> Criteria:
-    """Return the newest calibration of this judge and form for `min_votes`, or the defaults."""
+    """Return the latest criteria calibrated for this judge and `min_votes`, or the defaults."""
     row = one(
         db,
         "SELECT * FROM calibrations WHERE judge = ? AND panel = ? AND min_votes = ?"
@@ -271,7 +271,7 @@ def load_criteria(db: sqlite3.Connection, judge: Judge, min_votes: int) -> Crite
 
 
 def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> None:
-    """Store calibrated thresholds for later runs."""
+    """Store calibrated criteria for later runs."""
     with transaction(db):
         insert(
             db,
@@ -285,10 +285,10 @@ def save_criteria(db: sqlite3.Connection, judge: Judge, criteria: Criteria) -> N
 
 
 def _panel_id(panel: Panel) -> str:
-    """Identify a panel with the prefills that were compared."""
+    """Return the id of a panel, which includes the prefills that were compared."""
     return sha256_of([panel.digest, list(panel.prefills)])
 
 
 def _vote_id(judge: Judge) -> str:
-    """Identify panel and form: another form has other scores, and needs other thresholds."""
+    """Return the id of panel and form: the scores of another form need other thresholds."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

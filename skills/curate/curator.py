@@ -1,8 +1,8 @@
-"""The curator: a panel of five personas of one model, each with a vote on each annotation.
+"""The curator: a panel of five personas of one model, each of which votes on each annotation.
 
-A vote is the mean of the answers' values, weighted by the probability that the model gives each of
-them as its next token. Nothing is sampled and no prose is parsed. A server that returns no token
-probabilities answers as JSON under a schema instead.
+A vote is the mean of the values of the answers, each weighted by the probability that the model
+gives that answer as its next token. Nothing is sampled and no prose is parsed. A server that
+returns no token probabilities answers as JSON under a schema instead.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ class Vote:
     """The vote of one persona on one annotation.
 
     Attributes:
-        score: within the values of the panel's answers; None: invalid, neither pass nor fail.
-        mass: the probability of all answers; None for JSON.
-        answers: the probability of each answer; for JSON, 1.0 for the given answer.
+        score: a number within the values of the panel's answers; None if the vote is invalid, which
+            counts neither as a pass nor as a fail.
+        mass: the sum of the probabilities of all answers; None for a vote as JSON.
+        answers: the probability of each answer; for a vote as JSON, 1.0 for the given answer.
         prompt_tokens, cached_tokens, seconds: as in `Reply`.
     """
 
@@ -42,10 +43,10 @@ class Vote:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A model that votes as the panel.
+    """A model that votes as each persona of a panel.
 
     Attributes:
-        form: how it votes; `skills.curate.panel` measures it.
+        form: the form of its votes, as measured by `skills.curate.panel.choose_form`.
     """
 
     panel: Panel
@@ -62,14 +63,15 @@ class Judge:
     ) -> tuple[Vote, ...]:
         """Return the votes of all personas on an annotation, requested one after another.
 
-        The slot has evaluated the beginning of the prompt after the first vote.
+        After the first vote the slot of the server has evaluated the shared beginning of the
+        prompts.
 
         Args:
             known: votes by persona that need not be requested again.
             on_vote: called with each requested vote as it arrives.
 
         Raises:
-            InvalidReply: no probability of an answer was returned for any persona.
+            InvalidReply: the model returned no probability of an answer, for any persona.
         """
         found = dict(known or {})
         for persona in self.panel.personas:
@@ -104,7 +106,7 @@ class Judge:
         )
 
     def explain(self, item: Item, persona: Persona) -> str:
-        """Return a persona's reason in a sentence, for people: it has no effect on the decision."""
+        """Return the reason of a persona in one sentence; the decision does not depend on it."""
         messages = self.panel.question(item.paper, item.moves, self.framework, persona, why=True)
         request = self.model.request(
             messages=messages, max_tokens=EXPLANATION_TOKENS, temperature=0.0

@@ -1,4 +1,4 @@
-"""The gates: deterministic checks of an annotation against its abstract, without a model.
+"""The gates: checks of an annotation against its abstract that need no model.
 
 findings = find(paper, moves, framework)     # () if the annotation passes
 """
@@ -36,45 +36,71 @@ REASONS: Mapping[str, str] = {
     "copied": "The annotation is the abstract in its own order, divided into moves.",
     "filler": "Moves are padded with words that carry no information about the paper.",
 }
-"""The meaning of every code, in the order of the findings."""
+"""The meaning of the code of each finding, in the order in which findings are returned."""
 NEVER_UNSTATED = ("claim", "method")
-"""Moves that every paper states, in frameworks that have them. All gold annotations state both."""
+"""Moves that every paper states, if the framework has them. All gold annotations state both."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""A move has at most a word per 7 characters of the framework's `max_chars`, and at least a word
-per 50, so that a framework of single words does not require sentences. With the 320 of the Nanda
-framework that is 6 to 45 words; the 6,807 moves of the gold have 6 to 44."""
+"""Number of characters per word from which the limits of a move are computed.
+
+A move has at most one word per 7 characters of the framework's `max_chars`, and at least one
+word per 50 characters, so that a framework of single words does not require sentences. With the
+320 characters of the Nanda framework the limits are 6 and 45 words; the 6,807 moves of the gold
+have 6 to 44 words.
+"""
 CONTENT_OF_QUOTE = 2
-"""Content words from which a passage of the abstract may be shorter: "materials science articles"
-names a scope, "with it, 2% to 5%" needs what is before it."""
+"""Minimum number of content words of a quoted passage that may be shorter than the limit.
+
+"materials science articles" names a scope; "with it, 2% to 5%" needs the preceding text.
+"""
 LEAST_SUPPORT = 0.55
-"""Least share of the content words of an annotation that are in its abstract. The gold has 0.74 at
-least, with a median of 0.95; compared with the abstract of another paper, 0.38 at most."""
+"""Minimum share of the content words of an annotation that occur in its abstract.
+
+The annotations of the gold have at least 0.74, with a median of 0.95; compared with the abstract
+of another paper, at most 0.38.
+"""
 LEAST_MOVE_SUPPORT = 0.35
-"""Least share of a single move of at least `TELLING` content words. The gold has 0.43 at least;
-compared with another abstract, 96% of the moves have less than 0.35."""
+"""Minimum share for a single move that has at least `TELLING` content words.
+
+The moves of the gold have at least 0.43; compared with the abstract of another paper, 96% of the
+moves have less than 0.35.
+"""
 TELLING = 5
-"""Content words from which a share of them is informative. 99.8% of the gold's moves have them."""
+"""Minimum number of content words of a move for which their share is informative.
+
+99.8% of the gold moves have as many.
+"""
 MOST_COPIED = 0.85
-"""The share of the words of an annotation in copied runs from which it is a copy. The gold has 0.84
-at most, with a median of 0.42: it uses the terms of the abstract."""
+"""Share of the words in copied passages from which an annotation counts as a copy of the abstract.
+
+The annotations of the gold have at most 0.84, with a median of 0.42: they use the terms of the
+abstract.
+"""
 SEVERAL = 4
-"""Stated moves from which the order of the abstract is unlikely to be chance."""
+"""Number of stated moves whose order in the abstract is unlikely to be chance."""
 LONG = 50
-"""Words from which an annotation can be a copy: a very short abstract can hardly be rephrased. All
-annotations of the gold but two are longer."""
+"""Number of words from which an annotation can count as a copy of the abstract.
+
+A shorter abstract can hardly be rephrased. All but two annotations of the gold are longer.
+"""
 STRANGE_RUN = 3
-"""Consecutive content words missing from the abstract that make a foreign passage."""
+"""Number of consecutive content words missing from the abstract that make a foreign passage."""
 STRANGE_MOVES = 3
-"""Moves with a foreign passage from which an annotation is padded. The gold has 2 at most, in four
-annotations; 94% have none."""
+"""Number of moves with a foreign passage from which an annotation counts as padded.
+
+Four annotations of the gold have 2 such moves, the maximum; 94% of the gold has no such move.
+"""
 LONG_STRANGE_RUN = 5
-"""Consecutive content words from which a single foreign passage is padding. The gold has 4 at
-most."""
+"""Number of consecutive content words from which a single foreign passage counts as padding.
+
+The annotations of the gold have at most 4.
+"""
 PHRASE = 4
-"""Consecutive words shared by two moves that make a repeated phrase."""
+"""Number of consecutive words shared by two moves that make a repeated phrase."""
 STRANGE_IN_PHRASE = 2
-"""Content words of such a phrase that must be missing from the abstract. Three annotations of the
-gold have such a phrase; 36 would have a phrase with a single missing word."""
+"""Number of content words of a repeated phrase that must be missing from the abstract.
+
+Three annotations of the gold have such a phrase; 36 would have one if a single word sufficed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +109,8 @@ class Finding:
 
     Attributes:
         code: one of `REASONS`.
-        move: the name of the move, or "" for the whole annotation.
-        detail: a clause for people.
+        move: the name of the faulty move, or "" for a fault of the whole annotation.
+        detail: the fault in words, as a clause.
     """
 
     code: str
@@ -96,8 +122,8 @@ def find(paper: Paper, moves: Mapping[str, str], framework: Framework) -> tuple[
     """Return all faults of an annotation in the order of `REASONS`, or () if it passes.
 
     Args:
-        moves: as read from a file: missing, empty or too long texts are findings, and variants of
-            "Not stated." are recognised. Names that are not moves are ignored.
+        moves: texts by the names of moves, as read from a file: a missing, empty or too long text
+            is a finding, and variants of "Not stated." are recognised. Other names are ignored.
     """
     written = {name: framework.canonical(moves.get(name, "")) for name in framework.names}
     stated = {
@@ -164,7 +190,7 @@ def _whole_text(abstract: str, stated: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Find text about something else: (move, clause), with move "" for the whole annotation."""
+    """Yield the signs of text about another subject: (move, clause); move "" for all moves."""
     share = support(abstract, " ".join(moves.values()))
     if share < LEAST_SUPPORT:
         yield "", f"{share:.0%} of its content words are in the abstract"
@@ -176,10 +202,9 @@ def other_text(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, s
 
 
 def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
-    """Yield a clause if the annotation is the abstract, divided into moves.
+    """Yield a clause if the annotation is a copy of the abstract, divided into moves.
 
-    Quotes are not a fault: moves that quote are copied, too, but not in the order of the abstract,
-    except for a few by chance.
+    Moves that quote the abstract are not a fault: their order rarely is the order of the abstract.
     """
     lengths = {move: len(words(text)) for move, text in moves.items()}
     total = sum(lengths.values())
@@ -194,11 +219,13 @@ def copies(abstract: str, moves: Mapping[str, str]) -> Iterator[str]:
 
 
 def filler(abstract: str, moves: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Find padding: (move, clause), with move "" for the whole annotation.
+    """Yield the signs of padding: (move, clause); move "" for the whole annotation.
 
-    Only words that are missing from the abstract are recognised. Of clauses written after these
-    limits were set, added to the annotations of gold_dev.csv, it found 100% when every move had a
-    clause, 85% with three clauses and 38% with one. Filler in the paper's own words is not found.
+    Only padding in words that are missing from the abstract is recognised. The limits were tested
+    with clauses that were written after the limits had been set, and were added to the annotations
+    of gold_dev.csv: padding was found in 100% of the annotations if every move had such a clause,
+    in 85% with three clauses, and in 38% with one clause. Padding in the paper's own words is not
+    found.
     """
     known = frozenset(content_words(abstract))
     runs = {move: _longest_foreign_run(text, known) for move, text in moves.items()}
@@ -224,7 +251,7 @@ def _longest_foreign_run(text: str, known: frozenset[str]) -> int:
 
 
 def _repeated_phrases(moves: Mapping[str, str], known: frozenset[str]) -> list[str]:
-    """Return the phrases, which may overlap, of more than one move, in order of appearance."""
+    """Return the phrases that occur in several moves, in order of appearance; they may overlap."""
     counts: Counter[str] = Counter()
     for text in moves.values():
         written = words(text)
@@ -245,5 +272,5 @@ def _normalised(text: str) -> str:
 
 @functools.cache
 def phrases() -> dict[str, Any]:
-    """Return the lists of phrases.yaml, which describes them."""
+    """Return the lists of phrases in phrases.yaml, whose comments describe them."""
     return dict(yaml.safe_load(Path(__file__).with_name("phrases.yaml").read_text("utf-8")))

@@ -1,4 +1,4 @@
-"""The annotations to be judged, from a table or from the corpus.
+"""Read the annotations to be judged, from a table or from the corpus.
 
 An item keeps its moves as they were written, so that the gates can report what is wrong with them;
 only the variants of "Not stated." are unified.
@@ -28,7 +28,7 @@ from skills.nanda.framework import Framework, sha256_of
 from skills.nanda.paper import Paper
 
 CORPUS = "corpus"
-"""The name of the user's corpus as an input."""
+"""The input that names the user's corpus."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Item:
     """An annotation to be judged.
 
     Attributes:
-        where: its row, for people.
+        where: the row of the annotation, in words.
         findings: the faults found by the gates.
-        entry: the row it was read from; None for a probe.
+        entry: the row of the table; None for a probe.
         probe: the kind of known-bad annotation, or "" for an annotation of the input.
-        changed: how the probe was made.
+        changed: a description of the change that made the probe.
     """
 
     paper: Paper
@@ -53,7 +53,7 @@ class Item:
 
     @cached_property
     def key(self) -> str:
-        """The id in the form by which papers are compared."""
+        """The id of the paper, in the form by which papers are compared."""
         return paper_key(self.paper.id)
 
     @property
@@ -76,12 +76,12 @@ class Input:
     """The annotations of one input.
 
     Attributes:
-        name: the input as given on the command line.
+        name: the name of the input on the command line.
         id_column: the name of the column of ids in output tables.
-        rows: number of all rows, including those left out.
+        rows: number of rows, including the rows that are left out.
         filtered: number of rows left out, by reason.
-        refused: the rows among them that cannot be used.
-        path: the table; None for the corpus.
+        refused: the rows that cannot be used, which are also counted in `filtered`.
+        path: the file of the table; None for the corpus.
     """
 
     name: str
@@ -104,12 +104,12 @@ def from_table(
     """Read the annotations of a table.
 
     Args:
-        db: the corpus, which has the abstracts of a saved .jsonl.
-        limit: number of rows to read at most.
+        db: the corpus, which contains the abstracts of a saved .jsonl file.
+        limit: maximum number of rows to read.
         notice: as in `open_table`.
 
     Raises:
-        InputError: the table cannot be used, or has no annotation.
+        InputError: the table cannot be read, or contains no annotation.
     """
     found: dict[tuple[str, str, str], Item] = {}
     filtered: Counter[str] = Counter()
@@ -150,7 +150,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
     """Read the current annotations of the corpus.
 
     Raises:
-        InputError: it has no annotation by this framework.
+        InputError: the corpus contains no annotation by this framework.
     """
     ids = Database(db, framework).current_ids()[:limit]
     found, refused = list[Item](), Refusals()
@@ -171,7 +171,7 @@ def from_corpus(db: sqlite3.Connection, framework: Framework, limit: int | None)
 def records(
     db: sqlite3.Connection, items: Iterable[Item], framework: Framework
 ) -> Iterator[Annotated]:
-    """Yield the items that fit the framework as annotations, from the corpus if it has them."""
+    """Yield the annotations of the items that fit the framework, in their stored form if any."""
     for item in items:
         known = reads.with_moves(db, item.paper, item.moves, framework)
         if known is not None:
@@ -184,7 +184,7 @@ def _left_out(entry: TableRow, before: Item | None, framework: Framework) -> str
     """Return the reason why a row is left out, or "".
 
     Args:
-        before: an earlier annotation of the same paper.
+        before: an earlier annotation of the same paper, or None.
     """
     if not entry.paper.abstract:
         return "no abstract"
@@ -208,7 +208,7 @@ def _moves(entry: TableRow, framework: Framework) -> dict[str, str]:
 
 
 def no_annotations(framework: Framework) -> InputError:
-    """Return the error of a corpus without annotations by a framework."""
+    """Return the error for a corpus without annotations by a framework."""
     return InputError(
         f"the corpus has no annotations by the framework {framework.name}",
         hint="`/annotate TABLE` creates them; `/corpus add TABLE` imports them.",

@@ -1,7 +1,7 @@
-"""The job of judging many annotations: the panel judges each once; votes are stored.
+"""The job that judges many annotations: the panel judges each annotation once.
 
-As in `skills.annotate.job`, results and failures are stored in the corpus database under content
-keys: the same command continues where it was killed, and no vote is requested twice.
+As in `skills.annotate.job`, votes and failures are stored in the corpus database under content
+keys: the same command continues an interrupted job, and no vote is requested twice.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from skills.curate.verdicts import Criteria, Verdict, decide
 
 @dataclass
 class CurateJob:
-    """The annotations of `source` and the probes made of them, with the panel that judges them.
+    """The job that judges the annotations of `source` and the probes made from them.
 
-    An annotation that a gate has rejected is not judged; a probe always is, to measure the panel
+    An annotation that a gate rejects is not judged; every probe is judged, to measure the panel
     without the gates.
 
     Attributes:
-        pace: the progress of the whole command.
-        update: shows it.
+        pace: counts the progress of the whole command.
+        update: shows the progress.
     """
 
     call: Call
@@ -49,7 +49,7 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge when the job begins; equal annotations count as one."""
+        """The items to judge at the beginning of the job; of equal annotations, the first."""
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
         for item in (*self.source.items, *self.probes):
@@ -68,7 +68,7 @@ class CurateJob:
         return self._run(self.due, self._perform, self._save, self._save_failure, self._save_votes)
 
     def explain(self, verdicts: Sequence[Verdict]) -> Tally:
-        """Ask for a reason for each rejected annotation: the persona furthest from passing it."""
+        """Request a reason for each rejected annotation from the persona furthest from passing."""
         due = [
             one
             for one in verdicts
@@ -81,7 +81,7 @@ class CurateJob:
         return self._run(due, self._request_reason, self._save_reason, self._skip_reason)
 
     def verdicts(self, criteria: Criteria) -> list[Verdict]:
-        """Decide about every annotation and probe, as far as they have been judged."""
+        """Return the decision about every annotation and probe, including items without votes."""
         return [
             decide(
                 item,
@@ -113,7 +113,7 @@ class CurateJob:
 
         def on_vote(vote: Vote) -> None:
             if vote.score is not None:
-                known[vote.persona] = vote  # for another attempt
+                known[vote.persona] = vote  # kept for another attempt
                 self._votes.put((item, vote))
 
         slot = self._slots.get()
@@ -123,7 +123,7 @@ class CurateJob:
             self._slots.put(slot)
 
     def _save_votes(self) -> None:
-        """Store the votes that arrived for ballots that are not complete."""
+        """Store the votes of incomplete ballots."""
         while not self._votes.empty():
             self.ballots.save_vote(*self._votes.get())
 

@@ -1,4 +1,4 @@
-"""The results of /curate: the source of --json, of the text on a terminal and of the page."""
+"""The results of /curate, from which --json, the terminal text and the page are made."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Auroc(Interval):
 
     n_good: int
     n_bad: int
-    at_chance: bool = Field(description="whether 0.5 is within the interval")
+    at_chance: bool = Field(description="True if 0.5 is within the interval")
 
 
 class FormFacts(Output):
-    """How a judge votes: `panel.VoteForm`."""
+    """The form of a judge's votes: see `panel.VoteForm`."""
 
     kind: str
     prefill: str
@@ -30,7 +30,7 @@ class FormFacts(Output):
 
 
 class JudgeFacts(Output):
-    """The judge and its criteria; `model` is None if the gates left nothing to judge."""
+    """The judge and its criteria; `model` is None if the gates reject every annotation."""
 
     model: str | None
     served: str = ""
@@ -39,8 +39,10 @@ class JudgeFacts(Output):
     form: FormFacts | None = None
     panel: str = Field(description="digest of the prompts")
     min_votes: int
-    thresholds: dict[str, float] = Field(description="by persona")
-    calibrated: dict[str, Any] | None = Field(description="the calibration; None for defaults")
+    thresholds: dict[str, float] = Field(description="the threshold of each persona")
+    calibrated: dict[str, Any] | None = Field(
+        description="the calibration of the thresholds; None for the defaults"
+    )
 
 
 class NotKept(Output):
@@ -54,19 +56,19 @@ class NotKept(Output):
 
 
 class PersonaFigures(Output):
-    """A persona's votes on the input."""
+    """Figures of a persona's votes on the input."""
 
     name: str
     title: str
     criterion: str
     threshold: float
-    passed: Share = Field(description="of the valid votes")
+    passed: Share = Field(description="share of the valid votes that pass")
     invalid: int
-    mean: float | None = Field(description="of the valid scores")
+    mean: float | None = Field(description="mean of the valid scores")
     mass: float | None = Field(description="mean probability of all answers")
-    seconds: float = Field(description="mean of a vote")
-    auroc: Auroc = Field(description="of annotations of the input against probes")
-    weight: dict[str, int] = Field(description="decisions that depend on its vote")
+    seconds: float = Field(description="mean number of seconds of a vote")
+    auroc: Auroc = Field(description="AUROC of the annotations of the input against the probes")
+    weight: dict[str, int] = Field(description="number of decisions that depend on its vote")
 
 
 class BorderlineRow(Output):
@@ -79,7 +81,7 @@ class BorderlineRow(Output):
 
 
 class Borderline(Output):
-    """Annotations that a person should look at, the closest to the thresholds first."""
+    """The annotations that a person should read, the closest to the thresholds first."""
 
     of: int
     closest: list[BorderlineRow]
@@ -87,8 +89,12 @@ class Borderline(Output):
 
 class PanelFigures(Output):
     personas: list[PersonaFigures]
-    splits: dict[str, int] = Field(description="annotations by votes for and against")
-    alpha: dict[str, Alpha] = Field(description="of the votes and of the scores")
+    splits: dict[str, int] = Field(
+        description="number of annotations by votes for and against, such as 4-1"
+    )
+    alpha: dict[str, Alpha] = Field(
+        description="correlations of each two personas, of their votes and of their scores"
+    )
     effective_votes: float | None = Field(description="number of independent votes")
     length: dict[str, float | None] = Field(description="correlation of score and length")
     vote_against_mean: dict[str, int]
@@ -96,7 +102,7 @@ class PanelFigures(Output):
 
 
 class ProbesRejected(Output):
-    """Known-bad annotations that are rejected."""
+    """The number of known-bad annotations that are rejected."""
 
     gates: Share
     panel: Share
@@ -105,26 +111,32 @@ class ProbesRejected(Output):
 
 
 class Added(Output):
-    """The rejections by the gates, a persona, the panel, or gates and panel together."""
+    """The shares that the gates, a persona, the panel, or gates and panel together reject."""
 
     who: str
-    caught: Share = Field(description="of the known-bad annotations that it judged")
-    cost: Share = Field(description="of the annotations that are taken to be good")
-    alone: int | None = Field(description="caught by no other persona")
-    no_vote: int = Field(description="annotations left open by invalid votes")
-    edge: Rounded | None = Field(description="share caught less share of the cost (Youden's J)")
+    caught: Share = Field(description="share of the judged known-bad annotations that are rejected")
+    cost: Share = Field(description="share of the annotations taken to be good that are rejected")
+    alone: int | None = Field(
+        description="number of known-bad annotations that no other persona rejects"
+    )
+    no_vote: int = Field(
+        description="number of annotations that are undecided because of invalid votes"
+    )
+    edge: Rounded | None = Field(description="`caught` less `cost` (Youden's J)")
 
 
 class ProbeFigures(Output):
     failed: int
     kinds: dict[str, ProbesRejected]
     all: ProbesRejected
-    subtle: dict[str, ProbesRejected] = Field(description="kinds that no gate can find")
+    subtle: dict[str, ProbesRejected] = Field(
+        description="the kinds of known-bad annotations that no gate can find"
+    )
     added: list[Added]
 
 
 class Curation(Output):
-    """A run of the gates and the panel, in annotations."""
+    """The result of a run of the gates and the panel; counts are numbers of annotations."""
 
     input: str
     rows: int
@@ -135,14 +147,14 @@ class Curation(Output):
     undecided: int
     failed: int
     pending: int
-    gated: int = Field(description="with findings of the gates")
-    judged: int = Field(description="by the panel")
+    gated: int = Field(description="rejected by the gates")
+    judged: int = Field(description="rejected by the panel")
     reject_rate: Share
     judge: JudgeFacts
-    gates: dict[str, int] = Field(description="findings, by code")
-    not_kept: list[NotKept] = Field(description="the first of them")
+    gates: dict[str, int] = Field(description="number of findings of the gates, by code")
+    not_kept: list[NotKept] = Field(description="the first annotations that are not kept")
     panel: PanelFigures | None
-    probes: ProbeFigures | None = Field(description="known-bad annotations")
+    probes: ProbeFigures | None = Field(description="the results on known-bad annotations")
     verdict: list[str] = Field([], description="the result in words")
     notes: list[str] = []
     tokens: dict[str, int] = {}
@@ -152,7 +164,7 @@ class Curation(Output):
 
 
 class Reviewed(Output):
-    """A review by the user, in annotations."""
+    """The result of a review by the user; counts are numbers of annotations."""
 
     input: str
     gold: str
@@ -162,39 +174,41 @@ class Reviewed(Output):
     edited: int
     rejected: int
     to_do: int
-    waiting: int = Field(0, description="for a second reviewer")
-    disputed: int = Field(0, description="two reviewers disagree")
+    waiting: int = Field(0, description="waiting for a second reviewer")
+    disputed: int = Field(0, description="decided differently by two reviewers")
     gold_rows: int
     right: Share | None = Field(
         None,
-        description="of the moves of the first 20, 40, ... papers: left unchanged by reviewers",
+        description="share of the moves left unchanged, in the first 20, 40, ... papers",
     )
-    right_by_move: dict[str, Share] = Field({}, description="the same, by label")
+    right_by_move: dict[str, Share] = Field(
+        {}, description="share of the moves left unchanged, by label of the move"
+    )
     retraining: str = Field(
-        "", description="the line that trains on the gold table, from 20 papers"
+        "", description="the line that trains on the gold table; empty before 20 papers"
     )
 
 
 class Agreed(Output):
-    """Agreement in one judgement."""
+    """The agreement of the reviewers in one judgement."""
 
-    what: str = Field(description="annotation, or the label of a move")
-    judged: str = Field(description="accepted, kept (right as it was) or stated")
-    same: Share = Field(description="papers on which all reviewers judge alike")
+    what: str = Field(description="'annotation', or the label of a move")
+    judged: str = Field(description="the judgement: accepted, kept (left unchanged) or stated")
+    same: Share = Field(description="number of papers on which all reviewers agree")
     kappa: AgreementFigure
     alpha: Alpha
 
 
 class Agreement(Output):
-    """How far two reviewers agree."""
+    """The agreement of the reviewers of a gold table."""
 
     gold: str
     reviewers: list[str]
-    papers: int = Field(description="with two decisions")
+    papers: int = Field(description="number of papers with at least two decisions")
     disputed: int
     waiting: int
-    agreement: list[Agreed] = Field(description="by judgement")
+    agreement: list[Agreed] = Field(description="the agreement in each judgement")
 
 
 class CurateSummary(RootModel[Curation | Reviewed | Agreement]):
-    """A run of the gates and the panel, or with --review a review or the agreement."""
+    """The result of /curate: of a run, of a review (--review), or of --agreement."""

@@ -1,8 +1,8 @@
-"""The panel as data: its personas, their questions, and the meaning of the answers.
+"""Read a panel from a file: its personas, their questions, and the values of the answers.
 
-`shipped()` returns the panel of personas.yaml, `load` that of another file. Each message begins
-with the abstract and the annotation, and ends with the question of a persona, so that a server
-evaluates the beginning once for all personas.
+`shipped()` returns the panel of personas.yaml, `load` the panel of another file. Each message
+begins with the abstract and the annotation, and ends with the question of a persona, so that a
+server evaluates the beginning once for all personas.
 """
 
 from __future__ import annotations
@@ -30,18 +30,22 @@ from skills.nanda.text import sanitize
 
 PERSONAS = Path(__file__).with_name("personas.yaml")
 SOURCE = "_source"
-"""The suffix of a placeholder for the sentence that a move comes from."""
+"""The suffix of the placeholder for the sentence of the abstract that a move comes from."""
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FORM_ITEMS = 10
-"""Maximum number of annotations on which the beginnings of a reply are compared."""
+"""Maximum number of annotations on which the prefills are compared."""
 TOP = 100
-"""Alternatives requested for the one token; servers return 20 at most. The probability of an answer
-beyond them is too small to count."""
+"""Number of alternatives requested for the first token of a reply; some servers return at most 20.
+
+The probability of an answer beyond these alternatives is negligible.
+"""
 FEWEST_MASS = 0.5
-"""Least probability that must lie on the answers for a valid vote: below it, the model was about to
-write something else."""
+"""Minimum probability of all answers together for a valid vote.
+
+With less, the model was about to write something other than an answer.
+"""
 JSON_TOKENS = 24
-"""Completion tokens of {"answer": "4"} and some blanks."""
+"""Maximum number of completion tokens of a vote as JSON: {"answer": "4"} and some blanks."""
 
 
 class _Strict(BaseModel):
@@ -52,14 +56,15 @@ class Persona(_Strict):
     """One member of the panel.
 
     Attributes:
-        name: lower-case letters and hyphens; its column in tables.
-        criterion: the statement it checks.
-        why: why it is on the panel, for people.
-        ask: its question, the end of the message. It may quote moves: {claim}, and {claim_source}
-            for the sentence of the abstract that the claim comes from.
-        threshold: the score from which its vote passes unless thresholds were calibrated.
-        reads: unused: moves and limit of the judge mode "reading", which was removed. Panel files
-            may still have it, and it is part of `Panel.digest`, so that stored votes remain valid.
+        name: lower-case letters and hyphens; the name of the persona's column in tables.
+        criterion: the statement that the persona checks.
+        why: the reason why it is on the panel, for people.
+        ask: the question, which ends the message. It may quote moves: {claim} is the claim, and
+            {claim_source} the sentence of the abstract that the claim comes from.
+        threshold: the score from which the persona's vote passes, unless thresholds were
+            calibrated.
+        reads: unused; the settings of a judge mode that was removed. Panel files may still contain
+            it, and it remains part of `Panel.digest`, so that stored votes remain valid.
     """
 
     name: str = Field(pattern=r"^[a-z]+(-[a-z]+)*$")
@@ -72,16 +77,17 @@ class Persona(_Strict):
 
 
 class Panel(_Strict):
-    """Personas, with the prompts and answers that they share.
+    """A panel: personas, with the prompts and answers that they share.
 
     Attributes:
         system: the system message.
         shared: the beginning of the user message, with {abstract} and {annotation}.
-        answers: the answers, which are single tokens, with their values.
-        prefills: beginnings of the reply; that with the most probable answers is used.
+        answers: the value of each answer; an answer is a single token.
+        prefills: beginnings of the reply, of which the prefill with the most probable answers is
+            used.
         reading: unused, see `Persona.reads`.
-        explain: the question for the reason why a persona did not pass an annotation, with its
-            {criterion}.
+        explain: the question why a persona did not pass an annotation, with {criterion} as
+            placeholder.
     """
 
     version: Text
@@ -144,12 +150,12 @@ class Panel(_Strict):
         *,
         why: bool = False,
     ) -> tuple[Message, ...]:
-        """Return the messages that put a persona's question about an annotation.
+        """Return the messages with a persona's question about an annotation.
 
-        Abstract and annotation are sanitized: they cannot close a tag or act as special tokens.
+        The abstract and the annotation are escaped: they cannot close a tag or form special tokens.
 
         Args:
-            why: ask for the reason why it did not pass the annotation instead.
+            why: True for the question why the persona did not pass the annotation.
         """
         from skills.nanda.checks import source_sentence
 
@@ -168,10 +174,10 @@ class Panel(_Strict):
         """Check that the framework has all moves that the questions quote.
 
         Args:
-            path: the panel's file, for the message.
+            path: the file of the panel, for the error message.
 
         Raises:
-            InputError: naming persona and move.
+            InputError: the framework lacks a move; the message contains the persona and the move.
         """
         for persona in self.personas:
             for name in _placeholders(persona.ask + self._why(persona)):
@@ -198,7 +204,7 @@ def load(path: Path) -> Panel:
     """Read a panel from a file in the format of personas.yaml.
 
     Raises:
-        InputError: naming file and line.
+        InputError: the file is not valid; the message contains the file and the line.
     """
     return yaml_files.load(path, Panel, InputError)
 
@@ -210,14 +216,14 @@ def _placeholders(template: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class VoteForm:
-    """How a judge votes.
+    """The form of a judge's votes.
 
     Attributes:
-        kind: by the probabilities of the first token, or as JSON.
+        kind: "logprobs": by the probabilities of the first token; otherwise as JSON.
         prefill: the beginning of the reply to a question.
-        mass: the mean probability of all answers after it; None for JSON.
+        mass: the mean probability of all answers together after the prefill; None for JSON.
         measured: the mean probability for each prefill that was tried.
-        items: number of annotations it was measured on; 0 if that was not stored.
+        items: number of annotations that were measured; 0 if the number was not stored.
     """
 
     kind: Literal["logprobs", "json"]
@@ -228,12 +234,12 @@ class VoteForm:
 
     @property
     def can_answer(self) -> bool:
-        """False if too little probability lies on the answers; then the gates decide alone."""
+        """False if the answers have too little probability; then the gates decide alone."""
         return self.mass is None or self.mass >= FEWEST_MASS
 
 
 def form_sample(items: Sequence[Item]) -> Sequence[Item]:
-    """Return the annotations to measure the form on: the first half, at most `FORM_ITEMS`."""
+    """Return the annotations on which the form is measured: the first half, up to `FORM_ITEMS`."""
     return items[: min(FORM_ITEMS, -(-len(items) // 2))]
 
 
@@ -244,21 +250,21 @@ def choose_form(
     items: Sequence[Item],
     on_item: Callable[[Item, int], None] = lambda *_: None,
 ) -> VoteForm:
-    """Measure how a model votes best.
+    """Return the vote form that suits a model best, by measuring it.
 
-    Each of `items` is put to a persona with every prefill, or without a prefill to a model that
-    does not continue a begun answer; of equally good prefills, the first of the panel is taken.
-    Items that are too long or at which the judge fails are skipped: the job reports them. A server
-    without token probabilities votes as JSON.
+    Each item is judged by one persona, once with every prefill, or once without a prefill if the
+    model does not continue a given beginning. Of equally good prefills, the first one in the panel
+    is used. Items that are too long or at which the judge fails are skipped: the job reports them.
+    A server without token probabilities votes as JSON.
 
     Args:
-        on_item: called with each measured item and the prompt tokens that were evaluated for it.
+        on_item: called with each measured item and the number of prompt tokens evaluated for it.
 
     Returns:
-        a form without `mass` if all items are too long.
+        The form; `mass` is None if all items are too long.
 
     Raises:
-        SkillFailed: the judge fails at all of them.
+        SkillFailed: the judge fails at all items.
     """
     prefills = panel.prefills if model.continues_prefill else ("",)
     masses: dict[str, list[float]] = {prefill: [] for prefill in prefills}
@@ -294,7 +300,7 @@ def request_vote(
     form: VoteForm,
     slot: int | None,
 ) -> Reply:
-    """Put one question to the model."""
+    """Request one vote from the model."""
     how: dict[str, Any] = {"temperature": 0.0, "slot": slot}
     if form.kind == "json":
         how |= {"max_tokens": JSON_TOKENS, "json_schema": _schema(panel)}
@@ -306,11 +312,12 @@ def request_vote(
 
 
 def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
-    """Return the probability of each answer; blanks around a token and its case are ignored."""
+    """Return the probability of each answer, ignoring blanks around a token and its case."""
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A server returns no probabilities for a token that is a part of a character, and no answer.
+    # A server returns no probabilities for a token that is part of a character; such a token is no
+    # answer.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

@@ -1,8 +1,8 @@
-"""Statistics of the votes of a panel: decisions, separation of probes, and calibration.
+"""Compute statistics of a panel's votes: decisions, separation of probes, calibration.
 
-A panel of k personas judges n annotations. `scores` are n rows of k numbers; None is an
-invalid vote, neither a pass nor a fail. A vote passes from its persona's threshold on, and an
-annotation is kept from `min_votes` passes on.
+A panel of k personas judges n annotations. `scores` has n rows of k numbers. None marks an invalid
+vote, which counts neither as a pass nor as a fail. A vote passes if its score reaches the threshold
+of the persona, and an annotation is kept if at least `min_votes` votes pass.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from skills.reporting.outputs import Share, Z
 
 Scores = Sequence[Sequence[float | None]]
 Votes = Sequence[bool | None]
-"""Whether each persona passes an annotation; None for an invalid vote."""
+"""For each persona: True if it passes the annotation, False if not, None for an invalid vote."""
 MARGIN = 0.15
-"""On a scale of 1 to 5: a cold prompt cache moved scores by 0.14 at most."""
+"""Distance of scores from their thresholds within which a decision counts as borderline.
+
+It is for scores from 1 to 5: a cold prompt cache changed scores by at most 0.14.
+"""
 INCOMPLETE = "with an invalid vote"
-_NOISE = 1e-9  # rounding errors of sums that are zero on paper
+_NOISE = 1e-9  # largest rounding error of a sum that is zero in exact arithmetic
 FEW = 20
-"""Thresholds set on fewer judged annotations than this do not generalise."""
+"""Minimum number of judged annotations from which thresholds generalise."""
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
-    """Return whether each vote of a row passes; None for an invalid vote."""
+    """Return True for each vote of a row that passes, False if not; None for an invalid vote."""
     return tuple(
         None if score is None else score >= threshold
         for score, threshold in zip(scores, thresholds, strict=True)
@@ -36,9 +39,9 @@ def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple
 
 
 def is_kept(votes: Votes, min_votes: int) -> bool | None:
-    """Return the decision on a row: True (kept), False (rejected) or None (undecided).
+    """Return the decision on a row: True if kept, False if rejected, None if undecided.
 
-    A row is undecided if it has too few passes and would have enough if its invalid votes passed.
+    A row is undecided if it has too few passes, but would have enough if its invalid votes passed.
     """
     if votes.count(True) >= min_votes:
         return True
@@ -56,7 +59,7 @@ def check_min_votes(personas: int, min_votes: int) -> None:
 
 
 def splits(votes: Sequence[Votes]) -> dict[str, int]:
-    """Count rows by passes and fails, from "5-0" to "0-5"; with an invalid vote: `INCOMPLETE`."""
+    """Count rows by passes and fails, "5-0" to "0-5"; rows with an invalid vote as `INCOMPLETE`."""
     if not votes:
         return {}
     personas = len(votes[0])
@@ -68,14 +71,14 @@ def splits(votes: Sequence[Votes]) -> dict[str, int]:
 def vote_against_mean(
     scores: Scores, thresholds: Sequence[float], min_votes: int
 ) -> dict[str, int]:
-    """Count how often `min_votes` of k and the mean score disagree.
+    """Count the rows on which the rule `min_votes` of k and the mean score disagree.
 
-    The mean keeps a row whose valid votes have mean(score - threshold) >= 0. Rows that the vote
-    leaves undecided, or without a valid vote, are not compared.
+    By its mean score, a row is kept if mean(score - threshold) of its valid votes is not negative.
+    Undecided rows, and rows without a valid vote, are not compared.
 
     Returns:
-        vote_only, mean_only: rows kept by the votes alone, by the mean alone; count: their sum; of:
-        compared rows.
+        vote_only, mean_only: number of rows kept by the votes only, and by the mean only; count:
+            sum of both; of: number of compared rows.
     """
     compared: Counter[tuple[bool, bool]] = Counter()
     for row in scores:
@@ -97,16 +100,17 @@ def vote_against_mean(
 def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
     """Return the influence of each persona on the decisions.
 
-    Without a persona, the same share of the others must pass: ceil(min_votes * (k-1) / k). That is
-    `min_votes` again unless all k had to pass, so removing a persona can usually only lose rows;
-    `deciding` also counts the rows that its fail holds back. Undecided rows count as not kept.
+    Without one persona, the same share of the other personas must pass: ceil(min_votes * (k-1) /
+    k). This is equal to `min_votes` unless all k had to pass, so that removing a persona rarely
+    adds rows. `deciding` also counts the rows that the persona's fail rejects. Undecided rows count
+    as not kept.
 
     Returns:
-        lost: annotations kept with it that would not be kept without it.
-        gained: annotations not kept with it that would be kept without it.
-        flips: lost and gained.
-        deciding: annotations whose decision would change if its vote were reversed.
-        of: annotations.
+        For each persona, numbers of annotations: lost: kept with the persona, but not without it.
+        gained: not kept with the persona, but kept without it.
+        flips: sum of lost and gained.
+        deciding: decided differently if the persona's vote were reversed.
+        of: all annotations.
     """
     kept = [is_kept(row, min_votes) is True for row in votes]
     if not votes:
@@ -118,17 +122,18 @@ def weights(votes: Sequence[Votes], min_votes: int) -> list[dict[str, int]]:
 def borderline(
     scores: Scores, thresholds: Sequence[float], min_votes: int, margin: float = MARGIN
 ) -> list[tuple[float, int, int]]:
-    """Return the rows for a person to look at, the closest first.
+    """Return the rows that a person should read, the closest decision first.
 
-    Such a row would turn by one vote, or by scores within `margin` of their thresholds together,
-    or is left undecided by invalid votes.
+    These are rows whose decision would change if one vote changed, or if all scores within `margin`
+    of their thresholds changed, and rows that are undecided because of invalid votes.
 
-    To turn a row with p passes and i invalid votes, p - min_votes + 1 passes must fail if it is
-    kept, and min_votes - p - i fails must pass if it is rejected. Its distance is the largest
-    distance of these scores from their thresholds, if the nearest scores are taken.
+    Let a row have p passes and i invalid votes. To reverse its decision, p - min_votes + 1 passes
+    must fail if it is kept, and min_votes - p - i fails must pass if it is rejected. The scores
+    nearest to their thresholds are chosen; the distance of the row is the largest distance of these
+    scores from their thresholds.
 
     Returns:
-        (distance, row, number of passes); the distance is 0 if invalid votes leave the row open.
+        (distance, row, number of passes); the distance is 0 for an undecided row.
     """
     found = []
     for index, row in enumerate(scores):
@@ -169,15 +174,15 @@ def _weight(
 
 
 def auroc(good: Sequence[float | None], bad: Sequence[float | None]) -> Auroc:
-    """Return the probability that a score of `good` is above a score of `bad`; ties count half.
+    """Return the probability that a score of `good` exceeds a score of `bad`; a tie counts half.
 
-    It is U / (n m) of Mann and Whitney. None is left out.
+    The value is U / (n m) of Mann and Whitney. Scores that are None are ignored.
 
     The interval is method 5 of Newcombe (2006, "Confidence intervals for an effect size measure
-    based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which
-    |t - value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) /
-    (n m) and N = (n + m) / 2 - 1. Unlike DeLong's and a bootstrap it has a width at 0 and 1, which
-    small samples of probes often reach. It assumes independent scores.
+    based on the Mann-Whitney statistic. Part 2", Statistics in Medicine 25): the t for which |t -
+    value| = z sqrt(V(t)), with V(t) = t (1 - t) (1 + N ((1 - t) / (2 - t) + t / (1 + t))) / (n m)
+    and N = (n + m) / 2 - 1. Unlike DeLong's interval and a bootstrap, it does not shrink to a point
+    at the values 0 and 1, which small samples of probes often reach. It assumes independent scores.
     """
     above, below = ([one for one in side if one is not None] for side in (good, bad))
     n, m = len(above), len(below)
@@ -198,9 +203,9 @@ def added(
     personas: Sequence[str],
     min_votes: int,
 ) -> list[Added]:
-    """Return the shares of bad and of good annotations that gates, personas and panel reject.
+    """Return the shares of bad and good annotations that gates, personas and panel reject.
 
-    The lines "gates" and "together" are about all annotations, the other lines about annotations
+    The shares of "gates" and "together" are of all annotations, the other shares of the annotations
     that pass the gates.
 
     Args:
@@ -241,7 +246,7 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
         variance = t * (1 - t) * (1 + mean * ((1 - t) / (2 - t) + t / (1 + t))) / (n * m)
         return (t - value) ** 2 - Z**2 * variance
 
-    # At 0 and 1 the variance is 0, so that the value itself would be found there.
+    # At 0 and 1 the variance is 0, so that the search would return the value itself.
     inside = min(max(value, 1e-9), 1 - 1e-9)
     low = brentq(beyond, 0, inside) if value > 0 else 0.0
     high = brentq(beyond, inside, 1) if value < 1 else 1.0
@@ -251,29 +256,30 @@ def _newcombe(value: float, n: int, m: int) -> tuple[float, float]:
 def calibrate(
     scores: Scores, gate_rejected: int, reject_rate: float, min_votes: int = 3
 ) -> tuple[tuple[float, ...], float, str]:
-    """Set each persona's threshold at one common quantile of its scores.
+    """Return thresholds at one common quantile of each persona's scores, for a reject rate.
 
     F_j(x) is the share of persona j's valid scores that are at most x, and its threshold at
     quantile q is its lowest score with F_j > q. So a vote passes if F_j(score) > q, and a row is
-    kept if c > q, where c is the `min_votes`-th largest of its F_j(score). Only the quantiles 0 and
-    the rows' own c make a difference: all of them are tried. Of two that are equally near to the
-    rate, the lower one is taken. A row with too few valid votes is not kept at any quantile.
+    kept if c > q, where c is the `min_votes`-th largest F_j(score) of the row. The result changes
+    only at the quantiles 0 and c of each row: all of them are tried. Of two quantiles equally close
+    to the rate, the lower one is used. A row with too few valid votes is not kept at any quantile.
 
     Args:
-        scores: n rows of k, of the annotations that passed the gates; None is an invalid vote.
+        scores: n rows of k scores, for the annotations that passed the gates; None is an invalid
+            vote.
         gate_rejected: number of annotations that did not pass the gates.
-        reject_rate: the share of n + gate_rejected to be rejected, between 0 and 1.
+        reject_rate: the share of all n + gate_rejected annotations to reject, between 0 and 1.
 
     Returns:
-        each persona's threshold; the share of all annotations that is not kept, including undecided
-        ones; notes for the user, or "".
+        The threshold of each persona; the share of all annotations that is not kept, which includes
+            undecided annotations; a note for the user, or "".
 
     Raises:
-        InputError: there is nothing to calibrate on, or a persona has no valid vote.
+        InputError: there is no judged annotation, or a persona has no valid vote.
     """
     columns = _columns(scores)
     turning = sorted(_turning_point(row, columns, min_votes) for row in scores)
-    # At quantile 1 no score would be left to set.
+    # At quantile 1 a persona would have no score left as threshold.
     quantiles = sorted({0.0, *(share for share in turning if 0 < share < 1)})
     rejected = {quantile: bisect_right(turning, quantile) for quantile in quantiles}
     total = len(scores) + gate_rejected
@@ -286,7 +292,7 @@ def calibrate(
             f"{(rejected[0.0] + gate_rejected) / total:.1%} already: the thresholds are the lowest "
             "scores"
         )
-    # A step of the quantile moves each threshold by one score, and so turns at most k annotations.
+    # A step of the quantile moves each threshold by one score, and changes at most k decisions.
     elif abs(rejected[best] - wanted) > max(1.0, len(columns) / 2):
         notes.append("the scores have too many ties to come nearer to the rate")
     if len(scores) < FEW:
@@ -318,7 +324,7 @@ def _columns(scores: Scores) -> list[list[float]]:
 def _turning_point(
     row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
 ) -> float:
-    """Return the quantile from which a row is rejected; -1 if it never is."""
+    """Return the quantile from which a row is rejected; -1 if it is never rejected."""
     shares = sorted(
         (
             bisect_right(column, score) / len(column)
@@ -331,5 +337,5 @@ def _turning_point(
 
 
 def _threshold(column: Sequence[float], quantile: float) -> float:
-    # The same division as in `_turning_point`, so that equal shares compare as equal.
+    # Divide as `_turning_point` does, so that equal shares compare as equal.
     return next(score for score in column if bisect_right(column, score) / len(column) > quantile)

@@ -27,9 +27,7 @@ from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
 class PanelOptions(WorkerOptions, ReportOptions):
-    personas: Path | None = Field(
-        None, description="a YAML file with another panel than the shipped one"
-    )
+    personas: Path | None = Field(None, description="a YAML file with another panel")
     min_votes: int = Field(3, ge=1, description="number of votes that keep an annotation")
     calibrate: bool = Field(
         False, description="set the thresholds from this table, also for later runs"
@@ -39,7 +37,7 @@ class PanelOptions(WorkerOptions, ReportOptions):
         8,
         ge=1,
         le=1000,
-        description="known-bad annotations of each kind to mix in, at most one a paper in all",
+        description="number of known-bad annotations of each kind to mix in, at most one a paper",
     )
     explain: bool = Field(False, description="ask for a reason for each rejected annotation")
     retry_failed: bool = Field(False, description="process only what failed before")
@@ -157,7 +155,7 @@ class Curate(Skill):
 
 
 def _check_combinations(call: Call) -> None:
-    """Check that each option is given with the option that it depends on."""
+    """Check that each option occurs with the option that it depends on."""
     options, given = call.options, call.options.model_fields_set
     if "reject_rate" in given and not options.calibrate:
         raise UsageError("--reject-rate goes with --calibrate")

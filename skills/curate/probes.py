@@ -1,11 +1,12 @@
-"""Probes: known-bad annotations, made from good annotations to measure gates and panel.
+"""Make probes: known-bad annotations that measure the gates and the panel.
 
     for probe in make(annotations, framework, per_kind=60):
         assert probe.findings
 
 The gates find nearly all probes of `KINDS`. No gate can find a probe of `SUBTLE`, which uses only
 words and numbers of the abstract: it measures what the panel adds. Making a probe and finding it
-share a single rule: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing.
+use the same rule: `skills.nanda.checks.unsupported_numbers` decides which numbers are missing from
+an abstract.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from skills.nanda.text import flatten
 Annotation = tuple[Paper, Mapping[str, str]]
 NUMBER = re.compile(r"(?<![\w.,-])\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?!\w|-\w|[.,]\d)")
 TRIES = 100
-"""Random numbers that are tried in place of a number before the next number is taken."""
+"""Maximum number of random replacements tried for a number of a move."""
 _Match = re.Match[str]
 
 
@@ -45,15 +46,15 @@ def make(
     kinds: Sequence[str] | None = None,
     most: int | None = None,
 ) -> list[Item]:
-    """Return up to `per_kind` probes of each kind, kind by kind, checked by the gates.
+    """Return up to `per_kind` probes of each kind, with the findings of the gates.
 
-    The choice of annotations and changes depends on seed, kind and abstract alone: with more
-    annotations, some probes are replaced, but none changes (an "other-paper" probe may get the
-    moves of another paper). Of several annotations of one abstract, the first is used. A probe that
-    equals the annotation it was made from is left out.
+    The choice of annotations and changes depends only on seed, kind and abstract. With more
+    annotations, some probes are replaced, but a probe does not change, except that an "other-paper"
+    probe may get the moves of another paper. Of several annotations of one abstract, the first is
+    used. A probe that equals its original annotation is left out.
 
     Args:
-        most: limit of all probes together; subtle and plain kinds take turns.
+        most: maximum number of probes of all kinds together; subtle and plain kinds alternate.
     """
     papers: dict[str, Paper] = {}
     given: dict[str, dict[str, str]] = {}
@@ -80,7 +81,7 @@ class Draft:
     """An annotation that a maker turns into a probe by changing `moves`.
 
     Attributes:
-        given: the annotations of all papers, by the digest of the abstract.
+        given: the annotations of all papers, by the digest of their abstracts.
     """
 
     paper: Paper
@@ -101,7 +102,7 @@ class Draft:
         return [name for name, text in self.framework.stated(self.moves).items() if text]
 
     def matches(self, pattern: re.Pattern[str], *, names: bool) -> list[tuple[str, _Match]]:
-        """Find a pattern in the stated moves, with or without the names in them."""
+        """Return the matches of a pattern in the stated moves; `names`: also matches in names."""
         texts = {move: self.moves[move] for move in self.stated}
         return [
             (move, found)
@@ -115,7 +116,7 @@ class Draft:
 
 
 Maker = Callable[[Draft], str]
-"""Changes the moves of a draft and returns a description, or "" if this kind cannot be made."""
+"""A function that changes the moves of a draft and returns a description; "" if it cannot."""
 
 
 def _other_paper(draft: Draft) -> str:
@@ -165,7 +166,7 @@ def _copied(draft: Draft) -> str:
 
 
 def _within(text: str, limit: int) -> list[str]:
-    """Return the text in parts of about equal length, of at most `limit` characters each."""
+    """Split a text into pieces of about equal length, of at most `limit` characters each."""
     parts = math.ceil(len(text) / limit)
     return _wrapped(text, min(len(text) // parts + 1, limit)) if parts > 1 else [text]
 
@@ -275,9 +276,9 @@ def rank(*parts: object) -> str:
 def _number_near(shown: str, abstract: str, chance: random.Random) -> str:
     """Return a number within a third of `shown`, in its format and not in the abstract, or ""."""
     places = len(shown.partition(".")[2])
-    value = int(re.sub(r"\D", "", shown))  # in units of the last place
+    value = int(re.sub(r"\D", "", shown))  # in units of the last decimal place
     top = 10**places if places and value <= 10**places else 100 * 10**places
-    steps = max(3, value // 3)  # a third of 4 is 1, and the abstract may well have 3 and 5
+    steps = max(3, value // 3)  # for 4, a third is 1, and the abstract may contain both 3 and 5
     for _ in range(TRIES):
         step = chance.randint(1, steps)
         new = value + chance.choice((-1, 1)) * step

@@ -1,4 +1,4 @@
-"""The files beside a curated table: rejected annotations with reasons, and all votes."""
+"""Write the files beside a curated table: rejected annotations with reasons, and all votes."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from skills.curate.run_summary import Run
 from skills.curate.verdicts import Verdict
 
 SUFFIX = "_curated"
-"""The optional end of a target's name, which the names of the files beside it lack."""
+"""The optional end of a target's name, which is removed in the names of the files beside it."""
 
 
 def write_rejected(file: IO[bytes], run: Run) -> None:
     """Write the annotations that are not kept as a table that can be read again.
 
-    Its columns are id, title and abstract, the moves as they were written, decision, reasons
-    (codes), details (in words), votes, mean, each persona's score, and explanation. It includes
-    "undecided" and "failed" annotations."""
+    The columns are id, title and abstract, the moves as they were written, decision, reasons
+    (codes), details (in words), votes, mean, the score of each persona, and explanation. The table
+    includes the decisions "undecided" and "failed".
+    """
     moves, personas = run.framework.names, run.panel.names
     head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
     file.write(csv_row((*head, "votes", "mean", *personas, "explanation")))
@@ -56,7 +57,7 @@ def write_rejected(file: IO[bytes], run: Run) -> None:
 
 
 def write_log(file: IO[bytes], run: Run, summary: Mapping[str, Any]) -> None:
-    """Write a line of JSON for the run, and for each annotation and probe with its votes."""
+    """Write one line of JSON for the run, and one for each annotation and probe with its votes."""
     lines = [{"kind": "run", "summary": summary}]
     for line in (*lines, *map(_log_line, (*run.verdicts, *run.probes))):
         file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
@@ -92,7 +93,7 @@ def _votes(verdict: Verdict) -> Iterator[dict[str, Any]]:
 
 
 def _entropy(probabilities: Iterable[float]) -> float | None:
-    """Return the entropy of the normalised answers, in bits; None if all are impossible."""
+    """Return the entropy of the normalised probabilities in bits; None if all are 0."""
     found = [p for p in probabilities if p > 0]
     total = math.fsum(found)
     if not found:
@@ -105,7 +106,7 @@ def _figure(value: float | None) -> str:
 
 
 def beside(target: Path) -> dict[str, Path]:
-    """Return the files beside a target by role: agent_rejected.csv for agent_curated.csv."""
+    """Return the files beside a target by role: agent_rejected.csv beside agent_curated.csv."""
     stem = target.stem.removesuffix(SUFFIX) or target.stem
     names = {
         "rejected": f"{stem}_rejected.csv",
@@ -128,7 +129,7 @@ def check(call: Call, table: Path | None, corpus: Path) -> None:
     """Check that no two outputs are the same file, and that none is an input.
 
     Raises:
-        UsageError: naming the file.
+        UsageError: a file would be written twice, or an input overwritten.
     """
     from skills.finetune.dataset_command import refuse_inputs
 

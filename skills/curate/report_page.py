@@ -1,4 +1,4 @@
-"""The report of a run as a page: figures, charts, and the annotations that need attention."""
+"""Write the report of a run as an HTML page: figures, charts, and annotations to read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from skills.reporting.statistics import RELIABLE, TENTATIVE
 FOLDER = Path(__file__).parent
 SCRIPTS = (ANNOTATIONS, FOLDER / "report_page.js")
 FAILED = "failed"
-"""The reason of an annotation that could not be judged."""
+"""The reason for annotations that could not be judged."""
 BINS = 20
 
 
@@ -67,12 +67,12 @@ def write_html(file: IO[bytes], run: Run, summary: Curation) -> None:
 
 
 def reasons_of(verdict: Verdict) -> tuple[str, ...]:
-    """Return the codes of the gates, or the personas that did not pass an annotation."""
+    """Return the codes of the gates' findings, or the personas that did not pass an annotation."""
     return tuple(verdict.reasons) or ((FAILED,) if verdict.decision == FAILED else ())
 
 
 def _outcomes(summary: Curation) -> Iterator[tuple[str, int, str]]:
-    """Yield class, count and name of each outcome; the first three are always shown."""
+    """Yield CSS class, count and name of each outcome; the first three are always included."""
     yield "kept", summary.kept, "kept"
     yield "gated", summary.gated, "rejected by the gates"
     yield "voted", summary.rejected - summary.gated, "rejected by the panel"
@@ -111,7 +111,7 @@ def _judge(summary: Curation, panel: Panel) -> Iterator[tuple[str, str]]:
 
 
 def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
-    """Yield each persona with the counts of its scores of the input and of the probes."""
+    """Yield each persona with histograms of its scores of the input and of the probes."""
     import numpy as np
 
     low, high = run.panel.scale
@@ -130,7 +130,7 @@ def _histograms(run: Run, summary: Curation) -> Iterator[dict[str, Any]]:
 
 
 def _view(verdict: Verdict, framework: Framework) -> dict[str, Any]:
-    """Return the sentences of an abstract and the entries of its moves, for their macros."""
+    """Return the sentences of an abstract and the entries of its moves for the template."""
     item = verdict.item
     given = {name: item.moves.get(name, "") for name in framework.names}
     stored = item.entry.anchors if item.entry else None

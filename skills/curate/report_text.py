@@ -1,4 +1,4 @@
-"""The report of a run in words: its verdict and notes, and tables for a terminal."""
+"""Write the report of a run as text: its verdict and notes, and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from skills.reporting.outputs import MORE
 WIDTH = 96
 NAMED_BORDERLINE = 5
 WEAK_AUROC = 0.7
-"""Below it the panel is called weak: of a good and a bad annotation, it prefers the bad annotation
-in at least three of ten cases. The usual interpretation (Hosmer and Lemeshow 2000, Applied Logistic
-Regression, p. 162) calls .7 to .8 acceptable."""
+"""AUROC below which the panel is called weak.
+
+Below it, of a good and a bad annotation, the panel prefers the bad one in at least three of ten
+cases. The usual interpretation (Hosmer and Lemeshow 2000, Applied Logistic Regression, p. 162)
+calls .7 to .8 acceptable.
+"""
 MUCH_INVALID = 0.1
-"""Share of invalid votes above which a note states them."""
+"""Share of invalid votes above which a note states the share."""
 
 
 def text(summary: Curation, *, details: bool = False, is_saved: bool = False) -> str:
-    """Return the report of a run, its verdict first.
+    """Return the report of a run, which begins with its verdict.
 
     Args:
-        details: with the figures of the personas, the panel and the probes.
+        details: include the figures of the personas, the panel and the probes.
         is_saved: omit the hint to save, since the run is saved.
     """
     outcome, panel = summary.verdict
@@ -65,7 +68,7 @@ def text(summary: Curation, *, details: bool = False, is_saved: bool = False) ->
 
 
 def form_text(form: FormFacts) -> str:
-    """Return how the votes were given, such as "votes as JSON"."""
+    """Return the form of the votes in words, such as "votes as JSON"."""
     if form.kind == "json":
         return "votes as JSON"
     after = f"after {form.prefill!r}" if form.prefill else "at once"
@@ -183,8 +186,8 @@ def _verdict_on_panel(summary: Curation) -> str:
         f"of the known-bad annotations that pass them it rejected {bad.count:,} of {bad.of:,}, of "
         f"yours {good.count:,} of {good.of:,}"
     )
-    # Newcombe 1998, "Interval estimation for the difference", Statistics in Medicine 17,
-    # method 10: the lower end, from the intervals of both shares.
+    # Method 10 of Newcombe 1998, "Interval estimation for the difference", Statistics in Medicine
+    # 17: the lower end, computed from the intervals of both shares.
     spread = math.hypot(line.caught.value - bad.low, good.high - line.cost.value)
     if line.caught.value - line.cost.value > spread:
         return f"The panel adds to the gates: {found}."
@@ -192,10 +195,10 @@ def _verdict_on_panel(summary: Curation) -> str:
 
 
 def notes_of(run: Run, summary: Curation, own: int) -> list[str]:
-    """Return the notes by which a reader interprets the figures, the most important first.
+    """Return the notes on how to interpret the figures, the most important first.
 
     Args:
-        own: number of judged annotations that the judge itself has made.
+        own: number of judged annotations that were made by the judge itself.
     """
     return [*_on_thresholds(run), *_on_separation(summary), *_on_votes(run, summary, own)]
 
@@ -235,7 +238,7 @@ def _on_thresholds(run: Run) -> Iterator[str]:
 
 
 def _on_separation(summary: Curation) -> Iterator[str]:
-    """Note whether the panel, without the gates, separates the probes from the input."""
+    """Yield a note if the panel, without the gates, does not separate probes from the input."""
     probes = summary.probes
     if not probes:
         yield (
@@ -269,7 +272,7 @@ def _on_separation(summary: Curation) -> Iterator[str]:
 
 
 def _on_votes(run: Run, summary: Curation, own: int) -> Iterator[str]:
-    """Note the limits of the votes: the judge's own annotations, its form, and invalid votes."""
+    """Yield notes on the limits of the votes: the judge's own annotations, form, invalid votes."""
     if run.judge is None:
         return
     if own:

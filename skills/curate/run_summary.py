@@ -1,4 +1,4 @@
-"""Summarise a run of /curate: its annotations, the votes of the panel, and the probes."""
+"""Summarise a run of /curate: its decisions, the votes of the panel, and the probes."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ DECISIONS: tuple[Decision, ...] = ("kept", "rejected", "undecided", "failed", "p
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run that has ended, complete or not.
+    """A run that has ended, completely or early.
 
     Attributes:
-        judge: None if the gates left nothing to judge, so that no model was loaded.
-        verdicts: on the annotations of the input, in its order.
+        judge: None if the gates rejected every annotation, so that no model was loaded.
+        verdicts: the verdicts on the annotations of the input, in the order of the input.
         probes: the verdicts on the probes.
     """
 
@@ -60,12 +60,12 @@ class Run:
 
     @property
     def plain_probes(self) -> list[Verdict]:
-        """The probes without the subtle ones."""
+        """The probes that are not subtle."""
         return [verdict for verdict in self.probes if verdict.item.probe in KINDS]
 
 
 def of_run(run: Run) -> Curation:
-    """Return the summary without its verdict and notes."""
+    """Return the summary of a run, still without its verdict and notes."""
     counts = Counter(verdict.decision for verdict in run.verdicts)
     gated = [verdict for verdict in run.verdicts if verdict.item.findings]
     codes = Counter(code for verdict in gated for code in verdict.reasons)
@@ -160,9 +160,9 @@ def _persona(run: Run, place: int, persona: Persona, weight: dict[str, int]) -> 
 
 
 def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderline:
-    """Return the number of borderline rows, and the closest of them."""
+    """Return the number of borderline rows, and the closest rows."""
     low, high = run.panel.scale
-    margin = panel_statistics.MARGIN * (high - low) / 4  # which is for a scale of 1 to 5
+    margin = panel_statistics.MARGIN * (high - low) / 4  # `MARGIN` is for a scale of 1 to 5
     criteria = run.criteria
     rows = panel_statistics.borderline(scores, criteria.thresholds, criteria.min_votes, margin)
     closest = [
@@ -180,9 +180,9 @@ def _borderline(run: Run, scores: Sequence[Sequence[float | None]]) -> Borderlin
 
 
 def _probes(run: Run) -> ProbeFigures:
-    """Return how many known-bad annotations are rejected, and how the panel separates them.
+    """Return the figures of the probes: shares rejected, and their separation by the panel.
 
-    The annotations of the input that passed the gates are taken to be good; nobody has checked it.
+    The annotations of the input that passed the gates are taken to be good without a check.
     """
     bad, good = (
         [

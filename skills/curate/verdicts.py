@@ -1,4 +1,4 @@
-"""The decision about an annotation: its votes compared with the criteria."""
+"""Decide about annotations: compare votes with the criteria."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from skills.curate.items import Item
 
 Decision = Literal["kept", "rejected", "undecided", "failed", "pending"]
 INVALID = "invalid-votes"
-"""The reason of a row that the valid votes alone do not decide."""
+"""The reason for an annotation that is undecided because of invalid votes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """All votes on one annotation, in the panel's order.
+    """All votes on one annotation, in the order of the personas of the panel.
 
     Attributes:
-        id: its row in the database.
-        explanations: by persona, if any were requested.
+        id: the id of the ballot's row in the database.
+        explanations: the requested reasons, by persona.
     """
 
     id: int
@@ -32,11 +32,11 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """The thresholds and votes that keep an annotation.
+    """The criteria for keeping an annotation: thresholds, and number of votes.
 
     Attributes:
         thresholds: the score from which each persona's vote passes.
-        min_votes: number of votes that must pass.
+        min_votes: minimum number of votes that pass.
         calibrated: the origin of the thresholds, {"input", "reject_rate", "achieved",
             "annotations", "why", "created_at"}; None for the panel's defaults.
     """
@@ -51,9 +51,11 @@ class Verdict:
     """The decision about an annotation or a probe, with its reasons.
 
     Attributes:
-        reasons: codes: of the gates, names of the personas that did not pass it, `INVALID`.
-        passes: of each persona; None if its vote is invalid. Empty without a ballot.
-        thresholds: of each persona; empty without a ballot.
+        reasons: codes of the gates' findings, names of the personas that did not pass it, or
+            `INVALID`.
+        passes: True for each persona that passes it, False if not, None if the vote is invalid;
+            empty without a ballot.
+        thresholds: the threshold of each persona; empty without a ballot.
         error: the class and the message of the error that prevented votes, or "".
     """
 
@@ -67,7 +69,7 @@ class Verdict:
 
     @property
     def votes(self) -> int:
-        """Number of personas that passed it."""
+        """Number of personas that pass the annotation."""
         return self.passes.count(True)
 
     @property
@@ -76,13 +78,13 @@ class Verdict:
 
     @property
     def mean(self) -> float | None:
-        """Mean of the valid scores."""
+        """Mean of the valid scores; None without a valid score."""
         valid = [score for score in self.scores if score is not None]
         return round(fmean(valid), 4) if valid else None
 
     @property
     def details(self) -> tuple[str, ...]:
-        """The reasons why it is not kept, in words; empty if it is kept."""
+        """The reasons in words why the annotation is not kept; empty if it is kept."""
         if found := self.item.findings:
             return tuple(f"{one.move}: {one.detail}" if one.move else one.detail for one in found)
         if self.error:
@@ -95,12 +97,12 @@ class Verdict:
             if passed is None:
                 yield f"{vote.persona}: no valid vote"
             elif not passed:
-                # With enough digits that a score just below its threshold does not look equal.
+                # With enough digits to distinguish a score from a threshold that it just misses.
                 yield f"{vote.persona}: {vote.score:.6g}, passes from {threshold:.6g}"
 
     @property
     def cast(self) -> Iterator[tuple[Vote, bool | None, float]]:
-        """Each vote with whether it passes and its threshold."""
+        """Yield each vote, its result (True for a pass, None if invalid) and its threshold."""
         votes = self.ballot.votes if self.ballot else ()
         return zip(votes, self.passes, self.thresholds, strict=True)
 
@@ -110,12 +112,14 @@ def decide(
 ) -> Verdict:
     """Decide about an annotation.
 
-    An annotation with a finding of a gate is rejected. Otherwise it is kept with `min_votes` votes,
-    rejected if even its invalid votes could not have changed that, and undecided in between.
+    An annotation with a finding of a gate is rejected. Otherwise it is kept if `min_votes` votes
+    pass, undecided if it would be kept with its invalid votes passing, and rejected in all other
+    cases.
 
     Args:
-        found: the votes, or the error that prevented them; None if it is not judged.
-        panel_votes: False if the judge cannot answer: everything that passes the gates is kept.
+        found: the votes, or the error that prevented them; None if the annotation is not judged.
+        panel_votes: False if the judge cannot answer; every annotation that passes the gates is
+            then kept.
     """
     codes = tuple(dict.fromkeys(finding.code for finding in item.findings))
     if not isinstance(found, Ballot):

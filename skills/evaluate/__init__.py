@@ -1,1 +1,1 @@
-"""Comparing annotators on papers: metrics with intervals."""
+"""/evaluate: compare annotators on the same papers, by metrics with confidence intervals."""

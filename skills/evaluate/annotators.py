@@ -1,7 +1,8 @@
-"""The annotators compared on the papers of a subject: models, a stored one, and two baselines.
+"""The annotators that are compared: models, an earlier evaluation, and two baselines.
 
-An annotation has the moves by name, including "Not stated."; it is None for a paper without one.
-Consistency is measured by variations of a request: other seeds, and other wording.
+An annotation maps the names of moves to texts, including "Not stated."; it is None for a paper
+without annotation. Variations of a request, with other seeds and other wording, measure
+consistency.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ MODEL_ERRORS: Mapping[str, str] = {
     LoopingReply.__name__: "the answer repeated itself",
     InputError.__name__: "the prompt does not fit the model",
 }
-"""Names of the error classes that are failures of the model, with their meaning: a retry changes
-nothing. Any other is a fault of the run."""
+"""Names of the error classes that are failures of the model, with their meaning. A retry does not
+help with these errors; any other error is a fault of the run.
+"""
 LEAD, OTHER = "lead sentences", "another paper's annotation"
 PARAPHRASES = (
     (
@@ -45,12 +47,12 @@ PARAPHRASES = (
         "Write the annotation of this abstract with the {title}.",
     ),
 )
-"""Prompts: the instructions of a general model, and those of a tuned one, in other words."""
+"""Paraphrases of the prompts: instructions for a general model, and for a tuned model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """The sentences of an abstract with their labels."""
+    """The sentences of an abstract with the labels that people gave them."""
 
     sentences: tuple[str, ...]
     labels: tuple[str, ...]
@@ -67,19 +69,20 @@ class Subject:
 
     @property
     def papers(self) -> Sequence[Paper]:
-        assert isinstance(self.source.papers, Sequence)  # all are in memory, as their gold is
+        # all papers are in memory, as their gold is
+        assert isinstance(self.source.papers, Sequence)
         return self.source.papers
 
 
 @dataclass(frozen=True, slots=True)
 class Annotator:
-    """A model or a baseline.
+    """A model or a baseline, with its annotations of the papers.
 
     Attributes:
-        answers: one for each paper, in their order.
+        answers: one answer for each paper, in the order of the papers.
         facts: how a model is served, its failures and its speed, as in `Evaluated`; None for a
             baseline.
-        is_stored: True if the answers are those of an earlier evaluation.
+        is_stored: True if the answers come from an earlier evaluation.
     """
 
     name: str
@@ -99,16 +102,17 @@ class Annotator:
 
 
 def baseline(name: str, annotations: Iterable[Moves | None]) -> Annotator:
-    """Return an annotator with these moves, which no model of the registry has made."""
+    """Return an annotator with these annotations, which were not made by a registered model."""
     given = (moves and dict(moves) for moves in annotations)
     return Annotator(name, [Answer(moves=moves, valid=True, tokens=None) for moves in given])
 
 
 def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
-    """Return the annotators of every report that need no model of the registry, in its order.
+    """Return the annotators that need no registered model, in the order of the report.
 
     Args:
-        first: the model whose annotations, without gold, are those of another paper.
+        first: the model whose annotations are used for the baseline of other papers, if there is no
+            gold.
     """
     found = [lead(subject.papers, subject.framework)]
     if len(subject.papers) > 1:
@@ -117,7 +121,7 @@ def baselines(subject: Subject, first: Annotator) -> list[Annotator]:
 
 
 def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
-    """Return the baseline whose first move is the abstract's first sentence, and so on."""
+    """Return the baseline whose n-th move is the n-th sentence of the abstract."""
     annotations = []
     for paper in papers:
         sentences = map(flatten, split_sentences(paper.abstract))
@@ -127,7 +131,7 @@ def lead(papers: Sequence[Paper], framework: Framework) -> Annotator:
 
 
 def other(annotations: Sequence[Moves | None]) -> Annotator:
-    """Return the baseline that annotates each paper as the one half the table away.
+    """Return the baseline that gives each paper the annotation of a paper half the table away.
 
     Neighbours in a table are often on the same subject.
     """
@@ -140,11 +144,11 @@ SEEDS, TEMPERATURE = (1, 2, 3), 0.7
 
 @dataclass(frozen=True, slots=True)
 class Variation:
-    """One variation.
+    """A variation of the requests.
 
     Attributes:
         framework: the framework, possibly with reworded instructions.
-        sampling: the fields of a request that differ.
+        sampling: the changed fields of a request.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""Compare annotators on the same papers: the figures of each, and their differences."""
+"""Compare annotators on the same papers: compute their figures and differences."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 TIE = 0.01
-"""Papers whose scores differ by no more than this are tied."""
+"""Maximum difference of two scores of a paper that counts as a tie."""
 WORST = 10
 """The number of papers that a report shows beside their abstracts."""
 
@@ -50,11 +50,11 @@ def of_models(
     earlier: Annotator | Evaluation | None = None,
     measures: Measures | None = None,
 ) -> Evaluation:
-    """Return all figures of a comparison: of the models, the gold, and two baselines.
+    """Return all figures of a comparison: models, gold, and two baselines.
 
     Args:
-        earlier: the model of an earlier evaluation, or its figures, which follows the first one.
-        measures: those that are known already.
+        earlier: the model of an earlier evaluation, or its figures; it follows the first model.
+        measures: measures that were computed before.
     """
     first, measures = models[0], measures or Measures()
     rerun = [earlier] if isinstance(earlier, Annotator) else []
@@ -117,7 +117,7 @@ def of_models(
 
 
 def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
-    """Return the differences of a model from one that has only figures."""
+    """Return the differences between a model and an earlier model with figures only."""
     return Difference(
         first=first.name,
         other=earlier.name,
@@ -136,7 +136,7 @@ def _unpaired(first: Evaluated, earlier: Evaluated) -> Difference:
 
 
 def _about(subject: Subject) -> dict[str, Any]:
-    """Return what was compared, and how figures are computed."""
+    """Return a description of the input and of the computation of the figures."""
     framework = subject.framework
     moves = {move.name: move.label for move in framework.moves}
     return {

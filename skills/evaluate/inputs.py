@@ -1,4 +1,4 @@
-"""Input: a table with gold annotations, or abstracts with labelled sentences."""
+"""Read the input: a table with gold annotations, or abstracts with labelled sentences."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def with_gold(
         notice: as in `open_table`.
 
     Raises:
-        InputError: the table is unusable, a move's column is missing, or no row can be used.
+        InputError: the table cannot be read, the column of a move is missing, or no row can be
+            used.
     """
     table = open_table(path, columns, moves=framework.names, limit=limit, notice=notice)
     table.require_moves()
@@ -58,7 +59,7 @@ def with_gold(
 def _with_gold(
     table: Table, framework: Framework, gold: dict[tuple[str, str], Moves]
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows, and add their moves to `gold`; those of a repeated row are not used."""
+    """Yield the rows, and add their moves to `gold`; the moves of a repeated row are ignored."""
     for row in table.rows_or_errors():
         if isinstance(row, InputError) or row.repeat or not plan.is_long_enough(row.paper):
             yield row
@@ -75,7 +76,7 @@ def with_labels(path: Path, framework: Framework, limit: int | None) -> Subject:
     A line is refused if its abstract is too short or too long.
 
     Raises:
-        InputError: the file is unreadable or empty, or no line can be used.
+        InputError: the file cannot be read or is empty, or no line can be used.
     """
     if path.suffix.lower() != ".jsonl":
         hint = f"They are read from .jsonl files. {_FORMAT}"
@@ -121,7 +122,7 @@ def _labelled(
             if first != number:
                 raise InputError(f"has the paper_id {line.paper_id} of line {first}", where=where)
             sentences = tuple(flatten(sentence) for sentence in line.sentences)
-            # An empty line ends a sentence, wherever the abstract is split.
+            # An empty line ends a sentence, independently of how the abstract is split.
             abstract = "\n\n".join(sentences)
             given = {"kind": "table", "path": shown(path), "row": str(number)}
             paper = Paper("paper_id", line.paper_id, "", abstract, given)

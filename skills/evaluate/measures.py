@@ -1,7 +1,7 @@
-"""Measures of one paper's annotation, by metric and move, and the store that keeps them.
+"""Compute the measures of one annotation by metric and move, and store them.
 
-They depend on texts alone: abstract, moves and gold. So each is computed once, and a later
-evaluation with the same texts reads it from the corpus.
+A measure depends only on the texts of abstract, moves and gold. So it is computed once, and a later
+evaluation of the same texts reads it from the corpus.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class Placed(TypedDict):
     """The sentences of an abstract that a move comes from, numbered from 1.
 
     Attributes:
-        sentences: those of its anchor, [] if none is known.
-        nearest: of these, or without any of all, the one that has most of its words.
+        sentences: the sentences of the anchor of the move; [] if the anchor is unknown.
+        nearest: the sentence that contains most words of the move, among `sentences` or else among
+            all sentences.
     """
 
     sentences: list[int]
@@ -39,10 +40,10 @@ class Placed(TypedDict):
 
 
 class Measures:
-    """The measures computed so far, in the corpus if there is one.
+    """The measures that were computed, stored in the corpus if there is one.
 
     Attributes:
-        computed: how many were not known.
+        computed: number of measures that were not stored.
     """
 
     def __init__(self, db: sqlite3.Connection | None = None) -> None:
@@ -60,7 +61,7 @@ class Measures:
         return found
 
     def save(self) -> None:
-        """Store what was computed, and delete what other code has computed."""
+        """Store the computed measures, and delete measures that other code has computed."""
         if self._db is None or not self._new:
             return
         with transaction(self._db):
@@ -81,7 +82,7 @@ class Measures:
 def of_annotation(
     abstract: str, elsewhere: str | None, moves: Mapping[str, str]
 ) -> dict[str, ByMove]:
-    """Return the measures of the stated moves of an annotation that need no gold.
+    """Return the measures of an annotation's stated moves that need no gold.
 
     Args:
         elsewhere: the abstract of another paper, for the support by chance.
@@ -115,7 +116,7 @@ def of_repetition(moves: Mapping[str, str], other: Mapping[str, str]) -> ByMove:
 def of_anchors(
     abstract: str, moves: Mapping[str, str], stored: Mapping[str, Any] | None
 ) -> dict[str, Placed]:
-    """Return the sentences that each move comes from: stored, else lexical ones."""
+    """Return the sentences that each move comes from: the stored or else the lexical anchor."""
     found: dict[str, Placed] = {}
     for move, anchor in read_anchors(abstract, moves, stored).items():
         sentences = anchor["sentences"]
@@ -125,7 +126,7 @@ def of_anchors(
 
 
 def _overlap(move: str, moves: Mapping[str, str]) -> float:
-    """Return the highest similarity of a move to another one."""
+    """Return the highest similarity of a move to another move."""
     others = (text for name, text in moves.items() if name != move)
     return max(rouge_l(moves[move], text) for text in others)
 
@@ -134,7 +135,7 @@ def _overlap(move: str, moves: Mapping[str, str]) -> float:
 def _code() -> str:
     """Return the digest of the code that computes measures, and of the versions of its packages.
 
-    A version number would have to be increased with every change of a check.
+    It replaces a version number that every change of a check would have to increase.
     """
     digest = hashlib.sha256(repr(versions()).encode())
     here = Path(__file__).parent
@@ -156,7 +157,7 @@ def chrf(text: str, gold: str) -> float:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of both packages."""
+    """Return the versions of the packages that compute ROUGE-L and chrF."""
     return {name: importlib.metadata.version(name) for name in ("rouge-score", "sacrebleu")}
 
 

@@ -1,6 +1,6 @@
-"""The metrics of an annotator, as statistics by metric and move.
+"""Compute the metrics of an annotator, as statistics by metric and move.
 
-Shares, kappas and similarities are from 0 to 1 (kappa from -1), tokens are a paper's mean.
+Shares and similarities range from 0 to 1, kappa from -1 to 1; tokens are the mean of papers.
 "overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves (macro).
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Values = Floats | Flags
 
 Key = tuple[str, str]
-"""A metric, and a move or `OVERALL`."""
+"""The key of a statistic: a metric, and a move or `OVERALL`."""
 
 METRICS: Mapping[str, str] = {
     "valid": "papers whose first answer is a valid annotation, with the model's own constraint",
@@ -52,7 +52,7 @@ METRICS: Mapping[str, str] = {
     "prompt_tokens": "tokens of a paper's prompts, with repairs, if it has an annotation",
     "completion_tokens": "tokens of a paper's answers, with repairs, if it has an annotation",
 }
-"""Every metric with its meaning, in the order of a report."""
+"""The meaning of each metric, in the order of a report."""
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
@@ -71,7 +71,7 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
 
 
 def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
-    """Return which moves are stated, papers by moves; none for a paper without an annotation."""
+    """Return True for each stated move, papers by moves; a paper without annotation states none."""
     import numpy as np
 
     rows = [
@@ -82,17 +82,17 @@ def stated(annotations: Sequence[Moves | None], framework: Framework) -> Flags:
 
 
 def texts_of(moves: Moves | None, framework: Framework) -> Moves:
-    """Return the moves that are stated; none without an annotation."""
+    """Return the stated moves, or {} without an annotation."""
     return framework.stated(moves) if moves else {}
 
 
 def _by_itself(
     annotator: Annotator, subject: Subject, predicted: Flags, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return faithfulness to the abstract, and how much moves repeat each other."""
+    """Return the metrics without gold: faithfulness to the abstract, and overlap of moves."""
     abstracts = [paper.abstract for paper in subject.papers]
     count, framework = len(abstracts), subject.framework
-    # Not the paper half the table away: the baseline copies its annotation.
+    # Not half the table away: a baseline copies the annotation of that paper.
     away = count // 2 + 1
     measured = [
         measures.get(
@@ -118,7 +118,7 @@ def _by_itself(
 
 
 def _table(measured: Sequence[Mapping[str, float]], framework: Framework) -> Floats:
-    """Return the measures of papers as an array, papers by moves; 0 where there is none."""
+    """Return the measures as an array, papers by moves; 0 for a missing measure."""
     import numpy as np
 
     return np.array([[one.get(name, 0.0) for name in framework.names] for one in measured], float)
@@ -153,8 +153,10 @@ def _against_gold(
 
 
 def per_paper(values: Floats, among: Flags) -> Floats:
-    """Return the mean of each paper's values over the moves `among` it, or 1 without any: two
-    annotations that both state nothing agree."""
+    """Return the mean of each paper's values over the moves in `among`.
+
+    It is 1 for a paper without such moves: two annotations that both state nothing agree.
+    """
     import numpy as np
 
     counts = among.sum(axis=1)
@@ -162,7 +164,7 @@ def per_paper(values: Floats, among: Flags) -> Floats:
 
 
 def _of_requests(answers: Sequence[Answer]) -> dict[Key, Statistic]:
-    """Return the validity of answers, and their tokens."""
+    """Return the metrics of validity and of tokens."""
     import numpy as np
 
     found = {("valid", OVERALL): _mean(np.array([one.valid for one in answers], bool))}
@@ -195,7 +197,7 @@ def by_move(
 def _consistency(
     answers: Sequence[Answer], framework: Framework, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the mean over all pairs of answers to a paper; no answer agrees with no other one."""
+    """Return the mean agreement of all pairs of answers to a paper."""
     import numpy as np
 
     found: dict[Key, Statistic] = {}
@@ -217,12 +219,12 @@ def _consistency(
 def _alike(
     first: Moves | None, second: Moves | None, framework: Framework, measures: Measures
 ) -> tuple[float, float]:
-    """Return the similarity of two answers to one paper, and the share of moves stated alike."""
+    """Return the similarity of two answers to a paper, and the share of moves equally stated."""
     if not first or not second:
         return 0.0, 0.0
     stated, others = framework.stated(first), framework.stated(second)
     either, count = stated.keys() | others.keys(), len(framework.names)
     values = measures.get(of_repetition, stated, others)
-    # As `per_paper`: two answers that both state nothing agree.
+    # As in `per_paper`, two answers that both state nothing agree.
     similar = sum(values.values()) / len(either) if either else 1.0
     return similar, 1 - len(stated.keys() ^ others.keys()) / count

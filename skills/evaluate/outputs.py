@@ -1,4 +1,4 @@
-"""The result of /evaluate: what --json prints, files store, and reports show."""
+"""The result of /evaluate, as printed by --json, stored in files and shown in reports."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from skills.reporting.outputs import Output, RefusedRow
 from skills.reporting.statistics import Figure
 
 OVERALL = "overall"
-"""Instead of a move: all moves together."""
+"""The name that stands for all moves together."""
 Kind = Literal["seeds", "prompts"]
 Figures = dict[str, dict[str, Figure]]
-"""By metric and move, or `OVERALL`: the figure with its interval."""
+"""Figures with their intervals, by metric, then by move or `OVERALL`."""
 
 
 class PaperDigests(Output):
-    """A paper, its abstract and its gold annotation or labels as digests."""
+    """The id of a paper, with the digests of its abstract and of its gold annotation or labels."""
 
     id: str
     abstract: str
@@ -25,14 +25,16 @@ class PaperDigests(Output):
 
 
 class Answer(Output):
-    """The answers of a model about a paper."""
+    """The answers of a model for a paper."""
 
     moves: dict[str, str] | None
     anchors: dict[str, Any] | None = None
     confidence: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
-    valid: bool = Field(description="whether the first answer was a valid annotation")
+    valid: bool = Field(description="True if the first answer was a valid annotation")
     valid_freely: bool | None = Field(None, description="the same without constrained output")
-    tokens: tuple[int, int] | None = Field(description="of all prompts, and of all answers")
+    tokens: tuple[int, int] | None = Field(
+        description="number of tokens of all prompts, and of all answers"
+    )
     again: dict[Kind, list[dict[str, str] | None]] | None = Field(
         None, description="the moves of further answers, by kind of variation"
     )
@@ -41,7 +43,7 @@ class Answer(Output):
 class Speed(Output):
     papers_per_minute: float | None
     papers: int
-    memory: int | None = Field(description="bytes of this process")
+    memory: int | None = Field(description="memory of this process in bytes")
 
 
 class ReliabilityBin(Output):
@@ -53,16 +55,18 @@ class ReliabilityBin(Output):
 
 
 class Reliability(Output):
-    """How often moves are right, by their confidence."""
+    """The share of right moves, by their confidence."""
 
-    moves: int = Field(description="with a confidence, and stated by the gold as well")
+    moves: int = Field(description="moves with a confidence that the gold states as well")
     bins: list[ReliabilityBin]
     sure: int = Field(description="moves with a high confidence")
-    sure_not_in_gold: int = Field(description="further ones that the gold does not state")
+    sure_not_in_gold: int = Field(
+        description="further moves with a high confidence that the gold does not state"
+    )
 
 
 class Evaluated(Output):
-    """A model or a baseline. A baseline has its name, kind and figures alone."""
+    """A model or a baseline. A baseline has only a name, a kind and figures."""
 
     name: str
     kind: str = Field(description='"model", "stored" (of an earlier evaluation) or "baseline"')
@@ -76,13 +80,15 @@ class Evaluated(Output):
     speed: Speed | None = None
     by_paper: list[Answer] | None = None
     reliability: Reliability | None = None
-    anchors: dict[str, dict[str, int]] = Field({}, description="of each move by label")
+    anchors: dict[str, dict[str, int]] = Field(
+        {}, description="number of anchors of each move by label"
+    )
     metrics: Figures
     score_by_paper: list[float] | None = None
 
 
 class Outcomes(Output):
-    """The papers that the first annotator wins, ties and loses by a score."""
+    """The numbers of papers that the first annotator wins, ties and loses by a score."""
 
     score: str
     win: int
@@ -91,7 +97,7 @@ class Outcomes(Output):
 
 
 class Difference(Output):
-    """The first annotator less another one, paired by paper if the papers' values are known."""
+    """The figures of the first annotator less the figures of another annotator."""
 
     first: str
     other: str
@@ -101,7 +107,7 @@ class Difference(Output):
 
 
 class WorstPaper(Output):
-    """A paper with a low score of the first model."""
+    """A paper on which the first model has a low score."""
 
     index: int
     id: str
@@ -127,9 +133,11 @@ class Evaluation(Output):
     score: str = Field("", description="the metric that decides about each paper")
     annotators: list[Evaluated] = Field(min_length=1)
     differences: list[Difference] = Field(
-        [], description="of the first annotator to each other one"
+        [], description="differences between the first annotator and each other annotator"
     )
-    worst: list[WorstPaper] = Field([], description="the papers with its lowest scores")
+    worst: list[WorstPaper] = Field(
+        [], description="the papers with the lowest scores of the first model"
+    )
     regressions: list[tuple[str, str]] | None = Field(
         None, description="metrics and moves that are worse than in the stored evaluation"
     )

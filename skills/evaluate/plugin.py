@@ -1,4 +1,4 @@
-"""The skill /evaluate. Its dependencies are imported when it runs."""
+"""Define the skill /evaluate; its dependencies are imported when it runs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Evaluate(Skill):
         )
 
         models: str | None = Field(
-            None, description="the models, with commas between; default: /annotate's own"
+            None,
+            description="the models, separated by commas; default: the models that serve /annotate",
         )
         csabstruct: Path | None = Field(
             None, description="a .jsonl file of abstracts whose sentences have labels"
@@ -68,7 +69,8 @@ class Evaluate(Skill):
             None, description="an earlier evaluation (.json) to compare the first model with"
         )
         fail_on_regression: bool = Field(
-            False, description="exit with 1 if the model is worse than the one of --against"
+            False,
+            description="exit with 1 if the first model is worse than the model of --against",
         )
         unconstrained: bool = Field(
             False, description="also run each model without constrained output"
@@ -77,7 +79,7 @@ class Evaluate(Skill):
             None,
             ge=0,
             description="repeat the first N papers with other seeds and with reworded prompts; "
-            "default: 10, or 0 of fewer than 5 papers",
+            "default: 10, or 0 with fewer than 5 papers",
         )
         limit: int | None = Field(None, ge=1, description="only the first N rows")
         retry_failed: bool = Field(False, description="also process again what failed before")

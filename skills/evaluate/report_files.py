@@ -1,4 +1,4 @@
-"""The comparison as a page with all figures and the worst papers, and as a picture."""
+"""Write the comparison as an HTML page with all figures, and as a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skills.reporting.statistics import Figure
 
 MODULES = ("matplotlib",)
 COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
-"""Paul Tol's bright scheme, which is safe for colour-blind readers."""
+"""Paul Tol's colour scheme "bright", which colour-blind readers can distinguish."""
 MARKERS = "osD^vP*X"
 
 
@@ -26,7 +26,7 @@ def write_html(file: IO[bytes], found: Evaluation, subject: Subject) -> None:
     """Write the page; equal input gives equal bytes.
 
     Args:
-        found: the comparison by `comparison.of_models` on `subject`.
+        found: the result of `comparison.of_models` on `subject`.
     """
     columns = report_text.columns_of(found)
     if found.gold:
@@ -60,10 +60,10 @@ def _facts(found: Evaluation) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[Marked]:
-    """Return the sentences of an abstract, with their labels if they have any.
+    """Return the sentences of an abstract, with their labels if there are labels.
 
     Args:
-        worst: the paper, with the first model's moves.
+        worst: the paper, with the moves of the first model.
     """
     index, moves = worst.index, worst.moves
     abstract = subject.papers[index].abstract
@@ -80,20 +80,20 @@ def _sentences(worst: WorstPaper, found: Evaluation, subject: Subject) -> list[M
 
 
 ROW, HEAD = 0.34, 1.4
-"""Height in inches of a metric, and of everything else."""
+"""Height in inches of the row of a metric, and of all other parts of the picture."""
 
 
 def draw(found: Evaluation, file: IO[bytes]) -> None:
-    """Write a PNG: a row for each metric, with a mark and its 95% interval for each annotator.
+    """Write a PNG: a row for each metric, with a mark and a 95% interval for each annotator.
 
-    Tokens are left out, since they are not shares. A metric without a figure over all moves has a
-    row for each move instead.
+    Tokens are left out, since they are not shares. A metric without an overall figure has a row for
+    each move instead.
     """
     from matplotlib import figure as figures
     from matplotlib import rc_context, rcParamsDefault
 
-    # Not those of a matplotlibrc in the current folder, which could run TeX; and a $ in a name does
-    # not start a formula.
+    # Ignore the settings of a matplotlibrc in the current folder, which could run TeX; and do not
+    # parse a $ in a name as a formula.
     with rc_context({**rcParamsDefault, "text.parse_math": False}):
         rows = list(_rows(found))
         names = list(columns_of(found))
@@ -122,7 +122,7 @@ def draw(found: Evaluation, file: IO[bytes]) -> None:
 
 
 def _rows(found: Evaluation) -> Iterator[tuple[str, Sequence[Figure | None]]]:
-    """Yield a label and the figure of each annotator."""
+    """Yield the label of each row and its figure of each annotator."""
     for metric in found.metrics:
         if metric in TOKENS:
             continue

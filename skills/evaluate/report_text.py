@@ -1,4 +1,4 @@
-"""The comparison in words and tables for a terminal, with its verdict."""
+"""Write the comparison as text for a terminal: verdict and tables."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NAMES = {
     "label_lift": "precision less prior",
     "false_fill": "false fill",
 }
-"""Names of metrics in reports, if not their keys."""
+"""Names of metrics in reports; a metric without an entry is shown by its key."""
 TOKENS = frozenset({"prompt_tokens", "completion_tokens"})
 FIRST = ("rouge_l", "anchor", "nearest", "sure", "ece", "placed", "valid", "valid_freely")
 """Metrics at the top of the table of all moves."""
@@ -55,7 +55,7 @@ MAIN = (
     *("rouge_l", "anchor", "nearest", "placed", "valid", "kappa", "numbers", "names"),
     "completion_tokens",
 )
-"""Metrics of a report without details."""
+"""Metrics in a report without details."""
 BY_MOVE = (
     *("rouge_l", "anchor", "kappa", "label_precision", "label_prior", "label_lift", "background"),
     *("abstention", "false_fill"),
@@ -65,23 +65,23 @@ DIFFERENCES = ("anchor", "kappa", "label_precision", "background", "abstention",
 """Metrics whose differences are shown by move as well."""
 LESS = ("ece", "overlap", "background", "false_fill", "prompt_tokens", "completion_tokens")
 NEITHER = ("stated", "copied", "floor")
-"""Descriptive metrics, which are neither better nor worse."""
+"""Descriptive metrics: neither a high nor a low figure is better."""
 OF_GOLD = ("stated", "support", "floor", "copied", "overlap")
-"""Metrics of the gold itself, as a reference for those of the models."""
+"""Metrics that are also shown for the gold itself, as a reference."""
 
 FEW = 20
-"""Papers below which the verdict names what is ahead where no interval excludes 0."""
+"""Number of papers below which the verdict also mentions uncertain differences."""
 NAMED = 4
-"""The number of metrics that a sentence names at most."""
+"""Maximum number of metrics named in a sentence."""
 NO_REGRESSION = "No metric is worse than before"
 RELIABILITY = ("confidence", "moves", "mean confidence", "share right")
 
 
 def text(found: Evaluation, *, details: bool = True) -> str:
-    """Return the verdict of a comparison, then its figures; --json has all.
+    """Return the verdict of a comparison and its main figures.
 
     Args:
-        details: with all figures that fit a screen, not the main ones of the models alone.
+        details: with all figures that fit a screen, instead of the main figures of the models.
     """
     verdict = "\n".join(textwrap.fill(sentence, WIDTH) for sentence in found.verdict)
     models = [one for one in found.annotators if one.kind != "baseline"]
@@ -136,7 +136,7 @@ def columns_of(found: Evaluation) -> dict[str, Figures]:
 def figures_of(
     columns: Mapping[str, Figures], metric: str, move: str = OVERALL
 ) -> list[Figure | None] | None:
-    """Return the figure of each column, or None if none of them has one."""
+    """Return the figure in each column, or None if no column has it."""
     figures = [metrics.get(metric, {}).get(move) for metrics in columns.values()]
     return figures if any(figures) else None
 
@@ -144,7 +144,7 @@ def figures_of(
 def difference_rows(
     found: Evaluation, pair: Difference, by_move: Sequence[str]
 ) -> Iterator[tuple[str, str, Figure]]:
-    """Yield label, metric and figure of each difference, those in `by_move` by move as well."""
+    """Yield label, metric and figure of each difference; metrics in `by_move` also by move."""
     for metric in found.metrics:
         moves = pair.metrics.get(metric, {})
         for move in (OVERALL, *(found.framework["moves"] if metric in by_move else ())):
@@ -162,7 +162,7 @@ def outcome_of(pair: Difference) -> str:
 
 
 def reliability_head(one: Evaluated) -> tuple[str, str]:
-    """Return how reliable the confidences of an annotator with a reliability table are."""
+    """Return the name of an annotator and a summary of the reliability of its confidences."""
     rated, metrics = one.reliability, one.metrics
     assert rated is not None
     return (
@@ -204,7 +204,7 @@ def figure(one: Figure | None, metric: str = "", *, signed: bool = False) -> str
 
 
 def papers_of(one: Figure | None, found: Evaluation) -> str:
-    """Return " n=10", the number of papers of a figure, or "" if it is about all papers."""
+    """Return the number of papers of a figure as " n=10", or "" if it covers all papers."""
     return "" if one is None or one.papers == found.papers else f" n={one.papers:,}"
 
 
@@ -214,7 +214,7 @@ def excludes_zero(one: Figure) -> bool:
 
 
 def faults_of(found: Evaluation) -> str:
-    """Return a warning about answers that failed through no fault of a model, or ""."""
+    """Return a warning about failures that were not caused by a model, or ""."""
     models = [one for one in found.annotators if one.kind == "model"]
     count = sum(n for one in models for kind, n in one.failed.items() if kind not in MODEL_ERRORS)
     if not count:
@@ -226,7 +226,7 @@ def faults_of(found: Evaluation) -> str:
 
 
 def unmeasured(found: Evaluation) -> str:
-    """Return the hint that consistency was not measured, or ""."""
+    """Return a hint if consistency was not measured, or ""."""
     if "seeds" in found.metrics:
         return ""
     return (
@@ -236,7 +236,7 @@ def unmeasured(found: Evaluation) -> str:
 
 
 def model_facts(one: Evaluated) -> str:
-    """Return where a model is served, its failures, speed and memory."""
+    """Return the facts about a model: the place that serves it, failures, speed and memory."""
     parts = [f"{one.served}, {one.form} form, {one.slots} at a time"]
     parts += [f"{n:,} failed ({MODEL_ERRORS.get(kind, kind)})" for kind, n in one.failed.items()]
     speed = one.speed
@@ -248,7 +248,7 @@ def model_facts(one: Evaluated) -> str:
 
 
 def size_of(found: Evaluation) -> str:
-    """Return the number of papers, of those left out, and the standard of the comparison."""
+    """Return the number of papers, of papers left out, and the standard of comparison."""
     left_out = "".join(f", {n:,} left out ({why})" for why, n in found.filtered.items())
     return f"{counted(found.papers, 'paper')}{left_out}, compared with {found.against}"
 
@@ -280,10 +280,10 @@ def _by_move(found: Evaluation, metric: str) -> str:
 
 
 def verdict(found: Evaluation) -> list[str]:
-    """Return a sentence for each other model, or for each baseline without another model.
+    """Return a sentence for each other model; without one, a sentence for each baseline.
 
-    A difference counts if its interval excludes 0. A stored evaluation comes first, with the
-    regressions against it.
+    A difference counts if its interval excludes 0. The comparison with an earlier evaluation comes
+    first, with its regressions.
     """
     models = {one.name for one in found.annotators if one.kind != "baseline"}
     others = [one for one in found.differences if one.other in models]
@@ -297,10 +297,11 @@ def verdict(found: Evaluation) -> list[str]:
 
 
 def regressions(found: Evaluation) -> list[tuple[str, str]]:
-    """Return the metrics and moves that are worse than in the stored evaluation.
+    """Return the metrics and moves that are worse than in the earlier evaluation.
 
-    A metric counts over all moves, or by move if it has no such figure, if its interval excludes 0
-    on the worse side. Tokens are a cost and descriptive metrics are neither: they do not count.
+    A figure counts as worse if the interval of its difference excludes 0. The overall figure of a
+    metric is used, or the figures of the moves if it has no overall figure. Tokens and descriptive
+    metrics do not count.
     """
     worse = []
     for metric, moves in found.differences[0].metrics.items():

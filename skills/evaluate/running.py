@@ -1,4 +1,4 @@
-"""Run the models one after the other, with constrained output and optionally without."""
+"""Run the models one after the other, with constrained output and optionally without it."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ from skills.reporting.statistics import LEAST_PAPERS
 
 TASK = "annotate"
 REPEATED = 10
-"""Papers that are repeated by default, if there are enough for an interval (`LEAST_PAPERS`)."""
+"""Default number of repeated papers, if there are enough for an interval (`LEAST_PAPERS`)."""
 Record = dict[str, Any]
 FREE = "unconstrained"
 
 
 def models_of(call: Call) -> tuple[str, ...]:
-    """Return the models to compare: those of --models, else those that serve /annotate.
+    """Return the names of the models to compare: from --models, or the models of /annotate.
 
-    No model is loaded, but each is probed.
+    Each model is probed, but not loaded.
 
     Raises:
         UsageError: a name is unknown.
-        ModelUnavailable: a model cannot be served now.
+        ModelUnavailable: a model is not available now.
     """
     models, named = call.models, call.options.models
     alone, registry = models.choice.model, models.registry
@@ -77,7 +77,7 @@ def models_of(call: Call) -> tuple[str, ...]:
 def compared(
     call: Call, subject: Subject, db: sqlite3.Connection, path: Path, models: int
 ) -> Iterator[ModelRunner]:
-    """Announce a comparison of this many models, and show the progress of the block."""
+    """Announce a comparison of `models` models, and show its progress within the block."""
     papers, options, wanted = subject.papers, call.options, call.options.consistency
     if wanted is None:
         wanted = REPEATED if len(papers) >= LEAST_PAPERS else 0
@@ -104,11 +104,11 @@ def compared(
 
 @dataclass(frozen=True, slots=True)
 class ModelRunner:
-    """Runs models on the papers of `subject`; their annotations go into the corpus at `path`.
+    """Runs models on the papers of `subject`, and stores their annotations in the corpus.
 
     Attributes:
-        pace, update: the progress of all models, and what refreshes it.
-        repeated: the number of papers, from the first on, that are annotated in all variations.
+        pace: the progress of all models. update: refreshes the progress bar.
+        repeated: number of papers at the beginning that are annotated in all variations.
     """
 
     call: Call
@@ -123,9 +123,11 @@ class ModelRunner:
         """Annotate the papers that a model has not annotated yet, and return all annotations.
 
         Raises:
-            HarnessError: the work was stopped. What is done is kept; the hint states how to resume.
+            HarnessError: the work was stopped. Finished annotations are stored; the hint states how
+                to resume.
         """
-        # One model at a time: two may not fit into memory, and the memory of each is reported.
+        # One model at a time: two models may not fit into memory, and the memory of each is
+        # reported.
         self.call.models.pool.close()
         models = replace(self.call.models, choice=Choice(name))
         return models.run(
@@ -161,10 +163,10 @@ class ModelRunner:
     def _repeat(
         self, name: str, rows: Sequence[Record], model: ServedModel, failed: Counter[str]
     ) -> None:
-        """Annotate the first papers again in every variation, and add these moves to their rows.
+        """Annotate the first papers again in every variation, and add the moves to their rows.
 
-        Papers without an annotation are left out, so that no variation becomes a paper's current
-        annotation; and all of them if the model is a reader, which has no prompt and no seed.
+        Papers without an annotation are left out, so that a variation never becomes a paper's
+        current annotation. A reader is not repeated, since it has no prompt and no seed.
         """
         every = tuple(variations(self.subject.framework))
         first = list(zip(self.subject.papers, rows, strict=True))[: self.repeated]
@@ -198,9 +200,9 @@ class ModelRunner:
             started = time.monotonic()
             tally = job.run()
             if isinstance(tally.stopped, ModelUnavailable) and not job.has_done:
-                raise tally.stopped  # nothing is done yet, so that a fallback may take over
+                raise tally.stopped  # no paper is annotated yet, so that a fallback may take over
             finish(job, tally, self.path, time.monotonic() - started)
-        if tally.stopped is not None:  # outside, so that the row of the run keeps its summary
+        if tally.stopped is not None:  # after the job, so that the row of the run keeps its summary
             raise tally.stopped
 
     def _records(
@@ -209,7 +211,8 @@ class ModelRunner:
         """Return the stored annotation of each row, and count failures by error class.
 
         Args:
-            of_papers: count failures of the model too. Other requests show these in their metrics.
+            of_papers: True to count failures of the model as well; otherwise only metrics show
+                them.
         """
         for entry in job.plan.entries("failed"):
             error = store.error_type(self.db, entry.key)
@@ -218,7 +221,7 @@ class ModelRunner:
         return [dict(found[at].record) if at in found else None for at in range(job.rows)]
 
     def _row(self, record: Record | None) -> Record:
-        """Return the fields of the `Answer` that a stored annotation is."""
+        """Return the fields of the `Answer` for a stored annotation."""
         if record is None:
             return {"moves": None, "valid": False, "tokens": None}
         made_by = record["provenance"]
@@ -237,10 +240,10 @@ class ModelRunner:
 
 @dataclass
 class ComparedJob(AnnotateJob):
-    """Annotates the papers as /annotate does.
+    """The job that annotates the papers as /annotate does.
 
     Attributes:
-        pace, update: the progress of the whole comparison, and what refreshes it.
+        pace: the progress of the whole comparison. update: refreshes the progress bar.
     """
 
     command: ClassVar[str] = "evaluate"
@@ -252,7 +255,7 @@ class ComparedJob(AnnotateJob):
         """Print nothing: the comparison is announced and reported as a whole."""
 
     def _announce(self, due: int) -> None:
-        """Take what is done already out of the progress."""
+        """Subtract the papers that are annotated already from the progress."""
         every = sum(total.weight for total in self.plan.totals().values())
         _, left = self._due()
         self.pace.rows -= len(self.plan) - due
@@ -273,14 +276,15 @@ class ComparedJob(AnnotateJob):
         store.save(self.db, item, self.framework, self.run_id, unless_any=True)
 
     def _is_due(self, state: store.State | None) -> bool:
-        # With --retry-failed too, new papers are due: a missing one would count as unanswered.
+        # With --retry-failed, new papers are due as well: a missing paper would count as
+        # unanswered.
         return state is None or (state == "failed" and self.call.options.retry_failed)
 
     def _link(self) -> None:
-        """Leave the current annotations as they are."""
+        """Do nothing: the current annotations stay unchanged."""
 
     def speed(self) -> dict[str, Any]:
-        """Return papers a minute, their number, and memory, over all runs of this job."""
+        """Return papers per minute, number of papers, and memory, over all runs of this job."""
         rows = self.db.execute(
             "SELECT settings, summary FROM runs WHERE skill IN (?, ?)"
             " AND input = ? AND model = ? AND summary IS NOT NULL",
@@ -290,10 +294,10 @@ class ComparedJob(AnnotateJob):
         summaries = [
             stored_json(row["summary"])
             for row in rows
-            # Each run also states how many papers were due in it.
+            # The settings of a run include its number of due papers, which is ignored.
             if {**stored_json(row["settings"]), "due": None} == {**settings, "due": None}
         ]
-        # Papers that failed took time as well.
+        # Failed papers also took time.
         papers = sum(one.get("made", 0) + one.get("failed_now", 0) for one in summaries)
         seconds = sum(one.get("seconds", 0.0) for one in summaries)
         memory = max((one.get("memory") or 0 for one in summaries), default=0)
@@ -303,7 +307,7 @@ class ComparedJob(AnnotateJob):
 
 @dataclass
 class RepeatedJob(ComparedJob):
-    """Annotates papers that have an annotation again, in each of `variations`."""
+    """The job that annotates papers again, in each of `variations`."""
 
     variations: Sequence[Variation] = field(kw_only=True)
 
@@ -319,7 +323,7 @@ class RepeatedJob(ComparedJob):
         return self.source.papers[place % len(self.source.papers)]
 
     def prepare(self, place: int) -> Prepared:
-        """Make a request: of all papers in the first variation, then in the second, ..."""
+        """Return a request: all papers in the first variation, then all in the second, ..."""
         number = place // len(self.source.papers)
         made = self._annotators[number].prepare(self.paper(place))
         sampling = self.variations[number].sampling
@@ -331,7 +335,7 @@ class RepeatedJob(ComparedJob):
 
 @dataclass(frozen=True)
 class FreeAnnotator(annotator.Annotator):
-    """Annotates without constrained output, in one attempt, under content keys of its own."""
+    """An annotator without constrained output: one attempt, and separate content keys."""
 
     def prepare(self, paper: Paper) -> Prepared:
         made = super().prepare(paper)
@@ -346,13 +350,13 @@ class FreeAnnotator(annotator.Annotator):
             raise InvalidReply(
                 f"the first answer is not a valid annotation: {exc}", raw=reply.text
             ) from exc
-        # `read` returns the moves in the framework's order.
+        # `read` would return the moves in the framework's order.
         in_order = tuple(prepared.form.parse(reply.text)) == self.framework.names
         return stored_form(prepared, moves, [reply], in_order=in_order)
 
 
 class FreeJob(ComparedJob):
-    """Annotates the papers without constrained output."""
+    """The job that annotates the papers without constrained output."""
 
     @functools.cached_property
     def annotator(self) -> annotator.Annotator:
@@ -366,7 +370,7 @@ class FreeJob(ComparedJob):
 def _changed(
     made: Prepared, request: Mapping[str, Any], sampling: Mapping[str, Any], **provenance: Any
 ) -> Prepared:
-    """Return a changed request with its provenance, under a content key of its own."""
+    """Return a changed request with its provenance and a separate content key."""
     known = {**made.provenance, **provenance}
     known["sampling"] = {**known["sampling"], **sampling}
     known["key"] = key_of(known)

@@ -1,21 +1,22 @@
-"""Where moves come from, compared with the anchors of the gold or with labels of sentences.
+"""Compare the anchors of moves with the anchors of the gold, or with labels of sentences.
 
-The sentences of the gold's moves are those of lexical alignment; an annotation's are those that it
-stores, else lexical ones too. A move is compared if both state it and the gold's has a sentence.
+The anchor of a gold move is found by lexical alignment; the anchor of an annotation's move is
+stored with it, or also found by lexical alignment. A move is compared if annotation and gold state
+it, and the gold move has a sentence.
 
 The confidence of a move estimates the probability that its anchor is right. With the compared moves
 in bins B of equal width by confidence, the expected calibration error is
 
-    ECE = sum over B of |B| / n * | share right in B - mean confidence in B |
+ECE = sum over B of |B| / n * | share of right moves in B - mean confidence in B |
 
-of n moves (Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using
-Bayesian Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). It is above 0 for
-few moves even if the confidences are calibrated, and higher in resamples than in the sample.
+for n moves (Naeini, Cooper and Hauskrecht 2015, "Obtaining Well Calibrated Probabilities Using
+Bayesian Binning"; Guo et al. 2017, "On Calibration of Modern Neural Networks"). With few moves it
+exceeds 0 even for calibrated confidences, and is higher in resamples than in the sample.
 
 CSAbstruct (Cohan et al. 2019, "Pretrained Language Models for Sequential Sentence Classification")
-labels each sentence of an abstract. The label of a move's anchor is compared with the one expected
-for the move; if the anchor has several sentences, the label of the sentence nearest to the move
-counts (`skills.nanda.checks.source_sentence`).
+labels each sentence of an abstract. The label of a move's anchor is compared with the label
+expected for the move. If the anchor has several sentences, the sentence nearest to the move counts
+(`skills.nanda.checks.source_sentence`).
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ if TYPE_CHECKING:
 
 BINS = 10
 SURE = 0.8
-"""Confidence from which a move counts as sure."""
+"""Minimum confidence of a move that counts as sure."""
 LABELS = ("background", "objective", "method", "result", "other")
 BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
-"""The moves with a label of their own, and that label."""
+"""The expected label of the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
     "anchor": "moves from a sentence that the gold's move comes from, of those that both state",
     "nearest": "the same by one sentence each: of the anchor, the one nearest to the move",
@@ -65,14 +66,14 @@ METRICS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """Anchors beside those of the gold, papers by moves.
+    """Comparison of anchors with the anchors of the gold, as arrays of papers by moves.
 
     Attributes:
-        right: whether the anchor has a sentence of the gold's.
-        nearest: whether the sentence of the anchor that is nearest to the move is that of the gold.
-        compared: whether both state the move, and the gold's has a sentence.
-        unmatched: whether the annotator alone states the move.
-        confidence: nan where there is none.
+        right: True if the anchor shares a sentence with the gold anchor.
+        nearest: True if the sentence of the anchor nearest to the move is in the gold anchor.
+        compared: True if both state the move, and the gold move has a sentence.
+        unmatched: True if only the annotator states the move.
+        confidence: the confidence of the move, or nan.
     """
 
     right: Flags
@@ -83,7 +84,7 @@ class _Anchored:
 
 
 def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> dict[Key, Statistic]:
-    """Return the metrics of anchors against the gold, and of labels, as far as there are any."""
+    """Return the metrics of anchors against gold and labels, as far as these exist."""
     found: dict[Key, Statistic] = {}
     if subject.gold is not None:
         found |= _against_gold(annotator, subject, measures)
@@ -95,7 +96,7 @@ def statistics(annotator: Annotator, subject: Subject, measures: Measures) -> di
 def _against_gold(
     annotator: Annotator, subject: Subject, measures: Measures
 ) -> dict[Key, Statistic]:
-    """Return the metrics of anchors, and those of confidence if moves have one."""
+    """Return the metrics of anchors, and of confidence if moves have confidences."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
@@ -111,7 +112,7 @@ def _against_gold(
 
 
 def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> Reliability | None:
-    """Return the reliability table of the confidences, None if no compared move has one."""
+    """Return the reliability table of confidences; None if no compared move has a confidence."""
     import numpy as np
 
     found = _anchored(annotator, subject, measures)
@@ -140,12 +141,13 @@ def reliability(annotator: Annotator, subject: Subject, measures: Measures) -> R
 
 
 def calibration_error(right: Flags, confidence: Floats, rated: Flags) -> Statistic:
-    """Return the expected calibration error of the `rated` moves; see the module."""
+    """Return the expected calibration error of the `rated` moves, as defined in the module."""
     import numpy as np
 
     papers, moves = rated.nonzero()
     places = _bins(confidence[papers, moves])
-    # Of each paper and bin: the right moves less their confidences. The last sum counts the moves.
+    # For each paper and bin: the number of right moves less the sum of confidences. The last column
+    # is the number of moves.
     sums = np.zeros((len(rated), BINS + 1))
     gaps = right[papers, moves] - confidence[papers, moves]
     np.add.at(sums, (papers, places), gaps)
@@ -181,7 +183,7 @@ def _anchored(annotator: Annotator, subject: Subject, measures: Measures) -> _An
 
 
 def _bins(confidence: Floats) -> Ints:
-    """Return the bin of each confidence; a bin has its lower limit, the last one both."""
+    """Return the bin of each confidence; a bin includes its lower limit, the last bin both."""
     import numpy as np
 
     return np.digitize(confidence, np.arange(1, BINS) / BINS)
@@ -192,8 +194,8 @@ def anchor_labels(
 ) -> list[dict[str, str]]:
     """Return, for each paper, the labels of the anchors of the stated moves.
 
-    The abstract of a paper is its sentences with empty lines between them, so that no sentence of
-    `split_sentences` crosses two of them.
+    The abstract consists of the labelled sentences, separated by empty lines, so that a sentence of
+    `split_sentences` never spans two of them.
     """
     found: list[dict[str, str]] = []
     labelled = subject.labelled or ()
@@ -206,7 +208,7 @@ def anchor_labels(
 
 
 def split_labels(given: Labelled) -> list[str]:
-    """Return the label of each sentence of `split_sentences`, which may split a labelled one."""
+    """Return the labels of the sentences of `split_sentences`, which may split labelled ones."""
     pairs = zip(given.sentences, given.labels, strict=True)
     return [label for sentence, label in pairs for _ in split_sentences(sentence)]
 

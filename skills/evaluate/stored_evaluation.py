@@ -1,8 +1,8 @@
-"""Read an evaluation that was saved as .json, to compare with it.
+"""Read an earlier evaluation, saved as .json, for a comparison.
 
-Abstracts and gold are stored as digests. The annotations are stored themselves, so that a later
-evaluation measures both sides with the same code. A file may have figures alone, as those beside a
-published model, whose annotations quote abstracts.
+Abstracts and gold are stored as digests. The annotations are stored as text, so that a later
+evaluation measures both sides with the same code. A file may contain only figures, like the file of
+a published model, whose annotations quote abstracts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HINT = "`/evaluate ... save to FILE.json` writes one."
 OF_GOLD = ("stated", "overlap")
 """Metrics of the gold that do not depend on abstracts."""
 FACTS = ("model", "served", "form", "digests", "slots", "answered_by", "failed", "speed")
-"""The fields of `Evaluated` that a report shows of a model besides its figures."""
+"""The fields of `Evaluated` that a report shows in addition to the figures of a model."""
 
 
 def papers_of(subject: Subject) -> list[PaperDigests]:
@@ -46,7 +46,7 @@ def load(path: Path) -> Evaluation:
     """Read a saved evaluation.
 
     Raises:
-        InputError: it cannot be read, or is not an evaluation.
+        InputError: the file cannot be read, or is not an evaluation.
     """
     where = shown(path)
     with reading(path):
@@ -62,18 +62,18 @@ def load(path: Path) -> Evaluation:
 
 
 def read(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
-    """Read the model that a saved evaluation is about, to compare with the papers of `subject`.
+    """Return the model of a saved evaluation, for a comparison on the papers of `subject`.
 
     Args:
-        name: the model to take if the file has several.
+        name: the name of the model to use if the file has several models.
 
     Returns:
         The model with its annotations; an evaluation of this model alone if the file has only
         figures.
 
     Raises:
-        InputError: the file is not an evaluation, is about other papers or another gold, or has
-            several models and none of this name.
+        InputError: the file is not an evaluation, concerns other papers or another gold, or has
+            several models but no model of this name.
     """
     where = shown(path)
     file = load(path)
@@ -96,10 +96,11 @@ def read(path: Path, subject: Subject, name: str) -> Annotator | Evaluation:
 
 
 def require_same_gold(stored: Evaluation, found: Evaluation) -> None:
-    """Raise if figures that depend on the gold alone differ: a file of figures has no digests.
+    """Check that figures that depend only on the gold are equal.
 
     Raises:
-        InputError: they do.
+        InputError: the figures differ, so that the gold differs. (A file of figures has no
+            digests.)
     """
     of_gold = [
         (one.gold or {}, one.annotators[0].metrics.get("label_prior")) for one in (stored, found)

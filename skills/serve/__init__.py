@@ -1,5 +1,5 @@
-"""The skill /serve: a local web application over the corpus. Its top modules are the skeleton.
+"""/serve: a local web application for the corpus.
 
-Each page or group of pages is a folder with a `routes.py`: `TAB`, its entry in the navigation, and
-`routes(state)`, its routes; `FEATURES` in app.py lists them.
+A module of pages defines `routes(state)`, which returns their routes, and `TAB`, their entry in the
+navigation, if they have one. app.py lists these modules.
 """

@@ -1,4 +1,4 @@
-"""The application: the routes of all pages behind the guard."""
+"""Build the web application: the routes of all pages behind the guard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from skills.serve.guard import HEADERS, Guard, address_of
 from skills.serve.pages import State, message, page
 
 TABS = (papers_page, review_pages, jobs_page, compare_page)
-"""The pages of the navigation, in its order."""
+"""The modules of the pages in the navigation, in order."""
 PAGES = (*TABS, paper_page, evaluations_page, training_page)
 STATIC = Path(__file__).with_name("static")
 BACK = "The links at the top lead to all pages."
@@ -63,7 +63,7 @@ def _home(request: Request) -> Response:
 
 
 def _access(state: State, port: int, request: Request) -> Response:
-    """Show an address that opens the application in another browser."""
+    """Show a new address that opens the application in another browser."""
     address = address_of(port, state.sessions)
     return page(request, "access.html", title="Another browser", address=address)
 
@@ -93,7 +93,7 @@ def _harness_error(request: Request, error: Exception) -> Response:
 
 
 def _defect(request: Request, error: Exception) -> Response:
-    """Answer outside the guard; the server then logs the error with its traceback."""
+    """Return the page for an unexpected error, which the server then logs with its traceback."""
     what = f"{request.url.path} failed with {type(error).__name__}, a defect of /serve. "
     where = "The terminal in which /serve runs shows where. Other pages still work."
     answer = message(request, HTTPStatus.INTERNAL_SERVER_ERROR, "A defect", what + where)

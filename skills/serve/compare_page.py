@@ -1,4 +1,4 @@
-"""The routes of comparisons."""
+"""The pages that compare evaluations, curations and training runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from skills.serve.training_page import run_folders
 PATH = "/compare"
 TAB = (PATH, "Compare")
 HEADLINES = ("agreement", "placed", "rouge_l", "anchor", "kappa", "valid")
-"""Metrics of the list of evaluations."""
+"""Metrics shown in the list of evaluations."""
 ROWS = 50
 
 
@@ -94,7 +94,7 @@ def _curation(state: State, request: Request) -> Response:
 
 
 def _verdict(row: Row) -> list[str]:
-    """Return the first sentences of the report of a curation, if it has ended."""
+    """Return the first sentences of the report of a finished curation."""
     summary = stored_json(row["summary"] or "{}")
     sentences = summary.get("verdict") if isinstance(summary, dict) else None
     return [str(one) for one in sentences] if isinstance(sentences, list) else []
@@ -102,13 +102,13 @@ def _verdict(row: Row) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """A page of the verdicts of a run.
+    """The verdicts of a run that fit one page.
 
     Attributes:
-        counts: verdicts by decision, without probes; probes by "probe".
-        votes: by ballot.
-        papers: the numbers of the papers that the corpus has, by id.
-        last: the key of the last row, if there are more; else 0.
+        counts: numbers of verdicts by decision, without probes; "probe" is the number of probes.
+        votes: the votes by the id of their ballot.
+        papers: the numbers of the papers that are in the corpus, by id.
+        last: the key of the last row if more rows follow, otherwise 0.
     """
 
     rows: Sequence[Row]
@@ -120,10 +120,10 @@ class Verdicts:
 
 
 def verdicts(db: sqlite3.Connection, run: int, shown: str, after: int) -> Verdicts:
-    """Return the verdicts of a run after a row.
+    """Return the verdicts of a run that follow a row.
 
     Args:
-        shown: a decision, "probe", or "" for all.
+        shown: a decision to show, "probe", or "" for all verdicts.
     """
     counts: Counter[str] = Counter()
     for decision, is_probe, number in db.execute(
@@ -154,7 +154,7 @@ def verdicts(db: sqlite3.Connection, run: int, shown: str, after: int) -> Verdic
 
 
 def shown_verdict(row: Row, votes: Sequence[Row], personas: Sequence[str]) -> dict[str, Any]:
-    """Return what the page shows of a verdict: its scores in the order of the personas."""
+    """Return the template variables of a verdict, with its scores in the order of the personas."""
     by_persona = {vote["persona"]: vote for vote in votes}
     return {
         "id": row["source_id"],

@@ -1,4 +1,4 @@
-"""The saved evaluations that can be compared: only these files are opened, by keys of their own."""
+"""The page that compares two models of saved evaluations; a file is opened only by its key."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ Outcome = Literal["won", "lost", "tied", "invalid", ""]
 PATH = "/compare/evaluations"
 OUTCOMES: tuple[Outcome, ...] = ("won", "lost", "tied", "invalid")
 ROWS = 10
-"""Papers of a page, each with both annotations."""
+"""Number of papers on a page, each with both annotations."""
 MOST = 50
-"""Files of the run log that are listed, the last ones."""
+"""Number of the latest files of the run log that are listed."""
 MOST_BYTES = 50_000_000
-"""Larger files are not listed."""
+"""Maximum size of a file in bytes; larger files are not listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Side:
     """A model in a saved evaluation: one side of a comparison.
 
     Attributes:
-        key: names it in addresses.
+        key: the key that stands for the side in addresses.
     """
 
     key: str
@@ -62,10 +62,10 @@ class Side:
 
 
 def sides(state: State) -> list[Side]:
-    """Return the models of all evaluations: those that lines saved, and those in reach.
+    """Return the models of all saved evaluations.
 
-    These are the .json files that the run log records, those of the working folder, and those that
-    come with the shipped models.
+    The evaluations are the .json files in the run log, in the working folder, and beside the
+    shipped models.
     """
     found = []
     for path in _paths(state):
@@ -74,7 +74,7 @@ def sides(state: State) -> list[Side]:
             if stat.st_size > MOST_BYTES:
                 continue
             file = _loaded(path, stat.st_mtime_ns, stat.st_size)
-        except (OSError, InputError):  # gone, or another kind of file
+        except (OSError, InputError):  # the file was deleted, or is no evaluation
             continue
         digest = hashlib.sha256(str(path).encode(errors="replace")).hexdigest()[:12]
         found += [
@@ -103,7 +103,7 @@ def _paths(state: State) -> Iterator[Path]:
 
 @lru_cache(maxsize=32)
 def _loaded(path: Path, mtime_ns: int, size: int) -> Evaluation:
-    """Read a file, once for each state of it."""
+    """Read an evaluation; a file that was not changed is read only once."""
     return load(path)
 
 
@@ -112,9 +112,9 @@ class Pair:
     """The answers of both sides to one paper.
 
     Attributes:
-        abstract: its digest, as in the table of papers.
-        scores: None where the file does not have them, or the gold differs.
-        outcome: of the first side; "invalid" if one of them has no valid answer.
+        abstract: the digest of the abstract, as in the database table of papers.
+        scores: the scores of both sides; None if a file has no scores, or if the gold differs.
+        outcome: the outcome for the first side; "invalid" if one side has no valid answer.
     """
 
     id: str
@@ -125,7 +125,7 @@ class Pair:
 
     @property
     def margin(self) -> float:
-        """How far the scores are apart."""
+        """The difference of the scores."""
         return abs(self.scores[0] - self.scores[1]) if self.scores else 0.0
 
 
@@ -134,10 +134,11 @@ class Compared:
     """A comparison of the first side with the second.
 
     Attributes:
-        score: the name of the score by which papers are won.
-        paired: the difference of the scores, paired by paper, with its interval; None without.
-        metrics: name, both figures, and their unpaired difference, over all moves.
-        pairs: the papers of both files, in the order of the first.
+        score: the name of the score that decides which side wins a paper.
+        paired: the paired difference of the scores with its interval, or None.
+        metrics: for each metric over all moves: the name, both figures, and their unpaired
+            difference.
+        pairs: the papers that are in both files, in the order of the first file.
     """
 
     score: str
@@ -150,7 +151,7 @@ class Compared:
 
 
 def compared(first: Side, other: Side) -> Compared:
-    """Compare two models on the papers that both files have."""
+    """Compare two models on the papers that are in both files."""
     score = first.file.score if first.file.score == other.file.score else ""
     pairs = list(_pairs(first, other, with_scores=score != ""))
     scored, paired = [one.scores for one in pairs if one.scores is not None], None
@@ -169,7 +170,7 @@ def compared(first: Side, other: Side) -> Compared:
 
 
 def _pairs(first: Side, other: Side, *, with_scores: bool) -> Iterator[Pair]:
-    """Yield the papers of both files; none if one of them has no annotations by paper."""
+    """Yield the papers that are in both files, if both files have annotations by paper."""
     papers, answers = first.file.by_paper or (), first.model.by_paper or ()
     others, other_answers = other.file.by_paper or (), other.model.by_paper or ()
     there = {(one.id, one.abstract): n for n, one in enumerate(others[: len(other_answers)])}
@@ -241,7 +242,7 @@ def _evaluations(state: State, request: Request) -> Response:
 
 
 def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, object]]:
-    """Yield both annotations of each paper, with its title and number if the corpus has it."""
+    """Yield both annotations of each paper, with title and number if it is in the corpus."""
     labels = first.file.framework.get("moves", {})
     with state.corpus() as db:
         for pair in pairs:
@@ -262,7 +263,7 @@ def _shown(state: State, pairs: list[Pair], first: Side) -> Iterator[dict[str, o
 
 
 def _sides(texts: list[str], *, has_both: bool) -> tuple[str, list[Piece]]:
-    """Return the first text, and the other one as it differs if both models gave an annotation."""
+    """Return the first text, and the other text with the differences marked."""
     if has_both:
         return texts[0], list(word_diff(*texts))
     return texts[0], [Piece("same", texts[1])]

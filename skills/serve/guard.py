@@ -1,8 +1,8 @@
-"""Refuse every request that does not come from the application's own pages in a known browser.
+"""Refuse requests that do not come from the application's own pages in a known browser.
 
-A request must name this server as its host (another name may have been rebound to 127.0.0.1), must
-not come from a page of another origin, and needs the cookie of a session. A token in the address is
-exchanged for a cookie and removed from the address.
+The host of a request must be this server, since another name may have been rebound to 127.0.0.1;
+the request must not come from a page of another origin; and it needs the cookie of a session. A
+token in the address is exchanged for a cookie and removed from the address.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-TOKEN = "token"  # noqa: S105  the name of the parameter
+TOKEN = "token"  # noqa: S105 the name of a parameter
 MOST = 1_000_000
-"""Bytes that the body of a request may have."""
+"""Maximum size of the body of a request in bytes."""
 LONGEST = 4_000
-"""Characters that an address may have; Python refuses to read a number of 4,301 digits."""
+"""Maximum length of an address; Python refuses to convert a number of 4,301 digits."""
 SAFE = ("GET", "HEAD")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -33,35 +33,35 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    # Not "no-referrer", with which forms are sent without their origin.
+    # With "no-referrer", browsers would send forms without their origin.
     "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
 STATIC = "private, no-cache"
-"""Browsers keep static files, but ask whether they are current."""
+"""The Cache-Control of static files: browsers keep them, but check whether they are current."""
 ENTRANCE = (
     "This application answers only the browser that was opened with its address. /serve prints "
     "that address, with a token for one use; the foot of an open page makes further ones. If no "
     "page is open any more, end /serve with Ctrl-C and start it again.\n"
 )
 BYTES = 32
-"""Random bytes of a token or cookie."""
+"""Number of random bytes in a token or cookie."""
 
 
 class Guard:
-    """Middleware around all routes.
+    """Middleware that checks every request before its route.
 
     Args:
-        port: the one served at, part of the only hosts and origins that are accepted.
+        port: the port of the server, which is part of the accepted hosts and origins.
     """
 
     def __init__(self, app: ASGIApp, sessions: Sessions, port: int) -> None:
         self.app, self.sessions = app, sessions
         self.hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
         self.cookie = f"nanda-{port}"
-        """Browsers send cookies to all ports of a host."""
+        """The name contains the port, since browsers send cookies to all ports of a host."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
@@ -79,7 +79,7 @@ class Guard:
         await (answer or self.app)(scope, receive, send_with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the answer to a request that no page of this application makes."""
+        """Return the refusal of a request that no page of this application makes, or None."""
         headers = request.headers
         if headers.get("host") not in self.hosts or len(headers.getlist("host")) != 1:
             return _refused(HTTPStatus.MISDIRECTED_REQUEST, "This host is not served.")
@@ -98,7 +98,7 @@ class Guard:
         return None
 
     def _entered(self, request: Request) -> Response | None:
-        """Return the exchange of a token for a cookie, or the refusal of a request without one."""
+        """Exchange a token for a cookie, refuse a request without cookie, or return None."""
         query = request.query_params
         session = self.sessions.find(request.cookies.get(self.cookie, ""))
         if TOKEN not in query:
@@ -108,7 +108,7 @@ class Guard:
         if session is None and cookie is None:
             return _refused(HTTPStatus.UNAUTHORIZED, ENTRANCE)
         rest = urlencode([pair for pair in query.multi_items() if pair[0] != TOKEN])
-        # A path that begins with two slashes would be another host.
+        # A path that begins with two slashes would lead to another host.
         path = "/" + request.url.path.lstrip("/\\")
         answer = RedirectResponse(f"{path}?{rest}" if rest else path, HTTPStatus.SEE_OTHER)
         if cookie:
@@ -127,30 +127,30 @@ def _refused(status: HTTPStatus, why: str) -> Response:
 
 @dataclass(slots=True)
 class Session:
-    """One browser.
+    """The session of one browser.
 
     Attributes:
-        values: what pages keep for it until the server ends, such as a reviewer's name.
+        values: values that pages store until the server ends, such as the name of the reviewer.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
 
 
 class Sessions:
-    """Sessions by their cookies. Only digests are kept, so that no lookup depends on a secret."""
+    """Sessions by their cookies. Only digests are stored, so that no lookup depends on a secret."""
 
     def __init__(self) -> None:
         self._tokens: set[str] = set()
         self._open: dict[str, Session] = {}
 
     def new_token(self) -> str:
-        """Return a token that opens one session, once."""
+        """Return a token that opens one session and then expires."""
         token = secrets.token_urlsafe(BYTES)
         self._tokens.add(_digest(token))
         return token
 
     def redeem(self, token: str) -> str | None:
-        """Use up a token and return the cookie of a new session; None if it is not valid."""
+        """Exchange a token for the cookie of a new session; return None if it is not valid."""
         try:
             self._tokens.remove(_digest(token))
         except KeyError:

@@ -1,4 +1,4 @@
-"""The routes of jobs."""
+"""The page of jobs, with the progress of running jobs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from skills.serve.pages import State, message, page
 
 TAB = ("/jobs", "Jobs")
 SHOWN = 100
-"""Jobs that are listed, the last ones."""
+"""Number of the latest jobs that are listed."""
 JUDGED = "SELECT run_id, count(*) FROM ballots WHERE status = 'done' GROUP BY run_id"
-"""What curations have judged, probes too: their summaries count annotations alone."""
+"""Counts the ballots of curations, which include probes, unlike the summaries of the runs."""
 STEP = 0.25
-"""Seconds between two looks at whether the server has to end."""
+"""Seconds between two checks whether the server is closing."""
 INTERVAL = 1.0
-"""Seconds between two looks at the jobs."""
+"""Seconds between two queries of the running jobs."""
 QUIET = 10.0
-"""Seconds without news after which something is sent, to notice that the browser is gone."""
+"""Seconds without change after which an empty event is sent, to detect a closed browser."""
 
 
 def routes(state: State) -> list[Route]:
@@ -82,7 +82,7 @@ def _job(state: State, request: Request) -> Response:
 
 
 async def events(state: State, running: RunningJobs, request: Request) -> Response:
-    """Send the list of running jobs, and again when it has changed."""
+    """Send the list of running jobs, now and after each change."""
     return StreamingResponse(
         _stream(state, running),
         media_type="text/event-stream",
@@ -107,10 +107,10 @@ async def _stream(state: State, running: RunningJobs) -> AsyncIterator[str]:
 
 
 def _read(state: State, running: RunningJobs) -> str:
-    """Return the jobs as JSON on one line; none if the corpus cannot be read."""
+    """Return the jobs as JSON on one line, or an empty list if the corpus cannot be read."""
     try:
         with state.corpus() as db:
             found = [asdict(one) for one in running.read(db)]
-    except HarnessError:  # pages show it
+    except HarnessError:  # the pages show this error
         return "[]"
     return json.dumps([{name: one[name] for name in one if name != "seen"} for one in found])

@@ -1,4 +1,4 @@
-"""What all pages share: the state of the server, forms, and the rendering of templates."""
+"""The parts that all pages share: the state of the server, forms, and templates."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from skills.reporting.page import environment
 from skills.serve.guard import Sessions
 
 CORPUS = Path("corpus")
-"""Instead of a table: the annotations of the corpus."""
+"""The path that stands for the annotations of the corpus, in place of a table."""
 TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True)
 class ReviewOf:
-    """What is reviewed, and where the decisions go.
+    """The settings of a review: the annotations, and the stores of its decisions.
 
     Attributes:
-        table: annotations, or `CORPUS`.
+        table: a table of annotations, or `CORPUS`.
         gold: the gold table.
-        double: share of papers that two reviewers decide on, from now on; None leaves it.
-        framework: the value of `--framework`, None for the built-in one.
-        wrote: called with the SHA-256 of the gold table before it is put in place.
+        double: the new share of papers on which two reviewers decide; None keeps the stored share.
+        framework: the value of `--framework`, None for the built-in framework.
+        wrote: called with the SHA-256 of the gold table before it replaces the old table.
     """
 
     table: Path = CORPUS
@@ -53,13 +53,13 @@ class ReviewOf:
 
 @dataclass(slots=True)
 class State:
-    """The state of one server. Endpoints run in threads, several at once.
+    """The state of one server. Endpoints run in several threads at the same time.
 
     Attributes:
         framework: the moves that pages show.
         workspace: the folder whose evaluations and training runs are compared.
-        title: of the corpus, on each page.
-        is_closing: returns True once the server has to end; streams end then.
+        title: the title of the corpus on each page.
+        is_closing: returns True when the server is closing; streams then end.
     """
 
     database: Path
@@ -95,7 +95,7 @@ def page(
 
 
 def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:
-    """Return a page with a short text, such as why something cannot be shown."""
+    """Return a page with a short text, such as the reason why a paper cannot be shown."""
     return page(request, "message.html", status, title=title, text=text)
 
 
@@ -105,7 +105,7 @@ def _environment() -> Environment:
 
 
 def fields_of(request: Request) -> dict[str, str]:
-    """Return the text fields of a form; of a field that occurs twice, the last."""
+    """Return the text fields of a form; a repeated field has its last value."""
     form = anyio.from_thread.run(_form, request)
     return {name: value for name, value in form.items() if isinstance(value, str)}
 

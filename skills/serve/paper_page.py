@@ -29,7 +29,7 @@ from skills.serve.pages import State, message, page
 from skills.serve.papers_page import PATH, filtered
 
 MOST = 2**63 - 1
-"""The greatest number in SQLite."""
+"""The largest integer in SQLite."""
 SHOWN = 20
 
 
@@ -43,7 +43,8 @@ def routes(state: State) -> list[Route]:
 def _paper(state: State, request: Request) -> Response:
     """Show a paper by its number in the corpus.
 
-    The parameter `version` chooses one of its annotations, and `against` one to compare it with.
+    The parameter `version` selects one of its annotations, and `against` a second annotation for
+    comparison.
     """
     number = min(request.path_params["number"], MOST)
     with state.corpus() as db:
@@ -93,7 +94,7 @@ def _review(state: State, found: StoredPaper, shown: Version | None) -> str:
 
 
 def _details(version: Version) -> list[str]:
-    """Return what distinguishes versions by one model: the time, and how its text was worded."""
+    """Return the details that distinguish annotations by one model: time and kind of wording."""
     decoding = version.record["provenance"].get("decoding") or {}
     wording = decoding.get("wording")
     time = version.created_at[:16].replace("T", " ")
@@ -107,7 +108,7 @@ def _view(found: StoredPaper, shown: Version, framework: Framework) -> dict[str,
 def _changes(
     old: Version, new: Version, framework: Framework
 ) -> list[tuple[str, tuple[Piece, ...]]]:
-    """Return the moves in which two versions differ, with the difference."""
+    """Return the moves in which two versions of an annotation differ, with the differences."""
     texts: list[Mapping[str, Any]] = [old.record, new.record]
     return [
         (move.label, tuple(word_diff(*(text[move.name] for text in texts))))
@@ -117,7 +118,7 @@ def _changes(
 
 
 def _similar(state: State, request: Request) -> Response:
-    """Show the papers that are nearest to one, by one move or by all."""
+    """Show the papers most similar to a paper, by one move or by all moves."""
     number, move = min(request.path_params["number"], MOST), request.query_params.get("move")
     framework = state.framework
     with state.corpus() as db:
@@ -130,7 +131,7 @@ def _similar(state: State, request: Request) -> Response:
             complete_soon(corpus)
             chosen = move if move in framework.names else None
             near = corpus.similar(found.paper.id, chosen, SHOWN)
-        except (InputError, UsageError) as exc:  # such as the extra that is not installed
+        except (InputError, UsageError) as exc:  # such as for an extra that is not installed
             near, error = [], f"{exc}"
     return page(
         request,

@@ -1,4 +1,4 @@
-"""What the page of papers shows, all of it in its address."""
+"""The page of papers: its address contains search, filters and order."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from skills.serve.pages import State, page
 PATH = "/papers"
 REVIEW = "/review"
 FIRST = "added"
-"""The order without a search."""
+"""The order of papers without a search."""
 TAB = (PATH, "Papers")
 ORDERS = {
     BEST: "Best matches first",
@@ -44,17 +44,17 @@ ORDERS = {
     "unsupported": "Most unknown numbers and names first",
 }
 WAY_LABELS = {"words": "words", "both": "words and meaning", "meaning": "meaning"}
-"""How words are searched for, where the extra `meaning` is installed."""
+"""The kinds of search, which are offered if the extra `meaning` is installed."""
 SHOWN = 8
-"""Values of a facet that are shown at once."""
+"""Number of values of a facet that are shown before "more" is chosen."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A selection, its order, and the place in it.
+    """A selection of papers, its order, and the current page.
 
     Attributes:
-        sort: as chosen; "" for the default.
+        sort: the chosen order; "" for the default order.
         after, before: keys of `Listing.page`; at most one is set.
     """
 
@@ -65,7 +65,7 @@ class View:
 
     @property
     def order(self) -> str:
-        """The order of the papers: best matches first where words are searched for."""
+        """The order of the papers: best matches first if words are searched for."""
         has_words = bool(self.selection.words.strip())
         if self.sort and (has_words or self.sort != BEST):
             return self.sort
@@ -73,7 +73,7 @@ class View:
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
-        """The parameters of its address."""
+        """The parameters of the address of the view."""
         one = self.selection
         by = one.by if one.by != "words" else ""
         pairs = [("q", one.words), ("by", by), ("where", one.conditions), ("sort", self.sort)]
@@ -90,7 +90,7 @@ class View:
     def review(self) -> str:
         """The address that offers these papers for review; "" if a review cannot select them.
 
-        A review takes no search by meaning, and one value of each facet.
+        A review supports no search by meaning, and only one value of each facet.
         """
         one = self.selection
         conditions = [_condition(name, values) for name, values in one.facets.items() if values]
@@ -102,7 +102,7 @@ class View:
         return f"{REVIEW}?{query}" if query else REVIEW
 
     def toggled(self, facet: str, value: str) -> View:
-        """Return the first page with this value of a facet chosen, or no longer."""
+        """Return the view with this value of a facet added to the selection, or removed from it."""
         chosen = self.selection.facets.get(facet, ())
         left = tuple(one for one in chosen if one != value)
         values = left if value in chosen else (*chosen, value)
@@ -115,7 +115,7 @@ class View:
 
 
 def _condition(facet: str, values: Sequence[str]) -> str | None:
-    """Return the condition of a chosen facet; "" if every annotation meets it, None without one."""
+    """Return the condition of a facet's values: "" if always met, None if not expressible."""
     value, *more = values
     if more or value == UNKNOWN or '"' in value:
         return None
@@ -127,7 +127,7 @@ def _condition(facet: str, values: Sequence[str]) -> str | None:
 
 
 def view_of(query: QueryParams, framework: Framework) -> View:
-    """Return the view of an address; parameters that it does not have are ignored."""
+    """Return the view that an address describes; unknown parameters are ignored."""
     names = (*COLUMNS, *(MOVE + name for name in framework.names))
     facets: Mapping[str, tuple[str, ...]] = {
         name: tuple(dict.fromkeys(query.getlist(name))) for name in names if name in query
@@ -139,7 +139,7 @@ def view_of(query: QueryParams, framework: Framework) -> View:
 
 
 def filtered(**facets: str) -> str:
-    """Return the address of the papers with these values of facets."""
+    """Return the address of the view with these values of facets."""
     return View(Selection(facets={name: (value,) for name, value in facets.items()})).address
 
 
@@ -148,7 +148,7 @@ class Value:
     """A value of a facet.
 
     Attributes:
-        address: of the papers with it chosen, or no longer.
+        address: the address of the view with this value added or removed.
     """
 
     text: str
@@ -162,7 +162,7 @@ class Facet:
     """A facet with its values.
 
     Attributes:
-        is_move: whether it states that a move is stated.
+        is_move: True if the facet selects papers by whether a move is stated.
     """
 
     label: str
@@ -171,7 +171,7 @@ class Facet:
 
 
 def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
-    """Return the facets that distinguish papers, in the order of `counts`."""
+    """Return the facets by which the papers differ, in the order of `counts`."""
     labels = {MOVE + move.name: move.label for move in framework.moves}
     facets = []
     for name, counted in counts.facets.items():
@@ -190,7 +190,7 @@ def facets_of(counts: Counts, view: View, framework: Framework) -> list[Facet]:
 
 
 def _sorted(name: str, known: Mapping[str, int]) -> list[str]:
-    """Return years from the last one, and other values by their counts."""
+    """Sort years from the latest, and other values by their counts."""
     if name == "year":
         return sorted(known, key=lambda value: (value.isdigit(), value), reverse=True)
     if name.startswith(MOVE):
@@ -211,7 +211,7 @@ def _papers(state: State, counts: FacetCounts, request: Request) -> Response:
             listing = Listing(Database(db, framework), view.selection)
             counted = counts.of(listing)
             found = listing.page(sort=view.order, after=view.after, before=view.before)
-        except InputError as exc:  # beside the form, which keeps what was written
+        except InputError as exc:  # shown beside the form, which keeps the words that were typed
             error, status, found = f"{exc}", HTTPStatus.BAD_REQUEST, None
             counted = counts.of(Listing(Database(db, framework), Selection()))
     return page(

@@ -32,7 +32,7 @@ class Serve(Skill):
         port: int | None = Field(
             None, ge=1, le=65535, description="the port to serve at; default: 8700, or a free one"
         )
-        no_open: bool = Field(False, description="print the address, and open no browser")
+        no_open: bool = Field(False, description="print the address without opening a browser")
         demo: bool = Field(False, description="an invented corpus of 30 abstracts, to look around")
         review: str = Field("corpus", description="the annotations to review: a table")
         gold: Path | None = Field(

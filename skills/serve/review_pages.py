@@ -1,4 +1,4 @@
-"""The routes of a review: the queue, a paper, and what reviewers agree about."""
+"""The pages of a review: the queue, a paper, disagreements and agreement."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHOICE: dict[str, str] = dict.fromkeys(("name", "words", "where", "sample", "see
 Seated = Callable[[Seat, "Request"], Response]
 DISPUTES = "/review/disputes"
 OWN = "own"
-"""The choice of a text that neither reviewer has."""
+"""The value of the form for a text that differs from the texts of both reviewers."""
 
 
 def routes(state: State) -> list[Route]:
@@ -60,7 +60,7 @@ def routes(state: State) -> list[Route]:
 
 
 def _at_seat(room: Room, handler: Seated, request: Request) -> Response:
-    """Call a handler, one request of a browser at a time; without a name, ask for it first."""
+    """Call a handler, one request of a browser at a time; show the form for a name if necessary."""
     seat = room.seat(request)
     if seat is None:
         return _no_seat(room, request)
@@ -71,7 +71,7 @@ def _at_seat(room: Room, handler: Seated, request: Request) -> Response:
 
 
 def _no_seat(room: Room, request: Request) -> Response:
-    """Lead to the form for a name; state that an action was not stored."""
+    """Redirect to the form for a name, or report that an action was not stored."""
     lost, is_act = room.lost(request), request.method == "POST"
     if not (lost or is_act):
         wanted = request.query_params.get("id") if request.url.path == f"{PATH}/paper" else None
@@ -130,7 +130,7 @@ def _enter(queue: Callable[..., Response], room: Room, request: Request) -> Resp
 
 
 def _next(seat: Seat, request: Request) -> Response:
-    """Take the next paper after the one that the address names."""
+    """Take the next paper after the paper in the address."""
     desk = seat.desk
     after = desk.papers.places.get(request.query_params.get("after", ""), -1)
     at = desk.next(after + 1)
@@ -201,7 +201,7 @@ def _act(seat: Seat, request: Request) -> Response:
             seat.desk.take(at)
         except HarnessError as taken:
             return _passed_on(request, f"{taken}")
-        if fields.get("act") == "edit":  # so that the page has what was typed
+        if fields.get("act") == "edit":  # so that the page shows the text that was typed
             save_draft(seat.desk, at, fields)
         return _shown(seat, request, at, f"{exc}")
     if is_done:
@@ -261,13 +261,13 @@ def _to_paper(key: str, move: str = "") -> Response:
 
 
 def _notice(seat: Seat) -> str:
-    """Return what the last action did, once."""
+    """Return the result of the last action, the first time only."""
     notice, seat.notice = seat.notice, ""
     return notice
 
 
 def _right(seat: Seat) -> dict[str, Any]:
-    """Return what was right so far, and whether this browser has not seen it yet."""
+    """Return the share of right moves, and whether it is new for this browser."""
     right = seat.desk.right_so_far()
     before, seat.papers = seat.papers, right.papers if right else 0
     return {"right": right, "is_new": seat.papers > before}
@@ -368,13 +368,13 @@ def _shown_dispute(
 
 
 def _found(seat: Seat, key: str) -> tuple[int | None, Dispute | None]:
-    """Return the place of a paper in the queue, and the disagreement about it."""
+    """Return the index of a paper in the queue, and the disagreement about it."""
     at = seat.desk.papers.places.get(key)
     return at, None if at is None else dispute_at(seat.desk, at)
 
 
 def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, Choice]:
-    """Return what was chosen in the form."""
+    """Return the choices of the form."""
     places = {f"{place}": place for place in range(len(dispute.decisions))}
     found: dict[str, Choice] = {}
     for name in (row.move.name for row in dispute.rows):

@@ -1,4 +1,4 @@
-"""The seats of a review, one for each browser that has named its reviewer, and their actions."""
+"""The browsers that take part in a review: a seat for each named reviewer, with its actions."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ from skills.serve.guard import Session
 from skills.serve.pages import State
 
 LONGEST_DRAFT = 20_000
-"""Characters of a draft; no move may have as many."""
+"""Maximum number of characters of a draft, which exceeds the limit of every move."""
 SEAT, LOST = "review", "review taken over"
-"""Keys of a session: the browser's seat, and the name that another browser has taken over."""
+"""Keys of the values of a session: the seat, and the reviewer's name if another browser took it
+over.
+"""
 
 
 class NameInUse(UsageError):
-    """Another browser reviews under this name."""
+    """Raised if another browser reviews under this name."""
 
 
 @dataclass(slots=True)
 class Seat:
-    """The place of one browser.
+    """The seat of one browser: the desk of its reviewer, and the state of its pages.
 
     Attributes:
-        lock: requests of one browser are answered one after the other.
-        notice: what the last action did, for the next page.
-        choice: what the reviewer chose, for the form.
-        papers: papers of the rounds whose result was shown.
-        used: when its last request came, as of `time.monotonic`.
+        lock: makes requests of one browser wait for each other.
+        notice: the result of the last action, for the next page.
+        choice: the fields that the reviewer chose in the form.
+        papers: number of papers in the rounds whose result was shown.
+        used: the time of the last request, from `time.monotonic`.
     """
 
     desk: Desk
@@ -56,7 +58,7 @@ class Seat:
 
 
 class Room:
-    """The annotations under review, and the seats at them."""
+    """The annotations under review, and the seats of their reviewers."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -67,16 +69,17 @@ class Room:
         self._overview: Seat | None = None
 
     def enter(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
-        """Give this browser a place.
+        """Give this browser a seat.
 
         Args:
-            choice: the fields name, words, where, sample, seed and order of the form.
-            take_over: also if another browser reviews under this name, which loses its place.
+            choice: the fields of the form: name, words, where, sample, seed and order.
+            take_over: True to take the name over from another browser, which loses its seat.
 
         Raises:
-            NameInUse: another browser has used this name within the time of a lease.
+            NameInUse: another browser used this name less than the duration of a lease ago.
             UsageError: a field is not valid, or a terminal reviews under this name.
-            InputError, OutputError: there is nothing to review, or it cannot be stored.
+            InputError, OutputError: there is no annotation to review, or the stores cannot be
+                opened.
         """
         reviewer, order = " ".join(choice["name"].split()), choice["order"]
         if not reviewer or len(reviewer) > 80:
@@ -110,16 +113,16 @@ class Room:
             session.values.pop(LOST, None)
 
     def seat(self, request: Request) -> Seat | None:
-        """Return the place of this browser, or None."""
+        """Return the seat of this browser, or None."""
         seat: Seat | None = request.state.session.values.get(SEAT)
         return seat
 
     def lost(self, request: Request) -> str:
-        """Return the name under which another browser has taken the place of this one, or ""."""
+        """Return the reviewer's name that another browser has taken over from this one, or ""."""
         return str(request.state.session.values.get(LOST, ""))
 
     def overview(self) -> Seat:
-        """Return a place without a reviewer, for counts and decisions of all."""
+        """Return a seat without a reviewer, for the counts and decisions of all reviewers."""
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:
@@ -127,7 +130,7 @@ class Room:
             return self._overview
 
     def papers(self) -> Candidates:
-        """Return the annotations, read again if there are new ones."""
+        """Return the annotations under review, read again if they have changed."""
         with self._lock:
             version = self._current()
             if self._papers is None or version != self._version:
@@ -152,7 +155,7 @@ class Room:
         )
 
     def _current(self) -> str:
-        """Return what changes with the annotations under review."""
+        """Return a string that changes when the annotations under review change."""
         if not self._state.review.is_corpus:
             found = self._state.review.table.stat()
             return f"{found.st_mtime_ns} {found.st_size}"
@@ -176,7 +179,7 @@ def perform(seat: Seat, at: int, fields: Mapping[str, str]) -> bool:
 
     Raises:
         UsageError: the action or move does not exist, or it is refused.
-        Taken: another reviewer has the paper, or it is decided.
+        Taken: another reviewer holds the paper, or it is decided.
     """
     desk, act, move = seat.desk, fields.get("act", ""), fields.get("move", "")
     paper = desk.papers.items[at].paper.id
@@ -198,7 +201,7 @@ def perform(seat: Seat, at: int, fields: Mapping[str, str]) -> bool:
 
 
 def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str]) -> str:
-    """Perform an action on a move, and return its result as a predicate."""
+    """Perform an action on a move, and return the predicate of a sentence about it."""
     item = desk.papers.items[at]
     if act == "edit":
         is_new = desk.edit(at, move, fields.get("text", ""))
@@ -214,7 +217,7 @@ def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str])
     if act != "anchor":
         raise UsageError("there is no such action")
     before, chosen = fields.get("before", ""), fields.get("selected", "")
-    if chosen.strip():  # on the page
+    if chosen.strip():  # shown on the page
         place = int(before) if before.isdecimal() and len(before) < 10 else -1
         spans = of_selection(item.paper.abstract, chosen, place)
     else:
@@ -224,7 +227,7 @@ def _change(desk: Desk, at: int, act: str, move: str, fields: Mapping[str, str])
 
 
 def save_draft(desk: Desk, at: int, fields: Mapping[str, str]) -> None:
-    """Store the text that is being edited, or forget it.
+    """Store the text that is being edited, or delete it.
 
     Raises:
         UsageError: the move does not exist, or the text is too long.

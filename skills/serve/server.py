@@ -1,9 +1,9 @@
 """Run /serve: choose the corpus, print the address, and serve until Ctrl-C.
 
-The corpus of --demo needs no model: its contents were made by commands once. The annotations of
-corpus.jsonl are of `/annotate`, those of versions.jsonl of the same with `--wording abstractive`.
-Twelve gold annotations were written for evaluation.json of `/evaluate` and demo-annotator/ of
-`/finetune`. The rows of curation.jsonl are of `/curate`.
+The corpus of --demo needs no model, since its contents were made by commands in advance. The
+annotations in corpus.jsonl were made by `/annotate`, the annotations in versions.jsonl by
+`/annotate --wording abstractive`, and the rows of curation.jsonl by `/curate`. `/evaluate` made
+evaluation.json and `/finetune` made demo-annotator/ from twelve gold annotations.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ from skills.serve.pages import CORPUS, ReviewOf, State
 
 HOST = "127.0.0.1"
 PORT = 8700
-"""The port without `--port`, so that addresses of pages stay valid; if it is taken, a free one."""
+"""The default port, so that addresses stay valid; if it is in use, a free port is chosen."""
 GRACE = 1
-"""Seconds that requests may take to end after Ctrl-C."""
+"""Seconds within which requests must end after Ctrl-C."""
 DEMO = Path(__file__).with_name("demo")
-"""Also the folder whose evaluation and training run are compared."""
+"""The folder of the demo, which contains an evaluation and a training run to compare."""
 DEMO_TITLE = "invented papers to look around in; what you do here is gone when /serve ends"
 PAPERS = DEMO / "corpus.jsonl"
-"""An object per line: a paper, and the record of its annotation."""
+"""One object a line: a paper, and the record of its annotation."""
 VERSIONS = DEMO / "versions.jsonl"
-"""Records of other annotations of some of these papers, which are not current."""
+"""Records of earlier annotations of some of these papers."""
 CURATION = DEMO / "curation.jsonl"
-"""An object per line: a table, and the columns of a row."""
+"""One object a line: a database table, and the columns of a row."""
 
 
 class Server:
-    """A server over a socket that is listening.
+    """A server on a listening socket.
 
     Attributes:
-        address: of the start page, with a token for one browser.
+        address: the address of the start page, with a token for one browser.
     """
 
     def __init__(self, state: State, listener: socket.socket) -> None:
@@ -78,16 +78,16 @@ class Server:
         state.is_closing = lambda: self._uvicorn.should_exit
 
     def run(self) -> None:
-        """Serve until Ctrl-C or `stop`; the signal takes effect when all requests have ended."""
+        """Serve until Ctrl-C or `stop`, and return when all requests have ended."""
         self._uvicorn.run(sockets=[self._listener])
 
     def stop(self) -> None:
-        """Request the end, from another thread."""
+        """Stop the server from another thread."""
         self._uvicorn.should_exit = True
 
 
 def serve(call: Call) -> Result:
-    """Serve until Ctrl-C, which raises KeyboardInterrupt."""
+    """Serve the corpus until Ctrl-C, which raises KeyboardInterrupt."""
     framework = selected_framework(call.options.framework, call.frameworks)
     with _corpus(call, framework) as path:
         settings, is_demo = call.settings, call.options.demo
@@ -99,7 +99,7 @@ def serve(call: Call) -> Result:
 
 @contextlib.contextmanager
 def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
-    """Yield the path of the corpus to serve; that of --demo exists within the block."""
+    """Yield the path of the corpus to serve; the corpus of --demo exists within the block."""
     if not call.options.demo:
         path = database(call)
         if path.is_dir():
@@ -109,7 +109,7 @@ def _corpus(call: Call, framework: Framework) -> Iterator[Path]:
                 hint=f"`/corpus add {path} --db papers.db` copies a folder of parts into one; then "
                 "`/serve --db papers.db`.",
             )
-        with open_corpus(path, must_exist=True):  # refused before anything is served
+        with open_corpus(path, must_exist=True):  # check it before the server starts
             pass
         yield path
         return
@@ -129,7 +129,7 @@ def _serve(call: Call, state: State) -> Result:
         call.screen.notice(f"Port {PORT} is in use, so that {port} was taken.")
     server = Server(state, taken)
     call.screen.emit(f"{server.address}\n")
-    with_json = call.screen.quiet_results  # then the address is not a result
+    with_json = call.screen.quiet_results  # with --json, the address is not a result
     at = f"at {server.address} " if with_json else ""
     call.screen.notice(f"Serving {at}on this machine only. Ctrl-C ends it.")
     if not options.no_open:
@@ -152,7 +152,7 @@ def _review(call: Call, corpus: Path) -> ReviewOf:
 
 
 def listener(port: int | None) -> socket.socket:
-    """Return a socket that listens at this port of 127.0.0.1, or at `PORT` or a free one.
+    """Return a socket that listens at a port of 127.0.0.1: `port`, or else `PORT` or a free port.
 
     Raises:
         UsageError: the port is in use.
@@ -164,12 +164,12 @@ def listener(port: int | None) -> socket.socket:
             return socket.create_server((HOST, 0))
         raise UsageError(
             f"port {port} cannot be used: {exc.strerror}",
-            hint="Without --port, a free one is taken.",
+            hint="Without --port, a free port is chosen.",
         ) from exc
 
 
 def write_demo(path: Path, framework: Framework) -> None:
-    """Write the corpus of --demo; with another framework than the built-in one, papers alone."""
+    """Write the corpus of --demo; with another framework, only papers."""
     is_built_in, papers = framework.digest == nanda().digest, dict[str, Paper]()
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):

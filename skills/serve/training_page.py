@@ -32,7 +32,7 @@ def routes(state: State) -> list[Route]:
 
 
 def _run(state: State, request: Request) -> Response:
-    """Show a run; the parameter `against` names another one to compare it with."""
+    """Show a run; the parameter `against` names a second run to compare it with."""
     runs = {run.key: run for run in run_folders(state)}
     found = runs.get(request.path_params["key"])
     if found is None:
@@ -69,13 +69,13 @@ def _run(state: State, request: Request) -> Response:
 
 
 def _place(folder: Path, workspace: Path) -> str:
-    """Return the path of a folder, from the workspace if it is in there."""
+    """Return the path of a folder, relative to the workspace if it is inside."""
     workspace = workspace.resolve()
     return f"{folder.relative_to(workspace) if folder.is_relative_to(workspace) else folder}"
 
 
 def _names(runs: Sequence[RunFolder]) -> list[str]:
-    """Return the names of the folders, with what is above them if they are the same."""
+    """Return the names of the folders, with their parent folders if names are equal."""
     names = [run.folder.name for run in runs]
     same = len(set(names)) < len(names)
     return [f"{run.folder}" for run in runs] if same else names
@@ -92,7 +92,7 @@ def _curve(losses: Sequence[Losses]) -> Curve | None:
 
 
 def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float | None]]:
-    """Return the steps with a dev loss: that of each run, and the difference of two."""
+    """Return each step with a dev loss: the loss of each run, and the difference of two runs."""
     by_step = [dict(one.dev) for one in losses]
     rows = []
     for step in sorted(set().union(*by_step)):
@@ -103,7 +103,7 @@ def _dev(losses: Sequence[Losses]) -> list[tuple[int, list[float | None], float 
 
 
 def _stages(runs: Sequence[RunFolder]) -> list[tuple[str, list[str], str]]:
-    """Return each stage with the time it took in each run, and when the first run ended it."""
+    """Return each stage with its duration in each run, and its end in the first run."""
     names = dict.fromkeys(name for run in runs for name in run.stages)
     return [
         (
@@ -122,7 +122,7 @@ def _seconds(value: Any) -> str:
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return the settings in which two runs differ."""
+    """Return the settings in which two runs differ, with both values."""
     first, other = dict(facts(here)), dict(facts(there))
     return [
         (name, first.get(name, ""), other.get(name, ""))
@@ -132,7 +132,7 @@ def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[
 
 
 class Losses(NamedTuple):
-    """Steps with the loss of training, and of the dev rows."""
+    """The losses of a run by step: of training, and on the dev rows."""
 
     train: Sequence[tuple[int, float]]
     dev: Sequence[tuple[int, float]]
@@ -143,8 +143,8 @@ class RunFolder:
     """A training run.
 
     Attributes:
-        key: names it in addresses.
-        stages: the entries of its manifest, in the order performed.
+        key: the key that stands for the run in addresses.
+        stages: the stages of the manifest, in the order of execution.
     """
 
     key: str
@@ -154,12 +154,12 @@ class RunFolder:
 
     @property
     def dev_digest(self) -> str:
-        """The digest of the prepared dev rows, or the key of the run if none is recorded."""
+        """The digest of the prepared dev rows, or the key of the run if it has no digest."""
         outputs = _mapping(self.stages.get("prepare"), "outputs")
         return str(_mapping(outputs, "prepared/dev.jsonl").get("sha256", self.key))
 
     def losses(self) -> Losses:
-        """Return the finite losses so far."""
+        """Return the finite losses that were recorded."""
         lines = Metrics(self.folder / METRICS).read()
         train, dev = (
             [(line["step"], line[name]) for line in lines if _is_finite(line.get(name))]
@@ -169,7 +169,7 @@ class RunFolder:
 
 
 def run_folders(state: State) -> list[RunFolder]:
-    """Return the runs in the working folder, in its folders, and of the shipped models."""
+    """Return the runs in the working folder, in its subfolders, and beside the shipped models."""
     here, shipped = state.workspace, state.settings.shipped_registry.parent
     manifests = [here / MANIFEST, *sorted(here.glob(f"*/{MANIFEST}"))]
     manifests += sorted(shipped.glob(f"*/{MANIFEST}"))
@@ -203,8 +203,8 @@ class Line:
     """A line of the chart.
 
     Attributes:
-        kind: its class: "training" or "dev", and "other" for those of a second run.
-        points: steps with losses; in a `Curve`, places in the chart.
+        kind: the CSS class: "training" or "dev", with "other" for a second run.
+        points: pairs of step and loss; in a `Curve`, positions in the chart.
     """
 
     kind: str
@@ -213,11 +213,11 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A chart.
+    """A chart of losses.
 
     Attributes:
-        last: the last step.
-        rules: the horizontal rules, as the place and the loss of each.
+        last: the last step of the lines.
+        rules: the horizontal rules, each as its position and loss.
     """
 
     lines: Sequence[Line]
@@ -226,7 +226,7 @@ class Curve:
 
 
 def curve(lines: Sequence[Line]) -> Curve:
-    """Return a chart of these lines; each has a point."""
+    """Return a chart of these lines, each of which has at least one point."""
     losses = [loss for line in lines for _, loss in line.points]
     last = max(step for line in lines for step, _ in line.points) or 1
     gap = _round_gap((max(losses) - min(losses)) / 4)
@@ -248,6 +248,6 @@ def curve(lines: Sequence[Line]) -> Curve:
 
 
 def _round_gap(wanted: float) -> float:
-    """Return the least of 1, 2 and 5 times a power of ten that is at least `wanted`."""
+    """Return the smallest of 1, 2 and 5 times a power of ten that is at least `wanted`."""
     power = 10.0 ** math.floor(math.log10(max(wanted, 0.001)))
     return next(times * power for times in (1, 2, 5, 10) if times * power >= wanted)

@@ -1,1 +1,1 @@
-"""Gold is made by people: /curate --review."""
+"""/curate --review: people review annotations and accept them as gold."""

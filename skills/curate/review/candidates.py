@@ -1,7 +1,8 @@
-"""The annotations to review, each with its paper's abstract.
+"""Read the annotations to review, each with the abstract of its paper.
 
-The abstract is in the table itself, or is looked up by id: in a table of papers, then in the
-corpus. If the annotation stores the digest of its abstract, only that abstract is used.
+The abstract is in the table itself, or is looked up by id, first in a table of papers, then in the
+corpus. If the annotation stores the digest of its abstract, only an abstract with this digest is
+used.
 """
 
 from __future__ import annotations
@@ -33,22 +34,22 @@ from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
 Places = Mapping[str, Mapping[str, Sequence[Paper]]]
-"""Papers by the name of the place that has them, and by the key of their ids."""
+"""Papers by the name of the table or corpus that contains them, then by the key of their ids."""
 CHUNK = 500
-"""Annotations that are read at once."""
+"""Number of annotations that are read together."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """The annotations under review, the least certain first, those without confidence last.
+    """The annotations under review, by ascending certainty; annotations without confidence last.
 
     Attributes:
-        id_column: the table's name of its id column.
+        id_column: the name of the table's id column.
         lost: the rows whose abstract cannot be found, with the reason.
         without_moves: number of rows without any move.
         repeats: number of rows about the paper of an earlier row.
-        certainty: by the key of the item, where it is known.
-        is_selected: words or conditions have selected them.
+        certainty: the certainty by the key of the item, where it is known.
+        is_selected: True if words or conditions have selected the annotations.
     """
 
     items: LazyItems
@@ -65,14 +66,14 @@ class Candidates:
         return {key: place for place, key in enumerate(self.items.keys)}
 
     def known(self, keys: Iterable[str]) -> list[Item]:
-        """Return the annotations with these keys, in the order of the table; others are ignored."""
+        """Return the annotations with these keys in the order of the table, ignoring others."""
         found = (key for key in keys if key in self.places)
         return list(self.items.some(sorted(found, key=self.places.__getitem__)))
 
     def sample(self, size: int, seed: int) -> Candidates:
         """Return annotations drawn at random, in random order.
 
-        The draw depends on `seed` and the ids only, so that it changes little if the table grows.
+        The draw depends only on `seed` and the ids, so that it changes little if the table grows.
         """
 
         def drawn(key: str) -> str:
@@ -81,7 +82,7 @@ class Candidates:
         return self._ordered(sorted(self.items.keys, key=drawn)[:size])
 
     def by_certainty(self) -> Candidates:
-        """Return the least certain annotations first, annotations without confidences last."""
+        """Return the annotations by ascending certainty; annotations without confidence last."""
         return self._ordered(
             sorted(self.items.keys, key=lambda key: self.certainty.get(key, math.inf))
         )
@@ -89,10 +90,11 @@ class Candidates:
     def by_teaching(self, reviewed: Mapping[str, str]) -> Candidates:
         """Return reviewed annotations first, then the annotations that would teach most.
 
-        The `WINDOW` least certain of the latter are read and put in order (`teaching_order`).
+        Of the annotations without review, only the `WINDOW` least certain are read and ordered
+        (`teaching_order`).
 
         Args:
-            reviewed: abstracts by key, in order.
+            reviewed: the abstracts of reviewed papers by key, in order.
         """
         first = [key for key in reviewed if key in self.places]
         rest = [key for key in self.by_certainty().items.keys if key not in reviewed]
@@ -120,16 +122,16 @@ def read(
     """Read a table, and look up missing abstracts.
 
     Args:
-        columns: names of columns, in the table or in `abstracts`.
+        columns: the names of the columns of the table or of `abstracts`.
         abstracts: a table of papers, or None.
-        path: "corpus" is the current annotations of the corpus.
+        path: the table; "corpus" stands for the current annotations of the corpus.
         corpus: the corpus database, which need not exist for a table.
-        conditions: as `/corpus filter` takes them; for the corpus only.
-        words: words that all occur in the title and the abstract, or in a move, or are the id.
+        conditions: conditions in the form of `/corpus filter`; for the corpus only.
+        words: words that all occur in title and abstract, or in one move; or the id.
 
     Raises:
-        UsageError: there are conditions, and a table.
-        InputError: a table cannot be read, or no annotation of it can be reviewed or is selected.
+        UsageError: there are conditions, but the annotations come from a table.
+        InputError: a table cannot be read, or contains no selected annotation that can be reviewed.
     """
     if str(path) == CORPUS:
         return _from_corpus(corpus, framework, conditions, words)
@@ -227,15 +229,15 @@ def _ordered(
     """Return the annotations with the keys of `certainty`, the least certain first.
 
     Args:
-        read: as in `LazyItems`.
-        more: attributes of `Candidates`.
+        read: the function that reads annotations, as in `LazyItems`.
+        more: other attributes of `Candidates`.
     """
     known = {key: one for key, one in certainty.items() if one is not None}
     return Candidates(LazyItems(certainty, read), id_column, certainty=known, **more).by_certainty()
 
 
 def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterator[Item]:
-    """Yield the items that the corpus has, with their anchors and confidences there."""
+    """Yield the items that are in the corpus, with their stored anchors and confidences."""
     if not items or not corpus.is_file():
         return
     with open_corpus(corpus, must_exist=True) as db:
@@ -245,7 +247,7 @@ def _stored(items: Sequence[Item], corpus: Path, framework: Framework) -> Iterat
 
 
 def _without(words: str, conditions: str = "") -> InputError:
-    """Return the error that nothing is selected."""
+    """Return the error for words or conditions that select no annotation."""
     parts = [f"has the words {words!r}"] * bool(words.strip())
     parts += [f"meets {conditions!r}"] * bool(conditions.strip())
     what = "words or conditions" if len(parts) > 1 else "words" if words.strip() else "conditions"
@@ -301,10 +303,10 @@ def _find(row: TableRow, places: Places) -> Paper | str:
 
 
 class LazyItems:
-    """Annotations in the order of their keys, each read when it is first used.
+    """A sequence of annotations, each of which is read when it is first used.
 
     Args:
-        read: returns the annotations of keys, in their order.
+        read: returns the annotations with the given keys, in the order of the keys.
     """
 
     def __init__(
@@ -324,13 +326,13 @@ class LazyItems:
         return self.some(self.keys)
 
     def ordered(self, keys: Iterable[str]) -> LazyItems:
-        """Return the annotations of these keys, in their order; no annotation is read twice."""
+        """Return the annotations with these keys, in this order; no annotation is read twice."""
         made = LazyItems(keys, self.read)
         made._known = self._known
         return made
 
     def some(self, keys: Iterable[str]) -> Iterator[Item]:
-        """Yield the annotations of these keys, in their order."""
+        """Yield the annotations with these keys, in this order."""
         wanted = iter(keys)
         while chunk := list(itertools.islice(wanted, CHUNK)):
             if unknown := [key for key in chunk if key not in self._known]:
@@ -339,10 +341,10 @@ class LazyItems:
 
 
 def with_words(items: Collection[Item], words: str, framework: Framework) -> set[str]:
-    """Return the keys of the annotations that have all words and phrases.
+    """Return the keys of the annotations that contain all words and phrases.
 
-    The words are searched for in the title and the abstract, in each stated move, and as the id, in
-    any case and inflection.
+    An annotation is found if all words occur in title and abstract, or in one stated move, or are
+    its id. Case and inflection are ignored.
 
     Raises:
         InputError: `words` is empty.

@@ -1,9 +1,9 @@
-"""The decisions of reviewers on annotations, and the gold table that is derived from them.
+"""Store the decisions of reviewers, and derive the gold table from them.
 
-The journal GOLD_review.jsonl is beside the table. A decision is appended and synced before the
-table is written: if the process is killed in between, the next one updates the table. Rows of the
-table that do not come from the journal are a person's own: they never change, and their papers are
-decided.
+The journal is the file GOLD_review.jsonl beside the table. A decision is appended to it and synced
+before the table is written: if the process is killed in between, the next process updates the
+table. Rows of the table that do not come from the journal were written by a person: they never
+change, and their papers count as decided.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STORED = "Those before it are stored; the same command continues from there."
 
 
 class Taken(HarnessError):
-    """Another reviewer has the paper, or it is decided."""
+    """Raised if another reviewer holds the paper, or if it is decided."""
 
     exit_code = 2
 
@@ -49,17 +49,18 @@ class Decision(BaseModel):
     """One line of the journal.
 
     Attributes:
-        what: "edit" changes the moves of a paper, or their anchors, before the decision; "undo"
-            reverts the reviewer's last decision on the paper.
-        at: the time, UTC, to the second.
+        what: the kind of entry: "edit" changes the moves of a paper, or their anchors, before the
+            decision; "undo" reverts the reviewer's last decision on the paper.
+        at: the time in UTC, with a resolution of one second.
         abstract_sha256, shown_sha256: digests of the abstract and the moves under review.
         moves: the moves after the decision.
         changed: the names of the moves that differ from the annotation under review.
-        reason: why the paper was rejected, if a reason was given.
+        reason: the reviewer's reason for a rejection, or "".
         reviewer: the name of the reviewer; "" in a review by a single person.
-        reviewers: number of reviewers that the paper is given to.
-        anchors: the passages of the abstract that the reviewer selected, by move, as start and end.
-        resolves: True if it settles the disagreement of two reviewers.
+        reviewers: number of reviewers who are to decide on the paper.
+        anchors: the passages of the abstract that the reviewer selected for each move, as start and
+            end.
+        resolves: True if the decision settles the disagreement of two reviewers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -83,15 +84,15 @@ class Decision(BaseModel):
 
     @property
     def digests(self) -> tuple[str, str]:
-        """The digests of the annotation, as `Item.digests`."""
+        """The digests of abstract and moves, as `Item.digests`."""
         return self.abstract_sha256, self.shown_sha256
 
     def is_about(self, item: Item) -> bool:
-        """Return True if the decision was about this very annotation."""
+        """Return True if the decision is about exactly this annotation."""
         return self.digests == item.digests
 
     def is_like(self, other: Decision) -> bool:
-        """Return True if both reject, or accept the same moves."""
+        """Return True if both decisions reject, or accept the same moves."""
         return self.what == other.what and (self.what == "reject" or self.moves == other.moves)
 
 
@@ -109,15 +110,16 @@ class Outcome:
 
 
 def by_reviewer(decisions: Sequence[Decision]) -> dict[str, Decision]:
-    """Return the last decision of each reviewer, decisions that settle a disagreement aside."""
+    """Return the last decision of each reviewer, without decisions that settle disagreements."""
     return {one.reviewer: one for one in decisions if not one.resolves}
 
 
 def outcome(decisions: Sequence[Decision]) -> Outcome:
     """Return the outcome of the decisions on an annotation.
 
-    A decision that settles a disagreement comes first. If the paper is given to one reviewer, the
-    last decision counts. If it is given to two, both have to be alike."""
+    A decision that settles a disagreement has priority. If one reviewer is to decide on the paper,
+    the last decision counts. If two reviewers are to decide, their decisions must agree.
+    """
     if not decisions:
         return Outcome("open")
     if settling := [one for one in decisions if one.resolves]:
@@ -152,7 +154,7 @@ class Journal:
     """The file to which every reviewer's process appends decisions, each under a lock.
 
     Attributes:
-        locks: the folder for the file of its lock.
+        locks: the folder of the lock file.
     """
 
     path: Path
@@ -164,7 +166,7 @@ class Journal:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other processes and threads from appending; blocks can be nested.
+        """Lock the journal for other processes and threads within the block; blocks can be nested.
 
         Raises:
             OutputError: another process holds the lock for longer than `WAIT`.
@@ -183,7 +185,7 @@ class Journal:
             raise OutputError(what, where=shown(self.path), hint=STORED) from exc
 
     def read_new(self) -> Iterator[Decision]:
-        """Yield the decisions that were appended since the last call."""
+        """Yield the decisions that were appended after the last call."""
         with reading(self.path):
             lines = complete_lines(self.path, self._read)
         for line in lines:
@@ -201,7 +203,7 @@ class Journal:
         """Append a decision and sync it to the disk, within `locked` and after `read_new`.
 
         Raises:
-            OutputError: it cannot be written; the file is as it was.
+            OutputError: the decision cannot be written; the file is unchanged.
         """
         line = decision.model_dump_json().encode() + b"\n"
         try:
@@ -231,7 +233,7 @@ class ReviewLog:
     """The decisions on the papers of one gold table, created by `open_log`.
 
     Attributes:
-        wrote: called with the SHA-256 of the table before it is put in place.
+        wrote: called with the SHA-256 of a new table before it replaces the old table.
         own: the keys of rows that were not written by a review.
         restored: number of accepted rows that were missing from the table.
     """
@@ -250,18 +252,20 @@ class ReviewLog:
         return self.file.path
 
     def outcome(self, item: Item) -> Outcome:
-        """Return the outcome of the decisions about this very annotation."""
+        """Return the outcome of the decisions on exactly this annotation."""
         return outcome(self.decisions(item))
 
     def decisions(self, item: Item) -> list[Decision]:
-        """Return the decisions about this very annotation that were not undone."""
+        """Return the decisions on exactly this annotation that were not undone."""
         return [one for one in self._decided.get(item.key, ()) if one.is_about(item)]
 
     def status(self, item: Item) -> str:
-        """Return "accepted", "edited" (and accepted), "rejected", or the missing decision.
+        """Return the status of an annotation in a word.
 
-        "in_gold" is a paper that the gold table has from elsewhere; "to_do" has no decision,
-        "waiting" needs a second decision, and "disputed" a decision that settles two.
+        "accepted", "edited" (accepted after edits) and "rejected" are decisions. "to_do" has no
+        decision, "waiting" needs a second decision, and "disputed" needs a decision that settles a
+        disagreement. "in_gold" is a paper whose row in the gold table was not written by the
+        review.
         """
         if item.key in self.own:
             return "in_gold"
@@ -273,14 +277,14 @@ class ReviewLog:
         return "edited" if found.decision.changed else "accepted"
 
     def wants(self, item: Item, reviewer: str) -> bool:
-        """Return True if a decision of this reviewer on an annotation is missing."""
+        """Return True if this reviewer still has to decide on an annotation."""
         status = self.status(item)
         if status == "waiting":
             return reviewer not in by_reviewer(self.decisions(item))
         return status == "to_do"
 
     def was_decided(self, item: Item) -> bool:
-        """Return True if the last decision was about another annotation or abstract."""
+        """Return True if the paper was decided on with another annotation or abstract."""
         decided = self._decided.get(item.key, [])
         return bool(decided) and not decided[-1].is_about(item)
 
@@ -301,13 +305,13 @@ class ReviewLog:
                 yield decision
 
     def reviewed(self) -> dict[str, str]:
-        """Return the abstracts that were decided on, by key, in the order of the journal."""
+        """Return the abstracts of decided papers by key, in the order of the journal."""
         return {one.key: one.paper.abstract for one in self._order}
 
     def settled(self, items: Iterable[Item]) -> list[Decision]:
-        """Return the decisions that count on these very annotations, in the order of the journal.
+        """Return the final decisions on exactly these annotations, in the order of the journal.
 
-        Rows that were not written by a review are left out.
+        Papers whose row was not written by a review are left out.
         """
         wanted = {item.key: item for item in items if item.key not in self.own}
         decided = ((one, wanted.get(one.key)) for one in self._order)
@@ -318,7 +322,7 @@ class ReviewLog:
         return {key for key, decided in self._decided.items() if decided} | self.own
 
     def refuse_decided(self, item: Item, reviewer: str) -> None:
-        """Raise Taken if no decision of this reviewer on an annotation is missing."""
+        """Raise Taken if this reviewer need not decide on an annotation."""
         if not self.wants(item, reviewer):
             by = " and ".join(sorted({one.reviewer for one in self.decisions(item)} - {""}))
             raise Taken(f"paper {item.paper.id} is decided on already{f' by {by}' if by else ''}")
@@ -327,7 +331,7 @@ class ReviewLog:
         """Append a decision on an annotation to the journal, and update the gold table.
 
         Raises:
-            Taken: others decided in the meantime.
+            Taken: another reviewer has decided in the meantime.
             OutputError: the journal or the table cannot be written.
         """
         with self.locked():
@@ -339,24 +343,24 @@ class ReviewLog:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Read the decisions of other processes, and keep them from deciding in the block."""
+        """Read the decisions of other processes, and lock the journal within the block."""
         with self.file.locked():
             self.refresh()
             yield
 
     def refresh(self) -> None:
-        """Read the decisions of other processes."""
+        """Read the new decisions of other processes."""
         for decision in self.file.read_new():
             self._apply(decision)
             self._update_row(decision.key)
 
     def write_table(self, file: IO[bytes]) -> None:
-        """Write the gold table, with the decisions of other processes, to an open file."""
+        """Write the gold table, including new decisions of other processes, to an open file."""
         with self.locked():
             self.gold.write_to(file)
 
     def replay(self) -> None:
-        """Apply the decisions of the journal, and write the table if it differs from them."""
+        """Apply the decisions of the journal, and write the table if that changes it."""
         accepted: defaultdict[str, set[bytes]] = defaultdict(set)
         for decision in self.file.read_new():
             self._apply(decision)
@@ -372,7 +376,7 @@ class ReviewLog:
             self.gold.write(self.wrote)
 
     def _refuse(self, decision: Decision, item: Item) -> None:
-        """Raise Taken if the decision is not wanted any more."""
+        """Raise Taken if the decision is not needed any more."""
         if decision.what == "edit":
             return
         named = f"paper {item.paper.id}"
@@ -395,14 +399,14 @@ class ReviewLog:
             if own:
                 reverted = decided.pop(own[-1])
                 self._order.remove(reverted)
-                self._drafts[draft] = reverted  # keeps the edit of the decision
+                self._drafts[draft] = reverted  # keep the edits of the decision that was undone
         else:
             decided.append(decision)
             self._order.append(decision)
             self._drafts.pop(draft, None)
 
     def _update_row(self, key: str) -> bool:
-        """Set the row of a paper by its decisions; return True if that changes the table."""
+        """Set the row of a paper from its decisions; return True if the table changes."""
         if key in self.own:
             return False
         rows, decided = self.gold.rows, self._decided[key]
@@ -425,7 +429,7 @@ def open_log(
     locks: Path,
     wrote: Callable[[str], None],
 ) -> ReviewLog:
-    """Continue or begin the review of a gold table.
+    """Open the decisions on a gold table, or create them.
 
     Args:
         id_column: the id column of a new table.

@@ -1,4 +1,4 @@
-"""Disagreements of two reviewers, their settlement, and figures of agreement."""
+"""Find and settle disagreements of reviewers, and compute figures of agreement."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from skills.reporting.outputs import Share
 from skills.reporting.statistics import alpha, paired_kappa
 
 Choice = int | str
-"""The place of the reviewer whose text of a move is chosen, or another text."""
+"""The choice for a move: the index of the reviewer whose text is used, or another text."""
 By = Mapping[str, Decision]
 """The decision of each reviewer on a paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A move as each reviewer left it.
+    """A move of a disagreement, with the text of each reviewer.
 
     Attributes:
-        number: from 1.
+        number: the number of the move, from 1.
         texts: the text of each reviewer, in the order of their names.
-        chosen: the choice so far, or None.
+        chosen: the choice for the move, or None.
     """
 
     number: int
@@ -50,7 +50,7 @@ class Row:
         return self.texts[self.chosen]
 
     def side(self, place: int) -> list[Piece]:
-        """Return the text of a reviewer; words that the other one lacks are "added"."""
+        """Return the text of a reviewer, in which words that the other text lacks are "added"."""
         text = self.texts[place]
         if len(self.texts) != 2:
             return [Piece("same", text)]
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Dispute:
-    """A paper that reviewers judge differently.
+    """A paper on which reviewers disagree.
 
     Attributes:
         decisions: the decision of each reviewer, in the order of their names.
@@ -76,17 +76,17 @@ class Dispute:
 
     @property
     def choices(self) -> dict[str, Choice]:
-        """The choices so far, by move."""
+        """The choices that were made, by move."""
         return {row.move.name: row.chosen for row in self.rows if row.chosen is not None}
 
     def settled(self, choices: Mapping[str, Choice]) -> tuple[dict[str, str], dict[str, Spans]]:
-        """Return the moves as chosen, with the passages that belong to the texts.
+        """Return the chosen texts of the moves, and the passages that belong to them.
 
         Args:
-            choices: by move; a move on which reviewers agree needs no choice.
+            choices: the choice of each move on which reviewers disagree.
 
         Raises:
-            UsageError: no text of a move is chosen.
+            UsageError: a move has no chosen text.
         """
         moves, anchors = {}, {}
         for row in self.rows:
@@ -105,7 +105,7 @@ class Dispute:
 
 
 def dispute_at(desk: Desk, at: int) -> Dispute | None:
-    """Return the disagreement about a paper, None if reviewers agree."""
+    """Return the disagreement about a paper, or None if reviewers agree."""
     item = desk.papers.items[at]
     if desk.log.status(item) != "disputed":
         return None
@@ -136,14 +136,14 @@ def outline(decision: Decision) -> str:
 
 
 def _choice(texts: tuple[str, ...], chosen: str | None) -> Choice | None:
-    """Return whose text was chosen, or the text if it is nobody's."""
+    """Return the index of the reviewer whose text was chosen, or the text if it is another one."""
     if chosen is None:
         return None
     return texts.index(chosen) if chosen in texts else chosen
 
 
 def rated(papers: Candidates, log: ReviewLog) -> list[By]:
-    """Return the decisions on each paper that two reviewers or more decided on."""
+    """Return the decisions on each paper with decisions of at least two reviewers."""
     found = (by_reviewer(log.decisions(item)) for item in papers.known(log.known()))
     return [one for one in found if len(one) > 1]
 
@@ -151,8 +151,8 @@ def rated(papers: Candidates, log: ReviewLog) -> list[By]:
 def agreement(decided: Sequence[By], framework: Framework) -> list[Agreed]:
     """Return the agreement about whole annotations, then about each move.
 
-    Of a rejected annotation it is not known which moves are right, so that it counts for the first
-    only.
+    A rejection does not show which moves are right, so that it counts only in the agreement about
+    whole annotations.
     """
 
     def kept(one: Decision, move: str) -> bool | None:
@@ -171,13 +171,13 @@ def agreement(decided: Sequence[By], framework: Framework) -> list[Agreed]:
 def _agreed(
     decided: Sequence[By], what: str, judged: str, judge: Callable[[Decision], bool | None]
 ) -> Agreed:
-    """Return the agreement in a judgement.
+    """Return the agreement of reviewers in one judgement.
 
-    Kappa is that of the first two reviewers of each paper in the order of their names: of two
-    reviewers it is Cohen's. Alpha counts all of them.
+    Kappa compares the first two reviewers of each paper, in the order of their names; with two
+    reviewers it is Cohen's kappa. Alpha compares all reviewers.
 
     Args:
-        judge: returns the judgement of a decision; None if it does not show it.
+        judge: returns the judgement that a decision contains, or None.
     """
     names = sorted({name for one in decided for name in one})
     table = [[judge(one[name]) if name in one else None for name in names] for one in decided]

@@ -1,4 +1,4 @@
-"""The form of a paper under review, and the passages of a reviewer's selection."""
+"""Prepare the form of a paper under review, and find the passages that a reviewer selects."""
 
 from __future__ import annotations
 
@@ -26,25 +26,27 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import flatten, is_visible, visible_places
 
 WEAK_SOURCE = 0.25
-"""Similarity of a move to its nearest sentence below which the sentence is marked with "?". Of the
-3,581 moves of gold_train.csv and gold_dev.csv, 1% are below it."""
+"""Similarity of a move to its nearest sentence below which the sentence is marked with "?".
+
+1% of the 3,581 moves of gold_train.csv and gold_dev.csv are below it.
+"""
 _NUMBERS = re.compile(r"\d{1,3}(?:[\s,]+\d{1,3})*")
 _HINT = "Give the numbers of sentences, as in `2` or `2,3`, or words of the abstract as they are."
 
 
 @dataclass(frozen=True, slots=True)
 class MoveView:
-    """A move of the paper.
+    """A move on the form of a paper.
 
     Attributes:
-        number: from 1.
+        number: the number of the move, from 1.
         before: the text under review, which may differ from `text`.
-        findings: the doubts about it, as clauses.
+        findings: the doubts about the text, as clauses.
         confidence: the confidence of the model in this text, or None.
-        suggestion: a passage that the move may be, or "".
-        suggested: the suggestion with its confidence.
-        origin: in words, where it comes from; "" if it is not stated.
-        is_weak: True if it shares few words with the sentences that were found for it.
+        suggestion: a passage of the abstract that may be the move, or "".
+        suggested: the suggestion with its confidence, or "".
+        origin: the passage that the move comes from, in words; "" if the move is not stated.
+        is_weak: True if the move shares few words with the sentences found for it.
     """
 
     number: int
@@ -68,7 +70,7 @@ class MoveView:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A paper with its moves, as they are after the edits so far."""
+    """The form of a paper: its moves with the reviewer's edits."""
 
     paper: Paper
     sentences: Sequence[Marked]
@@ -81,7 +83,7 @@ def sheet_of(
     """Return the form of an annotation.
 
     Args:
-        moves: with the edits so far.
+        moves: the texts of the moves, with the reviewer's edits.
         selected: the passages that the reviewer selected, by move.
     """
     abstract = item.paper.abstract
@@ -120,7 +122,7 @@ def sheet_of(
 
 
 def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
-    """Return the reasons why moves are not valid in a framework, by their names."""
+    """Return the reasons why moves are not valid in a framework, by the names of the moves."""
     found = {}
     for name, text in moves.items():
         if not text:
@@ -131,13 +133,13 @@ def faults(framework: Framework, moves: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unchanged(item: Item, moves: Mapping[str, str], stored: Any) -> dict[str, Any]:
-    """Return the stored values of the moves that are as they were annotated."""
+    """Return the stored values of the moves that were not edited."""
     given = stored if isinstance(stored, Mapping) else {}
     return {name: one for name, one in given.items() if moves.get(name) == item.moves.get(name)}
 
 
 def _is_weak(anchor: Anchor | None, source: Mapping[str, Any] | None) -> bool:
-    """Return True if a move is not much like the sentences that were found for it."""
+    """Return True if a move is hardly similar to the sentences that were found for it."""
     if anchor is None or source is None or not anchor["sentences"] or anchor["by"] == "reviewer":
         return False
     return float(source["score"]) < WEAK_SOURCE
@@ -147,13 +149,13 @@ def selected(abstract: str, given: str) -> Spans:
     """Return the spans of a selection: sentence numbers ("2,3"), or words of the abstract.
 
     Raises:
-        UsageError: there are no such sentences or words, or the words occur more than once.
+        UsageError: the sentences or words do not exist, or the words occur more than once.
     """
     pattern = r"\s+".join(map(re.escape, given.split()))
     places = [[*found.span()] for found in re.finditer(pattern, abstract) if pattern]
     if _NUMBERS.fullmatch(given.strip()):
         numbers = [int(number) for number in re.findall(r"\d+", given)]
-        # Another number may be one that the abstract contains.
+        # Numbers out of range may be a quotation of the abstract.
         if not places or all(1 <= number <= len(sentences_of(abstract)) for number in numbers):
             return of_sentences(abstract, numbers)
     if not places:
@@ -166,10 +168,10 @@ def selected(abstract: str, given: str) -> Spans:
 
 
 def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
-    """Return the spans of sentences, by their numbers from 1.
+    """Return the spans of the sentences with these numbers, counted from 1.
 
     Raises:
-        UsageError: there are no such sentences, or they are too many.
+        UsageError: a sentence does not exist, or there are too many numbers.
     """
     wanted, count = sorted(set(numbers)), len(sentences_of(abstract))
     if any(not 1 <= number <= count for number in wanted):
@@ -180,15 +182,15 @@ def of_sentences(abstract: str, numbers: Iterable[int]) -> Spans:
 
 
 def of_selection(abstract: str, text: str, before: int) -> Spans:
-    """Return the span of a text that was selected on a page, without white space around it.
+    """Return the span of a text that was selected on a page, without surrounding white space.
 
     Args:
         text: the selected text.
-        before: number of visible characters of the abstract before it, which does not depend on
-            the layout. The place is not used if it has another text.
+        before: number of visible characters of the abstract before the text, which does not depend
+            on the layout. It is ignored if another text is found there.
 
     Raises:
-        UsageError: nothing is selected, or as for `selected`.
+        UsageError: the selection is empty, or as for `selected`.
     """
     visible, count = visible_places(abstract), sum(map(is_visible, text))
     if not count:

@@ -1,4 +1,4 @@
-"""The gold table of a review: a CSV file with a row for each accepted paper.
+"""Read and write the gold table of a review: a CSV file with a row for each accepted paper.
 
 A new table has the columns of `text_tables.write_csv`. An existing table keeps its
 columns, its rows and their order.
@@ -29,7 +29,7 @@ class GoldTable:
     Attributes:
         columns: the header.
         roles: the content of each column: a field of `Paper`, or a move.
-        rows: by the key of the paper's id; rows that repeat an id, by their number.
+        rows: by the key of the paper's id; rows that repeat an id, by their row number.
     """
 
     target: Path
@@ -38,7 +38,7 @@ class GoldTable:
     rows: dict[str | int, bytes] = field(default_factory=dict)
 
     def line(self, paper: Paper, moves: Mapping[str, str]) -> bytes:
-        """Return the row of an annotated paper; unknown columns are empty."""
+        """Return the row of an annotated paper; columns of unknown content are empty."""
         values = {**asdict(paper), **moves}
         return csv_row(values.get(self.roles.get(name, ""), "") for name in self.columns)
 
@@ -49,10 +49,10 @@ class GoldTable:
         rows (12 MB) take 0.15 s.
 
         Args:
-            about_to: called with the SHA-256 of the new file before it is put in place.
+            about_to: called with the SHA-256 of the new file before it replaces the old file.
 
         Raises:
-            OutputError: it cannot be written; the old file is unchanged.
+            OutputError: the file cannot be written; the old file is unchanged.
         """
         targets.write(self.target, self.write_to, about_to)
 

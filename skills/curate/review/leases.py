@@ -1,7 +1,7 @@
-"""Leases of papers to reviewers of a gold table, and the texts that are being edited.
+"""Store leases of papers to reviewers of a gold table, and texts that are being edited.
 
-A lease keeps a paper for a reviewer until it expires, so that the paper of a reviewer who is gone
-comes back. Leases and texts are in the corpus database.
+A lease reserves a paper for a reviewer until it expires, so that the paper of a reviewer who left
+is offered again. Leases and texts are in the corpus database.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from skills.corpus.db.connection import open_corpus, transaction
 from skills.corpus.db.rows import now, one
 
 MINUTES = 30
-"""Time after which the paper of a reviewer who has done nothing comes back."""
+"""Duration of a lease in minutes; each action of the reviewer renews it."""
 Wanted = tuple[str, int]
-"""The key of a paper, and the number of reviewers that may have it at once."""
+"""The key of a paper, and the number of reviewers who may hold it at the same time."""
 
-# One statement, so that no other process can take the paper in between. A reviewer's own lease is
-# always renewed: another reviewer may have decided on the paper and not given it back yet.
+# A single statement, so that no other process can take the paper in between. A reviewer's own lease
+# is always renewed: another reviewer may have decided on the paper without returning it yet.
 _CLAIM = """
     INSERT INTO review_leases (review_id, paper, reviewer, expires_at)
     SELECT :review, json_extract(wanted.value, '$[0]'), :reviewer, :expires
@@ -41,11 +41,11 @@ _CLAIM = """
 
 @dataclass(frozen=True, slots=True)
 class Leases:
-    """The leases of one gold table, created by `open_leases`.
+    """The leases of a gold table, created by `open_leases`.
 
     Attributes:
-        review: the row of the table in `reviews`.
-        double: share of papers that two reviewers decide on.
+        review: the id of the gold table in the database table `reviews`.
+        double: the share of papers on which two reviewers decide.
     """
 
     database: Path
@@ -54,9 +54,9 @@ class Leases:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def claim(self, reviewer: str, wanted: Sequence[Wanted]) -> str | None:
-        """Take the first free paper of these, and give back the other papers of the reviewer.
+        """Lease the first free paper of `wanted`, and return the reviewer's other papers.
 
-        The lease of a paper that the reviewer has is renewed.
+        If the reviewer holds the paper already, its lease is renewed.
 
         Returns:
             The key of the paper, or None if no paper is free.
@@ -80,15 +80,15 @@ class Leases:
             return str(claimed["paper"])
 
     def release(self, reviewer: str, paper: str) -> None:
-        """Give a paper back."""
+        """End the lease of a paper."""
         self._delete("review_leases", reviewer, paper)
 
     def forget_drafts(self, reviewer: str, paper: str) -> None:
-        """Forget the texts of a paper that the reviewer was editing, or has chosen."""
+        """Delete the texts of a paper that the reviewer was editing or has chosen."""
         self._delete("review_drafts", reviewer, paper)
 
     def holders(self) -> dict[str, list[str]]:
-        """Return the reviewers that have each paper now."""
+        """Return the reviewers who hold each paper now."""
         found: dict[str, list[str]] = {}
         with open_corpus(self.database) as db:
             for row in db.execute(
@@ -99,7 +99,7 @@ class Leases:
         return found
 
     def save_draft(self, reviewer: str, paper: str, move: str, text: str | None) -> None:
-        """Store the text of a move that is being edited, or forget it (None)."""
+        """Store the text of a move that is being edited; None deletes it."""
         where = [self.review, paper, reviewer, move]
         with open_corpus(self.database) as db:
             if text is None:
@@ -139,8 +139,8 @@ def open_leases(database: Path, gold: Path, double: float | None = None) -> Leas
     """Return the leases of a gold table.
 
     Args:
-        database: the corpus, which is created if it does not exist.
-        double: the share of papers that two reviewers decide on, from now on; None leaves it.
+        database: the corpus database, which is created if it does not exist.
+        double: the new share of papers on which two reviewers decide; None keeps the stored share.
     """
     with open_corpus(database) as db, transaction(db):
         db.execute(

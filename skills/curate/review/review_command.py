@@ -35,8 +35,8 @@ def review(
     """Review the annotations in `path` that have no decision yet, and store the decisions.
 
     Args:
-        target: the gold table. It is written after each decision, and so is its journal.
-        keys, terminal: of prompt_toolkit, for tests; by default the real terminal.
+        target: the gold table. The table and its journal are written after each decision.
+        keys, terminal: input and output of prompt_toolkit, for tests; by default the terminal.
 
     Raises:
         UsageError: stdin is not a terminal, or another process reviews for the same table.
@@ -55,7 +55,7 @@ def review(
 
 
 def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
-    """Return the place of a reviewer at the annotations of `path`.
+    """Return the desk of a reviewer for the annotations of `path`.
 
     Raises:
         InputError, OutputError: as for `review`.
@@ -82,7 +82,7 @@ def open_desk(call: Call, path: Path, target: Path, reviewer: str) -> Desk:
 
 
 def show_agreement(call: Call, path: Path, target: Path) -> Result:
-    """Return how far the reviewers of a gold table agree.
+    """Return the agreement of the reviewers of a gold table.
 
     Raises:
         InputError: as for `review`.
@@ -158,8 +158,8 @@ def _result(call: Call, desk: Desk, path: Path) -> Result:
 
 
 def _shown(call: Call, desk: Desk, text: str, found: Agreement | Reviewed) -> Result:
-    """Return a result whose text is shown, too, if the gold table is the target of the line."""
-    if call.targets:  # then the harness only reports that it was saved
+    """Return a result; its text is also shown if the gold table is the target of the line."""
+    if call.targets:  # for a line with targets, the harness reports only that the file was saved
         call.screen.notice(text)
     summary = found.model_dump(mode="json")
     return Result(text=text, writers={".csv": desk.log.write_table}, summary=summary)

@@ -1,4 +1,4 @@
-"""A reviewer at a gold table, on a terminal as in a browser: each action is stored at once."""
+"""The desk of a reviewer, for terminal and browser: each action is stored immediately."""
 
 from __future__ import annotations
 
@@ -39,21 +39,24 @@ from skills.curate.review.rounds import (
 from skills.nanda.framework import Framework
 
 OFFERED = 500
-"""Papers of which the first free one is taken. A reviewer has one at a time, so that one of them is
-free with fewer reviewers than this."""
+"""Number of papers from which the first free paper is taken.
+
+Each reviewer holds one paper, so that a paper is free if there are fewer reviewers than this.
+"""
 COUNTS = ("accepted", "edited", "rejected", "in_gold", "to_do", "waiting", "disputed")
 
 
 @dataclass(slots=True)
 class Desk:
-    """The place of a reviewer at the queue of a gold table.
+    """The papers of a gold table as offered to one reviewer, with the reviewer's actions.
 
     Papers are named by their index in the queue, which only `next` changes.
 
     Attributes:
         reviewer: the name of the reviewer; "" in a review by a single person.
         retraining: the line that trains on the gold table.
-        teaches: papers that would teach most come first, in a new order after each round.
+        teaches: True if the papers that would teach most come first, in a new order after each
+            round.
         skipped: keys of papers that are not offered for now.
     """
 
@@ -69,10 +72,10 @@ class Desk:
     _taught: list[str] | None = None
 
     def next(self, start: int = 0) -> int | None:
-        """Take the next paper from `start`, then from the first; return None if no paper is left.
+        """Take the next free paper from `start` on, then from the first; None if no paper is left.
 
-        No other reviewer gets it until it is decided on or its lease expires, unless two are to
-        decide on it.
+        Other reviewers do not get the paper until it is decided on or its lease expires, unless two
+        reviewers are to decide on it.
         """
         with self.log.locked():
             if self.teaches:
@@ -81,10 +84,10 @@ class Desk:
             return None if key is None else self.papers.places[key]
 
     def take(self, at: int) -> None:
-        """Take this paper, or renew its lease.
+        """Lease this paper, or renew its lease.
 
         Raises:
-            Taken: another reviewer has it, or it is decided.
+            Taken: another reviewer holds the paper, or it is decided.
         """
         item = self.papers.items[at]
         with self.log.locked():
@@ -97,21 +100,21 @@ class Desk:
                 )
 
     def sheet(self, at: int) -> Sheet:
-        """Return the form of a paper with the reviewer's edits so far."""
+        """Return the form of a paper with the reviewer's edits."""
         item = self.papers.items[at]
         draft = self.log.draft(item, self.reviewer)
         moves, selected = (item.moves, {}) if draft is None else (draft.moves, draft.anchors)
         return sheet_of(item, self.framework, moves, selected)
 
     def moves(self, at: int) -> dict[str, str]:
-        """Return the moves of a paper with the reviewer's edits so far."""
+        """Return the moves of a paper with the reviewer's edits."""
         return self.log.moves(self.papers.items[at], self.reviewer)
 
     def accept(self, at: int) -> None:
-        """Accept the moves with the edits so far.
+        """Accept the moves with the reviewer's edits.
 
         Raises:
-            UsageError: a move is not valid, or a text was not edited to the end.
+            UsageError: a move is not valid, or the edit of a text was not finished.
             Taken: as for `take`.
         """
         moves = self.moves(at)
@@ -151,11 +154,11 @@ class Desk:
         return is_new
 
     def not_stated(self, at: int, move: str) -> bool:
-        """State that the abstract does not contain a move; return False if it is so already."""
+        """Store that the abstract lacks a move; return False if that was stored before."""
         return self.edit(at, move, self.framework.not_stated)
 
     def use_suggestion(self, at: int, move: str) -> bool:
-        """Store the suggestion for a move as its text; return False without a suggestion.
+        """Store the suggestion for a move as its text; return False if there is no suggestion.
 
         Raises:
             Taken: as for `take`.
@@ -178,16 +181,16 @@ class Desk:
         self._record(item, "edit", moves, anchors={**self._selected(item), move: spans})
 
     def skip(self, at: int) -> None:
-        """Give a paper back; it is not offered to this reviewer for now."""
+        """End the lease of a paper; do not offer it to this reviewer for now."""
         key = self.papers.items.keys[at]
         self.skipped.add(key)
         self.leases.release(self.reviewer, key)
 
     def undo(self) -> tuple[int, Decision] | None:
-        """Revert the reviewer's last decision, and take its paper.
+        """Revert the reviewer's last decision, and lease its paper.
 
         Returns:
-            The index of the paper and the decision, or None without a decision.
+            The index of the paper and the decision, or None if there is no decision.
         """
         with self.log.locked():
             at = self.last()
@@ -209,13 +212,13 @@ class Desk:
         anchors: Mapping[str, Spans] | None = None,
         reason: str = "",
     ) -> None:
-        """Settle a disagreement: accept these moves, or reject the annotation (None).
+        """Settle a disagreement: accept these moves, or reject the annotation if `moves` is None.
 
-        Until then, the texts that were chosen are drafts of the paper.
+        Before this call, the chosen texts are stored as drafts of the paper.
 
         Raises:
             UsageError: a move is not valid.
-            Taken: it is settled already.
+            Taken: the disagreement is settled already.
         """
         item = self.papers.items[at]
         if moves is None:
@@ -241,7 +244,7 @@ class Desk:
         return [places[one.key] for one in self._known() if self.log.status(one) == "disputed"]
 
     def counts(self) -> dict[str, int]:
-        """Count the papers by status: see `ReviewLog.status`; accepted includes edited."""
+        """Count the papers by `ReviewLog.status`; "accepted" includes edited papers."""
         known = self._known()
         found = Counter(map(self.log.status, known))
         found["to_do"] += len(self.papers.items) - len(known)
@@ -249,12 +252,12 @@ class Desk:
         return {name: found[name] for name in COUNTS}
 
     def right_so_far(self) -> RightSoFar | None:
-        """Return the moves that the annotator got right; None before 20 reviewed papers."""
+        """Return the share of moves that were right; None before 20 reviewed papers."""
         line = self.retraining if len(self.log.gold.rows) >= ROUND else ""
         return right_so_far(self.log.settled(self._known()), self.framework, line)
 
     def draft(self, at: int, move: str, text: str | None) -> None:
-        """Store the text of a move while it is being edited; None forgets it."""
+        """Store the text of a move while it is being edited; None deletes it."""
         self.leases.save_draft(self.reviewer, self.papers.items[at].key, move, text)
 
     def drafts(self, at: int) -> Mapping[str, str]:
@@ -262,13 +265,13 @@ class Desk:
         return self.leases.drafts(self.reviewer, self.papers.items[at].key)
 
     def _known(self) -> list[Item]:
-        """Return the papers that the log knows, which may be few of many."""
+        """Return the papers that are in the log, which may be a small part of all papers."""
         return self.papers.known(self.log.known())
 
     def _begin_round(self) -> bool:
-        """Put the papers in the order of the present round; return False if they are in it.
+        """Order the papers for the current round; return False if the order is unchanged.
 
-        The order depends on complete rounds alone, so that a restart leads to the same paper.
+        The order depends only on complete rounds, so that a restart continues at the same paper.
         """
         reviewed = dict(complete_rounds(list(self.log.reviewed().items())))
         if list(reviewed) == self._taught:
@@ -279,7 +282,7 @@ class Desk:
         return True
 
     def _held(self) -> int:
-        """Return the index of the paper that the reviewer has, after a restart; else 0."""
+        """Return the index of the paper that the reviewer holds, after a restart; otherwise 0."""
         places, holders = self.papers.places, self.leases.holders()
         held = (key for key, names in holders.items() if self.reviewer in names)
         return next((places[key] for key in held if key in places), 0)
@@ -297,17 +300,17 @@ class Desk:
                 yield self._free(items[at])
 
     def _free(self, item: Item) -> Wanted:
-        """Return a paper with the number of reviewers whose decision on it is missing."""
+        """Return the key of a paper and the number of reviewers who still have to decide on it."""
         others = by_reviewer(self.log.decisions(item)).keys() - {self.reviewer}
         return item.key, max(1, self.reviewers(item) - len(others))
 
     def reviewers(self, item: Item) -> int:
-        """Return the number of reviewers that a paper is given to."""
+        """Return the number of reviewers who are to decide on a paper."""
         given = [one.reviewers for one in self.log.decisions(item)]
         return max(given) if given else self._drawn(item.key)
 
     def _drawn(self, key: str) -> int:
-        """Return the number of reviewers of an undecided paper; it follows from the id, for all."""
+        """Return the number of reviewers of an undecided paper, which depends only on its id."""
         drawn = int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
         return 2 if drawn < self.leases.double else 1
 
@@ -335,7 +338,7 @@ class Desk:
 
 
 def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[None]:
-    """Lock the name of a reviewer at a gold table, which a single process may use.
+    """Lock a reviewer's name for a gold table: only one process may use it at a time.
 
     Raises:
         UsageError: another process holds the lock.
@@ -345,15 +348,15 @@ def name_lock(locks: Path, gold: Path, reviewer: str) -> AbstractContextManager[
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Where the decisions on annotations go.
+    """The stores of a review: gold table, corpus database and locks.
 
     Attributes:
         gold: the gold table.
-        corpus: the database, with the leases.
+        corpus: the corpus database, which contains the leases.
         locks: the folder for the lock of the journal.
-        wrote: called with the SHA-256 of the gold table before it is put in place.
-        double: share of papers that two reviewers decide on, from now on; None leaves it.
-        framework_option: the value of `--framework`, None for the built-in one.
+        wrote: called with the SHA-256 of a new gold table before it replaces the old table.
+        double: the new share of papers on which two reviewers decide; None keeps the stored share.
+        framework_option: the value of `--framework`, None for the built-in framework.
     """
 
     framework: Framework
@@ -373,11 +376,12 @@ class Queue:
         seed: int = 0,
         order: Order | None = None,
     ) -> Desk:
-        """Return the place of a reviewer at these annotations, or at some of them.
+        """Return the desk of a reviewer for these annotations, or for a sample of them.
 
         Args:
             sample, seed: see `Candidates.sample`.
-            order: None is "teach", unless the annotations are a selection.
+            order: the order of the papers; None is "teach", or the order of a sample or a
+                selection.
 
         Raises:
             InputError: the gold table cannot be used.

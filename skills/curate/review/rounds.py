@@ -1,7 +1,7 @@
-"""Rounds of a review: a new order after every 20 papers, and the share that was right.
+"""Divide a review into rounds of 20 papers: order the papers, and count the right moves.
 
-Both follow from the journal, so that all reviewers at a gold table see the same, also after a
-restart.
+Order and counts depend only on the journal, so that all reviewers of a gold table see the same
+order and counts, also after a restart.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from skills.nanda.text import content_words, counted
 from skills.reporting.outputs import Share
 
 ROUND = 20
-"""Number of papers of a round, and the fewest that /finetune --reader trains on."""
+"""Number of papers of a round, and the minimum that /finetune --reader trains on."""
 WINDOW = 500
-"""Number of the least certain papers that are put in order; other papers follow unread."""
+"""Number of the least certain papers that are read and ordered; other papers follow them."""
 
 Order = Literal["teach", "uncertain"]
 """Papers that would teach most first, or the least certain."""
@@ -33,9 +33,10 @@ class RightSoFar:
     """The moves that the annotator got right in the reviewed papers of all complete rounds.
 
     Attributes:
-        moves: moves that reviewers left unchanged; the moves of a rejected annotation are wrong.
+        moves: share of moves that reviewers left unchanged; all moves of a rejected annotation are
+            wrong.
         by_move: the share of each move, by its label.
-        retraining: the line that trains on the gold table, "" while it has too few papers.
+        retraining: the line that trains on the gold table; "" while the table has too few papers.
     """
 
     papers: int
@@ -60,10 +61,10 @@ def complete_rounds(reviewed: Sequence[T]) -> Sequence[T]:
 def right_so_far(
     decisions: Sequence[Decision], framework: Framework, retraining: str = ""
 ) -> RightSoFar | None:
-    """Return the moves that were right in all complete rounds, None before the first round.
+    """Return the share of right moves in all complete rounds; None before the first is complete.
 
     Args:
-        decisions: the decision that counts on each paper, in the order of the journal.
+        decisions: the final decision on each paper, in the order of the journal.
         retraining: as in `RightSoFar`.
     """
     given = complete_rounds(decisions)
@@ -85,7 +86,7 @@ def retraining_line(gold: Path, framework: Path | None = None) -> str:
     """Return the line that trains the reader on a gold table.
 
     Args:
-        framework: the value of `--framework`, None for the built-in one.
+        framework: the value of `--framework`; None for the built-in framework.
     """
     option = "" if framework is None else f" --framework {quoted(str(framework))}"
     return f"/finetune {quoted(str(gold))} --reader --as-name my-annotator{option}"
@@ -94,15 +95,16 @@ def retraining_line(gold: Path, framework: Path | None = None) -> str:
 def teaching_order(
     candidates: Mapping[str, tuple[float, str]], reviewed: Iterable[str]
 ) -> list[str]:
-    """Return the keys of papers, the paper that would teach most first.
+    """Return the keys of papers, starting with the paper that would teach most.
 
-    Each next paper has the highest product of uncertainty and novelty, the earliest of equal ones.
-    Uncertainty is the expected share of wrong moves. Novelty is the share of the content words of
-    its abstract that neither a reviewed abstract has nor an abstract before it. Words of a single
-    abstract do not count, since nothing follows from them for other papers.
+    The next paper always is the paper with the highest product of uncertainty and novelty; of equal
+    papers, the first. Uncertainty is the expected share of wrong moves. Novelty is the share of the
+    content words of its abstract that occur neither in a reviewed abstract nor in an abstract
+    before it. Words that occur in only one abstract do not count, since they do not help with other
+    papers.
 
     Args:
-        candidates: certainty and abstract by key.
+        candidates: certainty and abstract of each paper by key.
         reviewed: the abstracts of the reviewed papers.
     """
     found = {key: set(content_words(abstract)) for key, (_, abstract) in candidates.items()}

@@ -1,4 +1,4 @@
-"""The screen of a review: rich draws the paper, prompt_toolkit reads the keys.
+"""Show papers under review on a terminal: rich draws a paper, prompt_toolkit reads keys.
 
 Everything is written to stderr, since stdout is reserved for the result.
 """
@@ -32,10 +32,11 @@ from skills.nanda.text import flatten
 _COLOURS = ("cyan", "green", "magenta", "yellow", "bright_blue", "red", "bright_cyan", "bright_red")
 _NO_TERMINAL = "Run it where both stdin and stderr are a terminal."
 STAY = -1
-"""Instead of the index of a paper: the screen stays as it is."""
+"""Returned in place of the index of a paper: the screen stays unchanged."""
 Act = Callable[[int], int | None]
-"""Takes the index of the shown paper and returns the index of the next: the same index to redraw
-the paper, `STAY` to leave the screen as it is, None if no paper is left."""
+"""A function that takes the index of the shown paper and returns the index of the next paper: the
+same index to redraw the paper, `STAY` to leave the screen unchanged, None if no paper is left.
+"""
 
 
 class Terminal:
@@ -58,7 +59,7 @@ class Terminal:
         for key in keys:
             for written in {key, key.upper()}:
                 bindings.add(written)(lambda event, key=key: event.app.exit(result=key))
-        # A pasted text, and any other key, would be typed into the prompt.
+        # A pasted text, and any other key, would otherwise be typed into the prompt.
         for other in (Keys.Any, Keys.BracketedPaste):
             bindings.add(other)(lambda event: None)
         session: PromptSession[str] = PromptSession(key_bindings=bindings, erase_when_done=True)
@@ -78,7 +79,7 @@ class Terminal:
         Args:
             typing: called with the text after every change.
         """
-        dumb = is_dumb_terminal()  # it cannot show a text to be edited
+        dumb = is_dumb_terminal()  # a dumb terminal cannot show a text to be edited
         session: PromptSession[str] = PromptSession()
         if typing is not None:
             session.default_buffer.on_text_changed += lambda buffer: typing(buffer.text)
@@ -96,7 +97,7 @@ def opened(
     """Open the terminal of this process.
 
     Args:
-        keys, terminal: of prompt_toolkit, for tests; by default stdin and stderr.
+        keys, terminal: input and output of prompt_toolkit, for tests; by default stdin and stderr.
 
     Raises:
         UsageError: stdin or stderr is not a terminal.
@@ -104,7 +105,7 @@ def opened(
     if keys is None:
         if sys.stdin is None or not sys.stdin.isatty() or not screen.err.isatty():
             raise UsageError("a review needs a terminal", hint=_NO_TERMINAL)
-        # Given explicitly, since stdout is redirected while a skill runs.
+        # stdin is passed explicitly, since stdout is redirected while a skill runs.
         keys = create_input(sys.stdin)
         stream = cast("TextIO", screen.err)
         terminal = PlainTextOutput(stream) if is_dumb_terminal() else create_output(stream)
@@ -125,13 +126,13 @@ def drawn(sheet: Sheet, head: str) -> RenderableType:
 
 
 def _abstract(sheet: Sheet) -> Text:
-    """Return the abstract, with moves in brackets after the sentence or passage of each."""
+    """Return the abstract, with each move in brackets after its sentence or passage."""
     views, text = {view.name: view for view in sheet.moves}, Text()
 
     def name(moves: Iterable[str]) -> None:
         for one in (views[move] for move in moves):
             text.append(" ")
-            # Without a blank, so that it is not wrapped.
+            # Blanks are replaced, so that the label is not wrapped.
             label = f"[{one.number}:{one.label.replace(' ', '-')}{'?' * one.is_weak}]"
             text.append(label, _mark(one))
 
@@ -173,7 +174,7 @@ def _mark(view: MoveView) -> str:
 
 
 def asked_move(terminal: Terminal, question: str, moves: Sequence[Move]) -> Move | None:
-    """Return the move that the user names, by its number or first letters, or None."""
+    """Prompt for a move by its number or first letters; return it, or None."""
     typed = terminal.line(f"{question} (1-{len(moves)}, or a name)")
     while typed:
         given = typed.casefold()

@@ -1,4 +1,4 @@
-"""The review session: the actions of the keys, and the order of the papers."""
+"""The review session on a terminal: the actions of the keys, and the order of the papers."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Review:
     """A review session.
 
     Attributes:
-        settling: only disagreements are shown, and not the papers to decide on.
+        settling: True if only disagreements are shown, not the undecided papers.
         passed: keys of the disagreements that were skipped.
     """
 
@@ -56,7 +56,7 @@ class Review:
     _papers: int = 0
 
     def run(self) -> None:
-        """Show one paper after the other until all are decided on or the user quits."""
+        """Show one paper after the other until all papers are decided on or the user quits."""
         found = self.desk.right_so_far()
         self._papers = found.papers if found else 0
         at = self._next()
@@ -69,9 +69,9 @@ class Review:
                 at = self._paper(at)
 
     def _next(self, start: int = 0) -> int | None:
-        """Return the next paper to show from `start`, then from the first.
+        """Return the index of the next paper to show from `start` on, then from the first.
 
-        If a round is complete, the share that was right so far is shown before it.
+        After a complete round, the share of right moves is shown first.
         """
         found = self.desk.right_so_far()
         if found and found.papers > self._papers:
@@ -85,13 +85,13 @@ class Review:
         return next((at for at in left if at >= start), left[0] if left else None)
 
     def _disputed(self) -> list[int]:
-        """Return the disagreements that were not skipped."""
+        """Return the indexes of the papers with disagreements that were not skipped."""
         self.desk.log.refresh()
         keys = self.desk.papers.items.keys
         return [at for at in self.desk.disputed() if keys[at] not in self.passed]
 
     def _paper(self, at: int) -> int | None:
-        """Show a paper, and handle keys until another paper is to be shown."""
+        """Show a paper, handle keys, and return the index of the next paper to show."""
         self._show(at)
         acts: dict[str, Act] = {
             "a": self._accept,
@@ -110,7 +110,7 @@ class Review:
         return self._handled(at, KEYS, acts)
 
     def _dispute(self, dispute: Dispute, at: int) -> int | None:
-        """Show a disagreement, and handle keys until another paper is to be shown."""
+        """Show a disagreement, handle keys, and return the index of the next paper to show."""
         settling = Settling(self.desk, self.terminal, dispute, self._next)
         settling.show(at, f"{counted(len(self.desk.disputed()), 'disagreement')} to settle")
         following: int | None = at
@@ -131,7 +131,7 @@ class Review:
         return following
 
     def _handled(self, at: int, message: str, acts: Mapping[str, Act]) -> int | None:
-        """Handle keys until a paper is to be shown: another paper, or this paper again."""
+        """Handle keys until a paper is to be shown; return its index, which may be the same."""
         while not self.stop.is_set():
             try:
                 following = acts[self.terminal.key(message, "".join(acts))](at)
@@ -179,7 +179,7 @@ class Review:
         return self._quit(None)
 
     def _left(self) -> tuple[str, str]:
-        """Return the papers that are left in words, and the help of the key that shows them."""
+        """Return the remaining papers in words, and the help of the key that shows them."""
         if self.settling:
             again = "s show the skipped ones"
             text = f"{len(self.passed)} skipped" if self.passed else "none is left"
@@ -210,7 +210,7 @@ class Review:
         return STAY if move is None else act(move, at)
 
     def _edit(self, move: Move, at: int) -> int | None:
-        """Store the new text of a move; while it is typed, it is stored as a draft."""
+        """Read and store a new text of a move; store it as a draft while it is typed."""
         desk = self.desk
         text = desk.moves(at)[move.name]
         draft = desk.drafts(at).get(move.name, text)
@@ -225,7 +225,7 @@ class Review:
         return at if self.desk.not_stated(at, move.name) else STAY
 
     def _take(self, at: int) -> int | None:
-        """Take the only suggestion, or that for the move which the user names."""
+        """Use the only suggestion, or the suggestion for the move that the user names."""
         views, moves = self.desk.sheet(at).moves, self.desk.framework.moves
         offered = [moves[view.number - 1] for view in views if view.suggestion]
         if len(offered) != 1:
@@ -236,7 +236,7 @@ class Review:
         return at if self.desk.use_suggestion(at, move.name) else STAY
 
     def _highlight(self, move: Move, at: int) -> int | None:
-        """Store where a move comes from."""
+        """Read and store the passages that a move comes from."""
         abstract = self.desk.papers.items[at].paper.abstract
         given = self.terminal.line(f"{move.label} comes from (sentence numbers, or words):")
         if not given:

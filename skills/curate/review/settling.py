@@ -1,4 +1,4 @@
-"""Settle a disagreement on a terminal: a text for each differing move, then the decision."""
+"""Settle a disagreement on a terminal: choose a text for each differing move, then decide."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ u     undo your last decision, and show its paper again
 q     quit, as Ctrl-C and Ctrl-D do: what you have chosen is kept
 """
 DIFFERS = "bold underline yellow"
-"""Underlined, so that the differences are visible without colours."""
+"""The style of differences: underlined, so that they are visible without colours."""
 NARROW = 70
-"""Columns of a terminal below which the texts are stacked."""
+"""Width of a terminal below which the texts are placed below each other."""
 
 
 @dataclass(slots=True)
 class Settling:
-    """The screen of a disagreement. Each text that is chosen is stored at once.
+    """The screen of a disagreement. Each chosen text is stored immediately.
 
     Attributes:
-        following: returns the next paper to show from an index on.
+        following: returns the index of the next paper to show, from an index on.
     """
 
     desk: Desk
@@ -49,12 +49,12 @@ class Settling:
     following: Callable[[int], int | None]
 
     def show(self, at: int, head: str) -> None:
-        """Show the paper and the choices so far."""
+        """Show the paper and the choices that were made."""
         paper = self.desk.papers.items[at].paper
         self.terminal.show(drawn_dispute(paper, self.dispute, head))
 
     def go_on(self) -> None:
-        """Show the texts of the move to choose; once all are chosen, the moves as chosen."""
+        """Show the texts of the next move to choose, or all chosen moves if no choice is left."""
         row = self.dispute.to_choose
         if row is not None:
             self.terminal.show(drawn_sides(row, self.dispute))
@@ -63,7 +63,7 @@ class Settling:
 
     @property
     def message(self) -> str:
-        """The keys, for people."""
+        """The help text of the keys."""
         row = self.dispute.to_choose
         own = "a accept as chosen  c choose again" if row is None else self._sides(row)
         return f"{own}  r reject  s skip  u undo  q quit  ? help"
@@ -89,7 +89,7 @@ class Settling:
         return at
 
     def _write(self, row: Row, at: int) -> int:
-        """Store another text; while it is typed, it is stored as a draft."""
+        """Read and store another text; store it as a draft while it is typed."""
         name, before = row.move.name, self.desk.drafts(at).get(row.move.name)
         text = row.texts[0] if row.chosen is None else row.chosen_text
         typed = self.terminal.line(
@@ -129,7 +129,7 @@ def drawn_dispute(paper: Paper, dispute: Dispute, head: str) -> RenderableType:
     """Return a paper with the decision of each reviewer, and the chosen moves.
 
     Args:
-        head: the progress.
+        head: the progress of the review.
     """
     title = Text.assemble((flatten(paper.id), "dim"), "  ", (paper.title, "bold"))
     verdicts = []
@@ -164,7 +164,7 @@ def drawn_choices(dispute: Dispute) -> RenderableType:
 def drawn_sides(row: Row, dispute: Dispute) -> RenderableType:
     """Return the texts of a move with the differences marked, in columns on a wide terminal.
 
-    A text that is neither reviewer's follows them.
+    A text that differs from the texts of both reviewers follows them.
     """
     parts: list[RenderableType] = [Text(row.move.label, "bold"), _Sides(row, names_of(dispute))]
     if isinstance(row.chosen, str):
@@ -173,7 +173,7 @@ def drawn_sides(row: Row, dispute: Dispute) -> RenderableType:
 
 
 def names_of(dispute: Dispute) -> list[str]:
-    """Return the keys that choose a text, with the reviewer of each."""
+    """Return each key that chooses a text, with the name of the reviewer."""
     numbered = enumerate(dispute.decisions, start=1)
     return [f"{place} {flatten(one.reviewer) or '(no name)'}" for place, one in numbered]
 
