@@ -166,7 +166,7 @@ def compare_ray(options: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def on_ray(bench: Bench) -> Iterator[ModelPool]:
     """Start Ray with the same model and slots on one actor; yields the pool of its models."""
-    from harness.models.cluster.connection import Address, Placement
+    from harness.models.cluster.address import Address, Placement
     from harness.models.cluster.executor import RayExecutor
     from harness.plugins.discovery import node_backends
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skills.corpus.db.connection import open_corpus
-from skills.corpus.table import TableRow, complete_rows, open_table
+from skills.corpus.importer import complete_rows
+from skills.corpus.table import TableRow, open_table
 from skills.nanda.framework import Framework
 
 if TYPE_CHECKING:

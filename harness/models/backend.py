@@ -201,9 +201,9 @@ class Model(Protocol):
 
     A model that does not support `Request.prefill` has the attribute `continues_prefill`, which is
     False, and refuses such requests. A model may also have `place`, the names of its files or
-    the address of its server, which is reported with each run, and `report_to(notice)`, which is
-    called before each run: `notice` receives one line about each change of its servers, in any
-    thread.
+    the address of its server, which is reported with each run; `in_process`, True if its weights
+    are in the memory of this process; and `report_to(notice)`, which is called before each run:
+    `notice` receives one line about each change of its servers, in any thread.
     """
 
     takes_grammar: bool

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.agent_skills import skill_md
-from harness.api.hookspecs import RegisterBackend, hookimpl
 from harness.errors import UsageError
 from harness.models.backend import Backend
 from harness.models.weights import FileStore
@@ -34,29 +33,14 @@ from harness.plugins.catalogue import BUILT_IN, Catalogue, Contributions, Found,
 from harness.plugins.importer import forget, import_folder, import_shipped, is_package
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
-from harness.plugins.plugin_table import contributions
+from harness.plugins.plugin_table import LazyBackend, contributions
 from harness.plugins.user_choices import DisabledNames, InstalledSkills, TrustStore
 from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 
 ENTRY_POINTS = "harness.skills"
 SHIPPED = CODE_ROOT / "skills"
-COMMANDS, BACKENDS = "commands", "backends"
-"""The names of the plugins of the framework itself."""
-
-
-class BuiltinBackends:
-    """The plugin of the backends that come with the harness."""
-
-    @hookimpl
-    def register_backends(self, register: RegisterBackend, files: FileStore) -> None:
-        from harness.models.backends.llamacpp import LlamaCppBackend
-        from harness.models.backends.ollama import OllamaBackend
-        from harness.models.backends.openai import OpenAIBackend
-        from harness.models.backends.server_group import BalancedBackend
-
-        register(LlamaCppBackend(files))
-        register(BalancedBackend(OllamaBackend(files)))
-        register(BalancedBackend(OpenAIBackend()))
+COMMANDS = "commands"
+"""The name of the plugin with the framework's own commands."""
 
 
 class Discovery:
@@ -104,7 +88,7 @@ class Discovery:
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
-        self._load_own(BACKENDS, table)
+        self._host.add("backends", BUILT_IN, own_backends(self.files))
         for name in self._builtins:
             self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
@@ -134,7 +118,7 @@ class Discovery:
         """
         host = PluginHost(self.files, deadline=self._settings.plugin_deadline, strict=True)
         rows = {}
-        for name in (COMMANDS, BACKENDS, *self._shipped):
+        for name in (COMMANDS, *self._shipped):
             file = self._shipped_file(name)
             found = host.load(name, BUILT_IN, self._loader(name), file, ours=True)
             if found is not None and not found.formats and found.listener is None:
@@ -195,8 +179,8 @@ class Discovery:
 
     def _loader(self, name: str) -> Callable[[], object]:
         """Return the function that imports a plugin of this program."""
-        if name in (COMMANDS, BACKENDS):
-            return self._commands if name == COMMANDS else BuiltinBackends
+        if name == COMMANDS:
+            return self._commands
         return partial(import_shipped, self._settings.shipped_skills, name)
 
     def _shipped_file(self, name: str) -> skill_md.SkillFile | None:
@@ -285,13 +269,45 @@ class Discovery:
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
 
 
+def own_backends(files: FileStore) -> Contributions:
+    """Return the backends of the framework, each of which is imported on first use."""
+
+    def llamacpp() -> Backend:
+        from harness.models.backends.llamacpp import LlamaCppBackend
+
+        return LlamaCppBackend(files)
+
+    def ollama() -> Backend:
+        from harness.models.backends.ollama import OllamaBackend
+
+        return OllamaBackend(files)
+
+    def openai() -> Backend:
+        from harness.models.backends.openai import OpenAIBackend
+
+        return OpenAIBackend()
+
+    def balanced(backend: Backend) -> Backend:
+        from harness.models.backends.server_group import BalancedBackend
+
+        return BalancedBackend(backend)
+
+    return Contributions(
+        backends=[
+            LazyBackend("llamacpp", llamacpp),
+            LazyBackend("ollama", ollama, balanced),
+            LazyBackend("openai", openai, balanced),
+        ]
+    )
+
+
 def node_backends(files: FileStore) -> Mapping[str, Backend]:
     """Return the backends of the program and its skills, and those of installed packages."""
     host = PluginHost(files, deadline=PLUGIN_DEADLINE)
+    host.add("backends", BUILT_IN, own_backends(files))
     for name, row in plugin_table.read()["plugins"].items():
         if row["backends"]:
-            shipped = partial(import_shipped, SHIPPED, name)
-            load = BuiltinBackends if name == BACKENDS else shipped
+            load = partial(import_shipped, SHIPPED, name)
             host.add(name, BUILT_IN, contributions(row, load, files))
     for point in entry_points(ENTRY_POINTS):
         host.load(point.name, distribution(point), point.load)

@@ -62,7 +62,9 @@ def contributions(row: Mapping[str, Any], load: Load, files: FileStore) -> Contr
         Found(None, BUILT_IN, file=file, load=partial(_import_skill, load, one.name), indexed=one)
         for one in known
     ]
-    backends: list[Backend] = [LazyBackend(name, load, files) for name in row["backends"]]
+    backends: list[Backend] = [
+        LazyBackend(name, partial(_import_backend, load, name, files)) for name in row["backends"]
+    ]
     frameworks = {
         name: FoundFramework(CODE_ROOT / path, BUILT_IN) for name, path in row["frameworks"].items()
     }
@@ -80,26 +82,41 @@ def _import_skill(load: Load, name: str) -> Skill:
     return next(skill for skill in skills if skill.name == name)
 
 
+def _import_backend(load: Load, name: str, files: FileStore) -> Backend:
+    """Import a plugin and return one of its backends."""
+    found: list[Backend] = []
+    load().register_backends(found.append, files)
+    return next(backend for backend in found if backend.name == name)
+
+
 class LazyBackend:
-    """A backend of a plugin that is imported on first use.
+    """A backend that is imported on first use.
 
     Args:
-        load: imports the plugin.
+        load: imports and returns the backend.
+        balanced: returns the backend of entries with several `urls`, of a backend of single ones.
     """
 
-    def __init__(self, name: str, load: Load, files: FileStore) -> None:
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Backend],
+        balanced: Callable[[Backend], Backend] = lambda backend: backend,
+    ) -> None:
         self.name = name
         self._load = load
-        self._files = files
+        self._balanced = balanced
 
     @cached_property
-    def _imported(self) -> Backend:
-        found: list[Backend] = []
-        self._load().register_backends(found.append, self._files)
-        return next(backend for backend in found if backend.name == self.name)
+    def imported(self) -> Backend:
+        return self._load()
+
+    @cached_property
+    def _of_several(self) -> Backend:
+        return self._balanced(self.imported)
 
     def probe(self, entry: ServeEntry) -> Availability:
-        return self._imported.probe(entry)
+        return (self._of_several if entry.urls else self.imported).probe(entry)
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        return self._imported.load(entry, slots)
+        return (self._of_several if entry.urls else self.imported).load(entry, slots)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from harness.api.options import ClusterOptions, applies
 from harness.api.skill import Call, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.models.cluster.connection import LOCAL, Address, Placement, parse_address, ray_data
+from harness.models.cluster.address import LOCAL, Address, Placement, parse_address, ray_data
 from harness.models.pool import ModelPool
 from harness.models.registry import ClusterEntry
 from harness.plugins.discovery import node_backends

@@ -26,8 +26,7 @@ from skills.annotate import abstract_text
 from skills.corpus import table
 from skills.corpus.lookups import id_list
 from skills.corpus.lookups.id_list import Id, IdList
-from skills.corpus.table import Columns, is_pdf, open_table
-from skills.corpus.tables.parquet_files import is_several
+from skills.corpus.table import Columns, is_pdf, is_several, open_table
 from skills.nanda.paper import WHOLE_ARXIV_ID, Paper, own_id
 from skills.nanda.sentences import heading_end, split_sentences
 from skills.nanda.text import flatten

@@ -11,7 +11,7 @@ from typing import ClassVar
 from harness.api.hookspecs import RegisterBackend, RegisterSkill, hookimpl
 from harness.api.skill import Call, Impact, Result, Skill, SkillOptions
 from harness.errors import UsageError
-from harness.models.cluster.connection import LOCAL, ray_data
+from harness.models.cluster.address import LOCAL, ray_data
 from harness.models.weights import FileStore
 from harness.support.text_input import TEXT_WORDS
 from skills.annotate.options import (
@@ -23,13 +23,14 @@ from skills.annotate.options import (
     TopicOptions,
 )
 from skills.corpus.options import (
+    SAVED_REFERENCES,
     SAVED_TABLES,
     TABLES,
     AnswerOptions,
     DatasetOptions,
     WorkerOptions,
 )
-from skills.corpus.outputs import AnnotationOutput
+from skills.corpus.records import AnnotationOutput
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 from skills.nanda.paper import ARXIV_ID
@@ -76,7 +77,7 @@ class Annotate(Skill):
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ARXIV_ID}){_SAVE}){_END}",
     )
-    saves = (*SAVED_TABLES, ".json", ".md", ".html", ".bib", ".ris", ".csl.json")
+    saves = (*SAVED_TABLES, ".json", ".md", ".html", *SAVED_REFERENCES)
 
     folders = ("", ".vault", ".dataset")
 

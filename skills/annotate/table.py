@@ -13,27 +13,24 @@ from typing import TYPE_CHECKING, Any
 
 from harness.api.skill import Call, Result
 from harness.errors import HarnessError, Interrupted, ModelError, ModelUnavailable
-from harness.models.backends.llamacpp import LlamaCppModel
 from harness.models.served import ServedModel
 from harness.runs.jobs import Tally
 from harness.runs.progress import duration
 from harness.runs.targets import refuse_sources
 from harness.support.process import job_lock
-from skills.annotate import plan, render
+from skills.annotate import plan
 from skills.annotate.job import AnnotateJob
 from skills.annotate.plan import Source
 from skills.corpus import exporters
-from skills.corpus.db import damage, reads, runs, store
+from skills.corpus.db import damage, runs, store
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.options import SAVED_TABLES
 from skills.corpus.records import Annotated, Failure
-from skills.corpus.table import report_encoding
-from skills.corpus.tables.parquet_files import refuse_targets
+from skills.corpus.table import refuse_targets, report_encoding
 from skills.corpus.tables.refusals import SHOWN, Refusals
 from skills.nanda.framework import Framework
 from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
-from skills.reader.backend import ReaderModel
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -123,6 +120,8 @@ def _refuse_to_start_over(job: AnnotateJob) -> None:
     resolution = job.model.resolution
     if not resolution.fell_back:
         return
+    from skills.corpus.db import reads
+
     done = sum(
         item is not None and item.record["provenance"]["resolved"] == resolution.requested
         for item in (reads.current(job.db, p, job.framework) for p in job.source.papers)
@@ -202,6 +201,7 @@ class Finished:
         """Return the first annotations, each with its title."""
         from rich.text import Text
 
+        from skills.annotate import render
         from skills.reporting.annotation_view import stacked
 
         items = itertools.islice(self.items(), SHOWN_PAPERS)
@@ -333,6 +333,6 @@ def _next(targets: Sequence[Path]) -> str:
 def _memory(model: ServedModel) -> int | None:
     import psutil
 
-    if not isinstance(model.model, LlamaCppModel | ReaderModel):  # of a server, or of nodes
+    if not getattr(model.model, "in_process", False):  # of a server, or of nodes
         return None
     return int(psutil.Process().memory_info().rss)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from harness.api.skill import Call, Skill, Write
 from harness.errors import UsageError
 from harness.runs import targets
-from skills.corpus.options import DatasetOptions
+from skills.corpus.options import SAVED_REFERENCES, DatasetOptions
 from skills.corpus.records import Annotated, Failure
+from skills.corpus.tables import text_tables
 from skills.nanda.framework import Framework
 
 DATASET = ".dataset"
@@ -37,12 +39,25 @@ def writers(
         library: the file that the papers were read from; references keep its fields.
         sections: tables have a column of the moves that were found in sections.
     """
-    from skills.corpus.references import reference_files
-    from skills.corpus.tables import markdown_lists, parquet_files, spreadsheets, text_tables
 
     def rows() -> Iterator[tuple[str, ...]]:
         doubt = any("confidence" in one.record for one in items())
         return text_tables.table_rows(items(), framework, id_column, doubt=doubt, sections=sections)
+
+    def xlsx(file: IO[bytes]) -> None:
+        from skills.corpus.tables.spreadsheets import write_xlsx
+
+        write_xlsx(file, rows())
+
+    def parquet(file: IO[bytes]) -> None:
+        from skills.corpus.tables.parquet_files import write_parquet
+
+        write_parquet(file, items(), framework, id_column, sections=sections)
+
+    def markdown(file: IO[bytes]) -> None:
+        from skills.corpus.tables.markdown_lists import write_markdown
+
+        write_markdown(file, items(), framework, title)
 
     def html(file: IO[bytes]) -> None:
         from skills.corpus import html_page
@@ -56,17 +71,20 @@ def writers(
             about=about,
         )
 
+    def references(suffix: str, file: IO[bytes]) -> None:
+        from skills.corpus.references import reference_files
+
+        reference_files.write(file, suffix, items(), framework, library)
+
     return {
         ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
         ".csv": lambda file: text_tables.write_csv(file, rows()),
-        ".xlsx": lambda file: spreadsheets.write_xlsx(file, rows()),
-        ".parquet": lambda file: parquet_files.write_parquet(
-            file, items(), framework, id_column, sections=sections
-        ),
+        ".xlsx": xlsx,
+        ".parquet": parquet,
         ".json": lambda file: _write_json(file, items()),
-        ".md": lambda file: markdown_lists.write_markdown(file, items(), framework, title),
+        ".md": markdown,
         ".html": html,
-        **reference_files.writers(framework, items, library),
+        **{suffix: partial(references, suffix) for suffix in SAVED_REFERENCES},
     }
 
 

@@ -9,7 +9,8 @@ is refused, and the others are added.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from skills.corpus.content_key import IMPORT, key_of, verify
 from skills.corpus.db import merging, papers, store, without_abstract
 from skills.corpus.outputs import Added
 from skills.corpus.records import Annotated, Failure, record_of
-from skills.corpus.table import Columns, Table, TableRow, complete_rows, open_table
+from skills.corpus.table import Columns, SeenIds, Table, TableRow, open_table
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.nanda.anchors import read_anchors
 from skills.nanda.confidence import confidence_of
@@ -233,3 +234,54 @@ def _import_provenance(
         "input": {**paper.source, "sha256": paper.sha256},
     }
     return {**provenance, "key": key_of(provenance)}
+
+
+def complete_rows(
+    db: sqlite3.Connection, table: Table
+) -> Generator[TableRow | InputError, None, None]:
+    """Yield the rows of a table, with abstracts from the corpus if the table lacks them.
+
+    A row that cannot be read, or whose abstract is not in the corpus, is its error.
+
+    Args:
+        table: opened with `abstract_by="provenance"`.
+    """
+    if table.has_abstracts:
+        yield from table.rows_or_errors()
+        return
+    with SeenIds() as seen:
+        for number, row in enumerate(table.rows_or_errors()):
+            if isinstance(row, InputError):
+                yield row
+                continue
+            with refusing(row.where) as refused:
+                paper = _look_up(db, row)
+            if refused.error:
+                yield refused.error
+                continue
+            identity = f"{paper.id_field}:{paper.id}:{paper.sha256}"
+            first, _ = seen.first(identity, number, b"")
+            yield replace(row, paper=paper, repeat=first != number)
+
+
+def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
+    """Return the paper of an annotation.
+
+    Raises:
+        InputError: the corpus does not have it.
+    """
+    paper = row.paper
+    if not paper.id or not row.abstract_sha256:
+        raise InputError(
+            f"has no abstract and no {'provenance' if paper.id else 'id'}",
+            where=row.where,
+            hint="Each line is one annotation as `save to FILE.jsonl` writes it.",
+        )
+    found = papers.look_up(db, paper.id, paper.id_field, row.abstract_sha256)
+    if found is None:
+        raise InputError(
+            f"the corpus has no paper {paper.id} with the abstract of this annotation",
+            where=row.where,
+            hint="Add the table of papers first; a .parquet file includes the abstracts.",
+        )
+    return papers.paper_of(found, paper.source)

@@ -19,6 +19,8 @@ TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
 """The files that are tables, for a person; `table.reader_class` returns their readers."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The tables that annotations are saved as, and read from."""
+SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
+"""The references that annotations are saved as, in their notes."""
 Wording = Literal["extractive", "abstractive"]
 PICTURES = (".svg", ".png")
 SAVES = (".html", ".json", *PICTURES)

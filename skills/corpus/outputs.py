@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic.json_schema import SkipJsonSchema
 
+from skills.corpus.records import AnnotationOutput
 from skills.nanda.confidence import uncertainty
 from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
 
@@ -22,21 +23,6 @@ class OfPaper(Output):
         own: dict[str, Any] = {self.id_field: self.id}
         rest: dict[str, Any] = dump(self)
         return own | rest | own  # the id may be a `paper_id`, too
-
-
-class AnnotationOutput(Output):
-    """The annotation of one paper: also its id, and one text for each move of the framework."""
-
-    title: str
-    anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
-    confidence: dict[str, float] = Field({}, description="by move, how probably it is right")
-    uncertain: list[str] = Field([], description="stated moves with a confidence below 0.5")
-    suggestions: dict[str, Any] = Field(
-        {}, description="by move that is not stated, a passage with a confidence below 0.3"
-    )
-    checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
-    sections: dict[str, Any] = Field({}, description="by move, what a section of the PDF states")
-    provenance: dict[str, Any] = Field(description="the model that made it, and how")
 
 
 class Added(Output):

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from skills.corpus.identity.identifiers import KINDS
 from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, own_id
+from skills.reporting.outputs import Output
 
 if TYPE_CHECKING:
     from skills.nanda.anchors import Anchor
@@ -29,6 +32,21 @@ class Annotated:
 
     paper: Paper
     record: Mapping[str, Any]
+
+
+class AnnotationOutput(Output):
+    """The annotation of one paper: also its id, and one text for each move of the framework."""
+
+    title: str
+    anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
+    confidence: dict[str, float] = Field({}, description="by move, how probably it is right")
+    uncertain: list[str] = Field([], description="stated moves with a confidence below 0.5")
+    suggestions: dict[str, Any] = Field(
+        {}, description="by move that is not stated, a passage with a confidence below 0.3"
+    )
+    checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
+    sections: dict[str, Any] = Field({}, description="by move, what a section of the PDF states")
+    provenance: dict[str, Any] = Field(description="the model that made it, and how")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import glob
 import io
 import itertools
 import json
 import re
-import sqlite3
 import textwrap
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError
+from harness.errors import InputError, UsageError
 from harness.support.text_input import at_home, regular_file, shown, well_formed
 from harness.terminal.console import Screen
-from skills.corpus.db import papers
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import (
     IDENTITY,
@@ -32,7 +31,6 @@ from skills.corpus.tables.columns import (
     as_text,
     find_columns,
 )
-from skills.corpus.tables.parquet_files import ParquetFiles, ParquetReader, find_files, is_several
 from skills.corpus.tables.refusals import accepted, refusing
 from skills.corpus.tables.text_tables import GUESSED, CsvReader, JsonlReader, encoding_of
 from skills.corpus.tex import typographic
@@ -45,8 +43,8 @@ __all__ = ["Columns", "Table", "TableRow", "open_table"]
 OWN_ID = re.compile(r"[0-9a-f]{12}")  # of an id made from an abstract, compared with the digest
 _FLAT = (*ID_FIELDS, "title", "authors", "published", "categories")
 SHEETS, REFERENCES = (".xlsx", ".ods", ".xls"), (".bib", ".ris", ".nbib", ".json")
-PDF, DATABASE = ".pdf", ".sqlite"
-SUFFIXES = (".csv", ".tsv", *SHEETS, ".jsonl", ".parquet", ".md", *REFERENCES, PDF, DATABASE)
+PARQUET, PDF, DATABASE = ".parquet", ".pdf", ".sqlite"
+SUFFIXES = (".csv", ".tsv", *SHEETS, ".jsonl", PARQUET, ".md", *REFERENCES, PDF, DATABASE)
 _BEGINNINGS = {
     ".bib": re.compile(r"@\w+\s*[{(]"),
     ".ris": re.compile(r"TY  - "),
@@ -337,6 +335,35 @@ def suffix_of(text: str) -> str:
     return ".md" if is_list(text) else ""
 
 
+def is_several(path: Path) -> bool:
+    """Return True if a path is a folder or a pattern; a file that exists is neither."""
+    place = at_home(path)
+    try:
+        is_magic = glob.has_magic(str(path)) and path.suffix.lower() == PARQUET
+        return place.is_dir() or (is_magic and not place.exists())
+    except (OSError, ValueError):  # a name that is too long; a NUL in it
+        return False
+
+
+def refuse_targets(targets: Iterable[Path], path: Path) -> None:
+    """Refuse files to write that the same line would read the next time, if `path` is several.
+
+    Raises:
+        UsageError: a target is in the folder, or matches the pattern.
+    """
+    if not is_several(path):
+        return
+    place = at_home(path).resolve()
+    pattern = place / f"*{PARQUET}" if place.is_dir() else place
+    for target in targets:
+        if target.resolve().match(str(pattern)):
+            raise UsageError(
+                f"would be a part of the input {shown(path)}",
+                where=str(target),
+                hint="Save to another folder.",
+            )
+
+
 def is_pdf(path: Path) -> bool:
     """Return True for the name of a PDF file."""
     return path.suffix.lower() == PDF
@@ -352,17 +379,14 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
             for another kind of table.
     """
-    library, of_pdfs, suffix = None, False, path.suffix.lower()
-    try:
-        is_folder = at_home(path).is_dir()
-    except (OSError, ValueError):  # a name that is too long; a NUL in it
-        is_folder = False
-    if is_folder or suffix == DATABASE:
+    library, suffix, is_of_several = None, path.suffix.lower(), is_several(path)
+    of_pdfs = suffix == PDF
+    if is_of_several or suffix == DATABASE:
         from skills.corpus.references.zotero_library import ZoteroReader, database_in
 
         library = database_in(path)
-    if library is None and (is_folder or suffix == PDF):
-        from skills.corpus.pdf.pdf_files import PdfReader, is_of_pdfs
+    if is_of_several and library is None:
+        from skills.corpus.pdf.pdf_files import is_of_pdfs
 
         of_pdfs = is_of_pdfs(path)
     if library is None and (columns.collection is not None or columns.tags):
@@ -380,8 +404,12 @@ def reader_of(path: Path, columns: Columns) -> Reader:
     if library is not None:
         return ZoteroReader(path, library, columns.collection, columns.tags)
     if of_pdfs:
+        from skills.corpus.pdf.pdf_files import PdfReader
+
         return PdfReader(path, columns)
-    if is_several(path):
+    if is_of_several:
+        from skills.corpus.tables.parquet_files import ParquetFiles, find_files
+
         return ParquetFiles(path, find_files(path))
     if (make_reader := reader_class(suffix)) is None:
         regular_file(path)  # a name that is misspelled is none of another kind
@@ -408,6 +436,10 @@ def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
         from skills.corpus.tables.spreadsheets import SheetReader
 
         return SheetReader
+    if suffix == PARQUET:
+        from skills.corpus.tables.parquet_files import ParquetReader
+
+        return ParquetReader
     if suffix == ".md":
         from skills.corpus.tables.markdown_lists import MarkdownReader
 
@@ -416,13 +448,7 @@ def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
         from skills.corpus.references.reference_files import ReferenceReader
 
         return ReferenceReader
-    by_suffix: dict[str, type[Reader]] = {
-        ".csv": CsvReader,
-        ".tsv": CsvReader,
-        ".jsonl": JsonlReader,
-        ".parquet": ParquetReader,
-    }
-    return by_suffix.get(suffix)
+    return {".csv": CsvReader, ".tsv": CsvReader, ".jsonl": JsonlReader}.get(suffix)
 
 
 class SeenIds:
@@ -447,54 +473,3 @@ class SeenIds:
         query = "SELECT position, digest FROM ids WHERE id = ?"
         known: tuple[int, bytes] = self._db.execute(query, [paper_id]).fetchone()
         return known
-
-
-def complete_rows(
-    db: sqlite3.Connection, table: Table
-) -> Generator[TableRow | InputError, None, None]:
-    """Yield the rows of a table, with abstracts from the corpus if the table lacks them.
-
-    A row that cannot be read, or whose abstract is not in the corpus, is its error.
-
-    Args:
-        table: opened with `abstract_by="provenance"`.
-    """
-    if table.has_abstracts:
-        yield from table.rows_or_errors()
-        return
-    with SeenIds() as seen:
-        for number, row in enumerate(table.rows_or_errors()):
-            if isinstance(row, InputError):
-                yield row
-                continue
-            with refusing(row.where) as refused:
-                paper = _look_up(db, row)
-            if refused.error:
-                yield refused.error
-                continue
-            identity = f"{paper.id_field}:{paper.id}:{paper.sha256}"
-            first, _ = seen.first(identity, number, b"")
-            yield replace(row, paper=paper, repeat=first != number)
-
-
-def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
-    """Return the paper of an annotation.
-
-    Raises:
-        InputError: the corpus does not have it.
-    """
-    paper = row.paper
-    if not paper.id or not row.abstract_sha256:
-        raise InputError(
-            f"has no abstract and no {'provenance' if paper.id else 'id'}",
-            where=row.where,
-            hint="Each line is one annotation as `save to FILE.jsonl` writes it.",
-        )
-    found = papers.look_up(db, paper.id, paper.id_field, row.abstract_sha256)
-    if found is None:
-        raise InputError(
-            f"the corpus has no paper {paper.id} with the abstract of this annotation",
-            where=row.where,
-            hint="Add the table of papers first; a .parquet file includes the abstracts.",
-        )
-    return papers.paper_of(found, paper.source)

@@ -18,8 +18,9 @@ from harness.support.text_input import shown
 from skills.corpus import importer
 from skills.corpus.corpus_store import Database
 from skills.corpus.db import reads
+from skills.corpus.importer import complete_rows
 from skills.corpus.records import Annotated
-from skills.corpus.table import TableRow, complete_rows, open_table, paper_key
+from skills.corpus.table import TableRow, open_table, paper_key
 from skills.corpus.tables.columns import Columns
 from skills.corpus.tables.refusals import Refusals, accepted, refusing
 from skills.curate import gates

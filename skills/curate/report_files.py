@@ -13,7 +13,7 @@ from typing import IO, Any
 from harness.api.skill import Call
 from harness.errors import UsageError
 from harness.runs.targets import refuse_sources
-from skills.corpus.tables.parquet_files import refuse_targets
+from skills.corpus.table import refuse_targets
 from skills.corpus.tables.text_tables import csv_row
 from skills.curate.run_summary import Run
 from skills.curate.verdicts import Verdict

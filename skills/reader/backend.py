@@ -55,6 +55,7 @@ class ReaderModel:
     """Answers requests of the form `quotes`."""
 
     takes_grammar = takes_tools = continues_prefill = False
+    in_process = True
     context = None
 
     def __init__(self, encoder: Encoder, slots: int, place: str) -> None:

@@ -67,7 +67,7 @@ class LlamaCppModel:
     also all but the last 20).
     """
 
-    takes_grammar = True
+    takes_grammar = in_process = True
     takes_tools = False
 
     def __init__(

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any, Literal
 
 from harness.errors import ChecksumMismatch, ClusterUnavailable, HarnessError
-from harness.models.cluster.connection import TICK, Placement
+from harness.models.cluster.address import Placement
+from harness.models.cluster.connection import TICK
 from harness.models.cluster.node import Assignment, NodeModel, Report
 
 FEWER_SECONDS = 30.0

@@ -15,7 +15,8 @@ from harness.errors import ClusterUnavailable, GenerationFailed, HarnessError
 from harness.models.backend import Availability, OnText, Reply, Request
 from harness.models.cluster import node
 from harness.models.cluster.actors import Actor, Actors
-from harness.models.cluster.connection import Connection, Placement, last_line, wait_for
+from harness.models.cluster.address import Placement
+from harness.models.cluster.connection import Connection, last_line, wait_for
 from harness.models.cluster.node import Assignment, MakeBackends, Node, Report, Room
 from harness.models.pool import Candidate
 from harness.models.registry import FileEntry

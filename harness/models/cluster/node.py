@@ -15,7 +15,8 @@ from harness import settings as settings_module
 from harness._version import __version__
 from harness.errors import ClusterUnavailable, HarnessError
 from harness.models.backend import Availability, Backend, Model, Reply, Request
-from harness.models.cluster.connection import Placement, last_line, wait_for
+from harness.models.cluster.address import Placement
+from harness.models.cluster.connection import last_line, wait_for
 from harness.models.pool import Candidate, LocalExecutor
 from harness.models.registry import FileEntry
 from harness.models.served import LoopDetector

@@ -20,6 +20,7 @@ from skills.corpus.db.connection import database, open_corpus
 from skills.corpus.identity.identifiers import KINDS
 from skills.corpus.identity.matching import known, pairs
 from skills.corpus.lookups.batches import cost_of_search, costs_shown, store
+from skills.corpus.options import SAVED_REFERENCES
 from skills.corpus.outputs import Fetched, FetchedToFile
 from skills.corpus.records import Found
 from skills.corpus.references import reference_files
@@ -34,7 +35,7 @@ from skills.nanda.text import counted
 if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
 
-SUFFIXES = (".jsonl", ".csv", *reference_files.WRITTEN)
+SUFFIXES = (".jsonl", ".csv", *SAVED_REFERENCES)
 _USAGE = '/corpus fetch openalex "tools that plan" --max 50'
 
 T = TypeVar("T")
@@ -215,5 +216,5 @@ def _writers(papers: Sequence[Found]) -> dict[str, Write]:
         items = ((item_of(one.paper, {}), "") for one in papers)
         reference_files.format_of(Path(suffix)).write(items, file)
 
-    references = {suffix: partial(write_references, suffix) for suffix in reference_files.WRITTEN}
+    references = {suffix: partial(write_references, suffix) for suffix in SAVED_REFERENCES}
     return {".jsonl": write_jsonl, ".csv": write_table, **references}

@@ -5,13 +5,11 @@ If the papers were read from a file of the same format, all of it is written, wi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import IO
 
-from harness.api.skill import Write
 from harness.errors import InputError
 from harness.support.text_input import shown
 from skills.corpus.records import Annotated
@@ -31,7 +29,6 @@ from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
 """The module of each suffix."""
-WRITTEN = (".bib", ".ris", ".csl.json")
 
 
 class ReferenceReader(Reader):
@@ -77,34 +74,28 @@ def format_of(path: Path) -> ModuleType:
     return import_module(f"skills.corpus.references.{name}")
 
 
-def writers(
+def write(
+    file: IO[bytes],
+    suffix: str,
+    items: Iterator[Annotated],
     framework: Framework,
-    items: Callable[[], Iterator[Annotated]],
     library: Path | None = None,
-) -> dict[str, Write]:
-    """Return the writer of each suffix.
+) -> None:
+    """Write annotations as notes in references.
 
     Args:
-        items: returns a new iterator over the annotations, in the order of the library.
+        suffix: one of `SAVED_REFERENCES`.
+        items: the annotations, in the order of the library.
         library: the file that the papers were read from.
     """
-    known = library if is_reference_file(library) else None
-    return {suffix: partial(_write, suffix, framework, items, known) for suffix in WRITTEN}
-
-
-def _write(
-    suffix: str,
-    framework: Framework,
-    items: Callable[[], Iterator[Annotated]],
-    library: Path | None,
-    file: IO[bytes],
-) -> None:
+    if not is_reference_file(library):
+        library = None
     if library is not None and suffix.endswith(library.suffix.lower()):
         end = line_end(library)
-        for piece in format_of(library).noted(library, NotesByRow(items(), framework).take):
+        for piece in format_of(library).noted(library, NotesByRow(items, framework).take):
             file.write(piece.replace("\n", end).encode())
         return
-    noted = ((item, note_of(one, framework)) for one, item in _with_references(items(), library))
+    noted = ((item, note_of(one, framework)) for one, item in _with_references(items, library))
     format_of(Path(suffix)).write(noted, file)
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from harness._version import __version__
-from harness.errors import InputError, UsageError
+from harness.errors import InputError
 from harness.support.text_input import at_home, place, reading, regular_file, shown
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, SECTIONS, SUGGESTIONS, UNCERTAIN, Reader
@@ -39,14 +39,6 @@ _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS = 256
 BUFFER_BYTES = 1 << 16
 """Read ahead in each column; without it, the columns of a row group are read whole."""
-
-
-def is_several(path: Path) -> bool:
-    """Return True if a path is a folder or a pattern; a file that exists is neither."""
-    try:
-        return at_home(path).is_dir() or _is_pattern(path)
-    except (OSError, ValueError):  # a name that is too long; a NUL in it
-        return False
 
 
 def is_part(name: str) -> bool:
@@ -74,25 +66,6 @@ def find_files(path: Path) -> list[Path]:
         hint = f"Name a table, a folder of such files, or a pattern such as parts/*{SUFFIX}."
         raise InputError(problem, where=shown(path), hint=hint)
     return [regular_file(file) for file in sorted(found)]
-
-
-def refuse_targets(targets: Iterable[Path], path: Path) -> None:
-    """Refuse files to write that the same line would read the next time, if `path` is several.
-
-    Raises:
-        UsageError: a target is in the folder, or matches the pattern.
-    """
-    if not is_several(path):
-        return
-    place = at_home(path).resolve()
-    pattern = place / f"*{SUFFIX}" if place.is_dir() else place
-    for target in targets:
-        if target.resolve().match(str(pattern)):
-            raise UsageError(
-                f"would be a part of the input {shown(path)}",
-                where=str(target),
-                hint="Save to another folder.",
-            )
 
 
 class ParquetFiles(Reader):
@@ -142,11 +115,6 @@ class ParquetFiles(Reader):
                     where=shown(path),
                     hint=hint,
                 )
-
-
-def _is_pattern(path: Path) -> bool:
-    is_magic = glob.has_magic(str(path)) and path.suffix.lower() == SUFFIX
-    return is_magic and not at_home(path).exists()
 
 
 class ParquetReader(Reader):

@@ -200,7 +200,7 @@ def _rows(
         return
     from harness import settings
     from skills.corpus.db.connection import default_path, open_corpus
-    from skills.corpus.table import complete_rows
+    from skills.corpus.importer import complete_rows
 
     corpus = reading.corpus or default_path(settings.from_environment())
     with open_corpus(corpus, must_exist=True) as db:

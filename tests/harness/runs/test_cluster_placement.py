@@ -10,7 +10,7 @@ from harness.api import options as skill_options
 from harness.api.options import ClusterOptions
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import NotAllowed, UsageError
-from harness.models.cluster.connection import Address, Placement
+from harness.models.cluster.address import Address, Placement
 from harness.models.pool import ModelPool, Models
 from harness.models.registry import ClusterEntry, Registry
 from harness.runs import cluster_placement

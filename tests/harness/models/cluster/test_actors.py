@@ -12,7 +12,7 @@ import pytest
 from harness.errors import ChecksumMismatch, ClusterUnavailable, Interrupted, ModelUnavailable
 from harness.models.cluster import actors
 from harness.models.cluster.actors import Actors
-from harness.models.cluster.connection import Address, Placement
+from harness.models.cluster.address import Address, Placement
 from harness.models.cluster.node import Assignment, Report
 from harness.models.pool import Candidate
 from harness.models.registry import ServeEntry

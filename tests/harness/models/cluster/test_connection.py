@@ -12,7 +12,7 @@ from ray_nodes import free_port
 
 from harness.errors import ClusterUnavailable, UsageError
 from harness.models.cluster import connection
-from harness.models.cluster.connection import Address, parse_address
+from harness.models.cluster.address import Address, parse_address
 
 
 @pytest.mark.parametrize(

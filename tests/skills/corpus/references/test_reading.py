@@ -14,8 +14,8 @@ from repository import ROOT
 
 from harness.errors import InputError
 from skills.corpus import exporters
+from skills.corpus.options import SAVED_REFERENCES
 from skills.corpus.records import Annotated
-from skills.corpus.references.reference_files import WRITTEN
 from skills.corpus.table import Columns, open_table
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -320,7 +320,7 @@ def test_damaged_exports(source: Path, tmp_path: Path) -> None:
                     yield Annotated(paper, {**moves, "provenance": {"input": {}}})
 
         writers = exporters.writers(nanda(), "id", items, lambda: iter(()), title="x", library=path)
-        for suffix in WRITTEN if found else ():
+        for suffix in SAVED_REFERENCES if found else ():
             file = io.BytesIO()
             writers[suffix](file)
             if suffix.endswith(path.suffix):

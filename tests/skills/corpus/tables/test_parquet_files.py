@@ -10,8 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.errors import InputError, UsageError
-from skills.corpus.table import TableRow, open_table, read_header
-from skills.corpus.tables.parquet_files import refuse_targets
+from skills.corpus.table import TableRow, open_table, read_header, refuse_targets
 
 TEXT = "We present method {0} for the task of sorting papers."
 

@@ -345,7 +345,7 @@ def test_the_next_annotate_asks_the_default_model(
         resolved, text = Models(app.pool).run("annotate", generate)
         assert (resolved, bool(text)) == (NAME, True)
         weights = bench.out.quantized("Q4_K_M")
-        assert weights.name in str(app.pool.backends["llamacpp"]._files.path("ft-gguf"))
+        assert weights.name in str(app.pool.backends["llamacpp"].imported._files.path("ft-gguf"))
         app.dispatch(f"/finetune unregister {NAME}")
         app.dispatch("/reload")
         assert _shown(app) is None

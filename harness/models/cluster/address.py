@@ -1,0 +1,93 @@
+"""Parse where a job runs: the address of a Ray cluster, and the part of it that a job takes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import UsageError
+
+LOCAL = "local"
+"""The value of `--on` for this process."""
+RAY_DATA = "ray-data"
+"""The value of `--on` for a pipeline of Ray Data; the address may follow: ray-data://HOST:6379."""
+_PLACE = re.compile(
+    r"(?P<client>ray://)?(?P<host>\[[0-9a-fA-F:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """The address of a Ray cluster.
+
+    Attributes:
+        kind: "own" is a Ray that is started on this machine and stopped at the end, "client" the
+            port of Ray's client server, "node" the head's port, for a process on one of its nodes.
+    """
+
+    kind: Literal["own", "client", "node"]
+    host: str = ""
+    port: int = 0
+
+    def __str__(self) -> str:
+        return "ray" if self.kind == "own" else f"{'ray://' * (self.kind == 'client')}{self.server}"
+
+    @property
+    def server(self) -> str:
+        """HOST:PORT."""
+        return f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, given: str = "--on") -> Address | None:
+    """Parse the address of a cluster; return None for "local".
+
+    Args:
+        given: the option, variable or section with the text, for messages.
+
+    Raises:
+        UsageError: it is not an address.
+    """
+    text = text.strip()
+    if text == LOCAL:
+        return None
+    if text == "ray":
+        return Address("own")
+    found = _PLACE.fullmatch(text)
+    if found is None or not 0 < int(found["port"]) < 65_536:
+        raise UsageError(
+            f"{given}: {text!r} is not a place where a job can run",
+            hint="Write ray://HOST:10001, HOST:6379 on a node of the cluster, ray for a Ray on "
+            "this machine, or local. ray-data is only an option: --on ray-data.",
+        )
+    return Address("client" if found["client"] else "node", found["host"], int(found["port"]))
+
+
+def ray_data(on: str | None) -> str | None:
+    """Return the address of a pipeline of Ray Data, "" if it is not given; None for another `on`.
+
+    Raises:
+        UsageError: the text after "ray-data" is not an address.
+    """
+    name, _, place = (on or "").strip().partition("://")
+    if name != RAY_DATA:
+        return None
+    return str(parse_address(place) or "") if place else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A cluster, and the part of it that a job takes.
+
+    Attributes:
+        actors: number of loaded models; None for as many as fit on the nodes.
+        slots: concurrent generations of each model; None for the slots of the serve entry.
+        cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
+            None for `CPUS`, or for all CPUs of the smallest node if it has fewer.
+    """
+
+    address: Address
+    actors: int | None = None
+    slots: int | None = None
+    cpus: int | None = None
+    gpus: float = 0.0
