@@ -28,29 +28,33 @@ Key = tuple[str, str]
 """The key of a statistic: a metric, and a move or `OVERALL`."""
 
 METRICS: Mapping[str, str] = {
-    "valid": "papers whose first answer is a valid annotation, with the model's own constraint",
-    "valid_freely": "papers whose first answer is valid and in order, without any constraint",
-    "stated": "moves that are stated (completeness)",
-    "precision": "of the moves stated by the annotator, those stated by the gold",
-    "recall": "of the moves stated by the gold, those stated by the annotator",
-    "kappa": "Cohen's kappa of stated or not, against the gold",
-    "numbers": "stated moves without a number that is not in the abstract",
-    "names": "stated moves without a name that is not in the abstract",
-    "support": "content words of a stated move that are in the abstract",
-    "floor": "the same against the abstract of another paper: support by chance",
-    "copied": "words of a stated move in runs of five that are in the abstract too",
-    "overlap": "the highest ROUGE-L F1 of a stated move to another move of its paper",
-    "rouge_l": "ROUGE-L F1 to the gold, if both state the move; 0 if they never do",
-    "chrf": "chrF2 to the gold, likewise",
-    "agreement": "ROUGE-L F1 of the moves of a paper that either states, 0 if only one does",
-    "seeds": f"agreement of a paper's answers with {len(SEEDS)} seeds, at temperature "
-    f"{TEMPERATURE}, with each other",
-    "seeds_stated": "moves that two of these answers both state, or both do not",
-    "prompts": "agreement of a paper's answers to reworded prompts with each other and with the "
-    "usual answer",
-    "prompts_stated": "moves that two of these answers both state, or both do not",
-    "prompt_tokens": "tokens of a paper's prompts, with repairs, if it has an annotation",
-    "completion_tokens": "tokens of a paper's answers, with repairs, if it has an annotation",
+    "valid": "share of papers whose first answer is a valid annotation, with the model's own "
+    "constraint",
+    "valid_freely": "share of papers whose first answer is valid and in order, without any "
+    "constraint",
+    "stated": "share of moves that are stated (completeness)",
+    "precision": "share of the moves stated by the annotator that the gold states, too",
+    "recall": "share of the moves stated by the gold that the annotator states, too",
+    "kappa": "Cohen's kappa with the gold on whether a move is stated",
+    "numbers": "share of stated moves whose numbers are all in the abstract",
+    "names": "share of stated moves whose names are all in the abstract",
+    "support": "share of the content words of a stated move that are in the abstract",
+    "floor": "support measured with the abstract of another paper: support by chance",
+    "copied": "share of the words of a stated move in runs of five words of the abstract",
+    "overlap": "highest ROUGE-L F1 of a stated move with another move of its paper",
+    "rouge_l": "ROUGE-L F1 with the gold, if both state the move; 0 if they never do",
+    "chrf": "chrF2 with the gold, if both state the move; 0 if they never do",
+    "agreement": "mean ROUGE-L F1 with the gold over a paper's stated moves; 0 for a move that only "
+    "one states",
+    "seeds": f"agreement among a paper's answers with {len(SEEDS)} seeds, at temperature "
+    f"{TEMPERATURE}",
+    "seeds_stated": "share of moves that two of these answers both state, or both do not state",
+    "prompts": "agreement among a paper's answers to reworded prompts and the usual prompt",
+    "prompts_stated": "share of moves that two of these answers both state, or both do not state",
+    "prompt_tokens": "tokens of a paper's prompts, including repairs, if the paper has an "
+    "annotation",
+    "completion_tokens": "tokens of a paper's answers, including repairs, if the paper has an "
+    "annotation",
 }
 """The meaning of each metric, in the order of a report."""
 

@@ -48,19 +48,24 @@ BACKGROUND = "background"
 EXPECTED = {"method": "method", "evidence": "result"}
 """The expected label of the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
-    "anchor": "moves from a sentence that the gold's move comes from, of those that both state",
-    "nearest": "the same by one sentence each: of the anchor, the one nearest to the move",
-    "sure": f"right anchors, among the moves with a confidence of {SURE} or more",
-    "ece": f"expected calibration error of the confidence of these moves, in {BINS} bins",
-    "label_precision": "anchors of the move with the expected label (method: method, evidence: "
-    "result)",
-    "label_prior": "sentences with that label: the precision of a random anchor",
+    "anchor": "share of the moves stated by both whose anchor has a sentence of the gold's anchor",
+    "nearest": "share of these moves whose anchor has the same nearest sentence as the gold's "
+    "anchor",
+    "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
+    "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
+    "label_precision": "share of the move's anchors with the expected label (method: method, "
+    "evidence: result)",
+    "label_prior": "share of sentences with the expected label: the precision of a random anchor",
     "label_lift": "label_precision minus label_prior",
-    "background": "anchors of the move labelled background: prior work presented as own",
-    "abstention": "Cohen's kappa of stated or not, against whether a sentence has the label",
-    "false_fill": "of the papers without a sentence of the label, those that state the move",
-    "placed": "of method and evidence, those anchored in a sentence of the label, or not stated if "
-    "there is none",
+    "background": "share of the move's anchors labelled background: earlier work presented as "
+    "own work",
+    "abstention": "Cohen's kappa of whether the move is stated and whether a sentence has the "
+    "label",
+    "false_fill": "share of papers that state the move, among the papers without a sentence of the "
+    "label",
+    "placed": "share of the moves method and evidence that are anchored in a sentence of the "
+    "label, "
+    "or not stated if no sentence has the label",
 }
 
 
