@@ -44,8 +44,8 @@ METRICS: Mapping[str, str] = {
     "overlap": "highest ROUGE-L F1 of a stated move with another move of its paper",
     "rouge_l": "ROUGE-L F1 with the gold, if both state the move; 0 if they never do",
     "chrf": "chrF2 with the gold, if both state the move; 0 if they never do",
-    "agreement": "mean ROUGE-L F1 with the gold over a paper's stated moves; 0 for a move that only "
-    "one states",
+    "agreement": "mean ROUGE-L F1 with the gold over a paper's stated moves; 0 for a move that "
+    "only one states",
     "seeds": f"agreement among a paper's answers with {len(SEEDS)} seeds, at temperature "
     f"{TEMPERATURE}",
     "seeds_stated": "share of moves that two of these answers both state, or both do not state",
