@@ -17,6 +17,7 @@ out of the folder, binary files and files that are too long are refused.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import re
 import shlex
@@ -24,6 +25,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile, is_inside
 from harness.api.skill import Call, Result, Skill, SkillOptions
 from harness.errors import UsageError
@@ -80,6 +82,8 @@ class PromptSkill(Skill):
     Attributes:
         hint: the expected text, from `argument-hint`, or "".
         separate: whether it runs in a conversation of its own; `context: fork`.
+        allowed: the SHA-256 of the SKILL.md that a model was allowed to use; "" while only the user
+            has used it.
     """
 
     flags_are_text = True
@@ -89,6 +93,7 @@ class PromptSkill(Skill):
 
     def __init__(self, file: SkillFile, use: Callable[[PromptSkill, Call], Result]) -> None:
         self.file = file
+        self.allowed = ""
         self._use = use
         self.name = file.name  # type: ignore[misc]  # one class for many folders
         self.summary = file.description  # type: ignore[misc]
@@ -116,12 +121,23 @@ class PromptSkill(Skill):
         """Return the present instructions with their placeholders replaced.
 
         Raises:
-            UsageError: there are no instructions, or they cannot be read.
+            UsageError: there are no instructions, they cannot be read, or they are not those that a
+                model was allowed to use.
         """
-        body = self.file.body
+        content = skill_md.read_content(self.file.path)
+        if self.allowed not in ("", hashlib.sha256(content).hexdigest()):
+            reason = f"/{self.name} was changed after a model was allowed to use it"
+            raise UsageError(reason, where=str(self.file.path))
+        body = skill_md.body_of(content, self.file.path)
         if not body:
             raise UsageError(f"/{self.name} has no instructions", where=str(self.file.path))
         return substitute(body, arguments, self.file.folder.absolute())
+
+    def present(self) -> tuple[PromptSkill, str]:
+        """Return the skill as its SKILL.md is now, with the SHA-256 of that file."""
+        content = skill_md.read_content(self.file.path)
+        file = skill_md.read(self.file.path, content=content)
+        return PromptSkill(file, self._use), hashlib.sha256(content).hexdigest()
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
         """Return the body for a model, with its folder, and other files as names or with text."""

@@ -10,8 +10,7 @@ and `name: on` is "on", as in the specification's own reader. Two frequent fault
 meaning and are tolerated: a duplicate key, and a value that has to be quoted and is not, such as
 `Use for: x`, `[a] [b]` or `**/*.py`.
 
-At start-up only the front matter is read; `SkillFile.body` reads the file again when the skill is
-used.
+At start-up only the front matter is kept; a prompt skill reads the file again when it is used.
 """
 
 from __future__ import annotations
@@ -172,24 +171,26 @@ class SkillFile:
         """Whether a model may use the skill by itself: no `disable-model-invocation`."""
         return not _switch(self.fields, "disable-model-invocation", default=False)
 
-    @property
-    def body(self) -> str:
-        """The present instructions.
 
-        Raises:
-            UsageError: they cannot be read, are not text, or are too long.
-        """
-        content = _read_bytes(self.path)
-        match = _FRONT_MATTER.match(content)
-        return _decode(content[match.end() if match else 0 :], self.path).strip()
+def body_of(content: bytes, path: Path) -> str:
+    """Return the instructions in the content of a SKILL.md; raise UsageError if it is no text."""
+    match = _FRONT_MATTER.match(content)
+    return _decode(content[match.end() if match else 0 :], path).strip()
 
 
-def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> SkillFile:
+def read(
+    path: Path,
+    *,
+    strict: bool = False,
+    instructs: bool | None = None,
+    content: bytes | None = None,
+) -> SkillFile:
     """Read the front matter of a SKILL.md.
 
     Args:
         instructs: whether the skill consists of the body only; by default, if there is no plugin.py
             beside it.
+        content: that of the file, if it is already read.
 
     Raises:
         UsageError: it cannot be read, or has no front matter or description; with `strict`, it
@@ -197,7 +198,8 @@ def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> 
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))
-    content = _read_bytes(path)
+    if content is None:
+        content = read_content(path)
     head = content[:HEAD]
     match = _FRONT_MATTER.match(head)
     if match is None:
@@ -244,7 +246,8 @@ def is_inside(folder: Path, path: Path) -> bool:
         return False
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """Return the content of a SKILL.md; raise UsageError if it cannot be read or is too large."""
     try:
         return read_bytes(path, SIZE)
     except OSError as exc:

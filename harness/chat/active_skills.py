@@ -227,7 +227,7 @@ class ActivateSkill:
         return PreparedCall(line, work)
 
     def _allow(self, skill: PromptSkill, run: Run) -> None:
-        """Ask the user whether the model may use a skill of the project.
+        """Ask the user whether the model may use a skill of the project, as it is now.
 
         An "always" answer holds for all of the project's skills.
 
@@ -237,11 +237,13 @@ class ActivateSkill:
         permissions, folder = self.dispatcher.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
             return
-        detail = [f"/{skill.name} is a skill of this project, in {folder}: {skill.summary}"]
-        if skill.allowed_tools:
-            detail.append(f"It names tools, which are not allowed by that: {skill.allowed_tools}")
+        present, sha256 = skill.present()
+        detail = [f"/{skill.name} is a skill of this project, in {folder}: {present.summary}"]
+        if tools := present.allowed_tools:
+            detail.append(f"It names tools, which are not allowed by that: {tools}")
         wanted = Permission("activate", skill.name, "\n".join(detail))
         run.allow(permissions.check(wanted))
+        skill.allowed = sha256
 
     def _invocation(self, call: ToolCall) -> tuple[PromptSkill, Invocation]:
         given = arguments_of(call)

@@ -85,6 +85,7 @@ class Chat(Skill):
         """
         turn = CURRENT.get()
         if turn is None:
+            skill.allowed = ""
             return self._use(skill, call)
         if not skill.separate:
             turn.skills.activate(skill, call.text, turn.model.context)

@@ -162,15 +162,18 @@ class App(Services):
             return self.catalogue.skills[name].skill
         if name not in self.catalogue.untrusted:
             raise self.catalogue.unknown(name)
+        from harness.plugins.user_choices import content_hash
+
         folder, confirm = self.catalogue.untrusted[name].folder, self.frontend.confirm
         question = f"/{name} is a plugin that is not trusted yet ({folder}). Run its code?"
+        shown = content_hash(folder) if confirm and not trusted else ""
         if not trusted and not (confirm and confirm(question)):
             raise NotTrusted(
                 f"/{name} is a plugin that is not trusted in its current state",
                 where=str(folder),
                 hint=f"Read it, then add --trust once, right after /{name}.",
             )
-        self.discovery.trust(name)
+        self.discovery.trust(name, shown)
         if name not in self.catalogue.skills:
             raise UsageError(f"the plugin {name} has no skill /{name}", hint="`/skills`")
         return self.catalogue.skills[name].skill

@@ -112,11 +112,14 @@ def read(settings: Settings) -> Configuration:
     """Return the servers of the user's mcp.json, then those of the project's, if it is trusted."""
     found, trust = Configuration(), TrustStore(settings.trust_file)
     for path in (settings.mcp_file, *settings.project_mcp_files):
-        if path != settings.mcp_file and path.exists() and not trust.trusts(path):
+        source: Path | None = path
+        if path != settings.mcp_file and path.exists():
+            source = trust.trusted(path)
+        if source is None:
             found.untrusted.append(path)
             continue
         try:
-            entries = [*_entries(path, found.problems)]
+            entries = [*_entries(path, source, found.problems)]
         except UsageError as error:
             found.problems.append(error)
             continue
@@ -186,13 +189,16 @@ def _named(content: Mapping[str, Any], name: str) -> list[str]:
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 
-def _entries(path: Path, problems: list[UsageError]) -> Iterator[Entry]:
+def _entries(path: Path, source: Path, problems: list[UsageError]) -> Iterator[Entry]:
     """Yield the servers of a file; errors of single ones are added to `problems`.
+
+    Args:
+        source: the file that is read: the file itself, or a private copy.
 
     Raises:
         InputError: the file cannot be used.
     """
-    text, content = _load(path)
+    text, content = _load(path, source)
     servers = content[SERVERS]
     if len(servers) > MOST:
         raise InputError(f"it has {len(servers)} servers; {MOST} are allowed", where=str(path))
@@ -211,14 +217,14 @@ def _entries(path: Path, problems: list[UsageError]) -> Iterator[Entry]:
             problems.append(error)
 
 
-def _load(path: Path) -> tuple[str, dict[str, Any]]:
+def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
     """Return the text and the content of a file, without servers if it does not exist.
 
     Raises:
         InputError: it cannot be read, or has no object `mcpServers`.
     """
     try:
-        text = read_text(path, MAX_BYTES)
+        text = read_text(source or path, MAX_BYTES)
         content = json.loads(text)
     except FileNotFoundError:
         return "", {SERVERS: {}}

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,12 @@ from harness.plugins.importer import forget, import_folder, import_shipped, is_p
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
 from harness.plugins.plugin_table import LazyBackend, contributions
-from harness.plugins.user_choices import DisabledNames, InstalledSkills, TrustStore
+from harness.plugins.user_choices import (
+    DisabledNames,
+    InstalledSkills,
+    TrustStore,
+    private_folder,
+)
 from harness.settings import CODE_ROOT, PLUGIN_DEADLINE, Settings
 
 ENTRY_POINTS = "harness.skills"
@@ -140,10 +146,13 @@ class Discovery:
         """Make the next discovery import folders and installed packages again."""
         points = entry_points(ENTRY_POINTS)
         packages = {point.module.partition(".")[0] for point in points}
-        forget(self._settings.skill_folders, packages)
+        forget([*self._settings.skill_folders, private_folder()], packages)
 
-    def trust(self, name: str) -> None:
+    def trust(self, name: str, shown: str = "") -> None:
         """Trust the project's plugin `name` with its present content, and load it.
+
+        Args:
+            shown: the hash of the content that the user was asked about, if there was a question.
 
         Raises:
             UsageError: it cannot be loaded.
@@ -151,9 +160,11 @@ class Discovery:
         file = self.catalogue.untrusted[name]
         if (taken := self.catalogue.skills.get(name)) is not None:
             raise duplicate(name, taken.origin)
-        self._trust.trust(file.folder)
+        self._trust.trust(file.folder, shown)
+        if (copy := self._trust.trusted(file.folder)) is None:
+            raise UsageError(f"{name} was changed meanwhile", where=str(file.folder))
         del self.catalogue.untrusted[name]
-        if self._load_plugin_folder(file) is None:
+        if self._load_copy(file, copy) is None:
             failure = self.catalogue.failures[-1]
             raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
 
@@ -248,17 +259,26 @@ class Discovery:
 
             found = Found(PromptSkill(file, self._use), origin, file.problems, file)
             self._host.add(file.name, origin, Contributions([found]))
-        elif (
-            root == self._settings.own_skills and not self._installed.needs_trust(folder.name)
-        ) or self._trust.trusts(folder):
-            self._load_plugin_folder(file)
+        elif root == self._settings.own_skills and not self._installed.needs_trust(folder.name):
+            self._load_plugin_folder(file, folder)
+        elif (copy := self._trust.trusted(folder)) is not None:
+            self._load_copy(file, copy)
         elif (waiting := self.catalogue.untrusted.get(file.name)) is not None:
             self._shadow(file, str(waiting.folder))
         else:
             self.catalogue.untrusted[file.name] = file
 
-    def _load_plugin_folder(self, file: skill_md.SkillFile) -> object | None:
-        load = partial(import_folder, file.folder)
+    def _load_copy(self, file: skill_md.SkillFile, copy: Path) -> object | None:
+        """Load a plugin from the private copy of its folder."""
+        try:
+            trusted = skill_md.read(copy / file.path.name)
+        except UsageError as exc:
+            self._host.fail(file.name, str(file.folder), exc, traced=False)
+            return None
+        return self._load_plugin_folder(replace(trusted, path=file.path), copy)
+
+    def _load_plugin_folder(self, file: skill_md.SkillFile, source: Path) -> object | None:
+        load = partial(import_folder, source)
         return self._host.load(file.name, str(file.folder), load, file)
 
     def _shadow(self, file: skill_md.SkillFile, by: str) -> None:

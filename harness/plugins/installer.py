@@ -200,17 +200,20 @@ class Staged:
         return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
-        """Move the copy to its place; a folder that is there is replaced.
+        """Put the content that was shown in its place; a folder that is there is replaced.
 
         Raises:
-            OutputError: it cannot be moved; the present folder is kept.
+            OutputError: it was changed meanwhile, or cannot be moved; the present folder is kept.
         """
-        replaced = self.file.folder.with_name(".replaced")
+        approved, replaced = (self.file.folder.with_name(name) for name in (".new", ".replaced"))
+        if content_hash(self.file.folder, approved) != self.sha256:
+            reason = "was changed while you were asked, and is not installed"
+            raise OutputError(reason, where=str(self.file.folder), hint="Repeat the line.")
         try:
             if target.is_symlink() or target.exists():
                 target.rename(replaced)
             try:
-                self.file.folder.rename(target)
+                approved.rename(target)
             except OSError:
                 if replaced.exists():
                     replaced.rename(target)

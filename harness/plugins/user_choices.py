@@ -5,8 +5,10 @@ Trust applies to the content of a folder, not to its name, so a changed file req
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
+import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
@@ -21,45 +23,72 @@ MAX_ENTRIES = 10_000
 """Maximum number of its entries."""
 
 
-def content_hash(folder: Path) -> str:
+def content_hash(folder: Path, copy: Path | None = None) -> str:
     """Return the SHA-256 of the names and contents of all files in the folder, or of a file.
+
+    Args:
+        copy: a new folder or file, to which the bytes that are hashed are written. A link becomes
+            the file that it names, or a link within the copy.
 
     Raises:
         UsageError: the folder cannot be trusted: it contains a link that leads out of it, compiled
             Python, or a file that cannot be read, or is too large.
     """
     digest, root, left = hashlib.sha256(), folder.resolve(), MAX_BYTES
-    for path in _files(folder):
+    for path in _entries(folder):
+        name = path.relative_to(folder)
         try:
-            leaves = path.is_symlink() and not path.resolve(strict=True).is_relative_to(root)
-            content = read_bytes(path, left) if path.is_file() else bytes(path.readlink())
+            real = path.resolve(strict=True)
+            if not real.is_relative_to(root):
+                message = "cannot be trusted: the link leads out of the folder"
+                raise UsageError(message, where=str(path))
+            if path.is_dir() and not path.is_symlink():
+                if copy is not None:
+                    (copy / name).mkdir(parents=True)
+                continue
+            is_file = path.is_file()
+            content = read_bytes(path, left) if is_file else bytes(path.readlink())
+            if copy is not None and is_file:
+                (copy / name).write_bytes(content)
+                (copy / name).chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
+            elif copy is not None:
+                (copy / name).symlink_to(copy / real.relative_to(root))
         except (OSError, RuntimeError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise UsageError(f"cannot be trusted: {reason}", where=str(path)) from exc
-        if leaves:
-            raise UsageError("cannot be trusted: the link leads out of the folder", where=str(path))
         if path.suffix == ".pyc":
             raise UsageError(
                 "cannot be trusted: it is compiled Python", where=str(path), hint="Delete it."
             )
         left -= len(content)
-        name = os.fsencode(path.relative_to(folder).as_posix())
-        for part in (name, content):
+        for part in (os.fsencode(name.as_posix()), content):
             digest.update(len(part).to_bytes(8, "big") + part)
     return digest.hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    """Return all files and links of the folder, sorted; for a file, the file itself."""
+def _entries(folder: Path) -> list[Path]:
+    """Return the folder and the files, links and folders in it, sorted; or only the file itself."""
     if folder.is_file():
         return [folder]
-    found: list[Path] = []
+    found = [folder]
     try:
         for place, children, others in walk(folder, MAX_ENTRIES):
             found += [place / name for name in (*children, *others)]
     except Unsearched as exc:
         raise UsageError(f"cannot be trusted: {exc}", where=str(folder)) from exc
-    return sorted(path for path in found if path.is_file() or path.is_symlink())
+    return sorted(path for path in found if path.is_file() or path.is_dir() or path.is_symlink())
+
+
+@functools.cache
+def private_folder() -> Path:
+    """Return the folder for copies of trusted content, which is deleted at the end."""
+    import atexit
+    import shutil
+    import tempfile
+
+    folder = Path(tempfile.mkdtemp(prefix="nanda-trusted-")).resolve()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class _ChoicesFile(ABC):
@@ -115,22 +144,38 @@ class TrustStore(_ChoicesFile):
     form = "a mapping of folders to hashes"
     effect = "no plugin of a project is trusted"
 
-    def trusts(self, folder: Path) -> bool:
-        """Return whether the folder is trusted with its present content."""
-        known = (self._load()[0] or {}).get(str(folder.resolve()))
-        try:
-            return known is not None and known == content_hash(folder)
-        except UsageError:
-            return False
+    def trusted(self, folder: Path) -> Path | None:
+        """Return a private copy of a folder or file if its present content is trusted, or None.
 
-    def trust(self, folder: Path) -> None:
+        Only the copy may be used: each file is read once, so it has the bytes that were hashed,
+        and whatever replaces them in the folder runs only after it has been trusted itself.
+        """
+        known = (self._load()[0] or {}).get(str(folder.resolve()))
+        if known is None:
+            return None
+        import tempfile
+
+        copy = Path(tempfile.mkdtemp(dir=private_folder())) / folder.name
+        try:
+            return copy if content_hash(folder, copy) == known else None
+        except UsageError:
+            return None
+
+    def trust(self, folder: Path, shown: str = "") -> None:
         """Trust the folder with its present content.
 
+        Args:
+            shown: the hash of the content that the user was asked about, if there was a question.
+
         Raises:
-            UsageError: it cannot be trusted; see `content_hash`.
+            UsageError: it cannot be trusted; see `content_hash`; or it is not what was shown.
             OutputError: the file cannot be written.
         """
-        self._store({**(self._load()[0] or {}), str(folder.resolve()): content_hash(folder)})
+        present = content_hash(folder)
+        if shown not in ("", present):
+            reason = "was changed while you were asked"
+            raise UsageError(reason, where=str(folder), hint="Read it, and repeat the line.")
+        self._store({**(self._load()[0] or {}), str(folder.resolve()): present})
 
     def _is_valid(self, stored: Any) -> bool:
         return isinstance(stored, dict) and all(isinstance(v, str) for v in stored.values())

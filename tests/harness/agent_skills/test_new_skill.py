@@ -153,7 +153,9 @@ def test_prompt_only(tmp_path):
     assert file.problems == ()
     app.dispatch("/reload")
     assert app.dispatch("/gist A text.").result.text == GIST
-    assert file.body in model.requests[0].messages[0].content
+    assert (
+        skill_md.body_of(file.path.read_bytes(), file.path) in model.requests[0].messages[0].content
+    )
 
 
 def test_own_skill_needs_no_trust(tmp_path):

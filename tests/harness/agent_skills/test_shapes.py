@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 from plugin_folders import lenient
 
+from harness.agent_skills.prompt_skill import PromptSkill
+
 BODY = "Do the task.\n"
 SLUG = "is not lower-case letters, digits and single hyphens"
 
@@ -205,7 +207,8 @@ def test_header(tmp_path, kind):
     assert found.summary.startswith(shape.about)
     assert found.file is not None
     assert shape.fields.items() <= found.file.fields.items()
-    assert found.file.body == BODY.strip()
+    assert isinstance(found.skill, PromptSkill)
+    assert found.skill.body("") == BODY.strip()
 
 
 VALID = "---\nname: {}\ndescription: Does a task.\n---\nDo it.\n"

@@ -13,6 +13,7 @@ import pytest
 from harness.errors import UsageError
 from harness.mcp.client_config import Configuration, add, read, remove
 from harness.permissions import is_protected
+from harness.plugins import user_choices
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings
 from harness.testing import fake_settings
@@ -145,6 +146,25 @@ def test_the_project_is_read_once_trusted_and_only_unchanged(settings: Settings)
     [error] = found.problems
     assert "has one of that name" in error.message
     write(path, its={"command": "changed"})
+    assert read(settings).untrusted == [path]
+
+
+def test_what_replaces_a_trusted_file_is_not_used(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(settings.project_dir / ".mcp.json", its={"command": "good"})
+    TrustStore(settings.trust_file).trust(path)
+    hashed = user_choices.content_hash
+
+    def late(folder: Path, copy: Path | None = None) -> str:
+        known = hashed(folder, copy)
+        write(path, its={"command": "evil"})
+        return known
+
+    monkeypatch.setattr(user_choices, "content_hash", late)
+    [entry] = read(settings).entries
+    assert (entry.written.command, entry.where) == ("good", f"{path}:3")
+    monkeypatch.undo()
     assert read(settings).untrusted == [path]
 
 

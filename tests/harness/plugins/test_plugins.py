@@ -18,7 +18,7 @@ from harness.cli import interactive_session, main
 from harness.cli.app import App
 from harness.cli.interactive_session import Repl
 from harness.errors import NotTrusted, UnknownSkill
-from harness.plugins import user_choices
+from harness.plugins import discovery, user_choices
 from harness.plugins.catalogue import Shadowed
 from harness.runs.frontend import Frontend
 from harness.terminal.console import Screen
@@ -46,6 +46,72 @@ def test_project_plugin_runs_only_if_trusted(tmp_path):
     (folder / "helper.py").write_text("changed = True")
     with pytest.raises(NotTrusted):
         lenient(tmp_path).dispatch("/theirs x")
+
+
+USES_FILES = """
+import runpy
+from pathlib import Path
+from .helper import word
+{good}
+Good.run = lambda self, call: Result(f"{{word}} {{late()}} {{script()}} {{listed()}}")
+
+def late():
+    from .package import late
+    return late.word
+
+def script():
+    return runpy.run_path(str(Path(__file__).with_name("script.py")))["word"]
+
+def listed():
+    return Path(__file__).with_name("linked").joinpath("words.txt").read_text()
+"""
+USED = ("helper.py", "package/__init__.py", "package/late.py", "script.py", "data/words.txt")
+
+
+@pytest.mark.parametrize("moment", ["while it is hashed", "before the import", "after it"])
+def test_what_replaces_trusted_files_does_not_run(tmp_path, monkeypatch, moment):
+    code = USES_FILES.format(good=GOOD.format(name="theirs"))
+    folder = plugin(tmp_path / "skills", "theirs", code)
+    for name in USED:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("good" if name.endswith(".txt") else "word = 'good'")
+    (folder / "linked").symlink_to(folder / "data")
+    lenient(tmp_path).dispatch("/skills trust theirs")
+
+    def swap():
+        for name in USED:
+            (folder / name).write_text("evil" if name.endswith(".txt") else "word = 'evil'")
+        (folder / "linked").unlink()
+        (folder / "linked").symlink_to(folder / "package")
+        (folder / "plugin.py").write_text("raise SystemExit('evil')")
+
+    read, hashed, imported = (
+        user_choices.read_bytes,
+        user_choices.content_hash,
+        discovery.import_folder,
+    )
+    if moment == "while it is hashed":
+        last = folder / "script.py"
+        late = lambda path, limit: (read(path, limit), path == last and swap())[0]  # noqa: E731
+        monkeypatch.setattr(user_choices, "read_bytes", late)
+    elif moment == "before the import":
+        late = lambda *given: (hashed(*given), swap())[0]  # noqa: E731
+        monkeypatch.setattr(user_choices, "content_hash", late)
+    else:
+        late = lambda source: (imported(source), swap())[0]  # noqa: E731
+        monkeypatch.setattr(discovery, "import_folder", late)
+    assert lenient(tmp_path).dispatch("/theirs").result.text == "good good good good"
+    monkeypatch.undo()
+    with pytest.raises(NotTrusted):
+        lenient(tmp_path).dispatch("/theirs")
+
+
+def test_what_is_changed_during_the_question_is_not_trusted(tmp_path):
+    folder = plugin(tmp_path / "skills", "theirs", GOOD.format(name="theirs"))
+    swapped = lambda question: (folder / "plugin.py").write_text("1 / 0") > 0  # noqa: E731
+    with pytest.raises(UsageError, match="was changed while you were asked"):
+        lenient(tmp_path, confirm=swapped).dispatch("/theirs x")
+    assert not (tmp_path / "config" / "trusted.json").exists()
 
 
 def test_user_is_asked_for_trust(tmp_path):
