@@ -1,1 +1,1 @@
-"""The skill /finetune: training data, training, export and registration of a model."""
+"""/finetune: build training data, train a model, export it and register it."""

@@ -1,9 +1,10 @@
-"""Build training data from gold, agent and curated tables: prompts and completions.
+"""Build training data (prompts and completions) from gold, agent and curated tables.
 
     python -m skills.finetune.build_finetune_from_annotations \\
         --gold gold.csv --agent agent.csv [--curated curated.csv] [--curated-only] --out train.jsonl
 
-The same as `/finetune dataset ... save to train.jsonl`, with the same options and exit codes.
+It is equivalent to `/finetune dataset ... save to train.jsonl`, with the same options and exit
+codes.
 """
 
 from __future__ import annotations
@@ -55,21 +56,20 @@ def build_dataset(
     reading: Reading | None = None,
     tick: Callable[[str], None] = lambda status: None,
 ) -> Dataset:
-    """Read and merge the tables: curated takes precedence over agent, gold over both.
+    """Read and merge the tables: gold replaces curated and agent rows, curated replaces agent.
 
-    A paper is identified by its arxiv_id, else paper_id, else id. Agent rows without a curated row
-    are kept.
+    A paper is identified by its arxiv_id, or else its paper_id, or else its id. Agent rows without
+    a curated row are kept.
 
     Args:
-        gold_csv, agent_csv, curated_csv: each a table (`skills.corpus.table`), several of
-            them, or None.
+        gold_csv, agent_csv, curated_csv: a table (`skills.corpus.table`), several tables, or None.
         curated_only: leave out agent rows that were not curated, whatever `choices` contains.
-        dev, test: papers held out of training, and all copies of them: tables, .txt files of ids,
-            or comma-separated ids.
+        dev, test: papers to hold out of training, with all copies of them: tables, .txt files of
+            ids, or comma-separated ids.
         tick: called with the current step.
 
     Raises:
-        InputError: a table cannot be read or lacks a move, none is given, or no row is left.
+        InputError: a table cannot be read or lacks a move, there is no table, or no row is left.
     """
     choices, reading = choices or Choices(), reading or Reading()
     if curated_only:

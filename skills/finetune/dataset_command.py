@@ -25,14 +25,14 @@ from skills.nanda.framework_option import selected_framework
 
 MANIFEST_VERSION = 1
 NAMED_ROWS = 5
-"""Rows named on stderr; the manifest lists all."""
+"""Maximum number of rows named on stderr; the manifest lists all rows."""
 
 
 def make_dataset(call: Call) -> Result:
     """Run `/finetune dataset`.
 
     Raises:
-        UsageError: there is text, or an input table would be overwritten.
+        UsageError: the line has text after the options, or an input table would be overwritten.
         InputError: a table or an option is invalid.
     """
     options = call.options
@@ -59,7 +59,7 @@ def make_dataset(call: Call) -> Result:
 
 
 def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
-    """Raise UsageError if an input table, perhaps annotated by people, would be overwritten."""
+    """Raise UsageError if an input table would be overwritten."""
     read = {path.resolve() for path in options.inputs}
     for path in written:
         if path.resolve() in read:
@@ -67,7 +67,7 @@ def refuse_inputs(written: Iterable[Path], options: DatasetOptions) -> None:
 
 
 def reading(call: Call, framework: Framework) -> Reading:
-    """Return how the options of a command read tables."""
+    """Return the settings for reading tables, from the options of a command."""
     options = call.options
     columns = Columns(options.abstract_column, options.id_column)
     corpus = options.db or default_path(call.settings)
@@ -75,7 +75,7 @@ def reading(call: Call, framework: Framework) -> Reading:
 
 
 def choices(options: DatasetOptions) -> Choices:
-    """Return the choices that the options express."""
+    """Return the choices for a data set, from the options of a command."""
     weights: dict[Source, float] = {
         "gold": options.gold_weight,
         "curated": options.curated_weight,
@@ -127,13 +127,14 @@ def manifest(dataset: Dataset, tokens: Mapping[str, Any]) -> dict[str, Any]:
     """Return the manifest, ready for JSON; it is the same for the same inputs.
 
     Args:
-        tokens: `token_counts.histogram` of its rows.
+        tokens: the result of `token_counts.histogram` for the rows.
 
-    Returns: manifest (its version), rows, sha256 (of the .jsonl), counts for each source (read is
-        the sum of the others), options, framework, harness, inputs, held_out, tokens, rare (the
-        number of rows for each move that most do not state), and left_out: each other row with its
-        place (`where`) and reason. Rows overridden by another source with the same abstract, and
-        rows that were not curated, are only counted.
+    Returns: manifest (its version), rows, sha256 (of the .jsonl file), counts for each source
+    (where "read" is the sum of the other counts), options, framework, harness, inputs, held_out,
+    tokens, rare (for each move that most rows do not state, the number of rows that state it), and
+    left_out: each row that is left out, with its place (`where`) and reason. Rows overridden by
+    another source with the same abstract, and rows that were not curated, are counted, but not
+    listed.
     """
     return {
         "manifest": MANIFEST_VERSION,
@@ -195,7 +196,7 @@ def manifest_text(made: Mapping[str, Any]) -> str:
 
 
 def notices(dataset: Dataset) -> Iterator[str]:
-    """Yield messages about the first rows left out for their content, and about unknown ids."""
+    """Yield messages about the first rows with unusable content, and about unknown ids."""
     for why, outcome in (
         ("rejected", "rejected"),
         ("excluded", "held out of training"),

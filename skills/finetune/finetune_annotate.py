@@ -3,10 +3,10 @@
     python -m skills.finetune.finetune_annotate [TRAIN.jsonl] [--resume [CHECKPOINT]] [OPTION ...]
     python skills/finetune/finetune_annotate.py --resume finetune_output/checkpoint-300
 
-The same as `/finetune TRAIN.jsonl`, with its options and exit codes. `--resume` continues from the
-newest complete checkpoint, `--resume CHECKPOINT` from that one, in its folder. Without TRAIN.jsonl,
-the stored training set of the run in the folder is used; without a run, train.jsonl of the
-working directory.
+It is equivalent to `/finetune TRAIN.jsonl`, with the same options and exit codes. `--resume`
+continues from the latest complete checkpoint, `--resume CHECKPOINT` from the given checkpoint, in
+its folder. Without TRAIN.jsonl, the stored training set of the run in the folder is used; without a
+run, train.jsonl of the working directory.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 DEFAULT_DATA = "train.jsonl"
-"""Training set that is used if none is given."""
+"""The training set if the arguments name none and the folder has no run."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `/finetune` with the arguments; return its exit code.
 
-    Under torchrun, this is rank 0 alone; the other ranks train with it.
+    Under torchrun, only rank 0 runs the line; the other ranks only take part in the training.
     """
     from skills.finetune import ranks
 
@@ -80,10 +80,10 @@ def _is_checkpoint(word: str) -> bool:
 
 
 def _default(options: Any) -> str:
-    """Return the default training set; "" if the run in the folder has its own.
+    """Return the default training set; "" if the run in the folder has a training set.
 
     Raises:
-        UsageError: there is none.
+        UsageError: neither exists.
         InputError: the folder's manifest cannot be read.
     """
     from harness.errors import UsageError
@@ -103,7 +103,7 @@ def _default(options: Any) -> str:
 
 
 if __name__ == "__main__":
-    # Instead of the folder of this file, or with `-m` the current folder.
+    # Replaces the folder of this file, or with `-m` the current folder.
     sys.path[0] = str(Path(__file__).resolve().parents[2])
     import agent
 

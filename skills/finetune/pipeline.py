@@ -1,4 +1,4 @@
-"""/finetune with a training set or a folder: the whole run, one stage, or the plan."""
+"""/finetune with a training set or a folder: perform a whole run or a stage, or show the plan."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ STAGES: dict[str, Callable[[StageContext], Entry]] = {
     "register": register,
     "compare": compare,
 }
-"""The stages by their subcommands, in the order of a run."""
+"""The functions of the stages by subcommand, in the order of a run."""
 EXPORT_MODULES = ("gguf", "sentencepiece", "cffi", "jinja2")
 """Modules that the stages after training import."""
 
 
-@low_spin_openmp()  # this is where torch is first imported
+@low_spin_openmp()  # this function is the first to import torch
 def run(call: Call) -> Result:
     """Perform every stage on a training set, or the stage of the subcommand in a run's folder.
 
     Raises:
-        HarnessError: a stage failed; the files of those before it are kept.
+        HarnessError: a stage failed; the files of earlier stages are kept.
     """
     context, name = _context(call), call.subcommand
     locks = call.settings.data_dir / "locks"
@@ -69,15 +69,16 @@ def show_plan(call: Call) -> Result:
 
 
 def check(context: StageContext) -> None:
-    """Check the requirements of the stages after training, before hours are spent on it.
+    """Check the requirements of the stages after training, before training takes hours.
 
-    Without --host no server is contacted: the run skips the stage `ollama` if none answers, or if
-    the user does not agree to send the model to it.
+    Without --host no server is contacted: the run skips the stage `ollama` if no server answers, or
+    if the user does not consent to sending the model.
 
     Raises:
         UsageError: a package is missing, the model's name cannot be used, or the server is too
             old.
-        InputError: --llama-cpp is not a llama.cpp checkout, or --start-from not a fitting adapter.
+        InputError: --llama-cpp is not a llama.cpp checkout, or the adapter of --start-from does not
+            fit.
         ModelUnavailable: no server answers at --host.
     """
     require(*packages(context.recipe), *EXPORT_MODULES)
@@ -95,11 +96,11 @@ def check(context: StageContext) -> None:
 
 
 def _perform_all(context: StageContext) -> dict[str, Entry]:
-    """Perform the stages in order; without a server the model is not created in Ollama."""
+    """Perform all stages in order; skip the stage `ollama` if no server can be used."""
     screen, done = context.call.screen, dict[str, Entry]()
 
     def perform(name: str, *skipped: type[HarnessError]) -> None:
-        """Perform a stage; it is left out of the run if it raises an error of these classes."""
+        """Perform a stage; skip it if it raises an error of the classes `skipped`."""
         try:
             with screen.in_part(f"stage {[*STAGES].index(name) + 1} of {len(STAGES)}"):
                 done[name] = STAGES[name](context)
@@ -119,7 +120,8 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     if not is_trained:
         plan.require_plan(context)
     checkpoints.make_room(context, done=is_trained)
-    if not checkpoints.resumes(context):  # only now: a refused command must not change the run
+    # checked first, since a refused command must not change the run
+    if not checkpoints.resumes(context):
         _remember(context)
     perform("train")
     _remember(context)
@@ -128,10 +130,11 @@ def _perform_all(context: StageContext) -> dict[str, Entry]:
     perform("quantize")
     perform("modelfile")
     no_server = () if context.call.options.host else (ModelUnavailable, UsageError)
-    perform("ollama", *no_server)  # no server, one that is too old, or no consent
+    # skipped without a server, with an old server, or without consent
+    perform("ollama", *no_server)
     perform("register")
     if not done["register"].facts["default"]:
-        perform("compare", HarnessError)  # the model is registered in any case
+        perform("compare", HarnessError)  # the model is registered even if the comparison fails
     return done
 
 
@@ -152,7 +155,7 @@ def _perform_one(context: StageContext, name: str) -> Entry:
 
 
 def _context(call: Call) -> StageContext:
-    """Return the run of a command, from its options and the settings stored in the folder."""
+    """Return the context of a command, from its options and the settings stored in the folder."""
     options, (data, folder) = call.options, _paths(call)
     remembered = RunDir(folder, "").run
     if data is None and not remembered:
@@ -178,7 +181,7 @@ def _context(call: Call) -> StageContext:
 
 
 def _paths(call: Call) -> tuple[Path | None, Path]:
-    """Return the training set, if one is named, and the folder of the run."""
+    """Return the path of the training set, or None, and the folder of the run."""
     text = call.text.strip()
     given = as_path(text) if text else None
     if given is not None and (given.is_dir() or not given.suffix):
@@ -222,7 +225,7 @@ def _no_run(call: Call, folder: Path) -> HarnessError:
 
 
 def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
-    """Yield the outcome of the training, and the settings adapted to the machine."""
+    """Yield sentences on the outcome of the training, and on settings adapted to the machine."""
     if "train" not in done:
         return
     facts = done["train"].facts
@@ -233,7 +236,7 @@ def _outcome(done: Mapping[str, Entry]) -> Iterator[str]:
 
 
 def _use(context: StageContext, done: Mapping[str, Entry]) -> tuple[list[str], str]:
-    """Return how the new model compares and is used, and the line that uses it."""
+    """Return sentences on the comparison and use of the new model, and the line that uses it."""
     entry = context.run_dir.entry("register")
     if entry is None or not done.keys() & {"register", "compare"}:
         return [], ""

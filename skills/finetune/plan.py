@@ -1,8 +1,8 @@
-"""Plan a run: its rows, steps, memory, disk and time, before any weight is loaded.
+"""Plan a run before weights are loaded: rows, steps, memory, disk space and time.
 
-found = make_plan(context)      # found.refusals: why the run cannot start
+found = make_plan(context)      # found.refusals: the reasons why the run cannot start
 plan_text(found)                # text; found.as_dict() for JSON
-require_plan(context)           # raises the first refusal, before a full run trains
+require_plan(context)           # raises the first refusal before training
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from skills.finetune.training.checkpoints import METRICS, RUN
 from skills.finetune.training.train import packages
 
 NEAR = 0.9
-"""Share of the free memory above which a note calls it tight."""
+"""Share of the free memory above which a note warns that memory is tight."""
 KEPT = 0.9
 """Share of the rows that a smaller max_length should keep."""
 RELEVANT: Any = {
@@ -58,7 +58,7 @@ class Store:
     """A file system that artifacts are written to.
 
     Attributes:
-        missing: bytes still to be written there.
+        missing: number of bytes that are still to be written to it.
     """
 
     disk: Disk
@@ -67,12 +67,12 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """Measurements of an earlier run; None where there are none.
+    """Measurements of an earlier run; None for unknown values.
 
     Attributes:
-        tokens_per_second: median, of prompts and completions without padding.
-        seconds: estimate for the planned steps, without evaluation and saving.
-        peak: maximum bytes of memory.
+        tokens_per_second: median speed, for tokens of prompts and completions without padding.
+        seconds: estimated duration of the planned steps, without evaluation and saving.
+        peak: maximum memory in bytes.
     """
 
     tokens_per_second: float | None = None
@@ -82,16 +82,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Resources of a run. Sizes in bytes.
+    """The plan of a run: its rows, steps and resources; sizes in bytes.
 
     Attributes:
-        given: the recipe as it was given; `recipe` is adapted to the machine.
+        given: the original recipe; `recipe` is the recipe adapted to the machine.
         adapted: a clause for each adapted setting.
-        checkpoints: how many are written, and how many exist at a time.
+        checkpoints: number of checkpoints written, and maximum number that exist at the same time.
         batch: the largest batch.
-        memory: the peak of a process, by its use.
-        notes: further facts about the run, a clause each.
-        refusals: why the run cannot start; () if it can.
+        memory: the peak memory of a process, by use.
+        notes: further facts about the run, as clauses.
+        refusals: the reasons why the run cannot start; () if it can.
     """
 
     given: Recipe
@@ -112,7 +112,7 @@ class Plan:
 
     @property
     def need(self) -> int:
-        """The memory of a process at its peak."""
+        """The peak memory of a process."""
         return sum(self.memory.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -166,10 +166,10 @@ def make_plan(
     machine: Machine | None = None,
     disk: Callable[[Path], Disk] = resources.disk_of,
 ) -> Plan:
-    """Return the plan of a run; `refusals` has the reasons why it cannot start.
+    """Return the plan of a run; its `refusals` are the reasons why the run cannot start.
 
     Args:
-        machine: resources to plan for; None for this machine.
+        machine: the resources to plan for; None for this machine.
         disk: returns the file system of a folder.
 
     Raises:
@@ -209,11 +209,11 @@ def require_plan(
     machine: Machine | None = None,
     disk: Callable[[Path], Disk] = resources.disk_of,
 ) -> Plan:
-    """Return the plan of a run that can start.
+    """Return the plan of a run, or raise an error if it cannot start.
 
     Raises:
-        InputError: the run does not fit, or has nothing to train on; and as `plan`.
-        UsageError: a required package is missing; and as `plan`.
+        InputError: the run does not fit, or has no row to train on; also as for `make_plan`.
+        UsageError: a required package is missing; also as for `make_plan`.
     """
     require(*packages(context.recipe))
     found = make_plan(context, machine, disk)
@@ -223,9 +223,10 @@ def require_plan(
 
 
 def checkpoints(steps: int, training: Training) -> tuple[int, int]:
-    """Return how many checkpoints are written, and how many exist at a time.
+    """Return the number of checkpoints written, and the maximum that exist at the same time.
 
-    With `keep` these are the newest, the best, and the one written before another is deleted.
+    With the setting `keep`, the latest `keep` checkpoints exist, the best checkpoint, and a new
+    checkpoint until an old one is deleted.
     """
     written = math.ceil(steps / training.save_steps)
     return written, written if training.keep is None else min(written, training.keep + 2)
@@ -292,7 +293,7 @@ def refusals(plan: Plan) -> Iterator[HarnessError]:
 
 
 def notes(plan: Plan) -> tuple[str, ...]:
-    """Return further facts about a run, a clause each."""
+    """Return further facts about a run, as clauses."""
     recipe, rows, machine, need = plan.recipe, plan.rows, plan.machine, plan.need
     missing = [name for name in packages(recipe) if importlib.util.find_spec(name) is None]
     found = {
@@ -317,7 +318,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def memory_knobs(plan: Plan) -> str:
-    """Return a sentence naming the two settings that save most memory.
+    """Return a sentence that names the two settings that save most memory.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -354,7 +355,7 @@ def measured(folder: Path, recipe: Recipe, machine: Machine, tokens: float) -> M
     """Return the measurements of the run in `folder`, if its settings are the same.
 
     Args:
-        tokens: of all planned steps.
+        tokens: number of tokens of all planned steps.
     """
     try:
         before = read_json(folder / RUN)

@@ -1,4 +1,4 @@
-"""The text of a plan."""
+"""Write a plan as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from skills.nanda.text import counted
 from skills.reporting.outputs import MORE
 
 LARGE = 1_000_000_000
-"""Parameters from which a base is too large to train on a CPU in a usable time."""
+"""Number of parameters from which training on a CPU takes too long."""
 DIVIDED = "; FSDP divides base, adapter and optimizer among them"
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""
@@ -21,10 +21,10 @@ AS_GIVEN = (
 
 
 def plan_text(plan: Plan, *, details: bool = True) -> str:
-    """Return the verdict, the run in figures, and the notes.
+    """Return the text of a plan: the verdict, figures of the run, and notes.
 
     Args:
-        details: with memory and disk item by item, and one row with its mask.
+        details: include the items of memory and disk space, and a row with its loss mask.
     """
     notes = "\n".join(f"note: {note}" for note in plan.notes)
     parts = [_verdict(plan), _run(plan), notes]
@@ -54,7 +54,7 @@ def _verdict(plan: Plan) -> str:
 
 
 def _place(plan: Plan) -> str:
-    """Return whether the run fits; on a CPU, where memory alone decides little, with its time."""
+    """Return a sentence on whether the run fits; on a CPU also on its duration."""
     if plan.machine.gpu is not None:
         return "fits"
     cores, seconds = counted(plan.machine.cores, "core"), plan.measured.seconds

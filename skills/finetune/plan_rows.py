@@ -1,4 +1,4 @@
-"""The rows of a run and their lengths: as prepared, or counted in the data set."""
+"""Determine the rows of a run and their lengths: prepared rows, or rows of the data set."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ from skills.finetune.tokenization.prepare import Renderer
 from skills.finetune.tokenization.prepared_rows import read_prepared
 
 TEMPLATE_TOKENS = 16
-"""Tokens that a chat template adds to system, prompt and completion, if it is not counted: ChatML
-has 4 tokens and one or two line breaks for each of the three."""
+"""Number of tokens that a chat template adds to system text, prompt and completion, if it cannot be
+counted: ChatML adds 4 tokens and one or two line breaks to each of the three.
+"""
 
 
 Pieces = tuple[tuple[str, bool], ...]
-"""The text of a row in order, each piece with whether the loss includes it."""
+"""The pieces of the text of a row in order, each with True if the loss includes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRows:
-    """The rows of training.
+    """The rows of a run, as numbers of tokens.
 
     Attributes:
-        lengths: tokens of each row, prompt and completion.
-        completions: tokens of each completion, with the end token.
-        dev: number of rows to measure on.
-        too_long: rows over `max_length`, which `prepare` refuses; not part of the others.
-        source: how they were counted, as a clause.
-        estimated: training may have other numbers of tokens.
-        sample: one row for display.
-        decoded: the sample is decoded from tokens, with the base's chat template; otherwise it is
-            the text of the data set, without template and end token.
+        lengths: number of tokens of each row, prompt and completion together.
+        completions: number of tokens of each completion, including the end token.
+        dev: number of dev rows.
+        too_long: number of rows longer than `max_length`, which `prepare` refuses; not counted
+            elsewhere.
+        source: the method of counting, as a clause.
+        estimated: True if the numbers of tokens are estimates.
+        sample: a row for display.
+        decoded: True if the sample is decoded from tokens, with the chat template of the base;
+            otherwise it is the text in the data set, without template and end token.
     """
 
     lengths: tuple[int, ...]
@@ -58,7 +60,7 @@ class PlannedRows:
 
     @property
     def tokens(self) -> int:
-        """Tokens of one epoch, without padding."""
+        """Number of tokens of one epoch, without padding."""
         return sum(self.lengths)
 
     def up_to(self, length: int) -> PlannedRows:
@@ -78,7 +80,7 @@ class PlannedRows:
 
 
 def planned_rows(context: StageContext) -> PlannedRows:
-    """Return the prepared rows if they are current, else the rows of the data set.
+    """Return the prepared rows if they are current, or else the rows of the data set.
 
     Raises:
         InputError: the data set or one of its rows is invalid.
@@ -95,7 +97,7 @@ def planned_rows(context: StageContext) -> PlannedRows:
 
 
 def _prepared(context: StageContext) -> PlannedRows | None:
-    """Return the prepared rows; None if there are none of this data and recipe.
+    """Return the prepared rows, or None if no rows of this data and recipe are prepared.
 
     The base is compared by name only, since reading it may require unpacking it.
     """
@@ -129,10 +131,10 @@ def _prepared(context: StageContext) -> PlannedRows | None:
 
 
 def _counted(context: StageContext, data: Path) -> PlannedRows:
-    """Return the rows of the data set, counted without fetching or loading weights.
+    """Return the rows of the data set; count their tokens without fetching or loading weights.
 
-    The sample is rendered as training sees it if the base's tokenizer is here. The embedded engine
-    counts for a GGUF of the registry.
+    The sample is rendered as in training if the tokenizer of the base is on this machine. For a
+    GGUF of the registry, the embedded engine counts.
     """
     recipe, call, folder = context.recipe, context.call, tokenizer_folder(context)
     parted = read_split(data, context.dev, recipe)

@@ -1,4 +1,4 @@
-"""The skill /finetune. Its modules are imported when it runs."""
+"""Define the skill /finetune; its modules are imported when it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from skills.nanda.framework_option import FrameworkOption
 from skills.reporting.outputs import Output
 
 READER = "a reader"
-"""The variant of `--reader`, which has no subcommand."""
+"""The name of the variant that `--reader` selects, which has no subcommand."""
 
 
 class DataOptions(DatasetOptions, ColumnOptions, DatabaseOptions):
@@ -39,19 +39,21 @@ class HeldOutOptions(SkillOptions):
 
 class ProcessOptions(SkillOptions):
     processes: int | None = Field(
-        None, ge=1, description="train in this many processes: one for each GPU, or share the cores"
+        None,
+        ge=1,
+        description="number of training processes, one for each GPU; on a CPU they share the cores",
     )
     sharding: Literal["fsdp"] | None = Field(
-        None, description="divide the base among the processes, for one too large for a GPU"
+        None, description="divide the base among the processes, if it is too large for one GPU"
     )
 
 
 class PlanOptions(HeldOutOptions, ProcessOptions, ReportOptions):
-    """Options of a plan."""
+    """The options of a plan."""
 
 
 class TrainOptions(HeldOutOptions, ProcessOptions):
-    resume: bool = Field(False, description="continue from the newest complete checkpoint")
+    resume: bool = Field(False, description="continue from the latest complete checkpoint")
     checkpoint: Path | None = Field(
         None, description="continue from this checkpoint, OUT/checkpoint-300, in its folder"
     )
@@ -62,7 +64,7 @@ class GgufOptions(SkillOptions):
         None, description="a llama.cpp checkout, instead of the installed converters"
     )
     lora_type: Literal["f32", "f16"] | None = Field(
-        None, description="precision of the adapter file: as trained, or half the size"
+        None, description="precision of the adapter file: f32 as trained, f16 for half the size"
     )
 
 
@@ -74,7 +76,7 @@ class NameOptions(SkillOptions):
 
 class RegisterOptions(NameOptions):
     default: bool = Field(
-        False, description="use the model for /annotate by default, better or not"
+        False, description="use the model for /annotate by default, even if it is not better"
     )
 
 
@@ -87,7 +89,7 @@ class OllamaOptions(NameOptions):
 
 
 class RunOptions(TrainOptions, GgufOptions, OllamaOptions, RegisterOptions):
-    """Options of a whole run, which has no subcommand."""
+    """The options of a whole run, which has no subcommand."""
 
 
 class ReaderOptions(NameOptions, ColumnOptions):
@@ -100,14 +102,16 @@ class Stages(Output):
     """The results of the stages."""
 
     out: str = Field(description="the folder of the run")
-    stages: dict[str, dict[str, Any]] = Field(description="by name: seconds, outputs, facts")
+    stages: dict[str, dict[str, Any]] = Field(
+        description="the record of each stage by name: seconds, outputs, facts"
+    )
 
 
 class Plan(Output):
     """The resources that a run needs; sizes in bytes, times in seconds."""
 
     recipe: dict[str, Any]
-    adapted: list[str] = Field(description="settings that this machine requires")
+    adapted: list[str] = Field(description="the settings that were changed for this machine")
     base: dict[str, Any]
     rows: dict[str, Any]
     steps: dict[str, Any]
@@ -115,14 +119,14 @@ class Plan(Output):
     disk: dict[str, Any]
     time: dict[str, Any]
     notes: list[str]
-    refusals: list[str] = Field(description="why it cannot run here")
+    refusals: list[str] = Field(description="the reasons why the run cannot start on this machine")
 
 
 class Unregistered(Output):
     registry: str
     name: str
     files: list[str]
-    asked_first: str | None = Field(description="the model that /annotate tries first now")
+    asked_first: str | None = Field(description="the model that /annotate now tries first")
     ollama: list[str]
 
 
@@ -132,7 +136,7 @@ class Manifest(Output):
     manifest: int
     rows: int
     sha256: str
-    counts: dict[str, dict[str, Any]] = Field(description="rows by source")
+    counts: dict[str, dict[str, Any]] = Field(description="number of rows by source")
     held_out: list[dict[str, Any]]
     tokens: dict[str, Any]
     left_out: list[dict[str, Any]]
@@ -187,7 +191,7 @@ class Finetune(Skill):
     output = OUTPUTS
     output_summary: ClassVar[dict[str, type[Manifest]]] = {"dataset": Manifest}
 
-    class Options(RunOptions, ReportOptions, DataOptions, ReaderOptions):  # two have `dev`
+    class Options(RunOptions, ReportOptions, DataOptions, ReaderOptions):  # both classes have `dev`
         manner: ClassVar[frozenset[str]] = frozenset(
             {"resume", "checkpoint", "processes", "sharding", "host", "llama_cpp"}
         )
@@ -201,19 +205,24 @@ class Finetune(Skill):
         base: str | None = Field(None, description="the model to train")
         start_from: str | None = Field(
             None,
-            description="an adapter to continue from: nanda-annotator, a PEFT folder, a GGUF",
+            description="an adapter to continue from: nanda-annotator, a PEFT folder, or a GGUF",
         )
-        epochs: float | None = Field(None, gt=0, description="passes over the training rows")
-        batch: int | None = Field(None, ge=1, description="rows per batch")
-        accumulation: int | None = Field(None, ge=1, description="batches per optimizer step")
+        epochs: float | None = Field(
+            None, gt=0, description="number of passes over the training rows"
+        )
+        batch: int | None = Field(None, ge=1, description="number of rows per batch")
+        accumulation: int | None = Field(
+            None, ge=1, description="number of batches per optimizer step"
+        )
         learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
-        max_length: int | None = Field(None, ge=64, description="maximum tokens of a row")
+        max_length: int | None = Field(None, ge=64, description="maximum number of tokens of a row")
         max_steps: int | None = Field(None, ge=1, description="maximum number of steps")
         seed: int | None = Field(
             None, ge=0, description="seed of row order, initial adapter weights and dropout"
         )
         name: str | None = Field(
-            None, description="name of the model; default: that of the recipe, else of the folder"
+            None,
+            description="name of the model; default: the name in the recipe, or else of the folder",
         )
         set: tuple[str, ...] = Field(
             (), description="any other setting of the recipe, training.warmup=0.1; may be repeated"
@@ -224,7 +233,7 @@ class Finetune(Skill):
 
         @property
         def run_folder(self) -> Path:
-            """The folder of the run: --out, else the folder that contains the --checkpoint."""
+            """The folder of the run: --out, or else the folder that contains the --checkpoint."""
             if self.checkpoint is not None and "out" not in self.model_fields_set:
                 return self.checkpoint.parent
             return self.out

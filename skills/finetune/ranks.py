@@ -1,7 +1,7 @@
-"""The processes of a training: the rank of this process, and messages between ranks.
+"""Ranks, the processes of a training: the rank of this process, and messages between ranks.
 
-torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. A
-training in one process has rank 0 of 1, for which none of these functions does anything.
+torchrun starts a process for each rank, with RANK, LOCAL_RANK and WORLD_SIZE in its environment. In
+a training with a single process, its rank is 0 of 1, and the functions that communicate do nothing.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from harness.errors import UsageError
 from harness.support.process import low_spin_openmp
 
 WAIT = timedelta(hours=2)
-"""How long ranks wait for each other: rank 0 may unpack a base first. One that ends is noticed at
-once."""
+"""Maximum time for which ranks wait for each other: rank 0 may have to unpack a base first. The end
+of a rank is noticed immediately.
+"""
 
 
 def world() -> int:
@@ -31,7 +32,7 @@ def rank() -> int:
 
 
 def local_rank() -> int:
-    """Return the rank among the processes of this machine, also the number of its GPU."""
+    """Return the rank among the processes of this machine, which is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0)) if world() > 1 else 0
 
 
@@ -41,13 +42,14 @@ def is_main() -> bool:
 
 
 def processes(wanted: int | None) -> int:
-    """Return the number of processes: of a launcher, else `wanted`, else 1.
+    """Return the number of processes: from a launcher, or else `wanted`, or else 1.
 
     Args:
-        wanted: the option `--processes`.
+        wanted: the value of the option `--processes`.
 
     Raises:
-        UsageError: both are given, or the launcher has not started its processes.
+        UsageError: a launcher and `wanted` are both given, or the launcher has not started all
+            processes.
     """
     launched = world() if world() > 1 else _processes_of_accelerate()
     if wanted is not None and launched is not None:
@@ -62,22 +64,23 @@ def is_sharded(wanted: str | None) -> bool:
     """Return True if FSDP divides the base among the ranks.
 
     Args:
-        wanted: the option `--sharding`; `accelerate launch --use_fsdp` means the same.
+        wanted: the value of the option `--sharding`; `accelerate launch --use_fsdp` has the same
+            effect.
     """
     return wanted == "fsdp" or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def on_this_machine(processes: int) -> int:
-    """Return how many of the processes are on this machine."""
+    """Return the number of processes that run on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", processes)) if world() > 1 else processes
 
 
 def rows_each(batch: int, processes: int) -> int:
-    """Return the most rows of a batch that one of the processes takes."""
+    """Return the maximum number of rows of a batch that a process computes."""
     return -(-batch // processes)
 
 
-@low_spin_openmp()  # torch may be imported here first
+@low_spin_openmp()  # this function may be the first to import torch
 def join_ranks() -> None:
     """Connect this rank to the others."""
     import torch
@@ -99,10 +102,10 @@ def leave_ranks() -> None:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Connect rank 0 to the others, which wait for work; without any work, they are released.
+    """Connect rank 0 to the other ranks within the block; release them if there is no work.
 
     Raises:
-        UsageError: this is another rank.
+        UsageError: this process has another rank.
     """
     if world() == 1:
         yield
@@ -120,7 +123,7 @@ def leading() -> Iterator[None]:
 
 
 def broadcast(text: str = "") -> str:
-    """Return the text that rank 0 passes; the others wait for it."""
+    """Return the text that rank 0 passes; the other ranks wait for it."""
     if world() == 1:
         return text
     import torch
@@ -149,7 +152,7 @@ def any_of(flag: bool) -> bool:
 
 
 def barrier() -> None:
-    """Wait until all ranks are here."""
+    """Wait until all ranks have called this function."""
     summed(0)
 
 
@@ -160,13 +163,14 @@ def _is_joined() -> bool:
 
 
 def _processes_of_accelerate() -> int | None:
-    """Return how many processes `accelerate launch --cpu` should have started, if it was used.
+    """Return the number of processes intended by `accelerate launch --cpu`, if it was used.
 
-    On CPUs it starts several only through MPI. Otherwise it starts one, with an address for several
-    but not their number, which is only in its own command line.
+    On CPUs, accelerate starts several processes only through MPI. Otherwise it starts one process,
+    with an address for several processes but without their number, which is only in the command
+    line of accelerate.
 
     Raises:
-        UsageError: the number is not there.
+        UsageError: the command line does not contain the number.
     """
     found = os.environ
     if found.get("ACCELERATE_USE_CPU") != "True" or "MASTER_PORT" not in found:

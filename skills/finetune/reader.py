@@ -1,10 +1,10 @@
 """/finetune TABLE --reader: train the reader of /annotate on reviewed papers, and register it.
 
-Training starts from the reader that the registry offers for the framework. In a cross-validation of
-`FOLDS` folds, each reader is trained from the start, and decides on the papers of its fold. If its
-decisions are better than those of the start, the reader that is trained on all papers is
-registered. The predictions of each fold and the final reader are stored in OUT/reader-KEY, so that
-the same line continues.
+Training starts from the reader that the registry offers for the framework. In a cross-validation
+with `FOLDS` folds, a reader is trained for each fold on the other papers, and predicts the papers
+of the fold. If these predictions are better than the predictions of the starting reader, a reader
+trained on all papers is registered. The predictions of each fold and the final reader are stored in
+OUT/reader-KEY, so that repeating the line continues the work.
 """
 
 from __future__ import annotations
@@ -42,9 +42,11 @@ if TYPE_CHECKING:
     from skills.reader.network import Network
 
 VERSION = 1
-"""Increased whenever the same settings train another reader; stored folds are then not used."""
+"""Version of the training code; folds that were stored by another version are not used."""
 ENOUGH = 100
-"""Papers from which the figures of `encoder.Fitted` are fitted, instead of using the start's."""
+"""Number of papers from which the figures of `encoder.Fitted` are fitted; with fewer papers, the
+figures of the starting reader are used.
+"""
 TRAINING: Mapping[str, Any] = {
     "epochs": 3.0,
     "batch": 8,
@@ -52,17 +54,18 @@ TRAINING: Mapping[str, Any] = {
     "head_rate": 5e-5,
     "frozen": 4,
 }
-"""Settings of the training: two layers of six are trained. Trained on 80 papers of a field that the
-start knows, 62.2% of the decisions on 80 others were right (62.0% before); with rates of 5e-5 and
-1e-4, 60.8%."""
+"""Settings of the training, in which two of six layers are trained. After training on 80 papers of
+a field that the starting reader knows, 62.2% of the decisions on 80 other papers were right (62.0%
+before); with rates of 5e-5 and 1e-4, 60.8%.
+"""
 FRESH: Mapping[str, Any] = {"epochs": 8.0, "batch": 4, "rate": 1e-4, "head_rate": 1e-3}
-"""Settings for moves that the start does not have."""
+"""Settings of the training for moves that the starting reader does not have."""
 TAKEN = frozenset(
     ("reader", "as_name", "abstract_column", "id_column", "framework", "out", "epochs", "seed")
 )
 """Options of /finetune that apply to a reader."""
 SEEN = 12
-"""Digits of the digest of an abstract that a reader was trained on, as its file lists them."""
+"""Number of digits of the digests of training abstracts, as listed in the file of a reader."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +73,13 @@ class Start:
     """The reader that training starts from.
 
     Attributes:
-        name: of the model in the registry.
+        name: the name of the model in the registry.
         digest: SHA-256 of its file.
         about: the metadata of its file.
-        figures: with 0.5 as the least probability of moves that it does not have.
-        comparable: it was trained on the framework, so that its decisions can be compared.
-        passed: models that have seen papers of the table, and are not used therefore.
+        figures: the figures of the reader, with 0.5 as minimum probability of moves that it does
+            not have.
+        comparable: True if it was trained on the framework, so that its decisions can be compared.
+        passed: models that are not used because they were trained on papers of the table.
     """
 
     name: str
@@ -93,7 +97,7 @@ def run(call: Call) -> Result:
 
     Raises:
         UsageError: an option, the name or the table cannot be used, or a package is missing.
-        ModelUnavailable: no reader is there to start from.
+        ModelUnavailable: there is no reader to start from.
         Interrupted: Ctrl-C; the finished folds are kept.
         OutputError: a file cannot be written.
     """
@@ -135,11 +139,11 @@ def run(call: Call) -> Result:
 
 
 def _start(call: Call, framework: Framework, gold: Gold) -> Start:
-    """Return the first reader that serves the framework and has not seen papers of the table.
+    """Return the first reader for the framework that was not trained on papers of the table.
 
     Raises:
-        ModelUnavailable: there is none, or its file is not that of a reader.
-        ChecksumMismatch: its file is not the one that the registry names.
+        ModelUnavailable: there is no such reader, or its file is not a reader.
+        ChecksumMismatch: its file has another digest than in the registry.
     """
     from skills.reader import encoder, onnx_file
 
@@ -151,7 +155,7 @@ def _start(call: Call, framework: Framework, gold: Gold) -> Start:
         if one.serve.backend != "reader" or files.missing(str(one.serve.file)):
             continue
         path = files.ensure(str(one.serve.file))
-        encoder.load(path)  # refuses another file
+        encoder.load(path)  # raises an error if the file is not a reader
         network, tokenizer, about = onnx_file.read(path)
         if seen := digests.intersection(about.get("seen", ())):
             passed[one.model_id] = len(seen)
@@ -198,7 +202,7 @@ class _Training:
             example_of(tokenizer, names, flatten(one.paper.title), one.paper.abstract, one.anchors)
             for one in gold.papers
         )
-        # An example without a label has too many tokens.
+        # An example without labels has too many tokens.
         self.examples = [example for example in examples if example.stated]
         parts = VERSION, gold.digest, framework.digest, start.digest, asdict(self.settings), FOLDS
         self.folder: Path = call.options.out / f"reader-{sha256_of(parts)[:SEEN]}"
@@ -262,7 +266,7 @@ class _Training:
         return [one or [] for one in found]
 
     def _trained(self, examples: Sequence[Example], name: str) -> Network:
-        """Return a reader trained on these examples.
+        """Train a reader on these examples, and return it.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -271,7 +275,7 @@ class _Training:
 
         from skills.reader.training import train
 
-        torch.manual_seed(self.settings.seed)  # of new heads
+        torch.manual_seed(self.settings.seed)  # seed of new heads
         moves = self.start.about["moves"], self.framework.names
         same = tuple(moves[0]) == moves[1]
         network = (
@@ -293,7 +297,7 @@ class _Training:
         return network
 
     def _report(self, name: str, papers: int) -> None:
-        """Print that a training is done, and the time that is left."""
+        """Print that a training has ended, and the remaining time."""
         self._left -= papers
         left = self._spent / self._passes * self._left
         more = f", about {duration(left)} left" if self._left > 0 else ""
@@ -312,7 +316,8 @@ class _Training:
     def _gain(self, held: Sequence[tuple[Example, Scores]], figures: Sequence[Fitted]) -> Gain:
         """Return the gain of right decisions over the start.
 
-        If the start has another framework, the gain is over the most frequent place of each move.
+        If the starting reader has another framework, the gain is over the baseline
+        `reader_folds.by_place`.
         """
         from skills.reader.fitting import right_decisions, stated_kappa
         from skills.reader.training import scores_of
@@ -332,7 +337,7 @@ class _Training:
         return gain_of(before, after, kappas, self.settings.seed)
 
     def _compared(self, gain: Gain) -> tuple[str, bool]:
-        """Return the comparison in words, and whether the new reader is shown to be better."""
+        """Return the comparison in words, and True if the new reader is shown to be better."""
         other = (
             self.start.name
             if self.start.comparable

@@ -1,4 +1,4 @@
-"""The figures of a cross-validation of readers: right decisions, their gain, stored predictions."""
+"""Compute the gain of a cross-validation of readers, and store its predictions."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 FOLDS = 5
 RESAMPLES = 2_000
 LOW, LEAST, HIGH = 0.025, 0.05, 0.975
-"""Shares of the resamples below the ends of the 95% intervals: of two sides, and of one."""
+"""Quantiles of the resamples at the ends of the two-sided and the one-sided 95% interval."""
 ENDS = 3
-"""Sentences from the beginning and from the end that may be the place of a move."""
+"""Number of sentences at the beginning, and at the end, that may be the place of a move."""
 KEPT = ("sentence", "part", "unstated")
-"""Predictions that are stored; the predictions of tokens are not compared."""
+"""The predictions that are stored; predictions of tokens are left out, since they are not
+compared.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Right decisions on held-out papers, as shares of all decisions.
+    """The gain of right decisions on held-out papers, as shares of all decisions.
 
     Attributes:
         low, high: 95% interval of the gain, by a bootstrap over papers.
         least: lower end of the one-sided 95% interval of the gain.
-        kappa: mean kappa of "stated" before and after, None if it is not known.
+        kappa: mean kappa of "stated" before and after; None if unknown.
     """
 
     papers: int
@@ -66,7 +68,8 @@ def gain_of(
     """Return the gain of right decisions, with its intervals.
 
     Args:
-        before, after: right decisions and all decisions of each paper, (papers, 2).
+        before, after: numbers of right decisions and of all decisions of each paper, as an array
+            (papers, 2).
     """
     weights = bootstrap_weights(len(after), RESAMPLES, seed).astype(float)
     drawn = (weights @ (after[:, 0] - before[:, 0])) / (weights @ after[:, 1])
@@ -77,10 +80,10 @@ def gain_of(
 
 
 def by_place(examples: Sequence[Example]) -> NDArray[Any]:
-    """Return the right decisions and all decisions of each paper if each move has one place.
+    """Return the numbers of right and of all decisions, if each move always has the same place.
 
-    The place is a sentence by its number from the beginning or from the end, or "not stated";
-    of each fold, the one that is right most often in the others.
+    The place is the number of a sentence from the beginning or from the end, or "not stated". For
+    each fold it is the place that is right most often in the other folds.
     """
     places: list[int | None] = [None, *range(ENDS), *range(-ENDS, 0)]
 
@@ -108,7 +111,7 @@ def by_place(examples: Sequence[Example]) -> NDArray[Any]:
 
 
 def store(path: Path, found: Sequence[Scores]) -> None:
-    """Write predictions, without the predictions of tokens.
+    """Write predictions to a file, without the predictions of tokens.
 
     Raises:
         OutputError: the file cannot be written.
@@ -122,7 +125,7 @@ def store(path: Path, found: Sequence[Scores]) -> None:
 
 
 def stored(path: Path, examples: Sequence[Example]) -> list[Scores] | None:
-    """Return stored predictions; None if there are none, or the file is damaged."""
+    """Return stored predictions, or None if the file is missing or damaged."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = []

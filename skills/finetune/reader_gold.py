@@ -1,8 +1,8 @@
 """Read the annotated table that a reader is trained on: papers with the places of their moves.
 
-A move of a table is quoted if each of its passages occurs in the abstract word for word, once: then
-its place is known exactly. Of another move, the stored anchor is used if the table has one, else
-the sentences that share most words with it (`anchors.lexical`).
+The place of a move is known exactly if each of its passages occurs in the abstract once, word for
+word. For other moves the stored anchor is used if the table has anchors, or else the sentences that
+share most words with the move (`anchors.lexical`).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from skills.nanda.sentences import heading_end, sentence_spans
 from skills.nanda.text import counted, flatten
 
 FEWEST = 20
-"""Papers that a cross-validation needs at least."""
+"""Minimum number of papers for a cross-validation."""
 REPLACED = 4
 """Maximum number of words that the name in brackets at the beginning of a move replaces."""
 SHOWN = 5
-"""Reasons for unusable rows that a message lists."""
+"""Maximum number of reasons for unusable rows in a message."""
 _WORD = re.compile(r"\w+")
 _NAME = re.compile(r"\[[^\[\]]+\](?:['\u2019]s)?(?=\s)")
 
@@ -38,9 +38,9 @@ class GoldPaper:
     """An annotated paper.
 
     Attributes:
-        anchors: of each move with a label, the place of its passages; None if it is not stated.
+        anchors: for each move with a label, the place of its passages, or None if it is not stated.
             A move that shares no words with the abstract has no label.
-        exact: number of moves whose passages are known exactly.
+        exact: number of moves whose place is known exactly.
     """
 
     paper: Paper
@@ -55,7 +55,7 @@ class GoldPaper:
 
 @dataclass(frozen=True, slots=True)
 class Gold:
-    """The usable papers of a table, ordered by the digest of the abstract.
+    """The usable papers of a table, ordered by the digests of their abstracts.
 
     Attributes:
         left_out: the places of the unusable rows by reason.
@@ -66,14 +66,14 @@ class Gold:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that training reads of the papers."""
+        """SHA-256 of all data of the papers that training uses."""
         return sha256_of(
             [[one.paper.sha256, flatten(one.paper.title), one.anchors] for one in self.papers]
         )
 
     @property
     def reasons(self) -> str:
-        """Why rows are unusable: "2 rows: has no abstract (gold.csv, line 3)"."""
+        """The reasons why rows are unusable: "2 rows: has no abstract (gold.csv, line 3)"."""
         listed = [
             f"{counted(len(places), 'row')}: {reason} ({places[0]}{', ...' * (len(places) > 1)})"
             for reason, places in sorted(self.left_out.items(), key=lambda one: -len(one[1]))
@@ -125,7 +125,7 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
     """Return the paper of a row.
 
     Raises:
-        InputError: it has no abstract, not all moves, or no move whose place is known.
+        InputError: the row lacks the abstract or a move, or has no move whose place is known.
     """
     abstract = row.paper.abstract
     if not sentence_spans(abstract):
@@ -138,9 +138,9 @@ def _read(row: TableRow, framework: Framework) -> GoldPaper:
         if spans := exact_spans(abstract, stated[move], anchor["spans"]):
             anchors[move] = {"sentences": [], "spans": spans, "by": "reviewer"}
             exact += 1
-        else:  # it shows the sentences; a move in other words has no passages
+        else:  # the move shows the sentences; a move in other words has no passages
             anchors[move] = {"sentences": [], "spans": anchor["spans"], "by": "lexical"}
-    # An anchor without a span is no label: nothing shows its place.
+    # An anchor without spans does not show a place, and is not a label.
     known = {move: one for move, one in anchors.items() if one is None or one["spans"]}
     if not known:
         raise InputError("no move shares words with the abstract", where=row.where)
@@ -154,8 +154,8 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
     passage.
 
     Args:
-        known: start and end of the sentences or passages that the move comes from. They decide
-            between several places of the same words.
+        known: start and end of the sentences or passages that the move comes from, which decide
+            between several places with the same words
 
     Returns:
         [] if a passage does not occur in the abstract word for word, or its place is not clear.
@@ -183,7 +183,7 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
 
 def _opening(abstract: str, start: int) -> int:
-    """Return the start of the sentence if it is at most `REPLACED` words before `start`."""
+    """Return `start`, or the start of its sentence at most `REPLACED` words before."""
     for first, after in sentence_spans(abstract):
         if first <= start < after:
             first = heading_end(abstract, first, after)

@@ -1,10 +1,10 @@
-"""A recipe: all settings that determine the result of a training run.
+"""Recipes: all settings that determine the result of a training run.
 
     recipe = load_recipe("lesson")     # a preset of recipes/, or a path
     recipe = overridden(recipe, {"training.epochs": 2})
 
-Unknown keys are errors that name file and line. Settings that do not change the result, such as
-the output folder, are not part of a recipe.
+An unknown key is an error with the file and the line. Settings that do not change the result, such
+as the output folder, are not part of a recipe.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SETTINGS = {
     "seed": "training.seed",
     "name": "export.name",
 }
-"""The settings of a recipe that have an option of their own, by its field."""
+"""The settings of a recipe that have their own option, by the field of the option."""
 
 
 class _Strict(BaseModel):
@@ -56,9 +56,9 @@ class Quantization(_Strict):
         kind: nf4 (QLoRA; Dettmers et al. 2023, arXiv 2305.14314) or none.
         double: quantize the quantization constants as well.
         compute: the type in which training computes, and in which unquantized weights are stored.
-        unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass:
-            training gives the same numbers in less time, with four times the memory. For a CPU,
-            where unpacking is slow and the base small.
+        unpacked: keep the NF4 weights in the compute type instead of unpacking them in every pass.
+            Training gives the same numbers in less time, with four times the memory. It is meant
+            for a CPU, where unpacking is slow, and a small base.
     """
 
     kind: Literal["nf4", "none"] = "nf4"
@@ -73,8 +73,8 @@ class Adapter(_Strict):
     Attributes:
         targets: names of the layers with an adapter, or "all-linear" for every linear layer except
             the output.
-        start_from: an adapter of the same r, alpha and targets to start from: a folder of peft, its
-            GGUF, or a model of the registry that has one. None: a new adapter.
+        start_from: an adapter of the same r, alpha and targets to start from: a folder of peft, the
+            GGUF of an adapter, or a model of the registry with an adapter. None for a new adapter.
     """
 
     r: int = Field(16, ge=1, le=1024)
@@ -85,7 +85,7 @@ class Adapter(_Strict):
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit `start_from` if None: recipes from before it existed keep their digests."""
+        """Omit `start_from` if it is None, so that older recipes keep their digests."""
         found: dict[str, Any] = serialize(self)
         if self.start_from is None:
             del found["start_from"]
@@ -96,13 +96,16 @@ class Training(_Strict):
     """Settings of the optimization.
 
     Attributes:
-        batch: rows per batch; `accumulation` batches make one step.
-        warmup: steps until the full learning rate; below 1 a share of all steps.
-        max_length: maximum tokens of a row, prompt and completion; longer rows are errors.
+        batch: number of rows per batch; `accumulation` batches make one step.
+        warmup: number of steps until the full learning rate; a number below 1 is a share of all
+            steps.
+        max_length: maximum number of tokens of a row, prompt and completion together; a longer row
+            is an error.
         max_steps: stop after this many steps, regardless of `epochs`.
         checkpointing: compute activations again in the backward pass instead of keeping them.
-        save_steps, log_steps, eval_steps: how often to save, to log, and to measure the dev loss.
-        keep: checkpoints to keep, in addition to the best one; None: all.
+        save_steps, log_steps, eval_steps: number of steps between savings, log lines, and
+            measurements of the dev loss.
+        keep: number of checkpoints to keep, in addition to the best checkpoint; None for all.
     """
 
     epochs: float = Field(3, gt=0)
@@ -134,9 +137,9 @@ class Decisions(_Strict):
     """Loss of the decision whether a move is stated, in addition to the loss of the tokens.
 
     Attributes:
-        weight: of each decision, against 1 of a token; 0 for none.
-        stated: factors by move for the decisions where it is stated: above 1 for a move that few
-            abstracts state, which the model would otherwise hardly ever write.
+        weight: weight of a decision, where a token has the weight 1; 0 for no weight.
+        stated: factors by move on the weight of decisions that it is stated. A factor above 1 suits
+            a move that few abstracts state, which the model would otherwise hardly ever write..
     """
 
     weight: float = Field(0.0, ge=0)
@@ -147,8 +150,9 @@ class Export(_Strict):
     """Settings of the exported model.
 
     Attributes:
-        name: of the model, in Ollama and in the registry; by default the name of the run's folder.
-        merge_base: merge into the base's 16-bit weights, or into its NF4 weights.
+        name: the name of the model in Ollama and in the registry; by default the name of the run's
+            folder.
+        merge_base: the weights of the base that the adapter is merged into: 16-bit, or NF4.
         quantize: the type of the quantized GGUF.
         num_ctx, num_predict, temperature: parameters of the Modelfile.
     """
@@ -162,12 +166,12 @@ class Export(_Strict):
 
 
 class Recipe(_Strict):
-    """A whole recipe.
+    """A complete recipe.
 
     Attributes:
-        base: a model of the hub in the local cache, a folder with one, or a `files:` id of the
+        base: a model of the hub in the local cache, a folder with a model, or a `files:` id of the
             registry (a GGUF, which is unpacked into a folder).
-        dev_share: share of the gold rows held out for measuring, without a dev file.
+        dev_share: share of the gold rows that become dev rows if there is no dev file.
     """
 
     version: Literal[1] = 1
@@ -196,7 +200,7 @@ def load_recipe(name: str | Path) -> Recipe:
 
     Raises:
         UsageError: neither the preset nor the file exists.
-        InputError: the file is not a valid recipe; the error names file and line.
+        InputError: the file is not a valid recipe; the error contains the file and the line.
     """
     known = presets()
     if (path := known.get(str(name))) is None:
@@ -237,13 +241,13 @@ def first_error(exc: ValidationError) -> str:
 
 
 def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> Recipe:
-    """Return the named recipe, else the remembered one of the folder, with the options applied.
+    """Return the named recipe, or else the folder's stored recipe, with the options applied.
 
-    A recipe without a name for the model gets that of the folder.
+    If the recipe does not name the model, the model gets the name of the folder.
 
     Raises:
         UsageError: a setting is invalid or unknown.
-        InputError: the remembered recipe is invalid.
+        InputError: the stored recipe is invalid.
     """
     if options.preset and options.recipe:
         raise UsageError("--preset and --recipe name two recipes", hint="Give one of them.")
@@ -268,7 +272,7 @@ def chosen_recipe(options: Any, remembered: Mapping[str, Any], folder: Path) -> 
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """Parse a setting of `--set training.warmup=0.1`; its value is YAML."""
+    """Parse a setting such as `--set training.warmup=0.1`; its value is YAML."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"--set: {text!r} is not NAME=VALUE", hint="--set training.warmup=0.1")

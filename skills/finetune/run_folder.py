@@ -1,17 +1,17 @@
-"""A run: its recipe, and its folder with the artifacts and a manifest of the stages that made them.
+"""The folder of a run: its artifacts, and the manifest of the stages that made them.
 
     out/
       manifest.json                      an entry for each stage that was performed
       prepared/                          rows as tokens, with the mask of the loss
       checkpoint-N/ adapter/             training states; the adapter in use
       merged/                            the base with the adapter merged into it
-      NAME.f16.gguf NAME.Q4_K_M.gguf     the same for llama.cpp, in 16 bits and quantized
+      NAME.f16.gguf NAME.Q4_K_M.gguf     the merged model for llama.cpp, in 16 bits and quantized
       NAME-lora.gguf                     the adapter alone for llama.cpp
       Modelfile Modelfile.adapter
 
 A stage is a function that takes the `StageContext`, checks its inputs, calls `begin` with them and
-returns its `Entry` of the manifest. If the inputs equal those of the entry and its outputs are
-unchanged, it returns at once:
+returns its `Entry` of the manifest. If the inputs are equal to the inputs in the entry and the
+outputs are unchanged, it returns immediately:
 
     stage = context.begin("merge", "merge the adapter into the base", inputs)
     if stage.unchanged is not None:
@@ -46,9 +46,9 @@ from skills.finetune.recipe import Recipe, first_error
 from skills.nanda.framework import Framework, sha256_of
 
 SPARE = 1.02
-"""Factor on the needed space: a file system uses more than the bytes of a file."""
+"""Factor on the needed disk space, since a file system uses more space than the size of a file."""
 WRITERS = ("train", "merge", "gguf", "quantize", "modelfile")
-"""The stages whose files another stage reads."""
+"""The stages with files that another stage reads."""
 MANIFEST = "manifest.json"
 FORMAT = 1
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "gguf")
@@ -56,7 +56,7 @@ PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "toke
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file as a stage wrote it. An equal size and mtime means unchanged, without hashing it."""
+    """A file that a stage wrote. It counts as unchanged if its size and mtime are equal."""
 
     sha256: str
     size: int
@@ -68,7 +68,7 @@ class Output:
         return cls(targets.digest(path), stat.st_size, stat.st_mtime_ns)
 
     def is_unchanged(self, path: Path) -> bool:
-        """Return True if a file has still this content."""
+        """Return True if a file still has this content."""
         if not path.exists() or path.stat().st_size != self.size:
             return False
         return path.stat().st_mtime_ns == self.mtime_ns or targets.digest(path) == self.sha256
@@ -76,13 +76,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Record of a stage.
+    """The record of a performed stage.
 
     Attributes:
-        inputs: all that its result depends on: digests and settings, as JSON has them.
-        outputs: the files it wrote, by their path in the folder.
+        inputs: all values that the result depends on: digests and settings, as JSON values.
+        outputs: the files that the stage wrote, by their path in the folder.
         facts: findings, for display and for later stages.
-        versions: of the packages used.
+        versions: the versions of the used packages.
     """
 
     inputs: Mapping[str, Any]
@@ -106,7 +106,7 @@ class RunDir:
     """The folder of a run.
 
     Attributes:
-        name: of the model, for its files.
+        name: the name of the model, used in the names of files.
     """
 
     folder: Path
@@ -176,7 +176,7 @@ class RunDir:
         return all(kept.is_unchanged(self.folder / path) for path, kept in entry.outputs.items())
 
     def changed(self, stage: str, inputs: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the names of the inputs that differ from the stage's entry, if there is one."""
+        """Return the names of the inputs that differ from the entry of the stage, if it exists."""
         entry = self.entry(stage)
         if entry is None:
             return ()
@@ -224,7 +224,7 @@ class RunDir:
         return self._manifest().run
 
     def remember(self, run: Mapping[str, Any]) -> None:
-        """Store the settings of a run, for single stages that are performed later."""
+        """Store the settings of a run for stages that are performed later."""
         manifest = self._manifest()
         if manifest.run != _as_json(run):
             manifest.run = _as_json(run)
@@ -234,7 +234,7 @@ class RunDir:
         """Create the folder.
 
         Raises:
-            OutputError: it cannot be created, or is a file.
+            OutputError: the folder cannot be created, or the path is a file.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -258,13 +258,13 @@ class RunDir:
             raise InputError(
                 f"is not the manifest of a run: {first_error(exc)}",
                 where=str(path),
-                hint="Name another folder with --out, or move this one away.",
+                hint="Name another folder with --out, or move this folder away.",
             ) from exc
 
 
 @contextmanager
 def partial(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that replaces `folder` when the block ends without an error.
+    """Yield a temporary folder, which replaces `folder` if the block ends without an error.
 
     Raises:
         OutputError: the disk is full, or a file cannot be written.
@@ -284,7 +284,7 @@ def partial(folder: Path) -> Iterator[Path]:
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    """Yield the files among these paths and in their folders."""
+    """Yield these files, and the files in these folders."""
     for path in paths:
         if path.is_dir():
             yield from sorted(found for found in path.rglob("*") if found.is_file())
@@ -293,7 +293,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `value` as it is read back: tuples become lists, keys become strings."""
+    """Return `value` as JSON restores it: tuples become lists, keys become strings."""
     found: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return found
 
@@ -308,7 +308,7 @@ def package_versions(*names: str) -> dict[str, str]:
 
 
 def in_words(size: float) -> str:
-    """Format bytes for display: "98.4 MB", "15.2 GB"."""
+    """Format a number of bytes for display: "98.4 MB", "15.2 GB"."""
     for unit, one in (("GB", 1e9), ("MB", 1e6)):
         if size >= one:
             return f"{size / one:.1f} {unit}"
@@ -316,7 +316,7 @@ def in_words(size: float) -> str:
 
 
 def need_disk(folder: Path, needed: int, files: str) -> None:
-    """Raise OutputError if fewer than `needed` bytes are free for `files`, "the merged model"."""
+    """Raise OutputError if fewer than `needed` bytes are free for `files`."""
     free = shutil.disk_usage(folder).free
     if free < needed * SPARE:
         raise OutputError(
@@ -347,9 +347,9 @@ def digest_of(run_dir: RunDir, stage: str, path: Path) -> str:
 
 
 def file_digest(run_dir: RunDir, path: Path) -> str:
-    """Return the SHA-256 of a file, from the manifest if size and time match a stage's entry.
+    """Return the SHA-256 of a file, from the manifest if size and time match an entry.
 
-    Hashing a merged model of 15 GB takes a minute.
+    This saves time: hashing a merged model of 15 GB takes a minute.
     """
     stat = path.stat()
     name = str(path.relative_to(run_dir.folder)) if path.is_relative_to(run_dir.folder) else ""
@@ -363,11 +363,13 @@ def file_digest(run_dir: RunDir, path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StageContext:
-    """One run.
+    """The context of the stages: the run, its recipe and its command.
 
     Attributes:
-        data: the training set, a .jsonl of `/finetune dataset`; None for a stage without one.
-        dev: rows to measure on, in the same form; None: a share of the gold rows of `data`.
+        data: the training set, a .jsonl file of `/finetune dataset`; None for a stage that needs
+            none.
+        dev: the file of the dev rows, in the same form; None to use a share of the gold rows of
+            `data`.
         framework_file: the file of `framework`; None for the shipped framework.
     """
 
@@ -386,28 +388,28 @@ class StageContext:
 
     @property
     def processes(self) -> int:
-        """How many processes train.
+        """The number of training processes.
 
         Raises:
-            UsageError: the options and a launcher both state it.
+            UsageError: the options and a launcher both state the number.
         """
         return ranks.processes(getattr(self.call.options, "processes", None))
 
     @property
     def is_sharded(self) -> bool:
-        """Whether the base is divided among the processes."""
+        """True if the base is divided among the processes."""
         return ranks.is_sharded(getattr(self.call.options, "sharding", None))
 
     @property
     def files(self) -> FileStore:
-        """The files of the registry, as they are found or fetched on this machine."""
+        """The files of the registry, which are found or fetched on this machine."""
         return FileStore(self.call.models.registry.files, self.cache, self.call.screen.notice)
 
     def begin(self, name: str, summary: str, inputs: Mapping[str, Any]) -> Stage:
-        """Announce a stage, and whether its inputs and outputs are unchanged.
+        """Announce a stage and return it, with its earlier entry if that is still valid.
 
         Args:
-            inputs: all that the result depends on: digests of files, and settings.
+            inputs: all values that the result depends on: digests of files, and settings.
         """
         notice, entry = self.call.screen.notice, self.run_dir.entry(name)
         if entry is not None and self.run_dir.is_current(name, inputs):
@@ -420,10 +422,10 @@ class StageContext:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage that is performed.
+    """A stage that is being performed.
 
     Attributes:
-        unchanged: the entry of an earlier performance that is still valid, else None.
+        unchanged: the entry of an earlier performance if it is still valid, otherwise None.
     """
 
     run_dir: RunDir
@@ -440,7 +442,7 @@ class Stage:
         Args:
             outputs: the files and folders that were written.
             facts: findings, for display and for later stages.
-            changed: inputs that the stage itself changed.
+            changed: inputs that the stage itself has changed.
         """
         seconds = time.monotonic() - self.begun
         return self.run_dir.record(self.name, {**self.inputs, **changed}, outputs, facts, seconds)

@@ -1,1 +1,1 @@
-"""Build the training set from tables of annotations, accounting for every row."""
+"""Build the training set from tables of annotations, and record every row that is left out."""

@@ -1,8 +1,9 @@
-"""The rows of a data set: read from tables, validated, and written as prompt and completion.
+"""Read the rows of a data set from tables, validate them, and write prompts and completions.
 
-Prompt and completion are written by the form itself (`TaggedForm`), with which `/annotate` asks
-tuned models and parses their answers, so that training and use cannot diverge. The texts contain no
-chat template: the stage `prepare` adds that of the base, as the engine does in use.
+The form `TaggedForm` writes prompt and completion. `/annotate` uses the same form for the requests
+to tuned models and for parsing their answers, so that training and use cannot diverge. The texts
+contain no chat template: the stage `prepare` adds the template of the base, as the engine does in
+use.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import sanitize
 
 SOURCES: tuple[Source, ...] = get_args(Source)
-"""In order of precedence."""
+"""The sources of rows in order of precedence."""
 Split = Literal["dev", "test"]
 Why = Literal["rejected", "repeated", "excluded", "overridden", "not_curated", "near_duplicate"]
 WHYS: tuple[Why, ...] = get_args(Why)
-"""Why a row is not in the data set, in the order of the checks."""
+"""The reasons why a row is left out, in the order of the checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How tables are read.
+    """The settings for reading tables.
 
     Attributes:
-        columns: names of columns, for all tables; otherwise they are recognized by name.
-        corpus: the database with the abstracts of annotations saved as .jsonl without them, None
-            for the user's own; it is not opened for other files.
+        columns: names of the columns of all tables; None for columns with recognized names.
+        corpus: the database with the abstracts of annotations that were saved as .jsonl without
+            abstracts; None for the user's corpus. It is not opened for other files..
         notice: as in `open_table`.
     """
 
@@ -49,12 +50,13 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A row that is not in the data set, and why.
+    """A row that is left out of the data set, with the reason.
 
     Attributes:
-        of, of_where: the id and the place of the row that is used instead, or that is held out.
-        similarity: of the two abstracts, 0 to 1, if that is the reason.
-        split: the set it is held out for.
+        of, of_where: the id and the place of the row that is used instead, or of the held-out
+            paper.
+        similarity: the similarity of the two abstracts, 0 to 1, if it is the reason.
+        split: the set that the row is held out for, "dev" or "test".
     """
 
     source: Source
@@ -73,7 +75,7 @@ class LeftOut:
 
 
 class Placed(Protocol):
-    """A row or a paper with its place for people."""
+    """A row or a paper with its place in words."""
 
     @property
     def id(self) -> str: ...
@@ -84,12 +86,12 @@ class Placed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnnotationRow:
-    """A valid row.
+    """A valid row of annotations.
 
     Attributes:
-        where: the row for people: "gold.csv, line 7".
-        moves: on one line each, in the framework's order.
-        completion: the moves in the form that is trained.
+        where: the place of the row in words: "gold.csv, line 7".
+        moves: the text of each move on one line, in the order of the framework.
+        completion: the moves in the form that the model learns.
     """
 
     source: Source
@@ -104,16 +106,16 @@ class AnnotationRow:
 
     @property
     def key(self) -> str:
-        """The key that identifies the paper."""
+        """The key by which papers are compared."""
         return paper_key(self.id)
 
     def left_out(
         self, why: Why, reason: str, instead: Placed | None = None, **more: Any
     ) -> LeftOut:
-        """Return the record of this row if it is left out.
+        """Return the record that this row is left out.
 
         Args:
-            instead: the row or paper that is used instead, or that is held out.
+            instead: the row that is used instead, or the held-out paper.
             more: further fields of the record.
         """
         of, of_where = (None, None) if instead is None else (instead.id, instead.where)
@@ -132,7 +134,7 @@ def valid_rows(
     Of a repeated paper, the first valid row is kept.
 
     Args:
-        entries: the rows, or why one cannot be read.
+        entries: the rows; in place of a row that cannot be read, its error.
     """
     rows: dict[str, AnnotationRow] = {}
     out = []
@@ -164,7 +166,7 @@ def valid_rows(
 def read_annotations(
     paths: Sequence[Path], reading: Reading
 ) -> Generator[TableRow | InputError, None, None]:
-    """Yield all rows of tables of annotations, in order, or why one cannot be read.
+    """Yield all rows of tables of annotations in order, or the error of a row.
 
     Raises:
         InputError: a file cannot be read or lacks a move.
@@ -218,10 +220,11 @@ def format_annotation_system(framework: Framework | None = None) -> str:
 
 
 def format_annotation_output(moves: Mapping[str, Any], framework: Framework | None = None) -> str:
-    """Return the completion: `<annotation>`, a line per move, `</annotation>`; no end token.
+    """Return the completion: `<annotation>`, a line for each move, `</annotation>`; no end token.
 
     Special tokens and tags in a move are broken up as in the prompt, since a tokenizer would take
-    "<|im_end|>" for the end of the answer. `TaggedForm.parse` returns all other moves unchanged.
+    "<|im_end|>" for the end of the answer. `TaggedForm.parse` restores all moves without such
+    tokens exactly.
 
     Args:
         moves: the moves by name; other keys, such as the columns of a table, are ignored.
@@ -234,7 +237,7 @@ def format_annotation_output(moves: Mapping[str, Any], framework: Framework | No
 
 
 def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
-    """Return the completion of moves that are valid already.
+    """Return the completion of moves that were validated before.
 
     Raises:
         InputError: a move cannot be written on one line.
@@ -246,7 +249,7 @@ def completion_of(valid: Mapping[str, str], framework: Framework) -> str:
 
 
 def chat_messages(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the messages of a row of the data set, for a chat template, as `/annotate` sends."""
+    """Return the messages of a row for a chat template, equal to the messages of `/annotate`."""
     return [
         {"role": "system", "content": row["system"]},
         {"role": "user", "content": row["prompt"]},

@@ -12,23 +12,25 @@ from pydantic import Field
 from harness.api.skill import SkillOptions
 
 GOLD_WEIGHT, CURATED_WEIGHT, AGENT_WEIGHT = 1.0, 0.75, 0.5
-"""Relative weights in training: an unreviewed row has half the weight of one that a person wrote,
-and a row accepted by the panel one in between. These are choices, not measurements."""
+"""Relative weights in training. A row without review has half the weight of a row written by a
+person; a row accepted by the panel has a weight between them. These are choices, not
+measurements.
+"""
 MAX_SIMILARITY = 0.6
-"""Two abstracts that are more similar count as one."""
+"""Similarity above which two abstracts count as the same abstract."""
 LEAST_MAX_SIMILARITY = 0.5
 Source = Literal["gold", "curated", "agent"]
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How a data set is built.
+    """The choices for building a data set.
 
     Attributes:
         curated_only: leave out agent annotations that were not curated.
-        max_similarity: more similar abstracts count as one, 0.5 to 1.
+        max_similarity: similarity above which abstracts count as the same abstract, 0.5 to 1.
         weights: the training weight of a row of each source.
-        rare_weight: factor for rows that state a move which most rows do not.
+        rare_weight: factor on the weight of rows that state a move which most rows do not state.
     """
 
     curated_only: bool = False
@@ -44,7 +46,7 @@ class Choices:
 
 
 class DatasetOptions(SkillOptions):
-    """How a data set is built, wherever the annotations of models come from."""
+    """The options of every command that builds a data set."""
 
     gold: tuple[Path, ...] = Field((), description="a table annotated by people; may be repeated")
     curated_only: bool = Field(
@@ -55,7 +57,7 @@ class DatasetOptions(SkillOptions):
         description="a table, a .txt file of ids, or comma-separated ids, whose papers "
         "are held out of training; may be repeated",
     )
-    test: tuple[str, ...] = Field((), description="as --dev, for the test set")
+    test: tuple[str, ...] = Field((), description="like --dev, for the test set")
     gold_weight: float = Field(
         GOLD_WEIGHT, gt=0, le=100, description="the training weight of a gold row"
     )
@@ -69,13 +71,13 @@ class DatasetOptions(SkillOptions):
         1.0,
         gt=0,
         le=100,
-        description="factor on the weight of rows that state a move which most rows do not",
+        description="factor on the weight of rows that state a move which most rows do not state",
     )
     max_similarity: float = Field(
         MAX_SIMILARITY,
         ge=LEAST_MAX_SIMILARITY,
         le=1,
-        description="abstracts more similar than this count as one",
+        description="similarity above which two abstracts count as the same abstract",
     )
     tokenizer: Path | None = Field(
         None,
@@ -85,5 +87,5 @@ class DatasetOptions(SkillOptions):
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """The input files, which must not be overwritten; ids among them are harmless."""
+        """The input files, which must not be overwritten; ids in --dev and --test do no harm."""
         return (*self.gold, *map(Path, (*self.dev, *self.test)))

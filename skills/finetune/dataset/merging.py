@@ -1,14 +1,15 @@
-"""A training set: tables are merged, and held-out papers and copies are left out.
+"""Merge tables into a training set without held-out papers and copies.
 
-A row is held out by its id, its abstract, or a nearly identical abstract. Each row that is held out
-is then searched for as well: a set given as ids has abstracts as soon as a row with such an id is
-found, and the same paper under another id is then held out too.
+A row is held out by its id, its abstract, or a nearly identical abstract. Copies of held-out rows
+are held out as well: if the held-out set consists of ids, the rows with these ids supply abstracts,
+and the same papers under other ids are then found by their abstracts.
 
 The similarity of two abstracts is the Jaccard index of their runs of three words: the number of
-shared runs over that of all runs. An abstract of 200 words has 0.86 after changing five words far
-apart, 0.63 after fifteen, and 0.83 after adding a fifth at its end. Among 2,149 different abstracts
-of the gold files and the pool of this project, the two most similar have 0.38 and all but two pairs
-less than 0.21, so `MAX_SIMILARITY` is well above the similarity of two different papers.
+shared runs divided by the number of all runs. The similarity of an abstract of 200 words to itself
+is 0.86 after changing five words far apart, 0.63 after changing fifteen words, and 0.83 after
+adding 40 words at the end. Among 2,149 different abstracts of the gold files and the pool of this
+project, the highest similarity is 0.38, and all but two pairs have less than 0.21, so
+`MAX_SIMILARITY` is well above the similarity of two different papers.
 """
 
 from __future__ import annotations
@@ -46,14 +47,17 @@ from skills.nanda.text import words
 
 T = TypeVar("T")
 RUN = 3
-"""Words of a run."""
+"""Number of words in a run."""
 COMMON = 100
-"""Two abstracts with a similarity of 0.5 share two thirds of their runs, some of them rare."""
+"""Number of abstracts with a run above which the run is not used to find similar abstracts.
+
+Two abstracts with a similarity of 0.5 share two thirds of their runs, some of which are rare.
+"""
 IDS_SUFFIX = ".txt"
 LONGEST_NAME = 256
-"""A longer value cannot be a file name; it is a list of ids."""
+"""Maximum length of a file name; a longer value of an option is a list of ids."""
 _PATH = re.compile(r"[~./]|.*\.[A-Za-z]\w*\Z|.*\s", re.DOTALL)
-"""Values meant as a file, so that a mistyped name is not taken for an id."""
+"""Matches values that are meant as a file, so that a mistyped name is not used as an id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,9 @@ class Dataset:
     """The training set.
 
     Attributes:
-        rows: one per paper: gold, then curated, then agent, each in the order of its files.
-        left_out: all other rows that were read, in the same order.
-        choices, held_out, inputs: the arguments it was built with.
+        rows: one row for each paper: gold, then curated, then agent, in the order of the files.
+        left_out: all other rows of the tables, in the same order.
+        choices, held_out, inputs: the arguments from which the data set was built.
     """
 
     framework: Framework
@@ -84,7 +88,7 @@ class Dataset:
 
     @property
     def counts(self) -> dict[Source, dict[str, int]]:
-        """The rows read, left out by reason, and written, for each source; they add up."""
+        """For each source, the numbers of rows that were read, left out by reason, and written."""
         out = Counter((left.source, left.why) for left in self.left_out)
         written = Counter(row.source for row in self.rows)
         found: dict[Source, dict[str, int]] = {}
@@ -96,7 +100,7 @@ class Dataset:
 
     @property
     def rare(self) -> dict[str, int]:
-        """The moves that fewer than half of the rows state, with the number that do."""
+        """The moves that fewer than half of the rows state, with their number of rows."""
         stated = Counter(name for row in self.rows for name in self._stated(row))
         return {
             name: stated[name]
@@ -107,8 +111,8 @@ class Dataset:
     def examples(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of the file.
 
-        prompt, completion and system contain no chat template; id_field is the name of id in the
-        source; sha256 is that of the abstract on one line.
+        prompt, completion and system contain no chat template; id_field is the name of the id
+        column in the source; sha256 is the digest of the abstract on one line.
         """
         rare = set(self.rare)
         system = format_annotation_system(self.framework)
@@ -149,7 +153,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Match(Generic[T]):
-    """The value of the most similar abstract; `exact` if the abstracts are the same."""
+    """The value of the most similar abstract; `exact` is True if the abstracts are equal."""
 
     value: T
     similarity: float
@@ -157,10 +161,10 @@ class Match(Generic[T]):
 
 
 class AbstractIndex(Generic[T]):
-    """Finds the abstract that another one repeats, or nearly repeats.
+    """An index of abstracts that finds an equal or nearly equal abstract.
 
-    An inverted index gives the abstracts that share a run with another one. Runs of more than
-    `COMMON` abstracts are not used to find candidates.
+    An inverted index finds the abstracts that share a run of words with a text. Runs that occur in
+    more than `COMMON` abstracts are not used to find candidates.
     """
 
     def __init__(self, max_similarity: float = MAX_SIMILARITY) -> None:
@@ -170,7 +174,7 @@ class AbstractIndex(Generic[T]):
         self._abstracts: defaultdict[str, list[int]] = defaultdict(list)
 
     def add(self, text: str, value: T) -> None:
-        """Add an abstract, unless it is empty or there already."""
+        """Add an abstract, unless it is empty or in the index already."""
         digest = abstract_digest(text)
         if not text or digest in self._exact:
             return
@@ -181,7 +185,7 @@ class AbstractIndex(Generic[T]):
         self._kept.append((value, found))
 
     def find(self, text: str) -> Match[T] | None:
-        """Return the most similar abstract, the earliest of several; None if none is near."""
+        """Return the most similar abstract (of equals, the first), or None if it is not similar."""
         digest = abstract_digest(text)
         if digest in self._exact:
             return Match(self._exact[digest], 1.0, exact=True)
@@ -199,7 +203,7 @@ class AbstractIndex(Generic[T]):
 
 
 def runs(text: str) -> frozenset[str]:
-    """Return the runs of `RUN` words, ignoring case and punctuation; all words if fewer."""
+    """Return the runs of `RUN` words of a text; case and punctuation are ignored."""
     found = words(text)
     last = max(len(found) - RUN, 0) if found else -1
     return frozenset(" ".join(found[start : start + RUN]) for start in range(last + 1))
@@ -207,7 +211,7 @@ def runs(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutPaper:
-    """A held-out paper, and where it is named; the abstract is "" if only the id is known."""
+    """A held-out paper and its place; the abstract is "" if only the id is known."""
 
     split: Split
     id: str
@@ -217,10 +221,10 @@ class HeldOutPaper:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutSet:
-    """The papers that one option names.
+    """The papers that one value of --dev or --test names.
 
     Attributes:
-        path: its file, or None if the option is a list of ids.
+        path: the file of the papers, or None for a list of ids.
     """
 
     split: Split
@@ -274,9 +278,10 @@ class HeldOut:
                 self._add(paper)
 
     def split_off(self, rows: list[AnnotationRow]) -> Step:
-        """Separate the rows that may be trained on from the held-out ones.
+        """Separate the rows that may be trained on from the held-out rows.
 
-        This repeats until nothing is found, since each row that is found is held out as well.
+        This is repeated until no row is found, since the copies of each found row are held out as
+        well.
         """
         kept, out = list(rows), list[LeftOut]()
         while True:
@@ -317,11 +322,11 @@ def merge(
     reading: Reading,
     tick: Callable[[str], None],
 ) -> Dataset:
-    """Merge the rows: gold takes precedence over curated, curated over agent.
+    """Merge the rows of all sources: gold replaces curated and agent rows, curated replaces agent.
 
-    In this order: held-out papers are excluded; of each paper the row of the first source is kept;
-    with `curated_only`, agent annotations that were not curated are removed; of nearly identical
-    abstracts the first is kept.
+    Held-out papers are excluded first. Then the row of the first source is kept for each paper;
+    with `curated_only`, agent annotations that were not curated are removed; and of nearly
+    identical abstracts the first is kept.
 
     Args:
         files: the tables that the rows come from, for the manifest.

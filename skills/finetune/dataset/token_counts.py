@@ -1,7 +1,8 @@
 """Count the tokens of the rows of a data set, without torch.
 
-With a tokenizer.json, the tokenizers library in llguidance counts; without one, the embedded model,
-if its file is already on this machine. Otherwise the number is estimated; the manifest records how.
+The tokens are counted with a tokenizer.json by the tokenizers library in llguidance, or without it
+by the embedded model, if its file is on this machine. Otherwise the number is estimated. The
+manifest records which of these methods was used.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from harness.models.weights import FileStore
 from harness.runs import targets
 
 CONTEXT = 256
-"""Context of the engine: it generates nothing, and longer texts are counted too."""
+"""Context of the engine, which generates nothing and also counts longer texts."""
 TEXTS_ALONE = "the texts alone, without a chat template"
 RENDERED = "the prompt in the model's chat template, the completion without its end token"
 BIN = 128
-"""Tokens per bin of a histogram."""
+"""Width of a bin of a histogram in tokens."""
 
 T = TypeVar("T")
 
@@ -35,10 +36,10 @@ class TokenCounter:
     """Counts the tokens of rows.
 
     Attributes:
-        name, sha256: of the tokenizer, for the manifest; None without a file.
-        counts: the texts that are counted, in words.
-        count: takes the system text, the prompt and the completion of a row, and returns the tokens
-            of the first two together, and of the completion.
+        name, sha256: name and digest of the tokenizer file, for the manifest; None without a file.
+        counts: a description of the texts that are counted.
+        count: returns the number of tokens of system text and prompt together, and of the
+            completion, given the three texts.
     """
 
     name: str
@@ -54,7 +55,7 @@ def open_counter(
     cache_dir: Path,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[TokenCounter]:
-    """Provide a token counter for the time of the block.
+    """Yield a token counter that can be used within the block.
 
     Args:
         tokenizer: a tokenizer.json or a folder with one; None for the model that annotates.
@@ -106,11 +107,11 @@ def histogram(
 
     Args:
         name, sha256, counts: as in `TokenCounter`.
-        pairs: the tokens of each row's prompt and completion.
+        pairs: the numbers of tokens of prompt and completion of each row.
 
     Returns: tokenizer (name, sha256, counts), and for prompt, completion and total: p50 and p95
-        (nearest-rank percentiles), max, sum, and bins: the number of rows with 0 to 127 tokens,
-        with 128 to 255, and so on.
+        (nearest-rank percentiles), max, sum, and bins: the numbers of rows with 0 to 127 tokens,
+        128 to 255 tokens, and so on.
     """
     return {
         "tokenizer": {"name": name, "sha256": sha256, "counts": counts},

@@ -1,1 +1,1 @@
-"""From the adapter to a model that is served: merge, convert, quantize, Ollama, registry."""
+"""Export an adapter to a served model: merge, convert, quantize, Ollama, registry."""

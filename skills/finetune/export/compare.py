@@ -1,7 +1,8 @@
-"""The stage `compare`: make the model the default of /annotate if it is the better one.
+"""The stage `compare`: make the model the default of /annotate if it is better.
 
-Both models annotate gold papers that were held out from training. `/evaluate` measures them, and
-keeps the annotations in OUT/held_out.db, so that an interrupted comparison continues.
+The new model and the current default annotate gold papers that were held out from training.
+`/evaluate` measures them, and stores the annotations in OUT/held_out.db, so that an interrupted
+comparison can be continued.
 """
 
 from __future__ import annotations
@@ -26,16 +27,18 @@ from skills.finetune.tokenization.prepare import HELD_OUT
 FEWEST, MOST = 20, 60
 """Minimum and maximum number of compared papers."""
 METRIC = "agreement"
-"""ROUGE-L to the gold, with 0 for a move that only one side states and for a paper that fails."""
+"""The metric of the decision: ROUGE-L against the gold. A failed paper, or a move that only one
+side states, has 0.
+"""
 DATABASE = "held_out.db"
 
 
 def compare(context: StageContext) -> Entry:
-    """Compare the models, and register the new one as the default if it is better.
+    """Compare the models, and register the new model as the default if it is better.
 
     Raises:
         InputError: the GGUF is missing, or it is older than the training.
-        ModelUnavailable: no other model serves /annotate.
+        ModelUnavailable: /annotate has no other model.
         HarnessError: a model cannot be served, or the comparison failed or was interrupted.
     """
     wanted, entry = registration_of(context), context.run_dir.entry("compare")
@@ -52,7 +55,7 @@ def compare(context: StageContext) -> Entry:
         "files": wanted.files,
         "default": {default: without.models[default].model_dump(mode="json")},
         "held_out": targets.digest(table) if table.is_file() else None,
-        # A better model that was unregistered meanwhile becomes the default again.
+        # Perform the stage again if a better model was unregistered meanwhile.
         "stands": is_done or time.time_ns(),
     }
     stage = context.begin("compare", "compare the model with the default of /annotate", inputs)
@@ -89,7 +92,7 @@ def _table(context: StageContext) -> Path:
 
 
 def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any]:
-    """Return the figures of `/evaluate`, which is found by its name as for a line of the user."""
+    """Return the figures of `/evaluate`, which is called by its name like a line of the user."""
     call, settings = context.call, context.call.settings
     known = registry.load(
         settings.shipped_registry, settings.user_registry, left_out=lambda _: None
@@ -118,7 +121,7 @@ def _evaluated(context: StageContext, models: Sequence[str]) -> Mapping[str, Any
         result = skill.run(own)
     finally:
         pool.close()
-    if result.exit_code:  # else papers that failed by a timeout count as 0
+    if result.exit_code:  # otherwise papers that failed by a timeout would count as 0
         raise SkillFailed(
             "held-out papers failed by a fault of the run",
             where=str(_table(context)),

@@ -1,8 +1,8 @@
-"""The stages `gguf` and `quantize`: the merged model and the adapter for llama.cpp.
+"""The stages `gguf` and `quantize`: convert the merged model and the adapter for llama.cpp.
 
-They are written by llama.cpp's own converters and library. Converters that lose the template, take
-another end token or split words differently write files that load and answer, only worse (llama.cpp
-#7062, ollama #17939). So every file is read back and compared with the base.
+llama.cpp's own converters and library write the files. If a converter loses the template, uses
+another end token or splits words differently, the file loads and answers, but the answers are worse
+(llama.cpp #7062, ollama #17939). So every file is read back and compared with the base.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ from skills.finetune.model.safetensors_files import read_weights
 from skills.finetune.run_folder import Entry, StageContext, digest_of, need_disk
 
 LORA_TYPE = "f32"
-"""The type of the converted adapter: as it was trained, so that base and adapter equal the merged
-model. For every linear layer of SmolLM2-135M at r 16 this is 19.6 MB, and 9.8 MB in f16; of four
-texts generated with such an adapter, f16 and bf16 changed three within 72 tokens."""
+"""The type of the converted adapter. It is the type of the trained adapter, so that base and
+adapter equal the merged model. For all linear layers of SmolLM2-135M with r 16 the adapter has 19.6
+MB, and 9.8 MB in f16; but in f16 and bf16, three of four generated texts changed within 72
+tokens.
+"""
 VOCABULARY = 64_000_000
-"""Bytes that a GGUF may need besides its tensors: the longest vocabularies have 20 MB."""
+"""Upper bound of the bytes of a GGUF besides its tensors; the largest vocabularies have 20 MB."""
 FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 LARGEST = 0.6
-"""Upper bound of the result's size relative to the 16-bit source: Q8_0, the largest type and the
-last fallback for rows of a multiple of 32, has 8.5 bits per weight."""
+"""Upper bound of the size of the result relative to the 16-bit source. The largest type is Q8_0
+with 8.5 bits per weight, which is also the last fallback for rows of a multiple of 32 weights.
+"""
 TEMPLATE = "tokenizer.chat_template"
 EOS = "tokenizer.ggml.eos_token_id"
 TOKENS = "tokenizer.ggml.tokens"
@@ -61,7 +64,7 @@ def convert(context: StageContext) -> Entry:
 
     Raises:
         UsageError: the finetune extra is missing.
-        InputError: nothing is merged, or --llama-cpp does not name a llama.cpp checkout.
+        InputError: there is no merged model, or --llama-cpp does not name a llama.cpp checkout.
         SkillFailed: a converter failed, or the result differs from the base's model.
         OutputError: the disk is too small, or a file cannot be written.
         Interrupted: the run was cancelled.
@@ -113,10 +116,10 @@ def convert(context: StageContext) -> Entry:
 def quantize(context: StageContext) -> Entry:
     """Quantize the GGUF with llama.cpp's own library, read it back, and move it into place.
 
-    The converter cannot write Q4_K_M. A mix such as Q4_K_M needs rows of a multiple of 256 weights;
-    a tensor with other rows gets a larger type instead (src/llama-quant.cpp), which for a small
-    model may be most of them. So the manifest counts the tensors by type, and the file is named by
-    the request.
+    The converter cannot write Q4_K_M. A mix of types such as Q4_K_M needs rows of a multiple of 256
+    weights; a tensor with other rows gets a larger type instead (src/llama-quant.cpp), which may
+    concern most tensors of a small model. So the manifest counts the tensors by type, and the name
+    of the file contains the requested type.
 
     Raises:
         UsageError: the finetune extra is missing.
@@ -159,7 +162,7 @@ def _run(
     doing: str,
     environment: Mapping[str, str],
 ) -> str:
-    """Run a program, with its output in NAME.log, and return the output."""
+    """Run a program, with its output in the file NAME.log, and return the output."""
     with context.call.screen.progress(doing) as tick:
         return run_program(
             command,
@@ -174,10 +177,10 @@ def _run(
 def _check_lora(gguf: GgufFile, adapter: LoraAdapter, architecture: str) -> None:
     """Compare the converted adapter with the trained one.
 
-    The engine adds alpha / r times B A, with the r of the matrices and the alpha of the file.
+    The engine adds alpha / r times B A; r comes from the matrices, alpha from the file.
 
     Raises:
-        SkillFailed: naming the difference.
+        SkillFailed: the adapters differ; the message states the difference.
     """
     weights = sum(adapter.r * sum(shape) for shape in adapter.shapes.values())
     for name, found, should in (
@@ -197,13 +200,13 @@ def _check_type(gguf: GgufFile, kind: str) -> None:
 
 
 def identity_of(gguf: GgufFile) -> dict[str, Any]:
-    """Return the values of `KEYS`; of the template and the tokens their SHA-256."""
+    """Return the values of `KEYS`; template and tokens as their SHA-256."""
     found: dict[str, Any] = {key: gguf.values.get(key) for key in KEYS}
     if found[TEMPLATE] is not None:
         found[TEMPLATE] = _sha256(found[TEMPLATE].encode())
     if found[TOKENS] is not None:
         tokens = [token.encode() for token in found[TOKENS]]
-        # As the file stores them: each with its length.
+        # The digest is of the stored form: each token preceded by its length.
         found[TOKENS] = _sha256(b"".join(len(t).to_bytes(8, "little") + t for t in tokens))
     return found
 
@@ -228,7 +231,7 @@ def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the b
         of: the model that has these values.
 
     Raises:
-        SkillFailed: with the key and both values.
+        SkillFailed: a value differs; the message contains the key and both values.
     """
     identity = identity_of(gguf)
     for key, value in expected.items():
@@ -242,7 +245,7 @@ def check_identity(gguf: GgufFile, expected: Mapping[str, Any], of: str = "the b
 
 
 def check_base(gguf: GgufFile, folder: Path) -> None:
-    """Compare a file with the base's own files.
+    """Compare a GGUF with the files of its base.
 
     Raises:
         SkillFailed: the chat template or the end token differs.

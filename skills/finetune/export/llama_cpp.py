@@ -1,4 +1,4 @@
-"""llama.cpp's converters and its library for quantizing, from wheels.
+"""Run llama.cpp's converters, and its library for quantizing, from wheels.
 
 They run in separate processes. The converters are scripts that end the process they run in, and
 contain their own copy of the package `gguf`; the library writes to file descriptors directly, and
@@ -30,11 +30,11 @@ LIBRARY = "llama_cpp_py_sync"
 MODEL_SCRIPT = "convert_hf_to_gguf.py"
 LORA_SCRIPT = "convert_lora_to_gguf.py"
 QUANTIZER = ("-m", "skills.finetune.export.llama_cpp")
-"""Arguments of Python that run `main`."""
+"""Arguments of the Python interpreter that run `main`."""
 TICK = 0.2
 """Seconds between two checks of a running program."""
 TAIL = 4096
-"""Bytes of a log that are read for its last lines."""
+"""Number of bytes at the end of a log that are read for its last lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Converters:
     """The scripts that convert a transformers folder to GGUF.
 
     Attributes:
-        folder: a checkout of llama.cpp, or the part of one in a wheel.
-        version: identifies the code.
+        folder: a checkout of llama.cpp, or the part of a checkout that a wheel contains.
+        version: a string that identifies the code.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Converters:
         return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return an environment with their modules first, and without downloads."""
+        """Return an environment in which their modules come first, and downloads are disabled."""
         inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
         own = str(self.folder), str(self.folder / "gguf-py")
         paths = [*own, inherited.get("PYTHONPATH", "")]
@@ -70,10 +70,10 @@ class Converters:
 
 
 def find_converters(given: Path | None = None) -> Converters:
-    """Return the converters of `given`, a checkout of llama.cpp, else of the wheel.
+    """Return the converters in `given`, a checkout of llama.cpp, or else in the wheel.
 
     Raises:
-        InputError: `given` does not contain them.
+        InputError: `given` does not contain the converters.
         UsageError: the wheel is not installed.
     """
     if given is not None:
@@ -86,7 +86,7 @@ def find_converters(given: Path | None = None) -> Converters:
                     hint="--llama-cpp must name a checkout of llama.cpp; without it the wheel "
                     f"{CONVERTERS_WHEEL} is used.",
                 )
-        code = hashlib.sha256()  # independent of git
+        code = hashlib.sha256()  # a version that does not depend on git
         scripts = (folder / MODEL_SCRIPT, folder / LORA_SCRIPT)
         for path in (*scripts, *sorted(folder.glob("conversion/*.py"))):
             code.update(path.name.encode() + path.read_bytes())
@@ -106,7 +106,7 @@ def library_version() -> str:
     """Return name and version of the library that quantizes.
 
     Raises:
-        UsageError: it is not installed.
+        UsageError: the library is not installed.
     """
     if importlib.util.find_spec(LIBRARY) is None:
         raise UsageError(
@@ -117,7 +117,7 @@ def library_version() -> str:
 
 
 def quantizer(source: Path, target: Path, kind: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that quantizes a GGUF in a process of its own, and its environment."""
+    """Return the command that quantizes a GGUF in a separate process, and its environment."""
     from gguf import LlamaFileType
 
     number = int(LlamaFileType[f"MOSTLY_{kind}"])
@@ -136,14 +136,14 @@ def run_program(
     cancel: StopToken,
     environment: Mapping[str, str] | None = None,
 ) -> str:
-    """Run a program, and return its output, which is kept in `log`.
+    """Run a program, and return its output, which is also written to `log`.
 
     Args:
-        doing: its purpose, "converting the model".
-        tick: called now and then with the last line of output.
+        doing: the purpose of the program, such as "converting the model".
+        tick: called at intervals with the last line of the output.
 
     Raises:
-        SkillFailed: it failed, with the last lines of its output.
+        SkillFailed: the program failed; the message contains the last lines of its output.
         OutputError: the log cannot be written.
         Interrupted: `cancel` was set; the program was killed.
     """

@@ -1,9 +1,9 @@
-"""The stage `merge`: merge the adapter into the base, and save as transformers would.
+"""The stage `merge`: merge the adapter into the base, in the format of transformers.
 
-The adapter is merged into the base's own 16-bit weights, as in published models, or into their NF4
-round trip (`export.merge_base`), on which the adapter was trained. Which is better differs between
-models, so both are available. It is never merged into weights stored in 4 bits,
-which would be quantized a second time.
+The setting `export.merge_base` selects the weights: the 16-bit weights of the base, as in published
+models, or their NF4 round trip, on which the adapter was trained. Either choice is better for some
+models. The adapter is never merged into weights that are stored in 4 bits, since they would be
+quantized a second time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BLOCK = 64
-"""Weights that share a scale in NF4: the default of bitsandbytes and transformers."""
+"""Number of weights that share a scale in NF4: the default of bitsandbytes and transformers."""
 
 RoundTrip = Callable[["Tensor"], "Tensor"]
 COPIED = (
@@ -50,8 +50,9 @@ COPIED = (
     "chat_template.jinja",
     "model.safetensors.index.json",
 )
-"""Files copied unchanged. transformers 5 would name another tokenizer class if it saved the
-tokenizer again, and converters recognize tokenizers by their output."""
+"""Files that are copied unchanged. If transformers 5 saved the tokenizer again, it would store
+another tokenizer class; converters recognize a tokenizer by its output.
+"""
 
 
 @dataclass(slots=True)
@@ -59,9 +60,10 @@ class Changes:
     """Statistics of a merge.
 
     Attributes:
-        layers: tensors that the adapter changes.
-        changed, weights: the number of changed weights in them, and of all their weights.
-        wanted, lost: sums of squares of the adapter's changes, and of the rounding errors.
+        layers: number of tensors that the adapter changes.
+        changed, weights: number of changed weights in these tensors, and number of all their
+            weights.
+        wanted, lost: sum of the squares of the adapter's changes, and of the rounding errors.
     """
 
     layers: int = 0
@@ -91,7 +93,7 @@ def merge(context: StageContext) -> Entry:
 
     Raises:
         UsageError: the finetune extra is missing, or `merge_base` does not fit the recipe.
-        InputError: the adapter is missing, it is not plain LoRA, or it does not fit the base.
+        InputError: the adapter is missing, is not plain LoRA, or does not fit the base.
         OutputError: the disk is too small, or a file cannot be written.
         SkillFailed: the adapter changes no weight.
         Interrupted: the run was cancelled.
@@ -154,10 +156,10 @@ def merge(context: StageContext) -> Entry:
 def _merge_one(
     place: Stored, adapter: LoraAdapter, round_trip: RoundTrip | None, changes: Changes
 ) -> None:
-    """Overwrite one tensor with its NF4 round trip, if any, plus the adapter's part, if any.
+    """Overwrite a tensor with its NF4 round trip (if any) plus the adapter's change (if any).
 
     The sum W + scale * B A (Hu et al. 2021, arXiv 2106.09685) is computed in float32 and rounded
-    once to the base's type, to nearest even.
+    once to the type of the base, to the nearest even value.
     """
     before = place.read()
     base = before if round_trip is None else round_trip(before)
@@ -172,9 +174,9 @@ def _merge_one(
 
 
 def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[str, RoundTrip]:
-    """Return the NF4 round trip of each tensor that training quantized; {} for 16bit.
+    """Return the NF4 round trip of each tensor that training quantized; {} without NF4.
 
-    These are the tensors that transformers replaces: every linear layer but the output.
+    These are the tensors that transformers replaces: all linear layers except the output layer.
     """
     if context.recipe.export.merge_base == "16bit":
         return {}
@@ -196,7 +198,7 @@ def _round_trips(context: StageContext, base: Base, weights: Weights) -> dict[st
 
 
 def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
-    """Return a function that quantizes and dequantizes a weight, as the layer of bitsandbytes."""
+    """Return a function that quantizes and dequantizes a weight as bitsandbytes does."""
     import torch
     from bitsandbytes import functional
 
@@ -214,8 +216,8 @@ def _nf4_round_trip(quantization: Quantization) -> RoundTrip:
 def _check_prepared(context: StageContext, base: Base) -> None:
     """Raise InputError if the training rows were prepared for a base with another digest.
 
-    A base of the same shapes can only be distinguished by its digest. An adapter from elsewhere has
-    no prepared rows.
+    Bases of the same shapes differ only in their digests. An adapter that was not trained in this
+    folder has no prepared rows.
     """
     prepared = context.run_dir.prepared_facts()
     if prepared.get("base_digest", base.digest) != base.digest:
@@ -228,7 +230,7 @@ def _check_prepared(context: StageContext, base: Base) -> None:
 
 
 def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
-    """Raise InputError for a quantized base, or one that the adapter does not fit."""
+    """Raise InputError if the base is quantized, or does not fit the adapter."""
     where = str(base.folder)
     for tensor in weights.tensors.values():
         if tensor.dtype in PACKED:
@@ -249,7 +251,7 @@ def _check_fit(adapter: LoraAdapter, weights: Weights, base: Base) -> None:
 
 
 def copy_texts(base: Path, folder: Path) -> None:
-    """Copy everything except the weights."""
+    """Copy all files except the weights."""
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, folder / name)
@@ -258,13 +260,14 @@ def copy_texts(base: Path, folder: Path) -> None:
     template = chat_template(base)
     settings = folder / "tokenizer_config.json"
     if template and settings.is_file():
-        # transformers 5 only writes it to chat_template.jinja, which older converters do not read.
+        # transformers 5 writes the template only to chat_template.jinja, which older converters do
+        # not read.
         content = read_json(settings)
         _write_json(settings, {**content, "chat_template": template})
 
 
 def _without_quantization(value: Any) -> Any:
-    """Remove `quantization_config` at every depth: converters reject it."""
+    """Remove `quantization_config`, which converters reject, at every depth."""
     if not isinstance(value, dict):
         return value
     return {

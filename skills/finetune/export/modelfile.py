@@ -1,9 +1,9 @@
-"""The stage `modelfile`, and Ollama's Modelfile: written and parsed.
+"""The stage `modelfile`: write and parse Ollama's Modelfile.
 
-The grammar is that of ollama/ollama, parser/parser.go (August 2026). An instruction is a name and
-a value on the rest of its line. A value may be enclosed in one or three quotation marks and may
-then contain line breaks; it ends with the first line that ends with its quote. There are no escapes
-and no single quotes. `#` starts a comment at the start of a line.
+The grammar follows ollama/ollama, parser/parser.go (August 2026). An instruction consists of a name
+and a value, which is the rest of the line. A value may be enclosed in single or triple double
+quotes and may then contain line breaks; it ends with the first line that ends with the same quotes.
+Escapes and apostrophes as quotes do not exist. `#` starts a comment at the start of a line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INSTRUCTION = re.compile(
 )
 COMMENT = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 LIBRARY = re.compile(r"(?i)Qwen/Qwen(2\.5)-([\d.]+B)-Instruct")
-"""Bases whose name in Ollama's library follows from their name on the hub."""
+"""Matches bases whose name in Ollama's library can be derived from their name on the hub."""
 COMMENTS = (
     "No TEMPLATE: the GGUF contains the chat template that the model was trained with, and Ollama\n"
     "uses it. A Go template written here would replace it.",
@@ -54,9 +54,9 @@ class Modelfile:
     Attributes:
         base: the value of FROM: a file beside the Modelfile, or the name of a model on the server.
         adapter: the file of a LoRA adapter.
-        parameters: by name, typed as the server expects them; `stop` is always a list.
+        parameters: values by name, with the types that the server expects; `stop` is always a list.
         template: a Go template that replaces the chat template of the GGUF.
-        system: the system message of conversations that have none.
+        system: the system message of conversations without a system message.
     """
 
     base: str
@@ -67,7 +67,7 @@ class Modelfile:
 
 
 def modelfile_text(modelfile: Modelfile, comments: Sequence[str] = ()) -> str:
-    """Return the text of a Modelfile, starting with `comments`; `parse` is the inverse."""
+    """Return the text of a Modelfile, which starts with `comments`."""
     lines = [f"# {line}" for comment in comments for line in comment.splitlines()]
     lines.append(f"FROM {modelfile.base}")
     if modelfile.adapter is not None:
@@ -113,7 +113,7 @@ def parse_modelfile(text: str) -> Modelfile:
 
 
 def _add(parameters: dict[str, Parameter], name: str, value: str) -> None:
-    """Add a parameter, typed as a number or boolean where its text is one."""
+    """Add a parameter; the text of a number or boolean is converted."""
     if name == "stop":
         before = parameters.get(name)
         parameters[name] = [*before, value] if isinstance(before, list) else [value]
@@ -140,10 +140,10 @@ def _error(text: str, position: int) -> InputError:
 
 
 def served_gguf(context: StageContext) -> Path:
-    """Return the GGUF for Ollama: the quantized one if it exists, else the 16-bit one.
+    """Return the GGUF for Ollama: the quantized file if it exists, or else the 16-bit file.
 
     Raises:
-        InputError: neither exists.
+        InputError: neither file exists.
     """
     run_dir = context.run_dir
     for path in (run_dir.quantized(context.recipe.export.quantize), run_dir.f16):
@@ -166,7 +166,7 @@ def adapter_base(context: StageContext) -> str | None:
 
 
 def write_modelfiles(context: StageContext) -> Entry:
-    """Write the Modelfile of the merged model, and of the adapter on its base if that is known.
+    """Write the Modelfile of the merged model, and of the adapter if its base is known.
 
     Raises:
         InputError: the GGUF is missing, or it has no chat template or end-of-turn token.

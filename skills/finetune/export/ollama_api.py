@@ -1,9 +1,10 @@
-"""An Ollama server as the stage `ollama` uses it, through Ollama's own Python client.
+"""Access to an Ollama server for the stage `ollama`, through Ollama's Python client.
 
-The client's public methods send a file whether the server has it or not, report no progress, and
-know neither the server's version nor a prompt that is rendered without being answered. For these
-endpoints `Ollama` sends the request itself over the same client. The protocol is that of Ollama's
-docs/api.md and server/*.go; docs/ollama.md lists the tests by version.
+The public methods of the client always send a file, even if the server has it, and report no
+progress. They can neither query the version of the server nor render a prompt without generating an
+answer. For these purposes `Ollama` sends its own requests over the connection of the client. The
+protocol is defined by Ollama's docs/api.md and server/*.go; docs/ollama.md lists the tested
+versions.
 """
 
 from __future__ import annotations
@@ -24,23 +25,23 @@ from harness.models.backends.ollama_server import (
 from harness.models.backends.remote import CONNECT_SECONDS, ConnectionHandle, stream_error
 
 LONG_SECONDS = 1800.0
-"""Read timeout: the server may send nothing while it quantizes, checks or loads gigabytes."""
+"""Read timeout in seconds: a server may be silent while it quantizes, checks or loads a file."""
 CHUNK = 1 << 20
 
 
 def parse_version(version: str) -> tuple[int, int, int] | None:
-    """Parse "0.34.1"; return None for "0.0.0", which is a build from source, or another text."""
+    """Parse a version such as "0.34.1"; return None for "0.0.0", a build from source."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", version)
     numbers = (int(found[1]), int(found[2]), int(found[3])) if found else (0, 0, 0)
     return numbers if any(numbers) else None
 
 
 class Ollama:
-    """A connection to an Ollama server; a context manager.
+    """A connection to an Ollama server, as a context manager.
 
     Args:
-        host: an address as in OLLAMA_HOST: "http://127.0.0.1:11434", "127.0.0.1", ":11434".
-            None: that of OLLAMA_HOST, or the default.
+        host: an address in the format of OLLAMA_HOST: "http://127.0.0.1:11434", "127.0.0.1",
+            ":11434". None for the address in OLLAMA_HOST, or the default address.
 
     Raises:
         UsageError: `host` is not an address.
@@ -64,7 +65,7 @@ class Ollama:
         """Return the server's version, such as "0.33.0".
 
         Raises:
-            ModelUnavailable: nothing answers, or something other than Ollama.
+            ModelUnavailable: no server answers, or the server is not Ollama.
         """
         with translated_errors(self.host):
             return str(
@@ -72,7 +73,7 @@ class Ollama:
             )
 
     def digest(self, model: str) -> str | None:
-        """Return the digest of a model on the server, or None if it is not there."""
+        """Return the digest of a model, or None if the server does not have the model."""
         with translated_errors(self.host):
             models = self._client.list().models
         return next((one.digest for one in models if one.model == full_name(model)), None)
@@ -95,14 +96,14 @@ class Ollama:
         )
 
     def create(self, on_status: Callable[[str], None], request: dict[str, Any]) -> None:
-        """Create a model; pass each status line, "quantizing ... 40%", to `on_status`.
+        """Create a model; pass each status line, such as "quantizing ... 40%", to `on_status`.
 
         Args:
             request: the body of /api/create, without `stream`.
 
         Raises:
-            SkillFailed: the server cannot create it, with the server's message.
-            GenerationFailed: the server ended its answer early.
+            SkillFailed: the server cannot create the model; the message comes from the server.
+            GenerationFailed: the answer of the server is incomplete.
         """
         last = "nothing"
         settings = {"from_" if name == "from" else name: each for name, each in request.items()}
@@ -133,14 +134,14 @@ class Ollama:
         return self._post("/api/show", {"model": model})
 
     def render(self, model: str, messages: Sequence[Mapping[str, str]]) -> str | None:
-        """Return the prompt the server builds, or None for versions before 0.11.5."""
+        """Return the prompt that the server builds, or None if its version is before 0.11.5."""
         found = self._chat(
             model, messages, _debug_render_only=True, options={"num_predict": 1}
         ).get("_debug_info")
         return (found or {}).get("rendered_template")
 
     def chat(self, model: str, messages: Sequence[Mapping[str, str]]) -> tuple[str, str]:
-        """Return one answer, generated with the model's own parameters, and its done_reason."""
+        """Return an answer generated with the model's parameters, and its done_reason."""
         found = self._chat(model, messages)
         content = (found.get("message") or {}).get("content") or ""
         return str(content), str(found.get("done_reason", ""))

@@ -23,30 +23,30 @@ from skills.nanda.forms import Form, TaggedForm
 from skills.nanda.paper import Paper
 
 FILES_SINCE = (0, 5, 5)
-"""Before it, /api/create took the text of a Modelfile with paths on the server's own disk."""
+"""The first version in which /api/create uses uploaded files, not paths on the server's disk."""
 GGUF_ALONE_SINCE = (0, 34, 1)
-"""From it on, /api/create rejects adapters and does not quantize a GGUF."""
+"""The first version in which /api/create rejects adapters and does not quantize a GGUF."""
 QUANTIZES = ("Q4_K_M", "Q4_K_S", "Q8_0")
-"""The types to which /api/create quantizes a GGUF before that version."""
+"""The types to which /api/create quantizes a GGUF before `GGUF_ALONE_SINCE`."""
 SIXTEEN_BITS = ("F16", "BF16", "F32")
 ADAPTER_SUFFIX = "-lora"
-"""Suffix of the name of the model made of the base and the adapter."""
+"""Suffix of the name of the model that consists of the base and the adapter."""
 ABSTRACT = (
     "Agents that call tools fail in ways their logs do not show. We present Ledger, which records "
     "each call with its inputs and replays a run step by step. In a study with 24 engineers, "
     "faults were found 40% faster than with plain logs. Ledger handles only tools without side "
     "effects. The results suggest that replay should be part of every agent framework."
 )
-"""An invented abstract, annotated once."""
+"""An invented abstract, which is annotated to verify the model."""
 SHOWN = 300
-"""Characters of the answer kept in the manifest."""
+"""Number of characters of the answer that are stored in the manifest."""
 
 
 def create_in_ollama(context: StageContext) -> Entry:
     """Create the model of the Modelfile on a server, and verify it.
 
     Raises:
-        InputError: the Modelfile or a file it names is missing or cannot be used.
+        InputError: the Modelfile or a file named in it is missing or cannot be used.
         ModelUnavailable: no server answers.
         UsageError: the server's version cannot create the model, or the user does not agree.
         HarnessError: the server refuses a request.
@@ -56,7 +56,7 @@ def create_in_ollama(context: StageContext) -> Entry:
     with Ollama(getattr(context.call.options, "host", None)) as ollama:
         version = ollama.version()
         check_version(version, plan)
-        # False if the model of an earlier run is gone, or was found faulty.
+        # False if the model of an earlier run was deleted, or was found faulty.
         stands = entry is None or (
             entry.facts.get("digest") == ollama.digest(plan.model)
             and bool(entry.facts.get("verified"))
@@ -81,13 +81,14 @@ def create_in_ollama(context: StageContext) -> Entry:
 
 
 def _check_consent(context: StageContext, host: str, model: str, paths: Sequence[Path]) -> None:
-    """Ask the user before a model is sent to a server that nobody has named.
+    """Ask the user for consent before a model is sent to a server that the user has not named.
 
-    A server is named by --host, by an entry of the registry, or in the answer to an earlier
-    question about this run. OLLAMA_HOST and the default port only state where to look.
+    The user names a server with --host, with an entry of the registry, or by consenting to an
+    earlier question about this run. OLLAMA_HOST and the default port do not count: they only locate
+    a server.
 
     Raises:
-        UsageError: the user refuses, or there is nobody to ask.
+        UsageError: the user refuses, or the session is not interactive.
     """
     call, entry = context.call, context.run_dir.entry("ollama")
     places = [place for one in call.models.registry.models.values() for place in one.serve]
@@ -109,7 +110,7 @@ def _check_consent(context: StageContext, host: str, model: str, paths: Sequence
 
 
 def _send(ollama: Ollama, run_dir: RunDir, path: Path, screen: Screen) -> int:
-    """Send a file unless the server has it; return the number of bytes sent."""
+    """Send a file that the server does not have yet; return the number of bytes sent."""
     sha256, size = file_digest(run_dir, path), path.stat().st_size
     if ollama.has_blob(sha256):
         screen.notice(f"ollama: the server already has {path.name}")
@@ -142,11 +143,11 @@ class OllamaPlan:
     """The model to create.
 
     Attributes:
-        model: its name on the server.
-        file, adapter: the files to send; None where the Modelfile names a model of the server.
-        quantize: the type the server has to quantize a 16-bit file to, or None.
+        model: the name of the model on the server.
+        file, adapter: the files to send; None if the Modelfile names a model of the server instead.
+        quantize: the type to which the server has to quantize a 16-bit file, or None.
         gguf: the GGUF with the template and the tokens of the model.
-        file_type: the type of the weights in the end, or None if only the server knows it.
+        file_type: the final type of the weights, or None if only the server knows it.
     """
 
     model: str
@@ -177,10 +178,10 @@ class OllamaPlan:
 
 
 def ollama_plan(context: StageContext) -> OllamaPlan:
-    """Read the Modelfile and the files it names.
+    """Read the Modelfile and the files named in it.
 
     Raises:
-        InputError: the Modelfile or a file it names is missing or cannot be used.
+        InputError: the Modelfile or a file named in it is missing or cannot be used.
     """
     of_adapter, run_dir = bool(getattr(context.call.options, "adapter", False)), context.run_dir
     path = run_dir.adapter_modelfile if of_adapter else run_dir.modelfile
@@ -203,7 +204,7 @@ def ollama_plan(context: StageContext) -> OllamaPlan:
 
 
 def check_version(version: str, plan: OllamaPlan | None = None) -> None:
-    """Raise UsageError if a server of this version rejects the plan, before files are sent.
+    """Raise UsageError if a server of this version would reject the plan.
 
     Args:
         plan: the model to create; None to check only that the server accepts files.
@@ -229,7 +230,7 @@ def check_version(version: str, plan: OllamaPlan | None = None) -> None:
 
 
 def _named(modelfile: Path, name: str | None) -> Path | None:
-    """Return the file that a Modelfile names; None for nothing or a model of the server."""
+    """Return the file that a Modelfile names; None for a model of the server or no name."""
     path = modelfile.parent / (name or "")
     if path.is_file():
         return path
@@ -241,17 +242,17 @@ def _named(modelfile: Path, name: str | None) -> Path | None:
 def verify(
     ollama: Ollama, plan: OllamaPlan, version: str, form: Form, trained_with: str | None
 ) -> dict[str, Any]:
-    """Check the model's settings, the prompt the server builds, and one annotation.
+    """Check the model on the server: its settings, a prompt that it builds, and an annotation.
 
     Args:
         form: the form that the model was trained on.
-        trained_with: SHA-256 of the chat template of the training rows, or None if unknown.
+        trained_with: SHA-256 of the chat template used for training, or None if unknown.
 
     Returns: verified; problems, which are differences from the trained model; notes on differences
         without effect; quantization_level, same_prompt, done_reason and answer.
 
     Raises:
-        HarnessError: the server rejects a request or ends an answer early.
+        HarnessError: the server rejects a request, or its answer is incomplete.
     """
     shown = ollama.show(plan.model)
     messages = [
@@ -295,7 +296,7 @@ def verify(
 
 
 def _parameters(shown: str, modelfile: Modelfile) -> Iterator[str]:
-    """Compare the parameters of /api/show, a line for each value in any order."""
+    """Yield the differences of the parameters of /api/show, which has a line for each value."""
     found: dict[str, list[Any]] = {}
     for line in filter(None, map(str.strip, shown.splitlines())):
         name, _, text = line.partition(" ")
@@ -330,7 +331,7 @@ def _prompt(
         )
         return
     wanted = rendered(gguf, messages)
-    # The engine adds the first token itself, and removes it from a template that adds it too.
+    # The engine adds the first token itself, and removes it if the template adds it too.
     adds_bos = gguf.values.get("tokenizer.ggml.add_bos_token", True)
     if found in (wanted, wanted.removeprefix((gguf.token("bos") or "") if adds_bos else "")):
         return
@@ -347,7 +348,7 @@ def _listed(values: list[Any]) -> str:
 
 
 def rendered(gguf: GgufFile, messages: Sequence[Mapping[str, str]]) -> str:
-    """Return the prompt for `messages`, up to the start of the model's answer.
+    """Return the prompt for `messages`, up to the beginning of the model's answer.
 
     Raises:
         InputError: the template rejects the conversation.

@@ -1,8 +1,8 @@
-"""The stage `register`, and `unregister`: the trained model in the user's registry.
+"""The stage `register`, and `unregister`: add a trained model to the user's registry.
 
-A registered model is a file of its own that overlays the user's registry.yaml. Without a task, only
-`--model NAME` selects it. It gets the task `annotate`, and serves `/annotate` by default, with
-`--default` or from the stage `compare`.
+A registered model has its own file, which supplements the user's registry.yaml. A model without a
+task is selected only by `--model NAME`. With `--default`, or if it wins in the stage `compare`, the
+model gets the task `annotate` and serves `/annotate` by default.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def register(context: StageContext) -> Entry:
     """Write the model to registry.d.
 
     Raises:
-        InputError: the GGUF is missing, or it is older than the training.
+        InputError: the GGUF is missing, or older than the training.
         UsageError: the user wrote or changed an entry of that name, or another process is
             registering.
         OutputError: the file cannot be written.
@@ -63,7 +63,7 @@ def register(context: StageContext) -> Entry:
         "name": wanted.name,
         "model": wanted.model,
         "files": wanted.files,
-        # An entry that was removed must be written again: a time is never equal to an earlier one.
+        # Write an entry again that was removed: a time is never equal to an earlier time.
         "stands": _stands(context.call, wanted, chosen) or time.time_ns(),
     }
     stage = context.begin("register", "add the model to your registry", inputs)
@@ -76,7 +76,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     """Write a model to registry.d, and return the facts of the stage.
 
     Args:
-        chosen: the model is tried first for its tasks.
+        chosen: True if the model is tried first for its tasks.
 
     Raises:
         UsageError: the user wrote or changed an entry of that name, or another process is
@@ -88,7 +88,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
-        if written:  # of several defaults, the one that was registered last serves
+        if written:  # of several defaults, the latest registration serves
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}
@@ -112,7 +112,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
 def unregister(call: Call, name: str) -> Result:
     """Remove a registered model from the registry, and from Ollama if the user agrees.
 
-    Files of weights are kept.
+    The files of weights are not deleted.
 
     Raises:
         UsageError: the model does not exist, or `/finetune register` did not write it.
@@ -146,8 +146,8 @@ def unregister(call: Call, name: str) -> Result:
 def _at_ollama(call: Call, model: Mapping[str, Any]) -> Iterator[str]:
     """Offer to remove a model from the Ollama servers that served it; yield the outcomes.
 
-    `--yes` answers only for a model that has the digest of the entry: earlier entries state none,
-    and any model may have the name by now.
+    `--yes` only confirms the removal of a model with the digest of the entry. Earlier entries have
+    no digest, and another model may have the name by now.
     """
     for place in model.get("serve", ()):
         if place["backend"] != "ollama":
@@ -179,7 +179,7 @@ def _lock(settings: Settings) -> AbstractContextManager[None]:
 
 
 def _models(user: Path) -> dict[str, Any]:
-    """Return the user's own models, registered or not, of all files that can be read."""
+    """Return the user's models, registered or written by hand, from all readable files."""
     models: dict[str, Any] = read_entries(user)["models"]
     for path in registry.registered_files(user):
         with contextlib.suppress(RegistryError):
@@ -188,7 +188,7 @@ def _models(user: Path) -> dict[str, Any]:
 
 
 def _stands(call: Call, wanted: Registration, chosen: bool) -> bool:
-    """Return True if the model is registered as wanted, and if chosen, is the first one."""
+    """Return True if the model is registered as wanted, and is tried first if `chosen`."""
     found = read_entries(file_of(call.settings.user_registry, wanted.name))
     written = (found["models"], found["files"]) == ({wanted.name: wanted.model}, wanted.files)
     tasks = wanted.model["tasks"]
@@ -213,7 +213,7 @@ def refuse_to_replace(call: Call, name: str) -> None:
 
 
 def _errors(settings: Settings, without: Path | None = None) -> list[RegistryError]:
-    """Return the errors of the user's registry files, without one of registry.d."""
+    """Return the errors of the user's registry files, without the file `without`."""
     errors: list[RegistryError] = []
     shipped, user = settings.shipped_registry, settings.user_registry
     try:
@@ -263,11 +263,11 @@ class Registration:
 def name_of(context: StageContext) -> str:
     """Return the name of the run's model.
 
-    The name of an earlier --as-name in the folder is kept, unless --name is given.
+    A name from an earlier --as-name for the folder is used, unless --name is given.
 
     Raises:
-        UsageError: the name is invalid, or that of a shipped model or of the model the training
-            started from.
+        UsageError: the name is invalid, or belongs to a shipped model or to the model that the
+            training started from.
     """
     options = context.call.options
     own: str | None = getattr(options, "as_name", None)
@@ -296,12 +296,12 @@ def check_name(name: str, settings: Settings) -> None:
 def registration_of(context: StageContext) -> Registration:
     """Return the registry entries of the model in the run's folder.
 
-    The model has the task only if it is the default: with --default, or if the same weights are
-    registered as the default already. Otherwise only its name selects it.
+    The model gets the task only if it is the default: with --default, or if the same weights are
+    already registered as the default. Otherwise it is selected only by its name.
 
     Raises:
-        InputError: nothing is trained, there is no GGUF, or it is older than the training.
-        UsageError: as `name_of`.
+        InputError: no model was trained, or the GGUF is missing or older than the training.
+        UsageError: as for `name_of`.
     """
     settings, run_dir = context.call.settings, context.run_dir
     train, gguf, name = _trained(run_dir), served_gguf(context), name_of(context)
@@ -327,7 +327,7 @@ def registration_of(context: StageContext) -> Registration:
 
 
 def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
-    """Return the entry of a file, with a relative path if it lies below the registry's folder."""
+    """Return the entry of a file, with a relative path if it is in the folder of the registry."""
     folder, file = registry_folder(settings.user_registry).resolve(), path.resolve()
     below = file.is_relative_to(folder.parent)
     shown = Path(os.path.relpath(file, folder)).as_posix() if below else str(file)
@@ -335,7 +335,7 @@ def file_entry(settings: Settings, path: Path, sha256: str) -> dict[str, Any]:
 
 
 def signed(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry with its digest, by which `is_edited` notices changes."""
+    """Return an entry with its digest, from which `is_edited` detects changes."""
     return {**model, "trained_on": {**model["trained_on"], "entry": _digest(model)}}
 
 
@@ -345,13 +345,13 @@ def is_edited(model: Mapping[str, Any]) -> bool:
 
 
 def _digest(model: Mapping[str, Any]) -> str:
-    """Return the digest of an entry, computed without the field that holds it."""
+    """Return the digest of an entry, computed without the field for the digest."""
     origin = {key: value for key, value in model["trained_on"].items() if key != "entry"}
     return sha256_of({**model, "trained_on": origin})[:16]
 
 
 def is_cut(train: Entry) -> bool:
-    """Return True if the training did fewer steps than its epochs have."""
+    """Return True if the training ended before the last step of its epochs."""
     return bool(train.facts["steps"] < train.facts["steps_of_all_epochs"])
 
 
@@ -359,7 +359,7 @@ def _trained(run_dir: RunDir) -> Entry:
     """Return the entry of the training.
 
     Raises:
-        InputError: there is none, or a GGUF was made of another adapter.
+        InputError: the model was not trained, or a GGUF was made from another adapter.
     """
     train, gguf, quantize = map(run_dir.entry, ("train", "gguf", "quantize"))
     if train is None:
@@ -383,7 +383,7 @@ def _is_default(context: StageContext, name: str, files: Mapping[str, Any]) -> b
 
 
 def _places(context: StageContext, name: str, files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield `serve` entries, best first: Ollama if verified there, then the embedded engine."""
+    """Yield `serve` entries, best first: Ollama after a verification, then the embedded engine."""
     tokens = context.recipe.export.num_ctx
     room = {} if tokens == ServeEntry.model_fields["context"].default else {"context": tokens}
     entry = context.run_dir.entry("ollama")
@@ -421,15 +421,15 @@ def _origin(context: StageContext, train: Entry) -> dict[str, Any]:
 
 
 def file_of(user: Path, name: str) -> Path:
-    """Return the path of the file for a registered model, beside the user's registry."""
+    """Return the path of the file of a registered model, beside the user's registry."""
     return registry_folder(user) / f"{name}.yaml"
 
 
 def read_entries(path: Path) -> dict[str, Any]:
-    """Return `models` and `files` of a registry file as plain data, empty if it does not exist.
+    """Return `models` and `files` of a registry file as plain data; empty if there is no file.
 
     Raises:
-        RegistryError: it cannot be read.
+        RegistryError: the file cannot be read.
     """
     found = yaml_files.data(path, RegistryError) if path.exists() else None
     if not isinstance(found or {}, dict):

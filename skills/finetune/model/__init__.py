@@ -1,1 +1,1 @@
-"""The base model and its adapter: found, checked, loaded."""
+"""Find, check and load the base model and its adapter."""

@@ -1,7 +1,7 @@
-"""The shapes of a base, from which memory and disk needs are computed; no weights are read.
+"""Read the shapes of a base without its weights, to compute memory and disk space.
 
-The shapes of the bases most often named in recipes are listed here as their authors published them,
-so that a run can be planned before gigabytes are downloaded.
+The published shapes of the bases that are most often used are listed here, so that a run can be
+planned before gigabytes are downloaded.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _PUBLISHED: tuple[tuple[Any, ...], ...] = (
     ("HuggingFaceTB/SmolLM2-360M", 960, 32, 15, 5, 2560, 49152, True),
     ("HuggingFaceTB/SmolLM2-1.7B", 2048, 24, 32, 32, 8192, 49152, True),
 )
-"""`_KEYS` of each config.json on the hub."""
+"""The values of `_KEYS` in the config.json of each base on the hub."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,15 @@ class BaseFacts:
 
     Attributes:
         hidden: width of the residual stream.
-        layers: decoder layers.
-        heads, kv_heads: heads of the queries; of keys and values (grouped-query attention).
+        layers: number of decoder layers.
+        heads, kv_heads: number of query heads, and of key and value heads (grouped-query
+            attention).
         head_dim: width of a head; heads x head_dim is usually `hidden`.
         intermediate: width inside the MLP.
-        vocab: rows of the embedding, padding rows included.
+        vocab: number of rows of the embedding, including padding rows.
         tied: True if the output layer is the embedding.
-        parameters: the total number, a tied matrix counted once.
-        source: where the numbers come from, as a clause; `PUBLISHED` if not from files.
+        parameters: the total number of parameters, with a tied matrix counted once.
+        source: the source of the numbers, as a clause; `PUBLISHED` if they do not come from files.
     """
 
     name: str
@@ -103,7 +104,7 @@ class BaseFacts:
         """Return the linear layers that get an adapter: all for "all-linear".
 
         Raises:
-            UsageError: the base does not have a layer of that name.
+            UsageError: the base has no layer of that name.
         """
         if named == "all-linear":
             return tuple(self.linear)
@@ -119,12 +120,12 @@ class BaseFacts:
 def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: str) -> BaseFacts:
     """Compute the facts from a config.json.
 
-    The parameters are those of the Llama architecture in transformers: embedding; per layer the
-    seven matrices, their biases and two norms (Qwen3: two more over a head); a last norm; and the
-    output if it is not the embedding.
+    The parameters follow the Llama architecture in transformers: the embedding; for each layer
+    seven matrices, their biases and two norms (in Qwen3 two more norms, over a head); a final norm;
+    and the output layer if it is not the embedding.
 
     Raises:
-        InputError: a number is missing.
+        InputError: the config lacks a number.
     """
     try:
         hidden, heads = int(config["hidden_size"]), int(config["num_attention_heads"])
@@ -136,7 +137,7 @@ def shapes_of_config(config: Mapping[str, Any], name: str, source: str, where: s
     head_dim = int(config.get("head_dim") or hidden // heads)
     queries, keys = heads * head_dim, kv_heads * head_dim
     layer = 2 * hidden * (queries + keys) + 3 * hidden * intermediate + 2 * hidden
-    if config["model_type"] == "qwen2":  # has these biases whatever its config contains
+    if config["model_type"] == "qwen2":  # has these biases independently of its config
         layer += queries + 2 * keys
     elif config.get("attention_bias"):
         layer += queries + 2 * keys + hidden
@@ -165,7 +166,7 @@ def shapes_of_gguf(path: Path, name: str, source: str) -> BaseFacts:
     """Compute the facts from the metadata of a GGUF.
 
     Raises:
-        InputError: it is not a GGUF of a model that can be a base.
+        InputError: the file is not the GGUF of a model that can be a base.
     """
     gguf = open_gguf(path)
     if gguf.is_adapter:
@@ -204,7 +205,8 @@ def check_family(found: object, where: Path) -> None:
 def published(base: str) -> BaseFacts | None:
     """Return the facts of a known base of the hub, or None.
 
-    `base` is "Owner/Name", or the name alone; a model and its "-Instruct" have the same shapes.
+    `base` is "Owner/Name", or only the name; a model and its "-Instruct" version have the same
+    shapes.
     """
     owner, _, name = base.rpartition("/")
     name = name.casefold().removesuffix("-instruct")

@@ -1,7 +1,7 @@
-"""The base of a recipe: found, checked, unpacked, and identified by a digest.
+"""Find, check and unpack the base of a recipe, and identify it by a digest.
 
-A recipe names a folder as transformers saves it, a model of the hub that is in the local cache, or
-a GGUF of the registry, which is unpacked once into such a folder in the cache of the harness.
+The base is a folder in the format of transformers, a model of the hub in the local cache, or a GGUF
+of the registry, which is unpacked once into such a folder in the cache of the harness.
 """
 
 from __future__ import annotations
@@ -41,14 +41,15 @@ SMALL_FILES = ("config.json", "generation_config.json", "tokenizer.json", "token
 UNPACKED_FORMAT = 1
 """Version of the unpacked folders; a folder of another version is not used."""
 SINGLE_DIGITS = frozenset({"smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"})
-"""Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that first split off every digit and then split
-as GPT-2 does. For these, transformers 5.24 only applies the split of GPT-2."""
+"""Pre-tokenizers of llama.cpp (src/llama-vocab.cpp) that split off every digit before they split as
+GPT-2 does. transformers 5.24 does not split off the digits.
+"""
 PROBES = (
     "In 2024 we saw 1,234.5 of x86, CO2 and H2O (n=312; p<0.05), a 3.5% rise.",
     "Blanks  2 before\n\n3 digits,\ttabs   and   more    .  ",
     "Café naïve 中文 ½ ² Δ→∞ I'll they've it's 'quoted' \"twice\" <annotation>",
 )
-"""Texts in which tokenizers tend to differ."""
+"""Texts on which tokenizers tend to differ."""
 CONTEXT = 512
 """Context of the engine that counts the tokens of the probes."""
 
@@ -58,9 +59,10 @@ class Base:
     """A base that is ready to be loaded.
 
     Attributes:
-        folder: with config.json, weights as .safetensors, tokenizer.json and a chat template.
-        name: as in the recipe.
-        digest: SHA-256 of all files that are read; for a GGUF, of its bytes.
+        folder: a folder with config.json, weights as .safetensors, tokenizer.json and a chat
+            template.
+        name: the name in the recipe.
+        digest: SHA-256 of all files that are read, or of the GGUF.
     """
 
     folder: Path
@@ -69,12 +71,13 @@ class Base:
 
 
 def open_base(context: StageContext) -> Base:
-    """Return the base of the recipe, unpacking it if it is a GGUF.
+    """Return the base of the recipe; unpack it first if it is a GGUF.
 
     Raises:
-        InputError: it is not on this machine, lacks a file, or its type cannot be tuned.
-        ModelError: it is a file of the registry that cannot be fetched or has another digest.
-        UsageError: it must be unpacked, and the finetune extra is not installed.
+        InputError: the base is not on this machine, lacks a file, or has a type that cannot be
+            tuned.
+        ModelError: a file of the registry cannot be fetched, or has another digest.
+        UsageError: the base must be unpacked, but the finetune extra is not installed.
     """
     name, download = context.recipe.base, ""
     if name in context.call.models.registry.files:
@@ -94,7 +97,7 @@ def describe(context: StageContext) -> BaseFacts | None:
     Nothing is fetched, and the weights need not be present.
 
     Raises:
-        InputError: it exists and cannot be a base.
+        InputError: the model exists, but cannot be a base.
     """
     name, folder = context.recipe.base, _folder_of(context)
     if folder is None:
@@ -110,7 +113,7 @@ def describe(context: StageContext) -> BaseFacts | None:
 
 
 def tokenizer_folder(context: StageContext) -> Path | None:
-    """Return the folder with the tokenizer of the recipe's base, or None if there is none yet.
+    """Return the folder with the tokenizer of the recipe's base, or None if it is missing.
 
     Nothing is fetched or unpacked.
     """
@@ -136,16 +139,17 @@ def unpacked_folder(cache: Path, digest: str) -> Path:
 
 
 def _folder_of(context: StageContext) -> Path | None:
-    """Return the folder that a base names, or its snapshot in the hub's cache; None without one.
+    """Return the folder of a base, or its snapshot in the hub's cache, or None.
 
-    Of a GGUF of the registry that is here it is the folder into which it is unpacked, or will be.
+    For a GGUF of the registry that is on this machine, return the folder for its unpacked files,
+    which may not exist yet.
     """
     name, files = context.recipe.base, context.files
     if name in context.call.models.registry.files:
         if files.missing(name) is not None or files.to_fetch(name):
             return None
         return unpacked_folder(context.cache, files.digest(name))
-    with contextlib.suppress(OSError):  # longer than a file name can be
+    with contextlib.suppress(OSError):  # for a name that is too long for a file
         if (folder := at_home(name)).is_dir():
             return folder
     if not HUB_ID.match(name) or importlib.util.find_spec("huggingface_hub") is None:
@@ -157,7 +161,7 @@ def _folder_of(context: StageContext) -> Path | None:
 
 
 def _checked_digest(context: StageContext, folder: Path, hint: str) -> str:
-    """Return the digest of a folder that has all files a base needs.
+    """Check that a folder has all files of a base, and return its digest.
 
     Raises:
         InputError: a file is missing, or the weights are damaged.
@@ -196,14 +200,14 @@ def _open_gguf_base(context: StageContext, file_id: str) -> Base:
     files, screen = context.files, context.call.screen
     entry = context.call.models.registry.files[file_id]
     if entry.sha256 is None or not is_whole(unpacked_folder(context.cache, entry.sha256)):
-        require("torch", "transformers")  # before anything is fetched
+        require("torch", "transformers")  # check before a file is fetched
     gguf, digest = files.ensure(file_id), files.digest(file_id)
     folder = unpacked_folder(context.cache, digest)
     if not is_whole(folder):
-        shapes_of_gguf(gguf, file_id, "")  # raises InputError if it cannot be a base
+        shapes_of_gguf(gguf, file_id, "")  # raises InputError for a model that cannot be a base
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")), screen.progress(f"unpacking {file_id}"):
-            if not is_whole(folder):  # another process may have unpacked it meanwhile
+            if not is_whole(folder):  # another process may have unpacked it in the meantime
                 with partial(folder) as temporary:
                     unpack(gguf, temporary)
                     _check_tokenizer(files, file_id, temporary)
@@ -215,7 +219,7 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
     """Compare the unpacked tokenizer and template with the tokenizer of the engine.
 
     Raises:
-        InputError: the engine tokenizes a prompt differently than training would.
+        InputError: the engine and the unpacked tokenizer tokenize a text differently.
     """
     from harness.models.backend import Message, Request
     from harness.models.backends.llamacpp import LlamaCppBackend
@@ -249,7 +253,7 @@ def _check_tokenizer(files: FileStore, file_id: str, folder: Path) -> None:
 
 
 def chat_template(folder: Path) -> str:
-    """Return the chat template of a base as transformers finds it, "" if there is none."""
+    """Return the chat template of a base as transformers finds it, or "" if it is missing."""
     own = folder / TEMPLATE
     if own.is_file():
         try:
@@ -257,7 +261,7 @@ def chat_template(folder: Path) -> str:
         except (OSError, ValueError) as exc:
             raise unreadable(own, exc) from exc
     template = _json(folder / "tokenizer_config.json").get("chat_template") or ""
-    if isinstance(template, list):  # several by name
+    if isinstance(template, list):  # several templates by name
         named = {one["name"]: one["template"] for one in template}
         template = named.get("default", "")
     return str(template)
@@ -281,7 +285,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read the config.json of a base.
 
     Raises:
-        InputError: there is none, or the model cannot be a base.
+        InputError: the file is missing, or the model cannot be a base.
     """
     path = folder / "config.json"
     if not path.is_file():
@@ -321,7 +325,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def unpack(gguf: Path, folder: Path) -> None:
-    """Write a GGUF into `folder` as transformers would save it, in bfloat16.
+    """Write a GGUF into `folder` in the format of transformers, in bfloat16.
 
     Raises:
         InputError: transformers cannot read the model.

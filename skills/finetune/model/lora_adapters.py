@@ -1,11 +1,11 @@
-"""LoRA adapters: a folder of peft, a GGUF, and the adapter from which training continues.
+"""Read LoRA adapters from a folder of peft or a GGUF, also to continue their training.
 
     adapter = read_adapter(folder)              # without peft; only plain W + s B A
-    adapter = open_start(context, facts)        # None if the recipe names none
+    adapter = open_start(context, facts)        # None for a new adapter
     load_into(model, adapter)
 
-llama.cpp's adapter converter would silently drop the settings that are refused here: its engine
-knows one scale, alpha / r, for all layers (src/llama-adapter.h).
+Settings of peft that llama.cpp's converter would silently drop are refused: its engine supports a
+single scale, alpha / r, for all layers (src/llama-adapter.h).
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ class LoraAdapter:
     """A plain LoRA adapter: W + scale * B A.
 
     Attributes:
-        path: a folder of peft, or a GGUF.
-        shapes: of each adapted layer, by its name in transformers: (outputs, inputs).
-        matrices: returns A, (r, inputs), and B, (outputs, r), of a layer, as tensors or arrays.
+        path: the folder of peft, or the GGUF.
+        shapes: the shape (outputs, inputs) of each adapted layer, by its name in transformers.
+        matrices: returns the matrices A (r, inputs) and B (outputs, r) of a layer, as tensors or
+            arrays.
     """
 
     path: Path
@@ -80,7 +81,7 @@ def read_adapter(folder: Path) -> LoraAdapter:
     """Read an adapter from a folder of peft.
 
     Raises:
-        InputError: it is missing, damaged, or not plain LoRA.
+        InputError: the adapter is missing, damaged, or not plain LoRA.
     """
 
     def matrices(layer: str) -> tuple[Any, Any]:
@@ -148,7 +149,7 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
     """Read the GGUF of an adapter of the base that `facts` describes.
 
     Raises:
-        InputError: it is damaged, or its layers differ in r.
+        InputError: the adapter is damaged, or its layers differ in r.
     """
     import gguf
 
@@ -174,7 +175,8 @@ def read_gguf_adapter(path: Path, facts: BaseFacts) -> LoraAdapter:
         layer = layers.get(name, name)
         heads = facts.heads if layer.endswith("q_proj") else facts.kv_heads
         is_permuted = architecture == "llama" and layer.endswith(PERMUTED)
-        if is_permuted and len(b) % (2 * heads) == 0:  # else it is of another base, and refused
+        # other shapes belong to another base, and are refused later
+        if is_permuted and len(b) % (2 * heads) == 0:
             b = b.reshape(heads, -1, 2, b.shape[1]).swapaxes(1, 2).reshape(b.shape)
         matrices[layer] = a, b
     shapes = {layer: (b.shape[0], a.shape[1]) for layer, (a, b) in matrices.items()}
@@ -185,8 +187,8 @@ def start_path(context: StageContext) -> Path | None:
     """Return the path of the adapter that the recipe names, or None for a new adapter.
 
     Raises:
-        InputError: it does not exist, or is in the folder of the run itself.
-        ModelError: it is a file of the registry that is missing or has another digest.
+        InputError: the adapter does not exist, or is in the folder of the run itself.
+        ModelError: a file of the registry is missing, or has another digest.
     """
     name = context.recipe.adapter.start_from
     if name is None:
@@ -202,13 +204,13 @@ def start_path(context: StageContext) -> Path | None:
         name = adapters[0]
     path = context.files.ensure(name) if name in registry.files else _existing(name)
     if path is not None and path.is_dir():
-        folders = path, path / context.run_dir.adapter.name  # of peft, or of a run
+        folders = path, path / context.run_dir.adapter.name  # a folder of peft, or of a run
         path = next((folder for folder in folders if (folder / CONFIG).is_file()), None)
     if path is None:
         raise InputError(
             f"there is no adapter {name!r} to continue from",
-            hint="`adapter.start_from` is a folder as peft saves an adapter, the GGUF of one, or "
-            "a model of the registry that has one (`/models` lists them).",
+            hint="`adapter.start_from` is an adapter as a PEFT folder or a GGUF, or a model of the "
+            "registry that has an adapter (`/models` lists them).",
         )
     if path.resolve().parent == context.run_dir.folder.resolve():
         raise InputError(
@@ -231,7 +233,7 @@ def with_absolute_start(recipe: Recipe, registry: Registry) -> Recipe:
 def refuse_name(recipe: Recipe, name: str) -> None:
     """Raise UsageError if the new model would have the name of the model it continues from.
 
-    The next run of the same line would continue from the result of this one.
+    Otherwise the next run of the same line would continue from the result of this run.
     """
     if recipe.adapter.start_from in (name, f"{name}-lora"):
         raise UsageError(
@@ -244,8 +246,8 @@ def start_digest(context: StageContext) -> str | None:
     """Return the SHA-256 of the adapter's weights, or None for a new adapter.
 
     Raises:
-        InputError: they cannot be read; and as `start_path`.
-        ModelError: as `start_path`.
+        InputError: the weights cannot be read; also as for `start_path`.
+        ModelError: as for `start_path`.
     """
     if (path := start_path(context)) is None:
         return None
@@ -259,12 +261,13 @@ def start_digest(context: StageContext) -> str | None:
 
 
 def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
-    """Return the adapter that the recipe names, checked against it; None for a new adapter.
+    """Return the adapter to continue from, checked against the recipe; None for a new adapter.
 
     Raises:
-        InputError: it is damaged, not plain LoRA, or does not fit; and as `start_path`.
-        ModelError: as `start_path`.
-        UsageError: it is a folder, and the finetune extra is not installed.
+        InputError: the adapter is damaged, not plain LoRA, or does not fit; also as for
+            `start_path`.
+        ModelError: as for `start_path`.
+        UsageError: the adapter is a folder, but the finetune extra is not installed.
     """
     if (path := start_path(context)) is None:
         return None
@@ -281,11 +284,11 @@ def open_start(context: StageContext, facts: BaseFacts) -> LoraAdapter | None:
 
 
 def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
-    """Return the adapter in a folder or a GGUF, of a base with these shapes.
+    """Return the adapter in a folder or a GGUF, for a base with these shapes.
 
     Raises:
-        InputError: it is damaged, or not plain LoRA.
-        UsageError: it is a folder, and the finetune extra is not installed.
+        InputError: the adapter is damaged, or not plain LoRA.
+        UsageError: the adapter is a folder, but the finetune extra is not installed.
     """
     if path.is_dir():
         require("safetensors")
@@ -294,7 +297,7 @@ def read_start(path: Path, facts: BaseFacts) -> LoraAdapter:
 
 
 def load_into(model: Any, adapter: LoraAdapter) -> None:
-    """Copy the weights of an adapter into a model with a new adapter of the same layers."""
+    """Copy the weights of an adapter into a model that has a new adapter of the same layers."""
     import torch
 
     weights = dict(model.named_parameters())
@@ -302,7 +305,7 @@ def load_into(model: Any, adapter: LoraAdapter) -> None:
         for layer in adapter.shapes:
             for side, values in zip((A, B), adapter.matrices(layer), strict=True):
                 name = f"{PREFIX}{layer}{side.removesuffix('.weight')}.default.weight"
-                # A copy: an array may be a read-only map of the file.
+                # Copy the array, which may be a read-only map of the file.
                 tensor = values if isinstance(values, torch.Tensor) else torch.tensor(values)
                 weights[name].copy_(tensor)
 
@@ -312,7 +315,7 @@ def _existing(name: str) -> Path | None:
     try:
         path = Path(name).expanduser().absolute()
         return path if path.exists() else None
-    except (OSError, RuntimeError):  # too long a name; an unknown user's home
+    except (OSError, RuntimeError):  # the name is too long, or the home of an unknown user
         return None
 
 
@@ -333,7 +336,7 @@ def _check_start_settings(adapter: LoraAdapter, recipe: Adapter, facts: BaseFact
             raise InputError(
                 f"has {has}, and the recipe {needs}",
                 where=str(adapter.path),
-                hint=f"--set 'adapter.{name}={shown}' continues with it as it is.",
+                hint=f"--set 'adapter.{name}={shown}' continues with it unchanged.",
             )
 
 

@@ -1,14 +1,14 @@
-"""Memory and disk that a run needs, computed from shapes, and the resources of this machine.
+"""Compute the memory and disk space of a run from shapes, and detect this machine's resources.
 
 In the lesson's recipe (Qwen2.5-7B) weights, adapter and optimizer need 5.6 GB, while the same
-weights in 16 bit need 15.2 GB. It is more than 3.9 GB (4.127 bits for each of 7.6 billion
-parameters) because bitsandbytes only quantizes the linear layers of the decoder: embedding and
-output of 152,064 tokens keep 16 bits and take 2.2 GB.
+weights in 16 bit need 15.2 GB. The need exceeds 3.9 GB (4.127 bits for each of 7.6 billion
+parameters) because bitsandbytes only quantizes the linear layers of the decoder: the embedding and
+the output layer, for 152,064 tokens, stay in 16 bits and take 2.2 GB.
 
-Activations are what autograd keeps from the forward pass for the backward pass, for a decoder layer
-as transformers implements it (modeling_llama.py, modeling_qwen2.py), in bytes per position. With H
-the hidden width, Q heads x head width, I the width of the MLP, S the tokens of a row, and c the
-bytes of the compute type:
+Activations are the tensors that autograd keeps from the forward pass for the backward pass. The
+table lists them for a decoder layer as implemented in transformers (modeling_llama.py,
+modeling_qwen2.py), in bytes per position. With H the hidden width, Q heads x head width, I the
+width of the MLP, S the tokens of a row, and c the bytes of the compute type:
 
     two RMS norms           8 H      their input in float32
     attention               4 Q c    queries, keys and values (repeated for every head), the result
@@ -18,8 +18,8 @@ bytes of the compute type:
 
 A frozen linear layer keeps nothing: its input is only needed for the gradient of its weights. The
 dropout mask takes one byte on a GPU and four on a CPU. Under checkpointing (Chen et al. 2016, arXiv
-1604.06174) the input of each layer is kept and one layer at a time is computed again. A test holds
-the sum within 5 % of what autograd keeps on a CPU.
+1604.06174) only the input of each layer is kept, and one layer at a time is computed again. A test
+checks that the sum is within 5 % of the bytes that autograd keeps on a CPU.
 """
 
 from __future__ import annotations
@@ -42,38 +42,49 @@ from skills.finetune.run_folder import StageContext, in_words
 Place = Literal["gpu", "cpu"]
 
 TRAINED = 4
-"""Bytes of a trained value and of its gradient: peft keeps adapters in float32
-(`autocast_adapter_dtype` of get_peft_model), so that small steps are not lost."""
+"""Bytes of a trained value, and of its gradient. peft keeps adapters in float32
+(`autocast_adapter_dtype` of get_peft_model), so that small steps are not lost.
+"""
 BLOCK = 64
-"""Weights that share a constant under NF4: bitsandbytes.functional.quantize_4bit."""
+"""Number of weights that share a constant in NF4 (bitsandbytes.functional.quantize_4bit)."""
 NESTED_BLOCK = 256
-"""Constants that share one when they are quantized themselves: the same function."""
+"""Number of quantized constants that share a constant (same function)."""
 SMALLEST_8BIT = 4096
-"""Smaller tensors keep 32-bit optimizer states: `min_8bit_size` of bitsandbytes.optim."""
+"""Number of values below which a tensor keeps 32-bit optimizer states: `min_8bit_size` of
+bitsandbytes.optim.
+"""
 OPTIMIZER_BLOCK = 256
-"""Values of an 8-bit optimizer state that share a constant: bitsandbytes.optim.optimizer."""
+"""Number of values of an 8-bit optimizer state that share a constant
+(bitsandbytes.optim.optimizer).
+"""
 SCORE = 12
-"""Peak bytes per score of the vocabulary: cross entropy's log-probabilities, their gradient, and
-the gradient of the scores, each in float32 (torch.nn.functional.cross_entropy)."""
+"""Peak bytes for each score of a token of the vocabulary: the log-probabilities of the cross
+entropy, their gradient, and the gradient of the scores, each in float32
+(torch.nn.functional.cross_entropy).
+"""
 OVERHEAD = {
     "gpu": ("CUDA", 1_400_000_000),
     "cpu": ("process", 850_000_000),
 }
-"""CUDA: context, workspaces and fragmentation, as Unsloth estimates
-(studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB as measured with torch,
-transformers, peft and bitsandbytes and a base loaded, without its weights, plus what its allocator
-cannot use."""
+"""Bytes that do not depend on the base. CUDA: context, workspaces and fragmentation, as estimated
+by Unsloth (studio/backend/utils/hardware/VRAM_ESTIMATION.md). Process: 560 MB, measured with torch,
+transformers, peft, bitsandbytes and a base loaded, without its weights; plus memory that its
+allocator cannot use.
+"""
 BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
-"""Upper bounds of bits per weight of llama.cpp's types. Where rows are not a multiple of 256, most
-layers get a larger type, at most Q8_0 (src/llama-quant.cpp)."""
+"""Upper bounds of the bits per weight of llama.cpp's types. If rows are not a multiple of 256
+weights, most layers get a larger type, at most Q8_0 (src/llama-quant.cpp).
+"""
 TOKEN_BYTES = 39
-"""Bytes per token of a GGUF's vocabulary, merges and scores: 1.9 MB for SmolLM2's 49,152 tokens."""
+"""Bytes of vocabulary, merges and scores in a GGUF per token: 1.9 MB for the 49,152 tokens of
+SmolLM2.
+"""
 TEXTS = 12_000_000
-"""A tokenizer and its template, beside weights in the format of transformers."""
+"""Bytes of a tokenizer and its template in the format of transformers."""
 STATE = 100_000
-"""The rest of a checkpoint: seeds, schedule, history."""
+"""Bytes of the other parts of a checkpoint: seeds, schedule, history."""
 BYTES_PER_ID = 7
-"""A token of a prepared row as JSON: five or six digits, a comma and a space."""
+"""Bytes of a token of a prepared row as JSON: five or six digits, a comma and a space."""
 COMPUTE = ("bfloat16", "float16", "float32")
 """The compute types of a recipe."""
 
@@ -83,8 +94,8 @@ class Batch:
     """The largest batch of a run.
 
     Attributes:
-        length: tokens of the longest row; the others are padded to it.
-        completion: tokens of the longest completion.
+        length: number of tokens of the longest row, to which the other rows are padded.
+        completion: number of tokens of the longest completion.
     """
 
     rows: int
@@ -93,7 +104,7 @@ class Batch:
 
     @classmethod
     def largest(cls, lengths: Sequence[int], completions: Sequence[int], batch: int) -> Batch:
-        """Return the largest batch: they are grouped by length, so long rows come together."""
+        """Return the largest batch, which has the longest rows: rows are grouped by length."""
         rows = min(batch, len(lengths))
         return cls(rows, max(lengths, default=0), max(completions, default=0))
 
@@ -101,15 +112,15 @@ class Batch:
 def training_memory(
     facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place, *, shards: int = 1
 ) -> dict[str, int]:
-    """Return the bytes that a process holds at the peak of training, by their use.
+    """Return the peak memory of a process during training in bytes, by use.
 
     bitsandbytes quantizes the linear layers except the output (`get_keys_to_not_convert` of
     transformers.quantizers.base).
 
     Args:
-        shards: how many processes FSDP divides the weights among. It gathers a layer for its use,
-            and the next one meanwhile. Each process loads the whole base first, since weights in
-            NF4 cannot be divided before (accelerate's `fsdp2_prepare_model`).
+        shards: number of processes among which FSDP divides the weights. It gathers a layer for its
+            use, and meanwhile the next layer. Each process first loads the whole base, since
+            weights in NF4 cannot be divided earlier (`fsdp2_prepare_model` of accelerate).
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -147,7 +158,7 @@ def training_memory(
 
 
 def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Place) -> int:
-    """Return the activations of the largest batch (table at the top of this module).
+    """Return the bytes of the activations of the largest batch (table at the top of this module).
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -160,15 +171,15 @@ def activation_bytes(facts: BaseFacts, recipe: Recipe, batch: Batch, place: Plac
     layer += len(names) * recipe.adapter.r * width
     positions = batch.rows * batch.length
     if not recipe.training.checkpointing:
-        return positions * (facts.layers + 1) * layer  # the last for gradients
+        return positions * (facts.layers + 1) * layer  # the last layer is for gradients
     return positions * (facts.layers * facts.hidden * width + 2 * layer)
 
 
 def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
-    """Return the sizes of a decoder layer's trained matrices: A is r x inputs, B is outputs x r.
+    """Return the sizes of the trained matrices of a decoder layer: r x inputs, and outputs x r.
 
-    Hu et al. 2021 (arXiv 2106.09685), section 4.1. Under grouped-query attention, keys and values
-    have fewer outputs and therefore smaller matrices.
+    See Hu et al. 2021 (arXiv 2106.09685), section 4.1. With grouped-query attention, keys and
+    values have fewer outputs and therefore smaller matrices.
 
     Raises:
         UsageError: the adapter names a layer that the base does not have.
@@ -178,11 +189,11 @@ def adapter_matrices(facts: BaseFacts, adapter: Adapter) -> tuple[int, ...]:
 
 
 def nf4_bytes(weights: int, *, double: bool) -> int:
-    """Return the bytes of weights under NF4.
+    """Return the bytes of weights in NF4.
 
-    Half a byte each, and for every 64 of them a constant: 4 bytes, or with double quantization 1
-    byte and for every 256 constants 4 more: 4.5 and 4.127 bits a weight. Dettmers et al. 2023
-    (arXiv 2305.14314), section 3.
+    A weight has half a byte, and each 64 weights have a constant of 4 bytes: 4.5 bits a weight.
+    With double quantization the constant has 1 byte, and each 256 constants have 4 bytes more:
+    4.127 bits a weight (Dettmers et al. 2023, arXiv 2305.14314, section 3).
     """
     constants = -(-weights // BLOCK)
     nested = constants + 4 * -(-constants // NESTED_BLOCK)
@@ -192,9 +203,9 @@ def nf4_bytes(weights: int, *, double: bool) -> int:
 def optimizer_bytes(matrices: Iterable[int], optimizer: str) -> int:
     """Return the bytes of Adam's two averages for trained tensors of these sizes.
 
-    4 bytes each per value (Kingma and Ba 2014, arXiv 1412.6980); with 8-bit states 1 byte, and a
-    constant of 4 for every 256 values (Dettmers et al. 2021, arXiv 2110.02861). Paged optimizers
-    have the same size; that the driver may move their pages to main memory is not counted.
+    An average has 4 bytes a value (Kingma and Ba 2014, arXiv 1412.6980); in 8 bits it has 1 byte a
+    value, and a constant of 4 bytes for each 256 values (Dettmers et al. 2021, arXiv 2110.02861).
+    Paged optimizers count in full, although the driver may move their pages to main memory.
     """
     smallest = SMALLEST_8BIT if optimizer.endswith("8bit") else math.inf
     return sum(
@@ -213,9 +224,9 @@ class Artifact:
     """A file or folder to be written.
 
     Attributes:
-        path: it may have a pattern as its name.
-        bytes: the size of the whole.
-        present: bytes of it that exist already.
+        path: the path, whose name may be a pattern.
+        bytes: the size of the complete file or folder.
+        present: number of bytes that exist already.
     """
 
     name: str
@@ -225,18 +236,18 @@ class Artifact:
 
     @property
     def missing(self) -> int:
-        """Bytes still to be written."""
+        """Number of bytes that are still to be written."""
         return max(0, self.bytes - self.present)
 
 
 def artifacts(
     facts: BaseFacts, context: StageContext, *, tokens: int, checkpoints: int
 ) -> tuple[Artifact, ...]:
-    """Return all that the stages write into the folder of the run, and the base in the cache.
+    """Return the files that the stages write into the run's folder, and the base in the cache.
 
     Args:
-        tokens: of all rows.
-        checkpoints: the highest number of them at a time.
+        tokens: number of tokens of all rows.
+        checkpoints: maximum number of checkpoints that exist at the same time.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -267,7 +278,7 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
     path, entry = context.files.path(name), registry.files[name]
     sha256 = entry.sha256 or (context.files.digest(name) if path.is_file() else "none")
     folder = context.cache / "bases" / f"{sha256[:16]}-*"
-    present = _present(folder)  # complete if it exists: it gets its name at the end
+    present = _present(folder)  # a folder with this name is complete: it is renamed at the end
     size = present or 2 * facts.parameters + TEXTS
     unpacked = Artifact("base, unpacked", folder, size, present)
     if not entry.pypi:
@@ -276,14 +287,14 @@ def base_artifacts(facts: BaseFacts, context: StageContext) -> tuple[Artifact, .
 
 
 def _present(path: Path) -> int:
-    """Return the bytes of a file, of the files of a folder, or of all that match a pattern."""
+    """Return the bytes of a file, of the files in a folder, or of files that match a pattern."""
     found = (file for match in path.parent.glob(path.name) for file in (match, *match.rglob("*")))
     return sum(file.stat().st_size for file in found if file.is_file())
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as torch sees it. Sizes in bytes."""
+    """A GPU as reported by torch; sizes in bytes."""
 
     name: str
     free: int
@@ -295,7 +306,7 @@ class Disk:
     """The file system of a folder.
 
     Attributes:
-        free: bytes that can be written.
+        free: number of bytes that can be written.
         device: id of the file system; folders with the same id share the free space.
     """
 
@@ -306,15 +317,15 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Resources for a run.
+    """The resources of a machine for a run.
 
     Attributes:
-        memory: bytes available without swapping.
-        gpus: the GPUs that training would use, if any: one for each process.
-        gpu_unused: why the installed torch cannot use a GPU, or "".
-        fast: the compute types that are not emulated.
-        processes: how many processes train, and share the memory if there is no GPU.
-        is_sharded: the base is divided among the processes.
+        memory: number of bytes available without swapping.
+        gpus: the GPUs that training would use: one for each process, or none.
+        gpu_unused: the reason why the installed torch cannot use a GPU, or "".
+        fast: the compute types that are fast, since they are not emulated.
+        processes: number of training processes, which share the memory if there is no GPU.
+        is_sharded: True if the base is divided among the processes.
     """
 
     memory: int
@@ -327,7 +338,7 @@ class Machine:
 
     @property
     def shards(self) -> int:
-        """How many parts the base is divided into."""
+        """Number of parts into which the base is divided."""
         return self.processes if self.is_sharded else 1
 
     @property
@@ -336,7 +347,7 @@ class Machine:
 
     @property
     def place(self) -> Place:
-        """The device that trains."""
+        """The device that trains: GPU or CPU."""
         return "gpu" if self.gpus else "cpu"
 
     @property
@@ -346,7 +357,7 @@ class Machine:
 
 
 def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
-    """Return the resources of this machine. Without torch, GPUs are not detected."""
+    """Return the resources of this machine; GPUs are only detected if torch is installed."""
     import psutil
 
     gpus, unused = _gpus(processes)
@@ -355,7 +366,7 @@ def this_machine(processes: int = 1, *, is_sharded: bool = False) -> Machine:
 
 
 def device_kind() -> str:
-    """Return "cuda" if there is a GPU, else "cpu"."""
+    """Return "cuda" if there is a GPU, otherwise "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -363,10 +374,11 @@ def device_kind() -> str:
 
 @low_spin_openmp()
 def fast_compute() -> tuple[str, ...]:
-    """Return the compute types that are fast on the device that trains; without torch, all.
+    """Return the compute types that are fast on the device that trains; without torch, all types.
 
-    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which took 9 times as long
-    as float32 forwards and 47 times backwards (400 x 576 by 576 x 1536, an EPYC with AVX2).
+    On a CPU without AVX-512, oneDNN computes bfloat16 in plain loops, which takes 9 times as long
+    as float32 in the forward pass, and 47 times in the backward pass (400 x 576 by 576 x 1536, on
+    an EPYC with AVX2).
     """
     if importlib.util.find_spec("torch") is None:
         return COMPUTE
@@ -381,7 +393,7 @@ def fast_compute() -> tuple[str, ...]:
 
 @low_spin_openmp()
 def _gpus(processes: int) -> tuple[tuple[Gpu, ...], str]:
-    """Return at most as many GPUs as there are processes, and why there is none, or ""."""
+    """Return up to one GPU for each process, and the reason if there is none, or ""."""
     if importlib.util.find_spec("torch") is None:
         return (), ""
     import torch
@@ -405,10 +417,10 @@ def disk_of(folder: Path) -> Disk:
 def adapted(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe as a machine trains it, and a clause for each changed setting.
+    """Return the recipe adapted to a machine, and a clause for each changed setting.
 
     Args:
-        batch: the largest one.
+        batch: the largest batch.
 
     Raises:
         UsageError: the recipe names a layer that the base does not have.
@@ -419,13 +431,13 @@ def adapted(
 
 
 def of_run(context: StageContext) -> Machine:
-    """Return this machine with the processes of a run."""
+    """Return the resources of this machine for the processes of a run."""
     processes = ranks.on_this_machine(context.processes)
     return this_machine(processes, is_sharded=context.is_sharded)
 
 
 def check_processes(recipe: Recipe, machine: Machine) -> None:
-    """Check the number of processes, and whether the base can be divided among them.
+    """Check that the processes of a run have rows and GPUs, and can share the base.
 
     Raises:
         UsageError: a process would have no rows or no GPU, or the base cannot be divided.
@@ -466,7 +478,7 @@ def _check_sharding(recipe: Recipe, machine: Machine) -> None:
 
 
 def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
-    """Return the recipe with a compute type that is fast on a machine, and why, or ""."""
+    """Return the recipe with a compute type that is fast on a machine, and the reason, or ""."""
     wanted = recipe.quantization.compute
     if wanted in machine.fast:
         return recipe, ""
@@ -479,7 +491,7 @@ def with_fast_compute(recipe: Recipe, machine: Machine) -> tuple[Recipe, str]:
 def _with_checkpointing(
     recipe: Recipe, facts: BaseFacts, batch: Batch, machine: Machine
 ) -> tuple[Recipe, str]:
-    """Return the recipe with checkpointing if it needs too much memory without it, and why."""
+    """Return the recipe with checkpointing if memory is too small without it, and the reason."""
     saving = overridden(recipe, {"training.checkpointing": True})
     need, less = (
         sum(training_memory(facts, one, batch, machine.place, shards=machine.shards).values())

@@ -1,11 +1,11 @@
-"""Weights in safetensors files: find the tensors, and replace one in place.
+"""Find tensors in safetensors files, and overwrite a tensor in place.
 
-A merged model has the names, shapes and types of its base, so its files are copies of the base's
-files in which some tensors are overwritten: only one tensor is in memory at a time, whatever the
-size of the model.
+A merged model has the tensor names, shapes and types of its base. So its files are copies of the
+base's files in which some tensors are overwritten, and only one tensor is in memory at a time.
 
-The format (huggingface/safetensors, README): 8 bytes N, little endian; N bytes of JSON with each
-tensor's dtype, shape and offsets into the rest; the tensors.
+The format (huggingface/safetensors, README): the number N in 8 bytes, little endian; N bytes of
+JSON with dtype, shape and offsets of each tensor; the data of the tensors, to which the offsets
+refer.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FLOATS = {"BF16": 2, "F16": 2, "F32": 4}
-"""The types that an adapter can be merged into, with their bytes."""
+"""The types into which an adapter can be merged, with the bytes of a value."""
 PACKED = frozenset({"U8", "I8", "F8_E4M3", "F8_E5M2"})
 """The types of quantized weights."""
 LONGEST = 100_000_000
-"""Maximum bytes of a header, as in the library of the format."""
+"""Maximum size of a header in bytes, as in the library of the format."""
 AS_SAVED = "A base is a folder as transformers saves a model, with its weights as .safetensors."
 
 
@@ -66,7 +66,7 @@ class Weights:
 
     @property
     def count(self) -> int:
-        """The number of weights; a weight of an unknown type counts as 16 bits."""
+        """The number of weights; the bytes of an unknown type are counted as 16-bit weights."""
         return sum(
             (tensor.end - tensor.start) // FLOATS.get(tensor.dtype, 2)
             for tensor in self.tensors.values()
@@ -86,7 +86,7 @@ class Weights:
 
 
 def read_weights(folder: Path, hint: str = AS_SAVED) -> Weights:
-    """Read the headers of the weight files that transformers saved, one or several.
+    """Read the headers of the weight files of a model that transformers saved.
 
     Args:
         hint: the hint of the error for a missing or damaged file.
@@ -115,7 +115,7 @@ def _names_in(index: Path) -> set[str]:
     """Return the names of the files that an index lists; each is in the folder of the index.
 
     Raises:
-        ValueError: it is damaged, or names another folder.
+        ValueError: the index is damaged, or names a file in another folder.
     """
     try:
         names = set(read_json(index)["weight_map"].values())
@@ -130,8 +130,8 @@ def read_header(path: Path) -> dict[str, Stored]:
     """Read the header of a .safetensors file.
 
     Raises:
-        ValueError: it is damaged or truncated.
-        OSError: it cannot be read.
+        ValueError: the file is damaged or truncated.
+        OSError: the file cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -167,7 +167,7 @@ def read_header(path: Path) -> dict[str, Stored]:
 
 
 def put(place: Stored, tensor: Tensor) -> None:
-    """Overwrite a stored tensor with one of the same shape and type."""
+    """Overwrite a stored tensor with a tensor of the same shape and type."""
     import torch
 
     raw = tensor.contiguous().view(-1).view(torch.uint8).numpy()

@@ -1,4 +1,4 @@
-"""Read, check and split the rows of a data set, in the forms of several tools.
+"""Read, check and split the rows of a data set in one of several forms.
 
 Each line is a JSON object in one of these forms; `/finetune dataset` writes the first:
 
@@ -6,12 +6,12 @@ Each line is a JSON object in one of these forms; `/finetune dataset` writes the
     {"prompt": [{"role": ..., "content": ...}, ...], "completion": [{"role": "assistant", ...}]}
     {"messages": [{"role": ..., "content": ...}, ..., {"role": "assistant", "content": ...}]}
 
-Defaults: no system text, source gold, weight 1, and as id the start of the digest of the user's
-message. Other keys are ignored.
+By default a row has no system text, the source gold, the weight 1, and as id the beginning of the
+digest of the user's message. Other keys are ignored.
 
-The dev rows come from a separate file or, without one, are a share of the gold rows: the rows whose
-paper has a small hash together with the seed. So a row stays on its side if rows are added or
-removed.
+The dev rows come from a separate file, or else are a share of the gold rows: the rows for which a
+hash of paper and seed is small. So a row remains a dev row or a training row if other rows are
+added or removed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Message(BaseModel):
 
 
 def _as_messages(role: str) -> BeforeValidator:
-    """Accept a text for a list with one message of `role`."""
+    """Accept a text in place of a list with one message of `role`."""
     return BeforeValidator(
         lambda value: [{"role": role, "content": value}] if isinstance(value, str) else value
     )
@@ -83,12 +83,12 @@ class _Line(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A row.
+    """A row of a data set.
 
     Attributes:
-        sha256: of the abstract, or of the user's message, on one line.
+        sha256: SHA-256 of the abstract, or of the user's message, on one line.
         messages: the input of the model, for a chat template.
-        where: file and line.
+        where: the file and the line of the row.
     """
 
     id: str
@@ -101,7 +101,7 @@ class Example:
 
     @property
     def key(self) -> str:
-        """The key that identifies the paper."""
+        """The key by which papers are compared."""
         return paper_key(self.id)
 
 
@@ -109,7 +109,7 @@ def read_examples(path: Path) -> list[Example]:
     """Read all rows of a data set.
 
     Raises:
-        InputError: a line has none of the forms, with its number; or there are no rows.
+        InputError: a line does not have one of the forms, or the file has no rows.
     """
     lines = list(text_lines(regular_file(path)))  # closes the file before a row is refused
     rows = [
@@ -119,7 +119,9 @@ def read_examples(path: Path) -> list[Example]:
     ]
     if not rows:
         raise InputError(
-            "has no rows", where=str(path), hint="`/finetune dataset ... save to FILE` writes some."
+            "has no rows",
+            where=str(path),
+            hint="`/finetune dataset ... save to FILE` writes a data set.",
         )
     return rows
 
@@ -148,10 +150,10 @@ def _example(text: str, where: str) -> Example:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The two sides, in the order of their files; no paper is on both.
+    """The training rows and the dev rows, in the order of their files, without a common paper.
 
     Attributes:
-        kept_out: rows excluded from training because their paper is among the dev rows.
+        kept_out: rows that are excluded from training because their paper is a dev row.
     """
 
     train: list[Example]
@@ -163,18 +165,18 @@ def read_split(data: Path, dev: Path | None, recipe: Recipe) -> Split:
     """Read and split the rows of a run.
 
     Raises:
-        InputError: a file or a row is invalid; and as `split`.
+        InputError: a file or a row is invalid; also as for `split`.
     """
     rows, dev_rows = read_examples(data), read_examples(dev) if dev else None
     return split(rows, dev_rows, recipe.dev_share, recipe.training.seed)
 
 
 def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, seed: int) -> Split:
-    """Split the rows.
+    """Split rows into training rows and dev rows.
 
     Args:
         dev: rows of a separate file; None to use `share` of the gold rows.
-        share: from 0 to below 1, approximate for small sets.
+        share: the share of dev rows, from 0 to below 1; it is approximate for small data sets.
 
     Raises:
         InputError: a dev row is not a gold row, or no row is left to train on.
@@ -201,7 +203,7 @@ def split(rows: Sequence[Example], dev: Sequence[Example] | None, share: float, 
 
 
 def _draw(key: str, seed: int) -> float:
-    """Return a number from 0 to below 1 that depends only on paper and seed."""
+    """Return a pseudo-random number from 0 to below 1 that depends only on paper and seed."""
     digest = hashlib.sha256(f"{seed}\n{key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
@@ -209,8 +211,8 @@ def _draw(key: str, seed: int) -> float:
 def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example], list[Example]]:
     """Separate the rows whose paper is in `dev`, by id or abstract.
 
-    This repeats until nothing is found: a row with the id of a dev row may have another abstract,
-    which then identifies further rows.
+    This is repeated until no row is found: a row with the id of a dev row may have another
+    abstract, which then identifies further rows.
     """
     known = {name for row in dev for name in (row.key, row.sha256)}
     train, kept_out = rows, list[Example]()
@@ -224,7 +226,7 @@ def _separate(rows: list[Example], dev: Sequence[Example]) -> tuple[list[Example
 
 
 def check_answers(rows: Sequence[Example]) -> None:
-    """Raise InputError for a completion without the tag at which generation stops in use."""
+    """Raise InputError if a completion lacks the tag at which /annotate stops generation."""
     for row in rows:
         if not row.completion.rstrip().endswith(CLOSE_TAG):
             raise InputError(
@@ -246,7 +248,7 @@ def refusal_of(completion: str, form: Form) -> str:
 
 
 def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[str, str]]:
-    """Yield each annotated paper as a row of a table that `/evaluate` reads: id, abstract, moves.
+    """Yield the annotated papers as rows of a table for `/evaluate`: id, abstract, moves.
 
     Completions that `/annotate` would not accept are left out.
     """
@@ -260,7 +262,7 @@ def table_rows(rows: Sequence[Example], framework: Framework) -> Iterator[dict[s
 def unreadable_answers(rows: Sequence[Example], framework: Framework) -> Iterator[str]:
     """Yield a sentence about completions that `/annotate` would not accept, if there are any.
 
-    They are not an error: a recipe may use other lines between the tags.
+    Such completions are not an error: a recipe may use other lines between the tags.
     """
     form = TaggedForm(framework)
     found = [(row, reason) for row in rows if (reason := refusal_of(row.completion, form))]

@@ -4,15 +4,15 @@
     OUT/prepared/prepared.json             facts about the rows
     OUT/prepared/held_out.jsonl            the annotations of the dev rows, for the stage `compare`
 
-Rows are rendered with the base's own chat template. The loss is on the completion and the end token
-after it, whatever token is used for padding. Nothing is truncated: a row that is too long is
-refused by its id.
+Rows are rendered with the chat template of the base. The loss includes the completion and the end
+token after it, even if the end token is also used for padding. No row is truncated: a row that is
+too long is an error.
 
-Of about two hundred tokens of a completion, a few decide whether a move is stated, and most of the
-loss of a move's first token is which word a text starts with. So a recipe can weight the decisions
-(`recipe.Decisions`): whether the token is that of a move that is not stated, or another token. A
-stated move whose text also starts with that token ("Not much was known ...") is left out, since a
-later token decides there.
+Only a few of the about two hundred tokens of a completion decide whether a move is stated, and most
+of the loss of a move's first token concerns the first word of its text. So a recipe can weight
+these decisions (`recipe.Decisions`): whether the first token is the token that means "not stated",
+or any other token. A stated move whose text also starts with that token ("Not much was known ...")
+has no decision, since a later token decides.
 """
 
 from __future__ import annotations
@@ -50,19 +50,20 @@ FORMAT = 2
 HELD_OUT = "held_out.jsonl"
 KEYS = ("id", "source", "weight", "input_ids", "completion_start", "decisions")
 NAMED = 10
-"""Rows named in a sentence; of more only the number is given."""
+"""Maximum number of rows named in a sentence; for other rows only their number is given."""
 COUNTS = "the row as it is trained, its end token with the completion"
 
 
 def prepare(context: StageContext) -> Entry:
     """Split, render and tokenize the rows; write them and the facts.
 
-    Without a data set, the one that was prepared before is assumed, so that later stages can run
-    with the folder alone.
+    Without a data set, the rows that were prepared before are used, so that later stages need only
+    the folder.
 
     Raises:
-        InputError: the data set or the base cannot be used; or a row, which is named.
-        UsageError: there is no data set, and nothing is prepared; or the extra is not installed.
+        InputError: the data set, a row or the base cannot be used.
+        UsageError: there is no data set and no prepared row, or the finetune extra is not
+            installed.
         OutputError: the files cannot be written.
     """
     require("transformers", "jinja2")
@@ -108,7 +109,7 @@ def prepare(context: StageContext) -> Entry:
         _write_rows(folder / "dev.jsonl", dev_rows)
         text = json.dumps(facts, ensure_ascii=False, indent=2)
         (folder / "prepared.json").write_text(text, encoding="utf-8")
-        # By digest, since `compare` may use only the first ones.
+        # Sorted by digest, since `compare` may use only the first rows.
         held_out = table_rows(sorted(examples.dev, key=lambda row: row.sha256), context.framework)
         lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in held_out]
         (folder / HELD_OUT).write_text("".join(lines), encoding="utf-8")
@@ -116,7 +117,7 @@ def prepare(context: StageContext) -> Entry:
 
 
 def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int) -> None:
-    """Raise InputError naming the rows that training would have to truncate."""
+    """Raise InputError if training would have to truncate a row."""
     long = [
         (example.where, f"{row.id} ({len(row.input_ids):,})")
         for example, row in zip(examples, rows, strict=True)
@@ -201,7 +202,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows with their keys in a fixed order: a resumed run compares digests of the files."""
+    """Write rows with keys in a fixed order, since a resumed run compares digests of the files."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             values = asdict(row)
@@ -221,9 +222,9 @@ class Renderer:
     """Tokenizes rows.
 
     Attributes:
-        tokenizer: of transformers, with the base's chat template.
+        tokenizer: the tokenizer of transformers, with the chat template of the base.
         ends: the tokens that end an answer according to the base's configuration.
-        decider: finds the decisions; None to weight none.
+        decider: finds the decisions; None if decisions have no weight.
     """
 
     tokenizer: Any
@@ -231,7 +232,7 @@ class Renderer:
     decider: Decider | None = None
 
     def prompt(self, example: Example) -> str:
-        """Return the prompt as the engine renders it in use, without thinking.
+        """Return the prompt as the engine renders it in use, with thinking disabled.
 
         Raises:
             InputError: the template rejects the messages.
@@ -241,7 +242,7 @@ class Renderer:
     def row_of(self, example: Example) -> Row:
         """Return the tokens of a row.
 
-        The tokens of the prompt are those of the prompt alone, as in use.
+        The prompt is tokenized separately, as in use.
 
         Raises:
             InputError: the template cannot be used, or prompt or completion contains a special
@@ -267,7 +268,7 @@ class Renderer:
         return Row(example.id, ids, len(before), example.weight, decisions, example.source)
 
     def tokens(self, text: str) -> list[int]:
-        """Return the tokens of a text; special tokens only where the text contains them."""
+        """Return the tokens of a text; no special tokens are added at its ends."""
         return cast("list[int]", self.tokenizer.encode(text, add_special_tokens=False))
 
     def text(self, ids: list[int] | tuple[int, ...]) -> str:
@@ -275,7 +276,7 @@ class Renderer:
         return str(self.tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
     def pieces(self, row: Row) -> list[tuple[str, bool]]:
-        """Return the decoded parts of a row, each with whether it is in the loss."""
+        """Return the decoded pieces of a row, each with True if the loss includes it."""
         start = row.completion_start
         return [(self.text(row.input_ids[:start]), False), (self.text(row.input_ids[start:]), True)]
 
@@ -286,7 +287,7 @@ class Renderer:
 
         Args:
             before: the text that is tokenized together with the completion.
-            tokens_before: the number of tokens before it that do not belong to `before`.
+            tokens_before: number of tokens of the row before the text `before`.
         """
         if self.decider is None:
             return ()
@@ -302,7 +303,7 @@ class Renderer:
                 written = self.tokenizer(other, add_special_tokens=False)
                 unstated = written.input_ids[written.char_to_token(place)]
                 if decision.stated and token == unstated:
-                    continue  # it would be trained as "not stated"
+                    continue  # training would treat it as "not stated"
                 token = unstated
             found.append((tokens_before + at, weight, token))
         return tuple(found)
@@ -324,10 +325,10 @@ class Renderer:
                 )
 
     def _written(self, example: Example, prompt: str) -> str:
-        """Return the whole row under the template.
+        """Return the text of the whole row, rendered with the template.
 
         Raises:
-            InputError: it does not start with the prompt and the completion.
+            InputError: the text does not start with the prompt and the completion.
         """
         answer = {"role": "assistant", "content": example.completion}
         written = self._rendered(example, [*example.messages, answer], to_answer=False)
@@ -343,7 +344,7 @@ class Renderer:
         """Return the token that the template writes after an answer.
 
         Raises:
-            InputError: it does not stop generation.
+            InputError: the token does not stop generation.
         """
         ids = self.tokens(after)
         if not ids or ids[0] not in self._stops:
@@ -372,16 +373,16 @@ class Renderer:
             raise InputError(
                 f"the base's chat template rejects the messages: {exc}",
                 where=example.where,
-                hint="Use another base, or rows without what it rejects.",
+                hint="Use another base, or change the rows.",
             ) from exc
 
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Finds the decisions in completions.
+    """Finds the decisions whether a move is stated in completions.
 
     Raises:
-        UsageError: `decisions` names a move that the framework does not have.
+        UsageError: `decisions` contains a move that the framework does not have.
     """
 
     framework: Framework
@@ -399,8 +400,8 @@ class Decider:
     def of(self, completion: str) -> list[tuple[Decision, float]]:
         """Return the decisions of a completion with their weights.
 
-        There are none in a completion that is not an annotation; those with a weight of 0 are left
-        out.
+        A completion that is not an annotation has no decisions; decisions with a weight of 0 are
+        left out.
         """
         try:
             found = [*TaggedForm(self.framework).decisions(completion)]

@@ -1,8 +1,8 @@
-"""Prepared rows, and how they are grouped into batches.
+"""Read prepared rows, and group them into batches.
 
 Rows of similar length share a batch, so that there is little padding. The order depends only on
-seed and epoch: a run that is resumed within an epoch continues in the same order (transformers
-#40690 was about this).
+seed and epoch: a run that is resumed within an epoch continues in the same order (see transformers
+#40690).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from harness.support.bounded_files import read_json
 from skills.finetune.dataset.dataset_options import Source
 
 GROUP = 50
-"""Batches sorted by length together: more of them mean less padding, and less randomness."""
+"""Number of batches that are sorted by length together; more batches mean less padding, but less
+randomness.
+"""
 IGNORED = -100
 """The label of a position without loss."""
 
@@ -33,8 +35,8 @@ class Row:
     Attributes:
         input_ids: prompt and completion under the base's chat template. The last token is the end
             token, which occurs nowhere else in the completion.
-        weight: of its tokens in the loss, relative to other rows.
-        decisions: of each token that decides whether a move is stated: its position in
+        weight: weight of the tokens in the loss, relative to other rows.
+        decisions: for each token that decides whether a move is stated: its position in
             `input_ids`, the weight of the decision (`Decisions` of the recipe), and the token that
             means "not stated".
     """
@@ -52,7 +54,7 @@ class Prepared:
     """The result of the stage `prepare`.
 
     Attributes:
-        facts: prepared.json.
+        facts: the contents of prepared.json.
         digests: SHA-256 of train.jsonl and dev.jsonl.
     """
 
@@ -67,12 +69,12 @@ class Prepared:
 
     @property
     def lengths(self) -> list[int]:
-        """The tokens of each training row."""
+        """The number of tokens of each training row."""
         return [len(row.input_ids) for row in self.train]
 
     @property
     def completions(self) -> list[int]:
-        """The tokens of the completion of each training row."""
+        """The number of tokens of the completion of each training row."""
         return [len(row.input_ids) - row.completion_start for row in self.train]
 
 
@@ -80,7 +82,7 @@ def prepared_digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of the prepared data.
 
     Raises:
-        InputError: there is none.
+        InputError: no data is prepared.
     """
     names = ("train.jsonl", "dev.jsonl", "prepared.json")
     try:
@@ -97,7 +99,7 @@ def read_prepared(folder: Path) -> Prepared:
     """Read the prepared data.
 
     Raises:
-        InputError: there is none.
+        InputError: no data is prepared.
     """
     found = prepared_digests(folder)
     facts = read_json(folder / "prepared.json")
@@ -112,12 +114,12 @@ def order(lengths: Sequence[int], batch: int, seed: int, epoch: int) -> list[lis
     """Return the batches of an epoch, as row numbers.
 
     The rows are shuffled, sorted by length within groups of `GROUP` batches and cut into batches,
-    which are shuffled. The largest batch of the first epoch comes first, so that too little memory
-    is found at once and not after hours.
+    which are shuffled. The largest batch of the first epoch comes first, so that a lack of memory
+    is found immediately and not after hours.
 
     Args:
-        lengths: tokens of each row.
-        batch: rows per batch; one batch may have fewer.
+        lengths: number of tokens of each row.
+        batch: number of rows per batch; one batch may have fewer.
     """
     chance = random.Random(f"{seed}:{epoch}")  # noqa: S311 - not used for secrets
     rows = list(range(len(lengths)))
@@ -144,7 +146,7 @@ def padding(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> int:
 
 
 class Batches:
-    """A batch sampler for the batches of `epoch`, which the trainer sets."""
+    """A batch sampler for the batches of an epoch; the trainer sets `epoch`."""
 
     def __init__(self, rows: Sequence[Row], batch: int, seed: int) -> None:
         self.lengths = [len(row.input_ids) for row in rows]
@@ -172,13 +174,13 @@ def by_length(rows: Sequence[Row], batch: int) -> list[list[int]]:
 
 
 def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
-    """Return B rows as tensors, padded on the right to the longest, T tokens.
+    """Return B rows as tensors, padded on the right to the T tokens of the longest row.
 
-    Labels depend on the position, so that `pad` may be the end token.
+    Labels are determined by position, so that `pad` may be the end token.
 
     Returns: input_ids, attention_mask and labels, int64 of B x T; weights, float32 of B x T, 0
-        without a label; deciding, float32 of B x T, the weight of a decision, 0 without one; and
-        not_stated, int64 of B x T, the token that means so.
+    without a label; deciding, float32 of B x T, the weight of a decision, 0 without a decision; and
+    not_stated, int64 of B x T, the token that means "not stated".
     """
     import torch
 
@@ -211,10 +213,10 @@ def collate(rows: Sequence[Row], pad: int) -> dict[str, Any]:
 def share(batch: Mapping[str, Any], rank: int, world: int) -> Mapping[str, Any]:
     """Return every `world`-th row of a batch, beginning with row `rank`.
 
-    A rank without a row gets one without loss, since all ranks must take part in each step.
+    A rank without a row gets a row without loss, since all ranks must take part in each step.
 
     Args:
-        batch: of `collate`.
+        batch: the result of `collate`.
     """
     own = {name: rows[rank::world] for name, rows in batch.items()}
     if len(own["labels"]):

@@ -1,12 +1,12 @@
 """Callbacks between the steps of a training run: log, evaluate, save, show progress, stop.
 
-The trainer of transformers calls the methods `on_...` and then reads the flags of `control`.
+The trainer of transformers calls the `on_...` methods and then reads the flags of `control`.
 
-metrics.jsonl has the measurements, one per line. A training line has step, epoch, loss,
-learning_rate, grad_norm; tokens (of prompts and completions, without padding) and seconds since the
-line before, without evaluation and saving; tokens_per_second; and peak_bytes, the peak memory so
-far: on a GPU that allocated by torch, else the process's resident set. An evaluation line has step,
-epoch and dev_loss.
+metrics.jsonl contains the measurements, one a line. A training line has step, epoch, loss,
+learning_rate and grad_norm; tokens (of prompts and completions, without padding) and seconds
+(without evaluation and saving) since the previous line; tokens_per_second; and peak_bytes, the peak
+memory of the run: on a GPU, memory allocated by torch, otherwise the resident set of the process.
+An evaluation line has step, epoch and dev_loss.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class TrainingProgress(ProgressEstimate):
     """The progress of training; a step counts as a row.
 
     Attributes:
-        loss: of the newest step.
+        loss: the loss of the latest step.
     """
 
     loss: float | None = None
@@ -47,12 +47,12 @@ class TrainingProgress(ProgressEstimate):
 
 @dataclass(slots=True)
 class Schedule:
-    """The number of steps.
+    """The numbers of steps of a training.
 
     Attributes:
-        per_epoch: in one epoch.
-        total: in all epochs; the learning rate's schedule depends on it.
-        last: the last step: `total`, or fewer with `max_steps`.
+        per_epoch: number of steps of one epoch.
+        total: number of steps of all epochs, on which the schedule of the learning rate depends.
+        last: the last step: `total`, or a lower number with `max_steps`.
     """
 
     per_epoch: int
@@ -61,7 +61,7 @@ class Schedule:
 
 
 def schedule(rows: int, training: Training) -> Schedule:
-    """Return the number of steps for `rows` rows; an epoch's last step may have fewer rows."""
+    """Return the numbers of steps; the last step of an epoch may have fewer rows."""
     batches = math.ceil(rows / training.batch)
     per_epoch = math.ceil(batches / training.accumulation)
     total = math.ceil(training.epochs * per_epoch)
@@ -73,13 +73,13 @@ class TrainingCallbacks:
     """The state of one run, and its callbacks.
 
     Attributes:
-        folder: of the run.
-        guard: the settings the run was started with, stored in each checkpoint.
+        folder: the folder of the run.
+        guard: the initial settings of the run, which are stored in each checkpoint.
         base: the name of the base.
         keep: number of checkpoints to keep.
-        stop_requested: returns True if the run must end after this step.
+        stop_requested: returns True if the run must end after the current step.
         update: refreshes the progress display.
-        step_tokens: tokens of the step, of all ranks, without padding.
+        step_tokens: number of tokens of the step in all ranks, without padding.
     """
 
     folder: Path
@@ -101,7 +101,7 @@ class TrainingCallbacks:
     _logged: tuple[int, float] = (0, 0.0)
 
     def count(self, loss: Any) -> None:
-        """Record a batch's share of the step's loss."""
+        """Add the share of a batch to the loss of the step."""
         self._step_loss.append(loss.detach())
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -115,12 +115,12 @@ class TrainingCallbacks:
     def on_pre_optimizer_step(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
-        """Raise SkillFailed before a loss or gradient that is not finite changes the weights."""
+        """Raise SkillFailed if a loss or gradient is not finite, before it changes the weights."""
         import torch
 
         self.pace.loss = ranks.summed(float(sum(self._step_loss)))[0] / ranks.world()
         grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
-        # With float16, the scaler causes an overflow now and then, and skips such a step.
+        # With float16, the scaler occasionally causes an overflow, and skips the step.
         sound = args.fp16 or bool(torch.isfinite(torch.stack([one.sum() for one in grads])).all())
         if not math.isfinite(self.pace.loss):
             raise self._diverged("the loss", state.global_step + 1)
@@ -137,7 +137,7 @@ class TrainingCallbacks:
             control.should_training_stop = control.should_save = True
             control.should_evaluate = args.eval_strategy == "steps"
         elif is_stopped:
-            # A due evaluation still runs: it would not be repeated on resume.
+            # A due evaluation still runs, since it would not be repeated on resume.
             control.should_training_stop = control.should_save = True
         if control.should_save or control.should_evaluate:
             # The loss since the last log is not part of a checkpoint, and would be lost.
@@ -169,7 +169,7 @@ class TrainingCallbacks:
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: Mapping[str, float], **_: Any
     ) -> None:
-        """Save each checkpoint that is better than all before it.
+        """Save a checkpoint if it is better than all earlier checkpoints.
 
         Raises:
             SkillFailed: the dev loss is not finite.
@@ -177,7 +177,7 @@ class TrainingCallbacks:
         if not math.isfinite(loss := metrics["eval_loss"]):
             raise self._diverged("the dev loss", state.global_step)
         if state.global_step == 0:
-            return  # the adapter that training continues from: there is nothing to save
+            return  # the adapter that training continues from is the best, and saved already
         if state.best_metric is None or loss < state.best_metric:
             control.should_save = True
         if ranks.any_of(self.stop_requested()):
@@ -186,7 +186,7 @@ class TrainingCallbacks:
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
         staged = Path(args.output_dir) / f"checkpoint-{step}"
-        ranks.barrier()  # each has written its random state
+        ranks.barrier()  # each rank has written its random state
         if ranks.is_main():
             checkpoints.seal(staged, self.folder, step, self.guard, self.base)
             checkpoints.rotate(self.folder, step, self.keep, state.best_global_step)
@@ -202,12 +202,12 @@ class TrainingCallbacks:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """The file."""
+    """The file metrics.jsonl."""
 
     path: Path
 
     def read(self) -> list[dict[str, Any]]:
-        """Return the lines, without one that a killed process left incomplete."""
+        """Return the lines, without an incomplete line that a killed process left."""
         lines = []
         for line in complete_lines(self.path):
             try:
@@ -231,7 +231,7 @@ class Metrics:
         """Append a line, and flush it to the operating system.
 
         Raises:
-            OutputError: the disk is full, or the like.
+            OutputError: the line cannot be written, such as on a full disk.
         """
         try:
             append_lines(self.path, _line(line).encode(), sync=False)
@@ -240,7 +240,7 @@ class Metrics:
 
 
 def peak_bytes() -> int:
-    """Return the peak memory of this process, as described above."""
+    """Return the peak memory of this process, as described in the module."""
     import sys
 
     import torch

@@ -1,14 +1,14 @@
-"""Checkpoints, the settings that a resumed run must have, and earlier training in the run's folder.
+"""Write and check checkpoints, and handle earlier trainings in the folder of a run.
 
-A checkpoint is written under another name, then checkpoint.json with the SHA-256 of each file, and
-then it is renamed. A process that is killed leaves the earlier ones, and later damage is detected
-by the digests.
+A checkpoint is written under a temporary name; then checkpoint.json is written, with the SHA-256 of
+each file; then the folder is renamed. If the process is killed, the earlier checkpoints are
+complete. Later damage is detected by the digests.
 
-On resume, transformers compares the batch size and the intervals of logging, evaluation and saving,
-and only warns; other data, another learning rate or another seed are not noticed. `guard` is
-compared instead.
+On resume, transformers only warns about another batch size or other intervals of logging,
+evaluation and saving, and does not notice other data, another learning rate or another seed. So the
+settings of `guard` are compared.
 
-Nothing that was trained is overwritten or deleted: it is continued (--resume) or moved aside
+An earlier training is never overwritten or deleted: it is continued (--resume) or moved aside
 (--force), or the new training is refused.
 """
 
@@ -34,18 +34,19 @@ SEAL = "checkpoint.json"
 ASIDE = "earlier"
 """Prefix of the folders that earlier trainings are moved to."""
 STAGING = ".saving"
-"""The folder within the run's in which the trainer writes."""
+"""The folder in the run's folder in which the trainer writes."""
 STATE = "trainer_state.json"
 ADAPTER = ("adapter_model.safetensors", "adapter_config.json")
 UNWANTED = ("README.md", "training_args.bin")
-"""Files that peft and transformers write as well: neither is read again."""
+"""Files of peft and transformers that are deleted, since they are never read."""
 PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "accelerate")
 PREPARED = ("base_digest", "tokenizer_sha256", "template_sha256", "eos_token_id", "pad_token_id")
 FREE = frozenset({"max_steps", "keep", "start_from", "checkpointing"})
-"""Settings that may change on resume. The learning rate's schedule depends on `epochs`, which
-`max_steps` only cuts short; `keep` only deletes; for `start_from` the digest is compared;
-`checkpointing` changes time and memory, and depends on the free memory. The intervals of logging,
-evaluation and saving may not change: transformers would continue with the old intervals."""
+"""Settings that may change on resume. `max_steps` only ends the training earlier; `keep` only
+deletes checkpoints; the digest of `start_from` is compared; `checkpointing` only changes time and
+memory, and depends on the free memory. The intervals of logging, evaluation and saving may not
+change, since transformers would continue with the old intervals.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,9 @@ class Checkpoint:
     """A valid checkpoint.
 
     Attributes:
-        guard: the settings its run was started with.
-        best: the step with the smallest dev loss so far, and that loss; None if not evaluated.
+        guard: the initial settings of its run.
+        best: the step with the lowest dev loss up to this step, and this loss; None without
+            evaluation.
     """
 
     path: Path
@@ -67,9 +69,9 @@ def seal(staged: Path, folder: Path, step: int, guard: Mapping[str, Any], base: 
     """Finish a checkpoint and move it into place.
 
     Args:
-        staged: where the trainer wrote it, on the same disk.
+        staged: the folder that the trainer wrote, on the same disk.
         folder: the folder of the run.
-        base: the name of the base for the adapter's config, in place of a path of this machine.
+        base: the name of the base, which replaces a local path in the config of the adapter.
 
     Raises:
         OutputError: a file cannot be written.
@@ -101,7 +103,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def newest_valid(folder: Path, notify: Callable[[str], None]) -> Path | None:
-    """Return the newest valid checkpoint; call `notify` for each newer one that is damaged."""
+    """Return the latest valid checkpoint; call `notify` for each later, damaged checkpoint."""
     for step in reversed(steps(folder)):
         path = _path(folder, step)
         if (damage := damage_of(path)) is None:
@@ -136,7 +138,7 @@ def load(path: Path, folder: Path) -> Checkpoint:
     """Return a checkpoint of the run in `folder`.
 
     Raises:
-        InputError: it is missing, damaged or of another run.
+        InputError: the checkpoint is missing, damaged, or belongs to another run.
     """
     if not path.is_dir():
         raise InputError("the checkpoint does not exist", where=str(path), hint=_valid(folder))
@@ -161,10 +163,11 @@ def to_resume(
     """Return the checkpoint to resume from, or None to start at step 0.
 
     Args:
-        resume: a checkpoint; True for the newest valid one; None or False for none.
+        resume: a checkpoint; True for the latest valid checkpoint; None or False to start at step
+            0.
 
     Raises:
-        InputError: the checkpoint cannot be used, or there are some that would be overwritten.
+        InputError: the checkpoint cannot be used, or existing checkpoints would be overwritten.
     """
     if resume is None or resume is False:
         if existing := steps(folder):
@@ -182,13 +185,13 @@ def to_resume(
 
 
 def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint:
-    """Return the checkpoint with the smallest dev loss up to step `newest`, else the newest.
+    """Return the checkpoint with the lowest dev loss up to step `newest`, or else the latest.
 
     Args:
-        notify: called if it is damaged, and the newest one used instead.
+        notify: called if it is damaged, so that the latest checkpoint is used instead.
 
     Raises:
-        InputError: `newest` is damaged.
+        InputError: the checkpoint of step `newest` is damaged.
     """
     last = load(_path(folder, newest), folder)
     if last.best is None:
@@ -201,10 +204,10 @@ def best(folder: Path, newest: int, notify: Callable[[str], None]) -> Checkpoint
 
 
 def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> None:
-    """Delete all but the newest `keep` checkpoints up to step `newest`; never the best one.
+    """Delete checkpoints up to step `newest`, except the latest `keep` and the best checkpoint.
 
-    Those of later steps are kept and do not count: a run that was resumed from an earlier step has
-    not reached them yet.
+    Checkpoints of later steps are kept and do not count: a run that was resumed from an earlier
+    step has not reached them yet.
     """
     if keep is None:
         return
@@ -214,7 +217,7 @@ def rotate(folder: Path, newest: int, keep: int | None, best: int | None) -> Non
 
 
 def processes(checkpoint: Path) -> int:
-    """Return how many processes trained; each has saved its random state."""
+    """Return the number of processes that trained, each of which has saved its random state."""
     return len([*checkpoint.glob("rng_state*.pth")])
 
 
@@ -255,12 +258,12 @@ def guard(
     digests: Mapping[str, str],
     start: str | None = None,
 ) -> dict[str, Any]:
-    """Return everything that determines the steps of a run, by name.
+    """Return all values that determine the steps of a run, by name.
 
     Args:
-        prepared: prepared.json, with all of PREPARED.
+        prepared: the contents of prepared.json, which include all keys of `PREPARED`.
         digests: SHA-256 of the prepared rows, which include the split into training and dev.
-        start: SHA-256 of the adapter that the recipe continues from.
+        start: SHA-256 of the adapter that training starts from, or None.
     """
     from skills.finetune.model.resources import device_kind
 
@@ -275,10 +278,10 @@ def guard(
 
 
 def check_guard(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
-    """Compare the settings of a resumed run with the settings of its start.
+    """Check that the settings of a resumed run are equal to its initial settings.
 
     Raises:
-        InputError: naming each difference, with both values.
+        InputError: a setting differs; the message contains each difference.
     """
     names = [
         name
@@ -302,17 +305,17 @@ def _shown(values: Mapping[str, Any], name: str) -> str:
 
 
 def resumes(context: StageContext) -> bool:
-    """Return True if the options ask to continue the earlier training."""
+    """Return True if the options request to continue the earlier training."""
     options = context.call.options
     return bool(getattr(options, "resume", False) or getattr(options, "checkpoint", None))
 
 
 def check_earlier(context: StageContext) -> None:
-    """Raise the errors of the training stage about earlier training, before anything is done.
+    """Raise the errors of the stage `train` about an earlier training, before a stage starts.
 
     Raises:
         UsageError: an unfinished training would be overwritten.
-        InputError: the named checkpoint is missing, damaged or of another run.
+        InputError: the named checkpoint is missing, damaged, or belongs to another run.
     """
     if (named := getattr(context.call.options, "checkpoint", None)) is not None:
         load(named, context.run_dir.folder)
@@ -321,14 +324,15 @@ def check_earlier(context: StageContext) -> None:
 
 
 def make_room(context: StageContext, *, done: bool) -> None:
-    """Make room for the training that is about to start.
+    """Move an earlier training aside for a new training, or refuse if --force is missing.
 
     Args:
-        done: True if it was done before with these inputs, and nothing is started.
+        done: True if the training was performed before with these inputs, so that no training
+            starts.
 
     Raises:
-        UsageError: there is an earlier training, and neither --resume nor --force is given.
-        OutputError: it cannot be moved.
+        UsageError: there is an earlier training, but neither --resume nor --force is given.
+        OutputError: the earlier training cannot be moved.
     """
     if done or resumes(context) or not (trained := _trained(context.run_dir)):
         return
@@ -343,10 +347,10 @@ def make_room(context: StageContext, *, done: bool) -> None:
 
 
 def _refuse(context: StageContext) -> None:
-    """Refuse to train over an earlier training, unless the options ask to continue it.
+    """Raise an error if there is an earlier training that the options do not continue.
 
     Raises:
-        UsageError: naming its newest checkpoint, and why it cannot be used as it is.
+        UsageError: the message contains the latest checkpoint, and why it cannot be used.
     """
     trained = _trained(context.run_dir)
     if not trained or resumes(context):
@@ -365,13 +369,13 @@ def _refuse(context: StageContext) -> None:
 
 
 def _trained(run_dir: RunDir) -> list[str]:
-    """Return the names of the checkpoints, the newest last; without any, the adapter's name."""
+    """Return the names of the checkpoints, the latest last; without checkpoints, of the adapter."""
     found = [f"checkpoint-{step}" for step in steps(run_dir.folder)]
     return found or ([run_dir.adapter.name] if run_dir.adapter.exists() else [])
 
 
 def _move_aside(run_dir: RunDir) -> Path:
-    """Move all files of a training into a new folder within the run's.
+    """Move all files of a training into a new folder in the folder of the run.
 
     Raises:
         OutputError: the folder cannot be created, or a file cannot be moved.

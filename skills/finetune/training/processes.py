@@ -1,12 +1,13 @@
-"""The optimization of a training, in this process or in several that torchrun starts.
+"""Run the optimization of a training, in this process or in processes of torchrun.
 
     saved = optimize(run, run.progress(), screen, cancel)   # in this process
     saved = train_in(run, 2, screen, cancel)                # in new processes
-    python -m skills.finetune.training.processes            # a rank, in a new process
+    python -m skills.finetune.training.processes            # the code of a rank in a new process
 
-Each rank loads the base and takes its rows of each batch. Rank 0 reads the `TrainingRun` from stdin
-and sends it to the others, stops after its step when stdin is closed, and reports the progress on
-stdout, as lines of JSON. Any rank reports its error there. The output of libraries is in ranks.log.
+Each rank loads the base and computes its rows of each batch. Rank 0 reads the `TrainingRun` from
+stdin, sends it to the other ranks, and reports progress on stdout as lines of JSON; when stdin is
+closed, it stops after the current step. Every rank reports its error on stdout. The output of
+libraries is written to ranks.log.
 """
 
 from __future__ import annotations
@@ -56,13 +57,13 @@ from skills.finetune.training.checkpoints import METRICS
 LOG = "ranks.log"
 MODULE = "skills.finetune.training.processes"
 POLL = 0.2
-"""Seconds between two looks at whether the training must stop."""
+"""Seconds between two checks whether the training must stop."""
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.I)
-"""Messages of torch in a plain RuntimeError, where it does not raise OutOfMemoryError."""
+"""Matches messages of a RuntimeError that torch raises in place of OutOfMemoryError."""
 NOT_WRITTEN = re.compile(r"PytorchStreamWriter|No space left|I/O error", re.I)
-"""The same for a full disk."""
+"""Matches messages of torch about a full disk."""
 LOST = re.compile(r"gloo|nccl|closed by peer|connection reset|connection refused", re.I)
-"""The same for a rank that has ended."""
+"""Matches messages of torch about a rank that has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,12 @@ class TrainingRun:
     """The arguments of a training, which rank 0 sends to the other ranks.
 
     Attributes:
-        folder: of the run, with the prepared rows.
+        folder: the folder of the run, with the prepared rows.
         base, base_name: the folder of the base, and its name.
-        guard: the settings the run was started with, stored in each checkpoint.
-        start: the adapter to start from, which fits the base.
-        checkpoint: the checkpoint to resume from, of step `start_step`.
-        is_sharded: the base is divided among the ranks.
+        guard: the initial settings of the run, which are stored in each checkpoint.
+        start: the adapter to start from, which was checked to fit the base.
+        checkpoint: the checkpoint to resume from, which belongs to step `start_step`.
+        is_sharded: True if the base is divided among the ranks.
     """
 
     folder: Path
@@ -91,7 +92,7 @@ class TrainingRun:
     is_sharded: bool = False
 
     def progress(self) -> TrainingProgress:
-        """Return the progress at its beginning."""
+        """Return the initial progress."""
         last, begin = self.steps.last, self.start_step
         return TrainingProgress(rows=last, weight=last - begin, done=begin, unit="steps")
 
@@ -110,15 +111,15 @@ def optimize(
     cancel: StopToken,
     update: Callable[[], None] | None = None,
 ) -> int:
-    """Train as this rank; return the step of the last checkpoint, or 0.
+    """Train as the rank of this process; return the step of the last checkpoint, or 0.
 
     Args:
-        update: called before the first step and after each, instead of showing the progress.
+        update: called before the first step and after each step, instead of showing the progress.
 
     Raises:
         SkillFailed: the loss is not finite, there is not enough memory, or a rank has ended.
         OutputError: a checkpoint cannot be written.
-        Interrupted: the run was stopped at once.
+        Interrupted: the run was stopped immediately.
     """
     from transformers import set_seed
 
@@ -141,7 +142,7 @@ def optimize(
         if start is not None:
             lora_adapters.load_into(model, start)
     made = trainer.make_trainer(model, recipe, prepared, watch, is_sharded=run.is_sharded)
-    if ranks.world() > 1:  # the ranks drop different inputs
+    if ranks.world() > 1:  # the ranks use different dropout
         set_seed(training.seed + ranks.rank())
     shown = progress.show_progress(pace, screen, "training") if update is None else None
     with (
@@ -156,7 +157,7 @@ def optimize(
 
 
 class RankLost(SkillFailed):
-    """Another process of the training has ended."""
+    """Raised if another process of the training has ended."""
 
     def __init__(self, log: str | None = None) -> None:
         super().__init__(
@@ -169,10 +170,10 @@ class RankLost(SkillFailed):
 
 @contextlib.contextmanager
 def stopped_by_signals(screen: Screen, cancel: StopToken) -> Iterator[None]:
-    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, at once.
+    """Stop on Ctrl-C and SIGTERM after the current step; on a second signal, immediately.
 
     Raises:
-        Interrupted: the run was stopped at once.
+        Interrupted: the run was stopped immediately.
     """
 
     def notify() -> None:
@@ -243,10 +244,10 @@ def _too_little_memory(training: Training, watch: TrainingCallbacks) -> SkillFai
 
 
 def train_in(run: TrainingRun, processes: int, screen: Screen, cancel: StopToken) -> int:
-    """Train in this many new processes; return the step of the last checkpoint, or 0.
+    """Train in new processes; return the step of the last checkpoint, or 0.
 
     Raises:
-        HarnessError: as `optimize`, of the rank that failed first.
+        HarnessError: as for `optimize`; the error of the rank that failed first.
     """
     log, saved = run.folder / LOG, 0
     failures: list[HarnessError] = []
@@ -299,7 +300,7 @@ def _error(found: dict[str, Any], log: Path) -> HarnessError:
 
 @contextlib.contextmanager
 def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the ranks, which share the cores; none of them outlives the block."""
+    """Start the ranks, which share the cores; all ranks end with the block."""
     command = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", str(processes), "-m", MODULE]
     paths = [str(CODE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -342,7 +343,7 @@ def _started(run: TrainingRun, processes: int, log: Path) -> Iterator[subprocess
 
 
 def _kill_tree(pid: int) -> None:
-    """Kill a process and all that it has started, in sessions of their own."""
+    """Kill a process and its descendants, which may have their own sessions."""
     import psutil
 
     with suppress(psutil.Error):
@@ -380,7 +381,7 @@ def follow() -> int:
 
 
 def _lead(out: IO[str]) -> None:
-    """Train as rank 0, as stdin describes."""
+    """Train as rank 0, with the run read from stdin."""
     stdin, cancel = os.fdopen(0, "rb", buffering=0), StopToken()
     text = stdin.readline().decode()
 
@@ -404,7 +405,7 @@ def _lead(out: IO[str]) -> None:
 
 
 def _report(out: IO[str], **message: Any) -> None:
-    with suppress(OSError):  # the command was killed: stdin is closed, too
+    with suppress(OSError):  # if the command was killed, stdin is closed, too
         out.write(json.dumps(message) + "\n")
         out.flush()
 
@@ -413,9 +414,10 @@ def follow_rank_0() -> None:
     """Train as a rank other than 0, until rank 0 ends the training.
 
     Raises:
-        HarnessError: as `optimize`.
+        HarnessError: as for `optimize`.
     """
-    for number in (signal.SIGINT, signal.SIGTERM):  # until there is something to save
+    # default actions until there is a result to save
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     ranks.join_ranks()
     if text := ranks.broadcast():

@@ -1,7 +1,7 @@
 """The stage `train`: train an adapter on the prepared rows.
 
-It writes checkpoint-N/, adapter/ (from the checkpoint with the smallest dev loss, or the last one
-without dev rows), metrics.jsonl, loss.png and run.json to the folder of the run.
+It writes to the folder of the run: checkpoint-N/, adapter/ (from the checkpoint with the lowest dev
+loss, or without dev rows the last checkpoint), metrics.jsonl, loss.png and run.json.
 """
 
 from __future__ import annotations
@@ -36,11 +36,13 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
 
 
 def train_inputs(context: StageContext) -> Mapping[str, Any]:
-    """Return the inputs of the stage: digests of rows and start, and settings.
+    """Return the inputs of the stage: digests of rows and starting adapter, and settings.
 
     Raises:
-        InputError: nothing is prepared, or the adapter to continue from is missing or does not fit.
-        ModelError: that adapter is a file of the registry that is missing or was changed.
+        InputError: no rows are prepared, or the adapter to continue from is missing or does not
+            fit.
+        ModelError: the adapter to continue from is a file of the registry that is missing or was
+            changed.
     """
     parts = {"quantization", "adapter", "training"}
     found: dict[str, Any] = dict(prepared_rows.prepared_digests(context.run_dir.prepared))
@@ -56,15 +58,15 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
     """Train, or resume training.
 
     Args:
-        resume: a checkpoint of this run to resume from; True for the newest valid one. None: as the
-            options `checkpoint` and `resume` of the call have it.
+        resume: a checkpoint of this run to resume from; True for the latest valid checkpoint. None
+            to use the options `checkpoint` and `resume` of the call.
 
     Raises:
         UsageError: a package is missing, or this machine cannot train with the recipe.
         InputError: the prepared rows, the base or the checkpoint cannot be used.
         SkillFailed: the loss is not finite, or there is not enough memory.
         OutputError: a checkpoint cannot be written.
-        Interrupted: it was stopped, after saving a checkpoint.
+        Interrupted: the training was stopped, after a checkpoint was saved.
     """
     inputs = train_inputs(context)
     stage = context.begin("train", "train an adapter on the prepared rows", inputs)
@@ -84,7 +86,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
     recipe, adapted = _adapted(context, prepared)
     start = lora_adapters.start_digest(context)
     guard = checkpoints.guard(recipe, prepared.facts, prepared.digests, start)
-    if context.is_sharded:  # its checkpoints have other files
+    if context.is_sharded:  # its checkpoints have different files
         guard["sharding"] = "fsdp"
     checkpoint = checkpoints.to_resume(folder, resume or named, screen.notice)
     if checkpoint is not None:
@@ -137,7 +139,7 @@ def _shapes(context: StageContext) -> BaseFacts:
 def _adapted(
     context: StageContext, prepared: prepared_rows.Prepared
 ) -> tuple[Recipe, tuple[str, ...]]:
-    """Return the recipe adapted to this machine, and the changes, which are announced.
+    """Return the recipe adapted to this machine, and announce and return the changes.
 
     Raises:
         UsageError: this machine cannot train with the recipe.
@@ -155,7 +157,7 @@ def _adapted(
 def _optimized(
     context: StageContext, run: TrainingRun, checkpoint: Checkpoint | None, rows: int
 ) -> int:
-    """Train in this process, with the ranks that a launcher started, or in new processes.
+    """Train in this process (and the ranks of a launcher), or in new processes.
 
     Returns: the last step that was saved.
     """
@@ -191,7 +193,7 @@ def _facts_of_training(
     steps: Schedule,
     lines: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the figures of a training; report a dev loss that is not better than at the start."""
+    """Return the figures of a training; report a dev loss that did not improve."""
     trained = [line for line in lines if line.get("tokens")]
     seconds = sum(line["seconds"] for line in trained)
     tokens = sum(line["tokens"] for line in trained)
@@ -221,7 +223,7 @@ def draw_curve(lines: Sequence[Mapping[str, Any]], target: Path, best: int | Non
 
     Args:
         lines: the lines of metrics.jsonl.
-        best: the step whose adapter is kept; it is marked if `lines` contain its dev loss.
+        best: the step of the final adapter, which is marked if `lines` contain its dev loss.
 
     Raises:
         OutputError: the file cannot be written.
@@ -233,7 +235,7 @@ def draw_curve(lines: Sequence[Mapping[str, Any]], target: Path, best: int | Non
         {line["step"]: line[name] for line in lines if line.get(name) is not None}
         for name in ("loss", "dev_loss")
     )
-    # Not the settings of a matplotlibrc in the current folder, which could run TeX.
+    # Ignore a matplotlibrc in the current folder, which could run TeX.
     with rc_context(rcParamsDefault):
         figure = Figure(figsize=(8, 4.5), layout="constrained")
         axes = figure.subplots()

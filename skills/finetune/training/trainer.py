@@ -1,16 +1,17 @@
-"""The trainer of transformers with the batches and the loss of this package, and the loaded model.
+"""The trainer of transformers with the batches and the loss of this package; load the model.
 
-For the completion tokens t of all rows of one step, each with its row's weight w, and the decisions
-d whether a move is stated, each with its row's weight times that of the recipe's `Decisions`,
+For the completion tokens t of all rows of one step, each with the weight w of its row, and for the
+decisions d whether a move is stated, each with the weight of its row times the weight in the
+recipe's `Decisions`,
 
     loss = (sum_t w_t -log p(t) + sum_d w_d -log q(d)) / (sum_t w_t + sum_d w_d)
 
 where p(t) is the probability of the token given the text before it. If the move is not stated, q(d)
-is the probability of the token that means so; if it is stated, it is 1 minus that probability. A
-stated move whose text starts with that token has no decision (`prepare.Decider`). The sums run over
-all batches of the step, so accumulation gives the same result as one large batch (as with
-`num_items_in_batch` of transformers). With equal weights and no decisions, the loss is the mean
-over the step's completion tokens.
+is the probability of the token that means "not stated"; if it is stated, q(d) is 1 minus this
+probability. A stated move whose text starts with that token has no decision (`prepare.Decider`).
+The sums run over all batches of the step, so accumulation gives the same result as one large batch
+(as with `num_items_in_batch` of transformers). With equal weights and no decisions, the loss is the
+mean over the step's completion tokens.
 """
 
 from __future__ import annotations
@@ -40,12 +41,13 @@ FSDP = {
     "version": 2,
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
     "reshard_after_forward": True,
-    "state_dict_type": "FULL_STATE_DICT",  # so that rank 0 writes one adapter_model.safetensors
-    "cpu_ram_efficient_loading": False,  # not for weights in NF4, which each rank loads
+    # so that rank 0 writes a single adapter_model.safetensors
+    "state_dict_type": "FULL_STATE_DICT",
+    "cpu_ram_efficient_loading": False,  # not possible for weights in NF4, which each rank loads
 }
-"""Settings of accelerate: each decoder layer is divided, and gathered for its use."""
+"""Settings of accelerate: each decoder layer is divided, and gathered when it is used."""
 POINTS = 10
-"""The fewest points of the loss curve, if the run has as many steps."""
+"""Minimum number of points of the loss curve, unless the run has fewer steps."""
 
 
 def make_trainer(
@@ -59,8 +61,8 @@ def make_trainer(
     """Return a trainer, to be started with `train(resume_from_checkpoint=...)`.
 
     Args:
-        model: of `loading.load_model`.
-        is_sharded: FSDP divides the base among the ranks.
+        model: the result of `load_model`.
+        is_sharded: True if FSDP divides the base among the ranks.
     """
     from transformers import PrinterCallback, Trainer, TrainerCallback
 
@@ -91,7 +93,9 @@ class _Completions:
     """The overrides of the trainer of transformers."""
 
     loss_is_scaled_for_ga: bool | None = True
-    """The loss is divided by the total of `get_batch_samples`, not by the number of batches."""
+    """True: the loss is divided by the total of `get_batch_samples`, not by the number of
+    batches.
+    """
     recipe: Recipe
     prepared: Prepared
     watch: TrainingCallbacks
@@ -118,7 +122,7 @@ class _Completions:
         return [self.share(batch) for batch in batches], total
 
     def share(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the rows of a batch that this rank computes."""
+        """Return the rows of a batch that this rank has to compute."""
         return dict(share(batch, ranks.rank(), ranks.world()))
 
     def compute_loss(
@@ -174,10 +178,10 @@ class _Completions:
 def _arguments(
     recipe: Recipe, staging: Path, *, evaluates: bool, last: int, resumed: bool, is_sharded: bool
 ) -> Any:
-    """Return the settings of transformers that differ from its defaults.
+    """Return the arguments of the trainer that differ from the defaults.
 
-    A short run logs more often, so that its curve has more than a point. `max_steps` is not among
-    them: it would change the learning rate's schedule.
+    A short run logs more often, so that its curve has several points. `max_steps` is not passed,
+    since it would change the schedule of the learning rate.
     """
     from transformers import TrainingArguments
 
@@ -199,7 +203,7 @@ def _arguments(
         logging_nan_inf_filter=False,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=training.eval_steps if evaluates else None,
-        # The loss of the adapter that training continues from, for comparison.
+        # Measure the loss of the adapter that training continues from, for comparison.
         eval_on_start=evaluates and not resumed and recipe.adapter.start_from is not None,
         metric_for_best_model="eval_loss" if evaluates else None,
         greater_is_better=False if evaluates else None,
@@ -212,26 +216,26 @@ def _arguments(
         use_cpu=device_kind() == "cpu",
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,  # they are constants
+        ddp_broadcast_buffers=False,  # the buffers are constants
         fsdp=is_sharded or None,
         fsdp_config=dict(FSDP) if is_sharded else None,
     )
-    args._n_gpu = min(args.n_gpu, 1)  # with several, each gets a copy of the model
+    args._n_gpu = min(args.n_gpu, 1)  # with several GPUs, each would get a copy of the model
     return args
 
 
 def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Return the negative log likelihood of each completion token, then of each decision.
 
-    The model's own forward pass is used, including any scaling of the logits. Logits are computed
+    The model's own forward pass is used, including its scaling of the logits. Logits are computed
     only for positions that predict a completion token, since over a large vocabulary they take most
     of the memory. The losses are computed in float32.
 
     Args:
         model: a causal model of transformers, with or without an adapter of peft.
-        batch: of `batches.collate`, B x T.
+        batch: the result of `prepared_rows.collate`, B x T.
 
-    Returns: the losses and their weights, each float32, for tokens and decisions together.
+    Returns: the losses and their weights, in float32, for tokens and then for decisions.
     """
     import torch
 
@@ -254,17 +258,17 @@ def completion_losses(model: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
 
 
 def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tensor:
-    """Return -log q of decisions: the binary cross-entropy of one token against all others.
+    """Return -log q of decisions: the binary cross-entropy of one token against all other tokens.
 
-    The log-odds of a token are its logit minus the logsumexp of all others, so that precision is
-    kept where one of the two is nearly certain.
+    The log-odds of a token are its logit minus the logsumexp of all other logits, which remains
+    precise if the probability is close to 0 or 1.
 
     Args:
         logits: n x vocabulary.
         not_stated: the token that means "not stated" for each decision, int64 of n.
-        stated: whether the move is stated, bool of n.
+        stated: True for each stated move, bool of n.
 
-    Returns: float32 of n.
+    Returns: the losses, float32 of n.
     """
     import torch
 
@@ -276,10 +280,10 @@ def decision_losses(logits: Tensor, not_stated: Tensor, stated: Tensor) -> Tenso
 
 
 def weighted_loss(losses: Tensor, weights: Tensor, total: Tensor) -> Tensor:
-    """Return a batch's share of the step's loss; the shares of a step add up to it.
+    """Return the share of a batch of the loss of the step; the sum of the shares is the loss.
 
     Args:
-        losses, weights: of `completion_losses`.
+        losses, weights: the result of `completion_losses`.
         total: the `total_weight` of the step.
     """
     return (losses * weights).sum() / total
@@ -295,16 +299,16 @@ def total_weight(batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
 
 @contextmanager
 def only(model: Any, keep: Tensor) -> Iterator[None]:
-    """Make the model compute logits for these positions only, as n x vocabulary.
+    """Make the model compute logits only for these positions, as n x vocabulary, in the block.
 
     Args:
-        keep: bool of B x T.
+        keep: True for each position to compute, bool of B x T.
     """
 
     def select(module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return (inputs[0][keep], *inputs[1:])
 
-    inner = getattr(model, "module", model)  # of DistributedDataParallel
+    inner = getattr(model, "module", model)  # for DistributedDataParallel
     handle = inner.get_output_embeddings().register_forward_pre_hook(select)
     try:
         yield
@@ -314,7 +318,7 @@ def only(model: Any, keep: Tensor) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hide warnings of torch, transformers, peft and bitsandbytes that users cannot act on."""
+    """Hide warnings of libraries that a user cannot act on."""
     logger = logging.getLogger("bitsandbytes")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -330,17 +334,17 @@ def quiet() -> Iterator[None]:
 def load_model(
     folder: Path, recipe: Recipe, *, adapted: bool = True, is_sharded: bool = False
 ) -> Any:
-    """Load the base with an adapter whose output is still zero; only the adapter is trainable.
+    """Load the base with a new adapter, whose output is zero; only the adapter is trainable.
 
-    This does what peft's `prepare_model_for_kbit_training` does, except that weights which are not
-    quantized are not cast to float32: for a 7B model these are two matrices of the vocabulary,
-    4.4 GB instead of 2.2. Norms compute in float32 in any case, and the adapter is float32.
+    This has the effect of peft's `prepare_model_for_kbit_training`, except that weights which are
+    not quantized are not converted to float32: in a 7B model, two matrices of the vocabulary would
+    need 4.4 GB instead of 2.2 GB. Norms always compute in float32, and the adapter is in float32.
 
-    The adapter's weights are drawn from torch's generator, which is seeded here.
+    The weights of the adapter are drawn from the generator of torch, which is seeded here.
 
     Args:
-        adapted: False to load the base alone.
-        is_sharded: FSDP will divide it among the ranks.
+        adapted: False to load the base without an adapter.
+        is_sharded: True if FSDP will divide the base among the ranks.
 
     Raises:
         InputError: a layer that the recipe names does not exist, or the folder has no model.
@@ -368,7 +372,8 @@ def load_model(
     model.config.use_cache = False
     model.requires_grad_(False)
     if recipe.training.checkpointing:
-        # The first is the newer name. Non-reentrant: no input needs a gradient.
+        # The first name is the newer name. Non-reentrant checkpointing, since no input needs a
+        # gradient.
         enable = getattr(model, "activation_checkpointing_enable", None)
         (enable or model.gradient_checkpointing_enable)({"use_reentrant": False})
     set_seed(recipe.training.seed)
@@ -376,10 +381,10 @@ def load_model(
 
 
 def _quantization(recipe: Recipe, *, is_sharded: bool) -> Any:
-    """Return None, or NF4 with all its settings: the defaults are fp4 and float32.
+    """Return the settings of NF4, or None without quantization; the defaults are fp4 and float32.
 
-    FSDP divides only tensors of a floating type: the packed weights are stored as if they were of
-    the compute type. With uint8, the default, accelerate leaves them whole in every rank.
+    FSDP divides only tensors of a floating-point type. So the packed weights are stored under the
+    compute type; with the default uint8, accelerate would leave them whole in every rank.
     """
     import torch
     from transformers import BitsAndBytesConfig
@@ -399,8 +404,9 @@ def _quantization(recipe: Recipe, *, is_sharded: bool) -> Any:
 def _unpack(model: Any, compute: Any) -> None:
     """Replace each NF4 layer with a linear layer that has its dequantized weights.
 
-    bitsandbytes passes the same weights to every matrix product, so no number changes. The marks of
-    a quantized model are removed, so that transformers and peft treat it as a 16-bit one.
+    bitsandbytes passes the same weights to every matrix product, so that results do not change. The
+    marks of a quantized model are removed, so that transformers and peft treat it as a 16-bit
+    model.
     """
     import torch
     from bitsandbytes.functional import dequantize_4bit
@@ -422,7 +428,7 @@ def _with_adapter(model: Any, recipe: Recipe) -> Any:
 
     adapter = recipe.adapter
     targets = adapter.targets
-    # An integer if possible: converters expect one.
+    # Store an integer if possible, since converters expect an integer.
     alpha: Any = int(adapter.alpha) if adapter.alpha == int(adapter.alpha) else adapter.alpha
     config = LoraConfig(
         r=adapter.r,
