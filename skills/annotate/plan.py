@@ -17,9 +17,8 @@ from typing import Any, NamedTuple, Protocol
 
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.annotate.abstract_text import problem_of
 from skills.annotate.annotator import Prepared
-from skills.annotate.papers import FEWEST_WORDS
+from skills.annotate.papers import FEWEST_WORDS, problem_of
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.db.store import State
 from skills.corpus.table import Columns, Table, TableRow, open_table

@@ -13,9 +13,9 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
-from skills.annotate.abstract_text import problem_of
+from skills.annotate.abstract_text import read_paper
 from skills.annotate.annotator import Annotator, Prepared
-from skills.annotate.papers import Input, check_length, read_paper
+from skills.annotate.papers import Input, check_length, problem_of
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus

@@ -10,17 +10,16 @@ from dataclasses import dataclass, field, replace
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.merging import (
+    current_annotations,
     identifiers_of,
-    pairs,
-    representing_row,
-    rows_with_annotations,
+    members,
     rows_with_identifiers,
 )
 from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers
-from skills.corpus.outputs import LookedUp, Pair, PaperDetails, StoredFailure
+from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, find_arxiv_id
@@ -189,6 +188,58 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
     arxiv_id = find_arxiv_id(wanted, allow_bare=True)
     found = rows_of(db, arxiv_id) if arxiv_id not in (None, wanted) else []
     return found or sorted(rows_with_identifiers(db, identifiers(wanted)))
+
+
+def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
+    """Return the rows of these papers that have the current annotations.
+
+    A paper without a current annotation is represented by the first of the given rows. Of an id
+    with several abstracts, such as the versions of a paper at arXiv, all given rows are returned.
+    """
+    shown: dict[int, None] = {}
+    for paper_id in paper_ids:
+        group = members(db, paper_id)
+        annotated = sorted({row["paper_id"] for row in current_annotations(db, group)})
+        chosen = annotated or [row for row in paper_ids if row in group][:1]
+        if _source_id(db, paper_id) in {_source_id(db, row) for row in chosen}:
+            shown[paper_id] = None
+        shown |= dict.fromkeys(chosen)
+    return list(shown)
+
+
+def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
+    """Return the row that represents a paper: with the newest annotation, else the first row."""
+    group = members(db, paper_id)
+    annotated = current_annotations(db, group)
+    return int(annotated[0]["paper_id"]) if annotated else group[0]
+
+
+def _source_id(db: sqlite3.Connection, paper_id: int) -> str:
+    row = db.execute("SELECT source_id FROM papers WHERE id = ?", [paper_id]).fetchone()
+    return str(row["source_id"])
+
+
+def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
+    """Return the decided pairs of all rows, or of one row."""
+    rows = db.execute(
+        "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"
+        " other_id, other.source_id AS other_source_id, other.title AS other_title,"
+        " CASE relation WHEN 'same' THEN 'merged' ELSE relation END AS relation, rule, evidence"
+        " FROM duplicates"
+        " JOIN papers AS one ON one.id = paper_id JOIN papers AS other ON other.id = other_id"
+        " WHERE :paper IS NULL OR :paper IN (paper_id, other_id) ORDER BY paper_id, other_id",
+        {"paper": paper_id},
+    )
+    return [
+        Pair(
+            paper=Side(row=row["paper_id"], id=row["one_id"], title=row["one_title"]),
+            other=Side(row=row["other_id"], id=row["other_source_id"], title=row["other_title"]),
+            relation=row["relation"],
+            rule=row["rule"],
+            evidence=row["evidence"],
+        )
+        for row in rows
+    ]
 
 
 def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
