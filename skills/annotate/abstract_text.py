@@ -20,7 +20,8 @@ from skills.nanda.sentences import heading_end
 TITLE_WORDS = 30
 """The maximum length of a title in the first line; the longest in gold_train.csv has 21 words."""
 
-# Possessive where two parts may take the same characters: a line is searched once.
+# Possessive quantifiers where two parts could match the same characters, so that a line is searched
+# once.
 _HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+)(?:\n|\Z)")
 _CLOSING = re.compile(r"(?<![ \t#])[ \t]*+#*+[ \t]*+\Z")
 _LABEL_LINE = re.compile(
@@ -36,7 +37,7 @@ _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE
 )
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*+(?:\n[ \t]*+(?!\n))?")
-"""A comment of LaTeX, with the end of its line and the indentation of the next one."""
+"""Matches a comment of LaTeX, with the end of its line and the indentation of the next line."""
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
 
 
@@ -44,10 +45,10 @@ def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
     """Return the paper that a line, a file or stdin contains.
 
     Args:
-        sections: the kinds of sections that are read of a PDF file, too.
+        sections: the kinds of sections of a PDF file that are read in addition to the abstract.
 
     Raises:
-        InputError: it cannot be read, or is a list of papers.
+        InputError: the input cannot be read, or is a list of papers.
     """
     if found.kind in ("pdf", "file"):
         assert found.path is not None
@@ -60,7 +61,7 @@ def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
         where = "the stdin" if found.kind == "stdin" else "the text"
         if "\0" in text:
             raise InputError(f"{where} is binary (character {text.index(chr(0))} is 0)")
-        # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
+        # A line from a terminal without UTF-8 has lone surrogates, which cannot be stored.
         text = well_formed(text)
     title, abstract = _title_and_abstract(text, where)
     kind = found.kind if found.kind in ("stdin", "file") else "text"
@@ -71,7 +72,7 @@ def read(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        InputError: its suffix is not supported, or see `text_input.read_text`.
+        InputError: the suffix is not supported; also as for `text_input.read_text`.
     """
     where = str(path)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
@@ -90,9 +91,9 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     """Return the title, or "", and the abstract.
 
     The title is a heading "# ..." at the beginning, or a short first line without a full stop that
-    is followed by an empty line and more text. The abstract is the text after a line "Abstract" up
-    to the next heading, or LaTeX's environment of this name, else the whole rest without a label
-    "Abstract:". Title and abstract in YAML front matter take precedence.
+    is followed by an empty line and more text. The abstract is the text between a line "Abstract"
+    and the next heading, or LaTeX's environment `abstract`, or else the whole remaining text
+    without the label "Abstract:". Title and abstract in YAML front matter take precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
@@ -112,13 +113,13 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title in the front matter, or "", and its abstract or the text after it."""
+    """Return the title of the front matter, or "", and its abstract, or the text after it."""
     found = _FRONT_MATTER.match(text)
     if found is None:
         return "", text
     try:
         parsed = skill_md.parse_front_matter(found["yaml"], Path(), lenient=True)
-    except UsageError:  # text between two horizontal rules
+    except UsageError:  # the "front matter" is text between two horizontal rules
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}
     if not keys or any(re.search(r"\s", key) for key in keys):
@@ -148,7 +149,7 @@ def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
     """Return the title, or "", and the abstract of a text.
 
     Raises:
-        InputError: it is a list of papers: in Markdown, or as paragraphs with a title above each.
+        InputError: the text is a list of papers, in Markdown or as paragraphs that follow titles.
     """
     from skills.corpus.tables.markdown_lists import consists_of_items, is_list
 

@@ -1,4 +1,4 @@
-"""Recognize what the text of a line is, and what a text that is no abstract looks like."""
+"""Recognize the kind of input on a line, and texts that are not abstracts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten, set_of
 
 ABSTRACT_WORDS = 12
-"""Text on the line of at least this length in which a sentence ends is an abstract, and so is text
-of `TEXT_WORDS`; anything else is a topic."""
+"""Minimum number of words of text on the line that is an abstract if a sentence ends in it. Text of
+`TEXT_WORDS` words is always an abstract; other text is a topic.
+"""
 CHARS_PER_WORD = 20
-"""Characters, for each word of the maximum, from which a text is too long: one in a script without
-blanks between the words, or one endless word."""
+"""Number of characters for each allowed word above which a text is too long: it may be in a script
+without blanks between words, or consist of one endless word.
+"""
 FEWEST_WORDS = 5
-"""The minimum length of an abstract from a file, stdin or a table."""
+"""Minimum number of words of an abstract from a file, stdin or a table."""
 ACCEPTED = (
     f"Give an abstract of {ABSTRACT_WORDS} words or more, a {' or '.join(SUFFIXES)} file, "
     "an arXiv id, a DOI, a PMID, or - for stdin."
@@ -42,7 +44,7 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""A word that begins like an arXiv id. With a suffix it is a missing file."""
+"""Matches a word that begins like an arXiv id; with a suffix it is the name of a missing file."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
 FUNCTION_WORDS = set_of(
     """
@@ -51,15 +53,15 @@ FUNCTION_WORDS = set_of(
     with within without
     """
 )
-"""Words of English without those that Danish, Dutch, French, German or Portuguese have, too."""
+"""English words that do not occur in Danish, Dutch, French, German or Portuguese."""
 LEAST_ENGLISH = 0.05
-"""Share of `FUNCTION_WORDS` below which a text is not English: abstracts have .078 or more."""
+"""Share of `FUNCTION_WORDS` below which a text is not English; abstracts have at least .078."""
 FEWEST = 20
-"""Words or letters from which these shares are reliable."""
+"""Number of words or letters from which these shares are reliable."""
 HEAD = 10_000
-"""Characters that are examined."""
+"""Number of characters that are examined."""
 ENOUGH = 3
-"""Lines or entries that show what a text is."""
+"""Number of lines or entries that identify the kind of a text."""
 _CONTENTS = re.compile(
     r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
     r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
@@ -69,7 +71,7 @@ _CONTENTS_TITLE = re.compile(r"\W*(?:table of )?contents\W*\n", re.IGNORECASE)
 _ENTRY = re.compile(
     r"^(?:[Cc]hapter )?\d{1,2}(?:\.\d{1,2})*[.:]?[ \t]+[A-Z][^.!?\n]{0,80}$", re.MULTILINE
 )
-"""An entry of a table of contents without page numbers: "2.1 Results"."""
+"""Matches an entry of a table of contents without page numbers: "2.1 Results"."""
 _STOP = re.compile(r"[.!?]$", re.MULTILINE)
 _CODE = re.compile(
     r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
@@ -101,18 +103,18 @@ VARIANTS: Mapping[str, str] = {
     "table": "a table",
     "topic": "a topic",
 }
-"""The variant of the options for a kind of input, where it is not that of one paper."""
+"""The variant of the options for each kind of input other than a single paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What the text of a line, or of stdin, is.
+    """The input of a line or stdin, with its kind.
 
     Attributes:
-        path: of a table, a PDF file or a text file.
-        ids: of a list of ids.
+        path: the path of a table, a PDF file or a text file.
+        ids: the ids of a list.
         id: a DOI, a PMID or an OpenAlex id.
-        arxiv_id: with its version if there is one.
+        arxiv_id: an arXiv id, with its version if it has one.
     """
 
     kind: Literal["stdin", "id", "ids", "table", "arxiv", "pdf", "file", "text", "topic"]
@@ -129,16 +131,16 @@ class Input:
 
 
 def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
-    """Return what the text of a line is.
+    """Recognize the input of a line.
 
     A table is recognized by its suffix, a .md file by its content, a folder by its files. A single
-    question is a topic, whatever its length below `TEXT_WORDS`.
+    question of fewer than `TEXT_WORDS` words is a topic.
 
     Args:
         limit: the maximum number of ids of a list.
 
     Raises:
-        InputError: the file cannot be read, or see `arxiv_id_in`.
+        InputError: the file cannot be read; also as for `arxiv_id_in`.
     """
     given = text.strip()
     if source == "stdin":
@@ -159,7 +161,7 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
 
 
 def is_paper(word: str) -> bool:
-    """Return True if `word` names a paper by its id, or an existing file or folder of papers."""
+    """Return True if `word` is the id of a paper, or an existing file or folder of papers."""
     with contextlib.suppress(InputError):
         found = recognize(unquote(word))
         if found.path is None:
@@ -175,13 +177,14 @@ def are_ids(text: str) -> bool:
 
 
 def arxiv_id_in(text: str) -> str | None:
-    """Return the arXiv id that `text` consists of, with its version if there is one, or None.
+    """Return the arXiv id, with its version if it has one, that `text` consists of, or None.
 
-    Accepts new ids (2405.12345v2), old ones (cs.AI/0112017), both with "arXiv:", the stamp of a PDF
-    ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and URLs of abstract, PDF and HTML pages.
+    New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted, both also with "arXiv:", the
+    stamp of a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and URLs of abstract, PDF and HTML
+    pages.
 
     Raises:
-        InputError: `text` consists of several ids, is like an id, or is another URL.
+        InputError: `text` consists of several ids, is an incomplete id, or is another URL.
     """
     if found := WHOLE_ARXIV_ID.fullmatch(text):
         return found["id"]
@@ -204,13 +207,13 @@ def arxiv_id_in(text: str) -> str | None:
 
 
 def check_length(paper: Paper, max_words: int, where: str = "") -> None:
-    """Check that a paper has an abstract of a length that can be annotated.
+    """Check that the length of a paper's abstract can be annotated.
 
     Args:
         where: the place of the paper, for the message; by default its source.
 
     Raises:
-        InputError: it does not.
+        InputError: the abstract is missing, too short or too long.
     """
     count = len(paper.abstract.split())
     hint = ACCEPTED
@@ -235,7 +238,7 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
 
 
 def problem_of(text: str) -> str:
-    """Return why a text is hardly an English abstract ("looks like a letter"), or ""."""
+    """Return the reason why a text is hardly an English abstract ("looks like a letter"), or ""."""
     kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
     text, lines = "\n".join(kept), len(kept)
     numbered = len(_ENTRY.findall(text)) >= max(ENOUGH, 0.7 * lines)
@@ -258,7 +261,7 @@ def problem_of(text: str) -> str:
 
 
 def _id_in(given: str) -> Id | None:
-    """Return the DOI, PMID or OpenAlex id that a text is, None if it is also the name of a file."""
+    """Return the DOI, PMID or OpenAlex id in a text, or None if the text names a file."""
     return None if _is_long(given) or is_file(given) else id_list.id_in(given)
 
 
