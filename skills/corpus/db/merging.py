@@ -1,7 +1,7 @@
-"""Merge rows of papers that are one paper, link preprints to published versions, and undo it.
+"""Merge rows of the same paper, link preprints to published versions, and undo both.
 
-A row of papers is an abstract as one source has it. The rows of one paper have one current
-annotation of each framework, the newest.
+A row of papers is an abstract as found at one source. The rows of one paper together have one
+current annotation for each framework, the latest.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from skills.nanda.paper import Paper
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
-    """Store the identifiers of a row of papers, and join it with the rows of the same paper.
+    """Store the identifiers of a row of papers, and merge it with the rows of the same paper.
 
     Args:
-        changed: the row is new or has been completed; otherwise it is compared only if it has an
-            identifier that was not known.
+        changed: True if the row is new or was completed; otherwise it is compared only if it has a
+            new identifier.
     """
     found = known(paper)
     if found.venue:
@@ -40,7 +40,7 @@ def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool
 
 
 def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
-    """Return the rows that have one of these identifiers, in the order of the identifiers."""
+    """Return the rows with at least one of these identifiers, in the order of the identifiers."""
     sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
     rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
     return list(dict.fromkeys(rows))
@@ -73,8 +73,8 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
         for other in _candidates(db, paper_id)
         if (decision := compare(own, _known(db, other)))
     ]
-    # Identifiers first: they may join rows that titles alone only link. Then links: they keep rows
-    # apart that a record without identifiers would join.
+    # Identifiers come first: they may merge rows that titles would only link. Links come next: they
+    # keep rows apart that a record without identifiers would merge.
     decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
     for other, decision in decided:
         _decide(db, paper_id, other, decision)
@@ -152,7 +152,7 @@ def _known(db: sqlite3.Connection, paper_id: int) -> Known:
 
 
 def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of all rows of the same paper, in order, this one included."""
+    """Return the ids of all rows of the same paper, including this row, in order."""
     rows = db.execute(
         "WITH RECURSIVE members(id) AS (SELECT ?"
         " UNION SELECT other_id FROM members JOIN duplicates ON paper_id = members.id"
@@ -166,9 +166,9 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of ids of papers minus the number of papers.
+    """Return the number of source ids minus the number of papers.
 
-    The versions of an abstract at arXiv have one id, and count as papers of their own.
+    The versions of an abstract at arXiv share an id, but count as separate papers.
     """
     pairs = db.execute("SELECT paper_id, other_id FROM duplicates WHERE relation = 'same'")
     left = {paper_id for pair in pairs for paper_id in pair}
@@ -185,7 +185,7 @@ def count_merged(db: sqlite3.Connection) -> int:
 
 
 def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
-    """Return the current annotations of these rows, the newest first."""
+    """Return the current annotations of these rows, the latest first."""
     return db.execute(
         "SELECT id, paper_id, framework, created_at FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND current = 1"
@@ -203,7 +203,7 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Keep one annotation of each framework current among rows that have become one paper."""
+    """Keep the latest annotation of each framework current among rows of the same paper."""
     kept = set()
     for row in current_annotations(db, paper_ids):
         if row["framework"] in kept:
