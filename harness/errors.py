@@ -32,6 +32,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from harness.redaction import redact
+
 
 class HarnessError(Exception):
     """An error with its location and a hint.
@@ -48,10 +50,11 @@ class HarnessError(Exception):
     """The model's answer so far."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        message = redact(message)
         super().__init__(message)
         self.message = message
-        self.where = where
-        self.hint = hint
+        self.where = where and redact(where)
+        self.hint = hint and redact(hint)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message

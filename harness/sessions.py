@@ -220,7 +220,7 @@ def _add_turn(
     stored = [{k: v for k, v in asdict(message).items() if v} for message in messages]
     turn = db.execute(
         "INSERT INTO turns (session_id, ended_at, messages) VALUES (?, ?, ?)",
-        [session, now, json.dumps(stored)],
+        [session, now, storable(json.dumps(stored))],
     ).lastrowid
     text = storable("\n".join(message.content for message in messages))
     db.execute("INSERT INTO turn_texts (rowid, text) VALUES (?, ?)", [turn, text])

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import InputError, UsageError, did_you_mean
 from harness.plugins.user_choices import TrustStore
+from harness.redaction import redact, remember
 from harness.settings import Settings
 from harness.support import bounded_files
 from harness.support.bounded_files import read_text
@@ -58,7 +59,9 @@ class Entry:
     def place(self) -> str:
         """The command or address, as written."""
         written = self.written
-        return shlex.join([written.command, *written.args]) if written.command else written.url
+        return redact(
+            shlex.join([written.command, *written.args]) if written.command else written.url
+        )
 
     @property
     def digest(self) -> str:
@@ -91,7 +94,10 @@ class Entry:
                 return {key: replaced(one) for key, one in data.items()}
             return data
 
-        return Written.model_validate(replaced(self.written.model_dump()))
+        found = Written.model_validate(replaced(self.written.model_dump()))
+        for name, secret in {"key": found.url, **found.env, **found.headers}.items():
+            remember(secret.removeprefix("Bearer "), "key" if name in found.headers else name)
+        return found
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from harness._version import __version__
 from harness.errors import DeadlineExceeded, HarnessError, SkillFailed
 from harness.mcp.client_config import Entry
 from harness.permissions import in_one_line
+from harness.redaction import redact
 from harness.settings import APP_NAME
 from harness.support.stop_token import StopToken
 
@@ -246,7 +247,8 @@ class Server:
         else:
             self.problem = message_of(exc)
         if self._log:
-            self.problem += f"; it wrote: {in_one_line(' '.join([*self._log][-3:]), SHOWN)}"
+            wrote = redact(" ".join([*self._log][-3:]))
+            self.problem += f"; it wrote: {in_one_line(wrote, SHOWN)}"
 
 
 def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
@@ -333,4 +335,4 @@ def is_late(exc: BaseException) -> bool:
 def message_of(exc: BaseException) -> str:
     """Return the message of an error, which a server may have written, in one line."""
     leaf = leaf_of(exc)
-    return in_one_line(str(leaf), SHOWN) or type(leaf).__name__
+    return in_one_line(redact(str(leaf)), SHOWN) or type(leaf).__name__

@@ -25,9 +25,8 @@ from mcp.shared.message import SessionMessage
 
 from harness.errors import InputError
 from harness.support import ctrl_c
+from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_too_many_values
 
-MAX_MESSAGE = 16_000_000
-"""Bytes of one message; a longer one ends the connection."""
 KEPT = 20
 """Last lines of a server's stderr, and of what else it writes besides messages, that are kept."""
 LINE = 500
@@ -86,7 +85,7 @@ async def over_pipes(
         env=environ,
         cwd=folder,
         start_new_session=True,
-        limit=MAX_MESSAGE,
+        limit=MESSAGE,
     )
     running.add(process.pid)
     received, messages = anyio.create_memory_object_stream[SessionMessage | Exception](0)
@@ -142,11 +141,12 @@ async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[s
 
 async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
     assert process.stdout is not None
-    try:
-        return await process.stdout.readline()
-    except ValueError:
-        log.append(f"a line of more than {MAX_MESSAGE / 1e6:g} MB")
-        return b""
+    with contextlib.suppress(ValueError):  # longer than the limit
+        line = await process.stdout.readline()
+        if not has_too_many_values(line):
+            return line
+    log.append(f"a line of more than {MESSAGE / 1e6:g} MB, or {VALUES:,} values")
+    return b""
 
 
 async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
@@ -205,13 +205,13 @@ async def over_http(
         log: receives the status of answers that are errors.
     """
     client = httpx2.AsyncClient(
-        headers={**headers, "Accept-Encoding": "identity"},
+        headers={**headers, **IDENTITY},
         timeout=httpx2.Timeout(30.0, read=None),
         event_hooks={"response": [partial(_check, log)]},
     )
     async with (
         client,
-        streamable_http_client(url, http_client=client, max_sse_event_size=MAX_MESSAGE) as streams,
+        streamable_http_client(url, http_client=client, max_sse_event_size=MESSAGE) as streams,
     ):
         yield streams
 
@@ -243,12 +243,9 @@ class _Limited(httpx2.AsyncByteStream):
         self._stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MAX_MESSAGE
+        meter = Meter("the server", MESSAGE)
         async for piece in self._stream:
-            left -= len(piece)
-            if left < 0:
-                raise httpx2.ReadError(f"the answer has more than {MAX_MESSAGE / 1e6:g} MB")
-            yield piece
+            yield meter.feed(piece)
 
     async def aclose(self) -> None:
         await self._stream.aclose()

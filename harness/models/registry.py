@@ -77,6 +77,7 @@ class ServeEntry(Strict):
         urls: instead of `url`, the addresses of several equal servers of an `ollama` or `openai`
             entry, which share the requests.
         api_key_env: the environment variable with the server's key.
+        allow_redirects_to: another host, to which the server may redirect requests.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
             the files of the model: another model of that name is not used.
         file: id of `files`, for the backend `reader`: the file of a reader.
@@ -99,6 +100,7 @@ class ServeEntry(Strict):
     url: str | None = None
     urls: tuple[str, ...] = Field((), min_length=1)
     api_key_env: str | None = None
+    allow_redirects_to: str | None = None
     gguf: str | None = None
     adapter: str | None = None
     file: str | None = None

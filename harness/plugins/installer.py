@@ -25,6 +25,7 @@ from harness.agent_skills.skill_md import SkillFile, slug
 from harness.errors import DeadlineExceeded, InputError, OutputError, UsageError
 from harness.plugins.locations import skill_files
 from harness.plugins.user_choices import content_hash
+from harness.redaction import redact
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.support.stop_token import StopToken
 from harness.support.text_input import at_home
@@ -41,7 +42,6 @@ MAX_BYTES = 50_000_000
 NOT_COPIED = {".git", ".hg", ".svn", "__pycache__", "node_modules"}
 """Folders and files that are left out of the copy."""
 _URL = re.compile(r"(?:https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
-_LOGIN = re.compile(r"(?<=//)[^/@\s]*@")
 _SETTINGS = (
     f"core.hooksPath={os.devnull}",
     "core.fsmonitor=false",
@@ -96,7 +96,7 @@ def opened(given: str, project: Path, cancel: StopToken) -> Iterator[Source]:
     with tempfile.TemporaryDirectory(prefix="nanda-skill-") as temporary:
         name = re.split(r"[/:]", given.rstrip("/"))[-1].removesuffix(".git")
         folder = Path(temporary) / slug(name)
-        yield Source(folder, f"{_LOGIN.sub('', given)}@{_clone(given, folder, cancel)}")
+        yield Source(folder, f"{redact(given)}@{_clone(given, folder, cancel)}")
 
 
 def _clone(url: str, folder: Path, cancel: StopToken) -> str:
@@ -122,8 +122,8 @@ def _clone(url: str, folder: Path, cancel: StopToken) -> str:
     finally:
         _kill(process)
     if process.returncode:
-        reason = _LOGIN.sub("", said[-1]) if said else f"git ended with {process.returncode}"
-        raise InputError(f"cannot be cloned: {reason}", where=_LOGIN.sub("", url))
+        reason = said[-1] if said else f"git ended with {process.returncode}"
+        raise InputError(f"cannot be cloned: {reason}", where=url)
     head = [*command, "-C", str(folder), "rev-parse", "HEAD"]
     done = subprocess.run(head, env=environment, capture_output=True, text=True, check=False)
     return done.stdout.strip()

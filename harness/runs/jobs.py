@@ -35,7 +35,7 @@ ATTEMPTS = 5
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 """Seconds before the second attempt, doubled before each further one, and their limit."""
 LONGEST_REQUESTED = 120.0
-"""The limit, in seconds, of a wait that a server requests."""
+"""The longest wait, in seconds, that a server may request; a task with a longer one fails."""
 TICK = 0.1
 """The interval, in seconds, at which a requested stop is noticed."""
 AHEAD = 2
@@ -187,12 +187,12 @@ def _wait(state: tenacity.RetryCallState) -> float:
     """Return the seconds before the next attempt: exponential, or what the server requests."""
     error = state.outcome.exception() if state.outcome else None
     requested = error.wait if isinstance(error, ModelBusy) else 0.0
-    own = tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state)
-    return max(own, min(requested, LONGEST_REQUESTED))
+    return max(tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state), requested)
 
 
 def _is_retryable(error: BaseException) -> bool:
-    return isinstance(error, HarnessError) and error.retryable
+    too_late = isinstance(error, ModelBusy) and error.wait > LONGEST_REQUESTED
+    return isinstance(error, HarnessError) and error.retryable and not too_late
 
 
 def _affects_all_tasks(error: HarnessError) -> bool:

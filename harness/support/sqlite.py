@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from harness.redaction import redact
+
 T = TypeVar("T")
 Migration = Callable[[sqlite3.Connection], None]
 INSTRUCTIONS = 100_000
@@ -114,8 +116,8 @@ class UserDatabase:
 
 
 def storable(text: str) -> str:
-    """Escape lone surrogates of file names and replies, which SQLite refuses."""
-    return text.encode(errors="backslashreplace").decode()
+    """Redact secrets, and escape lone surrogates of file names, which SQLite refuses."""
+    return redact(text).encode(errors="backslashreplace").decode()
 
 
 def handle_signals(connection: sqlite3.Connection) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from harness.errors import OutputError, ReaderGone
+from harness.redaction import redact
 from harness.terminal import stdout_guard
 from harness.terminal.rendering import CONTROLS, columns, wrapped
 
@@ -166,7 +167,7 @@ class Screen:
     def notice(self, text: str) -> None:
         """Print one line about the work to stderr; errors are ignored."""
         with contextlib.suppress(OSError, ValueError):
-            self.err.write(wrapped(shown_on(self.err, text), self.err) + "\n")
+            self.err.write(wrapped(shown_on(self.err, redact(text)), self.err) + "\n")
             self.err.flush()
 
     def hint(self, text: str) -> None:

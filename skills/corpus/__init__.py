@@ -1,1 +1,1 @@
-"""/corpus: store, search, count, map and export papers and annotations."""
+"""Papers and annotations in number: tables of them, the database, search, statistics, pages."""

@@ -22,6 +22,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.models.served import ServedModel
+from harness.redaction import redact
 from harness.support.text_input import well_formed
 from skills.corpus.db import reads
 from skills.corpus.db.connection import transaction
@@ -107,7 +108,7 @@ class Ballots:
                 item,
                 status="failed",
                 error_type=type(error).__name__,
-                reason=well_formed(str(error)),
+                reason=redact(well_formed(str(error))),
                 retryable=int(known is not None and known.retryable),
                 raw_reply=well_formed(known.reply) if known else "",
             )

@@ -1,8 +1,8 @@
-"""Find doubtful words of a reworded move, which have other neighbours in the abstract.
+"""Doubt a reworded move: its words are in the abstract, but with other neighbours.
 
 Each check finds at least 70% of the corrupted moves of its kind and doubts at most 5% of the moves
-of the gold data; `python bench/checks.py` measures both. The checks find few of the false moves
-that a small model writes (docs/checks.md).
+of the gold data; `python bench/checks.py` measures both. They find few of the false moves that a
+small model writes (docs/checks.md).
 """
 
 from __future__ import annotations
@@ -19,15 +19,13 @@ from skills.nanda.named_entities import without_names
 from skills.nanda.text import STOP_WORDS, WORD, composed, content_words, is_passage, stem
 
 MOST_WORDS = 400
-"""Maximum number of words of a move that are compared: a framework allows 2,000 characters."""
+"""Words of a move that are read: a framework allows 2,000 characters."""
 MOST_PLACES = 20
-"""Maximum number of places of a word in the abstract that are compared, for linear time."""
+"""Places of a word in the abstract that are compared, so that the time stays linear."""
 REACH = 12
-"""Number of tokens on each side of a word that are searched for neighbours."""
+"""Tokens on each side of a word that are searched for its neighbours."""
 OF_MOVE, OF_ABSTRACT = 3, 5
-"""Number of neighbours on each side of a word in a move, and in the abstract. It is higher in the
-abstract, since a move leaves words out.
-"""
+"""Neighbours on each side of a word. The abstract's are more, since a move leaves words out."""
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _SPELLED = [
     "zero",
@@ -47,7 +45,7 @@ _SPELLED = [
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
-"""Amount by which another number must fit the neighbours better than the number of the move."""
+"""By how much another number must fit the neighbours better than the number of the move."""
 _UNITS = """
     % percent; point points pp; x times fold; k thousand thousands; m million millions
     b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
@@ -59,11 +57,11 @@ UNITS = {
     for words in filter(str.strip, _UNITS.split(";"))
     for word in words.split()
 }
-"""Canonical units, and words that replace a unit, by each spelling."""
+"""Units, and words in place of a unit, by each way to write them."""
 NEGATION_MARGIN = 0.3
-"""Amount by which the neighbours of a word must fit a place better where the word is negated."""
+"""By how much the neighbours of a word must fit a place better where it is negated."""
 SCOPE = 3
-"""Number of content words after a negation that count as negated."""
+"""Content words after a negation that are negated."""
 _PLAIN = """
     not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
     unable hardly absence absent avoid avoids avoiding avoided free
@@ -75,7 +73,7 @@ _OTHERS = """
     eliminates eliminating eliminated remove removes removing removed
 """
 DIRECTION_MARGIN = -0.2
-"""Amount by which the opposite must fit the neighbours better than the word of the move."""
+"""By how much the opposite must fit the neighbours better than the word of the move."""
 _PAIRS = """
     increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
     improvement decline, improvement degradation, outperform underperform, surpass trail,
@@ -92,16 +90,14 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words with little meaning: their opposites in the abstract count as lost negations."""
+"""Words without a meaning of their own: their opposites in the abstract are lost negations."""
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""For some words, the stems with the same meaning."""
+"""The stems that mean the same as a word, for words with several such stems."""
 REPEATED_RUN = 3
-"""Number of consecutive content words that must not occur twice. 0.3% of the gold's moves repeat
-three words.
-"""
+"""Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +105,11 @@ class Token:
     """A word, a numeral, a percent sign, or a mark that ends a sentence or clause.
 
     Attributes:
-        text: the text as written, in lower case.
-        key: the form for comparison: the stem of a word, or the value of a numeral or number word.
+        text: as written, in lower case.
+        key: for comparison, the stem of a word, or the value of a numeral or number word.
         number: True for a numeral and a number word, but not for digits of a name.
-        counts: True if the token counts as a neighbour: a content word, a number or "%".
-        span: the start and the end of the token in the composed text.
+        counts: True if it counts as a neighbour: content words, numbers and "%".
+        span: its start and end in the composed text.
     """
 
     text: str
@@ -123,7 +119,7 @@ class Token:
     span: tuple[int, int]
 
 
-@functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, and a move by all checks
+@functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, a move by all checks
 def tokens(text: str) -> Sequence[Token]:
     """Return the tokens of `text`."""
     text = composed(text)
@@ -135,7 +131,7 @@ def tokens(text: str) -> Sequence[Token]:
 
 
 def written(text: str, first: Token, last: Token | None = None) -> str:
-    """Return the passage of `text` from token `first` to token `last`, as written."""
+    """Return the passage of `text` from its token `first` to `last`, as it is in the text."""
     return composed(text)[first.span[0] : (last or first).span[1]]
 
 
@@ -156,9 +152,9 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the ranks of the `count` nearest tokens on each side that count, by key.
+    """Return the `count` nearest tokens on each side that count, by key, with their rank.
 
-    All of them are in the same sentence.
+    The tokens are in the same sentence.
     """
     found: dict[str, int] = {}
     for side in (
@@ -178,10 +174,10 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 
 
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
-    """Return how well the neighbours of a word fit the best place in the abstract, 0 to 1.
+    """Return how well neighbours of a word fit the best of some places of the abstract, 0 to 1.
 
-    Near neighbours count more: a neighbour is weighted by the inverse of its rank in the move, and
-    by the inverse root of its additional distance in the abstract.
+    Near neighbours count more: by the inverse of their rank in the move, and of the root of their
+    distance beyond that in the abstract.
     """
     given = tokens(abstract)
     total = sum(1 / rank for rank in wanted.values())
@@ -214,7 +210,7 @@ def _token(text: str, span: tuple[int, int], *, named: bool) -> Token:
 
 
 def _value(digits: str) -> str:
-    """Return the canonical text of a numeral, so that "1.50" equals "1.5"."""
+    """Return a numeral so that equal values are equal text: "1.50" and "1.5"."""
     whole, point, part = digits.partition(".")
     if "." in part:
         return digits
@@ -222,13 +218,13 @@ def _value(digits: str) -> str:
 
 
 MOST_NUMBERS, MOST_OTHERS = 20, 200
-"""Maximum number of numbers of a move, and of an abstract, that are compared."""
+"""Numbers of a move and of an abstract that are compared."""
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
     """Return the numerals of `text` whose neighbours belong to another number of the abstract.
 
-    If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
+    "Recall is 71% and precision 93%" becomes doubtful as "precision is 71%".
     """
     given, move = tokens(abstract), tokens_of_move(text)
     numbers = [index for index, token in enumerate(given) if token.number][:MOST_OTHERS]
@@ -244,9 +240,9 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` that have another unit in the abstract.
+    """Return the numerals of `text` whose unit is another one in the abstract.
 
-    Numbers without a unit are ignored, such as 5 in "5 to 10%".
+    A number without a unit is not evidence: in "5 to 10%", 5 has no unit.
     """
     given, move = tokens(abstract), tokens_of_move(text)
     known: dict[str, set[str]] = {}
@@ -262,9 +258,9 @@ def changed_units(abstract: str, text: str) -> list[str]:
 
 
 def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
-    """Return the canonical unit after a number, or "", and the token of the unit.
+    """Return the unit behind a number as `UNITS` names it, or "", and its token.
 
-    "Percentage points" count as points.
+    "Percentage points" are points.
     """
     number, *following = given[index : index + 3]
     if following and following[0].text == "percentage":
@@ -274,7 +270,7 @@ def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
 
 
 BEFORE, AFTER = 7, 3
-"""Number of tokens before, and after, a word of a move that are searched for a negation."""
+"""Tokens before and after a word of a move that are searched for a negation."""
 
 
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
@@ -282,7 +278,7 @@ PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return words that the abstract negates, but `text` affirms among the same neighbours."""
+    """Return words that the abstract negates, and `text` affirms among the same words."""
     given, move = tokens(abstract), tokens_of_move(text)
     negated, known_places = _negated(abstract), places(abstract)
     found: list[str] = []
@@ -342,9 +338,9 @@ OPPOSITES = _opposites()
 
 
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
-    """Return the words of `text` for which the abstract has the opposite in the same place.
+    """Return the words of `text` in whose place the abstract has the opposite.
 
-    A quote is not checked, since "with and without" would be its own opposite.
+    A quote has no such words: "with and without" would be its own opposite.
     """
     if is_passage(abstract, text):
         return []
@@ -371,10 +367,9 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
 def repeated_words(abstract: str, text: str) -> list[str]:
     """Return the passages of `REPEATED_RUN` content words that `text` repeats.
 
-    A run that is also repeated in the abstract is returned as well. Runs that continue a returned
-    run are left out.
-    """
-    del abstract  # unlike the other checks, this check does not use the abstract
+    A run that the abstract itself repeats is not excepted. Runs that continue a returned run are
+    left out."""
+    del abstract  # the other checks compare with it
     text = composed(text)
     given = [(stem, m.span()) for m in WORD.finditer(text) for stem in content_words(m.group())]
     seen: set[tuple[str, ...]] = set()
@@ -394,9 +389,9 @@ class Doubt:
     """A check of one move.
 
     Attributes:
-        find: returns the doubtful words of a move, given the abstract and the move.
+        find: returns words of a move that are doubtful, given the abstract and the move.
         kind: the name of a group of findings.
-        clause: a clause that introduces the doubtful words.
+        clause: the finding in a move; the words follow it.
     """
 
     find: Callable[[str, str], list[str]]
@@ -425,7 +420,7 @@ DOUBTS: Mapping[str, Doubt] = {
 
 
 def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-    """Return the findings of each check by key and move: {key: {move: [words, ...]}}."""
+    """Return the findings of each check: {key: {move: [words, ...]}}, only moves with findings."""
     found = {
         key: {move: doubt.find(abstract, text) for move, text in moves.items()}
         for key, doubt in DOUBTS.items()

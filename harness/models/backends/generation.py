@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -17,6 +18,7 @@ from typing import Any, TypeVar
 
 from harness.errors import DeadlineExceeded, GenerationFailed
 from harness.models.backend import FinishReason, OnText, Reply, Request, Token, ToolCall
+from harness.redaction import held_back, without_secrets
 from harness.support.stop_token import StopToken
 from harness.support.text_input import SurrogateJoiner, well_formed, well_formed_json
 
@@ -24,6 +26,8 @@ T = TypeVar("T")
 Emit = Callable[[T], bool]
 TICK = 0.05
 """Maximum delay, in seconds, before a deadline, a cancellation or Ctrl-C is noticed."""
+STALLED = 60.0
+"""Seconds without progress, once an answer has begun, after which it is given up."""
 JOIN = 1.0
 """Seconds to wait for an interrupted worker thread to end."""
 _END = object()
@@ -75,6 +79,8 @@ class GenerationState:
     logprobs: list[Mapping[str, float]] = field(default_factory=list)
     tokens: list[Token] = field(default_factory=list)
     _stop: StopToken = field(init=False)
+    _progress: float | None = None
+    _held: str = ""
     _joiner: SurrogateJoiner = field(default_factory=SurrogateJoiner)
     _stripper: PrefillStripper = field(init=False)
 
@@ -98,6 +104,11 @@ class GenerationState:
     def add(self, text: str) -> None:
         """Append a piece of text and pass it to `on_text`."""
         self._append(self._joiner.feed(self._stripper.feed(text)))
+
+    def received(self, *, progress: bool) -> None:
+        """Note a piece of a server's answer, which must make progress within `STALLED` seconds."""
+        if progress or self._progress is None:
+            self._progress = time.monotonic()
 
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
         """Append a token with its alternatives, as pairs of text and log probability.
@@ -124,9 +135,14 @@ class GenerationState:
         del self.tokens[:count], self.logprobs[:count]
 
     def check(self) -> None:
-        """Raise if the deadline has passed or the generation was cancelled."""
+        """Raise if the deadline has passed, the generation was cancelled, or the server stalls."""
         try:
             self._stop.check()
+            if self._progress is not None and time.monotonic() - self._progress > STALLED:
+                raise DeadlineExceeded(
+                    f"the answer made no progress for {STALLED:g} s",
+                    hint="Run it again; if that fails too, see the server's own log.",
+                )
         except DeadlineExceeded as exc:
             exc.partial = self.text
             raise
@@ -140,9 +156,13 @@ class GenerationState:
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
         """Return the finished completion."""
-        self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush())
+        self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
         calls = (
-            ToolCall(well_formed(c.name), well_formed_json(c.arguments), well_formed(c.id))
+            ToolCall(
+                well_formed(c.name),
+                well_formed_json(without_secrets(c.arguments)),
+                well_formed(c.id),
+            )
             for c in tool_calls
         )
         return Reply(
@@ -157,7 +177,11 @@ class GenerationState:
             tuple(calls),
         )
 
-    def _append(self, text: str) -> None:
+    def _append(self, text: str, *, end: bool = False) -> None:
+        """Append text without keys that the server repeats; their beginning is held back."""
+        text = without_secrets(self._held + text)
+        kept = len(text) - (0 if end else held_back(text))
+        text, self._held = text[:kept], text[kept:]
         if text:
             self.pieces.append(text)
             if self.on_text:

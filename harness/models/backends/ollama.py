@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import threading
@@ -14,6 +13,7 @@ from harness.errors import HarnessError, InputError, ModelUnavailable, SkillFail
 from harness.models.backend import Availability, Message, OnText, Reply, Request, Token, ToolCall
 from harness.models.backends import ollama_server, remote
 from harness.models.backends.generation import Emit, GenerationState, relay
+from harness.support import bounded_http
 from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 BEGINNING = "The answer begins with these seven words"
 """A prefill of more than one token in every vocabulary."""
 PrefillKind = Literal["continued", "repeated", "ignored"]
-MID_STREAM = -1
-"""The client's status for an error line inside an answer that began with 200."""
 TOP_LOGPROBS = 20
 """The server's limit of alternatives for a token."""
 _TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
@@ -65,7 +63,8 @@ class OllamaBackend:
 
     def _digest(self, entry: ServeEntry) -> str:
         host = ollama_server.host_of(entry.url)
-        models = self._models.get(host, lambda: ollama_server.list_models(host))
+        allowed = entry.allow_redirects_to
+        models = self._models.get(host, lambda: ollama_server.list_models(host, allowed))
         digest = models.get(ollama_server.full_name(str(entry.model)))
         if digest is None:
             hint = "`ollama list` shows its models."
@@ -81,7 +80,7 @@ class OllamaBackend:
         if not expected or {digest} in expected:
             return
         made_of = self._made_of.get((host, digest)) or ollama_server.files_of(
-            host, str(entry.model)
+            host, str(entry.model), entry.allow_redirects_to
         )
         self._made_of[host, digest] = made_of
         if not any(files <= set(made_of) for files in expected):
@@ -118,7 +117,8 @@ class OllamaModel:
     ) -> None:
         self._name = str(entry.model)
         self._host = ollama_server.host_of(entry.url)
-        self._server = f"Ollama at {self._host}"
+        self._server = f"Ollama at {remote.shown_address(self._host)}"
+        self._allowed = entry.allow_redirects_to
         self.context = entry.context
         self.slots = slots
         self.place = f"{entry.model} at {remote.shown_address(self._host)}"
@@ -135,7 +135,7 @@ class OllamaModel:
     @cached_property
     def takes_tools(self) -> bool:
         """Whether the model supports tools; False if the server is too old to report it (0.6.4)."""
-        return "tools" in ollama_server.capabilities(self._host, self._name)
+        return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:
         """Return None: the protocol has no endpoint for it."""
@@ -157,21 +157,24 @@ class OllamaModel:
         return self._generate(request, GenerationState(request, cancel, on_text, repeated))
 
     def _generate(self, request: Request, state: GenerationState) -> Reply:
-        handle = remote.ConnectionHandle()
+        size = remote.answer_bytes(request.max_tokens)
+        handle = remote.ConnectionHandle(allowed=self._allowed, size=size, ends=(b"\n",))
         last: list[Any] = []
         calls: list[ToolCall] = []
 
-        def take(part: Any) -> None:
-            state.add(part.message.content or "")
-            calls.extend(
-                ToolCall(call.function.name, json.dumps(dict(call.function.arguments)))
-                for call in part.message.tool_calls or ()
-            )
+        def take(part: ollama.ChatResponse) -> None:
+            message = part.message
             for token in part.logprobs or ():
                 state.add_token(
                     Token(token.token, token.logprob),
                     ((other.token, other.logprob) for other in token.top_logprobs or ()),
                 )
+            calls.extend(
+                ToolCall(call.function.name, json.dumps(dict(call.function.arguments)))
+                for call in message.tool_calls or ()
+            )
+            state.received(progress=bool(message.content or message.thinking or message.tool_calls))
+            state.add(message.content or "")
             if part.done:
                 last.append(part)
 
@@ -201,25 +204,24 @@ class OllamaModel:
         try:
             with (
                 ollama_server.open_client(self._host, state.remaining + 1, handle) as client,
-                # The client's own method does not know `truncate`.
-                contextlib.closing(
-                    client._request(
-                        ollama.ChatResponse, "POST", "/api/chat", json=body, stream=True
-                    )
-                ) as parts,
+                # Of the client's own methods, `chat` does not know `truncate`, and others do not
+                # read an error that is not a text.
+                client._client.stream("POST", "/api/chat", json=body) as response,
             ):
-                for part in parts:
-                    began = True
-                    if emit(part):
+                for line in response.iter_lines():
+                    part, began = json.loads(line), True
+                    if isinstance(part, dict) and part.get("error"):
+                        raise remote.stream_error(self._server, part)
+                    if emit(ollama.ChatResponse(**part)):
                         return
         except ollama.ResponseError as exc:
-            raise self._error(exc) from exc
+            raise self._error(exc, handle.retry_after) from exc
         except httpx.HTTPError as exc:
             timed_out = isinstance(exc, httpx.TimeoutException) and not state.remaining
             raise remote.connection_error(
                 self._server, handle, ollama_server.START, began=began, timed_out=timed_out
             ) from exc
-        except ValueError as exc:
+        except bounded_http.UNREADABLE as exc:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
 
     def _prefill_kind(self, cancel: threading.Event | None) -> PrefillKind:
@@ -242,7 +244,7 @@ class OllamaModel:
             if reply.text.startswith(BEGINNING):
                 return "repeated"
             body = self._body(request) | {"stream": False, "_debug_render_only": True}
-            rendered = ollama_server.rendered_prompt(self._host, body)
+            rendered = ollama_server.rendered_prompt(self._host, body, self._allowed)
         except SkillFailed:  # some models refuse it, such as those that reason
             return "ignored"
         return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
@@ -290,14 +292,16 @@ class OllamaModel:
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
 
-    def _error(self, exc: ollama.ResponseError) -> HarnessError:
-        """Return the error for an answer with a status of 400 or more, or an error within one."""
-        status, message = exc.status_code, ollama_server.plain(exc.error)
-        if status == MID_STREAM:
-            return remote.stream_error(self._server, message)
+    def _error(self, exc: ollama.ResponseError, after: str | None = None) -> HarnessError:
+        """Return the error for an answer with a status of 400 or more.
+
+        Args:
+            after: the header Retry-After.
+        """
+        status, message = exc.status_code, bounded_http.error_text(exc.error)
         if status == 404:
             return ModelUnavailable(
-                f"{self._server} has no model {self._name!r}: {exc.error}",
+                f"{self._server} has no model {self._name!r}: {message}",
                 hint=f"`ollama pull {self._name}` downloads it.",
             )
         if _TOO_LONG.search(message):
@@ -307,7 +311,7 @@ class OllamaModel:
             )
         if _INVALID.search(message):  # Ollama answers 500, as for a model that cannot be loaded
             status = 400
-        return remote.status_error(status, message, self._server)
+        return remote.status_error(status, message, self._server, after)
 
 
 def _as_message(message: Message) -> dict[str, Any]:

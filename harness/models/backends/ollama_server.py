@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from harness.errors import (
     SkillFailed,
 )
 from harness.models.backends import remote
+from harness.support import bounded_http
 
 if TYPE_CHECKING:
     import ollama
@@ -28,6 +30,8 @@ _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
 """Lines of the Modelfile that /api/show returns: the files in the server's own folder."""
 PULL_SECONDS = 600.0
 """Read timeout of a download: the server is silent while it verifies gigabytes."""
+PULL_BYTES = 1_000_000_000
+"""Maximum bytes of the progress of a download."""
 DOWNLOAD = "https://ollama.com/download"
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
@@ -53,24 +57,34 @@ def full_name(name: str) -> str:
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
+    Its methods raise ollama.ResponseError for an error with a body of any type.
+
     Raises:
         ModelUnavailable: `host` is not an address; the client also reads OLLAMA_HOST on import.
     """
     import httpx
 
+    handle.server = f"Ollama at {remote.shown_address(host)}"
     try:
         import ollama
+
+        def refuse(response: httpx.Response) -> None:
+            if response.is_error:
+                reason = json.dumps(
+                    {"error": bounded_http.error_text(response.read().decode(errors="replace"))}
+                )
+                raise ollama.ResponseError(reason, response.status_code)
 
         timeout = httpx.Timeout(seconds, connect=min(seconds, remote.CONNECT_SECONDS))
         return ollama.Client(
             host=host,
             timeout=timeout,
-            event_hooks=handle.hooks,
+            event_hooks={**handle.hooks, "response": [*handle.hooks["response"], refuse]},
             trust_env=not remote.is_local(host),
         )
     except (ValueError, httpx.InvalidURL) as exc:
         raise ModelUnavailable(
-            f"{host!r} is not the address of an Ollama server",
+            f"{remote.shown_address(host)!r} is not the address of an Ollama server",
             hint=f"Correct OLLAMA_HOST or the registry; the default is {DEFAULT_HOST}.",
         ) from exc
 
@@ -89,22 +103,23 @@ def translated_errors(host: str) -> Iterator[None]:
     import httpx
     import ollama
 
+    shown = remote.shown_address(host)
     try:
         yield
     except ollama.ResponseError as exc:
-        raise _refused(f"Ollama at {host}", exc.status_code, exc.error) from exc
+        raise _refused(f"Ollama at {shown}", exc.status_code, str(exc.error)) from exc
     except (ConnectionError, httpx.ConnectError, httpx.ConnectTimeout) as exc:
         kind = Absent if host == DEFAULT_HOST else ModelUnavailable
         absent = host == DEFAULT_HOST and shutil.which("ollama") is None
         hint = f"Install it from {DOWNLOAD}. {START}" if absent else START
-        raise kind(f"no Ollama server at {host}", hint=hint) from exc
+        raise kind(f"no Ollama server at {shown}", hint=hint) from exc
     except httpx.TimeoutException as exc:
         raise ModelUnavailable(
-            f"the Ollama server at {host} does not answer", hint="Restart it."
+            f"the Ollama server at {shown} does not answer", hint="Restart it."
         ) from exc
     except httpx.HTTPError as exc:
-        raise remote.stream_error(f"Ollama at {host}") from exc
-    except (ValueError, TypeError, KeyError) as exc:
+        raise remote.stream_error(f"Ollama at {shown}") from exc
+    except bounded_http.UNREADABLE as exc:
         raise _not_ollama(host) from exc
 
 
@@ -128,37 +143,60 @@ def _refused(server: str, status: int, reason: str) -> HarnessError:
 
 def _not_ollama(host: str) -> ModelUnavailable:
     return ModelUnavailable(
-        f"the server at {host} is not Ollama", hint="Set OLLAMA_HOST to its address."
+        f"the server at {remote.shown_address(host)} is not Ollama",
+        hint="Set OLLAMA_HOST to its address.",
     )
 
 
 @contextlib.contextmanager
-def _answering(host: str, seconds: float) -> Iterator[ollama.Client]:
+def _answering(
+    host: str, seconds: float, handle: remote.ConnectionHandle
+) -> Iterator[ollama.Client]:
     """Yield a client, whose errors become ModelUnavailable: no Ollama server answers at `host`."""
     import httpx
 
-    with open_client(host, seconds, remote.ConnectionHandle()) as client, translated_errors(host):
+    with open_client(host, seconds, handle) as client, translated_errors(host):
         import ollama
 
         try:
             yield client
+        except bounded_http.TooLong as exc:
+            raise ModelUnavailable(exc.message) from exc
         except ollama.ResponseError as exc:
             raise ModelUnavailable(
-                f"{host} answers {exc.status_code}", hint="Check that this is Ollama's address."
+                f"{remote.shown_address(host)} answers {exc.status_code}: {exc.error}",
+                hint="Check that this is Ollama's address.",
             ) from exc
         except (httpx.ProtocolError, httpx.ReadError, httpx.WriteError) as exc:
+            if handle.overdue:
+                raise httpx.ReadTimeout("not complete in time") from exc
             raise _not_ollama(host) from exc
 
 
-def list_models(host: str) -> Mapping[str, str]:
+@contextlib.contextmanager
+def _probing(
+    host: str, allowed: str | None, seconds: float | None = None
+) -> Iterator[ollama.Client]:
+    """Yield a client for short requests, as `_answering`."""
+    seconds, handle = seconds or remote.PROBE_SECONDS, remote.ConnectionHandle(allowed=allowed)
+    with handle.limited(seconds * remote.PROBE_LIMIT), _answering(host, seconds, handle) as client:
+        yield client
+
+
+def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
     """Return the digests of the models on the server, by full name.
+
+    Args:
+        allowed: the host to which the server may redirect.
 
     Raises:
         ModelUnavailable: no Ollama server answers at `host`.
     """
-    with _answering(host, remote.PROBE_SECONDS) as client:
-        models = client.list().models
-    return {full_name(model.model): model.digest or "" for model in models if model.model}
+    with _probing(host, allowed) as client:
+        # Not the client's own method, whose objects take ten times the memory of the answer.
+        models = client._client.request("GET", "/api/tags").json()["models"]
+        named = [(str(one["name"]), one.get("digest")) for one in models or () if one.get("name")]
+    return {full_name(name): digest for name, digest in named if isinstance(digest, str)}
 
 
 def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
@@ -175,10 +213,16 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
     import ollama
 
     status: str | None = None
-    with _answering(host, PULL_SECONDS) as client:
+    progress, since = (status, 0), time.monotonic()
+    handle = remote.ConnectionHandle(size=PULL_BYTES, ends=(b"\n",))
+    with _answering(host, PULL_SECONDS, handle) as client:
         try:
             for part in client.pull(name, stream=True):
                 status = part.status
+                if progress != (status, part.completed or 0):
+                    progress, since = (status, part.completed or 0), time.monotonic()
+                elif time.monotonic() - since > PULL_SECONDS:
+                    break
                 size = f" {(part.completed or 0) / 1e6:,.0f} of {(part.total or 0) / 1e6:,.0f} MB"
                 tick(f"{status}{size if part.total else ''}")
         except ollama.ResponseError as exc:
@@ -195,51 +239,36 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
         )
 
 
-def rendered_prompt(host: str, body: Mapping[str, Any]) -> str:
+def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = None) -> str:
     """Return the prompt that the server makes of a chat; "" if it does not return it."""
-    with open_client(host, remote.CONNECT_SECONDS, remote.ConnectionHandle()) as client:
-        import httpx
-        import ollama
-
-        try:
-            found = client._request_raw("POST", "/api/chat", json=body).json()
-            return str((found.get("_debug_info") or {}).get("rendered_template") or "")
-        except (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError, AttributeError):
-            return ""
+    found = _details(host, "/api/chat", body, allowed, remote.CONNECT_SECONDS).get("_debug_info")
+    prompt = found.get("rendered_template") if isinstance(found, dict) else None
+    return prompt if isinstance(prompt, str) else ""
 
 
-def plain(message: str) -> str:
-    """Return the text of an error that Ollama passes on as the JSON of its runner."""
-    start = message.find("{")
-    try:
-        found: Any = json.loads(message[start:]) if start >= 0 else message
-    except ValueError:
-        return message
-    while isinstance(found, dict):
-        found = found.get("error", found.get("message"))
-    return message[: max(start, 0)] + found if isinstance(found, str) else message
-
-
-def capabilities(host: str, model: str) -> Collection[str]:
+def capabilities(host: str, model: str, allowed: str | None = None) -> Collection[str]:
     """Return the capabilities of a model; empty if the server does not report them."""
-    shown = _show(host, model)
-    return (shown and shown.capabilities) or ()
+    found = _details(host, "/api/show", {"model": model}, allowed).get("capabilities")
+    return found if isinstance(found, list) else ()
 
 
-def files_of(host: str, model: str) -> Collection[str]:
+def files_of(host: str, model: str, allowed: str | None = None) -> Collection[str]:
     """Return the SHA-256 of a model's weights and adapters, if the server states them."""
-    shown = _show(host, model)
-    return _FILE.findall((shown and shown.modelfile) or "")
+    found = _details(host, "/api/show", {"model": model}, allowed).get("modelfile")
+    return _FILE.findall(found if isinstance(found, str) else "")
 
 
-def _show(host: str, model: str) -> ollama.ShowResponse | None:
-    import httpx
-
-    with open_client(host, remote.PROBE_SECONDS, remote.ConnectionHandle()) as client:
-        import ollama
-
-        try:
-            shown: ollama.ShowResponse = client.show(model)
-        except (ConnectionError, ollama.ResponseError, httpx.HTTPError, ValueError):
-            return None
-        return shown
+def _details(
+    host: str,
+    path: str,
+    body: Mapping[str, Any],
+    allowed: str | None,
+    seconds: float | None = None,
+) -> Mapping[str, Any]:
+    """Return the object with which the server answers; an empty one if it does not."""
+    try:
+        with _probing(host, allowed, seconds) as client:
+            found = client._client.request("POST", path, json=body).json()
+    except HarnessError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ from harness.models.backend import (
 )
 from harness.models.backends import remote
 from harness.models.backends.generation import Emit, GenerationState, relay, token_text
+from harness.redaction import remember
+from harness.support.bounded_http import UNREADABLE, error_text
 from harness.support.calls import TTLCache
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ TOP_LOGPROBS = 20
 """The limit of alternatives for a token of OpenAI, and of vLLM by default."""
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
+EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 CONTINUING = frozenset({"vllm", "sglang"})
 """Servers that accept these fields, by the `owned_by` of their models."""
 
@@ -55,12 +58,16 @@ class OpenAIServer:
 
     def __init__(self, entry: ServeEntry) -> None:
         self.url = entry.url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_URL
+        self.shown = remote.shown_address(self.url)
+        self.allowed = entry.allow_redirects_to
         self.key_env = entry.api_key_env or "OPENAI_API_KEY"
-        self.key = os.environ.get(self.key_env) or NO_KEY
+        self.key = remember(os.environ.get(self.key_env) or NO_KEY)
 
     def client(self, seconds: float, handle: remote.ConnectionHandle) -> openai.OpenAI:
         """Return a client without retries and with a read timeout of `seconds`."""
         import openai
+
+        handle.server = self.shown
 
         timeout = openai.Timeout(seconds, connect=min(seconds, remote.CONNECT_SECONDS))
         return openai.OpenAI(
@@ -81,22 +88,27 @@ class OpenAIServer:
         """
         import openai
 
-        handle = remote.ConnectionHandle()
-        with self.client(remote.PROBE_SECONDS, handle) as client:
+        handle, seconds = remote.ConnectionHandle(allowed=self.allowed), remote.PROBE_SECONDS
+        limited = handle.limited(seconds * remote.PROBE_LIMIT)
+        with limited, self.client(seconds, handle) as client:
             try:
-                listed = client.models.list().data
-                return {model.id: model.owned_by or "" for model in listed}
+                # Not parsed by the client, whose objects take ten times the memory of the answer.
+                listed = client.models.with_raw_response.list().http_response.json()["data"]
+                return {str(one["id"]): str(one.get("owned_by") or "") for one in listed}
             except openai.NotFoundError:
                 return None
             except openai.APIConnectionError as exc:
-                if isinstance(exc, openai.APITimeoutError) and handle.connected:
+                if isinstance(exc.__cause__, HarnessError):
+                    raise ModelUnavailable(exc.__cause__.message, hint=START) from exc
+                late = isinstance(exc, openai.APITimeoutError) or handle.overdue
+                if late and handle.connected:
                     return None
-                raise ModelUnavailable(f"no server answers at {self.url}", hint=START) from exc
+                raise ModelUnavailable(f"no server answers at {self.shown}", hint=START) from exc
             except openai.APIStatusError as exc:
                 raise ModelUnavailable(self.error(exc).message, hint=START) from exc
-            except (openai.APIError, ValueError, TypeError, AttributeError) as exc:
+            except (openai.APIError, *UNREADABLE) as exc:
                 raise ModelUnavailable(
-                    f"the server at {self.url} does not use OpenAI's protocol", hint=START
+                    f"the server at {self.shown} does not use OpenAI's protocol", hint=START
                 ) from exc
 
     def error(self, exc: openai.APIStatusError) -> HarnessError:
@@ -104,22 +116,26 @@ class OpenAIServer:
         if exc.status_code in (401, 403):
             unset = " (not set)" if self.key == NO_KEY else ""
             return ModelUnavailable(
-                f"{self.url} refuses the key of {self.key_env}{unset}",
+                f"{self.shown} refuses the key of {self.key_env}{unset}",
                 hint=f"Set the environment variable {self.key_env} to the server's key.",
             )
-        if NO_QUOTA in (exc.code, exc.type):  # a 429 that does not end by waiting
+        if NO_QUOTA in codes(exc):  # a 429 that does not end by waiting
             return ModelUnavailable(
-                f"{self.url} refuses the key of {self.key_env}: {server_message(exc)}",
+                f"{self.shown} refuses the key of {self.key_env}: {server_message(exc)}",
                 hint="Check the plan and the limits of its account.",
             )
         after = exc.response.headers.get("retry-after")
-        return remote.status_error(exc.status_code, server_message(exc), self.url, after)
+        return remote.status_error(exc.status_code, server_message(exc), self.shown, after)
 
 
 def server_message(exc: openai.APIStatusError) -> str:
     """Return the message of the server, without the text that the client adds."""
-    body = exc.body
-    return str(body["message"]) if isinstance(body, dict) and "message" in body else exc.message
+    return error_text(exc.message if exc.body is None else exc.body)
+
+
+def codes(exc: openai.APIStatusError) -> Set[str]:
+    """Return code and type of an error, which the client does not check to be texts."""
+    return {str(exc.code), str(exc.type)}
 
 
 def as_message(message: Message) -> dict[str, Any]:
@@ -166,6 +182,44 @@ class CallCollector:
         return tuple(ToolCall(**call) for call in self._calls)
 
 
+class AnswerReader:
+    """Reads the chunks of an answer, whose types the client does not check.
+
+    Attributes:
+        finish: the finish_reason; "" before the end.
+        counts: tokens of the prompt, of the completion, and those of the prompt that were cached.
+    """
+
+    def __init__(self, state: GenerationState) -> None:
+        self._state = state
+        self.calls = CallCollector()
+        self.finish = ""
+        self.counts = (0, 0, 0)
+
+    def read(self, chunk: Any) -> list[str]:
+        """Return the pieces of text; those of a tool call, or of a thought, are progress, too.
+
+        Raises:
+            One of `UNREADABLE`: the chunk is not of the protocol.
+        """
+        texts = []
+        for choice in chunk.choices or ():
+            for token in (choice.logprobs and choice.logprobs.content) or ():
+                self._state.add_token(Token(*_pair(token)), map(_pair, token.top_logprobs or ()))
+            self.finish = str(choice.finish_reason or self.finish)
+            if delta := choice.delta:
+                for piece in delta.tool_calls or ():
+                    self.calls.add(piece)
+                texts.append("" + (delta.content or ""))
+                more = delta.tool_calls or any((delta.model_extra or {}).values())
+                self._state.received(progress=bool(delta.content or more))
+        if (used := chunk.usage) is not None:
+            cached = used.prompt_tokens_details and used.prompt_tokens_details.cached_tokens
+            numbers = used.prompt_tokens or 0, used.completion_tokens or 0, cached or 0
+            self.counts = int(numbers[0]), int(numbers[1]), int(numbers[2])
+        return texts
+
+
 class OpenAIBackend:
     """A server at an entry's `url`, else at OPENAI_BASE_URL, else OpenAI's own.
 
@@ -197,7 +251,7 @@ class OpenAIBackend:
         if model not in models:
             names = ", ".join(sorted(models)[:5]) or "none"
             raise remote.NotServed(
-                f"no model {model!r} at {server.url}, which has {names}", hint=NAME
+                f"no model {model!r} at {server.shown}, which has {names}", hint=NAME
             )
         return models[model]
 
@@ -226,7 +280,7 @@ class OpenAIModel:
         self.context = entry.context if "context" in entry.model_fields_set else None
         self.slots = slots
         self._server = server
-        self.place = f"{entry.model} at {remote.shown_address(server.url)}"
+        self.place = f"{entry.model} at {server.shown}"
         self._owner = owner
         self._continues = owner in CONTINUING
         self.takes_tools = True
@@ -245,31 +299,27 @@ class OpenAIModel:
         """Generate; see `backend.Model.generate`. `request.grammar` is ignored."""
         repeated = "" if self._continues else request.prefill
         state = GenerationState(request, cancel, on_text, repeated)
-        handle, calls = remote.ConnectionHandle(), CallCollector()
-        finish: list[str] = []
-        counts = (0, 0, 0)
+        size, ends = remote.answer_bytes(request.max_tokens), EVENT_ENDS
+        handle = remote.ConnectionHandle(allowed=self._server.allowed, size=size, ends=ends)
+        answer = AnswerReader(state)
 
         def take(chunk: Any) -> None:
-            nonlocal counts
-            for choice in chunk.choices or ():
-                state.add((choice.delta and choice.delta.content) or "")
-                for token in (choice.logprobs and choice.logprobs.content) or ():
-                    state.add_token(Token(*_pair(token)), map(_pair, token.top_logprobs or ()))
-                for piece in (choice.delta and choice.delta.tool_calls) or ():
-                    calls.add(piece)
-                if choice.finish_reason:
-                    finish.append(choice.finish_reason)
-            if (used := chunk.usage) is not None:
-                cached = used.prompt_tokens_details and used.prompt_tokens_details.cached_tokens
-                counts = used.prompt_tokens or 0, used.completion_tokens or 0, cached or 0
+            try:
+                texts = answer.read(chunk)
+            except UNREADABLE as exc:
+                reason = "a part of it is not of the protocol"
+                raise remote.stream_error(self._server.shown, reason, state.text) from exc
+            for text in texts:
+                state.add(text)
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
-        reason = finish[-1] if finish else None
+        reason = answer.finish
         if reason not in ("stop", "length", "tool_calls"):
             how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"
-            raise remote.stream_error(self._server.url, f"the stream ended {how}", state.text)
+            raise remote.stream_error(self._server.shown, f"the stream ended {how}", state.text)
         ended: FinishReason = "length" if reason == "length" else "stop"
-        return state.reply(ended, *counts, tool_calls=calls.calls())
+        prompt, completion, cached = answer.counts
+        return state.reply(ended, prompt, completion, cached, tool_calls=answer.calls.calls())
 
     def close(self) -> None:
         """Do nothing: the server manages its models."""
@@ -290,16 +340,18 @@ class OpenAIModel:
                     if emit(chunk):
                         return
         except openai.APIConnectionError as exc:
+            if isinstance(exc.__cause__, HarnessError):  # raised by the handle
+                raise exc.__cause__ from exc
             timed_out = isinstance(exc, openai.APITimeoutError) and not state.remaining
             raise remote.connection_error(
-                self._server.url, handle, START, began=began, timed_out=timed_out
+                self._server.shown, handle, START, began=began, timed_out=timed_out
             ) from exc
         except openai.APIStatusError as exc:
             raise self._error(exc) from exc
         except openai.APIError as exc:
-            raise remote.stream_error(self._server.url, exc.message) from exc
-        except ValueError as exc:
-            raise remote.stream_error(self._server.url, "a line of it is not valid JSON") from exc
+            raise remote.stream_error(self._server.shown, exc.body or exc.message) from exc
+        except UNREADABLE as exc:
+            raise remote.stream_error(self._server.shown, "a line of it is not valid JSON") from exc
 
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
         """Return the chunks of an answer, without tools if the server refuses them.
@@ -315,7 +367,7 @@ class OpenAIModel:
         try:
             return client.chat.completions.create(**body)
         except openai.APIStatusError as exc:
-            if exc.status_code not in MAY_REFUSE_TOOLS or TOO_LONG & {exc.code, exc.type}:
+            if exc.status_code not in MAY_REFUSE_TOOLS or TOO_LONG & codes(exc):
                 raise
             if request.without_tools is not None:
                 request = replace(request, messages=request.without_tools())
@@ -359,18 +411,18 @@ class OpenAIModel:
         return body
 
     def _error(self, exc: openai.APIStatusError) -> HarnessError:
-        if TOO_LONG & {exc.code, exc.type}:
+        if TOO_LONG & codes(exc):
             return InputError(
                 f"the prompt does not fit the context of {self._name}: {server_message(exc)}",
                 hint="Shorten the input, or start the server with a larger context.",
             )
         if exc.status_code == 404:
             return ModelUnavailable(
-                f"no model {self._name!r} at {self._server.url}: {server_message(exc)}",
+                f"no model {self._name!r} at {self._server.shown}: {server_message(exc)}",
                 hint=NAME if self._owner is not None else URL,
             )
         return self._server.error(exc)
 
 
 def _pair(token: Any) -> tuple[str, float]:
-    return token_text(token.token, token.bytes), token.logprob
+    return token_text(token.token, token.bytes), float(token.logprob)

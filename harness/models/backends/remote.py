@@ -1,9 +1,10 @@
-"""What the backends for servers share: closing connections, and errors by status."""
+"""What the backends for servers share: connections with limits, and errors by status."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import (
@@ -14,6 +15,8 @@ from harness.errors import (
     ModelUnavailable,
     SkillFailed,
 )
+from harness.redaction import redact, remember
+from harness.support import bounded_http
 from harness.support.calls import retry_after
 
 if TYPE_CHECKING:
@@ -25,6 +28,12 @@ PROBE_SECONDS = 1.0
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 """A silent server is probed after 15 s; if its machine is gone, the connection ends after 30 s. The
 system's default is two hours, so a generation would wait for its deadline."""
+PROBE_LIMIT = 5.0
+"""Time limit of a whole probe, whatever pieces arrive meanwhile, as a multiple of its time-out."""
+TOKEN_BYTES = 4000
+"""Bytes that a server may send for each token of an answer: 20 alternatives take 2,000."""
+LONGEST_ANSWER = 16_000_000
+"""Maximum bytes of an answer, whatever number of tokens is requested."""
 
 
 class NotServed(ModelUnavailable):
@@ -46,19 +55,46 @@ def is_local(address: str) -> bool:
 
 
 def shown_address(address: str) -> str:
-    """Return an address without a user name and password, for messages and records."""
-    scheme, separator, rest = address.rpartition("://")
+    """Return an address without user name, password and keys, for messages and records.
+
+    Its secrets are redacted elsewhere, too, from now on.
+    """
+    scheme, separator, rest = remember(address).rpartition("://")
     host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    return redact(f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}")
+
+
+def answer_bytes(max_tokens: int) -> int:
+    """Return the limit of the bytes of an answer."""
+    return min(bounded_http.BODY + max_tokens * TOKEN_BYTES, LONGEST_ANSWER)
 
 
 class ConnectionHandle:
-    """Closes the connection of an HTTP client from another thread.
+    """Limits the responses of an HTTP client, and closes its connection from another thread.
 
     Closing a client or its socket does not wake a thread that reads from it; a shutdown does.
+
+    Args:
+        server: the server, for messages.
+        allowed: the host to which it may redirect.
+        size: maximum bytes of a response.
+        ends: what ends a line or an event of the response, if it is read by lines.
+
+    Attributes:
+        retry_after: the header Retry-After of the last response.
+        overdue: whether the time limit of `limited` has passed.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        server: str = "the server",
+        allowed: str | None = None,
+        size: int = bounded_http.BODY,
+        ends: tuple[bytes, ...] = (),
+    ) -> None:
+        self.server, self.allowed, self._size, self._ends = server, allowed, size, ends
+        self.retry_after: str | None = None
+        self.overdue = False
         self._streams: list[Any] = []
         self._closed = False
 
@@ -70,7 +106,23 @@ class ConnectionHandle:
     @property
     def hooks(self) -> Mapping[str, list[Callable[[Any], None]]]:
         """The `event_hooks` for the httpx client."""
-        return {"request": [lambda request: request.extensions.update(trace=self._on_event)]}
+        return {"request": [self._on_request], "response": [self._on_response]}
+
+    @contextlib.contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Close the connection after some seconds, since each piece renews the read time-out."""
+
+        def close() -> None:
+            self.overdue = True
+            self.close()
+
+        timer = threading.Timer(seconds, close)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def close(self) -> None:
         """Shut down the present connection and any later one."""
@@ -80,6 +132,20 @@ class ConnectionHandle:
         for stream in list(self._streams):
             with contextlib.suppress(OSError):  # already closed, or detached for TLS
                 stream.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    def _on_request(self, request: Any) -> None:
+        request.extensions.update(trace=self._on_event)
+        request.headers.update(bounded_http.IDENTITY)
+
+    def _on_response(self, response: Any) -> None:
+        self.retry_after = response.headers.get("retry-after")
+        if other := bounded_http.other_host(response, self.allowed):
+            raise ModelUnavailable(
+                f"{self.server} redirects to {other}, to which nothing was sent",
+                hint="Correct the address, or permit it with `allow_redirects_to` in the registry.",
+            )
+        meter = bounded_http.Meter(self.server, self._size, self._ends)
+        bounded_http.limit_response(response, meter)
 
     def _on_event(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.complete"):
@@ -108,7 +174,9 @@ def status_error(status: int, message: str, server: str, after: str | None = Non
     Args:
         after: the header Retry-After.
     """
-    text, wait = f"{server} answers {status}: {message}", retry_after(after) or 0.0
+    message = bounded_http.error_text(message) or "no reason given"
+    wait = retry_after(after) or 0.0
+    text = f"{server} answers {status}: {message}" + f" (Retry-After {wait:,.0f} s)" * (wait > 0)
     if status in (429, 503):
         hint = "Its queue is full: try again in a moment."
         return ModelBusy(text, hint=hint, wait=wait)
@@ -141,11 +209,16 @@ def connection_error(
 
 
 def stream_error(
-    server: str, message: str = "the connection was closed", partial: str = ""
+    server: str, message: Any = "the connection was closed", partial: str = ""
 ) -> GenerationFailed:
-    """Return the error for an answer that began and did not end properly."""
+    """Return the error for an answer that began and did not end properly.
+
+    Args:
+        message: the reason, or the message of the server, of any JSON type.
+    """
+    reason = bounded_http.error_text(message)
     return GenerationFailed(
-        f"{server} interrupted its answer: {message}",
+        f"{server} interrupted its answer: {reason}",
         partial=partial,
         hint="Run it again; if that fails too, see the server's own log.",
     )

@@ -1,1 +1,1 @@
-"""Save the annotations of a table to a folder of Parquet files, with or without Ray Data."""
+"""Annotate a table into a folder of Parquet files, with or without Ray Data."""

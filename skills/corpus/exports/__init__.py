@@ -1,1 +1,1 @@
-"""Export annotations to folders that people also edit: an Obsidian vault, a Hub dataset."""
+"""Annotations as folders that people edit, too: an Obsidian vault, a dataset of the Hub."""

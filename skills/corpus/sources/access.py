@@ -25,6 +25,7 @@ from urllib3.util import Retry
 
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
+from harness.support.bounded_http import VALUES, Meter, has_too_many_values
 from harness.support.calls import retry_after
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
@@ -42,6 +43,10 @@ LONGEST_WAIT = 60.0
 """Seconds; a request fails where the source requires a longer pause."""
 PATIENCE = 600.0
 """Seconds to wait for the requests of other processes."""
+
+LONGEST_ANSWER = 16_000_000
+"""Maximum bytes of an answer, inflated."""
+CHUNK = 1 << 16
 
 _BUSY = (429, 500, 502, 503, 504)
 _REFUSED = (401, 403)
@@ -244,7 +249,9 @@ class _Adapter(HTTPAdapter):
             sent = source.signed(request)
             try:
                 response = super().send(sent, **{**options, "timeout": source.timeout})
-                response.content  # noqa: B018 (reads the body within this turn)
+                meter = Meter(source.title, LONGEST_ANSWER)
+                pieces = map(meter.feed, response.iter_content(CHUNK))
+                response._content = b"".join(pieces)  # read within this turn
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
                 reason = getattr(exc.args[0], "reason", exc.args[0])
                 raise source.unavailable(_words(reason, source)) from exc
@@ -312,6 +319,8 @@ class JsonSource(Source):
         Raises:
             SkillFailed: it is not JSON, cut off, or not an answer.
         """
+        if has_too_many_values(response.content):
+            raise self.failed(f"the response has more than {VALUES:,} values")
         try:
             found = response.json()
         except (ValueError, RecursionError) as exc:

@@ -20,6 +20,7 @@ import httpx
 
 from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
+from harness.support.bounded_http import IDENTITY, Meter, limit_response, other_host
 from harness.support.calls import retry_after
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
@@ -37,6 +38,8 @@ TIMEOUT, TIME_TO_ANSWER = 60.0, 300.0
 """Seconds to wait for the server, and for the person whom Zotero asks."""
 LONGEST_WAIT = 300.0
 """The longest wait, in seconds, that is accepted."""
+LONGEST_ANSWER = 16_000_000
+"""Maximum bytes of a response."""
 SILENT, CONFLICT = "the server does not state what became of it", "412"
 """Reasons for which an item was not written; that for a conflict only begins with it."""
 _SERVER = "Zotero-Server-ID"
@@ -68,10 +71,15 @@ class Library:
         self._stop = stop
         self._next_request = 0.0
         self._client = httpx.Client(
-            headers={"User-Agent": f"{PROGRAM}/{__version__}", "Zotero-API-Version": "3"},
+            headers={
+                "User-Agent": f"{PROGRAM}/{__version__}",
+                "Zotero-API-Version": "3",
+                **IDENTITY,
+            },
             follow_redirects=True,
             timeout=TIMEOUT,
             trust_env=self.uses_proxy,
+            event_hooks={"response": [self._limit]},
         )
         if key := self._key():
             self._client.headers["Authorization"] = f"Bearer {key}"
@@ -223,6 +231,11 @@ class Library:
             if not busy and not (response.status_code == 401 and self._authorize()):
                 return response
         raise self._failed(f"it was busy {TRIES} times")
+
+    def _limit(self, response: httpx.Response) -> None:
+        if other := other_host(response):
+            raise self._failed(f"it redirects to {other}, to which nothing was sent")
+        limit_response(response, Meter("Zotero's server", LONGEST_ANSWER))
 
     def _wait(self) -> None:
         """Wait until the server accepts the next request, or Ctrl-C.

@@ -122,12 +122,19 @@ def test_retryable_errors_are_retried_with_growing_waits() -> None:
     assert kept.waits == sorted(kept.waits)
 
 
-def test_a_wait_that_the_server_requests_has_a_limit() -> None:
-    busy = [ModelBusy("full", wait=seconds) for seconds in (20, 86_400, -3)]
+def test_a_wait_that_the_server_requests_is_kept() -> None:
+    busy = [ModelBusy("full", wait=seconds) for seconds in (20, LONGEST_REQUESTED, -3)]
     kept = Kept(slots=1, n1=[*busy])
     assert kept.job.run(range(3)).done == 3
     assert kept.waits[:2] == [20, LONGEST_REQUESTED]
     assert 4 <= kept.waits[2] <= 5
+
+
+def test_a_wait_that_is_too_long_ends_the_task_at_once() -> None:
+    kept = Kept(slots=1, n1=[ModelBusy("come back tomorrow", wait=86_400)])
+    tally = kept.job.run(range(3))
+    assert (tally.done, tally.failed, kept.waits) == (2, 1, [])
+    assert str(kept.failed[0][1]) == "come back tomorrow"
 
 
 def test_the_last_attempt_decides() -> None:

@@ -66,7 +66,7 @@ def test_server_without_a_model_list_is_available(failing_server: ProtocolServer
 
 def test_hint_for_a_url_without_v1(failing_server: ProtocolServer) -> None:
     model = OpenAIBackend().load(entry(failing_server.url))
-    with pytest.raises(ModelUnavailable, match="Error code: 404") as caught:
+    with pytest.raises(ModelUnavailable, match="404 page not found") as caught:
         model.generate(ask())
     assert "the url ends in /v1" in str(caught.value.hint)
 

@@ -245,7 +245,7 @@ def test_a_busy_server_is_not_left_out(servers: Servers) -> None:
     servers.running[1].fail("busy")
     with pytest.raises(ModelBusy) as caught:
         model.generate(ask())
-    assert caught.value.wait == (4 if servers.name == "openai" else 0)
+    assert caught.value.wait == 4
     assert not servers.notices
     servers.running[0].fail(None)
     assert texts(model, 1) == ["0"]

@@ -1,0 +1,191 @@
+"""Servers of models that are faulty or hostile: 65 faults of Ollama's and OpenAI's protocols.
+
+Each fault is met by a process that has answered a sound request before: it must end with an error
+of the harness, in time, with a short message, without the key, and with at most `GROWTH` bytes more
+memory. Jobs of /annotate with a key and a password meet them, too; no file or stream may contain
+either.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from agent_process import start_agent
+from faulty_server import FAULTS, MODEL, FaultyServer
+
+GROWTH = 64_000_000
+DEADLINE = 4.0
+"""Seconds that an answer may take; the process gets `MARGIN` more."""
+MARGIN = 6.0
+LONGEST_MESSAGE = 1500
+AT_ONCE = 6
+KEY = "sk-attacked-0123456789abcdef"
+PASSWORD = "pass-word-98765"
+ANSWERED = ("429 once", "503 once", "the key is repeated", "endless blank lines", "307 to itself")
+
+CLIENT = """
+import json, os, sys, time
+from harness.errors import HarnessError
+from harness.models.backend import Message, Request
+from harness.models.backends.ollama import OllamaBackend
+from harness.models.backends.openai import OpenAIBackend
+from harness.models.registry import ServeEntry
+
+def peak():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+def meet(backend, entry, deadline):
+    request = Request((Message("user", "Say one word."),), max_tokens=64, deadline=deadline)
+    started, before = time.monotonic(), peak()
+    try:
+        text, kind = backend.load(entry).generate(request).text, ""
+    except Exception as exc:
+        text = str(exc)
+        kind = "HarnessError" if isinstance(exc, HarnessError) else type(exc).__name__
+    seconds = time.monotonic() - started
+    return {"text": text, "kind": kind, "seconds": seconds, "growth": peak() - before}
+
+for line in sys.stdin:
+    given = json.loads(line)
+    backend = OpenAIBackend() if given["entry"]["backend"] == "openai" else OllamaBackend()
+    entry = ServeEntry(**given["entry"])
+    if given["warm"]:
+        print(json.dumps(meet(backend, entry, 60)), flush=True)
+    elif not os.fork():
+        print(json.dumps(meet(backend, entry, given["deadline"])), flush=True)
+        os._exit(0)
+    else:
+        os.wait()
+"""
+
+
+class Client:
+    """A process that meets faults, each in a copy of itself, so that memory counts from there."""
+
+    def __init__(self, backend: str) -> None:
+        self._backend = backend
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", CLIENT],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={**os.environ, "OPENAI_API_KEY": KEY, "OLLAMA_API_KEY": KEY},
+            text=True,
+        )
+
+    def meet(self, server: FaultyServer, *, warm: bool = False) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        path = "/v1" if self._backend == "openai" else ""
+        entry = {"backend": self._backend, "model": MODEL, "url": server.url + path}
+        given = {"entry": entry, "warm": warm, "deadline": DEADLINE}
+        self._process.stdin.write(json.dumps(given) + "\n")
+        self._process.stdin.flush()
+        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return found
+
+    def close(self) -> None:
+        self._process.communicate()
+
+
+def problems(fault: str, found: dict[str, Any], server: FaultyServer) -> Iterator[str]:
+    """Yield what is wrong with the outcome of a fault."""
+    if found["growth"] > GROWTH:
+        yield f"{found['growth'] / 1e6:.0f} MB more memory"
+    if found["seconds"] > DEADLINE + MARGIN:
+        yield f"{found['seconds']:.0f} s"
+    if found["kind"] not in ("HarnessError", ""):
+        yield f"{found['kind']}: {found['text'][:100]}"
+    if len(found["text"]) > LONGEST_MESSAGE and found["kind"]:
+        yield f"a message of {len(found['text'])} characters"
+    if KEY in found["text"]:
+        yield "the key is shown"
+    if server.redirected:
+        yield f"another host received {server.redirected[0][:60]!r}"
+
+
+def faulty(backend: str) -> Callable[[Path, random.Random], Iterator[str | None]]:
+    """Return the area of the faults of one protocol."""
+
+    def area(folder: Path, chance: random.Random) -> Iterator[str | None]:
+        client = Client(backend)
+        try:
+            with FaultyServer("429 once") as server:
+                server.chats = 1  # thus it answers
+                client.meet(server, warm=True)
+            for fault in chance.sample(list(FAULTS), len(FAULTS)):
+                with FaultyServer(fault) as server:
+                    found = client.meet(server)
+                    wrong = "; ".join(problems(fault, found, server))
+                yield f"{fault}: {wrong}" if wrong else None
+        finally:
+            client.close()
+
+    return area
+
+
+REGISTRY = """\
+version: 1
+models:
+  nanda-annotator:
+    tasks: [annotate]
+    serve: [{{backend: {backend}, model: "{model}", url: "{url}"}}]
+"""
+ABSTRACT = "We count the birds of forty islands. Small islands lose species faster than large ones."
+
+
+def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Run jobs that meet the faults, and look for the key and the password in all they leave."""
+
+    def run(number: int, backend: str, fault: str) -> str | None:
+        home = folder / f"{number}"
+        home.mkdir()
+        (home / "papers.csv").write_text(f"title,abstract\nBirds,{ABSTRACT}\n")
+        with FaultyServer(fault) as server:
+            path = "/v1" if backend == "openai" else ""
+            url = f"http://user:{PASSWORD}@127.0.0.1:{server.port}{path}"
+            (home / "registry.yaml").write_text(
+                REGISTRY.format(backend=backend, model=MODEL, url=url)
+            )
+            own = {"OPENAI_API_KEY": KEY, "OLLAMA_API_KEY": KEY, "HOME": str(home)}
+            own |= {f"HARNESS_{n}": str(home / n.lower()) for n in ("DATA", "CONFIG", "CACHE")}
+            environment = {**os.environ, **own, "HARNESS_REGISTRY": str(home / "registry.yaml")}
+            line = "/annotate papers.csv --time-limit 3 save to out.jsonl"
+            process = start_agent(home, line, environment)
+            try:
+                out, err = process.communicate(timeout=120)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
+                return f"{backend}, {fault}: not ended after 120 s"
+        (home / "streams").write_text(out + err)
+        (home / "registry.yaml").unlink()
+        for secret in (KEY, PASSWORD):
+            found = [
+                p for p in home.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()
+            ]
+            if found:
+                return f"{backend}, {fault}: {secret[:4]}... is in {found[0].relative_to(home)}"
+        if "Traceback" in err:
+            return f"{backend}, {fault}: a traceback: {err[-200:]}"
+        return None
+
+    chosen = [(backend, fault) for fault in FAULTS for backend in ("ollama", "openai")]
+    chosen = chance.sample(chosen, 60)
+    with ThreadPoolExecutor(AT_ONCE) as executor:
+        yield from executor.map(lambda args: run(*args), ((n, *c) for n, c in enumerate(chosen)))
+
+
+AREAS = {
+    "faulty-ollama": faulty("ollama"),
+    "faulty-openai": faulty("openai"),
+    "secrets": sweep,
+}

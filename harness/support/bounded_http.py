@@ -1,0 +1,146 @@
+"""Limits of HTTP responses: bytes of a line, of a body and of an error, coding, and redirects.
+
+A server may be faulty or hostile. `limit_response` is a response hook of the clients of httpx and
+httpx2, which thereby read no more than a `Meter` allows. Responses must not be compressed: clients
+request "identity", so there is nothing to inflate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import SkillFailed
+from harness.redaction import redact
+
+BODY = 2_000_000
+"""Bytes of a response that is read whole."""
+LINE = 200_000
+"""Bytes of a line, or of an event, of a response that is read line by line."""
+MESSAGE = 8_000_000
+"""Bytes of a message of the Model Context Protocol."""
+VALUES = 400_000
+"""Values in such a message, each of which takes up to 200 bytes of memory."""
+ERROR = 64_000
+"""Bytes of the body of an error; the rest is not read."""
+SHOWN = 500
+"""Characters of a server's error that a message quotes."""
+REASONS = ("error", "message", "detail", "reason")
+"""Fields of a JSON object with the reason for an error."""
+UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""Errors of reading a message that is not of the protocol."""
+IDENTITY = {"Accept-Encoding": "identity"}
+
+
+class TooLong(SkillFailed):
+    """A response, a line or a message that exceeds its limit."""
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts the bytes of a stream.
+
+    Attributes:
+        name: the server, for messages.
+        size: maximum bytes of the stream.
+        ends: what ends a line, or an event, which may then have `LINE` bytes.
+        cuts: end the stream at its limit instead of raising an error.
+    """
+
+    name: str
+    size: int = BODY
+    ends: tuple[bytes, ...] = ()
+    cuts: bool = False
+    _read: int = 0
+    _tail: bytes = b""
+    _line: int = 0
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return the piece, or the part of it that is within the limit.
+
+        Raises:
+            TooLong: the stream or a line exceeds its limit.
+        """
+        piece = piece[: self.size - self._read] if self.cuts else piece
+        self._read += len(piece)
+        if self._read > self.size:
+            raise TooLong(f"{self.name} sends an answer of more than {self.size / 1e6:g} MB")
+        if self.ends:
+            text = self._tail + piece
+            ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
+            self._line = len(text) - max(ended) if ended else self._line + len(piece)
+            self._tail = text[-3:]  # the longest end has four bytes
+            if self._line > LINE:
+                raise TooLong(f"{self.name} sends a line of more than {LINE:,} bytes")
+        return piece
+
+
+def has_too_many_values(message: bytes) -> bool:
+    """Return True for JSON whose objects would take much more memory than its text."""
+    return sum(map(message.count, (b"[", b"{", b","))) > VALUES
+
+
+def limit_response(response: Any, meter: Meter) -> None:
+    """Limit a response that has not been read, of httpx or httpx2 (not of its asynchronous client).
+
+    Raises:
+        TooLong: it is compressed.
+    """
+    if response.headers.get("content-encoding", "identity") != "identity":
+        raise TooLong(f"{meter.name} compresses its answers, which was not requested")
+    if response.is_error:
+        meter = Meter(meter.name, ERROR, cuts=True)
+    package, stream = sys.modules[type(response).__module__.partition(".")[0]], response.stream
+
+    def pieces(_: object) -> Iterator[bytes]:
+        for piece in stream:
+            if not (kept := meter.feed(piece)):
+                return
+            yield kept
+
+    methods = {"__iter__": pieces, "close": lambda _: stream.close()}
+    response.stream = type("BoundedStream", (package.SyncByteStream,), methods)()
+
+
+def other_host(response: Any, allowed: str | None = None) -> str:
+    """Return the address of another host, or an unencrypted one, to which a response redirects.
+
+    Args:
+        allowed: the host, with or without its port, to which it may redirect.
+    """
+    if not response.has_redirect_location:
+        return ""
+    here, there = response.url, response.url.join(response.headers["location"])
+    address = there.netloc.decode()
+    encrypts = (here.scheme, there.scheme, here.port, there.port) == ("http", "https", None, None)
+    same = (here.scheme, here.netloc) == (there.scheme, there.netloc) or (
+        encrypts and here.host == there.host
+    )
+    return "" if same or allowed in (there.host, address) else f"{there.scheme}://{address}"
+
+
+def error_text(body: Any) -> str:
+    """Return the reason in the body of an error, which is text, or JSON of any type.
+
+    Keys that the server repeats are redacted; the text has at most `SHOWN` characters.
+    """
+    text = " ".join(redact(_reason(body, 8)).split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+
+
+def _reason(body: Any, depth: int) -> str:
+    """Return the reason; servers pass on the JSON of others, in front of which is more text."""
+    if isinstance(body, str):
+        for start in (0, body.find("{")):
+            with contextlib.suppress(ValueError, RecursionError):
+                if depth and start >= 0 and body[start : start + 1] in ("{", "[", '"'):
+                    return body[:start] + _reason(json.loads(body[start:]), depth - 1)
+        return body
+    if isinstance(body, list) and body and depth:
+        return _reason(body[0], depth - 1)
+    stated = [body[key] for key in REASONS if body.get(key)] if isinstance(body, dict) else []
+    return _reason(stated[0], depth - 1) if stated and depth else json.dumps(body)
