@@ -13,8 +13,10 @@ import json
 import os
 import re
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 from harness.errors import InputError
 
@@ -23,6 +25,10 @@ TEXT_WORDS = 40
 """Number of words from which input is always a text and not a file name."""
 MAX_BYTES = 1_000_000
 """Maximum size of a text file, about 150,000 words."""
+MAX_ROW = 1_500_000
+"""Maximum characters of a line, and of a row or a reference that has several lines."""
+_LINE_COST = 50
+"""Bytes of memory that a line of a row takes in addition to its characters."""
 
 PIPED = "nanda-stdin-"
 """Prefix of the temporary folder of a piped file, which no message or result names."""
@@ -179,8 +185,8 @@ def text_lines(
             if encoding == "utf-8-sig" and file.read(4).startswith(_UTF16_OR_32):
                 raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=hint)
         try:
-            with path.open(encoding=encoding, newline="") as lines:
-                for number, line in enumerate(lines, start=1):
+            with path.open(encoding=encoding, newline="") as file:
+                for number, line in enumerate(bounded_lines(file, path), start=1):
                     if "\0" in line and not with_nul:
                         raise InputError(
                             f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
@@ -194,6 +200,36 @@ def text_lines(
             raise _not_utf8(path) from exc
 
 
+def bounded_lines(
+    file: TextIO, path: Path, begins_row: Callable[[str], object] = lambda _: True
+) -> Iterator[str]:
+    """Yield the lines of an open file.
+
+    Args:
+        begins_row: return True for a line that begins a row; by default, each line does.
+
+    Raises:
+        InputError: a row has more than `MAX_ROW` characters; nothing more of it is read.
+    """
+    first = size = 0
+    for number, line in enumerate(iter(partial(file.readline, MAX_ROW + 1), ""), start=1):
+        if begins_row(line):
+            first, size = number, -_LINE_COST
+        size += len(line) + _LINE_COST
+        check_row(size, path, "line", first or 1)
+        yield line
+
+
+def check_row(size: int, path: Path, unit: str, position: int) -> None:
+    """Raise an InputError for a row of more than `MAX_ROW` characters."""
+    if size > MAX_ROW:
+        raise InputError(
+            f"the row that begins here has more than {MAX_ROW:,} characters",
+            where=place(path, unit, position),
+            hint="Is the file damaged, or is a quote, a brace or an empty line missing?",
+        )
+
+
 def place(path: Path, unit: str, position: int) -> str:
     """Return a place in a file for messages: "papers.csv, line 7"."""
     return f"{shown(path)}, {unit} {position}"
@@ -203,7 +239,7 @@ def _not_utf8(path: Path) -> InputError:
     """Return the error that names the first invalid byte, which the decoder does not locate."""
     number, offset = 1, 0
     with path.open("rb") as file:
-        for line in file:
+        for line in iter(partial(file.readline, MAX_ROW), b""):
             try:
                 line.decode()
             except UnicodeDecodeError as exc:

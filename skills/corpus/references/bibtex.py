@@ -11,11 +11,12 @@ import logging
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from harness.errors import InputError
-from harness.support.text_input import place
+from harness.support.text_input import check_row, place
 from skills.corpus.references.csl_json import (
     ET_AL,
     MONTHS,
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 PIECE = 200
 """Blocks that are parsed at once."""
+PIECE_CHARS = 500_000
+"""Characters from which fewer blocks are parsed at once."""
 NOTE_FIELDS = ("annote", "annotation")
 """Fields that reference managers show as a note and styles do not print; BibLaTeX has both."""
 
@@ -111,11 +114,17 @@ def read(path: Path) -> Iterator[Record]:
     from bibtexparser.model import String
 
     strings = {name: str(number) for number, name in enumerate(MONTHS, start=1)}
+    size = 0
     for first, piece in _pieces(path):
         for block in _blocks(piece):
             line = first + (block.start_line or 0)
+            check = partial(check_row, path=path, unit="line", position=line)
             if (entry := _entry(block)) is not None:
-                yield Record(line, _item(entry, strings))
+                try:
+                    record = Record(line, _item(entry, strings, check))
+                except InputError as exc:
+                    record = Record(line, error=exc)
+                yield record
             elif (failed := _broken(block)) is not None:
                 reason = getattr(failed.error, "abort_reason", "") or str(failed.error)
                 error = InputError(
@@ -126,7 +135,9 @@ def read(path: Path) -> Iterator[Record]:
                 )
                 yield Record(line, error=error)
             elif isinstance(block, String):
-                strings[block.key.lower()] = _value(str(block.value), strings)
+                value = strings[block.key.lower()] = _value(str(block.value), strings, check)
+                size += len(value)
+                check(size)
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
@@ -153,14 +164,15 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 def _pieces(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the text in pieces that begin with a block, each with the number of its first line."""
     lines: list[str] = []
-    first, blocks = 1, 0
-    for number, line in enumerate(decoded_lines(path), start=1):
+    first, blocks, size = 1, 0, 0
+    for number, line in enumerate(decoded_lines(path, _BLOCK.match), start=1):
         if _BLOCK.match(line):
-            if blocks == PIECE:
+            if blocks == PIECE or size > PIECE_CHARS:
                 yield first, "".join(lines)
-                lines, first, blocks = [], number, 0
+                lines, first, blocks, size = [], number, 0, 0
             blocks += 1
         lines.append(line)
+        size += len(line)
     yield first, "".join(lines)
 
 
@@ -190,10 +202,19 @@ def _broken(block: Block) -> ParsingFailedBlock | None:
     return None if (block.raw or "").lower().startswith("@comment") else block
 
 
-def _item(entry: Entry, strings: Mapping[str, str]) -> Item:
+def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]) -> Item:
+    """Return the reference of an entry.
+
+    Args:
+        check: called with its size so far; raises an InputError if that is too large.
+    """
     fields: dict[str, str] = {}
+    size = 0
     for one in entry.fields:
-        fields.setdefault(one.key.lower(), _value(one.value, strings))
+        value = _value(one.value, strings, check)
+        fields.setdefault(one.key.lower(), value)
+        size += len(value)
+        check(size)
     texts = {
         name: plain_field(next(filter(None, map(fields.get, names)), ""))
         for name, names in _VARIABLES.items()
@@ -219,12 +240,15 @@ def _item(entry: Entry, strings: Mapping[str, str]) -> Item:
     return {name: value for name, value in item.items() if value}
 
 
-def _value(written: str, strings: Mapping[str, str]) -> str:
+def _value(
+    written: str, strings: Mapping[str, str], check: Callable[[int], None] = lambda _: None
+) -> str:
     """Return the text of a value: in braces, in quotes, by name, or several of these with #."""
     text = ""
     for part in map(str.strip, _concatenated(written)):
         enclosed = len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"'))
         text += part[1:-1] if enclosed else strings.get(part.lower(), part)
+        check(len(text))
     return text
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError
-from harness.support.text_input import place, shown
+from harness.support.text_input import MAX_ROW, check_row, place, reading, shown
 from skills.corpus.identity.identifiers import written_doi
 from skills.corpus.records import Annotated
-from skills.corpus.tables.text_tables import decoded_lines
+from skills.corpus.tables.text_tables import encoding_of
 from skills.nanda.confidence import from_sections, labelled_suggestions, uncertainty
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, bare_arxiv_id, find_arxiv_id, iso_date
@@ -52,6 +52,10 @@ _JATS = re.compile(
     re.IGNORECASE,
 )
 """The mark-up that Crossref adds to abstracts."""
+_BEGIN = re.compile(r'\s*(?:\{[^\[{]*"items"\s*:\s*)?\[\s*\]?')
+"""The beginning of a list of items, or of an object that has one, as the API of Zotero answers."""
+_NEXT = re.compile(r"\s*(?:,\s*(?=\S)|\])")
+_BLOCK = 64_000
 _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
@@ -278,6 +282,8 @@ def read(path: Path) -> Iterator[Record]:
     Raises:
         InputError: it is not JSON, or not a list of items.
     """
+    if not sum(map(_is_item, _items(path))):
+        raise InputError("is not CSL-JSON", where=shown(path), hint=_HINT)
     for number, found in enumerate(_items(path), start=1):
         if _is_item(found):
             yield Record(number, found)
@@ -294,12 +300,15 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
     Args:
         take: returns the note of the item with this number.
     """
-    items = _items(path)
-    for number, item in enumerate(items, start=1):
-        if isinstance(item, dict) and (note := take(number)):
-            before = item.get("note")
-            item["note"] = with_note(before if isinstance(before, str) else "", note)
-    return as_json(items)
+
+    def items() -> Iterator[Any]:
+        for number, item in enumerate(_items(path), start=1):
+            if isinstance(item, dict) and (note := take(number)):
+                before = item.get("note")
+                item["note"] = with_note(before if isinstance(before, str) else "", note)
+            yield item
+
+    return as_json(items())
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
@@ -324,22 +333,46 @@ def as_json(items: Iterable[Any]) -> Iterator[str]:
     yield "[]\n" if before == "[\n" else "\n]\n"
 
 
-def _items(path: Path) -> list[Any]:
-    try:
-        found = json.loads("".join(decoded_lines(path)))
-    except json.JSONDecodeError as exc:
-        raise InputError(
-            f"is not JSON ({exc.msg})",
-            where=f"{place(path, 'line', exc.lineno)}, column {exc.colno}",
-            hint=_HINT,
-        ) from exc
-    except (ValueError, RecursionError) as exc:
-        raise InputError(f"cannot be read as JSON ({exc})", where=shown(path), hint=_HINT) from exc
-    if isinstance(found, dict):  # as the API of Zotero answers
-        found = found.get("items")
-    if not isinstance(found, list) or not any(map(_is_item, found)):
-        raise InputError("is not CSL-JSON", where=shown(path), hint=_HINT)
-    return found
+def _items(path: Path) -> Iterator[Any]:
+    """Yield the values of the list in a file, of which a block is in memory at a time.
+
+    Raises:
+        InputError: it is not JSON, or a value is too large.
+    """
+    decode, number, lines, at = json.JSONDecoder().raw_decode, 0, 0, 0
+    with reading(path), path.open(encoding=encoding_of(path)) as file:
+        text = file.read(_BLOCK)
+        after = _BEGIN.match(text)
+        while after is not None and not after[0].endswith("]"):
+            at, number = after.end(), number + 1
+            while True:  # with more of the file, until the value and the comma after it are whole
+                found, after, problem = None, None, None
+                try:
+                    found, end = decode(text, at)
+                    after = _NEXT.match(text, end)
+                except json.JSONDecodeError as exc:
+                    problem = exc
+                except (ValueError, RecursionError) as exc:
+                    where = place(path, "item", number)
+                    raise InputError(
+                        f"cannot be read as JSON ({exc})", where=where, hint=_HINT
+                    ) from exc
+                size = len(text) - at
+                if after is not None:
+                    break
+                check_row(size, path, "item", number)
+                if not (more := file.read(min(max(_BLOCK, size), MAX_ROW - size + 1))):
+                    break
+                lines += text.count("\n", 0, at)
+                text, at = text[at:] + more, 0
+            if after is None:
+                problem = problem or json.JSONDecodeError("Expecting ',' delimiter", text, end)
+                raise InputError(
+                    f"is not JSON ({problem.msg})",
+                    where=f"{place(path, 'line', lines + problem.lineno)}, column {problem.colno}",
+                    hint=_HINT,
+                )
+            yield found
 
 
 def _is_item(found: Any) -> bool:

@@ -54,7 +54,7 @@ def read(path: Path) -> Iterator[Record]:
 def _records(path: Path) -> Iterator[tuple[int, str]]:
     lines: list[str] = []
     first = 0
-    for number, line in enumerate(decoded_lines(path), start=1):
+    for number, line in enumerate(decoded_lines(path, str.isspace), start=1):
         if line.strip():
             first = first or number
             lines.append(line)

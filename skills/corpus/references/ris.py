@@ -120,7 +120,8 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the lines of each record with the number of its first line, 0 outside of records."""
     lines: list[str] = []
     first = 0
-    for number, line in enumerate(decoded_lines(path), start=1):
+    lines_of_file = decoded_lines(path, lambda line: _tag(line) == "TY")
+    for number, line in enumerate(lines_of_file, start=1):
         tag = _tag(line)
         if tag == "TY":
             if lines:

@@ -117,6 +117,20 @@ class Source(ABC):
             SkillFailed: it is not a whole answer.
         """
 
+    def parsed_xml(self, response: requests.Response) -> Any:
+        """Return the root of a response in XML, in which no entity is expanded.
+
+        Raises:
+            SkillFailed: it is not whole.
+        """
+        from lxml import etree  # type: ignore[import-untyped]
+
+        try:
+            parser = etree.XMLParser(resolve_entities=False, no_network=True)
+            return etree.fromstring(response.content, parser)
+        except etree.XMLSyntaxError as exc:
+            raise self.failed("the response is damaged or cut off") from exc
+
     @property
     def title(self) -> str:
         """Its name for messages."""

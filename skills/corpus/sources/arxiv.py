@@ -8,7 +8,6 @@ from datetime import date
 from typing import Any
 
 import requests
-from lxml import etree  # type: ignore[import-untyped]
 
 from harness.errors import NothingFound
 from skills.corpus.identity import identifiers as ids
@@ -135,10 +134,7 @@ class Arxiv(Source):
         Raises:
             SkillFailed: it is not a whole feed.
         """
-        try:
-            root = etree.fromstring(response.content)
-        except etree.XMLSyntaxError as exc:
-            raise self.failed("the response is damaged or cut off") from exc
+        root = self.parsed_xml(response)
         if root.tag != f"{_ATOM}feed":
             raise self.failed("the response is not a list of papers")
         entries = root.findall(f"{_ATOM}entry")

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import requests
-from lxml import etree  # type: ignore[import-untyped]
 
 from skills.corpus.identity import identifiers as ids
 from skills.corpus.records import Found
@@ -84,11 +83,7 @@ class PubMed(Source):
         Raises:
             SkillFailed: it is not a whole set of articles.
         """
-        parser = etree.XMLParser(resolve_entities=False, no_network=True)
-        try:
-            root = etree.fromstring(response.content, parser)
-        except etree.XMLSyntaxError as exc:
-            raise self.failed("the response is damaged or cut off") from exc
+        root = self.parsed_xml(response)
         if root.tag != "PubmedArticleSet":
             raise self.failed("the response is not a set of articles")
         return list(root.iterfind("PubmedArticle"))

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from harness.errors import InputError
-from harness.support.text_input import place, shown, text_lines
+from harness.support.text_input import place, reading, shown, text_lines
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import Reader
 from skills.nanda.checks import findings
@@ -98,6 +98,8 @@ _CITED = re.compile(
 )
 """The reference that an item begins with: "Smith, J. (2021). Title." """
 _BOLD_LINE = re.compile(r"(\*\*|__)([^*\n]+)\1[ \t]*(?:\n|\Z)")
+MOST_BYTES, MOST_LINES = 2_000_000, 20_000
+"""Maximum size of a file; all of it is in memory, with an object for each line."""
 BOLD_LEVEL = 7
 """The level of a line in bold, below all headings."""
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
@@ -195,7 +197,7 @@ class _Section:
 class MarkdownReader(Reader):
     @functools.cached_property
     def _papers(self) -> list[_Section]:
-        text = "".join(text_lines(self.path))
+        text = _text_of(self.path)
         labelled = [section for section in _sections(text) if section.is_paper]
         return labelled if is_list(text, unlabelled=False) else _unlabelled(text) or labelled
 
@@ -220,6 +222,20 @@ class MarkdownReader(Reader):
             yield section.line, {name: section.value(name) for name in names}
 
 
+def _text_of(path: Path) -> str:
+    with reading(path):
+        is_large = path.stat().st_size > MOST_BYTES
+    text = "" if is_large else "".join(text_lines(path))
+    if is_large or text.count("\n") > MOST_LINES:
+        raise InputError(
+            f"has more than {MOST_BYTES // 1_000_000} MB or {MOST_LINES:,} lines, too much for a "
+            "list of papers in Markdown",
+            where=shown(path),
+            hint="Save it as a .csv or .jsonl file.",
+        )
+    return text
+
+
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
     """Return True if Markdown is a list of papers, False if it is an abstract with its title.
 
@@ -232,7 +248,7 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
         unlabelled: accept a list without labels (`_unlabelled`).
     """
     try:
-        text = source if isinstance(source, str) else "".join(text_lines(source.expanduser()))
+        text = source if isinstance(source, str) else _text_of(source.expanduser())
     except (InputError, RuntimeError):
         return False
     sections = [section for section in _sections(text[:HEAD]) if "abstract" in section.fields]

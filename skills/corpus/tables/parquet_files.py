@@ -14,7 +14,7 @@ import glob
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from harness._version import __version__
 from harness.errors import InputError
@@ -37,6 +37,10 @@ OBJECTS = ("anchors", "checks", "provenance")
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # earlier parts have no suggestions
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS = 256
+MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
+"""Maximum bytes of an unpacked page, and of the largest pages of all columns that are read."""
+_HEADER = 1 << 12, 1 << 20
+"""Bytes that are read for the header of a page; the second number if it has long statistics."""
 BUFFER_BYTES = 1 << 16
 """Read ahead in each column; without it, the columns of a row group are read whole."""
 
@@ -147,11 +151,15 @@ class ParquetReader(Reader):
         position = 0
         try:
             with self._open() as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=list(names), use_threads=False):
-                    columns = [_values(column) for column in batch.columns]
-                    for values in zip(*columns, strict=True):
-                        position += 1
-                        yield position, dict(zip(batch.schema.names, values, strict=True))
+                for number in range(file.metadata.num_row_groups):
+                    size = self._check_pages(file.metadata, number, set(names))
+                    for batch in file.iter_batches(
+                        size, [number], columns=list(names), use_threads=False
+                    ):
+                        columns = [_values(column) for column in batch.columns]
+                        for values in zip(*columns, strict=True):
+                            position += 1
+                            yield position, dict(zip(batch.schema.names, values, strict=True))
         except (pa.ArrowException, OSError, ValueError, OverflowError) as exc:
             raise InputError(
                 f"some of the rows from here on cannot be read ({_first_line(exc)})",
@@ -162,12 +170,152 @@ class ParquetReader(Reader):
     def _open(self) -> pq.ParquetFile:
         import pyarrow.parquet as pq
 
-        return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
+        metadata = pq.read_metadata(self.path)
+        columns = map(metadata.schema.column, range(len(metadata.schema)))
+        # A text that a file stores once is one text in memory, too; pyarrow cannot do so in lists.
+        texts = [
+            one.path for one in columns if one.logical_type.type == "STRING" and "." not in one.path
+        ]
+        return pq.ParquetFile(
+            self.path,
+            metadata=metadata,
+            read_dictionary=texts,
+            buffer_size=BUFFER_BYTES,
+            pre_buffer=False,
+        )
+
+    def _check_pages(self, metadata: pq.FileMetaData, number: int, names: set[str]) -> int:
+        """Return the number of rows of a row group to read at a time.
+
+        Args:
+            names: the columns to read.
+
+        Raises:
+            InputError: unpacked, a page or the lists would take too much memory.
+        """
+        group, total, widths = metadata.row_group(number), 0, 0
+        with self.path.open("rb") as file:
+            for chunk in map(group.column, range(group.num_columns)):
+                name = chunk.path_in_schema
+                if name.partition(".")[0] not in names:
+                    continue
+                pages = list(_pages(file, chunk))
+                data = [page for page in pages if not page.is_dictionary]
+                largest = max((page.size for page in pages), default=0)
+                too_large = largest > MOST_PAGE
+                if "." in name and not too_large:  # lists are read without a dictionary
+                    longest = max((_longest(file, chunk, page) for page in pages), default=0)
+                    too_large = longest * sum(page.values for page in data) > MOST_PAGES
+                total += max((page.size for page in data), default=0)
+                total += sum(page.size for page in pages if page.is_dictionary)
+                widths += max((page.size // max(page.values, 1) for page in data), default=0)
+                if too_large or total > MOST_PAGES:
+                    raise InputError(
+                        f"the column {name!r} of row group {number + 1} would take too much "
+                        "memory when it is unpacked",
+                        where=shown(self.path),
+                        hint="Write it with smaller pages and row groups.",
+                    )
+        return max(1, min(BATCH_ROWS, MOST_PAGE // max(1, widths)))
+
+
+class _Page(NamedTuple):
+    """A page of a column, with its unpacked size and its number of values."""
+
+    at: int
+    packed: int
+    size: int
+    values: int
+    is_dictionary: bool
+
+
+def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[_Page]:
+    """Yield the pages of a column by their headers, by which a reader allocates memory.
+
+    The metadata at the end of a file has only sums.
+
+    Raises:
+        ValueError: a header is damaged.
+    """
+    at = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)))
+    end = at + chunk.total_compressed_size
+    while at < end:
+        for length in _HEADER:
+            file.seek(at)
+            try:
+                header, size = _thrift_struct(file.read(length), 0)
+                break
+            except IndexError:
+                continue
+        else:
+            raise ValueError("the header of a page is damaged")
+        about: dict[int, int] = next((header[one] for one in (5, 7, 8) if one in header), {})
+        packed = max(0, header.get(3, 0))
+        yield _Page(at + size, packed, header.get(2, 0), about.get(1, 0), 7 in header)
+        at += size + packed
+
+
+def _longest(file: BinaryIO, chunk: pq.ColumnChunkMetaData, page: _Page) -> int:
+    """Return the length of the longest text of a dictionary, 8 for another page."""
+    if not page.is_dictionary or chunk.physical_type != "BYTE_ARRAY":
+        return 8
+    file.seek(page.at)
+    texts = file.read(page.packed)
+    if chunk.compression != "UNCOMPRESSED":
+        import pyarrow as pa
+
+        codec = chunk.compression.lower().replace("lz4", "lz4_raw")
+        texts = pa.decompress(texts, page.size, codec=codec, asbytes=True)
+    at, longest = 0, 8
+    while at < len(texts):
+        length = int.from_bytes(texts[at : at + 4], "little")
+        longest, at = max(longest, length), at + 4 + length
+    return longest
+
+
+def _thrift_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
+    """Return the numbers of a struct in Thrift's compact protocol by field, and where it ends."""
+    fields: dict[int, Any] = {}
+    field = 0
+
+    def number() -> int:
+        nonlocal at
+        found = shift = 0
+        while True:
+            byte, at = data[at], at + 1
+            found |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return found
+
+    while byte := data[at]:
+        at += 1
+        kind, step = byte & 15, byte >> 4
+        field += step or _signed(number())
+        if kind in (4, 5, 6):
+            fields[field] = _signed(number())
+        elif kind == 8:
+            length = number()
+            at += length
+        elif kind == 12:
+            fields[field], at = _thrift_struct(data, at)
+        elif kind in (3, 7):
+            at += 1 if kind == 3 else 8
+        elif kind not in (1, 2):
+            raise ValueError("the header of a page is damaged")
+    return fields, at + 1
+
+
+def _signed(number: int) -> int:
+    return (number >> 1) ^ -(number & 1)
 
 
 def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
+    if pa.types.is_dictionary(column.type):
+        texts = column.dictionary.to_pylist()
+        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
     if pa.types.is_timestamp(column.type):
         # Python's datetime holds whole seconds of UTC without time zone rules.
         column = column.cast(pa.timestamp("s"), safe=False)

@@ -24,7 +24,10 @@ from harness.errors import SkillFailed
 from harness.settings import CODE_ROOT
 
 MEMORY = 2 * 1024**3
-"""Bytes of addresses that the process may use."""
+"""Bytes of memory that the process may take for a file at most."""
+LEAST_MEMORY, MEMORY_PER_BYTE = 50_000_000, 32
+"""Bytes of memory that it may take for any file, and further ones for each byte of the file. A page
+with 500,000 lines of a figure takes 35 for each byte, and a table of texts 20."""
 CPU_SECONDS = 40
 """Processor time for one file."""
 SECONDS = 120.0
@@ -41,6 +44,11 @@ class Unreadable(Exception):
     """
 
     signal: int = 0
+
+
+def memory_for(path: str | Path) -> int:
+    """Return the bytes of memory that may be taken for a file, so that a small one cannot grow."""
+    return min(LEAST_MEMORY + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
 class ReaderProcess:
@@ -144,10 +152,11 @@ def serve(read: Callable[..., Iterable[Any]]) -> None:
     """
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # parsers print warnings
-    limit("RLIMIT_AS", MEMORY)
     for line in sys.stdin:
+        request = json.loads(line)
         limit("RLIMIT_CPU", int(time.process_time()) + CPU_SECONDS)
-        for answer in _answers(read, json.loads(line)):
+        limit("RLIMIT_AS", _addresses() + memory_for(request["path"]))
+        for answer in _answers(read, request):
             output.write(json.dumps(answer) + "\n")
         output.write("null\n")
         output.flush()
@@ -159,11 +168,19 @@ def _answers(read: Callable[..., Iterable[Any]], request: dict[str, Any]) -> Ite
     except Unreadable as error:
         yield {"unreadable": str(error)}
     except MemoryError:
-        yield {"unreadable": f"needs more than {MEMORY // 1024**3} GB of memory"}
+        most = memory_for(request["path"]) // 1_000_000
+        yield {"unreadable": f"needs more than {most:,} MB of memory"}
     except Exception as error:  # noqa: BLE001  a fault of ours costs this file alone
         *_, frame = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frame.filename).name}, line {frame.lineno}"
         yield {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
+
+
+def _addresses() -> int:
+    """Return the bytes of addresses that this process uses; where unknown, the maximum."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    return MEMORY
 
 
 def limit(name: str, value: int) -> None:

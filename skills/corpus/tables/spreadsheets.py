@@ -16,10 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any
 
 from harness.errors import InputError, OutputError
-from harness.support.text_input import shown
+from harness.support.text_input import MAX_ROW, shown
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
-from skills.corpus.tables.reader_process import MEMORY, ReaderProcess, Unreadable, serve
+from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memory_for, serve
 
 MOST_BYTES = 200_000_000
 """Size of a file."""
@@ -105,8 +105,8 @@ class SheetReader(Reader):
         except Unreadable as exc:
             reason = str(exc)
             if exc.signal == signal.SIGABRT:  # how calamine ends without memory
-                most = f"{MEMORY // 1024**3} GB of memory"
-                reason = f"needs more than {most}; a cell may be far from the others"
+                most = memory_for(self.path) // 1_000_000
+                reason = f"needs more than {most:,} MB of memory; a cell may be far from the others"
             hint = "Save the sheet as a .csv file."
             raise InputError(reason, where=shown(self.path), hint=hint) from exc
         read.execute("CREATE INDEX of_sheet ON rows (sheet, number)")
@@ -155,6 +155,8 @@ def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
                 rows = book.get_sheet_by_name(name).iter_rows()
                 for number, row in enumerate(rows, start=1):
                     cells = list(map(_cell, row))
+                    if sum(len(cell) for cell in cells if isinstance(cell, str)) > MAX_ROW:
+                        raise Unreadable(f"has more than {MAX_ROW:,} characters in row {number}")
                     if any(cell != "" for cell in cells):
                         yield name, number, cells
     except PasswordError as error:
@@ -176,4 +178,6 @@ def _cell(value: object) -> object:
 
 
 if __name__ == "__main__":
+    import python_calamine  # noqa: F401  before the memory of a file is measured
+
     serve(read_sheets)

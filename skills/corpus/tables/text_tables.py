@@ -14,12 +14,20 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from harness.errors import InputError
-from harness.support.text_input import place, reading, shown, text_lines
+from harness.support.text_input import (
+    MAX_ROW,
+    bounded_lines,
+    check_row,
+    place,
+    reading,
+    shown,
+    text_lines,
+)
 from skills.corpus.records import Annotated
 from skills.corpus.tables.columns import CONFIDENCE, DOUBT, SECTIONS, Reader
 from skills.nanda.confidence import (
@@ -30,11 +38,8 @@ from skills.nanda.confidence import (
 )
 from skills.nanda.framework import Framework
 
-MAX_FIELD = 2**31 - 1
-"""Characters of a field at most. The csv module's own limit is 128 kB; some platforms do not accept
-more than this."""
-
-
+MAX_VALUES = 50_000
+"""Maximum values in a line of JSON, each of which may take 200 bytes of memory."""
 _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
 """Names of encodings in a notice, where they are not the codec's in capitals."""
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
@@ -116,7 +121,7 @@ class CsvReader(Reader):
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each row that is not empty with its first line; the header comes first."""
-        csv.field_size_limit(MAX_FIELD)
+        csv.field_size_limit(MAX_ROW)
         with contextlib.closing(self._lines()) as lines:
             yield from self._parsed(lines)
 
@@ -127,7 +132,8 @@ class CsvReader(Reader):
     def _encoding(self) -> str:
         """The first letter beyond ASCII decides whether the file is UTF-8, which may be damaged."""
         with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
-            beyond = (c for line in file if not line.isascii() for c in line if not c.isascii())
+            lines = (line for line in bounded_lines(file, self.path) if not line.isascii())
+            beyond = (c for line in lines for c in line if not c.isascii())
             if not "\udc80" <= next(beyond, "\udc80") <= "\udcff":
                 return "utf-8-sig"
         if (found := encoding_of(self.path)) == GUESSED:
@@ -153,9 +159,18 @@ class CsvReader(Reader):
         return max(",;\t", key=re.sub(r'"[^"]*"', "", header).count)
 
     def _parsed(self, lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
-        rows = csv.reader(lines, delimiter=self._separator, strict=True)
+        begin = size = 0
+
+        def counted() -> Iterator[str]:
+            nonlocal size
+            for line in lines:
+                size += len(line)
+                check_row(size, self.path, self.unit, begin)
+                yield line
+
+        rows = csv.reader(counted(), delimiter=self._separator, strict=True)
         while True:
-            begin = rows.line_num + 1
+            begin, size = rows.line_num + 1, 0
             try:
                 row = next(rows)
             except StopIteration:
@@ -193,6 +208,9 @@ class JsonlReader(Reader):
 
     def _object(self, line: str, number: int) -> dict[str, Any] | InputError:
         where = place(self.path, self.unit, number)
+        if line.count(",") > MAX_VALUES:
+            problem = f"has more than {MAX_VALUES:,} commas, and each may separate values"
+            return InputError(problem, where=where, hint="Leave out the longest lists.")
         try:
             found = json.loads(line)
         except json.JSONDecodeError as exc:
@@ -280,17 +298,20 @@ def compact_json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def decoded_lines(path: Path) -> Generator[str, None, None]:
+def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[str, None, None]:
     """Yield the lines of a file, each with "\\n" at its end.
 
     The encoding is that of a byte order mark, the one that JabRef declares, UTF-16 if every second
     byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
 
+    Args:
+        begins_row: as in `bounded_lines`.
+
     Raises:
-        InputError: it cannot be read, is binary, or has another encoding.
+        InputError: it cannot be read, is binary, has another encoding, or a row that is too long.
     """
-    with reading(path), path.open(encoding=encoding_of(path)) as lines:
-        for number, line in enumerate(lines, start=1):
+    with reading(path), path.open(encoding=encoding_of(path)) as file:
+        for number, line in enumerate(bounded_lines(file, path, begins_row), start=1):
             if "\0" in line:
                 raise InputError(
                     f"is a binary file (character {line.index(chr(0)) + 1} is 0)",

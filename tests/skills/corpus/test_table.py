@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from repository import SHARED
+from table_bombs import BOMBS, GROWTH, read_in_child
 
 from harness.errors import InputError
 from skills.corpus.options import TABLES
@@ -661,7 +662,7 @@ def test_invalid_and_damaged_parquet(write: Write) -> None:
     page = pq.ParquetFile(whole).metadata.row_group(1).column(0).data_page_offset
     damaged = data[:page] + b"\xff" * 2000 + data[page + 2000 :]
     error = refused(write("v.parquet", damaged))
-    assert error.where == "v.parquet, row 769"  # the batch that reaches into it
+    assert error.where == "v.parquet, row 1001"  # the first of the row group
     assert "some of the rows from here on cannot be read" in error.message
     assert rows(parquet({"abstract": pa.array([], pa.string())})) == []
 
@@ -705,3 +706,123 @@ def test_rows_are_read_lazily(write: Write) -> None:
 )
 def test_a_text_that_is_a_table_is_recognized(text: str, suffix: str) -> None:
     assert suffix_of(text) == suffix
+
+
+# Rows that expand, or do not end
+
+LONG = 1_600_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "where"),
+    [
+        ("t.csv", f"id,abstract\n1,{'x' * LONG}\n", "t.csv, line 2"),
+        ("t.csv", 'id,abstract\n1,"' + "a line\n" * (LONG // 7), "t.csv, line 2"),
+        ("t.csv", b"id,abstract\n" + bytes(LONG), "t.csv, line 2"),
+        ("t.jsonl", '{"abstract": "%s"}' % ("x" * LONG), "t.jsonl, line 1"),
+        ("t.ris", "TY  - JOUR\n" + "AB  - a line\n" * (LONG // 12), "t.ris, line 1"),
+        ("t.nbib", "PMID- 1\n" + "AB  - a line\n" * (LONG // 12), "t.nbib, line 1"),
+        ("t.bib", "@misc{a,\ntitle = {\n" + "a line\n" * (LONG // 7), "t.bib, line 1"),
+        (
+            "t.bib",
+            '@string{m0 = "x"}\n'
+            + "".join(f"@string{{m{n} = m{n - 1} # m{n - 1}}}\n" for n in range(1, 41))
+            + "@misc{a, title = m40}\n",
+            "t.bib, line 21",
+        ),
+        ("t.json", '[{"type": "book"},\n{"type": "%s"}]' % ("x" * LONG), "t.json, item 2"),
+    ],
+)
+def test_a_row_that_is_too_long_is_refused_with_its_place(
+    write: Callable[[str, str | bytes], Path], name: str, content: str | bytes, where: str
+) -> None:
+    with pytest.raises(InputError, match="has more than 1,500,000 characters") as raised:
+        list(open_table(write(name, content), abstract_by="id").rows_or_errors())
+    assert raised.value.where == where
+
+
+def test_a_macro_that_expands_in_one_entry_refuses_that_entry(
+    write: Callable[[str, str | bytes], Path],
+) -> None:
+    macro = f"@string{{m = {{{'x' * 1000}}}}}\n"
+    entries = f"@misc{{a, title = {'m # ' * 2000} m}}\n@misc{{b, abstract = {{{ONE}}}}}\n"
+    expanded, good = open_table(write("t.bib", macro + entries)).rows_or_errors()
+    assert isinstance(expanded, InputError)
+    assert expanded.where == "t.bib, line 2"
+    assert isinstance(good, TableRow)
+
+
+def test_a_line_of_json_has_a_limited_number_of_values(
+    write: Callable[[str, str | bytes], Path],
+) -> None:
+    lines = json.dumps({"abstract": ONE, "y": [{}] * 60_000}), json.dumps({"abstract": OTHER})
+    refused, good = open_table(write("t.jsonl", "\n".join(lines))).rows_or_errors()
+    assert isinstance(refused, InputError)
+    assert refused.where == "t.jsonl, line 1"
+    assert isinstance(good, TableRow)
+
+
+@pytest.mark.parametrize("wrapper", ["%s", '{"total": 3, "items": %s}'])
+def test_csl_json_is_read_in_blocks(
+    write: Callable[[str, str | bytes], Path], wrapper: str
+) -> None:
+    items = [
+        {"type": "book", "id": str(n), "abstract": f"{ONE} {'x' * length}"}
+        for n, length in enumerate([10, 63_900, 64_100, 300_000, 1, 900_000, 5])
+    ]
+    for indent in (None, 2):
+        path = write("t.json", wrapper % json.dumps(items, indent=indent))
+        assert [row.paper.abstract for row in open_table(path).rows()] == [
+            item["abstract"] for item in items
+        ]
+    path.write_text(wrapper % json.dumps(items, indent=2).replace('"id": "6"', '"id": x'))
+    with pytest.raises(InputError, match="is not JSON") as raised:
+        open_table(path)
+    assert raised.value.where == "t.json, line 34, column 11"
+
+
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        ("abstract", [f"{n} {'x' * 1_000_000}" for n in range(9)]),
+        ("abstract", ["x" * 9_000_000]),
+        ("authors", [["x"] * 4_000_000]),
+        ("authors", [["x" * 500_000] * 60]),
+    ],
+)
+def test_a_parquet_page_that_is_too_large_is_refused(
+    tmp_path: Path, column: str, texts: list[object]
+) -> None:
+    columns = {"abstract": [ONE] * len(texts), column: texts}
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), path, compression="zstd", data_page_size=1 << 30)
+    assert path.stat().st_size < 100_000
+    with pytest.raises(InputError, match=f"'{column}.*' of row group 1 would take too much memory"):
+        list(open_table(path).rows())
+
+
+def test_parquet_values_are_as_pyarrow_reads_them(tmp_path: Path) -> None:
+    """Texts that a file stores once are read as dictionaries."""
+    columns = {
+        "abstract": pa.array([ONE, None, OTHER, ONE]),
+        "large": pa.array(["a", None, "", "a"], pa.large_string()),
+        "lists": pa.array([["a", None], None, [], ["b"]]),
+        "objects": pa.array([{"name": "a", "n": [1]}, None, {"name": None, "n": None}, {}]),
+        "nested": pa.array([[{"name": "a"}, None], [], None, [{"name": "b"}]]),
+        "bytes": pa.array([b"a", None, b"", b"b"]),
+        "numbers": pa.array([1.5, None, 2.0, 3.0]),
+        "times": pa.array([datetime.datetime(2024, 5, 1), None, None, None], pa.timestamp("us")),
+    }
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns), path, row_group_size=3)
+    rows = [row for _, row in ParquetReader(path).rows(tuple(columns))]
+    assert rows == pq.read_table(path).to_pylist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_take_little_memory(name: str, tmp_path: Path) -> None:
+    BOMBS[name](tmp_path / name, random.Random(1))
+    grown, message = read_in_child(tmp_path / name)
+    assert grown < GROWTH
+    assert name in message or name == "dictionary.parquet"

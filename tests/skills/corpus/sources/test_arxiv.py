@@ -14,6 +14,7 @@ from typing import Any
 
 import arxiv_server
 import pytest
+import requests
 from arxiv_server import (
     BARE,
     BUSY,
@@ -410,3 +411,10 @@ def test_a_search_of_a_source(server: ArxivServer) -> None:
     assert server.asked == ["all:RAG AND all:agents"]
     assert [one.identifiers for one in found] == [{"arxiv": "2403.00002"}]
     assert arxiv(server).search(Query("?!", 10)) == []
+
+
+def test_entities_of_an_answer_are_not_expanded(server: ArxivServer) -> None:
+    laughs = "".join(f"<!ENTITY l{n} '{f'&l{n - 1};' * 10}'>" for n in range(1, 4))
+    answer = requests.Response()
+    answer._content = f"<!DOCTYPE feed [<!ENTITY l0 'ha'>{laughs}]><feed>&l3;</feed>".encode()
+    assert "haha" not in "".join(arxiv(server).parsed_xml(answer).itertext())
