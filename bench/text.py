@@ -203,9 +203,11 @@ FUNCTIONS: Mapping[str, Function] = {
     "tagged.TaggedForm.decisions": lambda t: list(TAGGED.decisions(t)),
     "wording.text_of(move)": lambda t: passages.text_of([t]),
     "papers.check_length": lambda t: papers.check_length(paper_of(t), NANDA.max_words),
-    "papers.read_paper(line)": lambda t: papers.read_paper(papers.recognize(t)),
-    "papers.read_paper(stdin)": lambda t: papers.read_paper(papers.recognize(t, "stdin")),
-    "text_files.title_and_abstract": abstract_text.title_and_abstract,
+    "abstract_text.read_paper(line)": lambda t: abstract_text.read_paper(papers.recognize(t)),
+    "abstract_text.read_paper(stdin)": lambda t: abstract_text.read_paper(
+        papers.recognize(t, "stdin")
+    ),
+    "abstract_text.title_and_abstract": abstract_text.title_and_abstract,
     "topic.subject_words": topic.subject_words,
     "survey.groups.grouped": lambda t: survey_page.grouped(
         "", [survey_page.Wording(t[:LONGEST], t[:LONGEST], t)] * 4

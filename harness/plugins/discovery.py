@@ -32,9 +32,10 @@ from harness.models.weights import FileStore
 from harness.plugins import plugin_table
 from harness.plugins.catalogue import BUILT_IN, Catalogue, Contributions, Found, Shadowed, duplicate
 from harness.plugins.importer import forget, import_folder, import_shipped, is_package
+from harness.plugins.lazy_backends import own_backends
 from harness.plugins.loader import PluginHost
 from harness.plugins.locations import MANY_FOLDERS, beside, distribution, entry_points, skill_files
-from harness.plugins.plugin_table import LazyBackend, contributions
+from harness.plugins.plugin_table import contributions
 from harness.plugins.user_choices import (
     DisabledNames,
     InstalledSkills,
@@ -94,7 +95,7 @@ class Discovery:
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
-        self._host.add("backends", BUILT_IN, own_backends(self.files))
+        self._host.add("backends", BUILT_IN, Contributions(backends=own_backends(self.files)))
         for name in self._builtins:
             self._host.load(name, BUILT_IN, partial(self._builtins.__getitem__, name), ours=True)
         self.catalogue.framework = frozenset(self.catalogue.skills)
@@ -289,42 +290,10 @@ class Discovery:
         self.catalogue.shadowed.append(Shadowed(file.name, str(file.folder), by))
 
 
-def own_backends(files: FileStore) -> Contributions:
-    """Return the backends of the framework, each of which is imported on first use."""
-
-    def llamacpp() -> Backend:
-        from harness.models.backends.llamacpp import LlamaCppBackend
-
-        return LlamaCppBackend(files)
-
-    def ollama() -> Backend:
-        from harness.models.backends.ollama import OllamaBackend
-
-        return OllamaBackend(files)
-
-    def openai() -> Backend:
-        from harness.models.backends.openai import OpenAIBackend
-
-        return OpenAIBackend()
-
-    def balanced(backend: Backend) -> Backend:
-        from harness.models.backends.server_group import BalancedBackend
-
-        return BalancedBackend(backend)
-
-    return Contributions(
-        backends=[
-            LazyBackend("llamacpp", llamacpp),
-            LazyBackend("ollama", ollama, balanced),
-            LazyBackend("openai", openai, balanced),
-        ]
-    )
-
-
 def node_backends(files: FileStore) -> Mapping[str, Backend]:
     """Return the backends of the program and its skills, and those of installed packages."""
     host = PluginHost(files, deadline=PLUGIN_DEADLINE)
-    host.add("backends", BUILT_IN, own_backends(files))
+    host.add("backends", BUILT_IN, Contributions(backends=own_backends(files)))
     for name, row in plugin_table.read()["plugins"].items():
         if row["backends"]:
             load = partial(import_shipped, SHIPPED, name)

@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.plugins.catalogue import BUILT_IN, Contributions, Found, FoundFramework, SkillSummary
+from harness.plugins.lazy_backends import LazyBackend
 from harness.settings import CODE_ROOT
 
 if TYPE_CHECKING:
     from harness.api.skill import Skill
-    from harness.models.backend import Availability, Backend, Model
-    from harness.models.registry import ServeEntry
+    from harness.models.backend import Backend
     from harness.models.weights import FileStore
 
 PATH = Path(__file__).with_name("plugin_table.json")
@@ -87,36 +87,3 @@ def _import_backend(load: Load, name: str, files: FileStore) -> Backend:
     found: list[Backend] = []
     load().register_backends(found.append, files)
     return next(backend for backend in found if backend.name == name)
-
-
-class LazyBackend:
-    """A backend that is imported on first use.
-
-    Args:
-        load: imports and returns the backend.
-        balanced: returns the backend of entries with several `urls`, of a backend of single ones.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        load: Callable[[], Backend],
-        balanced: Callable[[Backend], Backend] = lambda backend: backend,
-    ) -> None:
-        self.name = name
-        self._load = load
-        self._balanced = balanced
-
-    @cached_property
-    def imported(self) -> Backend:
-        return self._load()
-
-    @cached_property
-    def _of_several(self) -> Backend:
-        return self._balanced(self.imported)
-
-    def probe(self, entry: ServeEntry) -> Availability:
-        return (self._of_several if entry.urls else self.imported).probe(entry)
-
-    def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
-        return (self._of_several if entry.urls else self.imported).load(entry, slots)

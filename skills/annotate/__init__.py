@@ -1,1 +1,1 @@
-"""/annotate: paper abstracts annotated with the moves of a framework."""
+"""/annotate: annotate abstracts of papers with the moves of a framework."""

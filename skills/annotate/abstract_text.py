@@ -1,21 +1,27 @@
-"""Read text files with an abstract, find its title, and recognize text that is no abstract."""
+"""Read one paper from a line, stdin or a file, and find its title and its abstract."""
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.agent_skills import skill_md
 from harness.errors import InputError, UsageError
 from harness.support import text_input
-from harness.support.text_input import SUFFIXES
+from harness.support.text_input import SUFFIXES, TEXT_WORDS, shown, well_formed
+from skills.annotate.papers import Input
 from skills.corpus import table
-from skills.nanda.text import set_of
+from skills.corpus.table import Columns, open_table
+from skills.nanda.paper import Paper, own_id
+from skills.nanda.sentences import heading_end
 
 TITLE_WORDS = 30
 """The maximum length of a title in the first line; the longest in gold_train.csv has 21 words."""
 
-# Possessive where two parts may take the same characters: a line is searched once.
+# Possessive quantifiers where two parts could match the same characters, so that a line is searched
+# once.
 _HEADING = re.compile(r"#{1,6}[ \t]+(?P<text>[^\n]+)(?:\n|\Z)")
 _CLOSING = re.compile(r"(?<![ \t#])[ \t]*+#*+[ \t]*+\Z")
 _LABEL_LINE = re.compile(
@@ -31,66 +37,42 @@ _FRONT_MATTER = re.compile(
     r"---[ \t]*\n(?P<yaml>.*?)^(?:---|\.\.\.)[ \t]*$", re.DOTALL | re.MULTILINE
 )
 _COMMENT = re.compile(r"(?<!\\)%[^\n]*+(?:\n[ \t]*+(?!\n))?")
-"""A comment of LaTeX, with the end of its line and the indentation of the next one."""
+"""Matches a comment of LaTeX, with the end of its line and the indentation of the next line."""
 _NEXT_HEADING = re.compile(r"^#{1,6}[ \t]+\S", re.MULTILINE)
-FUNCTION_WORDS = set_of(
+
+
+def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
+    """Return the paper that a line, a file or stdin contains.
+
+    Args:
+        sections: the kinds of sections of a PDF file that are read in addition to the abstract.
+
+    Raises:
+        InputError: the input cannot be read, or is a list of papers.
     """
-    and are been between both but by can during each from how into it its more most not other our
-    such than that the their there these they this those through to under using were which while who
-    with within without
-    """
-)
-"""Words of English without those that Danish, Dutch, French, German or Portuguese have, too."""
-LEAST_ENGLISH = 0.05
-"""Share of `FUNCTION_WORDS` below which a text is not English: abstracts have .078 or more."""
-FEWEST = 20
-"""Words or letters from which these shares are reliable."""
-HEAD = 10_000
-"""Characters that are examined."""
-ENOUGH = 3
-"""Lines or entries that show what a text is."""
-_CONTENTS = re.compile(
-    r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
-    r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
-    re.MULTILINE,
-)
-_CONTENTS_TITLE = re.compile(r"\W*(?:table of )?contents\W*\n", re.IGNORECASE)
-_ENTRY = re.compile(
-    r"^(?:[Cc]hapter )?\d{1,2}(?:\.\d{1,2})*[.:]?[ \t]+[A-Z][^.!?\n]{0,80}$", re.MULTILINE
-)
-"""An entry of a table of contents without page numbers: "2.1 Results"."""
-_STOP = re.compile(r"[.!?]$", re.MULTILINE)
-_CODE = re.compile(
-    r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
-    r"|(?:const|let|return|var)\b.*|(?:for|if|while|with)\b.*[{:]|[})\]]+;?|.*[;{]"
-    r"|[\w.\[\]]+ ?[-+*]?= .*|[\w.]+\(.*\);?)\s*$",
-    re.MULTILINE,
-)
-_REFERENCE = re.compile(
-    r"^\s*(?:\[\d+\]|\d{1,3}\.|[^\W\d_]+,(?: [A-Z]\.)+).*\b(?:19|20)\d\d\b.*$", re.MULTILINE
-)
-_SALUTATION = re.compile(
-    r"\s*(?:(?:dear|hello|hi)(?:\s[^\n]{1,60}?)?|to whom it may concern)[,:!\n]"
-    r"|\s*(?:from|subject|to|cc|date|sent): [^\n]+\n",
-    re.IGNORECASE,
-)
-_TO_READER = re.compile(r"\b(?:your?|thanks?|regards)\b|^(?:from|subject|to):", re.I | re.M)
-_INGREDIENT = re.compile(
-    r"\b(?:\d[\d/.,]*\s?|(?:an?|half|one|two|three|four|five|six|eight|ten)\s)"
-    r"(?:cups?|dl|g|grams?|kg|ml|ounces?|oz|pinch|tablespoons?|tbsp|teaspoons?|tsp)\b(?=\s[a-z]{2})",
-    re.IGNORECASE,
-)
-_COOKING = re.compile(
-    r"\b(?:bake|boil|chop|drain|fry|garnish|knead|pour|preheat|serve|simmer|sprinkle|stir|whisk)\b",
-    re.IGNORECASE,
-)
+    if found.kind in ("pdf", "file"):
+        assert found.path is not None
+        if found.kind == "pdf":
+            return next(open_table(found.path, Columns(sections=tuple(sections))).rows()).paper
+        text, source = read(found.path), {"path": shown(found.path)}
+        where = shown(found.path)
+    else:
+        text, source = found.text, {}
+        where = "the stdin" if found.kind == "stdin" else "the text"
+        if "\0" in text:
+            raise InputError(f"{where} is binary (character {text.index(chr(0))} is 0)")
+        # A line from a terminal without UTF-8 has lone surrogates, which cannot be stored.
+        text = well_formed(text)
+    title, abstract = _title_and_abstract(text, where)
+    kind = found.kind if found.kind in ("stdin", "file") else "text"
+    return Paper("id", own_id(abstract), title, abstract, {"kind": kind, **source})
 
 
 def read(path: Path) -> str:
     """Return the text of a file.
 
     Raises:
-        InputError: its suffix is not supported, or see `text_input.read_text`.
+        InputError: the suffix is not supported; also as for `text_input.read_text`.
     """
     where = str(path)
     if path.suffix and path.suffix.lower() not in SUFFIXES:
@@ -109,9 +91,9 @@ def title_and_abstract(text: str) -> tuple[str, str]:
     """Return the title, or "", and the abstract.
 
     The title is a heading "# ..." at the beginning, or a short first line without a full stop that
-    is followed by an empty line and more text. The abstract is the text after a line "Abstract" up
-    to the next heading, or LaTeX's environment of this name, else the whole rest without a label
-    "Abstract:". Title and abstract in YAML front matter take precedence.
+    is followed by an empty line and more text. The abstract is the text between a line "Abstract"
+    and the next heading, or LaTeX's environment `abstract`, or else the whole remaining text
+    without the label "Abstract:". Title and abstract in YAML front matter take precedence.
     """
     body = text.replace("\r\n", "\n").replace("\r", "\n").strip("\ufeff \t\n\f\v")
     given, body = _without_front_matter(body)
@@ -131,13 +113,13 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _without_front_matter(text: str) -> tuple[str, str]:
-    """Return the title in the front matter, or "", and its abstract or the text after it."""
+    """Return the title of the front matter, or "", and its abstract, or the text after it."""
     found = _FRONT_MATTER.match(text)
     if found is None:
         return "", text
     try:
         parsed = skill_md.parse_front_matter(found["yaml"], Path(), lenient=True)
-    except UsageError:  # text between two horizontal rules
+    except UsageError:  # the "front matter" is text between two horizontal rules
         return "", text
     keys = {key.casefold(): key for key in parsed.fields}
     if not keys or any(re.search(r"\s", key) for key in keys):
@@ -163,24 +145,35 @@ def _clean(title: str) -> str:
     return " ".join((bold[2] if bold else title).split())
 
 
-def problem_of(text: str) -> str:
-    """Return why a text is hardly an English abstract ("looks like a letter"), or ""."""
-    kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
-    text, lines = "\n".join(kept), len(kept)
-    numbered = len(_ENTRY.findall(text)) >= max(ENOUGH, 0.7 * lines)
-    titled = _CONTENTS_TITLE.match(text) and lines > ENOUGH and not _STOP.search(text)
-    if numbered or titled or len(_CONTENTS.findall(text)) >= ENOUGH:
-        return "looks like a table of contents"
-    if len(_CODE.findall(text)) >= max(ENOUGH, 0.5 * lines):
-        return "looks like source code"
-    if len(_REFERENCE.findall(text)) >= max(ENOUGH, 0.5 * lines):
-        return "looks like a list of references"
-    if (greeting := _SALUTATION.match(text)) and _TO_READER.search(text, greeting.end()):
-        return "looks like a letter"
-    if len(_INGREDIENT.findall(text)) > 1 and len({*map(str.lower, _COOKING.findall(text))}) > 1:
-        return "looks like a recipe"
-    letters = [char for char in text if char.isalpha()]
-    words = re.findall(r"[^\W\d_]+", text.casefold())
-    is_foreign = len(letters) >= FEWEST and sum(map(str.isascii, letters)) < 0.5 * len(letters)
-    few = sum(word in FUNCTION_WORDS for word in words) < LEAST_ENGLISH * len(words)
-    return "is not in English" if is_foreign or (few and len(words) >= FEWEST) else ""
+def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
+    """Return the title, or "", and the abstract of a text.
+
+    Raises:
+        InputError: the text is a list of papers, in Markdown or as paragraphs that follow titles.
+    """
+    from skills.corpus.tables.markdown_lists import consists_of_items, is_list
+
+    problem = "is a list of several papers, not one abstract"
+    if is_list(text):
+        hint = "Save it as a .md file: each paper of it is annotated."
+        raise InputError(problem, where=where, hint=hint)
+    paragraphs = re.split(r"\n[^\S\n]*\n\s*", text.strip())
+    titles = [
+        one
+        for one, following in itertools.pairwise(paragraphs)
+        if re.fullmatch(r"[^\n]{3,200}[^\s.:;,]", one)
+        and not heading_end(f"{one}:")
+        and len(following.split()) >= TEXT_WORDS
+    ]
+    if len(titles) > 1:
+        hint = f"Save it as a .md file with ## before each title, as in ## {titles[1]}."
+        raise InputError(problem, where=where, hint=hint)
+    title, abstract = title_and_abstract(text)
+    if consists_of_items(abstract):
+        raise InputError(
+            "consists of list items or table rows, not of one abstract",
+            where=where,
+            hint="For several papers, save a .md file with ## before each title and the abstract "
+            "below it, or a .csv file; for one abstract, remove the marks of the list.",
+        )
+    return title, abstract

@@ -1,4 +1,4 @@
-"""Annotate one paper: request, validate, repair once, check, and record the provenance."""
+"""Annotate one paper: request, validate, repair and check moves, and record provenance."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
 }
 """The moves that are looked for in each kind of section."""
 MOST_WORDS = 350
-"""Words that are read of a section, about those of a long abstract."""
+"""Maximum number of words of a section that are read, about the length of a long abstract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Prepared:
     """The request for a paper to one model.
 
     Attributes:
-        provenance: what is known before the request is sent, with the key.
+        provenance: the provenance that is known before the request is sent, with the content key.
     """
 
     paper: Paper
@@ -54,17 +54,17 @@ class Prepared:
 
     @property
     def key(self) -> str:
-        """The content key (`skills.corpus.content_key`): equal for equal work."""
+        """The content key (see `skills.corpus.content_key`), which is equal for equal work."""
         return str(self.provenance["key"])
 
 
 @dataclass(frozen=True)
 class Annotator:
-    """Annotates papers with one model. Nothing but the model is read or written.
+    """Annotates papers with one model, without reading or writing files or databases.
 
     Attributes:
-        max_tokens: the limit of completion tokens, instead of the size of a full annotation.
-        wanted: the wording that is wanted, by default the one of the model.
+        max_tokens: the limit of completion tokens; None for the size of a full annotation.
+        wanted: the requested wording; None for the wording of the model.
     """
 
     model: ServedModel
@@ -87,7 +87,7 @@ class Annotator:
         """The wording of the model's annotations.
 
         Raises:
-            ModelUnavailable: another one is wanted.
+            ModelUnavailable: the model does not have the requested wording.
         """
         own: Wording = "extractive" if quotes(self.model) else "abstractive"
         if self.wanted not in (own, None):
@@ -96,10 +96,11 @@ class Annotator:
 
     @functools.cached_property
     def _decoding(self) -> Mapping[str, Any] | None:
-        """What determines the moves besides the request and the model.
+        """The settings that determine the moves in addition to request and model, or None.
 
         Raises:
-            ModelUnavailable: the model has another framework or wording; its fallback may serve.
+            ModelUnavailable: the model has another framework or wording, so that its fallback may
+                serve.
         """
         if self.wording == "abstractive":
             return None
@@ -108,12 +109,12 @@ class Annotator:
         return {"version": choice.VERSION, "wording": "extractive"}
 
     def prepare(self, paper: Paper) -> Prepared:
-        """Make the request for a paper, and its content key.
+        """Return the request for a paper, with its content key.
 
-        The provenance has what is needed to compare annotations and to repeat them. It begins with
+        The provenance contains the data for comparing and repeating annotations. It begins with
         `ServedModel.about`. prompt_sha256 is the SHA-256 of the canonical JSON of the first
-        request's messages, schema_sha256 that of its JSON Schema or grammar, or of decoding (null
-        without one).
+        request's messages; schema_sha256 is the SHA-256 of its JSON Schema or grammar, or of the
+        decoding (null without any of them).
 
         Raises:
             ModelUnavailable: the model does not have the framework or the wording.
@@ -144,10 +145,10 @@ class Annotator:
         """Return the annotation of a paper in its stored form, with the moves of its sections.
 
         Args:
-            on_text: receives the text as it is generated, for progress only.
+            on_text: called with pieces of text as they are generated, for progress only.
 
         Raises:
-            InvalidReply: no usable answer, not even after one repair; `raw` is the last one.
+            InvalidReply: no answer was usable, even after a repair; `raw` is the last answer.
             Whatever `ServedModel.generate` raises.
         """
         replies = list[Reply]()
@@ -157,16 +158,16 @@ class Annotator:
     def _moves(
         self, prepared: Prepared, replies: list[Reply], on_text: OnText | None
     ) -> dict[str, str]:
-        """Generate the moves, repairing an unusable answer once; `replies` receives each reply."""
+        """Generate the moves, repair an unusable answer once, and add each reply to `replies`."""
         form, request = prepared.form, prepared.request
         replies.append(self.model.generate(request, on_text))
         try:
             return _read(prepared, replies[0])
         except UnusableReply as exc:
             problem = str(exc)
-            if isinstance(form, QuotesForm):  # it would select the same passages again
+            if isinstance(form, QuotesForm):  # a repair would select the same passages again
                 raise self._invalid(problem, replies[0].text) from exc
-        # The repair shows this answer alone: a growing history would cost tokens and context.
+        # The repair contains only this answer: a growing history would cost tokens and context.
         repair = form.repair(request, replies[0].text, problem)
         try:
             replies.append(self.model.generate(repair, on_text))
@@ -186,11 +187,11 @@ class Annotator:
     def _with_sections(
         self, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
     ) -> dict[str, Any]:
-        """Look for moves that the abstract does not state in the sections of the paper.
+        """Return a record with the moves that only sections of the paper state.
 
-        A section is annotated as an abstract is, and only the moves that are looked for are taken.
-        They are stored under "sections", each with its section, so that the moves themselves, their
-        anchors and their checks remain about the abstract.
+        A section is annotated like an abstract, but only moves that the abstract does not state are
+        used. They are stored under "sections", each with its section, so that moves, anchors and
+        checks of the record only concern the abstract.
         """
         framework = prepared.form.framework
         found: dict[str, Any] = {}
@@ -198,7 +199,8 @@ class Annotator:
             missing = [m for m in moves if record[m] == framework.not_stated and m not in found]
             if missing:
                 own = self.prepare(_as_paper(section, prepared.paper))
-                if section.kind in missing:  # a section on limitations has one
+                # for example, a section on limitations has a limitation
+                if section.kind in missing:
                     own = replace(own, request=own.form.stating(own.request, [section.kind]))
                 self.model.check_fits(own.request)
                 made = self.annotate(own, on_text)
@@ -211,12 +213,12 @@ class Annotator:
 
 
 def quotes(model: ServedModel) -> bool:
-    """Return True if the moves of a model are quotes, which have confidences."""
+    """Return True if the moves of a model are quotes, which therefore have confidences."""
     return FORMS[model.entry.form] is QuotesForm
 
 
 def examples_for(entry: ModelEntry, framework: Framework) -> tuple[Example, ...]:
-    """Return the rows of the entry's table of examples, or () if it has none.
+    """Return the examples in the table of a registry entry, or () without a table.
 
     Raises:
         InputError: the table cannot be read, has no row, or a row lacks a move.
@@ -240,7 +242,8 @@ def _read(prepared: Prepared, reply: Reply) -> dict[str, str]:
     """Return the moves of an answer.
 
     Raises:
-        UnusableReply: raised by `Form.read`, or the moves are all the same, or invented.
+        UnusableReply: the answer has another format, or its moves repeat each other or are
+            invented.
     """
     form, abstract = prepared.form, prepared.paper.abstract
     moves = form.read(reply, abstract)
@@ -255,12 +258,12 @@ def stored_form(
 ) -> dict[str, Any]:
     """Return the stored form of an annotation (`record_of`).
 
-    Its provenance is that of the request, then attempts, tokens and seconds of all replies, and
-    created.
+    Its provenance is the provenance of the request, plus attempts, tokens and seconds of all
+    replies, and the time of creation.
 
     Args:
-        replies: the last one has the moves.
-        provenance: further entries.
+        replies: all replies, of which the last one contains the moves.
+        provenance: further entries of the provenance.
     """
     made = {
         **prepared.provenance,
@@ -283,7 +286,7 @@ def stored_form(
 
 
 def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[str]]]:
-    """Yield the sections, and the moves of the framework that each may have."""
+    """Yield each section with the moves of the framework that it may contain."""
     for kind, moves in SECTION_MOVES.items():
         for section in paper.sections:
             if section.kind == kind:
@@ -291,7 +294,7 @@ def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[
 
 
 def _as_paper(section: Section, paper: Paper) -> Paper:
-    """Return the beginning of a section as the abstract of a paper of the same title."""
+    """Return a paper whose abstract is the beginning of a section."""
     kept, words = list[str](), 0
     for sentence in split_sentences(section.text):
         words += len(sentence.split())
@@ -303,7 +306,7 @@ def _as_paper(section: Section, paper: Paper) -> Paper:
 
 
 def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
-    """Return what is stored of a move that was found in a section."""
+    """Return the stored entry of a move that was found in a section."""
     checks = own["checks"]
     unknown = [
         text
@@ -321,7 +324,7 @@ def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any
 
 
 def _with_cost(provenance: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provenance with the tokens and seconds of another one added."""
+    """Return a provenance with the tokens and seconds of another provenance added."""
     tokens = {name: n + other["tokens"][name] for name, n in provenance["tokens"].items()}
     seconds = round(provenance["seconds"] + other["seconds"], 3)
     return {**provenance, "tokens": tokens, "seconds": seconds}

@@ -1,21 +1,23 @@
-"""/annotate TABLE --cascade: the least certain papers go on to better models, or to a person.
+"""/annotate TABLE --cascade: better models, or a person, annotate the least certain papers.
 
-Each model annotates its papers as a job of its own, so that the same line continues a stopped
-cascade. A paper is doubtful if its certainty is below a limit. Of a model's doubtful papers, the
-least certain ones go on to the next model, as many as the budget admits; the others, those that the
-next model failed on, and those of the last model are left for `/curate --review`.
+Each model annotates its papers in a separate job, so that the same line continues a stopped
+cascade. A paper is doubtful if its certainty is below a limit. The least certain doubtful papers of
+a model are passed on to the next model, up to the budget. The other doubtful papers, papers on
+which the next model fails, and doubtful papers of the last model remain for `/curate --review`.
 
 With --sample, a lower bound of the share of right anchors is computed from the gold of some papers,
-drawn at random. A move counts if the annotation and the gold state it; its anchor is right if it
-has a sentence of the gold's, which is found by lexical alignment, as in /evaluate. A paper's share
-is that of its moves with the right anchor, 0 if no move counts.
+drawn at random. A move counts if the annotation and the gold state it. As in /evaluate, its anchor
+is right if it shares a sentence with the anchor of the gold move, which is found by lexical
+alignment. The share of a paper is the share of its counted moves that have the right anchor, or 0
+if no move counts.
 
-The bound is the one by betting, for sampling without replacement (Waudby-Smith and Ramdas 2024,
-"Estimating means of bounded random variables by betting", arXiv 2010.09686), whose tests BARGAIN
-uses too (Zeighami, Shankar and Parameswaran 2025, arXiv 2509.02896). If the mean of all N values is
-m, the expected t-th value is (N m - sum of the values before) / (N - t + 1). A gambler who bets
-that the values are higher, and never more than he has, becomes 20 times richer with a probability
-of at most 5% (Ville's inequality). The bound is the lowest m at which he does not.
+The bound uses betting for sampling without replacement (Waudby-Smith and Ramdas 2024, "Estimating
+means of bounded random variables by betting", arXiv 2010.09686); BARGAIN uses the same tests
+(Zeighami, Shankar and Parameswaran 2025, arXiv 2509.02896). If the mean of all N values is m, the
+expected t-th value is (N m - sum of the previous values) / (N - t + 1). A gambler who bets that the
+values are higher, and never bets more than the current wealth, becomes 20 times richer with a
+probability of at most 5% (Ville's inequality). The bound is the lowest m for which the gambler does
+not become 20 times richer.
 """
 
 from __future__ import annotations
@@ -45,15 +47,15 @@ from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 
 DOUBTFUL = 0.8
-"""Certainty below which a paper is doubtful; /evaluate calls moves from it on sure."""
+"""Certainty below which a paper is doubtful; the limit of "sure" moves in /evaluate."""
 NOT_GUARANTEED = "right anchors: nothing is guaranteed without --sample"
 METHOD = "lower bound by betting without replacement, arXiv 2010.09686"
 RISK = 0.05
 """Probability that the mean is below the bound."""
 MOST = 0.75
-"""Share of the wealth that one value can cost."""
+"""Maximum share of the wealth that can be lost on one value."""
 STEPS = 40
-"""Halvings of the interval of possible means."""
+"""Number of times that the interval of possible means is halved."""
 
 
 def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finished:
@@ -62,7 +64,7 @@ def annotate_cascaded(call: Call, source: Source, framework: Framework) -> Finis
     Raises:
         UsageError: a name is unknown, or a model occurs twice.
         ModelUnavailable: a model of the cascade cannot be served now.
-        ModelError: a model that others follow gives no confidences.
+        ModelError: a model other than the last gives no confidences.
         InputError: the sample cannot be used.
         Whatever `annotate_source` raises for the first model.
     """
@@ -96,14 +98,14 @@ def _check_confidence(model: ServedModel) -> None:
 
 @dataclass(slots=True)
 class _Cascade:
-    """A cascade over the rows of a finished job.
+    """A cascade over the rows of a job that the first model has finished.
 
     Attributes:
-        finished: the job of the first model. Its rows become those of later models as these
-            annotate them.
-        models: what each model did.
-        doubtful: the papers of the last model so far, as certainty and index of the row.
-        review: the papers that no model is left for, in the same form.
+        finished: the job of the first model. Its rows are replaced by the annotations of later
+            models.
+        models: a summary of the work of each model.
+        doubtful: the doubtful papers of the latest model, as certainty and index of the row.
+        review: the papers that no model is left to annotate, in the same form.
     """
 
     call: Call
@@ -116,7 +118,7 @@ class _Cascade:
     stopped: HarnessError | None = None
 
     def run(self, following: Sequence[Models]) -> None:
-        """Pass papers on from model to model, until there is none or one is stopped."""
+        """Pass papers on from model to model until no paper is left, or a model is stopped."""
         job = self.finished.job
         self.stopped = self.finished.stopped
         done = self._count(self.finished, range(len(job.plan)))
@@ -159,7 +161,7 @@ class _Cascade:
         return DOUBTFUL if until is None else float(until)
 
     def _divided(self, done: int) -> tuple[list[tuple[float, int]], list[tuple[float, int]]]:
-        """Return the doubtful papers that go on, and those beyond the budget."""
+        """Return the doubtful papers to pass on, and the doubtful papers beyond the budget."""
         budget = self.call.options.budget
         most = done if budget is None else int(budget * done + 1e-9)
         ordered = sorted(self.doubtful)
@@ -168,18 +170,18 @@ class _Cascade:
     def _pass_on(
         self, models: Models, passed: Sequence[tuple[float, int]], *, is_last: bool
     ) -> int:
-        """Annotate papers with the next model, and return how many it annotated."""
+        """Annotate papers with the next model, and return the number of annotated papers."""
         job = self.finished.job
         places = sorted(place for _, place in passed)
         papers = Selection(job.source.papers, places)
         name = f"{job.source.name}, the least certain"
         source = Source(name, papers, job.source.id_column, path=job.source.path)
         call = replace(self.call, models=models)
-        models.pool.close()  # two models may not fit into the memory
+        models.pool.close()  # two models may not fit into memory
         try:
             check = (lambda _: None) if is_last else _check_confidence
             later = annotate_source(call, source, self.framework, check)
-        except HarnessError as exc:  # what the models before have done is kept
+        except HarnessError as exc:  # the annotations of earlier models are kept
             self.stopped, self.pending = exc, len(passed)
             return 0
         self.stopped = later.stopped
@@ -190,10 +192,10 @@ class _Cascade:
         return done
 
     def _count(self, finished: Finished, places: Sequence[int]) -> int:
-        """Record what a model did; return how many papers it annotated, and keep the doubtful.
+        """Record the work of a model and its doubtful papers; return the number of its papers.
 
         Args:
-            places: of its papers among those of the first model.
+            places: the indexes of its papers in the job of the first model.
         """
         tokens = {"prompt": 0, "completion": 0}
         done = 0
@@ -212,7 +214,7 @@ class _Cascade:
         return done
 
     def _ids_to_review(self) -> list[str]:
-        """Return the ids of the papers for review, the least certain ones first."""
+        """Return the ids of the papers for review, by ascending certainty."""
         return [self.finished.job.paper(place).id for _, place in self.review]
 
     def _in_words(self) -> list[str]:
@@ -235,10 +237,10 @@ def _total(tokens: Mapping[str, int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Gold of some papers.
+    """A table with gold annotations of some papers.
 
     Attributes:
-        moves: by SHA-256 of the abstract.
+        moves: the gold moves by the SHA-256 of the abstract.
     """
 
     path: Path
@@ -249,16 +251,16 @@ class Sample:
         """Return the mean share of right anchors in the sample, and its bound for all `items`.
 
         Returns:
-            sample, papers, of: the file, how many papers of it there are, and how many in all.
-            share, least: the mean share in the sample; the bound for all, which holds with the
-            probability `probability`, by `method`.
+            sample, papers, of: the file, the number of its papers, and the number of all papers.
+            share, least: the mean share in the sample; and the bound for all papers by `method`,
+                which holds with the probability `probability`.
         """
         known, count = [], 0
         for item in items:
             count += 1
             if item.paper.sha256 in self.moves:
                 known.append(item)
-        # The order of the bets must not depend on the shares; that of a file may.
+        # The order of the bets must not depend on the shares, unlike the order of a file.
         known.sort(key=lambda item: item.paper.sha256)
         shares = [
             share_right(item, self.moves[item.paper.sha256], self.framework) for item in known
@@ -275,10 +277,10 @@ class Sample:
 
 
 def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
-    """Read gold of some of `papers`; rows about others are left out.
+    """Read the gold of some of `papers`; rows about other papers are left out.
 
     Raises:
-        InputError: the table cannot be read, or has gold of none of them.
+        InputError: the table cannot be read, or contains gold of none of `papers`.
     """
     table = open_table(path, moves=framework.names)
     table.require_moves()
@@ -296,7 +298,7 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
 
 
 def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) -> float:
-    """Return the share of right anchors among the moves of a paper that count; see the module."""
+    """Return the share of right anchors among the counted moves of a paper, see the module."""
     abstract, record = item.paper.abstract, item.record
     moves = framework.stated({name: record[name] for name in framework.names})
     given = read_anchors(abstract, moves, record.get("anchors"))
@@ -322,24 +324,24 @@ def in_words(found: Mapping[str, Any]) -> str:
 
 
 def lower_bound(values: Sequence[float], count: int, risk: float = RISK) -> float:
-    """Return a bound that the mean of a population exceeds with the probability 1 - `risk`.
+    """Return a bound that the mean of a population exceeds with probability 1 - `risk`.
 
     Args:
-        values: from 0 to 1, a random sample without replacement, in random order.
+        values: a random sample without replacement, in random order; values from 0 to 1.
         count: the size of the population.
     """
     import numpy as np
 
     drawn, places = np.asarray(values, float), np.arange(len(values))
     before = np.cumsum(drawn) - drawn
-    # The bets for `len(values)` draws: each by the variance of the values before it.
+    # The bets for `len(values)` draws; each depends on the variance of the previous values.
     means = (np.cumsum(drawn) + 1 / 2) / (places + 2)
     variances = (np.cumsum((drawn - means) ** 2) + 1 / 4) / (places + 2)
     known = np.concatenate(([1 / 4], variances))[: len(drawn)]
     bets = np.sqrt(2 * math.log(1 / risk) / (len(drawn) * known))
 
     def is_too_low(mean: float) -> bool:
-        if count * mean < drawn.sum():  # the others would be below 0
+        if count * mean < drawn.sum():  # the values that were not drawn would be negative
             return True
         expected = (count * mean - before) / (count - places)
         stakes = np.minimum(bets, MOST / np.maximum(expected, 1e-9))

@@ -1,4 +1,4 @@
-"""/annotate ids.txt and /annotate DOI: papers of the corpus, else of the sources switched on."""
+"""/annotate ids.txt and /annotate DOI: papers of the corpus, or of the enabled sources."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skills.nanda.paper import Paper
 
 
 def annotate_ids(call: Call, ids: IdList, framework: Framework) -> Result:
-    """Annotate the papers of a list of ids; those that have none are reported and counted."""
+    """Annotate the papers of a list of ids; ids without an abstract are reported and counted."""
     made, papers = _look_up(call, ids.ids)
     report(call, ids.ids, made)
     ids.refused.report(call.screen)
@@ -54,8 +54,8 @@ def look_up(call: Call, one: Id) -> Paper:
     """Return the paper with an id.
 
     Raises:
-        NothingFound: no source that is switched on has it with an abstract.
-        UsageError: the corpus does not have it, and no source is switched on.
+        NothingFound: no enabled source has the paper with an abstract.
+        UsageError: the paper is not in the corpus, and no source is enabled.
     """
     made, papers = _look_up(call, [one])
     if made.stopped is not None:

@@ -1,8 +1,8 @@
-"""A job that annotates many papers: plan, generate, and store each result at once.
+"""A job that annotates many papers: plan, generate, and store each result immediately.
 
-A job has no state of its own. The corpus database holds what is done and what failed, by content
-key; the same command continues where it was killed, and no work is paid for twice. The papers
-(there may be millions) and the plan are in temporary files.
+A job stores no state. The corpus database contains the results and failures by content key, so that
+the same command continues a killed job, and no work is repeated. The papers, of which there may be
+millions, and the plan are in temporary files.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import counted
 
 UNPREPARED = "unprepared"
-"""Begins the key of a failure before there was a request."""
+"""Prefix of the key of a failure that occurred before the request was made."""
 TICK_ROWS = 100
-"""Rows between two reports of the progress of planning."""
+"""Number of rows between two reports of the progress of planning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ class Task:
     """A paper to annotate.
 
     Attributes:
-        key: the content key of its request, or the key of its failure without one.
-        prepared: its request, None if it cannot be made.
+        key: the content key of the request, or without a request the key of the failure.
+        prepared: the request, or None if it cannot be made.
     """
 
     paper: Paper
@@ -58,13 +58,13 @@ def task_of(paper: Paper, prepare: Callable[[], Prepared]) -> Task:
     """Return a paper with its request.
 
     Raises:
-        HarnessError: of the model or the framework, for all papers.
+        HarnessError: the model or the framework cannot be used, for any paper.
     """
     try:
         prepared = prepare()
     except HarnessError:
         raise
-    except Exception:  # noqa: BLE001  it fails again, as this paper's own error
+    except Exception:  # noqa: BLE001 annotating it raises the error again
         return Task(paper, f"{UNPREPARED}:{paper.sha256}", None)
     return Task(paper, prepared.key, prepared)
 
@@ -77,7 +77,7 @@ def annotate_tasks(
     stop: StopToken,
     on_text: Callable[[Task], OnText | None] = lambda _: None,
 ) -> Tally:
-    """Annotate papers in the slots of the model; see `Job`."""
+    """Annotate papers in the slots of the model."""
 
     def perform(task: Task) -> dict[str, Any]:
         check_length(task.paper, annotator.framework.max_words)
@@ -90,12 +90,12 @@ def annotate_tasks(
 
 @dataclass
 class AnnotateJob:
-    """Annotates the papers of `source` with `model` into the corpus `db`.
+    """A job that annotates the papers of `source` with `model` into the corpus `db`.
 
     Attributes:
-        command: the command that the job is recorded under.
-        plan: the content key of each row, and how the work under it ended.
-        run_id: the row of the corpus's table `runs`; 0 before generation starts.
+        command: the name of the command under which the job is recorded.
+        plan: the content key of each row, and the state of the work under this key.
+        run_id: the id in the table `runs` of the corpus; 0 before generation starts.
     """
 
     command: ClassVar[str] = "annotate"
@@ -117,7 +117,7 @@ class AnnotateJob:
         return Annotator(self.model, self.framework, options.max_tokens, options.wording)
 
     def run(self) -> Tally:
-        """Annotate the papers that are not done; with `retry_failed`, those that failed before."""
+        """Annotate the remaining papers, or with `retry_failed` the papers that failed before."""
         self._plan()
         due, weight = self._due()
         self._announce(due)
@@ -146,12 +146,12 @@ class AnnotateJob:
 
     @property
     def has_done(self) -> bool:
-        """True if this model has annotated any of the papers, now or before."""
+        """True if this model has annotated at least one of the papers, now or in an earlier run."""
         return self.plan.count("done") > 0
 
     @property
     def usage(self) -> Usage:
-        """What this job has used; that of the model includes earlier jobs of the same line."""
+        """The usage of this job; the usage of the model includes earlier jobs of the same line."""
         return self.model.usage.since(self._used_before)
 
     @property
@@ -168,17 +168,17 @@ class AnnotateJob:
         return self.annotator.prepare(self.paper(place))
 
     def annotations(self, db: sqlite3.Connection) -> Iterator[tuple[int, Annotated]]:
-        """Yield the place and the annotation of each row that is done, in order.
+        """Yield the index and the annotation of each annotated row, in order.
 
         Args:
-            db: the corpus, which has the annotations of earlier runs.
+            db: the corpus, which contains the annotations of earlier runs.
         """
         for entry in self.plan.entries("done"):
             if item := self._annotation(db, entry):
                 yield entry.place, item
 
     def failures(self, db: sqlite3.Connection) -> Iterator[Failure]:
-        """Yield the failures of the corpus `db` in the order of their rows."""
+        """Yield the failures in the corpus `db`, in the order of the rows."""
         for entry in self.plan.entries("failed"):
             if failure := store.failure(db, entry.key, self.paper(entry.place)):
                 yield failure
@@ -194,21 +194,21 @@ class AnnotateJob:
         return None if known is None else Annotated(paper, known)
 
     def notice(self, text: str) -> None:
-        """Print what the job has to do, or has done."""
+        """Print a notice about the work to do, or the finished work."""
         self.call.screen.notice(text)
 
     @contextlib.contextmanager
     def _in_progress(
         self, due: int, weight: int
     ) -> Iterator[tuple[ProgressEstimate, Callable[[], None]]]:
-        """Show the progress of the block; yields it, and what refreshes it."""
+        """Show a progress bar within the block; yield the progress and a function to refresh it."""
         left_out = self.source.filtered.total()
         pace = ProgressEstimate(due, weight, left_out, unit="papers")
         with show_progress(pace, self.call.screen, "annotating") as update:
             yield pace, update
 
     def _in_planning(self) -> contextlib.AbstractContextManager[Callable[[str], None]]:
-        """Show the progress of the block; yields what reports it."""
+        """Show the progress of planning within the block; yield a function to report it."""
         return self.call.screen.progress(f"planning {self.source.title}", reported=False)
 
     def _plan(self) -> None:
@@ -231,7 +231,7 @@ class AnnotateJob:
 
     def _tasks(self) -> Iterator[Task]:
         for entry in self.plan.entries():
-            self.call.cancel.check()  # of a million rows, few may be due
+            self.call.cancel.check()  # a million rows may contain few due rows
             if entry.is_first and self._is_due(entry.state):
                 paper = self.paper(entry.place)
                 yield Task(paper, entry.key, self.plan.request(entry.key, paper))
@@ -275,8 +275,8 @@ class AnnotateJob:
     def _link(self) -> None:
         """Make each annotation the current one of all papers with this content key.
 
-        That of a paper that was annotated in this run is its current one already. After Ctrl-C, the
-        rest is left to the next run of the same line.
+        The annotations that this run made are current already. After Ctrl-C, the remaining papers
+        are left to the next run of the same line.
         """
         stopped_before = self.call.cancel.is_set()
         for entry in self.plan.entries("done"):
@@ -298,12 +298,12 @@ class AnnotateJob:
 
 
 def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[str, int]) -> str:
-    """Return what a job has to do, in words.
+    """Return a description of the work of a job.
 
     Args:
-        how: where or how the papers are annotated.
-        done, failed: before this run.
-        filtered: rows that are left out, by reason.
+        how: a description of the place or the way in which papers are annotated.
+        done, failed: numbers of papers before this run.
+        filtered: numbers of rows that are left out, by reason.
     """
     parts = [f"{counted(due, 'paper')} to do, {how}"]
     parts += [f"{done:,} done before"] * bool(done)
@@ -312,7 +312,7 @@ def announcement(how: str, due: int, done: int, failed: int, filtered: Mapping[s
 
 
 def failure_of(paper: Paper, error: Exception) -> Failure:
-    """Return the failure of a paper that ended with an error."""
+    """Return the failure of a paper, from its error."""
     known = error if isinstance(error, HarnessError) else None
     return Failure(
         paper,

@@ -1,4 +1,4 @@
-"""Options of /annotate, those that each kind of input takes, and its results for programs."""
+"""The options of /annotate for each kind of input, and its results."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from skills.reporting.outputs import Output, RefusedRow
 
 SECTIONS = ("limitation", "conclusion")
 LEAST_RELEVANCE = 0.6
-"""Papers of a lower relevance are left out of a survey: those in which no word of a topic of one
-or two words is a subject, but is mentioned in passing."""
+"""Minimum relevance of a paper in a survey. For a topic of one or two words, papers that only
+mention the words in passing have a lower relevance.
+"""
 
 _CERTAINTY = re.compile(r"0?\.[0-9]+|1\.0*", re.ASCII)
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 
 
 def _day(value: Any, *, last: bool) -> Any:
-    """Return the first or last day of an ISO 8601 date, month or year; other types as they are."""
+    """Return the first or last day of an ISO 8601 date, month or year, or another value."""
     if not isinstance(value, str):
         return value
     if parts := _DATE.fullmatch(value.strip()):
@@ -47,7 +48,7 @@ def _day(value: Any, *, last: bool) -> Any:
 
 
 def _share(value: Any) -> Any:
-    """Return a percentage as a share; other values as they are."""
+    """Return a percentage as a share, or other values unchanged."""
     if isinstance(value, str) and value.strip().endswith("%"):
         try:
             return float(value.strip().removesuffix("%")) / 100
@@ -57,7 +58,7 @@ def _share(value: Any) -> Any:
 
 
 def _until(value: Any) -> Any:
-    """Return a certainty, which has a decimal point, as a number, and a date as its last day."""
+    """Return a certainty, which has a decimal point, as a number, or a date as its last day."""
     if not isinstance(value, str) or "." not in value:
         return _day(value, last=True)
     if not _CERTAINTY.fullmatch(value.strip()):
@@ -66,8 +67,9 @@ def _until(value: Any) -> Any:
 
 
 Until = Annotated[date | float | None, BeforeValidator(_until)]
-"""The last day of the papers on a topic, or the certainty from which those of a table do not go on:
-one option for both."""
+"""The value of --until: the last day of papers on a topic, or the certainty from which papers of a
+table are not passed on.
+"""
 
 
 def _kinds(value: Any) -> Any:
@@ -85,8 +87,8 @@ def _kinds(value: Any) -> Any:
 class SectionOptions(SkillOptions):
     sections: Annotated[tuple[str, ...], BeforeValidator(_kinds)] = Field(
         (),
-        description="of PDF files, sections in which moves are looked for that the abstract does "
-        "not state: limitation[,conclusion]",
+        description="for PDF files, sections that are searched for moves missing from the "
+        "abstract: limitation[,conclusion]",
     )
 
 
@@ -97,11 +99,13 @@ class StrictOptions(SkillOptions):
 
 
 class PaperOptions(StrictOptions, SectionOptions, DatabaseOptions):
-    title: str | None = Field(None, description="the paper's title; default: the one of the input")
+    title: str | None = Field(
+        None, description="the title of the paper; default: the title in the input"
+    )
 
 
 class JobOptions(WorkerOptions, DatabaseOptions):
-    """Options for many papers, which are annotated as a job that can be resumed."""
+    """Options for annotating many papers in a job that can be resumed."""
 
     retry_failed: bool = Field(False, description="process only the papers that failed before")
 
@@ -111,19 +115,20 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
 
     limit: int | None = Field(None, ge=1, description="only the first N rows")
     cascade: str | None = Field(
-        None, description="models that the least certain papers go on to: MODEL[,MODEL]"
+        None, description="models that annotate the least certain papers again: MODEL[,MODEL]"
     )
     budget: Annotated[float | None, BeforeValidator(_share)] = Field(
         None,
         gt=0,
         le=1,
-        description="with --cascade, the share of a model's papers that go on at most: 20%",
+        description="with --cascade, the maximum share of a model's papers that are passed on: 20%",
     )
     until: Until = Field(
-        None, description="with --cascade, a certainty from which papers do not go on; default: 0.8"
+        None,
+        description="with --cascade, a certainty from which papers are not passed on; default: 0.8",
     )
     sample: Path | None = Field(
-        None, description="with --cascade, a table with gold of papers drawn at random"
+        None, description="with --cascade, a table with the gold of papers drawn at random"
     )
 
 
@@ -138,12 +143,15 @@ class PaperByIdOptions(PaperOptions, SourceOptions):
 class TopicOptions(JobOptions):
     source: Sources = Field(
         None,
-        description="what is searched for papers on a topic, or ids, with commas: "
+        description="sources of papers on a topic, or of ids, separated by commas: "
         f"{','.join((CORPUS, *NAMES))}",
     )
     max: int = Field(10, ge=1, le=200, description="maximum number of papers")
     relevance: float = Field(
-        LEAST_RELEVANCE, ge=0, le=1, description="leave out papers that are less about the topic"
+        LEAST_RELEVANCE,
+        ge=0,
+        le=1,
+        description="leave out papers with a lower relevance to the topic",
     )
     since: Annotated[date | None, BeforeValidator(partial(_day, last=False))] = Field(
         None, description="papers from this day, month or year on"
@@ -152,24 +160,24 @@ class TopicOptions(JobOptions):
 
 
 class TableSummary(Output):
-    """A job over a table, in rows."""
+    """The result of a job over a table; counts are numbers of rows."""
 
     input: str
     rows: int
-    done: int = Field(description="with an annotation, also of earlier runs")
+    done: int = Field(description="annotated by this run or by earlier runs")
     made: int = Field(description="annotated by this run")
     failed: int
     errors: dict[str, int] = Field(description="failures by the type of the error")
     filtered: dict[str, int] = Field(description="rows left out, by reason")
     refused: list[RefusedRow]
-    pending: int = Field(description="not done yet: the same call continues")
+    pending: int = Field(description="not annotated yet: the same call continues")
     model: str
     seconds: float
     database: str
 
 
 class TopicSummary(Output):
-    """A survey of the papers on a topic, in papers."""
+    """The result of a survey of a topic; counts are numbers of papers."""
 
     topic: str
     papers: int
@@ -180,4 +188,4 @@ class TopicSummary(Output):
 
 
 class AnnotateSummary(RootModel[TableSummary | TopicSummary]):
-    """A job over a table, or a survey of a topic."""
+    """The result of /annotate: a job over a table, or a survey of a topic."""

@@ -1,11 +1,10 @@
-"""Recognize what the text of a line is, and read a paper from a file, stdin or the line itself."""
+"""Recognize the kind of input on a line, and texts that are not abstracts."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,27 +17,26 @@ from harness.support.text_input import (
     at_home,
     is_file,
     path_in,
-    shown,
     unquote,
-    well_formed,
 )
-from skills.annotate import abstract_text
 from skills.corpus import table
 from skills.corpus.lookups import id_list
 from skills.corpus.lookups.id_list import Id, IdList
-from skills.corpus.table import Columns, is_pdf, is_several, open_table
-from skills.nanda.paper import WHOLE_ARXIV_ID, Paper, own_id
-from skills.nanda.sentences import heading_end, split_sentences
-from skills.nanda.text import flatten
+from skills.corpus.table import is_pdf, is_several
+from skills.nanda.paper import WHOLE_ARXIV_ID, Paper
+from skills.nanda.sentences import split_sentences
+from skills.nanda.text import flatten, set_of
 
 ABSTRACT_WORDS = 12
-"""Text on the line of at least this length in which a sentence ends is an abstract, and so is text
-of `TEXT_WORDS`; anything else is a topic."""
+"""Minimum number of words of text on the line that is an abstract if a sentence ends in it. Text of
+`TEXT_WORDS` words is always an abstract; other text is a topic.
+"""
 CHARS_PER_WORD = 20
-"""Characters, for each word of the maximum, from which a text is too long: one in a script without
-blanks between the words, or one endless word."""
+"""Number of characters for each allowed word above which a text is too long: it may be in a script
+without blanks between words, or consist of one endless word.
+"""
 FEWEST_WORDS = 5
-"""The minimum length of an abstract from a file, stdin or a table."""
+"""Minimum number of words of an abstract from a file, stdin or a table."""
 ACCEPTED = (
     f"Give an abstract of {ABSTRACT_WORDS} words or more, a {' or '.join(SUFFIXES)} file, "
     "an arXiv id, a DOI, a PMID, or - for stdin."
@@ -46,28 +44,77 @@ ACCEPTED = (
 _ONE_ID = "Give one arXiv id at a time on the line, or a table with the abstracts."
 
 _LIKE_ID = re.compile(r"arxiv:\S*|\d{4}\.\d{3}[^\s.]*", re.IGNORECASE)
-"""A word that begins like an arXiv id. With a suffix it is a missing file."""
+"""Matches a word that begins like an arXiv id; with a suffix it is the name of a missing file."""
 _URL = re.compile(r"(?:[a-z][a-z0-9+.-]*://|www\.|arxiv\.org/)\S+", re.IGNORECASE)
-
-
+FUNCTION_WORDS = set_of(
+    """
+    and are been between both but by can during each from how into it its more most not other our
+    such than that the their there these they this those through to under using were which while who
+    with within without
+    """
+)
+"""English words that do not occur in Danish, Dutch, French, German or Portuguese."""
+LEAST_ENGLISH = 0.05
+"""Share of `FUNCTION_WORDS` below which a text is not English; abstracts have at least .078."""
+FEWEST = 20
+"""Number of words or letters from which these shares are reliable."""
+HEAD = 10_000
+"""Number of characters that are examined."""
+ENOUGH = 3
+"""Number of lines or entries that identify the kind of a text."""
+_CONTENTS = re.compile(
+    r"(?:(?<!\.)\.{4,}|(?:\. ){4,}|\u2026{2,})\s*(?:\d+|[ivxl]+)\b"  # "Results ..... 12"
+    r"|^\s*\d{1,2}(?:\.\d{1,2})*\.?\s+[A-Z].{0,80}\s\d{1,3}\s*$",  # "2.1 Results 12"
+    re.MULTILINE,
+)
+_CONTENTS_TITLE = re.compile(r"\W*(?:table of )?contents\W*\n", re.IGNORECASE)
+_ENTRY = re.compile(
+    r"^(?:[Cc]hapter )?\d{1,2}(?:\.\d{1,2})*[.:]?[ \t]+[A-Z][^.!?\n]{0,80}$", re.MULTILINE
+)
+"""Matches an entry of a table of contents without page numbers: "2.1 Results"."""
+_STOP = re.compile(r"[.!?]$", re.MULTILINE)
+_CODE = re.compile(
+    r"^\s*(?:#include\b.*|(?:from|import) [\w.]+.*|(?:class|def|fn|func|function) \w+.*[{:(].*"
+    r"|(?:const|let|return|var)\b.*|(?:for|if|while|with)\b.*[{:]|[})\]]+;?|.*[;{]"
+    r"|[\w.\[\]]+ ?[-+*]?= .*|[\w.]+\(.*\);?)\s*$",
+    re.MULTILINE,
+)
+_REFERENCE = re.compile(
+    r"^\s*(?:\[\d+\]|\d{1,3}\.|[^\W\d_]+,(?: [A-Z]\.)+).*\b(?:19|20)\d\d\b.*$", re.MULTILINE
+)
+_SALUTATION = re.compile(
+    r"\s*(?:(?:dear|hello|hi)(?:\s[^\n]{1,60}?)?|to whom it may concern)[,:!\n]"
+    r"|\s*(?:from|subject|to|cc|date|sent): [^\n]+\n",
+    re.IGNORECASE,
+)
+_TO_READER = re.compile(r"\b(?:your?|thanks?|regards)\b|^(?:from|subject|to):", re.I | re.M)
+_INGREDIENT = re.compile(
+    r"\b(?:\d[\d/.,]*\s?|(?:an?|half|one|two|three|four|five|six|eight|ten)\s)"
+    r"(?:cups?|dl|g|grams?|kg|ml|ounces?|oz|pinch|tablespoons?|tbsp|teaspoons?|tsp)\b(?=\s[a-z]{2})",
+    re.IGNORECASE,
+)
+_COOKING = re.compile(
+    r"\b(?:bake|boil|chop|drain|fry|garnish|knead|pour|preheat|serve|simmer|sprinkle|stir|whisk)\b",
+    re.IGNORECASE,
+)
 VARIANTS: Mapping[str, str] = {
     "id": "a paper by its id",
     "ids": "a list of ids",
     "table": "a table",
     "topic": "a topic",
 }
-"""The variant of the options for a kind of input, where it is not that of one paper."""
+"""The variant of the options for each kind of input other than a single paper."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """What the text of a line, or of stdin, is.
+    """The input of a line or stdin, with its kind.
 
     Attributes:
-        path: of a table, a PDF file or a text file.
-        ids: of a list of ids.
+        path: the path of a table, a PDF file or a text file.
+        ids: the ids of a list.
         id: a DOI, a PMID or an OpenAlex id.
-        arxiv_id: with its version if there is one.
+        arxiv_id: an arXiv id, with its version if it has one.
     """
 
     kind: Literal["stdin", "id", "ids", "table", "arxiv", "pdf", "file", "text", "topic"]
@@ -84,16 +131,16 @@ class Input:
 
 
 def recognize(text: str, source: Source = "line", limit: int | None = None) -> Input:
-    """Return what the text of a line is.
+    """Recognize the input of a line.
 
     A table is recognized by its suffix, a .md file by its content, a folder by its files. A single
-    question is a topic, whatever its length below `TEXT_WORDS`.
+    question of fewer than `TEXT_WORDS` words is a topic.
 
     Args:
         limit: the maximum number of ids of a list.
 
     Raises:
-        InputError: the file cannot be read, or see `arxiv_id_in`.
+        InputError: the file cannot be read; also as for `arxiv_id_in`.
     """
     given = text.strip()
     if source == "stdin":
@@ -113,35 +160,8 @@ def recognize(text: str, source: Source = "line", limit: int | None = None) -> I
     return Input("text" if _is_abstract(given) else "topic", text)
 
 
-def read_paper(found: Input, sections: Sequence[str] = ()) -> Paper:
-    """Return the paper that a line, a file or stdin contains.
-
-    Args:
-        sections: the kinds of sections that are read of a PDF file, too.
-
-    Raises:
-        InputError: it cannot be read, or is a list of papers.
-    """
-    if found.kind in ("pdf", "file"):
-        assert found.path is not None
-        if found.kind == "pdf":
-            return next(open_table(found.path, Columns(sections=tuple(sections))).rows()).paper
-        text, source = abstract_text.read(found.path), {"path": shown(found.path)}
-        where = shown(found.path)
-    else:
-        text, source = found.text, {}
-        where = "the stdin" if found.kind == "stdin" else "the text"
-        if "\0" in text:
-            raise InputError(f"{where} is binary (character {text.index(chr(0))} is 0)")
-        # A line of a terminal that is not UTF-8 has lone surrogates, which cannot be stored.
-        text = well_formed(text)
-    title, abstract = _title_and_abstract(text, where)
-    kind = found.kind if found.kind in ("stdin", "file") else "text"
-    return Paper("id", own_id(abstract), title, abstract, {"kind": kind, **source})
-
-
 def is_paper(word: str) -> bool:
-    """Return True if `word` names a paper by its id, or an existing file or folder of papers."""
+    """Return True if `word` is the id of a paper, or an existing file or folder of papers."""
     with contextlib.suppress(InputError):
         found = recognize(unquote(word))
         if found.path is None:
@@ -157,13 +177,14 @@ def are_ids(text: str) -> bool:
 
 
 def arxiv_id_in(text: str) -> str | None:
-    """Return the arXiv id that `text` consists of, with its version if there is one, or None.
+    """Return the arXiv id, with its version if it has one, that `text` consists of, or None.
 
-    Accepts new ids (2405.12345v2), old ones (cs.AI/0112017), both with "arXiv:", the stamp of a PDF
-    ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and URLs of abstract, PDF and HTML pages.
+    New ids (2405.12345v2) and old ids (cs.AI/0112017) are accepted, both also with "arXiv:", the
+    stamp of a PDF ("arXiv:2405.12345v1 [cs.CL] 20 May 2024"), and URLs of abstract, PDF and HTML
+    pages.
 
     Raises:
-        InputError: `text` consists of several ids, is like an id, or is another URL.
+        InputError: `text` consists of several ids, is an incomplete id, or is another URL.
     """
     if found := WHOLE_ARXIV_ID.fullmatch(text):
         return found["id"]
@@ -186,13 +207,13 @@ def arxiv_id_in(text: str) -> str | None:
 
 
 def check_length(paper: Paper, max_words: int, where: str = "") -> None:
-    """Check that a paper has an abstract of a length that can be annotated.
+    """Check that the length of a paper's abstract can be annotated.
 
     Args:
         where: the place of the paper, for the message; by default its source.
 
     Raises:
-        InputError: it does not.
+        InputError: the abstract is missing, too short or too long.
     """
     count = len(paper.abstract.split())
     hint = ACCEPTED
@@ -216,8 +237,31 @@ def check_length(paper: Paper, max_words: int, where: str = "") -> None:
     raise InputError(problem, where=where, hint=hint)
 
 
+def problem_of(text: str) -> str:
+    """Return the reason why a text is hardly an English abstract ("looks like a letter"), or ""."""
+    kept = [*filter(None, map(str.strip, text[:HEAD].splitlines()))]
+    text, lines = "\n".join(kept), len(kept)
+    numbered = len(_ENTRY.findall(text)) >= max(ENOUGH, 0.7 * lines)
+    titled = _CONTENTS_TITLE.match(text) and lines > ENOUGH and not _STOP.search(text)
+    if numbered or titled or len(_CONTENTS.findall(text)) >= ENOUGH:
+        return "looks like a table of contents"
+    if len(_CODE.findall(text)) >= max(ENOUGH, 0.5 * lines):
+        return "looks like source code"
+    if len(_REFERENCE.findall(text)) >= max(ENOUGH, 0.5 * lines):
+        return "looks like a list of references"
+    if (greeting := _SALUTATION.match(text)) and _TO_READER.search(text, greeting.end()):
+        return "looks like a letter"
+    if len(_INGREDIENT.findall(text)) > 1 and len({*map(str.lower, _COOKING.findall(text))}) > 1:
+        return "looks like a recipe"
+    letters = [char for char in text if char.isalpha()]
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    is_foreign = len(letters) >= FEWEST and sum(map(str.isascii, letters)) < 0.5 * len(letters)
+    few = sum(word in FUNCTION_WORDS for word in words) < LEAST_ENGLISH * len(words)
+    return "is not in English" if is_foreign or (few and len(words) >= FEWEST) else ""
+
+
 def _id_in(given: str) -> Id | None:
-    """Return the DOI, PMID or OpenAlex id that a text is, None if it is also the name of a file."""
+    """Return the DOI, PMID or OpenAlex id in a text, or None if the text names a file."""
     return None if _is_long(given) or is_file(given) else id_list.id_in(given)
 
 
@@ -245,37 +289,3 @@ def _is_abstract(text: str) -> bool:
         return False
     *before, last = split_sentences(text)
     return _is_long(text) or bool(before) or last.endswith((".", "!"))
-
-
-def _title_and_abstract(text: str, where: str) -> tuple[str, str]:
-    """Return the title, or "", and the abstract of a text.
-
-    Raises:
-        InputError: it is a list of papers: in Markdown, or as paragraphs with a title above each.
-    """
-    from skills.corpus.tables.markdown_lists import consists_of_items, is_list
-
-    problem = "is a list of several papers, not one abstract"
-    if is_list(text):
-        hint = "Save it as a .md file: each paper of it is annotated."
-        raise InputError(problem, where=where, hint=hint)
-    paragraphs = re.split(r"\n[^\S\n]*\n\s*", text.strip())
-    titles = [
-        one
-        for one, following in itertools.pairwise(paragraphs)
-        if re.fullmatch(r"[^\n]{3,200}[^\s.:;,]", one)
-        and not heading_end(f"{one}:")
-        and len(following.split()) >= TEXT_WORDS
-    ]
-    if len(titles) > 1:
-        hint = f"Save it as a .md file with ## before each title, as in ## {titles[1]}."
-        raise InputError(problem, where=where, hint=hint)
-    title, abstract = abstract_text.title_and_abstract(text)
-    if consists_of_items(abstract):
-        raise InputError(
-            "consists of list items or table rows, not of one abstract",
-            where=where,
-            hint="For several papers, save a .md file with ## before each title and the abstract "
-            "below it, or a .csv file; for one abstract, remove the marks of the list.",
-        )
-    return title, abstract

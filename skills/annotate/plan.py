@@ -1,4 +1,4 @@
-"""The papers of a job, and its plan: the content key, request and annotation of each paper.
+"""The papers of a job, and its plan: content key, request and annotation of each paper.
 
 Both are kept in temporary files, since a table may have millions of rows.
 """
@@ -17,9 +17,8 @@ from typing import Any, NamedTuple, Protocol
 
 from harness.errors import InputError
 from harness.support.text_input import shown
-from skills.annotate.abstract_text import problem_of
 from skills.annotate.annotator import Prepared
-from skills.annotate.papers import FEWEST_WORDS
+from skills.annotate.papers import FEWEST_WORDS, problem_of
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.db.store import State
 from skills.corpus.table import Columns, Table, TableRow, open_table
@@ -28,22 +27,22 @@ from skills.nanda.forms import Form
 from skills.nanda.paper import Paper
 
 READ = 1000
-"""Entries that are read at once."""
+"""Number of entries that are read together."""
 MOST_SHARED = 32_768
-"""Bytes of a dictionary that zlib uses."""
+"""Maximum size in bytes of a dictionary of zlib."""
 TICK_ROWS = 1000
-"""Rows between two reports of the progress."""
+"""Number of rows between two reports of the progress."""
 
 
 class Entry(NamedTuple):
     """A row of a plan.
 
     Attributes:
-        place: its index in the plan.
-        key: the content key of its request.
-        state: how the work under this key ended, by now.
-        first: the place of the first row with this key, which is the one that is annotated.
-        made: whether this run has made the annotation.
+        place: the index of the row in the plan.
+        key: the content key of the request.
+        state: the current state of the work under this key.
+        first: the index of the first row with this key, which is annotated for all of them.
+        made: True if this run has made the annotation.
     """
 
     place: int
@@ -58,12 +57,12 @@ class Entry(NamedTuple):
 
     @property
     def is_linked(self) -> bool:
-        """True if its paper has the annotation of another row, or of an earlier run."""
+        """True if the paper has the annotation of another row, or of an earlier run."""
         return self.state == "done" and not (self.made and self.is_first)
 
 
 class Total(NamedTuple):
-    """A number of rows of a plan, and of the keys that they have, with the weight of both."""
+    """Numbers of rows of a plan and of their distinct keys, with the weights of both."""
 
     rows: int
     weight: int
@@ -72,7 +71,7 @@ class Total(NamedTuple):
 
 
 class Packer:
-    """Compresses contents that are alike, each by what it shares with the first one."""
+    """Compresses similar contents, using the first content as a dictionary."""
 
     def __init__(self) -> None:
         self._first = b""
@@ -107,10 +106,10 @@ class Plan:
         return self._rows
 
     def add(self, key: str, weight: int, find_state: Callable[[str], State | None]) -> Entry | None:
-        """Add the next row, and return it if it is the first one with its key.
+        """Add the next row, and return it if it is the first row with its key.
 
         Args:
-            find_state: returns how the work under a key ended; called once for each key.
+            find_state: returns the state of the work under a key; called once for each key.
         """
         place, self._rows = self._rows, self._rows + 1
         is_first = self._add_work(key, place)
@@ -124,7 +123,7 @@ class Plan:
         return Entry(place, key, state, place, made=False)
 
     def replace(self, place: int, key: str, record: Mapping[str, Any]) -> None:
-        """Replace the work of a row: another model has annotated its paper."""
+        """Replace key and annotation of a row whose paper was annotated by another model."""
         if self._add_work(key, place):
             self.set_done(key, record)
         self._db.execute(
@@ -146,7 +145,7 @@ class Plan:
         self._db.execute(sql, [self._requests.pack(content), prepared.key])
 
     def request(self, key: str, paper: Paper) -> Prepared | None:
-        """Return the request that is kept of a key, for the paper it was made of."""
+        """Return the request that was kept for a key and its paper, or None."""
         sql = "SELECT request FROM work WHERE key = ?"
         packed = self._db.execute(sql, [key]).fetchone()[0]
         if packed is None:
@@ -156,7 +155,7 @@ class Plan:
         return Prepared(paper, self._forms[form], request, provenance)
 
     def set_done(self, key: str, record: Mapping[str, Any]) -> None:
-        """Record that the work under a key has ended with this annotation."""
+        """Record the annotation that was made under a key."""
         packed = self._records.pack(json.dumps(record).encode())
         sql = "UPDATE work SET state = 'done', record = ? WHERE key = ?"
         self._db.execute(sql, [packed, key])
@@ -166,15 +165,15 @@ class Plan:
         self._db.execute("UPDATE work SET state = 'failed' WHERE key = ?", [key])
 
     def record(self, key: str) -> dict[str, Any]:
-        """Return the annotation that this run has made under a key."""
+        """Return the annotation that this run made under a key."""
         sql = "SELECT record FROM work WHERE key = ?"
         packed = self._db.execute(sql, [key]).fetchone()[0]
         return dict(json.loads(self._records.unpack(packed)))
 
     def entries(self, state: State | None = None) -> Iterator[Entry]:
-        """Yield all rows in order, or those whose work ended in this way."""
+        """Yield the rows in order, all of them or the rows in a state."""
         for begin in range(0, self._rows, READ):
-            # Read at once, since states may change before the next row is needed.
+            # A list, since states may change before the next row is needed.
             yield from map(
                 Entry._make,
                 self._db.execute(
@@ -185,7 +184,7 @@ class Plan:
             )
 
     def totals(self) -> dict[State | None, Total]:
-        """Return the numbers of rows by how their work ended."""
+        """Return the numbers of rows by state."""
         query = (
             "SELECT state, count(*), sum(weight), sum(is_first), sum(weight * is_first)"
             " FROM plan GROUP BY state"
@@ -193,13 +192,13 @@ class Plan:
         return {state: Total(*found) for state, *found in self._db.execute(query)}
 
     def count(self, state: State) -> int:
-        """Return the number of rows whose work ended in this way."""
+        """Return the number of rows in a state."""
         query = "SELECT count(*) FROM plan WHERE state = ?"
         return int(self._db.execute(query, [state]).fetchone()[0])
 
 
 class Papers(Protocol):
-    """Papers in order: a list, or a file."""
+    """A sequence of papers: a list, or a file."""
 
     def __len__(self) -> int: ...
 
@@ -209,7 +208,7 @@ class Papers(Protocol):
 
 
 class PaperFile:
-    """Papers in a temporary file."""
+    """A sequence of papers in a temporary file."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
@@ -236,7 +235,7 @@ class PaperFile:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The papers at these places of others."""
+    """The papers at some indexes of another sequence of papers."""
 
     papers: Papers
     places: Sequence[int]
@@ -253,15 +252,15 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Papers to annotate.
+    """Papers to annotate, with their origin.
 
     Attributes:
         name: the path or the topic.
         id_column: the name of the id column in a table of these papers.
-        filtered: the number of rows that were left out, by reason.
-        refused: the rows among them that cannot be used.
-        doubts: the places of rows that are hardly English abstracts, by the reason.
-        path: the file that the papers were read from, if any.
+        filtered: numbers of rows that were left out, by reason.
+        refused: the left-out rows that cannot be used.
+        doubts: the places of rows that are hardly English abstracts, by reason.
+        path: the file that the papers were read from, or None.
     """
 
     name: str
@@ -274,7 +273,7 @@ class Source:
 
     @property
     def rows(self) -> int:
-        """The number of rows, including those that were left out."""
+        """The number of rows, including rows that were left out."""
         return len(self.papers) + self.filtered.total()
 
     @property
@@ -294,7 +293,7 @@ def from_table(
 ) -> Source:
     """Read a table, and keep its papers in a temporary file.
 
-    Rows without an abstract, rows that repeat an earlier one, and rows that cannot be used are left
+    Rows without an abstract, rows that repeat an earlier row, and rows that cannot be used are left
     out.
 
     Args:
@@ -320,7 +319,7 @@ def from_table(
 
 
 def from_rows(table: Table, rows: Generator[TableRow | InputError, None, None]) -> Source:
-    """Return the papers of a table's rows as `from_table` does, but keep them in memory."""
+    """Return the papers of the rows of a table like `from_table`, but keep them in memory."""
     source = _source(table, papers := list[Paper]())
     papers += [row.paper for row in usable_rows(table, rows, source.filtered, source.refused)]
     return source
@@ -336,7 +335,7 @@ def from_papers(topic: str, papers: Sequence[Paper]) -> Source:
 
 
 def id_column(papers: Sequence[Paper]) -> str:
-    """Return the name of the ids of these papers, "id" if there are several."""
+    """Return the name of the id field of these papers, or "id" if they have several."""
     fields = {paper.id_field for paper in papers}
     return fields.pop() if len(fields) == 1 else "id"
 
@@ -354,10 +353,10 @@ def usable_rows(
     *,
     strict: bool = False,
 ) -> Iterator[TableRow]:
-    """Yield the rows of a table that can be annotated, and count the others.
+    """Yield the rows of a table that can be annotated, and count the other rows by reason.
 
     Raises:
-        InputError: there is none, or the table cannot be read.
+        InputError: no row can be annotated, or the table cannot be read.
     """
     count = 0
     for row in accepted(rows, refused.add):
@@ -378,7 +377,7 @@ def usable_rows(
 
 
 def _reason_to_leave_out(paper: Paper, *, repeat: bool) -> str:
-    """Return why a row of a table is not annotated, or ""."""
+    """Return the reason why a row of a table is left out, or ""."""
     if not paper.abstract:
         return "no abstract"
     if not is_long_enough(paper):

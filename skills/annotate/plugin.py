@@ -1,4 +1,4 @@
-"""The skill /annotate. Modules are imported when they are needed."""
+"""Define the skill /annotate; its modules are imported when they are needed."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Annotate(Skill):
         return ".txt" if are_ids(text) else suffix_of(text)
 
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
-        """Return True for a folder of parts: NAME.parts, of Ray Data, or of a job on a cluster."""
+        """Return True for a folder of parts: NAME.parts, or the target of a job on a cluster."""
         assert isinstance(options, Annotate.Options)
         if target.suffix and target.suffix in (".parts", *self.folders):
             return target.suffix == ".parts"
@@ -132,7 +132,7 @@ class Annotate(Skill):
         return options.on not in (None, LOCAL) and not target.suffix
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Return what changes; writing into the user's own corpus is not a change."""
+        """Return the effects of a line; writing to the user's own corpus does not count."""
         assert isinstance(options, Annotate.Options)
         changed = [f"sends papers to {options.cascade}"] * bool(options.cascade)
         changed += [f"writes into the database {options.db}"] * bool(options.db)
@@ -168,7 +168,7 @@ class Annotate(Skill):
 
 
 def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequence[Path]) -> Result:
-    """Annotate a table in the way of the options; `parts` are the targets that become parts."""
+    """Annotate a table as the options require; `parts` are the targets for parts."""
     from skills.annotate.table import annotate_source, annotate_table
 
     if ray_data(call.options.on) is not None:
@@ -191,7 +191,7 @@ def _annotate_table(call: Call, table: Path, framework: Framework, parts: Sequen
 
 
 def _check_combinations(options: Annotate.Options, *, is_table: bool) -> None:
-    """Check the options of a cascade, and that --until is of the kind that the input takes."""
+    """Check the options of a cascade, and the kind of --until for the input."""
     if not is_table:
         if isinstance(options.until, float):
             raise UsageError(f"--until: {options.until:g} is not a date", hint="Write 2025-01-31.")

@@ -1,4 +1,4 @@
-"""Render annotations: the stored object (.json), and Markdown pages from templates."""
+"""Render annotations as stored objects (.json), and as Markdown pages from templates."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Record = Mapping[str, Any]
 
 
 def as_json(record: Record) -> str:
-    """Return the stored object, indented."""
+    """Return the stored object as indented JSON."""
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
 def moves_as_json(record: Record, framework: Framework) -> str:
-    """Return the moves in order as one JSON object, with their doubts and those of sections."""
+    """Return the moves in order as a JSON object, with doubts and moves of sections."""
     doubts = {name: record[name] for name in ("uncertain", "suggestions") if record.get(name)}
     moves = {name: record[name] for name in (*framework.names, "sections") if name in record}
     moves |= doubts
@@ -65,7 +65,7 @@ def as_markdown(record: Record, framework: Framework, abstract: str) -> str:
 def for_terminal(
     record: Record, framework: Framework, abstract: str = "", *, made: bool = True
 ) -> RenderableType:
-    """Return a record with its title, and `abstract` if it is given, for a terminal.
+    """Return a record with its title and abstract (if given), for a terminal.
 
     Args:
         made: as in `annotation`.
@@ -83,7 +83,7 @@ def for_terminal(
 
 
 def warning(record: Record) -> str:
-    """Return one line about findings that a reader must not miss, or ""."""
+    """Return a line about the findings that a reader must not miss, or ""."""
     checks = record["checks"]
     found = [
         counted(count, what)
@@ -110,7 +110,7 @@ def _environment() -> Environment:
     from markupsafe import Markup
 
     def escaped(value: object) -> Markup:
-        """Escape what a model, an abstract or a user wrote; macros return Markup already."""
+        """Escape a text that a model, an abstract or a user wrote; Markup is returned unchanged."""
         return value if isinstance(value, Markup) else Markup(escape_markdown(flatten(str(value))))  # noqa: S704
 
     return Environment(
@@ -125,7 +125,7 @@ def _environment() -> Environment:
 
 
 def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
-    """Return a sentence and what comes from it: passages are in italics, before their moves."""
+    """Return a sentence with the moves that come from it after their passages, in italics."""
     from markupsafe import Markup
 
     def names(moves: Sequence[str]) -> str:
@@ -133,19 +133,19 @@ def _with_moves(sentence: Marked, labels: Mapping[str, str]) -> Markup:
 
     text = ""
     for one in sentence.segments:
-        # With two points, since `escape_markdown` strips blanks at the ends of a text.
+        # With two points around it, since `escape_markdown` strips blanks at the ends of a text.
         shown = escape_markdown(f".{one.text}.")[1:-1]
         if one.moves:
             passage = shown.strip()
             shown = shown.replace(passage, f"*{passage}*{names(one.moves)}")
-        # Beside a letter or another mark, Markdown reads "**" as text.
+        # Next to a letter or another mark, Markdown treats "**" as text.
         beside = text.endswith("**") and (one.moves or shown[:1].isalnum())
         text += " " * (beside and not shown.startswith(" ")) + shown
     return Markup(text + names(sentence.moves))  # noqa: S704 - texts are escaped, labels are names
 
 
 def _groups(pairs: Iterable[Sequence[Any]]) -> list[set[str]]:
-    """Merge pairs that share a move."""
+    """Merge pairs that share a move into groups."""
     groups: list[set[str]] = []
     for one, other, _ in pairs:
         touched = [group for group in groups if one in group or other in group]

@@ -13,9 +13,9 @@ from harness.api.skill import Call, Result
 from harness.errors import InputError, OutputError, UsageError
 from harness.models.served import ServedModel
 from skills.annotate import render
-from skills.annotate.abstract_text import problem_of
+from skills.annotate.abstract_text import read_paper
 from skills.annotate.annotator import Annotator, Prepared
-from skills.annotate.papers import Input, check_length, read_paper
+from skills.annotate.papers import Input, check_length, problem_of
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
@@ -29,14 +29,14 @@ from skills.nanda.text import flatten
 
 _AS_TABLE = (*SAVED_TABLES, ".html", ".bib", ".ris", ".csl.json")
 SHORT = 80
-"""A longer text is an abstract, and not the name of a file or a paper."""
+"""Maximum number of characters of the name of a file or a paper; longer text is an abstract."""
 
 
 def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
     """Annotate the paper that the line contains or names.
 
-    The annotation is stored in the corpus under its content key, as those of tables are, and read
-    from there the next time.
+    The annotation is stored in the corpus under its content key, like the annotations of tables,
+    and read from there the next time.
     """
     options = call.options
     if options.sections and found.kind != "pdf":
@@ -71,7 +71,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
                 day = known["provenance"]["created"][:10]
                 call.screen.notice(f"annotated on {day}; the annotation is read from the corpus")
                 return known
-            # Progress starts here, after the notices of a download or a fallback.
+            # Progress begins after the notices of a download or a fallback.
             with call.screen.progress("annotating") as tick:
                 pieces = itertools.count(1)
                 return annotator.annotate(prepared, lambda _: tick(f"{next(pieces)} tokens"))
@@ -83,10 +83,10 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
 
 
 def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
-    """Return the corpus, None if the user's own cannot be used.
+    """Return the corpus, or None if the user's own corpus cannot be used.
 
     Raises:
-        InputError, OutputError: the one of `--db` cannot be used.
+        InputError, OutputError: the corpus of `--db` cannot be used.
     """
     try:
         return stack.enter_context(open_corpus(database(call)))
@@ -99,7 +99,7 @@ def _open(call: Call, stack: contextlib.ExitStack) -> sqlite3.Connection | None:
 
 def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framework) -> Result:
     if not call.screen.is_terminal and (warning := render.warning(record)):
-        call.screen.notice(warning)  # a terminal shows it beside the move
+        call.screen.notice(warning)  # a terminal shows the warning beside the move
 
     def items() -> Iterator[Annotated]:
         yield Annotated(paper, record)
@@ -129,7 +129,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
 
 
 def _next(call: Call) -> str:
-    """Return the line that saves this result, if the text of this line can be repeated."""
+    """Return a line that saves this result, or "" if the text cannot be repeated."""
     text = call.text.strip()
     is_short = call.source == "line" and len(text) <= SHORT and "\n" not in text
     return f"/annotate {text} save to annotation.md" if is_short and not call.targets else ""
@@ -146,7 +146,7 @@ def _known(db: sqlite3.Connection | None, prepared: Prepared) -> dict[str, Any] 
 def _save(
     call: Call, db: sqlite3.Connection, paper: Paper, record: dict[str, Any], framework: Framework
 ) -> None:
-    """Store the annotation, of text without an id under the paper that has this abstract."""
+    """Store the annotation; text without an id is stored as the paper with this abstract."""
     try:
         known = papers.with_abstract(db, paper.sha256) if paper.id_field == "id" else None
         stored = known or paper

@@ -1,6 +1,6 @@
-"""The survey of a topic as Markdown and HTML: papers by claim, moves side by side, gaps.
+"""Write the survey of a topic as Markdown and HTML: papers by claim, table of moves, gaps.
 
-It is made of annotations, without a model, and always the same for the same annotations. A paper is
+A survey is made from annotations without a model, and depends only on the annotations. A paper is
 cited as [n]; link definitions at the end of the page make [n] a link to arXiv. TeX in titles, names
 and moves becomes plain text. Papers are grouped by the subjects of their claims: the vectors of
 tf-idf weights of their terms are clustered with Ward's method, and each cluster is named after the
@@ -36,33 +36,33 @@ if TYPE_CHECKING:
     from markdown_it.token import Token
 
 CITED = 20
-"""Papers cited in one cell of a table at most; the matrix shows them all."""
+"""Maximum number of papers cited in a cell of a table; the matrix shows all papers."""
 
 _NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve"
 AUTHORS = 8
-"""The number of authors named in a reference."""
+"""Maximum number of authors named in a reference."""
 _PLACES = {"arxiv": "arXiv", "corpus": "the corpus"}
 _ELSEWHERE = "files"
 FEWEST = 4
-"""The minimum number of papers that are grouped."""
+"""Minimum number of papers that are grouped."""
 PAPERS_A_GROUP = 3
-"""The average size of a group."""
+"""Average number of papers in a group."""
 NAMES = 2
-"""The maximum number of terms in a name."""
+"""Maximum number of terms in the name of a group."""
 _PROMINENT = 3
-"""How much more an occurrence in title or claim counts than one in the rest of the abstract."""
+"""Weight of an occurrence in title or claim; an occurrence in the abstract has the weight 1."""
 PAGE = Path(__file__).parent / "templates" / "survey.html"
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a survey is made of.
+    """The data of a survey.
 
     Attributes:
-        topic: as the user wrote it.
+        topic: the topic as the user wrote it.
         items: annotations with the moves of `framework`, in any order.
-        failures: papers on the topic without an annotation.
-        left_out: papers that were found, but have a relevance below `least`.
+        failures: the papers on the topic that have no annotation.
+        left_out: number of papers that were found, but have a relevance below `least`.
     """
 
     topic: str
@@ -89,7 +89,7 @@ def as_markdown(survey: Survey) -> str:
         map(_without_tex, survey.items),
         key=lambda item: (iso_date(item.paper.published) or "9999", item.paper.title),
     )
-    # A paper's claim summarizes it, or the first move of a framework without a claim.
+    # The claim of a paper, or the first move in a framework without a claim, summarizes it.
     moves = framework.moves
     claim = next((move for move in moves if move.name == "claim"), moves[0])
     wordings = [
@@ -145,7 +145,7 @@ class Entry:
 
     Attributes:
         stated: the stated moves by name, in the framework's order.
-        doubts: what the checks doubt, by name of the move.
+        doubts: the doubts of the checks, by the name of the move.
     """
 
     number: int
@@ -167,7 +167,7 @@ def entry_of(number: int, item: Annotated, framework: Framework) -> Entry:
 
 
 def authors_and_year(paper: Paper) -> str:
-    """Return "Zhou et al., 2025"; "n.d." for a paper without a date."""
+    """Return authors and year, such as "Zhou et al., 2025"; "n.d." without a date."""
     names = _authors(paper)
     family = [name.split(",")[0] if "," in name else name.split()[-1] for name in names[:2]]
     more = len(names) > 2 or names[1:] == [ET_AL]
@@ -198,7 +198,7 @@ def _authors(paper: Paper) -> list[str]:
 def facts(
     items: Sequence[Annotated], failed: int, framework: Framework, entries: Sequence[Entry]
 ) -> str:
-    """Return the number of papers, their years and sources, the models, and how well they did."""
+    """Return sentences on the papers, their years and sources, the models and their results."""
     if not items:
         return "No paper could be annotated."
     models = Counter(item.record["provenance"]["resolved"] for item in items).most_common()
@@ -237,7 +237,7 @@ def _papers(items: Sequence[Annotated]) -> str:
 
 
 def _fallbacks(items: Sequence[Annotated]) -> Iterator[str]:
-    """Yield a sentence for each model that was replaced by its fallback."""
+    """Yield a sentence for each model that its fallback replaced."""
     fell = Counter(
         (made["requested"], made["resolved"], made["reason"])
         for item in items
@@ -257,7 +257,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The texts of a paper that are searched for terms."""
+    """The texts of a paper in which terms are searched."""
 
     title: str
     claim: str
@@ -266,7 +266,7 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Papers by their index in the input, and the terms they share ("" for the other papers)."""
+    """A group of papers (their indexes in the input) and its name; "" without a group."""
 
     name: str
     members: tuple[int, ...]
@@ -281,12 +281,12 @@ class _Terms:
 
 
 def grouped(topic: str, papers: Sequence[Wording]) -> list[Group]:
-    """Return the papers in groups, larger ones first, and those without a group last.
+    """Return the groups of papers by descending size, and papers without a group last.
 
-    Words of the topic and generic words are not used. A paper without any of the terms that its
-    group is named after is in no group, and neither is one that is alone then.
+    Words of the topic and generic words are not used. A paper that contains none of the terms in
+    the name of its group is removed from the group; a group of a single paper is dissolved.
 
-    Returns: nothing for fewer than `FEWEST` papers, or if no group is found.
+    Returns: [] for fewer than `FEWEST` papers, or if no group is found.
     """
     if len(papers) < FEWEST:
         return []
@@ -331,10 +331,10 @@ def _clusters(terms: Sequence[_Terms]) -> list[tuple[int, ...]]:
 
 
 def _name(members: Sequence[int], terms: Sequence[_Terms]) -> dict[Term, str]:
-    """Return the terms that distinguish these papers from the others, with their spellings.
+    """Return the terms that distinguish these papers from the other papers, with their spellings.
 
-    A term is in the text of half of the papers and of a smaller share of the others; a second one
-    is also in the title or claim of two of them.
+    Such a term occurs in the texts of at least half of these papers, and in a smaller share of the
+    other papers; a second term also occurs in the title or claim of at least two of these papers.
     """
     outside = [paper for i, paper in enumerate(terms) if i not in members]
     inside = [terms[i] for i in members]
@@ -368,7 +368,7 @@ def _terms(paper: Wording, ignored: frozenset[str] | set[str]) -> _Terms:
 
 
 def _occurrences(text: str) -> dict[Term, list[str]]:
-    """Return words and pairs of adjacent words by their stems, with all their spellings.
+    """Return the terms of a text (words and pairs of adjacent words) as stems, with spellings.
 
     A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
     """
@@ -379,7 +379,7 @@ def _occurrences(text: str) -> dict[Term, list[str]]:
 
 
 def write_html(file: IO[bytes], survey: Survey) -> None:
-    """Write the survey into a binary file; its sections are those of the Markdown."""
+    """Write the survey as HTML to a binary file, with the sections of the Markdown."""
     lead, *parts = _rendered(as_markdown(survey))
     sections = {f"part-{i}": heading for i, (heading, _) in enumerate(parts, start=1)}
     bodies = {f"part-{i}": body for i, (_, body) in enumerate(parts, start=1)}
@@ -387,19 +387,19 @@ def write_html(file: IO[bytes], survey: Survey) -> None:
 
 
 def _rendered(markdown: str) -> Iterator[tuple[str, Markup]]:
-    """Yield heading and content of each section; the first is what follows the title."""
+    """Yield heading and content of each section; the first section is the text after the title."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     environment: dict[str, object] = {}
     tokens = parser.parse(markdown, environment)
     for token in tokens:
-        token.attrs.pop("style", None)  # the page's policy refuses it
+        token.attrs.pop("style", None)  # the Content-Security-Policy of the page forbids it
     opens = (i for i, token in enumerate(tokens) if token.type == "heading_open")
     marks = [i for i in opens if tokens[i].tag in ("h1", "h2")]
     for start, end in itertools.pairwise([*marks, len(tokens)]):
         body = parser.renderer.render(tokens[start + 3 : end], parser.options, environment)
-        # The renderer escapes all text, and raw HTML is switched off.
+        # The renderer escapes all text, and raw HTML is disabled.
         yield _text_of(tokens[start + 1]), Markup(body)  # noqa: S704
 
 

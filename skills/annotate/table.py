@@ -1,4 +1,4 @@
-"""/annotate TABLE: read the table, run the job that /annotate TOPIC shares, return its result."""
+"""/annotate TABLE: read the table, annotate its papers in a job, and return the result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 SHOWN_PAPERS = 10
-"""The number of papers that a terminal shows; the others are counted."""
+"""Maximum number of papers that a terminal shows; further papers are only counted."""
 
 
 def annotate_table(
@@ -48,7 +48,8 @@ def annotate_table(
     """Annotate the papers of a table.
 
     Args:
-        annotate: `annotate_source`, or a function that also passes papers on to other models.
+        annotate: `annotate_source`, or a function with the same parameters that also does other
+            work.
     """
     options = call.options
     refuse_sources(call.targets, input=path, sample=options.sample)
@@ -67,7 +68,7 @@ def annotate_table(
 
 
 def result_of(call: Call, finished: Finished) -> Result:
-    """Return the result of a job; without a target, a pipe gets its annotations, one on a line."""
+    """Return the result of a job; without a target, a pipe receives an annotation on each line."""
     if not call.targets and not call.screen.is_terminal:
         for item in finished.items():
             call.screen.emit(json.dumps(item.record, ensure_ascii=False) + "\n")
@@ -86,8 +87,8 @@ def annotate_source(
         check: called with the loaded model before it is used.
 
     Raises:
-        UsageError: another process annotates them.
-        ModelError: see `_refuse_to_start_over`.
+        UsageError: another process annotates these papers.
+        ModelError: as for `_refuse_to_start_over`.
     """
     path = database(call)
     refuse_sources(call.targets, corpus=path)
@@ -112,7 +113,7 @@ def annotate_source(
 
 
 def _refuse_to_start_over(job: AnnotateJob) -> None:
-    """Refuse that a fallback annotates all papers again.
+    """Prevent a fallback from annotating all papers again.
 
     Raises:
         ModelError: the requested model has annotated some of them.
@@ -140,9 +141,10 @@ class Finished:
     """A job that has ended.
 
     Attributes:
-        path: the corpus database; items and failures are read from it when they are needed.
-        failed: the number of papers that a model failed on.
-        next: a line to try next, if it is not the usual one.
+        path: the corpus database, from which annotations and failures are read when they are
+            needed.
+        failed: number of papers on which the model failed.
+        next: a line to try next, in place of the usual line.
     """
 
     job: AnnotateJob
@@ -157,7 +159,7 @@ class Finished:
         return (item for _, item in self.by_row())
 
     def by_row(self) -> Iterator[tuple[int, Annotated]]:
-        """Yield the index of each row that is done, with its annotation."""
+        """Yield the index of each annotated row, with its annotation."""
         with open_corpus(self.path) as db:
             yield from self.job.annotations(db)
 
@@ -213,9 +215,10 @@ class Finished:
 
 
 def finish(job: AnnotateJob, tally: Tally, path: Path, seconds: float) -> Finished:
-    """Summarize a job, in one notice and in its row of the corpus.
+    """Summarize a job in a notice and in its row of the corpus, and return it.
 
-    The memory in the summary is that of this process in bytes if it holds the model, else None.
+    The memory in the summary is the memory of this process in bytes if it runs the model, otherwise
+    None.
 
     Args:
         seconds: the duration of the job.
@@ -290,14 +293,14 @@ def summary_of(
     tokens: Mapping[str, int],
     seconds: float,
 ) -> dict[str, Any]:
-    """Return what `--json` prints of any job.
+    """Return the summary of a job for `--json`.
 
-    rows = done + failed + filtered (by reason) + pending. made and failed_now count this run.
-    tokens are those of this run, failed attempts included; seconds are wall time from the first
-    request to the last response.
+    rows = done + failed + filtered (by reason) + pending. made and failed_now are counts of this
+    run. tokens are the tokens of this run, including failed attempts; seconds are the time from the
+    first request to the last response.
 
     Args:
-        errors: the numbers of failures, by the class of the error.
+        errors: numbers of failures, by the class of the error.
     """
     return {
         "input": name,
@@ -319,7 +322,7 @@ def summary_of(
 
 
 def add_hint(stopped: HarnessError, kept: str) -> None:
-    """Add to the error that stopped a job what is kept of it, and how to continue."""
+    """Add a hint to the error that stopped a job: the kept results, and how to continue."""
     before = "" if isinstance(stopped, Interrupted) or not stopped.hint else f"{stopped.hint} "
     stopped.hint = before + kept
 
@@ -333,6 +336,6 @@ def _next(targets: Sequence[Path]) -> str:
 def _memory(model: ServedModel) -> int | None:
     import psutil
 
-    if not getattr(model.model, "in_process", False):  # of a server, or of nodes
+    if not getattr(model.model, "in_process", False):  # the model of a server, or of nodes
         return None
     return int(psutil.Process().memory_info().rss)

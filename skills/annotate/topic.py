@@ -1,7 +1,7 @@
 """/annotate TOPIC: find papers on a topic, annotate them, and write a survey.
 
-Papers are found in the corpus and at sources of papers. Their relevance is the share of the subject
-words of the topic that are a subject of the paper, too.
+Papers are found in the corpus and at sources of papers. The relevance of a paper is the share of
+the topic's subject words that are also subjects of the paper.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import STOP_WORDS, WORD, content_words, counted, flatten
 
 _ADDRESSES = re.compile(r"^\[\d+\]: .*$", re.MULTILINE)
-"""The targets of citations, which a terminal would show with each of them."""
+"""Matches the link definitions of citations, which are removed on a terminal."""
 _BOOLEAN = ("openalex", "pubmed")
-"""Sources that read AND and OR in a query."""
+"""Sources that support AND and OR in a query."""
 _OF_A_TABLE = ("input", "rows", "filtered")
-"""Entries of a job's summary that describe its table."""
+"""Entries of the summary of a job that describe its table."""
 _OPENING = """
     advances approaches current guide introduction literature methods overview paper papers primer
     progress publications research review reviews studies study summary survey surveys techniques
@@ -48,24 +48,25 @@ _FILLING = """
     approach approaches comprehensive latest method methods recent systematic technique techniques
 """
 _OPENERS = frozenset(_OPENING.split())
-"""Words that request papers before "of" or "on"; elsewhere they may be the subject: "survey
-sampling", "direct current motors"."""
+"""Words that request papers before "of" or "on". In other places they may be the subject: "survey
+sampling", "direct current motors".
+"""
 _ENDERS = frozenset(_ENDING.split())
-"""Words that request papers at the end of a topic: "RAG: a literature review"."""
+"""Words that request papers at the end of a topic, as in "RAG: a literature review"."""
 _LONE_ENDERS = frozenset({"overview", "papers", "survey", "surveys"})
-"""Those that are not the subject even alone; in "automated code review", "review" is."""
+"""The words of `_ENDERS` that are never the subject, unlike "review" in "automated code review"."""
 _FILLERS = frozenset(_FILLING.split())
-"""Words that are not the subject anywhere."""
+"""Words that are never the subject."""
 _LINKS = frozenset({"about", "concerning", "for", "in", "into", "of", "on", "over", "to", "within"})
 SHORT = 50
-"""An abstract with fewer words mentions nothing in passing."""
+"""Number of words below which a word that an abstract mentions once is its subject."""
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
     """Find papers on a topic, annotate those without an annotation, and survey them all.
 
-    The current annotation of a paper in the corpus is used, whichever model made it, unless the
-    line names a model.
+    The current annotation of a paper in the corpus is used, even if another model made it, unless
+    the line names a model.
     """
     topic = flatten(call.text)
     found = _find(call, topic)
@@ -114,10 +115,11 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
 
 
 def _summary(topic: str, papers: int, known: int, finished: Finished | None) -> dict[str, Any]:
-    """Return what `--json` prints.
+    """Return the summary for `--json`.
 
-    done, failed and pending count all papers; those annotated before are done. The other entries
-    describe the job alone: model, tokens, seconds, errors (see skills/annotate/table.py).
+    done, failed and pending count all papers; papers that were annotated before count as done. The
+    other entries only describe the job: model, tokens, seconds, errors (see
+    skills/annotate/table.py).
     """
     job = dict(finished.summary) if finished else {"done": 0, "failed": 0, "pending": 0}
     counts = {
@@ -170,7 +172,7 @@ def _find(call: Call, topic: str) -> Found:
 
 
 def _known(call: Call, papers: list[Paper], framework: Framework) -> dict[str, Annotated]:
-    """Return the current annotations of the papers by the digest of the abstract."""
+    """Return the current annotations of papers by the digests of their abstracts."""
     path = database(call)
     if not path.exists():
         return {}
@@ -200,16 +202,17 @@ def find_papers(
     notice: Callable[[str], None],
     period: str = "",
 ) -> list[Paper]:
-    """Return papers on a topic, each once, those of the corpus first.
+    """Return distinct papers on a topic, papers of the corpus first.
 
-    They contain all words of the topic; if none does, those of the corpus with half of the words
-    (two at least) and those of the sources with any of them are taken.
+    The papers contain all words of the topic. If no paper does, papers of the corpus with half of
+    the words (at least two) and papers of the sources with any of the words are returned.
 
     Args:
         limit: the maximum number of papers; the sources are searched if the corpus has fewer.
         from_corpus: called with the words and the number of words a paper must contain.
-        sources: by their titles, called with the words and "AND" or "OR".
-        notice: receives a line if no paper has all words, or a source fails.
+        sources: the searches of sources by title of the source, called with the words and "AND" or
+            "OR".
+        notice: called with a line if no paper contains all words, or if a source fails.
         period: the dates of the search, for messages.
 
     Raises:
@@ -233,7 +236,8 @@ def find_papers(
         return _distinct([*found, *interleaved(lists)])[:limit]
 
     found = search(len(words), "AND")
-    if not found and len(words) > (1 if sources else 2):  # two words of the corpus: all of them
+    # two words in the corpus: both are required
+    if not found and len(words) > (1 if sources else 2):
         notice(f"no paper has all of {', '.join(words)}; searching for papers with some of them")
         found = search(max(2, (len(words) + 1) // 2), "OR")
     if not found:
@@ -252,10 +256,10 @@ def _report(
 
 
 def subject_words(topic: str) -> list[str]:
-    """Return the subject of a topic as words, each once: "Survey of RAG techniques" as ["RAG"].
+    """Return the distinct subject words of a topic: ["RAG"] for "Survey of RAG techniques".
 
-    Stop words and words that only request papers are left out, unless nothing else is left. Hyphens
-    separate words.
+    Stop words and words that only request papers are left out, unless no other word is left.
+    Hyphens separate words.
 
     Raises:
         InputError: the topic contains no word.
@@ -296,7 +300,7 @@ def _nothing_found(
 
 
 def _after_opening(folded: list[str]) -> int:
-    """Return the index behind "a recent survey of", "papers on", "methods for"."""
+    """Return the index after an opening such as "a recent survey of" or "papers on"."""
     start = 0
     for index, word in enumerate(folded):
         if not (word in _OPENERS or _is_filler(word)):
@@ -307,7 +311,7 @@ def _after_opening(folded: list[str]) -> int:
 
 
 def _before_ending(folded: list[str]) -> int:
-    """Return the index before "survey", ": a review" or "literature review"."""
+    """Return the index before an ending such as "survey" or ": a review"."""
     end = len(folded)
     while end and (folded[end - 1] in _ENDERS or _is_filler(folded[end - 1])):
         end -= 1
@@ -327,7 +331,7 @@ def _once(words: Iterable[str]) -> list[str]:
 
 
 def _distinct(papers: Sequence[Paper]) -> list[Paper]:
-    """Return the papers without repetitions, by identity, arXiv id and abstract."""
+    """Return the papers without repetitions of an id, an arXiv id or an abstract."""
     seen: set[str] = set()
     kept = []
     for place, (first, paper) in enumerate(zip(firsts(papers), papers, strict=True)):
@@ -342,17 +346,17 @@ def _distinct(papers: Sequence[Paper]) -> list[Paper]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The papers on a topic, and those that mention it in passing."""
+    """The papers on a topic, and the papers that only mention it."""
 
     papers: list[Paper]
     left_out: list[Paper]
 
 
 def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_RELEVANCE) -> Found:
-    """Leave out the papers of a relevance below `least`.
+    """Return the papers found, without papers whose relevance is below `least`.
 
     Raises:
-        NothingFound: none is left.
+        NothingFound: no paper is left.
     """
     papers = [paper for paper in found if relevance(paper, words) >= least]
     if not papers:
@@ -364,7 +368,7 @@ def relevant(found: Sequence[Paper], words: Sequence[str], least: float = LEAST_
 
 
 def relevance(paper: Paper, words: Sequence[str]) -> float:
-    """Return the mean over the words of a topic: 1 for a subject, 0.5 for one mention, else 0.
+    """Return the relevance of a paper: the mean over words of 1 (subject), .5 (mention) or 0.
 
     A word is a subject of a paper if its title contains it, or its abstract twice (once if it is
     shorter than `SHORT` or the title is missing); inflections count as the word.

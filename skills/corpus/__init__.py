@@ -1,1 +1,1 @@
-"""Papers and annotations in number: tables of them, the database, search, statistics, pages."""
+"""/corpus: store, search, count, map and export papers and annotations."""

@@ -35,9 +35,9 @@ from skills.nanda.text import counted
 
 HITS = 20
 SHOWN = 50
-"""Papers that `filter` shows without --limit; it saves all."""
+"""Number of papers that `filter` shows without --limit; all papers are saved."""
 NEAREST = 10
-"""Papers that `similar` shows without --limit."""
+"""Number of papers that `similar` shows without --limit."""
 
 
 def add(call: Call) -> Result:
@@ -291,7 +291,7 @@ def _saved_or(
 
 
 def _terminal_views() -> ModuleType:
-    """Import the views of a terminal, which other frontends do not need."""
+    """Import the views for a terminal, which other frontends do not need."""
     from skills.corpus import terminal_views
 
     return terminal_views
@@ -324,9 +324,9 @@ def _check_moves(moves: Iterable[str], framework: Framework) -> None:
 
 
 def _way(call: Call, corpus: Engine) -> By:
-    """Return how to search: by `--like` or `--words`, else by both if that is possible.
+    """Return the kind of search: from `--like` or `--words`, or else both if possible.
 
-    The vectors that are missing are added first.
+    Missing vectors are added first.
 
     Raises:
         UsageError: `--like` without the extra.

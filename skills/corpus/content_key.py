@@ -29,7 +29,7 @@ from skills.nanda.framework import RESERVED, sha256_of
 
 VERSION = "n1"
 IMPORT = "import"
-"""The backend and model of an annotation imported from a file, whose name is `where`."""
+"""The backend and model of an annotation that was imported from the file `where`."""
 
 
 def key_of(provenance: Mapping[str, Any]) -> str:
@@ -56,8 +56,8 @@ def verify(record: Mapping[str, Any] | str, abstract: str, key: str | None = Non
     """Return the mismatches between a record, its key and `abstract`.
 
     Args:
-        record: may be JSON.
-        key: the key that is stored beside the record, None for none.
+        record: the record, or its JSON.
+        key: the key that is stored beside the record, or None.
     """
     from skills.nanda.paper import abstract_digest
 

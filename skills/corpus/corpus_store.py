@@ -23,7 +23,7 @@ from skills.corpus.search.quotes import ABSTRACT, QuotableText
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper
 
-# From papers to annotations, each by an index: their rows are long.
+# Access annotations from papers by an index, since their rows are long.
 _ANNOTATIONS = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model
@@ -42,7 +42,7 @@ _YEARS = """
         SELECT (SELECT min(papers.year) FROM papers WHERE papers.year > found.year) FROM found
         WHERE found.year IS NOT NULL)
     SELECT year FROM found WHERE year IS NOT NULL"""
-"""A step in the index for each year; DISTINCT would read all papers."""
+"""Finds each year by a step in the index; DISTINCT would read all papers."""
 _HIT = """
     SELECT id_field, source_id AS id, title, year, move, moves.text, paper_id, annotation_id,
         {snippet} AS snippet,
@@ -56,7 +56,7 @@ _SNIPPET = """(
 
 @dataclass(slots=True)
 class Database(Engine):
-    """The corpus in an open database (`connection.open_corpus`)."""
+    """The corpus in an open database (see `connection.open_corpus`)."""
 
     db: sqlite3.Connection
     framework: Framework
@@ -178,13 +178,13 @@ class Database(Engine):
 def opened(
     path: Path, framework: Framework, notice: Callable[[str], None] = lambda text: None
 ) -> Iterator[Engine]:
-    """Open an existing corpus for reading: a database, or a folder of parts with their index.
+    """Open an existing corpus for reading: a database, or a folder of parts with its index.
 
     Args:
         notice: called with a sentence about each part that is left out.
 
     Raises:
-        InputError: there is no corpus, or it cannot be read.
+        InputError: the corpus does not exist, or cannot be read.
     """
     if not path.is_dir():
         with open_corpus(path, must_exist=True) as db:

@@ -1,4 +1,4 @@
-"""Write annotations to files by suffix, for jobs and for the corpus."""
+"""Return the writers of annotations for each suffix, for jobs and for the corpus."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def writers(
     """Return the writer of each suffix.
 
     Args:
-        id_column: the name of the papers' ids in a table.
+        id_column: the name of the id column in a table.
         items, failures: return new iterators over all annotations and failures.
-        title, about: the heading of a page, and facts shown at its top.
-        library: the file that the papers were read from; references keep its fields.
-        sections: tables have a column of the moves that were found in sections.
+        title, about: the heading of a page, and facts that are shown below it.
+        library: the file that the papers were read from, whose fields the written references keep.
+        sections: True if tables have a column of moves that were found in sections.
     """
 
     def rows() -> Iterator[tuple[str, ...]]:
@@ -96,7 +96,7 @@ def folders(
     *,
     sections: bool = False,
 ) -> dict[str, Callable[[Path], object]]:
-    """Return functions that write into a folder, by suffix; for the arguments see `writers`."""
+    """Return functions that write a folder, by suffix, with the parameters of `writers`."""
 
     def vault(folder: Path) -> None:
         from skills.corpus.exports import vault
@@ -124,10 +124,11 @@ def folders(
 
 
 def check_folders(call: Call, skill: Skill) -> None:
-    """Refuse a folder that holds other things, before any work.
+    """Refuse a folder that contains other files, before any work.
 
     Raises:
-        UsageError: there is such a folder, or an option is of a dataset and no target is one.
+        UsageError: a folder contains other files, or an option for a dataset is given without a
+            dataset as target.
     """
     kinds = {one: targets.folder_suffix(one, call, skill) for one in call.targets}
     for folder, suffix in kinds.items():
@@ -146,7 +147,7 @@ def check_folders(call: Call, skill: Skill) -> None:
 
 
 def _write_json(file: IO[bytes], items: Iterator[Annotated]) -> None:
-    """Write a JSON array of the records, one per line."""
+    """Write the records as a JSON array, one record a line."""
     before = b"[\n"
     for item in items:
         file.write(before + json.dumps(item.record, ensure_ascii=False).encode())

@@ -1,4 +1,4 @@
-"""The corpus as a page: searchable, with facets, statistics and failures, in one HTML file."""
+"""Write the corpus as a single HTML file with search, facets, statistics and failures."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Facts = tuple[tuple[str, str], ...]
 _SEPARATOR = "(?:,|\\{,\\}|[\u00a0\u2009\u202f'\u2019])?"
 _BEFORE, _AFTER = r"(?<![\d.])(?<!\d[,'])(?<!\{,\})", rf"(?!\.?\d|{_SEPARATOR}\d{{3}}(?!\d))"
 _OWN = ("attempts", "created", "input", "key", "prompt_sha256", "seconds", "tokens")
-"""The fields of a provenance that differ from paper to paper."""
+"""The fields of a provenance that differ between papers."""
 
 
 def write_html(
@@ -89,7 +89,7 @@ def paper_view(
     Its entries are in the form of the macro `entries` in skills/reporting/templates/macros.html.
 
     Args:
-        provenances: the parts of provenances that papers share, by index; a new one is added.
+        provenances: the indexes of provenances that papers share; a new provenance is added.
     """
     paper = item.paper
     stated = framework.stated(item.record)
@@ -143,7 +143,7 @@ def _entry(
 
 
 def facts(given: Mapping[str, Any]) -> Facts:
-    """Return names and values as text; the name of a nested value follows that of its mapping."""
+    """Return names and values as text; a nested value has the names of its mapping and its own."""
     found: list[tuple[str, str]] = []
     for key, value in given.items():
         name = flatten(key).replace("_", " ")
@@ -158,7 +158,7 @@ def facts(given: Mapping[str, Any]) -> Facts:
 
 
 def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
-    """Split the text of a move so that every second piece is unsupported."""
+    """Split the text of a move so that every second piece is an unsupported passage."""
     numbers = checks["unsupported_numbers"].get(move, ())
     names = checks["unsupported_names"].get(move, ())
     text, pieces, done = flatten(text), list[str](), 0
@@ -174,6 +174,6 @@ def _pieces(text: str, checks: Mapping[str, Any], move: str) -> list[str]:
 
 
 def _number(number: str) -> str:
-    """Return a pattern for a number that `check` found: 12500 matches 12,500 as well."""
+    """Return a pattern for a number that `check` found: 12500 also matches 12,500."""
     digits = "".join(f"{c}{_SEPARATOR}" if c.isdigit() else re.escape(c) for c in number)
     return f"{_BEFORE}(?:{digits.removesuffix(_SEPARATOR)}){_AFTER}"

@@ -1,9 +1,9 @@
-"""Import papers, with annotations where a table has them, into the corpus; no model is used.
+"""Import papers, and annotations if a table contains them, into the corpus.
 
-A file saved here (.jsonl, .parquet) includes the provenance of its annotations, which they keep
-with their keys. Others are marked as imported. The whole file is read once before anything is
-written, so that a file that cannot be read leaves the corpus unchanged; a row that cannot be used
-is refused, and the others are added.
+A file saved by the harness (.jsonl, .parquet) includes the provenance of its annotations, which
+keep provenance and keys. Other annotations are marked as imported. The whole file is read once
+before rows are written, so that a file that cannot be read leaves the corpus unchanged; a row that
+cannot be used is refused, and the other rows are added.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from skills.nanda.paper import Paper
 from skills.reporting.outputs import RefusedRow
 
 TICK_ROWS = 100
-"""Rows between two reports of the progress."""
+"""Number of rows between two reports of the progress."""
 
 
 def add(
@@ -45,16 +45,16 @@ def add(
     tick: Callable[[str], None] = lambda status: None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Added:
-    """Import a table of papers; where it has a column for each move, with their annotations.
+    """Import a table of papers, with their annotations if it has a column for each move.
 
     Args:
-        refusals: the rows that cannot be used are added to these.
+        refusals: receives the rows that cannot be used.
         limit: maximum number of rows.
         tick: called with the progress.
         notice: as in `open_table`.
 
     Raises:
-        InputError: the file cannot be read, or no row of it can be added; nothing has been written.
+        InputError: the file cannot be read, or no row of it can be added; the corpus is unchanged.
     """
     table = open_table(
         path,
@@ -89,7 +89,7 @@ def add(
 
 
 def annotated(row: TableRow, framework: Framework) -> Annotated | None:
-    """Return a row's annotation as it would be imported, or None if it has none.
+    """Return the annotation of a row as it would be imported, or None.
 
     Raises:
         InputError: a move is not valid.
@@ -103,7 +103,7 @@ def annotated(row: TableRow, framework: Framework) -> Annotated | None:
 def _validate(
     db: sqlite3.Connection, table: Table, framework: Framework, tick: Callable[[str], None]
 ) -> int:
-    """Read all rows and return how many there are.
+    """Check all rows, and return their number.
 
     Raises:
         InputError: no row can be added.
@@ -158,9 +158,9 @@ def _add(db: sqlite3.Connection, row: TableRow, framework: Framework, added: Add
 
 
 def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any]) -> bool:
-    """Store a failure that a part of a job states, unless the same work is known already.
+    """Store a failure from a part of a job, unless the corpus has a result of the same key.
 
-    Returns: False if the error is not of this form.
+    Returns: False if the error does not have this form.
     """
     given = (error.get(name) for name in ("key", "error_type", "reason", "raw_reply"))
     texts = [text for text in given if isinstance(text, str)]
@@ -176,7 +176,10 @@ def _add_failure(db: sqlite3.Connection, paper: Paper, error: Mapping[str, Any])
 def _annotated(
     row: TableRow, moves: Mapping[str, str], framework: Framework, provenance: Mapping[str, Any]
 ) -> Annotated:
-    """Return the annotation of a row; other fields of the row belong to its own provenance."""
+    """Return the annotation of a row.
+
+    Other fields of the row are used only with its own provenance.
+    """
     own = provenance is row.provenance
     anchors = read_anchors(
         row.paper.abstract, framework.stated(moves), row.anchors if own else None
@@ -196,7 +199,7 @@ def _annotated(
 
 
 def _provenance(row: TableRow, moves: Mapping[str, str], framework: Framework) -> Mapping[str, Any]:
-    """Return the row's own provenance if it is complete and consistent, else that of an import."""
+    """Return the provenance in a row if it is complete and consistent, or else of an import."""
     imported, own = _import_provenance(row, moves, framework), row.provenance
     if own is None or not imported.keys() - {"moves_sha256"} <= own.keys():
         return imported
@@ -210,7 +213,7 @@ def _import_provenance(
 ) -> dict[str, Any]:
     """Return the provenance of an annotation of unknown origin: the file it was read from.
 
-    moves_sha256 takes the place of a model's parameters: other moves are another annotation.
+    moves_sha256 replaces the parameters of a model: different moves are different annotations.
     """
     paper = row.paper
     provenance: dict[str, Any] = {
@@ -241,7 +244,7 @@ def complete_rows(
 ) -> Generator[TableRow | InputError, None, None]:
     """Yield the rows of a table, with abstracts from the corpus if the table lacks them.
 
-    A row that cannot be read, or whose abstract is not in the corpus, is its error.
+    For a row that cannot be read, or whose abstract is not in the corpus, the error is yielded.
 
     Args:
         table: opened with `abstract_by="provenance"`.
@@ -268,7 +271,7 @@ def _look_up(db: sqlite3.Connection, row: TableRow) -> Paper:
     """Return the paper of an annotation.
 
     Raises:
-        InputError: the corpus does not have it.
+        InputError: the paper is not in the corpus.
     """
     paper = row.paper
     if not paper.id or not row.abstract_sha256:

@@ -1,9 +1,9 @@
-"""List the papers of a corpus database: words, conditions and facets, in pages, with counts.
+"""List papers of a corpus database by words, conditions and facets, in pages, with counts.
 
-Unlike `/corpus filter`, this lists papers without an annotation, too. Of rows that are one paper,
-one is listed. Each facet is counted over the papers that all others select, so that its other
-values stay to choose from. One query groups the papers; the groups are kept until the database
-changes.
+Unlike `/corpus filter`, this also lists papers without an annotation. Of rows of the same paper,
+one row is listed. The values of a facet are counted over the papers that all other facets select,
+so that they remain available. A single query groups the papers; the groups are kept until the
+database changes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ WAYS: tuple[By, ...] = ("words", "both", "meaning")
 NEAREST = 200
 """Number of moves that are found by meaning."""
 PATIENCE = 3.0
-"""Seconds in which vectors are added before a search."""
+"""Maximum number of seconds in which vectors are added before a search."""
 ROWS = 50
 BEST = "best"
-"""The order of a search: by bm25 of title and abstract, then papers found by a move alone."""
+"""The order of a search: by bm25 of title and abstract, then papers found only by a move."""
 SORTS: Mapping[str, tuple[str, bool]] = {
     BEST: ("(SELECT score FROM temp.found WHERE found.id = listed.paper)", False),
     "added": ("paper", True),
@@ -44,13 +44,13 @@ SORTS: Mapping[str, tuple[str, bool]] = {
     "support": ("coalesce(support, 2.0)", False),
     "unsupported": ("coalesce(unsupported, -1)", True),
 }
-"""The value that papers are sorted by, before their number, and whether the greatest is first."""
+"""For each order, the value by which papers are sorted, and True if the greatest is first."""
 _OPEN, _CLOSE = "\x02", "\x03"
-"""Around the words found: no stored text has them."""
+"""The marks around words that were found; stored texts do not contain these characters."""
 
-# The relation "annotations" of an engine, with all other papers, and the facet "state". From
-# papers to annotations, each by an index: their rows are long. A merged row without the annotation
-# is left out if another one has it, or comes before.
+# The relation "annotations" of an engine, with all other papers, and the facet "state". It accesses
+# annotations from papers by an index, since their rows are long. A merged row without annotation is
+# left out if another row of the paper has the annotation or precedes it.
 _LISTED = """(
     SELECT annotations.id, papers.id AS paper, year, category, categories, cited, retracted, stated,
         support, unsupported, model,
@@ -67,24 +67,24 @@ _LISTED = """(
             ON others.paper_id = duplicates.paper_id AND others.current = 1
             WHERE relation = 'same')) AS listed"""
 COLUMNS = {"state": "state", "year": "year", "category": "categories", "model": "model"}
-"""The column of each facet; the facets of moves share `stated`."""
+"""The column of each facet; the facets of moves share the column `stated`."""
 KEPT = 16
 """Number of groupings that are kept."""
 Group = tuple[Any, ...]
-"""A value of each of `COLUMNS`, the stated moves, and the number of papers."""
+"""Values of `COLUMNS`, the stated moves, and the number of papers with these values."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The papers that are listed.
+    """A selection of papers.
 
     Attributes:
-        words: all must occur in title and abstract, or in one move; "phrases" are adjacent. A paper
-            with this id is listed, too.
-        by: "both" and "meaning" find the nearest moves instead, as `/corpus search` does.
-        conditions: as `/corpus filter` takes them.
-        facets: values by name: "year", "category", "model", "state" and "move.NAME". A paper must
-            have one of the values of each facet.
+        words: words that all occur in title and abstract, or in one move; words of a "phrase" are
+            adjacent. A paper with this id is also listed.
+        by: the kind of search; "both" and "meaning" find the nearest moves, like `/corpus search`.
+        conditions: conditions in the form of `/corpus filter`.
+        facets: the selected values by facet: "year", "category", "model", "state" and "move.NAME".
+            A paper must have a selected value of each facet.
     """
 
     words: str = ""
@@ -98,9 +98,9 @@ class Listed:
     """A paper of a page.
 
     Attributes:
-        record: its current annotation, or None.
-        found: a piece of title or abstract in parts; every second one was searched for.
-        key: its place in the order, for `Page` before or after it.
+        record: the current annotation, or None.
+        found: a piece of title or abstract in parts, in which every second part was found.
+        key: its key in the order, from which the previous or next page begins.
     """
 
     row_id: int
@@ -115,7 +115,7 @@ class Page:
     """A page of papers.
 
     Attributes:
-        has_previous, has_next: whether there are papers before and after these.
+        has_previous, has_next: True if there are papers before, or after, these papers.
     """
 
     papers: tuple[Listed, ...]
@@ -148,7 +148,7 @@ class Listing:
             if values
         ]
         self.matching = corpus.all_of(conditions)
-        """The SQL without the facets, and its parameters."""
+        """The SQL condition without the facets, and its parameters."""
         self._selected = corpus.all_of([*conditions, *facets])
 
     def rows(
@@ -168,7 +168,7 @@ class Listing:
     def page(
         self, *, sort: str = "added", after: str = "", before: str = "", rows: int = ROWS
     ) -> Page:
-        """Return the first papers, or those after or before a key.
+        """Return the first page of papers, or the page after or before a key.
 
         Raises:
             InputError: a key or order is not valid.
@@ -227,10 +227,10 @@ class Listing:
 
 
 def complete_soon(corpus: Engine) -> None:
-    """Add the vectors that are missing, within the time that a reader waits.
+    """Add missing vectors, for at most `PATIENCE` seconds.
 
     Raises:
-        InputError: it takes longer; the vectors that were added stay.
+        InputError: it takes longer; the added vectors are stored.
     """
     try:
         corpus.complete_vectors(lambda status: None, StopToken(seconds=PATIENCE).check)
@@ -242,7 +242,7 @@ def complete_soon(corpus: Engine) -> None:
 
 
 def _find_near(corpus: Database, selection: Selection) -> None:
-    """Find the papers of the nearest moves, ranked by the best move of each."""
+    """Find the papers with the nearest moves, ranked by the best move of each paper."""
     complete_soon(corpus)
     found = corpus.search(Query(selection.words, limit=NEAREST, by=selection.by))
     ranked = ((hit.paper_id, float(rank)) for rank, hit in enumerate(found.hits))
@@ -259,10 +259,10 @@ def _parsed(key: str) -> tuple[float, int]:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The number of papers that are listed, and of those with each value of each facet.
+    """The number of listed papers, and the numbers of papers with each value of each facet.
 
     Attributes:
-        facets: by facet: `COLUMNS`, then "move.NAME".
+        facets: the counts by facet, `COLUMNS` and then "move.NAME", and by value.
     """
 
     total: int
@@ -270,7 +270,7 @@ class Counts:
 
 
 class FacetCounts:
-    """Counts of facets in the database at `path`, for several threads."""
+    """Counts the facets of the database at `path`; several threads may use it."""
 
     def __init__(self, path: Path, framework: Framework) -> None:
         self._path, self._framework = path, framework
@@ -295,7 +295,7 @@ class FacetCounts:
             if not missed:
                 for counter, value in zip(everywhere, values, strict=True):
                     counter[value] += number
-            elif len(missed) == 1:  # papers that this facet alone leaves out
+            elif len(missed) == 1:  # papers that only this facet leaves out
                 besides[missed[0]][values[place[missed[0]]]] += number
         counts = {
             name: _expanded(name, everywhere[place[name]] + besides.get(name, Counter()))
@@ -322,9 +322,9 @@ class FacetCounts:
 
 
 def _stamp(path: Path) -> tuple[Any, ...]:
-    """Return the state of the file and of its WAL, which changes with every transaction.
+    """Return the state of the file and of its WAL, one of which changes with every transaction.
 
-    A connection that only reads makes an empty WAL, and removes it at the end.
+    A connection that only reads creates an empty WAL, and removes it at the end.
     """
     found = list[tuple[int, int] | None]()
     for file in (path, path.with_name(f"{path.name}-wal")):
@@ -339,12 +339,12 @@ def _stamp(path: Path) -> tuple[Any, ...]:
 
 @lru_cache(maxsize=65_536)
 def _values(name: str, column: Any) -> tuple[str, ...]:
-    """Return the values of a facet that a paper with this column has."""
+    """Return the values of a facet for a paper, from the value of its column."""
     if name == "year":
         return (UNKNOWN if column is None else str(column),)
     if name == "category":
         return tuple(dict.fromkeys(categories(column))) or (UNKNOWN,)
-    if column is None:  # without an annotation
+    if column is None:  # a paper without an annotation
         return ()
     if name.startswith(MOVE):
         is_stated = name.removeprefix(MOVE) in column.split()

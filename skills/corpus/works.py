@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,6 +12,7 @@ from harness.errors import InputError, NothingFound
 from harness.terminal.rendering import table
 from skills.corpus.db import merging, reads
 from skills.corpus.db.connection import database, open_corpus, transaction
+from skills.corpus.db.rows import insert, now
 from skills.corpus.outputs import Pair, Pairs, PaperDetails, Side
 from skills.nanda.text import counted
 
@@ -18,7 +21,7 @@ def report(call: Call) -> Result:
     if text := call.text.strip():
         raise InputError(f"/corpus duplicates takes no text, but got {text[:40]!r}")
     with open_corpus(database(call), must_exist=True) as db:
-        found = merging.pairs(db)
+        found = reads.pairs(db)
     counts = Counter(pair.relation for pair in found)
     data = Pairs(pairs=found).model_dump()
     if not found:
@@ -39,7 +42,7 @@ def split(call: Call) -> Result:
                 f"{wanted[:60]} is the id of several rows of the corpus: {listed}",
                 hint=f"`/corpus split {rows[-1]}` splits the last one from the others.",
             )
-        undone = merging.split(db, rows[0]) if rows else []
+        undone = separate(db, rows[0]) if rows else []
     if not undone:
         problem = "is neither merged nor linked" if rows else "is not in the corpus"
         raise NothingFound(
@@ -48,6 +51,53 @@ def split(call: Call) -> Result:
         )
     text = f"Split, and not to be joined again:\n{pairs(undone)}"
     return Result(text, Pairs(pairs=undone).model_dump())
+
+
+def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
+    """Undo the merges and links of one row of papers, and remember it.
+
+    The annotations of all rows are kept; of a paper without a current annotation, the newest
+    becomes current. The caller runs it in a transaction.
+
+    Returns:
+        The pairs before they were undone.
+    """
+    undone = [pair for pair in reads.pairs(db, paper_id) if pair.relation != "split"]
+    others = [other for other in merging.members(db, paper_id) if other != paper_id]
+    db.execute(
+        "UPDATE duplicates SET relation = 'split' WHERE ? IN (paper_id, other_id)", [paper_id]
+    )
+    known = {row for pair in undone for row in (pair.paper.row, pair.other.row)}
+    for other in others:
+        if other not in known:  # joined through a third
+            first, second = sorted((paper_id, other))
+            insert(
+                db,
+                "duplicates",
+                paper_id=first,
+                other_id=second,
+                relation="split",
+                rule="",
+                evidence="",
+                created_at=now(),
+            )
+    for row in (paper_id, *others):
+        _restore_newest(db, merging.members(db, row))
+    return undone
+
+
+def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
+    """Make the newest annotation of each framework current if the rows of a paper lack one."""
+    kept = {row["framework"] for row in merging.current_annotations(db, paper_ids)}
+    newest = db.execute(
+        "SELECT id, framework FROM annotations"
+        " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, id DESC",
+        [json.dumps(paper_ids)],
+    ).fetchall()
+    for row in newest:
+        if row["framework"] not in kept:
+            kept.add(row["framework"])
+            merging.set_current(db, row["id"], True)
 
 
 def pairs(found: Sequence[Pair]) -> str:

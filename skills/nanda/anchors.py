@@ -1,20 +1,23 @@
 """Anchors: the sentences of an abstract that a move comes from.
 
-They are given by a model, selected by a reviewer, or found by common words. A stored annotation has
-an anchor for each stated move under "anchors"; its spans refer to the abstract as it is stored with
-the paper. Annotations made before there were anchors have none.
+An anchor is given by a model, selected by a reviewer, or found by common words. A stored annotation
+has an anchor for each stated move under "anchors"; its spans refer to the abstract as stored with
+the paper. The oldest annotations have no anchors.
 
-Alignment by common words selects one or two sentences. The first has the highest ROUGE-L recall
-(Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the longest common subsequence
-of the stemmed words over the words of the move; the earliest sentence if tied. Sentences without a
-common content word do not count, so that there may be none. Of the content words that the first
-does not have, a second sentence must have `SHARE` of the move's content words and at least
-`FEWEST`, in order; the sentence with most of them, the earliest if tied.
+Alignment by common words selects one or two sentences. The first sentence is the one with the
+highest ROUGE-L recall (Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries"): the
+length of the longest common subsequence of the stemmed words, divided by the number of words of the
+move. Of tied sentences the earliest is selected. A sentence without a common content word does not
+count, so that a move may have no anchor. A second sentence is selected if it adds content words of
+the move that the first sentence lacks: at least `FEWEST` words, in order, and the share `SHARE` of
+the content words of the move. It is the sentence that adds most words, or of tied sentences the
+earliest.
 
-Of 3,211 moves of gold_train.csv and gold_train_cs.csv that share a run of four words or more with
-one sentence alone, this recall selects that sentence for 89.1%, ROUGE-L F1 for 88.9%, the recall of
-content words alone for 85.5%, and their coverage weighted by rarity for 83.2%. 28% of the moves
-have a second sentence; in a reading of 30 moves, candidates below a quarter were often background.
+3,211 moves of gold_train.csv and gold_train_cs.csv share a run of four words or more with exactly
+one sentence. The recall selects that sentence for 89.1% of these moves, ROUGE-L F1 for 88.9%, the
+recall of content words only for 85.5%, and the coverage of content words weighted by rarity for
+83.2%. 28% of the moves have a second sentence; in a sample of 30 moves, sentences that added less
+than a quarter of the content words were often background.
 """
 
 from __future__ import annotations
@@ -34,9 +37,9 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import content_words, flatten, stems, visible_places
 
 SHARE = 0.25
-"""Share of a move's content words that a second sentence adds."""
+"""Minimum share of a move's content words that a second sentence adds."""
 FEWEST = 3
-"""Content words that a second sentence adds, at least."""
+"""Minimum number of content words that a second sentence adds."""
 By = Literal["model", "lexical", "reviewer"]
 _BY = {
     "model": "given by the model",
@@ -54,13 +57,15 @@ class Referred(TypedDict):
 
 
 class Anchor(TypedDict):
-    """Where a move comes from.
+    """The sentences and the spans of the abstract that a move comes from.
 
     Attributes:
-        sentences: numbers of sentences of the abstract from 1, in order; [] if unknown.
-        spans: start and end of each in the abstract, in characters.
-        by: the model, the alignment by common words, or the reviewer that selected them.
-        referent: the place of a name that replaces the first words of the move, and their place.
+        sentences: numbers of the sentences of the abstract, counted from 1, in order; [] if
+            unknown.
+        spans: start and end of each span in the abstract, in characters.
+        by: the origin of the selection: a model, a reviewer, or "lexical" alignment.
+        referent: the place of a name that replaces the first words of the move, and the place of
+            these words.
     """
 
     sentences: list[int]
@@ -74,9 +79,9 @@ class Sentence:
     """A sentence of an abstract.
 
     Attributes:
-        span: its start and end in the abstract.
-        stems: its words, stemmed.
-        content: the content words among them.
+        span: the start and the end of the sentence in the abstract.
+        stems: the stems of its words.
+        content: the stems of its content words.
     """
 
     span: tuple[int, int]
@@ -85,7 +90,7 @@ class Sentence:
 
 
 def lexical_anchors(abstract: str, moves: Mapping[str, str]) -> dict[str, Anchor]:
-    """Return the anchor of each of the stated `moves`, by lexical alignment; see the module."""
+    """Return the anchors of the stated `moves` by lexical alignment, as described in the module."""
     return {
         move: anchor_of(abstract, _aligned(abstract, text), "lexical")
         for move, text in moves.items()
@@ -93,7 +98,7 @@ def lexical_anchors(abstract: str, moves: Mapping[str, str]) -> dict[str, Anchor
 
 
 def anchor_of(abstract: str, numbers: Iterable[int], by: By) -> Anchor:
-    """Return the anchor of these sentences of the abstract, which must exist."""
+    """Return the anchor of the sentences with these numbers, which must exist."""
     given, ordered = sentences_of(abstract), sorted(set(numbers))
     return {"sentences": ordered, "spans": [list(given[n - 1].span) for n in ordered], "by": by}
 
@@ -104,7 +109,7 @@ def recall(text: str, sentence: Sentence) -> float:
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
 
 
-@functools.lru_cache(maxsize=4)  # each abstract is aligned move by move
+@functools.lru_cache(maxsize=4)  # an abstract is aligned with one move after the other
 def sentences_of(abstract: str) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract in order."""
     return tuple(
@@ -118,7 +123,7 @@ def sentences_of(abstract: str) -> tuple[Sentence, ...]:
 
 
 def _aligned(abstract: str, text: str) -> list[int]:
-    """Return the numbers of the sentences, at most two, that `text` comes from."""
+    """Return the numbers of the one or two sentences that `text` comes from, or []."""
     given, content = sentences_of(abstract), content_words(text)
     known = set(content)
     first = _best([recall(text, one) * (not known.isdisjoint(one.content)) for one in given])
@@ -133,7 +138,7 @@ def _aligned(abstract: str, text: str) -> list[int]:
 
 
 def _best(scores: Sequence[float]) -> int | None:
-    """Return the index of the highest score, the first if tied; None if no score is above zero."""
+    """Return the index of the highest positive score (of ties, the first), or None."""
     best = max(range(len(scores)), key=scores.__getitem__, default=None)
     return best if best is not None and scores[best] > 0 else None
 
@@ -144,8 +149,8 @@ def anchors_of(
     """Return the anchors of the stated `moves`.
 
     Args:
-        given: sentence numbers by move, as the model gave them. Where they are missing, more than
-            `MOST_SENTENCES`, or not numbers of sentences, the anchor is the lexical one.
+        given: the sentence numbers that the model gave for each move. If they are missing, invalid,
+            or more than `MOST_SENTENCES`, lexical alignment finds the anchor.
     """
     count = len(sentences_of(abstract))
     usable = {
@@ -158,13 +163,14 @@ def anchors_of(
 
 
 def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dict[str, Anchor]:
-    """Return the anchors of the stated `moves` of an annotation that is read.
+    """Return the anchors of the stated `moves` of a stored annotation.
 
-    The number of a sentence is that of the sentence in which the middle of its span lies now.
+    The sentence numbers are computed again: a span belongs to the sentence that contains its
+    middle.
 
     Args:
-        stored: the value of "anchors" or None. Where an anchor is missing, or a span is not inside
-            the abstract, the anchor is the lexical one.
+        stored: the value of "anchors" or None. If an anchor is missing, or a span is not inside the
+            abstract, lexical alignment finds the anchor.
     """
     given = stored if isinstance(stored, Mapping) else {}
     found = {move: _valid(abstract, given.get(move)) for move in moves}
@@ -172,12 +178,12 @@ def read_anchors(abstract: str, moves: Mapping[str, str], stored: object) -> dic
 
 
 def numbers_of(sentences: Sequence[int]) -> str:
-    """Return the numbers of sentences for people: "[2,5]", which is not wrapped, or ""."""
+    """Return the numbers of sentences as text without blanks, such as "[2,5]", or ""."""
     return f"[{','.join(map(str, sentences))}]" if sentences else ""
 
 
 def origin_of(anchor: Anchor) -> str:
-    """Return in words where a move comes from."""
+    """Return a description of the sentences that a move comes from."""
     if not anchor["sentences"]:
         return "no sentence of the abstract shares its words"
     numbers = " and ".join(map(str, anchor["sentences"]))
@@ -189,7 +195,7 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
     """Return a record with the spans of its anchors moved to another layout of its abstract.
 
     Args:
-        before, after: the abstract in both layouts, which differ in line breaks and blanks alone.
+        before, after: the abstract in both layouts, which differ only in line breaks and blanks.
     """
     stored = record.get("anchors")
     if before == after or not isinstance(stored, Mapping) or flatten(before) != flatten(after):
@@ -211,24 +217,24 @@ def placed(record: Mapping[str, Any], before: str, after: str) -> dict[str, Any]
 def _completed(
     abstract: str, moves: Mapping[str, str], found: Mapping[str, Anchor]
 ) -> dict[str, Anchor]:
-    """Return an anchor for each move, in their order; lexical anchors where `found` has none."""
+    """Return an anchor for each move in order; a lexical anchor if `found` lacks the move."""
     others = {move: text for move, text in moves.items() if move not in found}
     all_anchors = {**lexical_anchors(abstract, others), **found}
     return {move: all_anchors[move] for move in moves}
 
 
 def _valid(abstract: str, stored: object) -> Anchor | None:
-    """Return a stored anchor with its present sentence numbers, None if it is not valid."""
+    """Return a stored anchor with current sentence numbers, or None if it is not valid."""
     if not isinstance(stored, Mapping) or stored.get("by") not in tuple(_BY):
         return None
     spans = stored.get("spans")
     if not isinstance(spans, list) or not all(_is_inside(span, abstract) for span in spans):
         return None
-    if not spans and stored["by"] != "lexical":  # only lexical alignment finds no sentence
+    if not spans and stored["by"] != "lexical":  # only lexical alignment may find no sentence
         return None
     starts = [sentence.span[0] for sentence in sentences_of(abstract)]
     numbers = {bisect.bisect_right(starts, (start + end) // 2) for start, end in spans}
-    if 0 in numbers:  # white space before the first sentence
+    if 0 in numbers:  # a span in white space before the first sentence
         return None
     anchor: Anchor = {"sentences": sorted(numbers), "spans": spans, "by": stored["by"]}
     referent = stored.get("referent")
@@ -253,7 +259,7 @@ def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> 
 
 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:
-    """Return the place of the character at `at`, or of the next visible one."""
+    """Return the new place of the character at `at`, or of the next visible character."""
     return new[min(bisect.bisect_left(old, at), len(new) - 1)]
 
 
@@ -262,7 +268,7 @@ class Segment:
     """A piece of a sentence, on one line.
 
     Attributes:
-        moves: the moves that come from this part of the sentence, in the order of the anchors.
+        moves: the names of the moves that come from this piece, in the order of the anchors.
     """
 
     text: str
@@ -274,8 +280,9 @@ class Marked:
     """A sentence of an abstract with the moves that come from it.
 
     Attributes:
-        segments: their texts together are the sentence on one line.
-        moves: the moves that come from all words of the sentence; segments do not repeat them.
+        segments: the pieces, whose joined texts are the sentence on one line.
+        moves: the names of the moves that come from all words of the sentence; segments do not
+            repeat them.
     """
 
     segments: tuple[Segment, ...]
@@ -285,7 +292,7 @@ class Marked:
 def marked(abstract: str, anchors: Mapping[str, Anchor]) -> list[Marked]:
     """Return the sentences of an abstract, divided where the spans of anchors begin and end.
 
-    No letter is separated from the accents that combine with it.
+    A letter is never separated from its combining accents.
     """
     return [_marked(abstract, *span, anchors) for span in sentence_spans(abstract)]
 
@@ -313,7 +320,7 @@ def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor])
 
 
 def _place(at: int, sentence: str, text: str) -> int:
-    """Return where the visible characters before `at` end in the flattened sentence."""
+    """Return the place in the flattened sentence `text` that corresponds to `at`."""
     place = len(flatten(sentence[:at]))
     while unicodedata.category(text[place : place + 1] or " ").startswith("M"):
         place += 1
@@ -331,7 +338,7 @@ def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, 
             if any(first <= start and end <= last for first, last in spans)
         )
         one = Segment(blank + text[start:end], tuple(moves))
-        # The names of the moves of a segment follow its last word.
+        # The names of the moves are shown after the last word of a segment.
         blank = " " * (bool(one.moves) and one.text.endswith(" "))
         if shown := one.text.removesuffix(blank):
             found.append(Segment(shown, one.moves))

@@ -1,7 +1,8 @@
 """Check an annotation against its abstract without a model.
 
-All functions are pure. `check` combines them in the stored form: an object whose values are keyed
-by move. They take the moves that the abstract states.
+All functions are pure. `check` combines their results in the form in which annotations store them:
+an object whose values are keyed by move. Only the moves that the abstract states are passed to the
+functions.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ SAME = 0.85
 """Similarity from which two moves count as duplicates. No pair of moves of the 536 papers in
 gold_train.csv and gold_dev.csv reaches it; the most similar pair has 0.82."""
 LOW_SUPPORT = 0.6
-"""Share of a move's words in the abstract below which it counts as not supported. Of the 3,581
-stated moves of gold_train.csv and gold_dev.csv, 12 are below it."""
+"""Support of a move (share of its words in the abstract) below which a doubt is reported. Of the
+3,581 stated moves of gold_train.csv and gold_dev.csv, 12 are below it.
+"""
 FEW_WORDS = "few of its words are in the abstract"
 RUN = 5
-"""Consecutive words that count as copied."""
+"""Minimum number of consecutive words that count as copied."""
 
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
@@ -51,17 +53,18 @@ def check(
     """Check `moves` against `abstract`.
 
     Args:
-        anchors: where the moves come from; by default the lexical ones.
+        anchors: the anchors of the moves; by default the lexical anchors.
 
     Returns:
-        unsupported_numbers, unsupported_names: {move: [text, ...]}, only moves with findings.
-        the keys of `DOUBTS`: the findings of the checks of reworded moves, in the same form.
+        unsupported_numbers, unsupported_names: {move: [text, ...]}, with the moves that have
+            findings.
+        the keys of `DOUBTS`: the findings of the checks for reworded moves, in the same form.
         duplicate_moves: [[move, move, similarity], ...].
         support: {move: share of its content words found in the abstract}.
         copied: {move: share of its words copied in runs of `RUN` words or more}.
-        source: {move: {"index": sentence of the abstract from 0, "score": ROUGE-L recall, "text":
-            the sentence}}; of a move's anchor, the sentence with the highest score.
-        Shares, scores and similarities are 0 to 1, rounded to three places.
+        source: {move: {"index": index of a sentence of the abstract, "score": ROUGE-L recall,
+            "text": the sentence}}, for the sentence of the move's anchor with the highest score.
+        Shares, scores and similarities range from 0 to 1 and are rounded to three places.
     """
     if anchors is None:
         anchors = lexical_anchors(abstract, moves)
@@ -82,12 +85,13 @@ def check(
 
 
 def unusable(abstract: str, moves: Mapping[str, str]) -> str:
-    """Return why these are not moves of the abstract, or "" if they can be.
+    """Return the reason why an answer cannot be used as an annotation of the abstract, or "".
 
-    If more than half of the moves, and three or more, have the same content, the model repeats
-    itself; an abstract with less than half as many sentences may leave no choice, unless all moves
-    are the same sentence of several. If more than half of the moves have no content word of the
-    abstract, the answer is invented. No annotation of gold_train.csv and gold_dev.csv is either.
+    If more than half of the moves, and at least three, have the same content, the model repeats
+    itself. An abstract with few sentences may leave no choice: repetition is accepted if the
+    abstract has less than half as many sentences as there are moves, unless all moves are the same
+    of several sentences. If more than half of the moves have no content word of the abstract, the
+    answer is invented. No annotation in gold_train.csv and gold_dev.csv has these faults.
     """
     half = len(moves) / 2
     alike = Counter(move for pair in duplicate_moves(moves) for move in pair[:2])
@@ -107,7 +111,7 @@ def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) ->
 
     Args:
         record: the stored annotation; its `checks`, `confidence` and `suggestions` are read.
-        labels: the names of moves for people.
+        labels: the labels of moves by name.
     """
     return [clause for _, clause in findings_by_kind(move, record, labels)]
 
@@ -115,7 +119,7 @@ def findings(move: str, record: Mapping[str, Any], labels: Mapping[str, str]) ->
 def findings_by_kind(
     move: str, record: Mapping[str, Any], labels: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """Yield the kind of each finding, as the name of a group, and its clause; see `findings`."""
+    """Yield the kind of each finding, which is the name of a group, and its clause."""
     checks = record["checks"]
     for what in ("numbers", "names"):
         if texts := checks[f"unsupported_{what}"].get(move):
@@ -133,12 +137,12 @@ def findings_by_kind(
 
 
 def unsupported_numbers(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` whose value is not in the abstract, as written, each once.
+    """Return the distinct numerals of `text`, as written, whose value is not in the abstract.
 
-    1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %; the abstract may spell out numbers below
-    a hundred, and its "80, 000", as in tokenized text, is 80 and 0 as well as 80000. Digits within
-    a name ("GPT-4") are left to `unsupported_names`; number words of the text are ignored, since
-    "two directions" may be the annotator's own count.
+    1,000 equals 1000, 1.0 equals 1, and 93% equals 93 %; the abstract may spell out numbers below a
+    hundred, and "80, 000" in the abstract, a form of tokenized text, is 80 and 0 as well as 80000.
+    Digits within a name ("GPT-4") are checked by `unsupported_names`; number words of the text are
+    ignored, since "two directions" may be a count by the annotator.
     """
     known = _abstract_facts(abstract).numbers
     found = [shown for shown, value in _numbers(without_names(text)) if value not in known]
@@ -146,19 +150,19 @@ def unsupported_numbers(abstract: str, text: str) -> list[str]:
 
 
 def support(abstract: str, text: str) -> float:
-    """Return the share of the content words of `text` that the abstract has in any inflection.
+    """Return the share of the content words of `text` that the abstract contains, inflected or not.
 
-    It is 1.0 for a text without content words. The moves of the gold data have 0.94 on average
-    (0.90 when words are compared without `text.stem`).
+    It is 1.0 for a text without content words. The mean support of the moves of the gold data is
+    0.94 (0.90 when words are compared without `text.stem`).
     """
     known, found = _abstract_facts(abstract).words, content_words(text)
     return round(sum(word in known for word in found) / len(found), 3) if found else 1.0
 
 
 def copied(abstract: str, text: str) -> float:
-    """Return the share of words of `text` in runs of `RUN` words that the abstract has.
+    """Return the share of words of `text` that lie in runs of `RUN` words of the abstract.
 
-    It is 1 for a shorter passage of the abstract.
+    It is 1 for a passage of the abstract that is shorter than a run.
     """
     found, runs = words(text), _abstract_facts(abstract).runs
     if found and is_passage(abstract, text):
@@ -171,12 +175,12 @@ def copied(abstract: str, text: str) -> float:
 
 
 def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict[str, Any]:
-    """Return the abstract's sentence that `text` most likely comes from; the first if tied.
+    """Return the sentence that `text` most likely comes from (of ties, the first).
 
     The score is ROUGE-L recall (`anchors.lexical.recall`).
 
     Args:
-        among: numbers of sentences from 1; empty for all.
+        among: numbers of the sentences to compare, from 1; () for all sentences.
     """
     best: dict[str, Any] = {"index": 0, "score": 0.0, "text": ""}
     for index, sentence in enumerate(sentences_of(abstract)):
@@ -191,9 +195,9 @@ def source_sentence(abstract: str, text: str, among: Sequence[int] = ()) -> dict
 
 
 def duplicate_moves(moves: Mapping[str, str]) -> list[list[Any]]:
-    """Return the pairs of moves with nearly the same words, in any order.
+    """Return the pairs of moves with nearly the same words, in whatever order.
 
-    The similarity is rapidfuzz's `token_sort_ratio` of the words, over 100.
+    The similarity is `token_sort_ratio` of rapidfuzz for the words, divided by 100.
     """
     folded = {move: " ".join(words(text)) for move, text in moves.items()}
     pairs: list[list[Any]] = []
@@ -212,7 +216,7 @@ class _AbstractFacts(NamedTuple):
     runs: frozenset[tuple[str, ...]]
 
 
-@functools.lru_cache(maxsize=4)  # each abstract is checked move by move
+@functools.lru_cache(maxsize=4)  # an abstract is checked with one move after the other
 def _abstract_facts(abstract: str) -> _AbstractFacts:
     loose, given = _LOOSE_THOUSANDS.sub("", abstract), words(abstract)
     written = (value for text in (abstract, loose) for _, value in _numbers(text))
@@ -224,7 +228,7 @@ def _abstract_facts(abstract: str) -> _AbstractFacts:
 
 
 def _numbers(text: str) -> Iterator[tuple[str, Decimal]]:
-    """Yield each numeral as written, with its value."""
+    """Yield each numeral of a text as written, with its value."""
     for match in _NUMBER.finditer(_THOUSANDS.sub("", text)):
         yield match.group(), Decimal(match.group())
 

@@ -1,14 +1,15 @@
-"""Confidence, suggestions and moves of sections, which an annotation has beside its moves.
+"""Read confidences, suggestions and moves of sections, which annotations store beside moves.
 
 The confidence of a move is the estimated probability that its sentence, or "not stated", is right.
-Below `SUGGESTED`, an annotator that selects passages states nothing: the move is "Not stated.", and
-the passage is stored under "suggestions": {move: {"text", "confidence", "sentences", "spans"}}.
+If the confidence is below `SUGGESTED`, an annotator that selects passages does not state the move:
+its text is "Not stated.", and the passage is stored under "suggestions": {move: {"text",
+"confidence", "sentences", "spans"}}.
 
-Moves that a section of the paper states, and its abstract does not, are stored under "sections":
-{move: {"section": the heading, "page": its number, "text": the move, "source": the sentence it
-comes from, "support": the share of its content words in the section, "unsupported": numbers and
-names that the section does not have, if any}}. The moves themselves, their anchors and their checks
-are about the abstract alone.
+Moves that are stated in a section of the paper, but not in its abstract, are stored under
+"sections": {move: {"section": the heading, "page": the page of the heading, "text": the move,
+"source": the sentence that it comes from, "support": the share of its content words in the section,
+"unsupported": numbers and names that the section lacks, if there are any}}. The moves of the
+annotation, their anchors and their checks concern only the abstract.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import Any, TypedDict
 from skills.nanda.text import flatten
 
 UNCERTAIN = 0.5
-"""Confidence below which a move is marked. Of the stated moves of the reader that were read
-(bench/readings), 58% of the moves below it are right, and 68% of the moves above."""
+"""Confidence below which a move is marked. In a sample of the reader's stated moves
+(bench/readings), 58% of the moves below it are right, and 68% of the moves above.
+"""
 SUGGESTED = 0.3
 """Confidence below which a passage is only suggested, since it is more often wrong than right."""
 
@@ -36,7 +38,7 @@ class Suggestion(TypedDict):
 
 
 def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
-    """Return the mean confidence of `moves`, None unless each move has a confidence.
+    """Return the mean confidence of `moves`, or None if a move has no confidence.
 
     It is the expected share of right decisions about a paper, if the confidences are calibrated.
 
@@ -49,7 +51,7 @@ def certainty_of(stored: object, moves: Iterable[str]) -> float | None:
 
 
 def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
-    """Return the confidences, numbers from 0 to 1, of the `moves` that have one.
+    """Return the confidences of `moves`, without moves that have no confidence from 0 to 1.
 
     Args:
         stored: the value of "confidence" or None.
@@ -65,11 +67,11 @@ def confidence_of(stored: object, moves: Iterable[str]) -> dict[str, float]:
 def doubt_of(
     abstract: str, unstated: Collection[str], confidence: Mapping[str, float], suggestions: object
 ) -> dict[str, Any]:
-    """Return a record's entries about doubt: confidence, uncertain and suggestions.
+    """Return the entries of a record that express doubt: confidence, uncertain, suggestions.
 
     Args:
         unstated: the moves that are not stated.
-        suggestions: as stored (`read_suggestions`).
+        suggestions: the stored suggestions (see `read_suggestions`).
     """
     found = read_suggestions(abstract, unstated, suggestions)
     doubt: dict[str, Any] = {"suggestions": found} if found else {}
@@ -85,28 +87,28 @@ def uncertain_moves(record: Mapping[str, Any]) -> dict[str, float]:
     """Return the confidences below `UNCERTAIN` of the stated moves.
 
     Args:
-        record: the stored annotation; its `confidence` is read, and its `anchors`, which has an
-            entry for each stated move.
+        record: the stored annotation; its `confidence` is read, and the keys of its `anchors`,
+            which are the stated moves.
     """
     known = confidence_of(record.get("confidence"), record.get("anchors") or ())
     return {move: share for move, share in known.items() if share < UNCERTAIN}
 
 
 def uncertainty(record: Mapping[str, Any], move: str) -> str:
-    """Return the mark after the label of an uncertain move, " (uncertain, 0.35)"; else ""."""
+    """Return the mark of an uncertain move, such as " (uncertain, 0.35)", otherwise ""."""
     confidence = uncertain_moves(record).get(move)
     return "" if confidence is None else f" (uncertain, {confidence:.2f})"
 
 
 def suggestions_of(record: Mapping[str, Any]) -> dict[str, Suggestion]:
-    """Return the suggestions of a stored annotation, without moves that a section states."""
+    """Return the suggestions of a stored annotation, except for moves that a section states."""
     stated = from_sections(record)
     stored = record.get("suggestions") or {}
     return {move: one for move, one in stored.items() if move not in stated}
 
 
 def suggested(record: Mapping[str, Any], move: str) -> list[str]:
-    """Return the suggestion for a move, if any, as a clause below "Not stated."."""
+    """Return the suggestion for a move as a list of one clause, or []."""
     one = suggestions_of(record).get(move)
     return [f"suggestion, confidence {one['confidence']:.2f}: {one['text']}"] if one else []
 
@@ -117,7 +119,7 @@ def labelled_suggestions(
     """Return label and text of each suggestion, for formats that omit unstated moves.
 
     Args:
-        labels: the names of moves for people.
+        labels: the labels of moves by name.
     """
     return [
         (f"Suggestion for {labels[move]} ({one['confidence']:.2f})", one["text"])
@@ -131,8 +133,8 @@ def read_suggestions(
     """Return the valid suggestions for moves that are not stated.
 
     Args:
-        stored: the value of "suggestions" or None. Where a span is not inside the
-            abstract, the sentences are those with the same words.
+        stored: the value of "suggestions" or None. If a span is not inside the abstract, the
+            sentences are found by their words.
     """
     from skills.nanda.anchors import read_anchors
 
@@ -156,7 +158,7 @@ def read_suggestions(
 
 
 def from_sections(record: Mapping[str, Any]) -> dict[str, str]:
-    """Return the moves of a record that sections state, each with its section after it."""
+    """Return the moves of a record that sections state, each followed by its section."""
     stored = record.get("sections")
     shown = {}
     for move, one in stored.items() if isinstance(stored, Mapping) else ():

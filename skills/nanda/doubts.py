@@ -1,8 +1,8 @@
-"""Doubt a reworded move: its words are in the abstract, but with other neighbours.
+"""Find doubtful words of a reworded move, which have other neighbours in the abstract.
 
 Each check finds at least 70% of the corrupted moves of its kind and doubts at most 5% of the moves
-of the gold data; `python bench/checks.py` measures both. They find few of the false moves that a
-small model writes (docs/checks.md).
+of the gold data; `python bench/checks.py` measures both. The checks find few of the false moves
+that a small model writes (docs/checks.md).
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from skills.nanda.named_entities import without_names
 from skills.nanda.text import STOP_WORDS, WORD, composed, content_words, is_passage, stem
 
 MOST_WORDS = 400
-"""Words of a move that are read: a framework allows 2,000 characters."""
+"""Maximum number of words of a move that are compared: a framework allows 2,000 characters."""
 MOST_PLACES = 20
-"""Places of a word in the abstract that are compared, so that the time stays linear."""
+"""Maximum number of places of a word in the abstract that are compared, for linear time."""
 REACH = 12
-"""Tokens on each side of a word that are searched for its neighbours."""
+"""Number of tokens on each side of a word that are searched for neighbours."""
 OF_MOVE, OF_ABSTRACT = 3, 5
-"""Neighbours on each side of a word. The abstract's are more, since a move leaves words out."""
+"""Number of neighbours on each side of a word in a move, and in the abstract. It is higher in the
+abstract, since a move leaves words out.
+"""
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
 _SPELLED = [
     "zero",
@@ -45,7 +47,7 @@ _SPELLED = [
 SENTENCE_ENDS = frozenset(".!?")
 ENDS = SENTENCE_ENDS | frozenset(";:")
 NUMBER_MARGIN = 0.15
-"""By how much another number must fit the neighbours better than the number of the move."""
+"""Amount by which another number must fit the neighbours better than the number of the move."""
 _UNITS = """
     % percent; point points pp; x times fold; k thousand thousands; m million millions
     b bn billion billions; ms millisecond milliseconds; s sec second seconds; min minute minutes
@@ -57,11 +59,11 @@ UNITS = {
     for words in filter(str.strip, _UNITS.split(";"))
     for word in words.split()
 }
-"""Units, and words in place of a unit, by each way to write them."""
+"""Canonical units, and words that replace a unit, by each spelling."""
 NEGATION_MARGIN = 0.3
-"""By how much the neighbours of a word must fit a place better where it is negated."""
+"""Amount by which the neighbours of a word must fit a place better where the word is negated."""
 SCOPE = 3
-"""Content words after a negation that are negated."""
+"""Number of content words after a negation that count as negated."""
 _PLAIN = """
     not no without cannot never nor neither none lack lacks lacking lacked fail fails failed failing
     unable hardly absence absent avoid avoids avoiding avoided free
@@ -73,7 +75,7 @@ _OTHERS = """
     eliminates eliminating eliminated remove removes removing removed
 """
 DIRECTION_MARGIN = -0.2
-"""By how much the opposite must fit the neighbours better than the word of the move."""
+"""Amount by which the opposite must fit the neighbours better than the word of the move."""
 _PAIRS = """
     increase decrease, increase reduce, increase lower, improve worsen, improve degrade,
     improvement decline, improvement degradation, outperform underperform, surpass trail,
@@ -90,14 +92,16 @@ _PAIRS = """
     many few, before after, allow prevent, allow prohibit, without with, cannot can
 """
 _ONE_WAY = frozenset({"with", "can"})
-"""Words without a meaning of their own: their opposites in the abstract are lost negations."""
+"""Words with little meaning: their opposites in the abstract count as lost negations."""
 _SAME = {
     "without": ("without", "no", "not", "lack", "free"),
     "cannot": ("cannot", "not", "fail", "unabl", "no", "hard", "difficult"),
 }
-"""The stems that mean the same as a word, for words with several such stems."""
+"""For some words, the stems with the same meaning."""
 REPEATED_RUN = 3
-"""Content words in a row that must not occur twice. 0.3% of the gold's moves repeat three."""
+"""Number of consecutive content words that must not occur twice. 0.3% of the gold's moves repeat
+three words.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +109,11 @@ class Token:
     """A word, a numeral, a percent sign, or a mark that ends a sentence or clause.
 
     Attributes:
-        text: as written, in lower case.
-        key: for comparison, the stem of a word, or the value of a numeral or number word.
+        text: the text as written, in lower case.
+        key: the form for comparison: the stem of a word, or the value of a numeral or number word.
         number: True for a numeral and a number word, but not for digits of a name.
-        counts: True if it counts as a neighbour: content words, numbers and "%".
-        span: its start and end in the composed text.
+        counts: True if the token counts as a neighbour: a content word, a number or "%".
+        span: the start and the end of the token in the composed text.
     """
 
     text: str
@@ -119,7 +123,7 @@ class Token:
     span: tuple[int, int]
 
 
-@functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, a move by all checks
+@functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, and a move by all checks
 def tokens(text: str) -> Sequence[Token]:
     """Return the tokens of `text`."""
     text = composed(text)
@@ -131,7 +135,7 @@ def tokens(text: str) -> Sequence[Token]:
 
 
 def written(text: str, first: Token, last: Token | None = None) -> str:
-    """Return the passage of `text` from its token `first` to `last`, as it is in the text."""
+    """Return the passage of `text` from token `first` to token `last`, as written."""
     return composed(text)[first.span[0] : (last or first).span[1]]
 
 
@@ -152,9 +156,9 @@ def places(abstract: str) -> Mapping[str, Sequence[int]]:
 
 
 def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]:
-    """Return the `count` nearest tokens on each side that count, by key, with their rank.
+    """Return the ranks of the `count` nearest tokens on each side that count, by key.
 
-    The tokens are in the same sentence.
+    All of them are in the same sentence.
     """
     found: dict[str, int] = {}
     for side in (
@@ -174,10 +178,10 @@ def neighbours(given: Sequence[Token], index: int, count: int) -> dict[str, int]
 
 
 def fit(wanted: Mapping[str, int], abstract: str, indices: Sequence[int]) -> float:
-    """Return how well neighbours of a word fit the best of some places of the abstract, 0 to 1.
+    """Return how well the neighbours of a word fit the best place in the abstract, 0 to 1.
 
-    Near neighbours count more: by the inverse of their rank in the move, and of the root of their
-    distance beyond that in the abstract.
+    Near neighbours count more: a neighbour is weighted by the inverse of its rank in the move, and
+    by the inverse root of its additional distance in the abstract.
     """
     given = tokens(abstract)
     total = sum(1 / rank for rank in wanted.values())
@@ -210,7 +214,7 @@ def _token(text: str, span: tuple[int, int], *, named: bool) -> Token:
 
 
 def _value(digits: str) -> str:
-    """Return a numeral so that equal values are equal text: "1.50" and "1.5"."""
+    """Return the canonical text of a numeral, so that "1.50" equals "1.5"."""
     whole, point, part = digits.partition(".")
     if "." in part:
         return digits
@@ -218,13 +222,13 @@ def _value(digits: str) -> str:
 
 
 MOST_NUMBERS, MOST_OTHERS = 20, 200
-"""Numbers of a move and of an abstract that are compared."""
+"""Maximum number of numbers of a move, and of an abstract, that are compared."""
 
 
 def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> list[str]:
     """Return the numerals of `text` whose neighbours belong to another number of the abstract.
 
-    "Recall is 71% and precision 93%" becomes doubtful as "precision is 71%".
+    If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
     """
     given, move = tokens(abstract), tokens_of_move(text)
     numbers = [index for index, token in enumerate(given) if token.number][:MOST_OTHERS]
@@ -240,9 +244,9 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
 
 def changed_units(abstract: str, text: str) -> list[str]:
-    """Return the numerals of `text` whose unit is another one in the abstract.
+    """Return the numerals of `text` that have another unit in the abstract.
 
-    A number without a unit is not evidence: in "5 to 10%", 5 has no unit.
+    Numbers without a unit are ignored, such as 5 in "5 to 10%".
     """
     given, move = tokens(abstract), tokens_of_move(text)
     known: dict[str, set[str]] = {}
@@ -258,9 +262,9 @@ def changed_units(abstract: str, text: str) -> list[str]:
 
 
 def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
-    """Return the unit behind a number as `UNITS` names it, or "", and its token.
+    """Return the canonical unit after a number, or "", and the token of the unit.
 
-    "Percentage points" are points.
+    "Percentage points" count as points.
     """
     number, *following = given[index : index + 3]
     if following and following[0].text == "percentage":
@@ -270,7 +274,7 @@ def _unit(given: Sequence[Token], index: int) -> tuple[str, Token]:
 
 
 BEFORE, AFTER = 7, 3
-"""Tokens before and after a word of a move that are searched for a negation."""
+"""Number of tokens before, and after, a word of a move that are searched for a negation."""
 
 
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
@@ -278,7 +282,7 @@ PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
-    """Return words that the abstract negates, and `text` affirms among the same words."""
+    """Return words that the abstract negates, but `text` affirms among the same neighbours."""
     given, move = tokens(abstract), tokens_of_move(text)
     negated, known_places = _negated(abstract), places(abstract)
     found: list[str] = []
@@ -338,9 +342,9 @@ OPPOSITES = _opposites()
 
 
 def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> list[str]:
-    """Return the words of `text` in whose place the abstract has the opposite.
+    """Return the words of `text` for which the abstract has the opposite in the same place.
 
-    A quote has no such words: "with and without" would be its own opposite.
+    A quote is not checked, since "with and without" would be its own opposite.
     """
     if is_passage(abstract, text):
         return []
@@ -367,9 +371,10 @@ def turned_words(abstract: str, text: str, margin: float = DIRECTION_MARGIN) -> 
 def repeated_words(abstract: str, text: str) -> list[str]:
     """Return the passages of `REPEATED_RUN` content words that `text` repeats.
 
-    A run that the abstract itself repeats is not excepted. Runs that continue a returned run are
-    left out."""
-    del abstract  # the other checks compare with it
+    A run that is also repeated in the abstract is returned as well. Runs that continue a returned
+    run are left out.
+    """
+    del abstract  # unlike the other checks, this check does not use the abstract
     text = composed(text)
     given = [(stem, m.span()) for m in WORD.finditer(text) for stem in content_words(m.group())]
     seen: set[tuple[str, ...]] = set()
@@ -389,9 +394,9 @@ class Doubt:
     """A check of one move.
 
     Attributes:
-        find: returns words of a move that are doubtful, given the abstract and the move.
+        find: returns the doubtful words of a move, given the abstract and the move.
         kind: the name of a group of findings.
-        clause: the finding in a move; the words follow it.
+        clause: a clause that introduces the doubtful words.
     """
 
     find: Callable[[str, str], list[str]]
@@ -420,7 +425,7 @@ DOUBTS: Mapping[str, Doubt] = {
 
 
 def find_doubts(abstract: str, moves: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
-    """Return the findings of each check: {key: {move: [words, ...]}}, only moves with findings."""
+    """Return the findings of each check by key and move: {key: {move: [words, ...]}}."""
     found = {
         key: {move: doubt.find(abstract, text) for move, text in moves.items()}
         for key, doubt in DOUBTS.items()

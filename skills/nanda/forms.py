@@ -1,4 +1,4 @@
-"""Reply formats: the prompt that requests the moves, and the parser of the reply.
+"""Reply formats: write the prompt that requests the moves, and parse the reply.
 
 The registry entry of a model selects a format: `json`, `tagged` or `quotes`.
 """
@@ -24,14 +24,17 @@ from skills.nanda.sentences import heading_end
 from skills.nanda.text import flatten, sanitize
 
 CHARS_PER_TOKEN = 3
-"""English prose has four to five characters per token; three allow for figures and names."""
+"""Minimum number of characters per token. English prose has four or five; figures and names have
+fewer.
+"""
 TOKENS_AROUND = 12
-"""Tokens around the value of a move: its key or label, quotes, line breaks."""
+"""Number of tokens around the value of a move: its key or label, quotes, line breaks."""
 QUOTED_CHARS = 1200
-"""Characters of an unusable reply that the repair request quotes: about one usual annotation, so
-that a runaway reply does not exceed the context."""
+"""Number of characters of an unusable reply that the repair request quotes: about the length of an
+annotation, so that an endless reply does not exceed the context.
+"""
 TOKENS_OF_NUMBERS = 16
-"""Tokens of three sentence numbers of a move in JSON, with its key and brackets."""
+"""Number of tokens for three sentence numbers of a move in JSON, with key and brackets."""
 _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
 Span = tuple[int, int]
 
@@ -42,7 +45,7 @@ class UnusableReply(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """An annotated abstract: its moves by name."""
+    """An annotated abstract, with its moves by name."""
 
     abstract: str
     moves: Mapping[str, str]
@@ -53,9 +56,9 @@ class Decision:
     """A place in a completion where a model decides about a move.
 
     Attributes:
-        place: where the deciding token begins.
-        stated: whether the move is stated.
-        unstated: the text at this place if the move were not stated.
+        place: the place in the text at which the deciding token begins.
+        stated: True if the move is stated.
+        unstated: the text that would be at this place if the move were not stated.
     """
 
     move: str
@@ -80,7 +83,7 @@ class Form(ABC):
 
     @abstractmethod
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the prompt, with the abstract sanitized."""
+        """Return the prompt for a paper, with a sanitized abstract."""
 
     @abstractmethod
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -88,14 +91,14 @@ class Form(ABC):
 
     @abstractmethod
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse the moves of a reply by name, unordered and not yet validated.
+        """Parse a reply into moves by name, which are not ordered and not validated.
 
         Raises:
             UnusableReply: the text does not have this format.
         """
 
     def moves(self, text: str, abstract: str) -> dict[str, Any]:
-        """Return the texts of the moves of a reply about an abstract, as `parse` does.
+        """Return the moves of a reply about an abstract as `parse` does; a form may check places.
 
         Raises:
             UnusableReply: the text does not have this format.
@@ -103,11 +106,11 @@ class Form(ABC):
         return self.parse(text)
 
     def read(self, reply: Reply, abstract: str) -> dict[str, str]:
-        """Return all moves of an answer, normalized, without headings, in the framework's order.
+        """Return the normalized moves of a reply, without headings, in the framework's order.
 
         Raises:
-            UnusableReply: it was cut off, is in another form, or a move is missing, empty or too
-                long.
+            UnusableReply: the reply was cut off or has another format, or a move is missing, empty
+                or too long.
         """
         if reply.finish_reason == "length":
             raise UnusableReply(f"it was cut off after {reply.completion_tokens} tokens")
@@ -119,7 +122,7 @@ class Form(ABC):
         return {name: text[heading_end(text) :] or text for name, text in moves.items()}
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decisions of a completion, in order, if the form has such places.
+        """Yield the decisions of a completion in order; a form without decisions yields none.
 
         Raises:
             UnusableReply: the text is not a completion.
@@ -127,18 +130,18 @@ class Form(ABC):
         return iter(())
 
     def anchors(self, text: str, abstract: str, stated: Mapping[str, str]) -> dict[str, Anchor]:
-        """Return where each of the stated moves of a reply comes from."""
+        """Return the anchors of the stated moves of a reply."""
         return anchors_of(abstract, stated, self.sentences(text))
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers that a reply, which `parse` accepts, gives for moves.
+        """Return the sentence numbers that a reply contains, by move.
 
-        They count from 1, and are not yet validated.
+        The numbers count from 1, and are not validated. `parse` must accept the reply.
         """
         return {}
 
     def stating(self, request: Request, moves: Sequence[str]) -> Request:
-        """Return a request that names moves which the text certainly states, if the form can."""
+        """Return a request that names moves known to be stated, if the form supports it."""
         return request
 
     def hashed(self, content: str) -> str:
@@ -146,18 +149,18 @@ class Form(ABC):
         return content
 
     def confidence(self, text: str) -> dict[str, float] | None:
-        """Return by move how probably a reply, which `parse` accepts, is right; None if unknown."""
+        """Return the confidence of each move of a reply that `parse` accepts; None if unknown."""
         return None
 
     def suggestions(self, text: str) -> dict[str, Any]:
-        """Return, by move, the passages whose confidence is too low to state them."""
+        """Return the passages whose confidence is too low to state them, by move."""
         return {}
 
     def request(self, paper: Paper, model: ServedModel, max_tokens: int | None = None) -> Request:
         """Return the request for `paper`.
 
         Args:
-            max_tokens: limit of the reply, by default enough for any complete reply.
+            max_tokens: limit of the reply; by default enough for every complete reply.
         """
         return model.request(
             messages=self.messages(paper),
@@ -168,7 +171,7 @@ class Form(ABC):
     def repair(self, request: Request, answer: str, problem: str) -> Request:
         """Return a second request, which quotes the unusable reply and the problem.
 
-        The reply may contain text that the abstract injected, so it is sanitized, too.
+        The reply is sanitized, since it may contain text that the abstract injected.
         """
         shown = sanitize(answer)[:QUOTED_CHARS] or "(nothing)"
         complaint = f"That answer cannot be used: {sanitize(problem)}. {self.retry}"
@@ -183,7 +186,7 @@ class Form(ABC):
 
     @property
     def max_tokens(self) -> int:
-        """Enough tokens for every move at its maximum length."""
+        """A number of tokens that is enough for every move at its maximum length."""
         per_move = -(-self.framework.max_chars // CHARS_PER_TOKEN) + self.tokens_around
         return per_move * len(self.framework.moves) + TOKENS_AROUND
 
@@ -192,11 +195,12 @@ class JsonForm(Form):
     """The form `json`, for general models.
 
     The prompt has the moves, the rules and the abstract with numbered sentences; the reply is JSON
-    under a schema,
+    under a schema:
 
         {"sentence-numbers": {"claim": [2], ...}, "claim": "...", ...}
 
-    A model that is not held to the schema may leave the numbers out, or write "[2] ..." in a move.
+    A model that is not constrained by the schema may leave the numbers out, or write "[2] ..." in a
+    move.
     """
 
     name = "json"
@@ -204,10 +208,10 @@ class JsonForm(Form):
     tokens_around = TOKENS_AROUND + TOKENS_OF_NUMBERS
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return the system message, the same for every paper, the examples and the request.
+        """Return the system message (equal for all papers), the examples and the request.
 
-        Each move is explained only by what to write. With definitions as well, a small model copies
-        them: SmolLM2-135M did for 7 of 15 abstracts, and for 3 without.
+        The moves are explained only by instructions. A small model copies definitions: SmolLM2-135M
+        copied text for 7 of 15 abstracts with definitions, and for 3 without.
         """
         framework = self.framework
         moves = (f"- {move.name}: {move.write}." for move in framework.moves)
@@ -243,12 +247,12 @@ class JsonForm(Form):
         return {"json_schema": self.framework.json_schema()}
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse one JSON object, which some servers wrap in a fenced block."""
+        """Parse a JSON object, which some servers enclose in a fenced block."""
         found = _json_object(text).items()
         return {name: _split(value)[1] for name, value in found if name != NUMBERS}
 
     def sentences(self, text: str) -> dict[str, list[int]]:
-        """Return the sentence numbers of each move: as listed, else those before its text."""
+        """Return the sentence numbers of each move: from the list, or else from before its text."""
         reply = _json_object(text)
         numbers: dict[str, Any] = {name: _split(value)[0] for name, value in reply.items()}
         if isinstance(listed := reply.get(NUMBERS), dict):
@@ -261,7 +265,7 @@ def _json_object(text: str) -> dict[str, Any]:
     """Return the JSON object that a reply consists of.
 
     Raises:
-        UnusableReply: it is not a JSON object.
+        UnusableReply: the reply is not a JSON object.
     """
     fenced = re.fullmatch(r"\s*```\w*\n(.*?)\n?```\s*", text, re.DOTALL)
     try:
@@ -270,7 +274,7 @@ def _json_object(text: str) -> dict[str, Any]:
         raise UnusableReply(
             f"it is not JSON ({exc.msg} at line {exc.lineno}, column {exc.colno})"
         ) from exc
-    except (RecursionError, ValueError) as exc:  # nested too deeply, a number of 5,000 digits
+    except (RecursionError, ValueError) as exc:  # nested too deeply, or a number of 5,000 digits
         raise UnusableReply(f"it is not JSON of any use ({exc})") from exc
     if not isinstance(found, dict):
         raise UnusableReply(f"it is a JSON {type(found).__name__}, not an object")
@@ -278,7 +282,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _split(value: Any) -> tuple[list[int], Any]:
-    """Return the sentence numbers before the text of a move, and the text alone."""
+    """Return the sentence numbers before the text of a move, and the text without them."""
     marked = _BEFORE_TEXT.match(value) if isinstance(value, str) else None
     if marked is None:
         return [], value
@@ -288,7 +292,7 @@ def _split(value: Any) -> tuple[list[int], Any]:
 class TaggedForm(Form):
     """The form `tagged`, for a model tuned to write the moves in its own words.
 
-    The prompt is short, and the completion is the one that the model was trained on,
+    The prompt is short, and the completion has the format that the model was trained on:
 
         <annotation>
         Claim: ...
@@ -296,7 +300,7 @@ class TaggedForm(Form):
         Novelty: ...
         </annotation>
 
-    under a grammar if the engine supports one.
+    A grammar constrains the completion if the engine supports grammars.
     """
 
     name = "tagged"
@@ -313,7 +317,7 @@ class TaggedForm(Form):
         return {**fields, "grammar": self.framework.grammar()} if takes_grammar else fields
 
     def parse(self, text: str) -> dict[str, Any]:
-        """Parse the lines between the tags; the closing tag is missing if it was the stop token."""
+        """Parse the lines between the tags; the closing tag may be missing, as a stop text."""
         _, opened, inside = text.partition(OPEN_TAG)
         inside = (inside if opened else text).partition(CLOSE_TAG)[0]
         names = {move.label.casefold(): move.name for move in self.framework.moves}
@@ -324,12 +328,12 @@ class TaggedForm(Form):
             if not colon or name is None:
                 raise UnusableReply(f"the line {line[:40]!r} does not begin with a move's label")
             if name in found:
-                raise UnusableReply(f"{label.strip()} stands twice")
+                raise UnusableReply(f"{label.strip()} occurs twice")
             found[name] = value.strip()
         return found
 
     def decisions(self, text: str) -> Iterator[Decision]:
-        """Yield the decisions of a completion: at the start of each move's text.
+        """Yield the decisions of a completion, at the beginning of the text of each move.
 
         Raises:
             UnusableReply: the text is not a completion.
@@ -338,11 +342,11 @@ class TaggedForm(Form):
         names = {move.label.casefold(): move.name for move in self.framework.moves}
         for label in re.finditer(r"^([^:\n]*):[^\S\n]*", text, re.MULTILINE):
             name = names.get(label[1].strip().casefold(), "")
-            if moves.get(name):  # not a label before the tags
+            if moves.get(name):  # a label before the tags does not count
                 yield Decision(name, label.end(), moves[name] != unstated, unstated)
 
     def completion(self, moves: Mapping[str, str]) -> str:
-        """Return the completion a model is trained on, the inverse of `parse`.
+        """Return the completion that a model is trained on; `parse` is the inverse.
 
         Raises:
             ValueError: a value has a line break or a closing tag.
@@ -359,7 +363,7 @@ class Referent(BaseModel):
 
     Attributes:
         span: the place of the name in the abstract.
-        at: the place of the words that it replaces.
+        at: the place of the words that the name replaces.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -369,7 +373,7 @@ class Referent(BaseModel):
 
 
 class Quote(BaseModel):
-    """A move of a reply; without a text, the abstract does not state it.
+    """A move of a reply; a move without text is not stated.
 
     Attributes:
         spans: the places of its passages in the abstract, in order.
@@ -386,7 +390,7 @@ class Quote(BaseModel):
     suggestion: Quote | None = None
 
     def stands_in(self, abstract: str) -> bool:
-        """Return True if the text has the words of its places; marks between may differ."""
+        """Return True if the text has the words of its places; punctuation may differ."""
         words = "".join(_letters(_part(abstract, *span)) for span in self.spans)
         if self.referent is not None:
             replaced = _letters(_part(abstract, *self.referent.at))
@@ -396,7 +400,7 @@ class Quote(BaseModel):
         return bool(words) and _letters(self.text or "") == words
 
     def anchor(self) -> dict[str, Any]:
-        """Return the anchor as annotations store it, without its sentences."""
+        """Return the anchor in the stored form, without its sentence numbers."""
         found: dict[str, Any] = {"spans": [[*span] for span in self.spans], "by": "model"}
         if self.referent is not None:
             found["referent"] = {"span": [*self.referent.span], "at": [*self.referent.at]}
@@ -407,19 +411,19 @@ _REPLY = TypeAdapter(dict[str, Quote])
 
 
 class QuotesForm(Form):
-    """The form `quotes`, of an annotator that selects passages and writes nothing.
+    """The form `quotes`, for an annotator that selects passages and generates no text.
 
-    The first message, with the role "system", is the title if there is one. The next message is the
-    abstract as it is; each further message names a move that it certainly states. The reply is a
-    JSON object with the passages of each stated move, their places in the abstract, and the
-    probability that the choice is right. A passage that is probably wrong is a suggestion:
+    The first message, with the role "system", is the title if the paper has a title. The next
+    message is the unchanged abstract; each further message names a move that is known to be stated.
+    The reply is a JSON object with the passages of each stated move, their places in the abstract,
+    and the probability that the choice is right. A passage that is probably wrong is a suggestion:
 
         {"claim": {"text": "It halts.", "spans": [[20, 29]], "confidence": 0.8},
          "limitation": {"confidence": 0.9},
          "method": {"confidence": 0.1, "suggestion":
                     {"text": "It runs.", "spans": [[30, 38]], "confidence": 0.2}}, ...}
 
-    A name of the abstract may replace the words that refer to it, in brackets: "[DryRun] halts."
+    A name of the abstract, in brackets, may replace the words that refer to it: "[DryRun] halts."
     with `"referent": {"span": [3, 9], "at": [20, 22]}`.
     """
 
@@ -427,7 +431,7 @@ class QuotesForm(Form):
     retry = "Write the whole JSON object again, correctly, and nothing else."
 
     def messages(self, paper: Paper) -> tuple[Message, ...]:
-        """Return title and abstract, not sanitized, since the reply has places in it."""
+        """Return title and abstract without changes, since the reply refers to places in it."""
         title = (Message("system", flatten(paper.title)),) if paper.title.strip() else ()
         return (*title, Message("user", paper.abstract))
 
@@ -436,7 +440,7 @@ class QuotesForm(Form):
         return replace(request, messages=(*request.messages, *named))
 
     def hashed(self, content: str) -> str:
-        """Return the abstract on one line, as content keys have it."""
+        """Return the abstract on one line, as used in content keys."""
         return flatten(content)
 
     def constraint(self, *, takes_grammar: bool) -> dict[str, Any]:
@@ -485,7 +489,7 @@ def _part(abstract: str, start: int, end: int) -> str:
 
 
 def written(quotes: Mapping[str, Quote]) -> str:
-    """Return the reply with these quotes."""
+    """Return the reply that consists of these quotes."""
     return _REPLY.dump_json(dict(quotes), exclude_defaults=True).decode()
 
 

@@ -1,7 +1,7 @@
-"""Define a framework of moves as data, and derive schema, grammar and model from it.
+"""Read frameworks of moves, and derive the model, the schema and the grammar of annotations.
 
-`nanda()` is the built-in framework; `load(path)` reads another. From the moves come the pydantic
-model of an annotation, its JSON Schema, and the grammar of the tagged completion.
+`nanda()` returns the built-in framework, and `load(path)` reads another. A framework defines the
+pydantic model of an annotation, its JSON Schema, and the grammar of the tagged completion.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ RESERVED = frozenset(
         "provenance",
     }
 )
-"""Keys of a record besides the moves; `abstract` is a column of tables of annotations."""
+"""Keys of a record that are not moves; `abstract` is a column of tables of annotations."""
 NUMBERS = "sentence-numbers"
-"""The key of the sentence numbers of all moves in a JSON reply; no move can have this name."""
+"""The key of the sentence numbers of all moves in a JSON reply; a move cannot have this name."""
 MOST_SENTENCES = 3
-"""Sentences that a model may give for a move; more do not state where it comes from."""
+"""Maximum number of sentences that a model may give for a move; more would not locate it."""
 _COLUMNS = frozenset({"authors", "published", "categories", "support"})
-"""Columns of .parquet files. Not in `RESERVED`, which separates moves from other record keys."""
+"""Further columns of .parquet files, whose names a move cannot have either."""
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, pattern=r"^[^\n]+$")]
 
@@ -62,13 +62,13 @@ class _Strict(BaseModel):
 
 
 class Move(_Strict):
-    """One move.
+    """A move of a framework.
 
     Attributes:
-        name: its key in records.
-        label: its name in the tagged completion and on pages.
-        definition: its meaning, for people.
-        write: the instruction to write it, for people and models.
+        name: the key of the move in records.
+        label: the name of the move in the tagged completion and on pages.
+        definition: the meaning of the move, for people.
+        write: the instruction how to write the move, for people and models.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")
@@ -88,9 +88,9 @@ class Framework(_Strict):
 
     Attributes:
         not_stated: the exact value of a move that the abstract does not state.
-        not_stated_variants: whole values that are replaced by it, in any case.
-        max_chars: maximum characters of a move.
-        max_words: maximum words of an abstract.
+        not_stated_variants: values that are replaced by `not_stated`, in upper or lower case.
+        max_chars: maximum number of characters of a move.
+        max_words: maximum number of words of an abstract.
         instructions, rules: the prompt of a general model, before and after the moves.
         tuned_instructions: the prompt of a model tuned on this framework.
     """
@@ -129,40 +129,41 @@ class Framework(_Strict):
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the content, without comments and layout of the file."""
+        """SHA-256 of the content of the framework, without comments and layout of the file."""
         return sha256_of(self.model_dump(mode="json"))
 
     @property
     def identity(self) -> dict[str, str]:
-        """Name, version and digest, as provenance contains them."""
+        """Name, version and digest of the framework, for provenance."""
         return {"name": self.name, "version": self.version, "digest": self.digest}
 
     def canonical(self, value: str) -> str:
-        """Return `value` on one line, and any variant of "not stated" as exactly `not_stated`."""
+        """Return `value` on one line, or `not_stated` for a variant of it."""
         text = flatten(value)
         variants = (self.not_stated, *self.not_stated_variants)
         return self.not_stated if _bare(text) in map(_bare, variants) else text
 
     def stated(self, moves: Mapping[str, str]) -> dict[str, str]:
-        """Return the moves of an annotation or record that the abstract states, in order."""
+        """Return the stated moves of an annotation or record, in order."""
         return {name: moves[name] for name in self.names if moves[name] != self.not_stated}
 
     def annotation_model(self) -> type[BaseModel]:
         """Return the pydantic model `Annotation`: one required string for each move, in order.
 
-        It normalizes values with `canonical` and rejects empty values. Each framework has one
-        class."""
+        The model normalizes values with `canonical` and rejects empty values. It is created once
+        for each framework.
+        """
         return _annotation_model(self)
 
     def valid_moves(self, moves: Mapping[str, Any], where: str | None = None) -> dict[str, str]:
-        """Return the moves as they are stored: valid, on one line each, in the framework's order.
+        """Return valid moves in their stored form: each on one line, in the framework's order.
 
         Args:
             moves: the moves by name; other keys are ignored.
-            where: the row they come from, for messages.
+            where: the row that the moves come from, for messages.
 
         Raises:
-            InputError: a move is missing, empty or too long; the message names each.
+            InputError: a move is missing, empty or too long; the message contains each problem.
         """
         given = {name: moves[name] for name in self.names if name in moves}
         try:
@@ -177,9 +178,9 @@ class Framework(_Strict):
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema that constrains a general model.
 
-        The numbers of the sentences come before the moves: the model selects first. It has only
-        keywords that LLGuidance, llama.cpp's own grammars and Ollama all enforce: with others, some
-        engines silently return unconstrained text.
+        The sentence numbers precede the moves, so that the model selects sentences first. The
+        schema only contains keywords that LLGuidance, llama.cpp's grammars and Ollama enforce: with
+        other keywords, some engines silently return unconstrained text.
         """
         number = {"type": "integer", "minimum": 1, "maximum": 99}
         numbers = {"type": "array", "items": number, "maxItems": MOST_SENTENCES}
@@ -190,8 +191,8 @@ class Framework(_Strict):
     def grammar(self) -> str:
         """Return the Lark grammar (LLGuidance) of the tagged completion: a line for each move.
 
-        A value does not start with a blank, and has no control character and no "</", so that the
-        closing tag cannot come too early.
+        A value does not start with a blank, and contains neither control characters nor "</", so
+        that the closing tag cannot occur too early.
         """
         more, before, parts = self.max_chars - 1, f"{OPEN_TAG}\n", list[str]()
         for move in self.moves:
@@ -206,7 +207,7 @@ class Framework(_Strict):
 
 
 def problems(invalid: ValidationError) -> str:
-    """Return the errors in moves in words that a person and a model understand."""
+    """Return the validation errors of moves as text for people and models."""
     words = {
         "missing": "is missing",
         "extra_forbidden": "is not a move",
@@ -225,7 +226,7 @@ def load(path: Path) -> Framework:
     """Read a framework.
 
     Raises:
-        InputError: the file is not valid, with its line.
+        InputError: the file is not valid; the message contains the line.
     """
     return yaml_files.load(path, Framework, InputError)
 
@@ -248,7 +249,7 @@ def _annotation_model(framework: Framework) -> type[BaseModel]:
         return framework.canonical(value) if isinstance(value, str) else value
 
     limits = StringConstraints(min_length=1, max_length=framework.max_chars)
-    text = Annotated[str, limits, BeforeValidator(tidy)]  # the validator written last runs first
+    text = Annotated[str, limits, BeforeValidator(tidy)]  # the last validator runs first
     fields: dict[str, Any] = {
         move.name: (text, Field(description=move.definition)) for move in framework.moves
     }

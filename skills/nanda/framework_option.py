@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skills.nanda.framework import Framework
 
 TASK = "annotate"
-"""The task of models that annotate with the built-in framework, or with any."""
+"""The task of models that annotate with the built-in framework, or with every framework."""
 
 FrameworkOption = Annotated[
     Path | None,
@@ -27,13 +27,14 @@ FrameworkOption = Annotated[
 
 
 def framework_file(given: Path | None, named: Mapping[str, Path]) -> Path | None:
-    """Return the file of the selected framework; None for the built-in one.
+    """Return the file of the selected framework; None for the built-in framework.
 
     Args:
-        named: the files provided by plugins. A name takes precedence over a file of that name.
+        named: the files provided by plugins. The name of a framework takes precedence over a file
+            with this name.
 
     Raises:
-        InputError: there is neither.
+        InputError: there is neither a framework nor a file of this name.
     """
     if given is None:
         return None
@@ -49,7 +50,7 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
     """Read the selected framework.
 
     Raises:
-        InputError: the framework does not exist, or it is not valid.
+        InputError: the framework does not exist, or is not valid.
     """
     from skills.nanda import framework
 
@@ -58,7 +59,7 @@ def selected_framework(given: Path | None, named: Mapping[str, Path]) -> Framewo
 
 
 def task_with(framework: Framework) -> str:
-    """Return the task of models that annotate with this framework alone: "annotate/NAME".
+    """Return the task of models that annotate only with this framework: "annotate/NAME".
 
     For the built-in framework, it is the task of all annotators.
     """
@@ -68,6 +69,6 @@ def task_with(framework: Framework) -> str:
 
 
 def task_of(framework: Framework, registry: Registry) -> str:
-    """Return the task by which a model of the registry is found for a framework."""
+    """Return the task with which a model for a framework is found in the registry."""
     own = task_with(framework)
     return own if any(own in entry.tasks for entry in registry.models.values()) else TASK

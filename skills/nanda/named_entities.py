@@ -1,4 +1,4 @@
-"""Find names in a move that its abstract does not have: systems, models, data sets, people."""
+"""Find names in a move that are not in its abstract: systems, models, data sets, people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skills.nanda.sentences import sentence_spans
 from skills.nanda.text import STOP_WORDS, composed
 
 LONGEST = 6
-"""Maximum runs of letters and digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
+"""Maximum number of runs of letters or digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
 
 _TOKEN = re.compile(r"[^\W_]+(?:[-._'\u2019/&]?[^\W_]+)*")
 _RUN = re.compile(r"[^\W_]+(?:\.\d+[^\W_]*)*")
@@ -20,13 +20,13 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def unsupported_names(abstract: str, text: str) -> list[str]:
-    """Return the names of `text` that are not in the abstract, as written, each once.
+    """Return the distinct names of `text`, as written, that are not in the abstract.
 
     A name is an acronym ("LLM"), a word with a capital inside ("AutoML") or a digit after letters
     ("GPT-4o"), or a capitalised word that does not begin a sentence. In a compound, only the part
-    that is a name counts ("LLM" in "LLM-based"). The abstract may have it in any case, with or
-    without accents, a plural s, hyphens and blanks ("GPT 4o"), and an acronym also as the initials
-    of consecutive words ("reinforcement learning" for "RL").
+    that is a name counts ("LLM" in "LLM-based"). Case, accents, a plural s, hyphens and blanks may
+    differ in the abstract ("GPT 4o"); an acronym may also be the initials of consecutive words
+    ("reinforcement learning" for "RL").
     """
     abstract, text = composed(abstract), composed(text)
     known, initials = _known(abstract), _initials(abstract)
@@ -35,7 +35,7 @@ def unsupported_names(abstract: str, text: str) -> list[str]:
 
 
 def without_names(text: str) -> str:
-    """Replace each character of a name by a blank, so that "GPT-4" does not leave the number 4."""
+    """Replace the characters of names by blanks, so that "GPT-4" does not contain the number 4."""
     characters = list(text)
     for name, start in _names(text):
         characters[start : start + len(name)] = " " * len(name)
@@ -98,16 +98,17 @@ def _squeeze(name: str) -> str:
 
 
 def _folded(text: str) -> str:
-    """Return lower case without accents."""
+    """Return `text` in lower case and without accents."""
     parts = unicodedata.normalize("NFKD", text)
     return "".join(char for char in parts if not unicodedata.combining(char)).casefold()
 
 
-@functools.lru_cache(maxsize=4)  # each abstract is checked move by move
+@functools.lru_cache(maxsize=4)  # an abstract is checked with one move after the other
 def _known(abstract: str) -> frozenset[str]:
-    """Return all possible names in the abstract: one to `LONGEST` consecutive runs.
+    """Return all possible names in the abstract: sequences of one to `LONGEST` runs.
 
-    Runs are not split, so that "GPT-4o" does not contain "GPT-4", nor "Qwen2.5" "Qwen2".
+    Runs are not split, so that "GPT-4o" does not contain "GPT-4", and "Qwen2.5" does not contain
+    "Qwen2".
     """
     runs = _RUN.findall(_folded(abstract))
     return frozenset(
@@ -117,6 +118,6 @@ def _known(abstract: str) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=4)
 def _initials(abstract: str) -> str:
-    """Return the first letters of the content words as one text."""
+    """Return the first letters of all words except stop words as one text."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)
     return "".join(word[0] for word in found)

@@ -1,4 +1,4 @@
-"""A paper: an abstract and its metadata, from any source. The arXiv ids in a text."""
+"""Papers: an abstract with metadata from any source. Find arXiv ids in texts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _DATE = re.compile(
     r"|(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])?)?(?!\d)",
     re.ASCII,
 )
-# Possessive: a text of hyphens would otherwise take a place of the stack for each of them.
+# Possessive quantifiers: otherwise a text of hyphens would use the stack for each hyphen.
 ARXIV_ID = (
     r"(?:\d{2}(?:0[1-9]|1[0-2])\.\d{4,5}|[a-z]++(?:-[a-z]++)*+(?:\.[a-z]{2})?/\d{7})(?:v\d+)?"
 )
-"""New ids (2405.12345v2) and old ones (cs/0112017, math.GT/0309136)."""
+"""Matches new ids (2405.12345v2) and old ids (cs/0112017, math.GT/0309136)."""
 WHOLE_ARXIV_ID = re.compile(
     rf"(?:arxiv:\s*|(?:https?://)?(?:[a-z]+\.)?arxiv\.org/(?:abs|pdf|html)/)?(?P<id>{ARXIV_ID})"
     r"(?:\.pdf)?/?(?:[?#]\S*)?(?:\s+\[[a-z.-]+\])?(?:\s+\d{1,2}\s+[a-z]{3}\s+\d{4})?",
     re.IGNORECASE,
 )
-"""Text that is an id: alone, with "arXiv:", a URL, or the stamp on the margin of a PDF."""
+"""Matches a text that is an id: alone, with "arXiv:", as a URL, or as the stamp on a PDF."""
 _ALONE = rf"(?<![\w./-])(?P<alone>{ARXIV_ID})(?![\w/])"
 _NAMED = rf"(?:arxiv\.org/(?:abs|pdf|html)/|arxiv:\s*)(?P<named>{ARXIV_ID})(?![\d/])"
 _IN_ADDRESS = re.compile(_NAMED, re.IGNORECASE)
@@ -41,7 +41,7 @@ class Section:
 
     Attributes:
         kind: "limitation" or "conclusion".
-        heading: as the paper has it.
+        heading: the heading as written in the paper.
         page: the page of the heading, from 1.
     """
 
@@ -56,12 +56,13 @@ class Paper:
     """An abstract and its metadata.
 
     Attributes:
-        id_field: the key under which its id is stored.
-        abstract: as it was read, with line breaks, without the label "Abstract".
-        source: its origin: kind ("text", "stdin", "file", "arxiv", "table"), and path or arxiv_id.
-        authors, categories: as the source writes them; "" if unknown.
+        id_field: the key under which the id is stored.
+        abstract: the text as read, with line breaks, without the label "Abstract".
+        source: the origin of the paper: kind ("text", "stdin", "file", "arxiv", "table"), and path
+            or arxiv_id.
+        authors, categories: as written in the source; "" if unknown.
         published: a date that begins with the year, "2024-05-17"; "" if unknown.
-        sections: sections to be read besides the abstract.
+        sections: sections that are annotated in addition to the abstract.
     """
 
     id_field: IdField
@@ -76,7 +77,7 @@ class Paper:
 
     @property
     def input(self) -> dict[str, Any]:
-        """The input of an annotation: its source and the digests of abstract and sections."""
+        """The source of the paper, and the digests of its abstract and sections, for provenance."""
         digests = {one.kind: abstract_digest(one.text) for one in self.sections}
         own = {"sha256": self.sha256}
         return {**self.source, **own, **({"sections": digests} if digests else {})}
@@ -101,7 +102,8 @@ class Paper:
 def iso_date(published: str) -> str:
     """Return a date as "2024-05-17", "2024-05" or "2024", or "" without a year.
 
-    Accepts 2024/5/17, 20240517, a time after the day, and 2024.0 for a year in a table.
+    The forms 2024/5/17, 20240517, a time after the day, and the year 2024.0 of a table are
+    accepted.
     """
     found = _DATE.match(published)
     if found is None:
@@ -111,17 +113,17 @@ def iso_date(published: str) -> str:
 
 
 def abstract_digest(abstract: str) -> str:
-    """Return the SHA-256 of an abstract on one line, so that line breaks do not count."""
+    """Return the SHA-256 of an abstract on one line, so that it does not depend on line breaks."""
     return hashlib.sha256(flatten(abstract).encode()).hexdigest()
 
 
 def own_id(abstract: str) -> str:
-    """Return an id for a paper without one, made from its abstract."""
+    """Return an id, made from the abstract, for a paper without an id."""
     return abstract_digest(abstract)[:12]
 
 
 def page_address(text: str) -> str:
-    """Return the URL of the paper at arXiv if `text` is its id (`WHOLE_ARXIV_ID`), else ""."""
+    """Return the URL of a paper at arXiv if `text` is an id (`WHOLE_ARXIV_ID`), else ""."""
     found = WHOLE_ARXIV_ID.fullmatch(text)
     return f"https://arxiv.org/abs/{found['id']}" if found else ""
 

@@ -1,10 +1,12 @@
-"""Passages of an abstract: numbered sentences, their phrases, and the text of a move.
+"""Divide abstracts into sentences and phrases, and write the text of a move from passages.
 
 A passage is a run of phrases of one sentence. Phrases end at punctuation and before words that
 begin a clause or a prepositional phrase. Passages begin and end at phrases, so that a move never
 begins or ends in the middle of a phrase; the heading of a sentence ("CONCLUSIONS:") is left out,
-unless it is the whole sentence. On gold_train_cs (first 100 papers), the best passage for each gold
-move has a macro ROUGE-L of .62, the best whole sentence .53, and the best run of words .66."""
+unless it is the whole sentence. For the first 100 papers of gold_train_cs, the best passages for
+the gold moves have a macro ROUGE-L of .62, the best whole sentences .53, and the best runs of words
+.66.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,15 @@ from skills.nanda.text import sanitize, set_of, visible_places
 _ENDS = tuple(",;:\u2013\u2014")
 _CLOSERS = "\"'\u2019\u201d)]"
 LONGEST = 317
-"""Characters of the longest phrase: of a move of the built-in framework, less its marks."""
+"""Maximum number of characters of a phrase: a move of the built-in framework has 320, with
+punctuation.
+"""
 _DASHES = frozenset(["-", "--", "\u2013", "\u2014"])
 _CLAUSE = set_of("although because but if though when where whereas while who whose")
 """Words that begin a clause.
 
-"That" and "which" are not among them: without punctuation before, their main clause may deny them
-("It is unlikely that the planner halts").
+"That" and "which" are left out: without punctuation before them, the main clause may deny the
+clause ("It is unlikely that the planner halts").
 """
 _ANNOUNCEMENT = re.compile(
     r"""
@@ -43,21 +47,20 @@ _ANNOUNCEMENT = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-"""Words that announce a statement: "In this paper, we show that"."""
+"""Matches words that announce a statement: "In this paper, we show that"."""
 _PHRASE = set_of(
     """
     across and as between by compared for from in into on or over than through to under using via
     with without
     """
 )
-"""Words that begin a phrase, most of them prepositions."""
+"""Words that begin a phrase, mostly prepositions."""
 LEAST = 4
-"""Minimum words of a passage, if the sentence has such a passage."""
+"""Minimum number of words of a passage, unless all passages of the sentence are shorter."""
 JOINT = " ... "
-"""Between two passages."""
-# Only words that can be left out without changing the meaning: no preposition, and no word of
-# "that of X", "which of X", "so far" or "or more X". A mark only by itself, unlike those of "-0.7"
-# and ".05".
+"""The text between two passages."""
+# Only words that can be left out without changing the meaning: no preposition, and no word of "that
+# of X", "which of X", "so far" or "or more X". A mark must be separate, unlike in "-0.7" and ".05".
 _JOINING = re.compile(
     r"""
     (?:
@@ -81,9 +84,9 @@ class Phrase:
     """A part of a sentence.
 
     Attributes:
-        text: its words, with single blanks.
-        begins_clause: False if only a word of `_PHRASE` separates it from the phrase before.
-        announced: True if "we show that" or the like precedes it.
+        text: the words of the phrase, with single blanks.
+        begins_clause: False if only a word of `_PHRASE` separates it from the previous phrase.
+        announced: True if an announcement such as "we show that" precedes it.
         heading: True if it belongs to the heading of the sentence.
     """
 
@@ -97,9 +100,9 @@ def phrases_of(sentence: str, longest: int = LONGEST, heading: int = 0) -> tuple
     """Return the phrases of a sentence on one line; joined by blanks, they are the sentence.
 
     Args:
-        heading: words of its heading.
-        longest: maximum characters of a phrase. A longer phrase is cut between words, and a longer
-            word after each `longest` characters, since some scripts have no blanks.
+        heading: number of words of the heading.
+        longest: maximum number of characters of a phrase. A longer phrase is cut between words; a
+            longer word is cut after every `longest` characters, since some scripts have no blanks.
     """
     headed, words = sentence.split()[:heading], sentence.split()[heading:]
     if headed:
@@ -131,7 +134,7 @@ def _cut(text: str, longest: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """Phrases `first` to `last` - 1 of a sentence, numbered from 0."""
+    """A passage: the phrases `first` to `last` - 1 of a sentence, numbered from 0."""
 
     first: int
     last: int
@@ -158,11 +161,11 @@ def _runs(phrases: tuple[Phrase, ...], limit: int) -> Iterator[tuple[Passage, in
 
 
 def trimmed(passage: str) -> tuple[int, int]:
-    """Return the start and the end of a passage without words that only join it to others.
+    """Return the start and the end of a passage without words that only join it to other text.
 
-    A heading before it, some conjunctions before it and behind it, and punctuation at both ends are
-    removed. Words that make a clause depend on another clause ("although", "while") stay, since the
-    meaning depends on them. A passage of such words alone is returned whole.
+    The heading, some conjunctions at the beginning and at the end, and punctuation at both ends are
+    removed. Words that make a clause depend on another clause ("although", "while") are kept, since
+    the meaning depends on them. A passage that consists only of removable words is returned whole.
     """
     kept = _MARK.sub("", passage)
     ends_sentence = kept != passage
@@ -181,7 +184,7 @@ def trimmed(passage: str) -> tuple[int, int]:
 def text_of(passages: Sequence[str]) -> str:
     """Return the text of a move: its passages, trimmed and joined, as one sentence.
 
-    The first letter becomes a capital in a word of small letters only, so that "mRNA" stays.
+    The first letter becomes a capital if the word has only small letters, unlike "mRNA".
     """
     parts = [passage[slice(*trimmed(passage))] for passage in passages]
     joined = JOINT.join(parts)
@@ -195,11 +198,11 @@ class Sentence:
     """A sentence of an abstract.
 
     Attributes:
-        start, end: its place in the abstract.
-        text: as prompts show it, sanitized and on one line.
-        longest: maximum characters of a phrase.
-        heading: words of its heading.
-        is_by_word: each word is a phrase.
+        start, end: the place of the sentence in the abstract.
+        text: the text for prompts, sanitized and on one line.
+        longest: maximum number of characters of a phrase.
+        heading: number of words of the heading.
+        is_by_word: True if each word is a phrase.
     """
 
     start: int
@@ -209,7 +212,7 @@ class Sentence:
     heading: int = 0
     is_by_word: bool = False
 
-    @functools.cached_property  # only to quote: a prompt needs the text alone
+    @functools.cached_property  # used only for quotes: a prompt needs only the text
     def phrases(self) -> tuple[Phrase, ...]:
         """The phrases of `text`."""
         if not self.is_by_word:
@@ -225,7 +228,7 @@ class Sentence:
 
 
 def by_word(sentence: Sentence) -> Sentence:
-    """Return a sentence whose words are its phrases, so that passages begin and end anywhere."""
+    """Return the sentence with each word as a phrase, so that passages can begin at every word."""
     return replace(sentence, is_by_word=True)
 
 
@@ -236,22 +239,23 @@ def numbered(abstract: str, longest: int = LONGEST) -> tuple[Sentence, ...]:
     for start, end in sentence_spans(abstract):
         text, own = sanitize(abstract[start:end]), heading_end(abstract, start, end)
         has_text |= own < end
-        # Words before `own` are not counted: in "AIMS:We halt", the heading is a part of a word.
+        # Words before `own` are not counted: in "AIMS:We halt", the heading is only a part of a
+        # word.
         heading = len(text.split()) - len(sanitize(abstract[own:end]).split())
         found.append(Sentence(start, end, text, longest, heading))
     return tuple(found if has_text else (replace(one, heading=0) for one in found))
 
 
 def prompt_of(sentences: Sequence[Sentence]) -> str:
-    """Return the abstract as prompts show it: "[1] The first sentence." and so on, on lines."""
+    """Return the abstract for a prompt, with a line such as "[1] The first sentence." for each."""
     return "\n".join(f"[{number}] {one.text}" for number, one in enumerate(sentences, start=1))
 
 
 def span_of(passage: Passage, sentence: Sentence, abstract: str) -> tuple[int, int]:
-    """Return the place of a passage of a sentence in its abstract, as `trimmed`.
+    """Return the start and the end of a trimmed passage in the abstract.
 
-    A prompt differs from the abstract in blanks and in invisible characters only, so that the n-th
-    visible characters of both are equal.
+    The text for prompts differs from the abstract only in blanks and invisible characters, so that
+    the n-th visible characters of both are equal.
     """
     before = " ".join(phrase.text for phrase in sentence.phrases[: passage.first])
     text = sentence.quoted(passage)

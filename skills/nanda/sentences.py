@@ -27,7 +27,7 @@ _NAME = rf"""
     ) (?!\w|-\w)
 """
 _IN_CAPITALS = r"(?=[^:a-z]*[A-Z]{5}) [A-Z]{2,} (?:(?:[ ]|,[ ]|/) (?:[A-Z'\u2019-]{2,}|&|A)){1,5}"
-"""Two to six words, at least one too long for an acronym."""
+"""Matches two to six words in capitals, of which at least one is too long for an acronym."""
 _HEADING = re.compile(
     rf"""
     \#{{1,6}} [ ] [^\n]* (?:\n|\Z)
@@ -40,13 +40,14 @@ _HEADING = re.compile(
     """,
     re.VERBOSE | re.MULTILINE,
 )
-"""A heading, with the white space after it: of Markdown, or a name from structured abstracts.
+"""Matches a heading with the white space after it: in Markdown, or of a structured abstract.
 
-A name is set off by a colon, a dash before a capital, emphasis or brackets, is a sentence or a line
-of its own, or is in capitals before a word that is not. Several words in capitals before a colon
-are a heading, whatever they are.
+The name of a heading is marked by a colon, by a dash before a capital, by emphasis or by brackets;
+or it is a whole sentence or line; or it is in capitals, and the next word is not. Several words in
+capitals before a colon always are a heading.
 """
-# Possessive, and from the first mark of a run only: a run is searched once.
+# A possessive quantifier, applied from the first mark of a run only, so that a run is searched
+# once.
 _END = re.compile(
     rf"""
     (?<![.!?…]) [.!?…]++ [\"'”\u2019)\]}}*_`$]*+
@@ -64,21 +65,21 @@ _END = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _CLOSING = re.compile(r"[^\S\n]*+\n?[^\S\n]*+\$\$(?=\s|\Z)")
-"""The end of a formula that "$$" began, as in "$$ x = 1. $$"."""
+"""Matches the end of a formula in "$$", as in "$$ x = 1. $$"."""
 _NEXT = re.compile(r"\s*[\"'“\u2018(\[{*_`]*([^\W_]?)([^\W_]*)")
 _BEFORE = re.compile(r"[^\s\"'“\u2018(\[{*`]*+\Z")
 _QUANTITY = re.compile(r"\d\)?\Z")
-"""The text before a unit: "14 T", "23.4(2) K"."""
+"""Matches the text before a unit, as in "14 T" and "23.4(2) K"."""
 _LABEL = re.compile(r"\d{1,2}|[ivx]{1,4}|[A-Za-z]")
 LONGEST = 40
-"""Characters before a full stop that are searched for an abbreviation."""
+"""Number of characters before a full stop that are searched for an abbreviation."""
 
 _NEVER_LAST = set_of(
     "e.g i.e cf vs viz approx ca fig figs eqs ref refs suppl cv subsp dr mr mrs ms prof mt ft"
 )
 """Abbreviations that never end a sentence."""
 _BEFORE_NUMBERS = set_of("no nos vol p pp ch eq sec sect tab tbl app art max min c yr")
-"""Abbreviations only if a number follows."""
+"""Words that are abbreviations only if a number follows."""
 _PERHAPS_LAST = set_of("al etc resp inc ltd co corp dept univ jr sr st ph.d sp spp ser sv str")
 """Abbreviations that end a sentence if the next word commonly begins one."""
 _BEGINNERS = set_of(
@@ -93,7 +94,7 @@ _BEGINNERS = set_of(
 
 
 MOST = 1_000
-"""Characters of a sentence above which it is cut; the longest of gold_train has 753."""
+"""Maximum number of characters of a sentence that is not cut; the longest in gold_train has 753."""
 _CUTS = (
     re.compile(r"\n"),
     re.compile(r";\s"),
@@ -102,14 +103,15 @@ _CUTS = (
 
 
 def split_sentences(text: str) -> list[str]:
-    """Return the sentences of `text`, whose places `sentence_spans` returns."""
+    """Return the sentences of `text`, as delimited by `sentence_spans`."""
     return [text[start:end] for start, end in sentence_spans(text)]
 
 
 def heading_end(text: str, start: int = 0, end: int | None = None) -> int:
     """Return the end of the heading that the sentence from `start` to `end` begins with.
 
-    It is `start` without a heading: "CONCLUSIONS:", "Methods -", "Results." or "## Goals".
+    Headings are "CONCLUSIONS:", "Methods -", "Results." or "## Goals". Without a heading, return
+    `start`.
     """
     found = _HEADING.match(text, start, len(text) if end is None else end)
     return found.end() if found else start
@@ -123,13 +125,13 @@ def without_headings(text: str) -> str:
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return the start and end of each sentence of `text`, without surrounding white space.
 
-    Text without a visible character, such as a zero-width space, is not a sentence. A sentence ends
+    Text without visible characters, such as a zero-width space, is not a sentence. A sentence ends
     at ".", "!", "?" or "…" (and the quotes or brackets that close there) before white space, at an
     empty line, before and after a heading of Markdown, and before an item of a list: a line that
     begins with "-", "*" or a number, "•" or LaTeX's "\\item". It does not end within "e.g.", "et
     al.", "Fig. 2", "J. Smith" or "0.93", after the label of an item ("2."), nor before a word in
-    lower case. A sentence of more than `MOST` characters is cut at its line breaks; a part that
-    still is too long at its semicolons, then after each hundredth word.
+    lower case. A sentence of more than `MOST` characters is cut at line breaks; a part that is
+    still too long is cut at semicolons, and then after every hundredth word.
     """
     spans: list[tuple[int, int]] = []
     start, counted, displayed = 0, 0, 0
@@ -162,7 +164,7 @@ def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int,
 
 
 def _is_last(before: str, mark: str, text: str, position: int) -> bool:
-    """Return True if the sentence that ends in `before` and `mark` ends there."""
+    """Return True if a sentence ends with `mark` after the text `before`."""
     following = _NEXT.match(text, position)
     first, rest = following.groups() if following else ("", "")
     # A name such as "iPhone" may begin a sentence.

@@ -33,14 +33,15 @@ _GENERIC_WORDS = """
     world
 """
 GENERIC = frozenset(map(stem, _GENERIC_WORDS.split()))
-"""Stems of words that occur in abstracts on any subject: in more than a few percent of the
-abstracts of both gold_train.csv and csabstruct_dev.jsonl."""
+"""Stems of words that occur in abstracts on every subject: in more than a few percent of the
+abstracts in gold_train.csv, and of the abstracts in csabstruct_dev.jsonl.
+"""
 
 _INNER_CAPITAL = re.compile(r"[^\W\d_][A-Z]")
 
 
 def terms_in(text: str) -> Iterator[tuple[Term, str]]:
-    """Yield words and pairs of adjacent words by their stems, each with its spelling.
+    """Yield the terms of a text (words and pairs of adjacent words) as stems, with their spelling.
 
     A word joined to another by a hyphen counts only within its pair: "multi" is not a term.
     Headings ("CONCLUSIONS:") are left out.
@@ -61,6 +62,6 @@ def terms_in(text: str) -> Iterator[tuple[Term, str]]:
 
 
 def spelling(written: Sequence[str]) -> str:
-    """Return the most frequent spelling of a term, or the first one: "LoRA", "multi-agent"."""
+    """Return the most frequent spelling of a term (of ties, the first): "LoRA", "multi-agent"."""
     kept = (word if _INNER_CAPITAL.search(word) else word.casefold() for word in written)
     return Counter(kept).most_common(1)[0][0]

@@ -17,8 +17,8 @@ _STOP_WORDS = """
     upon us use used uses using very via was we well were what when where whereas whether which
     while who whom whose why will with within without would yet you your yours
 """
-# Engines render messages through a chat template and then search the whole prompt for special
-# tokens: llama.cpp reads "<|im_end|>" inside a message as the token that ends it.
+# Engines render messages with a chat template and then search the whole prompt for special tokens:
+# llama.cpp would treat "<|im_end|>" inside a message as the token that ends the message.
 _OPENERS = re.compile(
     r"""
     <(?=[|\uff5c])                        # <|im_end|>, <|eot_id|>, DeepSeek's with U+FF5C
@@ -33,7 +33,7 @@ MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 def set_of(text: str) -> frozenset[str]:
-    """Return the set of the words of a literal, which blanks separate."""
+    """Return the set of the words of a literal, separated by white space."""
     return frozenset(text.split())
 
 
@@ -48,19 +48,19 @@ def flatten(text: str) -> str:
     are removed; half a surrogate pair, which cannot be written to a file, becomes U+FFFD.
     """
     if text.isascii():
-        if text.isprintable() and "  " not in text:  # as almost always, and much faster
+        if text.isprintable() and "  " not in text:  # true for most texts, and much faster
             return text.strip()
         return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
     return " ".join("".join(map(_plain, text)).split())
 
 
 def is_visible(char: str) -> bool:
-    """Return True if `flatten` keeps this character in any layout."""
+    """Return True if `flatten` never removes or replaces this character."""
     return not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf")
 
 
 def visible_places(text: str) -> list[int]:
-    """Return the place of each visible character."""
+    """Return the place of each visible character of a text."""
     return [place for place, char in enumerate(text) if is_visible(char)]
 
 
@@ -70,7 +70,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def composed(text: str) -> str:
-    """Return `text` for comparison: NFC, without soft hyphens and other format characters."""
+    """Return `text` for comparison: in NFC, without soft hyphens and other format characters."""
     if text.isascii():
         return text
     shown = "".join(char for char in text if unicodedata.category(char) != "Cf")
@@ -78,7 +78,7 @@ def composed(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of `text` in lower case; numbers keep decimals, hyphens separate words."""
+    """Return the words of `text` in lower case; hyphens separate words, numbers keep decimals."""
     folded = composed(text).casefold()
     return [match.group().replace("\u2019", "'") for match in WORD.finditer(folded)]
 
@@ -89,11 +89,11 @@ def is_passage(abstract: str, text: str) -> bool:
 
 
 def stem(word: str) -> str:
-    """Strip an inflection: "agents" becomes "agent", "evaluates" and "evaluating" "evaluat".
+    """Strip an inflection: "agents" becomes "agent", and "evaluates" becomes "evaluat".
 
     Only plural and verb endings (-s, -es, -ies, -ed, -ied, -ing) are stripped, leaving at least
-    three letters; then a doubled final consonant is reduced ("planned", "plan") and a final "e"
-    removed. Unlike a Porter stemmer, it keeps "evaluation" distinct from "evaluate".
+    three letters; then a doubled final consonant is reduced ("planned" becomes "plan") and a final
+    "e" is removed. Unlike a Porter stemmer, it keeps "evaluation" distinct from "evaluate".
     """
     word = word.removesuffix("'s")
     if not word.isalpha() or len(word) < 4:
@@ -142,11 +142,12 @@ def _plain(char: str) -> str:
 def sanitize(text: str) -> str:
     """Return `text` for a prompt: on one line, with a blank inside each special token and tag.
 
-    The text stays readable, but a tokenizer does not recognize a token in it, so that an abstract
-    remains data. Only the prompt changes: stored text and checks use the original.
+    The text stays readable, but a tokenizer does not recognize a special token in it, so that an
+    abstract remains data. Only the prompt contains the changed text: stored text and checks use the
+    original.
 
-    "<|im_end|>" becomes "< |im_end| >", "</annotation>" "< /annotation>" and "[INST]" "[ INST]";
-    "p < 0.05", "a<b" and "[3]" are unchanged.
+    "<|im_end|>" becomes "< |im_end| >", "</annotation>" becomes "< /annotation>", and "[INST]"
+    becomes "[ INST]"; "p < 0.05", "a<b" and "[3]" are unchanged.
     """
     return _CLOSERS.sub(r"\g<0> ", _OPENERS.sub(r"\g<0> ", flatten(text)))
 

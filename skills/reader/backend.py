@@ -1,4 +1,4 @@
-"""The backend `reader`: a model that quotes the passages of the moves, and writes nothing."""
+"""The backend `reader`: a model that quotes the passages of the moves, without generating text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from skills.reader.encoder import Encoder
 
 SLOTS = 2
-"""Abstracts that are read at once by default; each is read on one core."""
+"""Default number of abstracts that are read at the same time, each on one core."""
 
 
 class ReaderBackend:
-    """Serves the readers among the files of the registry.
+    """The backend that runs the readers among the files of the registry.
 
     Args:
         files: the files of the registry.
@@ -32,8 +32,8 @@ class ReaderBackend:
         self._files = files
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether the file is there or can be downloaded."""
-        assert entry.file is not None  # checked by the registry
+        """Return whether the file exists or can be downloaded."""
+        assert entry.file is not None  # the registry checks this
         missing = self._files.missing(entry.file)
         return Availability(missing is None, missing or "")
 
@@ -41,8 +41,8 @@ class ReaderBackend:
         """Load the file of a reader.
 
         Raises:
-            ModelUnavailable: it cannot be downloaded or read.
-            ChecksumMismatch: it is not the file that the registry names.
+            ModelUnavailable: the file cannot be downloaded or read.
+            ChecksumMismatch: the file has another digest than in the registry.
         """
         from skills.reader import encoder
 
@@ -52,7 +52,7 @@ class ReaderBackend:
 
 
 class ReaderModel:
-    """Answers requests of the form `quotes`."""
+    """A reader that answers requests of the form `quotes`."""
 
     takes_grammar = takes_tools = continues_prefill = False
     in_process = True
@@ -68,7 +68,7 @@ class ReaderModel:
         self.place = place
 
     def count_tokens(self, request: Request) -> None:
-        """Return None: a text may be of any length (`encoder.MOST`)."""
+        """Return None: a text may have any length (see `encoder.MOST`)."""
 
     def generate(
         self,
@@ -78,7 +78,7 @@ class ReaderModel:
     ) -> Reply:
         """Return the quotes of an abstract; see `backend.Model.generate`.
 
-        Nothing is passed to `on_text`, since nothing is generated.
+        `on_text` is never called, since no text is generated.
         """
         if cancel is not None and cancel.is_set():
             raise Interrupted("interrupted")
@@ -99,7 +99,7 @@ class ReaderModel:
 
 
 def quotes(encoder: Encoder, abstract: str, title: str, known: list[str]) -> tuple[str, int]:
-    """Return the reply for an abstract that certainly states some moves, and its tokens."""
+    """Return the reply for an abstract, and its number of tokens; `known` moves are stated."""
     from skills.nanda.forms import written
     from skills.nanda.passages import numbered
     from skills.reader.choice import choose

@@ -1,12 +1,12 @@
 """Choose the passages of an abstract that state its moves, by the scores of the encoder.
 
-A move is stated if that is probable enough (`Fitted.stated`). Each stated move has a best sentence.
-No sentence serves more than two moves, and the second move loses `Fitted.repeated`: the
-move that would lose most without its best sentence chooses first, and every move chooses again
-while the choices change. Of its sentence, the words from the most probable first to the most
-probable last one are quoted if they are readable alone (`readable`), else all. Further sentences
-that state the move (`Fitted.part`) are quoted, too, up to `MOST` passages; a move that may name a
-thing has a single passage.
+A move is stated if its probability reaches the threshold `Fitted.stated`. Each stated move gets its
+best sentence. A sentence is used for at most two moves, and its score for the second move is
+reduced by `Fitted.repeated`: the move that would lose most without its best sentence chooses first,
+and all moves choose again until the choices no longer change. The quoted passage is the text from
+the most probable first word to the most probable last word of the sentence if it is readable alone
+(`readable`), or else the whole sentence. Further sentences that state the move (`Fitted.part`) are
+quoted as well, up to `MOST` passages; a move that may name a thing has a single passage.
 """
 
 from __future__ import annotations
@@ -29,20 +29,22 @@ if TYPE_CHECKING:
     from skills.reader.encoder import Fitted, Scores
 
 VERSION = 1
-"""Increased whenever other passages are chosen for the same scores."""
+"""Version of the choice, increased when other passages are chosen for the same scores."""
 MOST = 3
-"""Passages of a move."""
+"""Maximum number of passages of a move."""
 NAMING = frozenset(["scope"])
-"""Moves that name a thing, in some words of a sentence."""
+"""Moves that name a thing, in a few words of a sentence."""
 PRESENTING = frozenset(["novelty"])
-"""Moves that name a thing or quote a statement."""
+"""Moves that either name a thing or quote a statement."""
 SHORTEST, LONGEST = 3, 24
-"""Words of a name."""
+"""Minimum and maximum number of words of a name."""
 FULL, WORD = 8, 0.2
-"""Words of a name that count for it, and the log odds of each of them: the labels have
-more words than the most probable passage, which otherwise is a bare noun ("416 students")."""
+"""Number of words of a name that add to its score, and the log odds that each of them adds. Without
+this addition the most probable passage often is a bare noun ("416 students"), shorter than the
+labels.
+"""
 SHARED = 2
-"""Maximum number of moves that a sentence serves."""
+"""Maximum number of moves for which a sentence is used."""
 
 
 def choose(
@@ -57,10 +59,10 @@ def choose(
     """Return the quote of each move.
 
     Args:
-        moves: names, in the order of the scores.
+        moves: names of the moves, in the order of the scores.
         sentences: the sentences of the abstract.
-        limit: maximum characters of a move.
-        known: moves that the abstract certainly states.
+        limit: maximum number of characters of a move.
+        known: moves that the abstract is known to state.
     """
     import numpy as np
 
@@ -99,7 +101,7 @@ def choose(
 
 
 def log_shares(scores: Scores) -> NDArray[Any]:
-    """Return the log probability of each sentence if a move is stated, (sentences, moves)."""
+    """Return the log probability of each sentence, given that the move is stated."""
     import numpy as np
 
     return np.asarray(scores.sentence - np.logaddexp.reduce(scores.sentence, axis=0))
@@ -117,10 +119,11 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
 
     Args:
         logits: log probability of each sentence, (sentences, moves).
-        repeated: log probability that a sentence loses for a second move.
+        repeated: reduction of a sentence's log probability for a second move.
 
     Returns:
-        the sentences by move; a move is left out if other moves have all sentences `SHARED` times.
+        The index of the sentence by move; a move is left out if all sentences are used `SHARED`
+            times..
     """
     import numpy as np
 
@@ -148,14 +151,14 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
 
 
 def calibrated(probability: float, slope: float, intercept: float) -> float:
-    """Return the probability that a decision is right, from the probability by the network."""
+    """Return the probability that a decision is right, given the probability of the network."""
     bounded = min(max(probability, 1e-4), 1 - 1e-4)
     return float(_sigmoid(slope * math.log(bounded / (1 - bounded)) + intercept))
 
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A passage of the sentence with index `place`, which is divided as `sentence` is."""
+    """A passage of the sentence with the index `place`; `sentence` defines its phrases."""
 
     place: int
     passage: Passage
@@ -171,8 +174,8 @@ def _passage(
 ) -> _Placed:
     """Return the passage of a sentence that states a move.
 
-    The passage is from the most probable first word to the most probable last word, if it can
-    stand alone; else the whole sentence without its heading.
+    The passage is from the most probable first word to the most probable last word, if it is
+    readable alone, or else the whole sentence without its heading.
     """
     sentence, words = sentences[place], by_word(sentences[place])
     first, last = _likeliest(scores, number, place, words, named=move in NAMING)
@@ -181,7 +184,7 @@ def _passage(
     if names and SHORTEST <= last - first <= LONGEST and len(found.text) <= limit:
         return found
     alone = [_Placed(place, one, sentence) for one in readable(sentence.phrases, limit)]
-    if not alone:  # nothing but a heading
+    if not alone:  # the sentence is only a heading
         return _Placed(place, Passage(0, len(words.phrases)), words)
     same = (one for one in alone if one.text == found.text)
     return next(same, max(alone, key=lambda one: len(one.text)))
@@ -193,7 +196,7 @@ def _likeliest(
     """Return the first word of the most probable passage of a sentence, and the word after it.
 
     Args:
-        named: prefer a name of `SHORTEST` to `LONGEST` words.
+        named: prefer passages of `SHORTEST` to `LONGEST` words.
     """
     import numpy as np
 
@@ -215,7 +218,7 @@ def _likeliest(
         allowed = short if short.any() else allowed
         scored = scored + WORD * np.minimum(lengths, FULL)
     scored = np.where(allowed, scored, -np.inf).round(4)
-    # The longest of equal passages.
+    # The longest of equally probable passages.
     first, last = max(
         zip(*np.nonzero(scored == scored.max()), strict=True), key=lambda pair: pair[1] - pair[0]
     )
@@ -223,7 +226,7 @@ def _likeliest(
 
 
 def _fitting(passages: Sequence[_Placed], limit: int) -> list[_Placed]:
-    """Return as many passages, in the order of the abstract, as a move has characters for."""
+    """Return the passages that fit into the characters of a move, in the order of the abstract."""
     kept = list(passages[:1])
     for one in passages[1:]:
         if len(text_of([*(each.text for each in kept), one.text])) <= limit:
@@ -241,7 +244,7 @@ def _quote(
     """Return the quote of passages, with the name that the first passage refers to.
 
     Args:
-        sentences: the sentences in which the name may be.
+        sentences: the sentences that may contain the name.
     """
     text = text_of([one.text for one in passages])
     spans = tuple(span_of(one.passage, one.sentence, abstract) for one in passages)

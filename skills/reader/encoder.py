@@ -1,9 +1,9 @@
 """Run the network of a reader: one pass over an abstract scores its sentences and tokens.
 
 The file of a reader is an ONNX graph with its tokenizer, moves and fitted figures in the metadata
-(`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with weights
-of 8 bits. A layer over the means of the sentences, with their places from the beginning and the
-end, gives the scores.
+(`skills.reader.onnx_file` writes it). The encoder is BERT (Devlin et al. 2019) with weights of 8
+bits. A layer over the mean vectors of the sentences, with their positions from the beginning and
+the end, computes the scores.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 FAR = 31
-"""Places of sentences from the beginning and the end that are distinguished."""
+"""Highest position of a sentence, from the beginning or the end, that is distinguished."""
 INPUTS = ("tokens", "means", "places")
 OUTPUTS = ("sentence", "part", "unstated", "token")
 MOST = 512
-"""Tokens that the encoder has positions for."""
+"""Maximum number of tokens that the encoder reads."""
 TITLE = 60
-"""Tokens of a title that are read."""
+"""Maximum number of tokens of a title that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,10 @@ class Text:
     """The tokens of a paper: [CLS] title [SEP] sentence [SEP] sentence [SEP] ...
 
     Attributes:
-        ids: of the tokens.
-        sentences: first token of each sentence, and the token after its last one. Sentences that do
-            not fit into `MOST` tokens are absent.
-        offsets: of each sentence, the start and the end of its tokens in characters.
+        ids: the ids of the tokens.
+        sentences: the first token of each sentence, and the token after its last token. Sentences
+            that do not fit into `MOST` tokens are left out.
+        offsets: for each sentence, the start and the end of its tokens in characters.
     """
 
     ids: tuple[int, ...]
@@ -53,7 +53,7 @@ class Text:
         """Return the first and the last token of characters `start` to `end` of a sentence.
 
         Args:
-            sentence: its index.
+            sentence: the index of the sentence.
         """
         first, after = self.sentences[sentence]
         own = self.offsets[sentence]
@@ -87,12 +87,13 @@ class Scores:
 
     Attributes:
         text: the tokens that were read.
-        sentence: (sentences, moves), the score of each sentence as the best one of a move. Their
-            softmax is the probability of each sentence, if the move is stated.
-        part: (sentences, moves), whether a sentence states the move, perhaps besides others.
-        unstated: (moves,), the score of "not stated", against all of `sentence`.
-        token: (tokens, 2 moves), the score of each token as the first of a passage, then as the
-            last; the scores of different sentences cannot be compared.
+        sentence: (sentences, moves), the score of each sentence as the best sentence of a move.
+            Their softmax is the probability of each sentence, given that the move is stated.
+        part: (sentences, moves), the score of each sentence as one of several sentences that state
+            the move.
+        unstated: (moves,), the score of "not stated", to be compared with the scores in `sentence`.
+        token: (tokens, 2 x moves), the score of each token as the first token of a passage of each
+            move, then as the last token; scores in different sentences cannot be compared.
     """
 
     text: Text
@@ -109,9 +110,9 @@ class Fitted:
     Attributes:
         confidence: slope and intercept of the log odds that a decision is right, over the log odds
             of the network.
-        stated: of each move, the probability from which it is stated.
-        part: of each move, the least probability of a further passage.
-        repeated: log odds that a sentence loses for a second move.
+        stated: for each move, the probability from which it is stated.
+        part: for each move, the minimum probability of a further passage.
+        repeated: reduction of a sentence's log odds for a second move.
     """
 
     confidence: tuple[float, float]
@@ -121,18 +122,18 @@ class Fitted:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Fitted:
-        """Return the figures that a file stores."""
+        """Return the figures that are stored in a file."""
         slope, intercept = stored["confidence"]
         return cls((slope, intercept), stored["stated"], stored["part"], stored["repeated"])
 
 
 class Encoder:
-    """A reader that is loaded; several threads may use it at once.
+    """A loaded reader, which several threads may use at the same time.
 
     Attributes:
-        moves: the moves that it finds, in the order of the scores.
+        moves: the names of the moves, in the order of the scores.
         framework: name and digest of the framework that it was trained on.
-        max_chars: maximum characters of a move in that framework.
+        max_chars: maximum number of characters of a move in that framework.
         digest: SHA-256 of its file.
     """
 
@@ -161,8 +162,8 @@ def inputs_of(text: Text) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Return the inputs of the network for one abstract.
 
     Returns:
-        The ids of the tokens (1, tokens); the weights of the mean of each sentence (1, sentences,
-        tokens); and the places of the sentences from the beginning and from the end
+        The ids of the tokens (1, tokens); the weights for the mean of each sentence (1, sentences,
+            tokens); and the positions of the sentences from the beginning and from the end
         (2, sentences).
     """
     import numpy as np
@@ -180,7 +181,7 @@ def load(path: Path, threads: int = 1) -> Encoder:
     """Load the file of a reader.
 
     Args:
-        threads: number of threads of a pass.
+        threads: number of threads that a pass uses.
 
     Raises:
         ModelUnavailable: the file cannot be read, or is not a reader.

@@ -1,4 +1,4 @@
-"""Make the examples that a reader is trained on: the tokens of abstracts and their labels."""
+"""Make the training examples of a reader: the tokens and labels of abstracts."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Example:
     """An abstract with its labels.
 
     Attributes:
-        stated: of each move by its index, the indexes of the sentences that state it; () if the
-            abstract does not state it. Moves without a label are absent.
-        passages: of each move, the sentence, the first and the last token of its passages. Moves
-            whose passages are not known exactly are absent.
-        roles: the index of each sentence's role (`network.ROLES`).
+        stated: for each move by its index, the indexes of the sentences that state it; () if the
+            abstract does not state it. Moves without a label are left out.
+        passages: for each move, the sentence, the first and the last token of its passages. Moves
+            whose passages are not known exactly are left out.
+        roles: the index of the role of each sentence (`network.ROLES`).
     """
 
     text: Text
@@ -43,9 +43,9 @@ def example_of(
     """Return the example of an annotated abstract.
 
     Args:
-        anchors: of each move that has a label; None if the abstract does not state it. An anchor by
-            "lexical" gives sentences, another anchor passages. An anchor without spans is
-            not a label.
+        anchors: the anchor of each move with a label; None if the abstract does not state the move.
+            A "lexical" anchor labels sentences, other anchors label passages. An anchor without
+            spans is not a label.
     """
     sentences = numbered(abstract)
     text = text_of(tokenizer, title, [one.text for one in sentences])
@@ -74,14 +74,14 @@ def _placed(
     """Return the sentence, the first and the last token of a span of the abstract.
 
     Returns:
-        None if the sentence is not in the text. A heading is not part of the passage.
+        The three indexes without a heading, or None if the sentence is not in the text.
     """
     middle = (start + end) // 2
     place = sum(one.start <= middle for one in sentences[1:])
     if place >= len(text.sentences):
         return None
     own = sentences[place]
-    # The text of a sentence differs from the abstract in invisible characters only.
+    # The text of a sentence differs from the abstract only in invisible characters.
     visible = visible_places(own.text)
     first = len(visible_places(abstract[own.start : max(start, own.start)]))
     last = len(visible_places(abstract[own.start : min(end, own.end)])) - 1

@@ -17,25 +17,28 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 REPEATED = 1.0
-"""Log odds that a sentence loses for a second move. Not fitted: the gold has few moves of the same
-words, and a second quote of a sentence is of less use to a reader than the next sentence."""
+"""Reduction of a sentence's log odds for a second move. It is not fitted, since the gold has few
+moves with the same words, and the next sentence is of more use than a second quote of a
+sentence.
+"""
 GRID = np.arange(0.04, 0.95, 0.02)
-"""Thresholds that are tried for "stated": a rare move is stated from a low probability on."""
+"""Thresholds that are tried for "stated"; the best threshold of a rare move is low."""
 PARTS = np.arange(0.4, 0.81, 0.02)
-"""Thresholds of a further passage, which begin higher, since a wrong passage is worse than a
-missing passage."""
+"""Thresholds that are tried for a further passage. They begin higher, since a wrong passage is
+worse than a missing passage.
+"""
 STEPS, RATE = 2_000, 0.05
-"""Of the gradient descent for the confidence."""
+"""Number of steps and rate of the gradient descent for the confidence."""
 SMALLEST = 1e-4
 
 Read = Sequence[tuple[Example, Scores]]
 
 
 def fit(read: Read, moves: Sequence[str]) -> Fitted:
-    """Return the figures with which the choices on these papers are best.
+    """Return the figures that give the best choices on these papers.
 
-    The threshold of "stated" has the highest kappa with the labels, the threshold of a further
-    passage the highest F1 with the labelled sentences; a move without such labels has 0.5. The
+    The threshold of "stated" maximizes kappa with the labels, the threshold of a further passage
+    maximizes F1 with the labelled sentences; for a move without such labels they are 0.5. The
     confidence is a logistic regression of right sentences (Platt 1999).
     """
     stated = {move: _stated(read, number) for number, move in enumerate(moves)}
@@ -75,7 +78,7 @@ def _part(read: Read, move: int) -> float:
 
 
 def _best(scored: Iterable[tuple[Any, Any]]) -> float:
-    """Return the threshold with the highest score; of equal ones, the nearest to 0.5."""
+    """Return the threshold with the highest score; of equal thresholds, the nearest to 0.5."""
     return round(float(max(scored, key=lambda pair: (pair[0], -abs(pair[1] - 0.5)))[1]), 2)
 
 
@@ -100,7 +103,7 @@ def _confidence(
 
 
 def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -> dict[int, int]:
-    """Return the sentence of each stated move, both by index."""
+    """Return the index of the sentence of each stated move by the index of the move."""
     shares = stated_shares(scores)
     wanted = [number for number, move in enumerate(moves) if shares[number] >= stated[move]]
     return assigned(log_shares(scores), wanted, REPEATED)
@@ -109,10 +112,10 @@ def choices(scores: Scores, stated: Mapping[str, float], moves: Sequence[str]) -
 def right_decisions(
     read: Read, stated: Sequence[Mapping[str, float]], moves: Sequence[str]
 ) -> NDArray[Any]:
-    """Return the right decisions and all decisions of each paper, (papers, 2).
+    """Return the numbers of right and of all decisions of each paper, (papers, 2).
 
-    The decision of a move is its sentence (`choices`), or "not stated". It is right as `is_right`
-    has it; moves without a label do not count.
+    The decision of a move is its sentence (`choices`), or "not stated". `is_right` defines whether
+    it is right; moves without a label do not count.
 
     Args:
         stated: `Fitted.stated` for each paper.
@@ -126,7 +129,7 @@ def right_decisions(
 
 
 def is_right(places: Sequence[int], chosen: int | None) -> bool:
-    """Return whether a sentence, or None for "not stated", is right by a label.
+    """Return whether a chosen sentence, or None for "not stated", agrees with a label.
 
     Args:
         places: the sentences that state the move; () if it is not stated.

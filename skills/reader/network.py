@@ -1,9 +1,9 @@
-"""The network of a reader, as torch trains it.
+"""The network of a reader, for training with torch.
 
-BERT (Devlin et al. 2019) reads the title and the abstract at once. The mean of a sentence's tokens,
-normalized, with learned vectors of its places from the beginning and from the end, goes through one
-transformer layer over the sentences. Linear layers give the scores (`encoder.Scores`), and the role
-of each sentence, an auxiliary task of the training alone.
+BERT (Devlin et al. 2019) reads the title and the abstract together. The normalized mean of the
+tokens of a sentence is added to learned vectors of its positions from the beginning and from the
+end, and passes through a transformer layer over the sentences. Linear layers compute the scores
+(`encoder.Scores`) and the role of each sentence, which is an auxiliary task used only in training.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch.nn import functional
 from skills.reader.encoder import FAR, MOST, Text
 
 LAYERS, WIDTH, HEADS, WORDS = 6, 384, 12, 30522
-"""Of all-MiniLM-L6-v2: layers, values of a vector, heads of attention, tokens of the vocabulary."""
+"""The shape of all-MiniLM-L6-v2: layers, width, attention heads, size of the vocabulary."""
 ROLES = ("background", "objective", "method", "result", "other")
 EPSILON = 1e-12
-"""Of the normalization in BERT; the layer over sentences has torch's, 1e-5."""
+"""Epsilon of the normalization in BERT; the layer over sentences has torch's default, 1e-5."""
 
 
 class Output(NamedTuple):
-    """The scores of a batch: those of `encoder.Scores` with the batch first, and of roles."""
+    """The scores of a batch: the scores of `encoder.Scores` and of roles, with the batch first."""
 
     sentence: torch.Tensor
     part: torch.Tensor
@@ -37,14 +37,15 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Abstracts as one input, padded with zeros.
+    """A batch of abstracts, padded with zeros.
 
     Attributes:
         ids: (abstracts, tokens).
-        is_token: True of tokens that are not padding.
-        means: weights of the means of sentences, (abstracts, sentences, tokens).
-        places: from the beginning and from the end, (2, abstracts, sentences).
-        is_sentence: True of sentences that are not padding, (abstracts, sentences).
+        is_token: True for tokens that are not padding.
+        means: the weights for the means of sentences, (abstracts, sentences, tokens).
+        places: positions of the sentences from the beginning and from the end, (2, abstracts,
+            sentences).
+        is_sentence: True for sentences that are not padding, (abstracts, sentences).
     """
 
     ids: torch.Tensor
@@ -74,7 +75,7 @@ class Batch:
 
 
 class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
-    """A layer of a transformer that normalizes after each addition, as BERT and torch do."""
+    """A transformer layer that normalizes after each addition, as in BERT and torch."""
 
     def __init__(self, inner: int, dropout: float, epsilon: float) -> None:
         super().__init__()
@@ -88,7 +89,7 @@ class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
         """Return the vectors after the layer.
 
         Args:
-            mask: (batch, 1, 1, vectors), True of vectors that may be attended to.
+            mask: (batch, 1, 1, vectors), True for vectors that may be attended to.
         """
 
         def heads(of: nn.Linear) -> torch.Tensor:
@@ -102,10 +103,10 @@ class Block(nn.Module):  # type: ignore[misc]  # torch is skipped
 
 
 class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
-    """The network for a number of moves.
+    """The network of a reader for a number of moves.
 
     Args:
-        dropout: share of values that are zero in training, after the encoder.
+        dropout: share of values after the encoder that are set to zero in training.
     """
 
     def __init__(self, moves: int, dropout: float = 0.1) -> None:
@@ -143,7 +144,7 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
         )
 
     def for_moves(self, before: Sequence[str], after: Sequence[str]) -> Network:
-        """Return a copy of this network for other moves; moves with a known name keep their scores.
+        """Return a copy of this network for other moves; moves that it has keep their weights.
 
         Args:
             before: names of the moves of this network.
@@ -159,16 +160,16 @@ class Network(nn.Module):  # type: ignore[misc]  # torch is skipped
                 continue
             for old, new in kept:
                 own[name][new] = value[old]
-                if head == "token":  # the scores of first tokens, then those of last ones
+                if head == "token":  # the weights of first tokens, then of last tokens
                     own[name][len(after) + new] = value[len(before) + old]
         made.load_state_dict(own)
         return made
 
     def load_base(self, weights: Mapping[str, Any]) -> None:
-        """Take the encoder's weights from a BERT, whose weights are named as in `transformers`."""
+        """Load the weights of the encoder from a BERT with the names of `transformers`."""
         own = {
             "words.weight": weights["embeddings.word_embeddings.weight"],
-            # Each text is of one type.
+            # All tokens have the same type.
             "positions.weight": weights["embeddings.position_embeddings.weight"]
             + weights["embeddings.token_type_embeddings.weight"][0],
         }

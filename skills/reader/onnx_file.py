@@ -1,8 +1,8 @@
-"""Write a network as the file that `encoder` loads: an ONNX graph with its metadata.
+"""Write a network to the file that `encoder` loads: an ONNX graph with metadata.
 
-Matrices and the vectors of words are stored as integers of 8 bits with one scale for each output or
-word, a quarter of the size; the engine multiplies them when it loads the file, and computes with 32
-bits.
+Matrices and word vectors are stored as 8-bit integers with a scale for each output or word, which
+is a quarter of the size. The engine multiplies integers and scales when it loads the file, and
+computes with 32 bits.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 OPSET, CONTRIB = 20, "com.microsoft"
 IR_VERSION = 9
-"""Versions that onnxruntime 1.17 and later read."""
+"""Versions of the format that onnxruntime 1.17 and later can read."""
 LIMIT = 127
-"""The largest integer of 8 bits."""
+"""The largest 8-bit integer."""
 
 
 class _Graph:
@@ -68,7 +68,7 @@ class _Graph:
         return self.node("LayerNormalization", x, *own, axis=-1, epsilon=epsilon)
 
     def block(self, x: str, name: str, epsilon: float) -> str:
-        """Add a layer: `network.Block`."""
+        """Add the layer `network.Block`."""
         parts = [self.linear(x, f"{name}.{part}") for part in ("query", "key", "value")]
         found = self.node("MultiHeadAttention", *parts, domain=CONTRIB, num_heads=HEADS)
         added = self.node("Add", self.linear(found, f"{name}.output"), x)
@@ -82,8 +82,9 @@ def write(network: Network, tokenizer: str, about: Mapping[str, Any], path: Path
     """Write a network.
 
     Args:
-        tokenizer: as JSON of `tokenizers`.
-        about: moves, framework and fitted for `encoder.Encoder`, and further entries for people.
+        tokenizer: the tokenizer as JSON of the package `tokenizers`.
+        about: the metadata: moves, framework and fitted for `encoder.Encoder`, and other entries
+            for people.
     """
     model = graph_of(network)
     for key, value in (("reader", json.dumps(about)), ("tokenizer", tokenizer)):
@@ -131,9 +132,9 @@ def graph_of(network: Network) -> ModelProto:
 
 
 def read(path: Path) -> tuple[Network, str, dict[str, Any]]:
-    """Return the network of a file, to train it further, its tokenizer and its metadata.
+    """Return the network of a file for further training, its tokenizer and its metadata.
 
-    The role of sentences is not stored, and begins anew.
+    The weights for the roles of sentences are not stored; they are initialized again.
     """
     model = load(str(path))
     stored = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}

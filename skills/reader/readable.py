@@ -1,13 +1,13 @@
 """Select passages that are statements, and find the name that a pronoun refers to.
 
-The rules look at words only, and refuse rather too much: a passage after a comma may be a part of
-an enumeration or an apposition, and a passage that ends before "if" may lack its condition.
+The rules only look at words, and tend to refuse too many passages: a passage after a comma may be
+part of an enumeration or an apposition, and a passage that ends before "if" may lack its condition.
 
-"It needs no model" is of DryRun. Only a pronoun in the place of a subject is replaced ("It",
-"This", "They"), or "this" with a noun for a thing that authors made ("this system"), by the one
-name that the sentence before presents. A name has a capital inside, a digit or only capitals
-("DryRun", "BERT", "GPT-4"), and follows a verb of presenting, "called", or begins the sentence.
-Without a name, or with several names, the passage stays as it is.
+In "It needs no model", the pronoun may refer to DryRun. A pronoun is replaced only if it is the
+subject ("It", "This", "They"), or "this" with a noun for a thing that authors made ("this system"),
+and if the previous sentence presents exactly one name. A name has an inner capital, a digit or only
+capitals ("DryRun", "BERT", "GPT-4"), and follows a verb of presenting or "called", or begins the
+sentence. Without a name, or with several names, the passage is not changed.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ INTRODUCTION = set_of(
     unless upon using via when whereas while with within without
     """
 )
-"""First words of a sentence that begins with something else than its main clause."""
+"""First words of a sentence that does not begin with its main clause."""
 _SUBJECT = re.compile(r"(?:we|it|they|our|this|these|there)\b")
-"""How a main clause begins after it, besides names directly after it."""
+"""Matches the beginning of a main clause after an introduction, except for names."""
 _CONTRAST = re.compile(
     r"(?:whereas|while(?! \w+ing\b)|but (?:it|our|that|the|their|there|these|they|this|those|we))\b"
 )
 _CONDITION = re.compile(r"[(\s]*(?:but|except|if|only|provided|unless|when|where|without)\b")
-"""Words that restrict the statement before them."""
+"""Matches words that restrict the statement before them."""
 _CLAUSE = re.compile(
     r"(?:although|because|hence|since|so|thereby|therefore|though|thus|whereas|while|yet"
     r"|(?:and|or) (?:it|they|we))\b"
 )
-"""A clause that follows a comma after a statement."""
+"""Matches a clause that follows a statement and a comma."""
 _CLAUSE_OR_ITEM = re.compile(r"(?:and|or) (?:our|that|the|these|this)\b")
-"""Such a clause, if no comma before it has begun an enumeration."""
+"""Matches such a clause, unless an earlier comma has begun an enumeration."""
 _MODIFIER = re.compile(
     r"(?:as well as|especially|including|particularly|such as|which|who|whose|with)\b"
 )
-"""Words after a comma that the rest of the statement may follow: "X, which is new, wins"."""
+"""Matches words after a comma that interrupt a statement: "X, which is new, wins"."""
 _SUBORDINATE = re.compile(r"(?:although|because|though|whereas|while)\b")
-"""Words that follow a statement without a comma."""
+"""Matches words that follow a statement without a comma."""
 _ANNOUNCER = re.compile(
     r"and (?:also |then )?(?:argue|conclude|discuss|introduce|outline|present|propose|recommend)"
     r"(?:e?s)?\b"
 )
-"""A second verb of the subject of an announcement: "It argues that X fails, and proposes Y"."""
+"""Matches a second verb of an announcement: "It argues that X fails, and proposes Y"."""
 _DASHES = ("-", "\u2013", "\u2014")
 _PARTICIPLE = re.compile(r"\w+ing\b")
 _JOINS = re.compile(r"(?:and|or)\b")
@@ -75,11 +75,11 @@ _PRESENTED = re.compile(
 def readable(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
     """Yield the passages of a sentence that are complete statements, without its heading.
 
-    If a sentence, which is longer than a move, has no such passage, the passages that begin as a
-    statement are yielded; without these, the passages that end as one, or all.
+    If a sentence that is longer than a move has no such passage, the passages that begin like a
+    statement are yielded; or else the passages that end like a statement; or else all passages.
 
     Args:
-        limit: maximum characters of a passage.
+        limit: maximum number of characters of a passage.
     """
     headed = sum(phrase.heading for phrase in phrases)
     if headed == len(phrases):
@@ -91,7 +91,7 @@ def readable(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
     main = _main_clause(phrases)
     scores = []
     for one in every:
-        # Without the announcement, another verb of its subject would have none.
+        # Without the announcement, a second verb would have no subject.
         rest = phrases[one.first + 1 : one.last] if phrases[one.first].announced else ()
         has_verb = any(_ANNOUNCER.match(each.text) for each in rest)
         is_end = ends[one.last] and (one.first > 0 or one.last > main)
@@ -150,7 +150,7 @@ def _ends(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
-    """Return True if a modifier begins here and goes on to the end of the sentence."""
+    """Return True if a modifier begins at this phrase and continues to the end of the sentence."""
     text = phrases[place].text
     interrupts = any(phrase.text.endswith(",") for phrase in phrases[place:])
     if _PARTICIPLE.match(text):
@@ -160,16 +160,16 @@ def _is_last_modifier(phrases: tuple[Phrase, ...], place: int) -> bool:
 
 
 def _text(phrases: tuple[Phrase, ...], place: int, count: int) -> str:
-    """Return the text of `count` phrases ("such", "as" and "while", "using" are two each)."""
+    """Return the text of `count` phrases (since "such as" consists of two phrases)."""
     return " ".join(phrase.text for phrase in phrases[place : place + count])
 
 
 def opening(abstract: str, passage: Span, before: Sequence[Span]) -> Referent | None:
-    """Return the referent of the first words of a passage, None if they refer to nothing known.
+    """Return the referent of the first words of a passage, or None if it is not known.
 
     Args:
-        passage: its place in the abstract.
-        before: the places of the sentences before its sentence.
+        passage: the place of the passage in the abstract.
+        before: the places of the sentences before the sentence of the passage.
     """
     start, end = passage
     found = _REFERRING.match(abstract, start, end)

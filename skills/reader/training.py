@@ -1,9 +1,9 @@
 """Train the network of a reader.
 
-The loss of a move is the cross-entropy of "stated", and if it is, the negative log of the
-probability of all its sentences. Where its passages are known, it has the cross-entropies of each
-sentence as a part of the move, and of the first and the last token of each passage. The roles that
-people gave to the sentences of other abstracts are an auxiliary task.
+The loss of a move is the cross-entropy of "stated", plus, if the move is stated, the negative log
+of the probability of all its sentences. If its passages are known, the cross-entropies of each
+sentence as a part of the move, and of the first and the last token of each passage, are added. The
+roles that people gave to the sentences of other abstracts are an auxiliary task.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from skills.reader.examples import Example
 from skills.reader.network import LAYERS, Batch, Network, Output
 
 PARTS, TOKENS, ROLES = 0.5, 0.25, 0.3
-"""Weights of the losses of parts, tokens and roles; the loss of sentences and "stated" has 1."""
+"""Weights of the losses of parts, tokens and roles; the other losses have the weight 1."""
 NORM = 1.0
 """Maximum norm of the gradient."""
 WARMUP = 0.06
 """Share of the steps in which the learning rate rises."""
 BUCKET = 8
-"""Batches whose examples are sorted by length together."""
+"""Number of batches whose examples are sorted by length together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of a training.
+    """The settings of a training.
 
     Attributes:
-        rate: learning rate of the last layer of the encoder; each layer below has `decay` times
-            that of the layer above.
+        rate: learning rate of the last layer of the encoder; each lower layer has `decay` times the
+            rate of the layer above.
         head_rate: learning rate of the layers above the encoder.
-        every: number of steps after which a batch has sentences with roles.
-        frozen: the first layers that are not trained.
+        every: number of steps after which a batch of sentences with roles follows.
+        frozen: number of the first layers that are not trained.
     """
 
     epochs: float = 2.0
@@ -63,9 +63,9 @@ def train(
     """Train a network in place.
 
     Args:
-        after_step: receives the number of the step, the number of steps, and the loss.
+        after_step: called with the number of the step, the number of all steps, and the loss.
     """
-    shuffled = random.Random(settings.seed)  # noqa: S311  not secret
+    shuffled = random.Random(settings.seed)  # noqa: S311 not used for secrets
     torch.manual_seed(settings.seed)
     network.train()
     optimizer = torch.optim.AdamW(_groups(network, settings), betas=(0.9, 0.98))
@@ -91,7 +91,7 @@ def train(
 
 
 def scores_of(network: Network, examples: Sequence[Example]) -> Iterator[Scores]:
-    """Yield the scores of each example, as a loaded reader would."""
+    """Yield the scores of each example, as a loaded reader computes them."""
     network.eval()
     for one in examples:
         with torch.no_grad():
@@ -142,7 +142,7 @@ def roles_loss(found: Output, examples: Sequence[Example]) -> torch.Tensor:
 def _batches(
     examples: Sequence[Example], size: int, shuffled: random.Random
 ) -> Iterator[list[Example]]:
-    """Yield batches of examples of similar length without end, each example once per pass."""
+    """Yield batches of examples of similar length, in an endless series of passes."""
     while True:
         order = shuffled.sample(examples, len(examples))
         found = []
@@ -172,7 +172,7 @@ def _groups(network: Network, settings: Settings) -> list[dict[str, object]]:
 
 
 def _layers_above(name: str) -> int | None:
-    """Return the number of layers of the encoder above a parameter, None if it is not in it."""
+    """Return the number of encoder layers above a parameter; None if it is not in the encoder."""
     part, _, rest = name.partition(".")
     if part == "layers":
         return LAYERS - 1 - int(rest.partition(".")[0])

@@ -1,4 +1,4 @@
-"""An annotation on a terminal: its moves, with doubts beside the move that they concern."""
+"""Render an annotation for a terminal: its moves, with the doubts about each move."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from skills.nanda.framework import RESERVED, Framework
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 Kind = Literal["same", "removed", "added"]
 _PIECE = re.compile(r"(?:\w+|[^\w\s])\s*|\s+")
-"""A word or sign with the blanks after it: single blanks that two texts share mean nothing."""
+"""Matches a word or sign with the blanks after it, so that common blanks do not count as equal."""
 MOST = 4_000
-"""Maximum words of texts that are compared: the time grows with their product."""
+"""Maximum number of words of texts that are compared; the time grows with their product."""
 ALIKE = 0.35
-"""The share of words below which two texts are replaced as wholes: single "the" explain nothing."""
+"""Share of common words below which a whole text counts as replaced."""
 
 
 def annotation(
@@ -40,11 +40,12 @@ def annotation(
     """Return the moves of a record, then model and time in a dim line.
 
     Args:
-        framework: has the labels of moves; a move of another framework has its name.
-        abstract: where it is shown (`numbered_sentences`), the numbers of the sentences that a move
-            comes from follow its text.
-        made: False leaves out model and time.
-        place: False names the model alone, where a line on stderr has the rest.
+        framework: the source of the labels; a move of another framework is shown by its name.
+        abstract: the abstract if it is shown as `numbered_sentences`; the numbers of the sentences
+            that a move comes from then follow its text.
+        made: True to show model and time.
+        place: True to show the place that serves the model as well; False if a line on stderr shows
+            it.
     """
     moves = {name: text for name, text in record.items() if name not in RESERVED}
     labels = {name: framework.labels.get(name, name) for name in moves}
@@ -80,7 +81,7 @@ def heading(title: str, *details: str) -> RenderableType:
 
 
 def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
-    """Return a column of labels in bold, and a column of contents."""
+    """Return a table with a column of labels in bold and a column of contents."""
     drawn = Table.grid(padding=(0, 2, 0, 0))
     drawn.add_column(no_wrap=True, style="bold")
     drawn.add_column(max_width=TEXT_WIDTH)
@@ -90,18 +91,18 @@ def labelled(rows: Iterable[tuple[str, RenderableType]]) -> RenderableType:
 
 
 def narrow(content: RenderableType) -> RenderableType:
-    """Return text in lines of at most `TEXT_WIDTH`."""
+    """Return the content with lines of at most `TEXT_WIDTH` columns."""
     return Constrain(content, TEXT_WIDTH)
 
 
 def stacked(contents: Sequence[RenderableType], *, empty: int) -> RenderableType:
-    """Return the contents stacked, with `empty` lines between them."""
+    """Return the contents one below the other, with `empty` lines between them."""
     between = [Text("")] * empty
     return Group(*[part for content in contents for part in (*between, content)][empty:])
 
 
 def _made(provenance: Mapping[str, Any], *, place: bool) -> str:
-    """Return by which model, when, and in which time an annotation was made."""
+    """Return the model, the date and the duration of an annotation, as a line."""
     seconds, requested = provenance.get("seconds"), provenance.get("requested")
     model = label(provenance) if place else provenance["resolved"]
     parts = [model, provenance.get("created", "")[:10]]
@@ -116,12 +117,12 @@ class Piece(NamedTuple):
 
 
 def word_diff(old: str, new: str) -> Iterator[Piece]:
-    """Yield the common and different words of two texts, `removed` before `added`."""
+    """Yield the common and different words of two texts; `removed` words precede `added` words."""
     before, after = _PIECE.findall(old), _PIECE.findall(new)
     if max(len(before), len(after)) > MOST:
         before, after = [old], [new]
     old_words, new_words = ([one.rstrip() for one in words] for words in (before, after))
-    # Without junk: with it, words that occur often would never be the same.
+    # Without the junk heuristic, which would never treat frequent words as equal.
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if 0 < matcher.ratio() < ALIKE:
         matcher.set_seqs(["old"], ["new"])

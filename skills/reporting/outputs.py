@@ -1,4 +1,4 @@
-"""Parts of the results of several skills, as models for programs (`Skill.output`)."""
+"""Models that the results of several skills share (`Skill.output`)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from pydantic.dataclasses import dataclass
 MORE = "--details shows all figures"
 """The last line of a report that begins with its verdict and leaves out details."""
 FEWEST = 5
-"""Papers below which pages and terminals show no interval of a share and no distribution: a Wilson
-interval for four papers is at least 49 percentage points wide."""
+"""Minimum number of papers for which an interval or a distribution is shown: a Wilson interval for
+four papers is at least 49 percentage points wide.
+"""
 TAIL = 0.025
 """The share of resamples beyond either end of a 95% interval."""
 Z = NormalDist().inv_cdf(1 - TAIL)
 
 Rounded = Annotated[float, PlainSerializer(lambda value: round(value, 4), when_used="unless-none")]
-"""A figure that programs get with four decimals."""
+"""A figure that is rounded to four decimals in JSON."""
 
 
 class Output(BaseModel):
-    """A result: it may have more fields than the model states."""
+    """A result; in JSON it may have more fields than the model defines."""
 
     model_config = ConfigDict(extra="allow", defer_build=True)
 
@@ -33,7 +34,7 @@ class Output(BaseModel):
 class RefusedRow(Output):
     """A row of the input that cannot be used."""
 
-    where: str = Field(description="file and line")
+    where: str = Field(description="the file and the line")
     reason: str
 
 
@@ -68,12 +69,12 @@ class Share:
     def interval(self) -> tuple[float, float]:
         """The 95% Wilson score interval: low and high, 0 to 1.
 
-        Unlike the normal approximation it stays within 0 and 1, and is usable near both ends and
-        for few papers. It treats the papers as a random sample.
+        Unlike the normal approximation, it stays within 0 and 1, and is usable near 0 and 1 and for
+        few papers. It treats the papers as a random sample.
         """
         if not self.of:
             return 0.0, 1.0
-        # Not `scipy.stats.binomtest`, whose import takes a second.
+        # `scipy.stats.binomtest` is not used, since its import takes a second.
         center = (self.count + Z**2 / 2) / (self.of + Z**2)
         spread = math.sqrt(self.count * (self.of - self.count) / self.of + Z**2 / 4)
         delta = Z * spread / (self.of + Z**2)
@@ -95,9 +96,9 @@ class Interval(Output):
     """A figure with its 95% interval.
 
     Attributes:
-        value: None if it is undefined.
-        low, high: None without an interval.
-        why: the reason of a missing value or interval.
+        value: the figure, or None if it is undefined.
+        low, high: the ends of the interval, or None without an interval.
+        why: the reason for a missing value or interval.
     """
 
     value: Rounded | None = None
@@ -114,7 +115,7 @@ class Interval(Output):
 
 
 def figures(found: Any) -> Any:
-    """Return the JSON form of dataclasses, with rounded figures and shares as `Share.as_dict`."""
+    """Return the JSON form of dataclasses, with rounded figures, and shares by `Share.as_dict`."""
     if isinstance(found, Share):
         return found.as_dict()
     if is_dataclass(found):

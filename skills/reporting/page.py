@@ -1,8 +1,8 @@
-"""Pages of reports, which are single HTML files that need no network.
+"""Write the pages of reports, single HTML files that load no other file.
 
 A page is a Jinja2 template that extends `templates/base.html`. Text is escaped, and stripped of
-characters that could reorder or hide parts of the page. The Content-Security-Policy allows the
-page's own script and style by their hashes alone.
+characters that could reorder or hide parts of the page. The Content-Security-Policy allows only the
+script and the style of the page, by their hashes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) 
     """Render a page into a binary file as UTF-8, piece by piece; equal input gives equal bytes.
 
     Args:
-        template: the page's own template.
+        template: the template of the page.
         scripts: JavaScript files, joined into one script.
-        context: the variables of the template; iterables are consumed while it is rendered.
+        context: the variables of the template; iterables are consumed while the page is rendered.
     """
     style, script = STYLE.read_text("utf-8"), ""
     if scripts:
@@ -47,7 +47,7 @@ def write_page(file: IO[bytes], template: Path, *scripts: Path, **context: Any) 
 
 
 def environment(folder: Path = TEMPLATES) -> Environment:
-    """Return the Jinja2 environment of the pages, with the templates of `folder` besides."""
+    """Return the Jinja2 environment of the pages, which also finds the templates of `folder`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     made = Environment(
@@ -84,7 +84,7 @@ def percent(value: float | None, digits: int = 0) -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Return `text` with the words between a pair of grave accents as code."""
+    """Return `text` with the words between grave accents marked as code."""
     pieces = [escape(piece) for piece in flatten(text).split("`")]
     if len(pieces) % 2 == 0:
         return Markup("`").join(pieces)

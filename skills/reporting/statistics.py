@@ -1,7 +1,7 @@
-"""Statistics over papers or annotations with their intervals: bootstrap, kappa and alpha.
+"""Compute statistics over papers or annotations with intervals: bootstrap, kappa, alpha.
 
-A statistic is a function of sums over units, so that resampling is one matrix product. Statistics
-of the same samples are paired: their difference is computed in each sample.
+A statistic is a function of sums over units, so that all resamples are computed by one matrix
+product. Statistics of the same resamples are paired: their difference is computed in each resample.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Table = Sequence[Sequence[float | None]]
-"""Annotations by personas or reviewers; None is an invalid vote, which is missing, not a fail."""
+"""A row of votes for each annotation; None is an invalid vote, which counts as missing."""
 
 EQUAL = 1e-9
-"""Values that differ by less than this are equal up to rounding errors."""
+"""Difference below which two values are equal except for rounding errors."""
 RESAMPLES, SEED = 10_000, 0
 LEAST_PAPERS = 5
-"""Fewer papers than this give no interval: resamples of so few hardly differ."""
+"""Minimum number of papers for an interval: resamples of fewer papers hardly differ."""
 PANEL_RESAMPLES = 2_000
 LEAST_UNITS = 10
-"""Fewer annotations than this give no interval of agreement."""
+"""Minimum number of annotations for an interval of agreement."""
 UNANIMOUS = "n/a, unanimous"
 RELIABLE, TENTATIVE = 0.8, 0.667
 
 
 def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint16]:
-    """Return how often each unit occurs in each bootstrap sample, `resamples` by `units`.
+    """Return the number of occurrences of each unit in each resample, `resamples` by `units`.
 
     A statistic that is a function of sums over the units is resampled by one matrix product with
-    these weights. `scipy.stats.bootstrap` would gather every unit of every sample instead, once per
+    these weights. `scipy.stats.bootstrap` would instead gather every unit of every sample for each
     statistic, which takes a hundred times as long.
     """
     import numpy as np
@@ -55,8 +55,9 @@ def bootstrap_weights(units: int, resamples: int, seed: int) -> NDArray[np.uint1
 def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]:
     """Return the 95% percentile interval of resampled values: low, high and "".
 
-    A resample in which the statistic is undefined (nan) could have any value, so each end counts
-    all of them beyond it. Without an interval, low and high are None, followed by the reason.
+    A resample in which the statistic is undefined (nan) could have any value, so all of these
+    resamples are counted below the low end and above the high end. Without an interval, low and
+    high are None, followed by the reason.
     """
     import numpy as np
 
@@ -72,7 +73,7 @@ def percentile_interval(drawn: Floats) -> tuple[float | None, float | None, str]
 
 
 def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
-    """Return over / under, and `empty` where `under` is 0."""
+    """Return over / under, or `empty` where `under` is 0."""
     import numpy as np
 
     out = np.full(np.shape(over), empty)
@@ -82,13 +83,13 @@ def divided(over: Floats, under: Floats, empty: float = float("nan")) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
-    """A figure over papers.
+    """A statistic over papers, which can be resampled.
 
     Attributes:
-        sums: n by k, the summand of each paper in each of k sums.
-        value: computes the figure from k sums, for each row of them; nan where it is undefined.
-        counted: n flags, the papers that the figure is about.
-        is_share: True for the share of papers with some property.
+        sums: n by k, the summands of each paper for k sums.
+        value: computes the figure of each row of k sums; nan where it is undefined.
+        counted: n flags, True for the papers that the figure is about.
+        is_share: True if the figure is the share of papers with a property.
     """
 
     sums: Floats
@@ -102,8 +103,8 @@ class Sampled:
     """The value of a statistic, and its value in every resample.
 
     Attributes:
-        counted: n flags, the papers that it is about.
-        share: the counts, for a share of papers.
+        counted: n flags, True for the papers that the statistic is about.
+        share: the counts of a share of papers, or None.
     """
 
     value: float
@@ -113,30 +114,30 @@ class Sampled:
 
 
 class Figure(Interval):
-    """A figure over papers.
+    """A figure over papers, with its interval.
 
     Attributes:
-        papers: the number of papers that it is about.
+        papers: the number of papers that the figure is about.
     """
 
     papers: int
 
 
 class Resamples:
-    """`count` bootstrap samples of `papers` papers, the same for the same seed."""
+    """`count` bootstrap samples of `papers` papers, which depend only on the seed."""
 
     def __init__(self, papers: int, count: int = RESAMPLES, seed: int = SEED) -> None:
         self._weights = bootstrap_weights(papers, count, seed)
 
     def of(self, statistic: Statistic) -> Sampled:
-        """Evaluate a statistic (`of_all`)."""
+        """Compute a statistic over all papers and over each resample."""
         return self.of_all({"": statistic})[""]
 
     def of_all(self, statistics: Mapping[T, Statistic]) -> dict[T, Sampled]:
-        """Evaluate statistics over all papers and over each resample."""
+        """Compute statistics over all papers and over each resample."""
         import numpy as np
 
-        # In one product, since numpy converts the weights for each.
+        # In one product, since numpy would convert the weights for each product.
         sums = np.hstack([one.sums for one in statistics.values()])
         drawn = np.asarray(self._weights @ sums, np.float64)
         found, start = {}, 0
@@ -151,16 +152,16 @@ class Resamples:
 
 
 def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
-    """Return a figure with its 95% interval: Wilson's for shares, else the bootstrap's.
+    """Return a figure with its 95% interval: of Wilson for shares, otherwise of the bootstrap.
 
     Args:
-        fewest: the number of papers that the interval rests on, by default the counted papers.
+        fewest: the number of papers that the interval is based on; by default, the counted papers.
     """
     papers = int(sampled.counted.sum())
     low, high, why = None, None, ""
     if math.isnan(sampled.value):
         return _figure(None, None, None, papers, "undefined" if papers else "no papers")
-    if sampled.share is not None:  # all resamples of a share of 0 or 1 are equal
+    if sampled.share is not None:  # because all resamples of a share of 0 or 1 are equal
         low, high = sampled.share.interval
     elif (papers if fewest is None else fewest) < LEAST_PAPERS:
         why = f"no interval from fewer than {LEAST_PAPERS} papers"
@@ -170,9 +171,9 @@ def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
 
 
 def difference(first: Sampled, other: Sampled) -> Figure:
-    """Return first - other, paired by paper, over the papers that either is about.
+    """Return first - other, paired by paper, over the papers that either figure is about.
 
-    There is an interval only if each side has enough papers for an interval of its own.
+    The difference has an interval only if each figure has enough papers for an interval.
     """
     drawn, either = first.drawn - other.drawn, first.counted | other.counted
     fewest = min(int(first.counted.sum()), int(other.counted.sum()))
@@ -180,11 +181,11 @@ def difference(first: Sampled, other: Sampled) -> Figure:
 
 
 def unpaired_difference(first: Figure, other: Figure) -> Figure:
-    """Return first - other from two figures with intervals, if the papers' values are unknown.
+    """Return first - other from two figures with intervals, without values of papers.
 
-    The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of
-    confidence limits about effect measures"). On the same papers, where an easy paper is easy for
-    both, it is wider than the paired one.
+    The interval is for independent samples (MOVER: Zou and Donner 2008, "Construction of confidence
+    limits about effect measures"). For figures of the same papers, where a paper may be easy for
+    both, it is wider than the paired interval.
     """
     papers = max(first.papers, other.papers)
     if first.value is None or other.value is None:
@@ -210,8 +211,8 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
     """Return the statistic sum(over) / sum(under).
 
     Args:
-        over, under: n values, or n by m: then the value is the mean of the m ratios. For n flags
-            it is the share of the papers in `under` that are in `over`.
+        over, under: n values, or n by m values, for which the statistic is the mean of the m
+            ratios. For n flags it is the share of the papers in `under` that are also in `over`.
         empty: the ratio if the sum of `under` is 0.
     """
     import numpy as np
@@ -231,7 +232,8 @@ def ratio(over: Values, under: Values, *, empty: float = float("nan")) -> Statis
 def kappa(first: Flags, second: Flags) -> Statistic:
     """Return Cohen's kappa of two judgements (Cohen 1960): (p_o - p_e) / (1 - p_e).
 
-    Both may be n by m, and are then pooled. It is undefined if both always give the same answer.
+    Both may be n by m values, which are then pooled. Kappa is undefined if both judgements always
+    are the same answer.
     """
     import numpy as np
 
@@ -242,16 +244,16 @@ def kappa(first: Flags, second: Flags) -> Statistic:
 
 
 def kappa_of(first: Flags, second: Flags) -> float:
-    """Return Cohen's kappa of two judgements, nan if both always give the same answer."""
+    """Return Cohen's kappa of two judgements, or nan if both always are the same answer."""
     statistic = kappa(first, second)
     return float(statistic.value(statistic.sums.sum(axis=0, keepdims=True))[0])
 
 
 def _kappas(counts: Floats) -> Floats:
-    """Return Cohen's kappa of each row, nan where both always give the same answer.
+    """Return Cohen's kappa of each row, or nan where both always are the same answer.
 
     Args:
-        counts: n by 4: how often both judge yes, only the first, only the second, and neither.
+        counts: n by 4 numbers of cases: both judge yes, only the first, only the second, neither.
     """
     import numpy as np
 
@@ -260,7 +262,7 @@ def _kappas(counts: Floats) -> Floats:
     observed = divided(both + neither, total)
     first, second = divided(both + only_first, total), divided(both + only_second, total)
     chance = first * second + (1 - first) * (1 - second)
-    # A rounding error must not count as possible disagreement.
+    # Rounding errors must not count as possible disagreement.
     room = np.where(1 - chance > 1e-12, 1 - chance, 0.0)
     return divided(observed - chance, room)
 
@@ -269,7 +271,8 @@ class Agreement(Interval):
     """Agreement of personas or reviewers.
 
     Attributes:
-        units: the annotations or papers that count, with at least two valid judgements.
+        units: number of annotations or papers that count, since they have at least two valid
+            judgements.
     """
 
     units: int
@@ -279,7 +282,7 @@ class Alpha(Agreement):
     """Krippendorff's alpha: 1 is full agreement, 0 is chance, below 0 is worse than chance.
 
     Attributes:
-        reading: the interpretation of the value, or `why` without one.
+        reading: the interpretation of the value, or the reason `why` there is no value.
     """
 
     reading: str
@@ -288,11 +291,11 @@ class Alpha(Agreement):
 def alpha(table: Table, *, resamples: int = PANEL_RESAMPLES, seed: int = SEED) -> Alpha:
     """Return Krippendorff's alpha of the personas, with a bootstrap interval over annotations.
 
-    alpha = 1 - D_o / D_e. D_o is the mean distance of two values of one annotation, D_e of any two
-    (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The distance is the squared
-    difference, as for interval data; of votes, a pass is 1 and a fail 0, so that this is the
-    nominal distance too. The package `krippendorff` gives the same values (see the tests); for
-    scores that all differ it needs terabytes at 2,400 annotations.
+    alpha = 1 - D_o / D_e. D_o is the mean distance between two values of the same annotation, D_e
+    between any two values (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"). The
+    distance is the squared difference, as for interval data; for votes, with 1 for a pass and 0 for
+    a fail, it equals the nominal distance. The package `krippendorff` gives the same values (see
+    the tests); but if all scores of 2,400 annotations differ, it needs terabytes.
     """
     none = "n/a, no annotation has two valid votes"
     sums = _unit_sums(_floats(table))
@@ -325,8 +328,8 @@ def _agreement(
     """Return a statistic of sums over units, with a bootstrap interval over the units.
 
     Args:
-        none: the reason for a statistic without units.
-        units: the noun of the units, in the plural.
+        none: the reason that is returned if there are no units.
+        units: the noun for the units, in the plural.
     """
     count = len(sums)
     if not count:
@@ -351,12 +354,12 @@ def reading(value: float) -> str:
 def effective_votes(scores: Table) -> float | None:
     """Return the number of independent votes of k personas: k / (1 + (k - 1) r).
 
-    r is the mean of the pairwise correlations (Pearson's) of their scores. The formula is Kish's
-    design effect (1965, Survey Sampling, 5.4), as "Nine Judges, Two Effective Votes"
-    (arXiv 2605.29800) applies it to judges.
+    r is the mean of Pearson's correlation of the scores of each pair of personas. The formula is
+    Kish's design effect (1965, Survey Sampling, 5.4), which "Nine Judges, Two Effective Votes"
+    (arXiv 2605.29800) applies to judges.
 
-    A persona whose scores are all equal is not counted among the k; a pair with fewer than three
-    annotations in common is left out of r. A negative r counts as 0. None if no pair is left.
+    A persona whose scores are all equal is not counted in k; a pair with fewer than three common
+    annotations is left out of r. A negative r counts as 0. The result is None if no pair is left.
     """
     import numpy as np
 
@@ -376,7 +379,7 @@ def effective_votes(scores: Table) -> float | None:
 def length_correlation(
     scores: Sequence[float | None], lengths: Sequence[float]
 ) -> dict[str, float | None]:
-    """Return Spearman's correlation of an annotation's mean score and its length.
+    """Return Spearman's correlation of the mean scores and the lengths of annotations.
 
     Rows without a score are left out. The p-value is approximate below 500 annotations.
 
@@ -396,7 +399,7 @@ def length_correlation(
 
 
 def rounded(value: float | None) -> Any:
-    """Return a figure rounded as in reports: four decimals."""
+    """Return a figure rounded to four decimals, as in reports."""
     return None if value is None else round(value, 4)
 
 
@@ -407,17 +410,17 @@ def _floats(table: Table) -> Floats:
 
 
 def _unit_sums(values: Floats) -> Floats:
-    """Return a row of summands of alpha for each unit with at least two values.
+    """Return the summands of alpha, a row for each unit with at least two values.
 
-    With m the values of a unit and s their squared distances from its mean, the row holds m,
-    m s / (m - 1), the sum of squares, and the sum.
+    If a unit has m values, with the sum s of squared distances from their mean, its row is: m, m s
+    / (m - 1), the sum of squares, and the sum.
     """
     import numpy as np
 
     values = values[(~np.isnan(values)).sum(axis=1) >= 2]
     if not len(values):
         return np.empty((0, 4))
-    # About the mean, so that large squares do not hide small differences.
+    # Centered on the mean, so that large squares do not hide small differences.
     given = values[~np.isnan(values)]
     spread = values - given.mean() if _varies(given) else values * 0
     count = (~np.isnan(values)).sum(axis=1)
@@ -427,10 +430,10 @@ def _unit_sums(values: Floats) -> Floats:
 
 
 def _alphas(sums: Floats) -> Floats:
-    """Return alpha of each row of summed unit sums; nan where all values are equal.
+    """Return alpha for each row of sums over units; nan where all values are equal.
 
-    With n values and S their squared distances from their mean, D_e = 2 S / (n - 1) and
-    D_o = (2 / n) * the sum of m s / (m - 1).
+    For n values with the sum S of squared distances from their mean, D_e = 2 S / (n - 1) and D_o =
+    (2 / n) * the sum of m s / (m - 1).
     """
     import numpy as np
 

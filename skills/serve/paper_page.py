@@ -15,8 +15,7 @@ from starlette.routing import Route
 from harness.errors import InputError, UsageError
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.facets import MOVE, STATED, categories
-from skills.corpus.db.merging import rows_with_annotations
-from skills.corpus.db.reads import StoredPaper, numbered
+from skills.corpus.db.reads import StoredPaper, numbered, rows_with_annotations
 from skills.corpus.db.store import Version, versions
 from skills.corpus.html_page import facts, paper_view
 from skills.corpus.listing import complete_soon

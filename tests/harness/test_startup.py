@@ -14,6 +14,7 @@ from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.terminal.console import Screen
 from harness.testing import fake_app, fake_settings
+from tools.count_code import loaded
 
 HEAVY = (
     "torch",
@@ -44,6 +45,15 @@ HEAVY = (
     "uvicorn",
     "grpc",
 )
+
+MODULES, LINES = 120, 20_500
+"""Maximum number of modules that a job loads, and of their lines."""
+READER = """
+version: 1
+models:
+  nanda-annotator: {tasks: [annotate], form: quotes, serve: [{backend: reader, file: nanda-reader}]}
+"""
+"""A registry without Ollama, which may run on this machine."""
 
 HELP = "from harness.cli import main; main.main(['--help'])"
 PROMPT = """
@@ -83,6 +93,19 @@ def test_no_heavy_package_and_no_skill_is_imported(tmp_path, code, monkeypatch):
     assert "harness.cli.app" in modules
     assert modules.isdisjoint(HEAVY)
     assert not any(name.startswith("skills.") for name in modules)
+
+
+def test_a_job_loads_what_it_needs(tmp_path, monkeypatch):
+    for name in ("DATA", "CONFIG"):
+        monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name))
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(READER)
+    monkeypatch.setenv("HARNESS_REGISTRY", str(registry))
+    saved = tmp_path / "saved.jsonl"
+    files = loaded(f"/annotate {CODE_ROOT / 'examples' / 'papers.csv'} save to {saved}")
+    assert len(saved.read_text().splitlines()) == 6
+    assert len(files) <= MODULES
+    assert sum(len(file.read_text().splitlines()) for file in files) <= LINES
 
 
 def test_a_skill_of_the_table_is_imported_on_first_use(tmp_path):

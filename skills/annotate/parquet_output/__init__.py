@@ -1,1 +1,1 @@
-"""Annotate a table into a folder of Parquet files, with or without Ray Data."""
+"""Save the annotations of a table to a folder of Parquet files, with or without Ray Data."""

@@ -1,18 +1,18 @@
 """A folder of Parquet files with annotations ("parts"), at a path or a URL of fsspec.
 
     part-20261127T154400-1b2c-0f3a....parquet   a part, named after its run and its papers
-    _run                                        the run that may write parts: the latest one
-    _broken-part-...                            a part that was not whole, set aside
+    _run                                        the name of the latest run, which may write parts
+    _broken-part-...                            an incomplete part that was set aside
 
-A part is written under another name and renamed, so that it is in the folder whole or not at all.
-Readers of Parquet leave out names that begin with "_". The rows are those that `save to
+A part is written under another name and renamed, so that the folder never contains an incomplete
+part. Readers of Parquet ignore names that begin with "_". The rows are those that `save to
 FILE.parquet` writes, with two more columns:
 
     paper_key   identifies the paper: 32 hex digits of the SHA-256 of its id and abstract
     error       "" for an annotation; for a failure, which has no moves, JSON with the content key
                 of the request, error_type, reason, retryable and raw_reply
 
-The metadata of the file state the job: `PartsJob.identity` as JSON.
+The metadata of a part identify its job: they contain `PartsJob.identity` as JSON.
 """
 
 from __future__ import annotations
@@ -43,31 +43,31 @@ if TYPE_CHECKING:
 
 RUN, TEMPORARY, BROKEN = "_run", ".tmp", "_broken-"
 LEAST_FREE = 100_000_000
-"""Bytes that must be free in the folder before any work: some 30,000 annotated papers."""
+"""Number of bytes that must be free in the folder before work begins, for about 30,000 papers."""
 PAPER_KEY = "paper_key"
 ADDED = (PAPER_KEY, ERROR)
 JOB = b"job"
 """The name of the job's identity in the metadata of a part."""
 THREADS = 16
-"""Parts read at once: most of the time is waiting for the file system."""
+"""Number of parts that are read at the same time; most of the time is spent on waiting."""
 KEY_BYTES = 16
 
 
 def folder_url(target: Path) -> str:
-    """Return the folder that a target names; a path has lost one slash of the "//" of a URL."""
+    """Return the folder of a target; restore the "//" of a URL, which a path shortens."""
     scheme, colon, rest = str(target).partition(":/")
     is_url = colon and len(scheme) > 1 and scheme.isalnum()
     return f"{scheme}://{rest.lstrip('/')}" if is_url else str(target.expanduser().resolve())
 
 
 def new_run() -> str:
-    """Return the name of a run; later ones are sorted after it."""
+    """Return the name of a new run, which is sorted after the names of earlier runs."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}"
 
 
 @dataclass(frozen=True, slots=True)
 class PartsFolder:
-    """The folder at a path or URL. It is sent to the nodes, so that it holds nothing open."""
+    """The folder at a path or URL. It is sent to the nodes, so that it keeps no file open."""
 
     url: str
 
@@ -76,7 +76,7 @@ class PartsFolder:
 
         Raises:
             UsageError: its file system is unknown, or the package for it is missing.
-            OutputError: it is a file, or cannot be created.
+            OutputError: the path is a file, or the folder cannot be created.
         """
         with self._reported("cannot be created"):
             fs, root = self._place()
@@ -85,7 +85,7 @@ class PartsFolder:
             fs.makedirs(root, exist_ok=True)
 
     def take_over(self, run: str) -> None:
-        """Let `run` alone write parts from now on, and remove what others had begun."""
+        """Allow only `run` to write parts, and remove files that other runs have begun."""
         with self._reported("cannot be written"):
             fs, root = self._place()
             fs.pipe_file(f"{root}/{RUN}", run.encode())
@@ -95,7 +95,7 @@ class PartsFolder:
                         fs.rm_file(f"{root}/{name}")
 
     def belongs_to(self, run: str) -> bool:
-        """Return True if `run` is the latest one that took the folder over."""
+        """Return True if `run` is the latest run that took the folder over."""
         fs, root = self._place()
         try:
             return bool(fs.cat_file(f"{root}/{RUN}") == run.encode())
@@ -118,10 +118,10 @@ class PartsFolder:
         return bool(fs.exists(f"{root}/{name}"))
 
     def write(self, name: str, content: bytes, run: str) -> None:
-        """Write a file, whole or not at all.
+        """Write a file atomically.
 
         Raises:
-            OutputError: it cannot be written, or another run has taken the folder over.
+            OutputError: the file cannot be written, or another run has taken the folder over.
         """
         with self._reported("cannot be written"):
             fs, root = self._place()
@@ -137,25 +137,25 @@ class PartsFolder:
             fs.mv(temporary, f"{root}/{name}")
 
     def set_aside(self, name: str) -> None:
-        """Rename a part that is not whole, so that readers leave it out."""
+        """Rename an incomplete part, so that readers ignore it."""
         with self._reported("cannot be written"):
             fs, root = self._place()
             fs.mv(f"{root}/{name}", f"{root}/{BROKEN}{name}")
 
     @contextlib.contextmanager
     def marked(self, run: str) -> Iterator[None]:
-        """Keep a file in the folder during the block, by which nodes recognize it."""
+        """Keep a file in the folder within the block, by which nodes recognize the folder."""
         with self._reported("cannot be written"):
             fs, root = self._place()
             fs.pipe_file(f"{root}/_{run}{TEMPORARY}", b"")
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # `take_over` of another run has removed it
+            with contextlib.suppress(OSError):  # `take_over` of another run may have removed it
                 fs.rm_file(f"{root}/_{run}{TEMPORARY}")
 
     def problem(self, run: str) -> str:
-        """Return why this node cannot write parts of `run`, which has marked the folder, or ""."""
+        """Return the reason why this node cannot write parts of `run` to the folder, or ""."""
         try:
             fs, root = self._place()
             if not fs.exists(f"{root}/_{run}{TEMPORARY}"):
@@ -185,20 +185,20 @@ class PartsFolder:
     def _reported(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (ImportError, ValueError) as exc:  # a scheme of another package, or of none
+        except (ImportError, ValueError) as exc:  # a URL scheme that no installed package handles
             raise UsageError(str(exc).rstrip("."), where=self.url) from exc
         except OSError as exc:
             raise OutputError(f"{what}: {exc.strerror or exc}", where=self.url) from exc
 
 
 def _is_local(fs: Any) -> bool:
-    """Return True for a file system of the machine itself, mounted ones included."""
+    """Return True for a local file system, including mounted file systems."""
     return "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A paper whose annotation failed, and the content key of the request."""
+    """A paper whose annotation failed, with the content key of the request."""
 
     failure: Failure
     key: str
@@ -209,13 +209,13 @@ class Failed:
 
 
 def paper_key(paper: Paper) -> bytes:
-    """Return what identifies a paper of a job: 16 bytes of a digest of its id and abstract."""
+    """Return the key of a paper in a job: 16 bytes of the digest of its id and abstract."""
     text = f"{paper.id_field}\n{paper.id}\n{paper.sha256}"
     return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def part_name(run: str, papers: Iterable[Paper]) -> str:
-    """Return the name of the part with these papers, in any order."""
+    """Return the name of the part with these papers, which does not depend on their order."""
     keys = b"".join(sorted(map(paper_key, papers)))
     return f"part-{run}-{hashlib.sha256(keys).hexdigest()[:16]}{SUFFIX}"
 
@@ -224,7 +224,7 @@ def part_schema(framework: Framework, id_column: str, job: Mapping[str, Any]) ->
     """Return the schema of the parts of a job.
 
     Raises:
-        UsageError: the framework has a move of the name of a column of parts.
+        UsageError: a move of the framework has the name of a column of parts.
     """
     import pyarrow as pa
 
@@ -260,7 +260,7 @@ def _values(row: Annotated | Failed, framework: Framework, id_name: str) -> dict
 
 
 class Keys:
-    """A set of paper keys in 16 bytes each: 160 MB for ten million papers."""
+    """A compact set of paper keys with 16 bytes each: 160 MB for ten million papers."""
 
     def __init__(self, keys: bytes = b"") -> None:
         import numpy as np
@@ -271,18 +271,19 @@ class Keys:
         return len(self._sorted)
 
     def __contains__(self, key: bytes) -> bool:
-        key = key.rstrip(b"\0")  # as numpy returns and compares them
+        key = key.rstrip(b"\0")  # numpy returns and compares keys without trailing zeros
         place = self._sorted.searchsorted(key)
         return bool(place < len(self._sorted) and self._sorted[place] == key)
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The whole parts in a folder.
+    """The complete parts in a folder.
 
     Attributes:
-        done, failed: keys of papers; one that failed at first and was done later is in both.
-        broken: the names of parts that were not whole, and have been set aside.
+        done, failed: keys of annotated papers, and of failed papers; a paper that was annotated
+            after a failure is in both.
+        broken: the names of incomplete parts, which have been set aside.
     """
 
     done: Keys
@@ -296,7 +297,7 @@ class Scan:
 
 
 def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
-    """Read the keys of all parts, and set aside those that are not whole.
+    """Read the keys of all parts, and set incomplete parts aside.
 
     Raises:
         UsageError: a part belongs to another job, or the file is not a part.
@@ -317,7 +318,7 @@ def scan(folder: PartsFolder, job: Mapping[str, Any]) -> Scan:
 
 
 def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
-    """Refuse the folder of another job by its first part, before anything in it is changed.
+    """Check the job of the first part, before files of the folder are changed.
 
     Raises:
         UsageError: the part belongs to another job.
@@ -327,10 +328,10 @@ def check_first(folder: PartsFolder, job: Mapping[str, Any]) -> None:
 
 
 def part_keys(folder: PartsFolder, job: Mapping[str, Any], name: str) -> tuple[bytes, bytes] | None:
-    """Return the keys of the papers of a part that are done and that failed, None if it is broken.
+    """Return the keys of annotated and of failed papers in a part; None if it is broken.
 
     Raises:
-        UsageError: see `scan`.
+        UsageError: as for `scan`.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,6 +1,6 @@
 """Annotate papers into a folder of parts: from the corpus, or batch by batch on nodes.
 
-Nothing here imports Ray.
+This module does not import Ray.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ _SAMPLE = Paper("id", "sample", "", "We present one method, and it is faster tha
 """A paper that identifies a job by the content key of its request."""
 Load = Callable[[], ServedModel]
 LARGEST = 1000
-"""Papers of a part; it may be large, since the corpus has them already."""
+"""Maximum number of papers in a part. It may be large, since the papers are also in the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartsJob:
-    """How to annotate papers, and where to write the parts; it is sent to the nodes.
+    """A job that writes parts: settings of annotation and the folder; it is sent to the nodes.
 
     Attributes:
-        id_column: the name of the input's column of ids.
-        run: the run that may write parts (`PartsFolder.take_over`).
+        id_column: the name of the id column of the input.
+        run: the name of the run that may write parts (`PartsFolder.take_over`).
     """
 
     framework: Framework
@@ -72,14 +72,15 @@ class PartsJob:
     wording: Wording | None = None
 
     def annotator(self, model: ServedModel) -> Annotator:
-        """Return what annotates the papers with a model."""
+        """Return the annotator of the job for a model."""
         return Annotator(model, self.framework, self.max_tokens, self.wording)
 
     def identity(self, model: ServedModel) -> dict[str, Any]:
-        """Return what two runs must share to write into one folder.
+        """Return the identity of the job, which two runs must share to write into one folder.
 
-        `key` alone decides: it is the content key of one fixed abstract, and so differs if anything
-        does that determines annotations. The rest names the difference.
+        Only `key` is decisive: it is the content key of a fixed abstract, so that it changes with
+        every setting that determines annotations. The other entries describe the difference in
+        messages.
         """
         made = self.annotator(model).prepare(_SAMPLE).provenance
         named = ("framework", "resolved", "form", "digests", "sampling", "decoding")
@@ -88,27 +89,27 @@ class PartsJob:
 
 @dataclass(frozen=True, slots=True)
 class ModelSource:
-    """A resolution and what a node needs to load it: the node chooses nothing itself."""
+    """A resolved model with the data that a node needs to load it without another choice."""
 
     resolution: Resolution
     entry: ModelEntry
     assignment: Assignment
 
     def load(self) -> ServedModel:
-        """Load the model in this process. Raises as `node.load`."""
+        """Load the model in this process; errors are raised as by `node.load`."""
         model = node.load(self.assignment)
         return ServedModel(self.resolution, self.entry, model, Usage(), slots=model.slots)
 
 
 class BatchAnnotator:
-    """Holds a loaded model, and annotates one batch after another.
+    """An actor of Ray Data that loads a model, and annotates one batch after the other.
 
-    Errors of the harness are part of the figures, since Ray passes on the text alone of what is
-    raised: `error` is the pickled error that ends the job, or b"".
+    Errors of the harness are returned with the figures, since Ray only passes on the text of an
+    exception: `error` is the pickled error that ends the job, or b"".
 
     Args:
         load: loads the model on this node.
-        identity: that of the job (`PartsJob.identity`), which all nodes must share.
+        identity: the identity of the job (`PartsJob.identity`), which all nodes must share.
     """
 
     def __init__(self, job: PartsJob, load: Load, identity: Mapping[str, Any]) -> None:
@@ -124,11 +125,11 @@ class BatchAnnotator:
     def __call__(self, batch: Mapping[str, str]) -> dict[str, Any]:
         """Annotate the papers of a batch, and return the figures of the part that is written.
 
-        Ray repeats the batch of a lost worker; if its part exists, nothing is annotated again. If
-        the model is gone, the papers that are done are written.
+        Ray repeats the batch of a lost worker; if its part exists, its papers are not annotated
+        again. If the model becomes unavailable, the annotated papers are written.
 
         Args:
-            batch: `papers` is the JSON of a list of papers.
+            batch: a mapping, in which `papers` is the JSON of a list of papers.
         """
         papers = [Paper(**fields) for fields in json.loads(batch["papers"])]
         if isinstance(self._model, HarnessError):
@@ -144,7 +145,7 @@ class BatchAnnotator:
             return _figures([], error=error)
 
     def _written(self, model: ServedModel, papers: Sequence[Paper]) -> dict[str, Any]:
-        """Annotate papers, write what is done as a part, and return its figures.
+        """Annotate papers, write the annotated papers as a part, and return its figures.
 
         Raises:
             OutputError: the part cannot be written, or another run writes into the folder now.
@@ -162,7 +163,7 @@ class BatchAnnotator:
     def _annotate(
         self, model: ServedModel, papers: Sequence[Paper], rows: list[Annotated | Failed]
     ) -> HarnessError | None:
-        """Annotate papers in the model's slots, into `rows`; return why some of them remain."""
+        """Annotate papers, and add them to `rows`; return the error that stopped this, or None."""
 
         def keep(task: Task, record: dict[str, Any]) -> None:
             rows.append(Annotated(task.paper, record))
@@ -177,7 +178,7 @@ class BatchAnnotator:
 
 
 def _check_identity(found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise ChecksumMismatch unless this node would make the annotations of the job."""
+    """Raise ChecksumMismatch if this node would make different annotations than the job."""
     if found["key"] != identity["key"]:
         raise ChecksumMismatch(
             f"this node has another model or version: {found['digests']}, "
@@ -208,10 +209,10 @@ def _figures(
 
 
 def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finished:
-    """Annotate papers as `annotate_source`, and save them to a folder of parts as well.
+    """Annotate papers like `annotate_source`, and also save them to a folder of parts.
 
     Raises:
-        UsageError: the folder has parts of another job; nothing is annotated then.
+        UsageError: the folder contains parts of another job; no paper is annotated.
     """
     require("fsspec", extra="ray")
     if len(call.targets) != 1 or call.options.cascade is not None:
@@ -234,7 +235,7 @@ def annotate_and_save(call: Call, source: Source, framework: Framework) -> Finis
 
 
 def _write(job: PartsJob, identity: Mapping[str, Any], items: Iterator[Annotated]) -> None:
-    """Write the annotations that are not in the folder yet."""
+    """Write the annotations that are not in the folder."""
     schema = part_schema(job.framework, job.id_column, identity)
     job.folder.take_over(job.run)
     before = scan(job.folder, identity)

@@ -1,13 +1,14 @@
 """/annotate TABLE save to FOLDER/ --on ray-data: table -> batches -> pool of models -> figures.
 
-The driver reads the table, and writes the papers that are due into a temporary file. A task on its
-node runs the pipeline of Ray Data: another task yields a batch of the file in each row of the data
-set; an actor of the pool annotates a batch, writes its part, and returns its figures, which alone
-reach the driver. The parts are the only state: whatever is killed, the next run begins with those
-in the folder.
+The driver reads the table, and writes the papers that are due to a temporary file. A task on the
+driver's node runs the pipeline of Ray Data: another task yields the rows of the data set, each a
+batch of the file; an actor of the pool annotates a batch, writes its part, and returns its figures.
+Only the figures reach the driver. The parts are the only state: after a process was killed, the
+next run continues from the parts in the folder.
 
-The driver does not run the pipeline itself: Ray Data executes it in threads that nothing public
-stops, and a process that disconnects from the cluster while they run is ended by Ray now and then.
+The driver does not run the pipeline itself: Ray Data executes it in threads that cannot be stopped
+through its public interface, and sometimes ends a process that disconnects from the cluster while
+the threads run.
 """
 
 from __future__ import annotations
@@ -66,9 +67,13 @@ from skills.nanda.framework_option import task_of
 from skills.nanda.text import counted
 
 SMALLEST, LARGEST = 16, 64
-"""Papers of a batch: a lost actor costs the work on it, and a part is a file."""
+"""Minimum and maximum number of papers in a batch: the work of a lost actor on a batch is lost, and
+each batch becomes a file.
+"""
 BATCH_PER_SLOT = 4
-"""Papers of a batch for each slot: while the last of them end, other slots are idle."""
+"""Number of papers in a batch for each slot: slots are idle while the last papers of a batch
+end.
+"""
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -76,12 +81,12 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Counts:
-    """The rows of a table, and what the parts hold of them before a run.
+    """The numbers of rows in a table, and of papers in the parts before a run.
 
     Attributes:
-        rows: all rows of the table, those that are left out included.
-        due: the number of papers that the run has to annotate.
-        chars: the length of the abstracts that are due.
+        rows: number of rows of the table, including rows that are left out.
+        due: number of papers that the run has to annotate.
+        chars: total length of the abstracts that are due.
     """
 
     rows: int = 0
@@ -99,12 +104,12 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     Raises:
         UsageError: the parts in the folder belong to another job, or options do not apply.
         OutputError: a node cannot write into the folder.
-        ModelError: the cluster cannot be used, or loads no model.
+        ModelError: the cluster cannot be used, or cannot load the model.
     """
     options = call.options
     _check_options(call)
     require("ray", "fsspec", extra="ray")
-    table = open_table(  # raises before any work
+    table = open_table(  # raises errors before any work
         path, options.table_columns(), limit=options.limit, notice=call.screen.notice
     )
     folder = PartsFolder(folder_url(call.targets[0]))
@@ -115,8 +120,8 @@ def annotate_to_parts(call: Call, path: Path, framework: Framework) -> Result:
     folder.create()
     placement = cluster_placement.data_placement(call)
 
-    # One actor first: it tells which model it is, and then makes room for the pool. Ctrl-C is
-    # noticed at once; disconnecting from the cluster takes a second or two.
+    # One actor is started first: it reports its model, and ends before the pool starts. Ctrl-C is
+    # noticed immediately; disconnecting from the cluster takes a second or two.
     with (
         ctrl_c.unlimited(),
         cluster_placement.placed(call, replace(placement, actors=1), quietly=True),
@@ -178,9 +183,9 @@ def write_batches(
     size: int,
     tick: Callable[[str], None] = lambda _: None,
 ) -> Counts:
-    """Read a table once, before any work, and write the papers that are due into a file.
+    """Read a table once, before any work, and write the papers that are due to a file.
 
-    Each line of the file is a batch of `size` papers, as `BatchAnnotator` takes it.
+    Each line of the file is a batch of `size` papers in the form for `BatchAnnotator`.
 
     Args:
         tick: called with the progress.
@@ -220,10 +225,10 @@ def read_batches(file: Path) -> Iterator[Mapping[str, str]]:
 
 @dataclass(slots=True)
 class PartsRun:
-    """One run of a job: what the parts hold before it, and what it adds.
+    """A run of a job: the parts before it, and the figures that it adds.
 
     Attributes:
-        model: as one node has loaded it; it is closed.
+        model: the model as a node has loaded it; it is closed.
     """
 
     call: Call
@@ -237,10 +242,10 @@ class PartsRun:
     tokens: Counter[str] = field(default_factory=Counter)
 
     def run(self, pipeline: Pipeline) -> Result:
-        """Annotate what is due.
+        """Annotate the papers that are due.
 
         Raises:
-            ModelUnavailable: nothing is done, so that another model can serve.
+            ModelUnavailable: no paper is annotated, so that another model can serve.
         """
         counts, screen, options = self.counts, self.call.screen, self.call.options
         counts.refused.report(screen)
@@ -255,7 +260,7 @@ class PartsRun:
         return self._result(stopped, time.monotonic() - started)
 
     def _annotate(self, pipeline: Pipeline) -> HarnessError | None:
-        """Run the pipeline; return why some papers remain."""
+        """Run the pipeline; return the error that left papers without annotation, or None."""
         counts, call = self.counts, self.call
         pace = ProgressEstimate(counts.due, counts.chars, counts.filtered.total(), unit="papers")
         with show_progress(pace, call.screen, "annotating") as update, call.cancel.on_signals():
@@ -312,14 +317,14 @@ class PartsRun:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """What a pipeline does.
+    """The settings of a pipeline.
 
     Attributes:
-        feed: yields the batches, on the node of the driver. Ray may call it again, if batches are
-            lost, and then it yields the same ones.
+        feed: yields the batches, on the node of the driver. If batches are lost, Ray may call it
+            again, and it yields the same batches.
         annotator: the arguments of `worker`.
-        actors: at most; at least one, and as many as there is room for.
-        cpus, gpus: what each of them reserves.
+        actors: maximum number of actors; at least one is started, and more if resources are free.
+        cpus, gpus: the resources that each actor reserves.
         worker: the class of the actors, called with a batch.
     """
 
@@ -335,7 +340,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
     """Run a pipeline, and yield the figures of each part (`BatchAnnotator.__call__`).
 
     Raises:
-        HarnessError: that of a batch or of a model that cannot be loaded, Interrupted included.
+        HarnessError: a batch failed, the model cannot be loaded, or the run was interrupted.
     """
     import ray
 
@@ -357,7 +362,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
             if row["error"]:
                 raise pickle.loads(row["error"])  # noqa: S301  from an actor of this job
     finally:
-        # Ends the pool, too, which belongs to the task. The cluster may be gone.
+        # Also ends the pool, which belongs to the task. The cluster may have disappeared.
         with contextlib.suppress(Exception):
             ray.cancel(rows, force=True)
 
@@ -374,11 +379,11 @@ def _dataset(pipeline: Pipeline) -> Dataset:
     from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
     from ray.data.block import BlockMetadata
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # errors are raised instead
     context = DataContext.get_current()
     context.enable_progress_bars = False
-    # A block ends as soon as it is larger than this: one batch a block. Ray would gather 128 MB,
-    # more rows than a model annotates in a day.
+    # A block ends when it is larger than this, so that each batch is a block. By default, Ray would
+    # gather 128 MB, more rows than a model annotates in a day.
     context.target_max_block_size = 1
 
     class Batches(Datasource):  # type: ignore[misc]
@@ -393,7 +398,7 @@ def _dataset(pipeline: Pipeline) -> Dataset:
             return [ReadTask(read, BlockMetadata(None, None, None, None))]
 
     here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
-    # Without a CPU of its own the task is never fused with the pool, nor does it wait for one.
+    # Since the task reserves no CPU, it is not fused with the pool, and does not wait for a CPU.
     return ray.data.read_datasource(
         Batches(), override_num_blocks=1, num_cpus=0, label_selector=here
     ).map(
@@ -416,13 +421,13 @@ def _lost(error: BaseException) -> ClusterUnavailable:
 def check_nodes(
     nodes: Iterable[Node], folder: PartsFolder, run: str, check: Callable[[], None]
 ) -> None:
-    """Check with a task on each node that the folder is shared, can be written, and has space.
+    """Check by a task on each node that the folder is shared and writable, and has space.
 
     Args:
         check: called while waiting; may raise.
 
     Raises:
-        OutputError: naming each node that cannot write parts, with its reason.
+        OutputError: a node cannot write parts; the message contains each such node with its reason.
     """
     import ray
 

@@ -1,4 +1,4 @@
-"""Complete the rows of papers by the facts that sources state, and record the lookups."""
+"""Complete the rows of papers with facts that sources state, and record the lookups."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ COLUMNS = {
 }
 """For each fact that a source may state, the condition under which a paper lacks it."""
 TEXTS = ("title", "authors", "published")
-"""Columns that another row of the same paper completes."""
+"""Columns that are completed from other rows of the same paper."""
 
 
 def complete(db: sqlite3.Connection, paper_id: int, found: Found) -> list[str]:
     """Add the facts that a source states to a row of papers, and return the names of new facts.
 
-    Known facts are kept, except the number of citations; a retraction is never withdrawn. The
-    identifiers may merge the row with others.
+    Known facts are kept, except the number of citations; a retraction is never withdrawn. New
+    identifiers may merge the row with other rows.
     """
     with transaction(db):
         row = one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {}
@@ -75,13 +75,13 @@ def due(
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the papers to look up at a source, with their identifiers.
 
-    They lack a fact that it states, and were not looked up there.
+    These papers lack a fact that the source may state, and were not looked up there.
 
     Args:
         states: the facts that the source may state.
-        since: a time as the tables have it; a paper that was looked up before it is due again, even
-            if it lacks nothing.
-        by_title: the title takes the place of a missing identifier.
+        since: a time as stored in the tables; a paper that was looked up before it is due again,
+            even if no fact is missing.
+        by_title: True if the title replaces a missing identifier.
     """
     lacks = " OR ".join(f"({COLUMNS[name]})" for name in sorted(states) if name in COLUMNS)
     before = "SELECT 1 FROM lookups WHERE of = 'papers' AND row_id = papers.id AND source = :source"
@@ -110,7 +110,7 @@ def looked_up(db: sqlite3.Connection, paper_id: int) -> LookedUp:
 
 
 def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return the identifiers and venue of each paper, under the names of `Paper.source`."""
+    """Return identifiers and venue of each paper, under their names in `Paper.source`."""
     wanted = json.dumps(list(paper_ids))
     stated: dict[int, dict[str, str]] = {}
     rows: list[Any] = db.execute(
@@ -119,7 +119,7 @@ def stated_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dic
         [wanted],
     ).fetchall()
     for row in rows:
-        if name := SOURCE_NAMES.get(row["kind"]):  # there are also places of items in Zotero
+        if name := SOURCE_NAMES.get(row["kind"]):  # other kinds are items in Zotero
             stated.setdefault(row["paper_id"], {})[name] = row["value"]
     venues = db.execute(
         "SELECT id, venue FROM papers WHERE venue != '' AND id IN (SELECT value FROM json_each(?))",
@@ -154,9 +154,9 @@ def _columns(row: Row, found: Found) -> dict[str, Any]:
 
 
 def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[int, dict[str, str]]:
-    """Return `stated_of` rows, completed by the texts and facts of other rows of the same paper.
+    """Return `stated_of` the rows, completed from other rows of the same papers.
 
-    The facts of the row itself take precedence, then those of the first rows.
+    The facts of the row itself take precedence, then the facts of the first rows.
     """
     wanted = list(paper_ids)
     merged = db.execute(
@@ -182,7 +182,8 @@ def stated_together(db: sqlite3.Connection, paper_ids: Iterable[int]) -> dict[in
     for row_id, members in same.items():
         stated[row_id] = {
             name: value
-            for row in sorted(members, key=lambda row: (row == row_id, -row))  # the last one wins
+            # later rows overwrite earlier rows
+            for row in sorted(members, key=lambda row: (row == row_id, -row))
             for name, value in known[row].items()
             if value
         }

@@ -19,7 +19,7 @@ NAME = "corpus.db"
 BUSY_SECONDS = 30.0
 """Timeout for the transaction of another process."""
 _FIRST = "m001_papers"
-"""The first migration of every corpus before 0.1.0."""
+"""The name of the first migration in every corpus from before 0.1.0."""
 _OTHER_FILE = "--db selects another file, which is created if it does not exist."
 _UNUSABLE_HINT = (
     "Is another process writing to it, is its disk full, or do you lack write permission for it or "
@@ -33,7 +33,7 @@ def default_path(settings: Settings) -> Path:
 
 
 def database(call: Call) -> Path:
-    """Return the path of the corpus for a run: `--db`, else the user's own."""
+    """Return the path of the corpus for a run: `--db`, or else the user's own corpus."""
     return call.options.db or default_path(call.settings)
 
 
@@ -47,13 +47,15 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
     """Open the database at `path`, create or migrate it if needed, and close it at the end.
 
     Args:
-        must_exist: raise if the file does not exist, for commands that only read.
+        must_exist: raise an error if the file does not exist, for commands that only read.
 
     Raises:
-        InputError: it does not exist though it must, is damaged, is not a corpus database, or was
-            created by a newer version or one before 0.1.0; it is unchanged.
-        OutputError: it cannot be created or written: a folder, no permission, a full disk, or
-            another process blocks it for `BUSY_SECONDS`. Also for such an error of SQLite in use.
+        InputError: the file is missing although it must exist, is damaged, is not a corpus
+            database, or was created by a newer version or by a version before 0.1.0; it is
+            unchanged.
+        OutputError: the file cannot be created or written: it is a folder, permission is denied,
+            the disk is full, or another process blocks it for `BUSY_SECONDS`. Such errors are also
+            raised within the block.
     """
     if path.is_dir():
         raise OutputError(
@@ -82,9 +84,10 @@ def open_corpus(path: Path, *, must_exist: bool = False) -> Iterator[sqlite3.Con
 
 @contextlib.contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Write all of the block or nothing; a nested block is part of the outer one.
+    """Run the block as a transaction; a nested block is part of the outer transaction.
 
-    It takes the write lock at once: a transaction that begins with a read cannot wait for it.
+    The write lock is acquired at the beginning: a transaction that begins with a read cannot wait
+    for it.
     """
     if db.in_transaction:
         yield
@@ -101,17 +104,17 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     _refuse_foreign(connection, path)
     connection.execute("PRAGMA journal_mode = WAL")
-    # Safe if the process is killed; only the last rows may be lost in a power failure.
+    # Safe if the process is killed; in a power failure, the last rows may be lost.
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.row_factory = sqlite3.Row
-    # No implicit transactions: `transaction` could not begin its own within one.
+    # No implicit transactions, since `transaction` could not begin a transaction within one.
     connection.isolation_level = None
     migrate(connection, MIGRATIONS)
 
 
 def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise for a database of another program or another version before writing to it."""
+    """Raise InputError for a database of another program or version, without writing to it."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return
@@ -146,7 +149,7 @@ def _translated(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as exc:
         if is_interrupted(exc):
             raise KeyboardInterrupt from exc
-        code = getattr(exc, "sqlite_errorcode", None)  # None: a text that is not UTF-8
+        code = getattr(exc, "sqlite_errorcode", None)  # None for a text that is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
             if found := (str(exc) if code is None else damage.find(path)):
                 raise damage.error(path, found) from exc
@@ -155,7 +158,7 @@ def _translated(path: Path) -> Iterator[None]:
             f"the corpus cannot be used: {exc}", where=str(path), hint=_UNUSABLE_HINT
         ) from exc
     except sqlite3.DatabaseError as exc:
-        if type(exc) is not sqlite3.DatabaseError:  # a subclass is for errors of statements
+        if type(exc) is not sqlite3.DatabaseError:  # subclasses are errors of statements
             raise
         raise damage.error(path, str(exc)) from exc
 
@@ -163,10 +166,10 @@ def _translated(path: Path) -> Iterator[None]:
 def open_temporary(*schema: str) -> sqlite3.Connection:
     """Return a new database with these tables, which is deleted when it is closed.
 
-    SQLite keeps a database without a name in memory until its cache is full, then in a file in
-    $SQLITE_TMPDIR, /var/tmp or /tmp. Nothing is ever rolled back or committed, since that takes
-    time. Any thread may close the database, as the garbage collector does. `execute` raises an
-    OutputError if the file cannot be written.
+    SQLite keeps a database without a name in memory until its cache is full, and then in a file in
+    $SQLITE_TMPDIR, /var/tmp or /tmp. Transactions are disabled, since they take time. Any thread
+    may close the database, for the garbage collector. `execute` raises an OutputError if the file
+    cannot be written.
     """
     db = sqlite3.connect("", isolation_level=None, check_same_thread=False, factory=_Temporary)
     db.execute("PRAGMA journal_mode = OFF")

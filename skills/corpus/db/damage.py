@@ -1,4 +1,4 @@
-"""Detect a damaged database, and set it aside without deleting anything."""
+"""Detect a damaged database, and set it aside without deleting it."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ STORED: Mapping[str, Mapping[str, Callable[[str], object]]] = {
     "calibrations": {"thresholds": stored_json},
     "measures": {"measured": stored_json},
 }
-"""How the commands read the columns that hold JSON, by table."""
+"""The functions that read the columns with JSON, by table and column."""
 COMPANIONS = ("", "-wal", "-shm")
-"""Suffixes of the files of a database; SQLite finds them by the name of the first."""
+"""Suffixes of the files of a database; SQLite finds them by the name of the first file."""
 
 
 def find(path: Path) -> str:
-    """Return the damage of a file, "" if there is none; the file is not changed.
+    """Return a description of the damage of a file, or ""; the file is not changed.
 
-    SQLite's checks are of the structure. The texts in it are read as the commands read them.
+    SQLite checks the structure. In addition, the stored texts are read as commands read them.
 
     Raises:
-        OutputError: it cannot be read now: another process blocks it, or permission is denied.
+        OutputError: the file cannot be read now: another process blocks it, or permission is
+            denied.
     """
     try:
         with contextlib.closing(_read_only(path)) as db:
@@ -38,7 +39,7 @@ def find(path: Path) -> str:
             _read_all(db)
             return ""
     except sqlite3.OperationalError as exc:
-        code = getattr(exc, "sqlite_errorcode", None)  # None: a text that is not UTF-8
+        code = getattr(exc, "sqlite_errorcode", None)  # None for a text that is not UTF-8
         if code in (None, sqlite3.SQLITE_ERROR):
             return str(exc)
         raise OutputError(
@@ -52,17 +53,17 @@ def find(path: Path) -> str:
 
 
 def refuse(connection: sqlite3.Connection, path: Path) -> None:
-    """Check the structure of an open database before long work is stored in it.
+    """Check the structure of an open database before results of long work are stored in it.
 
     Raises:
-        InputError: it is damaged; nothing was written to it.
+        InputError: the database is damaged; it was not changed.
     """
     if found := _check(connection, "quick_check"):  # about 7 ms per MB
         raise error(path, found)
 
 
 def error(path: Path, found: str) -> InputError:
-    """Return the error for a file with a damage that `find` has found."""
+    """Return the error for a file with damage that `find` has found."""
     return InputError(
         f"is not a corpus database, or damaged: {found}",
         where=str(path),
@@ -73,12 +74,12 @@ def error(path: Path, found: str) -> InputError:
 
 
 def set_aside(path: Path) -> tuple[Path, str]:
-    """Rename a damaged database, and return its new path and the damage.
+    """Rename a damaged database, and return its new path and a description of the damage.
 
     Raises:
         InputError: the file does not exist, or is a folder.
-        UsageError: nothing is wrong with it.
-        OutputError: it cannot be checked or renamed.
+        UsageError: the database is not damaged.
+        OutputError: the file cannot be checked or renamed.
     """
     if path.is_dir():
         raise InputError(
@@ -118,13 +119,13 @@ def _check(db: sqlite3.Connection, pragma: str) -> str:
 
 
 def _read_all(db: sqlite3.Connection) -> None:
-    """Raise for a text that is not UTF-8, and for a stored value that the commands refuse."""
+    """Raise an error for a text that is not UTF-8, or a stored value that cannot be read."""
     db.row_factory = sqlite3.Row
-    # The other tables are full-text indexes, which have no text of their own.
+    # The other tables belong to full-text indexes, which contain no text.
     tables = db.execute("SELECT name FROM sqlite_master WHERE sql LIKE 'CREATE TABLE%'").fetchall()
     for (table,) in tables:
         readers = STORED.get(table, {})
-        for row in db.execute(f'SELECT * FROM "{table}"'):  # noqa: S608  a name of the schema
+        for row in db.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 a name from the schema
             for column, read in readers.items():
                 if row[column] is not None:
                     read(row[column])

@@ -1,8 +1,9 @@
 """Name the facets of papers and moves, and encode them as words of the full-text index.
 
-With its facets indexed beside its text, the index finds the moves that contain a word and are the
-methods of 2024 in one pass; joining every matching move to its paper takes twenty times as long.
-The words are such that no text contains them and no stemmer changes them.
+Since the facets are indexed together with the text, a single pass of the index finds the moves that
+contain a word and, for example, are methods of 2024; joining every matching move to its paper takes
+twenty times as long. The words are chosen so that no text contains them and no stemmer changes
+them.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ _ARXIV_CATEGORY = re.compile(r"[a-z-]+\.[A-Za-z-]+|[a-z]+-[a-z]+")
 
 
 def word(kind: Kind, value: object) -> str:
-    """Return the word for a facet: letters and digits, different for each value.
+    """Return the word for a value of a facet: letters and digits, different for each value.
 
-    An unknown year is "".
+    The word for an unknown year is "".
     """
     folded = str(value).casefold()
     plain = (c if c in "abcdefghijklmnopqrstuvwxy0123456789" else f"z{ord(c):x}z" for c in folded)
@@ -50,7 +51,7 @@ def paper_words(year: int | None, of: str) -> str:
 def categories(text: str) -> list[str]:
     """Split `Paper.categories`, the primary category first.
 
-    Commas or semicolons separate them; so do blanks if all are written as arXiv's are.
+    Commas or semicolons separate categories; blanks also do if all of them are categories of arXiv.
     """
     found: list[str] = []
     for part in filter(str.strip, re.split("[,;]", text)):
@@ -61,10 +62,10 @@ def categories(text: str) -> list[str]:
 
 @lru_cache(maxsize=4096)
 def has_category(text: str, wanted: str) -> bool:
-    """Return True if `Paper.categories` has a category, which is given in lower case."""
+    """Return True if `Paper.categories` contain the category `wanted`, given in lower case."""
     return wanted in (category.casefold() for category in categories(text))
 
 
 def first_category(paper: Paper) -> str:
-    """Return the primary category, "" if there is none."""
+    """Return the primary category, or "" without categories."""
     return next(iter(categories(paper.categories)), "")

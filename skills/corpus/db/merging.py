@@ -1,7 +1,7 @@
-"""Merge rows of papers that are one paper, link preprints to published versions, and undo it.
+"""Merge rows of the same paper, link preprints to published versions, and undo both.
 
-A row of papers is an abstract as one source has it. The rows of one paper have one current
-annotation of each framework, the newest.
+A row of papers is an abstract as found at one source. The rows of one paper together have one
+current annotation for each framework, the latest.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from collections.abc import Iterable, Mapping
 from skills.corpus.db.rows import Row, insert, now, one, update
 from skills.corpus.identity.identifiers import KINDS, ZOTERO
 from skills.corpus.identity.matching import BLOCK, Decision, Known, compare, contradict, known
-from skills.corpus.outputs import Pair, Side
 from skills.nanda.paper import Paper
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
-    """Store the identifiers of a row of papers, and join it with the rows of the same paper.
+    """Store the identifiers of a row of papers, and merge it with the rows of the same paper.
 
     Args:
-        changed: the row is new or has been completed; otherwise it is compared only if it has an
-            identifier that was not known.
+        changed: True if the row is new or was completed; otherwise it is compared only if it has a
+            new identifier.
     """
     found = known(paper)
     if found.venue:
@@ -41,7 +40,7 @@ def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool
 
 
 def rows_with_identifiers(db: sqlite3.Connection, by_kind: Mapping[str, str]) -> list[int]:
-    """Return the rows that have one of these identifiers, in the order of the identifiers."""
+    """Return the rows with at least one of these identifiers, in the order of the identifiers."""
     sql = "SELECT paper_id FROM identifiers WHERE kind = ? AND value = ? ORDER BY paper_id"
     rows = (row["paper_id"] for pair in by_kind.items() for row in db.execute(sql, pair))
     return list(dict.fromkeys(rows))
@@ -74,8 +73,8 @@ def _join(db: sqlite3.Connection, paper_id: int) -> None:
         for other in _candidates(db, paper_id)
         if (decision := compare(own, _known(db, other)))
     ]
-    # Identifiers first: they may join rows that titles alone only link. Then links: they keep rows
-    # apart that a record without identifiers would join.
+    # Identifiers come first: they may merge rows that titles would only link. Links come next: they
+    # keep rows apart that a record without identifiers would merge.
     decided.sort(key=lambda pair: (pair[1].rule not in KINDS, pair[1].relation == "same", pair[0]))
     for other, decision in decided:
         _decide(db, paper_id, other, decision)
@@ -153,7 +152,7 @@ def _known(db: sqlite3.Connection, paper_id: int) -> Known:
 
 
 def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
-    """Return the ids of all rows of the same paper, in order, this one included."""
+    """Return the ids of all rows of the same paper, including this row, in order."""
     rows = db.execute(
         "WITH RECURSIVE members(id) AS (SELECT ?"
         " UNION SELECT other_id FROM members JOIN duplicates ON paper_id = members.id"
@@ -167,9 +166,9 @@ def members(db: sqlite3.Connection, paper_id: int) -> list[int]:
 
 
 def count_merged(db: sqlite3.Connection) -> int:
-    """Return the number of ids of papers minus the number of papers.
+    """Return the number of source ids minus the number of papers.
 
-    The versions of an abstract at arXiv have one id, and count as papers of their own.
+    The versions of an abstract at arXiv share an id, but count as separate papers.
     """
     pairs = db.execute("SELECT paper_id, other_id FROM duplicates WHERE relation = 'same'")
     left = {paper_id for pair in pairs for paper_id in pair}
@@ -186,7 +185,7 @@ def count_merged(db: sqlite3.Connection) -> int:
 
 
 def current_annotations(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[Row]:
-    """Return the current annotations of these rows, the newest first."""
+    """Return the current annotations of these rows, the latest first."""
     return db.execute(
         "SELECT id, paper_id, framework, created_at FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND current = 1"
@@ -204,108 +203,9 @@ def set_current(db: sqlite3.Connection, annotation_id: int, is_current: bool) ->
 
 
 def keep_newest(db: sqlite3.Connection, paper_ids: Iterable[int]) -> None:
-    """Keep one annotation of each framework current among rows that have become one paper."""
+    """Keep the latest annotation of each framework current among rows of the same paper."""
     kept = set()
     for row in current_annotations(db, paper_ids):
         if row["framework"] in kept:
             set_current(db, row["id"], False)
         kept.add(row["framework"])
-
-
-def restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """Make the newest annotation of each framework current if the rows of a paper lack one."""
-    kept = {row["framework"] for row in current_annotations(db, paper_ids)}
-    newest = db.execute(
-        "SELECT id, framework FROM annotations"
-        " WHERE paper_id IN (SELECT value FROM json_each(?)) ORDER BY created_at DESC, id DESC",
-        [json.dumps(paper_ids)],
-    ).fetchall()
-    for row in newest:
-        if row["framework"] not in kept:
-            kept.add(row["framework"])
-            set_current(db, row["id"], True)
-
-
-def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
-    """Return the decided pairs of all rows, or of one row."""
-    rows = db.execute(
-        "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"
-        " other_id, other.source_id AS other_source_id, other.title AS other_title,"
-        " CASE relation WHEN 'same' THEN 'merged' ELSE relation END AS relation, rule, evidence"
-        " FROM duplicates"
-        " JOIN papers AS one ON one.id = paper_id JOIN papers AS other ON other.id = other_id"
-        " WHERE :paper IS NULL OR :paper IN (paper_id, other_id) ORDER BY paper_id, other_id",
-        {"paper": paper_id},
-    )
-    return [
-        Pair(
-            paper=Side(row=row["paper_id"], id=row["one_id"], title=row["one_title"]),
-            other=Side(row=row["other_id"], id=row["other_source_id"], title=row["other_title"]),
-            relation=row["relation"],
-            rule=row["rule"],
-            evidence=row["evidence"],
-        )
-        for row in rows
-    ]
-
-
-def split(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
-    """Undo the merges and links of one row of papers, and remember it.
-
-    The annotations of all rows are kept; of a paper without a current annotation, the newest
-    becomes current. The caller runs it in a transaction.
-
-    Returns:
-        The pairs before they were undone.
-    """
-    undone = [pair for pair in pairs(db, paper_id) if pair.relation != "split"]
-    others = [other for other in members(db, paper_id) if other != paper_id]
-    db.execute(
-        "UPDATE duplicates SET relation = 'split' WHERE ? IN (paper_id, other_id)", [paper_id]
-    )
-    known = {row for pair in undone for row in (pair.paper.row, pair.other.row)}
-    for other in others:
-        if other not in known:  # joined through a third
-            first, second = sorted((paper_id, other))
-            insert(
-                db,
-                "duplicates",
-                paper_id=first,
-                other_id=second,
-                relation="split",
-                rule="",
-                evidence="",
-                created_at=now(),
-            )
-    for row in (paper_id, *others):
-        restore_newest(db, members(db, row))
-    return undone
-
-
-def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
-    """Return the rows of these papers that have the current annotations.
-
-    A paper without a current annotation is represented by the first of the given rows. Of an id
-    with several abstracts, such as the versions of a paper at arXiv, all given rows are returned.
-    """
-    shown: dict[int, None] = {}
-    for paper_id in paper_ids:
-        group = members(db, paper_id)
-        annotated = sorted({row["paper_id"] for row in current_annotations(db, group)})
-        chosen = annotated or [row for row in paper_ids if row in group][:1]
-        if _source_id(db, paper_id) in {_source_id(db, row) for row in chosen}:
-            shown[paper_id] = None
-        shown |= dict.fromkeys(chosen)
-    return list(shown)
-
-
-def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
-    """Return the row that represents a paper: with the newest annotation, else the first row."""
-    group = members(db, paper_id)
-    annotated = current_annotations(db, group)
-    return int(annotated[0]["paper_id"]) if annotated else group[0]
-
-
-def _source_id(db: sqlite3.Connection, paper_id: int) -> str:
-    row = db.execute("SELECT source_id FROM papers WHERE id = ?", [paper_id]).fetchone()
-    return str(row["source_id"])

@@ -1,4 +1,4 @@
-"""Read and write the table `papers`: one row per paper, completed as more becomes known."""
+"""Read and write the table `papers`, whose rows are completed as facts become known."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skills.nanda.paper import IdField, Paper
 
 
 def paper_of(row: Row, source: Mapping[str, str] | None = None) -> Paper:
-    """Return the paper of a row of papers, from the corpus unless `source` is given."""
+    """Return the paper of a row of papers; its source is the corpus unless `source` is given."""
     return Paper(
         cast("IdField", row["id_field"]),
         row["source_id"],
@@ -36,7 +36,7 @@ def failure_of(row: Row, paper: Paper) -> Failure:
 
 
 def row_id(db: sqlite3.Connection, paper: Paper) -> int | None:
-    """Return the id of `paper` in papers, None if it is not there."""
+    """Return the id of the row of `paper` in papers, or None."""
     row = look_up(db, paper.id, paper.id_field, paper.sha256)
     return None if row is None else int(row["id"])
 
@@ -44,8 +44,8 @@ def row_id(db: sqlite3.Connection, paper: Paper) -> int | None:
 def look_up(db: sqlite3.Connection, paper_id: str, id_field: str, sha256: str) -> Row | None:
     """Return the row of the paper with this id and abstract.
 
-    The same id with the same abstract is the same paper under any name of the id column: a file
-    with papers of several sources calls all ids "id". A paper with `id_field` takes precedence.
+    The name of the id column may differ, since a file with papers of several sources calls all ids
+    "id". A paper with the name `id_field` takes precedence.
     """
     return one(
         db,
@@ -56,7 +56,7 @@ def look_up(db: sqlite3.Connection, paper_id: str, id_field: str, sha256: str) -
 
 
 def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
-    """Return the paper with this abstract, of several the first one, or None."""
+    """Return the first paper with this abstract, or None."""
     row = one(db, "SELECT * FROM papers WHERE sha256 = ? ORDER BY id LIMIT 1", [sha256])
     return None if row is None else paper_of(row)
 
@@ -64,7 +64,7 @@ def with_abstract(db: sqlite3.Connection, sha256: str) -> Paper | None:
 def save(db: sqlite3.Connection, paper: Paper) -> int:
     """Insert a paper, or complete its row, and return its id in papers.
 
-    It is merged or linked with the rows of the same paper (`merging`).
+    The row is merged or linked with other rows of the same paper (see `merging`).
     """
     columns = {
         "title": paper.title,
@@ -89,7 +89,7 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
             )
             merging.record(db, row, paper)
             return row
-        if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific
+        if known["id_field"] == "id":  # "arxiv_id" and "paper_id" are more specific than "id"
             columns["id_field"] = paper.id_field
         if changed := {k: value for k, value in columns.items() if value and value != known[k]}:
             update(db, "papers", known["id"], **changed)
@@ -100,12 +100,12 @@ def save(db: sqlite3.Connection, paper: Paper) -> int:
 
 
 def stored(db: sqlite3.Connection, paper_id: int) -> Paper:
-    """Return a paper with all that is known about it, from any source."""
+    """Return a paper with all stored facts from every source."""
     return paper_of(one(db, "SELECT * FROM papers WHERE id = ?", [paper_id]) or {})
 
 
 def update_facets(db: sqlite3.Connection, paper_id: int) -> None:
-    """Index the moves of a paper again by its year and categories."""
+    """Update the full-text index of the moves of a paper with its year and categories."""
     paper = stored(db, paper_id)
     rows = db.execute(
         "SELECT id, move FROM moves WHERE annotation_id IN"

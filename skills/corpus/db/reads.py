@@ -10,23 +10,22 @@ from dataclasses import dataclass, field, replace
 
 from skills.corpus.db.completion import TEXTS, looked_up, stated_together
 from skills.corpus.db.merging import (
+    current_annotations,
     identifiers_of,
-    pairs,
-    representing_row,
-    rows_with_annotations,
+    members,
     rows_with_identifiers,
 )
 from skills.corpus.db.papers import failure_of, paper_of, row_id
 from skills.corpus.db.rows import Row, one, stored_record
 from skills.corpus.db.store import with_paper
 from skills.corpus.identity.identifiers import identifiers
-from skills.corpus.outputs import LookedUp, Pair, PaperDetails, StoredFailure
+from skills.corpus.outputs import LookedUp, Pair, PaperDetails, Side, StoredFailure
 from skills.corpus.records import Annotated, Failure
 from skills.nanda.framework import Framework
 from skills.nanda.paper import Paper, find_arxiv_id
 
 CHUNK = 500
-"""Number of annotations in memory: their records are the bulk of the file."""
+"""Number of annotations that are kept in memory, since their records are long."""
 FAILED = (
     " FROM failures JOIN papers ON papers.id = paper_id"
     " WHERE failures.id IN (SELECT max(id) FROM failures GROUP BY paper_id)"
@@ -36,15 +35,15 @@ FAILED = (
     "   ON annotations.paper_id IN (duplicates.paper_id, other_id) AND current = 1"
     "   WHERE relation = 'same' AND failures.paper_id IN (duplicates.paper_id, other_id))"
 )
-"""SQL for the newest failure of each paper that has no current annotation."""
+"""SQL for the latest failure of each paper without a current annotation."""
 
 
 def annotated(
     db: sqlite3.Connection, framework: Framework, ids: Iterable[int]
 ) -> Iterator[Annotated]:
-    """Yield the annotations of these ids, in their order, with few of them in memory.
+    """Yield the annotations with these ids in order, keeping only a few of them in memory.
 
-    An annotation that lacks a move of `framework` is omitted: an older version of it made it.
+    An annotation by an older version of `framework`, which lacks a move, is omitted.
     """
     wanted = iter(ids)
     while chunk := list(itertools.islice(wanted, CHUNK)):
@@ -65,9 +64,9 @@ def annotated(
 def confidences(
     db: sqlite3.Connection, framework: Framework, ids: Iterable[int]
 ) -> Iterator[tuple[int, str, object]]:
-    """Yield the id, the paper's source id and the stored "confidence" of the same annotations.
+    """Yield the id, the id of the paper and the stored "confidence" of annotations with these ids.
 
-    SQLite reads them from the records, which takes a tenth of the time of `annotated`.
+    SQLite extracts the confidences from the records, in a tenth of the time of `annotated`.
     """
     rows = db.execute(
         "SELECT annotations.id, source_id, json_extract(record, '$.confidence') AS confidence"
@@ -86,7 +85,8 @@ def confidences(
 def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annotated | None:
     """Return the current annotation of `paper`, or None.
 
-    If another row of the same paper has the current one, the newest of this abstract is returned.
+    If the current annotation belongs to another row of the same paper, the latest annotation of
+    this abstract is returned.
     """
     row = one(
         db,
@@ -98,7 +98,7 @@ def current(db: sqlite3.Connection, paper: Paper, framework: Framework) -> Annot
 
 
 def failures(db: sqlite3.Connection) -> Iterator[Failure]:
-    """Yield the newest failure of each paper that has no current annotation."""
+    """Yield the latest failure of each paper without a current annotation."""
     columns = "SELECT error_type, reason, retryable, raw_reply, papers.*"
     for row in db.execute(f"{columns}{FAILED} ORDER BY papers.id"):
         yield failure_of(row, paper_of(row))
@@ -107,7 +107,7 @@ def failures(db: sqlite3.Connection) -> Iterator[Failure]:
 def with_moves(
     db: sqlite3.Connection, paper: Paper, moves: Mapping[str, str], framework: Framework
 ) -> tuple[int, Annotated] | None:
-    """Return the newest annotation of `paper` with exactly these moves, with its id."""
+    """Return the latest annotation of `paper` with exactly these moves, and its id, or None."""
     rows = db.execute(
         "SELECT id FROM annotations WHERE paper_id = ? AND framework = ? ORDER BY id DESC",
         [row_id(db, paper), framework.name],
@@ -121,14 +121,14 @@ def with_moves(
 
 @dataclass(frozen=True, slots=True)
 class StoredPaper:
-    """A paper with everything that the database has about it.
+    """A paper with all that the database contains about it.
 
     Attributes:
-        row_id: its id in papers.
+        row_id: the id of its row in papers.
         annotations: the current annotation of each framework.
-        failure: the newest failure, if there is no annotation.
-        identifiers: its DOI, arXiv id, PMID and OpenAlex id, by kind.
-        pairs: with the rows that it was merged or linked with, or split from.
+        failure: the latest failure, or None if the paper is annotated.
+        identifiers: DOI, arXiv id, PMID and OpenAlex id, by kind.
+        pairs: pairs with the rows that its row was merged or linked with, or split from.
         facts: the facts that were looked up.
     """
 
@@ -167,19 +167,19 @@ class StoredPaper:
 
 
 def find(db: sqlite3.Connection, wanted: str) -> list[StoredPaper]:
-    """Return the papers that `wanted` identifies (`rows_of`), of any source.
+    """Return the papers that `wanted` identifies (see `rows_of`).
 
-    If another row of the same paper has the current annotation, that row is returned.
+    A paper is represented by the row with its current annotation.
     """
     shown = rows_with_annotations(db, rows_of(db, wanted))
     return [found for found in (numbered(db, row) for row in shown) if found]
 
 
 def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
-    """Return the rows with this source id, else with this id in papers, else with this identifier.
+    """Return the rows with this id, or else this row number, or else this identifier.
 
-    An identifier is a DOI, arXiv id, PMID or OpenAlex id in any spelling. An arXiv id may have its
-    version, "arXiv:" or a URL.
+    An identifier is a DOI, arXiv id, PMID or OpenAlex id in any spelling. An arXiv id may have a
+    version or the prefix "arXiv:", or be a URL.
     """
     rows = db.execute("SELECT id FROM papers WHERE source_id = ? ORDER BY id", [wanted]).fetchall()
     if not rows and wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
@@ -191,13 +191,65 @@ def rows_of(db: sqlite3.Connection, wanted: str) -> list[int]:
     return found or sorted(rows_with_identifiers(db, identifiers(wanted)))
 
 
-def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
-    """Return id, source id, title and year of papers, in the order of their ids.
+def rows_with_annotations(db: sqlite3.Connection, paper_ids: list[int]) -> list[int]:
+    """Return the rows that have the current annotations of these papers.
 
-    Of the rows of one paper, only its `representing_row` is listed.
+    A paper without a current annotation is represented by the first of the given rows. If an id has
+    several abstracts, such as the versions of a paper at arXiv, all given rows are returned.
+    """
+    shown: dict[int, None] = {}
+    for paper_id in paper_ids:
+        group = members(db, paper_id)
+        annotated = sorted({row["paper_id"] for row in current_annotations(db, group)})
+        chosen = annotated or [row for row in paper_ids if row in group][:1]
+        if _source_id(db, paper_id) in {_source_id(db, row) for row in chosen}:
+            shown[paper_id] = None
+        shown |= dict.fromkeys(chosen)
+    return list(shown)
+
+
+def representing_row(db: sqlite3.Connection, paper_id: int) -> int:
+    """Return the row that represents a paper: the row with the latest annotation, or the first."""
+    group = members(db, paper_id)
+    annotated = current_annotations(db, group)
+    return int(annotated[0]["paper_id"]) if annotated else group[0]
+
+
+def _source_id(db: sqlite3.Connection, paper_id: int) -> str:
+    row = db.execute("SELECT source_id FROM papers WHERE id = ?", [paper_id]).fetchone()
+    return str(row["source_id"])
+
+
+def pairs(db: sqlite3.Connection, paper_id: int | None = None) -> list[Pair]:
+    """Return the decided pairs of all rows, or of one row."""
+    rows = db.execute(
+        "SELECT paper_id, one.source_id AS one_id, one.title AS one_title,"
+        " other_id, other.source_id AS other_source_id, other.title AS other_title,"
+        " CASE relation WHEN 'same' THEN 'merged' ELSE relation END AS relation, rule, evidence"
+        " FROM duplicates"
+        " JOIN papers AS one ON one.id = paper_id JOIN papers AS other ON other.id = other_id"
+        " WHERE :paper IS NULL OR :paper IN (paper_id, other_id) ORDER BY paper_id, other_id",
+        {"paper": paper_id},
+    )
+    return [
+        Pair(
+            paper=Side(row=row["paper_id"], id=row["one_id"], title=row["one_title"]),
+            other=Side(row=row["other_id"], id=row["other_source_id"], title=row["other_title"]),
+            relation=row["relation"],
+            rule=row["rule"],
+            evidence=row["evidence"],
+        )
+        for row in rows
+    ]
+
+
+def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
+    """Return row number, id, title and year of papers, in the order of row numbers.
+
+    Only the `representing_row` of each paper is listed.
 
     Args:
-        after: the id of the last paper that the caller has, or 0.
+        after: the row number of the last paper that was listed before, or 0.
     """
     listed: list[Row] = []
     while len(listed) < most:
@@ -213,13 +265,13 @@ def listed(db: sqlite3.Connection, after: int, most: int) -> list[Row]:
 
 
 def numbered(db: sqlite3.Connection, number: int) -> StoredPaper | None:
-    """Return the paper with this id in papers."""
+    """Return the paper with this row number, or None."""
     row = one(db, "SELECT * FROM papers WHERE id = ?", [number])
     return None if row is None else _stored_paper(db, row)
 
 
 def id_column(db: sqlite3.Connection, ids: Iterable[int]) -> str:
-    """Return the name of the ids of these annotations' papers, "id" if there are several."""
+    """Return the id field that the papers of annotations share, or "id" if they have several."""
     rows = db.execute(
         "SELECT DISTINCT id_field FROM annotations JOIN papers ON papers.id = paper_id"
         " WHERE annotations.id IN (SELECT value FROM json_each(?))",
@@ -251,7 +303,7 @@ def _stored_paper(db: sqlite3.Connection, row: Row) -> StoredPaper:
 
 
 def _annotated(row: Row, stated: Mapping[str, str] | None = None) -> Annotated:
-    """Return an annotation; facts that its source did not state are taken from `stated`."""
+    """Return an annotation; facts that the source did not state are taken from `stated`."""
     record = stored_record(row["record"])
     made_from = record["provenance"]["input"]
     own = {key: value for key, value in made_from.items() if key != "sha256" and value}

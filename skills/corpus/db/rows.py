@@ -41,7 +41,7 @@ def stored_json(text: str) -> Any:
     """Return the value of a stored JSON text.
 
     Raises:
-        sqlite3.DatabaseError: it is damaged.
+        sqlite3.DatabaseError: the text is damaged.
     """
     try:
         return json.loads(text)
@@ -53,7 +53,7 @@ def stored_record(text: str) -> dict[str, Any]:
     """Return a stored record of an annotation.
 
     Raises:
-        sqlite3.DatabaseError: it is damaged.
+        sqlite3.DatabaseError: the text is damaged.
     """
     match stored_json(text):
         case {
@@ -72,5 +72,5 @@ def stored_record(text: str) -> dict[str, Any]:
 
 
 def now() -> str:
-    """Return the time as the tables store it: UTC, to the second."""
+    """Return the current time in the stored form: UTC, with a resolution of one second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

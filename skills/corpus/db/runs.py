@@ -21,9 +21,9 @@ from skills.corpus.db.rows import Row, insert, now, stored_json, update
 
 Status = Literal["running", "done", "failed", "interrupted"]
 ANNOTATE = ("annotate", "evaluate")
-"""Skills whose jobs add annotations; other skills have no progress, except /curate."""
+"""Skills whose jobs add annotations; of the other skills, only /curate has progress."""
 INTERVAL = 0.9
-"""Seconds for which the same progress is returned: several readers may ask at once."""
+"""Seconds for which the same progress is returned, since several pages may query it."""
 
 
 def start(
@@ -31,7 +31,7 @@ def start(
 ) -> int:
     """Record the start of a job and return the id of its row.
 
-    A row with the status "running" whose process does not exist was killed.
+    A row with the status "running" and without a process is a job that was killed.
     """
     with transaction(db):
         return insert(
@@ -49,7 +49,7 @@ def start(
 
 
 def set_due(db: sqlite3.Connection, run_id: int, due: int) -> None:
-    """Record the number of rows that a job has to do, if it learns it after its start."""
+    """Record the number of rows to process, if it is known only after the start of a job."""
     with transaction(db):
         db.execute(
             "UPDATE runs SET settings = json_set(settings, '$.due', ?) WHERE id = ?", [due, run_id]
@@ -65,24 +65,24 @@ def finish(db: sqlite3.Connection, run_id: int, status: Status, summary: Mapping
 
 @contextlib.contextmanager
 def recorded(db: sqlite3.Connection, run_id: Callable[[], int]) -> Iterator[None]:
-    """Record the end of a job that an exception ends before its summary.
+    """Record the end of a job if an exception ends the block before the summary.
 
     Args:
-        run_id: returns the id of the row, 0 before there is one.
+        run_id: returns the id of the row, or 0 before the row exists.
     """
     try:
         yield
     except BaseException as error:
         if run_id():
             stopped = isinstance(error, KeyboardInterrupt | Interrupted)
-            with contextlib.suppress(Exception):  # the first error is the one to report
+            with contextlib.suppress(Exception):  # the original error is reported
                 status: Status = "interrupted" if stopped else "failed"
                 finish(db, run_id(), status, {"error": str(error)})
         raise
 
 
 def status_of(stopped: HarnessError | None, failed: int) -> Status:
-    """Return the status of a job by the error that stopped it and the number of failed rows."""
+    """Return the status of a job, from the error that stopped it and its number of failed rows."""
     if isinstance(stopped, Interrupted):
         return "interrupted"
     return "failed" if stopped or failed else "done"
@@ -90,11 +90,11 @@ def status_of(stopped: HarnessError | None, failed: int) -> Status:
 
 @dataclass(slots=True)
 class RunProgress:
-    """A job that is running, or was killed.
+    """The progress of a job that is running or was killed.
 
     Attributes:
-        done, failed: number of annotations or ballots stored so far, and of failures.
-        due: number of rows to do; None if the row of the job does not state it.
+        done, failed: number of stored annotations or ballots, and of failures.
+        due: number of rows to process; None if it is not recorded.
     """
 
     run: int
@@ -107,11 +107,11 @@ class RunProgress:
     done: int = 0
     failed: int = 0
     seen: int | None = None
-    """The last annotation that was counted."""
+    """The id of the last annotation that was counted."""
 
 
 class RunningJobs:
-    """Counts the rows of running jobs; an annotation is read once, however long a job takes."""
+    """Counts the rows of running jobs, reading each annotation only once."""
 
     def __init__(self) -> None:
         self._known: dict[int, RunProgress] = {}
@@ -119,7 +119,7 @@ class RunningJobs:
         self._read_at = 0.0
 
     def read(self, db: sqlite3.Connection) -> list[RunProgress]:
-        """Return the jobs that have not ended, the last one first."""
+        """Return the jobs that have not ended, the latest first."""
         with self._lock:
             if time.monotonic() - self._read_at > INTERVAL:
                 self._update(db)
@@ -142,7 +142,7 @@ class RunningJobs:
 
 
 def due(row: Row) -> int | None:
-    """Return the number of rows that a job has to do; None if its row does not state it."""
+    """Return the number of rows that a job has to process, or None if it is not recorded."""
     settings = stored_json(row["settings"])
     known = settings.get("due") if isinstance(settings, dict) else None
     return known if isinstance(known, int) else None
@@ -161,7 +161,7 @@ def _new(row: Row) -> RunProgress:
 
 
 def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Count the annotations stored since the last call, and all failures."""
+    """Count the annotations that were stored after the last call, and all failures."""
     if one.seen is None:
         one.seen = _before(db, one.started_at)
     count, last = db.execute(
@@ -169,14 +169,14 @@ def _count_annotations(db: sqlite3.Connection, one: RunProgress) -> None:
     ).fetchone()
     one.done += count or 0
     one.seen = last or one.seen
-    # A repeated failure replaces the row, so all are counted.
+    # A repeated failure replaces its row, so that all failures are counted.
     [one.failed] = db.execute(
         "SELECT count(*) FROM failures WHERE run_id = ?", [one.run]
     ).fetchone()
 
 
 def _count_ballots(db: sqlite3.Connection, one: RunProgress) -> None:
-    """Count all ballots of a run: their rows are inserted with the first vote, and completed."""
+    """Count all ballots of a run; a row is inserted with the first vote and completed later."""
     one.done, one.failed = db.execute(
         "SELECT count(*) FILTER (WHERE status = 'done'), count(*) FILTER (WHERE status = 'failed')"
         " FROM ballots WHERE run_id = ?",
@@ -185,7 +185,7 @@ def _count_ballots(db: sqlite3.Connection, one: RunProgress) -> None:
 
 
 def _before(db: sqlite3.Connection, started_at: str) -> int:
-    """Return the id of the last annotation from before a time; rows are in its order."""
+    """Return the id of the last annotation before a time; ids are in the order of time."""
 
     def made_at(number: int) -> str:
         sql = "SELECT created_at FROM annotations WHERE id >= ? ORDER BY id LIMIT 1"

@@ -46,7 +46,9 @@ from __future__ import annotations
 import sqlite3
 
 TOKENIZER = "porter unicode61"
-"""Of the full-text indexes: words of any script, without case, accents and English inflections."""
+"""The tokenizer of the full-text indexes: words of every script, without case, accents and English
+inflections.
+"""
 
 _TABLES = """
 CREATE TABLE papers (
@@ -183,22 +185,22 @@ CREATE TABLE lookups (
 
 
 def m012_lookups(db: sqlite3.Connection) -> None:
-    """Create all tables of 0.1.0; the name is that of the last migration before this release."""
+    """Create all tables of 0.1.0; the function has the name of the last earlier migration."""
     for statement in _TABLES.split(";"):
         db.execute(statement)
     _full_text(db, "papers", "title", "abstract")
-    # "Not stated." is not indexed: a search for "state" would find every second paper.
+    # "Not stated." is not indexed: otherwise a search for "state" would find half of the papers.
     _full_text(db, "moves", "text", "facets", only="stated")
 
 
 def _full_text(db: sqlite3.Connection, table: str, *columns: str, only: str = "") -> None:
     """Create an external-content FTS5 index TABLE_fts of `table`, updated by triggers.
 
-    The name of the table is in double quotes, by which datasette finds the index. The update
-    trigger fires only for these columns: changing a flag does not index the row again.
+    The name of the table is in double quotes, so that datasette finds the index. The update trigger
+    only fires for these columns, so that a changed flag does not index the row again.
 
     Args:
-        only: a column that is 1 for the rows to index.
+        only: a column that is 1 for the rows to index; "" to index all rows.
     """
     named = ", ".join(columns)
     new, old = (", ".join(f"{row}.{column}" for column in columns) for row in ("new", "old"))

@@ -1,7 +1,7 @@
-"""Write annotations and failures to the corpus database, and find work by its content key.
+"""Write annotations and failures to the corpus database, and find them by content key.
 
-All functions take an open database (`connection.open_corpus`). Each writing function uses one
-transaction, so that a killed process leaves a whole annotation or nothing.
+All functions take an open database (`connection.open_corpus`). Each writing function uses a
+transaction, so that a killed process never leaves a part of an annotation.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def save(
     unless_newer: bool = False,
     unless_any: bool = False,
 ) -> int:
-    """Save an annotation as the current one of its paper, and delete a failure of the same work.
+    """Save an annotation as the current annotation of its paper; delete a failure of its key.
 
     Args:
-        unless_newer: a newer annotation stays current.
-        unless_any: any annotation that is current stays current.
+        unless_newer: True if a newer annotation stays current.
+        unless_any: True if every current annotation stays current.
 
     Returns:
-        The id of the annotation; an annotation with the same paper and key is not written again.
+        The id of the annotation; an annotation with the same paper and key is not stored again.
     """
     key, created = (item.record["provenance"][name] for name in ("key", "created"))
     with transaction(db):
@@ -78,7 +78,7 @@ def fail(
     traceback: str | None = None,
     run_id: int | None = None,
 ) -> None:
-    """Save a failure; it replaces an earlier one of the same work, and counts the attempts."""
+    """Save a failure; it replaces an earlier failure of the same key, and counts the attempts."""
     with transaction(db):
         paper_id = papers.save(db, failure.paper)
         before = one(
@@ -92,7 +92,7 @@ def fail(
             run_id=run_id,
             key=key,
             error_type=failure.error_type,
-            reason=well_formed(failure.reason),  # it may quote any reply
+            reason=well_formed(failure.reason),  # the reason may quote any reply
             retryable=int(failure.retryable),
             raw_reply=well_formed(failure.raw_reply),
             request=well_formed(json.dumps(request, ensure_ascii=False)),
@@ -103,22 +103,22 @@ def fail(
 
 
 def has(db: sqlite3.Connection, key: str, paper_id: int) -> bool:
-    """Return True if the work `key` is done for this paper, as its current annotation or not."""
+    """Return True if this paper has an annotation with this key, current or not."""
     sql = "SELECT 1 FROM annotations WHERE key = ? AND paper_id = ?"
     return one(db, sql, [key, paper_id]) is not None
 
 
 def state(db: sqlite3.Connection, key: str) -> State | None:
-    """Return the state of the work `key`, None if it was not tried."""
+    """Return the state of the work with this key, or None if it was not tried."""
     if one(db, "SELECT 1 FROM annotations WHERE key = ? LIMIT 1", [key]):
         return "done"
     return "failed" if one(db, "SELECT 1 FROM failures WHERE key = ? LIMIT 1", [key]) else None
 
 
 def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | None:
-    """Return the record of `key` with the id and title of `paper`, or None if it is not done.
+    """Return the record with this key, with the id and title of `paper`, or None.
 
-    The work may have been done for another paper with the same abstract.
+    The annotation may have been made for another paper with the same abstract.
     """
     row = one(
         db,
@@ -132,7 +132,7 @@ def record(db: sqlite3.Connection, key: str, paper: Paper) -> dict[str, Any] | N
 
 
 def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
-    """Return the last failure of the work `key`, None if it is done or was not tried."""
+    """Return the last failure with this key, or None."""
     row = one(db, "SELECT * FROM failures WHERE key = ? LIMIT 1", [key])
     if row is None or state(db, key) == "done":
         return None
@@ -140,7 +140,7 @@ def failure(db: sqlite3.Connection, key: str, paper: Paper) -> Failure | None:
 
 
 def error_type(db: sqlite3.Connection, key: str) -> str:
-    """Return the type of the last error of the work `key`, "" without a failure."""
+    """Return the type of the last error with this key, or "" without a failure."""
     row = one(db, "SELECT error_type FROM failures WHERE key = ? LIMIT 1", [key])
     return "" if row is None else str(row["error_type"])
 
@@ -219,7 +219,7 @@ def _move(stored: Mapping[str, Any], move: str, framework: Framework) -> dict[st
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """An annotation of a paper, current or replaced."""
+    """A version of the annotation of a paper: the current annotation, or an earlier one."""
 
     row_id: int
     model: str
@@ -229,7 +229,7 @@ class Version:
 
 
 def versions(db: sqlite3.Connection, paper_id: int, framework: Framework) -> list[Version]:
-    """Return the annotations of a paper and of the rows merged with it, the current one first."""
+    """Return all annotations of a paper and of rows merged with it, the current one first."""
     rows = db.execute(
         "SELECT id, model, created_at, current, record FROM annotations"
         " WHERE paper_id IN (SELECT value FROM json_each(?)) AND framework = ?"

@@ -1,4 +1,4 @@
-"""Papers without an abstract: kept until a lookup finds it."""
+"""Papers without an abstract, which are kept until a lookup finds the abstract."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skills.nanda.paper import Paper
 def keep(db: sqlite3.Connection, paper: Paper) -> bool:
     """Keep a paper without an abstract, and return True if it is new.
 
-    A paper without an identifier, by which its abstract could be looked up, is not kept.
+    A paper without an identifier is not kept, since its abstract cannot be looked up.
     """
     if not identifiers_of(paper, paper.source):
         return False
@@ -47,7 +47,7 @@ def count(db: sqlite3.Connection) -> int:
 
 
 def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield papers that were not looked up at a source since a time, with their identifiers."""
+    """Yield papers that were not looked up at a source after a time, with their identifiers."""
     rows = db.execute(
         "SELECT * FROM awaited WHERE NOT EXISTS (SELECT 1 FROM lookups WHERE of = 'awaited'"
         " AND row_id = awaited.id AND source = ? AND looked_up_at >= ?) ORDER BY id",
@@ -59,7 +59,7 @@ def due(db: sqlite3.Connection, source: str, since: str) -> Iterator[tuple[int, 
 
 
 def complete(db: sqlite3.Connection, row_id: int, found: Found) -> int | None:
-    """Move a paper whose abstract was found to papers, and return its row; None if it stays."""
+    """Move a paper whose abstract was found to papers, and return its row id, or None."""
     row = one(db, "SELECT * FROM awaited WHERE id = ?", [row_id])
     if row is None or not found.abstract:
         return None

@@ -1,1 +1,1 @@
-"""Annotations as folders that people edit, too: an Obsidian vault, a dataset of the Hub."""
+"""Export annotations to folders that people also edit: an Obsidian vault, a Hub dataset."""

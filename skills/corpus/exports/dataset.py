@@ -1,8 +1,8 @@
-"""Write annotations into a folder that the Hugging Face Hub and `datasets` read.
+"""Write annotations to a folder that the Hugging Face Hub and `datasets` can read.
 
-README.md is the card of the dataset. It keeps what a person wrote: the license, the language, and
-which papers were selected. The rows of a split are data/SPLIT-00000-of-00001.parquet, as the Hub
-names such files.
+README.md is the card of the dataset. It keeps text that a person wrote, such as the license, the
+language, and the selection of papers. The rows of a split are in data/SPLIT-00000-of-00001.parquet,
+the Hub's name for such a file.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from skills.nanda.text import counted, escape_markdown
 CARD, DATA = "README.md", "data"
 _ENDING = "-00000-of-00001.parquet"
 _OF_A_REPOSITORY = (CARD, "LICENSE", "LICENSE.md", "LICENSE.txt")
-"""Files of a new repository of the Hub, besides hidden files."""
+"""Files of a new repository of the Hub, in addition to hidden files."""
 _KEPT = {
     "kept": "you have changed what was written (--force replaces it)",
     "unreadable": "its text or its metadata cannot be read",
@@ -48,13 +48,13 @@ _SIZES = {
     1_000_000: "100K<n<1M",
     10_000_000: "1M<n<10M",
 }
-"""The Hub's names for numbers of rows below a limit."""
+"""The Hub's name for a size, by the limit of the number of rows."""
 _FOR_A_PERSON = {
     "language": ["en"],
     "task_categories": ["text-generation", "token-classification"],
     "tags": ["scientific-papers", "abstracts", "annotations"],
 }
-"""Metadata that are written once; a person may change them."""
+"""Metadata that are written once, since a person may change them."""
 _LICENSE = (
     "# license: of your own work, one of https://huggingface.co/docs/hub/repositories-licenses\n"
 )
@@ -103,14 +103,14 @@ def save(
     force: bool = False,
     notice: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Write the annotations as a split of the dataset, and describe all of its splits.
+    """Write annotations as a split of the dataset, and describe all splits in the card.
 
     Args:
         items: returns a new iterator over the annotations.
         abstracts: False leaves out the texts of the abstracts.
         sections: add a column of the moves that were found in sections.
         force: replace the harness's part of the card even if a person has changed it.
-        notice: called with a line about what was done.
+        notice: called with a line about the result.
 
     Raises:
         UsageError: the folder has other files.
@@ -158,7 +158,7 @@ def _splits(folder: Path) -> dict[str, Path]:
 
 
 def _refuse_other_columns(path: Path, split: str, names: list[str]) -> None:
-    """Refuse a file of another split with other columns: `datasets` would read neither."""
+    """Refuse a split with other columns than another split: `datasets` could not read them."""
     import pyarrow.parquet as pq
 
     if other := sorted(set(pq.read_schema(path).names).symmetric_difference(names)):
@@ -170,12 +170,12 @@ def _refuse_other_columns(path: Path, split: str, names: list[str]) -> None:
 
 
 def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
-    """Return an annotation without folders, addresses and accounts of the person who made it.
+    """Return an annotation without the folders, addresses and accounts of its author.
 
     Args:
         abstracts: False also removes the sentences of the abstract from the checks.
     """
-    # `place` and `reason` may have the address of a server; `where` names the model.
+    # `place` and `reason` may contain the address of a server; `where` names the model.
     made = {**item.record["provenance"], "reason": None}
     made.pop("place", None)
     known = {name: value for name, value in made["input"].items() if name != ZOTERO}
@@ -194,14 +194,14 @@ def _for_others(item: Annotated, *, abstracts: bool) -> Annotated:
 
 @dataclass(slots=True)
 class Figures:
-    """The figures of a dataset, which its card states.
+    """The figures of a dataset for its card.
 
     Attributes:
-        splits: number of rows, by split.
-        stated: by move, number of papers that state it.
-        doubtful: by move, number of papers whose move has a number or name that is not in the
-            abstract.
-        support: by move, the sum of the support in the papers that state it.
+        splits: number of rows of each split.
+        stated: number of papers that state a move, by move.
+        doubtful: number of papers in which a move has a number or name that is not in the abstract,
+            by move.
+        support: sum of the support of a move over the papers that state it, by move.
         models: models and versions of the harness that made the annotations.
         days: days on which the annotations were made.
     """
@@ -245,7 +245,7 @@ def _figures(splits: Mapping[str, Path], framework: Framework) -> Figures:
 
 
 def _update_card(folder: Path, framework: Framework, figures: Figures, *, force: bool) -> State:
-    """Write the card, or bring the harness's part of it up to date."""
+    """Write the card, or update the part of the card that the harness owns."""
     ours = _card(framework, figures)
     name = folder.resolve().name.removesuffix(".dataset") or "dataset"
     once = "".join(as_yaml(key, value) for key, value in _FOR_A_PERSON.items())
@@ -256,7 +256,7 @@ def _update_card(folder: Path, framework: Framework, figures: Figures, *, force:
 
 
 def _card(framework: Framework, figures: Figures) -> Owned:
-    """Return the harness's part of the card: metadata of the Hub, figures and columns."""
+    """Return the part of the card that the harness owns: metadata, figures and columns."""
     rows = figures.splits.total()
     size = next((name for limit, name in _SIZES.items() if rows < limit), "10M<n<100M")
     files = [{"split": split, "path": f"data/{split}-*"} for split in figures.splits]

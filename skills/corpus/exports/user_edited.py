@@ -1,8 +1,8 @@
-"""Write a file again without losing the text that a person wrote into it.
+"""Update files that a person may have edited, without losing the person's text.
 
 The harness owns some properties of the front matter, and a block of text between two comments. The
-first comment has the names of these properties, and a digest of the text that the harness wrote, by
-which a change by a person is noticed.
+first comment contains the names of these properties, and a digest of the text that the harness
+wrote, from which changes by a person are detected.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from harness.support.bounded_files import read_bytes
 State = Literal["made", "updated", "unchanged", "kept", "unreadable"]
 
 MOST_BYTES = 4_000_000
-"""The size of a file that is read again."""
+"""Maximum size in bytes of a file that is read again."""
 _LINK = re.compile(r"\[\[[^\]\n]*\]\]")
 _END = "nanda-harness ends here"
 Value = str | int | Sequence[str | Mapping[str, Any]]
-"""The value of a property that the harness writes."""
+"""The value of a property."""
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(?P<yaml>.*?)^---[ \t]*\r?$\n?", re.S | re.M)
 
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """How a format writes comments."""
+    """The syntax of comments in a format."""
 
     opening: str
     closing: str
@@ -49,7 +49,7 @@ HTML = Comment("<!--", "-->")
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """The harness's part of a file: some properties, and a text of whole lines."""
+    """The part of a file that the harness owns: some properties, and a text of whole lines."""
 
     properties: Mapping[str, Value]
     block: str
@@ -57,13 +57,13 @@ class Owned:
 
     @property
     def text(self) -> str:
-        """A new file with nothing else."""
+        """The text of a new file that contains only this part."""
         front = "".join(as_yaml(name, value) for name, value in self.properties.items())
         return f"---\n{front}---\n{self.marked}"
 
     @property
     def marked(self) -> str:
-        """The block between its comments."""
+        """The block of text between its comments."""
         digest = _digest(self.properties, self.block)
         begin = (
             f"nanda-harness {digest} wrote this up to its next comment, and the properties "
@@ -72,13 +72,13 @@ class Owned:
         return f"{self.comment.line(begin)}\n{self.block}{self.comment.line(_END)}\n"
 
     def merged(self, text: str, *, force: bool = False, adopt: bool = False) -> tuple[str, State]:
-        """Return `text` with ours in it, and whether that has changed it.
+        """Return a file with this part in place of the old part, and the resulting state.
 
-        It is kept as it is if a person has changed what was ours, unless `force`. A property that a
-        person has added under one of our names stays, too.
+        Unless `force` is set, the file is not changed if a person has changed the old part. A
+        property that a person has added under the name of an owned property is kept as well.
 
         Args:
-            adopt: add ours to a file that has nothing of it.
+            adopt: add this part to a file that does not contain an old part.
 
         Raises:
             BrokenFrontMatterError: the front matter cannot be read.
@@ -102,13 +102,13 @@ class Owned:
         return wanted._put(before, names), "updated"
 
     def _is_in(self, text: str) -> bool:
-        """Return True if all of ours is in `text` as it would be written: most files, fast."""
+        """Return True if `text` contains this part unchanged, as most files do."""
         end = text.find("\n---", 3) + 1
         lines = (f"\n{as_yaml(name, value)}" for name, value in self.properties.items())
         return self.marked in text and all(line in text[:end] for line in lines)
 
     def _put(self, before: Parts, names: list[str]) -> str:
-        """Return the file with this part in place of the harness's part."""
+        """Return the file with this part in place of the old part."""
         text = before.text
         end = "\r\n" if text.partition("\n")[0].endswith("\r") else "\n"
         gone = dict.fromkeys(name for name in names if name not in self.properties)
@@ -125,10 +125,10 @@ class Owned:
 def write_owned(
     path: Path, ours: Owned, *, new: str | None = None, force: bool = False, adopt: bool = False
 ) -> State:
-    """Write the harness's part into a file, if that changes it.
+    """Write the part that the harness owns to a file, if that changes the file.
 
     Args:
-        new: the text of a file that does not exist yet, in place of `Owned.text`.
+        new: the text of a new file, in place of `Owned.text`.
         force, adopt: see `Owned.merged`.
     """
     if not path.exists():
@@ -145,7 +145,7 @@ def write_owned(
 
 
 def _mark(comment: Comment) -> re.Pattern[str]:
-    """Return the pattern of the block with its comments."""
+    """Return a pattern that matches the block with its comments."""
     opening, closing = re.escape(comment.opening), re.escape(comment.closing)
     return re.compile(
         rf"^{opening} nanda-harness (?P<digest>[0-9a-f]{{12}}) wrote this up to its next comment, "
@@ -157,28 +157,28 @@ def _mark(comment: Comment) -> re.Pattern[str]:
 
 
 def _texts(value: Any) -> Any:
-    """Return properties as `front_matter.parse` reads them."""
+    """Return properties in the form in which `parse` reads them."""
     if isinstance(value, Mapping):
         return {str(name): _texts(one) for name, one in value.items()}
     return [_texts(one) for one in value] if isinstance(value, (list, tuple)) else str(value)
 
 
 def _digest(properties: Mapping[str, Any], block: str) -> str:
-    """Return the digest of the harness's part without the names of linked notes, which change."""
+    """Return the digest of an owned part without the names of linked notes, which may change."""
     kept = [sorted(_texts(properties).items()), _LINK.sub("[[]]", block)]
     return hashlib.sha256(json.dumps(kept).encode()).hexdigest()[:12]
 
 
 class BrokenFrontMatterError(ValueError):
-    """The front matter is not a mapping in YAML."""
+    """Raised if the front matter is not a YAML mapping."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A file, divided: `text[start:end]` is the YAML between the two lines "---".
+    """A divided file: `text[start:end]` is the YAML between the two lines "---".
 
     Attributes:
-        values: texts, lists and mappings of texts; a number or date is the text that is written.
+        values: texts, lists and mappings of texts; a number or date is kept as text.
     """
 
     text: str
@@ -192,7 +192,7 @@ class Parts:
 
 
 def parse(text: str) -> Parts:
-    """Divide a file; without front matter, `start` and `end` are 0.
+    """Divide a file; without front matter, `start` and `end` of the result are 0.
 
     Raises:
         BrokenFrontMatterError: the front matter cannot be read, or exceeds a limit.
@@ -211,7 +211,7 @@ def parse(text: str) -> Parts:
 
 
 def as_yaml(name: str, value: Value) -> str:
-    """Return a property with its line end; a text is in double quotes, so that it stays a text."""
+    """Return the YAML of a property; a text is in double quotes, so that it remains a text."""
     if isinstance(value, int):
         return f"{name}: {value}\n"
     if isinstance(value, str):
@@ -222,12 +222,12 @@ def as_yaml(name: str, value: Value) -> str:
 
 
 def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> str:
-    """Return YAML with these properties, in place of properties of the same name.
+    """Return YAML with these properties in place of the properties with the same names.
 
-    Everything else stays as it is, comments and order included.
+    The other properties, comments and the order are not changed.
 
     Args:
-        properties: None removes a property.
+        properties: the new values by name; None removes a property.
     """
     made = {name: "" if v is None else as_yaml(name, v) for name, v in properties.items()}
     pieces, at, done = [], 0, set[str]()
@@ -241,7 +241,7 @@ def with_properties(yaml_text: str, properties: Mapping[str, Value | None]) -> s
 
 
 def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the name of each property with the place of its lines."""
+    """Yield the name of each property, with the start and the end of its lines."""
     node = yaml.compose(yaml_text, yaml.SafeLoader)
     for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
         end = max(_end(value), key.end_mark.index)
@@ -252,7 +252,7 @@ def _places(yaml_text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _end(node: yaml.Node) -> int:
-    """Return the end of the text of a node; PyYAML counts the lines after a block as its part."""
+    """Return the end of the text of a node, without the empty lines that PyYAML includes."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return max(map(_end, last)) if isinstance(last, tuple) else _end(last)
@@ -260,7 +260,7 @@ def _end(node: yaml.Node) -> int:
 
 
 def _quoted(text: Any) -> str:
-    if isinstance(text, str) and text.isprintable():  # as almost always, and much faster
+    if isinstance(text, str) and text.isprintable():  # true for most texts, and much faster
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     written = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
     return written.removesuffix("\n")

@@ -1,6 +1,6 @@
-"""An Obsidian vault with a note for each paper (`save to vault/`).
+"""Write an Obsidian vault with a note for each paper (`save to vault/`).
 
-Notes are found again wherever a person has moved them and whatever their names are.
+Notes are found again by their ids, even if a person has moved or renamed them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from skills.nanda.terms import Term
 from skills.nanda.text import content_words, counted, flatten
 
 NAMED = 5
-"""Notes that a report names; the others are counted."""
+"""Maximum number of notes that a report names; other notes are counted."""
 TICK_NOTES = 100
-"""Notes between two reports of the progress."""
+"""Number of notes between two reports of the progress."""
 SETTINGS = ".obsidian"
-"""The folder by which Obsidian marks a vault."""
+"""The folder that marks a vault of Obsidian."""
 HEAD = 65_536
-"""Bytes at the beginning of a note in which its properties are found."""
+"""Number of bytes at the beginning of a note in which its properties are searched."""
 _PROPERTY = re.compile(
     rf"""^(?P<name>{"|".join((ID, "title", *IDENTIFIERS))}):[ \t]*"""
     r"""(?P<value>"[^"\r\n]*"|'[^'\r\n]*'|[^\r\n]*)""",
@@ -55,18 +55,20 @@ _NAMED = {
 }
 """Words for the states of notes that a report counts, and that it names."""
 LONGEST = 120
-"""Characters of a name: Windows has 260 for a whole path, and Linux 255 bytes for a name."""
+"""Maximum number of characters of a name: Windows allows 260 for a path, Linux 255 bytes for a
+name.
+"""
 LONGEST_BYTES = 200
 _FORBIDDEN = re.compile(r'[\\/:*?"<>|#^\[\]%]+')
-"""Characters that Windows or a link of Obsidian refuses; "%%" is a comment."""
+"""Matches characters that Windows or links of Obsidian do not allow; "%%" is a comment."""
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?\Z", re.IGNORECASE)
 
 
 def check(folder: Path, *, force: bool = False) -> None:
-    """Refuse a folder that holds other files, unless `force` is True: then notes are added.
+    """Refuse a folder with other files, unless `force` is True.
 
-    A vault is a folder that is new or empty, that Obsidian has opened, that lies in such a folder,
-    or that has notes of the harness.
+    A vault is a folder that is new or empty, that Obsidian has opened, that is inside such a
+    folder, or that contains notes of the harness.
 
     Raises:
         UsageError: the folder is none of these.
@@ -94,11 +96,11 @@ def save(
 
     Args:
         items: returns a new iterator over the annotations.
-        force: replace the harness's part of a note even if a person has changed it.
+        force: replace the part of a note that the harness owns even if a person has changed it.
         tick: called with the progress.
 
     Raises:
-        UsageError: the folder holds other files.
+        UsageError: the folder contains other files.
         OutputError: a note cannot be written.
     """
     check(folder, force=force)
@@ -142,10 +144,10 @@ def save(
 
 @dataclass(slots=True)
 class _Paper:
-    """A paper as the links between notes need it.
+    """The data of a paper that links between notes need.
 
     Attributes:
-        path: its note; None if a later abstract of the paper has the note.
+        path: the path of its note; None if the note is for a later abstract of the paper.
     """
 
     id: str
@@ -158,7 +160,7 @@ class _Paper:
 def _papers(
     folder: Path, framework: Framework, items: Iterator[Annotated], notes: Notes
 ) -> list[_Paper]:
-    """Find the note of each paper, or choose its name; of papers with one id, for the last."""
+    """Find or name the note of each paper; of papers with the same id, only of the last."""
     papers = []
     for item in items:
         moves = framework.stated(item.record).values()
@@ -185,7 +187,7 @@ class Found:
     """A note that the harness has written.
 
     Attributes:
-        about: its title and identifiers, as they are written.
+        about: the title and the identifiers, as written in the note.
     """
 
     path: Path
@@ -198,8 +200,8 @@ class Notes:
     """The notes of a vault.
 
     Attributes:
-        ours: the harness's notes by their ids; of several with one id, the first.
-        taken: keys of the names of all notes: links name notes without their folders.
+        ours: the notes of the harness by id; of several notes with the same id, the first.
+        taken: keys of the names of all notes, since links name notes without their folders.
     """
 
     ours: dict[str, Found] = field(default_factory=dict)
@@ -213,9 +215,9 @@ class Notes:
                 self._identified.setdefault((name, value), note)
 
     def of(self, paper_id: str, about: Mapping[str, object]) -> Found | None:
-        """Return the note with the id of a paper, else the note with one of its identifiers.
+        """Return the note with the id of a paper, or else with one of its identifiers, or None.
 
-        The DOI of a volume belongs to several papers, so that the titles must share half of their
+        Since the DOI of a volume belongs to several papers, the titles must share half of their
         words.
         """
         if paper_id in self.ours:
@@ -230,13 +232,13 @@ class Notes:
 
 
 def _vault_of(folder: Path) -> Path | None:
-    """Return the vault that a folder is or is in, None if Obsidian has not opened one there."""
+    """Return the vault that is or contains a folder, or None."""
     whole = folder.resolve()
     return next((one for one in (whole, *whole.parents) if (one / SETTINGS).is_dir()), None)
 
 
 def _scan(folder: Path) -> Notes:
-    """Return the notes in the vault of a folder, else those of the folder, without hidden ones."""
+    """Return the notes in the vault of a folder, or else in the folder; ignore hidden files."""
     notes = Notes()
     for place, folders, names in os.walk(_vault_of(folder) or folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
@@ -250,7 +252,7 @@ def _scan(folder: Path) -> Notes:
 
 
 def _read(path: Path) -> Found | None:
-    """Return a note of the harness, None for another note; without parsing YAML, which is slow."""
+    """Return a note of the harness, or None for another note, without parsing YAML."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -267,18 +269,18 @@ def _read(path: Path) -> Found | None:
 
 
 def file_name(title: str, paper_id: str) -> str:
-    """Return the name of a note, without a suffix: the title, else the id of the paper."""
+    """Return the name of a note without suffix: the title, or else the id of the paper."""
     name = _plain(title) or _plain(paper_id) or "Paper"
     return f"{name} (paper)" if _RESERVED.match(name) else name
 
 
 def key(name: str) -> str:
-    """Return a key that is equal for two names that a file system may not keep apart."""
+    """Return a key of a name, which is equal for names that a file system may not distinguish."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def unused(name: str, paper_id: str, taken: set[str]) -> str:
-    """Return the name, with the id or a number if it is taken, and add it to the taken names."""
+    """Return an unused name, with an id or a number if necessary, and add it to `taken`."""
     made, number = name, 1
     while key(made) in taken:
         more = (_cut(_plain(paper_id), 40), str(number))[number > 1]
@@ -288,7 +290,7 @@ def unused(name: str, paper_id: str, taken: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text without the characters that a name must not have, cut at a word."""
+    """Return `text` without forbidden characters of names, cut after a word."""
     name = _FORBIDDEN.sub(" ", unicodedata.normalize("NFC", flatten(text)))
     return _cut(" ".join(name.split()), LONGEST_BYTES)
 

@@ -1,11 +1,12 @@
 """The note of a paper in a vault: properties, the abstract with its anchors, doubts, links.
 
-Text is escaped: nothing in it is Markdown, HTML, a link, a tag, a comment or a field of Obsidian.
+Text is escaped, so that it contains no Markdown, HTML, link, tag, comment or field of Obsidian.
 
 Notes are linked if their papers share a term. A term is a pair of adjacent words of the title or of
-a stated move whose first word is not generic, or a word with a capital inside, such as "LoRA". It
-links papers if at least two papers and at most a tenth of them have it: half of a field shares its
-subject."""
+a stated move whose first word is not generic, or a word with a capital inside, such as "LoRA". A
+term links papers if at least two papers and at most a tenth of all papers contain it, since many
+papers share the subject of the field.
+"""
 
 from __future__ import annotations
 
@@ -29,34 +30,37 @@ from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words
 
 ID = "nanda-id"
 IDENTIFIERS = ("doi", "arxiv", "pmid")
-"""Properties by which a note is found if the paper comes from another source."""
+"""Properties by which a note is found if its paper comes from another source."""
 _OF_OBSIDIAN = ("tags", "aliases", "cssclasses")
-"""Properties with a meaning of their own, which belong to the user."""
+"""Properties with a special meaning in Obsidian, which belong to the user."""
 _BETWEEN_CATEGORIES = re.compile(r"\s*[,;]\s*|\s+(?=[a-z-]+\.[A-Z])")
 _SPECIAL = re.compile(rf"{MARKDOWN_SPECIAL.pattern}|[#$^]|=(?==)|(?<==)=|::|%%")
-"""Of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview, comments."""
+"""Matches syntax of Obsidian: tags, formulas, ids of blocks, highlighting, fields of Dataview,
+comments.
+"""
 _AT_START = re.compile(r"(\d+)([.)])(?=\s|\Z)|[-+>=]")
-"""A list, a quotation or a line below a heading, at the start of a line."""
+"""Matches the beginning of a list, a quotation or a line below a heading."""
 LINKS = 8
-"""Links of a note."""
+"""Maximum number of links of a note."""
 TERMS = 3
-"""Terms that a link names."""
+"""Maximum number of terms that a link names."""
 FEW, SHARE, MOST = 5, 0.1, 50
-"""A term joins at most this share of the papers, but `FEW` in any case, and never more than `MOST`,
-which keeps the work for each paper constant."""
+"""Limits for the number of papers that a term links: at most `SHARE` of the papers, but at least
+`FEW` are allowed, and never more than `MOST`, which keeps the work for each paper constant.
+"""
 _OF_ARGUMENTS = set_of(
     "best demonstrate existing extensive extensively guide help lesson outperform practical"
     " previous previously prior promising shed show"
 )
 _NO_SUBJECT = GENERIC | set(map(stem, _OF_ARGUMENTS))
-"""Stems of the first words of pairs that occur on any subject: "extensive experiments"."""
+"""Stems of the first words of pairs that occur on every subject: "extensive experiments"."""
 
 
 def id_of(item: Annotated) -> str:
     """Return the id of a paper in a vault.
 
-    An id such as "12" may be that of another paper in another table, so that a digest of the title
-    is added, or, without a title, of the abstract.
+    An id such as "12" may belong to another paper in another table, so that a digest of the title
+    is added, or without a title, a digest of the abstract.
     """
     paper = item.paper
     if arxiv := known(paper).identifiers.get("arxiv"):
@@ -68,7 +72,7 @@ def id_of(item: Annotated) -> str:
 def note(
     item: Annotated, framework: Framework, links: Sequence[tuple[str, Sequence[str]]]
 ) -> Owned:
-    """Return the harness's part of the note of a paper.
+    """Return the part of the note of a paper that the harness owns.
 
     Args:
         links: the names of related notes, each with the terms that they share.
@@ -96,7 +100,7 @@ def note(
 
 
 def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
-    """Return the properties of a note that have a value."""
+    """Return the properties of a note, without empty values."""
     paper, made = item.paper, item.record["provenance"]
     about = known(paper)
     stated = {**from_sections(item.record), **framework.stated(item.record)}
@@ -128,7 +132,7 @@ def properties(item: Annotated, framework: Framework) -> dict[str, Value]:
 
 
 def _sentence(sentence: Marked, labels: Mapping[str, str]) -> str:
-    """Return a sentence with the passages of moves highlighted, each before its moves."""
+    """Return a sentence with highlighted passages, each followed by the names of its moves."""
     if sentence.moves:
         parts = [move for one in sentence.segments for move in one.moves]
         whole = "".join(one.text for one in sentence.segments)
@@ -136,7 +140,7 @@ def _sentence(sentence: Marked, labels: Mapping[str, str]) -> str:
     text = ""
     for one in sentence.segments:
         shown = _highlighted(one.text, one.moves, labels) if one.moves else _inner(one.text)
-        # Beside a letter or another mark, Markdown reads "**" as text.
+        # Next to a letter or another mark, Markdown treats "**" as text.
         text += " " * (text.endswith("**") and not shown.startswith(" ")) + shown
     return text
 
@@ -155,21 +159,21 @@ def _inner(text: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return `text` on one line, to be shown as it is."""
+    """Return `text` on one line, escaped so that Obsidian shows it unchanged."""
     return _SPECIAL.sub(_replaced, flatten(text))
 
 
 def at_start(text: str) -> str:
     """Return escaped text without characters that would start a Markdown list or quotation."""
     found = _AT_START.match(text)
-    if found is None or text.startswith("=="):  # a highlighted passage
+    if found is None or text.startswith("=="):  # it begins with a highlighted passage
         return text
     number, mark = found.groups()
     return f"{number}\\{mark}{text[found.end() :]}" if number else f"\\{text}"
 
 
 def _replaced(found: re.Match[str]) -> str:
-    if found[0] == "%%":  # a backslash does not end a comment
+    if found[0] == "%%":  # a backslash does not prevent a comment
         return "&#37;&#37;"
     return "".join(f"\\{char}" for char in found[0])
 
@@ -185,9 +189,9 @@ def terms_of(texts: Iterable[str]) -> dict[Term, str]:
 
 
 def related(papers: Sequence[Iterable[Term]]) -> list[list[tuple[int, list[Term]]]]:
-    """Return for each paper the places of papers that share the rarest terms, with the terms.
+    """Return for each paper the indexes of papers that share the rarest terms, with the terms.
 
-    The order depends on the papers and their terms alone.
+    The order depends only on the papers and their terms.
     """
     having: dict[Term, list[int]] = defaultdict(list)
     for place, terms in enumerate(papers):

@@ -1,4 +1,4 @@
-"""Read the public identifiers of a paper, each in one spelling: DOI, arXiv, PMID, OpenAlex."""
+"""Normalize the public identifiers of papers: DOI, arXiv id, PMID and OpenAlex id."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from urllib.parse import unquote
 from skills.nanda.paper import Paper, bare_arxiv_id
 
 KINDS = ("doi", "arxiv", "pmid", "openalex")
-"""In the order in which they are compared."""
+"""The kinds of identifiers, in the order in which they are compared."""
 ZOTERO = "zotero"
-"""Key of a paper's item in a library of Zotero, such as "users/475425/items/ABCD2345", as
-Zotero's API does. It is stored like an identifier, but is not public and not compared.
+"""The kind of the key of a paper's item in a Zotero library, such as "users/475425/items/ABCD2345"
+in Zotero's API. It is stored like an identifier, but is not public and not compared.
 
-The user is "local" if Zotero does not synchronize."""
+The user is "local" if Zotero does not synchronize.
+"""
 
 _DOI = re.compile(
     r"(?:(?:https?://)?(?:[\w-]+\.)*doi\.org/|doi\s*[:=]?\s*|urn:doi:|info:doi/)?"
@@ -37,15 +38,16 @@ _PREPRINT_DOI = re.compile(
     r"10\.(?:1101|21203|31234|26434|20944|36227|2139|31219|22541|33774|5281|48550)/",
     re.ASCII,
 )
-"""bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN, OSF, Authorea, APSA,
-Zenodo, arXiv."""
+"""Matches the DOIs of bioRxiv, Research Square, PsyArXiv, ChemRxiv, Preprints.org, TechRxiv, SSRN,
+OSF, Authorea, APSA, Zenodo, arXiv.
+"""
 
 
 def doi(text: str) -> str:
-    """Return the DOI in lower case without an address, "" if `text` is not one.
+    """Return a DOI in lower case without an address, or "" if `text` is not a DOI.
 
-    A DOI does not depend on case (https://www.doi.org/doi-handbook). Marks at its end belong to a
-    sentence.
+    A DOI does not depend on case (https://www.doi.org/doi-handbook). Punctuation at its end belongs
+    to a sentence.
     """
     made = written_doi(unquote(text)).lower().split("#")[0]
     if "?" in made and "doi.org" in text.lower():  # parameters of the address
@@ -55,7 +57,7 @@ def doi(text: str) -> str:
 
 
 def written_doi(text: str) -> str:
-    """Return a DOI as it is written, but without an address, "" if `text` is not one."""
+    """Return a DOI as written, but without an address, or "" if `text` is not a DOI."""
     found = _DOI.fullmatch(text.strip())
     return found["id"] if found else ""
 
@@ -66,22 +68,22 @@ def dois_within(text: str) -> set[str]:
 
 
 def arxiv(text: str) -> str:
-    """Return the arXiv id without a version, of an id, an address or arXiv's DOI."""
+    """Return the arXiv id without version from an id, an address or a DOI of arXiv, or ""."""
     own = _ARXIV_DOI.fullmatch(doi(text))
     bare = bare_arxiv_id(own[1] if own else text.strip()) or ""
     archive, slash, number = bare.lower().partition("/")
-    # "math.GT/0309136" is the old way to write "math/0309136".
+    # "math.GT/0309136" is the old spelling of "math/0309136".
     return f"{archive.split('.')[0]}/{number}" if slash else bare
 
 
 def pmid(text: str) -> str:
-    """Return the id at PubMed that `text` names as such."""
+    """Return the PubMed id that `text` marks as such, or ""."""
     found = _PMID.fullmatch(text.strip())
     return found["id"].lstrip("0") if found else ""
 
 
 def openalex(text: str) -> str:
-    """Return the id of a work at OpenAlex, "W2741809807"."""
+    """Return the id of a work at OpenAlex, such as "W2741809807", or ""."""
     found = _OPENALEX.fullmatch(text.strip())
     return found["id"].upper() if found else ""
 
@@ -95,9 +97,9 @@ _READERS: Mapping[str, Callable[[str], str]] = {
 
 
 def identifiers(text: str) -> dict[str, str]:
-    """Return the identifiers in `text` by kind, {} for an id of another source, such as "12"."""
+    """Return the identifiers in `text` by kind, or {} for an id of another source, such as "12"."""
     found = {kind: read(text) for kind, read in _READERS.items()}
-    if found["arxiv"]:  # arXiv's DOI is the same identifier
+    if found["arxiv"]:  # a DOI of arXiv is the same identifier
         found["doi"] = ""
     return {kind: value for kind, value in found.items() if value}
 
@@ -106,7 +108,7 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     """Return the identifiers of a paper by kind.
 
     Args:
-        known: statements of its source, under "doi", "arxiv_id", "pmid", "openalex_id".
+        known: facts from its source, under "doi", "arxiv_id", "pmid" and "openalex_id".
     """
     stated = {name: value for name, value in known.items() if isinstance(value, str) and value}
     found = identifiers(stated.get("doi", "")) | identifiers(stated.get("openalex_id", ""))
@@ -118,7 +120,8 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
     own = identifiers(paper.id)
     if paper.id_field == "arxiv_id":
         own.setdefault("arxiv", paper.id.lower())
-    elif bare_arxiv_id(paper.id) == paper.id:  # "2405.12345" may be a number of another source
+    # otherwise "2405.12345" may be a number of another source
+    elif bare_arxiv_id(paper.id) == paper.id:
         own.pop("arxiv")
     return found | own
 

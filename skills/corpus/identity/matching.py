@@ -1,7 +1,8 @@
-"""Decide whether two papers are the same, or preprint and published version.
+"""Decide whether two records are the same paper, or preprint and published version.
 
-Identifiers decide first, then titles, authors and years. Names of authors may be written in
-different orders, with initials or without accents."""
+Identifiers take precedence over titles, authors and years. Names of authors may be written in
+different orders, with initials or without accents.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +22,23 @@ from skills.nanda.paper import Paper
 Relation = Literal["same", "linked"]
 
 YEARS = 1
-"""Between two records of a paper: online first and in print, or a proceedings of December."""
+"""Maximum difference of the years of two records of a paper, which may be online first and in
+print.
+"""
 LINKED_YEARS = 2
-"""Between a preprint and its published version."""
+"""Maximum difference of the years of a preprint and its published version."""
 LONG_TITLE = 5
-"""Words of a title that is enough if an author is unknown."""
+"""Minimum number of words of a title that is sufficient evidence if an author is unknown."""
 AUTHORS = 0.5
-"""The share of common authors without which a title that is only similar is not evidence."""
+"""Minimum share of common authors if the titles are only similar."""
 ALIKE = 0.5
-"""The share of common words in titles of papers with the same DOI; half of it for an author."""
+"""Minimum share of common words in titles of records with the same DOI; half of it with a common
+author.
+"""
 BLOCK = 50
-"""Papers with the same key of a title, above which the key is common wording and no evidence."""
+"""Number of papers with the same key of a title above which the key is common wording, and
+ignored.
+"""
 Name = tuple[str, ...]
 _AND = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+|\s*\|\s*")
 _REST = re.compile(r"(?:,|;)?\s*(?:\bet\s+al\b\.?|\band others\b).*", re.IGNORECASE)
@@ -46,8 +53,8 @@ class Known:
     """The facts that identify a paper.
 
     Attributes:
-        identifiers: by kind (`identifiers.KINDS`).
-        authors: as the source writes them.
+        identifiers: the identifiers by kind (`identifiers.KINDS`).
+        authors: the names of the authors as written in the source.
     """
 
     identifiers: Mapping[str, str] = field(default_factory=dict)
@@ -58,19 +65,19 @@ class Known:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: two papers that `compare` accepts have a key in common."""
+        """Blocking keys: two papers that `compare` accepts have a common key."""
         own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
         return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
 
     @property
     def is_preprint(self) -> bool:
-        """True if a preprint server is its only place."""
+        """True if the paper is only on a preprint server."""
         doi = self.identifiers.get("doi", "")
         return ("arxiv" in self.identifiers or is_preprint_doi(doi)) and not self.is_published
 
     @property
     def is_published(self) -> bool:
-        """True if it has a place other than a preprint server."""
+        """True if the paper has a place of publication other than a preprint server."""
         doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
         elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
         return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
@@ -78,10 +85,10 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The decision that two records are of the same paper.
+    """The decision that two records describe the same paper.
 
     Attributes:
-        relation: "linked" for preprint and published version.
+        relation: "same", or "linked" for a preprint and its published version.
         rule: a kind of identifier, or "title" with the other facts that agree.
         evidence: the common value.
     """
@@ -95,7 +102,7 @@ def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
     """Return the facts that identify `paper`.
 
     Args:
-        source: further statements of its source.
+        source: further facts from its source.
     """
     stated = {**(source or {}), **paper.source}
     year, venue = stated.get("year"), stated.get("venue")
@@ -109,7 +116,7 @@ def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
 
 
 def compare(one: Known, other: Known) -> Decision | None:
-    """Return why two records are of the same paper, None if they are not."""
+    """Return the decision that two records describe the same paper, or None."""
     for kind in KINDS:
         value = one.identifiers.get(kind)
         if value and value == other.identifiers.get(kind):
@@ -122,7 +129,7 @@ def compare(one: Known, other: Known) -> Decision | None:
 
 
 def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
-    """Yield the places of all pairs of the same paper; a pair must have a common key."""
+    """Yield the indexes of all pairs of the same paper; the papers of a pair have a common key."""
     every = list(papers)
     blocks: dict[str, list[int]] = {}
     for place, paper in enumerate(every):
@@ -140,7 +147,7 @@ def pairs(papers: Iterable[Known]) -> Iterator[tuple[int, int, Decision]]:
 
 
 def _is_of_a_volume(one: Known, other: Known) -> bool:
-    """Return True if a common DOI names the volume of both papers, or an erratum's paper."""
+    """Return True if a common DOI belongs to a volume with both papers, or to an erratum."""
     ours, theirs = titles.title(one.title), titles.title(other.title)
     if not ours.words or not theirs.words:
         return False
@@ -152,10 +159,10 @@ def _is_of_a_volume(one: Known, other: Known) -> bool:
 
 
 def contradict(one: Known, other: Known) -> bool:
-    """Return True if both have an identifier of the same kind, but different values."""
+    """Return True if both have identifiers of the same kind with different values."""
     shared_kinds = one.identifiers.keys() & other.identifiers.keys()
     different = {kind for kind in shared_kinds if one.identifiers[kind] != other.identifiers[kind]}
-    if different == {"doi"}:  # a preprint server's, and a publisher's
+    if different == {"doi"}:  # the DOIs of a preprint server and of a publisher
         ours, theirs = (is_preprint_doi(paper.identifiers["doi"]) for paper in (one, other))
         return ours == theirs
     return bool(different)
@@ -192,7 +199,7 @@ def names(authors: str) -> tuple[Name, ...]:
     """Return the words of each author's name, folded, in the order in which they are written.
 
     "Family, Given; Family, Given", "Given Family, Given Family" and BibTeX's "and" are read. The
-    parts of "Family, Given, Family, Given" are put together if each is one word or initials.
+    parts of "Family, Given, Family, Given" are joined if each of them is one word or initials.
     """
     text = _REST.sub("", plain_field(authors)).strip()
     parts = [part for part in _AND.split(text) if part.strip(" ,")]
@@ -203,23 +210,24 @@ def names(authors: str) -> tuple[Name, ...]:
 
 
 def same_first(one: str, other: str) -> bool | None:
-    """Return whether the first authors may be the same person, None if an author is unknown."""
+    """Return True if the first authors may be the same person; None if an author is unknown."""
     ours, theirs = names(one), names(other)
     return compatible(ours[0], theirs[0]) if ours and theirs else None
 
 
 def shared(one: str, other: str) -> float:
-    """Return the share of the shorter list of authors that the other has."""
+    """Return the share of the shorter list of authors that is in the other list."""
     shorter, longer = sorted((names(one), names(other)), key=len)
     found = sum(any(compatible(name, known) for known in longer) for name in shorter)
     return found / len(shorter) if shorter else 0.0
 
 
 def compatible(one: Name, other: Name) -> bool:
-    """Return True if two names may be of one person: a word is common, no word contradicts it.
+    """Return True if two names may belong to the same person.
 
-    The other words of the shorter name must each be a word of the longer one, or its initial, the
-    first one of its first: "L. Moreau" is not "Maria-Luisa Moreau".
+    The names must share a word, and each other word of the shorter name must be a word or an
+    initial of the longer name. The first initial must be the initial of the first word: "L. Moreau"
+    is not "Maria-Luisa Moreau".
     """
     common = {word for word in one if len(word) > 1} & set(other)
     if not common:
@@ -244,7 +252,7 @@ def _abbreviates(one: str, other: str) -> bool:
 
 
 def _separated(text: str) -> list[str]:
-    """Return the names in a list with commas; "Family, Given, Family, Given" is put together."""
+    """Return the names in a list with commas; join names such as "Family, Given, Family, Given"."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     initials = [all(len(word) == 1 for word in _TOKEN.findall(part)) for part in parts]
     lengths = [len(part.split()) for part in parts]
@@ -259,9 +267,9 @@ def _separated(text: str) -> list[str]:
 def _words(name: str, *, upper: bool) -> Name:
     found: list[str] = []
     for word in _TOKEN.findall(name):
-        if not upper and _INITIALS.fullmatch(word):  # "Smith JP", as PubMed writes it
+        if not upper and _INITIALS.fullmatch(word):  # "Smith JP", as written by PubMed
             found += word.lower()
         else:
-            # "Mueller" and "Müller": both become "muller".
+            # "Mueller" and "Müller" both become "muller".
             found.append(_DIGRAPHS.sub("", fold(word)))
     return tuple(word for word in found if word not in _NO_NAME)

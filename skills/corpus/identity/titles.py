@@ -1,4 +1,4 @@
-"""Compare titles that are written in different ways."""
+"""Compare titles of papers despite different spelling."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ GENERIC = set_of(
     obituary overview preface reply response specialissue tableofcontents untitled
     """
 )
-"""Titles, without blanks and articles, that name no paper."""
+"""Titles, without blanks and articles, that do not identify a paper."""
 _TYPO_LETTERS = 6
-"""Letters of a word in which a dropped, doubled or swapped letter is not another word."""
+"""Minimum length of a word in which a dropped, doubled or swapped letter counts as a typo."""
 KEY_LETTERS = 24
 
 
@@ -71,9 +71,9 @@ class Title:
     """A title in the form in which it is compared.
 
     Attributes:
-        words: in lower case without accents, marks, TeX, articles and "and".
+        words: the words in lower case, without accents, punctuation, TeX, articles and "and".
         main: the words before the subtitle.
-        numbers: numbers, also written as words, which distinguish the parts of a series.
+        numbers: numbers, including number words, which distinguish the parts of a series.
         notice: True for an erratum, a comment, a reply or a retraction of a paper.
     """
 
@@ -84,20 +84,20 @@ class Title:
 
     @property
     def squeezed(self) -> str:
-        """The title without blanks: "multi-agent" and "multiagent" are the same."""
+        """The title without blanks, so that "multi-agent" equals "multiagent"."""
         return "".join(self.words)
 
     @property
     def is_generic(self) -> bool:
-        """True if it names no paper, such as "Introduction"."""
+        """True if the title does not identify a paper, such as "Introduction"."""
         return not self.words or self.squeezed in GENERIC
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Blocking keys: two titles that `compare` accepts have a key in common.
+        """Blocking keys: two titles that `compare` accepts have a common key.
 
-        The beginning of the main title survives a lost subtitle, and a typo near the end; the end
-        survives a typo near the beginning.
+        The key of the beginning of the main title tolerates a missing subtitle and a typo near the
+        end; the key of the end tolerates a typo near the beginning.
         """
         if self.is_generic:
             return ()
@@ -120,10 +120,10 @@ def title(text: str) -> Title:
 
 
 def compare(one: Title, other: Title) -> Match | None:
-    """Return how two titles match, or None.
+    """Return the kind of match of two titles, or None.
 
-    "subtitle": a title lacks the subtitle. "typo": a letter is dropped, doubled or swapped in a
-    long word.
+    The kind "subtitle" means that a title lacks the subtitle, and "typo" that a letter is dropped,
+    doubled or swapped in a long word.
     """
     if one.notice != other.notice:
         return None
@@ -138,13 +138,13 @@ def compare(one: Title, other: Title) -> Match | None:
 
 
 def overlap(one: Title, other: Title) -> float:
-    """Return the share of the shorter title's words that the other has."""
+    """Return the share of the words of the shorter title that are in the other title."""
     shorter = min(len(set(one.words)), len(set(other.words)))
     return len(set(one.words) & set(other.words)) / shorter if shorter else 0.0
 
 
 def fold(text: str) -> str:
-    """Return `text` in lower case without accents, and letters such as "ø" as their nearest."""
+    """Return `text` in lower case without accents; letters such as "ø" become plain letters."""
     decomposed = unicodedata.normalize("NFKD", text)
     if not decomposed.isascii():
         shown = (char for char in decomposed if not unicodedata.combining(char))
@@ -158,7 +158,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _number(word: str, place: int) -> str:
-    """Return the number that a word is or contains; a Roman "i" or "v" begins no title."""
+    """Return the number that a word is or contains; "i" or "v" at the beginning is no number."""
     if word.isdecimal():
         return word.lstrip("0") or "0"
     if any(char.isdecimal() for char in word):
@@ -173,7 +173,7 @@ def _greek(char: str) -> str:
 
 
 def _is_cut(shorter: Title, longer: Title) -> bool:
-    """Return True if a list cut the longer title off, after at least six words."""
+    """Return True if the shorter title is the longer title cut off after at least six words."""
     count = len(shorter.words)
     return count >= 6 and shorter.words == longer.words[:count]
 
@@ -186,9 +186,9 @@ def _is_typo(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 
 def _near(one: str, other: str) -> bool:
-    """Return True for words that differ by a dropped, doubled or swapped letter inside.
+    """Return True for words that differ by a dropped, doubled or swapped inner letter.
 
-    The last letter is exempt too: "agent" and "agents" may be in titles of two papers.
+    The last letter must be equal, too: "agent" and "agents" may occur in titles of two papers.
     """
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) < _TYPO_LETTERS or one[0] != other[0] or one[-1] != other[-1]:

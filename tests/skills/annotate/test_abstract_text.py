@@ -13,7 +13,8 @@ from quoted_abstract import EXAMPLE
 from harness.errors import InputError, InvalidReply
 from harness.models.backend import Model
 from harness.testing import FakeModel, run_skill
-from skills.annotate.abstract_text import problem_of, title_and_abstract
+from skills.annotate.abstract_text import title_and_abstract
+from skills.annotate.papers import problem_of
 from skills.annotate.plugin import Annotate
 from skills.nanda.sentences import MOST, split_sentences
 

@@ -14,8 +14,8 @@ from annotate_workspace import Workspace
 from harness.api.skill import Source
 from harness.errors import HarnessError, InputError, InvalidReply, NothingFound, UsageError
 from skills.annotate import papers
-from skills.annotate.abstract_text import title_and_abstract
-from skills.annotate.papers import arxiv_id_in, check_length, read_paper, recognize
+from skills.annotate.abstract_text import read_paper, title_and_abstract
+from skills.annotate.papers import arxiv_id_in, check_length, recognize
 from skills.corpus.lookups import id_list
 from skills.corpus.tables import markdown_lists
 from skills.nanda.paper import Paper

@@ -33,8 +33,9 @@ from harness.testing import (
     fake_models,
     run_skill,
 )
+from skills.annotate.abstract_text import read_paper
 from skills.annotate.annotator import Annotator
-from skills.annotate.papers import read_paper, recognize
+from skills.annotate.papers import recognize
 from skills.annotate.plugin import Annotate
 from skills.nanda.anchors import lexical_anchors
 from skills.nanda.forms import TaggedForm

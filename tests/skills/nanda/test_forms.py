@@ -219,7 +219,7 @@ def test_completion_round_trip() -> None:
     ("old", "new", "problem"),
     [
         ("Claim:", "Thesis:", "the line 'Thesis: The claim.*does not begin with a move's label"),
-        ("Evidence:", "Claim:", "Claim stands twice"),
+        ("Evidence:", "Claim:", "Claim occurs twice"),
         ("Method:", "and so on\nMethod:", "the line 'and so on'"),
     ],
 )

@@ -8,8 +8,9 @@ from pathlib import Path
 from corpus_papers import annotated, paper
 
 from harness.testing import fake_app
+from skills.corpus import works
 from skills.corpus.corpus_store import Database
-from skills.corpus.db import merging, papers, reads, store
+from skills.corpus.db import papers, reads, store
 from skills.corpus.db.connection import default_path, open_corpus
 from skills.nanda.framework import nanda
 from skills.nanda.paper import Paper
@@ -47,7 +48,7 @@ def test_other_sources_complete_a_paper(db: sqlite3.Connection) -> None:
     assert item.record["title"] == "On Ledgers"
     known = {name: item.paper.source[name] for name in ("doi", "venue", "pmid")}
     assert known == {"doi": DOI, "venue": "Annals of Tools", "pmid": "123"}
-    merging.split(db, 1)
+    works.separate(db, 1)
     [item] = reads.annotated(db, nanda(), Database(db, nanda()).current_ids())
     assert (item.paper.title, item.paper.source.get("venue")) == ("", None)
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from corpus_papers import annotated, paper
 
+from skills.corpus import works
 from skills.corpus.corpus_store import Database
-from skills.corpus.db import merging, store
+from skills.corpus.db import reads, store
 from skills.corpus.db.connection import open_corpus
 from skills.corpus.search import vectors
 from skills.corpus.search.by_meaning import search
@@ -136,11 +137,11 @@ def test_merging_and_splitting_leave_the_vectors(db: sqlite3.Connection) -> None
     for number in (1, 2):
         of = replace(paper(number), source={"kind": "table", "doi": "10.1234/jas.5"})
         store.save(db, annotated(of, str(number), method=f"Method {number}."), nanda())
-    assert len(merging.pairs(db)) == 1
+    assert len(reads.pairs(db)) == 1
     complete(db, Embedder.load())
     near = partial(
         search, Database(db, nanda()), Query("Method", ["method"], limit=9, by="meaning")
     )
     assert len(near().hits) == 1
-    merging.split(db, 1)
+    works.separate(db, 1)
     assert len(near().hits) == 2
