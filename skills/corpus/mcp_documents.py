@@ -1,4 +1,4 @@
-"""The papers of the user's corpus, as documents for other programs."""
+"""The papers of the user's corpus as documents for MCP clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skills.corpus.db.connection import default_path, open_corpus
 
 
 def listed(settings: Settings, after: str, most: int) -> Sequence[Document]:
-    """Return the papers after the one with the key `after`; without a corpus, no papers."""
+    """Return the papers after the paper with the key `after`; [] without a corpus."""
     path = default_path(settings)
     if not path.is_file():
         return ()
@@ -33,7 +33,7 @@ def read(settings: Settings, key: str) -> str:
     """Return a paper with its annotations as JSON.
 
     Raises:
-        NothingFound: the corpus has no such paper.
+        NothingFound: there is no paper with this key.
         InputError: the corpus is missing.
     """
     with open_corpus(default_path(settings), must_exist=True) as db:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from skills.corpus.tables.columns import Columns
 
 TABLES = ".csv, .tsv, .xlsx, .ods, .xls, .jsonl or .parquet"
-"""The files that are tables, for a person; `table.reader_class` returns their readers."""
+"""The suffixes of tables in words; `table.reader_class` returns the reader of a file."""
 SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
-"""The tables that annotations are saved as, and read from."""
+"""The suffixes of tables as which annotations are saved, and from which they are read."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
-"""The references that annotations are saved as, in their notes."""
+"""The suffixes of reference files as which annotations are saved, in notes."""
 Wording = Literal["extractive", "abstractive"]
 PICTURES = (".svg", ".png")
 SAVES = (".html", ".json", *PICTURES)
@@ -40,24 +40,27 @@ Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
 
 
 class ColumnOptions(SkillOptions):
-    """Names of a table's columns; without them, the columns are recognized by common names."""
+    """The names of the columns of a table; by default, columns are recognized by common names."""
 
-    abstract_column: str | None = Field(None, description="the table's column of abstracts")
-    id_column: str | None = Field(None, description="the table's column of ids")
+    abstract_column: str | None = Field(
+        None, description="the name of the column with the abstracts"
+    )
+    id_column: str | None = Field(None, description="the name of the column with the ids")
 
 
 class TitledColumnOptions(ColumnOptions):
-    title_column: str | None = Field(None, description="the table's column of titles")
+    title_column: str | None = Field(None, description="the name of the column with the titles")
 
 
 class LibraryOptions(TitledColumnOptions):
-    """The columns and rows that are read of a table of papers, or of a Zotero library."""
+    """The columns of a table of papers, and the selection of items of a Zotero library."""
 
     collection: str | None = Field(
-        None, description="of a Zotero library, a collection (NAME or PARENT/NAME) and those in it"
+        None,
+        description="from a Zotero library, a collection (NAME or PARENT/NAME) and its subcollections",
     )
     tag: tuple[str, ...] = Field(
-        (), description="of a Zotero library, only items with this tag; may be repeated"
+        (), description="from a Zotero library, only items with this tag; may be repeated"
     )
 
     def table_columns(self) -> Columns:
@@ -73,7 +76,7 @@ class DatabaseOptions(SkillOptions):
 
 
 class DatasetOptions(SkillOptions):
-    """Options of a dataset, `save to NAME.dataset/`."""
+    """The options of a dataset, `save to NAME.dataset/`."""
 
     abstracts: bool = Field(True, description="save a dataset without the texts of the abstracts")
     split: str | None = Field(
@@ -83,7 +86,9 @@ class DatasetOptions(SkillOptions):
 
 class AnswerOptions(SkillOptions):
     max_tokens: int | None = Field(
-        None, ge=16, description="maximum tokens of one answer; the default cuts no annotation"
+        None,
+        ge=16,
+        description="maximum number of tokens of an answer; default: enough for every annotation",
     )
     wording: Wording | None = Field(
         None,
@@ -94,30 +99,36 @@ class AnswerOptions(SkillOptions):
 
 class WorkerOptions(ClusterOptions):
     workers: int | None = Field(
-        None, ge=1, le=256, description="parallel requests; default: what the model serves"
+        None,
+        ge=1,
+        le=256,
+        description="number of parallel requests; default: as many as the model serves",
     )
 
 
 class ReportOptions(SkillOptions):
-    details: bool = Field(False, description="show all figures, not the verdict alone")
+    details: bool = Field(False, description="show all figures, not only the verdict")
 
 
 class MapOptions(SkillOptions):
     move: tuple[str, ...] = Field(
-        (), description="clusters and timeline of this move, without a matrix; may be repeated"
+        (), description="show clusters and timeline of this move, without a matrix; may be repeated"
     )
     rows: str | None = Field(None, description="the move of the rows (default: method)")
     columns: str | None = Field(None, description="the move of the columns (default: scope)")
     clusters: int | None = Field(
-        None, ge=2, le=30, description="clusters of each move (default: chosen, 12 at most)"
+        None,
+        ge=2,
+        le=30,
+        description="number of clusters of each move (default: chosen, at most 12)",
     )
 
 
 def check_target(target: Path, subcommand: str) -> None:
-    """Check that a target is not of a kind that only another subcommand of /corpus saves.
+    """Check that a subcommand of /corpus can save to a target.
 
     Raises:
-        UsageError: it is.
+        UsageError: only another subcommand saves files of this kind.
     """
     suffix, is_map = target.suffix.lower(), subcommand == "map"
     if (is_map and suffix not in SAVES) or (not is_map and suffix in PICTURES):
@@ -135,7 +146,7 @@ def _sources(text: str | None) -> str | None:
 
 
 Sources = Annotated[str | None, AfterValidator(_sources)]
-"""Names of sources with commas."""
+"""The names of sources, separated by commas."""
 
 
 class SourceOptions(SkillOptions):
@@ -145,7 +156,7 @@ class SourceOptions(SkillOptions):
 
 
 class BudgetOptions(SkillOptions):
-    dry_run: bool = Field(False, description="show what it takes, and request nothing")
+    dry_run: bool = Field(False, description="show the cost without sending requests")
 
 
 class FetchOptions(BudgetOptions):
@@ -160,6 +171,6 @@ class CompleteOptions(SourceOptions, BudgetOptions):
         description="maximum number of requests to each source; repeat the line to continue",
     )
     by_title: bool = Field(
-        False, description="also papers without any identifier, one in a request"
+        False, description="also look up papers without an identifier, with one request each"
     )
-    refresh: bool = Field(False, description="repeat what was looked up in the last 30 days")
+    refresh: bool = Field(False, description="also repeat lookups of the last 30 days")

@@ -1,4 +1,4 @@
-"""Define the results of /corpus: for `--json`, the schemas of MCP, and the views."""
+"""Define the results of /corpus, for `--json`, the schemas of MCP, and the views."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skills.reporting.outputs import Output, RefusedRow, Rounded, Share
 
 
 class OfPaper(Output):
-    """A result about one paper: also its id, first and under its own name."""
+    """A result about one paper, whose first field is the id under its own name."""
 
     id_field: SkipJsonSchema[str] = Field("id", exclude=True)
     id: SkipJsonSchema[str] = Field("", exclude=True)
@@ -22,27 +22,29 @@ class OfPaper(Output):
     def _with_id(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         own: dict[str, Any] = {self.id_field: self.id}
         rest: dict[str, Any] = dump(self)
-        return own | rest | own  # the id may be a `paper_id`, too
+        return own | rest | own  # the id may also be named `paper_id`
 
 
 class Added(Output):
-    """The rows of a file that `add` has imported."""
+    """The result of `add`: numbers of rows of a file."""
 
     file: str = ""
     ids: int = Field(0, description="number of ids in a list of ids")
-    missing: dict[str, str] = Field({}, description="by id of the list, why it has no paper")
+    missing: dict[str, str] = Field(
+        {}, description="the reason why an id of the list has no paper, by id"
+    )
     papers: int = Field(0, description="new papers")
     annotations: int = Field(0, description="new annotations")
     known_papers: int = Field(0, description="papers already present, which are unchanged")
     known_annotations: int = 0
-    without_moves: int = Field(0, description="rows with a paper alone")
+    without_moves: int = Field(0, description="rows with a paper, but without an annotation")
     failures: int = Field(0, description="rows of a paper whose annotation failed")
     empty: int = Field(0, description="rows without an abstract")
-    repeated: int = Field(0, description="rows with the id and abstract of an earlier one")
+    repeated: int = Field(0, description="rows that repeat the id and abstract of an earlier row")
     renamed: int = Field(
         0, description="annotations counted as imported: their provenance does not match them"
     )
-    merged: int = Field(0, description="papers that are the same as another one, of another id")
+    merged: int = Field(0, description="papers that are the same as a paper with another id")
     awaited: int = Field(0, description="rows without an abstract, kept for /corpus complete")
     lacks: list[str] = Field([], description="moves without a column")
     refused: list[RefusedRow] = []
@@ -55,26 +57,30 @@ class Indexed(Output):
     parts: int = 0
     rows: int = 0
     added: int = Field(0, description="parts that were read now")
-    refused: dict[str, str] = Field({}, description="why a part cannot be read, by its name")
+    refused: dict[str, str] = Field(
+        {}, description="the reason why a part cannot be read, by its name"
+    )
 
 
 class Hit(OfPaper):
-    """A matching move: also the id of its paper."""
+    """A matching move, with the id of its paper."""
 
     title: str
     year: int | None
     move: str
     text: str
     snippet: str = Field(description="with the words found between two **")
-    score: float = Field(description="higher is better; comparable within one search")
+    score: float = Field(description="higher is better; only comparable within a search")
     paper_id: int | str
     annotation_id: int
     found_by: str = Field("words", description='"words", "meaning" or "both"')
-    confidence: float | None = Field(None, description="of the move; below 0.5 it is uncertain")
+    confidence: float | None = Field(
+        None, description="confidence of the move; below 0.5 it is uncertain"
+    )
 
     @property
     def mark(self) -> str:
-        """The mark of an uncertain move, else ""."""
+        """The mark of an uncertain move, or ""."""
         record = {"confidence": {self.move: self.confidence}, "anchors": {self.move: {}}}
         return uncertainty(record, self.move)
 
@@ -87,15 +93,15 @@ class Hits(Output):
 
 
 class SimilarPaper(OfPaper):
-    """A paper near another one: also its id."""
+    """A paper that is similar to another paper, with its id."""
 
     title: str
     year: int | None
     near: dict[str, float] = Field(
-        description="by move, its similarity to the same move of the other paper, at most 1; "
+        description="similarity of each move to the same move of the other paper, at most 1; "
         "nearest first"
     )
-    text: str = Field(description="of the nearest move")
+    text: str = Field(description="text of the nearest move")
     paper_id: int | str
     annotation_id: int
 
@@ -105,15 +111,15 @@ class SimilarPapers(Output):
 
 
 class Passage(OfPaper):
-    """A passage with the wording: also the id of its paper."""
+    """A passage that contains the wording, with the id of its paper."""
 
     title: str
     year: int | None
     where: str = Field(description='"abstract", or the name of a move')
     sentences: list[int] = Field(description="numbers of the sentences of the abstract")
-    start: int = Field(description="where the wording begins in the abstract or in the move")
+    start: int = Field(description="position of the wording in the abstract or in the move")
     end: int
-    passage: str = Field(description="with the wording between two **")
+    passage: str = Field(description="text with the wording between two **")
     paper_id: int | str
 
 
@@ -123,24 +129,24 @@ class Passages(Output):
 
 class FoundPapers(Output):
     found: int
-    papers: list[AnnotationOutput] = Field(description="the first ones")
+    papers: list[AnnotationOutput] = Field(description="the first annotations")
 
 
 class MoveStats(Output):
-    """The statistics of one move, out of the annotations that state it."""
+    """The statistics of a move."""
 
-    stated: Share = Field(description="annotations that state it, out of all")
+    stated: Share = Field(description="share of the annotations that state it")
     support: Rounded | None = Field(description="mean support of the annotations that state it")
-    unsupported_numbers: Share = Field(description="with a number the abstract lacks")
-    unsupported_names: Share = Field(description="with a name the abstract lacks")
+    unsupported_numbers: Share = Field(description="share with a number that the abstract lacks")
+    unsupported_names: Share = Field(description="share with a name that the abstract lacks")
 
 
 class Group(Output):
-    """The annotations of one category or year."""
+    """The annotations of a category or a year."""
 
     name: str
     papers: int
-    stated: dict[str, Share] = Field(description="by move")
+    stated: dict[str, Share] = Field(description="share of annotations that state a move, by move")
 
 
 class Stats(Output):
@@ -148,16 +154,18 @@ class Stats(Output):
 
     framework: str
     papers: int = Field(description="all papers, annotated or not")
-    annotations: int = Field(description="the current ones of this framework")
-    models: dict[str, int] = Field(description="annotations by model, most frequent first")
+    annotations: int = Field(description="current annotations by this framework")
+    models: dict[str, int] = Field(
+        description="number of annotations by model, most frequent first"
+    )
     moves: dict[str, MoveStats]
     categories: list[Group] = Field(description='by first category; then "other" and "unknown"')
     years: list[Group]
-    failures: dict[str, int] = Field(description="by the type of the error")
+    failures: dict[str, int] = Field(description="number of failures by type of the error")
 
 
 class Side(Output):
-    """One row of papers in a pair."""
+    """A row of papers in a pair."""
 
     row: int = Field(description="its number in the corpus")
     id: str
@@ -165,7 +173,7 @@ class Side(Output):
 
 
 class Pair(Output):
-    """Two rows of the corpus that are one paper, or preprint and published version."""
+    """Two rows of the corpus that are the same paper, or preprint and published version."""
 
     paper: Side
     other: Side
@@ -179,13 +187,15 @@ class Pairs(Output):
 
 
 class LookedUp(Output):
-    """Facts about a paper that sources state."""
+    """The facts about a paper that sources stated."""
 
     venue: str = ""
     cited: int | None = Field(None, description="citations, if they were looked up")
     retracted: bool | None = None
-    retraction: str = Field("", description="the DOI of the notice")
-    looked_up: dict[str, str] = Field({}, description="the day by source that knows it")
+    retraction: str = Field("", description="the DOI of the notice of retraction")
+    looked_up: dict[str, str] = Field(
+        {}, description="the day of the lookup, by source that knows the paper"
+    )
 
 
 class StoredFailure(Output):
@@ -198,7 +208,7 @@ class StoredFailure(Output):
 
 
 class PaperDetails(OfPaper, LookedUp):
-    """A paper with its annotations: also its id in its source."""
+    """A paper with its annotations and its id."""
 
     row: int = Field(description="its number in the corpus")
     title: str
@@ -206,7 +216,9 @@ class PaperDetails(OfPaper, LookedUp):
     published: str
     categories: str
     abstract: str
-    annotations: list[dict[str, Any]] = Field(description="the current one of each framework")
+    annotations: list[dict[str, Any]] = Field(
+        description="the current annotation of each framework"
+    )
     failure: StoredFailure | None
     identifiers: dict[str, str] = Field({}, description="doi, arxiv, pmid, openalex")
     duplicates: list[Pair] = []
@@ -236,7 +248,7 @@ class SetAside(Output):
 
 
 class ZoteroNote(Output):
-    """The note of one item of Zotero."""
+    """The note of an item of Zotero."""
 
     action: str = Field(description="create, update, unchanged, edited, removed or missing")
     library: str
@@ -247,25 +259,25 @@ class ZoteroNote(Output):
 
 
 class Pushed(Output):
-    """The notes that were written into Zotero, or would be."""
+    """The notes that were written to Zotero, or would be written."""
 
     dry_run: bool
-    counts: dict[str, int] = Field(description="notes by action")
+    counts: dict[str, int] = Field(description="number of notes by action")
     elsewhere: int = Field(description="annotations of papers that are not from Zotero")
-    failed: dict[str, str] = Field(description="why a note was not written, by its key")
+    failed: dict[str, str] = Field(description="the reason why a note was not written, by its key")
     notes: list[ZoteroNote]
 
 
 class Undone(Output):
-    """The notes that were deleted in Zotero, or would be."""
+    """The notes that were deleted in Zotero, or would be deleted."""
 
     dry_run: bool
     deleted: list[str]
-    kept: dict[str, str] = Field(description="why a note stays, by its key")
+    kept: dict[str, str] = Field(description="the reason why a note was not deleted, by its key")
 
 
 class MapCluster(Output):
-    """Papers with a similar text of one move."""
+    """A cluster of papers with similar texts of a move."""
 
     number: int
     label: str
@@ -275,7 +287,7 @@ class MapCluster(Output):
 
 
 class MappedMove(Output):
-    """The papers of a map by one move."""
+    """The clusters of the papers of a map by one move."""
 
     move: str
     stated: int
@@ -285,18 +297,20 @@ class MappedMove(Output):
 
 
 class MapCell(Output):
-    """The papers in a cluster of each of two moves."""
+    """The papers in a cluster of the first move and a cluster of the second move."""
 
     row: int
     column: int
     count: int
-    expected: float = Field(description="number of papers if the clusters were independent")
+    expected: float = Field(
+        description="expected number of papers if the clusters were independent"
+    )
     gap: bool
     papers: list[str]
 
 
 class MapMatrix(Output):
-    """The clusters of two moves, crossed."""
+    """The matrix of the clusters of two moves."""
 
     rows: str
     columns: str
@@ -306,7 +320,7 @@ class MapMatrix(Output):
 
 
 class MapOutput(Output):
-    """A map of papers, which are named by their ids."""
+    """A map of papers, which are identified by their ids."""
 
     title: str
     papers: int
@@ -353,7 +367,7 @@ SUMMARIES: dict[str, type[Output]] = {
 
 
 class Budget(Output):
-    """The largest cost of a lookup, by source."""
+    """The maximum cost of a lookup, by source."""
 
     budget: list[dict[str, Any]] = Field([], description="with --dry-run: papers, requests, ...")
 
@@ -363,11 +377,11 @@ class FetchedToFile(Budget):
 
     query: str
     found: int
-    errors: list[str] = Field(description="of sources that failed")
+    errors: list[str] = Field(description="the errors of sources that failed")
 
 
 class Fetched(FetchedToFile):
-    """The papers that sources have found, and that were added to the corpus."""
+    """The papers that sources have found and that were added to the corpus."""
 
     new: int = Field(description="papers that the corpus did not have")
     known: int
@@ -375,11 +389,15 @@ class Fetched(FetchedToFile):
 
 
 class Completed(Budget):
-    """The facts that were filled."""
+    """The result of `complete`."""
 
-    filled: dict[str, int] = Field({}, description="papers by what was added: doi, venue, ...")
+    filled: dict[str, int] = Field(
+        {}, description="number of papers by added fact: doi, venue, ..."
+    )
     added: int = Field(0, description="papers whose abstract was found")
-    other_titles: list[str] = Field([], description="unchanged: a source has another title")
+    other_titles: list[str] = Field(
+        [], description="papers that were not changed, since a source has another title"
+    )
     retracted: list[str] = []
     awaited: int = Field(0, description="papers that are still without an abstract")
-    sources: dict[str, dict[str, Any]] = Field({}, description="the answers of each")
+    sources: dict[str, dict[str, Any]] = Field({}, description="the answers of each source")

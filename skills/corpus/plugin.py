@@ -34,12 +34,14 @@ _SAVED = ("search", "filter", "export", "page", "map", "fetch")
 
 
 class SearchOptions(DatasetOptions):
-    move: tuple[str, ...] = Field((), description="only in this move; may be repeated")
+    move: tuple[str, ...] = Field((), description="search only this move; may be repeated")
     year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
     category: tuple[str, ...] = Field((), description="papers with this category; may be repeated")
     limit: int | None = Field(None, ge=1, description="maximum number of moves (default: 20)")
-    like: bool = Field(False, description="by meaning alone: moves like this text, in any words")
-    words: bool = Field(False, description="by words alone")
+    like: bool = Field(
+        False, description="search only by meaning: moves similar to this text, in any words"
+    )
+    words: bool = Field(False, description="search only by words")
 
 
 class SimilarOptions(SkillOptions):
@@ -58,8 +60,8 @@ class FilterOptions(DatasetOptions):
 
 
 class PushOptions(SkillOptions):
-    dry_run: bool = Field(False, description="show what would be done, and change nothing")
-    local: bool = Field(False, description="in the Zotero 10 that runs here, without zotero.org")
+    dry_run: bool = Field(False, description="show the changes without making them")
+    local: bool = Field(False, description="use the Zotero 10 on this machine, without zotero.org")
 
 
 class AddOptions(SourceOptions, LibraryOptions):
@@ -281,7 +283,7 @@ class Corpus(Skill, DocumentSource):
 
 
 def _sends(options: Corpus.Options) -> str:
-    """Return that ids are sent to the sources that the line names."""
+    """Return the effect that ids are sent to the sources of the line, or ""."""
     return f", sending ids to {options.source}" if options.source else ""
 
 

@@ -27,7 +27,7 @@ class Annotated:
     """A paper and its annotation.
 
     Attributes:
-        record: the stored form (`record_of`).
+        record: the annotation in its stored form (`record_of`).
     """
 
     paper: Paper
@@ -35,18 +35,24 @@ class Annotated:
 
 
 class AnnotationOutput(Output):
-    """The annotation of one paper: also its id, and one text for each move of the framework."""
+    """The annotation of a paper, with its id and a text for each move of the framework."""
 
     title: str
-    anchors: dict[str, Any] = Field({}, description="by move, the sentences that it comes from")
-    confidence: dict[str, float] = Field({}, description="by move, how probably it is right")
+    anchors: dict[str, Any] = Field({}, description="the sentences that a move comes from, by move")
+    confidence: dict[str, float] = Field(
+        {}, description="the probability that a move is right, by move"
+    )
     uncertain: list[str] = Field([], description="stated moves with a confidence below 0.5")
     suggestions: dict[str, Any] = Field(
-        {}, description="by move that is not stated, a passage with a confidence below 0.3"
+        {}, description="for a move that is not stated, a passage with a confidence below 0.3"
     )
     checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
-    sections: dict[str, Any] = Field({}, description="by move, what a section of the PDF states")
-    provenance: dict[str, Any] = Field(description="the model that made it, and how")
+    sections: dict[str, Any] = Field(
+        {}, description="moves that a section of the PDF states, by move"
+    )
+    provenance: dict[str, Any] = Field(
+        description="the model that made the annotation, and its settings"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,9 @@ class Failure:
 
     Attributes:
         error_type: the name of the error's class in `harness.errors`.
-        reason: what happened and what to do.
+        reason: the error in words, with a hint.
         retryable: True if the same request may succeed later.
-        raw_reply: the model's last reply, "" without a reply.
+        raw_reply: the last reply of the model, or "".
     """
 
     paper: Paper
@@ -69,13 +75,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A paper as a source states it; "" and None stand for facts that it does not state.
+    """A paper as described by a source; "" and None stand for unknown facts.
 
     Attributes:
-        source: its name, such as "openalex".
-        identifiers: by kind (skills/corpus/identity/identifiers.py).
+        source: the name of the source, such as "openalex".
+        identifiers: the identifiers by kind (skills/corpus/identity/identifiers.py).
         published: an ISO 8601 date or its beginning.
-        cited: the number of citations that the source knows.
+        cited: number of citations that the source knows.
         notice: the DOI of the notice that retracts it.
     """
 
@@ -93,13 +99,13 @@ class Found:
 
     @property
     def stated(self) -> dict[str, str]:
-        """The facts that `Paper.source` keeps."""
+        """The facts for `Paper.source`."""
         found = {SOURCE_NAMES[kind]: value for kind, value in self.identifiers.items()}
         return {**found, **({"venue": self.venue} if self.venue else {})}
 
     @property
     def paper(self) -> Paper:
-        """The paper, by its arXiv id, else its DOI, PMID or OpenAlex id."""
+        """The paper, with its arXiv id, or else its DOI, PMID or OpenAlex id."""
         known = self.identifiers
         kind = next((kind for kind in ("arxiv", *KINDS) if kind in known), "")
         own = known[kind] if kind else own_id(self.abstract)
@@ -127,15 +133,17 @@ def record_of(
 ) -> dict[str, Any]:
     """Return the stored form of an annotation, with checks of its moves against the abstract.
 
-    It has the id under `paper.id_field`, title, the moves in order, anchors, confidence, uncertain
-    (the names of `uncertain_moves`), suggestions, checks (`checks.check`), sections and provenance.
+    The stored form contains the id under `paper.id_field`, title, the moves in order, anchors,
+    confidence, uncertain (the names of `uncertain_moves`), suggestions, checks (`checks.check`),
+    sections and provenance.
 
     Args:
-        anchors: where each stated move comes from; by default the lexical ones.
-        confidence: of moves, the estimated probability that the anchor is right; stored if any,
-            with uncertain.
+        anchors: the anchors of the stated moves; by default lexical anchors.
+        confidence: the estimated probability that the anchor of a move is right, by move; stored
+            with uncertain if there is any.
         sections: the moves that sections state (`skills.nanda.confidence`), if they were read.
-        suggestions: for moves that are not stated (`read_suggestions`); stored if any.
+        suggestions: the suggestions for moves that are not stated (`read_suggestions`); stored if
+            there are any.
     """
     from skills.nanda.anchors import lexical_anchors
     from skills.nanda.checks import check

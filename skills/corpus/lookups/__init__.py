@@ -1,1 +1,1 @@
-"""Look papers up at sources: by their ids, by a query, and to complete the corpus."""
+"""Look up papers at sources: by id, by a query, or to complete the corpus."""

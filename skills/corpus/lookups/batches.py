@@ -1,4 +1,4 @@
-"""Look up many papers at a source by their identifiers: cost, requests and storage."""
+"""Look up many papers at a source by their identifiers: costs, requests and storage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
 
 CANDIDATES = 3
-"""Number of papers that a search by title returns."""
+"""Number of papers that a search for a title returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Wanted:
     """A paper to look up.
 
     Attributes:
-        key: its number for the caller.
-        identifiers: by kind; `TITLE` if it has no other.
+        key: the number of the paper for the caller.
+        identifiers: the identifiers by kind; only `TITLE` if there is no other.
     """
 
     key: int
@@ -45,13 +45,14 @@ class Wanted:
 
 @dataclass(slots=True)
 class Answers:
-    """How a source has answered, in papers.
+    """The answers of a source; counts are numbers of papers.
 
     Attributes:
-        left: papers that were not requested, or whose request failed; the same line repeats them.
-        requests: number of requests that were sent; the cache answers the others.
+        left: number of papers that were not requested, or whose request failed; the same line
+            requests them again.
+        requests: number of requests that were sent, without requests that the cache answered.
         errors: the errors of failed requests, without repetitions.
-        stopped: why the run ended early.
+        stopped: the error that ended the run early, or None.
     """
 
     found: int = 0
@@ -67,8 +68,8 @@ class Cost:
     """An upper limit of the requests to a source; cached answers do not count against it.
 
     Attributes:
-        dollars: the price by the source's own list.
-        seconds: the pauses between the requests.
+        dollars: the price according to the source.
+        seconds: the total time of the pauses between requests.
     """
 
     source: str
@@ -79,7 +80,7 @@ class Cost:
 
 
 Batch = tuple[str, list[Wanted]]
-"""Papers that one request returns, by identifiers of one kind."""
+"""A batch: the kind of identifiers, and the papers that one request returns."""
 
 
 def can_look_up(source: Source, identifiers: Mapping[str, str]) -> bool:
@@ -115,15 +116,16 @@ def look_up(
     most: int | None = None,
     tick: Callable[[int], None] = lambda done: None,
 ) -> Answers:
-    """Look papers up at a source, as a job, and keep each answer at once.
+    """Look up papers at a source in a job, and store each answer immediately.
 
-    A request that fails does not affect the others, unless the source is unavailable: no further
-    request is made then.
+    A failed request does not affect other requests, unless the source is unavailable; then no
+    further request is sent.
 
     Args:
-        keep: stores what was found about a paper, or None if the source does not know it.
+        keep: stores the facts that were found about a paper, or None for a paper that the source
+            does not know.
         most: maximum number of requests.
-        tick: receives the number of papers that are done.
+        tick: called with the number of finished papers.
     """
     lookup = _Lookup(source, keep, tick)
     before = source.sent
@@ -135,10 +137,10 @@ def look_up(
 
 @dataclass(slots=True)
 class _Lookup:
-    """The steps of the job.
+    """The steps of a job that looks up papers.
 
     Attributes:
-        gone: why the source serves no request.
+        gone: the error of an unavailable source, or None.
     """
 
     source: Source
@@ -148,7 +150,7 @@ class _Lookup:
     gone: SourceUnavailable | None = None
 
     def tasks(self, wanted: Iterable[Wanted], most: int | None) -> Iterator[Batch]:
-        """Yield the batches to request; the papers of the others are left."""
+        """Yield the batches to request, and count the papers of the remaining batches."""
         requests = 0
         for kind, batch in _batches(self.source, wanted):
             requests += _requests(self.source, kind)
@@ -189,8 +191,7 @@ class _Lookup:
 def _by_titles(source: Source, values: Sequence[str]) -> dict[str, Found]:
     """Return the papers with these titles.
 
-    Whether a paper with the same title is the same paper is decided by its authors and year, where
-    it is stored.
+    The code that stores a paper decides by authors and year whether it is the same paper.
     """
     found: dict[str, Found] = {}
     for value in values:
@@ -230,7 +231,7 @@ def _cost(source: Source, papers: int, requests: int, price: float) -> Cost:
 
 
 def costs_shown(costs: Sequence[Cost]) -> str:
-    """Return a table with one line for each source."""
+    """Return a table of costs with a line for each source."""
     rows = [
         (
             SERVICES[cost.source].title,
@@ -247,8 +248,8 @@ def costs_shown(costs: Sequence[Cost]) -> str:
 def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
     """Store a paper, and return its row and whether it is new.
 
-    A paper of the corpus is completed. Without an abstract, it is kept as awaited, and the row is
-    None.
+    A paper that is in the corpus is completed. A paper without an abstract is kept until the
+    abstract is found, and the row is None.
     """
     with transaction(db):
         rows = merging.rows_with_identifiers(db, found.identifiers)
@@ -261,5 +262,5 @@ def store(db: sqlite3.Connection, found: Found) -> tuple[int | None, bool]:
 
 
 def is_other(paper: Paper, found: Found) -> bool:
-    """Return True if a source states another title for the identifier of a paper."""
+    """Return True if the source has another title for the identifier of a paper."""
     return bool(paper.title and found.title and compare(known(paper), known(found.paper)) is None)

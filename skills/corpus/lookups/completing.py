@@ -1,4 +1,4 @@
-"""/corpus complete: look up unknown facts about the papers of the corpus, as a job."""
+"""/corpus complete: look up unknown facts about the papers of the corpus in a job."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     from skills.corpus.sources.access import Source
 
 DAYS = 30
-"""Days after which papers are looked up again: citations grow, and papers are retracted."""
+"""Days after which papers are looked up again, for new citations and retractions."""
 NEVER = "9999"
-"""Later than any time in the tables."""
+"""A time that is later than all times in the tables."""
 SHOWN = 20
 
 
@@ -84,13 +84,13 @@ def complete(call: Call) -> Result:
 
 @dataclass(slots=True)
 class Completion:
-    """Completes the papers of the corpus `db` from sources, in their order.
+    """A job that completes the papers of the corpus `db` from sources, one source after another.
 
     Attributes:
         since: a time; papers that were looked up after it are not looked up again.
         most: maximum number of requests to each source.
-        by_title: papers without an identifier are looked up by their titles.
-        stopped: why the run ended early.
+        by_title: True if papers without an identifier are looked up by their titles.
+        stopped: the error that ended the run early, or None.
     """
 
     call: Call
@@ -103,11 +103,11 @@ class Completion:
     stopped: HarnessError | None = None
 
     def costs(self) -> list[Cost]:
-        """Return the largest cost of each source."""
+        """Return the maximum cost of each source."""
         return [cost_of_ids(one, self._due(one), self.most) for one in self.sources]
 
     def run(self) -> None:
-        """Look up at each source the facts that the earlier sources have left unknown."""
+        """Look up at each source the facts that earlier sources did not state."""
         run_id = runs.start(
             self.db,
             skill="corpus complete",
@@ -177,7 +177,7 @@ def _left(made: Completed) -> int:
 
 
 def _shown(made: Completed) -> str:
-    """Return the facts that were filled, and the answers of each source."""
+    """Return a text about the completed facts, and about the answers of each source."""
     rows = [
         (SERVICES[name].title, one["found"], one["unknown"], one["left"], one["requests"])
         for name, one in made.sources.items()

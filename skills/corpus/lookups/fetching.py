@@ -1,6 +1,6 @@
 """/corpus fetch: search sources, merge the papers by identity, and save them.
 
-The papers are added to the corpus, or written to a table or references, which /annotate reads.
+The papers are added to the corpus, or written to a table or a file of references for /annotate.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ def fetch(call: Call) -> Result:
 
 
 def merged(found: Sequence[Found]) -> list[Found]:
-    """Return papers of several sources without repetitions, in the order of first occurrence.
+    """Return the papers of several sources without repetitions, in the order of occurrence.
 
     Preprint and published version count as one paper. Facts that the first source does not state
-    are taken from the others.
+    are taken from the other sources.
     """
     made: dict[int, Found] = {}
     for first, paper in zip(firsts([one.paper for one in found]), found, strict=True):
@@ -112,7 +112,7 @@ def merged(found: Sequence[Found]) -> list[Found]:
 
 
 def firsts(papers: Sequence[Paper]) -> list[int]:
-    """Return for each paper the place of the first paper that is the same by identity."""
+    """Return for each paper the index of the first paper that is the same."""
     first = list(range(len(papers)))
 
     def root(place: int) -> int:
@@ -127,13 +127,13 @@ def firsts(papers: Sequence[Paper]) -> list[int]:
 
 
 def interleaved(lists: Sequence[Sequence[T]]) -> list[T]:
-    """Return the papers of several sources, the best of each first."""
+    """Return the papers of several sources, alternating between sources."""
     longest = max(map(len, lists), default=0)
     return [one[place] for place in range(longest) for one in lists if place < len(one)]
 
 
 def _with(one: Found, other: Found) -> Found:
-    """Return a paper with the facts that another source adds."""
+    """Return a paper with additional facts from another source."""
     texts = ("title", "abstract", "authors", "published", "venue", "categories", "notice")
     more = {name: getattr(other, name) for name in texts if not getattr(one, name)}
     if one.cited is None:
@@ -163,7 +163,7 @@ def _search(
     """Return the papers that each source finds, and the errors of sources that fail.
 
     Raises:
-        SkillFailed: all of them fail.
+        SkillFailed: all sources fail.
     """
     found: list[list[Found]] = []
     errors: list[SkillFailed] = []
@@ -208,7 +208,7 @@ def _writers(papers: Sequence[Found]) -> dict[str, Write]:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def write_table(file: IO[bytes]) -> None:
-        _, *names = rows[0]  # one column of ids, whichever kind they are of
+        _, *names = rows[0]  # one column of ids for all kinds of ids
         texts = ([str(value or "") for value in row.values()] for row in rows)
         write_csv(file, [["id", *names], *texts])
 

@@ -1,9 +1,8 @@
 """Recognize ids of papers on a line, and lists of them in a text file.
 
-A .txt file is a list of ids if its first entry is an id and each line is a single word or an id: a
-DOI, an arXiv id, a PMID or an OpenAlex id, in any spelling and as a URL, alone on its line. "#"
-begins a comment. A number is a PMID there, as PubMed saves a list of them. Any other text file is
-an abstract.
+A .txt file is a list of ids if its first entry is an id and each line is a single word or an id. An
+id is a DOI, an arXiv id, a PMID or an OpenAlex id, in any spelling or as a URL. "#" begins a
+comment. A number is a PMID, as in lists saved by PubMed. Other text files are abstracts.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from skills.corpus.tables.refusals import Refusals
 
 SUFFIX = ".txt"
 MOST_BYTES = 20_000_000
-"""A list of a million DOIs; a larger file is not read."""
+"""Maximum size of a list in bytes, enough for a million DOIs."""
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _NUMBER = re.compile(r"\d{1,8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Id:
-    """An id of a paper as it is written, and its identifier by kind."""
+    """An id of a paper as written, and its identifier by kind."""
 
     text: str
     identifiers: Mapping[str, str]
@@ -35,11 +34,11 @@ class Id:
 
 @dataclass(slots=True)
 class IdList:
-    """The ids of a file, each once.
+    """The distinct ids of a file.
 
     Attributes:
-        file: its path as messages show it; "" for an id on a line.
-        repeated: how many were left out since they occur before.
+        file: the path of the file in messages; "" for an id on a line.
+        repeated: number of repeated ids that were left out.
         refused: the errors of lines that are not ids.
     """
 
@@ -56,10 +55,10 @@ def id_in(text: str) -> Id | None:
 
 
 def read(path: Path, *, limit: int | None = None) -> IdList | None:
-    """Return the ids of a text file, None if it is not a list of ids, or no file.
+    """Return the ids in a text file, or None if there is no list of ids at `path`.
 
     Args:
-        limit: ids at most.
+        limit: maximum number of ids.
 
     Raises:
         InputError: the file cannot be read, or is not UTF-8.

@@ -1,4 +1,4 @@
-"""Find the papers of a list of ids: in the corpus, else at the sources that are switched on."""
+"""Find the papers of a list of ids in the corpus, or else at the enabled sources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ARXIV = "arxiv"
 SHOWN = 20
-"""Ids without a paper that are named; all are in the result."""
+"""Maximum number of ids without a paper that are printed; the result contains all of them."""
 
 
 def add_ids(call: Call, ids: IdList) -> Result:
@@ -74,12 +74,12 @@ class Resolved:
     """The papers of a list of ids.
 
     Attributes:
-        rows: rows of the papers that were found, by their place in the list.
-        known: number of these papers that the corpus had.
-        missing: why an id has no paper, by its place.
-        awaited: number of papers that were kept, since their abstract may be found later.
-        errors: errors of requests that failed.
-        stopped: why not all were looked up.
+        rows: the rows of the papers that were found, by the index of the id.
+        known: number of these papers that were in the corpus before.
+        missing: the reason why an id has no paper, by the index of the id.
+        awaited: number of papers without abstract that were kept, since it may be found later.
+        errors: the errors of failed requests.
+        stopped: the error that ended the lookup early, or None.
     """
 
     rows: dict[int, int] = field(default_factory=dict)
@@ -93,12 +93,12 @@ class Resolved:
 def resolve(
     call: Call, db: sqlite3.Connection, ids: Sequence[Id], sources: Sequence[str]
 ) -> Resolved:
-    """Find the papers of ids, and store those that the corpus lacks.
+    """Find the papers of ids, and add missing papers to the corpus.
 
-    Ids of arXiv are looked up there, whichever sources are switched on: the id names it.
+    Ids of arXiv are always looked up at arXiv, even if no source is enabled.
 
     Raises:
-        UsageError: an id needs a source, and none is switched on.
+        UsageError: an id needs a source, but no source is enabled.
     """
     made = Resolved()
     for place, one in enumerate(ids):
@@ -134,8 +134,8 @@ class _Search:
     """The search for the ids that the corpus lacks.
 
     Attributes:
-        left: these ids, by their place in the list.
-        tried: titles of the sources that were searched for an id, by its place.
+        left: these ids, by their index in the list.
+        tried: the titles of the sources that were searched for an id, by the index of the id.
     """
 
     call: Call
@@ -180,7 +180,7 @@ class _Search:
 
 
 def report(call: Call, ids: Sequence[Id], made: Resolved) -> None:
-    """Print the number of ids without a paper, and the first of them with their reasons."""
+    """Print the number of ids without a paper, and the first of these ids with reasons."""
     for error in made.errors:
         call.screen.notice(error)
     missing = sorted(made.missing.items())

@@ -1,1 +1,1 @@
-"""The shape of a field: clusters of moves, their timeline, and a matrix that shows the gaps."""
+"""Map a field: clusters of moves, their timeline, and a matrix that shows gaps."""

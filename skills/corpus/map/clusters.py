@@ -1,12 +1,12 @@
-"""Cluster the papers by one move: k-means over vectors of its texts.
+"""Cluster papers by one move: k-means over the vectors of its texts.
 
 A vector is the TF-IDF of the terms of a text, reduced by a truncated SVD (latent semantic
-analysis). It is deterministic: one thread, a fixed seed, and terms in alphabetical order.
+analysis). The result is deterministic: one thread, a fixed seed, and terms in alphabetical order.
 
 A cluster is labelled by class-based TF-IDF, as BERTopic weighs terms (Grootendorst 2022, "BERTopic:
 Neural topic modeling with a class-based TF-IDF procedure"): the weight of a term in a cluster is
-its share of the cluster's terms, times log(1 + A / f), where f is how often all clusters have it,
-and A the mean number of terms of a cluster.
+its share of the cluster's terms, times log(1 + A / f), where f is the number of its occurrences in
+all clusters, and A is the mean number of terms of a cluster.
 """
 
 from __future__ import annotations
@@ -29,37 +29,41 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_PAPERS = 10
-"""Papers that must state a move for it to be clustered."""
+"""Minimum number of papers that state a move, for clustering it."""
 MOST = 12
-"""Largest number of clusters without --clusters: more do not fit on a page."""
+"""Maximum number of clusters without --clusters; more clusters do not fit on a page."""
 AVERAGE = 8
-"""Least mean number of papers of a cluster without --clusters."""
+"""Minimum average number of papers of a cluster without --clusters."""
 SMALLEST = 3
-"""Fewest papers of a cluster; the papers of a smaller one are in no cluster."""
+"""Minimum number of papers of a cluster; the papers of a smaller cluster are unclustered."""
 NEAR = 0.3
-"""Least cosine similarity of a text to the centre of its cluster; others are in no cluster."""
+"""Minimum cosine similarity of a text to the centre of its cluster; other texts are unclustered."""
 GOOD = 0.95
-"""The fewest clusters are taken whose silhouette is at least this share of the best."""
+"""The lowest number of clusters whose silhouette is at least this share of the best silhouette is
+chosen.
+"""
 SAMPLE = 2_000
 """Number of papers by which the number of clusters is chosen."""
 STARTS = 5
 SEED = 0
 DIMENSIONS = 20
-"""As stable as 10, and more than 50 and 100 (bench/map.py)."""
+"""Dimensions of a reduced vector: as stable as 10, and more stable than 50 and 100
+(bench/map.py).
+"""
 FEWEST = 2
-"""Smallest number of texts that a term must be in."""
+"""Minimum number of texts that contain a term."""
 MOST_TERMS = 20_000
 TERMS = 4
-"""Largest number of terms of a label."""
+"""Maximum number of terms of a label."""
 TYPICAL = 0.1
-"""Least share of a cluster's texts that has a term of its label."""
+"""Minimum share of the texts of a cluster that contain a term of its label."""
 MOSTLY = 0.5
-"""Least share of a word's occurrences that are in a pair for the pair to replace it."""
+"""Minimum share of the occurrences of a word in a pair for which the pair replaces the word."""
 GENERIC = set_of(
     "based new novel paper papers present presented presents propose proposed proposes proposing"
 )
-"""Words that abstracts on any subject have."""
-# Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
+"""Words that occur in abstracts on every subject."""
+# Unlike `re`, the package regex counts the vowel signs of Indic scripts as parts of words.
 _WORD = regex.compile(r"[\p{L}\p{M}][\w]*")
 _SCRIPT = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
@@ -74,8 +78,8 @@ class Cluster:
     """Papers with similar texts of a move.
 
     Attributes:
-        terms: words of its texts that other clusters lack, the most typical first.
-        papers: their indices, in order.
+        terms: terms that distinguish its texts from other clusters, the most typical first.
+        papers: the indices of its papers, in order.
     """
 
     terms: tuple[str, ...]
@@ -89,13 +93,13 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """The papers by one move.
+    """The papers grouped by one move.
 
     Attributes:
-        name: of the move.
+        name: the name of the move.
         clusters: the largest first.
-        places: for each paper the index of its cluster; `unclustered` if it states the move and is
-            in no cluster, `unstated` if it does not state it.
+        places: for each paper the index of its cluster; `unclustered` if the paper states the move
+            but has no cluster, `unstated` if it does not state the move.
     """
 
     name: str
@@ -104,7 +108,7 @@ class Grouping:
 
     @property
     def unclustered(self) -> int:
-        """The place of papers that state the move and are in no cluster."""
+        """The place of papers that state the move but have no cluster."""
         return len(self.clusters)
 
     @property
@@ -113,7 +117,7 @@ class Grouping:
         return len(self.clusters) + 1
 
     def papers(self, place: int) -> list[int]:
-        """Return the indices of the papers of a place."""
+        """Return the indices of the papers in a cluster, or in another place."""
         return [paper for paper, one in enumerate(self.places) if one == place]
 
 
@@ -123,19 +127,19 @@ def grouped(
     number: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Grouping | None:
-    """Cluster papers by the texts of a move; None if they have too little in common.
+    """Cluster papers by the texts of a move; return None if the texts have too little in common.
 
     Args:
         texts: the move of each paper; None if the paper does not state it.
-        number: of clusters; None chooses it by their silhouette.
-        check: raises to stop.
+        number: the number of clusters; None to choose it by the silhouette.
+        check: raises an error to stop.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     stated = [paper for paper, text in enumerate(texts) if text is not None]
     given = [text for text in texts if text is not None]
-    with threadpool_limits(1):  # sums of several threads depend on how many there are
+    with threadpool_limits(1):  # otherwise, sums would depend on the number of threads
         vectors = vectors_of(given) if given else None
         if vectors is None:
             return None
@@ -160,7 +164,7 @@ def grouped(
 def assigned(
     vectors: Floats, number: int | None, check: Callable[[], None] = lambda: None
 ) -> Integers:
-    """Return the index of the cluster of each vector, -1 without a cluster."""
+    """Return the index of the cluster of each vector, or -1."""
     import numpy as np
 
     known = np.flatnonzero(vectors.any(axis=1))
@@ -209,9 +213,9 @@ class Vectors:
     """The vectors of texts.
 
     Attributes:
-        reduced: a row for each text, of length 1; zeros if no other text has one of its terms.
-        counts: the number of times that each text has each term, as a sparse matrix.
-        terms: the columns of `counts`.
+        reduced: a row of length 1 for each text; zeros if no other text contains its terms.
+        counts: the number of occurrences of each term in each text, as a sparse matrix.
+        terms: the terms of the columns of `counts`.
     """
 
     reduced: Floats
@@ -220,7 +224,7 @@ class Vectors:
 
 
 def vectors_of(texts: Sequence[str]) -> Vectors | None:
-    """Return the vectors of texts, or None if they have too few terms in common."""
+    """Return the vectors of texts, or None if they have too few common terms."""
     from sklearn.decomposition import TruncatedSVD  # type: ignore[import-untyped]
     from sklearn.feature_extraction.text import (  # type: ignore[import-untyped]
         CountVectorizer,
@@ -246,10 +250,10 @@ def vectors_of(texts: Sequence[str]) -> Vectors | None:
 def terms_of_clusters(
     vectors: Vectors, texts: Sequence[str], clusters: Sequence[NDArray[np.int64]]
 ) -> list[tuple[str, ...]]:
-    """Return the terms of each cluster, as most of its texts spell them.
+    """Return the terms of each cluster in their most frequent spelling.
 
     Args:
-        clusters: for each cluster the indices of its texts.
+        clusters: the indices of the texts of each cluster.
     """
     import numpy as np
 
@@ -268,12 +272,12 @@ def terms_of_clusters(
 
 
 def _distinct(ranked: Mapping[str, int]) -> list[str]:
-    """Return the first terms, without a word that is in two of them.
+    """Return the first terms, without repeated words.
 
-    A pair replaces a word that mostly occurs in it: "fine tuning" for "tuning".
+    A pair replaces a word that mostly occurs in this pair: "fine tuning" replaces "tuning".
 
     Args:
-        ranked: terms with their counts, by falling weight.
+        ranked: terms with their counts, by descending weight.
     """
     pairs: dict[str, str] = {}
     for term, count in ranked.items():
@@ -295,7 +299,7 @@ def _distinct(ranked: Mapping[str, int]) -> list[str]:
 
 
 def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the terms as most of the texts spell them, the first in order among equals."""
+    """Return the terms in their most frequent spelling, of ties the first in order."""
     spellings: dict[str, Counter[str]] = {term: Counter() for term in terms}
     for text in texts:
         for term, spelling in spelled_terms(text):
@@ -305,15 +309,15 @@ def _spelled(terms: Sequence[str], texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def terms_of(text: str) -> list[str]:
-    """Return the terms of a text: the stems of its content words, and pairs of adjacent ones."""
+    """Return the terms of a text: stems of content words, and pairs of adjacent stems."""
     return [term for term, _ in spelled_terms(text)]
 
 
 def spelled_terms(text: str) -> Iterator[tuple[str, str]]:
     """Yield each term with its spelling in the text.
 
-    Case is kept within acronyms alone (LLM, GitHub). Scripts without blanks between words have
-    pairs of characters for words. Headings ("CONCLUSIONS:") are left out.
+    Capitals are kept only in words such as LLM and GitHub. In scripts without blanks between words,
+    pairs of characters replace words. Headings ("CONCLUSIONS:") are left out.
     """
     text = composed(without_headings(text))
     before: tuple[str, str, int] | None = None

@@ -17,21 +17,21 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 RARE = 0.05
-"""A cell is a gap if its papers are so few by chance with less than this probability."""
+"""Probability of the number of papers of a cell, or fewer, below which the cell is a gap."""
 MOST = 20
-"""Largest number of columns of years; earlier years share the first column."""
+"""Maximum number of columns of years; earlier years share the first column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The papers in a cluster of each of two moves.
+    """The papers that are in one cluster of the first move and in one cluster of the second.
 
     Attributes:
         row, column: the places of the clusters, or of the papers without a cluster.
-        papers: their indices.
-        expected: the number of papers if the clusters were independent; None for papers without a
-            cluster.
-        chance: the probability of at most this number of papers, if they were independent.
+        papers: the indices of the papers.
+        expected: the expected number of papers if the clusters were independent; None for papers
+            without a cluster.
+        chance: the probability of at most this number of papers if the clusters were independent.
     """
 
     row: int
@@ -42,16 +42,17 @@ class Cell:
 
     @property
     def is_gap(self) -> bool:
-        """True if there are fewer papers than chance would leave."""
+        """True if there are significantly fewer papers than expected by chance."""
         return self.chance < RARE
 
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """All cells of two groupings.
+    """The matrix of two groupings.
 
     Attributes:
-        cells: by row and column, with the two places for papers without a cluster at the ends.
+        cells: the cells by row and column; the last two rows and columns are for papers without a
+            cluster.
         papers: the number of papers in a cluster of both moves, to which expected counts refer.
         by_chance: the expected number of gaps if the clusters were independent.
     """
@@ -72,7 +73,7 @@ class Matrix:
 def crossed(rows: Grouping, columns: Grouping) -> Matrix:
     """Cross two groupings of the same papers.
 
-    With the sums of rows and columns given, the count of a cell has a hypergeometric distribution.
+    For given sums of rows and columns, the count of a cell has a hypergeometric distribution.
     """
     from scipy.stats import hypergeom
 
@@ -98,7 +99,8 @@ def crossed(rows: Grouping, columns: Grouping) -> Matrix:
                     float(drawn.cdf(len(papers))),
                 )
             )
-            by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))  # of the counts that are gaps
+            # the probability of the counts that are gaps
+            by_chance += float(drawn.cdf(drawn.ppf(RARE) - 1))
         cells.append(tuple(found))
     return Matrix(rows, columns, tuple(cells), total, by_chance)
 
@@ -117,7 +119,7 @@ class Years:
     """The years of a map, as the columns of a timeline.
 
     Attributes:
-        columns: consecutive years, also without papers; empty if no paper has a year.
+        columns: consecutive years, including years without papers; empty if no paper has a year.
         earlier: True if the first column also has the papers of earlier years.
     """
 
@@ -147,7 +149,7 @@ def years_of(known: Iterable[int | None]) -> Years:
 
 @dataclass(frozen=True, slots=True)
 class MappedPaper:
-    """A paper of a map; `texts` has the moves that are clustered, None if it does not state one."""
+    """A paper of a map; `texts` are its clustered moves, None for a move that it does not state."""
 
     id: str
     title: str
@@ -161,11 +163,11 @@ class FieldMap:
     """A map of papers.
 
     Attributes:
-        title: the heading.
-        labels: of moves, by name.
-        papers: in an order that does not depend on the order of the corpus.
-        groupings: by move.
-        matrix: of the first two groupings; None if a single move is mapped.
+        title: the heading of the map.
+        labels: the labels of moves by name.
+        papers: the papers, in an order that does not depend on the order of the corpus.
+        groupings: the clusters of papers by move.
+        matrix: the matrix of the first two groupings; None if a single move is mapped.
     """
 
     title: str
@@ -185,7 +187,7 @@ class FieldMap:
         return self.years.counts(self.papers[paper].year for paper in papers)
 
     def most_in_a_year(self, grouping: Grouping) -> int:
-        """Return the largest number of papers of a cluster in a column of `years`."""
+        """Return the largest number of papers in a cluster and a column of `years`."""
         counts = (self.years_in(cluster.papers) for cluster in grouping.clusters)
         return max((number for of_one in counts for number in of_one), default=0)
 
@@ -193,7 +195,7 @@ class FieldMap:
 def read_papers(
     items: Iterable[Annotated], framework: Framework, moves: Sequence[str]
 ) -> list[MappedPaper]:
-    """Return the papers of annotations, in an order that does not depend on theirs."""
+    """Return the papers of annotations, in an order that does not depend on their order."""
     found = []
     for item in items:
         paper, stated = item.paper, framework.stated(item.record)
@@ -218,10 +220,10 @@ def map_of(
     """Return the map of papers.
 
     Args:
-        moves: to cluster by.
+        moves: the moves by which papers are clustered.
         crossing: True if the first two moves are the rows and columns of a matrix.
-        number: number of clusters of each move; None chooses it.
-        check: raises to stop.
+        number: number of clusters of each move; None to choose it.
+        check: raises an error to stop.
         tick: called with the progress.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Run /corpus map."""
+"""The subcommand /corpus map."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def draw_map(call: Call) -> Result:
 def _selected(
     call: Call, corpus: Engine, conditions: Sequence[filters.Condition] | None
 ) -> Sequence[int]:
-    """Return the ids of all current annotations, or of the selected ones."""
+    """Return the ids of all current annotations, or of the selected annotations."""
     if conditions is None:
         ids, meets = corpus.current_ids(), ""
     else:
@@ -114,7 +114,7 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
 
 
 def _default(framework: Framework, place: int) -> str:
-    """Return the move of the rows (0) or columns (1): method and scope, or the first two."""
+    """Return the default move of rows (0) or columns (1): method and scope if they exist."""
     usual = ("method", "scope")
     return (usual if set(usual) <= set(framework.names) else framework.names)[place]
 

@@ -1,4 +1,4 @@
-"""Render a map: as text, as a picture (SVG, PNG) and as a page with the papers of each cluster."""
+"""Render a map as text, as a picture (SVG, PNG), or as an HTML page with papers by cluster."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from skills.reporting.page import environment, write_page
 FOLDER = Path(__file__).parent
 SCRIPT = FOLDER / "page.js"
 LISTED = 200
-"""Largest number of papers listed for a cell, or for a cluster without a matrix."""
+"""Maximum number of papers listed for a cell, or for a cluster if there is no matrix."""
 SHADES = 6
-"""Number of shades of cells: the Content-Security-Policy allows no style of an element."""
+"""Number of shades of cells, which are CSS classes: the page allows no styles of elements."""
 WIDTH = 1200
 ZOOM = 2
 """Pixels of the PNG for each unit of the SVG."""
@@ -60,7 +60,7 @@ def gap_sentence(matrix: Matrix) -> str:
 
 
 def cluster_key(place: int, *, column: bool = False) -> str:
-    """Return the key of a cluster: 1, 2, ... of rows; A, B, ..., Z, AA, ... of columns."""
+    """Return the key of a cluster: 1, 2, ... for rows; A, B, ..., Z, AA, ... for columns."""
     if not column:
         return str(place + 1)
     letters = chr(ord("A") + place % 26)
@@ -96,7 +96,7 @@ def _clusters(found: FieldMap, one: Grouping) -> str:
 
 
 def _matrix(found: FieldMap, matrix: Matrix) -> str:
-    """Return the counts of all cells; a gap has its expected count beside it."""
+    """Return the counts of all cells; a gap also shows its expected count."""
     head = [cluster_key(place, column=True) for place in range(len(matrix.columns.clusters))]
     rows = [
         (cluster_key(place), *(_count(cell) for cell in line[: len(head)]))
@@ -135,7 +135,7 @@ _SENTENCES = {
 
 
 def svg(found: FieldMap) -> str:
-    """Return the map as SVG: clusters with their years, and the matrix; text stays text."""
+    """Return the map as SVG: clusters with their years, and the matrix; text remains text."""
     template = environment(FOLDER).get_template("figure.svg.j2")
     return template.render(
         found=found, counted=counted, width=WIDTH, cut=_cut, shade=shade, **_SENTENCES
@@ -143,7 +143,7 @@ def svg(found: FieldMap) -> str:
 
 
 def png(found: FieldMap) -> bytes:
-    """Return the map as PNG, rendered of the SVG with the fonts of this machine."""
+    """Return the map as PNG, rendered from the SVG with the fonts of this machine."""
     return _rendered(svg(found), zoom=ZOOM, background="#ffffff")
 
 
@@ -170,7 +170,7 @@ def _rendered(picture: str, **options: Any) -> bytes:
 
 
 def _cut(text: str, cells: float) -> str:
-    """Return text cut to the width of a number of Latin letters."""
+    """Return text cut to the width of `cells` Latin letters."""
     from rich.text import Text
 
     shown = Text(text)
@@ -184,7 +184,7 @@ def shade(count: int, most: int) -> float:
 
 
 def write_html(file: IO[bytes], found: FieldMap) -> None:
-    """Write the page; equal maps give equal bytes."""
+    """Write the HTML page of a map; equal maps give equal bytes."""
     cells = [cell for line in found.matrix.cells for cell in line] if found.matrix else []
     most = max((len(cell.papers) for cell in cells if cell.expected is not None), default=0)
     write_page(

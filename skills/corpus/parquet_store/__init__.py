@@ -1,1 +1,1 @@
-"""A corpus in a folder of Parquet parts, with an index beside them; no database server."""
+"""A corpus in a folder of Parquet files (parts), with an index."""

@@ -1,18 +1,18 @@
 """Build and update the index of a folder of parts: each part is read once.
 
-The facts of the rows of parts are written to Parquet files, from which filters and statistics read
-them without the texts:
+The facts about the rows of parts are written to Parquet files, so that filters and statistics need
+not read the texts:
 
-    id          the row (index.py)
-    part        the part
+    id          the id of the row (index.py)
+    part        the id of the part
     source_id   the id of the paper in its source
-    arxiv       True if this is an id at arXiv
+    arxiv       True if it is an id of arXiv
     digest      64 bits of the digest of the abstract
     year, category, categories   as in the table `papers`; the categories in lower case
     annotated   True if the row has an annotation
-    error       the type of the error, "" for none
+    error       the type of the error, or ""
     model, created, stated, support, unsupported   as in the table `annotations`
-    support_0, ...   the support of each move that is stated
+    support_0, ...   the support of each stated move
     numbers, names   the moves with a number or name that is not in the abstract
 """
 
@@ -55,28 +55,28 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
 
 GROUP_ROWS = 50_000
-"""Largest number of rows that are indexed in one transaction, unless a part has more."""
+"""Maximum number of rows that are indexed in a transaction, unless a part has more rows."""
 GROUP_PARTS = 1_000
 BATCH_ROWS = 50_000
 FETCHED = 2_000
-"""Number of rows with texts in memory."""
+"""Number of rows that are kept in memory with their texts."""
 _NO_ROWS = Layout(0, "", has_errors=False)
 
 Tick = Callable[[str], None]
 
 
 def build(folder: Path, framework: Framework, tick: Tick, check: Callable[[], None]) -> Indexed:
-    """Index the parts of a folder that are not in its index, or were written again.
+    """Index the parts of a folder that are new or were written again.
 
-    Parts that were indexed before an interruption stay; the next call indexes the others.
+    Parts that were indexed before an interruption remain; the next call indexes the other parts.
 
     Args:
-        check: raises to stop.
+        check: raises an error to stop.
 
     Raises:
         InputError: the folder has no parts.
         OutputError: the index cannot be written.
-        UsageError: another process writes it, or duckdb is not installed.
+        UsageError: another process writes the index, or duckdb is not installed.
     """
     require("duckdb", extra="duckdb")
     files = find_files(folder)
@@ -136,7 +136,7 @@ class _Builder:
         return built
 
     def _groups(self, due: Sequence[File]) -> Iterator[list[tuple[File, NewPart]]]:
-        """Yield parts of the same layout that are read together; refuse parts without a layout."""
+        """Yield groups of parts with the same layout; refuse parts without a valid layout."""
         group: list[tuple[File, NewPart]] = []
         rows = 0
         for file in due:
@@ -156,7 +156,7 @@ class _Builder:
             yield group
 
     def _add(self, group: Sequence[tuple[File, NewPart]]) -> None:
-        """Index parts in one transaction; if one of them cannot be read, it alone is refused."""
+        """Index parts in a transaction; only parts that cannot be read are refused."""
         import duckdb
 
         try:
@@ -191,7 +191,7 @@ class _Builder:
         self.db.commit()
 
     def _numbered(self, parts: Iterator[NewPart]) -> list[NewPart]:
-        """Return parts with new ids for them and their rows; an id is never used again."""
+        """Return parts with new ids for parts and rows; ids are never used again."""
         last, past = (self._get(name) for name in ("given", "past"))
         numbered = []
         for number, part in enumerate(parts, start=last + 1):
@@ -202,7 +202,7 @@ class _Builder:
         return numbered
 
     def _moves(self, parts: Sequence[NewPart]) -> Iterator[tuple[int, str, str]]:
-        """Yield the rowid, text and words of the facets of each move that is stated."""
+        """Yield rowid, text and facet words of each stated move."""
         moves = [word("move", move) for move in self.framework.names]
         unstated, count = self.framework.not_stated, len(moves)
         known = functools.lru_cache(maxsize=100_000)(_facets)
@@ -262,7 +262,7 @@ def _facets(published: str, categories: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NewPart:
-    """A part to be indexed, with the ids that its rows will have."""
+    """A part to be indexed, with the ids for its rows."""
 
     id: int
     path: Path
@@ -273,7 +273,7 @@ class NewPart:
 def write_facts(
     db: duckdb.DuckDBPyConnection, parts: Sequence[NewPart], framework: Framework, target: Path
 ) -> list[int | None]:
-    """Write the facts of parts of the same layout, and return the years that their papers have.
+    """Write the facts of parts with the same layout, and return the years of their papers.
 
     Raises:
         duckdb.Error: a part cannot be read, or its JSON is damaged.
@@ -296,7 +296,7 @@ def write_facts(
 
 
 def _slices(read: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield batches of a few rows: a batch of DuckDB has up to a million."""
+    """Yield smaller batches, since a batch of DuckDB may have a million rows."""
     for batch in read:
         for begin in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(begin, BATCH_ROWS)
@@ -366,12 +366,12 @@ def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:
 
 
 def folded_categories(text: str) -> list[str]:
-    """Return the categories of a paper as filters compare them."""
+    """Return the categories of a paper in the form that filters compare."""
     return [category.casefold() for category in split_categories(text)]
 
 
 def _each_once(function: Callable[[str], Any], column: pa.Array, stored: pa.DataType) -> pa.Array:
-    """Return a function of each value of a column, computed once for equal values."""
+    """Return the results of a function for a column, computed once for equal values."""
     import pyarrow as pa
 
     encoded = column.dictionary_encode()
@@ -412,11 +412,11 @@ def texts_of(
 def find_repeats(
     db: duckdb.DuckDBPyConnection, paths: Sequence[Path], parts: Sequence[int]
 ) -> list[tuple[int, int, bool]]:
-    """Return id, number of the paper and whether it is current, of rows of repeated papers.
+    """Return id, number of the paper, and True if current, of rows of repeated papers.
 
-    The annotation that was made last is the current one, as in the database; of those made at the
-    same time, that of the last row. At arXiv, a new version of an abstract replaces the old one. A
-    failure is current if its paper has no annotation.
+    As in the database, the latest annotation is current; of annotations with the same time, the
+    annotation of the last row. For papers of arXiv, a new version of an abstract replaces the old
+    version. A failure is current if its paper has no annotation.
     """
     sql = f"""
         WITH known AS (
@@ -451,13 +451,13 @@ def _read(parts: Sequence[NewPart]) -> str:
 
 
 def _rows(parts: Sequence[NewPart]) -> str:
-    """Return the rows of parts, each with the id of its part and that of its first row."""
+    """Return the SQL for ids and first rows of parts."""
     known = ", ".join(f"({sql_text(str(one.path))}, {one.id}, {one.first})" for one in parts)
     return f"{_read(parts)} JOIN (VALUES {known}) AS of(path, part, first) ON path = filename"
 
 
 def _count(of: str) -> str:
-    """Return how many texts a JSON object has in its lists."""
+    """Return SQL for the number of texts in the lists of a JSON object."""
     lengths = f"list_transform(json_keys({of}), lambda key: json_array_length({of}, '$.' || key))"
     return f"CASE WHEN {of} IS NULL OR {of}::VARCHAR = '{{}}' THEN 0 ELSE list_sum({lengths}) END"
 

@@ -25,7 +25,7 @@ _MOVE_SUMS = {
     "numbers": "count(*) FILTER (WHERE list_contains(numbers, {move}))",
     "names": "count(*) FILTER (WHERE list_contains(names, {move}))",
 }
-"""The columns of the relation "moves", as SQL for one move."""
+"""The columns of the relation "moves", as SQL expressions for a move."""
 
 
 @contextlib.contextmanager
@@ -33,9 +33,9 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a database in memory.
 
     Args:
-        where: the folder that an error of DuckDB names.
+        where: the folder for the message of an error of DuckDB.
 
-    No Python function is called from SQL: a thread of DuckDB that waits for Python when that ends
+    SQL must not call Python functions: a thread of DuckDB that waits for Python when Python ends
     aborts the process.
 
     Raises:
@@ -48,7 +48,7 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     spilled = Path(tempfile.gettempdir()) / f"nanda-duckdb-{os.getpid()}"
     settings: dict[str, Any] = {
         "threads": available_cores(),
-        "temp_directory": str(spilled),  # by default, it is in the current folder
+        "temp_directory": str(spilled),  # by default, it would be in the current folder
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
@@ -57,14 +57,14 @@ def connected(where: Path) -> Iterator[duckdb.DuckDBPyConnection]:
             try:
                 yield db
             except BaseException:
-                db.interrupt()  # after Ctrl-C its threads go on, and closing would wait for them
+                db.interrupt()  # after Ctrl-C its threads continue, and closing would wait for them
                 raise
     except RuntimeError as exc:
         if type(exc) is not RuntimeError:
             raise
-        raise KeyboardInterrupt from exc  # DuckDB raises it after Ctrl-C
+        raise KeyboardInterrupt from exc  # DuckDB raises an error of its own after Ctrl-C
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
-        raise  # of this code
+        raise  # an error of this code
     except duckdb.Error as exc:
         first = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise InputError(
@@ -85,22 +85,22 @@ def sql_name(column: str) -> str:
 
 
 def sql_files(paths: Iterable[Path]) -> str:
-    """Return a list of files for SQL, where each is read as a name and not as a pattern.
+    """Return a list of files for SQL; their names are not used as patterns.
 
-    Of an absolute path, DuckDB gives the same as the name of the file.
+    For an absolute path, DuckDB returns the same path as the name of the file.
     """
     return "[" + ", ".join(sql_text(glob.escape(str(path))) for path in paths) + "]"
 
 
 def prepare(db: duckdb.DuckDBPyConnection, index: Index) -> None:
-    """Create the view `facts` of all rows, and the relations of `search/engine.py`.
+    """Create the view `facts` with all rows, and the relations of `search/engine.py`.
 
-    `facts` and `annotations` have the number of the paper as `paper`, and `current`.
+    `facts` and `annotations` have the columns `paper`, the number of the paper, and `current`.
     """
     read = f"SELECT * FROM read_parquet({sql_files(index.facts())})"
     [(rows,)] = db.execute(f"SELECT count(*) FROM ({read})").fetchall()
     live = sum(part.rows for part in index.parts)
-    if rows != live:  # a file also has the facts of parts that are not as they were
+    if rows != live:  # a file also contains facts of parts that were changed or removed
         ids = ", ".join(str(part.id) for part in index.parts)
         read += f" WHERE part IN ({ids})"
     repeats = index.db.execute("SELECT id, paper, current FROM repeats").fetchall()

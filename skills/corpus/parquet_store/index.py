@@ -1,17 +1,18 @@
 """Find the parts in a folder, and read their index: rows, full text, and facts to filter by.
 
-Parts are .parquet files as `save to FILE.parquet` writes them. They may have more columns: parts of
-a cluster have `error`, which is "" for an annotation, and JSON for a paper whose annotation failed.
+Parts are .parquet files in the format of `save to FILE.parquet`. They may have more columns: the
+parts of a job have a column `error`, which is "" for an annotation, and JSON for a failure.
 
     FOLDER/.index/FRAMEWORK/index.db          parts, full text (FTS5 without a copy of the texts)
-                            facts-N.parquet   a row for each row of some parts: year, model, support
+                            facts-N.parquet   facts about rows of some parts: year, model, support
 
 A row of a part has the id `first + its position`, with `first` from the table `parts`. A move has
 the rowid `id * moves of the framework + its place among them` in the full text. The rows of a part
 that was removed or written again remain in the full text, where no search returns them.
 
-A paper that several rows have is in the table `repeats`: its number, which is the id of its first
-row, and whether the row is the current one. A row without an entry is both first and current.
+The table `repeats` contains the rows of papers that have several rows: the number of the paper,
+which is the id of its first row, and whether the row is current. A row without an entry is the only
+row of its paper, and current.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ VERSION = "1"
 BUSY_SECONDS = 30.0
 UNKNOWN_YEAR = -1
 
-# In `about`: the last id given to a part, the last one that readers see, the next id of a row.
+# Entries of `about`: the id of the last part, the last part that readers see, and the next id of a
+# row.
 _SCHEMA = f"""
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE parts (
@@ -61,7 +63,7 @@ class Part:
     Attributes:
         first: the id of its first row.
         facts: the name of the file with the facts of its rows.
-        refused: why it cannot be read, "" if it can.
+        refused: the reason why the part cannot be read, or "".
     """
 
     id: int
@@ -75,16 +77,16 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """An index, with the parts that it covers and that are as they were when it was made.
+    """An index, with the unchanged parts that it covers.
 
     Attributes:
-        db: its database.
-        folder: the parts.
+        db: the database of the index.
+        folder: the folder of the parts.
         place: the folder of the index.
-        parts: in the order of their rows.
-        new: names of parts that are not in the index, or were written again since.
+        parts: the parts, in the order of their rows.
+        new: names of parts that are not in the index, or were written again.
         refused: names of parts that cannot be read, with the reason.
-        gone: names of parts that are in the index alone.
+        gone: names of parts that are in the index, but no longer in the folder.
     """
 
     db: sqlite3.Connection
@@ -97,18 +99,18 @@ class Index:
     gone: tuple[str, ...]
 
     def part_of(self, row_id: int) -> Part | None:
-        """Return the part with this row."""
+        """Return the part that contains a row, or None."""
         at = bisect.bisect_right(self.parts, row_id, key=lambda part: part.first) - 1
         part = self.parts[at] if at >= 0 else None
         return part if part and row_id < part.first + part.rows else None
 
     def facts(self) -> list[Path]:
-        """Return the files with the facts of the parts."""
+        """Return the files with facts about the parts."""
         return [self.place / name for name in dict.fromkeys(part.facts for part in self.parts)]
 
 
 def place_of(folder: Path, framework: Framework) -> Path:
-    """Return the folder of the index of these parts by a framework."""
+    """Return the folder of the index of parts for a framework."""
     return folder / FOLDER / framework.name
 
 
@@ -117,7 +119,7 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
     """Open the index of a folder of parts for reading.
 
     Raises:
-        InputError: there is no index, or it is of another version of the framework or damaged.
+        InputError: the index is missing, damaged, or of another version of the framework.
     """
     files = find_files(folder)
     place = place_of(folder, framework)
@@ -158,12 +160,12 @@ def open_index(folder: Path, framework: Framework) -> Iterator[Index]:
 
 @contextlib.contextmanager
 def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connection]:
-    """Open the database of an index for writing; a missing one is created."""
+    """Open the database of an index for writing; create it if it is missing."""
     place = place_of(folder, framework)
     place.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(_connect(place, mode="rwc")) as db:
-        # Readers go on meanwhile. A log beside the file at rest would need a folder that readers
-        # can write.
+        # Readers can continue meanwhile. A permanent log beside the file would require a folder
+        # that readers can write to.
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute("PRAGMA cache_size = -100000")
@@ -172,15 +174,15 @@ def create_index(folder: Path, framework: Framework) -> Iterator[sqlite3.Connect
             numbers = {"given": "0", "last": "0", "past": "1"}
             described = {"version": VERSION, **numbers, **_identity(framework)}
             db.executemany("INSERT INTO about VALUES (?, ?)", described.items())
-            # Larger first segments: fewer of them are merged later.
+            # Larger first segments, so that fewer segments are merged later.
             db.execute("INSERT INTO moves_fts (moves_fts, rank) VALUES ('hashsize', 67108864)")
         yield db
-        with contextlib.suppress(sqlite3.OperationalError):  # a reader has it open
+        with contextlib.suppress(sqlite3.OperationalError):  # a reader has the database open
             db.execute("PRAGMA journal_mode = DELETE")
 
 
 def is_current(db: sqlite3.Connection, framework: Framework) -> bool:
-    """Return True if an index was made by this code, with the moves of this framework."""
+    """Return True if this version of the code made an index, with the moves of `framework`."""
     about = dict(db.execute("SELECT name, value FROM about").fetchall())
     return {"version": VERSION, **_identity(framework)}.items() <= about.items()
 
@@ -225,7 +227,7 @@ def _opened(
 
 
 def _prepare(index: Index) -> None:
-    """Create the temporary table `live`, of the ranges of ids that the parts have."""
+    """Create the temporary table `live` with the ranges of ids of the parts."""
     ranges: list[list[int]] = []
     for part in index.parts:
         if ranges and ranges[-1][1] == part.first:
@@ -238,7 +240,7 @@ def _prepare(index: Index) -> None:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A part as it was found; another size or time means that it was written again."""
+    """A part as found in the folder; another size or time means that it was written again."""
 
     name: str
     size: int
@@ -247,11 +249,11 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The layout of a part, from the end of its file.
+    """The layout of a part, read from the end of its file.
 
     Attributes:
-        id_column: the name of the column of ids, the first one.
-        has_errors: True if it has the column `ERROR`.
+        id_column: the name of the first column, which contains the ids.
+        has_errors: True if the part has the column `ERROR`.
     """
 
     rows: int
@@ -260,7 +262,7 @@ class Layout:
 
     @property
     def id_field(self) -> str:
-        """The name under which the ids are stored."""
+        """The name of the id field."""
         return self.id_column if self.id_column in ID_FIELDS else "id"
 
 
@@ -268,7 +270,7 @@ def find_files(folder: Path) -> dict[str, File]:
     """Return the parts of a folder by name, in the order of their names.
 
     Raises:
-        InputError: there is no part, or the folder cannot be read.
+        InputError: the folder contains no part, or cannot be read.
     """
     found = []
     try:
@@ -293,7 +295,8 @@ def layout(path: Path, framework: Framework) -> Layout:
     """Return the layout of a part with annotations by `framework`.
 
     Raises:
-        InputError: it is not whole, has other columns, or has annotations by another framework.
+        InputError: the part is incomplete, or has other columns or annotations by another
+            framework.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]

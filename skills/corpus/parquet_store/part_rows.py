@@ -1,4 +1,4 @@
-"""Read single rows of parts, by their row groups."""
+"""Read single rows of parts; Parquet reads whole row groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 CHUNK = 500
-"""Number of rows in memory, with all their columns."""
+"""Number of rows that are kept in memory with all columns."""
 Row = dict[str, Any]
 
 
@@ -37,10 +37,11 @@ class Rows:
         )
 
     def read(self, ids: Iterable[int], columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
-        """Yield the rows of these ids that are in parts, in the order of the ids.
+        """Yield the rows with these ids that are in parts, in the order of the ids.
 
         Args:
-            columns: the columns to read besides the id of the paper, which is "id"; default: all.
+            columns: the columns to read in addition to "id", the id of the paper; by default, all
+                columns.
 
         Raises:
             InputError: a part cannot be read.
@@ -98,7 +99,7 @@ class Rows:
         )
 
     def failure(self, row_id: int, row: Row) -> Failure | None:
-        """Return the failure of a row, None if it has none."""
+        """Return the failure of a row, or None."""
         if not row.get(ERROR):
             return None
         try:
@@ -116,7 +117,7 @@ class Rows:
         )
 
     def id_field(self, row_id: int) -> IdField:
-        """Return the name under which the paper's id is stored."""
+        """Return the name of the id field of a paper."""
         part = self._index.part_of(row_id)
         return next((one for one in ID_FIELDS if part and part.id_column == one), "id")
 
@@ -138,7 +139,7 @@ class Rows:
         return found
 
     def _place(self, part: Part, position: int) -> tuple[int, int]:
-        """Return the row group of a position in a part, and the position in the group."""
+        """Return the row group of a position in a part, and the position in this group."""
         footer = self._open(part).metadata
         for group in range(footer.num_row_groups):
             rows = footer.row_group(group).num_rows

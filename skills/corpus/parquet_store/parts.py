@@ -1,4 +1,4 @@
-"""Read the corpus in a folder of parts: an `Engine` over their index, DuckDB and the parts."""
+"""Read the corpus in a folder of parts: an `Engine` over index, DuckDB and parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     import duckdb
 
 NAMED = 3
-"""Parts that are named in a message."""
+"""Maximum number of parts that a message names."""
 _FTS_MOVES = """
     moves_fts WHERE (SELECT past FROM live WHERE first <= moves_fts.rowid / {moves}
             ORDER BY first DESC LIMIT 1) > moves_fts.rowid / {moves}
@@ -56,7 +56,7 @@ def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
     """Open a folder of parts that has an index.
 
     Raises:
-        InputError: it has no parts or no index, or a part cannot be read.
+        InputError: the folder has no parts or no index, or a part cannot be read.
     """
     with open_index(folder, framework) as index, contextlib.ExitStack() as stack:
         yield Parts(framework, index, Rows(index), stack)
@@ -64,7 +64,7 @@ def opened(folder: Path, framework: Framework) -> Iterator[Parts]:
 
 @dataclass(slots=True)
 class Parts(Engine):
-    """The corpus of an open index. DuckDB is started by the first method that needs it."""
+    """The corpus of an open index. The first method that needs DuckDB starts it."""
 
     framework: Framework
     index: Index
@@ -74,7 +74,7 @@ class Parts(Engine):
 
     @property
     def duckdb(self) -> duckdb.DuckDBPyConnection:
-        """DuckDB with the views of `prepare`."""
+        """The connection to DuckDB, with the views of `prepare`."""
         if self.started is None:
             self.started = self.stack.enter_context(connected(self.index.folder))
             prepare(self.started, self.index)
@@ -97,7 +97,7 @@ class Parts(Engine):
         return _FTS_PAPER.format(moves=len(self.framework.names))
 
     def left_out(self) -> Iterator[str]:
-        """Yield sentences about the parts that are not read, and why."""
+        """Yield sentences about the parts that are not read, with reasons."""
         index, folder = self.index, self.index.folder
         if index.new:
             yield (
@@ -243,7 +243,7 @@ class Parts(Engine):
         return self.rows.paper(row_id, row), anchors
 
     def _papers(self, condition: str, value: object) -> list[StoredPaper]:
-        """Return the papers of rows that meet a condition on facts."""
+        """Return the papers of the rows whose facts meet a condition."""
         rows = self.duckdb.execute(
             "SELECT paper, list(id ORDER BY current DESC, id DESC), any_value(id) FILTER"
             f" (annotated AND current) FROM facts WHERE {condition} GROUP BY paper ORDER BY paper",
@@ -260,10 +260,10 @@ class Parts(Engine):
         return StoredPaper(number, paper, items, failure, identifiers_of(paper, source))
 
     def _candidates(self, wanted: str) -> list[tuple[Any, ...]]:
-        """Return id, number of the paper, and whether the annotation is current, of some rows.
+        """Return the rows that may contain a text: id, number of the paper, and True if current.
 
-        These are all with `wanted`, and some others. Of a text in ASCII, lower case is the same as
-        folded, and white space alone is folded otherwise: it must contain the longest word.
+        The rows include all rows with `wanted`, and some other rows. Folding changes ASCII text
+        only in case and white space, so that a row must contain the longest word of `wanted`.
         """
         longest = max(wanted.split(), key=len)
         texts = map(sql_name, ("abstract", *self.framework.names))
@@ -288,7 +288,7 @@ class Parts(Engine):
 
 
 def _snippets() -> sqlite3.Connection:
-    """Return a database for one text at a time; the index has no copy of the texts."""
+    """Return a full-text database for one text at a time, since the index contains no texts."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.execute(f"CREATE VIRTUAL TABLE moves_fts USING fts5 (text, facets, tokenize='{TOKENIZER}')")
     return db
@@ -305,6 +305,6 @@ def _snippet(db: sqlite3.Connection, text: str, words: str) -> str:
 
 
 def _parts(names: Sequence[str]) -> str:
-    """Return "1 part (a.parquet) is" or "4 parts (a.parquet, ...) are"."""
+    """Return the subject of a sentence: "1 part (a.parquet) is", "4 parts (a.parquet, ...) are"."""
     listed = ", ".join((*names[:NAMED], *["..."] * (len(names) > NAMED)))
     return f"{counted(len(names), 'part')} ({listed}) {'is' if len(names) == 1 else 'are'}"

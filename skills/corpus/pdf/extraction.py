@@ -1,4 +1,4 @@
-"""Read the front matter and the sections of a PDF file, in a process of its own."""
+"""Read the front matter and the sections of a PDF file, in a separate process."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ FIRST_PAGES = (2, 6)
 """Numbers of first pages that are searched for the abstract, one after the other: a repository may
 add a cover page."""
 TITLE_SIZE = 1.15
-"""Size of the letters of a title, over that of the abstract."""
+"""Minimum size of the letters of a title, relative to the abstract."""
 FEWEST_LETTERS = 200
-"""Letters of the first pages; a scan has fewer."""
+"""Minimum number of letters on the first pages; a scan has fewer."""
 READABLE = 0.6
-"""Share of letters and digits in a text; a font without Unicode has fewer."""
+"""Minimum share of letters and digits in a text; text in a font without Unicode has less."""
 FEWEST_WORDS = 12
-"""Words of a section; an entry of a table of contents has fewer."""
+"""Minimum number of words of a section; an entry of a table of contents has fewer."""
 MOST_WORDS = 3000
-"""Words that are read of a section."""
+"""Maximum number of words of a section that are read."""
 
 
 def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
         each with kind, heading, page and text.
 
     Raises:
-        Unreadable: it has no abstract, or cannot be read.
+        Unreadable: the file has no abstract, or cannot be read.
     """
     with Pages(path) as pages:
         lines, abstract = _first_pages(pages)
@@ -62,7 +62,7 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
 
 
 def _first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
-    """Return the lines of as many pages as have the abstract, and the abstract."""
+    """Return the lines of the first pages, up to the page with the abstract, and the abstract."""
     for count in FIRST_PAGES:
         lines = pages.lines(count)
         _check_text(lines)
@@ -75,7 +75,7 @@ def _first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
 
 
 def _above(before: Sequence[Line], first: Line) -> list[Line]:
-    """Return the lines above the abstract, on its page if that has a title."""
+    """Return the lines above the abstract, only of the same page if that contains a title."""
     own = [line for line in before if line.page == first.page]
     has_title = any(line.size > TITLE_SIZE * first.size for line in own)
     return own if has_title else list(before)
@@ -113,7 +113,7 @@ def _sections(pages: Pages, abstract: Abstract, kinds: Sequence[str]) -> list[di
 
 
 def _body(lines: Sequence[Line]) -> Line:
-    """Return a line that is set as most of the text."""
+    """Return a line in the typical font and size of the text."""
     sizes: Counter[tuple[float, str]] = Counter()
     for line in lines:
         sizes[line.size, line.font] += len(line.text)
@@ -127,8 +127,8 @@ class Found:
 
     Attributes:
         kind: "limitation" or "conclusion".
-        heading: as the paper has it, without its number.
-        lines: its text.
+        heading: the heading as in the paper, without its number.
+        lines: the lines of its text.
     """
 
     kind: str
@@ -138,11 +138,11 @@ class Found:
 
 
 def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> list[Found]:
-    """Return the longest section of each of these kinds.
+    """Return the longest section of each kind in `kinds`.
 
     Args:
         lines: the lines of the paper after its abstract.
-        body: a line that is set as its text.
+        body: a line in the typical font and size of the text.
     """
     best: dict[str, Found] = {}
     lines = _without_references(lines, body)
@@ -163,8 +163,8 @@ def find_sections(lines: Sequence[Line], kinds: Collection[str], body: Line) -> 
 
 
 def _without_references(lines: Sequence[Line], body: Line) -> Sequence[Line]:
-    """Return the lines before the references, where titles may look like headings."""
-    for place in range(len(lines) // 3, len(lines)):  # and not in the table of contents
+    """Return the lines before the references, since titles there may look like headings."""
+    for place in range(len(lines) // 3, len(lines)):  # not in the table of contents
         line = lines[place]
         if title_page.is_references(name_of(line.text)) and title_page.stands_out(line, body):
             return lines[:place]
@@ -172,7 +172,7 @@ def _without_references(lines: Sequence[Line], body: Line) -> Sequence[Line]:
 
 
 def _heading(line: Line, body: Line) -> str:
-    """Return the heading that a line is or begins with, "" if it has none."""
+    """Return the heading that a line consists of or begins with, or ""."""
     if title_page.is_short(line.text) and title_page.stands_out(line, body):
         return line.text.strip()
     lead = line.lead.strip()
@@ -181,7 +181,7 @@ def _heading(line: Line, body: Line) -> str:
 
 
 def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> list[Line]:
-    """Return the text below a heading up to the next heading of its kind."""
+    """Return the lines below a heading, up to the next heading of the same kind."""
     first = lines[place]
     run_in = heading != first.text.strip()
     found: list[Line] = []
@@ -197,7 +197,7 @@ def _section(lines: Sequence[Line], place: int, heading: str, body: Line) -> lis
         if _ends(line, first, body, run_in=run_in):
             break
         if differs(line, usual) or _is_of_numbers(line):
-            continue  # a footnote, a caption, a table
+            continue  # a footnote, a caption or a table
         found.append(line)
         words += len(line.text.split())
         if words > MOST_WORDS:
@@ -219,7 +219,7 @@ def _ends(line: Line, first: Line, body: Line, *, run_in: bool) -> bool:
         return False
     if title_page.ends_paper(name_of(heading)):
         return True
-    if heading != line.text.strip():  # in the line of its paragraph
+    if heading != line.text.strip():  # a heading at the beginning of a paragraph
         return run_in
     if run_in:
         return True

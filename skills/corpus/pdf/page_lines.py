@@ -1,9 +1,9 @@
-"""Put the pieces of a page into lines in the order in which they are read.
+"""Join the pieces of a page to lines in reading order.
 
-A gutter is a place that few lines cross, with lines on both sides. Lines that cross one, such as
-a title over two columns, divide the page into bands; in each band, a column is read after the
-other. Text beside a block of such lines, as "Article info" beside the abstract, is read before the
-block if it is on its left, else after it.
+A gutter is a position that few lines cross, with lines on both sides. Lines that cross a gutter,
+such as a title over two columns, divide the page into bands; in each band, one column is read after
+the other. Text beside a block of such lines, such as "Article info" beside the abstract, is read
+before the block if it is to the left, and otherwise after it.
 """
 
 from __future__ import annotations
@@ -26,31 +26,33 @@ from skills.corpus.pdf.page_text import Line
 from skills.corpus.tables.reader_process import Unreadable
 
 CROSSING = 0.35
-"""Share of the lines that may cross a gutter: titles, abstracts and figures over all columns."""
+"""Maximum share of lines that cross a gutter: titles, abstracts and figures over all columns."""
 BESIDE = 0.15
-"""Share of the lines on each side of it, if a line crosses it."""
+"""Minimum share of lines on each side of a gutter, if a line crosses it."""
 FEWEST = 6
-"""Lines on each side of it."""
+"""Minimum number of lines on each side of a gutter."""
 ALIKE = 0.08
-"""Greatest difference in the share of lines that cross two gutters of a page."""
+"""Maximum difference in the share of lines that cross two gutters of a page."""
 FEW = 0.03
-"""Share of the lines that hardly counts."""
+"""Share of lines that is negligible."""
 MOST_PLACES = 500
-"""Places of a page that are tried."""
+"""Maximum number of positions of a page that are tried as gutters."""
 MOST_PIECES = 5000
-"""Pieces of a page from which it is a drawing, and not put in order; a page of text has 200."""
+"""Number of pieces from which a page counts as a drawing and is not ordered; a page of text has
+200.
+"""
 STEP = 2.0
-"""Points between two places that may be a gutter."""
+"""Minimum distance in points between two positions that are tried as gutters."""
 WIDE = 2.0
-"""Distance in ems that separates pieces on a baseline even without a gutter."""
+"""Distance in ems from which pieces on a baseline are separate even without a gutter."""
 MOST_PAGES = 200
-"""Pages that are read: the first pages of a longer file, such as a thesis."""
+"""Maximum number of pages that are read: the first pages of a long file, such as a thesis."""
 SECONDS = 20.0
-"""Processor time after which no further page is read."""
+"""Seconds of processor time after which no further page is read."""
 LONGEST_ENTRY = 5000
-"""Characters of an entry of the document information that is read."""
+"""Maximum number of characters of an entry of the document information that are read."""
 EDGE = 3
-"""Lines at the top and at the bottom of a page that may be running heads."""
+"""Number of lines at the top and at the bottom of a page that may be running heads."""
 _PAGE_NUMBER = re.compile(
     r"(?:page\s*)?[-–—|.\s]*(?:\d{1,5}|[ivxl]{1,6})[-–—|.\s]*(?:(?:of|/)\s*\d+)?",  # noqa: RUF001
     re.IGNORECASE,
@@ -81,7 +83,7 @@ def in_reading_order(pieces: Sequence[Line]) -> list[Line]:
 def _by_block(
     lines: Sequence[Line], blocks: Sequence[list[Line]], gutters: Sequence[float]
 ) -> list[Line]:
-    """Return the lines in order: for each block, the band above it, then the text beside it."""
+    """Return the lines in order: for each block the band above it, and the text beside it."""
     inside = {id(line) for block in blocks for line in block}
     others = [line for line in lines if id(line) not in inside]
     found: list[Line] = []
@@ -117,7 +119,7 @@ def _down(lines: Iterable[Line]) -> list[Line]:
 
 
 def _blocks(across: Sequence[Line]) -> list[list[Line]]:
-    """Return lines as blocks, each of lines with little space between them."""
+    """Group lines into blocks of lines with little space between them."""
     blocks: list[list[Line]] = []
     for line in _down(across):
         if blocks and blocks[-1][-1].y - line.y <= 2.2 * max(line.size, blocks[-1][-1].size):
@@ -128,7 +130,7 @@ def _blocks(across: Sequence[Line]) -> list[list[Line]]:
 
 
 def _joined(pieces: Sequence[Line], gutters: Sequence[float]) -> list[Line]:
-    """Return the pieces on one baseline as one line, unless a gutter or much space separates."""
+    """Join the pieces on a baseline to a line, unless a gutter or much space separates them."""
     rows: list[list[Line]] = []
     for piece in sorted(pieces, key=lambda one: -one.y):
         if rows and rows[-1][0].y - piece.y <= 0.4 * max(piece.size, rows[-1][0].size):
@@ -164,16 +166,17 @@ def _extend(line: Line, piece: Line) -> None:
 
 
 def _gutters(pieces: Sequence[Line]) -> list[float]:
-    """Return the places between columns: one or two places, or none.
+    """Return the positions of the gutters: up to two.
 
-    Three columns are alike in width, or hardly a line crosses a gutter, as at one of notes.
+    Three columns have similar widths, or hardly any line crosses a gutter, as for a column of
+    notes.
     """
     usual = statistics.median(piece.size for piece in pieces)
     text = [one for one in pieces if 0.7 * usual <= one.size <= 1.3 * usual] or pieces
     lefts, rights = sorted(one.left for one in text), sorted(one.right for one in text)
     left, right = lefts[0], rights[-1]
     margin = (right - left) / 6
-    step = max(STEP, (right - left) / MOST_PLACES)  # a damaged page may be of any width
+    step = max(STEP, (right - left) / MOST_PLACES)  # a damaged page may have any width
     count = int((right - left - 2 * margin) / step) + 1
     places = [left + margin + step * i for i in range(count)]
     found = [(n, place) for place in places if (n := _crossing(lefts, rights, place)) is not None]
@@ -198,7 +201,7 @@ def _gutters(pieces: Sequence[Line]) -> list[float]:
 
 
 def _crossing(lefts: Sequence[float], rights: Sequence[float], place: float) -> int | None:
-    """Return the number of lines that cross a place, None if it divides no columns.
+    """Return the number of lines that cross a position, or None if it does not divide columns.
 
     Args:
         lefts, rights: the sorted ends of all lines.
@@ -223,10 +226,10 @@ def _without_numbering(pieces: Sequence[Line]) -> list[Line]:
 
 
 class Pages:
-    """The pages of a file, each read when it is needed.
+    """The pages of a file, which are read when they are needed.
 
     Attributes:
-        turned: the text of the first page that does not run from left to right.
+        turned: the text of the first page that is not written from left to right.
     """
 
     def __init__(self, path: Path) -> None:
@@ -261,14 +264,14 @@ class Pages:
         return [line for page in pages for line in page if id(line) not in heads]
 
     def information(self, name: str) -> str:
-        """Return an entry of the document information, such as "Title"; "" if it has none."""
+        """Return an entry of the document information, such as "Title", or ""."""
         with contextlib.suppress(UnicodeError):
             found = self._document.get_metadata_value(name)
             return " ".join(found.split()) if len(found) < LONGEST_ENTRY else ""
         return ""
 
     def _page(self, number: int) -> list[Line]:
-        """Return the lines of a page; none if it is damaged."""
+        """Return the lines of a page, or [] if it is damaged."""
         try:
             page = self._document[number]
             text_page = page.get_textpage()
@@ -291,5 +294,5 @@ def _at_edge(page: Sequence[Line]) -> list[Line]:
 
 
 def _key(line: Line) -> tuple[str, int]:
-    """Return the text without numbers and the height, which running heads have in common."""
+    """Return the text without numbers, and the height, which are equal for running heads."""
     return re.sub(r"[\d\s]+", "", line.text).casefold(), round(line.y / 8)

@@ -1,7 +1,8 @@
-"""Read the text of a page by PDFium in pieces of a line, and join lines to text.
+"""Read the text of a page with PDFium as pieces of lines, and join lines to text.
 
-A piece has its place and its font. Joining restores divided words, ligatures and accents beside
-letters, and removes marks of footnotes."""
+A piece has a position and a font. Joining restores divided words, ligatures and separate accents,
+and removes marks of footnotes.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +19,19 @@ from typing import Any
 import pypdfium2.raw as pdfium
 
 MOST_CHARS = 60_000
-"""Characters that are read of a page; a page of a paper has 3,000 to 8,000."""
+"""Maximum number of characters of a page that are read; a page of a paper has 3,000 to 8,000."""
 GAP = 0.9
-"""Distance between two words, in ems, from which they are pieces of their own."""
+"""Distance between two words in ems from which they are separate pieces."""
 SAME_SIZE = 0.08
-"""Greatest difference in size of two lines of one text, as a share."""
+"""Maximum relative difference in size between two lines of the same text."""
 _LINE_END = frozenset("\r\n")
 _HYPHENS = frozenset("\ufffe\u0002\u00ad")
-"""Characters that PDFium returns for a hyphen at a line end, and the soft hyphen."""
+"""Characters that PDFium returns for a hyphen at the end of a line, and the soft hyphen."""
 MARK = "\ue000"
-"""Stands for the mark of a footnote in the text of a line."""
+"""A character that replaces the mark of a footnote in the text of a line."""
 _MARKS = frozenset("0123456789,*†‡§¶\u2217")
 _LONG = re.compile(rf"[^\W\d_]{{4}}[.,;:)\u201d\"]*{MARK}*$")
-"""The end of a word before a raised number, which is not part of it."""
+"""Matches the end of a word before a raised number that is not part of the word."""
 _BOLD = re.compile(r"bold|black|heavy|demi|-medi|medi$|cmbx|sfbx|\.b$|-b$", re.IGNORECASE)
 _REPLACED = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}
@@ -46,7 +47,7 @@ _ACCENTS = {
     "\u00b8": "\u0327",  # cedilla
     "\u02d9": "\u0307",  # dot
 }
-"""Combining accents by the accent that stands beside its letter."""
+"""The combining accent for each separate accent."""
 _DOTLESS = "\u0131"
 _ACCENTED = re.compile(rf"([{''.join(_ACCENTS)}])\s?([A-Za-z{_DOTLESS}])")
 _DIVIDED = re.compile(r"(\w[\w-]*)-$")
@@ -59,12 +60,12 @@ class Line:
     """A line of text, or a piece of a line.
 
     Attributes:
-        left, right: its ends, in points.
-        y: its baseline, in points from the bottom of the page.
-        size: of its letters, in points.
-        font: its name.
-        lead: the words in bold at its beginning, if the others are not.
-        page: from 0.
+        left, right: the ends of the line, in points.
+        y: the baseline, in points from the bottom of the page.
+        size: the size of the letters, in points.
+        font: the name of the font.
+        lead: the words in bold at its beginning, if other words are not in bold.
+        page: the number of the page, from 0.
     """
 
     text: str
@@ -79,12 +80,12 @@ class Line:
 
 
 def count_words(lines: Iterable[Line]) -> int:
-    """Return how many words lines have."""
+    """Return the number of words in lines."""
     return sum(len(line.text.split()) for line in lines)
 
 
 def differs(line: Line, size: float) -> bool:
-    """Return True if a line is set in another size than a text of this size."""
+    """Return True if the size of a line differs from `size`."""
     return abs(line.size - size) > SAME_SIZE * size
 
 
@@ -105,8 +106,8 @@ class _Word:
 def read(text_page: Any) -> tuple[list[Line], str]:
     """Return the text of a page of PDFium (FPDF_TEXTPAGE).
 
-    The pieces are the text that runs from left to right; the other text, such as the stamp on the
-    margin of a preprint, is returned as it is.
+    The pieces contain the text that is written from left to right; other text, such as the stamp on
+    the margin of a preprint, is returned as a string.
     """
     pieces: list[list[_Word]] = []
     turned: list[str] = []
@@ -156,7 +157,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
     word: _Word | None = None
     for i in range(min(pdfium.FPDFText_CountChars(text_page), MOST_CHARS)):
         code = pdfium.FPDFText_GetUnicode(text_page, i)
-        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # half of a character
+        char = "" if not code or 0xD800 <= code < 0xE000 else chr(code)  # half of a surrogate pair
         if char.isspace() or not char:
             if word is not None:
                 word.ends_line = char in _LINE_END
@@ -179,7 +180,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
 
 
 def _joins(word: _Word, box: Any) -> bool:
-    """Return True if a character at `box` goes on with a word."""
+    """Return True if a character at `box` continues a word."""
     if word.turned:
         return True
     apart = box.left - word.right
@@ -189,14 +190,14 @@ def _joins(word: _Word, box: Any) -> bool:
 
 
 def _is_mark(char: str, word: _Word, box: Any) -> bool:
-    """Return True for the mark of a footnote after a word; "R2", "Ca2+" and "106" have none."""
+    """Return True for the mark of a footnote after a word, but not for "R2", "Ca2+" and "106"."""
     raised = box.bottom > word.bottom + 0.15 * word.height
     small = box.top - box.bottom < 0.85 * word.height
     return raised and small and char in _MARKS and _LONG.search(word.text) is not None
 
 
 def _begun(text_page: Any, i: int, box: Any) -> _Word:
-    """Return a word without text that begins with a character."""
+    """Return an empty word at the position of its first character."""
     matrix = pdfium.FS_MATRIX()
     pdfium.FPDFText_GetMatrix(text_page, i, matrix)
     x, y = ctypes.c_double(), ctypes.c_double()
@@ -217,7 +218,7 @@ def _is_bold(font: str) -> bool:
 
 
 def words_of(lines: Iterable[Line]) -> set[str]:
-    """Return the words that are not divided at the end of a line, in lower case."""
+    """Return the words of lines in lower case, without words divided at the end of a line."""
     found: set[str] = set()
     for line in lines:
         words = _WORD.findall(plain(line.text).casefold())
@@ -226,10 +227,10 @@ def words_of(lines: Iterable[Line]) -> set[str]:
 
 
 def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
-    """Return lines as one text.
+    """Join lines to a text.
 
-    The hyphen of a divided word is kept if the paper has the word with it elsewhere, and not
-    without it; and before a capital, or after another hyphen ("state-of-the-art").
+    The hyphen of a divided word is kept if the paper contains the word only with the hyphen, before
+    a capital, and after another hyphen ("state-of-the-art").
 
     Args:
         known: the words of the paper (`words_of`).
@@ -251,7 +252,7 @@ def text_of(lines: Sequence[Line], known: Collection[str]) -> str:
 
 
 def plain(text: str) -> str:
-    """Return text with letters for ligatures and accents, and without marks of footnotes."""
+    """Return `text` with restored ligatures and accents, and without marks of footnotes."""
     text = text.translate(_REPLACED)
     return _ACCENTED.sub(_accented, text) if any(map(text.__contains__, _ACCENTS)) else text
 

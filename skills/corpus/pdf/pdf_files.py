@@ -1,4 +1,4 @@
-"""Read a PDF file, or those of a folder and its folders, as a table of papers."""
+"""Read a PDF file, or the PDF files of a folder and its subfolders, as a table of papers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
 
 SUFFIX = ".pdf"
 MOST_ENTRIES = 200_000
-"""Files and folders in a folder of papers."""
+"""Maximum number of files and folders in a folder of papers."""
 MOST_BYTES = 500_000_000
-"""Size of a file."""
+"""Maximum size of a file in bytes."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories")
 WORKER = "skills.corpus.pdf.extraction"
 _MARK, _BEGINNING = b"%PDF-", 1024
-"""The mark of a PDF file, and the number of bytes in which readers of PDF accept it."""
+"""The mark of a PDF file, and the number of bytes in which it must begin."""
 
 
 class PdfReader(Reader):
-    """Reader of PDF files; a position is the number of a file."""
+    """The reader of PDF files; a position is the number of a file."""
 
     unit = "file"
     source_keys = ("doi", "arxiv_id")
@@ -84,7 +84,7 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
 
 
 def is_of_pdfs(path: Path) -> bool:
-    """Return True for a PDF file, and for a folder with PDF files and without Parquet files."""
+    """Return True for a PDF file, or a folder with PDF files but without Parquet files."""
     place = at_home(path)
     if not place.is_dir():
         return path.suffix.lower() == SUFFIX
@@ -94,7 +94,7 @@ def is_of_pdfs(path: Path) -> bool:
 
 
 def find_pdfs(path: Path) -> list[Path]:
-    """Return a PDF file, or the PDF files of a folder in the order of their names.
+    """Return the PDF files at a path: the file, or the files of a folder in order of names.
 
     Raises:
         InputError: the folder has too many entries.

@@ -2,10 +2,11 @@
 
 The abstract is the text after its heading, "Abstract" or "Summary", up to the next heading. Without
 such a heading, it is the last paragraph of 40 to 400 words above the heading "Introduction" on the
-first pages; a paper that has neither is refused.
+first pages; a paper without both is refused.
 
 Headings are compared without blanks, case and numbers, since small capitals and letter-spaced
-headings come as "A BSTRACT" or "A B S T R A C T"."""
+headings are read as "A BSTRACT" or "A B S T R A C T".
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from skills.corpus.references.csl_json import month_number
 from skills.nanda.paper import find_arxiv_id
 
 HEADING_WORDS = 14
-"""Words of a heading."""
+"""Maximum number of words of a heading."""
 NUMBER = r"(?:\d{1,2}(?:\.\d{1,2}){0,3}[.)]?|[IVX]{1,5}[.)]?|[A-H][.)])"
 
 _NUMBERED = re.compile(rf"({NUMBER})\s+(?=[A-Z])")
@@ -55,7 +56,7 @@ _RUN_IN_END = re.compile(
     r"\*? ?Corresponding [Aa]uthor|Copyright\b|©|(?:doi|DOI|E-?mail|Citation|Editors?) ?:|"
     r"\d?\.? ?Introduction\b|Author [Ss]ummary\b"
 )
-"""Beginnings of lines that follow an abstract, and that are rare within it."""
+"""Matches beginnings of lines that follow an abstract, and are rare within it."""
 _PARTS = (
     "background", "objective", "aim", "purpose", "method", "material", "result", "finding",
     "conclusion", "interpretation", "significance", "design", "setting", "participant", "patient",
@@ -63,19 +64,19 @@ _PARTS = (
     "hypothesis", "question", "implication", "trial", "registration", "funding", "intervention",
     "introduction",
 )  # fmt: skip
-"""How the parts of a structured abstract begin."""
+"""Words that begin the parts of a structured abstract."""
 LONGEST_NAME = 60
-"""Letters of the name of a section; a longer one is a sentence in bold."""
+"""Maximum number of letters of the name of a section; a longer name is a sentence in bold."""
 FEWEST_WORDS = 20
-"""Words of a text after the heading "Abstract"; a table of contents has fewer."""
+"""Minimum number of words after the heading "Abstract"; a table of contents has fewer."""
 MOST_WORDS = 700
-"""Words of an abstract."""
+"""Maximum number of words of an abstract."""
 UNHEADED_WORDS = range(40, 401)
-"""Words of an abstract without a heading."""
+"""Allowed numbers of words of an abstract without a heading."""
 UNHEADED_PAGES = 2
-"""Pages on which it is searched."""
+"""Number of pages on which an abstract without a heading is searched."""
 PARAGRAPH = 1.5
-"""Distance of two lines, in ems, that begins a paragraph."""
+"""Distance between two lines in ems from which the second begins a paragraph."""
 _RUN_IN = re.compile(
     r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
     re.IGNORECASE,
@@ -83,10 +84,11 @@ _RUN_IN = re.compile(
 _CAPITALS = re.compile(r"(?:ABSTRACT|SUMMARY)\s+(?=[A-Z])")
 _HEADING = re.compile(r"(?:abstract|summary)(?:andkeywords)?")
 TITLE_WORDS = 45
-"""Words of a title at most."""
+"""Maximum number of words of a title."""
 PROVEN = 15
-"""Letters of a title in the document information that is trusted if the first pages have it; a
-shorter title may be "Paper" or "main.dvi"."""
+"""Minimum number of letters of a title in the document information that is used if the first pages
+contain it; a shorter title may be "Paper" or "main.dvi".
+"""
 _STAMP = re.compile(
     r"arxiv:\s*(?P<id>\S+)\s*(?:\[(?P<category>[\w.-]+)\])?\s*(?P<day>\d{1,2})\s+(?P<month>[a-z]{3})"
     r"[a-z]*\s+(?P<year>\d{4})",
@@ -112,12 +114,12 @@ _MARKS = re.compile(rf"[{MARK}\d\u2217*†‡§¶♠♣♥♦⋆☆✉|·]+|\{{[
 
 
 def name_of(text: str) -> str:
-    """Return the name of a heading as names are compared: "7.1 Limitations" is "limitations"."""
+    """Return the comparable name of a heading: "limitations" for "7.1 Limitations"."""
     return _NOT_LETTERS.sub("", _BEFORE_NAME.sub("", text.strip(), count=1).casefold())
 
 
 def kinds_of(name: str) -> list[str]:
-    """Return the kinds of sections that a heading of this name begins."""
+    """Return the kinds of sections that a heading with this name begins."""
     found: list[str] = []
     if len(name) > LONGEST_NAME:
         return found
@@ -129,19 +131,19 @@ def kinds_of(name: str) -> list[str]:
 
 
 def is_short(text: str) -> bool:
-    """Return True if a line may be a heading by its length and its end."""
+    """Return True if a line may be a heading, judging by its length and its end."""
     text = text.strip()
     return 0 < len(text.split()) <= HEADING_WORDS and len(text) <= 100 and text[-1] not in ",;-"
 
 
 def level_of(line: Line) -> int:
-    """Return how deep the number of a heading is: 1 for "7", 2 for "7.1", 0 without a number."""
+    """Return the depth of the number of a heading: 1 for "7", 2 for "7.1", 0 without a number."""
     found = _NUMBERED.match(line.text.strip())
     return found[1].strip(".)").count(".") + 1 if found else 0
 
 
 def stands_out(line: Line, body: Line) -> bool:
-    """Return True if a line is set as a heading over text that is set as `body`."""
+    """Return True if a line differs from `body` in font or size like a heading."""
     letters = [char for char in line.text if char.isalpha()]
     capital = len(letters) > 3 and sum(map(str.isupper, letters)) > 0.9 * len(letters)
     larger = line.size > 1.06 * body.size
@@ -150,7 +152,7 @@ def stands_out(line: Line, body: Line) -> bool:
 
 
 def is_title(text: str) -> bool:
-    """Return True if text has no sentence: most words are capitalized, or it has a number."""
+    """Return True if text may be a title: half of its words are capitalized, or it is short."""
     words = [word for word in text.split() if word[0].isalpha()]
     capitals = sum(word[0].isupper() for word in words)
     return bool(words) and words[0][0].isupper() and (capitals * 2 >= len(words) or len(words) < 6)
@@ -167,7 +169,7 @@ def is_references(name: str) -> bool:
 
 
 def ends_abstract(line: Line, body: Line) -> bool:
-    """Return True if a line follows the abstract whose text is set as `body`."""
+    """Return True if a line follows the abstract, whose text looks like `body`."""
     text = line.text.strip()
     name = name_of(text)
     if _RUN_IN_END.match(text):
@@ -181,7 +183,7 @@ def ends_abstract(line: Line, body: Line) -> bool:
 
 
 def without_number(text: str) -> str:
-    """Return a heading for people: without its number, and without a mark at its end."""
+    """Return a heading without its number and without punctuation at its end."""
     return " ".join(_BEFORE_NAME.sub("", text.strip(), count=1).rstrip(" .:—–-").split())  # noqa: RUF001
 
 
@@ -198,7 +200,7 @@ class Abstract(NamedTuple):
 
 
 def find_abstract(lines: Sequence[Line]) -> Abstract | None:
-    """Return the abstract of a paper, None if it is not found."""
+    """Return the abstract of a paper, or None."""
     for wanted in ("abstract", "summary"):
         for place, line in enumerate(lines):
             rest = _after_heading(line, wanted)
@@ -212,7 +214,7 @@ def find_abstract(lines: Sequence[Line]) -> Abstract | None:
 
 
 def _after_heading(line: Line, wanted: str) -> str | None:
-    """Return the text after the heading on its line, "" if it is alone, None for another line."""
+    """Return the text after the heading `wanted` on a line, or None for another line."""
     text = line.text.strip()
     name = name_of(text)
     if not name.startswith(wanted):
@@ -227,10 +229,10 @@ def _after_heading(line: Line, wanted: str) -> str | None:
 
 
 def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
-    """Return the lines that go on with an abstract.
+    """Return the lines that continue an abstract.
 
-    Lines of another size, such as a footnote between two columns, are left out; several of them in
-    succession end it.
+    Lines of another size, such as a footnote between two columns, are left out; several such lines
+    in succession end the abstract.
     """
     if not lines:
         return []
@@ -258,7 +260,7 @@ def _body(lines: Sequence[Line], own: Sequence[Line]) -> list[Line]:
 
 
 def _unheaded(lines: Sequence[Line]) -> Abstract | None:
-    """Return the last paragraph above the introduction that is as long as an abstract."""
+    """Return the last paragraph above the introduction with the length of an abstract, or None."""
     introductions = (
         i
         for i, line in enumerate(lines)
@@ -285,14 +287,14 @@ def _is_apart(before: Line, line: Line, most: float = 2.4) -> bool:
 
 
 def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
-    """Return the title of a paper, and the index of the line after it; "" if there is none.
+    """Return the title of a paper, or "", and the index of the line after it.
 
-    It is the title in the document information if the first pages have it, else the text in the
-    largest letters.
+    The title in the document information is used if the first pages contain it, or else the text in
+    the largest letters.
 
     Args:
         before: the lines before the abstract.
-        stated: the title of the document information.
+        stated: the title in the document information.
     """
     block = _largest(before)
     after = block[-1] + 1 if block else 0
@@ -304,7 +306,7 @@ def title_of(before: Sequence[Line], stated: str) -> tuple[str, int]:
 
 
 def _largest(lines: Sequence[Line]) -> list[int]:
-    """Return the places of the successive lines in the largest letters."""
+    """Return the indexes of the successive lines in the largest letters."""
     blocks: list[list[int]] = []
     for place, line in enumerate(lines):
         if _NOT_A_TITLE.search(line.text) or not any(map(str.isalpha, line.text)):
@@ -327,24 +329,25 @@ def _largest(lines: Sequence[Line]) -> list[int]:
 
 
 def authors_of(lines: Sequence[Line], stated: str) -> str:
-    """Return the authors as "Ada Lovelace, Alan Turing", "" where they are not certain.
+    """Return the authors as "Ada Lovelace, Alan Turing", or "" if they are not certain.
 
-    They are the authors in the document information if all their family names are on these lines,
-    else the first lines that consist of names alone.
+    The authors in the document information are used if these lines contain all their family names,
+    or else the first lines that consist only of names.
 
     Args:
         lines: the lines between title and abstract.
-        stated: the authors of the document information.
+        stated: the authors in the document information.
     """
     shown = squeezed(" ".join(line.text for line in lines))
     named, printed = _names(stated), _printed(lines)
     if named and all(squeezed(name.split()[-1]) in shown for name in named):
         return ", ".join(printed if len(printed) > len(named) else named)
-    return ", ".join(printed) if len(printed) > 1 else ""  # one may be the first of a column
+    # a single name may be the first of a column
+    return ", ".join(printed) if len(printed) > 1 else ""
 
 
 def _printed(lines: Sequence[Line]) -> list[str]:
-    """Return the names on the first lines that have only names, all set alike."""
+    """Return the names on the first lines that consist only of names in the same font."""
     found: list[str] = []
     first: Line | None = None
     for line in lines:
@@ -357,7 +360,7 @@ def _printed(lines: Sequence[Line]) -> list[str]:
 
 
 def _names(text: str) -> list[str]:
-    """Return the names in a list, [] if a part of the list is not a name."""
+    """Return the names in a list, or [] if a part of the list is not a name."""
     split = (part.strip(" .") for part in re.split(r"[,;&]|\band\b", text))
     parts = [" ".join(part.split()) for part in split if part]
     fits = all(
@@ -367,13 +370,13 @@ def _names(text: str) -> list[str]:
 
 
 def identifiers_of(lines: Sequence[Line], turned: str, stated: str) -> dict[str, str]:
-    """Return the DOI and the arXiv id that are printed, the category and the date of the stamp.
+    """Return the printed DOI and arXiv id, and the category and date of the stamp.
 
-    A DOI counts if it is the only DOI.
+    A DOI is used only if there is no second DOI.
 
     Args:
         lines: the lines of the first page.
-        turned: the text on its margin.
+        turned: the text on the margin of the page.
         stated: the entries of the document information.
     """
     text = "\n".join((turned, stated, *(line.text for line in lines)))
