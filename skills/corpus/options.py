@@ -57,7 +57,7 @@ class LibraryOptions(TitledColumnOptions):
 
     collection: str | None = Field(
         None,
-        description="from a Zotero library, a collection (NAME or PARENT/NAME) and its subcollections",
+        description="of a Zotero library, a collection (NAME or PARENT/NAME), with subcollections",
     )
     tag: tuple[str, ...] = Field(
         (), description="from a Zotero library, only items with this tag; may be repeated"
