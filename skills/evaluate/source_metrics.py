@@ -49,8 +49,7 @@ EXPECTED = {"method": "method", "evidence": "result"}
 """The expected label of the sentences of a move, for moves that correspond to one label."""
 METRICS: Mapping[str, str] = {
     "anchor": "share of the moves stated by both whose anchor has a sentence of the gold's anchor",
-    "nearest": "share of these moves whose anchor has the same nearest sentence as the gold's "
-    "anchor",
+    "nearest": "share of the moves stated by both whose anchors have the same nearest sentence",
     "sure": f"share of right anchors among the moves with a confidence of {SURE} or more",
     "ece": f"expected calibration error of the confidence that an anchor is right, in {BINS} bins",
     "label_precision": "share of the move's anchors with the expected label (method: method, "
