@@ -63,8 +63,7 @@ METRICS: Mapping[str, str] = {
     "false_fill": "share of papers that state the move, among the papers without a sentence of the "
     "label",
     "placed": "share of the moves method and evidence that are anchored in a sentence of the "
-    "label, "
-    "or not stated if no sentence has the label",
+    "label, or not stated if no sentence has the label",
 }
 
 
