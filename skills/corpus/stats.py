@@ -1,7 +1,7 @@
-"""Count annotations: stated moves by category and year, support by the abstracts, failures.
+"""Count annotations: stated moves by category and year, support, and failures.
 
-`Tally` counts given annotations, or takes the sums of a query (`search/engine.py`); both make the
-same `Stats` of the same annotations.
+`Tally` counts annotations one by one, or adds sums of a query (`search/engine.py`); both give the
+same `Stats`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from skills.nanda.framework import Framework
 from skills.reporting.outputs import Share
 
 CATEGORIES = 12
-"""Categories with a row of their own; the others share one."""
+"""Maximum number of categories that have their own row; other categories share a row."""
 OTHER = "other"
 SUMS = ("supports", "support", "numbers", "names")
-"""Sums of the checks of a move over the annotations that state it: how many have a support, the
-total of it, and how many have an unsupported number or name."""
+"""Sums of the checks of a move over the annotations that state it: the number of annotations with a
+support, the sum of support, and the numbers of annotations with an unsupported number, and with an
+unsupported name.
+"""
 
 _Facets = tuple[str, int | None, frozenset[str]]
-"""First category, year, and stated moves."""
+"""The first category, the year, and the stated moves of an annotation."""
 
 
 class Tally:
-    """Counts annotations for their statistics."""
+    """Counts annotations for statistics."""
 
     def __init__(self, framework: Framework) -> None:
         self.framework = framework
@@ -50,8 +52,8 @@ class Tally:
         """Return the statistics.
 
         Args:
-            failed: number of papers without an annotation, by the type of the error.
-            papers: number of papers, unless each has an annotation or a failure.
+            failed: number of failed papers by type of the error.
+            papers: number of all papers; None if each has an annotation or a failure.
         """
         counted = ((stated, count) for (_, _, stated), count in self.facets.items())
         everything = self._group("", counted)

@@ -53,21 +53,22 @@ _BEGINNINGS = {
     ".json": re.compile(r"\[\s*\{"),
     ".csv": re.compile(r"sep=[;,]\r?\n"),
 }
-"""How a table without a name begins, by suffix."""
+"""Matches the beginning of a table without a name, by the suffix of its format."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """A row of a table: a paper, and its annotation where the table has one.
+    """A row of a table: a paper, and its annotation if the table contains annotations.
 
     Attributes:
-        where: the row for messages: "papers.csv, line 7" (its first line), "papers.parquet, row 3".
-        paper: its abstract is "" if the row has no abstract.
-        moves: the moves that have a column, as the file writes them; "" for an empty cell.
-        anchors, confidence, suggestions, sections, provenance: of the stored annotation, if the row
-            has them.
-        error: in a part of a job, why the paper has no annotation.
-        repeat: an earlier row without an error has the same id and the same abstract.
+        where: the place of the row in words: "papers.csv, line 7" (its first line),
+            "papers.parquet, row 3".
+        paper: the paper; its abstract is "" if the row has no abstract.
+        moves: the moves that have a column, as written in the file; "" for an empty cell.
+        anchors, confidence, suggestions, sections, provenance: the values of the stored annotation,
+            if the row has them.
+        error: in a part of a job, the error of a failed paper.
+        repeat: True if an earlier row without an error has the same id and the same abstract.
     """
 
     where: str
@@ -88,12 +89,12 @@ class TableRow:
 
     @property
     def abstract_sha256(self) -> str:
-        """The digest of the annotated abstract according to the provenance, "" if unknown."""
+        """The digest of the annotated abstract according to the provenance, or ""."""
         made_from = (self.provenance or {}).get("input")
         return str(made_from.get("sha256", "")) if isinstance(made_from, dict) else ""
 
     def valid_moves(self, framework: Framework) -> dict[str, str]:
-        """Return the moves as they are stored.
+        """Return the moves in their stored form.
 
         Raises:
             InputError: a move does not fit, or the annotation was made with another framework.
@@ -125,17 +126,17 @@ class Table:
 
     @property
     def id_column(self) -> str | None:
-        """The table's own name of its id column, None if it has none."""
+        """The name of the id column in the table, or None."""
         return self._layout.id_column
 
     @property
     def is_read_fast(self) -> bool:
-        """False if each row is a file of its own."""
+        """False if each row is a separate file."""
         return self._reader.unit != "file"
 
     @property
     def has_abstracts(self) -> bool:
-        """False if they must be looked up elsewhere."""
+        """False if the abstracts must be looked up elsewhere."""
         return "abstract" in self._layout.columns
 
     @property
@@ -153,7 +154,7 @@ class Table:
             )
 
     def rows(self) -> Iterator[TableRow]:
-        """Yield all rows, as `rows_or_errors`, unless a row is refused.
+        """Yield all rows, like `rows_or_errors`, and raise the first error.
 
         Raises:
             InputError: a row cannot be read, or its id was used for another abstract.
@@ -161,15 +162,15 @@ class Table:
         return accepted(self.rows_or_errors())
 
     def rows_or_errors(self) -> Generator[TableRow | InputError, None, None]:
-        """Yield the rows in file order, each as a row or as the error why it is refused.
+        """Yield the rows in file order; in place of a refused row, its error.
 
         An id identifies one paper; a missing id is made from the abstract. An arXiv id is read
-        without its version or URL, which the paper's source keeps as "arxiv_id". A row is refused
-        if it cannot be read, or its id was used for another abstract. Of the rows before, only ids
-        and digests are kept.
+        without its version or URL, which are kept in the source of the paper as "arxiv_id". A row
+        is refused if it cannot be read, or its id was used for another abstract. Only ids and
+        digests of earlier rows are kept.
 
         Raises:
-            InputError: from a row on, the file cannot be read.
+            InputError: the file cannot be read from a row on.
         """
         columns = list(self._layout.columns.values())
         rows = itertools.islice(self._reader.rows(columns), self._limit)
@@ -206,13 +207,14 @@ class Table:
         return TableRow(where, paper, moves, **objects)
 
     def _paper(self, values: Mapping[str, str], source: dict[str, str], *, mixed: bool) -> Paper:
-        """Return a paper.
+        """Return the paper of a row.
 
         Args:
-            mixed: the id column has ids of several sources, as in a table that was saved here.
+            mixed: True if the id column has ids of several sources, as in a table saved by the
+                harness.
         """
         texts = {role: flatten(values.get(role, "")) for role in _FLAT}
-        # JSON can contain surrogates and NUL, and a file cannot.
+        # JSON can contain surrogates and NUL, which a file cannot contain.
         abstract = well_formed(values.get("abstract", "")).replace("\0", " ").strip()
         fields = self._layout.id_fields
         id_field = next((name for name in fields if texts[name]), fields[0] if fields else "id")
@@ -224,7 +226,7 @@ class Table:
                 source["arxiv_id"] = written
         elif mixed and self._layout.id_fields == ("id",) and bare_arxiv_id(written):
             id_field = "arxiv_id"
-        # Ids made from abstracts are saved in the column of the others.
+        # Ids made from abstracts are saved in the same column as other ids.
         if OWN_ID.fullmatch(paper_id) and paper_id == own_id(abstract):
             id_field = "id"
         return Paper(
@@ -257,7 +259,7 @@ class Table:
 
 
 def paper_key(paper_id: str) -> str:
-    """Return an id as papers are compared by it: an arXiv id without version, "arXiv:" or URL."""
+    """Return the comparable form of an id: an arXiv id without version, "arXiv:" or URL."""
     return bare_arxiv_id(paper_id) or paper_id
 
 
@@ -279,18 +281,19 @@ def open_table(
     abstract_by: AbstractBy = "column",
     notice: Callable[[str], None] = lambda _: None,
 ) -> Table:
-    """Read a table's header.
+    """Read the header of a table, and return the table.
 
-    Columns are found by name, in any case: abstract; arxiv_id, else paper_id, else id; title,
-    authors, published, categories, doi, pmid, venue; with `moves`, also provenance, and beside it
-    the other `OBJECTS`. `columns.HEADINGS` has the other names that are recognized.
+    Columns are found by name, in upper or lower case: abstract; arxiv_id, or else paper_id, or else
+    id; title, authors, published, categories, doi, pmid, venue; with `moves`, also provenance, and
+    with it the other `OBJECTS`. `columns.HEADINGS` contains further names.
 
     Args:
-        columns: names given by options, which take precedence.
-        moves: names of moves, whose columns are read where they are present.
+        columns: names of columns from options, which take precedence.
+        moves: names of moves, whose columns are read if they exist.
         limit: maximum number of rows.
-        abstract_by: accept a table without abstracts that has provenance or ids.
-        notice: called with the assumptions, and with the columns that are not read.
+        abstract_by: "provenance" or "id" to accept a table without abstracts that has these
+            columns.
+        notice: called with assumptions about the file, and with the columns that are not read.
 
     Raises:
         InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, a column
@@ -318,7 +321,7 @@ def _object(value: Any) -> Mapping[str, Any] | None:
 
 
 def suffix_of(text: str) -> str:
-    """Return the suffix of a text's table format, or "" if it is not a table."""
+    """Return the suffix of the table format of a text, or "" if it is not a table."""
     begun = text.lstrip("\ufeff \t\r\n")
     for suffix, beginning in _BEGINNINGS.items():
         if beginning.match(begun):
@@ -327,7 +330,7 @@ def suffix_of(text: str) -> str:
         rows = filter(None, csv.reader(io.StringIO(begun, newline=""), delimiter=delimiter))
         with contextlib.suppress(InputError, csv.Error):
             names, first = next(rows, []), next(rows, [])
-            if len(names) == len(first) > 1:  # the line "Abstract" begins a text, too
+            if len(names) == len(first) > 1:  # a single line "Abstract" also begins an abstract
                 find_columns(tuple(map(str.strip, names)), Columns(), (), "stdin")
                 return suffix
     from skills.corpus.tables.markdown_lists import is_list
@@ -336,17 +339,17 @@ def suffix_of(text: str) -> str:
 
 
 def is_several(path: Path) -> bool:
-    """Return True if a path is a folder or a pattern; a file that exists is neither."""
+    """Return True if a path is a folder or a pattern, and not an existing file."""
     place = at_home(path)
     try:
         is_magic = glob.has_magic(str(path)) and path.suffix.lower() == PARQUET
         return place.is_dir() or (is_magic and not place.exists())
-    except (OSError, ValueError):  # a name that is too long; a NUL in it
+    except (OSError, ValueError):  # a name that is too long, or contains a NUL
         return False
 
 
 def refuse_targets(targets: Iterable[Path], path: Path) -> None:
-    """Refuse files to write that the same line would read the next time, if `path` is several.
+    """Refuse targets that the same line would read the next time as a part of the input.
 
     Raises:
         UsageError: a target is in the folder, or matches the pattern.
@@ -373,7 +376,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
     """Return the reader of a table.
 
     Args:
-        columns: the options; some are for one kind of table alone.
+        columns: the options, of which some apply only to one kind of table.
 
     Raises:
         InputError: the file cannot be read, its suffix is not one of `SUFFIXES`, or an option is
@@ -412,7 +415,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
         return ParquetFiles(path, find_files(path))
     if (make_reader := reader_class(suffix)) is None:
-        regular_file(path)  # a name that is misspelled is none of another kind
+        regular_file(path)  # a misspelled name is reported as missing, not as another kind of file
         raise InputError(
             f"cannot read a table from {path.suffix or 'a file without a suffix'}",
             where=shown(path),
@@ -422,7 +425,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
 
 
 def report_encoding(path: Path, screen: Screen) -> None:
-    """Print a notice if the encoding of a reference file is a guess."""
+    """Print a notice if the encoding of a reference file is guessed."""
     if path.suffix.lower() in REFERENCES and encoding_of(at_home(path)) == GUESSED:
         screen.notice(
             f"{shown(path)} is not UTF-8; it is read as Windows-1252. If letters are wrong, save "
@@ -452,7 +455,7 @@ def reader_class(suffix: str) -> Callable[[Path, Columns], Reader] | None:
 
 
 class SeenIds:
-    """The first position of each id, and the digest of its abstract, in a temporary file."""
+    """The first position of each id and the digest of its abstract, in a temporary file."""
 
     def __init__(self) -> None:
         self._db = open_temporary(
@@ -466,7 +469,7 @@ class SeenIds:
         self._db.close()
 
     def first(self, paper_id: str, position: int, digest: bytes) -> tuple[int, bytes]:
-        """Return the position and digest that an id occurred with first: now, or before."""
+        """Return the position and the digest of an id at its first occurrence."""
         row = paper_id, position, digest
         if self._db.execute("INSERT OR IGNORE INTO ids VALUES (?, ?, ?)", row).rowcount:
             return position, digest

@@ -27,13 +27,13 @@ from skills.reporting.annotation_view import (
     stacked,
 )
 
-MATCH = "bold red"  # as grep
+MATCH = "bold red"  # as in grep
 
 
 def hits(found: Hits, framework: Framework) -> RenderableType:
     """Return the matching moves of each paper below its title, with the matches highlighted.
 
-    The way that found it follows each.
+    The kind of search that found a move follows it.
     """
     return _by_paper(
         (
@@ -73,14 +73,14 @@ def _by_paper(found: Iterable[tuple[Hit | Passage, str, Text]]) -> RenderableTyp
 
 
 def statistics(stats: Stats) -> RenderableType:
-    """Return the statistics, with intervals where they matter most."""
+    """Return the statistics as tables, with intervals for the most important shares."""
     blocks = statistics_blocks(stats, brief=True)
     drawn = [_paragraph(b) if isinstance(b, str) else FittedTable.of(*b) for b in blocks]
     return stacked(drawn, empty=1)
 
 
 def papers_details(found: Sequence[PaperDetails], framework: Framework) -> RenderableType:
-    """Return papers in full."""
+    """Return papers with all their data."""
     return stacked([_paper_details(one, framework) for one in found], empty=2)
 
 

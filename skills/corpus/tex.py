@@ -10,11 +10,11 @@ _STYLES = re.compile(
     r"\\(?:(?:text|math)[a-z]+|emph|underline|boldsymbol|operatorname|mbox|bm|url|[bist][fclt])"
     r"\s?\{([^{}]{1,300})\}"
 )
-"""Commands that change only the look of their argument."""
+"""Matches commands that only change the style of their argument."""
 _DEPTH = 4
-"""The deepest nesting of such commands that is resolved."""
+"""Maximum nesting of such commands that is resolved."""
 _TEX = re.compile(
-    # The rule of pandoc: "$5 to $10" is not a formula.
+    # The rule of pandoc, by which "$5 to $10" is not a formula.
     r"\$(?=\S)[^$\n]{1,200}(?<=\S)\$(?!\d)"
     r"|\\[cvHkrubdt] [A-Za-z]"
     r"|\\(?:[OoLlij]|ss|AE|ae|OE|oe|AA|aa)(?![A-Za-z]) ?"
@@ -34,9 +34,9 @@ _PLAIN = {
 }
 _QUOTED = re.compile(r"`(?=\w)([^`\n]{1,300}?)'(?!\w)")
 _DASHES = re.compile(r"(?<=\s)---?(?=\s)|(?<=\w)---?(?=\w)|``|''")
-"""The marks of TeX that other text hardly has: "a -- b", "3--5", not "--help"."""
+"""Matches marks of TeX that are rare in other text: "a -- b" and "3--5", but not "--help"."""
 _KEPT = str.maketrans("{}~", "\ue000\ue001\ue002")
-"""Private characters for the braces and tildes of a command's result, until marks are replaced."""
+"""Private characters that replace braces and tildes in the results of commands temporarily."""
 _RESTORED = str.maketrans("\ue000\ue001\ue002", "{}~")
 _HELD = re.compile("[\ue000-\ue002]")
 _UNKNOWN = {
@@ -48,7 +48,7 @@ _UNKNOWN = {
     "textbar": "|",
     "textunderscore": "_",
 }
-"""Commands that pylatexenc omits, or replaces with something else."""
+"""Commands that pylatexenc omits or does not translate as needed."""
 _BRACED_ACCENT = re.compile(r"(\\[\"'`^~=.]|\\[cvHkrubdt](?![A-Za-z]))\{\{?(\\?[A-Za-z])\}?\}")
 _NEEDS_TEX = re.compile(r"[\\{}~`]|--|``|''|\$")
 _ESCAPES = str.maketrans(
@@ -66,8 +66,8 @@ _ESCAPES = str.maketrans(
 def plain(text: str) -> str:
     """Return `text` with formulas, accents and other TeX commands as plain text.
 
-    "$10^{-21}$" becomes "10^-21", and "G\\"odel" "Gödel". Unknown commands are replaced with their
-    argument.
+    "$10^{-21}$" becomes "10^-21", and "G\\"odel" becomes "Gödel". Unknown commands are replaced by
+    their arguments.
     """
     if "\\" not in text and "$" not in text:
         return text
@@ -83,7 +83,7 @@ def plain_field(text: str) -> str:
     for _ in range(_DEPTH):
         text = _STYLES.sub(r"\1", text)
     text = _BRACED_ACCENT.sub(r"\1{\2}", text)
-    # Commands first: their braces enclose arguments.
+    # Commands are replaced first, since their braces enclose arguments.
     text = _TEX.sub(lambda found: _converted(found.group()).translate(_KEPT), text)
     text = _quoted(_MARKS.sub(lambda found: _PLAIN[found.group()], text))
     return _HELD.sub(lambda found: found.group().translate(_RESTORED), text)

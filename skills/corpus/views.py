@@ -34,7 +34,7 @@ Block = tuple[Sequence[str], Sequence[Sequence[object]]]
 WIDTH = 96
 _NOUNS = {"cited": "number of citations", "retracted": "retraction status"}
 NAMED = 3
-"""Moves that are named of a similar paper."""
+"""Maximum number of moves that are named for a similar paper."""
 _LEGEND = """\
 stated: percent of the annotations{}; unsupported: percent of the stated
 moves with a number or name that is not in the abstract"""
@@ -76,7 +76,7 @@ def indexed(found: Indexed) -> str:
 
 
 def hits(found: Hits) -> str:
-    """Return one line per move, with the way it was found by."""
+    """Return a line for each move, with the kind of search that found it."""
     rows = [
         (hit.id, hit.year, hit.title, hit.move + hit.mark, hit.found_by, hit.snippet)
         for hit in found.hits
@@ -91,7 +91,7 @@ def left_out(count: int, column: str) -> str:
 
 
 def passages(found: Sequence[Passage]) -> str:
-    """Return one line per passage."""
+    """Return a line for each passage."""
     rows = [
         (one.id, one.year, one.title, one.where, numbers_of(one.sentences), one.passage)
         for one in found
@@ -100,7 +100,7 @@ def passages(found: Sequence[Passage]) -> str:
 
 
 def papers(items: Iterable[Annotated], framework: Framework) -> str:
-    """Return one line per paper."""
+    """Return a line for each paper."""
     rows = []
     for item in items:
         stated = f"{len(framework.stated(item.record))} of {len(framework.names)}"
@@ -110,7 +110,7 @@ def papers(items: Iterable[Annotated], framework: Framework) -> str:
 
 
 def statistics(stats: Stats) -> str:
-    """Return the statistics as tables; shares are percent, with their 95% interval."""
+    """Return the statistics as tables; shares are in percent, with 95% intervals."""
     return "\n\n".join(
         block if isinstance(block, str) else table(*block) for block in statistics_blocks(stats)
     )
@@ -120,8 +120,8 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
     """Return the paragraphs of the statistics, and their tables as headers and rows.
 
     Args:
-        brief: without the intervals of categories and years, without intervals of a few
-            annotations, and without facets that have no known value.
+        brief: True to leave out intervals of categories, years and small counts, and facets without
+            known values.
     """
     of_groups = _share if brief else _percent
     of_moves = of_groups if stats.annotations < FEWEST else _percent
@@ -137,12 +137,12 @@ def statistics_blocks(stats: Stats, *, brief: bool = False) -> list[str | Block]
 
 
 def papers_details(found: Sequence[PaperDetails]) -> str:
-    """Return papers in full."""
+    """Return papers with all their data."""
     return "\n\n\n".join(map(_paper_details, found))
 
 
 def similar(found: Sequence[SimilarPaper]) -> str:
-    """Return one line per paper, with its nearest moves and their similarity."""
+    """Return a line for each paper, with its nearest moves and their similarity."""
     rows = []
     for one in found:
         near = itertools.islice(one.near.items(), NAMED)
@@ -193,7 +193,7 @@ def _groups(facet: str, groups: Sequence[Group], shown: Callable[[Share], str]) 
 
 
 def _percent(share: Share) -> str:
-    """Return "85 (81-88)", or "" for a share of nothing."""
+    """Return a share as "85 (81-88)", or "" if it is a share of 0 annotations."""
     if share.value is None:
         return ""
     low, high = share.interval
@@ -201,7 +201,7 @@ def _percent(share: Share) -> str:
 
 
 def _share(share: Share) -> str:
-    """Return "85", or "" for a share of nothing."""
+    """Return a share as "85", or "" if it is a share of 0 annotations."""
     return "" if share.value is None else f"{share.value * 100:.0f}"
 
 
@@ -222,7 +222,7 @@ def _paper_details(found: PaperDetails) -> str:
 
 
 def _looked_up(found: PaperDetails) -> Iterator[str]:
-    """Yield lines of the facts that were looked up about a paper, with their sources."""
+    """Yield lines about the facts that were looked up for a paper, with their sources."""
     if found.retracted:
         yield "RETRACTED" + (f" by {found.retraction}" if found.retraction else "")
     known = [f"in {found.venue}"] if found.venue else []
@@ -236,13 +236,13 @@ def _looked_up(found: PaperDetails) -> Iterator[str]:
 
 
 def anchors_of(found: PaperDetails) -> dict[str, Anchor]:
-    """Return the anchors of all annotations of a paper, to mark them in its abstract."""
+    """Return the anchors of all annotations of a paper, for marking them in the abstract."""
     read = (_anchors(found.abstract, record) for record in found.annotations)
     return {f"{n}.{move}": one for n, of in enumerate(read) for move, one in of.items()}
 
 
 def _anchors(abstract: str, record: Mapping[str, Any]) -> dict[str, Anchor]:
-    # Other frameworks may have another text for a move that is not stated; it has no support.
+    # Another framework may have another text for moves that are not stated, which have no support.
     stated = {name: record[name] for name in record["checks"]["support"]}
     return read_anchors(abstract, stated, record.get("anchors"))
 

@@ -54,10 +54,10 @@ def split(call: Call) -> Result:
 
 
 def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
-    """Undo the merges and links of one row of papers, and remember it.
+    """Undo the merges and links of a row of papers, and record that it was split.
 
-    The annotations of all rows are kept; of a paper without a current annotation, the newest
-    becomes current. The caller runs it in a transaction.
+    The annotations of all rows are kept; the latest annotation of a paper without a current
+    annotation becomes current. The caller must provide a transaction.
 
     Returns:
         The pairs before they were undone.
@@ -69,7 +69,7 @@ def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
     )
     known = {row for pair in undone for row in (pair.paper.row, pair.other.row)}
     for other in others:
-        if other not in known:  # joined through a third
+        if other not in known:  # rows that were joined through a third row
             first, second = sorted((paper_id, other))
             insert(
                 db,
@@ -87,7 +87,7 @@ def separate(db: sqlite3.Connection, paper_id: int) -> list[Pair]:
 
 
 def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
-    """Make the newest annotation of each framework current if the rows of a paper lack one."""
+    """Make the latest annotation of each framework current if the paper has no current one."""
     kept = {row["framework"] for row in merging.current_annotations(db, paper_ids)}
     newest = db.execute(
         "SELECT id, framework FROM annotations"
@@ -101,7 +101,7 @@ def _restore_newest(db: sqlite3.Connection, paper_ids: list[int]) -> None:
 
 
 def pairs(found: Sequence[Pair]) -> str:
-    """Return one line per pair."""
+    """Return a line for each pair."""
     rows = [
         (one.relation, *map(_side, (one.paper, one.other)), one.rule, one.evidence) for one in found
     ]
@@ -109,7 +109,7 @@ def pairs(found: Sequence[Pair]) -> str:
 
 
 def other_sources(found: PaperDetails) -> list[str]:
-    """Return a line with the other identifiers, and one for each merged or linked row."""
+    """Return a line with the other identifiers, and a line for each merged or linked row."""
     other = [f"{kind} {value}" for kind, value in found.identifiers.items()]
     lines = [", ".join(one for one in other if not one.endswith(f" {found.id}"))]
     for pair in found.duplicates:

@@ -1,1 +1,1 @@
-"""Reference files (.bib, .ris, .nbib, CSL-JSON) and Zotero's library, as items of CSL-JSON."""
+"""Read and write references (.bib, .ris, .nbib, CSL-JSON), and read Zotero's library."""

@@ -1,8 +1,8 @@
 """BibTeX and BibLaTeX: read entries, write entries, and add notes to the entries of a file.
 
-Notes change nothing else in a file. A file is read in pieces: bibtexparser takes the beginning of a
-block at the beginning of a line for the end of a block that is not closed, so that a file can be
-cut there."""
+Adding notes does not change the other text of a file. A file is read in pieces, which end before a
+line that begins with a block: there, bibtexparser ends a block that is not closed.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ if TYPE_CHECKING:
     from bibtexparser.model import Block, Entry, ParsingFailedBlock
 
 PIECE = 200
-"""Blocks that are parsed at once."""
+"""Number of blocks that are parsed together."""
 PIECE_CHARS = 500_000
-"""Characters from which fewer blocks are parsed at once."""
+"""Number of characters from which fewer blocks are parsed together."""
 NOTE_FIELDS = ("annote", "annotation")
-"""Fields that reference managers show as a note and styles do not print; BibLaTeX has both."""
+"""Fields that reference managers show as a note, but styles do not print; BibLaTeX has both."""
 
 _BLOCK = re.compile(r"\s*@\w*[ \t]*[{(]")
 _ENCODING = re.compile(r"\A(%[ %]*Encoding: *)[\w-]+", re.IGNORECASE)
@@ -73,7 +73,7 @@ TYPES = {
     "dataset": "dataset",
     "software": "software",
 }
-"""Types of CSL by the entry's own type."""
+"""The type of CSL for each type of entry."""
 _VARIABLES = {
     "title": ("title",),
     "abstract": ("abstract",),
@@ -105,12 +105,12 @@ _PUBLISHERS = {"phdthesis": "school", "techreport": "institution"}
 _KEY = re.compile(r"[A-Za-z][\w:.+-]*")
 _DIGEST = re.compile(r"[0-9a-f]{12}")
 _CAPITALS = re.compile(r"[^\s{}\\]*[^\W\d_][A-Z][^\s{}\\]*")
-"""Words with a capital behind their first letter, which styles would write in lower case."""
+"""Matches words with a capital after the first letter, which styles would write in lower case."""
 _ARXIV_CATEGORY = re.compile(r"[a-z-]+(?:\.[A-Za-z-]+)?")
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the entries of a file, and the error of each block that cannot be read."""
+    """Yield the entries of a file, and an error for each block that cannot be read."""
     from bibtexparser.model import String
 
     strings = {name: str(number) for number, name in enumerate(MONTHS, start=1)}
@@ -162,7 +162,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _pieces(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the text in pieces that begin with a block, each with the number of its first line."""
+    """Yield pieces of the text that begin with a block, with the numbers of their first lines."""
     lines: list[str] = []
     first, blocks, size = 1, 0, 0
     for number, line in enumerate(decoded_lines(path, _BLOCK.match), start=1):
@@ -179,13 +179,13 @@ def _pieces(path: Path) -> Iterator[tuple[int, str]]:
 def _blocks(text: str) -> list[Block]:
     from bibtexparser.splitter import Splitter
 
-    # It logs the blocks that cannot be read, which it also returns.
+    # Do not log blocks that cannot be read: they are also returned.
     logging.getLogger("bibtexparser").setLevel(logging.CRITICAL)
     return list(Splitter(text).split().blocks)
 
 
 def _entry(block: Block) -> Entry | None:
-    """Return a block as an entry, also if its key or one of its fields is repeated."""
+    """Return a block as an entry, even if its key or one of its fields is repeated."""
     from bibtexparser.model import Entry, ParsingFailedBlock
 
     while isinstance(block, ParsingFailedBlock) and block.ignore_error_block is not None:
@@ -206,7 +206,7 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
     """Return the reference of an entry.
 
     Args:
-        check: called with its size so far; raises an InputError if that is too large.
+        check: called with the size of the item; raises an InputError if it is too large.
     """
     fields: dict[str, str] = {}
     size = 0
@@ -243,7 +243,7 @@ def _item(entry: Entry, strings: Mapping[str, str], check: Callable[[int], None]
 def _value(
     written: str, strings: Mapping[str, str], check: Callable[[int], None] = lambda _: None
 ) -> str:
-    """Return the text of a value: in braces, in quotes, by name, or several of these with #."""
+    """Return the text of a value: in braces or quotes, a name, or several joined by #."""
     text = ""
     for part in map(str.strip, _concatenated(written)):
         enclosed = len(part) > 1 and (part[0], part[-1]) in (("{", "}"), ('"', '"'))
@@ -268,7 +268,7 @@ def _concatenated(written: str) -> Iterator[str]:
 
 
 def _verbatim(value: str) -> str:
-    """Return a field that TeX does not interpret; some programs escape it all the same."""
+    """Return a field that TeX does not interpret, without the escapes that some programs add."""
     return re.sub(r"\\([_%&#])|[{}]", lambda found: found[1] or "", value).strip()
 
 
@@ -300,11 +300,11 @@ def _names(field: str) -> list[Item]:
 
 
 def _issued(fields: Mapping[str, str]) -> Item:
-    """Return the date, of a period its beginning."""
+    """Return the date of an entry, or the beginning of a period."""
     if date := fields.get("date", "").partition("/")[0].strip():
         return issued(date)
     year = plain_field(fields.get("year", "")).strip()
-    month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar#
+    month = fields.get("month", "").strip("# ").lower()  # JabRef writes #mar# JabRef writes #mar#
     number = str(month_number(month) or month)
     parts = (year, number.zfill(2) if number else "", fields.get("day", "").zfill(2))
     known = itertools.takewhile(str.isdecimal, parts if fields.get("day") else parts[:2])
@@ -312,7 +312,7 @@ def _issued(fields: Mapping[str, str]) -> Item:
 
 
 def _annotated(entry: Entry, note: str) -> str:
-    """Return the text of an entry with a note; the rest of it is unchanged."""
+    """Return the text of an entry with a note; the other text is unchanged."""
     raw = entry.raw or ""
     done = 0
     for field in entry.fields:
@@ -329,7 +329,7 @@ def _annotated(entry: Entry, note: str) -> str:
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write an entry for each item, with its note unless that is ""."""
+    """Write an entry for each item, with its note unless the note is ""."""
     from bibtexparser.library import Library
     from bibtexparser.model import Entry, Field
     from bibtexparser.writer import BibtexFormat
@@ -347,7 +347,7 @@ def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
 
 
 def _fields(item: Item, kind: str, note: str) -> Iterator[tuple[str, str]]:
-    """Yield the fields of an entry with their values in braces, "" for one without a value."""
+    """Yield the fields of an entry with their values in braces, or "" without a value."""
     date, arxiv_id = date_of(item), arxiv_id_of(item)
     year, month, day = (*iso_date(date).split("-"), "", "")[:3]
     category = text(item, "keyword").partition(",")[0].strip()
@@ -387,7 +387,7 @@ def _name(name: Item) -> str:
 
 
 def _key(item: Item) -> str:
-    """Return the key of an item, else one like "mueller2024" instead of a DOI or an arXiv id."""
+    """Return the key of an item; a DOI or arXiv id is replaced by a key like "mueller2024"."""
     key = text(item, "id")
     if _KEY.fullmatch(key) and not _DIGEST.fullmatch(key):
         return key
@@ -400,7 +400,7 @@ def _key(item: Item) -> str:
 
 
 def _unused(key: str, used: set[str]) -> str:
-    """Return the key, with a number if another entry has it."""
+    """Return the key, with a number if another entry has the same key."""
     made, number = key, 2
     while made.casefold() in used:
         made, number = f"{key}-{number}", number + 1
@@ -413,7 +413,7 @@ def _braced(value: str) -> str:
 
 
 def _balanced(value: str) -> str:
-    """Return a value with balanced braces as it is, others without them."""
+    """Return a value; if its braces are not balanced, without braces."""
     depth = 0
     for char in value:
         depth += (char == "{") - (char == "}")

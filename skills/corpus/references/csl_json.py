@@ -1,15 +1,16 @@
-"""References as items of CSL-JSON: their fields, their files, and the notes of annotations.
+"""References as items of CSL-JSON: their fields and files, and notes of annotations.
 
 CSL-JSON is the form in which citation processors and reference managers exchange references
 (https://docs.citationstyles.org). Of its variables, "archive" and "archive_location" hold an arXiv
 id, and "keyword" the categories.
 
-The note of an annotation has a line for each stated move and each suggestion:
+The note of an annotation contains a line for each stated move and each suggestion:
 
 Annotation by nanda-harness:
 Claim: ...
 Method (uncertain, 0.35): ...
-Suggestion for Novelty (0.21): ..."""
+Suggestion for Novelty (0.21): ...
+"""
 
 from __future__ import annotations
 
@@ -34,12 +35,12 @@ from skills.nanda.text import flatten
 Item = dict[str, Any]
 
 SOURCE_KEYS = ("citekey", "doi", "pmid", "arxiv_id", "venue", "year")
-"""Names of the fields of a reference that the source of a paper keeps."""
+"""The fields of a reference that are kept in the source of a paper."""
 COLUMNS = ("id", "title", "abstract", "authors", "published", "categories", "venue", "doi", "pmid")
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-"""English names of months, by which BibTeX and PubMed write dates."""
+"""Abbreviated English names of months, as used in BibTeX and PubMed."""
 ET_AL = "et al."
-"""The last name of a list that leaves out others."""
+"""The last name of a shortened list of authors."""
 PREPRINT = "article"
 """The type of a preprint in CSL; the type in a journal is "article-journal"."""
 
@@ -51,26 +52,26 @@ _JATS = re.compile(
     r"|</?(?:jats:)?(?:p|sec|italic|bold|sub|sup|i|b|strong|em)>",
     re.IGNORECASE,
 )
-"""The mark-up that Crossref adds to abstracts."""
+"""Matches the markup that Crossref adds to abstracts."""
 _BEGIN = re.compile(r'\s*(?:\{[^\[{]*"items"\s*:\s*)?\[\s*\]?')
-"""The beginning of a list of items, or of an object that has one, as the API of Zotero answers."""
+"""Matches the beginning of a list of items, or of an object with a list, as in Zotero's API."""
 _NEXT = re.compile(r"\s*(?:,\s*(?=\S)|\])")
 _BLOCK = 64_000
 _HINT = 'CSL-JSON is a list of objects with "type" and "title".'
 HEADING = "Annotation by nanda-harness:"
 NONE_STATED = "The abstract states none of the moves."
 _OURS = re.compile(rf"\s*{HEADING}.*?(?=\n[ \t]*\n|\Z)", re.DOTALL)
-"""A note up to the next empty line, or to the end where a program has joined its lines."""
+"""Matches a note up to the next empty line, or to the end if a program has joined its lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A reference of a file.
+    """A reference in a file.
 
     Attributes:
-        position: its first line, or its number in CSL-JSON.
-        item: empty if there is an error.
-        error: why it cannot be read.
+        position: the first line of the reference, or its number in CSL-JSON.
+        item: the reference as an item of CSL-JSON; empty if there is an error.
+        error: the reason why it cannot be read, or None.
     """
 
     position: int
@@ -79,14 +80,14 @@ class Record:
 
 
 def row_of(item: Item) -> dict[str, str]:
-    """Return the columns of a table, and the fields that the source of a paper keeps.
+    """Return an item as a row of a table, with the fields that the source of a paper keeps.
 
-    The id is the arXiv id of a preprint, else the key of the entry, the DOI or the PMID.
+    The id is the arXiv id of a preprint, or else the key of the entry, the DOI or the PMID.
     """
     doi, arxiv_id = doi_of(item), arxiv_id_of(item)
     key, pmid, venue = text(item, "id"), pmid_of(item), text(item, "container-title")
     published = date_of(item)
-    own_key = "" if key.startswith("http") else key  # Zotero's addresses of its own items
+    own_key = "" if key.startswith("http") else key  # addresses of items in Zotero are not keys
     return {
         "id": (bare_arxiv_id(arxiv_id) if is_preprint(item) else "") or own_key or doi or pmid,
         "title": text(item, "title"),
@@ -107,7 +108,7 @@ def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
     """Return the reference of a paper.
 
     Args:
-        known: further facts, under `SOURCE_KEYS`: the input of its annotation.
+        known: further facts under `SOURCE_KEYS`, from the input of its annotation.
     """
     source = {**known, **paper.source}
     stated = {name: source[name] for name in SOURCE_KEYS if isinstance(source.get(name), str)}
@@ -129,29 +130,29 @@ def item_of(paper: Paper, known: Mapping[str, Any]) -> Item:
 
 
 def text(item: Mapping[str, Any], name: str) -> str:
-    """Return a value on one line, "" if it is not text or a number."""
+    """Return a value on one line, or "" if it is neither text nor a number."""
     value = item.get(name)
     return flatten(str(value)) if isinstance(value, (str, int)) else ""
 
 
 def without_jats(abstract: str) -> str:
-    """Return an abstract without the mark-up of JATS, and without its heading "Abstract"."""
+    """Return an abstract without the markup of JATS and without the heading "Abstract"."""
     return _JATS.sub(" ", abstract)
 
 
 def doi_of(item: Item) -> str:
-    """Return the DOI without an address."""
+    """Return the DOI of an item without an address, or ""."""
     return written_doi(text(item, "DOI"))
 
 
 def pmid_of(item: Item) -> str:
-    """Return the id at PubMed, which Zotero writes into the note."""
+    """Return the PubMed id of an item, which Zotero writes into the note, or ""."""
     found = _PMID.search(text(item, "note"))
     return text(item, "PMID") or (found[1] if found else "")
 
 
 def arxiv_id_of(item: Item) -> str:
-    """Return the arXiv id as the reference states it, with or without a version."""
+    """Return the arXiv id as written in the item, with or without version, or ""."""
     if "arxiv" in text(item, "archive").lower() and text(item, "archive_location"):
         return text(item, "archive_location")
     if found := _ARXIV_DOI.fullmatch(doi_of(item)):
@@ -161,7 +162,7 @@ def arxiv_id_of(item: Item) -> str:
 
 
 def archive(arxiv_id: str) -> Item:
-    """Return the variables that hold an arXiv id."""
+    """Return the variables for an arXiv id."""
     if not arxiv_id:
         return {}
     bare = bare_arxiv_id(arxiv_id) or arxiv_id
@@ -173,20 +174,20 @@ def archive(arxiv_id: str) -> Item:
 
 
 def is_preprint(item: Item) -> bool:
-    """Return True if arXiv is the only place of a paper with an arXiv id."""
+    """Return True if an item has an arXiv id and no other place of publication."""
     venue, doi = text(item, "container-title"), doi_of(item)
     elsewhere = (venue and not _ARXIV_VENUE.match(venue)) or (doi and not _ARXIV_DOI.match(doi))
     return bool(arxiv_id_of(item)) and not elsewhere
 
 
 def names_of(item: Item, role: str) -> list[Item]:
-    """Return the names of the people in a role, without values that are not names."""
+    """Return the names of people in a role; ignore values that are not names."""
     found = item.get(role)
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def without_et_al(item: Item) -> Item:
-    """Return an item without "et al." among its names, which only BibTeX provides for."""
+    """Return an item without the name "et al.", which only BibTeX supports."""
     named: Item = {
         role: [name for name in names_of(item, role) if name != {"literal": ET_AL}]
         for role in ("author", "editor")
@@ -196,29 +197,29 @@ def without_et_al(item: Item) -> Item:
 
 
 def full_name(name: Item) -> str:
-    """Return a name in the order in which it is spoken."""
+    """Return a full name in spoken order."""
     parts = ("given", "dropping-particle", "non-dropping-particle", "family", "suffix")
     spoken = " ".join(str(name[part]) for part in parts if name.get(part))
     return flatten(spoken or str(name.get("literal", "")))
 
 
 def inverted_name(name: Item) -> tuple[str, str, str]:
-    """Return the family name with its particles, or the whole name, the suffix, the given name."""
+    """Return family name with particles (or the whole name), suffix, and given name."""
     particles = (text(name, f"{kind}dropping-particle") for kind in ("", "non-"))
     family = " ".join(filter(None, (*particles, text(name, "family") or text(name, "literal"))))
     return family, text(name, "suffix"), text(name, "given")
 
 
 def joined_names(names: Iterable[str]) -> str:
-    """Return names as a table has them, with ";" between them if a name has a comma."""
+    """Return names as one text for a table, separated by ";" if a name contains a comma."""
     known = list(filter(None, names))
     return ("; " if any("," in name for name in known) else ", ").join(known)
 
 
 def separate_names(authors: str) -> list[str]:
-    """Return the names in the authors of a table, which ";" separates, else ",".
+    """Return the names in the authors of a table, which are separated by ";" or else by ",".
 
-    One word before or after a single comma is a part of one name: "Müller, Jörg".
+    A single word before or after the only comma is part of one name: "Müller, Jörg".
     """
     names = list(filter(None, map(flatten, authors.split(";" if ";" in authors else ","))))
     lengths = sorted(len(name.split()) for name in names)
@@ -229,8 +230,8 @@ def separate_names(authors: str) -> list[str]:
 def name_of(written: str) -> Item:
     """Return a name written as "Family, Given", "Family, Suffix, Given" or "Given Family".
 
-    Words in lower case before the family name are its particle. A name of one word is that of a
-    group or a person; it is not taken apart.
+    Words in lower case before the family name are its particle. A name of a single word may be a
+    group or a person, and is not divided.
     """
     parts = [flatten(part) for part in written.split(",")]
     if len(parts) > 1:
@@ -246,19 +247,22 @@ def name_of(written: str) -> Item:
 
 
 def issued(date: str) -> Item:
-    """Return a date as CSL-JSON has it; a date that does not begin with a year stays text."""
+    """Return a date in the form of CSL-JSON.
+
+    A date that does not begin with a year remains text.
+    """
     if known := iso_date(date):
         return {"date-parts": [[int(part) for part in known.split("-")]]}
     return {"literal": date} if date else {}
 
 
 def month_number(name: str) -> int:
-    """Return 1 to 12 for the English name of a month or its beginning, 0 for other text."""
+    """Return 1 to 12 for the English name of a month or its beginning, or 0 for other text."""
     return MONTHS.index(name[:3].lower()) + 1 if name[:3].lower() in MONTHS else 0
 
 
 def date_of(item: Item) -> str:
-    """Return the date of publication as "2024-05-17", "2024-05", "2024", or as it is written."""
+    """Return the date of publication as "2024-05-17", "2024-05" or "2024", or as written."""
     found = item.get("issued")
     if not isinstance(found, dict):
         return ""
@@ -277,10 +281,10 @@ def joined(values: Iterable[str], separator: str = ", ") -> str:
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the items of a file, and the error of each that is not one.
+    """Yield the items of a file, and an error for each value that is not an item.
 
     Raises:
-        InputError: it is not JSON, or not a list of items.
+        InputError: the file is not JSON, or not a list of items.
     """
     if not sum(map(_is_item, _items(path))):
         raise InputError("is not CSL-JSON", where=shown(path), hint=_HINT)
@@ -295,7 +299,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
-    """Yield the items, as JSON in pieces, with a note in each that has one.
+    """Yield the items of a file as JSON in pieces, with their notes.
 
     Args:
         take: returns the note of the item with this number.
@@ -312,7 +316,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write an array of items, each with its note if it has one."""
+    """Write an array of items with their notes."""
 
     def items() -> Iterator[Item]:
         for item, note in noted:
@@ -334,10 +338,10 @@ def as_json(items: Iterable[Any]) -> Iterator[str]:
 
 
 def _items(path: Path) -> Iterator[Any]:
-    """Yield the values of the list in a file, of which a block is in memory at a time.
+    """Yield the values of the list in a file, with only a block of the file in memory.
 
     Raises:
-        InputError: it is not JSON, or a value is too large.
+        InputError: the file is not JSON, or a value is too large.
     """
     decode, number, lines, at = json.JSONDecoder().raw_decode, 0, 0, 0
     with reading(path), path.open(encoding=encoding_of(path)) as file:
@@ -345,7 +349,7 @@ def _items(path: Path) -> Iterator[Any]:
         after = _BEGIN.match(text)
         while after is not None and not after[0].endswith("]"):
             at, number = after.end(), number + 1
-            while True:  # with more of the file, until the value and the comma after it are whole
+            while True:  # read more of the file until the value and the comma after it are complete
                 found, after, problem = None, None, None
                 try:
                     found, end = decode(text, at)
@@ -382,7 +386,7 @@ def _is_item(found: Any) -> bool:
 def note_of(item: Annotated, framework: Framework) -> str:
     """Return the note of an annotation, without empty lines.
 
-    It has a line for each move that is stated, and one for each suggestion.
+    The note has a line for each stated move, and a line for each suggestion.
     """
     stated = framework.stated(item.record)
     found, labels = {**from_sections(item.record), **stated}, framework.labels
@@ -396,7 +400,7 @@ def note_of(item: Annotated, framework: Framework) -> str:
 
 
 def with_note(text: str, note: str) -> str:
-    """Return `text` with the note in place of an earlier one, else below what it contains."""
+    """Return `text` with the note in place of an earlier note, or else at the end."""
     kept = without_note(text)
     return f"{kept}\n\n{note}" if kept else note
 
@@ -406,10 +410,10 @@ def without_note(text: str) -> str:
 
 
 class NotesByRow:
-    """The notes of a file's rows, which are taken in the order of the file.
+    """The notes of the rows of a file, taken in the order of the file.
 
     Args:
-        items: annotations of rows of the file, in its order.
+        items: annotations of rows of the file, in the order of the file.
     """
 
     def __init__(self, items: Iterable[Annotated], framework: Framework) -> None:
@@ -419,7 +423,7 @@ class NotesByRow:
         self._next = next(self._notes, None)
 
     def take(self, row: int) -> str:
-        """Return the note of a row, "" if it has none; it must follow the rows taken before."""
+        """Return the note of a row, or ""; the row must follow the rows taken before."""
         while self._next is not None and self._next[0] < row:
             self._next = next(self._notes, None)
         return self._next[1] if self._next is not None and self._next[0] == row else ""

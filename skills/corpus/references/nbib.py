@@ -1,4 +1,4 @@
-"""PubMed's format, .nbib: read records."""
+"""Read records in PubMed's format, .nbib."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _VARIABLES = {
     "PMID": "pubmed_id",
 }
 _FAULTS = (ValueError, IndexError, OverflowError)
-"""What nbib raises for a malformed number or date, and for a record without a tag."""
+"""The errors that nbib raises for a malformed number or date, or a record without a tag."""
 _DATE = re.compile(
     r"(?P<year>\d{4})(?: (?P<month>[A-Za-z]{3})(?:-[A-Za-z]{3})?(?: (?P<day>\d{1,2}))?)?"
 )
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file, which empty lines separate."""
+    """Yield the records of a file, which are separated by empty lines."""
     import nbib
 
     for line, text in _records(path):
@@ -86,7 +86,7 @@ def _list(fields: Mapping[str, Any], name: str) -> list[Any]:
 
 
 def _date(written: str) -> str:
-    """Return "2020 Mar 5" as "2020-03-05", "2020 Mar-Apr" as "2020-03", "2020 Fall" as "2020"."""
+    """Return a date as in ISO 8601: "2020-03-05" for "2020 Mar 5", "2020" for "2020 Fall"."""
     found = _DATE.match(written)
     if found is None:
         return written

@@ -1,6 +1,7 @@
-"""Reference files as tables of papers, and annotations as notes in references.
+"""Read reference files as tables of papers, and write annotations as notes in references.
 
-If the papers were read from a file of the same format, all of it is written, with notes in it."""
+If the papers were read from a file of the same format, the whole file is written with notes added.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from skills.corpus.tables.text_tables import line_end
 from skills.nanda.framework import Framework
 
 FORMATS = {".bib": "bibtex", ".ris": "ris", ".nbib": "nbib", ".json": "csl_json"}
-"""The module of each suffix."""
+"""The name of the module for each suffix."""
 
 
 class ReferenceReader(Reader):
@@ -54,12 +55,12 @@ class ReferenceReader(Reader):
 
 
 def is_reference_file(path: Path | None) -> bool:
-    """Return True if the papers of a path are those of a reference file."""
+    """Return True if a path is a reference file."""
     return path is not None and path.suffix.lower() in FORMATS
 
 
 def records(path: Path) -> Iterator[Record]:
-    """Yield the references of a file, each as an item of CSL-JSON or as its error.
+    """Yield the references of a file as items of CSL-JSON, or errors.
 
     Raises:
         InputError: the file cannot be read.
@@ -69,7 +70,7 @@ def records(path: Path) -> Iterator[Record]:
 
 
 def format_of(path: Path) -> ModuleType:
-    """Return the module of a file's format, whose library is imported when it is used."""
+    """Import the module for the format of a file; its library is imported when it is used."""
     name = FORMATS[path.suffix.lower() or path.name]
     return import_module(f"skills.corpus.references.{name}")
 
@@ -102,7 +103,7 @@ def write(
 def _with_references(
     items: Iterable[Annotated], library: Path | None
 ) -> Iterator[tuple[Annotated, Item]]:
-    """Yield each annotation with its reference: that of the library, else what is known of it."""
+    """Yield each annotation with its reference: from the library, or else made from the paper."""
     references = enumerate(records(library), start=1) if library else iter(())
     for one in items:
         row = int(one.paper.source.get("row", 0)) if library else 0

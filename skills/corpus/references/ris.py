@@ -1,6 +1,7 @@
 """RIS: read records, write records, and add notes to the records of a file.
 
-Notes change nothing else in a file."""
+Adding notes does not change the other text of a file.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ TYPES = {
     "DATA": "dataset",
     "COMP": "software",
 }
-"""Types of CSL by the tag TY."""
+"""The type of CSL for each value of the tag TY."""
 TEXTS = {
     "id": ("id",),
     "title": ("title", "primary_title"),
@@ -73,20 +74,20 @@ TEXTS = {
     "ISSN": ("issn",),
     "language": ("language",),
 }
-"""rispy's names of the tags, by variable of CSL."""
+"""The names of tags in rispy for each variable of CSL."""
 
 _DATES = ("date", "year", "publication_year")
-"""EndNote writes only the month into the first."""
+"""The names of dates; the first may contain only a month, as written by EndNote."""
 _LINE = "\v"
 _TAG = re.compile(r"\s{0,3}([A-Z][A-Z0-9]) {1,2}-(?: (.*)|)$")
 _PMID = re.compile(r"(?:PMID: ?)?(\d{1,8})")
 _PUBMED = re.compile("pubmed|medline|nlm", re.IGNORECASE)
 _TYPES = {kind: tag for tag, kind in reversed(TYPES.items())}
-"""The first tag of each type of CSL."""
+"""The first value of TY for each type of CSL."""
 
 
 def read(path: Path) -> Iterator[Record]:
-    """Yield the records of a file. A record without an end tag ends where the next begins."""
+    """Yield the records of a file; a record without an end tag ends before the next record."""
     for line, lines in _records(path):
         if not line:
             continue
@@ -117,7 +118,7 @@ def noted(path: Path, take: Callable[[int], str]) -> Iterator[str]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the lines of each record with the number of its first line, 0 outside of records."""
+    """Yield the lines of each record with the number of its first line, or 0 outside of records."""
     lines: list[str] = []
     first = 0
     lines_of_file = decoded_lines(path, lambda line: _tag(line) == "TY")
@@ -148,7 +149,7 @@ def _parsed(lines: list[str]) -> Mapping[str, Any]:
         found = _TAG.match(line.rstrip("\n"))
         if found:
             tagged.append(f"{found[1]}  - {found[2] or ''}")
-        elif tagged[-1].startswith("N1"):  # rispy takes each of its lines for a note
+        elif tagged[-1].startswith("N1"):  # rispy treats each line of a note as a separate note
             tagged[-1] += _LINE + line.rstrip("\n")
         else:
             tagged.append(line.rstrip("\n"))
@@ -160,11 +161,11 @@ def _parsed(lines: list[str]) -> Mapping[str, Any]:
 
 def _item(fields: Mapping[str, Any]) -> Item:
     first, last = (str(fields.get(name, "")).strip() for name in ("start_page", "end_page"))
-    # "2024/05/17/Spring" may have empty parts.
+    # "2024/05/17/Spring" may have empty parts
     written = (str(fields[name]).split("/")[:3] for name in _DATES if fields.get(name))
     dates = ["-".join(part.strip() for part in date if part.strip()) for date in written]
     urls = [url for url in fields.get("urls", ()) if url]
-    # The accession number is a PMID if the record names PubMed as its database.
+    # The accession number is a PMID if the database of the record is PubMed.
     database = f"{fields.get('name_of_database', '')} {fields.get('database_provider', '')}"
     pmid = _PMID.fullmatch(str(fields.get("accession_number", "")).strip())
     item: Item = {
@@ -202,21 +203,21 @@ def _annotated(lines: list[str], note: str) -> list[str]:
 
 
 def write(noted: Iterable[tuple[Item, str]], file: IO[bytes]) -> None:
-    """Write a record for each item, with its note unless that is ""."""
+    """Write a record for each item, with its note unless the note is ""."""
     import rispy
 
     for number, (item, note) in enumerate(noted):
         made = rispy.dumps([_fields(item, note)])
-        _, record = made.split("\n", 1)  # it numbers the records, which RIS does not provide for
+        _, record = made.split("\n", 1)  # rispy adds numbers, which are not part of RIS
         file.write(("\n" * bool(number) + record).encode())
 
 
 def _fields(item: Item, note: str) -> dict[str, Any]:
-    """Return the values by rispy's names of the tags."""
+    """Return the values of an item by the names of tags in rispy."""
     item = without_et_al(item)
     first, _, last = text(item, "page").partition("-")
     date = date_of(item)
-    # Without empty lines, where some programs end a record.
+    # Without empty lines, at which some programs end a record.
     own = without_note(str(item.get("note") or "")).splitlines()
     note_lines = "\n".join(filter(None, map(flatten, own)))
 

@@ -1,12 +1,13 @@
-"""Open a copy of Zotero's database, which a running Zotero locks for itself.
+"""Open a copy of Zotero's database, which a running Zotero locks.
 
-The database itself is never opened: SQLite would have to write beside it. Its file is copied with
-its journals, without a lock. The copy is consistent if no file has changed meanwhile: Zotero writes
-its journal before the database, so that the state at a moment is complete in the files of that
-moment, also within a transaction or with commits that are only in the write-ahead log. SQLite
-recovers the copy from its journals as it would recover the database after a crash.
+The database itself is never opened, since SQLite would have to write files beside it. Its file is
+copied with its journals, without a lock. The copy is consistent if no file has changed in the
+meantime: Zotero writes its journal before the database, so that the files always contain a complete
+state, even within a transaction or with commits that are only in the write-ahead log. SQLite
+recovers the copy from the journals as it would recover the database after a crash.
 
-Before Zotero 8, Better BibTeX keeps the citation keys in a database of its own."""
+Before Zotero 8, Better BibTeX stores the citation keys in a separate database.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +25,19 @@ from harness.support.text_input import reading, regular_file, shown
 
 FILE = "zotero.sqlite"
 OLDEST_SCHEMA = 81
-"""Schema of Zotero 5.0; earlier schemas have other tables of libraries and creators."""
+"""The schema of Zotero 5.0; earlier schemas have different tables of libraries and creators."""
 NEWEST_COMPATIBILITY = 9
-"""Of Zotero 10. Zotero itself counts it up when older programs can no longer read the data."""
+"""The compatibility number of Zotero 10, which Zotero increases when older programs can no longer
+read the data.
+"""
 
 _MAGIC = b"SQLite format 3\0"
 _SUFFIXES = ("", "-wal", "-journal")
 _TRIES = 20
 _SETTLED = 0.1
-"""Seconds that a file must not have changed before it is copied: two changes within the resolution
-of its time of modification look like one."""
+"""Seconds for which a file must not have changed before it is copied, since two changes within the
+resolution of its modification time cannot be distinguished.
+"""
 
 _State = tuple[tuple[int, int, int] | None, ...]
 KEYS_FILE = "better-bibtex.sqlite"
@@ -41,13 +45,14 @@ KEYS_FILE = "better-bibtex.sqlite"
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a temporary copy of the database; leaving the block deletes it.
+    """Yield a connection to a temporary copy of the database, which is deleted after the block.
 
     Raises:
-        InputError: it cannot be read, is damaged, or is of an unknown version of Zotero.
+        InputError: the database cannot be read, is damaged, or belongs to an unknown version of
+            Zotero.
         OutputError: the disk is too full for the copy.
     """
-    path = regular_file(path).resolve()  # as SQLite finds the journals
+    path = regular_file(path).resolve()  # SQLite finds the journals by this path
     with reading(path), path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise _not_zotero(path)
@@ -59,7 +64,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         try:
             _check(db, path)
             yield db
-        # UnicodeDecodeError: the message of SQLite has a name that is not UTF-8.
+        # UnicodeDecodeError: the message of SQLite contains a name that is not UTF-8.
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
             raise _damaged(path, str(exc)) from exc
         finally:
@@ -67,10 +72,10 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def copy_settled(path: Path, copy: Path) -> None:
-    """Copy a database and its journals as they are at one moment.
+    """Copy a database and its journals in a consistent state.
 
     Raises:
-        InputError: it cannot be read, or changes all the time.
+        InputError: the database cannot be read, or changes all the time.
         OutputError: the disk is too full for the copy.
     """
     for _ in range(_TRIES):
@@ -130,7 +135,7 @@ def _state(path: Path) -> _State:
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
-    """Check that the database is intact, and of a version of Zotero whose tables are known."""
+    """Check that the database is intact, and belongs to a supported version of Zotero."""
     [(problem,)] = db.execute("PRAGMA quick_check(1)").fetchall()
     if problem != "ok":
         raise _damaged(path, problem)
@@ -165,13 +170,13 @@ def _not_zotero(path: Path) -> InputError:
 
 
 def load_citation_keys(db: sqlite3.Connection, path: Path) -> None:
-    """Create the table `citationKeys`, with the keys of the items in the library.
+    """Create the table `citationKeys` with the citation keys of the items in the library.
 
-    It is empty without Better BibTeX, and if its database cannot be read: the items are read all
-    the same.
+    The table is empty without Better BibTeX, or if its database cannot be read; items are read
+    nevertheless.
 
     Args:
-        path: path of Zotero's database, beside which the keys are.
+        path: path of Zotero's database, beside which the database of the keys is.
     """
     db.execute("CREATE TEMP TABLE citationKeys (itemID INTEGER PRIMARY KEY, citationKey TEXT)")
     with contextlib.suppress(InputError, sqlite3.DatabaseError):

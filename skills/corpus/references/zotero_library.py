@@ -1,8 +1,9 @@
-"""A library of Zotero as a table of papers: all items, or those of a collection or with tags.
+"""Read a library of Zotero as a table of papers: all items, or a selection.
 
-A collection has a path: the names of the collections that contain it and its own name, with "/"
-between them. The path of a group's collection begins with the name of the group, which alone is the
-path of all items in the group."""
+Items are selected by collection and tags. The path of a collection consists of the names of the
+collections that contain it and its own name, separated by "/". In a group it begins with the name
+of the group; this name alone is the path of all items in the group.
+"""
 
 from __future__ import annotations
 
@@ -84,14 +85,14 @@ VARIABLES = {
     "archiveLocation": "archive_location",
     "extra": "note",
 }
-"""Variables of CSL-JSON by the base field of Zotero, which item types share."""
+"""The variable of CSL-JSON for each base field of Zotero, which item types share."""
 CITATION_KEY = "citation-key"
-"""The variable of CSL-JSON that programs know a reference by."""
+"""The variable of CSL-JSON by which programs cite a reference."""
 _DATE = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: |$)")
 _EXTRA = re.compile(r"^(DOI|PMID|Citation Key) ?: ?(\S.*)$", re.IGNORECASE | re.MULTILINE)
 _IN_EXTRA = {"doi": "DOI", "pmid": "PMID", "citation key": CITATION_KEY}
 Creator = Sequence[Any]
-"""A creator as (role, given name, family name, 1 for a name in one field)."""
+"""A creator: role, given name, family name, and 1 for a name in a single field."""
 _LISTED = 12
 _COLLECTIONS = """
     WITH RECURSIVE paths(id, library, path) AS (
@@ -120,18 +121,18 @@ _NO_PAPERS = """
 
 
 def database_in(path: Path) -> Path | None:
-    """Return the database that a path names: the file itself, or a file in Zotero's folder."""
+    """Return the database at a path: the file itself, or the file in Zotero's folder, or None."""
     place = at_home(path)
     try:
         if (place / zotero_database.FILE).is_file():
             return place / zotero_database.FILE
         return place if path.suffix.lower() == SUFFIX and not place.is_dir() else None
-    except (OSError, ValueError):  # a name that is too long; a NUL in it
+    except (OSError, ValueError):  # a name that is too long, or contains a NUL
         return None
 
 
 class ZoteroReader(Reader):
-    """Reader of a library, which is read once: Zotero may change it between two passes.
+    """The reader of a library, which is read once, since Zotero may change it between two passes.
 
     The rows are kept in a temporary database.
     """
@@ -169,7 +170,7 @@ class ZoteroReader(Reader):
 
 
 def _rows(db: sqlite3.Connection) -> Iterator[dict[str, str]]:
-    """Yield the rows of the items that are chosen."""
+    """Yield the rows of the selected items."""
     account = "SELECT value FROM settings WHERE setting = 'account' AND key = 'userID'"
     known = db.execute(account).fetchone()
     user = known[0] if known and known[0] else "local"
@@ -186,9 +187,9 @@ def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iter
     """Return the reference of an item.
 
     Args:
-        fields: the values of its base fields.
-        creators: in their order.
-        tags: in their order.
+        fields: the values of the base fields of the item.
+        creators: the creators of the item, in order.
+        tags: the tags of the item, in order.
     """
     extra = str(fields.get("extra") or "")
     found = {name: str(fields[field]) for field, name in VARIABLES.items() if fields.get(field)}
@@ -205,7 +206,7 @@ def reference(fields: Mapping[str, Any], creators: Iterable[Creator], tags: Iter
         "issued": _issued(str(fields.get("date") or "")),
         "keyword": joined(tags),
     }
-    # The arXiv id is in Extra ("arXiv:1706.03762 [cs]") or, of a preprint, in its number.
+    # The arXiv id is in Extra ("arXiv:1706.03762 [cs]"), or in the number of a preprint.
     arxiv_id = find_arxiv_id(found.get("number", "")) or find_arxiv_id(extra)
     made |= {name: value for name, value in archive(arxiv_id or "").items() if not made.get(name)}
     return {name: value for name, value in made.items() if value}
@@ -219,9 +220,9 @@ def _name(creator: Creator) -> Item:
 
 
 def _issued(written: str) -> Item:
-    """Return a date, which Zotero stores as "2024-05-00 May 2024", 00 for an unknown part.
+    """Return a date, which Zotero stores as "2024-05-00 May 2024"; 00 is an unknown part.
 
-    "0000-00-00 in press" has only text.
+    "0000-00-00 in press" contains only text.
     """
     parts = _DATE.match(written)
     if parts is None:
@@ -232,7 +233,7 @@ def _issued(written: str) -> Item:
 
 @dataclass(frozen=True, slots=True)
 class _Collection:
-    """A collection, or all of a group's library where `id` is None."""
+    """A collection, or the whole library of a group if `id` is None."""
 
     path: str
     library: int
@@ -240,14 +241,15 @@ class _Collection:
 
 
 def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Sequence[str]) -> None:
-    """Create the table `chosen` of the items that are read, without those in the trash.
+    """Create the table `chosen` of the selected items, without items in the trash.
 
     Args:
-        collection: its name, or the end of its path; None for all items of the user's own library.
+        collection: the name of a collection, or the end of its path; None for all items of the
+            user's own library.
         tags: names of tags; an item must have all of them.
 
     Raises:
-        InputError: a collection or tag does not exist, or nothing is selected.
+        InputError: a collection or tag does not exist, or no item is selected.
     """
     db.execute("CREATE TEMP TABLE chosen (itemID INTEGER PRIMARY KEY)")
     if collection is None:
@@ -274,7 +276,7 @@ def select(db: sqlite3.Connection, path: Path, collection: str | None, tags: Seq
 
 
 def _named(db: sqlite3.Connection, path: Path, name: str) -> _Collection:
-    """Return the collection with this path, else the only collection whose path ends with it."""
+    """Return the collection with this path, or else the only collection whose path ends with it."""
     wanted = name.strip().strip("/")
     known = _collections(db)
     for of in (str, str.casefold):
@@ -302,7 +304,7 @@ def _collections(db: sqlite3.Connection) -> list[_Collection]:
 
 
 def _kept(db: sqlite3.Connection) -> str:
-    """Return the condition that a collection is not in the trash, which Zotero 5 does not have."""
+    """Return the condition that a collection is not in the trash; Zotero 5 has no such trash."""
     known = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'deletedCollections'").fetchone()
     if not known:
         return "TRUE"
@@ -310,7 +312,7 @@ def _kept(db: sqlite3.Connection) -> str:
 
 
 def _tag(db: sqlite3.Connection, path: Path, name: str) -> str:
-    """Return a tag as the library writes it, in the case of `name` if it has that tag."""
+    """Return a tag as written in the library; a tag in the case of `name` is preferred."""
     used = "SELECT DISTINCT name FROM tags JOIN itemTags USING (tagID) ORDER BY name"
     known = [tag for (tag,) in db.execute(used)]
     alike = [tag for tag in known if tag.casefold() == name.strip().casefold()]

@@ -1,8 +1,8 @@
 """Search moves by meaning, alone or fused with a search by words, and find similar papers.
 
-The moves nearest to a vector are found in three steps, each for fewer moves and more exact: in how
-many signs two vectors differ, a bit for each dimension; the product of one vector with the signs of
-the other; that of both vectors.
+The moves nearest to a vector are found in three steps, each for fewer moves and more exact than the
+previous step. They compare the number of different signs of the two vectors, one bit for each
+dimension; the product of one vector with the signs of the other; and the product of both vectors.
 """
 
 from __future__ import annotations
@@ -38,16 +38,19 @@ from skills.nanda.framework import Framework
 BY_SIGNS = 20_000
 """Number of moves that the first step keeps."""
 BY_VECTORS = 3_000
-"""Number of moves that the second step keeps, whose vectors are read."""
+"""Number of moves that the second step keeps, and whose vectors are read."""
 FEW = 20_000
-"""Up to this number of matching moves, only these are compared; of more, enough are near."""
+"""Number of matching moves up to which only matching moves are compared; among more moves, enough
+are near.
+"""
 K = 60
-"""The constant of reciprocal rank fusion, from its paper (Cormack, Clarke and Buettcher 2009)."""
+"""The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009)."""
 DEPTH = 100
 """Number of results of each ranking that are fused."""
 LEAST = 0.38
-"""A move that is less similar to a query is not found by meaning. Of the titles of the gold data,
-98% are nearer to a move of their paper; words that no move is about are not."""
+"""Minimum similarity of a move that is found by meaning. 98% of the titles of the gold data exceed
+it for a move of their paper, unlike words on other subjects.
+"""
 
 T = TypeVar("T", bound=Hashable)
 
@@ -55,9 +58,9 @@ T = TypeVar("T", bound=Hashable)
 def search(moves: MoveIndex, query: Query) -> Hits:
     """Find moves by meaning, or by both words (`fulltext.search`) and meaning.
 
-    By both: moves with all words come first among those found by words; if these are few, moves
-    with some of them follow. A phrase in double quotes must be in every move that is found. By
-    meaning alone, quotes are ignored.
+    In a search by both, moves with all words precede moves with some of the words, which are added
+    if there are few. Every move must contain the phrases in double quotes. In a search only by
+    meaning, quotes are ignored.
 
     The vectors must be complete (`vectors.complete`).
     """
@@ -86,7 +89,7 @@ def search(moves: MoveIndex, query: Query) -> Hits:
 
 
 def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
-    """Return the members of rankings, best first, with the sums of their reciprocal ranks."""
+    """Return the members of all rankings, best first, with the sums of their reciprocal ranks."""
     scores: defaultdict[T, float] = defaultdict(float)
     for ranking in rankings:
         for rank, member in enumerate(ranking, start=1):
@@ -97,16 +100,16 @@ def fused(rankings: Iterable[Sequence[T]]) -> list[tuple[T, float]]:
 def similar_papers(
     moves: MoveIndex, wanted: str, move: str | None, limit: int
 ) -> list[SimilarPaper]:
-    """Return the papers nearest to one by a move, or by all their moves.
+    """Return the papers most similar to a paper, by one move or by all moves.
 
-    By all: the rankings by each move are fused, so that a paper that is near in several comes
-    first. The vectors must be complete (`vectors.complete`).
+    For all moves, the rankings by each move are fused, so that papers with several similar moves
+    come first. The vectors must be complete (`vectors.complete`).
 
     Args:
         wanted: any id of the paper (`reads.rows_of`).
 
     Raises:
-        InputError: it is not in the corpus, or does not state the move.
+        InputError: the paper is not in the corpus, or does not state the move.
     """
     db = moves.fts
     own = _moves(db, moves.framework, wanted)
@@ -143,13 +146,13 @@ def nearest(
     limit: int,
     least: float,
 ) -> list[Scored]:
-    """Return the nearest of the current moves, with the cosines of their angles to `vector`.
+    """Return the current moves nearest to `vector`, with the cosines of their angles.
 
     Args:
-        vector: of length 1.
-        names: the names of the moves that are compared; empty: all.
-        narrowing: conditions that they must meet.
-        least: the smallest similarity that is returned.
+        vector: a vector of length 1.
+        names: the names of the moves that are compared; all moves if empty.
+        narrowing: conditions that the moves must meet.
+        least: the minimum similarity.
     """
     db, framework = moves.fts, moves.framework
     ids, stored, distances = _compared(db, framework, vector, names or framework.names)
@@ -171,7 +174,7 @@ def nearest(
 def _compared(
     db: sqlite3.Connection, framework: Framework, vector: Vectors, names: Sequence[str]
 ) -> tuple[Ids, Signs, NDArray[np.uint16]]:
-    """Return ids and signs of moves, and in how many signs their vectors differ from this one."""
+    """Return ids and signs of moves, and the numbers of signs that differ from `vector`."""
     of_vector = signs(vector[None])
     blocks = [(np.zeros(0, np.int64), of_vector[:0], np.zeros(0, np.uint16))]
     for ids, stored in blocks_of(db, framework, names):
@@ -182,7 +185,7 @@ def _compared(
 
 
 def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> Iterator[Scored]:
-    """Yield these moves, the nearest first."""
+    """Yield the moves with these ids, the nearest first."""
     rows = db.execute(
         "SELECT move_id, vector FROM vectors WHERE move_id IN (SELECT value FROM json_each(?))",
         [json.dumps(ids.tolist())],
@@ -197,7 +200,7 @@ def _ranked(db: sqlite3.Connection, ids: Ids, vector: Vectors, least: float) -> 
 
 
 def _matching(db: sqlite3.Connection, match: str) -> Ids:
-    """Return the ids of the moves that match, with `FEW` + 1 of more."""
+    """Return the ids of the matching moves, at most `FEW` + 1."""
     sql = "SELECT rowid FROM moves_fts WHERE moves_fts MATCH ? LIMIT ?"
     return np.fromiter((row[0] for row in db.execute(sql, [match, FEW + 1])), dtype=np.int64)
 

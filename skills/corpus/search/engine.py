@@ -1,11 +1,12 @@
 """Define the searches, filters and statistics of an open corpus.
 
-An engine has the corpus as relations of the same columns: SQLite in a database, DuckDB in a folder
-of parts. Each search, filter and statistic is defined once, here, over these relations:
+An engine provides the corpus as relations with the same columns: by SQLite for a database, by
+DuckDB for a folder of parts. Each search, filter and statistic is defined once, over these
+relations:
 
     annotations   current annotations with their papers: id, paper, year, category, categories,
-                  stated, support, unsupported, model; of a database also cited, retracted
-    moves         of these, by move: the number of supports and their sum, and the numbers of
+                  stated, support, unsupported, model; in a database also cited, retracted
+    moves         for each move: the number of supports and their sum, and the numbers of
                   moves with a number or name that the abstract lacks (`stats.SUMS`)
     failures      papers without an annotation: paper, error
 """
@@ -37,7 +38,7 @@ _BY_PAPER = "ORDER BY paper, id"
 class Engine(ABC):
     """An open corpus, read by the framework with which it was opened.
 
-    The ids of annotations are those of the corpus; all methods use the same.
+    All methods use the same ids of annotations.
 
     Attributes:
         has_vectors: True if moves can be searched by meaning.
@@ -76,7 +77,7 @@ class Engine(ABC):
 
     @abstractmethod
     def matched(self, match: str) -> tuple[str, list[Any]]:
-        """Return SQL for the ids of annotations with a move that matches, and its parameters."""
+        """Return SQL for the ids of annotations with a matching move, and its parameters."""
 
     @abstractmethod
     def texts(self, wanted: str) -> Iterator[QuotableText]:
@@ -88,19 +89,19 @@ class Engine(ABC):
 
     @abstractmethod
     def find(self, wanted: str) -> list[StoredPaper]:
-        """Return the papers with this source id, else the one with this number."""
+        """Return the papers with this id, or else the paper with this number."""
 
     @abstractmethod
     def annotated(self, ids: Iterable[int]) -> Iterator[Annotated]:
-        """Yield the annotations of these ids in this order, with few in memory."""
+        """Yield the annotations with these ids in order, keeping only a few of them in memory."""
 
     @abstractmethod
     def failures(self) -> Iterator[Failure]:
-        """Yield the newest failure of each paper that has no current annotation."""
+        """Yield the latest failure of each paper without a current annotation."""
 
     @abstractmethod
     def id_column(self, ids: Sequence[int]) -> str:
-        """Return the name of the ids of these annotations' papers, "id" if there are several."""
+        """Return the name of the id field of annotated papers, or "id" if they have several."""
 
     @abstractmethod
     def stored_records(self) -> Iterator[tuple[int, str, str, Mapping[str, Any] | str, str | None]]:
@@ -108,7 +109,7 @@ class Engine(ABC):
 
     @abstractmethod
     def complete_vectors(self, tick: Callable[[str], None], check: Callable[[], None]) -> None:
-        """Add the vectors that are missing (`vectors.complete`).
+        """Add missing vectors (see `vectors.complete`).
 
         Raises:
             UsageError: the model is not installed.
@@ -117,14 +118,14 @@ class Engine(ABC):
 
     @abstractmethod
     def similar(self, wanted: str, move: str | None, limit: int) -> list[SimilarPaper]:
-        """Return the papers that are nearest to one; requires `complete_vectors` before."""
+        """Return the papers most similar to a paper; `complete_vectors` must be called before."""
 
     def search(self, query: Query) -> Hits:
-        """Find moves by words; a database also by meaning, which requires `complete_vectors`."""
+        """Find moves by words, in a database also by meaning (after `complete_vectors`)."""
         return fulltext.search(self, query)
 
     def quotes(self, wording: str, limit: int) -> list[Passage]:
-        """Return the passages with `wording`, by paper: in the abstract, then in moves.
+        """Return the passages that contain `wording`, by paper: in the abstract, then in moves.
 
         Raises:
             InputError: `wording` has neither letters nor digits.
@@ -170,7 +171,7 @@ class Engine(ABC):
         return tally.stats(Counter(dict(failed)), self.count_papers())
 
     def verify(self) -> Verified:
-        """Compute the keys of all annotations again, whether current or not."""
+        """Compare all annotations, current or not, with their keys."""
         checked, wrong = 0, []
         for number, paper, abstract, record, key in self.stored_records():
             checked += 1
@@ -186,17 +187,17 @@ class Engine(ABC):
         parameters: Sequence[Any] = (),
         more: str = "",
     ) -> list[tuple[Any, ...]]:
-        """Return columns of the rows of a relation that meet a condition."""
+        """Return columns of the rows of a relation that meet the condition `where`."""
         relation = self.relations[relation]
         sql = f"SELECT {columns} FROM {relation} AS r WHERE {where} {more}"  # noqa: S608
         return self.execute(sql, parameters)
 
     def ids(self, where: str = "TRUE", parameters: Sequence[Any] = ()) -> list[int]:
-        """Return the ids of the annotations that meet a condition, in the order of their papers."""
+        """Return the ids of annotations that meet a condition, in the order of their papers."""
         return [row[0] for row in self.query("id", "annotations", where, parameters, _BY_PAPER)]
 
     def all_of(self, conditions: Sequence[Condition]) -> tuple[str, list[Any]]:
-        """Return the SQL for all conditions, and its parameters."""
+        """Return the SQL that combines all conditions, and its parameters."""
         sql, parameters = ["TRUE"], list[Any]()
         for one in conditions:
             matched, of_match = self.matched(one.match) if one.match else ("", [])

@@ -3,7 +3,7 @@
     MOVE=stated  MOVE=unstated  MOVE~word  MOVE~"a phrase"
     year=2024..  category=cs.CL  model=NAME  support<0.5  unsupported>0  cited>=10  retracted=yes
 
-All conditions must hold. `!=` and `!~` negate one.
+All conditions must hold. `!=` and `!~` negate a condition.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from skills.corpus.search.query_syntax import all_of, parse_years, quoted, token
 from skills.nanda.framework import Framework
 
 NUMBERS = ("support", "unsupported")
-"""Columns of annotations: the mean support of the moves, 0 to 1, and how many numbers and names in
-them are not in the abstract."""
+"""Columns of annotations: the mean support of the moves, 0 to 1, and the number of their numbers
+and names that are not in the abstract.
+"""
 LOOKED_UP = ("cited", "retracted")
 """Columns of papers that `/corpus complete` fills; a folder of parts does not have them."""
 FIELDS = ("year", "category", "model", *NUMBERS, *LOOKED_UP)
@@ -38,12 +39,13 @@ _CONDITION = re.compile(
 class Condition:
     """A condition in the SQL that SQLite and DuckDB share, over the relation "annotations".
 
-    An engine (`engine.py`) has its columns (id, paper, year, category, categories, stated, support,
-    unsupported, model, cited, retracted), and the function `has_category`.
+    An engine (`engine.py`) provides the columns (id, paper, year, category, categories, stated,
+    support, unsupported, model, cited, retracted) and the function `has_category`.
 
     Attributes:
-        sql: with `MATCHED` in place of a query for the ids of annotations that `match` finds.
-        needs: the column without which it is neither true nor false; "" if there is none.
+        sql: the condition; `MATCHED` stands for a query for the ids of annotations that `match`
+            finds.
+        needs: the column without whose value the condition is neither true nor false, or "".
         match: an FTS5 expression over texts and facets of moves, or "".
     """
 
@@ -58,8 +60,8 @@ class Selected:
     """The annotations that meet all conditions.
 
     Attributes:
-        ids: of annotations, in the order of their papers.
-        unknown: by column, the number of annotations that lack the value a condition needs.
+        ids: the ids of annotations, in the order of their papers.
+        unknown: number of annotations that lack a value that a condition needs, by column.
     """
 
     ids: list[int]
@@ -70,7 +72,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
     """Parse conditions.
 
     Raises:
-        InputError: there is no condition, or one is not valid.
+        InputError: there is no condition, or a condition is not valid.
     """
     text, conditions, at = text.rstrip(), [], 0
     while at < len(text):
@@ -91,7 +93,7 @@ def parse(text: str, framework: Framework) -> list[Condition]:
 
 
 def facet(name: str, value: str, framework: Framework) -> Condition:
-    """Return the condition that a paper has a value of a facet.
+    """Return the condition that a paper has a value for a facet.
 
     Args:
         name: "year", "category", "model", "state", or "move.NAME".
@@ -112,13 +114,13 @@ def facet(name: str, value: str, framework: Framework) -> Condition:
 
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
-    """Return the condition that one of some conditions without `match` holds."""
+    """Return the condition that at least one of these conditions, which have no `match`, holds."""
     either = " OR ".join(one.sql for one in conditions)
     return Condition(either, tuple(value for one in conditions for value in one.parameters))
 
 
 def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
-    """Return the condition that a move is stated, or that a stated one contains words."""
+    """Return the condition that a move is stated or not, or that its text contains words."""
     negated = "NOT " if op.startswith("!") else ""
     if op in ("~", "!~"):
         match = f"text : ({all_of(tokens(value))}) AND facets : {quoted(word('move', name))}"
@@ -132,7 +134,7 @@ def _move(name: str, op: str, value: str, framework: Framework) -> Condition:
 
 
 def _states(move: str, is_stated: bool) -> Condition:
-    # The names of the stated moves, separated by blanks.
+    # The column contains the names of the stated moves, separated by blanks.
     return Condition(
         f"instr(' ' || stated || ' ', ?) {'>' if is_stated else '='} 0", (f" {move} ",)
     )

@@ -1,7 +1,7 @@
 """Search moves, papers and other texts by full text, with SQLite's FTS5.
 
-A database and the index of a folder of parts have a table `moves_fts` of the same form; a
-`MoveIndex` has the SQL in which they differ.
+A database, and the index of a folder of parts, have the same table `moves_fts`; a `MoveIndex`
+contains the SQL in which they differ.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ from skills.nanda.paper import Paper, iso_date
 from skills.nanda.text import STOP_WORDS
 
 RANKED = 2_000
-"""Number of matches that are ranked, the newest: bm25 takes some microseconds for each."""
+"""Number of the latest matches that are ranked, since bm25 takes some microseconds for each."""
 COMMON = 100_000
-"""A word that more moves than these contain is not ranked by: bm25 would count them all in every
-search, only to give it little weight."""
+"""Number of moves above which a word is not used for ranking: bm25 would count its moves in every
+search, only to give it little weight.
+"""
 RARE = 5_000
-"""A word in more moves than these finds no move by itself: bm25 would rank them all."""
+"""Number of moves above which a word alone finds no moves, since bm25 would rank all of them."""
 COMMON_IN_PAPERS = 20_000
-"""Words in the title or abstract of more papers than these are not looked for in moves, and the
-papers added last come first: each takes some microseconds."""
+"""Number of papers above which words are searched only in title and abstract, and the latest papers
+come first, since each paper takes some microseconds.
+"""
 SNIPPET_WORDS = 32
 MARK = "**"
 NO_YEAR = "none"
-"""A year that no paper has."""
+"""The word for a year that no paper has."""
 
 Scored = tuple[int, float]
 """The id of a move, and a score."""
@@ -49,9 +51,9 @@ class MoveIndex(Protocol):
 
     Attributes:
         fts: the database with the table `moves_fts`, whose rowids are the ids of moves.
-        fts_moves: the SQL of `moves_fts` and of the condition that a move is of a current
-            annotation by `framework`, for FROM.
-        fts_paper: the SQL of the number of a move's paper.
+        fts_moves: the SQL after FROM: `moves_fts`, and the condition that a move belongs to a
+            current annotation by `framework`.
+        fts_paper: the SQL for the number of the paper of a move.
     """
 
     framework: Framework
@@ -66,10 +68,10 @@ class MoveIndex(Protocol):
     def fts_paper(self) -> str: ...
 
     def years(self) -> list[int | None]:
-        """Return the years that papers have, None for an unknown year."""
+        """Return the years of papers, which include None for an unknown year."""
 
     def hits(self, best: Sequence[Scored], words: str) -> Iterator[Hit]:
-        """Yield the moves of these ids and scores.
+        """Yield the moves with these ids and scores.
 
         Args:
             words: the FTS5 expression that the snippets mark; "" for moves found by meaning, whose
@@ -79,7 +81,7 @@ class MoveIndex(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """Conditions on moves besides the words of a query.
+    """Conditions on moves in addition to the words of a query.
 
     Attributes:
         facets: groups of words of facets (`db/facets.py`); a move must have a word of each group.
@@ -96,7 +98,7 @@ class Narrowing:
         """Return the narrowing by the moves, categories and years of a query, and by phrases.
 
         Args:
-            years: the years that papers have.
+            years: the years of papers.
         """
         groups = [[word("move", name) for name in query.moves]]
         groups.append([word("category", category) for category in query.categories])
@@ -107,7 +109,7 @@ class Narrowing:
 
     @property
     def match(self) -> str:
-        """The FTS5 expression, "" without conditions."""
+        """The FTS5 expression of the conditions, or ""."""
         either = (" OR ".join(map(quoted, sorted(group))) for group in self.facets)
         found = [f"facets : ({words})" for words in either]
         return " AND ".join([*found, in_text(self.phrases)] if self.phrases else found)
@@ -136,7 +138,7 @@ class Narrowing:
 
 
 def search(moves: MoveIndex, query: Query) -> Hits:
-    """Find the moves that contain all words and phrases of a query (`best_moves`)."""
+    """Find the moves that contain all words and phrases of a query, see `best_moves`."""
     best, without_year = best_moves(moves, query)
     hits = moves.hits(best, in_text(tokens(query.text)))
     return Hits(hits=list(hits), without_year=without_year)
@@ -145,8 +147,8 @@ def search(moves: MoveIndex, query: Query) -> Hits:
 def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     """Find the moves that contain all words and phrases of a query, ranked by bm25.
 
-    Of more than `RANKED` matches, the newest are ranked. If all words are `COMMON`, the newest come
-    first, with a score of 0.
+    Of more than `RANKED` matches, only the latest are ranked. If all words are `COMMON`, the latest
+    moves come first, with a score of 0.
 
     Returns:
         The moves, and the number of matching papers that are left out, since they have no year.
@@ -173,8 +175,8 @@ def best_moves(moves: MoveIndex, query: Query) -> tuple[list[Scored], int]:
     newest = [move_id for (move_id,) in found]
     if not ranking:
         return [(move_id, 0.0) for move_id in newest], without_year
-    # bm25 counts the rows of all phrases in its query, so the facets, which many rows contain, are
-    # not in it. The plus keeps SQLite from starting the search again for every id.
+    # bm25 counts the rows of all phrases in its query, so that the query does not include facets,
+    # which many rows contain. The plus prevents SQLite from starting the search again for every id.
     rows = moves.fts.execute(
         "SELECT rowid, -bm25(moves_fts, 1.0, 0.0) AS score FROM moves_fts"
         " WHERE moves_fts MATCH ? AND rowid >= ? AND +rowid IN (SELECT value FROM json_each(?))"
@@ -206,12 +208,12 @@ def content_tokens(text: str) -> list[str]:
 
 
 def in_text(words: Sequence[str], joined: str = "AND") -> str:
-    """Return the expression for moves whose text contains all words, or with "OR" one of them."""
+    """Return the FTS5 expression for texts with all words, or with "OR" for any of the words."""
     return f"text : ({f' {joined} '.join(map(quoted, words))})"
 
 
 def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
-    """Return True if a word has no letter or digit, or occurs in more than `moves` moves."""
+    """Return True if a word occurs in more than `moves` moves, or has no letter or digit."""
     if not any(map(str.isalnum, word)):
         return True
     sql = "SELECT 1 FROM moves_fts WHERE moves_fts MATCH ? LIMIT 1 OFFSET ?"
@@ -219,20 +221,20 @@ def is_in_more(db: sqlite3.Connection, word: str, moves: int) -> bool:
 
 
 def beginning_of(text: str) -> str:
-    """Return the beginning of a text, as long as a snippet."""
+    """Return the beginning of a text, with the length of a snippet."""
     words = text.split()
     return text if len(words) <= SNIPPET_WORDS else " ".join(words[:SNIPPET_WORDS]) + " ..."
 
 
 def find_papers(moves: MoveIndex, words: str) -> None:
-    """Find the papers of a database that have all words, for `temp.found`: id and score.
+    """Find the papers of a database that contain all words; store them in `temp.found`.
 
-    All words are in title and abstract, or in one move; a paper with this id is found, too. The
-    lowest score is the best: that of a paper with this id, then bm25, then that of a paper whose
-    move alone has the words.
+    A paper contains the words in title and abstract, or in one move; a paper with this id is also
+    found. The lowest score is the best: first a paper with this id, then papers by bm25, then
+    papers with the words only in a move.
 
     Raises:
-        InputError: there are no words.
+        InputError: `words` contains no word.
     """
     db, match = moves.fts, all_of(tokens(words))
     rows = db.execute("SELECT id FROM papers WHERE source_id = ?", [words.strip()])
@@ -250,7 +252,7 @@ def find_papers(moves: MoveIndex, words: str) -> None:
 
 
 def keep_found(db: sqlite3.Connection, found: Iterable[tuple[int | str, float]]) -> None:
-    """Replace the rows of the temporary table `found`, the ids of papers with their scores."""
+    """Replace the rows of the temporary table `found`: ids of papers, and scores."""
     db.execute("CREATE TEMP TABLE IF NOT EXISTS found (id INTEGER PRIMARY KEY, score REAL)")
     db.execute("DELETE FROM temp.found")
     db.executemany("INSERT OR IGNORE INTO temp.found VALUES (?, ?)", found)
@@ -267,14 +269,14 @@ def papers_about(
 ) -> list[Paper]:
     """Find the papers whose title and abstract contain all of `words`, or `fewest` of them.
 
-    Papers with all words come first, then bm25 decides. Of several versions at arXiv, the last one
-    added is returned; of papers with the same abstract, the best one.
+    Papers with all words come first, then bm25 decides. Of several versions at arXiv, the version
+    that was added last is returned; of papers with the same abstract, the best paper.
 
     Args:
         words: words or phrases, without stop words.
-        fewest: number of words that a paper must contain.
+        fewest: minimum number of words that a paper must contain; None for all.
         since, until: the first and last day. A paper with only a known year is compared by its
-            year; a paper without a date is left out if either is given.
+            year; a paper without a date is left out if one of them is given.
     """
     wanted = list(dict.fromkeys(word for word in words if any(map(str.isalnum, word))))
     if not wanted:
@@ -283,7 +285,7 @@ def papers_about(
         ["SELECT rowid AS id FROM papers_fts WHERE papers_fts MATCH ?"] * len(wanted)
     )
     rows = db.execute(
-        "SELECT papers.id, sha256, published FROM papers_fts JOIN"  # noqa: S608  as many subqueries as there are words
+        "SELECT papers.id, sha256, published FROM papers_fts JOIN"  # noqa: S608  a subquery for each word
         f" (SELECT id AS paper_id, count(*) AS matched FROM ({each}) GROUP BY id"
         " HAVING matched >= ?)"
         " ON paper_id = papers_fts.rowid JOIN papers ON papers.id = papers_fts.rowid"
@@ -316,7 +318,7 @@ def _is_between(published: str, since: date | None, until: date | None) -> bool:
 
 
 def _each_once(rows: Iterable[Row]) -> Iterator[int]:
-    """Yield the ids of papers, without those that repeat an abstract under another id."""
+    """Yield the ids of papers, except papers that repeat an abstract under another id."""
     seen: set[str] = set()
     for row in rows:
         if row["sha256"] not in seen:

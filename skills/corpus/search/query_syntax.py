@@ -1,4 +1,4 @@
-"""Parse the text of a search: words, phrases, ranges of years."""
+"""Parse the text of a search: words, phrases, and ranges of years."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.errors import InputError, did_you_mean
 from skills.nanda.text import flatten
 
 By = Literal["words", "meaning", "both"]
-"""The way in which moves are found."""
+"""The kind of search."""
 
 _TOKEN = re.compile(r'"([^"]*)"|(\S+)')
 
@@ -23,7 +23,7 @@ def tokens(text: str) -> list[str]:
     Tokens without a letter or digit are ignored.
 
     Raises:
-        InputError: it has no words.
+        InputError: the query contains no words.
     """
     query = flatten(text)
     found = [match[1] or match[2] or "" for match in _TOKEN.finditer(query)]
@@ -37,7 +37,7 @@ def tokens(text: str) -> list[str]:
 
 
 def phrases(text: str) -> list[str]:
-    """Return the texts in double quotes in a query."""
+    """Return the texts in double quotes of a query."""
     return [match[1] for match in _TOKEN.finditer(flatten(text)) if _has_word(match[1] or "")]
 
 
@@ -56,14 +56,14 @@ def all_of(found: list[str]) -> str:
 
 
 def unknown(noun: str, name: str, known: Sequence[str]) -> InputError:
-    """Return the error for an unknown name, with similar ones."""
+    """Return the error for an unknown name, with similar known names."""
     hint = did_you_mean(name.casefold(), known) or f"There are {', '.join(known)}."
     return InputError(f"there is no {noun} {name[:40]!r}", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
 class Years:
-    """A range of years with both ends; None is an open end."""
+    """A range of years, which includes both ends; None is an open end."""
 
     first: int | None = None
     last: int | None = None
@@ -86,10 +86,10 @@ class Query:
     """A search of moves.
 
     Attributes:
-        text: words and phrases, which a move must contain.
-        moves: the names of the moves to search; empty: all.
-        categories: a paper must have one of them, in any position; case does not matter.
-        years: the years of papers; None: all.
+        text: the words and phrases of the query.
+        moves: the names of the moves to search; all moves if empty.
+        categories: categories, of which a paper must have one, in any position and case.
+        years: the years of papers; None for all years.
         limit: maximum number of moves.
     """
 

@@ -1,7 +1,7 @@
 """Find passages of abstracts and moves by a piece of their wording.
 
-The wording is compared as it is, without regard to case, kinds of white space and invisible
-characters; it may begin and end within a word. Every text is read once, in linear time.
+Case, kinds of white space and invisible characters are ignored in the comparison; the wording may
+begin and end within a word. Every text is read once, in linear time.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class QuotableText(NamedTuple):
     """The abstract of a paper, or one of its moves.
 
     Attributes:
-        number: of the paper in the corpus.
+        number: the number of the paper in the corpus.
         place: `ABSTRACT`, or the name of the move.
-        read: returns the paper, and the stored anchors of the annotation if this is a move.
+        read: returns the paper, and for a move the stored anchors of the annotation.
     """
 
     number: int
@@ -44,10 +44,10 @@ def passages(texts: Iterable[QuotableText], wanted: str) -> Iterator[Passage]:
 
 
 def folded_wording(wording: str) -> str:
-    """Return the form of a wording that is compared with texts, without quotes around it.
+    """Return the folded form of a wording, without quotes around it.
 
     Raises:
-        InputError: it has neither letters nor digits.
+        InputError: the wording has neither letters nor digits.
     """
     wanted = _folded(unquote(flatten(wording)))[0]
     if not any(map(str.isalnum, wanted)):
@@ -59,7 +59,7 @@ def folded_wording(wording: str) -> str:
 
 
 def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each occurrence of a folded wording in `text`."""
+    """Yield the start and the end of each occurrence of a folded wording in `text`."""
     if wanted not in flatten(text).casefold():
         return
     folded, places = _folded(text)
@@ -71,7 +71,7 @@ def places_of(wanted: str, text: str) -> Iterator[tuple[int, int]]:
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """Return `text` as it is compared, and the places in `text` of the characters of this form."""
+    """Return the folded form of `text`, and the place in `text` of each of its characters."""
     folded: list[str] = []
     places: list[int] = []
     for place, char in enumerate(text):

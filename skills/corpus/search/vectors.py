@@ -1,8 +1,8 @@
 """Compute vectors of texts with the static vectors of wordllama.
 
-The vector of a text is the mean of the vectors of its tokens. The weights and the tokenizer are
-files of the wheel, read here: importing wordllama takes a second, configures the log of the whole
-process, and its loader looks for the tokenizer in the network.
+The vector of a text is the mean of the vectors of its tokens. Weights and tokenizer are read from
+the files of the wheel: importing wordllama takes a second and configures the log of the whole
+process, and its loader searches the tokenizer in the network.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ DIMENSIONS = 256
 WEIGHTS = "weights/l2_supercat_256.safetensors"
 TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 MOST_CHARACTERS = 8_000
-"""Number of characters of a text that are read; a move has some hundred."""
+"""Maximum number of characters of a text that are read; a move has a few hundred."""
 
 Vectors = NDArray[np.float32]
 BATCH = 4_000
-"""Moves that are read, and whose vectors are written, at once."""
+"""Number of moves whose vectors are computed and written together."""
 BLOCK = 8_192
-"""Vectors of a full block."""
+"""Number of vectors in a full block."""
 Ids = NDArray[np.int64]
 Signs = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """A loaded model.
+    """A loaded model that computes vectors.
 
     Attributes:
-        digest: of the weights and the tokenizer.
-        megabytes: their size.
+        digest: the digest of the weights and the tokenizer.
+        megabytes: the size of weights and tokenizer.
     """
 
     weights: NDArray[np.float16]
@@ -60,10 +60,10 @@ class Embedder:
 
     @classmethod
     def load(cls) -> Embedder:
-        """Return the model of the installed wheel, loaded once.
+        """Return the model of the installed wheel, which is loaded once.
 
         Raises:
-            UsageError: it is not installed.
+            UsageError: the wheel is not installed.
         """
         require("wordllama", "tokenizers", "safetensors", extra="meaning")
         return _loaded()
@@ -80,7 +80,7 @@ class Embedder:
 
 
 def normalized(vectors: Vectors) -> Vectors:
-    """Return vectors of length 1; zeros stay zeros."""
+    """Return vectors scaled to length 1; zeros remain zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     lengths[lengths == 0] = 1
     made: Vectors = vectors / lengths
@@ -111,13 +111,13 @@ def complete(
     tick: Callable[[str], None] = lambda status: None,
     check: Callable[[], None] = lambda: None,
 ) -> int:
-    """Add the vectors that are missing, and return how many there were.
+    """Add missing vectors, and return their number.
 
-    Vectors that are written stay after an interruption. Vectors of another model are replaced.
+    Vectors that were written before an interruption remain. Vectors of another model are replaced.
 
     Args:
         tick: called with the progress.
-        check: called between batches, to raise if the run is to stop.
+        check: called between batches; raises an error to stop.
     """
     last = one(db, "SELECT max(id) AS id FROM moves", [])
     end = (last and last["id"]) or 0
@@ -133,7 +133,7 @@ def complete(
         ).fetchall()
         vectors = embedder.embed([row["text"] for row in rows])
         with transaction(db):
-            if _complete_to(db, embedder) != begin:  # another process has added them
+            if _complete_to(db, embedder) != begin:  # another process has added vectors
                 continue
             _add(db, rows, vectors)
             at = rows[-1]["id"] if len(rows) == BATCH else end
@@ -145,10 +145,10 @@ def complete(
 def blocks_of(
     db: sqlite3.Connection, framework: Framework, names: Sequence[str]
 ) -> Iterator[tuple[Ids, Signs]]:
-    """Yield ids and signs of all moves of these names, current or not, by thousands."""
+    """Yield ids and signs of all moves with these names, current or not, in blocks."""
     marks = ", ".join("?" * len(names))
     rows = db.execute(
-        f"SELECT move_ids, signs FROM vector_blocks WHERE framework = ? AND move IN ({marks})",  # noqa: S608  only marks
+        f"SELECT move_ids, signs FROM vector_blocks WHERE framework = ? AND move IN ({marks})",  # noqa: S608  only "?"
         [framework.name, *names],
     )
     for row in rows:
@@ -157,12 +157,12 @@ def blocks_of(
 
 
 def signs(vectors: Vectors) -> Signs:
-    """Return one bit for each dimension."""
+    """Return the signs of vectors, one bit for each dimension."""
     return np.packbits(vectors > 0, axis=1).view(np.uint64)
 
 
 def unpacked(stored: Iterable[bytes]) -> Vectors:
-    """Return stored vectors, of length 1."""
+    """Return stored vectors, scaled to length 1."""
     whole = np.frombuffer(b"".join(stored), dtype=np.int8).reshape(-1, DIMENSIONS)
     return normalized(whole.astype(np.float32))
 
@@ -202,7 +202,7 @@ def _add(db: sqlite3.Connection, rows: Sequence[Row], vectors: Vectors) -> None:
 def _extend_blocks(
     db: sqlite3.Connection, framework: str, move: str, ids: Ids, coarse: Signs
 ) -> None:
-    """Fill the last block of a move, and begin others."""
+    """Fill the last block of a move, and add further blocks."""
     last = one(
         db,
         "SELECT * FROM vector_blocks WHERE framework = ? AND move = ? AND size < ?",
@@ -225,7 +225,7 @@ def _extend_blocks(
 
 
 def _blocks(ids: bytes, coarse: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-    """Yield size, ids and signs of blocks."""
+    """Yield size, ids and signs of new blocks."""
     id_bytes, sign_bytes = 8, DIMENSIONS // 8
     for begin in itertools.count(0, BLOCK):
         part = ids[begin * id_bytes : (begin + BLOCK) * id_bytes]

@@ -36,7 +36,7 @@ def opened(name: str, call: Call) -> Source:
 
 
 def open_arxiv(call: Call) -> Arxiv:
-    """Return arXiv for a run, for the methods that other sources do not have."""
+    """Return the source arXiv for a run, with the methods that other sources do not have."""
     return cast("Arxiv", opened("arxiv", call))
 
 

@@ -1,4 +1,4 @@
-"""Requests to a source of papers: cached for a day, at its rate, repeated while it is busy.
+"""Send requests to a source of papers: cached for a day, at its rate, with retries.
 
 Importing this module imports requests; import it where a request is made.
 """
@@ -33,19 +33,20 @@ from skills.nanda.text import flatten
 
 USER_AGENT = f"nanda-harness/{__version__}"
 DAY = 86_400
-"""Seconds an answer is cached."""
+"""Seconds for which an answer is cached."""
 TIMEOUT = 20.0
-"""Seconds to wait for a connection, and for each part of a response."""
+"""Timeout in seconds for a connection, and for each part of a response."""
 RETRIES = 3
-"""Repetitions of a failed request; the pauses before them are 1, 2 and 4 times the delay, and a
-second at least where there is a delay."""
+"""Number of repetitions of a failed request. The pauses before them are 1, 2 and 4 times the delay,
+and at least a second if there is a delay.
+"""
 LONGEST_WAIT = 60.0
-"""Seconds; a request fails where the source requires a longer pause."""
+"""Maximum pause in seconds; a request fails if the source requires a longer pause."""
 PATIENCE = 600.0
-"""Seconds to wait for the requests of other processes."""
+"""Maximum number of seconds to wait for the requests of other processes."""
 
 LONGEST_ANSWER = 16_000_000
-"""Maximum bytes of an answer, inflated."""
+"""Maximum size of an uncompressed answer in bytes."""
 CHUNK = 1 << 16
 
 _BUSY = (429, 500, 502, 503, 504)
@@ -57,16 +58,16 @@ class Source(ABC):
     """A source of papers, and the access to it.
 
     Attributes:
-        name: its name in options and environment variables.
-        kinds: kinds of identifiers by which it finds papers, the best first.
-        states: facts that it states about a paper, by the names of `Found`.
-        url: its address.
-        folder: the cached answers, and the time of the last request of any process.
-        notice: receives one line for each delay.
+        name: the name of the source in options and environment variables.
+        kinds: kinds of identifiers by which the source finds papers, the best first.
+        states: facts that the source states about a paper, by the names of `Found`.
+        url: the address of the source.
+        folder: the folder of the cached answers and the time of the last request of every process.
+        notice: called with a line for each pause.
         delay: seconds between two requests.
-        wait: sleeps for some seconds.
-        key: the user's key or address, which is added to a request when it is sent: it is in no
-            cache, message or log.
+        wait: sleeps for a number of seconds.
+        key: the user's key or address, which is added to a request when it is sent, so that it
+            never is in a cache, a message or a log.
         key_hint: hint for the error if the source refuses the key, or the lack of a key.
         sent: number of requests that the cache did not answer.
     """
@@ -91,22 +92,22 @@ class Source(ABC):
 
     @abstractmethod
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        """Return the papers with these identifiers of one kind, at most `rates.batch`.
+        """Return the papers with these identifiers of one kind, up to `rates.batch`.
 
         Papers that the source does not know are missing from the result.
 
         Raises:
             SkillFailed: the source refuses the request, or its response cannot be used.
-            SourceUnavailable: it serves no request now.
+            SourceUnavailable: the source serves no requests now.
             OutputError: the cache cannot be used.
         """
 
     @abstractmethod
     def search(self, query: Query) -> list[Found]:
-        """Return papers, best first.
+        """Return the papers that a query finds, best first.
 
         Raises:
-            SkillFailed, SourceUnavailable, OutputError: see `by_ids`.
+            SkillFailed, SourceUnavailable, OutputError: as for `by_ids`.
         """
 
     @abstractmethod
@@ -114,14 +115,14 @@ class Source(ABC):
         """Check the content of a response of status 200 before it is cached.
 
         Raises:
-            SkillFailed: it is not a whole answer.
+            SkillFailed: the response is not a complete answer.
         """
 
     def parsed_xml(self, response: requests.Response) -> Any:
-        """Return the root of a response in XML, in which no entity is expanded.
+        """Return the root of a response in XML; entities are not expanded.
 
         Raises:
-            SkillFailed: it is not whole.
+            SkillFailed: the response is incomplete.
         """
         from lxml import etree  # type: ignore[import-untyped]
 
@@ -133,29 +134,29 @@ class Source(ABC):
 
     @property
     def title(self) -> str:
-        """Its name for messages."""
+        """The name of the source for messages."""
         return SERVICES[self.name].title
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers with the key."""
+        """The HTTP headers with the key."""
         return {}
 
     @property
     def form(self) -> dict[str, str]:
-        """Fields with the key, which are added to the body of a POST."""
+        """The fields with the key, which are added to the body of a POST."""
         return {}
 
     def found(self, identifiers: Mapping[str, str], **stated: Any) -> Found:
-        """Return the statements of the source about a paper."""
+        """Return the facts that the source states about a paper."""
         return Found(self.name, {kind: one for kind, one in identifiers.items() if one}, **stated)
 
     def request(self, method: str, path: str = "", **content: Any) -> requests.Response:
-        """Return the response to a request; `content` is that of requests.
+        """Return the response to a request; `content` are parameters of the package requests.
 
         Raises:
-            SkillFailed: the source refuses, or its response is not an answer to the request.
-            SourceUnavailable: it cannot be reached, or serves no request now.
+            SkillFailed: the source refuses the request, or its response is not an answer.
+            SourceUnavailable: the source cannot be reached, or serves no requests now.
             OutputError: the cache cannot be used.
         """
         try:
@@ -175,7 +176,7 @@ class Source(ABC):
         return SkillFailed(f"{self.title} request failed: {reason}", where=self.url, hint=self.hint)
 
     def unavailable(self, reason: str, hint: str = "") -> SourceUnavailable:
-        """Return the error for a source that serves no request now."""
+        """Return the error for a source that serves no requests now."""
         return SourceUnavailable(
             f"{self.title} request failed: {reason}", where=self.url, hint=hint or self.hint
         )
@@ -184,8 +185,8 @@ class Source(ABC):
         """Check a response before it is cached.
 
         Raises:
-            SkillFailed: the request is refused, or the response is not a whole answer.
-            SourceUnavailable: the source is busy or gone, or refuses the key.
+            SkillFailed: the request is refused, or the response is not a complete answer.
+            SourceUnavailable: the source is busy or unavailable, or refuses the key.
         """
         status = response.status_code
         reason = f"HTTP {status} {response.reason}"
@@ -218,10 +219,10 @@ class Source(ABC):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Make one request inside: alone among all processes, `delay` after the last one.
+        """Wait for the right to send a request: alone among all processes, `delay` after the last.
 
         Raises:
-            SourceUnavailable: other processes make requests all the time.
+            SourceUnavailable: other processes send requests all the time.
         """
         stamp = self.folder / "last-request"
         try:
@@ -265,23 +266,23 @@ class _Adapter(HTTPAdapter):
                 response = super().send(sent, **{**options, "timeout": source.timeout})
                 meter = Meter(source.title, LONGEST_ANSWER)
                 pieces = map(meter.feed, response.iter_content(CHUNK))
-                response._content = b"".join(pieces)  # read within this turn
+                response._content = b"".join(pieces)  # the content was read within this turn
             except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
                 reason = getattr(exc.args[0], "reason", exc.args[0])
                 raise source.unavailable(_words(reason, source)) from exc
-        response.request = request  # it is cached with the response
+        response.request = request  # the request is cached with the response
         source.check(response)
         return response
 
 
 class _Retry(Retry):
-    """urllib3's retries, with a notice before each pause."""
+    """The retries of urllib3, with a notice before each pause."""
 
     source: Source
 
     @classmethod
     def of(cls, source: Source) -> _Retry:
-        # Also a POST, which only reads here.
+        # A POST is also repeated, since it only reads.
         retry = cls(
             RETRIES, connect=0, status_forcelist=_BUSY, raise_on_status=False, allowed_methods=None
         )
@@ -318,11 +319,11 @@ def _words(reason: object, source: Source) -> str:
 
 
 class JsonSource(Source):
-    """A source that answers in JSON; only an answer of its form is cached."""
+    """A source that answers in JSON; only a valid answer is cached."""
 
     @abstractmethod
     def is_answer(self, found: Any) -> bool:
-        """Return True if JSON has the form of an answer."""
+        """Return True if a JSON value has the form of an answer."""
 
     def check_content(self, response: requests.Response) -> None:
         self.read(response)
@@ -331,7 +332,7 @@ class JsonSource(Source):
         """Return the JSON of a response.
 
         Raises:
-            SkillFailed: it is not JSON, cut off, or not an answer.
+            SkillFailed: the response is not JSON, is cut off, or is not an answer.
         """
         if has_too_many_values(response.content):
             raise self.failed(f"the response has more than {VALUES:,} values")
@@ -344,10 +345,10 @@ class JsonSource(Source):
         return found
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:
-        """Return the answer to a GET.
+        """Return the answer to a GET request.
 
         Raises:
-            SkillFailed, SourceUnavailable, OutputError: see `request` and `read`.
+            SkillFailed, SourceUnavailable, OutputError: as for `request` and `read`.
         """
         return self.read(self.request("GET", path, params=parameters))
 
@@ -360,7 +361,7 @@ class CursorSource(JsonSource):
         """Return the papers of a page, and the cursor of the next page."""
 
     def pages(self, query: Query, parameters: Mapping[str, str]) -> list[Found]:
-        """Return the papers that a search finds, with the parameters of each request."""
+        """Return the papers that a search finds on its pages."""
         found: list[Found] = []
         cursor = "*"
         while cursor and len(found) < query.limit:
@@ -374,7 +375,7 @@ def conditions(query: Query, since: str, until: str, with_abstract: str) -> dict
     """Return the parameter "filter" of a search.
 
     Args:
-        since, until, with_abstract: the source's names of these conditions.
+        since, until, with_abstract: the names of these conditions at the source.
     """
     dates = ((since, query.since), (until, query.until))
     found = [f"{name}:{day.isoformat()}" for name, day in dates if day]
@@ -383,14 +384,14 @@ def conditions(query: Query, since: str, until: str, with_abstract: str) -> dict
 
 
 def by_value(kind: str, values: Iterable[str], found: Iterable[Found]) -> dict[str, Found]:
-    """Return the papers found by the values of their identifier, only for the requested values."""
+    """Return the found papers by the values of their identifiers, only for requested values."""
     wanted = set(values)
     known = ((one.identifiers.get(kind, ""), one) for one in reversed(list(found)))
     return {value: one for value, one in known if value in wanted}
 
 
 def text(found: Any, *names: str) -> str:
-    """Return the text or number under these names on one line, "" if it is missing."""
+    """Return the text or number under these nested names on one line, or ""."""
     for name in names:
         found = found.get(name) if isinstance(found, Mapping) else None
     known = isinstance(found, (str, int)) and not isinstance(found, bool)
@@ -398,12 +399,12 @@ def text(found: Any, *names: str) -> str:
 
 
 def objects(found: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the objects of a list."""
+    """Yield the JSON objects in a list."""
     if isinstance(found, list):
         yield from (one for one in found if isinstance(one, Mapping))
 
 
 def count(found: Any) -> int | None:
-    """Return a number of citations, None for another value."""
+    """Return a number of citations, or None for another value."""
     is_count = isinstance(found, int) and not isinstance(found, bool) and found >= 0
     return found if is_count else None

@@ -1,4 +1,7 @@
-"""arXiv: papers by id and by query (https://info.arxiv.org/help/api/user-manual.html)."""
+"""The source arXiv: papers by id and by query.
+
+See https://info.arxiv.org/help/api/user-manual.html.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from skills.nanda.paper import Paper
 from skills.nanda.text import WORD, flatten
 
 PAGE = 50
-"""Papers that one request of a search returns."""
+"""Number of papers that a request of a search returns."""
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _DOI = "{http://arxiv.org/schemas/atom}doi"
@@ -46,7 +49,7 @@ class Arxiv(Source):
 
         Raises:
             NothingFound: arXiv has no such paper.
-            SkillFailed, SourceUnavailable, OutputError: see `Source.by_ids`.
+            SkillFailed, SourceUnavailable, OutputError: as for `Source.by_ids`.
         """
         found, _ = self._page(id_list=arxiv_id, max_results="1")
         if not found or _is_error(found[0]):
@@ -69,14 +72,14 @@ class Arxiv(Source):
         since: date | None = None,
         until: date | None = None,
     ) -> list[Paper]:
-        """Return the papers that contain all words (any of them with "OR"), most relevant first.
+        """Return the papers with all words, or with "OR" any of the words, most relevant first.
 
         Args:
-            limit: the maximum number of papers; those without an abstract are left out.
+            limit: the maximum number of papers; papers without an abstract are left out.
             since, until: the first and the last day of submission.
 
         Raises:
-            SkillFailed, SourceUnavailable, OutputError: see `Source.search`.
+            SkillFailed, SourceUnavailable, OutputError: as for `Source.search`.
         """
         found = self._entries(_query(words, operator, since, until), limit)
         return [paper for paper in map(_paper, found) if paper.abstract]
@@ -93,7 +96,7 @@ class Arxiv(Source):
         return query.chosen(map(self._stated, found))
 
     def _entries(self, query: str, limit: int) -> list[Any]:
-        """Return the entries of a feed that a query finds, from as many pages as it takes."""
+        """Return the entries that a query finds, from as many pages as necessary."""
         found: list[Any] = []
         total = limit
         while len(found) < min(limit, total):
@@ -115,8 +118,8 @@ class Arxiv(Source):
         arXiv sometimes sends an empty page by mistake; then the request is repeated.
 
         Raises:
-            SkillFailed: arXiv refuses, or sends something other than papers.
-            SourceUnavailable: it cannot be reached.
+            SkillFailed: arXiv refuses the request, or does not send papers.
+            SourceUnavailable: arXiv cannot be reached.
             OutputError: the cache cannot be used.
         """
         for _ in range(RETRIES + 1):
@@ -129,10 +132,10 @@ class Arxiv(Source):
         raise self.failed("it has papers for this query, but sends an empty page")
 
     def _feed(self, response: requests.Response) -> Any:
-        """Return the feed of a response: a truncated feed reads like one with fewer papers.
+        """Return the feed of a response, after checking that it is complete.
 
         Raises:
-            SkillFailed: it is not a whole feed.
+            SkillFailed: the response is not a complete feed.
         """
         root = self.parsed_xml(response)
         if root.tag != f"{_ATOM}feed":
@@ -146,7 +149,7 @@ class Arxiv(Source):
         self._feed(response)
 
     def lasts(self, response: Any) -> bool:
-        """Return True if a page can be cached; arXiv also sends empty pages by mistake."""
+        """Return True if a page can be cached, which may be empty by mistake."""
         return b"<entry" in response.content and b"/api/errors" not in response.content
 
     def _stated(self, entry: Any) -> Found:
@@ -164,8 +167,8 @@ class Arxiv(Source):
 def _query(words: Iterable[str], operator: str, since: date | None, until: date | None) -> str:
     """Return arXiv's query for papers with `words`.
 
-    A word that arXiv could read as an operator is quoted. The form is that of the arXiv API User's
-    Manual, section 5.1; dates are in GMT.
+    A word that arXiv could treat as an operator is quoted. The format is described in the arXiv API
+    User's Manual, section 5.1; dates are in GMT.
     """
 
     def quoted(word: str) -> str:
@@ -208,5 +211,5 @@ def _without_version(arxiv_id: str) -> str:
 
 
 def _comparable(arxiv_id: str) -> str:
-    """Return the id without version and, in an old id, without the subject class, as arXiv does."""
+    """Return an id in arXiv's form: without version, and for old ids without subject class."""
     return re.sub(r"\.[a-z]{2}(?=/)", "", _without_version(arxiv_id).casefold())

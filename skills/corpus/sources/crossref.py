@@ -1,5 +1,6 @@
-"""Crossref: works by DOI and by query, with updates such as retractions
-(https://www.crossref.org/documentation/retrieve-metadata/rest-api/).
+"""The source Crossref: works by DOI and by query, with updates such as retractions.
+
+See https://www.crossref.org/documentation/retrieve-metadata/rest-api/.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from skills.corpus.sources.services import Query, Rates
 from skills.nanda.text import flatten
 
 PAGE = 50
-"""Works a request; they come with all their references."""
+"""Number of works that a request returns; each includes all its references."""
 RETRACTIONS = frozenset({"retraction", "withdrawal", "removal"})
 
 _MARK_UP = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
@@ -52,7 +53,7 @@ class Crossref(CursorSource):
         return isinstance(message, dict) and isinstance(message.get("items"), list)
 
     def by_ids(self, kind: str, values: Sequence[str]) -> dict[str, Found]:
-        sendable = [value for value in values if "," not in value]  # it separates the filters
+        sendable = [value for value in values if "," not in value]  # commas separate the filters
         if not sendable:
             return {}
         wanted = ",".join(f"doi:{value}" for value in sendable)
@@ -69,7 +70,7 @@ class Crossref(CursorSource):
         return list(map(self._work, objects(message["items"]))), text(message, "next-cursor")
 
     def _work(self, work: Mapping[str, Any]) -> Found:
-        # `update-to` is the side of the notice.
+        # A notice has `update-to`; its paper has `updated-by`.
         notices = [
             ids.doi(text(update, "DOI"))
             for update in objects(work.get("updated-by"))
@@ -95,5 +96,5 @@ def _first(found: Any) -> str:
 
 
 def _plain(marked: str) -> str:
-    """Return text without JATS or HTML."""
+    """Return text without markup of JATS or HTML."""
     return flatten(unescape(_MARK_UP.sub(" ", marked)))

@@ -1,4 +1,7 @@
-"""OpenAlex: works by id and by query, 100 a request (https://developers.openalex.org)."""
+"""The source OpenAlex: works by id and by query, 100 in a request.
+
+See https://developers.openalex.org.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from skills.nanda.text import flatten
 
 PAGE = 100
 LONGEST = 100_000
-"""Words of an abstract; a greater position is not of a word."""
+"""Maximum position of a word in an abstract; words at greater positions are ignored."""
 ARXIV_DOI = "10.48550/arxiv."
 
 _FIELDS = (

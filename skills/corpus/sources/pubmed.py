@@ -1,7 +1,7 @@
-"""PubMed by NCBI's E-utilities: papers by PMID, by DOI and by query
-(https://www.ncbi.nlm.nih.gov/books/NBK25501/).
+"""The source PubMed, by NCBI's E-utilities: papers by PMID, by DOI and by query.
 
-All requests are POSTs, so that a key is not part of an address.
+See https://www.ncbi.nlm.nih.gov/books/NBK25501/. All requests are POSTs, so that a key is not
+part of an address.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class PubMed(Source):
         return {name: value for name, value in known.items() if value}
 
     def check_content(self, response: requests.Response) -> None:
-        """Check a set of articles in XML, or the JSON of a search."""
+        """Check that a response is a set of articles in XML, or the JSON of a search."""
         if _FETCH in (response.url or ""):
             self._articles(response)
         else:
@@ -81,7 +81,7 @@ class PubMed(Source):
         """Return the articles of a response.
 
         Raises:
-            SkillFailed: it is not a whole set of articles.
+            SkillFailed: the response is not a complete set of articles.
         """
         root = self.parsed_xml(response)
         if root.tag != "PubmedArticleSet":
@@ -92,7 +92,7 @@ class PubMed(Source):
         """Return the PMIDs that a search has found.
 
         Raises:
-            SkillFailed: the response is not that of a search.
+            SkillFailed: the response is not the result of a search.
         """
         try:
             found = response.json().get("esearchresult")
@@ -126,7 +126,7 @@ class PubMed(Source):
 
 
 def _sections(article: Any) -> Iterator[str]:
-    """Yield the sections of an abstract, with their labels as PubMed shows them."""
+    """Yield the sections of an abstract, with labels as shown by PubMed."""
     for one in article.iterfind(".//Article/Abstract/AbstractText"):
         label = flatten(one.get("Label") or "")
         yield f"{label}: {_whole(one)}" if label else _whole(one)
@@ -140,7 +140,7 @@ def _authors(article: Any) -> Iterator[str]:
 
 
 def _date(article: Any) -> str:
-    """Return the date of publication: the electronic one, else that of the issue."""
+    """Return the date of electronic publication, or else the date of the issue."""
     for place in (".//Article/ArticleDate", ".//JournalIssue/PubDate"):
         year, month, day = (_text(article, f"{place}/{part}") for part in ("Year", "Month", "Day"))
         month = str(month_number(month) or month)

@@ -1,4 +1,4 @@
-"""Semantic Scholar: papers by id and by query (https://api.semanticscholar.org)."""
+"""The source Semantic Scholar: papers by id and by query (https://api.semanticscholar.org)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skills.corpus.sources.services import Query, Rates
 
 BATCH, PAGE = 500, 100
 MOST = 1000
-"""Papers that a search by relevance returns in all."""
+"""Maximum number of papers that a search by relevance returns."""
 
 _FIELDS = "externalIds,title,abstract,venue,year,publicationDate,authors,citationCount"
 _PREFIXES = {"doi": "DOI:", "arxiv": "ARXIV:", "pmid": "PMID:"}
@@ -33,13 +33,13 @@ class SemanticScholar(JsonSource):
         return {"x-api-key": self.key} if self.key else {}
 
     def is_answer(self, found: Any) -> bool:
-        """Return True for a batch, which is a list with null, or a page of a search."""
+        """Return True for a batch (a list of objects and nulls), or a page of a search."""
         if isinstance(found, list):
             return all(one is None or isinstance(one, dict) for one in found)
         return isinstance(found, dict) and ("data" in found or found.get("total") == 0)
 
     def check(self, response: requests.Response) -> None:
-        """Check a response; status 400 may state that the source knows none of the papers."""
+        """Check a response; status 400 may mean that the source does not know any of the papers."""
         if response.status_code != 400 or _NONE_KNOWN not in response.text[:500].lower():
             super().check(response)
 

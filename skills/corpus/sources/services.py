@@ -1,10 +1,10 @@
-"""Sources of papers without a request: their names, addresses, keys and rates.
+"""Settings of the sources of papers: names, addresses, keys and rates.
 
-HARNESS_SOURCES           sources that are used without --source: openalex,crossref
-HARNESS_EMAIL             your address, for Crossref, which is faster then, and PubMed
+HARNESS_SOURCES           sources that are used without --source, such as openalex,crossref
+HARNESS_EMAIL             your address, for PubMed, and for Crossref, which then is faster
 OPENALEX_API_KEY, SEMANTIC_SCHOLAR_API_KEY, NCBI_API_KEY
 HARNESS_OPENALEX_URL, HARNESS_CROSSREF_URL, HARNESS_SEMANTICSCHOLAR_URL, HARNESS_PUBMED_URL,
-HARNESS_ARXIV_URL         other addresses, such as that of a mirror
+HARNESS_ARXIV_URL         other addresses, such as a mirror
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 VARIABLE = "HARNESS_SOURCES"
 EMAIL = "HARNESS_EMAIL"
 CORPUS = "corpus"
-"""The name by which a search is confined to the corpus, without a request."""
+"""The name that restricts a search to the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,12 @@ class Service:
     """The settings of a source.
 
     Attributes:
-        title: its name for messages.
-        url: its address.
-        key: the environment variable of its key, if it has any.
+        title: the name of the source for messages.
+        url: the address of the source.
+        key: the environment variable of the key, or "".
         delay: seconds between two requests.
-        delay_with_key: with a key, or for Crossref with an address of the user.
+        delay_with_key: seconds between two requests with a key, or for Crossref with the user's
+            address.
     """
 
     title: str
@@ -66,13 +67,13 @@ NAMES = tuple(SERVICES)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search.
+    """A search at a source.
 
     Attributes:
-        text: as the source reads it.
-        limit: papers at most.
+        text: the query in the syntax of the source.
+        limit: maximum number of papers.
         since, until: the first and the last day of publication.
-        with_abstract: leave out papers without an abstract at the source.
+        with_abstract: True to leave out papers without an abstract.
     """
 
     text: str
@@ -82,7 +83,7 @@ class Query:
     with_abstract: bool = True
 
     def chosen(self, found: Iterable[Found]) -> list[Found]:
-        """Return the first papers that a source has found."""
+        """Return the first `limit` papers that a source has found."""
         kept = (one for one in found if one.abstract or not self.with_abstract)
         return list(itertools.islice(kept, self.limit))
 
@@ -92,11 +93,11 @@ class Rates:
     """The sizes and prices of the requests to a source.
 
     Attributes:
-        batch: papers that one request by id returns.
-        page: papers that one request of a search returns.
-        requests: for a batch, by kind of identifier, where it is not 1.
-        before_pages: requests of a search before its first page.
-        by_ids, by_search: the price of such a request in US dollars.
+        batch: number of papers that a request by id returns.
+        page: number of papers that a request of a search returns.
+        requests: number of requests for a batch by kind of identifier, if it is not 1.
+        before_pages: number of requests of a search before its first page.
+        by_ids, by_search: the price of a request by id, and of a search, in US dollars.
     """
 
     batch: int
@@ -108,7 +109,7 @@ class Rates:
 
 
 def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
-    """Return the names of sources in a list with commas, each once.
+    """Return the distinct names of sources in a list separated by commas.
 
     Args:
         more: other names that are accepted.
@@ -128,10 +129,10 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
 
 
 def switched_on(option: str | None) -> list[str]:
-    """Return the names of the sources of `--source`, else of HARNESS_SOURCES; [] without both.
+    """Return the enabled sources: of `--source`, or else of HARNESS_SOURCES, or else [].
 
     Raises:
-        UsageError: the variable has an unknown name.
+        UsageError: the variable contains an unknown name.
     """
     if option:
         return [name for name in named(option, more=(CORPUS,)) if name != CORPUS]
@@ -143,10 +144,10 @@ def switched_on(option: str | None) -> list[str]:
 
 
 def required(option: str | None) -> list[str]:
-    """Return the names of the sources that are switched on.
+    """Return the names of the enabled sources.
 
     Raises:
-        UsageError: no source is switched on.
+        UsageError: no source is enabled.
     """
     if names := switched_on(option):
         return names

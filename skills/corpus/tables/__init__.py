@@ -1,1 +1,1 @@
-"""Readers and writers of tables: text, spreadsheets, Parquet, Markdown lists."""
+"""Read and write tables: text, spreadsheets, Parquet, Markdown lists."""

@@ -1,4 +1,4 @@
-"""Columns of a table of papers, found by name or by option; the base class of readers.
+"""Find the columns of a table of papers by name or option; the base class of readers.
 
 Columns are recognized in ten languages (English, German, French, Spanish, Italian, Portuguese,
 Dutch, Polish, Chinese and Japanese), and as Zotero, Citavi, Scopus, Web of Science and other
@@ -23,7 +23,7 @@ from skills.nanda.paper import ID_FIELDS, IdField
 from skills.nanda.text import flatten
 
 AbstractBy = Literal["column", "provenance", "id"]
-"""Requirement of a table: the abstracts, or else a column by which they can be looked up."""
+"""The requirement of a table: abstracts, or else a column by which they can be looked up."""
 
 IDENTITY = ("doi", "pmid", "venue")
 """Columns that are stored in `Paper.source`."""
@@ -31,17 +31,17 @@ EXTRAS = ("authors", "published", "categories", *IDENTITY)
 ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS = "anchors", "confidence", "suggestions", "sections"
 PROVENANCE, ERROR = "provenance", "error"
 OBJECTS = ANCHORS, CONFIDENCE, SUGGESTIONS, SECTIONS, PROVENANCE, ERROR
-"""Columns of an annotation that was saved here, as in `TableRow`; their values are objects."""
+"""Columns of annotations saved by the harness, as in `TableRow`; their values are objects."""
 UNCERTAIN = "uncertain"
 DOUBT = UNCERTAIN, CONFIDENCE, SUGGESTIONS
-"""Columns of a table for people that a reader of annotations does not use."""
+"""Columns of a table for people, which a reader of annotations ignores."""
 _UNREAD = (*OBJECTS, "support", "checks", UNCERTAIN)
 """Columns that the harness writes; they are not reported as unused."""
 _TYPES = {list: "a list", dict: "an object", bool: "true or false", float: "a decimal number"}
 SHOWN_CHARS = 300
-"""Characters of a header in messages."""
+"""Maximum number of characters of a header in messages."""
 MAX_CHARS = 1_000_000
-"""Characters of a cell; bench/text.py measures the readers up to this size."""
+"""Maximum number of characters of a cell; bench/text.py measures readers up to this size."""
 _NAMES = {
     "abstract": """Abstract, Abstract Note, Abstract Text, Zusammenfassung, Kurzfassung, Résumé,
         Resumen, Riassunto, Sommario, Resumo, Samenvatting, Streszczenie, Abstrakt, 摘要, 要旨,
@@ -66,12 +66,12 @@ _NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Options of a reader: names of columns, None where they are found by name.
+    """The options of a reader: names of columns, or None for columns that are found by name.
 
     Attributes:
-        collection: of a Zotero library, the collection that is read.
-        tags: of a Zotero library, the tags that an item must have.
-        sections: of PDF files, the kinds of sections that are read, too.
+        collection: for a Zotero library, the collection that is read.
+        tags: for a Zotero library, the tags that an item must have.
+        sections: for PDF files, the kinds of sections that are read.
     """
 
     abstract: str | None = None
@@ -82,7 +82,7 @@ class Columns:
     sections: tuple[str, ...] = ()
 
     def present_in(self, names: Iterable[str]) -> Columns:
-        """Return the options that name a column that a table has."""
+        """Return the options without names of columns that a table does not have."""
         present = {fold(name) for name in names}
         abstract, id_, title = (
             name if name and fold(name) in present else None
@@ -92,16 +92,16 @@ class Columns:
 
 
 class Reader(ABC):
-    """Reader of one format.
+    """The reader of a table in one format.
 
     Args:
-        columns: the options; most formats do not use them.
+        columns: the options, which most formats do not use.
 
     Attributes:
         unit: the unit of the position of a row, "line" or "row".
-        source_keys: values of a row, beside its columns, that the source of its paper keeps.
-        has_ids_of_several_sources: an id may be one of arXiv, although its column is "id".
-        has_sections: a row has the sections of its paper under "sections".
+        source_keys: values of a row other than columns that are kept in the source of its paper.
+        has_ids_of_several_sources: True if the column "id" may contain arXiv ids.
+        has_sections: True if a row has sections of the paper under "sections".
     """
 
     unit = "line"
@@ -115,7 +115,7 @@ class Reader(ABC):
 
     @property
     def assumed(self) -> Sequence[str]:
-        """Assumptions about the file, for a notice: "columns separated by ';'"."""
+        """The assumptions about the file, for a notice: "columns separated by ';'"."""
         return ()
 
     def located(self, position: int) -> tuple[Path, int]:
@@ -123,7 +123,7 @@ class Reader(ABC):
         return self.path, position
 
     def place(self, position: int) -> str:
-        """Return a position for messages."""
+        """Return a position in words, for messages."""
         path, at = self.located(position)
         return place(path, self.unit, at)
 
@@ -139,10 +139,10 @@ class Reader(ABC):
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any] | InputError]]:
         """Yield the position, from 1, and at least these columns of each row, read lazily.
 
-        A row that cannot be read alone is its error.
+        In place of a row that cannot be read, its error is yielded.
 
         Raises:
-            InputError: from a line or row on, the file cannot be read.
+            InputError: the file cannot be read from a line or row on.
         """
 
 
@@ -151,8 +151,8 @@ class Layout:
     """The columns of a table that are read.
 
     Attributes:
-        columns: the table's names of columns by their role: a field of a paper, a move, or a name
-            in `OBJECTS`.
+        columns: the names of columns by their role: a field of a paper, a move, or a name in
+            `OBJECTS`.
         id_fields: names of the id columns, in order of preference.
     """
 
@@ -161,11 +161,11 @@ class Layout:
 
     @property
     def id_column(self) -> str | None:
-        """The table's name of its id column, None if it has none."""
+        """The name of the id column, or None."""
         return self.columns[self.id_fields[0]] if self.id_fields else None
 
     def guessed(self, given: Columns) -> list[str]:
-        """Return the columns of other names than the usual ones: "title from 'Titel'".
+        """Return the columns with unusual names in words, such as "title from 'Titel'".
 
         Args:
             given: columns that options name, which are not listed.
@@ -178,7 +178,7 @@ class Layout:
         ]
 
     def unused(self, names: Iterable[str]) -> list[str]:
-        """Return the columns of a table that are not read and that another program wrote."""
+        """Return the columns that are neither read nor written by the harness."""
         used = {*self.columns.values()}
         return [name for name in names if name not in used and fold(name) not in _UNREAD]
 
@@ -193,8 +193,8 @@ def find_columns(
     """Find the columns to read in a header.
 
     Args:
-        names: the table's columns, as it writes them.
-        moves: names of moves, whose columns are read where present, with the columns `OBJECTS`.
+        names: the columns of the table, as written.
+        moves: names of moves, whose columns are read if they exist, with the columns `OBJECTS`.
 
     Raises:
         InputError: a column is missing or ambiguous.
@@ -221,9 +221,10 @@ def find_columns(
 
 
 def as_text(value: object, role: str, name: str, where: str) -> str:
-    """Convert a value of the column `name` to text, null to "".
+    """Convert a value of the column `name` to text; null becomes "".
 
-    `EXTRAS` accept any value: a list becomes "one, other", with the "name" of each object in it.
+    For `EXTRAS` every value is accepted: a list becomes "one, other", with the "name" of its
+    objects.
 
     Raises:
         InputError: the value is not text, or has more than `MAX_CHARS`.
@@ -253,13 +254,13 @@ def as_text(value: object, role: str, name: str, where: str) -> str:
     if isinstance(value, list):
         names = (item.get("name") if isinstance(item, Mapping) else item for item in value)
         return ", ".join(name.strip() for name in names if isinstance(name, str) and name.strip())
-    if isinstance(value, datetime.date):  # a datetime is a date, too
+    if isinstance(value, datetime.date):  # a datetime is also a date
         return value.isoformat()
     return "" if isinstance(value, (bool, bytes, Mapping)) or value != value else str(value)
 
 
 def fold(name: str) -> str:
-    """Return a column name as names are compared: without case and blanks around it."""
+    """Return the comparable form of a column name: without case and surrounding blanks."""
     return name.strip().casefold()
 
 
@@ -270,14 +271,15 @@ class _Header:
     moves: frozenset[str]
 
     def find(self, name: str, option: str = "") -> str | None:
-        """Return the column of this name, else of this name in other case, else of `HEADINGS`.
+        """Return the column with this name, or else in another case, or else from `HEADINGS`.
 
-        A column of a move is only found by its own name.
+        The column of a move is only found by its name.
         """
         if self.names.count(name) == 1:
             return name
         others = [column for column in self.names if fold(column) not in self.moves]
-        most = None if option else 1  # nobody can select one of several
+        # without an option, a user cannot choose between several columns
+        most = None if option else 1
         alike = [column for column in self.names if fold(column) == fold(name)]
         for heading in HEADINGS.get(name, ()):
             alike = alike or [column for column in others if plain(column) == heading][:most]
@@ -296,7 +298,7 @@ class _Header:
         return found
 
     def missing(self, name: str, option: str) -> InputError:
-        # A file without a header has its first paper in place of names.
+        # A file without a header has its first paper in place of the names.
         listed = textwrap.shorten(flatten(", ".join(self.names)), SHOWN_CHARS, placeholder=" ...")
         return InputError(
             f"has no column {name!r}",
@@ -306,11 +308,11 @@ class _Header:
 
 
 def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[IdField, str]:
-    """Return the id columns by the name under which their ids are stored.
+    """Return the id columns by the id field in which their ids are stored.
 
     Args:
-        several: read all id columns: a saved .jsonl file has the ids of each source under their
-            own name.
+        several: True to read all id columns: a saved .jsonl file has a separate column for each id
+            field.
     """
     if given is not None:
         column = header.required(given, "--id-column")
@@ -321,7 +323,7 @@ def _id_columns(header: _Header, given: str | None, *, several: bool) -> dict[Id
 
 
 def plain(name: str) -> str:
-    """Return a heading without case, accents, blanks and marks: "Author(s)" is "authors"."""
+    """Return a heading without case, accents, blanks and punctuation: "authors" for "Author(s)"."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     return "".join(letter for letter in decomposed if letter.isalnum())
 
@@ -329,4 +331,4 @@ def plain(name: str) -> str:
 HEADINGS: Mapping[str, tuple[str, ...]] = {
     role: tuple(dict.fromkeys(map(plain, names.split(",")))) for role, names in _NAMES.items()
 }
-"""Headings of a column by its role, in order of preference."""
+"""The headings of columns by role, in order of preference."""

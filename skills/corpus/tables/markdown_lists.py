@@ -1,4 +1,4 @@
-"""Markdown: read lists of papers, such as the arXiv lists that people keep, and write a list.
+"""Read lists of papers in Markdown, such as arXiv lists that people keep, and write a list.
 
     ## [Title](https://arxiv.org/abs/2405.12345)
     **Authors:** One, Other
@@ -7,15 +7,16 @@
 
 A section under a heading of any level is a paper if it has an abstract or its heading contains an
 arXiv id; below the first level, any of these labels is enough. An abstract ends at the next bold
-label, rule or heading; the labels within a structured abstract ("**Methods:** ...") belong to it.
-A <summary>, in lists that fold their entries, is a heading or a label as well.
+label, rule or heading; labels within a structured abstract ("**Methods:** ...") belong to the
+abstract. A <summary>, in lists with folded entries, is also a heading or a label.
 
 A list without labels has a title and an abstract under each heading, or in each item:
 
     - **Title.** Text of any number of paragraphs and nested items.
     - Author, A. (2024). Title. Text.
 
-or below each line in bold ("**Title**"), or in each row of a table with a column "abstract"."""
+or below each line in bold ("**Title**"), or in each row of a table with a column "abstract".
+"""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 COLUMNS = ("arxiv_id", "title", "authors", "published", "categories", "abstract")
 SUMMARY_LEVEL = 6
 HEAD = 200_000
-"""Characters that decide whether a text is a list: parsing 1 MB takes seconds."""
+"""Number of characters that are examined to recognize a list, since parsing 1 MB takes seconds."""
 
 _LABELS = {
     name: role
@@ -61,7 +62,7 @@ _LABELS = {
     }.items()
     for name in names.split(", ")
 }
-"""The field of each label; "" for a label that is not read."""
+"""The field for each label; "" for a label that is not read."""
 _HEADINGS = ("abstract", "authors")
 _OF_ABSTRACTS = re.compile(
     r"(?:background|introduction|context|motivation|objectives?|aims?|purpose|problem|approach"
@@ -69,7 +70,7 @@ _OF_ABSTRACTS = re.compile(
     r"|discussion|limitations?|implications?|significance|conclusions?)",
     re.IGNORECASE,
 )
-"""Bold labels within a structured abstract."""
+"""Matches bold labels within a structured abstract."""
 _MARKED = re.compile(
     r"[ \t]*(?P<mark>\*{1,3}|_{1,3})(?P<name>[^*:]{1,40}?)[ \t]*(?P<colon>:[ \t]*)?(?P=mark)[ \t]*"
     r"(?P<after>[:.\u2013\u2014-]|$)?[ \t]*(?P<rest>.*)"
@@ -91,31 +92,31 @@ _LEAD = re.compile(
     r"[*_]{1,3}\s*(?:\([^()\n]*\)\s*)?(?:[.:\u2013\u2014-]|\n))\s*"
     r"|(\[[^\[\]\n]+\]\([^()\s]*\))\s*(?:[.:\u2013\u2014-]+\s+)?)"
 )
-"""The title that an item begins with, after a checkbox: emphasized and set off, or a link."""
+"""Matches the title at the beginning of an item, which is emphasized or a link."""
 _CITED = re.compile(
     r"(?P<authors>[^\n()]{3,500}?)[ ,.]*\((?P<published>(?:19|20)\d\d)[a-z]?\)[.:,]?\s+"
     r"(?P<title>[^\n]{3,300}?)[.?!]\s+(?=[A-Z])"
 )
-"""The reference that an item begins with: "Smith, J. (2021). Title." """
+"""Matches the reference at the beginning of an item: "Smith, J. (2021). Title." """
 _BOLD_LINE = re.compile(r"(\*\*|__)([^*\n]+)\1[ \t]*(?:\n|\Z)")
 MOST_BYTES, MOST_LINES = 2_000_000, 20_000
-"""Maximum size of a file; all of it is in memory, with an object for each line."""
+"""Maximum size of a file in bytes and lines; it is kept in memory, with an object for each line."""
 BOLD_LEVEL = 7
 """The level of a line in bold, below all headings."""
 _FIRST_LINE = re.compile(r"([^\n]*[^\s.;,])[ \t]*(?:\n\s*(?=\*|[^\W_a-z])|\Z)")
 TITLE_WORDS = 30
 ABSTRACT_WORDS, UNTITLED_WORDS = 12, 40
-"""Least words of the abstract of a paper with and without a title, in a list without labels."""
+"""Minimum number of words of an abstract in a list without labels, with and without a title."""
 TITLE_CHARS = 1000
-"""Characters of a heading that are searched for a title in bold."""
+"""Number of characters of a heading that are searched for a title in bold."""
 
 
 class _Line(NamedTuple):
     """A line of text.
 
     Attributes:
-        level: of a heading, 1 to 6; 0 for other text, -1 for a rule.
-        marker: of a list item that begins with the line.
+        level: the level of a heading, 1 to 6; 0 for other text, -1 for a rule.
+        marker: the marker of a list item that begins with the line, or "".
     """
 
     number: int
@@ -126,12 +127,12 @@ class _Line(NamedTuple):
 
 @dataclass(slots=True)
 class _Section:
-    """The text under one heading, by field.
+    """The text under a heading, by field.
 
     Attributes:
         line: the line number of the heading.
-        current: the field of the last line, "" between fields.
-        marked: its label was bold or a heading; then the next label is, too.
+        current: the field of the last line, or "" between fields.
+        marked: True if its label was bold or a heading, like the next label.
     """
 
     line: int
@@ -163,7 +164,7 @@ class _Section:
         return _plain(text)
 
     def add(self, line: _Line) -> None:
-        """Add a line to the field that it belongs to."""
+        """Add a line to its field."""
         text = _TAG.sub("", line.text)
         linked = find_arxiv_id(text)
         if line.level < 0:
@@ -239,13 +240,13 @@ def _text_of(path: Path) -> str:
 def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
     """Return True if Markdown is a list of papers, False if it is an abstract with its title.
 
-    A list has two sections with an abstract each, or a section below the first level with authors,
-    a date or an id beside its abstract, within the first `HEAD` characters. A heading "Abstract"
-    does not begin a section: "# Title", "## Abstract" is one paper.
+    Within the first `HEAD` characters, a list has two sections with an abstract, or a section below
+    the first level with an abstract and authors, a date or an id. A heading "Abstract" does not
+    begin a section: "# Title" followed by "## Abstract" is one paper.
 
     Args:
         source: the text, or a path. A file that cannot be read is not a list.
-        unlabelled: accept a list without labels (`_unlabelled`).
+        unlabelled: True to accept a list without labels (`_unlabelled`).
     """
     try:
         text = source if isinstance(source, str) else _text_of(source.expanduser())
@@ -260,9 +261,10 @@ def is_list(source: str | Path, *, unlabelled: bool = True) -> bool:
 
 
 def consists_of_items(text: str) -> bool:
-    """Return True if two items of lists, or rows of a table, hold four fifths of a text's words.
+    """Return True if list items or table rows contain four fifths of the words of a text.
 
-    Items that begin with the headings of a structured abstract do not count.
+    There must be at least two. Items that begin with headings of a structured abstract do not
+    count.
     """
     (items, rows, *_), words = _groups(text[:HEAD])
     texts = [" ".join(itertools.chain(*one.fields.values())) for one in items + rows]
@@ -276,8 +278,8 @@ def consists_of_items(text: str) -> bool:
 def _unlabelled(text: str) -> list[_Section]:
     """Return the papers of a list without labels; [] for other text.
 
-    They are the items of lists, the rows of tables, or else the sections under headings of one
-    level or under lines in bold.
+    The papers are the items of lists, the rows of tables, or else the sections under headings of
+    the same level or under lines in bold.
     """
     (items, *others), words = _groups(text)
     for item in items:
@@ -286,7 +288,7 @@ def _unlabelled(text: str) -> list[_Section]:
 
 
 def _groups(text: str) -> tuple[list[list[_Section]], int]:
-    """Return groups of possible papers, and the number of words outside the headings.
+    """Return groups of possible papers, and the number of words outside of headings.
 
     The groups are the items of lists, not yet split, the rows of tables, and the sections under
     headings of each level and under lines in bold.
@@ -343,7 +345,7 @@ def _rows(text: str, line: int) -> Iterator[_Section]:
 
 
 def _split(item: _Section) -> None:
-    """Take the title, and labels if there are any, from the text of an item."""
+    """Move the title and labeled fields, if any, out of the text of an item."""
     text = "\n\n".join(item.fields.get("abstract", ()))
     if cited := _CITED.match(text):
         found = {name: [value] for name, value in cited.groupdict().items()}
@@ -363,9 +365,9 @@ def _split(item: _Section) -> None:
 
 
 def _are_papers(found: Sequence[_Section], words: int) -> bool:
-    """Return True if two are papers, and they have most of the `words` of the text.
+    """Return True if at least two sections are papers, and contain most of the `words`.
 
-    The parts of a structured abstract are not papers, nor are the items of a list within one.
+    The parts of a structured abstract, and the items of a list within an abstract, are not papers.
     """
     counts = [(one, len(one.value("abstract").split())) for one in found]
     papers = [
@@ -378,7 +380,7 @@ def _are_papers(found: Sequence[_Section], words: int) -> bool:
 
 
 def _sections(text: str) -> Iterator[_Section]:
-    """Yield each heading with the text under it."""
+    """Yield each heading with the text below it."""
     section: _Section | None = None
     for line in _lines(text):
         if line.level > 0 and not (section and _bare(line.text) in _HEADINGS):
@@ -423,10 +425,10 @@ def _lines(text: str) -> Iterator[_Line]:
 
 
 def _label(line: str, *, plain: bool) -> tuple[str, str, bool] | None:
-    """Return the label that a line begins with, the rest of the line, and if it is bold.
+    """Return the label at the beginning of a line, the remaining line, and True if it is bold.
 
     Args:
-        plain: accept a label that is not bold.
+        plain: True to accept a label that is not bold.
     """
     if found := _MARKED.fullmatch(line):
         name = _bare(found["name"])
@@ -446,13 +448,13 @@ def _bare(label: str) -> str:
 
 
 def _title(heading: str) -> str:
-    """Return a heading as a title, without its number."""
+    """Return the title in a heading, without its number."""
     strong = _STRONG.search(heading[:TITLE_CHARS])
     return _NUMBER.sub("", _plain(strong["text"] if strong else heading))
 
 
 def _plain(text: str) -> str:
-    """Return inline Markdown as plain text: link text without addresses, no emphasis."""
+    """Return inline Markdown as plain text, without addresses of links and emphasis."""
     tokens = _parser().inline.parse(text, _parser(), {}, [])
     parts = (
         "\n" if token.type.endswith("break") else token.content
@@ -465,10 +467,10 @@ def _plain(text: str) -> str:
 def write_markdown(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework, title: str
 ) -> None:
-    """Write the list in UTF-8, with a line for each stated move and each suggestion.
+    """Write a list in UTF-8, with a line for each stated move and each suggestion.
 
     Args:
-        title: the main heading.
+        title: the main heading of the list.
     """
     file.write(f"# {escape_markdown(title)}\n".encode())
     for item in items:

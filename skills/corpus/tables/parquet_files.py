@@ -1,10 +1,10 @@
-"""Parquet: read a file, a folder of files or a pattern as one table, and write a file.
+"""Read Parquet files (a file, a folder or a pattern) as one table, and write a file.
 
     papers/             the .parquet files in a folder, which may be named papers.parquet itself
     "parts/*.parquet"   a pattern; ** also matches folders in between
 
-The files are read in the order of their names. Names that begin with "." or "_" are left out of a
-folder: other programs write files there that are incomplete or contain no rows.
+The files are read in the order of their names. Names in a folder that begin with "." or "_" are
+ignored: other programs give such names to incomplete files and files without rows.
 """
 
 from __future__ import annotations
@@ -31,22 +31,24 @@ if TYPE_CHECKING:
 
 SUFFIX = ".parquet"
 ROW_GROUP = 1000
-"""Rows of a row group that is written: about 5 MB with their provenance, before compression."""
+"""Number of rows in a written row group: about 5 MB with provenance, before compression."""
 PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # earlier parts have no suggestions
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
 BATCH_ROWS = 256
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
-"""Maximum bytes of an unpacked page, and of the largest pages of all columns that are read."""
+"""Maximum size in bytes of an uncompressed page, and of the largest pages of all columns
+together.
+"""
 _HEADER = 1 << 12, 1 << 20
-"""Bytes that are read for the header of a page; the second number if it has long statistics."""
+"""Number of bytes that are read for the header of a page; the second number for long statistics."""
 BUFFER_BYTES = 1 << 16
-"""Read ahead in each column; without it, the columns of a row group are read whole."""
+"""Number of bytes that are read ahead in each column; without it, whole columns are read."""
 
 
 def is_part(name: str) -> bool:
-    """Return True if a file of this name is read as a part of its folder."""
+    """Return True if a file with this name is read as a part of its folder."""
     return name.lower().endswith(SUFFIX) and name[0] not in "._"
 
 
@@ -62,7 +64,7 @@ def find_files(path: Path) -> list[Path]:
             found = [file for file in place.iterdir() if is_part(file.name) and file.is_file()]
             problem = f"is a folder without {SUFFIX} and .pdf files, and none of Zotero"
         else:
-            # Path.glob takes no absolute pattern.
+            # Path.glob does not accept absolute patterns.
             names = {*glob.glob(str(place), recursive=True)}  # noqa: PTH207
             found = [file for file in map(Path, names) if file.is_file()]
             problem = "no file matches this pattern"
@@ -73,7 +75,7 @@ def find_files(path: Path) -> list[Path]:
 
 
 class ParquetFiles(Reader):
-    """Reader of several files with the same columns; positions count through all of them."""
+    """The reader of several files with the same columns; positions count over all files."""
 
     unit = "row"
 
@@ -103,7 +105,7 @@ class ParquetFiles(Reader):
         """Check that a file has the columns of the first file, in any order.
 
         Raises:
-            InputError: it does not.
+            InputError: the columns differ.
         """
         first = shown(self._parts[0].path)
         expected, found = ({field.name: field for field in s} for s in (self._schema, schema))
@@ -113,7 +115,8 @@ class ParquetFiles(Reader):
                 problem = f"{'lacks the' if name in expected else 'has another'} column {name!r}"
                 raise InputError(f"{problem}: {first} differs", where=shown(path), hint=hint)
             one, other = expected[name].type, found[name].type
-            if one != other and "null" not in (str(one), str(other)):  # null: without any value
+            # "null" is the type of a column without values
+            if one != other and "null" not in (str(one), str(other)):
                 raise InputError(
                     f"has {other} in the column {name!r}, and {first} has {one}",
                     where=shown(path),
@@ -131,7 +134,7 @@ class ParquetReader(Reader):
         """Return the metadata at the end of the file: its columns and the number of rows.
 
         Raises:
-            InputError: the file is not whole, or of another format.
+            InputError: the file is incomplete, or has another format.
         """
         import pyarrow as pa
 
@@ -172,7 +175,7 @@ class ParquetReader(Reader):
 
         metadata = pq.read_metadata(self.path)
         columns = map(metadata.schema.column, range(len(metadata.schema)))
-        # A text that a file stores once is one text in memory, too; pyarrow cannot do so in lists.
+        # A text that a file stores once is kept once in memory; pyarrow cannot do this in lists.
         texts = [
             one.path for one in columns if one.logical_type.type == "STRING" and "." not in one.path
         ]
@@ -185,13 +188,13 @@ class ParquetReader(Reader):
         )
 
     def _check_pages(self, metadata: pq.FileMetaData, number: int, names: set[str]) -> int:
-        """Return the number of rows of a row group to read at a time.
+        """Return the number of rows of a row group to read together.
 
         Args:
             names: the columns to read.
 
         Raises:
-            InputError: unpacked, a page or the lists would take too much memory.
+            InputError: an uncompressed page, or the lists, would take too much memory.
         """
         group, total, widths = metadata.row_group(number), 0, 0
         with self.path.open("rb") as file:
@@ -220,7 +223,7 @@ class ParquetReader(Reader):
 
 
 class _Page(NamedTuple):
-    """A page of a column, with its unpacked size and its number of values."""
+    """A page of a column, with its uncompressed size and its number of values."""
 
     at: int
     packed: int
@@ -230,9 +233,9 @@ class _Page(NamedTuple):
 
 
 def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[_Page]:
-    """Yield the pages of a column by their headers, by which a reader allocates memory.
+    """Yield the pages of a column from their headers, which determine the memory of a reader.
 
-    The metadata at the end of a file has only sums.
+    The metadata at the end of a file only contain sums.
 
     Raises:
         ValueError: a header is damaged.
@@ -256,7 +259,7 @@ def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[_Page]:
 
 
 def _longest(file: BinaryIO, chunk: pq.ColumnChunkMetaData, page: _Page) -> int:
-    """Return the length of the longest text of a dictionary, 8 for another page."""
+    """Return the length of the longest text in a dictionary page; 8 for another page."""
     if not page.is_dictionary or chunk.physical_type != "BYTE_ARRAY":
         return 8
     file.seek(page.at)
@@ -274,7 +277,7 @@ def _longest(file: BinaryIO, chunk: pq.ColumnChunkMetaData, page: _Page) -> int:
 
 
 def _thrift_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
-    """Return the numbers of a struct in Thrift's compact protocol by field, and where it ends."""
+    """Return the numbers of a struct in Thrift's compact protocol by field, and its end."""
     fields: dict[int, Any] = {}
     field = 0
 
@@ -317,7 +320,7 @@ def _values(column: pa.Array) -> list[Any]:
         texts = column.dictionary.to_pylist()
         return [None if place is None else texts[place] for place in column.indices.to_pylist()]
     if pa.types.is_timestamp(column.type):
-        # Python's datetime holds whole seconds of UTC without time zone rules.
+        # Python's datetime represents seconds of UTC, without rules of time zones.
         column = column.cast(pa.timestamp("s"), safe=False)
     return list(column.to_pylist())
 
@@ -337,7 +340,7 @@ def write_parquet(
     """Write papers, moves and the objects of annotations with the schema of `parquet_schema`.
 
     Args:
-        id_column: as in `table_rows`.
+        id_column: the name of the id column, as in `table_rows`.
         sections: add a column of the moves that were found in sections, as JSON.
     """
     schema = parquet_schema(framework, id_column, sections=sections)
@@ -347,7 +350,7 @@ def write_parquet(
 def write_parquet_as(
     schema: pa.Schema, file: IO[bytes], items: Iterable[Annotated], framework: Framework
 ) -> None:
-    """Write annotations with the columns of a schema, whose first column has the ids."""
+    """Write annotations with the columns of a schema, whose first column contains the ids."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -358,10 +361,10 @@ def write_parquet_as(
 
 
 def parquet_schema(framework: Framework, id_column: str, *, sections: bool = False) -> pa.Schema:
-    """Return the schema of a framework's annotations, which does not depend on their contents.
+    """Return the schema for annotations by a framework, which does not depend on contents.
 
     The id, title, authors, published, categories, abstract and each move are strings; support is a
-    struct of a double for each move, null if the move is not stated; confidence is such a struct,
+    struct of a double for each move, null if the move is not stated; confidence is the same struct,
     null without a confidence; uncertain is the list of the uncertain moves. anchors, suggestions,
     checks and provenance are JSON strings, since their keys differ between annotations (digests of
     files, moves with findings).
@@ -375,7 +378,7 @@ def parquet_schema(framework: Framework, id_column: str, *, sections: bool = Fal
     id_name = name_of_ids(id_column, (*names, *_EXTRAS))
     types = {name: pa.string() for name in (id_name, *names)}
     by_move = pa.struct([(name, pa.float64()) for name in framework.names])
-    texts = pa.list_(pa.field("element", pa.string()))  # as a file names its items
+    texts = pa.list_(pa.field("element", pa.string()))  # named as in files
     types |= {"support": by_move, CONFIDENCE: by_move, UNCERTAIN: texts}
     types |= {name: pa.string() for name in (*_WRITTEN, *[SECTIONS] * sections)}
     return pa.schema(

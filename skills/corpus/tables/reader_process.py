@@ -1,8 +1,9 @@
-"""Read files of foreign formats, one after the other, in a process of its own.
+"""Read files of foreign formats, one after the other, in a separate process.
 
-A file on which a parser crashes, does not end, or needs too much memory ends that process; it is
-started again for the next file. The process is a module that calls `serve`. A request is a line of
-JSON with the path and the options of a file; each answer is a line of JSON, and `null` ends them.
+If a parser crashes on a file, does not end, or needs too much memory, only this process ends; it is
+started again for the next file. The process runs a module that calls `serve`. A request is a line
+of JSON with the path and the options of a file; each answer is a line of JSON, and the line `null`
+ends the answers.
 """
 
 from __future__ import annotations
@@ -24,39 +25,41 @@ from harness.errors import SkillFailed
 from harness.settings import CODE_ROOT
 
 MEMORY = 2 * 1024**3
-"""Bytes of memory that the process may take for a file at most."""
+"""Maximum number of bytes of memory that the process may use for a file."""
 LEAST_MEMORY, MEMORY_PER_BYTE = 50_000_000, 32
-"""Bytes of memory that it may take for any file, and further ones for each byte of the file. A page
-with 500,000 lines of a figure takes 35 for each byte, and a table of texts 20."""
+"""Number of bytes of memory that the process may use for every file, and additional bytes for each
+byte of the file. A page with 500,000 lines of a figure needs 35 bytes for each byte, a table of
+texts 20.
+"""
 CPU_SECONDS = 40
-"""Processor time for one file."""
+"""Maximum processor time in seconds for a file."""
 SECONDS = 120.0
-"""Time for one file, in case the process waits."""
+"""Maximum time in seconds for a file, in case the process waits."""
 PATIENCE = 5.0
-"""Seconds in which the process ends when it is no longer needed, before it is killed."""
+"""Seconds that the process has to end when it is no longer needed, before it is killed."""
 
 
 class Unreadable(Exception):
-    """A file cannot be read; the text states why.
+    """Raised if a file cannot be read; its text is the reason.
 
     Attributes:
-        signal: the signal that ended the process, if one did.
+        signal: the signal that ended the process, or None.
     """
 
     signal: int = 0
 
 
 def memory_for(path: str | Path) -> int:
-    """Return the bytes of memory that may be taken for a file, so that a small one cannot grow."""
+    """Return the number of bytes of memory that may be used for a file."""
     return min(LEAST_MEMORY + MEMORY_PER_BYTE * Path(path).stat().st_size, MEMORY)
 
 
 class ReaderProcess:
-    """The process that reads files, which begins with the first file.
+    """The process that reads files; it starts with the first file.
 
     Args:
-        module: its module.
-        library: the name of its parser, for messages.
+        module: the module that the process runs.
+        library: the name of the parser, for messages.
     """
 
     def __init__(self, module: str, library: str) -> None:
@@ -83,7 +86,7 @@ class ReaderProcess:
         timer.daemon = True
         timer.start()
         try:
-            with contextlib.suppress(OSError):  # it has ended
+            with contextlib.suppress(OSError):  # the process has ended
                 request = {"path": os.fspath(path.resolve()), **options}
                 process.stdin.write(json.dumps(request) + "\n")
                 process.stdin.flush()
@@ -94,7 +97,7 @@ class ReaderProcess:
                     if answer is None:
                         return
                     if isinstance(answer, dict) and "unreadable" in answer:
-                        process.stdout.readline()  # null
+                        process.stdout.readline()  # the line `null`
                         raise Unreadable(answer["unreadable"])
                     yield answer
         finally:
@@ -107,7 +110,7 @@ class ReaderProcess:
             return subprocess.Popen(
                 [sys.executable, "-P", "-m", self._module],
                 env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
-                start_new_session=True,  # Ctrl-C is for the parent
+                start_new_session=True,  # Ctrl-C is for the parent process
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -118,14 +121,14 @@ class ReaderProcess:
             raise SkillFailed(f"the process that reads files cannot be started: {exc}") from exc
 
     def _end(self) -> Unreadable:
-        """End the process, and return how it ended by itself."""
+        """End the process, and return the error that describes its end."""
         process, self._process = self._process, None
         if process is None:
             return Unreadable()
-        with process:  # closes its pipes and waits
+        with process:  # closes the pipes and waits
             with contextlib.suppress(OSError):
                 assert process.stdin is not None
-                process.stdin.close()  # it ends when stdin does
+                process.stdin.close()  # the process ends when stdin is closed
             try:
                 process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
@@ -170,14 +173,14 @@ def _answers(read: Callable[..., Iterable[Any]], request: dict[str, Any]) -> Ite
     except MemoryError:
         most = memory_for(request["path"]) // 1_000_000
         yield {"unreadable": f"needs more than {most:,} MB of memory"}
-    except Exception as error:  # noqa: BLE001  a fault of ours costs this file alone
+    except Exception as error:  # noqa: BLE001 a fault of this code affects only this file
         *_, frame = traceback.extract_tb(error.__traceback__)
         place = f"{Path(frame.filename).name}, line {frame.lineno}"
         yield {"unreadable": f"cannot be read: {type(error).__name__}: {error} ({place})"}
 
 
 def _addresses() -> int:
-    """Return the bytes of addresses that this process uses; where unknown, the maximum."""
+    """Return the size of the address space of this process; the maximum if unknown."""
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     return MEMORY

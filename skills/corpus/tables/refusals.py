@@ -1,4 +1,4 @@
-"""Rows that are refused: each with its place and reason, while the others are used.
+"""Collect refused rows with place and reason, while the other rows are used.
 
 refusals = Refusals()
 for row in accepted(table.rows_or_errors(), refusals.add): ...
@@ -22,25 +22,25 @@ from skills.nanda.text import counted
 T = TypeVar("T")
 
 SHOWN = 20
-"""Refused rows that are listed."""
+"""Maximum number of refused rows that are listed."""
 KEPT = 1000
-"""Refused rows whose errors are kept; further ones are counted."""
+"""Maximum number of refused rows whose errors are kept; further rows are counted."""
 
 
 @dataclass(slots=True)
 class Refused:
-    """The error of a row, if the block has raised one."""
+    """The error of a row if the block has raised an error."""
 
     error: InputError | None = None
 
 
 @contextlib.contextmanager
 def refusing(where: str) -> Iterator[Refused]:
-    """Record why a row cannot be used, also if the reason is an unexpected error.
+    """Record the error by which a row cannot be used, even an unexpected error.
 
     Raises:
-        HarnessError: it is not an InputError.
-        OSError, sqlite3.Error: storing fails for every row (`is_of_storage`).
+        HarnessError: the error is a HarnessError, but not an InputError.
+        OSError, sqlite3.Error: storing rows fails (`is_of_storage`).
     """
     refused = Refused()
     try:
@@ -64,7 +64,7 @@ def accepted(
     Args:
         refuse: called with each error; without it, the first error is raised.
     """
-    with contextlib.closing(rows):  # and the file, also if an error is raised
+    with contextlib.closing(rows):  # also closes the file, even if an error is raised
         for row in rows:
             if not isinstance(row, InputError):
                 yield row
@@ -76,7 +76,7 @@ def accepted(
 
 @dataclass(slots=True)
 class Refusals:
-    """The errors of rows in file order: the first `KEPT`, and how many there are."""
+    """The errors of rows in file order: the first `KEPT` errors, and the number of all."""
 
     errors: list[InputError] = field(default_factory=list)
     count: int = 0
@@ -90,7 +90,7 @@ class Refusals:
             self.errors.append(error)
 
     def raise_first(self) -> None:
-        """Raise the first error with the others in its hint: for a table without a usable row."""
+        """Raise the first error, with the others in its hint, if a table has no usable row."""
         if len(self) == 1:
             raise self.errors[0]
         if self.errors:
@@ -100,7 +100,7 @@ class Refusals:
             raise InputError(first.message, where=first.where, hint=hint)
 
     def report(self, screen: Screen) -> None:
-        """Print a line for each refused row, for the first `SHOWN`."""
+        """Print a line for each of the first `SHOWN` refused rows."""
         for line in self._lines():
             screen.notice(line)
 
@@ -111,12 +111,12 @@ class Refusals:
             yield f"refused: {counted(len(self) - SHOWN, 'more row')}"
 
     def as_json(self) -> list[dict[str, str]]:
-        """Return the place and the reason of each row, for the first `KEPT`."""
+        """Return the place and the reason of each of the first `KEPT` refused rows."""
         return [{"where": error.where or "", "reason": error.message} for error in self.errors]
 
 
 def _unexpected(error: Exception, where: str) -> InputError:
-    """Return the error for a fault of ours, with its type and place in the code."""
+    """Return the error for a fault of this code, with its type and its place in the code."""
     *_, frame = traceback.extract_tb(error.__traceback__)
     place = f"{Path(frame.filename).name}, line {frame.lineno}"
     return InputError(

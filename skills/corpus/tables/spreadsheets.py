@@ -1,7 +1,7 @@
-"""Spreadsheets: read a sheet (.xlsx, .ods, .xls) as a table of papers, write .xlsx.
+"""Read a sheet of a spreadsheet (.xlsx, .ods, .xls) as a table of papers, and write .xlsx.
 
-A spreadsheet is read once, in a process of its own, into a temporary database: one cell far away
-from the others can need more memory than there is, and then ends that process alone.
+A spreadsheet is read once, in a separate process, into a temporary database: a cell far away from
+other cells may need more memory than there is, which then ends only that process.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memory_for, serve
 
 MOST_BYTES = 200_000_000
-"""Size of a file."""
+"""Maximum size of a file in bytes."""
 WORKER = "skills.corpus.tables.spreadsheets"
 _CREATED = datetime.datetime(1980, 1, 1)
-"""The date in each file, so that the same rows make the same file; also that of its ZIP entries."""
+"""The date in each file and of its ZIP entries, so that equal rows make equal files."""
 _REFUSED = {
     -1: "a spreadsheet has 1,048,576 rows at most",
     -2: "a cell of a spreadsheet has 32,767 characters at most",
 }
-"""Codes with which xlsxwriter leaves out a row, or cuts a text."""
+"""The reasons for the codes with which xlsxwriter leaves out a row, or cuts a text."""
 MOST_UNPACKED = 500_000_000
-"""Size of all that is packed in a file."""
+"""Maximum uncompressed size of a file in bytes."""
 
 
 class SheetReader(Reader):
-    """Reader of the first sheet with a column of abstracts; its header is its first row."""
+    """The reader of the first sheet with a column of abstracts; its header is its first row."""
 
     unit = "row"
 
@@ -55,7 +55,7 @@ class SheetReader(Reader):
 
     @functools.cached_property
     def _headers(self) -> dict[str, tuple[str, ...]]:
-        """The first row of each sheet that is not empty."""
+        """The first non-empty row of each sheet."""
         query = "SELECT sheet, cells, min(number) FROM rows GROUP BY sheet ORDER BY min(rowid)"
         found = {
             sheet: tuple(str(cell).strip() for cell in json.loads(cells))
@@ -92,7 +92,7 @@ class SheetReader(Reader):
         """The rows of all sheets, each as a JSON array.
 
         Raises:
-            InputError: the file is too large, damaged, or no spreadsheet.
+            InputError: the file is too large, damaged, or not a spreadsheet.
         """
         read = open_temporary("CREATE TABLE rows (sheet TEXT, number INTEGER, cells TEXT)")
         try:
@@ -104,7 +104,7 @@ class SheetReader(Reader):
                     read.execute("INSERT INTO rows VALUES (?, ?, ?)", row)
         except Unreadable as exc:
             reason = str(exc)
-            if exc.signal == signal.SIGABRT:  # how calamine ends without memory
+            if exc.signal == signal.SIGABRT:  # calamine ends in this way without memory
                 most = memory_for(self.path) // 1_000_000
                 reason = f"needs more than {most:,} MB of memory; a cell may be far from the others"
             hint = "Save the sheet as a .csv file."
@@ -116,10 +116,10 @@ class SheetReader(Reader):
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
     """Write rows of texts to an open file.
 
-    Each cell is a string, so that no text becomes a formula, a link or a number.
+    Each cell is a string, so that a text never becomes a formula, a link or a number.
 
     Raises:
-        OutputError: there are more rows, or a longer text, than a spreadsheet can have.
+        OutputError: there are more rows, or a longer text, than a spreadsheet can contain.
     """
     from xlsxwriter import Workbook  # type: ignore[import-untyped]
     from xlsxwriter.exceptions import XlsxFileError  # type: ignore[import-untyped]
@@ -141,7 +141,7 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
 
 
 def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
-    """Yield the name of the sheet, the number and the cells of each row that is not empty."""
+    """Yield the sheet name, the number and the cells of each non-empty row."""
     from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
@@ -167,7 +167,7 @@ def read_sheets(path: str) -> Iterator[tuple[str, int, list[Any]]]:
 
 
 def _cell(value: object) -> object:
-    """Return a cell as JSON has it: a whole number, and a date without the time 0:00."""
+    """Return a cell as a JSON value: a whole number as integer, a date without the time 0:00."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, datetime.datetime) and value.time() == datetime.time():
@@ -178,6 +178,6 @@ def _cell(value: object) -> object:
 
 
 if __name__ == "__main__":
-    import python_calamine  # noqa: F401  before the memory of a file is measured
+    import python_calamine  # noqa: F401 imported before the memory for a file is measured
 
     serve(read_sheets)

@@ -1,7 +1,7 @@
-"""Tables as text: read and write CSV (RFC 4180) and JSON Lines, and detect encodings.
+"""Read and write tables as text, CSV (RFC 4180) and JSON Lines, and detect encodings.
 
-CSV is also read as spreadsheets save it: semicolons or tabs may separate the columns, and the text
-may be UTF-16 or Windows-1252.
+CSV files of spreadsheets are also read: semicolons or tabs may separate the columns, and the text
+may be in UTF-16 or Windows-1252.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ from skills.nanda.confidence import (
 from skills.nanda.framework import Framework
 
 MAX_VALUES = 50_000
-"""Maximum values in a line of JSON, each of which may take 200 bytes of memory."""
+"""Maximum number of values in a line of JSON, each of which may need 200 bytes of memory."""
 _SHOWN = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
-"""Names of encodings in a notice, where they are not the codec's in capitals."""
+"""Names of encodings in a notice; other names are the names of the codecs in capitals."""
 _NAMED_SEPARATOR = re.compile(r"sep=([^\w\s\"]|\t)\s*")
 _SEPARATORS = {";": "';'", "\t": "tabs"}
 HEADER_ROWS = 100
-"""Rows whose keys are the header: a writer may omit a key without a value."""
+"""Number of rows whose keys form the header, since a writer may omit keys without a value."""
 _HINT = "Write one JSON object per line."
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark is the beginning of this mark
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -59,12 +59,12 @@ _DECLARED = re.compile(
     rb"|GB18030|GBK|Big5|EUC[-_](?:JP|KR))\b",
     re.IGNORECASE | re.MULTILINE,
 )
-"""The encoding in the first lines of a file by JabRef, unless it is UTF-8."""
+"""Matches the encoding in the first lines of a file by JabRef."""
 _UNMARKED = {
     "utf-16-le": re.compile(rb"(?:[^\0]\0){2}"),
     "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
 }
-"""How a file in UTF-16 without a mark begins: with letters of ASCII."""
+"""Matches the beginning of a file in UTF-16 without a mark: letters of ASCII."""
 GUESSED = "cp1252"
 HEAD = 4096
 BLOCK = 1 << 20
@@ -80,7 +80,7 @@ class CsvReader(Reader):
         return found
 
     def header(self) -> tuple[str, ...]:
-        """Return the names, "" for a column without a name, such as the index of pandas."""
+        """Return the names of columns, "" for a nameless column such as the index of pandas."""
         line, row = next(self._records(), (0, [""]))
         names = tuple(name.strip() for name in row)
         if any("\0" in name for name in names):
@@ -97,7 +97,7 @@ class CsvReader(Reader):
         for line, row in records:
             if len(row) != len(header):
                 if len(row) == 1 and not row[0].strip():
-                    continue  # a line of blanks
+                    continue  # a line with blanks
                 yield (
                     line,
                     InputError(
@@ -120,7 +120,7 @@ class CsvReader(Reader):
         )
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield each row that is not empty with its first line; the header comes first."""
+        """Yield each non-empty row with the number of its first line; the header comes first."""
         csv.field_size_limit(MAX_ROW)
         with contextlib.closing(self._lines()) as lines:
             yield from self._parsed(lines)
@@ -130,7 +130,7 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _encoding(self) -> str:
-        """The first letter beyond ASCII decides whether the file is UTF-8, which may be damaged."""
+        """The encoding; the first letter outside ASCII decides whether the file is in UTF-8."""
         with reading(self.path), self.path.open(encoding="utf-8", errors="surrogateescape") as file:
             lines = (line for line in bounded_lines(file, self.path) if not line.isascii())
             beyond = (c for line in lines for c in line if not c.isascii())
@@ -146,7 +146,7 @@ class CsvReader(Reader):
 
     @functools.cached_property
     def _separator(self) -> str:
-        """The separator of a first line such as "sep=;", else the most frequent in the header.
+        """The separator in a first line such as "sep=;", or else the most frequent in the header.
 
         The header is searched for comma, semicolon and tab, outside of quotes.
         """
@@ -187,7 +187,7 @@ class CsvReader(Reader):
 
 class JsonlReader(Reader):
     def header(self) -> tuple[str, ...]:
-        """Return the keys of the first rows, in the order in which they first occur."""
+        """Return the keys of the first rows, in the order of their first occurrence."""
         names: dict[str, None] = {}
         errors: list[InputError] = []
         for _, row in itertools.islice(self.rows(()), HEADER_ROWS):
@@ -217,12 +217,12 @@ class JsonlReader(Reader):
             return InputError(
                 f"is not JSON ({exc.msg})", where=f"{where}, column {exc.colno}", hint=_HINT
             )
-        except (ValueError, RecursionError) as exc:  # a number of 5,000 digits; deep nesting
+        except (ValueError, RecursionError) as exc:  # a number of 5,000 digits, or deep nesting
             return InputError(f"cannot be read as JSON ({exc})", where=where, hint=_HINT)
         if not isinstance(found, dict):
             return InputError("is not a JSON object", where=where, hint=_HINT)
         if floats := [name for name, value in found.items() if isinstance(value, float)]:
-            # An id is text: 2405.10 is not 2405.1. pandas writes NaN for a missing value.
+            # Ids are text: 2405.10 is not 2405.1. pandas writes NaN for a missing value.
             texts = json.loads(line, parse_float=str, parse_constant=lambda _: None)
             found.update({name: texts[name] for name in floats})
         return found
@@ -237,14 +237,14 @@ def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
 def csv_row(values: Iterable[str]) -> bytes:
     """Return a row of CSV."""
     # With "\n" as line end, the csv module of Python 3.11 does not quote a lone "\r", which a
-    # reader would take for the end of a row.
+    # reader would treat as the end of a row.
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\r\n").writerow(values)
     return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 
 def write_jsonl(file: IO[bytes], items: Iterable[Annotated]) -> None:
-    """Write each record, with all objects of the annotation, as one line of JSON in UTF-8."""
+    """Write each record, with all objects of the annotation, as a line of JSON in UTF-8."""
     for item in items:
         file.write(compact_json(item.record).encode() + b"\n")
 
@@ -257,12 +257,14 @@ def table_rows(
     doubt: bool = False,
     sections: bool = False,
 ) -> Iterator[tuple[str, ...]]:
-    """Yield a header, then the id, title, abstract and the moves in the framework's order.
+    """Yield a header, then for each annotation id, title, abstract and moves in order.
 
     Args:
-        id_column: the input's name of the id column, replaced by "id" if another column has it.
-        doubt: add the names of the uncertain moves, the confidence of each move, and suggestions.
-        sections: add a column of the moves that were found in sections, for people.
+        id_column: the name of the id column in the input, replaced by "id" if another column has
+            this name.
+        doubt: True to add the names of the uncertain moves, the confidence of each move, and
+            suggestions.
+        sections: True to add a column of the moves that were found in sections.
     """
     names = ("title", "abstract", *framework.names, *DOUBT * doubt, *[SECTIONS] * sections)
     yield (name_of_ids(id_column, names), *names)
@@ -290,7 +292,7 @@ def table_rows(
 
 
 def name_of_ids(id_column: str, others: Iterable[str]) -> str:
-    """Return the name of the id column; no framework has a move "id"."""
+    """Return the name of the id column: `id_column`, or "id" if another column has that name."""
     return "id" if id_column.casefold() in others else id_column
 
 
@@ -301,14 +303,15 @@ def compact_json(value: Mapping[str, Any]) -> str:
 def decoded_lines(path: Path, begins_row: Callable[[str], object]) -> Generator[str, None, None]:
     """Yield the lines of a file, each with "\\n" at its end.
 
-    The encoding is that of a byte order mark, the one that JabRef declares, UTF-16 if every second
-    byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
+    The encoding is determined by a byte order mark or by a declaration of JabRef; otherwise it is
+    UTF-16 if every second byte is 0, UTF-8, or else Windows-1252, which includes Latin-1.
 
     Args:
         begins_row: as in `bounded_lines`.
 
     Raises:
-        InputError: it cannot be read, is binary, has another encoding, or a row that is too long.
+        InputError: the file cannot be read, is binary, has another encoding, or contains a row that
+            is too long.
     """
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         for number, line in enumerate(bounded_lines(file, path, begins_row), start=1):
@@ -325,7 +328,8 @@ def encoding_of(path: Path) -> str:
     """Return the name of the encoding of a file, as `decoded_lines` detects it.
 
     Raises:
-        InputError: it cannot be read, or has bytes that no encoding accounts for.
+        InputError: the file cannot be read, or has bytes that are invalid in all supported
+            encodings.
     """
     with reading(path), path.open("rb") as file:
         head = file.read(HEAD)
@@ -346,7 +350,7 @@ def encoding_of(path: Path) -> str:
 
 
 def line_end(path: Path) -> str:
-    """Return the line end of the first line of a file."""
+    """Return the line ending of the first line of a file."""
     with reading(path), path.open(encoding=encoding_of(path)) as file:
         file.readline()
         return file.newlines if isinstance(file.newlines, str) else "\n"

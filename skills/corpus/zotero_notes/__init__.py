@@ -1,1 +1,1 @@
-"""Write annotations into Zotero as notes below its items, and remove them again."""
+"""Write annotations to Zotero as notes of its items, and delete these notes again."""

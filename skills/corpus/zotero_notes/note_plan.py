@@ -6,9 +6,9 @@
 <p><strong>Suggestion for Novelty (0.21):</strong> ...</p>
 <p>nanda-annotator, nanda-harness:nanda:0123456789abcdef</p>
 
-Zotero's editor rewrites the markup of a note and removes unknown markup, such as comments.
-So the mark at the end is text: the framework, and a digest of the text above without blanks. A note
-whose digest is right was not changed by a person.
+Zotero's editor rewrites the markup of a note and removes unknown markup, such as comments. So the
+mark at the end of a note is text: the framework, and a digest of the preceding text without blanks.
+If the digest matches, no person has changed the note.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import flatten
 
 TAG = "nanda-harness"
-"""The tag of each note, by which Zotero finds them all."""
+"""The tag of each note, by which Zotero finds all notes of the harness."""
 Action = Literal["create", "update", "unchanged", "edited", "removed", "missing"]
 ACTIONS: dict[Action, str] = {
     "create": "to create",
@@ -49,7 +49,7 @@ ACTIONS: dict[Action, str] = {
     "removed": "not written again, since a person deleted it",
     "missing": "left out, since the library has no such item",
 }
-"""Words for the actions on the note of an item."""
+"""The actions on the note of an item in words."""
 
 _KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
@@ -61,9 +61,9 @@ class Note:
     """The note of an annotation, and the item that it belongs to.
 
     Attributes:
-        library, item: name of the library, and key of the item.
-        tags: `TAG`, "nanda:MOVE" for each move that the abstract states, and "nanda:uncertain" if
-            one of them is uncertain.
+        library, item: the name of the library, and the key of the item.
+        tags: `TAG`, "nanda:MOVE" for each stated move, and "nanda:uncertain" if a stated move is
+            uncertain.
     """
 
     library: str
@@ -79,10 +79,10 @@ class Entry:
 
     Attributes:
         server: the address of the API.
-        library: "users/475425" or "groups/77".
-        item, note: keys of the item, and of the note below it.
-        state: "gone" if it was removed again, or never created.
-        framework: name of the framework of its annotation.
+        library: the library, such as "users/475425" or "groups/77".
+        item, note: the keys of the item, and of its note.
+        state: the state of the note; "gone" if it was deleted, or never created.
+        framework: the name of the framework of the annotation.
     """
 
     server: str
@@ -94,20 +94,21 @@ class Entry:
 
 
 class Record:
-    """The notes that were written from a corpus, in a file beside it.
+    """The record of the notes that were written from a corpus, in a file beside it.
 
-    A line is appended before a note is sent, with the key that it will have, and another line when
-    the result is known. So a note is recorded even if the program ends in between.
+    Before a note is sent, a line with its future key is appended, and when the result is known,
+    another line. So a note is recorded even if the program ends in between.
     """
 
     def __init__(self, corpus: Path) -> None:
         self.path = corpus.with_name(f"{corpus.name}.zotero.jsonl")
 
     def entries(self) -> list[Entry]:
-        """Return the last state of each note that is not gone.
+        """Return the last state of each note whose state is not "gone".
 
         Raises:
-            InputError: a line is damaged. A last line without an end was not yet acted upon.
+            InputError: a line is damaged. An incomplete last line is ignored, since its note was
+                not sent yet.
         """
         with reading(self.path):
             lines = complete_lines(self.path)
@@ -125,10 +126,10 @@ class Record:
         return [entry for entry in found.values() if entry.state != "gone"]
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Append states of notes, and return when they are on the disk.
+        """Append states of notes, and sync them to the disk.
 
         Raises:
-            OutputError: they cannot be written.
+            OutputError: the file cannot be written.
         """
         text = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries).encode()
         try:
@@ -142,8 +143,8 @@ class Step:
     """The action on the note of an item.
 
     Attributes:
-        key: key of the note, also of a note that is to be created; "" if there is none.
-        data: the object that is sent to the server; empty if nothing is sent.
+        key: the key of the note, even of a note to create; "" without a note.
+        data: the object that is sent to the server; empty if no object is sent.
     """
 
     action: Action
@@ -165,7 +166,7 @@ class Step:
 def notes_of(
     db: sqlite3.Connection, found: Iterable[tuple[int, Annotated]], framework: Framework
 ) -> Iterator[Note | None]:
-    """Yield the notes of annotations, None for a paper that is in no library of Zotero.
+    """Yield the notes of annotations, or None for a paper that is not in a Zotero library.
 
     Args:
         found: annotations with their ids.
@@ -184,10 +185,10 @@ def notes_of(
 def plan(
     library: Library, notes: Sequence[Note], recorded: Sequence[Entry], framework: Framework
 ) -> list[Step]:
-    """Return the steps in a library, one for each note.
+    """Return the steps for the notes in a library, one step for each note.
 
     Args:
-        recorded: notes that were written into this library before.
+        recorded: notes that were written to this library before.
     """
     by_this = {entry.note: entry for entry in recorded if entry.framework == framework.name}
     others = {entry.note for entry in recorded} - by_this.keys()
@@ -201,8 +202,8 @@ def plan(
     without_tag = library.items(known.keys() - listed.keys(), trashed=True)
     listed |= {key: one["data"] for key, one in without_tag.items()}
     by_item = {str(data.get("parentItem")): key for key, data in listed.items()}
-    # A recorded note takes precedence over another note below the same item, unless it may never
-    # have reached the server.
+    # A recorded note takes precedence over another note of the same item, unless it may never have
+    # reached the server.
     by_item |= {entry.item: key for key, entry in known.items() if entry.state != "sent"}
     present = library.items(note.item for note in notes if note.item not in by_item)
     return [
@@ -237,7 +238,7 @@ def _content(item: Annotated, framework: Framework) -> tuple[str, tuple[str, ...
 
 
 def _is_by(framework: Framework, data: Data) -> bool:
-    """Return False if a note states another framework; a person may have removed the mark."""
+    """Return False if a note is marked with another framework; the mark may be missing."""
     mark = _last_mark(_text(str(data.get("note", ""))))
     return mark is None or mark["framework"] == framework.name
 
@@ -276,7 +277,7 @@ def _new(note: Note, *, exists: bool) -> Step:
 
 
 def _digest_in(html: str) -> str:
-    """Return the digest that a note states if its text is still the one above it, else ""."""
+    """Return the digest in the mark of a note if the mark is at its end, or else ""."""
     text = _text(html)
     mark = _last_mark(text)
     if mark is None or mark.end() != len(text):
@@ -291,7 +292,8 @@ def _text(html: str) -> str:
 
     try:
         found = parser.fromstring(f"<div>{html}</div>").text_content()
-    except (etree.ParserError, ValueError):  # empty, or with characters that XML does not have
+    # the note is empty, or has characters that XML does not allow
+    except (etree.ParserError, ValueError):
         return ""
     return "".join(unicodedata.normalize("NFC", str(found)).split())
 

@@ -1,11 +1,11 @@
-"""Zotero's web API, version 3: the items of a library, and the notes below them.
+"""Use Zotero's web API, version 3, for the items of a library and their notes.
 
 `Library` uses zotero.org, or the address in ZOTERO_API_URL, with the key in ZOTERO_API_KEY. The key
-is sent in a header, and is in no message, record or log.
+is sent in a header, and never appears in a message, record or log.
 
 `LocalLibrary` uses the Zotero that runs on this computer, version 10 or newer. Its local API is the
-same, without an account and without a limit of requests. Zotero asks the person at the computer
-before it gives a key for writing, which is valid for one request or until the command ends.
+same, without an account and a limit of requests. Zotero asks the user for permission before it
+issues a key for writing, which is valid for one request or until the command ends.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ BATCH = 50
 PAGE = 100
 TRIES = 5
 TIMEOUT, TIME_TO_ANSWER = 60.0, 300.0
-"""Seconds to wait for the server, and for the person whom Zotero asks."""
+"""Timeouts in seconds: for the server, and for the user's answer to Zotero."""
 LONGEST_WAIT = 300.0
-"""The longest wait, in seconds, that is accepted."""
+"""Maximum time in seconds that the server may require to wait."""
 LONGEST_ANSWER = 16_000_000
-"""Maximum bytes of a response."""
+"""Maximum size of a response in bytes."""
 SILENT, CONFLICT = "the server does not state what became of it", "412"
-"""Reasons for which an item was not written; that for a conflict only begins with it."""
+"""The reasons why an item was not written; the reason for a conflict begins with the second."""
 _SERVER = "Zotero-Server-ID"
 
 T = TypeVar("T")
@@ -49,17 +49,17 @@ Data = dict[str, Any]
 
 
 class Conflict(Exception):
-    """The library has changed since it was read."""
+    """Raised if the library has changed since it was read."""
 
 
 class Library:
-    """A library at the server.
+    """A library at a server of Zotero.
 
     Args:
-        name: "users/475425" or "groups/77".
+        name: the name of the library, such as "users/475425" or "groups/77".
 
     Attributes:
-        version: version of the library in the last response.
+        version: the version of the library in the last response.
     """
 
     uses_proxy = True
@@ -104,7 +104,7 @@ class Library:
         """Check that the key may read, and with `write` change, this library.
 
         Raises:
-            UsageError: it may not.
+            UsageError: the key is not allowed to.
         """
         reply = _object(self._json("GET", "/keys/current"))
         access = _object(reply.get("access"))
@@ -120,13 +120,13 @@ class Library:
         else:
             groups = _object(access.get("groups"))
             rights = _object(groups.get(number) or groups.get("all"))
-        # Without the right to read notes, existing notes would be written again.
+        # Without the permission to read notes, existing notes would be written again.
         reads = rights.get("library") and rights.get("notes", True)
         if not reads or (write and not rights.get("write")):
             raise self._forbidden()
 
     def own_notes(self, tag: str) -> list[Data]:
-        """Return all notes with a tag, also those in the trash."""
+        """Return all notes with a tag, including notes in the trash."""
         found: list[Data] = []
         while True:
             order = {"sort": "dateAdded", "direction": "asc", "start": len(found), "limit": PAGE}
@@ -136,7 +136,7 @@ class Library:
                 return found
 
     def items(self, keys: Iterable[str], *, trashed: bool = False) -> dict[str, Data]:
-        """Return the items with these keys that exist, by their keys."""
+        """Return the existing items with these keys, by key."""
         found: dict[str, Data] = {}
         for batch in batches(sorted(set(keys))):
             options = {"includeTrashed": 1} if trashed else {}
@@ -148,7 +148,8 @@ class Library:
         """Create or change up to `BATCH` items; return the reasons of failed items, by key.
 
         Raises:
-            SkillFailed: the server cannot be reached or refuses all of them; some may be written.
+            SkillFailed: the server cannot be reached, or refuses all items; some items may have
+                been written.
         """
         keys = [str(item["key"]) for item in items]
         try:
@@ -166,11 +167,11 @@ class Library:
         """Delete up to `BATCH` items.
 
         Args:
-            version: version of the library when the items were read.
+            version: the version of the library when the items were read.
 
         Raises:
-            Conflict: the library has changed since then.
-            SkillFailed: the server cannot be reached or refuses.
+            Conflict: the library has changed since that version.
+            SkillFailed: the server cannot be reached, or refuses the request.
         """
         self._json(
             "DELETE",
@@ -189,11 +190,12 @@ class Library:
         return found
 
     def _json(self, method: str, path: str, **content: Any) -> Any:
-        """Return the JSON of a response, None if it has no content.
+        """Return the JSON of a response, or None if it has no content.
 
         Raises:
             Conflict: the library has changed.
-            SkillFailed, UsageError: any other failure, without the key.
+            SkillFailed, UsageError: the request failed for another reason; the message does not
+                contain the key.
         """
         response = self._request(method, path, **content)
         status = response.status_code
@@ -214,7 +216,7 @@ class Library:
             raise self._failed("its reply cannot be read") from exc
 
     def _request(self, method: str, path: str, **content: Any) -> httpx.Response:
-        """Return the response to a request, which is repeated as long as the server is busy."""
+        """Return the response to a request, which is repeated while the server is busy."""
         for attempt in range(TRIES):
             self._stop.check()
             self._wait()
@@ -238,10 +240,10 @@ class Library:
         limit_response(response, Meter("Zotero's server", LONGEST_ANSWER))
 
     def _wait(self) -> None:
-        """Wait until the server accepts the next request, or Ctrl-C.
+        """Wait until the server accepts the next request, or until Ctrl-C.
 
         Raises:
-            SkillFailed: that is longer than `LONGEST_WAIT`.
+            SkillFailed: the wait would be longer than `LONGEST_WAIT`.
         """
         seconds = self._next_request - time.monotonic()
         if seconds > LONGEST_WAIT:
@@ -254,7 +256,7 @@ class Library:
             self._stop.check()
 
     def _connect(self) -> None:
-        """Do nothing: the first request connects."""
+        """Do nothing, since the first request connects."""
 
     def _address(self) -> str:
         url = (os.environ.get(URL_VARIABLE) or URL).rstrip("/")
@@ -268,7 +270,7 @@ class Library:
         return url
 
     def _path(self) -> str:
-        """Return the name of the library in addresses."""
+        """Return the path of the library in addresses."""
         return self.name
 
     def _key(self) -> str:
@@ -281,7 +283,7 @@ class Library:
         return key
 
     def _authorize(self) -> bool:
-        """Return True if a request that was refused without a key is to be repeated with a key."""
+        """Return True if a request that was refused without a key can be repeated with a key."""
         return False
 
     def _failed(self, reason: str) -> SkillFailed:
@@ -299,7 +301,7 @@ class Library:
 
 
 class LocalLibrary(Library):
-    """A library of the Zotero that runs on this computer."""
+    """A library of the Zotero that is running on this computer."""
 
     uses_proxy = False
 
@@ -307,8 +309,8 @@ class LocalLibrary(Library):
         """Check that Zotero runs, and remember its identity.
 
         Raises:
-            SkillFailed: it does not answer.
-            UsageError: it accepts no notes.
+            SkillFailed: Zotero does not answer.
+            UsageError: Zotero does not accept notes.
         """
         try:
             reply = self._request("GET", "/")
@@ -335,7 +337,7 @@ class LocalLibrary(Library):
         return f"{self.url} {self._client.headers.get(_SERVER, '')}"
 
     def check_access(self, *, write: bool) -> None:
-        """Do nothing: Zotero asks when notes are written."""
+        """Do nothing, since Zotero asks for permission when notes are written."""
 
     def _address(self) -> str:
         return (os.environ.get(LOCAL_URL_VARIABLE) or LOCAL_URL).rstrip("/")
@@ -347,10 +349,10 @@ class LocalLibrary(Library):
         return ""
 
     def _authorize(self) -> bool:
-        """Request a key, which Zotero gives if the person there allows it.
+        """Request a key, which Zotero issues if the user allows it.
 
         Raises:
-            NotAllowed: the person does not allow it.
+            NotAllowed: the user does not allow it.
         """
         url, asked = f"{self.url}/local/authorize", {"appName": PROGRAM}
         reply = self._client.post(url, json=asked, timeout=TIME_TO_ANSWER)
@@ -362,13 +364,13 @@ class LocalLibrary(Library):
 
 
 def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Yield the items in batches that one request may have."""
+    """Yield the items in batches that a request may contain."""
     for begin in range(0, len(items), BATCH):
         yield items[begin : begin + BATCH]
 
 
 def _by_key(reply: Mapping[str, Any], part: str, keys: Sequence[str]) -> dict[str, Any]:
-    """Return a part of the result of a write, which has the places of items, by their keys."""
+    """Return a part of the result of a write by the keys of items, instead of their indexes."""
     found = _object(reply.get(part)).items()
     return {keys[int(n)]: value for n, value in found if n.isdecimal() and int(n) < len(keys)}
 

@@ -1,4 +1,4 @@
-"""Run `/corpus zotero-push` and `/corpus zotero-undo`: write notes, and delete them again."""
+"""/corpus zotero-push and zotero-undo: write annotations to Zotero as notes, and delete them."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from skills.nanda.framework_option import selected_framework
 from skills.nanda.text import counted, flatten
 
 LISTED = 40
-"""Notes that are shown one by one; `--json` has all."""
+"""Maximum number of notes that are listed; `--json` contains all notes."""
 TRIES = 3
-"""Number of comparisons, if the library changes before the notes are deleted."""
+"""Maximum number of comparisons, if the library changes before the notes are deleted."""
 _TITLE = 60
 
 
 def push(call: Call) -> Result:
-    """Write the notes of the selected annotations that a library does not have as they are."""
+    """Write the notes of the selected annotations, except notes that are in a library already."""
     framework = selected_framework(call.options.framework, call.frameworks)
     dry_run = call.options.dry_run
     with _locked(call) as path:
@@ -83,7 +83,7 @@ def push(call: Call) -> Result:
 
 
 def undo(call: Call) -> Result:
-    """Delete the notes that were written and that nobody has changed since."""
+    """Delete the notes that were written and have not been changed since."""
     if text := call.text.strip():
         raise InputError(f"/corpus zotero-undo takes no text, but got {text[:40]!r}")
     deleted: list[Entry] = []
@@ -122,11 +122,11 @@ def undo(call: Call) -> Result:
 
 @contextlib.contextmanager
 def _locked(call: Call) -> Iterator[Path]:
-    """Return the path of the corpus, whose notes no other process writes meanwhile.
+    """Yield the path of the corpus; other processes cannot write its notes within the block.
 
     Raises:
         InputError: the corpus is missing, or it is a folder of parts.
-        UsageError: another process writes them.
+        UsageError: another process writes the notes.
     """
     path = database(call)
     if path.is_dir():
@@ -142,10 +142,10 @@ def _locked(call: Call) -> Iterator[Path]:
 
 
 def _library(call: Call, name: str) -> Library:
-    """Return the library of this name, for `with`.
+    """Return the library with this name, as a context manager.
 
     Raises:
-        InputError: it is only on the user's computer.
+        InputError: the library is only on the user's computer.
         UsageError: the key is missing.
     """
     if call.options.local:
@@ -159,14 +159,14 @@ def _library(call: Call, name: str) -> Library:
 
 
 def _ask(call: Call, preview: str, action: str) -> None:
-    """Ask the user whether notes may be changed.
+    """Ask the user for permission to change notes.
 
     Args:
         preview: text that is shown before the question.
-        action: the change, "write 3 notes into Zotero".
+        action: the change, such as "write 3 notes into Zotero".
 
     Raises:
-        NotAllowed: they refuse, or there is nobody to ask.
+        NotAllowed: the user refuses, or the session is not interactive.
     """
     if call.yes:
         return
@@ -184,7 +184,7 @@ def _ask(call: Call, preview: str, action: str) -> None:
 
 
 def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Note], int]:
-    """Return the notes of the selected annotations, and how many papers are not from Zotero."""
+    """Return the notes of selected annotations, and the number of papers not from Zotero."""
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
         conditions = filters.parse(call.text, framework) if call.text.strip() else []
@@ -196,7 +196,7 @@ def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Note],
             f"no annotation meets {flatten(call.text)[:80]}" if conditions else none,
             hint="`/corpus stats` shows what there is.",
         )
-    # An item whose abstract has changed has several annotations; the newest is the last.
+    # An item whose abstract has changed has several annotations, of which the last is the latest.
     by_item = {(note.library, note.item): note for note in found if note is not None}
     if not by_item:
         raise NothingFound(
@@ -237,7 +237,8 @@ def _send(
 
     record.append(entries(batch, "sent"))
     failed = library.write([step.data for step in batch])
-    # A conflict at a new note means that an earlier try has written it, whose answer was lost.
+    # A conflict at a new note means that an earlier attempt has written it, but its answer was
+    # lost.
     refused = {key for key, why in failed.items() if why != SILENT and why[:3] != CONFLICT}
     written = [step for step in batch if step.key not in failed]
     never = [step for step in batch if step.key in refused and step.action == "create"]
@@ -249,7 +250,7 @@ def _send(
 def _delete(
     library: Library, batch: Sequence[Entry], record: Record, *, dry_run: bool
 ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Delete notes that are as they were written; return them, and the reasons others are kept."""
+    """Delete unchanged notes; return them, and the other notes with reasons."""
     for _ in range(TRIES):
         present = library.items((entry.note for entry in batch), trashed=True)
         version = library.version
@@ -270,7 +271,7 @@ def _delete(
 
 
 def _preview(steps: Sequence[Step]) -> str:
-    """Return how many notes of each kind there are, and the first notes with their items."""
+    """Return the number of notes for each action, and the first notes with their items."""
     counts = Counter(step.action for step in steps)
     total = [f"{counts[action]:,} {words}" for action, words in ACTIONS.items() if counts[action]]
     lines = []
@@ -298,7 +299,7 @@ def _written(steps: Sequence[Step], failed: dict[str, str]) -> str:
 
 
 def _first(lines: Iterable[str]) -> list[str]:
-    """Return the first `LISTED` lines, and how many more there are."""
+    """Return the first `LISTED` lines, and a line with the number of further lines."""
     known = list(lines)
     more = [f"... and {len(known) - LISTED:,} more"] * (len(known) > LISTED)
     return [*known[:LISTED], *more]
