@@ -1,9 +1,7 @@
 """Compute the memory and disk space of a run from shapes, and detect this machine's resources.
 
-In the lesson's recipe (Qwen2.5-7B) weights, adapter and optimizer need 5.6 GB, while the same
-weights in 16 bit need 15.2 GB. The need exceeds 3.9 GB (4.127 bits for each of 7.6 billion
-parameters) because bitsandbytes only quantizes the linear layers of the decoder: the embedding and
-the output layer, for 152,064 tokens, stay in 16 bits and take 2.2 GB.
+bitsandbytes only quantizes the linear layers of the decoder: embedding and output layer stay in 16
+bits.
 
 Activations are the tensors that autograd keeps from the forward pass for the backward pass. The
 table lists them for a decoder layer as implemented in transformers (modeling_llama.py,
@@ -50,13 +48,9 @@ BLOCK = 64
 NESTED_BLOCK = 256
 """Number of quantized constants that share a constant (same function)."""
 SMALLEST_8BIT = 4096
-"""Number of values below which a tensor keeps 32-bit optimizer states: `min_8bit_size` of
-bitsandbytes.optim.
-"""
+"""Number of values below which a tensor keeps 32-bit states (`min_8bit_size` of bitsandbytes)."""
 OPTIMIZER_BLOCK = 256
-"""Number of values of an 8-bit optimizer state that share a constant
-(bitsandbytes.optim.optimizer).
-"""
+"""Number of values of an 8-bit optimizer state that share a constant (bitsandbytes.optim)."""
 SCORE = 12
 """Peak bytes for each score of a token of the vocabulary: the log-probabilities of the cross
 entropy, their gradient, and the gradient of the scores, each in float32
@@ -76,9 +70,7 @@ BITS = {"Q4_K_M": 4.95, "Q5_K_M": 5.75, "Q6_K": 6.6, "Q8_0": 8.5}
 weights, most layers get a larger type, at most Q8_0 (src/llama-quant.cpp).
 """
 TOKEN_BYTES = 39
-"""Bytes of vocabulary, merges and scores in a GGUF per token: 1.9 MB for the 49,152 tokens of
-SmolLM2.
-"""
+"""Bytes per token of vocabulary, merges and scores in a GGUF (1.9 MB for SmolLM2's 49,152)."""
 TEXTS = 12_000_000
 """Bytes of a tokenizer and its template in the format of transformers."""
 STATE = 100_000
