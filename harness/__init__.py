@@ -1,8 +1,8 @@
 """A harness for skills over local models, with a command line and an interactive session.
 
-Everything the author of a plugin needs can be imported from here; `harness.testing` provides what
-its tests need, and `harness.api.hookspecs` lists the hooks of a plugin. The names are imported on
-first use, so that the program starts quickly.
+The author of a plugin can import all names from here; `harness.testing` provides names for tests,
+and `harness.api.hookspecs` lists the hooks of a plugin. The names are imported on first use, so
+that the program starts quickly.
 """
 
 import importlib
@@ -134,7 +134,7 @@ _MODULES = (
     "runs.frontend",
     "cli.app",
 )
-"""The modules that define the exported names; one that is slow to import comes later."""
+"""The modules that define the exported names; modules that are slow to import come later."""
 
 
 def __getattr__(name: str) -> Any:

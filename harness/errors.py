@@ -41,13 +41,13 @@ class HarnessError(Exception):
     Args:
         message: what happened, in one clause without a full stop.
         where: location, such as file and line, row and column, or URL.
-        hint: what the user can do, as a sentence.
+        hint: advice for the user, as a sentence.
     """
 
     exit_code = 1
     retryable = False
     reply = ""
-    """The model's answer so far."""
+    """The answer of the model before the error."""
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         message = redact(message)
@@ -90,7 +90,7 @@ class SkillFailed(HarnessError):
 
 
 class InvalidReply(SkillFailed):
-    """The model's answer failed validation. `raw` is the last answer, for the log."""
+    """Raised if the model's answer is invalid. `raw` is the last answer, for the log."""
 
     def __init__(
         self, message: str, *, raw: str = "", where: str | None = None, hint: str | None = None
@@ -108,7 +108,7 @@ class SourceUnavailable(SkillFailed):
 
 
 class GenerationFailed(SkillFailed):
-    """The stream ended in an error or without its end. `partial` is the text so far."""
+    """Raised if a stream ended early. `partial` is the text before its end."""
 
     retryable = True
 
@@ -136,7 +136,7 @@ class ModelUnavailable(ModelError):
 
 
 class ModelBusy(ModelError):
-    """The server cannot serve now. `wait` is its Retry-After in seconds, or 0."""
+    """Raised if a server cannot serve now. `wait` is its Retry-After in seconds, or 0."""
 
     retryable = True
 
@@ -160,7 +160,7 @@ class OutputError(HarnessError):
 
 
 class InternalError(HarnessError):
-    """A fault of the harness. The frontend prints the traceback of its cause."""
+    """Raised for a fault of the harness. The frontend prints the traceback of its cause."""
 
     def __init__(self, cause: Exception) -> None:
         super().__init__(
@@ -186,7 +186,7 @@ def did_you_mean(
     most: int = 3,
     cutoff: float = 0.6,
 ) -> str:
-    """Return a question that suggests similar known names, or "" if there are none.
+    """Return a question that suggests similar known names, or "" without similar names.
 
     Args:
         shown: formats a known name.

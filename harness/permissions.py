@@ -1,7 +1,8 @@
-"""What a model may do besides answering: the user's consent, asked for and remembered.
+"""Permissions of a model: ask the user for consent to actions, and store the answers.
 
-A model follows instructions in the text it reads, such as an abstract. So before it writes a file,
-runs a command or trains, the user allows that action, or has answered "always" in the project.
+A model may follow instructions in a text that it reads, such as an abstract. So before it writes a
+file, runs a command or trains, the user must allow the action, or have answered "always" in the
+project.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from harness.support import bounded_files
 
 Confirm = Callable[[str], bool]
 BY_YES = "--yes"
-"""How an action is allowed: by the option of the user's line."""
+"""The record of an action that an option of the user's line allows."""
 Kind = Literal["read", "write", "run", "mcp", "activate", "instructions"]
 _VERBS: dict[Kind, str] = {
     "read": "read",
@@ -33,24 +34,25 @@ _VERBS: dict[Kind, str] = {
     "instructions": "follow the instructions in",
 }
 LINES = 1000
-"""Lines of a detail that are shown."""
+"""Maximum number of lines of a detail that are shown."""
 _NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Characters that a shell may act upon. Quoting is not considered: too many commands are asked
-about, never too few."""
+"""Matches characters with a meaning in a shell. Quotes are ignored, so that too many commands need
+confirmation, never too few.
+"""
 _SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
-"""The beginning of how an action is allowed by the user's answer to the question."""
+"""Prefix of the record of an action that an answer of the user allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Something a model wants to do.
+    """An action for which a model needs permission.
 
     Attributes:
         subject: the absolute path, the whole command, or the name of the tool or skill.
-        detail: what the user has to see to decide, such as a diff.
-        skill: the skill on whose instructions the model acts, or "".
+        detail: a text that the user needs for the decision, such as a diff.
+        skill: the skill whose instructions the model follows, or "".
         folder: the folder of that skill, whose files its commands may name.
     """
 
@@ -61,17 +63,17 @@ class Permission:
     folder: Path | None = None
 
     def __str__(self) -> str:
-        """Return it as the end of a sentence: "run `git diff`"."""
+        """Return the action as the end of a sentence: "run `git diff`"."""
         subject = visible(self.subject)
         return f"{_VERBS[self.kind]} {f'`{subject}`' if self.kind == 'run' else subject}"
 
     @property
     def request(self) -> str:
-        """The sentence that the user is asked about: "the model wants to run `git diff`"."""
+        """The sentence that requests permission: "the model wants to run `git diff`"."""
         return f"{f'/{self.skill}' if self.skill else 'the model'} wants to {self}"
 
     def shown_detail(self) -> Iterator[str]:
-        """Yield the lines of the detail; the last line counts the lines that are left out."""
+        """Yield the lines of the detail, up to `LINES`, and a line that counts the others."""
         lines = self.detail.splitlines()
         for line in lines[:LINES]:
             yield visible(line.replace("\t", "    "))
@@ -80,7 +82,7 @@ class Permission:
 
 
 def visible(text: str) -> str:
-    """Return text with line feeds and invisible characters as escapes, so that it hides nothing."""
+    """Return `text` with line feeds and invisible characters as escapes, so that all is visible."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -92,37 +94,38 @@ _INTERPRETERS = _names("""
     ash awk bash bun cmd csh dash deno fish gawk julia ksh lua mawk node nodejs osascript perl
     php powershell pwsh pypy python r rscript ruby sed sh tclsh tcsh zsh
 """)
-"""Programs that run the code or file named by their first argument."""
+"""Programs that run the code or the file in their first argument."""
 _WRAPPERS = _names("""
     bwrap busybox chroot command doas env eval exec expect find nice nohup npx parallel pipx
     screen script setsid ssh stdbuf su sudo time timeout tmux unshare uv uvx watch xargs
 """)
-"""Programs that run another command, which stands anywhere among their arguments."""
+"""Programs that run another command, which may be anywhere in their arguments."""
 _COLLECTIONS = _names("""
     apt apt-get aws az brew cargo conda docker gcloud gh git go hg just kubectl make npm ollama
     pip pnpm podman svn systemctl terraform yarn
 """)
-"""Programs whose subcommands differ so much that one of them has to be named."""
+"""Programs with subcommands that differ so much that each needs a separate permission."""
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
     """Return the words of a command that runs one program, or None if it needs a shell.
 
-    None also for variables before the program, which may change what it runs.
+    The result is also None for variables before the program, which may change its behaviour.
     """
     if not command.isprintable() or _NEEDS_SHELL.search(command):
         return None
     try:
         found = tuple(shlex.split(command))
-    except ValueError:  # a quotation without end
+    except ValueError:  # a quotation without an end
         return None
     return found if found and found[0] and "=" not in found[0] else None
 
 
 def command_prefix(command: str) -> tuple[str, ...] | None:
-    """Return the beginning that an "always" answer covers; None if the command needs a shell.
+    """Return the words at the beginning of a command that the answer "always" covers.
 
-    It has the program and its subcommand. Where that could run anything, it is the whole command.
+    They are the program and its subcommand, or the whole command if these could run any program.
+    The result is None if the command needs a shell.
     """
     found = command_words(command)
     if found is None:
@@ -139,10 +142,11 @@ def command_prefix(command: str) -> tuple[str, ...] | None:
 
 
 def command_starts_with(command: str, start: str, inside: Sequence[Path]) -> bool:
-    """Return True if an "always" answer with the prefix `start`, or "" for any, covers the command.
+    """Return True if an answer "always" for the prefix `start` covers the command.
 
-    It does not if the command needs a shell, or an argument after the prefix may name a place
-    outside of the folders `inside`. Relative paths are those of the first one.
+    The prefix "" covers all commands. A command is not covered if it needs a shell, or if an
+    argument after the prefix may be a path outside of the folders `inside`. Relative paths start
+    from the first folder.
     """
     own, found = command_prefix(command), command_words(command)
     if own is None or found is None or (start and shlex.join(own) != start):
@@ -152,7 +156,7 @@ def command_starts_with(command: str, start: str, inside: Sequence[Path]) -> boo
 
 
 def _leads_out(word: str, inside: Sequence[Path]) -> bool:
-    """Return True if a word may be a path to elsewhere: "../x", "--out=/x", "-o/x", "file:///x"."""
+    """Return True if a word may be a path outside: "../x", "--out=/x", "-o/x", "file:///x"."""
     parts = [word, *re.split("[=:,@]", word)[1:]]
     if word.startswith("-"):
         parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
@@ -168,12 +172,12 @@ def _is_outside(part: str, inside: Sequence[Path]) -> bool:
 
 
 class Always(BaseModel):
-    """What the user allows in a project without being asked again.
+    """An action that the user always allows in a project.
 
     Attributes:
-        subject: beginning of a command, or "" for all of them; a folder or file; the name of a
-            tool; "" for all skills of the project.
-        skill: the only skill that this is allowed for, or "".
+        subject: the beginning of a command, or "" for all commands; a folder or file; the name of a
+            tool; or "" for all skills of the project.
+        skill: the only skill for which the action is allowed, or "".
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
@@ -194,7 +198,7 @@ class Always(BaseModel):
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
     def covers(self, wanted: Permission, project: Path) -> bool:
-        """Return True if this answer allows what is wanted."""
+        """Return True if this answer allows an action."""
         if wanted.kind != self.kind or self.skill not in ("", wanted.skill):
             return False
         if self.kind == "run":
@@ -204,27 +208,27 @@ class Always(BaseModel):
             everything = self.kind == "activate" and not self.subject
             return everything or wanted.subject == self.subject
         path = Path(wanted.subject).resolve()
-        # Files of git make its commands run programs.
+        # Files of git can make its commands run programs.
         of_git = self.kind == "write" and ".git" in (part.casefold() for part in path.parts)
         return not of_git and path.is_relative_to(Path(self.subject).resolve())
 
 
 def in_project(wanted: Permission, project: Path) -> Always | None:
-    """Return what "always in this project" means; None if it has to be asked about each time."""
+    """Return the meaning of "always in this project"; None if this answer is not offered."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
         start = command_prefix(subject)
         return None if start is None else Always(kind=kind, subject=shlex.join(start))
     if _is_place(kind):
         path = Path(subject).resolve()
-        # All of the project, or of a folder around it, is more than was asked about.
+        # The whole project, or a folder around it, would be more than the requested action.
         wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject="" if kind == "activate" else subject)
 
 
 def for_skill(wanted: Permission, project: Path) -> Always | None:
-    """Return what "always for this skill" means; None without a skill, or as `in_project`."""
+    """Return the meaning of "always for this skill"; None if this answer is not offered."""
     here = in_project(wanted, project)
     if here is None or not wanted.skill or wanted.kind == "activate":
         return None
@@ -250,7 +254,7 @@ class Answers:
         self._file, self._project = file, str(project.resolve())
 
     def given(self) -> list[Always]:
-        """Return the answers in the order in which they were given; a damaged file has none."""
+        """Return the answers in the order in which they were given; [] if the file is damaged."""
         return self._read()[0].get(self._project, [])
 
     def add(self, answer: Always) -> None:
@@ -262,11 +266,11 @@ class Answers:
         self._replace(lambda known: [*(one for one in known if one != answer), answer])
 
     def remove(self, answers: list[Always]) -> None:
-        """Forget answers; raises as `add` does."""
+        """Delete answers; errors are raised as by `add`."""
         self._replace(lambda known: [one for one in known if one not in answers])
 
     def damage(self) -> str:
-        """Return what is wrong with the file and what follows, in one line, or ""."""
+        """Return a line about the damage of the file and its consequences, or ""."""
         damage = self._read()[1]
         return f"{self._file} {damage}, so every call is asked about" if damage else ""
 
@@ -283,7 +287,7 @@ class Answers:
         bounded_files.write_json(self._file, content, "the permission", mode=0o600)
 
     def _read(self) -> tuple[dict[str, list[Always]], str]:
-        """Return the answers by project, and what is wrong with the file."""
+        """Return the answers by project, and a description of the damage of the file, or ""."""
         try:
             stored = bounded_files.load_json(self._file)
         except bounded_files.Damaged as exc:
@@ -298,12 +302,12 @@ class Answers:
 
 
 class Permissions:
-    """Allows or refuses what a model wants to do in one project.
+    """Allows or refuses the actions of a model in a project.
 
     Args:
-        choose: asks the user to choose from several answers; None without a user.
-        confirm: asks for a yes or no, used without `choose`.
-        yes: the user has allowed everything that is not protected, with `--yes`.
+        choose: asks the user to choose an answer; None without a user.
+        confirm: asks the user for yes or no; used without `choose`.
+        yes: True if the user has allowed every action except on protected files, with `--yes`.
     """
 
     def __init__(
@@ -319,11 +323,11 @@ class Permissions:
         self.answers = Answers(settings.permissions_file, settings.project_dir)
 
     def check(self, wanted: Permission) -> str:
-        """Return how the user allows an action, now or by an earlier answer, for the run log.
+        """Return the record, for the run log, of how the user allows an action now or before.
 
         Raises:
-            NotAllowed: the user refuses, nobody can be asked, or the action would write a file
-                that controls the harness, which no answer allows.
+            NotAllowed: the user refuses, the session is not interactive, or the action would write
+                a file that controls the harness, which cannot be allowed.
             OutputError: an "always" answer cannot be stored.
         """
         project = self.settings.project_dir
@@ -364,18 +368,18 @@ def consent(
     choose: Callable[[str, Sequence[str]], str] | None = None,
     always: Sequence[str] = (),
 ) -> str:
-    """Return how the user allows an action, for the run log.
+    """Ask for consent, and return the record for the run log of how the user allows an action.
 
     Args:
         action: a sentence without its full stop: "/corpus writes corpus.html".
-        confirm: asks the user for a yes or no; None without a user.
+        confirm: asks the user for yes or no; None without a user.
         yes: `--yes` allows the action without a question.
         detail: lines that the user sees before the question.
         choose: asks the user to choose an answer, in place of `confirm`; None without a user.
-        always: answers that allow it besides "yes".
+        always: further answers that allow the action, in addition to "yes".
 
     Raises:
-        NotAllowed: the user refuses, or nobody can be asked.
+        NotAllowed: the user refuses, or the session is not interactive.
     """
     if yes:
         return BY_YES
@@ -397,10 +401,11 @@ def consent(
 def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]) -> None:
     """Refuse paths to files and folders that control the harness, even with `--yes`.
 
-    A paper could make a model write trust decisions or instructions of a skill there.
+    Otherwise the text of a paper could make a model write trust decisions or instructions of a
+    skill.
 
     Raises:
-        NotAllowed: naming the path.
+        NotAllowed: a path is protected.
     """
     places = [*protected]
     for path in given:
@@ -418,11 +423,11 @@ def is_protected(path: Path, protected: Iterable[Path]) -> bool:
 
 
 def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it, also under another name of the same file."""
+    """Return True if `path` is `place` or below it, even under another name of the same file."""
     if not place.exists():  # file systems may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):
-        with contextlib.suppress(OSError):  # it does not exist, or is not readable
+        with contextlib.suppress(OSError):  # the path does not exist, or is not readable
             if above.samefile(place):
                 return True
     return path.is_relative_to(place)
@@ -431,7 +436,7 @@ def _is_within(path: Path, place: Path) -> bool:
 def in_one_line(text: str, most: int | None = None) -> str:
     """Return text of a model without control characters, shortened in the middle.
 
-    The end is kept, since the files to write are named there.
+    The end is kept, since it names the files to write.
     """
     shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     if most is None or len(shown) <= most:

@@ -1,4 +1,4 @@
-"""Removal of secrets from text that is shown or stored: keys, passwords, and those of addresses."""
+"""Remove secrets from text that is shown or stored: keys, passwords, and secrets in URLs."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ _remembered: set[str] = set()
 
 
 def redact(text: str) -> str:
-    """Return text without known secrets, user names in URLs, and keys in their queries."""
+    """Return text without known secrets, and without user names and keys in URLs."""
     if "://" in text or "?" in text or "&" in text:
         text = re.sub(_PARAMETER, rf"\1{REDACTED}", re.sub(_USER_INFO, "", text))
     return without_secrets(text)
 
 
 def without_secrets(text: str) -> str:
-    """Return text without the keys and passwords of this process, such as an echo of a server."""
+    """Return text, such as an echo of a server, without the keys and passwords of this process."""
     for secret in sorted(_remembered | _of_environment(), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
     return text
 
 
 def held_back(text: str) -> int:
-    """Return the number of characters at the end of text with which a secret may begin."""
+    """Return the number of characters at the end of `text` that may begin a secret."""
     secrets = _remembered | _of_environment()
     lengths = range(min(len(text), max(map(len, secrets), default=1) - 1), 0, -1)
     return next((n for n in lengths if any(s.startswith(text[-n:]) for s in secrets)), 0)
 
 
 def remember(value: str, name: str = "key") -> str:
-    """Redact a key, or the secrets of an address, from now on; return the value.
+    """Remember a key or the secrets of an address for redaction, and return the value.
 
     Args:
-        name: that of the value, which is a key if it is named like one.
+        name: the name of the value, which shows whether the value is a key.
     """
     _remembered.update(_secrets_of(name, value))
     return value
@@ -54,13 +54,13 @@ def _of_environment() -> frozenset[str]:
 
 
 def _secrets_of(name: str, value: str) -> Iterator[str]:
-    """Yield the secrets in a value: an address has those of its parts."""
+    """Yield the secrets in a value; an address may contain several."""
     if "://" in value or "@" in value:
         from urllib.parse import parse_qsl, unquote, urlsplit
 
         try:
             parts = urlsplit(value if "://" in value else f"//{value}")
-        except ValueError:  # no address
+        except ValueError:  # not an address
             return
         yield from filter(_is_secret, {parts.password or "", unquote(parts.password or "")})
         for parameter, stated in parse_qsl(parts.query):
@@ -70,6 +70,6 @@ def _secrets_of(name: str, value: str) -> Iterator[str]:
 
 
 def _is_secret(value: str) -> bool:
-    """Return True for a key rather than a word such as "ollama", a path or a sentence."""
+    """Return True for a key, and False for a word such as "ollama", a path or a sentence."""
     is_long = len(value) >= 20 or (len(value) >= 8 and any(map(str.isdigit, value)))
     return is_long and not value.startswith(("/", "~")) and " " not in value

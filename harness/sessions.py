@@ -1,9 +1,9 @@
-"""SQLite store of conversations: one row per session, and one per finished turn.
+"""Store conversations in SQLite: a row for each session, and a row for each finished turn.
 
-A turn is stored in one transaction once it has ended, with all its messages. So a process that is
-killed loses at most the turn it works on, and two processes may add turns to one session. Sessions
-contain what the user wrote and files contained, so only the user may read the file (mode 0600). If
-it cannot be used, there is one notice, and conversations go on without it.
+A turn is stored after its end in one transaction, with all its messages. So a killed process loses
+at most its current turn, and two processes may add turns to the same session. Sessions contain
+texts of the user and of files, so that only the user may read the file (mode 0600). If the file
+cannot be used, a notice is printed, and conversations continue without it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from harness.models.backend import Message, ToolCall
 from harness.support.sqlite import UserDatabase, storable
 
 TITLE = 80
-"""Characters of a title."""
+"""Maximum number of characters of a title."""
 EXCERPT = 8
-"""Words of an excerpt."""
+"""Number of words of an excerpt."""
 T = TypeVar("T")
 _OF_SESSION = """
     SELECT s.id, s.project, s.title, s.started_at, s.used_at, s.asked, s.skills, s.served,
@@ -69,13 +69,13 @@ class Session:
     """A stored session.
 
     Attributes:
-        project: the folder it belongs to.
+        project: the folder that the session belongs to.
         started_at, used_at: times in UTC, in ISO format.
-        asked: a turn ran without `--yes`, so that changes had to be confirmed.
+        asked: True if a turn ran without `--yes`, so that changes had to be confirmed.
         skills: the active skills, with the text of their activation.
-        served: the model that answered last, and its place.
+        served: the model that answered last, and the place that served it.
         turns: number of turns.
-        excerpt: where a search has found its words.
+        excerpt: the passage in which a search has found its words.
     """
 
     id: int
@@ -91,10 +91,10 @@ class Session:
 
 
 class SessionStore:
-    """The sessions of one user, in one SQLite file.
+    """The sessions of a user in an SQLite file.
 
     Args:
-        path: created with its folder if it does not exist.
+        path: the file, which is created with its folder if it does not exist.
         notice: called once with a message if the file cannot be used.
     """
 
@@ -109,7 +109,7 @@ class SessionStore:
 
     @property
     def broken(self) -> bool:
-        """Whether the file could not be used."""
+        """True if the file could not be used."""
         return self._database.broken
 
     def add(
@@ -122,8 +122,8 @@ class SessionStore:
         asked: bool,
         served: str,
     ) -> int | None:
-        """Add a turn to a session, or to a new one; return its id, unchanged if that fails."""
-        if self.broken:  # later turns without this one would not make sense
+        """Add a turn to a session or a new session; return its id, or `session` after an error."""
+        if self.broken:  # later turns would be incomprehensible without this turn
             return session
         now = _now()
 
@@ -150,7 +150,7 @@ class SessionStore:
         return self._database.run(work, session)
 
     def get(self, session: int) -> Session | None:
-        """Return a session."""
+        """Return the session with this id, or None."""
         return next(iter(self._sessions("WHERE s.id = ?", [session])), None)
 
     def messages(self, session: int) -> list[Message]:
@@ -164,7 +164,7 @@ class SessionStore:
         return self._database.run(work, [])
 
     def use(self, session: int) -> None:
-        """Make a session the last one of its project."""
+        """Mark a session as the last used session of its project."""
         sql = "UPDATE sessions SET used_at = ? WHERE id = ?"
         self._database.run(lambda db: db.execute(sql, [_now(), session]), None)
 
@@ -173,7 +173,7 @@ class SessionStore:
 
         Args:
             text: words, or beginnings of words; "" for all sessions.
-            project: only those of this folder.
+            project: the folder whose sessions are returned; None for all folders.
         """
         conditions, parameters = [], []
         if project is not None:
@@ -227,7 +227,7 @@ def _add_turn(
 
 
 def _title(messages: Iterable[Message]) -> str:
-    """Return the beginning of the first line, without the files that are attached after it."""
+    """Return the beginning of the first line, without the attached files that follow it."""
     content = next((message.content for message in messages), "").strip()
     words = " ".join(content.partition("\n")[0].split())
     return words if len(words) <= TITLE else f"{words[: TITLE - 3]}..."

@@ -1,19 +1,19 @@
-"""Paths and switches, from the platform's conventions and environment variables.
+"""Read paths and switches from the platform's conventions and environment variables.
 
 HARNESS_CACHE     models and other files that can be downloaded again
 HARNESS_DATA      the run log, sessions, input history
 HARNESS_CONFIG    the user's registry and skills, trusted and disabled plugins, permissions
 HARNESS_REGISTRY  the user's registry file, instead of HARNESS_CONFIG/registry.yaml
-HARNESS_ON        where jobs run, as --on: ray://HOST:10001
+HARNESS_ON        the place where jobs run, in the form of --on: ray://HOST:10001
 HARNESS_NO_SESSIONS=1  conversations are not stored
 HARNESS_STRICT_PLUGINS=1  a plugin that cannot be loaded ends the program (for tests and CI)
 HARNESS_PLUGIN_DEADLINE  seconds that one plugin may take to load (20)
 HARNESS_FOLDER_DEADLINE  seconds that searching one folder of skills may take (5)
 HARNESS_MCP_DEADLINE  seconds that a server of mcp.json may take to start or to answer (60)
-HARNESS_RUN_ENV   names of variables for commands of a model, with commas: GH_TOKEN,PYTHONPATH
+HARNESS_RUN_ENV   variables for commands of a model, separated by commas: GH_TOKEN,PYTHONPATH
 HARNESS_RUN_NETWORK=1  commands of a model may use the network although there is a sandbox
 HARNESS_ARXIV_URL the arXiv API's query address
-HARNESS_SOURCES   sources that papers are looked up at; its other variables are in docs/lookups.md
+HARNESS_SOURCES   sources at which papers are looked up; docs/lookups.md has their variables
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from harness.errors import UsageError
 
 APP_NAME = "nanda-harness"
 CODE_ROOT = Path(__file__).resolve().parent.parent
-"""Folder of harness/, skills/ and models/."""
+"""The folder that contains harness/, skills/ and models/."""
 
 
 AGENTS = ".agents"
-"""Folder that clients of the Agent Skills format share, in a project and in the home folder."""
+"""The folder that clients of the Agent Skills format share, in a project and at home."""
 PLUGIN_DEADLINE = 20.0
 FOLDER_DEADLINE = 5.0
 MCP_DEADLINE = 60.0
@@ -43,18 +43,19 @@ class Settings:
     """Paths and switches, read once at the start.
 
     Attributes:
-        project_dir: the working folder; its skills/ is searched, and its .agents/skills/ and those
-            of the folders above it up to the root of the git repository.
+        project_dir: the working folder. Skills are searched in its skills/, and in .agents/skills/
+            of this folder and of the folders above it up to the root of the git repository..
         shared_skills: ~/.agents/skills, which several clients use, or None.
-        plugin_deadline: seconds that a plugin that does not ship may take to load.
+        plugin_deadline: seconds that a plugin that is not shipped may take to load.
         folder_deadline: seconds that searching one folder of skills may take.
         mcp_deadline: seconds that a server of mcp.json may take to start, and to answer a call
             without reporting progress.
-        no_sessions: conversations are not stored.
-        on: where jobs run, as `--on` takes it; "" if the registry decides.
-        run_environment: variables that commands of a model receive besides harmless ones.
-        run_network: whether they may use the network in a sandbox.
-        registry_required: the user named a registry, so it must exist.
+        no_sessions: True if conversations are not stored.
+        on: the place where jobs run, in the form of `--on`; "" if the registry decides.
+        run_environment: variables that commands of a model receive in addition to harmless
+            variables.
+        run_network: True if these commands may use the network in a sandbox.
+        registry_required: True if the user named a registry, which therefore must exist.
     """
 
     cache_dir: Path
@@ -101,12 +102,12 @@ class Settings:
 
     @property
     def mcp_file(self) -> Path:
-        """The user's servers of the Model Context Protocol."""
+        """The file with the user's servers of the Model Context Protocol."""
         return self.config_dir / "mcp.json"
 
     @property
     def project_mcp_files(self) -> tuple[Path, ...]:
-        """The project's servers; for servers of one name, the first file wins."""
+        """The files with the project's servers; the first server with a name is used."""
         return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
 
     @property
@@ -120,12 +121,12 @@ class Settings:
 
     @property
     def user_folders(self) -> tuple[Path, ...]:
-        """Folders of the user's skills, which every project has."""
+        """The folders of the user's skills, which all projects share."""
         return (self.own_skills, *([self.shared_skills] if self.shared_skills else []))
 
     @property
     def skill_folders(self) -> tuple[Path, ...]:
-        """Folders of skills; for skills of one name, the first folder wins."""
+        """The folders of skills; the first skill with a name is used."""
         shared = (folder / AGENTS / "skills" for folder in _up_to_git_root(self.project_dir))
         return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
@@ -144,9 +145,10 @@ def registry_folder(registry: Path) -> Path:
 
 
 def _up_to_git_root(folder: Path) -> tuple[Path, ...]:
-    """Return the folder and those above it, up to the first one of them with a .git."""
+    """Return the folder and the folders above it, up to the first folder with a .git."""
     above = (folder, *folder.parents)
-    # os.path.exists is False for what may not be read, where Path.exists raises an exception.
+    # os.path.exists is False for a path that may not be read, where Path.exists raises an
+    # exception.
     found = (n for n, place in enumerate(above) if os.path.exists(place / ".git"))  # noqa: PTH110
     return above[: next(found, 0) + 1]
 
@@ -155,11 +157,12 @@ def from_environment(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment and the platform's conventions.
 
     Raises:
-        UsageError: a path in it, or the working folder, does not exist.
+        UsageError: a path in the environment, or the working folder, does not exist.
     """
     try:
         return _read(os.environ if environ is None else environ)
-    except (OSError, RuntimeError) as exc:  # the working folder was deleted, or ~nobody
+    # the working folder was deleted, or the home of an unknown user
+    except (OSError, RuntimeError) as exc:
         raise UsageError(f"the environment cannot be used: {exc}") from exc
 
 

@@ -81,16 +81,16 @@ models:
 
 
 class FakeModel:
-    """Model with prepared replies, returned in turn; the last one is repeated.
+    """A model with prepared replies, which are returned in turn; the last reply is repeated.
 
     A reply is a text, a `Reply`, an exception to raise, or a function that returns one of these for
-    the request; `calling` makes one that calls tools. `requests` records the requests in order of
-    arrival, also from several threads. A word is a token.
+    a request; `calling` returns a reply that calls tools. `requests` contains the requests in order
+    of arrival, even from several threads. A word counts as a token.
 
     Args:
-        takes_tools: whether requests may contain tools.
+        takes_tools: True if requests may contain tools.
         slots: number of parallel generations.
-        context: maximum tokens of a prompt and its answer, or None if unknown.
+        context: maximum number of tokens of a prompt and its answer, or None if unknown.
     """
 
     takes_grammar = False
@@ -154,7 +154,7 @@ def tool_call(name: str, **arguments: Any) -> ToolCall:
 
 
 class FakeBackend:
-    """The backend "fake", which serves the given model, or is unavailable for a given reason."""
+    """The backend "fake", which serves `model`, or is unavailable for a reason."""
 
     def __init__(self, model: Model, unavailable: str = "", name: str = "fake") -> None:
         self.name = name
@@ -174,7 +174,7 @@ def fake_models(
     form: Literal["json", "tagged", "quotes"] = "json",
     model_id: str = "fake-model",
 ) -> Models:
-    """Return models in which `model` serves `tasks`."""
+    """Return `Models` in which `model` serves `tasks`."""
     serve = (ServeEntry(backend="fake", model=model_id),)
     registry = Registry(models={model_id: ModelEntry(tasks=tasks, serve=serve, form=form)})
     return Models(ModelPool(registry, {"fake": FakeBackend(model)}))
@@ -193,7 +193,7 @@ def fake_settings(folder: Path) -> Settings:
 
 
 class FakePlugin:
-    """Plugin with the given skills and backend."""
+    """A plugin with skills and a backend."""
 
     def __init__(self, *skills: Skill, backend: FakeBackend | None = None) -> None:
         self._skills = skills
@@ -223,7 +223,7 @@ def fake_app(
 
     Args:
         skills: additional skills.
-        unavailable: reason why the model cannot serve, for tests of that.
+        unavailable: a reason why the model cannot serve, for tests of this case.
         plugins: additional plugins, by name.
         registry: the user's registry; default: a file with `FAKE_REGISTRY`.
     """
@@ -279,17 +279,17 @@ def run_skill(
 def folder_skill(folder: Path) -> Skill:
     """Load and check the skill of a folder with a plugin.py, as the harness does.
 
-    For a test in that folder: compiled files of pytest would change the folder, so that it is not
-    trusted any more. They are deleted, and compilation to files is switched off.
+    It is meant for a test in this folder, whose compiled files would change the folder, so that it
+    would not be trusted any more. They are deleted, and compilation to files is switched off.
 
     Raises:
-        UsageError: the plugin has no skill of the name in SKILL.md.
+        UsageError: the plugin has no skill with the name in SKILL.md.
         Errors of the plugin.
     """
     sys.dont_write_bytecode = True
     for compiled in folder.glob("__pycache__/*-pytest-*.pyc"):
         compiled.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):  # it does not exist, or is not empty
+    with contextlib.suppress(OSError):  # the folder does not exist, or is not empty
         (folder / "__pycache__").rmdir()
     file = skill_md.read(folder / skill_md.FILE)
     name = file.name
@@ -313,7 +313,7 @@ def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path
     """Create a temporary registry file for `--registry FILE` or `fake_app(registry=FILE)`.
 
     Args:
-        models: entries by id; default: those of `FAKE_REGISTRY`.
+        models: entries by id; by default, the entries of `FAKE_REGISTRY`.
 
     Raises:
         RegistryError: an entry is invalid.
@@ -328,7 +328,7 @@ def temporary_registry(models: Mapping[str, Any] | None = None) -> Iterator[Path
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Output of lines: `out` is stdout, `err` is stderr; `code` is a command's exit code."""
+    """The output of lines: `out` is stdout, `err` is stderr, `code` is the exit code."""
 
     out: str
     err: str
@@ -353,7 +353,7 @@ def session(app: App, *lines: str) -> Shown:
 
     _capture(app)
     with create_pipe_input() as keys:
-        # Pasted, so that a line may contain line breaks.
+        # Lines are pasted, so that they may contain line breaks.
         keys.send_text("".join(f"\x1b[200~{line}\x1b[201~\r" for line in lines) + "\x04")
         Repl(app, keys, DummyOutput()).run()
     return _shown(app)
@@ -371,7 +371,7 @@ def _shown(app: App, code: int = 0) -> Shown:
 
 
 def assert_refuses(app: App, line: str, *words: str, code: int = 2) -> HarnessError:
-    """Assert that `line` is refused before any work: without model requests and file changes.
+    """Assert that `line` is refused before any work, without model requests and file changes.
 
     Args:
         words: parts of the error message, in this order.
@@ -424,7 +424,7 @@ def _requests(app: App) -> int:
 
 
 def _files(app: App) -> set[tuple[Path, int]]:
-    """Return the files of the project with their times of change, without those of the harness."""
+    """Return the files of the project with modification times, except files of the harness."""
     settings = app.settings
     own = (settings.cache_dir, settings.data_dir, settings.config_dir)
     return {

@@ -1,17 +1,17 @@
-"""A skill that consists of a SKILL.md: its body instructs the producer model.
+"""A skill that consists of a SKILL.md, whose body instructs the producer model.
 
-Placeholders in the instructions, as other clients define them:
+The instructions may contain the placeholders of other clients:
 
-    $ARGUMENTS                what the user wrote after the name
-    $1, $2, ...               its words, of which a quoted one may contain blanks
+    $ARGUMENTS                the text that the user wrote after the name
+    $1, $2, ...               the words of this text; a quoted word may contain blanks
     {baseDir}, ${CLAUDE_SKILL_DIR}    the skill's folder
-    ${CLAUDE_PLUGIN_ROOT}     the folder of the plugin that contains it, or else its own
+    ${CLAUDE_PLUGIN_ROOT}     the folder of the plugin that contains the skill, or else of the skill
 
-A placeholder of a word that is missing is left as it is, and so is a price such as $1.50.
+A placeholder for a missing word, and a price such as $1.50, are not replaced.
 
 Files of the folder are read only when the instructions refer to them: by the target of a Markdown
-link, or a word that names a file of the folder ("references/forms.md"). Absolute paths, "..", links
-out of the folder, binary files and files that are too long are refused.
+link, or by a word that is the name of a file of the folder ("references/forms.md"). Absolute paths,
+"..", links out of the folder, binary files and files that are too long are refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from harness.support.bounded_files import Unsearched, read_text, walk
 PLUGIN = ".claude-plugin"
 """The folder that marks a plugin of another client."""
 LEVELS = 6
-"""Folders above a skill that are searched for it."""
+"""Number of folders above a skill that are searched for a plugin."""
 _PLACEHOLDER = re.compile(
     r"(?P<all>\$ARGUMENTS\b)|\$(?P<number>[1-9]\d?)(?!\d|[.,]\d)"
     r"|(?P<own>\{baseDir\}|\$\{CLAUDE_SKILL_DIR\})|(?P<plugin>\$\{CLAUDE_PLUGIN_ROOT\})"
@@ -42,17 +42,17 @@ _PLACEHOLDER = re.compile(
 
 
 MAX_LISTED = 100
-"""Maximum number of file names given to the model."""
+"""Maximum number of file names that are sent to the model."""
 MAX_ENTRIES = 10_000
-"""Maximum number of entries of the folder that are searched for them."""
+"""Maximum number of entries of the folder that are searched for files."""
 SIZE = 64 * 1024
 """Maximum size of a file, in bytes."""
 MAX_READ = 100
-"""Maximum number of files that one body refers to."""
+"""Maximum number of files to which a body refers that are read."""
 MAX_WORDS = 1000
-"""Maximum number of words of one body that are looked up as names of files."""
+"""Maximum number of words of a body that are looked up as names of files."""
 _REFERENCE = re.compile(
-    # No part is searched twice, so that the time is linear in the length of the body.
+    # A part of the body is never searched twice, so that the time is linear in its length.
     r"(?P<image>!?)\[[^\]\n]{0,300}+\]\(\s*+<?(?P<target>(?:(?!\]\()[^)<>\s])++)"
     r"(?:[<> \t][^)\n]{0,300}+)?+\)|(?P<word>[\w.~/-]++)",
     re.ASCII,
@@ -60,7 +60,7 @@ _REFERENCE = re.compile(
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:|//|#", re.IGNORECASE)
 _SKIPPED = {"__pycache__", "node_modules", ".git"}
 HINT = 80
-"""Characters of `argument-hint` that are shown."""
+"""Maximum number of characters of `argument-hint` that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +77,19 @@ class PromptSkill(Skill):
     The body and the files are read at each use, so changes need no /reload.
 
     Args:
-        use: uses it in the conversation with the producer model.
+        use: uses the skill in the conversation with the producer model.
 
     Attributes:
         hint: the expected text, from `argument-hint`, or "".
-        separate: whether it runs in a conversation of its own; `context: fork`.
-        allowed: the SHA-256 of the SKILL.md that a model was allowed to use; "" while only the user
-            has used it.
+        separate: True if the skill runs in a separate conversation (`context: fork`).
+        allowed: the SHA-256 of the SKILL.md that a model was allowed to use; "" before a model was
+            allowed.
     """
 
     flags_are_text = True
     saves = (".md", ".txt")
     text = "optional"
-    tool = False  # one tool activates any of them
+    tool = False  # a single tool activates all prompt skills
 
     def __init__(self, file: SkillFile, use: Callable[[PromptSkill, Call], Result]) -> None:
         self.file = file
@@ -114,15 +114,15 @@ class PromptSkill(Skill):
 
     @property
     def allowed_tools(self) -> str:
-        """The tools that the skill wants to use, in one line."""
+        """The tools that the skill wants to use, on one line."""
         return self._line("allowed-tools")
 
     def body(self, arguments: str) -> str:
-        """Return the present instructions with their placeholders replaced.
+        """Return the current instructions with the placeholders replaced.
 
         Raises:
-            UsageError: there are no instructions, they cannot be read, or they are not those that a
-                model was allowed to use.
+            UsageError: the instructions are missing, cannot be read, or differ from the
+                instructions that a model was allowed to use.
         """
         content = skill_md.read_content(self.file.path)
         if self.allowed not in ("", hashlib.sha256(content).hexdigest()):
@@ -134,13 +134,13 @@ class PromptSkill(Skill):
         return substitute(body, arguments, self.file.folder.absolute())
 
     def present(self) -> tuple[PromptSkill, str]:
-        """Return the skill as its SKILL.md is now, with the SHA-256 of that file."""
+        """Return the skill with its current SKILL.md, and the SHA-256 of this file."""
         content = skill_md.read_content(self.file.path)
         file = skill_md.read(self.file.path, content=content)
         return PromptSkill(file, self._use), hashlib.sha256(content).hexdigest()
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
-        """Return the body for a model, with its folder, and other files as names or with text."""
+        """Return the body for a model, with the folder of the skill, names of files, and files."""
         parts = [f"The folder of this skill is {self.file.folder.absolute()}", body]
         parts += [f'<skill_file path="{file.name}">\n{file.text}\n</skill_file>' for file in files]
         read = {file.name for file in files}
@@ -160,7 +160,7 @@ class PromptSkill(Skill):
 
 
 def substitute(body: str, arguments: str, folder: Path) -> str:
-    """Return the body with its placeholders replaced; inserted text is not searched again."""
+    """Return the body with replaced placeholders; inserted text is not searched again."""
     try:
         words = shlex.split(arguments)
     except ValueError:  # an apostrophe, as in "don't"
@@ -179,14 +179,15 @@ def substitute(body: str, arguments: str, folder: Path) -> str:
 
 
 def resource_names(folder: Path) -> list[str]:
-    """Return the printable names of the folder's files, sorted and limited in number."""
+    """Return the printable names of the files of a folder, sorted, up to `MAX_LISTED`."""
     found: list[str] = []
     with contextlib.suppress(Unsearched):
         for place, children, files in walk(folder, MAX_ENTRIES):
             children[:] = [c for c in children if c not in _SKIPPED]
             inside = Path(place).relative_to(folder)
             found += [(inside / name).as_posix() for name in files if name.lower() != "skill.md"]
-    shown = sorted(name for name in found if name.isprintable())  # others are not text for a model
+    # other names are not text for a model
+    shown = sorted(name for name in found if name.isprintable())
     return [name for name in shown if is_inside(folder, folder / name)][:MAX_LISTED]
 
 
@@ -209,7 +210,7 @@ def read_resource(folder: Path, name: str) -> str:
     """Return the text of a file of the folder.
 
     Raises:
-        UsageError: it is outside of the folder, missing, not text, or too long.
+        UsageError: the file is outside of the folder, missing, not text, or too long.
     """
     path = folder / name
     if Path(name).is_absolute() or name.startswith("~") or ".." in PurePosixPath(name).parts:
@@ -227,7 +228,7 @@ def read_resource(folder: Path, name: str) -> str:
 
 
 def _references(folder: Path, body: str) -> Iterator[str]:
-    """Yield the targets of links, and the words that name a file or contain "..", once each."""
+    """Yield the distinct targets of links, and words that name a file or contain ".."."""
     seen: set[str] = set()
     words = 0
     for match in _REFERENCE.finditer(body):
@@ -244,7 +245,7 @@ def _references(folder: Path, body: str) -> Iterator[str]:
 
 
 def _named_file(match: re.Match[str]) -> str:
-    """Return the file that a link or a word may name, "x.md" for "./x.md", or ""."""
+    """Return the name of a file in a link or a word ("x.md" for "./x.md"), or ""."""
     if (target := match["target"]) is not None:
         name = "" if match["image"] or _URL.match(target) else target.partition("#")[0]
     else:

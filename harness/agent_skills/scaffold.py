@@ -1,4 +1,4 @@
-"""The files of a new skill, created from templates completely or not at all."""
+"""Create the files of a new skill from templates, completely or not at all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_name(name: str) -> None:
     """Refuse a name that the Agent Skills specification does not allow.
 
     Raises:
-        UsageError: with a similar name that is allowed.
+        UsageError: the name is not allowed; the hint suggests a similar name.
     """
     if not skill_md.NAME.fullmatch(name):
         what = f"the name {name!r} is not lower-case letters, digits and single hyphens"
@@ -70,10 +70,10 @@ def files(name: str, kind: Kind) -> dict[str, str]:
 
 
 def check_place(folder: Path) -> None:
-    """Refuse a folder that exists.
+    """Check that a folder does not exist.
 
     Raises:
-        OutputError: with its path.
+        OutputError: the folder exists.
     """
     try:
         exists = folder.is_symlink() or folder.exists()
@@ -86,13 +86,13 @@ def check_place(folder: Path) -> None:
 
 
 def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], None]) -> None:
-    """Create the folder with these files; if anything fails, nothing is left of it.
+    """Create a folder with these files; after an error, remove it again.
 
     Args:
         finish: called after the folder is in place.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the folder cannot be written.
         Exception: whatever `finish` raises.
     """
     parents = [parent for parent in folder.parents if not parent.exists()]
@@ -112,7 +112,7 @@ def make(folder: Path, contents: Mapping[str, str], finish: Callable[[Path], Non
     except BaseException as exc:
         shutil.rmtree(temporary, ignore_errors=True)
         for parent in parents:
-            with contextlib.suppress(OSError):  # not created, or not empty
+            with contextlib.suppress(OSError):  # the folder was not created, or is not empty
                 parent.rmdir()
         if isinstance(exc, OSError):
             raise _not_created(folder, exc) from exc

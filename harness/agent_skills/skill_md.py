@@ -1,14 +1,14 @@
 """SKILL.md of the Agent Skills specification: front matter and a body of instructions.
 
-Users' files are read leniently, as the specification requires of clients: a file is refused only if
-its front matter cannot be read or has no description; all other faults are kept and shown as
-problems. A name that cannot be a command becomes a similar one (`slug`). Shipped files are read
-strictly: any fault is an error.
+The files of users are read leniently, as the specification requires: a file is refused only if its
+front matter cannot be read or has no description; all other faults are shown as problems. A name
+that cannot be a command is replaced by a similar name (`slug`). Shipped files are read strictly:
+every fault is an error.
 
 The front matter is YAML in which every scalar is text, exactly as written: `version: 1.0` is "1.0"
-and `name: on` is "on", as in the specification's own reader. Two frequent faults have a clear
-meaning and are tolerated: a duplicate key, and a value that has to be quoted and is not, such as
-`Use for: x`, `[a] [b]` or `**/*.py`.
+and `name: on` is "on", as in the specification's own reader. Two frequent faults are tolerated
+since their meaning is clear: a duplicate key, and a value without the required quotes, such as `Use
+for: x`, `[a] [b]` or `**/*.py`.
 
 At start-up only the front matter is kept; a prompt skill reads the file again when it is used.
 """
@@ -38,7 +38,7 @@ _UNQUOTED = re.compile(
 FILE = "SKILL.md"
 FIELDS = ("name", "description", "license", "compatibility", "metadata", "allowed-tools")
 OTHERS = ("argument-hint", "context", "disable-model-invocation", "user-invocable")
-"""Fields of other clients that have an effect here, too."""
+"""Fields of other clients that also have an effect in the harness."""
 LIMITS = {"name": 64, "description": 1024, "compatibility": 500}
 NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 HEAD = 64 * 1024
@@ -48,11 +48,11 @@ SIZE = 256 * 1024
 MAX_PROBLEMS = 20
 """Maximum number of deviations that are shown."""
 MAX_SHOWN = 80
-"""Maximum characters of a name or a key in a message."""
+"""Maximum number of characters of a name or a key in a message."""
 _ON = ("true", "yes", "on", "1")
 _OFF = ("false", "no", "off", "0")
 _FRONT_MATTER = re.compile(
-    # Only a line of exactly three hyphens ends it; "---" may be part of a value.
+    # Only a line of exactly three hyphens ends the front matter; "---" may be part of a value.
     rb"\A(?:\xef\xbb\xbf)?---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)",
     re.S | re.M,
 )
@@ -60,7 +60,7 @@ _FRONT_MATTER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FrontMatter:
-    """The parsed text between the two lines of `---`.
+    """The front matter: the parsed text between the two lines of `---`.
 
     Attributes:
         lines: the line number of each field.
@@ -73,12 +73,12 @@ class FrontMatter:
     problems: list[str]
 
     def text(self, key: str) -> str:
-        """Return the field's text, stripped, or "" if there is none."""
+        """Return the stripped text of a field, or ""."""
         value = self.fields.get(key)
         return value.strip() if isinstance(value, str) else ""
 
     def kind(self, key: str) -> str | None:
-        """Return "list" or "mapping" for a field that is not text, else None."""
+        """Return "list" or "mapping" for a field that is not text, or None."""
         value = self.fields.get(key, "")
         if isinstance(value, str):
             return None
@@ -95,7 +95,7 @@ def parse_front_matter(text: str, path: Path, *, lenient: bool) -> FrontMatter:
     """Parse the text between the two lines of `---`.
 
     Raises:
-        UsageError: it is not a YAML mapping.
+        UsageError: the text is not a YAML mapping.
     """
     from harness.support.yaml_files import repeated_keys
 
@@ -131,7 +131,7 @@ def _load(text: str, path: Path) -> tuple[Any, dict[str, Any]]:
         if not isinstance(exc, yaml_files.Excess):
             problem = f"is not YAML: {problem}"
         raise UsageError(f"front matter {problem}", where=f"{path}:{line}") from exc
-    except TypeError as exc:  # a key that is a list
+    except TypeError as exc:  # a key is a list
         raise UsageError("front matter is not a plain mapping", where=str(path)) from exc
     if root is None:
         return None, {}
@@ -163,17 +163,17 @@ class SkillFile:
 
     @property
     def for_users(self) -> bool:
-        """Whether the user may call the skill: `user-invocable` is not false."""
+        """True if the user may call the skill: `user-invocable` is not false."""
         return _switch(self.fields, "user-invocable", default=True)
 
     @property
     def for_models(self) -> bool:
-        """Whether a model may use the skill by itself: no `disable-model-invocation`."""
+        """True if a model may use the skill by itself: no `disable-model-invocation`."""
         return not _switch(self.fields, "disable-model-invocation", default=False)
 
 
 def body_of(content: bytes, path: Path) -> str:
-    """Return the instructions in the content of a SKILL.md; raise UsageError if it is no text."""
+    """Return the instructions in a SKILL.md; raise UsageError if it is not text."""
     match = _FRONT_MATTER.match(content)
     return _decode(content[match.end() if match else 0 :], path).strip()
 
@@ -188,13 +188,13 @@ def read(
     """Read the front matter of a SKILL.md.
 
     Args:
-        instructs: whether the skill consists of the body only; by default, if there is no plugin.py
-            beside it.
-        content: that of the file, if it is already read.
+        instructs: True if the skill consists only of the body; by default, True without a plugin.py
+            beside the file.
+        content: the content of the file, if it is already read.
 
     Raises:
-        UsageError: it cannot be read, or has no front matter or description; with `strict`, it
-            deviates from the specification in any way.
+        UsageError: the file cannot be read, or has no front matter or description; with `strict`,
+            also if it deviates from the specification.
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))
@@ -220,14 +220,14 @@ def read(
 
 
 def slug(name: str) -> str:
-    """Return a command name for any text: a similar name, else "skill-" and a hash."""
+    """Return a command name for a text: a similar name, or else "skill-" and a hash."""
     return similar(name) or f"skill-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
 
 
 def similar(name: str) -> str:
     """Return a command name made of the Latin letters and digits of a text, or "".
 
-    "code-review" for "_Code_Review", "cafe" for "Café".
+    For example, "code-review" for "_Code_Review", and "cafe" for "Café".
     """
     plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: LIMITS["name"]].strip("-")
@@ -239,7 +239,7 @@ def _switch(fields: Mapping[str, Any], key: str, *, default: bool) -> bool:
 
 
 def is_inside(folder: Path, path: Path) -> bool:
-    """Return True if the file, with all links resolved, is in the folder."""
+    """Return True if the file is in the folder after all links are resolved."""
     try:
         return path.resolve(strict=True).is_relative_to(folder.resolve())
     except (OSError, RuntimeError):  # a broken link, or a cycle
@@ -267,7 +267,7 @@ def _decode(content: bytes, path: Path) -> str:
 def _name(front: FrontMatter) -> str:
     """Return the name of the skill, and add the problems of the name in the front matter."""
     given, folder = front.text("name"), front.path.parent
-    linked = folder.name  # the name of a link to the folder is accepted too
+    linked = folder.name  # the name of a link to the folder is also accepted
     if NAME.fullmatch(given):
         if given not in (linked, folder.resolve().name):
             front.problems.append(f"the name {given[:MAX_SHOWN]!r} is not the folder's, {linked!r}")

@@ -1,1 +1,1 @@
-"""What a plugin author imports, by way of `harness`."""
+"""The interface for plugin authors, which `harness` exports."""

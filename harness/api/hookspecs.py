@@ -1,17 +1,17 @@
-"""The hooks of plugins, and the events that they receive. This page is the table of contents.
+"""Define the hooks of plugins, and the events that they receive.
 
     register_skills      commands
     register_backends    engines and servers that run models
     register_frameworks  named YAML files that define what a skill looks for
     register_formats     file formats for results
     run_started          a run has started
-    run_finished         a run has ended, with whatever status
+    run_finished         a run has ended: done, failed or interrupted
 
-The `register_` hooks are called once, when the plugin is loaded. An implementation may take fewer
-arguments than listed here, but no others. docs/hooks.md states what may change in which version.
+The `register_` hooks are called once, when the plugin is loaded. An implementation may omit
+arguments, but must not add any. docs/hooks.md states what may change in which version.
 
-An event has the facts of the run log without the user's input: the line, the text and the values
-of options may be private. A plugin that needs them looks the run up by its `id`.
+An event contains the facts of the run log without the user's input, since the line, the text and
+the values of options may be private. A plugin that needs them can look up the run by its `id`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
     from harness.models.weights import FileStore
 
 API_VERSION = "1.0"
-"""The version of these hooks and of what `harness` exports. A plugin states the version it was
-written for as `harness_api`; it is left out if the major version differs."""
+"""The version of these hooks and of the names that `harness` exports. A plugin declares the version
+for which it was written as `harness_api`; it is not loaded if the major version differs.
+"""
 PROJECT = "harness"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -75,10 +76,10 @@ def register_backends(register: RegisterBackend, files: FileStore) -> None:
 
 @hookspec
 def register_frameworks(register: RegisterFramework) -> None:
-    """Call `register(name, path)` for each framework, a YAML file that skills can use by name.
+    """Call `register(name, path)` for each framework: a YAML file that skills use by name.
 
-    The harness stores name and path; the skill reads the file and reports errors in it.
-    `/annotate --framework NAME` is one such skill.
+    The harness stores name and path; a skill such as `/annotate --framework NAME` reads the file
+    and reports errors in it.
     """
 
 
@@ -91,9 +92,9 @@ def register_formats(register: RegisterFormat) -> None:
 def run_started(run: RunStarted) -> None:
     """Receive the start of a run, after its line, input and targets were accepted.
 
-    Runs that are not logged are not reported here either. An exception raised by a hook is shown as
-    one notice and never affects the run; the plugin's hooks are not called again before `/reload`.
-    A hook should return at once.
+    Runs that are not logged are not reported. An exception raised by a hook is shown as a notice
+    and never affects the run; the hooks of this plugin are not called again before `/reload`. A
+    hook should return immediately.
     """
 
 
@@ -107,10 +108,10 @@ class RunStarted:
     """The facts of a run that starts.
 
     Attributes:
-        id: its number in `/logs`, or None if the log cannot be written.
+        id: the number of the run in `/logs`, or None if the log cannot be written.
         skill, subcommand: the called command; the subcommand may be "".
-        door: "one-shot", "repl", "model" for a call by the model, or "test".
-        started: in UTC.
+        door: the origin of the run: "one-shot", "repl", "model" for a call by the model, or "test".
+        started: the time of the start, in UTC.
     """
 
     id: int | None
@@ -125,11 +126,11 @@ class RunFinished(RunStarted):
     """The facts of a run that has ended.
 
     Attributes:
-        exit_code: 0 only if all work was done.
-        seconds: wall time.
+        exit_code: the exit code, which is 0 only if all work was done.
+        seconds: the duration of the run.
         requested, resolved: the ids of the requested and of the serving model, or None if no model
             was needed.
-        prompt_tokens, completion_tokens: of all generations of the run.
+        prompt_tokens, completion_tokens: number of tokens of all generations of the run.
         written: the files that were saved.
         error_type: the name of the class of `harness.errors` that ended the run, or None.
     """
@@ -147,11 +148,11 @@ class RunFinished(RunStarted):
 
 @dataclass(slots=True)
 class Listener:
-    """A plugin with hooks of runs.
+    """A plugin with hooks for runs.
 
     Attributes:
         call: calls a hook of this plugin only, within a deadline.
-        broken: a hook raised or timed out, and no more are called.
+        broken: True if a hook raised an exception or timed out, so that no more hooks are called.
     """
 
     name: str
@@ -161,7 +162,7 @@ class Listener:
 
 
 def notify(listeners: Iterable[Listener], hook: Hook, run: RunStarted, screen: Screen) -> None:
-    """Call `hook` of every listener; a failure is shown as a notice and never affects the run.
+    """Call `hook` of every listener; show failures as notices, without affecting the run.
 
     Ctrl-C in `run_started` stops the run; in `run_finished` it stops only the listener.
     """

@@ -1,7 +1,7 @@
 """Command-line options from Pydantic models: each field of a skill's `Options` is a flag.
 
 `flags` derives the flags for the grammar, /help and completion; `build` validates values and
-reports errors in terms of the command line: the flag, the given value, and what is allowed.
+reports errors in terms of the command line: the flag, the given value, and the allowed values.
 """
 
 from __future__ import annotations
@@ -36,27 +36,27 @@ from harness.errors import SkillFailed, UsageError, did_you_mean
 _MANY = (list, tuple, set, frozenset)
 _METAVARS = {Path: "PATH", int: "N", float: "X", date: "DATE", bool: "true|false"}
 MODELS = 256
-"""Models whose flags and schemas are kept; /reload replaces those of the user's plugins."""
+"""Maximum number of option models whose flags and schemas are cached."""
 O = TypeVar("O", bound=SkillOptions)  # noqa: E741
 ErrorDetails = Mapping[str, Any]
-"""One item of `ValidationError.errors()`."""
+"""An item of `ValidationError.errors()`."""
 MAX_SHOWN = 80
-"""Characters of a value that a message shows."""
+"""Maximum number of characters of a value in a message."""
 _SUBJECT = re.compile(r"^(?:Decimal input|Input|String|Value|Path|Date|Datetime|Data) ")
 _CAUSE = re.compile(r", (?:unable|input|invalid|relative).*")
 _OWN = ("value_error", "assertion_error")
-"""Errors raised by the validators of a skill, with messages of their own."""
+"""The types of errors that the validators of a skill raise, with messages of the skill."""
 
 
 class ClusterOptions(SkillOptions):
-    """Options that decide where the models of a run are loaded; the harness itself reads them.
+    """Options for the place where the models of a run are loaded; the harness reads them.
 
-    Their defaults are HARNESS_ON and the section `cluster` of the registry.
+    The defaults come from HARNESS_ON and the section `cluster` of the registry.
     """
 
     manner: ClassVar[frozenset[str]] = frozenset({"on", "actors", "slots", "cpus", "gpus"})
     takes_ray_data: ClassVar[bool] = False
-    """True if `--on ray-data` is taken: the skill has a pipeline, which loads models itself."""
+    """True if the skill supports `--on ray-data`: it has a pipeline that loads models itself."""
 
     on: str | None = Field(
         None,
@@ -67,23 +67,29 @@ class ClusterOptions(SkillOptions):
         None,
         ge=1,
         le=4096,
-        description="with --on, how many models to load; default: as many as fit",
+        description="with --on, the number of models to load; default: as many as fit",
     )
     slots: int | None = Field(
-        None, ge=1, le=256, description="with --on, parallel requests of each actor"
+        None, ge=1, le=256, description="with --on, the number of parallel requests of each actor"
     )
-    cpus: int | None = Field(None, ge=1, description="with --on, CPUs of each actor; default: 4")
-    gpus: float | None = Field(None, ge=0, description="with --on, GPUs of each actor")
+    cpus: int | None = Field(
+        None, ge=1, description="with --on, the number of CPUs of each actor; default: 4"
+    )
+    gpus: float | None = Field(
+        None, ge=0, description="with --on, the number of GPUs of each actor"
+    )
 
 
 class GeneralOptions(SkillOptions):
-    """Options of every line, which may also be given before it on the command line."""
+    """Options of every line, which may also precede the line on the command line."""
 
-    as_json: bool = Field(False, alias="json", description="print one JSON object")
+    as_json: bool = Field(False, alias="json", description="print a JSON object")
     model: str | None = Field(
         None, description="use only this model: an id of /models, or BACKEND/NAME"
     )
-    no_fallback: bool = Field(False, description="use only the task's own model")
+    no_fallback: bool = Field(
+        False, description="use only the preferred model of the task, without a fallback"
+    )
     force: bool = Field(False, description="overwrite an existing file")
     trust: bool = Field(False, description="trust the project's plugin that this line runs")
     yes: bool = Field(
@@ -97,16 +103,18 @@ class GeneralOptions(SkillOptions):
         description="keep this run out of the run log; annotations and conversations are still "
         "stored",
     )
-    registry: Path | None = Field(None, description="a registry that overrides the shipped one")
+    registry: Path | None = Field(
+        None, description="a registry file that overrides the shipped registry"
+    )
 
 
 class ProgramOptions(SkillOptions):
-    """Options of the command line alone, given before the line."""
+    """Options of the command line that precede the line."""
 
     continue_: bool = Field(
         False,
         alias="continue",
-        description="or -c: go on with the last conversation of this folder",
+        description="or -c: continue the last conversation of this folder",
     )
     no_session: bool = Field(False, description="do not store the conversation")
     prompt: str | None = Field(None, description="or -p: the line, as an option")
@@ -114,16 +122,16 @@ class ProgramOptions(SkillOptions):
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """One option as the user types it.
+    """A flag: an option as the user types it.
 
     Attributes:
-        name: with its two hyphens, "--min-votes".
-        key: key of the field in the model: its alias, or its name.
-        sets: the value a boolean flag sets, or None for a flag that takes a value.
-        choices: the allowed values as typed, if there is a fixed set.
-        values: the allowed values as the option holds them.
-        many: whether the flag may be repeated.
-        required: whether the flag must be given.
+        name: the name with its two hyphens, such as "--min-votes".
+        key: the key of the field in the model: its alias, or else its name.
+        sets: the value that a boolean flag sets, or None for a flag with a value.
+        choices: the allowed values as typed, if the set is fixed.
+        values: the allowed values as stored in the option.
+        many: True if the flag may be repeated.
+        required: True if the flag is required.
     """
 
     name: str
@@ -139,7 +147,7 @@ class Flag:
 
 
 def flags(*models: type[SkillOptions]) -> dict[str, Flag]:
-    """Return the flags of option models by name; fields of a class precede inherited ones."""
+    """Return the flags of option models by name; fields of a class precede inherited fields."""
     return {flag.name: flag for model in models for flag in _flags(model)}
 
 
@@ -152,7 +160,7 @@ def _flags(model: type[SkillOptions]) -> list[Flag]:
 
 @lru_cache(maxsize=MODELS)
 def schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Return the JSON Schema of a model; computed once, since each request of a chat needs it."""
+    """Return the JSON Schema of a model, which is cached since each chat request needs it."""
     return model.model_json_schema()
 
 
@@ -184,7 +192,7 @@ def _flag(field_name: str, info: FieldInfo) -> Flag:
 
 
 def _types(annotation: Any) -> tuple[list[Any], bool]:
-    """Return the alternative types of a value without None, and whether the option repeats."""
+    """Return the alternative types of a value without None, and True for a repeatable option."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _types(parts[0])
@@ -204,7 +212,7 @@ def _values(kind: Any) -> tuple[Any, ...]:
 
 
 def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
-    """Return the flags of a skill by the variants they apply to; `()` holds the flags for all."""
+    """Return the flags of a skill by the variants to which they apply; `()` stands for all."""
     cases: dict[tuple[str, str], list[str]] = {}
     limited: dict[tuple[str, str], Flag] = {}
     for case, model in skill.variants.items():
@@ -220,7 +228,7 @@ def grouped(skill: Skill) -> dict[tuple[str, ...], list[Flag]]:
 
 
 def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
-    """Return the flags that a subcommand reads; all of the skill for any other word."""
+    """Return the flags that a subcommand reads; for any other word, all flags of the skill."""
     known = flags(skill.Options)
     if subcommand not in skill.subcommands:
         return known
@@ -232,13 +240,13 @@ def flags_for(skill: Skill, subcommand: str) -> dict[str, Flag]:
 
 
 def case_names(skill: Skill, cases: Iterable[str]) -> str:
-    """Return the names of variants as messages show them: "a, b and c"."""
+    """Return the names of variants for a message: "a, b and c"."""
     *before, last = (case or f"/{skill.name} without a subcommand" for case in cases)
     return f"{', '.join(before)} and {last}" if before else last
 
 
 def applies(skill: Skill, field: str, variant: str) -> bool:
-    """Return whether an option applies to a variant of the skill."""
+    """Return True if an option applies to a variant of the skill."""
     cases = [case for case, model in skill.variants.items() if field in model.model_fields]
     return not cases or variant in cases
 
@@ -258,7 +266,7 @@ def check_variant(skill: Skill, options: SkillOptions, variant: str) -> None:
 
 
 def paths(options: SkillOptions) -> Iterator[Path]:
-    """Iterate over the paths among the option values."""
+    """Yield the paths among the option values."""
     for name in type(options).model_fields:
         value = getattr(options, name)
         for one in value if isinstance(value, _MANY) else (value,):
@@ -267,7 +275,7 @@ def paths(options: SkillOptions) -> Iterator[Path]:
 
 
 def build(model: type[O], values: Mapping[str, Any]) -> O:
-    """Validate option values, given by key.
+    """Return validated options from values by key.
 
     Raises:
         UsageError: a value is invalid, or a required option is missing.
@@ -281,12 +289,12 @@ def build(model: type[O], values: Mapping[str, Any]) -> O:
         raise UsageError(message, hint=hint) from exc
     except KeyboardInterrupt:
         raise
-    except BaseException as exc:  # a plugin's validator may raise anything
+    except BaseException as exc:  # a plugin's validator may raise any exception
         raise SkillFailed(f"the skill's options failed: {type(exc).__name__}: {exc}") from exc
 
 
 def _choice(flag: Flag | None, value: Any) -> Any:
-    """Convert the text of a choice that is not text, which Pydantic does not convert."""
+    """Convert the text of a choice to its type, such as a number, which Pydantic does not do."""
     if flag is None or not flag.choices:
         return value
     if isinstance(value, list):
@@ -321,7 +329,7 @@ def explain(errors: Iterable[ErrorDetails], known: Mapping[str, Flag]) -> tuple[
 
 
 def _place(error: ErrorDetails) -> tuple[str, int | None]:
-    """Return the option and the index of its value, which the members of a union share."""
+    """Return the option of an error and the index of its value, without members of a union."""
     path = error["loc"]
     return str(path[0]) if path else "", next((p for p in path[1:] if isinstance(p, int)), None)
 
@@ -335,7 +343,7 @@ def _of_flag(flag: Flag, errors: Sequence[ErrorDetails]) -> str:
     if first["type"] in ("too_short", "too_long"):
         return f"{flag.name}: {reasons[0]}"
     given = first["input"]
-    if isinstance(given, list) and len(given) == 1:  # of a flag that may be repeated
+    if isinstance(given, list) and len(given) == 1:  # the value of a flag that may be repeated
         [given] = given
     text = repr(given)
     value = text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 3]}..."

@@ -1,4 +1,4 @@
-"""The result of a skill: for people, for programs, and for the files that it is saved to."""
+"""The result of a skill: for people, for programs, and for the files to which it is saved."""
 
 from __future__ import annotations
 
@@ -22,24 +22,25 @@ _LAZY = ConfigDict(arbitrary_types_allowed=True, defer_build=True)
 
 @validated_dataclass(frozen=True, slots=True, config=_LAZY)
 class Result:
-    """Result of one call of a skill. The types of its fields are validated.
+    """The result of a call of a skill. The types of its fields are validated.
 
     Attributes:
         text: the result for a person, printed to stdout.
         data: the result for a program, printed by `--json`. Default: {"text": text}.
-        records: iterates over the data one record at a time, for results too large for `data`. The
-            formats of plugins write these; without it, the items of a list, else `data`.
-        renderers: by suffix, functions that return the text of the file to save.
-        writers: by suffix, functions that write large or binary results to an open binary file.
-        folders: by suffix, functions that write a result into a folder, which may not exist yet and
-            is given as a path; for skills with `Skill.folders`.
+        records: returns an iterator over the data, one record at a time, for results that are too
+            large for `data`. The formats of plugins write these records; without `records`, the
+            items of `data` if it is a list, or else `data`.
+        renderers: functions that return the text of the file to save, by suffix.
+        writers: functions that write large or binary results to an open binary file, by suffix.
+        folders: functions that write a result into a folder, by suffix, for skills with
+            `Skill.folders`. They are called with the path of the folder, which may not exist yet..
         companions: writers of the files that `Skill.companions` names; a file without a writer is
             not written.
         summary: figures about the work. `--json` prints it instead of `data`, with the paths of
             the saved files.
-        exit_code: not 0 if there is a result although something failed.
+        exit_code: the exit code; not 0 if there is a result although a part of the work failed.
         stopped: the error that ended the work early. Finished work is saved and printed first.
-        leave: end the interactive session.
+        leave: True to end the interactive session.
         terminal: returns the rich renderable that a terminal shows instead of `text`. It is also
             shown if the result is saved, and not called for a pipe or `--json`.
         next: a line to try next, shown on a terminal.
@@ -61,21 +62,21 @@ class Result:
 
     @property
     def code(self) -> int:
-        """Exit code of the command."""
+        """The exit code of the command."""
         return self.exit_code if self.stopped is None else self.stopped.exit_code
 
     @property
     def saves(self) -> frozenset[str]:
-        """Suffixes that this result can be saved with."""
+        """The suffixes with which this result can be saved."""
         return frozenset((*self.renderers, *self.writers))
 
     @property
     def has_records(self) -> bool:
-        """Whether a plugin's format has anything to write."""
+        """True if the format of a plugin has records to write."""
         return self.records is not None or self.data is not None or bool(self.text)
 
     def each(self) -> Iterator[Any]:
-        """Iterate over the records."""
+        """Yield the records."""
         if self.records is not None:
             yield from self.records()
         elif isinstance(self.data, list):
@@ -109,7 +110,7 @@ class Result:
 
 
 def _finite(data: Any) -> Any:
-    """Replace NaN and infinity, which JSON lacks, by None."""
+    """Return `data` with None in place of NaN and infinity, which JSON lacks."""
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     if isinstance(data, dict):
@@ -121,10 +122,10 @@ class Format(ABC):
     """Writes the results of skills to files with one suffix.
 
     Attributes:
-        suffix: in lower case, with its full stop: ".org". A skill that itself saves this suffix
-            continues to do so.
+        suffix: the suffix in lower case, with its full stop: ".org". A skill that itself saves this
+            suffix continues to do so.
         summary: one line, shown by /skills.
-        skills: the names of the skills whose records it can write; empty for all of them.
+        skills: the names of the skills whose records it can write; empty for all skills.
     """
 
     suffix: ClassVar[str]
@@ -136,6 +137,6 @@ class Format(ABC):
         """Write the records to an open file, without closing it.
 
         Args:
-            records: `Result.records` of the skill, each as `--json` would print it. They arrive one
-                at a time, and there may be more of them than fit into memory.
+            records: the `Result.records` of the skill, in the form of `--json`. The iterator
+                returns one record at a time, and all records may not fit into memory.
         """

@@ -1,4 +1,4 @@
-"""Base classes of a skill: a name, a line of help, options, and `run(call) -> Result`.
+"""Base classes of a skill, which has a name, a line of help, options and a method `run`.
 
 class Shout(Skill):
     name = "shout"
@@ -42,7 +42,7 @@ UNKNOWN_EFFECTS = "may change anything"
 
 
 class SkillOptions(BaseModel):
-    """Base class of every skill's `Options`: a field is a flag, its description the flag's help.
+    """Base class of `Options` of a skill: a field is a flag, and its description is the help.
 
     Attributes:
         manner: names of the options that do not change the result, such as the number of workers.
@@ -55,7 +55,7 @@ class SkillOptions(BaseModel):
     @field_validator("*")
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
-        """Expand `~`, which no shell does within a quoted line."""
+        """Expand `~`, which a shell does not expand within a quoted line."""
         try:
             if isinstance(value, Path):
                 return value.expanduser()
@@ -68,26 +68,28 @@ class SkillOptions(BaseModel):
 
 @dataclass(slots=True)
 class Call:
-    """Input of one run of a skill, and the services that it may use.
+    """The input of a run of a skill, and the services that it may use.
 
     Attributes:
         text: the text of the line between the options, byte for byte, or all of stdin.
         options: an instance of the skill's `Options`.
         subcommand: one of the skill's `subcommands`, or "".
-        source: where `text` came from; "both": from the line, followed by stdin.
-        targets: files to save the result to; the harness writes them after `run`.
+        source: the origin of `text`; "both" means the line, followed by stdin.
+        targets: the files to which the result is saved; the harness writes them after `run`.
         folders: the targets that are written as folders, with a slash at the end.
         models: runs work with the model that serves a task (`models.run`).
         screen: `notice` and `progress` write to stderr, `emit` prints a piece of the result early.
-        log: this run's row of the run log.
-        cancel: set when the work must stop; then `cancel.check()` raises Interrupted.
-        force: `--force` was given: existing results may be replaced.
+        log: the row of this run in the run log.
+        cancel: a token that is set when the work must stop; `cancel.check()` then raises
+            Interrupted.
+        force: True if `--force` was given, so that existing results may be replaced.
         confirm: requests a yes or no from the user; None without a user.
-        yes: `--yes` was given: confirmations are not requested.
+        yes: True if `--yes` was given, so that confirmations are not requested.
         frameworks: YAML files that plugins have registered, by name.
-        read_stdin: reads all of stdin, which not every skill needs; None if it is missing or a
+        read_stdin: reads all of stdin, for skills that need it; None if stdin is missing or a
             terminal.
-        input: what `Skill.variant` has recognized in the text, if it keeps that here for `run`.
+        input: the input that `Skill.variant` has recognized in the text, if it stores it here for
+            `run`.
     """
 
     text: str
@@ -122,41 +124,42 @@ class Skill(ABC):
 
     Attributes:
         name: lower-case letters, digits and single hyphens; the slash command.
-        summary: one line, shown by /help and in completion.
+        summary: a line of help, shown by /help and in completion.
         usage: placeholder for the text in the usage line.
         details: more help, shown by `/help NAME` between summary and options.
         triggers: regular expressions for plain text that clearly requests this skill. A match runs
             it with the group `text`, or with the whole line without such a group.
-        text: whether the command needs text. Missing text is read from stdin if that is not a
+        text: True if the command needs text. Missing text is read from stdin if that is not a
             terminal, and is an error otherwise.
-        flags_are_text: whether flags after the name are part of the text, for text that contains
-            flags of others. The options of the harness then come before the name.
+        flags_are_text: True if flags after the name are part of the text, for text that contains
+            flags of other programs. The options of the harness then must precede the name.
         phrases: subcommands whose text keeps the straight double quotes around it, since they mark
-            a phrase there; "" is for lines without subcommand. Other quotes around a whole text
-            are not part of it.
-        subcommands: first words that select a subcommand, with one line of help each.
+            a phrase; "" stands for lines without subcommand. Other quotes around a whole text are
+            removed.
+        subcommands: first words that select a subcommand, each with a line of help.
         saves: suffixes that `save to PATH` may have, the default first.
-        folders: suffixes of folders that `save to FOLDER/` may name, for `Result.folders`; ""
-            is any other folder, whose slash at the end is needed.
-        formats: whether results can be saved in the formats of plugins; False for a skill whose
+        folders: suffixes of folders to which `save to FOLDER/` may save, for `Result.folders`; ""
+            stands for any other folder, which must end with a slash.
+        formats: True if results can be saved in the formats of plugins; False for a skill whose
             results never have `data`, `records` or `text`.
         target_text: subcommands whose text is the path to save to, each with the default path, or
-            "" for none.
-        logged: whether runs go into the run log.
-        tool: whether the producer model may call the skill. Skills that change the session, or
-            could grant the model more rights, are for the user alone.
-        impact: by subcommand, the effect of a run besides saving: "reads" changes nothing and uses
-            no model, so that it can run beside another run; "adds" only adds; "changes", the
-            default, may do anything. "" is for runs without subcommand, and for all not listed.
-        output: model of `Result.data`, for programs, or models by subcommand, as for `impact`; None
-            if it has no fixed form.
-        output_summary: the same for `Result.summary`.
-        Options: model of all options of the command.
-        variants: option models by subcommand, or by another case that `variant` returns. A field
-            of `Options` that some variants have is an error in all other cases; a field that no
-            variant has applies to all cases.
-        shared: by subcommand, the fields of `Options` without a variant that it reads, if not all
-            of them. Help and completion leave out the others.
+            "" without a default.
+        logged: True if runs are recorded in the run log.
+        tool: True if the producer model may call the skill. Only the user may call skills that
+            change the session, or could grant the model more rights.
+        impact: the effect of a run other than saving, by subcommand: "reads" does not change data
+            or use a model, so that it can run beside another run; "adds" only adds data; "changes",
+            the default, may have every effect. "" stands for runs without subcommand, and for
+            subcommands that are not listed.
+        output: the model of `Result.data`, for programs, or models by subcommand, as for `impact`;
+            None if the data have no fixed form.
+        output_summary: the model of `Result.summary`, in the same form.
+        Options: the model of all options of the command.
+        variants: option models by subcommand, or by another case that `variant` returns. An option
+            that only some variants have is an error in all other cases; a field of `Options` that
+            no variant has applies to all cases.
+        shared: the fields of `Options` without a variant that a subcommand reads, by subcommand, if
+            it does not read all of them. Help and completion leave out the other fields.
     """
 
     name: ClassVar[str]
@@ -188,43 +191,44 @@ class Skill(ABC):
     def offer(self, wish: str) -> str:
         """Return the text of a line of this skill that could serve plain text, or "".
 
-        It is offered to the user where no model can chat. A trailing `-` in `wish` means stdin.
+        The line is offered to the user if no model can chat. A trailing `-` in `wish` means stdin.
         """
         return ""
 
     def piped_as(self, text: str, subcommand: str) -> str:
         """Return the suffix of the table format of piped text, or "" for plain text.
 
-        The text of the call is then the path of a temporary file of that suffix.
+        The text of the call is then the path of a temporary file with that suffix.
         """
         return ""
 
     def companions(
         self, target: Path, options: SkillOptions, subcommand: str
     ) -> Mapping[str, Path]:
-        """Return the files written beside `target`, by their names in `Result.companions`.
+        """Return the files that are written beside `target`, by their names in `Result.companions`.
 
         The same checks apply to them as to the target, before the work begins.
         """
         return {}
 
     def saves_folder(self, target: Path, options: SkillOptions, subcommand: str) -> bool:
-        """Return True if a target is a folder, or the URL of one, that `run` itself fills."""
+        """Return True if a target is a folder, or the URL of a folder, that `run` fills itself."""
         return False
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
-        """Return values that a session completes, each with a few words of help or "".
+        """Return values for completion in a session, each with a few words of help or "".
 
         Args:
-            option: the option that takes the value, "--preset"; "" for a word of the text.
+            option: the option of the value, such as "--preset"; "" for a word of the text.
         """
         return {}
 
     def effects(self, options: SkillOptions, subcommand: str) -> str:
-        """Describe the lasting changes of a run besides its files: "trains a model".
+        """Return the lasting changes of a run other than its files, such as "trains a model".
 
-        The producer model may call the skill without confirmation if this is "" and no file is
-        written; otherwise the user must confirm it, by default unless the `impact` is "reads".
+        The producer model may call the skill without confirmation if there are no changes ("") and
+        no file is written; otherwise the user must confirm the call. By default, a run has changes
+        unless its `impact` is "reads".
         """
         return "" if self.impact_of(subcommand) == "reads" else UNKNOWN_EFFECTS
 
@@ -249,9 +253,9 @@ class Document:
     """A document of a skill.
 
     Attributes:
-        key: identifies it within the skill, and stays the same.
-        name: the name for people, such as the title of a paper.
-        description: more about it, in a line.
+        key: a permanent key that identifies the document within the skill.
+        name: the name of the document for people, such as the title of a paper.
+        description: a line of description.
     """
 
     key: str
@@ -260,7 +264,7 @@ class Document:
 
 
 class DocumentSource(ABC):
-    """Base class of a skill whose documents other programs can list and read.
+    """Base class of a skill with documents that other programs can list and read.
 
     Both methods may be called while the skill runs, and in any thread.
 
@@ -275,7 +279,7 @@ class DocumentSource(ABC):
         """Return at most `most` documents, always in the same order.
 
         Args:
-            after: the key of the document before the first one to return; "" to begin.
+            after: the key of the document before the first document to return; "" to begin.
         """
 
     @abstractmethod
@@ -283,5 +287,5 @@ class DocumentSource(ABC):
         """Return the text of a document.
 
         Raises:
-            NothingFound: there is none with this key.
+            NothingFound: there is no document with this key.
         """

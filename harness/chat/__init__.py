@@ -1,1 +1,1 @@
-"""Chat with the producer model, and the loop in which it calls skills as tools."""
+"""Chat with the producer model, which may call skills as tools."""

@@ -1,8 +1,8 @@
 """The prompt skills that are active in a conversation, and the tool that activates them.
 
-Instructions are in the system message of each request, so that no trimming of the conversation
-removes them, and a later line goes on with them. A skill's files are part of them only if the model
-has no tool to read files.
+The instructions are in the system message of each request, so that they remain when the
+conversation is trimmed or continued. The files of a skill are added only if the model has no tool
+to read files.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 
 INSTRUCTIONS_SHARE = 2
-"""Instructions and files that the harness adds may use half of the context."""
+"""Divisor of the context size: instructions and files may use half of the context."""
 READ_AHEAD = 64 * 1024
-"""Maximum size of a skill's files that are read for a model without tools, in bytes."""
+"""Maximum size in bytes of a skill's files that are read for a model without tools."""
 RULE = """\
 The user works with the skills below. Follow their instructions. A message that begins with /NAME
 uses the skill of that name, and the rest of the message is its text. A relative path in the
@@ -43,12 +43,12 @@ part of them: read it when it is needed."""
 ACTIVATE = "activate_skill"
 SKILL_NAME = "skill"
 LEAST_CATALOGUE = 4096
-"""Bytes of the catalogue of names and descriptions that a request may always have."""
+"""Size in bytes that the catalogue of names and descriptions may always have."""
 CATALOGUE_SHARE = 50
-"""With a large context, the catalogue may use this part of it: 2%."""
+"""Divisor of the size of a large context: the catalogue may use 2% of it."""
 CUT = "..."
 MODEL_TEXT = 1000
-"""Characters of a model's text for a skill."""
+"""Maximum number of characters of a model's text for a skill."""
 _ABOUT = """\
 Activate a skill: its instructions become part of the conversation, and you follow them. Do so
 first if one of these skills fits the request."""
@@ -67,7 +67,7 @@ class ActiveSkills:
     """The active skills of a conversation during one turn.
 
     Args:
-        skills: the prompt skills that there are, by name.
+        skills: the available prompt skills, by name.
         notify: shows a line to the user.
     """
 
@@ -79,19 +79,20 @@ class ActiveSkills:
 
     @property
     def folders(self) -> dict[str, Path]:
-        """The folders of the active skills by name, that of the newest last."""
+        """The folders of the active skills by name, in the order of activation."""
         names = self.conversation.skills
         return {name: self.skills[name].file.folder for name in names if name in self.skills}
 
     def activate(self, skill: PromptSkill, text: str, context: int | None = None) -> None:
-        """Add the instructions of a skill; earlier ones of the same skill are replaced.
+        """Add the instructions of a skill, in place of its earlier instructions.
 
         Args:
-            context: its size in tokens; they may use `INSTRUCTIONS_SHARE` of it; None for no limit.
+            context: the size of the context in tokens, which limits the instructions
+                (`INSTRUCTIONS_SHARE`); None for no limit.
 
         Raises:
-            UsageError: it has none, or they cannot be read.
-            SkillFailed: they are too long.
+            UsageError: the skill has no instructions, or they cannot be read.
+            SkillFailed: the instructions are too long.
         """
         body = skill.body(text)
         tokens = len(body.encode()) // BYTES_PER_TOKEN
@@ -107,12 +108,12 @@ class ActiveSkills:
     def text(self, context: int, *, read_ahead: bool) -> str:
         """Return the part of the system message that contains the instructions, or "".
 
-        The oldest skills are dropped if all of them exceed their share of the context; the newest
-        one is always kept.
+        The oldest skills are dropped if all of them exceed their share of the context; the latest
+        skill is always kept.
 
         Args:
-            context: tokens.
-            read_ahead: include the files that the instructions refer to, as far as there is room.
+            context: the size of the context in tokens.
+            read_ahead: include the files that the instructions refer to, as far as they fit.
         """
         room = context * BYTES_PER_TOKEN // INSTRUCTIONS_SHARE
         kept: list[str] = []
@@ -130,7 +131,7 @@ class ActiveSkills:
         return "\n\n".join([RULE, *kept]) if kept else ""
 
     def _active(self) -> Iterator[tuple[PromptSkill, str]]:
-        """Yield the active skills with their bodies, without those that are not usable any more."""
+        """Yield the active skills with their bodies, except skills that are not usable any more."""
         for name, text in [*self.conversation.skills.items()]:
             try:
                 if name not in self.skills:
@@ -145,7 +146,7 @@ class ActiveSkills:
             yield skill, self._bodies[name]
 
     def _with_files(self, skill: PromptSkill, body: str, listed: Sequence[str], room: int) -> str:
-        """Return the instructions with the files that they refer to and that fit into the room."""
+        """Return the instructions with the files to which they refer, within `room` bytes."""
         files, refused = prompt_skill.referred_resources(skill.file.folder, body)
         included = [*files]
         while included and len(skill.instructions(body, listed, included).encode()) > room:
@@ -161,7 +162,7 @@ class ActiveSkills:
 def activation(
     dispatcher: Dispatcher, used: Callable[[], Resolution | None]
 ) -> Iterator[ActivateSkill]:
-    """Yield the tool, if a model may use any prompt skill.
+    """Yield the tool that activates skills, if a model may use prompt skills.
 
     Args:
         used: returns the model in use, whose context limits the catalogue.
@@ -186,10 +187,10 @@ def activatable(tools: Iterable[Tool]) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActivateSkill:
-    """Activation of one of `skills`.
+    """The tool that activates one of `skills`.
 
     Attributes:
-        room: size of the catalogue at the highest level of detail, in bytes.
+        room: maximum size of the catalogue in bytes at the highest level of detail.
     """
 
     dispatcher: Dispatcher
@@ -201,7 +202,7 @@ class ActivateSkill:
         return ACTIVATE
 
     def described(self, level: int) -> Tool:
-        """Return the tool with the names of the skills; from `DETAILS` on, with descriptions."""
+        """Return the tool with the names of skills; from level `DETAILS` on with descriptions."""
         rows = catalogue(self.skills, self.room >> (ALL - level))
         text = {"type": "string"}
         about = _BRIEFLY
@@ -220,19 +221,19 @@ class ActivateSkill:
         def work(screen: Screen, run: Run) -> tuple[str, int]:
             self._allow(skill, run)
             outcome = self.dispatcher.run_called(invocation, line, run=run)
-            # The whole text: nothing else is kept of a separate skill.
+            # The whole text, since nothing else is kept of a separate skill.
             content = tool_calls.content_of(outcome, result=outcome.result.text)
             return finished(outcome, content, screen)
 
         return PreparedCall(line, work)
 
     def _allow(self, skill: PromptSkill, run: Run) -> None:
-        """Ask the user whether the model may use a skill of the project, as it is now.
+        """Ask the user to allow the model to use a project's skill in its current version.
 
-        An "always" answer holds for all of the project's skills.
+        The answer "always" applies to all skills of the project.
 
         Raises:
-            NotAllowed: it may not.
+            NotAllowed: the user refuses.
         """
         permissions, folder = self.dispatcher.permissions, skill.file.folder
         if any(folder.is_relative_to(place) for place in permissions.settings.user_folders):
@@ -258,7 +259,7 @@ class ActivateSkill:
 
 
 def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
-    """Return names and descriptions within a size in bytes.
+    """Return the names and descriptions of skills within a size in bytes.
 
     The longest descriptions are cut first. If all names do not fit, the last skills are
     left out.
@@ -274,7 +275,7 @@ def catalogue(skills: Sequence[PromptSkill], room: int) -> dict[str, str]:
 
 
 def _longest(sizes: Sequence[int], room: int) -> int:
-    """Return the size to which texts of these sizes have to be cut to fit into the room."""
+    """Return the size to which texts of these sizes have to be cut to fit into `room`."""
     for place, size in enumerate(sorted(sizes)):
         left = len(sizes) - place
         if size * left > room:

@@ -1,4 +1,4 @@
-"""/chat: conversation with the producer model, kept for the life of the process."""
+"""/chat: a conversation with the producer model, which lasts as long as the process."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ from harness.support import text_input
 from harness.terminal.console import render_markdown
 
 STEPS = 10
-"""Steps with calls before the model has to answer."""
+"""Maximum number of steps with calls before the model has to answer."""
 SHARE = 4
-"""The instructions of the project may use a quarter of the context."""
+"""Divisor of the context size: the instructions of the project may use a quarter."""
 
 
 class Chat(Skill):
-    """Runs `/chat` and plain text.
+    """The skill that runs `/chat` and plain text.
 
     Args:
         toolbox: the tools that the model may call, or None.
-        conversation: the turns so far, to which this skill adds; default: a new one.
+        conversation: the conversation to which this skill adds turns; by default, a new
+            conversation.
         skills: returns all skills by name.
     """
 
@@ -80,8 +81,8 @@ class Chat(Skill):
     def use(self, skill: PromptSkill, call: Call) -> Result:
         """Use a prompt skill, for a line of the user or a call of the model.
 
-        Its instructions become part of the conversation. A separate skill has a conversation of its
-        own; only its answer becomes part of this one.
+        Its instructions become part of the conversation. A separate skill has its own conversation;
+        only its answer becomes part of this conversation.
         """
         turn = CURRENT.get()
         if turn is None:
@@ -95,7 +96,7 @@ class Chat(Skill):
         return self._result(self._answer_separately(skill, call, call.text))
 
     def _use(self, skill: PromptSkill, call: Call) -> Result:
-        """Use a skill for a line of the user, whose text may name a file."""
+        """Use a prompt skill for a line of the user, whose text may name files."""
         conversation = self.conversation
         conversation.check_rights(yes=call.yes)
         path = text_input.lone_file(call.text) if call.source == "line" else None
@@ -106,13 +107,14 @@ class Chat(Skill):
             served = label(turn.model.about)
             conversation.add([turn.messages[0], answer], asked=not call.yes, served=served)
             return self._result(turn)
-        skill.body(call.text)  # raises an error before anything changes
+        skill.body(call.text)  # raises an error before the conversation changes
         before, length = dict(conversation.skills), len(conversation.messages)
         conversation.activate(skill.name, call.text)
         try:
             return self._result(self._answer(call, _line(skill, text), conversation))
         finally:
-            if len(conversation.messages) == length:  # the line did not become part of it
+            # the line did not become part of the conversation
+            if len(conversation.messages) == length:
                 conversation.skills = before
 
     def _answer_separately(self, skill: PromptSkill, call: Call, text: str) -> Turn:
@@ -143,7 +145,7 @@ class Chat(Skill):
 
         try:
             call.models.run("chat", answer)
-        finally:  # an interrupted answer is part of the conversation
+        finally:  # an interrupted answer is also part of the conversation
             if turns:
                 served = label(turns[-1].model.about)
                 said = turns[-1].conversation()
@@ -167,7 +169,7 @@ class Chat(Skill):
         )
 
     def _explain_model(self, call: Call, model: ServedModel) -> None:
-        """Print once that another model than before reads a resumed session."""
+        """Print once that a different model reads a resumed session."""
         resumed = self.conversation.resumed
         if resumed is not None and resumed.served not in ("", label(model.about)):
             self._explain(call, f"session {resumed.id} was last answered by {resumed.served}")
@@ -178,7 +180,7 @@ class Chat(Skill):
             call.screen.notice(notice)
 
     def _explain_tools(self, call: Call, model: ServedModel, steps: int) -> None:
-        """Print once which skills and tools this model cannot call, and why."""
+        """Print once the skills and tools that this model cannot call, with the reason."""
         if self._toolbox is None or not steps:
             return
         name = f"{model.resolution.resolved} ({model.resolution.chosen.serve.label})"
@@ -199,7 +201,7 @@ class Chat(Skill):
             self._explain(call, notice)
 
     def _left_out(self, tools: Sequence[Tool]) -> list[str]:
-        """Return the names of the tools and prompt skills that have no room."""
+        """Return the names of the tools and prompt skills that do not fit into the context."""
         assert self._toolbox is not None
         left = self._toolbox.left_out(tools)
         if active_skills.ACTIVATE in left:
@@ -210,7 +212,7 @@ class Chat(Skill):
 
 
 def _with_files(call: Call) -> str:
-    """Return the text with the files that it names; what was piped in names none."""
+    """Return the text with the files that it names, except for text from stdin."""
     if call.source == "stdin":
         return call.text
     joins = call.source == "both"
@@ -218,5 +220,5 @@ def _with_files(call: Call) -> str:
 
 
 def _line(skill: PromptSkill, text: str) -> str:
-    """Return the user's message for a use of a skill."""
+    """Return the user's message that stands for the use of a skill."""
     return f"/{skill.name} {text}" if text.strip() else f"/{skill.name}"

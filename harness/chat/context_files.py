@@ -1,8 +1,8 @@
-"""Files in the context of a chat: those that a line attaches, and AGENTS.md of the project.
+"""Add files to the context of a chat: files that a line attaches, and AGENTS.md.
 
-A line attaches a file as @PATH, and stdin as @- or a last -. AGENTS.md is the project's text and
-not the user's, so it is read only once the user has allowed that for the project, which
-`/permissions` lists and revokes.
+A line attaches a file as @PATH, and stdin as @- or a last -. AGENTS.md is text of the project, not
+of the user, so that it is read only after the user has allowed it for the project; `/permissions`
+lists and revokes this permission.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harness.support.bounded_files import read_text
 from harness.terminal.console import Screen
 
 MAX_BYTES = 200_000
-"""Maximum size of all files of a line, about 30,000 words."""
+"""Maximum size in bytes of all files of a line, about 30,000 words."""
 _LAST = re.compile(r"(?:\A|\s)-\s*\Z")
 _ATTACHED = re.compile(r"(?:\A|\s)@(?:\"([^\"\n]+)\"|'([^'\n]+)'|(\S+))")
 STDIN = "-"
 _END = ".,;:!?)"
-"""Characters that end a sentence and no file name."""
+"""Characters that may end a sentence, but not a file name."""
 _TABLES = (".parquet", ".xlsx", ".ods", ".xls")
 _NO_TEXT = (*_TABLES, ".pdf", ".docx", ".doc", ".odt", ".png", ".jpg", ".jpeg", ".gif", ".zip")
 _FILES = re.compile(
@@ -36,7 +36,7 @@ _FILES = re.compile(
 )
 INSTRUCTIONS_FILE = "AGENTS.md"
 MAX_INSTRUCTIONS = 32_000
-"""Maximum size of a file."""
+"""Maximum size of an AGENTS.md file in bytes."""
 MOST_FOLDERS = 32
 
 
@@ -47,16 +47,17 @@ def with_files(
     *,
     joins_stdin: bool = False,
 ) -> str:
-    """Return a line with the content of the files that it names, each announced in a notice.
+    """Return a line with the content of the files that it names; announce each in a notice.
 
-    A word after @ that is neither a file nor looks like one is text: @you, @angular/core.
+    A word after @ that is not a file and does not look like a file name is text: @you,
+    @angular/core.
 
     Args:
-        read_stdin: as in `Call`.
-        joins_stdin: stdin follows the line, unless it is empty.
+        read_stdin: reads stdin, as in `Call`.
+        joins_stdin: True if stdin follows the line, unless stdin is empty.
 
     Raises:
-        InputError: a file is missing, not a text, or too big.
+        InputError: a file is missing, not text, or too large.
     """
     dash = _LAST.search(text) if read_stdin else None
     names = [*_names(text), *([STDIN] if dash else [])]
@@ -81,7 +82,8 @@ def with_files(
             )
         screen.notice(f"-> @{name} ({len(content):,} characters)")
         tag = "file"
-        while f"</{tag}" in content:  # else the file could end here, and the user seem to go on
+        # so that the content cannot close the tag and continue as the user
+        while f"</{tag}" in content:
             tag += "-"
         end = "" if content.endswith("\n") else "\n"
         parts.append(f'<{tag} path="{html.escape(name)}">\n{content}{end}</{tag}>')
@@ -111,16 +113,16 @@ def _content(name: str) -> str:
 
 @dataclass(slots=True)
 class ProjectInstructions:
-    """Reads the files for each turn, and reports and asks once."""
+    """Reads the files of a project for each turn; reports them and asks for permission once."""
 
     _reported: set[str] = field(default_factory=set)
     _refused: set[str] = field(default_factory=set)
 
     def read(self, call: Call) -> Sequence[tuple[Path, str]]:
-        """Return the AGENTS.md files with their texts, that of the project itself first.
+        """Return the AGENTS.md files with their texts, the file of the project itself first.
 
-        They are those of the folders up to the root of the git repository. There are none if the
-        user does not allow them to be read.
+        The files are in the folders from the project up to the root of the git repository. They are
+        not returned if the user does not allow to read them.
         """
         project = call.settings.project_dir.resolve()
         around = [project, *project.parents]
@@ -142,7 +144,7 @@ class ProjectInstructions:
         return files
 
     def for_model(self, files: Sequence[tuple[Path, str]], room: int, call: Call) -> str:
-        """Return the part of the system message within `room` bytes, the nearest file last."""
+        """Return the files for the system message within `room` bytes, the nearest file last."""
         parts: list[str] = []
         for path, text in files:
             content = text.strip().encode()

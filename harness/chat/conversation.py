@@ -1,4 +1,4 @@
-"""The conversation with the producer model: its turns, and what of them is sent to a model."""
+"""The conversation with the producer model: its turns, and the part that a model receives."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Conversation:
         skills: names of the skills whose instructions are part of the conversation, in the order
             of their activation, with the text that they were activated with.
         session: id of the stored session; None if the conversation is not stored.
-        resumed: the stored session as it was when this process went on with it.
-        store: where sessions are, or None.
-        keeps: whether turns are stored there.
+        resumed: the stored session in the state in which this process resumed it.
+        store: the store of sessions, or None.
+        keeps: True if turns are stored.
         project: the folder that sessions belong to.
     """
 
@@ -59,8 +59,8 @@ class Conversation:
         """Add the messages of a turn.
 
         Args:
-            asked: changes had to be confirmed during the turn.
-            served: the model that answered, and its place.
+            asked: True if changes had to be confirmed during the turn.
+            served: the model that answered, and the place that served it.
         """
         turn = list(messages)
         self.messages += turn
@@ -70,7 +70,7 @@ class Conversation:
             )
 
     def add_command(self, line: str, outcome: Outcome) -> None:
-        """Add a command that the user ran, with its result or the files that it saved."""
+        """Add a command that the user ran, with its result or the names of saved files."""
         text = "\n".join(f"Saved to {path}" for path in outcome.saved) or outcome.result.text
         fence = max(["```", *(f"{found}`" for found in re.findall("`+", text))], key=len)
         answer = f"{fence}\n{shortened(text.strip())}\n{fence}"
@@ -78,7 +78,7 @@ class Conversation:
         self.add(turn, asked=not outcome.general.yes)
 
     def activate(self, skill: str, text: str) -> None:
-        """Make a skill the one that was activated last."""
+        """Make a skill the last activated skill."""
         self.skills.pop(skill, None)
         self.skills[skill] = text
 
@@ -89,11 +89,11 @@ class Conversation:
         self.session = self.resumed = None
 
     def resume(self, number: int | None = None) -> Session:
-        """Go on with a stored session; without a number, with the last other one of the project.
+        """Resume a stored session: by its number, or else the last other session of the project.
 
         Raises:
-            NothingFound: there is none.
-            NotAllowed: it belongs to another project, whose user may have allowed less.
+            NothingFound: there is no such session.
+            NotAllowed: the session belongs to another project, whose user may have allowed less.
         """
         if self.store is None:
             raise NothingFound("sessions are not stored")
@@ -121,12 +121,12 @@ class Conversation:
         return found
 
     def check_rights(self, *, yes: bool) -> None:
-        """Refuse a turn that would have wider rights than the session had before it was resumed.
+        """Refuse a turn with wider rights than the session had before it was resumed.
 
-        What the model has read since may have been written to abuse them.
+        Text that the model has read in the meantime may try to abuse these rights.
 
         Raises:
-            NotAllowed: with `--yes`, if the session asked before changes.
+            NotAllowed: `--yes` is given, although the session asked before changes.
         """
         if yes and self.resumed is not None and self.resumed.asked:
             raise NotAllowed(
@@ -136,10 +136,10 @@ class Conversation:
 
 
 def fit(messages: Sequence[Message], tokens: int) -> tuple[Message, ...]:
-    """Return the newest turns within about `tokens`, each starting with the user's message.
+    """Return the latest turns within about `tokens`, each beginning with the user's message.
 
-    The last turn is always kept. If it is too long by itself, its oldest tool results are replaced
-    first, and then the newest one is cut.
+    The last turn is always kept. If it alone is too long, its oldest tool results are replaced
+    first, and then the latest result is cut.
     """
     room = tokens * BYTES_PER_TOKEN
     turns: list[list[Message]] = []
@@ -165,7 +165,8 @@ def without_tools(messages: Sequence[Message]) -> list[Message]:
     for message in messages:
         if message.role == "tool" or not (message.content or message.role == "user"):
             continue
-        if kept and kept[-1].role == message.role == "assistant":  # before and after a call
+        # the messages before and after a call
+        if kept and kept[-1].role == message.role == "assistant":
             kept[-1] = Message("assistant", f"{kept[-1].content}\n{message.content}")
         else:
             kept.append(Message(message.role, message.content))

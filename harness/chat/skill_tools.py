@@ -1,8 +1,8 @@
 """Skills as tools that a model may call.
 
-A tool has the skill's name. Its parameters are the skill's options, and `subcommand`, `text` and
-`save_to` where the skill has them. A call becomes an `Invocation`, and no line is parsed: what a
-model puts into a text never becomes an option or a file to write.
+A tool has the skill's name. Its parameters are the options of the skill, and `subcommand`, `text`
+and `save_to` if the skill has them. A call is converted to an `Invocation` without parsing a line,
+so that the text of a model never becomes an option or a file to write.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from harness.terminal.console import Screen
 
 SUBCOMMAND, TEXT, SAVE_TO = "subcommand", "text", "save_to"
 OWN = (SUBCOMMAND, TEXT, SAVE_TO)
-"""Parameters that are not options. A model cannot give an option of such a name."""
+"""Parameters that are not options; a model cannot set an option with such a name."""
 FOR_USERS = frozenset(ClusterOptions.model_fields)
-"""Options that no tool offers: where models run does not concern the task, and takes room."""
+"""Options that are not offered to models: the place where models run is irrelevant for a task."""
 SUMMARY = 300
-"""Characters of a summary: a SKILL.md may have a description of 1,024."""
+"""Maximum number of characters of a summary; a SKILL.md may have a description of 1,024."""
 _KEPT = ("type", "enum", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 
@@ -50,7 +50,7 @@ def tool_of(skill: Skill, level: int = ALL, only: Sequence[str] = ()) -> Tool:
     """Return the tool of a skill at a level of detail.
 
     Args:
-        only: subcommands that a call chooses from; its result is not saved.
+        only: the subcommands to offer, whose results are not saved; empty for all.
     """
     parts = [skill.summary[:SUMMARY]]
     if level >= DETAILS and skill.details:
@@ -114,7 +114,7 @@ def _parameters(
 
 
 def _plain(schema: Mapping[str, Any], defs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema that every server supports: no references, null choices or formats."""
+    """Return a schema that every server supports, without references, null choices and formats."""
     if "$ref" in schema:
         return _plain(defs[schema["$ref"].rpartition("/")[2]], defs)
     choices = [c for c in schema.get("anyOf", ()) if c.get("type") != "null"]
@@ -161,10 +161,10 @@ def invocation_of(skill: Skill, call: ToolCall) -> Invocation:
 
 
 def _options(skill: Skill, subcommand: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option values as a line has them: text, except for switches that are on.
+    """Return the option values in the form of a line: text, or True for switches that are on.
 
     Raises:
-        UsageError: the skill has no such option.
+        UsageError: the skill does not have an option.
     """
     known = {flag.key: flag for flag in opts.flags(skill.Options).values()}
     values: dict[str, Any] = {}
@@ -195,7 +195,7 @@ def _text(value: Any) -> Any:
 
 
 class Dispatcher(Host, Protocol):
-    """Runs invocations for a model; implemented by `harness.cli.app.App`."""
+    """An object that runs invocations for a model, such as `harness.cli.app.App`."""
 
     @property
     def catalogue(self) -> Catalogue: ...
@@ -204,7 +204,7 @@ class Dispatcher(Host, Protocol):
 
 
 def skill_tools(dispatcher: Dispatcher, shipped: bool) -> Iterator[SkillTool]:
-    """Yield the skills that a model may call: the shipped ones, or all others."""
+    """Yield the skills that a model may call: the shipped skills, or all other skills."""
     for found in dispatcher.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
             yield SkillTool(dispatcher, found.skill)
@@ -212,7 +212,7 @@ def skill_tools(dispatcher: Dispatcher, shipped: bool) -> Iterator[SkillTool]:
 
 @dataclass(frozen=True, slots=True)
 class SkillTool:
-    """A skill, run by a dispatcher."""
+    """The tool of a skill, which a dispatcher runs."""
 
     dispatcher: Dispatcher
     skill: Skill
@@ -237,7 +237,7 @@ class SkillTool:
 
 
 def finished(outcome: Outcome, content: Mapping[str, Any], screen: Screen) -> tuple[str, int]:
-    """Return the message for the model and the exit code of a run; show what it saved.
+    """Return the message for the model and the exit code of a run; show the saved files.
 
     Raises:
         Interrupted, ReaderGone: the run was stopped.

@@ -1,4 +1,4 @@
-"""Calls of tools: their arguments, their rows in the run log, and their results.
+"""Calls of tools: arguments, rows in the run log, and results.
 
 The model receives a result as one JSON object of limited length.
 """
@@ -23,13 +23,15 @@ if TYPE_CHECKING:
 
 CHARACTERS = 4000
 _LIMITS = ((50, 1000), (20, 400), (8, 200), (3, 100))
-"""Limits of items per list or object, and of characters per text, tried until the result fits."""
+"""Limits for the items of a list or object, and for the characters of a text, which are tried until
+a result fits.
+"""
 LINE = 2_000
-"""Characters of an invalid call that are recorded."""
+"""Maximum number of characters of an invalid call that are recorded."""
 
 
 def content_of(outcome: Outcome, **content: Any) -> dict[str, Any]:
-    """Return the exit code, the saved files and the error of an outcome, with other content."""
+    """Return a message with the exit code, the saved files and the error of an outcome."""
     content = {"exit_code": outcome.result.code, **content}
     if outcome.saved:
         content["saved"] = [str(path) for path in outcome.saved]
@@ -46,7 +48,7 @@ def error_content(error: HarnessError) -> str:
 
 
 def shortened(data: Any, characters: int = CHARACTERS) -> Any:
-    """Return `data` with long lists, objects and texts cut; each cut states how much is missing."""
+    """Return `data` with long lists, objects and texts cut and the number of missing items."""
     if len(compact(data)) <= characters:
         return data
     smaller = data
@@ -59,7 +61,7 @@ def shortened(data: Any, characters: int = CHARACTERS) -> Any:
 
 
 def compact(data: Any) -> str:
-    """Serialize without blanks between the items."""
+    """Return `data` as JSON without blanks between items."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -77,21 +79,21 @@ def _less(data: Any, items: int, letters: int) -> Any:
 
 
 class Host(Protocol):
-    """What the tools need of an application; implemented by `harness.cli.app.App`.
+    """The parts of an application that tools use, such as `harness.cli.app.App`.
 
     Attributes:
-        run_log: log of the calls.
+        run_log: the log of calls.
     """
 
     run_log: RunLog
 
     @property
     def caller(self) -> Caller:
-        """Who the user's line is run for."""
+        """The caller for whom the user's line is run."""
 
     @property
     def current_general(self) -> GeneralOptions | None:
-        """The general options of that line."""
+        """The general options of the user's line."""
 
     @property
     def permissions(self) -> Permissions: ...
@@ -101,13 +103,13 @@ class Host(Protocol):
 def logged(
     host: Host, run: Run, tool: str, line: str, options: Mapping[str, Any]
 ) -> Iterator[None]:
-    """Give a call of a tool a row in the run log, and close the row in any case.
+    """Record a call of a tool in the run log; the row is always closed.
 
-    The call is recorded as allowed without a question unless `Run.allow` is called.
+    The call is recorded as allowed without confirmation unless `Run.allow` is called.
 
     Raises:
         Interrupted: Ctrl-C.
-        InternalError: the tool failed with another error than a HarnessError.
+        InternalError: the tool raised an error that is not a HarnessError.
     """
     if host.current_general is None or not host.current_general.no_log:
         opened = host.run_log.start(door="model", line=line, skill=tool, options=options, job="")
@@ -131,7 +133,7 @@ def logged(
 
 
 def log_failure(host: Host, run: Run, tool: str, line: str, error: HarnessError) -> None:
-    """Record a call that raised an error before it had a row: it is invalid, or not allowed."""
+    """Record a call that failed before it had a row, since it is invalid or not allowed."""
     with contextlib.suppress(HarnessError), logged(host, run, tool, line[:LINE], {}):
         raise error
 
@@ -140,7 +142,7 @@ def arguments_of(call: ToolCall) -> dict[str, Any]:
     """Return the arguments that are not null.
 
     Raises:
-        UsageError: they are not a JSON object.
+        UsageError: the arguments are not a JSON object.
     """
     try:
         given = json.loads(call.arguments or "{}")
@@ -158,7 +160,7 @@ def string(given: Mapping[str, Any], key: str) -> str:
     """Return a text among the arguments, or "" if it is missing.
 
     Raises:
-        UsageError: it is not text.
+        UsageError: the argument is not text.
     """
     value = given.get(key, "")
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The tools that a model may call in a chat, and the choice of those that a request offers."""
+"""The tools that a model may call in a chat, and the selection of tools for a request."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from harness.runs.run_log import Run
 from harness.terminal.console import Screen
 
 BARE, DETAILS, OPTIONS, ALL = range(4)
-"""Levels of detail of a tool's description: required parts alone; with its details; with optional
-parameters but not their descriptions; everything. A tool may be the same at several levels."""
+"""Levels of detail of a tool: only required parts; with details; with optional parameters, but
+without their descriptions; complete. A tool may be equal at several levels.
+"""
 MOST = 128
-"""Tools of a request; servers refuse more."""
+"""Maximum number of tools of a request; servers refuse more."""
 SHOWN = 160
-"""Characters of a call that are shown."""
+"""Maximum number of characters of a call that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Result of a tool call.
+    """The result of a tool call.
 
     Attributes:
         content: the message for the model, a JSON object.
-        tool: the tool that was called; "" if there is none of that name.
-        line: the line shown for the call; "" if its arguments are invalid.
+        tool: the name of the tool that was called; "" if it does not exist.
+        line: the line that is shown for the call; "" if its arguments are invalid.
         code: exit code.
     """
 
@@ -46,9 +47,9 @@ class PreparedCall:
     """A call whose arguments are valid.
 
     Attributes:
-        line: what is shown and recorded.
-        run: does the work, with a row in the run log, and returns the message for the model and
-            the exit code.
+        line: the line that is shown and recorded.
+        run: does the work, records it in the run log, and returns the message for the model and the
+            exit code.
     """
 
     line: str
@@ -59,7 +60,7 @@ class Described(Protocol):
     """A tool that can be offered at several levels of detail.
 
     Attributes:
-        name: unique among the tools that are offered.
+        name: the name, which is unique among the tools that are offered.
     """
 
     @property
@@ -73,18 +74,18 @@ class ChatTool(Described, Protocol):
     """A tool that a model may call."""
 
     def prepared(self, call: ToolCall) -> PreparedCall:
-        """Return a call of this tool with its arguments checked.
+        """Return a call of this tool after checking its arguments.
 
         Raises:
-            UsageError: they are invalid.
+            UsageError: the arguments are invalid.
         """
 
 
 def offered(tools: Iterable[Described], room: int) -> tuple[Tool, ...]:
     """Return the tools of a request within `MOST` and a size in bytes.
 
-    Every tool is added at the lowest level of detail first, in order; then each level is added to
-    one tool after the other while there is room. Tools without any room are left out.
+    First, the tools are added in order at the lowest level of detail; then the level of one tool
+    after the other is raised while the size permits. Tools that do not fit are left out.
     """
     candidates = [*tools][:MOST]
     chosen: dict[str, Tool] = {}
@@ -106,25 +107,26 @@ def size(tool: Tool) -> int:
 
 
 class Searchable(Protocol):
-    """A source of tools that may be too many for a request, so that a model has to search them."""
+    """A source of so many tools that a model may have to search them."""
 
     def tools(self) -> Sequence[ChatTool]:
         """Return all tools."""
 
     def searched(self) -> Sequence[ChatTool]:
-        """Return the tool that searches, then the tools that it has found."""
+        """Return the tool that searches, and the tools that it has found."""
 
 
 class Toolbox:
-    """The tools of several sources, those of the first ones preferred.
+    """The tools of several sources; tools of earlier sources are preferred.
 
     Args:
         sources: functions that return tools, called at each use, since skills may be reloaded. Of
             two tools with the same name, the first one counts.
-        searchable: returns a source whose tools are offered whole in up to half of the room, and
-            otherwise by search, with those found in half of it.
-        log_failure: records a call without a row in the run log: the row, the tool, the line and
-            the error.
+        searchable: returns a source of tools that are all offered if they fit into half of the
+            size; otherwise the model searches them, and the found tools are offered within half of
+            the size.
+        log_failure: records a failed call that has no row in the run log; called with the run, the
+            tool, the line and the error.
     """
 
     def __init__(
@@ -136,7 +138,7 @@ class Toolbox:
         self._sources, self._searchable, self._log_failure = sources, searchable, log_failure
 
     def tools(self, room: int) -> tuple[Tool, ...]:
-        """Return the tools for a model, within a size in bytes."""
+        """Return the tools for a model within a size in bytes."""
         own = [*self._own.values()]
         if self._searchable is None:
             return offered(own, room)
@@ -162,15 +164,16 @@ class Toolbox:
         """Run a tool call, show its line on `screen`, and return the answer for the model.
 
         Raises:
-            Interrupted: it was interrupted.
-            ReaderGone: stdout is closed by its reader.
+            Interrupted: the call was interrupted.
+            ReaderGone: the reader of stdout has closed it.
             InternalError: the harness itself failed. Other errors are part of the answer.
         """
         tools, run, line = self._tools, Run(), ""
         tool = call.name if call.name in tools else ""
         try:
             if not tool:
-                known = [name for name in tools if "__" not in name]  # a server may have hundreds
+                # a server may have hundreds of tools
+                known = [name for name in tools if "__" not in name]
                 raise UsageError(
                     f"there is no tool {call.name!r}", hint=f"There are {', '.join(known)}."
                 )

@@ -1,1 +1,1 @@
-"""Small general helpers that know nothing of the rest."""
+"""Small general helpers that do not depend on other packages of the harness."""

@@ -1,9 +1,9 @@
-"""Reading files and folders that may come from anywhere, without blocking, within limits.
+"""Read untrusted files and folders without blocking and within limits.
 
-A pipe, a device or a link to one, a folder and a file that is too large are all an OSError whose
-`strerror` states it, so callers report them like any file that cannot be read. A JSON file is
-replaced as a whole, so that no reader sees a part of it; lines are appended so that a process may
-be killed while it writes.
+A pipe, a device or a link to a device, a folder, and a file that is too large raise an OSError with
+the reason as `strerror`, so that callers report them like other files that cannot be read. A JSON
+file is replaced as a whole, so that a reader never sees a part of it. Lines are appended in such a
+way that the process may be killed while it writes.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any
 
 from harness.errors import OutputError
 
-# Opening a pipe would wait for its writer; Windows has no such flag.
+# Opening a pipe would wait for its writer; Windows does not have this flag.
 _NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 MAX_JSON_BYTES = 32_000_000
-"""Maximum size of a JSON file. The index of a base with 685 billion parameters has 9 MB."""
+"""Maximum size of a JSON file. The index of a model with 685 billion parameters has 9 MB."""
 MAX_STATE_BYTES = 4_000_000
 """Maximum size of a JSON file of the harness itself."""
 BLOCK = 64_000
@@ -35,10 +35,10 @@ def read_bytes(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most `limit` bytes.
 
     Raises:
-        OSError: it is not a regular file, is larger, or cannot be read.
+        OSError: the file is not a regular file, is larger, or cannot be read.
     """
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _NONBLOCK)) as file:
-        # Decided for the open file, since another file may take the path's place at any time.
+        # Checked for the open file, since another file may replace the path at any time.
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file", str(path))
@@ -53,14 +53,14 @@ def read_text(path: Path, limit: int) -> str:
     """Return the text of a regular file, which is UTF-8 with or without a byte order mark.
 
     Raises:
-        OSError: as `read_bytes`.
-        UnicodeDecodeError: it is not UTF-8.
+        OSError: as for `read_bytes`.
+        UnicodeDecodeError: the text is not UTF-8.
     """
     return read_bytes(path, limit).decode("utf-8-sig")
 
 
 class Unsearched(Exception):
-    """A folder was not searched to its end; the text states why."""
+    """Raised if a folder was not searched completely; the text is the reason."""
 
 
 def walk(
@@ -68,12 +68,12 @@ def walk(
 ) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Yield each folder from `root` down with the names of its folders and of its other entries.
 
-    All are sorted. Folders that the caller removes from its list are not entered, nor are links to
-    folders unless `follow_links`. A folder that cannot be read has no entries.
+    The names are sorted. Folders that the caller removes from the list are not entered, and neither
+    are links to folders unless `follow_links` is True. A folder that cannot be read has no entries.
 
     Args:
         limit: maximum number of entries of all folders together.
-        until: the time of `time.monotonic` at which the search ends.
+        until: the time, from `time.monotonic`, at which the search ends.
 
     Raises:
         Unsearched: a limit was reached; all folders before it have been yielded.
@@ -100,7 +100,7 @@ def walk(
 
 
 def _reached(left: int, limit: int, until: float) -> str:
-    """Return which limit a search has reached, or ""."""
+    """Return a description of the limit that a search has reached, or ""."""
     if left < 0:
         return f"it has more than {limit:,} entries"
     return "it took too long" if time.monotonic() > until else ""
@@ -114,15 +114,15 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 class Damaged(Exception):
-    """The file exists and has no usable content; the text states why."""
+    """Raised if a file exists, but has no usable content; the text is the reason."""
 
 
 def read_json(path: Path, limit: int = MAX_JSON_BYTES) -> Any:
     """Return the value in a regular file of at most `limit` bytes.
 
     Raises:
-        OSError: it cannot be read, is larger, or is not a regular file.
-        ValueError: it is not JSON, or nested too deeply.
+        OSError: the file cannot be read, is larger, or is not a regular file.
+        ValueError: the content is not JSON, or nested too deeply.
     """
     try:
         return json.loads(read_text(path, limit))
@@ -134,7 +134,7 @@ def load_json(path: Path) -> Any:
     """Return the content of a file of the harness, or None if it is missing.
 
     Raises:
-        Damaged: it cannot be read, is too large, or is not JSON.
+        Damaged: the file cannot be read, is too large, or is not JSON.
     """
     try:
         return read_json(path, MAX_STATE_BYTES)
@@ -157,11 +157,11 @@ def write_json(path: Path, content: Any, what: str, *, mode: int = 0o666) -> Non
     """Replace the content of the file.
 
     Args:
-        what: the noun for the content, for the error message: "the trust".
+        what: the noun for the content in the error message: "the trust".
         mode: permissions of the file, before the umask.
 
     Raises:
-        OutputError: it cannot be written; the file is unchanged.
+        OutputError: the content cannot be written; the file is unchanged.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
@@ -179,13 +179,13 @@ def complete_lines(path: Path, start: int = 0) -> list[bytes]:
     """Return the lines of a file with their ends, without an incomplete last line.
 
     Args:
-        start: the place in the file, in bytes, where a line begins.
+        start: the offset in bytes at which a line begins.
 
     Returns:
-        no lines if there is no file.
+        The lines, or [] without a file..
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -197,14 +197,14 @@ def complete_lines(path: Path, start: int = 0) -> list[bytes]:
 
 
 def append_lines(path: Path, text: bytes, *, sync: bool = True) -> None:
-    """Append whole lines; an incomplete last line, of a process that was killed, is removed first.
+    """Append complete lines; first remove an incomplete last line of a killed process.
 
     Args:
         text: the lines with their ends; b"" only removes an incomplete line.
-        sync: return when they are on the disk.
+        sync: True to return after the lines are on the disk.
 
     Raises:
-        OSError: they cannot be written. The complete lines of the file are as they were.
+        OSError: the lines cannot be written. The complete lines of the file are unchanged.
     """
     with path.open("a+b") as file:
         end = size = file.seek(0, os.SEEK_END)

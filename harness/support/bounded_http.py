@@ -1,8 +1,8 @@
-"""Limits of HTTP responses: bytes of a line, of a body and of an error, coding, and redirects.
+"""Limit HTTP responses: bytes of lines, bodies and errors, compression, and redirects.
 
-A server may be faulty or hostile. `limit_response` is a response hook of the clients of httpx and
-httpx2, which thereby read no more than a `Meter` allows. Responses must not be compressed: clients
-request "identity", so there is nothing to inflate.
+A server may be faulty or hostile. `limit_response` is a response hook for clients of httpx and
+httpx2, which then read no more bytes than a `Meter` allows. Compressed responses are refused:
+clients request "identity".
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from harness.errors import SkillFailed
 from harness.redaction import redact
 
 BODY = 2_000_000
-"""Bytes of a response that is read whole."""
+"""Maximum number of bytes of a response that is read as a whole."""
 LINE = 200_000
-"""Bytes of a line, or of an event, of a response that is read line by line."""
+"""Maximum number of bytes of a line or an event of a streamed response."""
 MESSAGE = 8_000_000
-"""Bytes of a message of the Model Context Protocol."""
+"""Maximum number of bytes of a message of the Model Context Protocol."""
 VALUES = 400_000
-"""Values in such a message, each of which takes up to 200 bytes of memory."""
+"""Maximum number of values in such a message, each of which needs up to 200 bytes of memory."""
 ERROR = 64_000
-"""Bytes of the body of an error; the rest is not read."""
+"""Maximum number of bytes of the body of an error that are read."""
 SHOWN = 500
-"""Characters of a server's error that a message quotes."""
+"""Maximum number of characters of a server's error that a message quotes."""
 REASONS = ("error", "message", "detail", "reason")
 """Fields of a JSON object with the reason for an error."""
 UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
-"""Errors of reading a message that is not of the protocol."""
+"""Errors that are raised when a message violates the protocol."""
 IDENTITY = {"Accept-Encoding": "identity"}
 
 
 class TooLong(SkillFailed):
-    """A response, a line or a message that exceeds its limit."""
+    """Raised if a response, a line or a message exceeds its limit."""
 
 
 @dataclass(slots=True)
@@ -45,10 +45,10 @@ class Meter:
     """Counts the bytes of a stream.
 
     Attributes:
-        name: the server, for messages.
-        size: maximum bytes of the stream.
-        ends: what ends a line, or an event, which may then have `LINE` bytes.
-        cuts: end the stream at its limit instead of raising an error.
+        name: the name of the server, for messages.
+        size: maximum number of bytes of the stream.
+        ends: the texts that end a line or an event, which then may have `LINE` bytes.
+        cuts: True to end the stream at its limit instead of raising an error.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Meter:
             text = self._tail + piece
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
-            self._tail = text[-3:]  # the longest end has four bytes
+            self._tail = text[-3:]  # the longest line ending has four bytes
             if self._line > LINE:
                 raise TooLong(f"{self.name} sends a line of more than {LINE:,} bytes")
         return piece
@@ -85,10 +85,10 @@ def has_too_many_values(message: bytes) -> bool:
 
 
 def limit_response(response: Any, meter: Meter) -> None:
-    """Limit a response that has not been read, of httpx or httpx2 (not of its asynchronous client).
+    """Limit an unread response of httpx or httpx2 (not of an asynchronous client).
 
     Raises:
-        TooLong: it is compressed.
+        TooLong: the response is compressed.
     """
     if response.headers.get("content-encoding", "identity") != "identity":
         raise TooLong(f"{meter.name} compresses its answers, which was not requested")
@@ -107,10 +107,10 @@ def limit_response(response: Any, meter: Meter) -> None:
 
 
 def other_host(response: Any, allowed: str | None = None) -> str:
-    """Return the address of another host, or an unencrypted one, to which a response redirects.
+    """Return the address to which a response redirects if it is another host or unencrypted.
 
     Args:
-        allowed: the host, with or without its port, to which it may redirect.
+        allowed: the host, with or without port, to which it may redirect.
     """
     if not response.has_redirect_location:
         return ""
@@ -133,7 +133,7 @@ def error_text(body: Any) -> str:
 
 
 def _reason(body: Any, depth: int) -> str:
-    """Return the reason; servers pass on the JSON of others, in front of which is more text."""
+    """Return the reason; servers may pass on the JSON of other servers after a text."""
     if isinstance(body, str):
         for start in (0, body.find("{")):
             with contextlib.suppress(ValueError, RecursionError):

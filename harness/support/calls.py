@@ -1,6 +1,6 @@
-"""Calls that take long or are repeated: time limits, recent results, and Retry-After.
+"""Limit the time of calls, cache recent results, and parse Retry-After.
 
-Python cannot stop a thread, but the caller need not wait for it.
+Python cannot stop a thread, but a caller need not wait for it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class Overdue(Exception):
-    """The deadline passed; the call continues in a daemon thread until the process ends."""
+    """Raised if a deadline passed; the call continues in a daemon thread."""
 
 
 class Raised(Exception):
-    """The call raised its `__cause__`, which may be `SystemExit` or `KeyboardInterrupt`."""
+    """Raised if a call raised its `__cause__`, which may be SystemExit or KeyboardInterrupt."""
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
@@ -33,8 +33,8 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
         name: the name of the thread.
 
     Raises:
-        Overdue: it has not finished in time.
-        Raised: it raised an exception.
+        Overdue: the call has not finished in time.
+        Raised: the call raised an exception.
         KeyboardInterrupt: Ctrl-C was pressed while waiting.
     """
     thread = _Call(work, name, daemon=True)
@@ -64,7 +64,7 @@ def in_thread(work: Callable[[], T], name: str) -> T:
 
 
 class _Call(threading.Thread, Generic[T]):
-    """A started thread that keeps the result of `work`, or its error."""
+    """A started thread that stores the result of `work`, or its error."""
 
     result: T
 
@@ -77,12 +77,12 @@ class _Call(threading.Thread, Generic[T]):
     def run(self) -> None:
         try:
             self.result = self._work()
-        except BaseException as exc:  # noqa: BLE001  plugin code may raise anything
+        except BaseException as exc:  # noqa: BLE001 plugin code may raise any exception
             self.error = exc
 
 
 class TTLCache(Generic[T]):
-    """Results of recent calls, including ModelUnavailable errors.
+    """A cache of the results of recent calls, including ModelUnavailable errors.
 
     Probing ten models of a server sends one request; probes of several servers run concurrently.
     """
@@ -113,7 +113,7 @@ class TTLCache(Generic[T]):
 
 
 def retry_after(header: str | None) -> float | None:
-    """Return the seconds that the header states, as a number or a date; None without it.
+    """Return the seconds in a Retry-After header, a number or a date; None without a header.
 
     A malformed header counts as missing, and a date in the past as 0 seconds.
     """

@@ -1,8 +1,8 @@
-"""Ctrl-C that takes effect in time, whatever code is running.
+"""Make Ctrl-C take effect in time, even while native code is running.
 
-Python runs a signal handler in the main thread, between two bytecodes. Native code delays it, and
-the KeyboardInterrupt that it raises may be swallowed by a callback, or delayed by a wait in a
-`finally`. Another thread, which the signal wakes up directly, therefore repeats it.
+Python runs a signal handler in the main thread, between two bytecodes. Native code delays the
+handler, and its KeyboardInterrupt may be swallowed by a callback, or delayed by a wait in a
+`finally`. Therefore another thread, which the signal wakes up directly, repeats the interruption.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ work again, in a session; or none, at a prompt."""
 GRACE = 1.2
 """Seconds from Ctrl-C until the work is interrupted again."""
 AGAIN = 0.4
-"""Seconds from there, or from a second Ctrl-C, to the last resort."""
+"""Seconds from this second interruption, or from a second Ctrl-C, to the last resort."""
 BOUNCE = 0.1
-"""Signals within this many seconds count as one."""
+"""Seconds within which several signals count as one."""
 EXIT_CODE = 130
 kill_first: list[Callable[[], None]] = []
-"""Functions that kill other processes without waiting, called before this process is ended."""
+"""Functions that kill other processes without waiting; called before this process is ended."""
 _ENDED, _LOST = 0, 255
-"""Bytes that report to the thread; the others are the numbers of signals."""
+"""Bytes that report events to the thread; other bytes are the numbers of signals."""
 _started: list[_Watch] = []
 
 
@@ -50,7 +50,7 @@ def taking_effect(last: Last) -> Iterator[None]:
         return
     watch, hook = _watch(), sys.unraisablehook
     before, watch.last = watch.last, last
-    # A prompt of prompt_toolkit in the block may replace it.
+    # A prompt of prompt_toolkit in the block may replace the descriptor.
     fd = signal.set_wakeup_fd(-1 if last == "none" else watch.writer)
     sys.unraisablehook = lambda what: watch.is_lost(what) or hook(what)
     try:
@@ -64,7 +64,7 @@ def taking_effect(last: Last) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unlimited() -> Iterator[None]:
-    """Leave the first Ctrl-C in the block to its handler, whose step may take any time."""
+    """Leave the first Ctrl-C in the block to its handler, which may take any time."""
     watch = _watch()
     before, watch.is_unlimited = watch.is_unlimited, True
     try:
@@ -75,7 +75,7 @@ def unlimited() -> Iterator[None]:
 
 @contextlib.contextmanager
 def left_to_the_system() -> Iterator[None]:
-    """Let Ctrl-C kill a one-shot command in the block, whose native code stops all of Python.
+    """Let Ctrl-C kill a one-shot command in a block whose native code blocks Python.
 
     A shell reports exit code 130 as well. In a session, Ctrl-C has to wait.
     """
@@ -92,7 +92,7 @@ def left_to_the_system() -> Iterator[None]:
 def end_process() -> NoReturn:
     """End the process without the cleanup of Python and of native libraries, which may wait."""
     kill_others()
-    # A progress bar may have hidden the cursor and written half a line.
+    # A progress bar may have hidden the cursor and written an incomplete line.
     clear = b"\r\x1b[K\x1b[?25h" if os.isatty(2) else b""
     message = b"" if any(watch.is_reported for watch in _started) else b"Interrupted.\n"
     with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ def end_process() -> NoReturn:
 
 
 def is_cause_of(error: BaseException) -> bool:
-    """Return whether Ctrl-C was pressed in a `__set_name__`, as in the import of a dataclass.
+    """Return True if Ctrl-C interrupted a `__set_name__`, as in the import of a dataclass.
 
     Python 3.11 raises a RuntimeError from the exception of that method.
     """
@@ -115,7 +115,7 @@ def kill_others() -> None:
 
 
 def reported() -> None:
-    """Note that the user has been informed of the interruption."""
+    """Record that the user has been informed of the interruption."""
     for watch in _started:
         watch.is_reported = True
 
@@ -152,10 +152,11 @@ class _Watch:
                 continue
             for byte in os.read(self._reader, 512):
                 if byte == _ENDED:
-                    # The time as well: the signal of `_interrupt` may have been read late.
+                    # The time is also reset, since the signal of `_interrupt` may have been read
+                    # late.
                     self._presses, self._pressed, self._due = 0, -math.inf, math.inf
                 elif byte == _LOST:
-                    time.sleep(BOUNCE / 2)  # not in the callback again
+                    time.sleep(BOUNCE / 2)  # not within the callback again
                     self._interrupt()
                 elif byte == signal.SIGINT and time.monotonic() - self._pressed > BOUNCE:
                     self._count()
@@ -172,14 +173,14 @@ class _Watch:
         self._interrupt()
 
     def _interrupt(self) -> None:
-        """Interrupt the main thread again; the signal does not count as another one."""
+        """Interrupt the main thread again; this signal does not count as another Ctrl-C."""
         self._pressed = time.monotonic()
         if self.last != "none":
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
 def _watch() -> _Watch:
-    """Return the watch of this process, started on first use."""
+    """Return the watch of this process, which is started on first use."""
     if not _started:
         _started.append(_Watch())
     return _started[0]

@@ -1,4 +1,4 @@
-"""This process: its cores and threads, its optional packages, and locks against other processes."""
+"""Functions for this process: cores, threads, optional packages, and locks of jobs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from pathlib import Path
 from harness.errors import UsageError
 
 SPINS = "1000"
-"""How often an idle thread looks for work before it sleeps. On idle cores llama.cpp is as fast as
-with GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads sleep at once). If
-other processes use the cores, the default costs nine tenths of the speed and more: a training step
-of torch that took 9 s had not ended after a minute."""
+"""Number of times that an idle thread looks for work before it sleeps. On idle cores, llama.cpp is
+as fast as with GNU OpenMP's default of 300,000 (140 tokens/s on two cores; 47 if threads sleep
+immediately). If other processes use the cores, the default costs more than nine tenths of the
+speed: a training step of torch that takes 9 s had not ended after a minute.
+"""
 _limit: int | None = None
 
 
@@ -38,7 +39,7 @@ def low_spin_openmp() -> Iterator[None]:
 
 
 def limit_cores(cores: int) -> None:
-    """Let `available_cores` return at most `cores`, which a cluster has given to this process."""
+    """Let `available_cores` return at most `cores`, the cores that a cluster has assigned."""
     global _limit
     _limit = max(1, cores)
 
@@ -57,16 +58,16 @@ def job_lock(folder: Path, job: str) -> Iterator[None]:
     """Lock the job named `job` during the block; the lock of a killed process is released.
 
     Args:
-        folder: for the lock file; created if it is missing.
+        folder: the folder of the lock file, which is created if it is missing.
 
     Raises:
-        UsageError: another process holds the lock; the message names its process id.
+        UsageError: another process holds the lock; the message contains its process id.
     """
     import filelock
 
     folder.mkdir(parents=True, exist_ok=True)
     name = hashlib.sha256(os.fsencode(job)).hexdigest()[:16]
-    # The process id needs a file of its own: trying to lock a file truncates it.
+    # The process id is in a separate file, since trying to lock a file truncates it.
     holder = folder / f"{name}.pid"
     lock = filelock.FileLock(folder / f"{name}.lock")
     try:
@@ -88,17 +89,17 @@ def job_lock(folder: Path, job: str) -> Iterator[None]:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether there is a process of this number."""
-    import psutil  # rarely needed, and slow to import
+    """Return True if a process with this id exists."""
+    import psutil  # rarely needed and slow to import
 
-    return psutil.pid_exists(pid)  # os.kill(pid, 0) ends the process on Windows
+    return psutil.pid_exists(pid)  # os.kill(pid, 0) would end the process on Windows
 
 
 def require(*modules: str, extra: str = "finetune") -> None:
     """Check that these modules are installed.
 
     Raises:
-        UsageError: with the missing modules and the command that installs them.
+        UsageError: a module is missing; the message contains the command that installs it.
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
@@ -112,8 +113,7 @@ def require(*modules: str, extra: str = "finetune") -> None:
 def install_command(extra: str) -> str:
     """Return the command that installs an extra for the Python that runs this process.
 
-    pip takes the name of an installed package as that package, so the command is the same in a
-    checkout.
+    pip uses the installed package for its name, so that the command is the same in a checkout.
     """
     python = Path(sys.executable)
     shown = python.relative_to(Path.cwd()) if python.is_relative_to(Path.cwd()) else python

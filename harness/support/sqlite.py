@@ -1,4 +1,4 @@
-"""SQLite files: migrations, the user's private files, Ctrl-C, and errors of storing."""
+"""Helpers for SQLite files: migrations, private files of the user, Ctrl-C, and errors."""
 
 from __future__ import annotations
 
@@ -15,25 +15,28 @@ from harness.redaction import redact
 T = TypeVar("T")
 Migration = Callable[[sqlite3.Connection], None]
 INSTRUCTIONS = 100_000
-"""Virtual machine instructions between two calls of the progress handler: some milliseconds."""
+"""Number of virtual machine instructions between two calls of the progress handler: some
+milliseconds.
+"""
 STEP = 0.2
-"""Seconds that SQLite itself waits for a lock, during which Python handles no signal."""
+"""Seconds that SQLite waits for a lock, while Python cannot handle signals."""
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
-    """Apply the migrations that the file has not had yet, all or none.
+    """Apply the missing migrations of a file, all or none of them.
 
-    The function name is the key: migrations must not be renamed, changed or removed. A file that
-    has had them all is only read, so that it can be opened while another process writes.
+    The function name is the key: migrations must not be renamed, changed or removed. A file with
+    all migrations is only read, so that it can be opened while another process writes.
     """
     if not _due(connection, migrations):
         return
-    connection.execute("BEGIN IMMEDIATE")  # a second process waits here
+    connection.execute("BEGIN IMMEDIATE")  # a second process waits at this point
     try:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS _migrations (name TEXT PRIMARY KEY, applied_at TEXT)"
         )
-        for migration in _due(connection, migrations):  # again: it may have applied some
+        # checked again, since another process may have applied some of them
+        for migration in _due(connection, migrations):
             migration(connection)
             connection.execute(
                 "INSERT INTO _migrations VALUES (?, datetime('now'))", [migration.__name__]
@@ -45,7 +48,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> 
 
 
 def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> list[Migration]:
-    """Return the migrations that the file has not had yet."""
+    """Return the migrations that have not been applied to the file."""
     tables = "SELECT 1 FROM sqlite_master WHERE name = '_migrations'"
     if connection.execute(tables).fetchone() is None:
         return list(migrations)
@@ -54,15 +57,15 @@ def _due(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> lis
 
 
 class UserDatabase:
-    """One SQLite file, with mode 0600 and WAL, without which the work goes on.
+    """An SQLite file with mode 0600 and WAL, without which the work can continue.
 
     Args:
-        path: created with its folder if it does not exist.
+        path: the file, which is created with its folder if it does not exist.
         notice: called once with the error if the file cannot be used.
         prepare: called once with the first connection, after the migrations.
 
     Attributes:
-        broken: whether the file could not be used.
+        broken: True if the file could not be used.
     """
 
     def __init__(
@@ -78,7 +81,10 @@ class UserDatabase:
         self._ready = False
 
     def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
-        """Return the result of work on a new connection; if it fails, a notice and `instead`."""
+        """Return the result of `work` on a new connection, or `instead` after an error.
+
+        The error is printed as a notice.
+        """
         try:
             with contextlib.closing(self.connect()) as db:
                 return work(db)
@@ -93,7 +99,7 @@ class UserDatabase:
 
         Raises:
             OSError: the file cannot be created.
-            sqlite3.Error: it is not a usable database.
+            sqlite3.Error: the file is not a usable database.
         """
         if not self._ready:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,7 +107,7 @@ class UserDatabase:
         db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
         db.row_factory = sqlite3.Row
         try:
-            # Safe if the process is killed; the last rows may be lost in a power failure.
+            # Safe if the process is killed; in a power failure, the last rows may be lost.
             db.execute("PRAGMA synchronous = NORMAL")
             if not self._ready:
                 db.execute("PRAGMA journal_mode = WAL")
@@ -116,15 +122,15 @@ class UserDatabase:
 
 
 def storable(text: str) -> str:
-    """Redact secrets, and escape lone surrogates of file names, which SQLite refuses."""
+    """Return `text` with secrets redacted and lone surrogates, which SQLite refuses, escaped."""
     return redact(text).encode(errors="backslashreplace").decode()
 
 
 def handle_signals(connection: sqlite3.Connection) -> None:
-    """Let Ctrl-C abort a statement, whose error `is_interrupted` then recognises.
+    """Let Ctrl-C abort statements; `is_interrupted` recognises the error.
 
-    Python runs signal handlers in any Python code of the main thread, even in an empty callback;
-    its KeyboardInterrupt makes SQLite abort the statement, and is lost.
+    Python runs signal handlers during every Python code of the main thread, even an empty callback.
+    The KeyboardInterrupt makes SQLite abort the statement, and is lost.
     """
     connection.set_progress_handler(lambda: None, INSTRUCTIONS)
 
@@ -157,6 +163,6 @@ def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:
 
 
 def is_of_storage(error: Exception) -> bool:
-    """Return True if nothing can be stored: the disk is full, the database locked or damaged."""
-    damaged = type(error) is sqlite3.DatabaseError  # its subclasses are errors of statements
+    """Return True if storing is impossible: the disk is full, the database locked or damaged."""
+    damaged = type(error) is sqlite3.DatabaseError  # subclasses are errors of statements
     return damaged or isinstance(error, OSError | MemoryError | sqlite3.OperationalError)

@@ -14,14 +14,14 @@ from harness.errors import DeadlineExceeded, Interrupted
 from harness.support import ctrl_c
 
 TICK = 0.1
-"""The interval, in seconds, at which a waiting token notices a stop of its parent."""
+"""Interval in seconds at which a waiting token checks for a stop of its parent."""
 
 
 class StopToken(threading.Event):
     """An event that is set when work must end; `Call.cancel` is the token of a run.
 
-    Dispatch creates it, and jobs, models, backends and generations receive it. Work calls `check`
-    between its steps, or passes the token on.
+    `App.dispatch` creates the token; jobs, models, backends and generations receive it. Code calls
+    `check` between steps of the work, or passes the token on.
 
     Args:
         parent: an event that stops this token as well.
@@ -43,11 +43,11 @@ class StopToken(threading.Event):
         return max(0.0, self._limit - self.elapsed)
 
     def is_set(self) -> bool:
-        """Return True if a stop was requested, of this token or its parent."""
+        """Return True if a stop of this token or its parent was requested."""
         return super().is_set() or (self._parent is not None and self._parent.is_set())
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until a stop is requested, of this token or its parent; return whether it was."""
+        """Wait for a request to stop this token or its parent; return True if there was one."""
         end = math.inf if timeout is None else time.monotonic() + timeout
         if self._parent is None:
             return super().wait(timeout)
@@ -60,7 +60,7 @@ class StopToken(threading.Event):
         self.set()
 
     def check(self) -> None:
-        """Raise if the work must end.
+        """Raise an error if the work must end.
 
         Raises:
             Interrupted: a stop was requested.
@@ -83,7 +83,7 @@ class StopToken(threading.Event):
         Args:
             signals: other signals that have the same effect.
             notify: called at the first signal.
-            unlimited: the step may take any time; without it, Ctrl-C ends the block in time
+            unlimited: True if the step may take any time; otherwise Ctrl-C ends the block in time
                 (`ctrl_c`).
         """
         before = signal.getsignal(signal.SIGINT)

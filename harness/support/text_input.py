@@ -1,8 +1,8 @@
-"""Input of a skill: the text of a line, or the file that it names.
+"""Read the input of a skill: the text of a line, or the file that it names.
 
-Text may contain one half of a surrogate pair: JSON may (`"\\ud83d"`), and Python keeps it. Such
-text can be neither written to a file, stored in SQLite nor sent to a server, so `well_formed` joins
-or replaces the halves.
+Text may contain half of a surrogate pair, since JSON may contain it (`"\\ud83d"`) and Python keeps
+it. Such text cannot be written to a file, stored in SQLite or sent to a server, so that
+`well_formed` joins or replaces the halves.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from harness.errors import InputError
 
 SUFFIXES = (".txt", ".md")
 TEXT_WORDS = 40
-"""Number of words from which input is always a text and not a file name."""
+"""Number of words from which input is always text, and not a file name."""
 MAX_BYTES = 1_000_000
-"""Maximum size of a text file, about 150,000 words."""
+"""Maximum size of a text file in bytes, about 150,000 words."""
 MAX_ROW = 1_500_000
-"""Maximum characters of a line, and of a row or a reference that has several lines."""
+"""Maximum number of characters of a line, and of a row or a reference with several lines."""
 _LINE_COST = 50
-"""Bytes of memory that a line of a row takes in addition to its characters."""
+"""Number of bytes of memory that a line of a row needs in addition to its characters."""
 
 PIPED = "nanda-stdin-"
-"""Prefix of the temporary folder of a piped file, which no message or result names."""
+"""Prefix of the temporary folder of a piped file, which messages and results do not show."""
 
 _PAIRS = "\"\" '' “” ‘’ «» »« ‹› ›‹ „“” 「」"  # noqa: RUF001
 _CLOSING = {pair[0]: pair[1:] for pair in _PAIRS.split()}
-"""Closing quotes by opening quote."""
+"""The closing quotes for each opening quote."""
 _APOSTROPHE = re.compile(r"(?<=[^\W\d_])['’](?=[^\W\d_])")  # noqa: RUF001
 _OTHER_SUFFIX = re.compile(r"\S*\w\.[A-Za-z][A-Za-z0-9]{0,7}")
 _KNOWN_OTHERS = re.compile(
@@ -50,7 +50,7 @@ def given(text: str) -> str:
     """Return `text`, or the content of the text file that it names.
 
     Raises:
-        InputError: it names a file that cannot be read as text.
+        InputError: `text` names a file that cannot be read as text.
     """
     path = None if len(text.split()) >= TEXT_WORDS else path_in(text.strip())
     if path is None:
@@ -65,7 +65,7 @@ def given(text: str) -> str:
 
 
 def unquote(text: str) -> str:
-    """Return the text without the pair of quotes around it, if neither occurs inside.
+    """Return the text without a pair of quotes around it, if the quotes do not occur inside.
 
     An apostrophe between two letters is not a quote.
     """
@@ -78,7 +78,7 @@ def unquote(text: str) -> str:
 
 
 def lone_file(text: str) -> Path | None:
-    """Return the .txt or .md file whose path is all of the text, if there is one."""
+    """Return the .txt or .md file whose path is the whole text, or None."""
     name = unquote(text.strip())
     return Path(name) if name.lower().endswith(SUFFIXES) and is_file(name) else None
 
@@ -86,7 +86,7 @@ def lone_file(text: str) -> Path | None:
 def path_in(text: str) -> Path | None:
     """Return `text` as a path if it has a file suffix, a path separator, or names a file.
 
-    With blanks, a separator counts only if there is such a folder.
+    If the text has blanks, a separator counts only if the folder exists.
     """
     name = unquote(text)
     if not name or "\n" in name or "\0" in name:
@@ -102,19 +102,19 @@ def path_in(text: str) -> Path | None:
 def is_file(name: str | Path) -> bool:
     try:
         return Path(name).is_file()
-    except OSError:  # longer than a file name can be
+    except OSError:  # the name is too long for a file
         return False
 
 
 def is_folder(name: str | Path) -> bool:
     try:
         return at_home(name).is_dir()
-    except OSError:  # longer than a file name can be
+    except OSError:  # the name is too long for a file
         return False
 
 
 def at_home(name: str | Path) -> Path:
-    """Return a path with "~" expanded; a path of an unknown user is unchanged."""
+    """Return a path with "~" expanded; the path of an unknown user is not changed."""
     return Path(os.path.expanduser(name))  # noqa: PTH111  Path.expanduser raises RuntimeError
 
 
@@ -122,11 +122,11 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
     """Return the text of a file.
 
     Args:
-        what: what it should contain, for messages.
-        shorten: the hint for a file that is too big.
+        what: a noun for the expected content, for messages.
+        shorten: the hint for a file that is too large.
 
     Raises:
-        InputError: it is missing, a folder, empty, too big, binary, or not UTF-8.
+        InputError: the file is missing, a folder, empty, too large, binary, or not UTF-8.
     """
     path = regular_file(path, what=what, instead="Use - to read from a pipe.")
     size = path.stat().st_size
@@ -143,14 +143,14 @@ def read_text(path: Path, *, what: str = "a text", shorten: str = "Give a part o
 def regular_file(
     path: Path, *, what: str = "the data", instead: str = "Save it to a file and name that."
 ) -> Path:
-    """Return the path of a file that can be read more than once, with "~" expanded.
+    """Return the path, with "~" expanded, of a file that can be read more than once.
 
     Args:
-        what: what it should contain, for messages.
+        what: a noun for the expected content, for messages.
         instead: the hint for a pipe.
 
     Raises:
-        InputError: it is missing, empty, unreadable, a folder or a pipe.
+        InputError: the file is missing, empty, unreadable, a folder or a pipe.
     """
     where = shown(path)
     with reading(path):
@@ -169,15 +169,15 @@ def regular_file(
 def text_lines(
     path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False
 ) -> Generator[str, None, None]:
-    """Yield the lines of a text file with their ends, which may be those of any system.
+    """Yield the lines of a text file with their line endings, in the style of any system.
 
     Args:
-        encoding: of the file, if it is known not to be UTF-8.
-        with_nul: yield lines with NUL characters, too; the reader refuses them.
+        encoding: the encoding of the file, if it is known not to be UTF-8.
+        with_nul: True to yield lines with NUL characters, which the reader refuses.
 
     Raises:
-        InputError: it cannot be read, or is not text of this encoding; if that is UTF-8, with the
-            line and byte.
+        InputError: the file cannot be read, or is not text in this encoding; for UTF-8, the message
+            contains the line and the byte.
     """
     hint = "Save it as UTF-8."
     with reading(path):
@@ -206,10 +206,10 @@ def bounded_lines(
     """Yield the lines of an open file.
 
     Args:
-        begins_row: return True for a line that begins a row; by default, each line does.
+        begins_row: returns True for a line that begins a row; by default, each line begins a row.
 
     Raises:
-        InputError: a row has more than `MAX_ROW` characters; nothing more of it is read.
+        InputError: a row has more than `MAX_ROW` characters; the remaining characters are not read.
     """
     first = size = 0
     for number, line in enumerate(iter(partial(file.readline, MAX_ROW + 1), ""), start=1):
@@ -231,12 +231,12 @@ def check_row(size: int, path: Path, unit: str, position: int) -> None:
 
 
 def place(path: Path, unit: str, position: int) -> str:
-    """Return a place in a file for messages: "papers.csv, line 7"."""
+    """Return a place in a file in words, for messages: "papers.csv, line 7"."""
     return f"{shown(path)}, {unit} {position}"
 
 
 def _not_utf8(path: Path) -> InputError:
-    """Return the error that names the first invalid byte, which the decoder does not locate."""
+    """Return the error with the first invalid byte, which the decoder does not locate."""
     number, offset = 1, 0
     with path.open("rb") as file:
         for line in iter(partial(file.readline, MAX_ROW), b""):
@@ -266,7 +266,7 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(
             "there is no such file", where=shown(path), hint="Is the path right from this folder?"
         ) from exc
-    except RuntimeError as exc:  # "~nobody/x"
+    except RuntimeError as exc:  # the home folder of an unknown user
         raise InputError("there is no such home folder", where=shown(path)) from exc
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
         raise unreadable(path, exc) from exc
@@ -279,14 +279,14 @@ def unreadable(path: Path, exc: Exception) -> InputError:
 
 
 def shown(path: Path) -> str:
-    """Return a path as messages show it, whatever bytes it consists of: "stdin" for piped text."""
+    """Return a path for messages, even with undecodable bytes; "stdin" for piped text."""
     if path.parent.name.startswith(PIPED):
         return path.stem
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 class SurrogateJoiner:
-    """Joins pairs whose halves are in different pieces of a text, as some servers send them."""
+    """Joins surrogate pairs whose halves are in different pieces of a text."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder(_ENCODING)("replace")
@@ -296,17 +296,17 @@ class SurrogateJoiner:
         return self._decoder.decode(piece.encode(_ENCODING, "surrogatepass"))
 
     def flush(self) -> str:
-        """Return U+FFFD if the text ended in a first half, else ""."""
+        """Return U+FFFD if the text ended with a first half, or ""."""
         return self._decoder.decode(b"", final=True)
 
 
 def well_formed(text: str) -> str:
-    """Return `text` with the halves of a pair joined and lone halves as U+FFFD."""
+    """Return `text` with the halves of surrogate pairs joined, and lone halves as U+FFFD."""
     return text.encode(_ENCODING, "surrogatepass").decode(_ENCODING, "replace")
 
 
 def well_formed_json(text: str) -> str:
-    """Return JSON whose values are `well_formed`; text that is not JSON as `well_formed`."""
+    """Return JSON with `well_formed` values; for other text, return `well_formed(text)`."""
     try:
         values = json.dumps(json.loads(text), ensure_ascii=False)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""YAML that may come from anywhere: parsed within limits, and validated as pydantic models.
+"""Parse untrusted YAML within limits, and validate it as pydantic models.
 
 Time and memory are proportional to the length of the text: the events of the parser are checked
-before any node is created, for nesting, the number of nodes, and repetition by aliases. libyaml
-is used if PyYAML has it. Every error names the file and line.
+before any node is created, for nesting, the number of nodes, and repetition by aliases. libyaml is
+used if PyYAML includes it. Every error contains the file and the line.
 """
 
 from __future__ import annotations
@@ -34,26 +34,30 @@ NODES = 20_000
 REPEATED = 100_000
 """Maximum number of characters and nodes that all aliases together repeat."""
 DIRECTIVES = 10
-"""Maximum number of lines that begin with "%"; libyaml compares each %TAG with all before it."""
+"""Maximum number of lines that begin with "%"; libyaml compares each %TAG with all earlier
+lines.
+"""
 DIGITS = {"tag:yaml.org,2002:int": 20, "tag:yaml.org,2002:float": 100}
-"""Maximum characters of numbers: 64 bits, since larger keys of mappings can be made to collide."""
+"""Maximum number of characters of numbers: 64 bits, since larger keys of mappings can be made to
+collide.
+"""
 LIBYAML_DEPTH = "exceeded maximum nesting depth"
-"""The error of libyaml, which reads ahead and so may reach its own limit before `DEPTH` is."""
+"""The error of libyaml, which reads ahead and so may reach its own limit before `DEPTH`."""
 _DIRECTIVE = re.compile(r"^%", re.M)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 M = TypeVar("M", bound=BaseModel)
 MAX_BYTES = 1_000_000
-"""Maximum size of a file."""
+"""Maximum size of a file in bytes."""
 MAX_SHOWN = 200
-"""Maximum characters of a message that come from the file."""
+"""Maximum number of characters from the file in a message."""
 
 
 class Excess(yaml.MarkedYAMLError):
-    """The document exceeds a limit; `problem` states which."""
+    """Raised if a document exceeds a limit; `problem` describes it."""
 
 
 class DataLoader(SafeLoader):
-    """Creates values of the standard types; each error names the line of the value."""
+    """A loader that creates values of standard types; errors contain the line of the value."""
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if len(node.value) > DIGITS.get(node.tag, len(node.value)):
@@ -70,14 +74,14 @@ class DataLoader(SafeLoader):
 
 
 class TextLoader(BaseLoader):
-    """Creates text of every scalar, as it is written."""
+    """A loader that creates a text for every scalar, as written."""
 
 
 def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tuple[Any, Any]:
     """Return the root node and the data of the only document; None for an empty text.
 
     Raises:
-        yaml.YAMLError: it is not YAML, has several documents, or exceeds a limit (`Excess`).
+        yaml.YAMLError: the text is not YAML, has several documents, or exceeds a limit (`Excess`).
     """
     check(text)
     if issubclass(loader, TextLoader):
@@ -87,12 +91,12 @@ def parse(text: str, loader: type[DataLoader | TextLoader] = DataLoader) -> tupl
             return root, None if root is None else reader.construct_document(root)
         finally:
             reader.dispose()
-    # Composed twice, because creating the data copies what `<<` merges into the nodes.
+    # Composed twice, since creating the data copies the values of `<<` into the nodes.
     return yaml.compose(text, Loader=loader), yaml.load(text, Loader=loader)  # noqa: S506
 
 
 def check(text: str) -> None:
-    """Raise Excess if a limit is exceeded, or YAMLError if it is not YAML."""
+    """Raise Excess if a text exceeds a limit, or YAMLError if it is not YAML."""
     if len(_DIRECTIVE.findall(text)) > DIRECTIVES:
         raise Excess(problem=f"has more than {DIRECTIVES} directives")
     limits = _Limits()
@@ -106,7 +110,7 @@ def check(text: str) -> None:
 
 
 class _Limits:
-    """The size of a document so far, with every alias replaced, checked against the limits."""
+    """Checks the size of a document, with all aliases replaced, against the limits."""
 
     def __init__(self) -> None:
         self._nodes = 0
@@ -121,7 +125,8 @@ class _Limits:
             self._add_alias(event)
         elif isinstance(event, yaml.ScalarEvent):
             self._add_node(event)
-            if _SURROGATE.search(event.value):  # libyaml refuses them, PyYAML's own parser does not
+            # libyaml refuses surrogates, but PyYAML's parser does not
+            if _SURROGATE.search(event.value):
                 raise _excess("contains half of a surrogate pair", event)
             self._size += 1 + len(event.value)
             self._sizes[event.anchor] = self._size - before
@@ -143,7 +148,7 @@ class _Limits:
     def _add_alias(self, event: yaml.AliasEvent) -> None:
         if any(anchor == event.anchor for anchor, _ in self._opened):
             raise _excess("contains itself", event)
-        size = 1 + self._sizes.get(event.anchor, 0)  # a missing anchor is an error of its own
+        size = 1 + self._sizes.get(event.anchor, 0)  # a missing anchor is a separate error
         self._size += size
         self._repeated += size
         if self._repeated > REPEATED:
@@ -159,8 +164,8 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
 
     Raises:
         error: the file cannot be read, is not YAML, has a duplicate key, exceeds a limit, or does
-            not match the model; the message names the first line at fault and the number of other
-            errors.
+            not match the model; the message contains the line of the first error, and the number of
+            other errors.
     """
     root, found = _parsed(path, error)
     for key, line in repeated_keys(root):
@@ -172,7 +177,7 @@ def load(path: Path, model: type[M], error: type[HarnessError] = UsageError) -> 
 
 
 def data(path: Path, error: type[HarnessError] = UsageError) -> Any:
-    """Return the content of a file as it is, None if it is empty.
+    """Return the content of a file without validation, or None if it is empty.
 
     Raises:
         error: the file cannot be read, is not YAML or exceeds a limit.
@@ -220,7 +225,7 @@ def _syntax_error(
         line = text.count("\n", 0, invalid.start()) + 1
         return error(f"contains the invalid character {invalid[0]!a}", where=f"{path}:{line}")
     mark = getattr(exc, "problem_mark", None)
-    # libyaml places what is missing at the end on the line after the last one.
+    # libyaml locates a missing end on the line after the last line.
     where = f"{path}:{min(mark.line + 1, len(text.splitlines()))}" if mark else str(path)
     problem = (getattr(exc, "problem", None) or str(exc).partition("\n")[0])[:MAX_SHOWN]
     if isinstance(exc, Excess):
@@ -231,7 +236,7 @@ def _syntax_error(
 def _validation_error(
     exc: ValidationError, root: yaml.Node | None, path: Path, error: type[HarnessError]
 ) -> HarnessError:
-    # A misspelt key causes two errors, and the one about the key itself is the clearer one.
+    # A misspelled key causes two errors, of which the error about the key itself is clearer.
     first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN]
     more = f" (and {len(rest)} more)" if rest else ""

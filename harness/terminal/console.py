@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
-        done: what is done, such as rows; it begins again with each phase of the work.
-        total: all that is to do; None if it is not known.
-        message: what is being done, for a person.
+        done: the amount of finished work, such as rows; it restarts with each phase of the work.
+        total: the amount of all work; None if it is unknown.
+        message: a description of the current work.
     """
 
     done: float
@@ -41,19 +41,19 @@ OnProgress = Callable[[Progress], None]
 
 
 class Screen:
-    """Output of a run.
+    """The output of a run.
 
     Args:
-        out: stream of results.
-        err: stream of notices and progress.
-        quiet_results: make `emit` do nothing, since the result is printed or saved as a whole.
-        on_progress: receives each report of progress, whatever the streams are.
+        out: the stream of results.
+        err: the stream of notices and progress.
+        quiet_results: True to disable `emit`, since the result is printed or saved as a whole.
+        on_progress: called with each report of progress, independently of the streams.
 
     Attributes:
-        part: what precedes the description of each progress, such as "stage 2 of 8, ".
-        rates: what follows the progress of a job, as a text: the speed of each node of a cluster.
-        emitted: a piece of the result has been printed.
-        line_ended: the pieces need no line feed after them.
+        part: a text before the description of each progress, such as "stage 2 of 8, ".
+        rates: a text after the progress of a job: the speed of each node of a cluster.
+        emitted: True if a piece of the result has been printed.
+        line_ended: True if the pieces need no line feed after them.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Screen:
         quiet_results: bool = False,
         on_progress: OnProgress | None = None,
     ) -> Screen:
-        """Return another output with the same streams, except what is given."""
+        """Return another `Screen` with the same streams, except for the arguments."""
         receives = on_progress or self.on_progress
         return Screen(out or self.out, self.err, quiet_results=quiet_results, on_progress=receives)
 
@@ -114,21 +114,21 @@ class Screen:
         self.write_raw(text)
 
     def result(self, text: str) -> None:
-        """Print a whole result, ended by one line feed."""
+        """Print a whole result, which ends with one line feed."""
         if text:
             self._write(text if text.endswith("\n") else text + "\n")
 
     @property
     def is_terminal(self) -> bool:
-        """Whether results are shown on a terminal."""
+        """True if results are shown on a terminal."""
         return self.out is not None and self.out.isatty()
 
     def width(self, most: int) -> int:
-        """Return the columns of the terminal that results are shown on, at most `most`."""
+        """Return the width of the terminal for results, at most `most` columns."""
         return min(most, columns(self.out)) if self.out is not None and self.is_terminal else most
 
     def clear(self) -> None:
-        """Clear the terminal that results are shown on, if it is one."""
+        """Clear the terminal, if results are shown on a terminal."""
         if self.is_terminal:
             self.write_raw("\x1b[H\x1b[2J")
 
@@ -144,7 +144,7 @@ class Screen:
         self.write_raw(text if self.out is None else shown_on(self.out, text))
 
     def write_raw(self, text: str) -> None:
-        """Write text with escape sequences, which contains no data, to stdout."""
+        """Write text that may contain escape sequences to stdout, without filtering it."""
         if self.out is None:
             raise OutputError("stdout is closed")
         try:
@@ -165,13 +165,13 @@ class Screen:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.out.fileno())
 
     def notice(self, text: str) -> None:
-        """Print one line about the work to stderr; errors are ignored."""
+        """Print a line about the work to stderr, ignoring errors."""
         with contextlib.suppress(OSError, ValueError):
             self.err.write(wrapped(shown_on(self.err, redact(text)), self.err) + "\n")
             self.err.flush()
 
     def hint(self, text: str) -> None:
-        """Print a dim line to stderr if that is a terminal."""
+        """Print a dim line to stderr if stderr is a terminal."""
         if self.err.isatty():
             from rich.text import Text
 
@@ -183,12 +183,12 @@ class Screen:
 
     @property
     def prints(self) -> IO[str]:
-        """Stream for the prints of skills, which go to stderr."""
+        """The stream for the prints of skills, which writes to stderr."""
         return stdout_guard.prints(self.err)
 
     @contextlib.contextmanager
     def in_part(self, part: str) -> Iterator[None]:
-        """Show what progresses in the block as a part of the command: "stage 2 of 8"."""
+        """Show progress within the block as a part of the command, such as "stage 2 of 8"."""
         before, self.part = self.part, f"{part}, "
         try:
             yield
@@ -199,10 +199,10 @@ class Screen:
     def progress(
         self, description: str, *, reported: bool = True
     ) -> Iterator[Callable[[str], None]]:
-        """Show progress on a terminal; the ticker updates the status, and reports it.
+        """Show progress on a terminal within the block; yield a function that updates the status.
 
         Args:
-            reported: False for a step before the work that is reported with a total.
+            reported: False for a step before the work, whose progress is reported with a total.
         """
         description = self.part + description
         ticks = itertools.count(1)
@@ -231,13 +231,13 @@ class Screen:
 
 
 class PlainWriter:
-    """Prints the pieces of a text as they arrive, by `write`."""
+    """A writer that prints the pieces of a text as they arrive."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.write = write
 
     def close(self) -> None:
-        """Do nothing: no piece is kept back."""
+        """Do nothing, since all pieces have been printed."""
 
 
 def render_markdown(text: str) -> RenderableType:

@@ -1,4 +1,4 @@
-"""Markdown on a terminal: whole texts, and the answer of a model as it arrives."""
+"""Render Markdown on a terminal: whole texts, and the answer of a model as it arrives."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from rich.theme import Theme
 from harness.terminal.rendering import TEXT_WIDTH, FittedTable, Plain, console
 
 REFRESH = 0.1
-"""Seconds between two drawings of a text that arrives."""
-# rich's own styles have a black background, which does not suit a light terminal.
+"""Seconds between two drawings of an arriving text."""
+# The default styles of rich have a black background, which does not suit a light terminal.
 THEME = Theme({"markdown.code": "bold", "markdown.code_block": "none", "markdown.h1": "bold"})
 PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"])
 
@@ -50,7 +50,7 @@ class _Table(TableElement):
 
 
 class _Rendered(Markdown):
-    """rich's Markdown, which shows HTML as text, and the address of a link once."""
+    """Markdown of rich that shows HTML as text, and the address of a link once."""
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {
         **Markdown.elements,
@@ -97,8 +97,8 @@ class RenderedMarkdown:
 class MarkdownWriter:
     """Renders the pieces of an answer as they arrive.
 
-    A finished block is printed for good. The last one, which the next piece may change, is drawn
-    again until then.
+    A finished block is printed once. The last block, which the next piece may change, is drawn
+    repeatedly until it is finished.
 
     Args:
         out: the terminal.
@@ -107,7 +107,7 @@ class MarkdownWriter:
 
     def __init__(self, out: IO[str], print_raw: Callable[[str], None]) -> None:
         self._print_raw = print_raw
-        # Without it, rich would write again what Ctrl-C has interrupted.
+        # Without it, rich would repeat a text that Ctrl-C has interrupted.
         self._unwritten = io.StringIO()
         self._console = console(out, self._unwritten)
         self._text = ""
@@ -140,7 +140,7 @@ class MarkdownWriter:
         self._write()
 
     def close(self) -> None:
-        """Print the last block for good."""
+        """Print the last block."""
         if "_live" in self.__dict__:
             self._live.stop()
             del self.__dict__["_live"]
@@ -165,7 +165,7 @@ class MarkdownWriter:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """The last lines of a text that has not ended, as many as fit on the screen."""
+    """The last lines of an unfinished text, as many as fit on the screen."""
 
     text: str
     height: int
@@ -177,7 +177,7 @@ class _End:
 
 
 def _finished(text: str) -> str:
-    """Return the part of a text that is before its last block."""
+    """Return the part of a text before its last block."""
     starts = [t.map[0] for t in PARSER.parse(text) if t.level == 0 and t.map and t.nesting >= 0]
     lines = text.splitlines(keepends=True)
     return "".join(lines[: starts[-1]]) if starts else ""

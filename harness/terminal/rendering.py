@@ -1,4 +1,4 @@
-"""Rendering with rich on a terminal: width, colours, tables, without control characters.
+"""Render with rich on a terminal: width, colours and tables, without control characters.
 
 rich honours NO_COLOR and TERM. Markup in data ("[red]") is not interpreted.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 TEXT_WIDTH = 100
-"""The maximum width of text, since longer lines are hard to read."""
+"""Maximum width of text in columns, since longer lines are hard to read."""
 CONTROLS = {
     **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
     0x7F: 0x2421,
@@ -33,17 +33,17 @@ CONTROLS = {
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24
-"""A longer word of a cell, such as a path, may be broken."""
+"""Length of a word in a cell above which it may be broken, such as a path."""
 
 
 def columns(stream: IO[str]) -> int:
-    """Return the width of the terminal that `stream` is; COLUMNS overrides it."""
+    """Return the width of the terminal of `stream`; COLUMNS overrides it."""
     return size(stream).columns
 
 
 def size(stream: IO[str]) -> os.terminal_size:
-    """Return columns and lines of the terminal that `stream` is; COLUMNS overrides its width."""
-    # `shutil.get_terminal_size` alone measures descriptor 1, which leads to stderr.
+    """Return columns and lines of the terminal of `stream`; COLUMNS overrides its width."""
+    # `shutil.get_terminal_size` only measures descriptor 1, which leads to stderr.
     if "COLUMNS" not in os.environ:
         with suppress(OSError, ValueError):
             found = os.get_terminal_size(stream.fileno())
@@ -53,7 +53,7 @@ def size(stream: IO[str]) -> os.terminal_size:
 
 
 def wrapped(text: str, stream: IO[str]) -> str:
-    """Return text with lines broken between words, if `stream` is a terminal and narrower."""
+    """Return text with lines broken between words to fit, if `stream` is a terminal."""
     width = columns(stream) if stream.isatty() else 0
     if not width or len(text) <= width:
         return text
@@ -67,14 +67,14 @@ def wrapped(text: str, stream: IO[str]) -> str:
 
 
 def console(stream: IO[str], into: IO[str] | None = None) -> Console:
-    """Return rich's console on a terminal; `Plain` must wrap what is printed on it.
+    """Return the console of rich for a terminal; printed renderables must be wrapped in `Plain`.
 
     Args:
-        into: is written to instead of the terminal, for which it is.
+        into: a stream that is written to in place of the terminal.
     """
     from rich.console import Console
 
-    width, height = size(stream)  # both, since rich assumes 80 columns if TERM is "dumb"
+    width, height = size(stream)  # both are passed, since rich assumes 80 columns if TERM is "dumb"
     return Console(
         file=into or stream,
         force_terminal=True,
@@ -112,7 +112,7 @@ class Plain:
 def _plain_line(line: list[Segment]) -> Iterable[Segment]:
     """Yield a line without blanks at its end.
 
-    A line that fills the terminal would leave its cursor where the next key wraps.
+    A line that fills the terminal would leave the cursor at a place where the next key wraps.
     """
     from rich.segment import Segment
 
@@ -126,7 +126,7 @@ def _plain_line(line: list[Segment]) -> Iterable[Segment]:
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a table, as wide as the terminal, or of unlimited width if stdout is not one."""
+    """Return a table with the width of the terminal, or of unlimited width without a terminal."""
     from rich.console import Console
 
     stream = stdout_guard.terminal()  # sys.stdout is stderr while a skill runs
@@ -139,10 +139,10 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FittedTable:
-    """A table for rich without frames and colours, whose long cells continue in the next line.
+    """A table for rich without frames and colours; long cells continue on the next line.
 
-    Where the terminal is too narrow for the words of all columns, each row becomes a block with a
-    line for each column.
+    If the terminal is too narrow for the words of all columns, each row becomes a block with a line
+    for each column.
     """
 
     headers: Sequence[Text]
@@ -150,7 +150,7 @@ class FittedTable:
 
     @classmethod
     def of(cls, headers: Sequence[str], rows: Sequence[Sequence[object]]) -> FittedTable:
-        """Return the table of any cells; None is an empty cell."""
+        """Return a table of cells of any type; None is an empty cell."""
         from rich.text import Text
 
         cells = [[Text("" if cell is None else str(cell)) for cell in row] for row in rows]

@@ -1,8 +1,8 @@
-"""Reserves stdout for results: all other prints go to stderr.
+"""Reserve stdout for results: all other prints go to stderr.
 
 Replacing `sys.stdout` while plugin code runs is not enough: its threads print later, its child
-processes write to the descriptor, and it may close stdout. So results have a descriptor of their
-own, and descriptor 1 leads to stderr.
+processes write to the descriptor, and it may close stdout. So results have a separate descriptor,
+and descriptor 1 leads to stderr.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _used: deque[Prints] = deque(maxlen=16)
 
 
 class Prints(io.TextIOWrapper):
-    """Text stream that wraps another one, ignores its errors, and cannot be closed."""
+    """A text stream that wraps another stream, ignores its errors, and cannot be closed."""
 
     def __init__(self, stream: IO[str] | None) -> None:
         super().__init__(io.BytesIO(), write_through=True)
@@ -40,7 +40,7 @@ class Prints(io.TextIOWrapper):
 
 
 def prints(stream: IO[str] | None) -> Prints:
-    """Return the `Prints` for a stream: always the same one, which is kept alive.
+    """Return the `Prints` for a stream, which is created once and kept alive.
 
     CPython crashes if `sys.stdout` is replaced and freed while a thread prints, which happens when
     a `redirect_stdout` ends.
@@ -53,28 +53,28 @@ def prints(stream: IO[str] | None) -> Prints:
 
 
 def results() -> IO[str] | None:
-    """Return the stream of results; None if stdout is closed."""
+    """Return the stream for results, or None if stdout is closed."""
     return _own or sys.stdout
 
 
 def terminal() -> IO[str] | None:
-    """Return the stream that shows whether results go to a terminal."""
+    """Return the stream that determines whether results go to a terminal."""
     return _own or sys.__stdout__
 
 
 def set_apart() -> None:
-    """Give results a descriptor of their own, and let descriptor 1 lead to stderr."""
+    """Create a separate descriptor for results, and let descriptor 1 lead to stderr."""
     global _own
     real = sys.__stdout__
     if real is None or sys.stdout is not real or real.fileno() != STDOUT:
-        return  # closed, or replaced by a test or an embedding program
+        return  # stdout is closed, or replaced by a test or an embedding program
     _own = os.fdopen(os.dup(STDOUT), "w", encoding=real.encoding, errors=real.errors)
     to_stderr()
     sys.stdout = prints(sys.stderr)
 
 
 def to_stderr() -> None:
-    """Let descriptor 1 lead to stderr, or to the null device if that is closed."""
+    """Let descriptor 1 lead to stderr, or to the null device if stderr is closed."""
     try:
         os.dup2(STDERR, STDOUT)
     except OSError:

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def tools_of(host: Host) -> list[BuiltinTool]:
-    """Return the built-in tools, whose calls `host` permits and logs."""
+    """Return the built-in tools; `host` permits and logs their calls."""
     from harness.tools.builtin_tools import AskUser
     from harness.tools.file_tools import ListFiles, ReadFile, SearchFiles, WriteFile
     from harness.tools.run_command import Run
 
     tools = [ReadFile(host), ListFiles(host), SearchFiles(host), WriteFile(host), AskUser(host)]
-    if os.name == "posix":  # elsewhere there are no process groups
+    if os.name == "posix":  # other systems do not have process groups
         tools.insert(4, Run(host))
     return tools

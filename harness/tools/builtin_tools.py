@@ -1,4 +1,4 @@
-"""The base class of built-in tools, the place where a call works, and the tool ask_user."""
+"""The base class of built-in tools, the context of their calls, and the tool ask_user."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.support.stop_token import StopToken
 from harness.terminal.console import Screen
 
 VALUE = 80
-"""Characters of an invalid value that are shown."""
+"""Maximum number of characters of an invalid value that are shown."""
 
 
 class ToolArguments(BaseModel):
@@ -36,11 +36,11 @@ class ToolArguments(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """Where one call of a tool works, and for whom.
+    """The context of a call of a tool: project, folders and permissions.
 
     Attributes:
-        skills: folders of the skills in use by name, the newest last.
-        run: the call's row of the run log.
+        skills: folders of the skills in use by name, in the order of activation.
+        run: the row of the call in the run log.
     """
 
     permissions: Permissions
@@ -59,21 +59,22 @@ class Workplace:
         return self.settings.project_dir.resolve()
 
     def path(self, given: str) -> Path:
-        """Return a path of a model without links and "..", relative to the project.
+        """Return the resolved path that a model has given; a relative path starts at the project.
 
         Raises:
-            InputError: it cannot be the path of a file.
+            InputError: the text cannot be the path of a file.
         """
         try:
             path = (self.project / Path(given).expanduser()).resolve()
             path.exists()  # raises an error for a name that is too long
-        except (OSError, RuntimeError, ValueError) as exc:  # links in a circle, ~nobody, NUL
+        # links in a circle, an unknown user's home, or a NUL
+        except (OSError, RuntimeError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise InputError(f"it cannot be a path: {reason}", where=given[:200]) from exc
         return path
 
     def path_to_read(self, given: str) -> Path:
-        """Return a path as `path` does; one that is missing there may be in a skill's folder."""
+        """Return a path like `path`; a file missing in the project may be in a skill's folder."""
         path = self.path(given)
         if path.exists() or Path(given).is_absolute():
             return path
@@ -84,14 +85,15 @@ class Workplace:
         return path
 
     def shown(self, path: Path) -> str:
-        """Return a path as models and users see it: relative if it is below the project."""
+        """Return a path for models and users: relative if it is below the project."""
         inside = path.is_relative_to(self.project)
         return str(path.relative_to(self.project) if inside else path)
 
     def is_free(self, path: Path) -> bool:
-        """Return True if a model may read the resolved path without asking.
+        """Return True if a model may read the resolved path without permission.
 
-        That is below the project, except for the harness's own files, and in the folders of skills.
+        These are paths below the project, except for files of the harness, and in folders of
+        skills.
         """
         if any(path.is_relative_to(folder.resolve()) for folder in self.skills.values()):
             return True
@@ -99,14 +101,17 @@ class Workplace:
         return path.is_relative_to(self.project) and not is_protected(path, private)
 
     def allow_reading(self, path: Path) -> None:
-        """Return if a resolved path may be read; raises as `allow`."""
+        """Request permission to read a resolved path if necessary.
+
+        Errors are raised as by `allow`.
+        """
         if not self.is_free(path):
             self.allow("read", str(path))
 
     def allow(self, kind: Kind, subject: str, detail: str = "") -> None:
-        """Return if the user allows it for the skill that was activated last, if there is one.
+        """Request permission for an action, on behalf of the skill that was activated last, if any.
 
-        Raises as `Permissions.check`; how it is allowed is recorded.
+        Errors are raised as by `Permissions.check`; the permission is recorded.
         """
         name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
         wanted = Permission(kind, subject, detail, name, folder)
@@ -120,7 +125,7 @@ class BuiltinTool(ABC):
         host: the application, which permits and logs calls.
 
     Attributes:
-        summary: what it does, for the model.
+        summary: a description of the tool, for the model.
     """
 
     name: ClassVar[str]
@@ -132,14 +137,14 @@ class BuiltinTool(ABC):
 
     @abstractmethod
     def shown(self, given: Any) -> str:
-        """Return what a call works on, for the line that the user sees."""
+        """Return the subject of a call, for the line that the user sees."""
 
     @abstractmethod
     def call(self, given: Any, place: Workplace) -> Mapping[str, Any]:
-        """Do the work and return the result for the model, of limited size.
+        """Do the work, and return a result of limited size for the model.
 
         Raises:
-            NotAllowed: the user does not allow it.
+            NotAllowed: the user does not allow the call.
             HarnessError: the call failed.
         """
 
@@ -157,7 +162,7 @@ class BuiltinTool(ABC):
         return Tool(self.name, summary, parameters)
 
     def prepared(self, call: ToolCall) -> PreparedCall:
-        """Return a call with its arguments checked; raise UsageError if they are invalid."""
+        """Return a call after checking its arguments; raise UsageError if they are invalid."""
         try:
             given = self.Arguments.model_validate(arguments_of(call))
         except ValidationError as exc:
@@ -183,7 +188,7 @@ class BuiltinTool(ABC):
 
 
 def _explained(exc: ValidationError) -> str:
-    """Return what is wrong with arguments, in terms of the parameters."""
+    """Return a description of invalid arguments, in terms of the parameters."""
     messages = []
     for error in exc.errors(include_url=False):
         name = ".".join(map(str, error["loc"]))
@@ -198,7 +203,7 @@ def _explained(exc: ValidationError) -> str:
 
 
 class AskUser(BuiltinTool):
-    """Asks the user a question, with or without answers to choose from."""
+    """Asks the user a question, with or without a choice of answers."""
 
     name = "ask_user"
     summary = "Ask the user a question that only the user can answer"

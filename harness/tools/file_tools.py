@@ -22,28 +22,28 @@ if TYPE_CHECKING:
     import regex
 
 MAX_READ = 20_000_000
-"""Maximum size of a file that is read in parts."""
+"""Maximum size in bytes of a file that is read in parts."""
 CHARACTERS = 16_000
-"""Characters of a result."""
+"""Maximum number of characters of a result."""
 LINE = 2_000
-"""Characters of a line that are kept."""
+"""Maximum number of characters of a line that are kept."""
 ENTRIES = 500
-"""Entries of a list."""
+"""Maximum number of entries of a list."""
 SCANNED = 100_000
-"""Entries that a search looks at."""
+"""Maximum number of entries that a search examines."""
 SECONDS = 10.0
-"""Time limit of a search."""
+"""Time limit of a search in seconds."""
 MAX_SEARCHED = 2_000_000
-"""Maximum size of a file that is searched."""
+"""Maximum size in bytes of a file that is searched."""
 MATCHES = 100
 MATCHED_LINE = 200
-"""Characters of a line around its match that are shown."""
+"""Number of characters of a line around a match that are shown."""
 PATTERN = 1_000
-"""Characters of a regular expression."""
+"""Maximum number of characters of a regular expression."""
 MAX_WRITTEN = 1_000_000
-"""Maximum size of a file that is written or changed."""
+"""Maximum size in bytes of a file that is written or changed."""
 COMPARED = 2_000
-"""Lines that are compared; more are shown as removed and added, since comparing takes long."""
+"""Maximum number of lines that are compared; further lines are shown as removed and added."""
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -56,7 +56,7 @@ LEGACY = "cp1252"
 
 
 class TextFile(NamedTuple):
-    """Content of a text file, with its line ends, and its encoding."""
+    """The content of a text file with its line endings, and its encoding."""
 
     text: str
     encoding: str
@@ -69,7 +69,7 @@ def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
         shown: the path for messages.
 
     Raises:
-        InputError: it is missing, a folder, too large, binary, or cannot be read.
+        InputError: the file is missing, a folder, too large, binary, or cannot be read.
     """
     if path.is_dir():
         raise InputError("is a folder", where=shown, hint="list_files lists it.")
@@ -88,7 +88,7 @@ def read_text_file(path: Path, limit: int, shown: str) -> TextFile:
 
 
 def decoded(content: bytes) -> TextFile | None:
-    """Return the text of a file's content, or None if it is binary."""
+    """Return the text in the content of a file, or None if it is binary."""
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
@@ -146,7 +146,7 @@ class ListFiles(BuiltinTool):
     class Arguments(ToolArguments):
         path: str = Field(".", min_length=1, description="the folder, relative to the project")
         pattern: str = Field("*", description="only names or paths that match, such as *.py")
-        recursive: bool = Field(False, description="list the folders below it, too")
+        recursive: bool = Field(False, description="also list the files in its subfolders")
 
     def shown(self, given: Arguments) -> str:
         pattern = "" if given.pattern == "*" else f" {given.pattern}"
@@ -173,8 +173,8 @@ def folder_to_read(given: str, place: Workplace) -> Path:
     """Return a folder that may be read.
 
     Raises:
-        InputError: it is missing, or not a folder.
-        NotAllowed: the user does not allow it.
+        InputError: the path is missing, or not a folder.
+        NotAllowed: the user does not allow to read it.
     """
     path = place.path_to_read(given)
     place.allow_reading(path)
@@ -185,15 +185,15 @@ def folder_to_read(given: str, place: Workplace) -> Path:
 
 
 def matches_pattern(name: str, pattern: str) -> bool:
-    """Return True if a relative path, or its last part, matches a pattern of a shell."""
+    """Return True if a relative path, or its last part, matches a shell pattern."""
     return fnmatch.fnmatch(name, pattern) or fnmatch.fnmatch(name.rpartition("/")[2], pattern)
 
 
 def files_below(root: Path) -> Iterator[Path]:
-    """Yield the files below a folder, without those of git; links to folders are not followed.
+    """Yield the files below a folder, except files of git; links to folders are not followed.
 
     Raises:
-        Unsearched: there are too many, or it takes too long.
+        Unsearched: there are too many files, or the search takes too long.
     """
     for path, is_folder in _entries(root, recursive=True):
         if not is_folder:
@@ -268,8 +268,8 @@ class SearchFiles(BuiltinTool):
         """Yield the matching lines of a text file as "path:number: line".
 
         Raises:
-            TimeoutError: the search has taken too long.
-            Interrupted: it was stopped.
+            TimeoutError: the search takes too long.
+            Interrupted: the search was stopped.
         """
         place.cancel.check()
         left = until - time.monotonic()
@@ -313,7 +313,7 @@ class WriteFile(BuiltinTool):
 
     def call(self, given: Arguments, place: Workplace) -> Mapping[str, Any]:
         path = place.path(given.path)
-        if given.replaces:  # how often a passage occurs reveals what the file contains
+        if given.replaces:  # the number of occurrences of a passage reveals content of the file
             place.allow_reading(path)
         before = self._present(path, given.path)
         old = "" if before is None else self._text(before, given.path)
@@ -361,7 +361,7 @@ class WriteFile(BuiltinTool):
         return found.text
 
     def _write(self, path: Path, content: bytes, before: bytes | None, place: Workplace) -> None:
-        """Write the file, unless it has changed since the user allowed it."""
+        """Write the file, unless it has changed since the user allowed the call."""
         known = None if before is None else hashlib.sha256(before).hexdigest()
 
         try:

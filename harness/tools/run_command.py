@@ -1,7 +1,8 @@
-"""The tool `run`: a command in the project's folder, in a sandbox where bubblewrap works.
+"""The tool `run`: run a command in the project's folder, in a sandbox if bubblewrap works.
 
-Commands have no network and write only below the project, in which the places that control the
-harness are read-only. /tmp is empty and lost afterwards; sockets below /run are hidden.
+In the sandbox, commands have no network and can write only below the project, except for files that
+control the harness, which are read-only. /tmp is empty, and deleted afterwards; sockets below /run
+are hidden.
 """
 
 from __future__ import annotations
@@ -32,18 +33,20 @@ from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
 SECONDS = 120
 MOST_SECONDS = 600
 PASSED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV")
-"""Variables that every command receives, with PATH and LC_*. Others may be secrets."""
+"""Variables that every command receives, in addition to PATH and LC_*; other variables may be
+secrets.
+"""
 SET = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
-"""Variables against programs that wait for a person."""
+"""Variables that prevent programs from waiting for a person."""
 MAX_BYTES = 10_000_000
-"""Output at which a program is stopped."""
+"""Size of the output in bytes at which a program is stopped."""
 KEPT = 6_000
-"""Characters that are kept of the beginning and of the end of the output."""
+"""Number of characters that are kept at the beginning and at the end of the output."""
 CHECKED = 0.1
-"""Seconds after which the stop token is checked."""
+"""Seconds between two checks of the stop token."""
 _PIECE = 65_536
 _PROGRAM = "bwrap"
-_TMP = "/tmp"  # noqa: S108  an empty one of the sandbox
+_TMP = "/tmp"  # noqa: S108 an empty folder of the sandbox
 _BASE = (
     *("--die-with-parent", "--unshare-pid", "--unshare-ipc", "--cap-drop", "ALL"),
     *("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", _TMP),
@@ -56,7 +59,7 @@ _SECONDS = 10
 
 
 class Run(BuiltinTool):
-    """Runs a command, confined where the platform allows it."""
+    """Runs a command, confined to a sandbox if the platform supports it."""
 
     name = "run"
     summary = "Run a command in the project's folder, without input"
@@ -103,7 +106,7 @@ class Run(BuiltinTool):
         return {"exit_code": ended.code, "output": ended.output}
 
     def _of_skill(self, command: str, place: Workplace) -> str:
-        """Return a command that names a script of a skill with the full path of the script."""
+        """Return a command in which the name of a skill's script is replaced by its full path."""
         words = command_words(command) or ()
         for number, word in enumerate(words[:2]):
             if "/" not in word or is_file(str(place.project / word)):
@@ -127,8 +130,8 @@ def environment_of(
     """Return the variables for a command.
 
     Args:
-        named: variables that the user has named in addition.
-        environ: the present variables; default: those of this process.
+        named: names of additional variables, as given by the user.
+        environ: the current variables; by default, the environment of this process.
     """
     present = os.environ if environ is None else environ
     passed = {
@@ -144,11 +147,11 @@ def environment_of(
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a program ended.
+    """The end of a program, with its output.
 
     Attributes:
-        code: its exit code, negative for a signal, or None if it was stopped.
-        stopped: why it was stopped, or "".
+        code: the exit code; negative for a signal, None if the program was stopped.
+        stopped: the reason why the program was stopped, or "".
     """
 
     output: str
@@ -163,13 +166,13 @@ def run_program(
     seconds: float,
     cancel: StopToken,
 ) -> Ended:
-    """Run a program and return its output, in which stderr is mixed.
+    """Run a program, and return its output, which includes stderr.
 
-    At its end, at a limit and at Ctrl-C, all processes of its group are killed.
+    At the end, at a limit and on Ctrl-C, all processes of its group are killed.
 
     Raises:
         Interrupted: `cancel` was set.
-        SkillFailed: it cannot be started.
+        SkillFailed: the program cannot be started.
     """
     token = StopToken(cancel, seconds)
     try:
@@ -190,7 +193,7 @@ def run_program(
             _read(process, output, token)
             if len(output) > MAX_BYTES:
                 stopped = f"more than {MAX_BYTES // 1_000_000} MB of output"
-            while not stopped and process.poll() is None:  # it may have closed its output
+            while not stopped and process.poll() is None:  # the program may have closed its output
                 token.check()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(CHECKED)
@@ -206,9 +209,9 @@ def run_program(
 
 
 def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken) -> None:
-    """Read the output until it ends, there is too much, or the program has ended.
+    """Read the output until it ends, is too large, or the program has ended.
 
-    Its end is not enough: a process in the background may keep the pipe open.
+    The output may not end with the program, since a background process may keep the pipe open.
     """
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
@@ -228,7 +231,7 @@ def _read(process: subprocess.Popen[bytes], output: bytearray, token: StopToken)
 
 @functools.cache
 def no_sandbox() -> str:
-    """Return why there is no sandbox, or "" if there is one."""
+    """Return the reason why there is no sandbox, or "" if there is a sandbox."""
     if sys.platform != "linux":
         return f"there is none for {sys.platform}"
     if shutil.which(_PROGRAM) is None:
@@ -258,11 +261,11 @@ def confined(
 ) -> Iterator[list[str]]:
     """Yield the command that runs `command` in the sandbox.
 
-    Protected folders of the project that do not exist are created for this time, since only what
-    exists can be made read-only.
+    Missing protected folders of the project are created for this time, since only existing folders
+    can be made read-only.
 
     Args:
-        readable: folders that the command may read although they may be below /tmp.
+        readable: folders that the command may read, even if they are below /tmp.
     """
     options = [*_BASE, *([] if network else [_NO_NETWORK])]
     for folder in readable:
@@ -274,15 +277,15 @@ def confined(
         yield [_PROGRAM, *options, "--chdir", str(project), "--", *command]
     finally:
         for folder in reversed(made):
-            with contextlib.suppress(OSError):  # it is not empty
+            with contextlib.suppress(OSError):  # the folder is not empty
                 folder.rmdir()
 
 
 def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Iterator[str]:
     """Yield the options that make places below the project read-only.
 
-    The folders around them become mounts, too: they cannot be renamed, which would move the place.
-    A mount hides those below it, so the outer ones come first, and each only once.
+    The folders around these places also become mounts, so that they cannot be renamed, which would
+    move the place. A mount hides mounts below it, so that outer folders come first, each only once.
     """
     if any(project.is_relative_to(place) for place in places):
         yield from ("--ro-bind", str(project), str(project))
@@ -299,7 +302,7 @@ def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Itera
 
 
 def _existing(place: Path, made: list[Path]) -> Path:
-    """Return the place, created as a folder if it does not exist."""
+    """Return the place, which is created as a folder if it does not exist."""
     if not place.exists():
         place.mkdir()
         made.append(place)
