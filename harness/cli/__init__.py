@@ -1,1 +1,1 @@
-"""What a person or a pipe meets: one-shot command, session, help, completion."""
+"""The command line: one-shot command, interactive session, help, completion."""

@@ -1,8 +1,8 @@
 """The application: dispatch of lines to skills.
 
 All frontends use `App.dispatch`, which returns an `Outcome` or raises an error of `harness.errors`.
-In both cases, the run is closed in the run log. What only a run needs is imported when a line runs,
-so that the first prompt appears quickly.
+In both cases, the run is closed in the run log. Modules that only a run needs are imported when a
+line runs, so that the first prompt appears quickly.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from harness.runs.invocation import Invocation
 
 OFFERED = 100
-"""Maximum number of characters of the offered line in the question."""
+"""Maximum number of characters of an offered line in the question."""
 
 
 class App(Services):
-    """Runs lines, for all frontends.
+    """An application, which runs lines for all frontends.
 
     Args:
         general: general options given before the line, by key.
-        plugins: plugin objects to load besides those found, by name.
-        bare: load only the framework's own commands, for commands that must work although a plugin
-            does not.
+        plugins: additional plugin objects to load, by name.
+        bare: True to load only the framework's own commands, for lines that must work although a
+            plugin fails.
     """
 
     def dispatch(
@@ -49,13 +49,15 @@ class App(Services):
         """Run one line and return its outcome.
 
         Args:
-            frontend: who enters the line and can confirm; default: that of the application.
-            console: where results and notices go; default: that of the application.
+            frontend: the frontend that enters the line and can confirm; by default, the frontend of
+                the application.
+            console: the output for results and notices; by default, the output of the application.
             cancel: an event that another thread sets to stop the run.
-            progress: receives the progress of the run, in any thread, whatever `console` is.
+            progress: called with the progress of the run, in any thread, independently of
+                `console`.
 
         Raises:
-            HarnessError: with its exit code; the run is closed in the log.
+            HarnessError: the line failed; the run is closed in the log.
         """
         screen = console or self.screen
         if progress is not None:
@@ -65,7 +67,7 @@ class App(Services):
             return guarded(line, lambda: self._dispatch(line))
 
     def run(self, invocation: Invocation) -> Outcome:
-        """Run an invocation that a script has made of its arguments. Raises as `dispatch`."""
+        """Run an invocation that a script has made from its arguments; errors as of `dispatch`."""
 
         def work() -> Outcome:
             from harness.runs.invocation import render_line
@@ -85,8 +87,9 @@ class App(Services):
     ) -> Outcome:
         """Run an invocation of a model, with the general options of the user's own line.
 
-        It cannot read stdin or write to stdout, and needs consent before it changes anything.
-        Raises as `dispatch`, and NotAllowed if the user refuses. `run` gets the row of the run log.
+        The run cannot read stdin or write to stdout, and needs consent for changes. Errors are
+        raised as by `dispatch`, and NotAllowed if the user refuses. `run` is the row of the run
+        log.
         """
         skill = self.catalogue.skills[invocation.name].skill
         given = replace(invocation, general=self.current_general or invocation.general)
@@ -148,15 +151,15 @@ class App(Services):
         return outcome
 
     def _skill(self, name: str, *, trusted: bool) -> Skill:
-        """Return a skill; a plugin of the project is trusted if the user has said so or agrees now.
+        """Return a skill; a plugin of the project requires the user's trust, given before or now.
 
         Args:
-            trusted: the line has `--trust`.
+            trusted: True if the line has `--trust`.
 
         Raises:
-            UnknownSkill: there is none of this name.
-            NotTrusted: it is a plugin of the project that the user does not trust.
-            UsageError: the plugin does not register a skill of this name.
+            UnknownSkill: there is no skill with this name.
+            NotTrusted: the skill is in a plugin of the project that the user does not trust.
+            UsageError: the plugin does not register a skill with this name.
         """
         if name in self.catalogue.skills:
             return self.catalogue.skills[name].skill

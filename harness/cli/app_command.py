@@ -1,4 +1,4 @@
-"""Base class of the framework's own commands, and their results."""
+"""The base class of the framework's own commands, and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AppCommand(Skill):
-    """A command that shows or changes the application. It is not logged."""
+    """Base class of commands that show or change the application; they are not logged."""
 
     logged = False
     tool = False
@@ -23,7 +23,7 @@ class AppCommand(Skill):
 
 
 def result_of(data: BaseModel, text: str, **more: Any) -> Result:
-    """Return a result whose fields are those of a model: for `--json`, programs and the text.
+    """Return a result with the fields of a model as data.
 
     Fields that were not set are left out.
     """

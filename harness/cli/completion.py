@@ -1,6 +1,6 @@
 """Completion in the session: slash commands, then subcommands, options, values and files.
 
-In plain text, and after /chat, only the files that @ attaches.
+In plain text, and after /chat, only files after @ are completed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 _LAST = re.compile(r"""(?:(?<=\s)|\A)(?:"[^"]*|'[^']*|\S*)\Z""")
-"""The last word of a line, from its opening quote on."""
+"""Matches the last word of a line, including its opening quote."""
 _ATTACHED = re.compile(r"""(?:\A|\s)@("[^"\n]*|'[^'\n]*|\S*)\Z""")
 _MODELS = ("--model", "--models")
 Rows = Iterable[tuple[str, str]]
 MOST = 200
-"""Entries of a folder that are offered."""
+"""Maximum number of entries of a folder that are offered."""
 
 
 class LineCompleter(Completer):
-    """Complete the word before the cursor.
+    """A completer of the word before the cursor.
 
     Args:
-        catalogue: called at every key, since /reload replaces the catalogue.
-        models: returns the names that --model takes, with a few words about each.
+        catalogue: returns the catalogue; called at every key, since /reload replaces it.
+        models: returns the names for --model, each with a few words of description.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LineCompleter(Completer):
             yield from self._arguments(line, catalogue)
 
     def _arguments(self, line: _Line, catalogue: Catalogue) -> Iterator[Completion]:
-        """Complete options anywhere, values after their option, else words of the text."""
+        """Complete options anywhere, values after their options, and words of the text."""
         word, skill = line.word, line.skill
         if line.saves:
             yield from paths(word)
@@ -95,7 +95,7 @@ class LineCompleter(Completer):
                 yield from paths(word)
 
     def _names(self, catalogue: Catalogue, words: Sequence[str]) -> Rows:
-        """Return the names that /help, /skills and /model take as text."""
+        """Return the names that /help, /skills and /model accept as text."""
         waiting = [(name, file.description) for name, file in catalogue.untrusted.items()]
         theirs = [row for row in _skills(catalogue) if row[0] not in catalogue.framework]
         match words:
@@ -125,9 +125,9 @@ class _Line:
     Attributes:
         word: the word at the cursor, or the value after `--option=`.
         before: the words before it.
-        option: the option that `word` is the value of.
-        saves: whether `word` is a file to save to.
-        requested: whether the user pressed Tab.
+        option: the option whose value is `word`, or None.
+        saves: True if `word` is a file to save to.
+        requested: True if the user pressed Tab.
     """
 
     skill: Skill
@@ -164,7 +164,7 @@ class _Line:
 
     @property
     def may_be_file(self) -> bool:
-        """Whether to offer files: while the user types, only where one is likely."""
+        """True if files should be offered; without Tab, only if a file is likely."""
         if self.skill.text == "none":
             return False
         texts = [w for w in self.before if not w.startswith("-") and w != self.subcommand]
@@ -176,7 +176,7 @@ def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str
     """Return the skills with their summaries, after the hint at the text of a prompt skill.
 
     Args:
-        typed: only skills that the user may call.
+        typed: True for only the skills that the user may call.
     """
     from harness.agent_skills.prompt_skill import PromptSkill
 
@@ -189,10 +189,10 @@ def _skills(catalogue: Catalogue, *, typed: bool = False) -> list[tuple[str, str
 
 
 def _offered(skill: Skill, option: str, subcommand: str) -> Rows:
-    """Return what the skill itself completes; nothing if its code fails."""
+    """Return the completions of the skill, or no completions if its code fails."""
     try:
         return list(skill.completions(option, subcommand).items())
-    except Exception:  # noqa: BLE001  it is the code of a plugin, and a key was pressed
+    except Exception:  # the code of a plugin must not break typing
         return ()
 
 
@@ -208,7 +208,7 @@ def _matching(word: str, rows: Rows) -> Iterator[Completion]:
 
 
 def paths(word: str) -> Iterator[Completion]:
-    """Complete the path that is being typed; a hidden file only after its dot.
+    """Complete the path that is being typed; hidden files only after a dot.
 
     Args:
         word: the beginning of the path, which may have an opening quote.
@@ -220,7 +220,7 @@ def paths(word: str) -> Iterator[Completion]:
     try:
         with os.scandir(Path(folder or ".").expanduser()) as entries:
             found = [entry for entry in entries if entry.name.startswith(beginning)]
-    except (OSError, RuntimeError, ValueError):  # no such folder or user; a null byte
+    except (OSError, RuntimeError, ValueError):  # no such folder or user, or a null byte
         return
     shown = [e for e in found if e.name.isprintable() and (beginning or e.name[0] != ".")]
     for entry in sorted(shown, key=lambda e: e.name.lower())[:MOST]:

@@ -1,4 +1,4 @@
-"""/help, generated from the declarations of skills; docs/commands.md has the same texts."""
+"""/help, which is generated from the declarations of skills, as docs/commands.md is."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.runs.targets import folder_names
 
 
 def program_options() -> str:
-    """Return the list of the options of `agent.py --help`."""
+    """Return the list of options for `agent.py --help`."""
     return _options("Options", flags(GeneralOptions, ProgramOptions).values())
 
 
@@ -32,8 +32,8 @@ def skill_help(
     """Return the text of `/help NAME`: usage, summary, details, subcommands, options, formats.
 
     Args:
-        formats: suffixes of plugins' formats that the result can be saved with.
-        brief: only name the options of subcommands, which `/help NAME SUBCOMMAND` describes.
+        formats: suffixes of the formats of plugins in which the result can be saved.
+        brief: True to list only the names of options that `/help NAME SUBCOMMAND` describes.
     """
     parts = [reflowed(f"Usage: {usage(skill)}", width), textwrap.fill(skill.summary, width)]
     if skill.details:
@@ -117,7 +117,7 @@ def _shape(flag: Flag) -> str:
 
 
 class Help(AppCommand):
-    """Shows help generated from the declarations of skills."""
+    """The command /help, which shows help from the declarations of skills."""
 
     name = "help"
     summary = "List the commands, or show help on one"

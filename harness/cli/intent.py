@@ -1,14 +1,15 @@
-"""Recognizes the skill that a line without a slash clearly requests.
+"""Recognize the skill that a line without a slash clearly requests.
 
-There are two ways, both reported on stderr (`-> /name (auto)`):
+A skill is recognized in two ways, and reported on stderr (`-> /name (auto)`):
 
     triggers     regular expressions of a plugin
     description  of a prompt skill: every word of the request occurs in the skill's name and
                  description, and the request begins with a verb of the description
 
-The request is the line up to its first colon or line break. A question, a negation, a word that the
-skill does not have, or two skills that match, activate nothing: the line is a turn of chat. Plugins
-are never activated by their description, since they may write files.
+The request is the line up to its first colon or line break. If the request is a question, contains
+a negation or a word that the skill does not have, or if two skills match, no skill is activated:
+the line is a turn of chat. Plugins are never activated by their description, since they may write
+files.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from harness.cli.services import Services
 
 LEAST = 3
-"""Minimum number of words: two occur together by chance too often."""
+"""Minimum number of words of a request, since two words often occur together by chance."""
 MOST = 25
 """Maximum number of words of a request; longer lines are text."""
 LENGTH = 300
-"""Maximum characters of a request."""
+"""Maximum number of characters of a request."""
 _POLITE = re.compile(
     r"(?:(?:please|kindly|now|can you|could you|would you|will you|i want you to|"
     r"i need you to|i would like you to|i'd like you to|let's)[\s,]+)+",
@@ -54,7 +55,7 @@ _OBJECT = re.compile(
 )
 _SAVE = re.compile(r"(?<!\s)\s++(?:save\s+to|-o)\s+(?:\"[^\"]*\"|'[^']*'|\S+)\s*\Z", re.I)
 _NAMED = re.compile(r"""(?P<name>[\w-]+)\s+(?P<file>"[^"\n]+"|'[^'\n]+'|\S+)""")
-"""The name of a skill and that of a file."""
+"""Matches the name of a skill, followed by the name of a file."""
 _WORD = re.compile(r"[^\W\d_][\w']*")
 _CLAUSE = re.compile(r"[.;:,!?]|\b(?:and|or|to|by|then)\b", re.I)
 _COMMON = """
@@ -67,11 +68,11 @@ _STOP = frozenset(_COMMON.split())
 
 
 COMMANDS = {"help": "help", "?": "help", "exit": "exit", "quit": "exit"}
-"""Commands that a person who does not know the slash types as plain words."""
+"""Words that a person without knowledge of the slash types, with their commands."""
 
 
 def command_for(app: Services, line: str) -> tuple[str, str]:
-    """Return the skill that plain text clearly requests and its text, or a turn of chat."""
+    """Return the skill that plain text clearly requests, and its text, or a turn of chat."""
     skills = app.catalogue.skills
     first, *others = line.split()
     if first.lower() in COMMANDS and (not others or others[0].removeprefix("/") in skills):
@@ -80,13 +81,14 @@ def command_for(app: Services, line: str) -> tuple[str, str]:
         app.screen.notice(f"-> /{match[0]} (auto)")
         return match
     fitting = described(skills, line)
-    if fitting and _activatable(app).isdisjoint(fitting):  # else the model may activate it
+    # otherwise the model may activate a skill
+    if fitting and _activatable(app).isdisjoint(fitting):
         if len(fitting) == 1:
             app.screen.notice(f"-> /{fitting[0]} (auto)")
             return fitting[0], line.strip()
         names = " and ".join(f"/{name}" for name in fitting)
         app.screen.notice(f"{names} would fit; name one to use it")
-    return app.chat.name, f"-- {line}"  # what looks like an option is text
+    return app.chat.name, f"-- {line}"  # text that looks like an option is text
 
 
 def offer(app: Services, line: str) -> str:
@@ -101,7 +103,7 @@ def offer(app: Services, line: str) -> str:
         return f"/{named['name'].lower()} {named['file']}{target}"
     wishes = (wish, f"{wish} -") if app.frontend.stdin is not None else (wish,)
     for text, name in itertools.product(wishes, skills):
-        with contextlib.suppress(Exception):  # it may be the code of a plugin
+        with contextlib.suppress(Exception):  # the code of a plugin may fail
             if offered := skills[name].skill.offer(text):
                 return f"/{name} {offered}{target}"
     return ""
@@ -113,13 +115,13 @@ def converses(app: Services, skill: Skill) -> bool:
 
 
 def _activatable(app: Services) -> frozenset[str]:
-    """Return the skills that the chat model can activate, which is known once it is loaded."""
+    """Return the skills that the chat model can activate, which is known when it is loaded."""
     general = build(GeneralOptions, app.general)
     app.use_registry(general.registry)
     models = Models(app.pool, Choice(general.model, fallback=not general.no_fallback))
     try:
         tools = models.run("chat", lambda model: tools_for(model, app.toolbox))
-    except HarnessError:  # the run itself reports it
+    except HarnessError:  # the run reports this error
         return frozenset()
     return activatable(tools)
 
@@ -182,7 +184,7 @@ def _terms(text: str) -> set[str]:
 
 
 def _stem(word: str) -> str:
-    """Return one form of "writes", "writing" and "write"."""
+    """Return a common form of words such as "writes", "writing" and "write"."""
     word = word.lower().removesuffix("'s").strip("'")
     for ending in ("ing", "ed", "es", "s", "e"):
         if word.endswith(ending) and len(word) - len(ending) >= 3 and not word.endswith("ss"):

@@ -1,7 +1,7 @@
-"""Interactive session: a prompt with history and completion for `App.dispatch`.
+"""The interactive session: a prompt with history and completion for `App.dispatch`.
 
-Ctrl-C stops the work or clears the line; twice at an empty prompt, it ends the session, as Ctrl-D.
-Alt-Enter begins a new line.
+Ctrl-C stops the work or clears the line; if pressed twice at an empty prompt, it ends the session,
+like Ctrl-D. Alt-Enter begins a new line.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ nanda-harness {__version__}. Type /help for the commands; Tab completes them, op
 Plain text is for the chat model. Ctrl-C stops the current work, Ctrl-D ends the session."""
 LEAVING = "Ctrl-C again ends the session, as Ctrl-D and /exit do."
 HISTORY_BYTES = 4_000_000
-"""Maximum size of the history file, which is read at every start of a session."""
+"""Maximum size in bytes of the history file, which is read at the start of each session."""
 
 
 def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = False) -> int:
     """Run a session on the terminal; return the exit code.
 
     Args:
-        continues: go on with the last conversation of this folder.
+        continues: True to continue the last conversation of this folder.
     """
     frontend = Frontend("repl", confirm=_confirm, choose=_choose, ask=_ask)
     app = App(settings, frontend, general=general)
@@ -61,7 +61,8 @@ def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = Fal
             from harness.cli.session_commands import go_on
 
             go_on(app)
-        # The prompt is written where results go, which is not sys.stdout (terminal/stdout_guard).
+        # The prompt is written to the stream for results, which is not sys.stdout
+        # (terminal/stdout_guard).
         output = create_output(stdout=cast("TextIO | None", stdout_guard.results()))
         with create_app_session(output=output), ctrl_c.taking_effect("none"):
             Repl(app).run()
@@ -71,10 +72,11 @@ def run(settings: Settings, general: Mapping[str, Any], *, continues: bool = Fal
 
 
 class Repl:
-    """Interactive session.
+    """An interactive session.
 
     Args:
-        terminal_input, terminal_output: of prompt-toolkit, for tests; default: the terminal.
+        terminal_input, terminal_output: input and output of prompt-toolkit, for tests; by default,
+            the terminal.
     """
 
     def __init__(
@@ -143,7 +145,7 @@ class Repl:
         return outcome.result.leave
 
     def status(self) -> str:
-        """Return the text below the prompt: the model in use, cut to one line."""
+        """Return the line below the prompt, which contains the model in use."""
         last = self.app.last_resolution
         if last is None:
             text = " no model in use yet | /models shows what is available"
@@ -155,12 +157,12 @@ class Repl:
 
 
 def key_bindings() -> KeyBindings:
-    """Return the keys that differ from prompt-toolkit's own: Alt-Enter and Tab."""
+    """Return the key bindings that differ from prompt-toolkit: Alt-Enter and Tab."""
     bindings = KeyBindings()
 
     @bindings.add("tab")
     def _(event: KeyPressEvent) -> None:
-        """Complete at once: prompt-toolkit ignores Tab while it completes what was typed."""
+        """Complete immediately: prompt-toolkit ignores Tab while it completes typed text."""
         buffer = event.current_buffer
         if buffer.complete_state and buffer.complete_state.completions:
             buffer.complete_next()
@@ -184,14 +186,15 @@ def key_bindings() -> KeyBindings:
 
 
 def open_history(path: Path, screen: Screen) -> History:
-    """Open the history file, readable only by its owner; in memory if that fails.
+    """Open the history file, which only its owner can read.
 
-    The same if it is too large or not a regular file.
+    The history is kept in memory if the file cannot be used, is too large, or is not a regular
+    file.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            read_bytes(path, HISTORY_BYTES)  # prompt_toolkit reads all of it, whatever it is
+            read_bytes(path, HISTORY_BYTES)  # prompt_toolkit would read a file of any size
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600))
         path.chmod(0o600)
     except OSError as exc:
@@ -201,7 +204,7 @@ def open_history(path: Path, screen: Screen) -> History:
 
 
 def _confirm(question: str) -> bool:
-    """Ask on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
+    """Ask a yes-or-no question on the terminal; Ctrl-D means no, Ctrl-C interrupts the work."""
     sys.stderr.flush()
     try:
         with ctrl_c.taking_effect("none"):
@@ -211,7 +214,7 @@ def _confirm(question: str) -> bool:
 
 
 def _choose(question: str, choices: Sequence[str]) -> str:
-    """Ask on the terminal for a choice by its number or beginning; Ctrl-D means none of them."""
+    """Ask on the terminal for a choice, by number or beginning; Ctrl-D means no choice."""
     listed = "\n".join(f"  {number} {choice}" for number, choice in enumerate(choices, start=1))
     _print(f"{question}\n{listed}")
     numbered = {str(number): choice for number, choice in enumerate(choices, start=1)}
@@ -227,7 +230,7 @@ def _choose(question: str, choices: Sequence[str]) -> str:
 
 
 def _ask(question: str) -> str:
-    """Ask on the terminal for a line; Ctrl-D means an empty one."""
+    """Ask on the terminal for a line; Ctrl-D means an empty line."""
     _print(question)
     try:
         with ctrl_c.taking_effect("none"):

@@ -1,4 +1,4 @@
-"""Command line: `agent.py [OPTION ...] [LINE]`, its streams and exit codes."""
+"""The command line `agent.py [OPTION ...] [LINE]`, its streams and exit codes."""
 
 from __future__ import annotations
 
@@ -34,24 +34,25 @@ if TYPE_CHECKING:
 
 
 BARE = re.compile(r"\s*/skills\s+(?:disable|enable|remove)(?:\s|\Z)")
-"""Lines that must run although a plugin cannot be loaded, or ends the process."""
+"""Matches lines that must run although a plugin cannot be loaded, or ends the process."""
 INFORMATION = ("--help", "-h", "--version")
-"""Options of the program that print something instead of running a line."""
+"""Options of the program that print information instead of running a line."""
 SOON = 0.5
-"""Seconds that servers may take to end after Ctrl-C."""
+"""Maximum number of seconds for servers to end after Ctrl-C."""
 _unfreed: list[App] = []
-"""Applications whose engine may be busy: freeing it would delay the exit of the process."""
+"""Applications with an engine that may be busy: freeing it would delay the exit."""
 GRACE = 2.0
-"""Seconds for threads to end: those of libraries end by themselves at exit."""
+"""Maximum number of seconds for threads to end; threads of libraries end at exit."""
 
 
 def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) -> int:
-    """Console entry point: reserve stdout for results and guarantee that the process exits."""
+    """The console entry point: reserve stdout for results, and guarantee that the process exits."""
     stdout_guard.set_apart()
     with ctrl_c.taking_effect("end"):
         try:
             if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-                signal.signal(signal.SIGINT, signal.default_int_handler)  # instead of agent.py's
+                # replaces the handler of agent.py
+                signal.signal(signal.SIGINT, signal.default_int_handler)
             code = main(argv, make)
         except KeyboardInterrupt:  # just before or after the work
             ctrl_c.end_process()
@@ -60,10 +61,11 @@ def command(argv: Sequence[str] | None = None, make: MakeInvocation | None = Non
 
 
 def run_script(make: MakeInvocation, argv: Sequence[str] | None = None) -> int:
-    """Run the invocation that a script makes of its arguments; return the exit code.
+    """Run the invocation that a script makes from its arguments; return the exit code.
 
     Args:
-        argv: the arguments; None for those of this process, which then ends with the script.
+        argv: the arguments; None for the arguments of this process, which then ends with the
+            script.
     """
     return command(None, make) if argv is None else main(argv, make)
 
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None, make: MakeInvocation | None = None) 
     """Run one line, or a session if there is none; return the exit code.
 
     Args:
-        make: parses the arguments of a script that runs one command, instead of a line.
+        make: parses the arguments of a script that runs a single command, in place of a line.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -153,7 +155,8 @@ def _serve_mcp(general: Mapping[str, object], options: Sequence[str]) -> int:
             hint="Its only option is --skills NAME[,NAME ...]; all others go before `mcp`.",
         )
     require("mcp", extra="mcp")
-    gc.disable()  # a tenth of the time that the client waits: what is imported stays
+    # saves a tenth of the time that the client waits, since imported objects are never freed
+    gc.disable()
     from harness.mcp.skill_server import serve
 
     app = App(settings_module.from_environment(), Frontend("mcp", is_model=True), general=general)
@@ -176,7 +179,7 @@ def _closed(app: App, code: int) -> int:
 
 
 def run_lines(app: App, lines: Iterable[str]) -> int:
-    """Run lines one after the other; return the exit code of the last one that failed."""
+    """Run lines one after the other; return the exit code of the last failed line."""
     dispatched = (line.removesuffix("\n") for line in lines if line.strip())
     return _run_each(app, (partial(app.dispatch, line) for line in dispatched))
 
@@ -189,7 +192,7 @@ def _run_each(app: App, runs: Iterable[Callable[[], Outcome]]) -> int:
             show(outcome, app.screen, in_shell)
         except HarnessError as error:
             print_error(error, app.screen)
-            code = error.exit_code or code  # it is 0 for ReaderGone
+            code = error.exit_code or code  # the exit code of ReaderGone is 0
             if isinstance(error, (Interrupted, ReaderGone)):
                 break
             continue
@@ -207,10 +210,10 @@ def _piped_lines() -> IO[str] | tuple[()]:
 
 
 def _piped_stdin() -> IO[bytes] | None:
-    """Return stdin, unless it is missing, a terminal, or /dev/null as in cron."""
+    """Return stdin, or None if it is missing, a terminal, or /dev/null (as in cron)."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
-    with contextlib.suppress(OSError):  # it is not a file of the system
+    with contextlib.suppress(OSError):  # stdin is not a file of the system
         if stat.S_ISCHR(os.fstat(sys.stdin.fileno()).st_mode):
             return None
     return sys.stdin.buffer
@@ -219,7 +222,8 @@ def _piped_stdin() -> IO[bytes] | None:
 def leave(code: int) -> int:
     """Return the exit code, and guarantee that the process exits with it.
 
-    After Ctrl-C it exits here: Python would wait for threads, native libraries for their own.
+    After Ctrl-C the process exits immediately, since Python and native libraries would wait for
+    threads.
     """
     if code == Interrupted.exit_code:
         _exit(code)
@@ -243,6 +247,6 @@ def leave(code: int) -> int:
 def _exit(code: int) -> None:
     for stream in (Screen().out, sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()  # type: ignore[union-attr]  # a closed one is None
+            stream.flush()  # type: ignore[union-attr]  # a closed stream is None
     ctrl_c.kill_others()
     os._exit(code)

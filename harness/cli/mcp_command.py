@@ -18,7 +18,7 @@ from harness.plugins.user_choices import TrustStore
 from harness.terminal.rendering import table
 
 SHOWN = 100
-"""Characters of a tool's description in the list."""
+"""Maximum number of characters of a tool's description in the list."""
 
 
 class ServerState(BaseModel):
@@ -26,7 +26,7 @@ class ServerState(BaseModel):
 
     Attributes:
         written_in: the file and the line.
-        place: its command or address.
+        place: the command or the address of the server.
         tools: name, description and parameters of each tool.
     """
 
@@ -52,7 +52,7 @@ class ServerList(BaseModel):
 
 
 class McpCommand(AppCommand):
-    """Starts the servers and shows them."""
+    """The command /mcp, which starts the servers and shows them."""
 
     name = "mcp"
     summary = "Show the servers of mcp.json, their state and their tools"

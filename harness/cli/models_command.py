@@ -1,4 +1,4 @@
-"""/models: the models, whether each can be served, and downloads; /model: the one that chats."""
+"""/models: list models with their availability and downloads; /model: select the chat model."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Place(BaseModel):
 
     @property
     def use(self) -> str:
-        """Whether the place can be used now, and for which tasks."""
+        """The availability of the place, and its tasks, in words."""
         if self.available and self.unfit_for:
             return f"yes, but unfit for {', '.join(self.unfit_for)}"
         return "yes" if self.available else "no"
@@ -81,7 +81,7 @@ class Downloads(BaseModel):
 
 
 class ModelsCommand(AppCommand):
-    """Probes every serve entry of the registry without loading any, and downloads models."""
+    """The command /models, which probes all serve entries of the registry, and downloads models."""
 
     name = "models"
     summary = "Show every model, and whether it can be served now; download one"
@@ -136,7 +136,7 @@ class ModelsCommand(AppCommand):
         )
 
     def _offered(self) -> Result:
-        """List the downloads, and the place that serves the chat."""
+        """Return the list of downloads, and the place that serves the chat."""
         found = [*self._downloads().values()]
         rows = [
             (
@@ -175,7 +175,7 @@ class ModelsCommand(AppCommand):
         return found
 
     def _get(self, name: str, call: Call) -> Result:
-        """Download a model after asking, and show how to use it."""
+        """Download a model after asking for consent, and return how to use it."""
         name, known = name.removeprefix("ollama/"), self._downloads()
         if name not in known and ":" not in name:
             hint = did_you_mean(name, known) or f"There are {', '.join(known)}, and NAME:TAG."
@@ -218,7 +218,7 @@ def _download(
 
 
 class ChatModel(BaseModel):
-    """The model that chats, and the place that serves it; None without a model."""
+    """The chat model, and the place that serves it; None without a model."""
 
     model_config = _LAZY
 
@@ -227,7 +227,7 @@ class ChatModel(BaseModel):
 
 
 class ModelCommand(AppCommand):
-    """Sets the model of the task "chat" for the life of the process."""
+    """The command /model, which sets the model of the task "chat" until the process ends."""
 
     name = "model"
     summary = "Show or choose the model of the session's chat"

@@ -22,7 +22,7 @@ EXAMPLE = Path("examples", "abstract.txt")
 
 
 class NewSkill(AppCommand):
-    """Creates skills from templates, which run and pass their own test."""
+    """The command /new-skill, which creates skills from templates that run and pass their test."""
 
     name = "new-skill"
     summary = "Create a working skill with its test, for you to change"
@@ -87,7 +87,7 @@ class NewSkill(AppCommand):
         return Result("\n".join(lines), data)
 
     def _check_free(self, name: str, kind: Kind) -> None:
-        """Raise UsageError for a taken name, except for a package of an existing folder skill."""
+        """Raise UsageError for a taken name, except for a package of an existing skill folder."""
         catalogue = self._app.catalogue
         if name in catalogue.disabled:
             raise UsageError(
@@ -105,7 +105,7 @@ class NewSkill(AppCommand):
 
 
 def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tuple[str, str]]:
-    """Return the next steps with their commands, as the user would type them."""
+    """Return the next steps with their commands, in the form that the user can type."""
     found = shutil.which("python")
     python = shlex.quote(_shown(Path(sys.executable), settings))
     if found and Path(found) == Path(sys.executable):
@@ -125,7 +125,7 @@ def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tupl
 
 
 def _shown(path: Path, settings: Settings) -> str:
-    """Return a path as the user would type it."""
+    """Return a path in the form that the user can type."""
     if path.is_relative_to(settings.project_dir):
         return str(path.relative_to(settings.project_dir))
     return str(path)

@@ -1,7 +1,7 @@
 """The list of the commands, for `agent.py --help` and `/help`, and the layout of help texts.
 
-It imports no option model, and so avoids the import of Pydantic, which is half of the start-up
-time.
+The module does not import option models, and so avoids the import of Pydantic, which would double
+the start-up time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from harness.settings import Settings
 
 WIDTH = 96
-"""Columns of a help text where the width of the terminal is not known."""
+"""Width of a help text in columns if the width of the terminal is unknown."""
 
 
 MOST_LINES = 4
-"""Maximum number of lines for the skills of a project, and for those of the user, in `/help`."""
+"""Maximum number of lines for the skills of a project, and for the user's skills, in `/help`."""
 USAGE = """\
 Usage: agent.py [OPTION ...] [LINE]
 
@@ -37,9 +37,9 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 
 
 def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
-    """Return a title with a list below it: two aligned columns, the second one wrapped.
+    """Return a title and a list below it, with two aligned columns, of which the second is wrapped.
 
-    Where the terminal is narrow, the second column is below the first one.
+    On a narrow terminal, the second column is below the first.
     """
     left = max(len(name) for name, _ in rows) + 4
     lines = [textwrap.fill(f"{title}:", width)]
@@ -58,7 +58,7 @@ def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
 def reflowed(text: str, width: int) -> str:
     """Return text that is formatted for `WIDTH`, with its lines joined and wrapped if narrower.
 
-    An indented line, as of an example, is wrapped by itself.
+    An indented line, such as an example, is wrapped separately.
     """
     if width >= WIDTH:
         return text
@@ -77,12 +77,12 @@ def reflowed(text: str, width: int) -> str:
 
 
 def program_help(catalogue: Catalogue, settings: Settings, options: str) -> str:
-    """Return the text of `agent.py --help`, with the list of the options."""
+    """Return the text of `agent.py --help`, which includes the list of options."""
     return "\n\n".join((USAGE, options, overview(catalogue, settings), EXIT_CODES))
 
 
 def overview(catalogue: Catalogue, settings: Settings, width: int = WIDTH) -> str:
-    """Return the commands, then the project's and the user's skills, in a screenful of lines."""
+    """Return the commands, the project's skills and the user's skills, within a screen."""
     groups: dict[str, list[Found]] = {"program": [], "project": [], "user": []}
     for found in catalogue.skills.values():
         if found.for_users:
@@ -96,7 +96,7 @@ def overview(catalogue: Catalogue, settings: Settings, width: int = WIDTH) -> st
 
 
 def commands(skills: Iterable[Found | Skill], width: int = WIDTH) -> str:
-    """Return the list of commands, one line each."""
+    """Return the list of commands, with a line for each."""
     rows = [(f"/{skill.name}", skill.summary) for skill in sorted(skills, key=lambda s: s.name)]
     return section("Commands (`/help NAME` for details)", rows, width)
 

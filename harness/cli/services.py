@@ -38,12 +38,12 @@ class Services(ABC):
 
     Args:
         general: general options given before the line, by key.
-        plugins: plugin objects to load besides those found, by name.
-        bare: load only the framework's own commands, for commands that must work although a plugin
-            does not.
+        plugins: additional plugin objects to load, by name.
+        bare: True to load only the framework's own commands, for lines that must work although a
+            plugin fails.
 
     Attributes:
-        preferred: models by task, chosen with /model.
+        preferred: the models chosen with /model, by task.
     """
 
     def __init__(
@@ -72,12 +72,12 @@ class Services(ABC):
 
     @property
     def caller(self) -> Caller:
-        """Who the line that this thread runs is for."""
+        """The caller of the line that this thread runs."""
         return getattr(self._thread, "caller", None) or self._caller
 
     @contextlib.contextmanager
     def _calling(self, caller: Caller) -> Iterator[None]:
-        """Let `caller` be that of this thread within the block."""
+        """Make `caller` the caller of this thread within the block."""
         before = getattr(self._thread, "caller", None)
         self._thread.caller = caller
         try:
@@ -105,12 +105,12 @@ class Services(ABC):
 
     @property
     def current_general(self) -> GeneralOptions | None:
-        """The general options of the last line that this thread ran for a user."""
+        """The general options of the user's last line in this thread."""
         return getattr(self._thread, "general", None)
 
     @cached_property
     def toolbox(self) -> Toolbox:
-        """The tools of the chat model, those that are described in most detail first."""
+        """The tools of the chat model; the first tools are described in most detail."""
         from harness.chat.active_skills import activation
         from harness.chat.skill_tools import skill_tools
         from harness.chat.tool_calls import log_failure
@@ -128,7 +128,7 @@ class Services(ABC):
 
     @cached_property
     def mcp_servers(self) -> Servers:
-        """The servers of mcp.json; none is started yet."""
+        """The servers of mcp.json, which are started on first use."""
         from harness.mcp.client import Servers
 
         return Servers(self.settings, self)
@@ -149,7 +149,7 @@ class Services(ABC):
 
     @property
     def permissions(self) -> Permissions:
-        """What the user of the current line allows models to do."""
+        """The permissions that the user of the current line gives to models."""
         from harness.permissions import Permissions
 
         asked, general = self.frontend, self.current_general
@@ -200,14 +200,14 @@ class Services(ABC):
 
     @property
     def last_resolution(self) -> Resolution | None:
-        """The model in use, and why it was chosen."""
+        """The resolution of the model in use, or None."""
         return self._pool.last if self._pool is not None else None
 
     def reload(self) -> None:
-        """Read the registry and find the skills again; loaded models are freed.
+        """Read the registry, find the skills again, and free loaded models.
 
         Raises:
-            RegistryError: the application is unchanged.
+            RegistryError: the registry cannot be used; the application is unchanged.
         """
         found = self._read_registry()
         self.discovery.forget()
@@ -216,10 +216,10 @@ class Services(ABC):
         self._discover()
 
     def use_registry(self, path: Path | None) -> None:
-        """Switch to the registry of this line, if it differs from that of the last one.
+        """Switch to the registry of a line, if it differs from the registry of the last line.
 
         Raises:
-            RegistryError: the application is unchanged.
+            RegistryError: the registry cannot be used; the application is unchanged.
         """
         if path == self._registry_path:
             return
@@ -272,6 +272,6 @@ class Services(ABC):
         self._free_models()
 
     def stop_servers(self, seconds: float = 5.0) -> None:
-        """Stop the servers of mcp.json that were started; those that take longer are killed."""
+        """Stop the started servers of mcp.json; servers that take longer are killed."""
         if "mcp_servers" in self.__dict__:
             self.mcp_servers.close(seconds)

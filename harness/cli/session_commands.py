@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from harness.cli.services import Services
 
 SHOWN = 60
-"""Characters of a title, an excerpt or a line in a list."""
+"""Maximum number of characters of a title, an excerpt or a line in a list."""
 OFFERED = 20
-"""Sessions that completion offers."""
+"""Maximum number of sessions that completion offers."""
 _LAZY = ConfigDict(defer_build=True)
 
 
@@ -33,7 +33,7 @@ class SessionList(BaseModel):
     sessions: list[Session]
 
     def as_table(self, *, with_folder: bool) -> str:
-        """Return the sessions, with excerpts if words were searched."""
+        """Return the sessions as a table, with excerpts if words were searched."""
         head, found = ["session", "last used", "turns", "begins with"], self.sessions
         rows = [[one.id, one.used_at[:19], one.turns, one.title[:SHOWN]] for one in found]
         more = {"found": [one.excerpt[:SHOWN] for one in found]} if found[0].excerpt else {}
@@ -46,7 +46,7 @@ class SessionList(BaseModel):
 
 
 class Sessions(AppCommand):
-    """List the stored sessions of this folder, or search their messages."""
+    """The command /sessions, which lists or searches the stored sessions of this folder."""
 
     name = "sessions"
     summary = "List the conversations of this folder, or those that contain some words"
@@ -56,7 +56,7 @@ class Sessions(AppCommand):
     output = SessionList
 
     class Options(SkillOptions):
-        all: bool = Field(False, description="those of all folders")
+        all: bool = Field(False, description="also the sessions of other folders")
         limit: int = Field(20, ge=1, description="number of sessions to list")
 
     def run(self, call: Call) -> Result:
@@ -73,7 +73,7 @@ class Sessions(AppCommand):
 
 
 class Resume(AppCommand):
-    """Goes on with a stored session, with the rights of this process or fewer."""
+    """The command /resume, which continues a stored session with the rights of this process."""
 
     name = "resume"
     summary = "Go on with the last conversation of this folder, or with a chosen one"
@@ -103,11 +103,11 @@ class Resume(AppCommand):
 
 
 def go_on(app: Services) -> None:
-    """Go on with the last session of the folder, for `agent.py --continue`, and show its end.
+    """Continue the last session of the folder, for `agent.py --continue`, and show its end.
 
     Raises:
-        NothingFound: there is none. If the stored ones cannot be read, which has been reported, the
-            work goes on with a new one.
+        NothingFound: there is no session. If the stored sessions cannot be read, which has been
+            reported, a new session begins.
     """
     conversation = app.conversation
     try:
@@ -127,13 +127,13 @@ def _last(conversation: Conversation) -> str:
 
 
 def _summary(session: Session) -> str:
-    """Return a line about a session that goes on."""
+    """Return a line about a session that is continued."""
     turns = f"{session.turns} turn{'s' * (session.turns != 1)}"
     return f"session {session.id} goes on ({turns}): {session.title}"
 
 
 class Reloaded(BaseModel):
-    """The names of the skills after /reload; `new` and `gone` are the changes."""
+    """The names of the skills after /reload; `new` and `gone` are the differences."""
 
     model_config = _LAZY
 
@@ -145,7 +145,7 @@ class Reloaded(BaseModel):
 
 
 class Reload(AppCommand):
-    """Reloads skills and registry, for their authors."""
+    """The command /reload, which loads skills and registry again, for their authors."""
 
     name = "reload"
     summary = "Read the registry and the skills' folders again"
@@ -178,7 +178,7 @@ class Reload(AppCommand):
 
 
 class Exit(AppCommand):
-    """Ends the session, as Ctrl-D does."""
+    """The command /exit, which ends the session like Ctrl-D."""
 
     name = "exit"
     summary = "End the session"
@@ -189,14 +189,14 @@ class Exit(AppCommand):
 
 
 class Quit(Exit):
-    """The same under the name that other programs use."""
+    """The command /quit, which is /exit under a name of other programs."""
 
     name = "quit"
     summary = "End the session, as /exit does"
 
 
 class Clear(AppCommand):
-    """Starts a new conversation, as in other clients."""
+    """The command /clear, which starts a new conversation."""
 
     name = "clear"
     summary = "Begin a new conversation and clear the screen"
@@ -209,7 +209,7 @@ class Clear(AppCommand):
 
 
 class RunList(BaseModel):
-    """The runs of the run log, newest first, with the columns of the log."""
+    """The runs of the run log, latest first, with the columns of the log."""
 
     model_config = _LAZY
 
@@ -217,7 +217,7 @@ class RunList(BaseModel):
 
 
 class Logs(AppCommand):
-    """Shows the run log, newest first, or one run."""
+    """The command /logs, which shows the run log, latest run first, or a single run."""
 
     name = "logs"
     summary = "List the newest runs, or show one in full"
@@ -260,7 +260,7 @@ def _run_table(runs: list[dict[str, Any]]) -> str:
 
 
 class NumberedAnswer(Always):
-    """An "always" answer with the number that revokes it."""
+    """An answer "always", with the number by which it is revoked."""
 
     number: int
 
@@ -273,7 +273,7 @@ class ProjectPermissions(BaseModel):
 
 
 class PermissionsCommand(AppCommand):
-    """Lists and revokes "always" answers."""
+    """The command /permissions, which lists and revokes answers "always"."""
 
     name = "permissions"
     summary = "List or revoke what models may do in this project without asking"

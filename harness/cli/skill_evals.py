@@ -1,8 +1,8 @@
-"""`/skills test ACTIVATE`: whether requests activate a skill, as the cases beside it expect.
+"""`/skills test NAME`: check that requests activate a skill, with cases beside the skill.
 
-The cases are in `evals/evals.json` of the skill's folder. Each is decided as a line of chat would
-be: by the triggers of plugins, then by the tools that the model calls first, or, for a model
-without tools, by the descriptions (`harness.cli.intent`). Nothing is run.
+The cases are in `evals/evals.json` of the skill's folder. Each request is treated like a line of
+chat: it activates a skill by the triggers of plugins, by the tools that the model calls first, or
+for a model without tools by the descriptions (`harness.cli.intent`). Skills are not run.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from harness.cli.services import Services
 
 FILE = Path("evals", "evals.json")
-"""The file with the cases, in the skill's folder."""
+"""The file with the cases, in the folder of the skill."""
 MAX_BYTES = 1_000_000
-"""Maximum size of that file."""
+"""Maximum size of the file in bytes."""
 
 
 class Case(BaseModel):
-    """One request, and whether it should activate the skill.
+    """A case: a request, and whether it should activate the skill.
 
-    Files of other clients have further fields, such as `expected_output`; they are ignored.
+    Further fields of other clients, such as `expected_output`, are ignored.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,10 +49,10 @@ class Case(BaseModel):
 
 
 def test(app: Services, name: str, call: Call) -> Result:
-    """Return a table of hits and misses; the exit code is 1 if there is a miss.
+    """Return a table of the cases; the exit code is 1 if a case fails.
 
     Raises:
-        UsageError: the skill is unknown, models may not use it, or it has no valid cases.
+        UsageError: the skill is unknown, cannot be used by models, or has no valid cases.
     """
     found = app.catalogue.skills.get(name)
     if found is None:
@@ -82,7 +82,7 @@ def read(folder: Path) -> Sequence[Case]:
     """Return the cases of a skill.
 
     Raises:
-        InputError: the file does not exist, it is not JSON, or it has no valid cases.
+        InputError: the file does not exist, is not JSON, or has no valid cases.
     """
     path = folder / FILE
     if not is_inside(folder, path):

@@ -1,4 +1,4 @@
-"""`/skills add` and `/skills remove`: the user's folder of skills."""
+"""`/skills add` and `/skills remove`: change the user's folder of skills."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ MOST_LISTED = 20
 
 
 def add(app: Services, source: str, call: Call) -> Result:
-    """Copy skills of a source into the user's folder, once the user has seen and allowed it.
+    """Copy skills of a source into the user's folder, after the user has seen and allowed it.
 
     Raises:
-        InputError: the source has no usable skill, or one that exceeds a limit.
-        NotAllowed: the user refuses, or there is nobody to ask.
+        InputError: the source has no usable skill, or a skill exceeds a limit.
+        NotAllowed: the user refuses, or the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
     """
     settings = call.settings
@@ -49,7 +49,8 @@ def add(app: Services, source: str, call: Call) -> Result:
                 call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
         names = ", ".join(f"/{copy.file.name}" for copy in copies)
         known = fetched.is_local and not any(copy.has_code for copy in copies)
-        if call.confirm or not known:  # the line alone allows to copy instructions of this computer
+        # the line alone permits to copy instructions from this computer
+        if call.confirm or not known:
             action = f"/skills installs {names} in {settings.own_skills}"
             consent(action, call.confirm, yes=call.yes)
         for copy in copies:
@@ -65,11 +66,11 @@ def add(app: Services, source: str, call: Call) -> Result:
 
 
 def delete(app: Services, name: str, call: Call) -> Result:
-    """Ask for confirmation, then delete a skill from the user's folder.
+    """Delete a skill from the user's folder after confirmation.
 
     Raises:
         UsageError: the skill does not exist in that folder.
-        NotAllowed: the user refuses, or there is nobody to ask.
+        NotAllowed: the user refuses, or the session is not interactive.
     """
     own = call.settings.own_skills
     found = skill_files(own, call.settings.folder_deadline).found
@@ -115,7 +116,7 @@ def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) ->
 
 
 def _preview(copy: Staged, origin: str) -> list[str]:
-    """Return what the user sees before the question."""
+    """Return the lines that the user sees before the question."""
     file = copy.file
     lines = [f"/{file.name}: {file.description}", f"from {origin}"]
     sizes = [f"  {size:>9,} bytes  {in_one_line(name)}" for name, size in copy.files]

@@ -1,4 +1,4 @@
-"""/skills: shows which skills are loaded, untrusted, disabled or left out, and changes that."""
+"""/skills: show and change which skills are loaded, trusted, disabled or left out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LISTED = ("skills", "untrusted", "disabled", "shadowed")
 
 
 class Installation(BaseModel):
-    """Where an installed skill comes from, and whether its folder is as it was installed."""
+    """The origin of an installed skill, and whether its folder is unchanged."""
 
     source: str
     date: str
@@ -30,11 +30,11 @@ class Installation(BaseModel):
 
 
 class SkillEntry(BaseModel):
-    """A skill, or a name that no skill is loaded for.
+    """A skill, or a name for which no skill is loaded.
 
     Attributes:
-        origin: of a loaded, disabled or shadowed skill; "" if it is not found.
-        folder: of a plugin that is not trusted.
+        origin: the origin of a loaded, disabled or shadowed skill; "" if the skill is not found.
+        folder: the folder of a plugin that is not trusted.
         by: the origin of the skill that has the name of a shadowed skill.
     """
 
@@ -72,7 +72,7 @@ class SkillCatalogue(BaseModel):
 
 
 class Skills(AppCommand):
-    """Shows the catalogue, and changes which plugins are loaded."""
+    """The command /skills, which shows the catalogue, and changes which plugins are loaded."""
 
     name = "skills"
     summary = "List, search, install, test and disable skills"
@@ -94,7 +94,7 @@ class Skills(AppCommand):
 
     class Add(SkillOptions):
         skill: list[str] = Field([], description="install only this skill of the source")
-        all_skills: bool = Field(False, alias="all", description="install all of its skills")
+        all_skills: bool = Field(False, alias="all", description="install all skills of the source")
 
     class Options(Add):
         pass
@@ -185,7 +185,7 @@ class Skills(AppCommand):
         )
 
     def _found(self, text: str, catalogue: SkillCatalogue) -> Result:
-        """Return the skill of that name, or else all skills with the words of the text."""
+        """Return the skill with this name, or else all skills with the words of the text."""
         named = _selected(catalogue, lambda entry: entry.name == text)
         failures = [one for one in catalogue.failures or () if one["name"] == text]
         if failures or any(getattr(named, key) for key in LISTED):
@@ -243,7 +243,7 @@ def _selected(catalogue: SkillCatalogue, chosen: Callable[[SkillEntry], bool]) -
 
 
 def _overview(found: SkillCatalogue) -> Iterator[str]:
-    """Yield the table of the skills, and a line for each other thing that was found."""
+    """Yield the table of skills, and lines about frameworks, formats and plugins left out."""
     yield _skill_table(found.skills)
     for skill in (*found.skills, *found.untrusted):
         yield from (f"/{skill.name}: {problem}" for problem in skill.problems or ())
@@ -260,7 +260,7 @@ def _overview(found: SkillCatalogue) -> Iterator[str]:
 
 
 def _in_full(found: SkillCatalogue) -> Iterator[str]:
-    """Yield the origin, the fields and the problems of the skills of one name."""
+    """Yield the origin, the fields and the problems of the skills with one name."""
     for skill in (*found.skills, *found.untrusted):
         yield from (f"/{skill.name}: {skill.summary}", "")
         if skill.folder:
@@ -317,7 +317,7 @@ def _failures(found: SkillCatalogue) -> Iterator[str]:
 
 
 def _is_unchanged(folder: Path, sha256: str) -> bool:
-    """Return True if the files of a folder have a hash, as they had when it was recorded."""
+    """Return True if the files of a folder still have the recorded hash."""
     try:
         return content_hash(folder) == sha256
     except UsageError:

@@ -1,1 +1,1 @@
-"""The Model Context Protocol: skills as tools of other programs, and servers as tools of a chat."""
+"""The Model Context Protocol: offer skills to other programs, and use tools of servers."""

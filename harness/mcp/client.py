@@ -1,4 +1,4 @@
-"""The servers of mcp.json as a source of tools: started on first use, and searched."""
+"""Use the servers of mcp.json as a source of tools, which a model may search."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 SEARCH = "search_mcp_tools"
 QUERY = "query"
 RESULTS = 10
-"""Tools that one search returns."""
+"""Maximum number of tools that a search returns."""
 BLOCKS = 100
-"""Parts of a result that are used."""
+"""Maximum number of content blocks of a result that are used."""
 _WORD = re.compile(r"[^\W_]+")
 _LITTLE = {"a", "an", "and", "for", "from", "in", "is", "it", "my", "of", "on", "or", "the", "to"}
 """Words that do not distinguish tools."""
 WAIT = 10.0
-"""Seconds that a chat waits for servers that start; their tools join later."""
+"""Seconds that a chat waits for starting servers, whose tools are added later."""
 FOUND = 20
-"""Tools found by search that are offered, the newest first."""
+"""Maximum number of tools found by search that are offered, the latest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class ServerTool:
     """A tool of a server.
 
     Args:
-        host: the application, which the call is permitted and logged by.
+        host: the application, which permits and logs calls.
     """
 
     name: str
@@ -59,9 +59,9 @@ class ServerTool:
 
     @property
     def subject(self) -> str:
-        """What consent applies to: it differs once the server or the tool's definition does.
+        """The subject of consent, which changes with the server or the definition of the tool.
 
-        Annotations are not part of it, since a server may state there what it likes.
+        Annotations are not included, since they are unverified claims of the server.
         """
         tool = self.tool
         defined = [self.server.entry.digest, tool.name, tool.description, tool.input_schema]
@@ -69,7 +69,7 @@ class ServerTool:
         return f"{self.name} ({digest[:12]})"
 
     def described(self, level: int) -> Tool:
-        """Return the whole tool at every level: a part of a schema could not be followed."""
+        """Return the complete tool at every level, since a part of a schema would not be usable."""
         schema = {"properties": {}, **self.tool.input_schema, "type": "object"}
         return Tool(self.name, _clean(self.tool.description or self.tool.title or ""), schema)
 
@@ -85,7 +85,7 @@ class ServerTool:
         return PreparedCall(line, work)
 
     def _run(self, arguments: dict[str, Any], screen: Screen, run: Run) -> Any:
-        """Return the result, shortened."""
+        """Call the tool, and return its shortened result."""
         shown = json.dumps(arguments, ensure_ascii=False, indent=1)
         detail = f"{self.server.entry.place}\n{self.tool.name} {shown}"
         turn = CURRENT.get()
@@ -105,12 +105,12 @@ class ServerTool:
 
 
 class SearchTool:
-    """Finds tools by words, and makes them callable.
+    """A tool that finds tools by words, and makes them callable.
 
     Args:
-        host: the application, which calls are logged by.
+        host: the application, which logs calls.
         tools: all tools.
-        found: receives the names of the tools found.
+        found: called with the names of the found tools.
     """
 
     name = SEARCH
@@ -150,7 +150,7 @@ class SearchTool:
 
 
 def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
-    """Return the tools with words of the query, best first; rare words count more."""
+    """Return the tools that contain words of the query, best first; rare words count more."""
     texts = [_words(f"{t.name} {t.tool.title or ''} {t.tool.description or ''}") for t in tools]
     weights = {
         word: math.log(1 + len(tools) / frequency)
@@ -167,13 +167,13 @@ def search(tools: Sequence[ServerTool], query: str) -> list[ServerTool]:
 
 
 def _words(text: str) -> set[str]:
-    """Return the words in lower case, without the ending of a plural."""
+    """Return the words of a text in lower case, without plural endings."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", text)
     return {word.lower().removesuffix("s") for word in _WORD.findall(spaced)}
 
 
 def _listing(found: Sequence[ServerTool]) -> str:
-    """Return the tools for the model; whole, or by name alone where they do not fit."""
+    """Return the tools for the model, complete, or only their names if they do not fit."""
     listed: list[Any] = []
     left = tool_calls.CHARACTERS
     for tool in found:
@@ -189,7 +189,7 @@ def _listing(found: Sequence[ServerTool]) -> str:
 
 
 def _text(block: Any) -> str:
-    """Return a block of content as text; other kinds than text are named."""
+    """Return a content block as text; for other kinds of content, the name of the kind."""
     if block.type == "text":
         return str(block.text)
     if block.type == "resource_link":
@@ -200,7 +200,7 @@ def _text(block: Any) -> str:
 
 
 def _clean(text: str) -> str:
-    """Return text without control characters, such as those that move a terminal's cursor."""
+    """Return `text` without control characters, which may move the cursor of a terminal."""
     return "".join(c for c in text if c.isprintable() or c in "\n\t")
 
 
@@ -208,7 +208,7 @@ class Servers:
     """The servers of the user and of a trusted project, as a source of tools.
 
     Args:
-        host: as of `ServerTool`.
+        host: as for `ServerTool`.
     """
 
     def __init__(self, settings: Settings, host: Host) -> None:
@@ -221,7 +221,7 @@ class Servers:
         self._found: list[str] = []
 
     def start(self, seconds: float = WAIT) -> None:
-        """Start all servers, once, and wait at most `seconds` until they are ready."""
+        """Start all servers if necessary, and wait at most `seconds` until they are ready."""
         if not self._is_started:
             self._is_started = True
             self._start()
@@ -232,7 +232,7 @@ class Servers:
                 self._notice(f"mcp server {server.entry.name}: {server.problem} (/mcp)")
 
     def tools(self) -> list[ServerTool]:
-        """Return the tools of all servers that run, which are started if they are not yet."""
+        """Return the tools of all running servers; start the servers if necessary."""
         self.start()
         return [
             ServerTool(name, server, tool, self._host)
@@ -241,14 +241,14 @@ class Servers:
         ]
 
     def searched(self) -> list[ChatTool]:
-        """Return the search for tools, and the tools that it has found."""
+        """Return the tool for searching, and the tools that it has found."""
         tools = self.tools()
         by_name = {tool.name: tool for tool in tools}
         found = [by_name[name] for name in self._found if name in by_name]
         return [SearchTool(self._host, tools, self._remember), *found]
 
     def close(self, seconds: float) -> None:
-        """Stop all servers; those that take longer are killed."""
+        """Stop all servers; servers that take longer are killed."""
         servers, self.servers = self.servers, []
         self._is_started = False
         self._reported.clear()
@@ -259,7 +259,7 @@ class Servers:
         try:
             for server in servers:
                 server.join(max(0.0, until - time.monotonic()))
-        finally:  # also after another Ctrl-C
+        finally:  # even after another Ctrl-C
             if servers:
                 from harness.mcp.client_transport import kill_all
 
@@ -279,13 +279,13 @@ class Servers:
         except UsageError as error:
             self._notice(f"the servers of mcp.json are not used: {error}")
             return
-        import mcp  # noqa: F401  once, not in every thread
+        import mcp  # noqa: F401 imported here once, not in every thread
 
         seconds = self._settings.mcp_deadline
         self.servers = [Server(entry, self._settings.project_dir, seconds) for entry in entries]
 
     def _wait(self, seconds: float) -> None:
-        """Wait for servers that start, each only once for `WAIT`, unless for longer."""
+        """Wait for starting servers; a server that was late before only delays longer waits."""
         starting = [server for server in self.servers if server.state == "starting"]
         until = time.monotonic() + seconds
         for server in starting:

@@ -1,4 +1,4 @@
-"""mcp.json: the servers that the user, and a trusted project, want the chat model to use."""
+"""Read and change mcp.json, the servers that the user or a trusted project configures."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from harness.support.bounded_files import read_text
 SERVERS = "mcpServers"
 MAX_BYTES = 1_000_000
 MOST = 50
-"""Servers of one file that are used."""
+"""Maximum number of servers in a file."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_]\w*)(?::-([^}]*))?\}", re.ASCII)
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9-]+|_{2,}")
 
 
 class Written(BaseModel):
-    """A server as written in mcp.json; fields that only other clients have are ignored."""
+    """A server as written in mcp.json; fields of other clients are ignored."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
     type: Literal["", "stdio", "http", "streamable-http", "streamableHttp"] = ""
@@ -43,12 +43,13 @@ class Written(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One server of mcp.json.
+    """A server of mcp.json.
 
     Attributes:
-        name: as in the names of its tools: no two underscores in a row, none at the end.
-        where: file and line.
-        written: before variables are replaced, so it has no secrets.
+        name: the name in the names of its tools, without two underscores in a row or an underscore
+            at the end.
+        where: the file and the line.
+        written: the server before variables are replaced, so that it contains no secrets.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Entry:
 
     @property
     def place(self) -> str:
-        """The command or address, as written."""
+        """The command or the address, as written."""
         written = self.written
         return redact(
             shlex.join([written.command, *written.args]) if written.command else written.url
@@ -65,14 +66,14 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what is written, which changes if the name is given to another server."""
+        """SHA-256 of the written form, which changes if the name is given to another server."""
         return hashlib.sha256(self.written.model_dump_json().encode()).hexdigest()
 
     def resolved(self, environ: Mapping[str, str]) -> Written:
         """Return the server with its variables replaced: `${NAME}` and `${NAME:-default}`.
 
         Raises:
-            UsageError: the environment has no variable of a name that is used.
+            UsageError: a variable is not set in the environment.
         """
 
         def value(found: re.Match[str]) -> str:
@@ -102,10 +103,10 @@ class Entry:
 
 @dataclass(slots=True)
 class Configuration:
-    """What the files contain.
+    """The contents of the files mcp.json.
 
     Attributes:
-        problems: errors; each leaves out one server or one file.
+        problems: errors, each of which leaves out a server or a file.
         untrusted: files of the project that are not trusted in their current state.
     """
 
@@ -115,7 +116,7 @@ class Configuration:
 
 
 def read(settings: Settings) -> Configuration:
-    """Return the servers of the user's mcp.json, then those of the project's, if it is trusted."""
+    """Return the servers of the user's mcp.json, and of the project's mcp.json if trusted."""
     found, trust = Configuration(), TrustStore(settings.trust_file)
     for path in (settings.mcp_file, *settings.project_mcp_files):
         source: Path | None = path
@@ -144,10 +145,10 @@ def add(path: Path, name: str, server: Mapping[str, Any], *, force: bool = False
     """Write a server to a file, and return it.
 
     Args:
-        force: replace a server of the same name.
+        force: True to replace a server with the same name.
 
     Raises:
-        UsageError: it cannot be used, or there is one of that name.
+        UsageError: the server cannot be used, or a server with this name exists.
         InputError: the file cannot be used.
         OutputError: the file cannot be written; it is unchanged.
     """
@@ -176,7 +177,7 @@ def remove(path: Path, name: str) -> None:
     """Delete a server from a file.
 
     Raises:
-        UsageError: there is none of that name.
+        UsageError: there is no server with this name.
         InputError: the file cannot be used.
         OutputError: the file cannot be written; it is unchanged.
     """
@@ -191,12 +192,12 @@ def remove(path: Path, name: str) -> None:
 
 
 def _named(content: Mapping[str, Any], name: str) -> list[str]:
-    """Return the names in a file that become this one in the names of tools."""
+    """Return the names in a file that give this name in the names of tools."""
     return [one for one in content[SERVERS] if _prefix_of(one) == name]
 
 
 def _entries(path: Path, source: Path, problems: list[UsageError]) -> Iterator[Entry]:
-    """Yield the servers of a file; errors of single ones are added to `problems`.
+    """Yield the servers of a file; errors of single servers are added to `problems`.
 
     Args:
         source: the file that is read: the file itself, or a private copy.
@@ -224,10 +225,10 @@ def _entries(path: Path, source: Path, problems: list[UsageError]) -> Iterator[E
 
 
 def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
-    """Return the text and the content of a file, without servers if it does not exist.
+    """Return the text and the content of a file, which is empty if the file does not exist.
 
     Raises:
-        InputError: it cannot be read, or has no object `mcpServers`.
+        InputError: the file cannot be read, or has no object `mcpServers`.
     """
     try:
         text = read_text(source or path, MAX_BYTES)
@@ -241,7 +242,7 @@ def _load(path: Path, source: Path | None = None) -> tuple[str, dict[str, Any]]:
         raise InputError("it is not UTF-8 text", where=f"{path}:{line}") from exc
     except json.JSONDecodeError as exc:
         raise InputError(f"it is not JSON: {exc.msg}", where=f"{path}:{exc.lineno}") from exc
-    except (ValueError, RecursionError) as exc:  # a number of too many digits, or deep nesting
+    except (ValueError, RecursionError) as exc:  # a number with too many digits, or deep nesting
         raise InputError("it is not usable JSON", where=str(path)) from exc
     if not isinstance(content, dict) or not isinstance(content.get(SERVERS), dict):
         raise InputError(
@@ -268,12 +269,12 @@ def _tool_prefix(name: str, where: str) -> str:
 
 
 def _prefix_of(name: str) -> str:
-    """Return the name in the form that tool names allow, or "" if nothing is left of it."""
+    """Return the name with the characters that tool names allow, or "" if there are none."""
     return _NOT_IN_NAMES.sub("_", name).strip("_")[:30].rstrip("_")
 
 
 def _line(text: str, *keys: str) -> int:
-    """Return the line of the last of these nested keys that is found."""
+    """Return the line of the innermost of these nested keys that is found."""
     place = 0
     for key in keys:
         found = re.compile(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:").search(

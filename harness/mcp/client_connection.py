@@ -1,7 +1,7 @@
-"""One server of mcp.json: its connection, its tools and its state.
+"""The connection to a server of mcp.json, its tools and its state.
 
-Each server has a thread with an event loop of its own, so that one that floods, hangs or sends what
-takes long to check delays no other.
+Each server has a separate thread with an event loop, so that a server that floods, hangs or sends
+messages that take long to check does not delay other servers.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ if TYPE_CHECKING:
 State = Literal["starting", "ready", "failed", "stopped"]
 
 MOST_TOOLS = 1000
-"""Tools of one server that are used."""
+"""Maximum number of tools of a server."""
 MAX_TOOL = 64_000
-"""Bytes of a tool's description and schema; a larger tool is left out."""
+"""Maximum size in bytes of a tool's description and schema; a larger tool is left out."""
 LONGEST = 10
-"""A call that reports progress may take this many times the time limit."""
+"""Number of time limits that a call may take if it reports progress."""
 TICK = 0.2
-"""Seconds between two looks at a call that runs."""
+"""Seconds between two checks of a running call."""
 PAGES = 100
-"""Pages of a list of tools that are read."""
+"""Maximum number of pages of a list of tools that are read."""
 SHOWN = 300
-"""Characters of a server's message that are shown."""
+"""Maximum number of characters of a server's message that are shown."""
 NAME = 64
-"""Longest name of a tool."""
+"""Maximum number of characters of the name of a tool."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Server:
-    """A server that is started at once, in a thread.
+    """A server, which is started immediately in a thread.
 
     Args:
-        folder: working folder of its process.
-        seconds: time limit to start, and from one sign of life of a call to the next.
+        folder: the working folder of its process.
+        seconds: time limit for the start, and between two signs of life of a call.
 
     Attributes:
-        state: a failed server stays so until the next `/reload`.
-        problem: why it failed, or what is wrong with its tools; "" if nothing.
-        tools: its tools by their names in the chat.
+        state: the state of the server; a failed server remains failed until the next `/reload`.
+        problem: the reason why it failed, or the problem with its tools, or "".
+        tools: the tools by their names in the chat.
     """
 
     def __init__(self, entry: Entry, folder: Path, seconds: float) -> None:
@@ -80,17 +80,17 @@ class Server:
         self._thread.start()
 
     def wait(self, seconds: float) -> None:
-        """Wait until it is ready or has failed."""
+        """Wait until the server is ready or has failed."""
         self._settled.wait(seconds)
 
     def request_stop(self) -> None:
-        """Let it end; `join` waits for that."""
+        """Request the end of the server; `join` waits for it."""
         self.state = "stopped" if self.state != "failed" else self.state
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._end)
 
     def join(self, seconds: float) -> None:
-        """Wait at most `seconds` for its end."""
+        """Wait at most `seconds` for the end of the server."""
         self._thread.join(seconds)
 
     def call(
@@ -103,10 +103,10 @@ class Server:
         """Call a tool by its name at the server.
 
         Args:
-            on_progress: receives messages about the progress, in this thread.
+            on_progress: called with messages about the progress, in this thread.
 
         Raises:
-            DeadlineExceeded: it showed no sign of life for too long.
+            DeadlineExceeded: the call showed no sign of life for too long.
             SkillFailed: the server reports an error, or has ended.
             Interrupted: `cancel` was set.
         """
@@ -134,7 +134,7 @@ class Server:
             self._loop.run_until_complete(self._task)
         except asyncio.CancelledError:
             pass
-        except BaseException as exc:  # noqa: BLE001  a server may send anything
+        except BaseException as exc:  # noqa: BLE001 a server may send any message
             self._fail(exc)
         finally:
             self._settled.set()
@@ -146,7 +146,7 @@ class Server:
             try:
                 await self._connect(mode)
             except Exception as exc:
-                # Some servers of earlier revisions end at a request other than `initialize`.
+                # Some servers of earlier revisions end on a request other than `initialize`.
                 if self.state == "ready" or mode == "legacy" or not is_closed(exc):
                     raise
 
@@ -160,7 +160,7 @@ class Server:
                     Client(
                         self._transport(),
                         mode=mode,
-                        # Half of the time is left for a server that ignores `server/discover`.
+                        # The other half of the time is for a server that ignores `server/discover`.
                         read_timeout_seconds=self._seconds / 2,
                         message_handler=self._received,
                         client_info=client_info(),
@@ -203,8 +203,8 @@ class Server:
         self.problem = "; ".join(left_out[:3])
 
     async def _listen(self, client: Client) -> None:
-        """Read the tools again when a server of the newest revision reports a change."""
-        with contextlib.suppress(Exception):  # it reports none
+        """Read the tools again when a server of the latest revision reports a change."""
+        with contextlib.suppress(Exception):  # the server does not report changes
             async with client.listen(tools_list_changed=True) as changes:
                 async for _ in changes:
                     self._wake.set()
@@ -235,7 +235,7 @@ class Server:
             raise SkillFailed(f"{self.entry.name}: {message_of(exc)}") from exc
 
     def _end(self) -> None:
-        if not self._task.cancelling():  # a second time would interrupt its end
+        if not self._task.cancelling():  # a second cancellation would interrupt its end
             self._task.cancel()
 
     def _fail(self, exc: BaseException) -> None:
@@ -252,7 +252,7 @@ class Server:
 
 
 def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
-    """Return why a tool cannot be used by this name, or ""."""
+    """Return the reason why a tool cannot be used under this name, or ""."""
     if len(tool.model_dump_json()) > MAX_TOOL:
         return "is too large"
     if tool.execution is not None and tool.execution.task_support == "required":
@@ -261,7 +261,7 @@ def _unusable(tool: types.Tool, taken: Collection[str], name: str) -> str:
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
-    """End what still runs in a loop, and close it."""
+    """Cancel the tasks that still run in a loop, and close it."""
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
@@ -283,7 +283,7 @@ async def all_tools(client: Client) -> AsyncIterator[types.Tool]:
 
 
 def chat_name(server: str, tool: str) -> str:
-    """Return the name of a tool in the chat, of the characters and length that servers accept."""
+    """Return the name of a tool in the chat, with characters and length that servers accept."""
     name = f"{server}__{_NOT_IN_NAMES.sub('_', tool)}"
     if len(name) <= NAME:
         return name
@@ -291,14 +291,14 @@ def chat_name(server: str, tool: str) -> str:
 
 
 def client_info() -> types.Implementation:
-    """Return the name that servers see."""
+    """Return the name and version of the client that servers see."""
     from mcp import types
 
     return types.Implementation(name=APP_NAME, version=__version__)
 
 
 def silence() -> None:
-    """Keep the package from logging what servers send: without a handler, Python prints it."""
+    """Prevent the package from logging messages of servers, which Python would print."""
     log = logging.getLogger("mcp")
     log.propagate = False
     if not log.handlers:
@@ -306,7 +306,7 @@ def silence() -> None:
 
 
 def leaf_of(exc: BaseException) -> BaseException:
-    """Return the error itself, without the groups that task groups make of it."""
+    """Return an error without the exception groups in which task groups wrap it."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return exc
@@ -333,6 +333,6 @@ def is_late(exc: BaseException) -> bool:
 
 
 def message_of(exc: BaseException) -> str:
-    """Return the message of an error, which a server may have written, in one line."""
+    """Return the message of an error, which a server may have written, on one line."""
     leaf = leaf_of(exc)
     return in_one_line(redact(str(leaf)), SHOWN) or type(leaf).__name__

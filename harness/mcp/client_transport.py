@@ -1,7 +1,7 @@
-"""Connections to servers, with limits: a process and its pipes, or an HTTP address.
+"""Connect to servers within limits: by the pipes of a process, or by HTTP.
 
-The package's own `stdio_client` reads lines of any length, and its process cannot be stopped at
-once when the harness ends.
+The package's function `stdio_client` reads lines of any length, and its process cannot be stopped
+immediately when the harness ends.
 """
 
 from __future__ import annotations
@@ -28,19 +28,21 @@ from harness.support import ctrl_c
 from harness.support.bounded_http import IDENTITY, MESSAGE, VALUES, Meter, has_too_many_values
 
 KEPT = 20
-"""Last lines of a server's stderr, and of what else it writes besides messages, that are kept."""
+"""Number of the last lines that are kept of a server's stderr, and of other output than
+messages.
+"""
 LINE = 500
-"""Characters of such a line."""
+"""Maximum number of characters of such a line."""
 STRAY = 1000
-"""Maximum number of lines in a row that are not messages; a server with more is stopped."""
+"""Maximum number of successive lines that are not messages; a server with more is stopped."""
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TMPDIR", "LANG", "LC_ALL"),
     *("SYSTEMROOT", "SYSTEMDRIVE", "PATHEXT", "COMSPEC", "TEMP", "APPDATA", "LOCALAPPDATA"),
     *("USERNAME", "USERPROFILE", "HOMEDRIVE", "HOMEPATH", "PROGRAMFILES"),
 )
-"""Variables of the environment that every server receives; others only if mcp.json names them."""
+"""Environment variables that every server receives, in addition to variables in mcp.json."""
 GRACE = 1.0
-"""Seconds from the end of a server's input to SIGTERM, and from there to SIGKILL."""
+"""Seconds from the end of a server's input to SIGTERM, and from SIGTERM to SIGKILL."""
 
 UNAUTHORIZED = (
     "the server requires authorization (HTTP {status}): its entry in mcp.json needs a header with "
@@ -49,11 +51,11 @@ UNAUTHORIZED = (
 )
 
 running: set[int] = set()
-"""Process groups of the servers that were started."""
+"""The process groups of the started servers."""
 
 
 def kill_all() -> None:
-    """Kill all servers at once, since the process is about to end."""
+    """Kill all servers immediately, since the process is about to end."""
     for group in tuple(running):
         _signal(group, "SIGKILL")
 
@@ -68,12 +70,12 @@ async def over_pipes(
     """Start a server, yield the streams of its messages, and stop it with all its children.
 
     Args:
-        env: variables besides `INHERITED`.
-        log: receives the last lines of its stderr, and lines of its stdout that are not messages.
+        env: variables in addition to `INHERITED`.
+        log: receives the last lines of stderr, and lines of stdout that are not messages.
 
     Raises:
         InputError: the command does not exist.
-        OSError: it cannot be started.
+        OSError: the server cannot be started.
     """
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     environ = {**inherited, **env}
@@ -102,27 +104,27 @@ async def over_pipes(
             stopping = asyncio.create_task(_stop(process))
             try:
                 await asyncio.shield(stopping)
-            except asyncio.CancelledError:  # the harness ends while a server that failed does
+            except asyncio.CancelledError:  # the harness ends while a failed server ends
                 await stopping
                 raise
 
 
 def _started(command: Sequence[str], path: str | None) -> list[str]:
-    """Return the command to execute, which ends with this process where the system allows it."""
+    """Return the command to execute, which ends with this process if the system supports it."""
     program = shutil.which(command[0], path=path)
     if program is None:
         raise InputError(
             f"there is no command {command[0]!r}", hint="Is it installed, and on PATH?"
         )
-    setpriv = shutil.which("setpriv")  # of util-linux
+    setpriv = shutil.which("setpriv")  # from util-linux
     ended = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
     return [*ended, program, *command[1:]]
 
 
 async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[str]) -> None:
-    """Pass on each message of stdout.
+    """Pass on the messages of stdout.
 
-    The stream ends with the output, at a line that is too long, or after `STRAY` lines in a row
+    The stream ends with the output, at a line that is too long, or after `STRAY` successive lines
     that are not messages.
     """
     stray = 0
@@ -131,7 +133,7 @@ async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[s
             while stray < STRAY and (line := await _line(process, log)):
                 try:
                     message = types.jsonrpc_message_adapter.validate_json(line, by_name=False)
-                except ValueError:  # some servers greet before they speak the protocol
+                except ValueError:  # some servers print a greeting before the protocol
                     log.append(line[:LINE].decode(errors="replace"))
                     stray += 1
                 else:
@@ -141,7 +143,7 @@ async def _read(process: asyncio.subprocess.Process, received: Any, log: deque[s
 
 async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
     assert process.stdout is not None
-    with contextlib.suppress(ValueError):  # longer than the limit
+    with contextlib.suppress(ValueError):  # the line is longer than the limit
         line = await process.stdout.readline()
         if not has_too_many_values(line):
             return line
@@ -152,7 +154,7 @@ async def _line(process: asyncio.subprocess.Process, log: deque[str]) -> bytes:
 async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
     assert process.stdin is not None
     async with sent:
-        with contextlib.suppress(OSError):  # it does not read any more
+        with contextlib.suppress(OSError):  # the server does not read any more
             async for message in sent:
                 text = message.message.model_dump_json(by_alias=True, exclude_unset=True)
                 process.stdin.write(text.encode() + b"\n")
@@ -160,7 +162,7 @@ async def _write(process: asyncio.subprocess.Process, sent: Any) -> None:
 
 
 async def _keep(process: asyncio.subprocess.Process, log: deque[str]) -> None:
-    """Read stderr, which would stop the server when the pipe is full, and keep its end."""
+    """Read stderr, since a full pipe would stop the server, and keep its last lines."""
     assert process.stderr is not None
     while piece := await process.stderr.read(65536):
         log.extend(line[-LINE:] for line in piece.decode(errors="replace").splitlines()[-KEPT:])
@@ -174,9 +176,9 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         if not await _has_ended(process, GRACE):
             _signal(process.pid, name)
     await _has_ended(process, GRACE)
-    _signal(process.pid, "SIGKILL")  # children that it has left
+    _signal(process.pid, "SIGKILL")  # kills remaining children
     running.discard(process.pid)
-    process._transport.close()  # type: ignore[attr-defined]  # a child may hold the pipes open
+    process._transport.close()  # type: ignore[attr-defined]  # a child may keep the pipes open
 
 
 async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> bool:
@@ -188,7 +190,7 @@ async def _has_ended(process: asyncio.subprocess.Process, seconds: float) -> boo
 
 
 def _signal(group: int, name: str) -> None:
-    with contextlib.suppress(OSError):  # it has ended
+    with contextlib.suppress(OSError):  # the process has ended
         if hasattr(os, "killpg"):
             os.killpg(group, getattr(signal, name))
         else:
@@ -202,7 +204,7 @@ async def over_http(
     """Yield the streams of the messages to and from an address.
 
     Args:
-        log: receives the status of answers that are errors.
+        log: receives the status of error responses.
     """
     client = httpx2.AsyncClient(
         headers={**headers, **IDENTITY},
@@ -217,7 +219,7 @@ async def over_http(
 
 
 async def _check(log: deque[str], response: httpx2.Response) -> None:
-    """Limit the size of a response; in a stream of events, that of each one is limited.
+    """Limit the size of a response, or of each event of a stream of events.
 
     Raises:
         HTTPError: the server requires a token, or compresses the response.
@@ -230,7 +232,7 @@ async def _check(log: deque[str], response: httpx2.Response) -> None:
         )
     status = f"HTTP {response.status_code} {response.reason_phrase}"
     if response.is_error and response.request.method == "POST" and status not in log:
-        log.append(status)  # the package does not pass it on
+        log.append(status)  # the package does not pass the status on
     if response.headers.get("content-encoding", "identity") != "identity":
         raise httpx2.DecodingError("the server compresses its answers, which was not requested")
     if not response.headers.get("content-type", "").startswith("text/event-stream"):

@@ -1,9 +1,9 @@
-"""Calls of tools by an MCP client, each in a thread of its own.
+"""Run calls of tools by an MCP client, each in a separate thread.
 
-Calls that only read run at any time. The others run one after the other, since they may use the
-same model. Before a call changes anything, the client asks the user: a client of an earlier
-revision answers a request of the server while the call waits; since 2026-07-28, the call ends with
-the question, and the client repeats it with the answer.
+Calls that only read run at any time. Other calls run one after the other, since they may use the
+same model. Before a call makes changes, the client asks the user for consent: a client of an
+earlier revision answers a request of the server while the call waits; since revision 2026-07-28,
+the call ends with the question, and the client repeats the call with the answer.
 """
 
 from __future__ import annotations
@@ -46,26 +46,28 @@ from harness.terminal.console import OnProgress, Progress, Screen
 
 Confirm = Callable[[str], bool]
 FORM: dict[str, object] = {"type": "object", "properties": {}}
-"""A form without fields: to accept it is to allow what the question names."""
+"""A form without fields; accepting it means to allow the action in the question."""
 LISTED = 24_000
-"""Bytes of the names, descriptions and parameters in `tools/list`, which clients pass on to their
-models. The tools have as much detail as this allows, those of the first skills more than others."""
+"""Maximum number of bytes of names, descriptions and parameters in `tools/list`, which clients pass
+on to their models. Tools have as much detail as this limit allows; tools of the first skills have
+more detail.
+"""
 GRACE = 5.0
-"""Seconds that a cancelled call has to store what is complete before its thread is abandoned."""
+"""Seconds that a cancelled call has to store complete results before its thread is abandoned."""
 TICK = 0.1
 STEP = 0.001
-"""What the progress grows by where a phase begins again: the protocol wants it to increase."""
+"""Increment of the progress when a new phase begins, since the protocol requires an increase."""
 
 
 class Unanswered(NotAllowed):
-    """The user has to answer a question before the call is repeated."""
+    """Raised if the user has to answer a question before the call is repeated."""
 
     def __init__(self, question: str, allowed: frozenset[str]) -> None:
         super().__init__(question)
         self.question, self.allowed = question, allowed
 
     def as_result(self) -> types.InputRequiredResult:
-        """Return the result that lets the client ask."""
+        """Return the result that makes the client ask the question."""
         form = types.ElicitRequestFormParams(message=self.question, requested_schema=dict(FORM))
         return types.InputRequiredResult(
             input_requests={_key(self.question): types.ElicitRequest(params=form)},
@@ -76,7 +78,7 @@ class Unanswered(NotAllowed):
 def confirm_of(session: ServerSession, params: types.InputResponseRequestParams) -> Confirm:
     """Return a function that asks the user, to be called in the thread of a call.
 
-    It raises NotAllowed if the client cannot ask.
+    The function raises NotAllowed if the client cannot ask the user.
     """
     capabilities = session.client_capabilities
     forms = capabilities.elicitation if capabilities else None
@@ -95,9 +97,9 @@ def _refuse(question: str) -> bool:
 
 
 def _answered(params: types.InputResponseRequestParams) -> Confirm:
-    """Return a function that looks a question up among the answers that came with the call.
+    """Return a function that looks up a question in the answers that came with the call.
 
-    The client keeps the questions that were allowed before in the state of the call.
+    The client stores the questions that were allowed before in the state of the call.
     """
     answers = params.input_responses or {}
     try:
@@ -121,7 +123,7 @@ def _ask_now(session: ServerSession, question: str) -> bool:
         answer = anyio.from_thread.run(session.elicit_form, question, dict(FORM))
     except MCPError as exc:
         raise NotAllowed(f"the client could not ask the user: {exc}") from exc
-    except CancelledError as exc:  # the call was cancelled, or the client is gone
+    except CancelledError as exc:  # the call was cancelled, or the client has disconnected
         raise Interrupted("interrupted") from exc
     return _accepts(answer)
 
@@ -131,12 +133,12 @@ def _accepts(answer: object) -> bool:
 
 
 def _key(question: str) -> str:
-    """Return the key of a question: its answer holds for no other one."""
+    """Return the key of a question, under which its answer is stored."""
     return hashlib.sha256(question.encode(errors="replace")).hexdigest()[:16]
 
 
 class Dispatcher(Protocol):
-    """Runs invocations; implemented by `harness.cli.app.App`."""
+    """An object that runs invocations, such as `harness.cli.app.App`."""
 
     settings: Settings
     general: dict[str, Any]
@@ -157,9 +159,9 @@ class Calls:
     """The tools of an application, and their calls.
 
     Attributes:
-        chosen: the names of the skills to serve; all of them if it is empty.
+        chosen: the names of the skills to serve; all skills if it is empty.
         saved: the files that calls have saved.
-        running: the number of threads that work.
+        running: the number of working threads.
     """
 
     app: Dispatcher
@@ -184,7 +186,7 @@ class Calls:
 
     @property
     def tools(self) -> dict[str, SkillTool]:
-        """The tools of these skills by name."""
+        """The tools of the served skills by name."""
         skills = [found.skill for found in self.skills.values() if not _is_prompt(found)]
         return {tool.name: tool for skill in skills for tool in tools_of(skill)}
 
@@ -219,7 +221,7 @@ class Calls:
         """Wait until this call may run.
 
         Raises:
-            Interrupted: it was cancelled before.
+            Interrupted: the call was cancelled while waiting.
         """
         if tool.skill.impact_of(invocation.subcommand) == "reads":
             yield
@@ -238,7 +240,7 @@ def _is_prompt(found: Found) -> bool:
 
 @dataclass(slots=True)
 class _Call:
-    """One call of a tool."""
+    """A call of a tool."""
 
     calls: Calls
     tool: SkillTool
@@ -250,13 +252,14 @@ class _Call:
         """Run in a thread, and report its progress.
 
         Raises:
-            HarnessError: what the skill raised.
+            HarnessError: the error that the skill raised.
         """
         loop, ended = asyncio.get_running_loop(), anyio.Event()
         send, receive = anyio.create_memory_object_stream[Progress](math.inf)
 
         def report(event: Progress) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended, since the client is gone
+            # the loop has ended, since the client has disconnected
+            with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(_put, send, event)
 
         def finish() -> None:
@@ -266,7 +269,7 @@ class _Call:
         def work() -> Outcome | HarnessError:
             try:
                 return self._run(report)
-            except HarnessError as error:  # a task group would wrap it
+            except HarnessError as error:  # a task group would wrap the error
                 return error
             finally:
                 with contextlib.suppress(RuntimeError):

@@ -1,7 +1,7 @@
-"""Skills as MCP tools, and outcomes as results of calls.
+"""Describe skills as MCP tools, and return outcomes as results of calls.
 
-A skill is one tool. If some of its subcommands only read, they are a second tool, NAME_read, which
-a client may allow without asking.
+A skill becomes a tool. If some of its subcommands only read, they become a second tool, NAME_read,
+which a client may allow without asking the user.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ READING = "_read"
 """The end of the name of a tool that only reads; no skill has a name with an underscore."""
 RESULT, SUMMARY = "result", "summary"
 LONGEST = 20_000
-"""Characters of the result as text, which models read; the structured result is complete."""
+"""Maximum number of characters of a result as text, for models; the structured result is
+complete.
+"""
 HELP = "harness://help/"
 """The beginning of the URI of a tool's complete description."""
 CONTENT: dict[str, Any] = {
@@ -44,12 +46,12 @@ CONTENT: dict[str, Any] = {
     },
     "required": ["exit_code"],
 }
-"""The schema of the answer to a call of any skill; the server's instructions describe it."""
+"""The schema of the result of a call of any skill, as described in the server's instructions."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkillTool:
-    """A skill, or those of its subcommands that only read, as a tool."""
+    """The tool of a skill, or of its subcommands that only read."""
 
     skill: Skill
     reading: bool = False
@@ -60,12 +62,12 @@ class SkillTool:
 
     @property
     def only_reads(self) -> bool:
-        """Whether no call changes anything, not even a file."""
+        """True if calls never make changes, not even to a file."""
         return self._impacts == {"reads"} and (self.reading or not self.skill.saves)
 
     @property
     def _subcommands(self) -> Sequence[str]:
-        """The subcommands that a call may have; "" is a call without one."""
+        """The subcommands that a call may have; "" stands for a call without subcommand."""
         if self.reading:
             return reading_subcommands(self.skill)
         return "", *self.skill.subcommands
@@ -80,12 +82,12 @@ class SkillTool:
         return replace(tool_of(self.skill, level, only), name=self.name)
 
     def listed(self, tool: Tool) -> types.Tool:
-        """Return the tool, described to some level of detail, for `tools/list`."""
+        """Return a described tool in the form of `tools/list`."""
         more = f"{HELP}{self.name} describes all options and the result."
         return self._as_mcp(replace(tool, description=f"{tool.description}\n{more}"), CONTENT)
 
     def complete(self) -> types.Tool:
-        """Return the tool with the descriptions of all options and the form of its result."""
+        """Return the tool with the descriptions of all options and the schema of its result."""
         return self._as_mcp(self.described(ALL), _output_schema(self.skill, self._subcommands))
 
     def _as_mcp(self, tool: Tool, output: dict[str, Any]) -> types.Tool:
@@ -104,7 +106,7 @@ class SkillTool:
         """Return the invocation that a call requests.
 
         Raises:
-            UsageError: the arguments are wrong, or it would do more than read.
+            UsageError: the arguments are invalid, or the call would do more than read.
         """
         call = ToolCall(self.name, json.dumps(arguments))
         invocation = invocation_of(self.skill, call)
@@ -132,7 +134,7 @@ def reading_subcommands(skill: Skill) -> list[str]:
 
 
 def _output_schema(skill: Skill, subcommands: Sequence[str]) -> dict[str, Any]:
-    """Return `CONTENT` with the forms of the result and of the summary by subcommand."""
+    """Return `CONTENT` with the schemas of the result and of the summary by subcommand."""
     by_kind: dict[str, dict[type[BaseModel] | None, list[str]]] = {RESULT: {}, SUMMARY: {}}
     for kind, name in itertools.product(by_kind, subcommands):
         model = skill.output_of(name, summary=kind == SUMMARY)

@@ -1,8 +1,8 @@
 """The MCP server on stdin and stdout: skills as tools, prompt skills as prompts, and documents.
 
-The package `mcp` speaks the protocol, in the revisions from 2024-11-05 on. A client opens with
-`initialize` or, since 2026-07-28, with any request. Documents are help on the tools, documents of
-skills, and the files that calls have saved.
+The package `mcp` implements the protocol, in the revisions since 2024-11-05. A client opens with
+`initialize` or, since 2026-07-28, with any request. The documents are help on the tools, documents
+of skills, and files that calls have saved.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ PROMPT_TEXT = "text"
 T = TypeVar("T")
 SCHEME = "harness"
 LISTED = 100
-"""Documents of one answer."""
+"""Maximum number of documents in an answer."""
 MAX_FILE = 10_000_000
-"""Maximum size of a saved file that is read."""
+"""Maximum size in bytes of a saved file that is read."""
 
 
 def serve(app: Dispatcher, skills: Collection[str] = ()) -> bool:
-    """Answer requests until stdin ends; return whether all calls have ended, too.
+    """Answer requests until stdin ends; return True if all calls have ended as well.
 
     Args:
-        skills: the names of the skills to serve; all of them if it is empty.
+        skills: the names of the skills to serve; all skills if it is empty.
 
     Raises:
-        UsageError: one of the names is unknown, or its skill is not for other programs.
+        UsageError: a name is unknown, or its skill is not for other programs.
         OutputError: stdout is closed.
-        ReaderGone: the client closes it.
+        ReaderGone: the client has closed stdout.
     """
     calls, out = Calls(app), stdout_guard.results()
     for name in skills:
@@ -114,7 +114,7 @@ async def _serve(server: Server[object], out: IO[str]) -> None:
 
 
 class Messages:
-    """The lines of stdin; in place of one that is too long, a request that is refused.
+    """The lines of stdin; a line that is too long is replaced by an invalid request.
 
     Skills and their children read the null device instead of stdin.
     """
@@ -140,7 +140,7 @@ class Messages:
 
 
 class Prompts:
-    """The prompt skills among those that are served."""
+    """The served prompt skills."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -176,10 +176,10 @@ class Prompts:
 
 
 def _instructions(skill: PromptSkill, text: str) -> str:
-    """Return the instructions, followed by the text unless a placeholder takes it.
+    """Return the instructions, followed by the text unless a placeholder contains it.
 
     Raises:
-        UsageError: there are none, or they cannot be read.
+        UsageError: the skill has no instructions, or they cannot be read.
     """
     body = skill.body(text)
     instructions = skill.instructions(body, prompt_skill.resource_names(skill.file.folder))
@@ -275,7 +275,7 @@ class Documents:
 
 
 async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
-    """Return what `read` returns; its errors become those of the protocol."""
+    """Run `read` in a thread, and translate its errors to errors of the protocol."""
     try:
         return await anyio.to_thread.run_sync(read, *arguments)
     except HarnessError as error:
@@ -285,7 +285,7 @@ async def _in_thread(read: Callable[..., T], *arguments: Any) -> T:
 
 
 def _position(cursor: str | None) -> tuple[str, str]:
-    """Return the skill and the key of the last document that a client has."""
+    """Return the skill and the key of the last document that a client has received."""
     if cursor is None:
         return "", ""
     try:

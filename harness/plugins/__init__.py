@@ -1,1 +1,1 @@
-"""Finding, checking, trusting and loading plugins."""
+"""Find, check, trust and load plugins."""

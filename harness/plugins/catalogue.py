@@ -1,4 +1,4 @@
-"""Everything that plugins contributed, and what was left out."""
+"""The contributions of all plugins, and the plugins that were left out."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 MAX_NOTICES = 10
-"""Maximum number of plugins left out that are reported at a start; `/skills` shows all."""
+"""Maximum number of failed plugins that are reported at a start; `/skills` shows all of them."""
 BUILT_IN = "built in"
-"""Origin of what comes with the program."""
+"""The origin of plugins that are part of the program."""
 MOST_NAMED = 40
 """Maximum number of names that a message lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkillSummary:
-    """What discovery knows of a skill without importing it."""
+    """The facts that discovery knows about a skill without importing it."""
 
     name: str
     summary: str
@@ -36,12 +36,12 @@ class SkillSummary:
 
 @dataclass(slots=True)
 class Found:
-    """A skill and where it comes from.
+    """A skill and its origin.
 
     Attributes:
         imported: the skill, or None before its first use.
-        file: its SKILL.md, if it has one.
-        problems: where that file deviates from the specification.
+        file: the SKILL.md, or None.
+        problems: deviations of this file from the specification.
         load: imports the skill.
         indexed: name, summary and triggers, known before the skill is imported.
     """
@@ -70,7 +70,7 @@ class Found:
 
     @property
     def for_users(self) -> bool:
-        """Whether the user may call the skill, and not only a model."""
+        """True if the user may call the skill; False if only models may."""
         return self.file is None or self.file.for_users
 
     @property
@@ -80,7 +80,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class FoundFramework:
-    """The file of a framework and where it comes from."""
+    """The file of a framework and its origin."""
 
     path: Path
     origin: str
@@ -88,7 +88,7 @@ class FoundFramework:
 
 @dataclass(frozen=True, slots=True)
 class FoundFormat:
-    """A format and where it comes from."""
+    """A format and its origin."""
 
     format: Format
     origin: str
@@ -96,7 +96,7 @@ class FoundFormat:
 
 @dataclass(slots=True)
 class Contributions:
-    """What one plugin contributes."""
+    """The contributions of a plugin."""
 
     skills: list[Found] = field(default_factory=list)
     backends: list[Backend] = field(default_factory=list)
@@ -107,7 +107,7 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class PluginFailure:
-    """A plugin that was left out, with the reason in one line and the traceback."""
+    """A plugin that was left out, with the reason on one line and the traceback."""
 
     name: str
     origin: str
@@ -117,7 +117,7 @@ class PluginFailure:
 
 @dataclass(frozen=True, slots=True)
 class Shadowed:
-    """A skill of a folder that is not loaded, since an earlier source has its name."""
+    """A skill folder that is not loaded, since an earlier source has the same name."""
 
     name: str
     origin: str
@@ -129,13 +129,14 @@ class Catalogue:
     """The result of discovery.
 
     Attributes:
-        formats: by suffix.
+        formats: the formats by suffix.
         untrusted: the project's plugins that are not trusted and not loaded, by name.
-        disabled: the names the user disabled, each with its origin, or "" if nothing has the name.
-        shadowed: the skills whose name an earlier source has.
+        disabled: the names that the user disabled, each with its origin, or "" if the name is not
+            found.
+        shadowed: the skills with a name that an earlier source has.
         framework: the names of the harness's own commands.
-        remarks: one line for each deprecated feature that a loaded plugin uses, and for each
-            damaged file of the user's choices.
+        remarks: a line for each deprecated feature that a loaded plugin uses, and for each damaged
+            file of the user's choices.
     """
 
     skills: dict[str, Found] = field(default_factory=dict)
@@ -151,7 +152,7 @@ class Catalogue:
     remarks: list[str] = field(default_factory=list)
 
     def notices(self) -> Iterator[str]:
-        """Yield the lines that a start prints about what was found."""
+        """Yield the lines about found plugins that are printed at the start."""
         for failure in self.failures[:MAX_NOTICES]:
             yield f"plugin {failure.name} left out: {failure.reason} ({failure.origin}; /skills)"
         if (more := len(self.failures) - MAX_NOTICES) > 0:
@@ -164,7 +165,7 @@ class Catalogue:
         yield from self.remarks
 
     def formats_for(self, skill: Skill) -> dict[str, FoundFormat]:
-        """Return the plugin formats that this skill's records can be saved in, by suffix."""
+        """Return the formats of plugins in which records of a skill can be saved, by suffix."""
         return {
             suffix: found
             for suffix, found in self.formats.items()
@@ -202,10 +203,10 @@ class Catalogue:
         return UnknownSkill(f"there is no skill /{name}", hint=hint)
 
     def add(self, plugin: Contributions, disabled: frozenset[str]) -> None:
-        """Add all contributions of a plugin, or none of them.
+        """Add all contributions of a plugin, or raise an error.
 
         Args:
-            disabled: names of skills to skip; each one skipped is recorded.
+            disabled: names of skills to skip; skipped skills are recorded.
 
         Raises:
             UsageError: a name is already taken.
@@ -234,7 +235,7 @@ class Catalogue:
     def _new_skills(
         self, added: list[Found], disabled: frozenset[str]
     ) -> tuple[dict[str, Found], dict[str, str]]:
-        """Return the skills to add, and the disabled ones with their origin."""
+        """Return the skills to add, and the names of disabled skills with their origins."""
         skills: dict[str, Found] = {}
         off: dict[str, str] = {}
         for found in added:

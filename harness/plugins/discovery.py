@@ -1,18 +1,18 @@
-"""Finding skills and backends.
+"""Find skills and backends.
 
-There are three sources, searched in this order. The first plugin to register a name keeps it; a
-later folder of that name is shadowed, which is not a failure:
+Three sources are searched in this order. The first plugin that registers a name keeps it; a later
+folder with that name is shadowed, which is not a failure:
 
     built in      the framework's own commands and backends, and skills/ beside the code
     entry points  of the group "harness.skills", by name
-    folders       with a SKILL.md under ./skills, .agents/skills of this folder and those above it
+    folders       with a SKILL.md under ./skills, .agents/skills of this folder and its parents
                   up to the root of the git repository, the user's config folder, ~/.agents/skills
 
-A folder with a plugin.py is a pluggy plugin; one without is a prompt skill. The SKILL.md of a
-shipped skill is read strictly, every other one leniently. A project's plugins are loaded only after
+A folder with a plugin.py is a pluggy plugin; a folder without it is a prompt skill. The SKILL.md of
+a shipped skill is read strictly, other files leniently. A project's plugins are loaded only after
 the user has trusted them. Shipped plugins are packages, which distinguishes them from the user's
-folders in a checkout; they are imported on first use
-(`harness.plugins.plugin_table`). A disabled name is skipped before anything of it is imported.
+folders in a checkout; they are imported on first use (`harness.plugins.plugin_table`). A disabled
+name is skipped before its code is imported.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Discovery:
     Args:
         files: passed to plugins that register backends.
         commands: imports the plugin of the framework's own commands.
-        builtins: other plugin objects, by name.
-        use: runs a `PromptSkill` with its `Call`.
+        builtins: additional plugin objects, by name.
+        use: runs a `PromptSkill` with a `Call`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Discovery:
         """Find and load all plugins.
 
         Args:
-            bare: load only the framework's own plugins.
+            bare: True to load only the framework's own plugins.
         """
         table = plugin_table.read()["plugins"]
         self._load_own(COMMANDS, table)
@@ -133,7 +133,7 @@ class Discovery:
         return rows
 
     def names(self) -> frozenset[str]:
-        """Return the names of plugins and skills that are known without importing any."""
+        """Return the names of plugins and skills that are known without importing a plugin."""
         found = {*self.catalogue.skills, *self.catalogue.untrusted, *self._shipped}
         found |= {point.name for point in entry_points(ENTRY_POINTS)}
         for root in self._settings.skill_folders:
@@ -150,13 +150,13 @@ class Discovery:
         forget([*self._settings.skill_folders, private_folder()], packages)
 
     def trust(self, name: str, shown: str = "") -> None:
-        """Trust the project's plugin `name` with its present content, and load it.
+        """Trust the project's plugin `name` with its current content, and load it.
 
         Args:
-            shown: the hash of the content that the user was asked about, if there was a question.
+            shown: the hash of the content that the user has seen, or "".
 
         Raises:
-            UsageError: it cannot be loaded.
+            UsageError: the plugin cannot be loaded.
         """
         file = self.catalogue.untrusted[name]
         if (taken := self.catalogue.skills.get(name)) is not None:
@@ -170,14 +170,14 @@ class Discovery:
             raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
 
     def _is_disabled(self, origin: str, *names: str) -> bool:
-        """Record which of the names are disabled, and return whether any is."""
+        """Record the disabled names among these, and return True if there are any."""
         off = [name for name in names if name in self._disabled_names]
         for name in off:
             self.catalogue.disabled.setdefault(name, origin)
         return bool(off)
 
     def _load_own(self, name: str, table: Mapping[str, Any]) -> None:
-        """Add a plugin of this program from the table; import it if it is not in there."""
+        """Add a plugin of this program from the table; import it if the table lacks it."""
         load = self._loader(name)
         if name in table:
             self._host.add(name, BUILT_IN, contributions(table[name], load, self.files))
@@ -196,10 +196,10 @@ class Discovery:
         return partial(import_shipped, self._settings.shipped_skills, name)
 
     def _shipped_file(self, name: str) -> skill_md.SkillFile | None:
-        """Read the SKILL.md of a plugin of this program, if there is one.
+        """Read the SKILL.md of a plugin of this program; return None if it has none.
 
         Raises:
-            UsageError: it cannot be used, or deviates from the specification.
+            UsageError: the file cannot be used, or deviates from the specification.
         """
         path = self._settings.shipped_skills / name / skill_md.FILE
         return skill_md.read(path, strict=True) if name in self._shipped and path.exists() else None
@@ -235,7 +235,7 @@ class Discovery:
             )
 
     def _is_unread(self, folder: Path) -> bool:
-        """Return whether a folder is disabled, or is a shipped plugin in a checkout."""
+        """Return True if a folder is disabled, or is a shipped plugin in a checkout."""
         if folder.name in self._disabled_names:
             return True
         if not ((folder / "plugin.py").is_file() and is_package(folder)):
@@ -283,7 +283,7 @@ class Discovery:
         return self._host.load(file.name, str(file.folder), load, file)
 
     def _shadow(self, file: skill_md.SkillFile, by: str) -> None:
-        """Record that a skill from `by` has the same name, unless that is the same folder."""
+        """Record that a skill from `by` has the same name, unless it is the same folder."""
         with contextlib.suppress(OSError):  # `by` is a folder, or the name of a source
             if os.path.samefile(file.folder, by):  # noqa: PTH121
                 return
@@ -291,7 +291,7 @@ class Discovery:
 
 
 def node_backends(files: FileStore) -> Mapping[str, Backend]:
-    """Return the backends of the program and its skills, and those of installed packages."""
+    """Return the backends of the program, of its skills, and of installed packages."""
     host = PluginHost(files, deadline=PLUGIN_DEADLINE)
     host.add("backends", BUILT_IN, Contributions(backends=own_backends(files)))
     for name, row in plugin_table.read()["plugins"].items():

@@ -1,8 +1,8 @@
-"""Importing plugins: folders with a plugin.py, and the packages that come with the program.
+"""Import plugins: folders with a plugin.py, and the packages of the program.
 
-A folder is always imported from source, under a module name unique to it. Python's own import would
-run a `__pycache__` in the folder without comparing it to the source, and so run code that the user
-has not read.
+A folder is always imported from source, under a unique module name. The import system of Python
+would run a `__pycache__` in the folder without comparing it to the source, and so run code that the
+user has not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWN_PACKAGES = frozenset({"harness", "skills"})
 
 
 class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
-    """Neither reads nor writes compiled files."""
+    """A loader that neither reads nor writes compiled files."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
@@ -37,7 +37,7 @@ class _SourceOnlyLoader(importlib.machinery.SourceFileLoader):
 
 
 class _FolderFinder:
-    """Finds the modules beside a folder's plugin.py, for its relative imports."""
+    """A finder of the modules beside the plugin.py of a folder, for its relative imports."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -54,7 +54,7 @@ class _FolderFinder:
 
 
 def import_folder(folder: Path) -> ModuleType:
-    """Import a folder's plugin.py as a package, again on every call."""
+    """Import the plugin.py of a folder as a package, again on every call."""
     if not any(isinstance(finder, _FolderFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _FolderFinder())
     tag = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:8]
@@ -84,7 +84,7 @@ def import_file(name: str, path: Path, folder: Path, loader: Loader | None = Non
 
 def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
     """Remove the modules below these folders, and these packages, from `sys.modules`."""
-    importlib.invalidate_caches()  # otherwise a newly installed package is not found
+    importlib.invalidate_caches()  # otherwise, a newly installed package would not be found
     below = tuple(f"{path}{os.sep}" for f in folders for path in {f.absolute(), f.resolve()})
     for name, module in list(sys.modules.items()):
         top = name.partition(".")[0]
@@ -94,12 +94,12 @@ def forget(folders: Iterable[Path], packages: Collection[str]) -> None:
 
 
 def import_shipped(root: Path, name: str) -> ModuleType:
-    """Import a plugin from beside the code, even if another `skills` is first on sys.path."""
+    """Import a plugin from beside the code, even if sys.path begins with another `skills`."""
     if "skills" not in sys.modules:
         import_file("skills", root / "__init__.py", root)
     return importlib.import_module(f"skills.{name}.plugin")
 
 
 def is_package(folder: Path) -> bool:
-    """Return True for a package, which distinguishes a shipped plugin from a folder of the user."""
+    """Return True for a package, as which shipped plugins differ from folders of the user."""
     return (folder / "__init__.py").is_file()

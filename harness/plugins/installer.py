@@ -1,7 +1,7 @@
-"""Installing skills from a folder or a git repository: fetched, copied, shown, and put in place.
+"""Install skills from a folder or a git repository: fetch, copy, show, and move into place.
 
-Repositories are cloned by the system's git: without hooks, submodules, filters and questions, and
-only by the protocols in `PROTOCOLS`. Nothing that is fetched runs.
+Repositories are cloned by the system's git, without hooks, submodules, filters and questions, and
+only by the protocols in `PROTOCOLS`. Fetched code is never run.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from harness.support.text_input import at_home
 
 PROTOCOLS = "file:git:http:https:ssh"
 CLONE_SECONDS = 120.0
-"""Time limit of one clone."""
+"""Time limit of a clone in seconds."""
 SEARCH_SECONDS = 30.0
-"""Time limit of the search of a source."""
+"""Time limit of the search of a source in seconds."""
 MAX_FILES = 2_000
-"""Maximum number of files and folders of one skill."""
+"""Maximum number of files and folders of a skill."""
 MAX_BYTES = 50_000_000
-"""Maximum size of one skill."""
+"""Maximum size of a skill in bytes."""
 NOT_COPIED = {".git", ".hg", ".svn", "__pycache__", "node_modules"}
 """Folders and files that are left out of the copy."""
 _URL = re.compile(r"(?:https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
@@ -60,11 +60,11 @@ _ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A folder with skills, and where it comes from.
+    """A folder with skills, and its origin.
 
     Attributes:
-        origin: the path, or the address without a login; of a clone, with the commit.
-        is_local: it is a folder of this machine, which the user can look at before.
+        origin: the path, or the address without login, with the commit of a clone.
+        is_local: True for a folder of this machine, which the user can read before.
     """
 
     folder: Path
@@ -77,11 +77,11 @@ def opened(given: str, project: Path, cancel: StopToken) -> Iterator[Source]:
     """Open a folder, or clone a repository into a folder that exists until the end of the block.
 
     Args:
-        project: the folder that paths are relative to.
+        project: the folder to which paths are relative.
 
     Raises:
-        InputError: the source does not exist, or it cannot be cloned in time.
-        UsageError: git is needed and missing.
+        InputError: the source does not exist, or cannot be cloned in time.
+        UsageError: git is needed, but not installed.
     """
     path = project / at_home(given)
     if path.is_dir() and not (path / "HEAD").is_file():
@@ -100,7 +100,7 @@ def opened(given: str, project: Path, cancel: StopToken) -> Iterator[Source]:
 
 
 def _clone(url: str, folder: Path, cancel: StopToken) -> str:
-    """Clone the newest commit of a repository, and return its name."""
+    """Clone the latest commit of a repository, and return the name of the commit."""
     if (git := shutil.which("git")) is None:
         raise UsageError("git is not installed", hint="Install it, or download the repository.")
     command = [git, *(word for setting in _SETTINGS for word in ("-c", setting))]
@@ -142,7 +142,7 @@ def _errors(process: subprocess.Popen[str], limit: StopToken) -> str:
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
-    """End git and the processes that it started, if it still runs."""
+    """Kill git and the processes that it started, if it still runs."""
     if process.poll() is None:
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
@@ -153,7 +153,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 
 
 def skills_of(source: Source) -> list[SkillFile]:
-    """Return the usable skills of a source: the folder itself, or the skills below it.
+    """Return the usable skills of a source: its folder, or the skills below its folder.
 
     Raises:
         InputError: there is no usable skill.
@@ -163,7 +163,7 @@ def skills_of(source: Source) -> list[SkillFile]:
             if path.name.upper() == skill_md.FILE.upper() and path.is_file():
                 return [skill_md.read(path)]
     found = skill_files(source.folder, SEARCH_SECONDS).found
-    if not source.is_local:  # links of a repository may lead anywhere on this machine
+    if not source.is_local:  # links in a repository may lead to any place on this machine
         found = [(path, file) for path, file in found if not _is_linked(path, source.folder)]
     if usable := [file for _, file in found if isinstance(file, SkillFile)]:
         return usable
@@ -173,17 +173,17 @@ def skills_of(source: Source) -> list[SkillFile]:
 
 
 def _is_linked(path: Path, root: Path) -> bool:
-    """Return whether the way from `root` to the path has a link."""
+    """Return True if the path from `root` to `path` contains a link."""
     return any(place.is_symlink() for place in (path, *path.parents) if place.is_relative_to(root))
 
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """A copy of a skill in a hidden folder beside its place.
+    """A copy of a skill in a hidden folder beside its final place.
 
     Attributes:
-        files: the names of its files, each with the size in bytes.
-        sha256: the hash of their names and contents, as trust uses it.
+        files: the names of the files, each with its size in bytes.
+        sha256: the hash of names and contents, as used for trust.
     """
 
     file: SkillFile
@@ -196,14 +196,15 @@ class Staged:
 
     @property
     def has_code(self) -> bool:
-        """Whether it is a plugin, whose code runs in the program once it is trusted."""
+        """True if the skill is a plugin, whose code runs in the program when it is trusted."""
         return any(name == "plugin.py" for name, _ in self.files)
 
     def place(self, target: Path) -> None:
-        """Put the content that was shown in its place; a folder that is there is replaced.
+        """Move the content that was shown to its place, replacing an existing folder.
 
         Raises:
-            OutputError: it was changed meanwhile, or cannot be moved; the present folder is kept.
+            OutputError: the content was changed in the meantime, or cannot be moved; the existing
+                folder is kept.
         """
         approved, replaced = (self.file.folder.with_name(name) for name in (".new", ".replaced"))
         if content_hash(self.file.folder, approved) != self.sha256:
@@ -227,8 +228,8 @@ def staged(found: SkillFile, root: Path) -> Iterator[Staged]:
     """Copy a skill to a hidden folder of `root`, which is removed after the block.
 
     Raises:
-        InputError: it has a link, a special file or compiled Python, or is too large.
-        OutputError: it cannot be written.
+        InputError: the skill contains a link, a special file or compiled Python, or is too large.
+        OutputError: the copy cannot be written.
     """
     hidden = root / f".{secrets.token_hex(4)}.tmp"  # discovery skips such names
     folder = hidden / found.name
@@ -243,7 +244,7 @@ def staged(found: SkillFile, root: Path) -> Iterator[Staged]:
 
 
 def _copied(source: Path, target: Path) -> Iterator[tuple[str, int]]:
-    """Copy the files of a skill; yield the name and size of each."""
+    """Copy the files of a skill; yield the name and the size of each file."""
     left = MAX_BYTES
     try:
         for place, children, names in walk(source, MAX_FILES):
@@ -280,17 +281,17 @@ def _read(path: Path, limit: int) -> bytes:
 
 
 def remove(folder: Path) -> None:
-    """Delete an installed skill; of a link, only the link.
+    """Delete an installed skill; if it is a link, delete only the link.
 
     Raises:
-        OutputError: it cannot be deleted.
+        OutputError: the skill cannot be deleted.
     """
     try:
         if folder.is_symlink():
             folder.unlink()
             return
         hidden = folder.with_name(f".{secrets.token_hex(4)}.tmp")
-        folder.rename(hidden)  # so that no part of it is found if deleting it is interrupted
+        folder.rename(hidden)  # so that parts of it are not found if deleting is interrupted
         shutil.rmtree(hidden)
     except OSError as exc:
         raise OutputError(f"cannot be deleted: {exc.strerror}", where=str(folder)) from exc

@@ -1,4 +1,4 @@
-"""Backends that are imported on first use, and those of the framework."""
+"""Backends that are imported on first use, and the backends of the framework."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from harness.models.weights import FileStore
 
 OLLAMA = ("127.0.0.1", 11434)
-"""Where Ollama is unless an entry or OLLAMA_HOST names another address."""
+"""The address of Ollama, unless an entry or OLLAMA_HOST contains another address."""
 CONNECT_SECONDS = 1.0
 
 
@@ -25,8 +25,9 @@ class LazyBackend:
 
     Args:
         load: imports and returns the backend.
-        balanced: returns the backend of entries with several `urls`, of a backend of single ones.
-        refuse: returns why an entry cannot be served where that is known without the backend.
+        balanced: returns the backend for entries with several `urls`, given the backend for single
+            addresses.
+        refuse: returns the reason why an entry cannot be served if it is known without the backend.
     """
 
     def __init__(
@@ -90,10 +91,10 @@ def own_backends(files: FileStore) -> list[Backend]:
 
 
 def without_ollama(entry: ServeEntry) -> Availability | None:
-    """Return that nothing listens where Ollama is by default, None if a server may answer.
+    """Return that Ollama is unavailable if its port is closed; None if a server may answer.
 
-    Most machines have no Ollama, and importing its client takes longer than a reader needs for six
-    abstracts.
+    Most machines have no Ollama, and importing its client takes longer than annotating six
+    abstracts by a reader.
     """
     if entry.addresses or os.environ.get("OLLAMA_HOST"):
         return None

@@ -1,7 +1,7 @@
-"""Loading one plugin at a time, so that a broken plugin affects only itself.
+"""Load plugins one at a time, so that a broken plugin does not affect other plugins.
 
-`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. Any exception,
-`SystemExit` included, and a deadline that passes become a `PluginFailure` in the catalogue.
+`PluginHost.load` imports a plugin, registers it and calls its `register_` hooks. Every exception,
+including `SystemExit`, and a passed deadline are recorded as a `PluginFailure` in the catalogue.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MAX_REASON = 300
-"""Maximum length, in characters, of the one-line reason of a failure."""
+"""Maximum number of characters of the reason of a failure."""
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?")
 
 
@@ -52,8 +52,9 @@ class PluginHost:
 
     Args:
         files: passed to plugins that register backends.
-        deadline: seconds allowed for importing a third-party plugin, and for each hook call.
-        strict: raise exceptions instead of recording failures.
+        deadline: time limit in seconds for importing a third-party plugin, and for each call of a
+            hook.
+        strict: True to raise exceptions instead of recording failures.
 
     Attributes:
         disabled: names of skills to skip.
@@ -77,11 +78,12 @@ class PluginHost:
         *,
         ours: bool = False,
     ) -> Contributions | None:
-        """Load one plugin and return its contributions, or None after recording a failure.
+        """Load a plugin, and return its contributions, or None after recording a failure.
 
         Args:
             load: imports the plugin.
-            ours: the plugin is part of this program: no deadline, no redirected streams.
+            ours: True if the plugin is part of this program: without deadline and redirected
+                streams.
         """
         plugin: object | None = None
         limited = partial(within, self._deadline, name=f"loading {name}")
@@ -100,7 +102,7 @@ class PluginHost:
                 self.catalogue.add(found, self.disabled)
             self.catalogue.remarks += deprecated
             return found
-        except (Exception, SystemExit) as exc:  # noqa: BLE001  plugin code may raise anything
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 plugin code may raise any exception
             if plugin is not None and self._manager.is_registered(plugin):
                 self._manager.unregister(plugin)
             cause: BaseException = exc
@@ -122,10 +124,10 @@ class PluginHost:
             self.fail(name, origin, exc)
 
     def fail(self, name: str, origin: str, exc: BaseException, *, traced: bool = True) -> None:
-        """Record why a plugin is left out.
+        """Record the error for which a plugin is left out.
 
         Args:
-            traced: keep the traceback too.
+            traced: True to keep the traceback.
         """
         if self._strict:
             raise exc
@@ -137,9 +139,9 @@ class PluginHost:
         self.catalogue.failures.append(PluginFailure(name, origin, reason[:MAX_REASON], full))
 
     def _register(self, plugin: object, name: str) -> list[str]:
-        """Register a plugin and return one line for each deprecated feature it uses.
+        """Register a plugin, and return a line for each deprecated feature that it uses.
 
-        Each is also issued as a DeprecationWarning, for the plugin's own tests.
+        Each line is also issued as a DeprecationWarning, for the tests of the plugin.
         """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -162,7 +164,7 @@ class PluginHost:
         self._call("register_frameworks", plugin, register=frameworks.__setitem__)
         self._call("register_formats", plugin, register=formats.append)
         if skills or frameworks or formats:
-            from harness.plugins import plugin_checks  # imports pydantic
+            from harness.plugins import plugin_checks  # this module imports pydantic
 
             for skill in skills:
                 plugin_checks.check_skill(skill, schema=not ours)
@@ -179,7 +181,7 @@ class PluginHost:
         )
 
     def _call(self, hook: str, plugin: object, **arguments: Any) -> None:
-        """Call one hook of one plugin."""
+        """Call a hook of a plugin."""
         everyone = (p for _, p in self._manager.list_name_plugin())
         others = [p for p in everyone if p is not None and p is not plugin]
         self._manager.subset_hook_caller(hook, others)(**arguments)
@@ -211,10 +213,11 @@ def _redirected() -> Iterator[None]:
 
 
 def _check_api(plugin: Any) -> None:
-    """Refuse a plugin whose `harness_api` is not supported; it may have no `harness_api`.
+    """Refuse a plugin whose `harness_api`, if any, is not supported.
 
     Raises:
-        UsageError: it needs another major version or a later minor one, or its version is invalid.
+        UsageError: the plugin needs another major version or a later minor version, or its version
+            is invalid.
     """
     stated = getattr(plugin, "harness_api", None)
     if stated is None:

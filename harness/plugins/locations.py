@@ -1,4 +1,4 @@
-"""Where plugins come from: folders with a SKILL.md, and installed packages.
+"""Locate plugins: folders with a SKILL.md, and installed packages.
 
 Folders are searched within limits and a deadline.
 """
@@ -33,12 +33,12 @@ DEPTH = 6
 ENTRIES = 20_000
 """Maximum number of files and folders searched below a skills folder."""
 MANY_FOLDERS = 2_000
-"""Number of folders below a skills folder from which the time that they take is worth a notice."""
+"""Number of folders below a skills folder from which a notice reports the time of the search."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 
 def owner(origin: str, settings: Settings) -> Owner:
-    """Return whose a skill of this origin is; installed packages are the user's."""
+    """Return the owner of a skill by its origin; installed packages belong to the user."""
     if origin == BUILT_IN:
         return "program"
     folder = Path(origin)
@@ -76,12 +76,12 @@ def distribution(point: EntryPoint) -> str:
     """Return the name and version of the distribution that declares an entry point."""
     try:
         return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    except Exception:  # noqa: BLE001  the metadata may be damaged in any way
+    except Exception:  # noqa: BLE001 damaged metadata may raise any exception
         return point.value
 
 
 def beside(module: str) -> Path | None:
-    """Return the SKILL.md in the folder of an imported package, if there is one."""
+    """Return the SKILL.md in the folder of an imported package, or None."""
     loaded = sys.modules.get(module)
     file = getattr(loaded, "__file__", None)
     if not isinstance(file, str) or not getattr(loaded, "__package__", ""):
@@ -94,9 +94,9 @@ class Search(NamedTuple):
     """The SKILL.md files below a folder.
 
     Attributes:
-        found: each path with its SKILL.md, the error, or None if the file was to be skipped.
-        cut: why the search is incomplete, or "".
-        folders: the number of folders searched.
+        found: each path with its SKILL.md, its error, or None if the file was skipped.
+        cut: the reason why the search is incomplete, or "".
+        folders: the number of searched folders.
     """
 
     found: list[tuple[Path, SkillFile | UsageError | None]]
@@ -109,12 +109,12 @@ def skill_files(
 ) -> Search:
     """Read every SKILL.md below `root`, sorted; folders of skills are not searched further.
 
-    A file whose name differs only in case is read too, which reports the wrong name. A file system
-    that does not answer costs `seconds`; the files found until then are returned.
+    A file whose name differs only in case is also read, so that the wrong name is reported. If a
+    file system does not answer, the search ends after `seconds` with the files found before.
 
     Args:
-        skipped: returns True for a folder whose SKILL.md is not to be read; it is None in the
-            result.
+        skipped: returns True for a folder whose SKILL.md must not be read; the result has None for
+            it.
     """
     found: list[tuple[Path, SkillFile | UsageError | None]] = []
     searched: set[tuple[int, int]] = set()
@@ -142,10 +142,10 @@ def skill_files(
 
 
 def _paths(root: Path, until: float, searched: set[tuple[int, int]]) -> Iterator[Path]:
-    """Yield the paths of SKILL.md files; links to a folder do not make it searched again."""
+    """Yield the paths of SKILL.md files; a folder is searched once despite links to it."""
     for folder, children, names in walk(root, ENTRIES, until=until, follow_links=True):
         place = None
-        with contextlib.suppress(OSError):  # removed meanwhile
+        with contextlib.suppress(OSError):  # removed in the meantime
             status = folder.stat()
             place = status.st_dev, status.st_ino
         if place is None or place in searched:

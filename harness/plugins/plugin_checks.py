@@ -1,4 +1,4 @@
-"""Checks of skills, frameworks and formats: everything that the harness relies on later."""
+"""Check skills, frameworks and formats: all properties on which the harness relies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_framework(name: Any, path: Any) -> None:
     """Refuse a framework with an invalid name or a missing file.
 
     Raises:
-        UsageError: with the name.
+        UsageError: the framework is invalid.
     """
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UsageError(
@@ -38,7 +38,7 @@ def check_format(found: Any) -> None:
     """Refuse an invalid format.
 
     Raises:
-        UsageError: with the attribute at fault.
+        UsageError: an attribute is invalid.
     """
     if not isinstance(found, Format):
         raise UsageError(f"{type(found).__name__} is not a harness.Format")
@@ -55,11 +55,11 @@ def check_skill(skill: Any, *, schema: bool = True) -> None:
     """Refuse a skill that the harness could not use.
 
     Args:
-        schema: check that its options have a JSON Schema, too.
+        schema: True to check that its options have a JSON Schema.
 
     Raises:
-        UsageError: with the attribute at fault.
-        Exception: whatever the skill's own code raises.
+        UsageError: an attribute is invalid.
+        Exception: the code of the skill raises an exception.
     """
     name = getattr(skill, "name", None)
     if not isinstance(name, str) or not skill_md.NAME.fullmatch(name):
@@ -106,7 +106,7 @@ def _check_schema(name: str, model: type[BaseModel], what: str) -> None:
 
 
 def _check_for_programs(skill: Skill) -> None:
-    """Refuse a wrong `impact`, `output` or `output_summary`."""
+    """Refuse an invalid `impact`, `output` or `output_summary`."""
     for what, model in _outputs(skill):
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             raise UsageError(f"/{skill.name}: {what} is not a pydantic model")
@@ -142,7 +142,7 @@ def _check_attributes(skill: Skill) -> None:
 
 
 def _outputs(skill: Skill) -> Iterator[tuple[str, Any]]:
-    """Yield the models of results, with the name of their attribute."""
+    """Yield the models of results, with the names of their attributes."""
     for what, models in (("output", skill.output), ("output_summary", skill.output_summary)):
         each = models.values() if isinstance(models, Mapping) else [models]
         yield from ((what, model) for model in each if models is not None)

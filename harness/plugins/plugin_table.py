@@ -1,8 +1,8 @@
-"""The generated table of the program's own plugins, so that start-up imports none of them.
+"""The generated table of the program's plugins, with which they need not be imported at start.
 
-For each plugin it holds its SKILL.md, the name, summary and triggers of its skills, the names of
-its backends, and its frameworks; and the options of `agent.py --help`. `make docs` writes it after
-a change of a plugin, and `make check` reports a table that is out of date.
+For each plugin, the table contains its SKILL.md, the names, summaries and triggers of its skills,
+the names of its backends, and its frameworks. It also contains the options of `agent.py --help`.
+`make docs` writes the table after a change of a plugin, and `make check` reports an outdated table.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def contributions(row: Mapping[str, Any], load: Load, files: FileStore) -> Contr
 
     Args:
         load: imports the plugin when one of its skills or backends is first used.
-        files: passed to its backends.
+        files: the files of weights, for its backends.
     """
     file = row["file"] and SkillFile(**{**row["file"], "path": CODE_ROOT / row["file"]["path"]})
     known = [SkillSummary(**{**one, "triggers": tuple(one["triggers"])}) for one in row["skills"]]
@@ -76,14 +76,14 @@ def _relative(path: Path) -> str:
 
 
 def _import_skill(load: Load, name: str) -> Skill:
-    """Import a plugin and return one of its skills."""
+    """Import a plugin, and return its skill with this name."""
     skills: list[Skill] = []
     load().register_skills(skills.append)
     return next(skill for skill in skills if skill.name == name)
 
 
 def _import_backend(load: Load, name: str, files: FileStore) -> Backend:
-    """Import a plugin and return one of its backends."""
+    """Import a plugin, and return its backend with this name."""
     found: list[Backend] = []
     load().register_backends(found.append, files)
     return next(backend for backend in found if backend.name == name)

@@ -1,6 +1,7 @@
 """The user's choices about plugins: trusted folders, disabled names, and installed skills.
 
-Trust applies to the content of a folder, not to its name, so a changed file requires trust again.
+Trust applies to the content of a folder, not to its name, so that a changed file requires trust
+again.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from harness.support import bounded_files
 from harness.support.bounded_files import Unsearched, read_bytes, walk
 
 MAX_BYTES = 256_000_000
-"""Maximum size of a folder that can be trusted, since it is read at every start."""
+"""Maximum size in bytes of a folder that can be trusted, since it is read at every start."""
 MAX_ENTRIES = 10_000
-"""Maximum number of its entries."""
+"""Maximum number of entries of such a folder."""
 
 
 def content_hash(folder: Path, copy: Path | None = None) -> str:
     """Return the SHA-256 of the names and contents of all files in the folder, or of a file.
 
     Args:
-        copy: a new folder or file, to which the bytes that are hashed are written. A link becomes
-            the file that it names, or a link within the copy.
+        copy: a new folder or file, to which the hashed bytes are written. A link is replaced by the
+            file that it names, or by a link within the copy.
 
     Raises:
-        UsageError: the folder cannot be trusted: it contains a link that leads out of it, compiled
-            Python, or a file that cannot be read, or is too large.
+        UsageError: the folder cannot be trusted: it contains a link to a place outside, compiled
+            Python, or a file that cannot be read, or it is too large.
     """
     digest, root, left = hashlib.sha256(), folder.resolve(), MAX_BYTES
     for path in _entries(folder):
@@ -67,7 +68,7 @@ def content_hash(folder: Path, copy: Path | None = None) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """Return the folder and the files, links and folders in it, sorted; or only the file itself."""
+    """Return the folder and all files, links and folders in it, sorted; or the file alone."""
     if folder.is_file():
         return [folder]
     found = [folder]
@@ -81,7 +82,7 @@ def _entries(folder: Path) -> list[Path]:
 
 @functools.cache
 def private_folder() -> Path:
-    """Return the folder for copies of trusted content, which is deleted at the end."""
+    """Return the folder for copies of trusted content, which is deleted when the process ends."""
     import atexit
     import shutil
     import tempfile
@@ -96,7 +97,7 @@ class _ChoicesFile(ABC):
 
     Attributes:
         content: the noun for the content, for messages.
-        form: the JSON that it has to be, for messages.
+        form: the required form of the JSON, for messages.
         effect: the consequence of a damaged file, for messages.
     """
 
@@ -108,12 +109,12 @@ class _ChoicesFile(ABC):
         self._path = path
 
     def damage(self) -> str:
-        """Return the damage of the file and its consequence in one line, or ""."""
+        """Return a line about the damage of the file and its consequence, or ""."""
         damage = self._load()[1]
         return f"{self._path} {damage}, so {self.effect}; correct or delete it" if damage else ""
 
     def _load(self) -> tuple[Any, str]:
-        """Return the valid content or None, and the damage of the file or ""."""
+        """Return the valid content or None, and a description of the damage of the file or ""."""
         try:
             stored = bounded_files.load_json(self._path)
         except bounded_files.Damaged as exc:
@@ -138,17 +139,17 @@ class _ChoicesFile(ABC):
 
 
 class TrustStore(_ChoicesFile):
-    """The trusted folders and files, each with its content hash."""
+    """The trusted folders and files, each with the hash of its content."""
 
     content = "the trust"
     form = "a mapping of folders to hashes"
     effect = "no plugin of a project is trusted"
 
     def trusted(self, folder: Path) -> Path | None:
-        """Return a private copy of a folder or file if its present content is trusted, or None.
+        """Return a private copy of a folder or file if its current content is trusted, or None.
 
-        Only the copy may be used: each file is read once, so it has the bytes that were hashed,
-        and whatever replaces them in the folder runs only after it has been trusted itself.
+        Only the copy may be used: each file is read once, so that the copy contains the hashed
+        bytes, and later changes of the folder must be trusted before they run.
         """
         known = (self._load()[0] or {}).get(str(folder.resolve()))
         if known is None:
@@ -162,13 +163,14 @@ class TrustStore(_ChoicesFile):
             return None
 
     def trust(self, folder: Path, shown: str = "") -> None:
-        """Trust the folder with its present content.
+        """Trust a folder with its current content.
 
         Args:
-            shown: the hash of the content that the user was asked about, if there was a question.
+            shown: the hash of the content that the user has seen, or "".
 
         Raises:
-            UsageError: it cannot be trusted; see `content_hash`; or it is not what was shown.
+            UsageError: the folder cannot be trusted (see `content_hash`), or differs from the
+                content that was shown.
             OutputError: the file cannot be written.
         """
         present = content_hash(folder)
@@ -182,10 +184,10 @@ class TrustStore(_ChoicesFile):
 
 
 class DisabledNames(_ChoicesFile):
-    """The disabled names; nothing with such a name is loaded, whatever its source.
+    """The disabled names; plugins and skills with these names are not loaded from any source.
 
-    A name may be that of an entry point, a folder, a SKILL.md or a skill, so nothing has to be
-    imported to disable it, and no other plugin can take over a disabled name.
+    A name may belong to an entry point, a folder, a SKILL.md or a skill, so that a plugin is
+    disabled without being imported, and another plugin cannot take over a disabled name.
     """
 
     content = "the list of disabled names"
@@ -205,7 +207,7 @@ class DisabledNames(_ChoicesFile):
         self._store(sorted(self.read() | {name}))
 
     def remove(self, name: str) -> None:
-        """Enable `name` again; raises as `add` does."""
+        """Enable `name` again; errors are raised as by `add`."""
         self._store(sorted(self.read() - {name}))
 
     def _is_valid(self, stored: Any) -> bool:
@@ -215,12 +217,12 @@ class DisabledNames(_ChoicesFile):
 
 
 class Installed(TypedDict):
-    """A skill as it was installed.
+    """The record of an installed skill.
 
     Attributes:
-        source: the path or the address, of a repository with the commit.
-        sha256: the hash of its files.
-        date: the day, YYYY-MM-DD.
+        source: the path, or the address of a repository with the commit.
+        sha256: the hash of the files.
+        date: the day of the installation, YYYY-MM-DD.
     """
 
     source: str
@@ -240,9 +242,9 @@ class InstalledSkills(_ChoicesFile):
         return self._load()[0] or {}
 
     def needs_trust(self, name: str) -> bool:
-        """Return whether a plugin in the user's own folder needs trust: if it was installed.
+        """Return True if a plugin in the user's folder needs trust, since it was installed.
 
-        With a damaged file, it is unknown whether it was.
+        If the file is damaged, all plugins need trust.
         """
         return bool(self._load()[1]) or name in self.read()
 
@@ -255,7 +257,7 @@ class InstalledSkills(_ChoicesFile):
         self._store(dict(sorted({**self.read(), name: installed}.items())))
 
     def remove(self, name: str) -> None:
-        """Forget a skill; raises as `add` does."""
+        """Remove the record of a skill; errors are raised as by `add`."""
         known = self.read()
         if known.pop(name, None) is not None:
             self._store(known)
