@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 from harness.errors import OutputError, ReaderGone
 from harness.redaction import redact
 from harness.terminal import stdout_guard
-from harness.terminal.rendering import CONTROLS, columns, wrapped
+from harness.terminal.rendering import CONTROLS, ESCAPES, columns, wrapped
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -248,8 +248,9 @@ def render_markdown(text: str) -> RenderableType:
 
 
 def shown_on(stream: IO[str], text: str) -> str:
-    """Return text without control characters if the stream is a terminal.
+    """Return text with its control characters made visible, also for a file that is shown later.
 
-    Papers, models and file names may contain control sequences, which move the cursor or hide text.
+    Papers, models and file names may contain control sequences, which move the cursor, hide text or
+    change its order.
     """
-    return text.translate(CONTROLS) if stream.isatty() else text
+    return text.translate(CONTROLS if stream.isatty() else ESCAPES)

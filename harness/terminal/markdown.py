@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.text import Text
 from rich.theme import Theme
 
-from harness.terminal.rendering import TEXT_WIDTH, FittedTable, Plain, console
+from harness.terminal.rendering import CONTROLS, TEXT_WIDTH, FittedTable, Plain, console
 
 REFRESH = 0.1
 """Seconds between two drawings of an arriving text."""
@@ -128,7 +128,7 @@ class MarkdownWriter:
 
     def write(self, piece: str) -> None:
         """Print a piece, and draw the unfinished block again."""
-        self._text += piece
+        self._text += piece.translate(CONTROLS)
         if time.monotonic() - self._drawn < REFRESH or not self._text.strip():
             return
         self._drawn = time.monotonic()

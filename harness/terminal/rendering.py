@@ -24,12 +24,21 @@ if TYPE_CHECKING:
 
 TEXT_WIDTH = 100
 """Maximum width of text in columns, since longer lines are hard to read."""
+_BIDI = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x2070))
+"""Characters that change the direction or the order of the text after them."""
 CONTROLS = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: "\u2421",
+    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
+    **{code: f"\\u{code:04x}" for code in _BIDI},
 }
 """Replacements of control characters on a terminal: their Unicode pictures, if they have one."""
+ESCAPES = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), *_BIDI)
+    if chr(code) not in "\t\n\r"
+}
+"""Replacements in files and pipes: escapes that leave the values of JSON unchanged."""
 UNLIMITED = 10_000
 GAP = 2
 LONG_WORD = 24

@@ -111,6 +111,7 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
         lambda: iter([]),
         title=paper.title or "Annotation",
         sections=bool(call.options.sections),
+        raw=call.options.raw,
     )
     return Result(
         text=render.moves_as_json(record, framework),

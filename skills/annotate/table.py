@@ -183,6 +183,7 @@ class Finished:
                 about=self.summary,
                 library=source.path,
                 sections=bool(self.job.call.options.sections),
+                raw=self.job.call.options.raw,
             ),
             folders=exporters.folders(
                 self.job.call,

@@ -99,6 +99,7 @@ def annotate_topic(call: Call, framework: Framework) -> Result:
         lambda: iter(failures),
         title=topic,
         about=summary,
+        raw=call.options.raw,
     )
     return Result(
         "" if call.targets else as_markdown(survey),

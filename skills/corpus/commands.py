@@ -281,7 +281,9 @@ def _saved_or(
     with opened(path, framework) as corpus:
         id_column = corpus.id_column(ids)
     summary = {"papers": len(ids), "corpus": str(path)}
-    writers = exporters.writers(framework, id_column, items, lambda: iter(failed), title=title)
+    writers = exporters.writers(
+        framework, id_column, items, lambda: iter(failed), title=title, raw=call.options.raw
+    )
     return Result(
         writers=writers,
         records=lambda: (item.record for item in items()),

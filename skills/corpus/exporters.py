@@ -11,7 +11,7 @@ from typing import IO, Any
 from harness.api.skill import Call, Skill, Write
 from harness.errors import UsageError
 from harness.runs import targets
-from skills.corpus.options import SAVED_REFERENCES, DatasetOptions
+from skills.corpus.options import SAVED_REFERENCES, DatasetOptions, RawOptions
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables import text_tables
 from skills.nanda.framework import Framework
@@ -29,6 +29,7 @@ def writers(
     about: Mapping[str, Any] | None = None,
     library: Path | None = None,
     sections: bool = False,
+    raw: bool = False,
 ) -> dict[str, Write]:
     """Return the writer of each suffix.
 
@@ -38,6 +39,7 @@ def writers(
         title, about: the heading of a page, and facts that are shown below it.
         library: the file that the papers were read from, whose fields the written references keep.
         sections: True if tables have a column of moves that were found in sections.
+        raw: True if cells are written as they are, although a spreadsheet would run them.
     """
 
     def rows() -> Iterator[tuple[str, ...]]:
@@ -47,7 +49,7 @@ def writers(
     def xlsx(file: IO[bytes]) -> None:
         from skills.corpus.tables.spreadsheets import write_xlsx
 
-        write_xlsx(file, rows())
+        write_xlsx(file, rows(), raw=raw)
 
     def parquet(file: IO[bytes]) -> None:
         from skills.corpus.tables.parquet_files import write_parquet
@@ -78,7 +80,7 @@ def writers(
 
     return {
         ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
-        ".csv": lambda file: text_tables.write_csv(file, rows()),
+        ".csv": lambda file: text_tables.write_csv(file, rows(), raw=raw),
         ".xlsx": xlsx,
         ".parquet": parquet,
         ".json": lambda file: _write_json(file, items()),
@@ -140,7 +142,8 @@ def check_folders(call: Call, skill: Skill) -> None:
             from skills.corpus.exports import vault
 
             vault.check(folder, force=call.force)
-    given = call.options.model_fields_set & set(DatasetOptions.model_fields)
+    own = set(DatasetOptions.model_fields) - set(RawOptions.model_fields)
+    given = call.options.model_fields_set & own
     if given and DATASET not in kinds.values():
         name = "--no-abstracts" if "abstracts" in given else "--split"
         raise UsageError(f"{name} goes with a dataset", hint="`save to NAME.dataset/`")

@@ -75,8 +75,16 @@ class DatabaseOptions(SkillOptions):
     db: Path | None = Field(None, description="the corpus database, instead of your own")
 
 
-class DatasetOptions(SkillOptions):
-    """The options of a dataset, `save to NAME.dataset/`."""
+class RawOptions(SkillOptions):
+    raw: bool = Field(
+        False,
+        description="save texts in .csv and .xlsx without the apostrophe that keeps a spreadsheet "
+        "from running them",
+    )
+
+
+class DatasetOptions(RawOptions):
+    """The options of saved tables, and of a dataset, `save to NAME.dataset/`."""
 
     abstracts: bool = Field(True, description="save a dataset without the texts of the abstracts")
     split: str | None = Field(
@@ -159,7 +167,7 @@ class BudgetOptions(SkillOptions):
     dry_run: bool = Field(False, description="show the cost without sending requests")
 
 
-class FetchOptions(BudgetOptions):
+class FetchOptions(BudgetOptions, RawOptions):
     max: int = Field(50, ge=1, le=2000, description="maximum number of papers")
     year: str | None = Field(None, description="papers of 2024, 2023..2025, 2024.. or ..2022")
 

@@ -298,10 +298,11 @@ def finish(
             lambda: iter(()),
             title=f"Curated: {run.source.name}",
             about={"input": run.source.name, "kept": found.kept, "run": run_id},
+            raw=call.options.raw,
         ),
         records=lambda: (item.record for item in _kept(run, path)),
         companions={
-            "rejected": lambda file: report_files.write_rejected(file, run),
+            "rejected": lambda file: report_files.write_rejected(file, run, raw=call.options.raw),
             "log": lambda file: report_files.write_log(file, run, summary),
             "report": lambda file: write_html(file, run, found),
             **dataset,

@@ -16,6 +16,7 @@ from skills.corpus.options import (
     SAVED_TABLES,
     TABLES,
     DatabaseOptions,
+    RawOptions,
     ReportOptions,
     Share,
     TitledColumnOptions,
@@ -26,7 +27,7 @@ from skills.finetune.dataset.dataset_options import DatasetOptions
 from skills.nanda.framework_option import FrameworkOption, selected_framework
 
 
-class PanelOptions(WorkerOptions, ReportOptions):
+class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
     personas: Path | None = Field(None, description="a YAML file with another panel")
     min_votes: int = Field(3, ge=1, description="number of votes that keep an annotation")
     calibrate: bool = Field(

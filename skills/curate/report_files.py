@@ -22,7 +22,7 @@ SUFFIX = "_curated"
 """The optional end of a target's name, which is removed in the names of the files beside it."""
 
 
-def write_rejected(file: IO[bytes], run: Run) -> None:
+def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
     """Write the annotations that are not kept as a table that can be read again.
 
     The columns are id, title and abstract, the moves as they were written, decision, reasons
@@ -31,7 +31,7 @@ def write_rejected(file: IO[bytes], run: Run) -> None:
     """
     moves, personas = run.framework.names, run.panel.names
     head = (run.source.id_column, "title", "abstract", *moves, "decision", "reasons", "details")
-    file.write(csv_row((*head, "votes", "mean", *personas, "explanation")))
+    file.write(csv_row((*head, "votes", "mean", *personas, "explanation"), raw=raw))
     for verdict in run.verdicts:
         if verdict.decision in ("kept", "pending"):
             continue
@@ -51,7 +51,8 @@ def write_rejected(file: IO[bytes], run: Run) -> None:
                     _figure(verdict.mean),
                     *map(_figure, verdict.scores or [None] * len(personas)),
                     "; ".join(f"{persona}: {text}" for persona, text in explanations if text),
-                )
+                ),
+                raw=raw,
             )
         )
 

@@ -71,7 +71,7 @@ def fetch(call: Call) -> Result:
     in_file = FetchedToFile(query=text, found=len(papers), errors=errors, budget=budget)
     if call.targets:
         return Result(
-            writers=_writers(papers),
+            writers=_writers(papers, raw=options.raw),
             records=lambda: map(_row, papers),
             summary=in_file.model_dump(),
             exit_code=int(bool(errors)),
@@ -199,7 +199,7 @@ def _row(found: Found) -> dict[str, Any]:
     }
 
 
-def _writers(papers: Sequence[Found]) -> dict[str, Write]:
+def _writers(papers: Sequence[Found], *, raw: bool) -> dict[str, Write]:
     """Return the writer of each suffix."""
     rows = list(map(_row, papers))
 
@@ -210,7 +210,7 @@ def _writers(papers: Sequence[Found]) -> dict[str, Write]:
     def write_table(file: IO[bytes]) -> None:
         _, *names = rows[0]  # one column of ids for all kinds of ids
         texts = ([str(value or "") for value in row.values()] for row in rows)
-        write_csv(file, [["id", *names], *texts])
+        write_csv(file, [["id", *names], *texts], raw=raw)
 
     def write_references(suffix: str, file: IO[bytes]) -> None:
         items = ((item_of(one.paper, {}), "") for one in papers)

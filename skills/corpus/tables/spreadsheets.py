@@ -20,6 +20,7 @@ from harness.support.text_input import MAX_ROW, shown
 from skills.corpus.db.connection import open_temporary
 from skills.corpus.tables.columns import HEADINGS, SHOWN_CHARS, Reader, plain
 from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memory_for, serve
+from skills.corpus.tables.text_tables import inert, without_mark
 
 MOST_BYTES = 200_000_000
 """Maximum size of a file in bytes."""
@@ -113,10 +114,11 @@ class SheetReader(Reader):
         return read
 
 
-def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
+def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
     """Write rows of texts to an open file.
 
-    Each cell is a string, so that a text never becomes a formula, a link or a number.
+    Each cell is a string, so that a text never becomes a formula, a link or a number, and `inert`,
+    so that it does not when the sheet is saved as another file.
 
     Raises:
         OutputError: there are more rows, or a longer text, than a spreadsheet can contain.
@@ -130,8 +132,8 @@ def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
             sheet = book.add_worksheet()
             sheet.freeze_panes(1, 0)
             for number, row in enumerate(rows):
-                for column, text in enumerate(row):
-                    if reason := _REFUSED.get(sheet.write_string(number, column, text)):
+                for column, cell in enumerate(inert(text, raw=raw) for text in row):
+                    if reason := _REFUSED.get(sheet.write_string(number, column, cell)):
                         raise OutputError(
                             f"{reason}: row {number + 1}, {row[0]!r}",
                             hint="Save a .csv or .parquet file.",
@@ -174,6 +176,8 @@ def _cell(value: object) -> object:
         return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
+    if isinstance(value, str):
+        return without_mark(value)
     return str(value) if isinstance(value, datetime.timedelta) else value
 
 

@@ -2,6 +2,15 @@
 
 CSV files of spreadsheets are also read: semicolons or tabs may separate the columns, and the text
 may be in UTF-16 or Windows-1252.
+
+A spreadsheet runs a cell that begins with "=", "+", "-", "@", a tab or a carriage return. So .csv
+and .xlsx files are written with an apostrophe before such a text, which is how spreadsheets mark a
+text, unless it is a number. A text that already has apostrophes before such a character gets one
+more. The mark is removed exactly where it is added, so that a table that is saved and read again is
+the same: from all spreadsheets, where other programs store it beside the text, and from .csv files
+with the columns of a saved one (ids, then "title", and "abstract"). Other .csv files are read as
+they are. In a table that was saved with `--raw`, a text that itself begins like "'=" or "'-" loses
+an apostrophe.
 """
 
 from __future__ import annotations
@@ -65,6 +74,8 @@ _UNMARKED = {
     "utf-16-be": re.compile(rb"(?:\0[^\0]){2}"),
 }
 """Matches the beginning of a file in UTF-16 without a mark: letters of ASCII."""
+_RUN = re.compile(r"'*[=+\-@\t\r]")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 GUESSED = "cp1252"
 HEAD = 4096
 BLOCK = 1 << 20
@@ -122,8 +133,11 @@ class CsvReader(Reader):
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each non-empty row with the number of its first line; the header comes first."""
         csv.field_size_limit(MAX_ROW)
+        has_marks = None
         with contextlib.closing(self._lines()) as lines:
-            yield from self._parsed(lines)
+            for line, row in self._parsed(lines):
+                has_marks = is_saved_table(row) if has_marks is None else has_marks
+                yield line, list(map(without_mark, row)) if has_marks else row
 
     def _lines(self) -> Generator[str, None, None]:
         return text_lines(self.path, encoding=self._encoding, with_nul=True)
@@ -228,18 +242,34 @@ class JsonlReader(Reader):
         return found
 
 
-def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]]) -> None:
+def inert(text: str, *, raw: bool = False) -> str:
+    """Return a text as a cell that no spreadsheet runs; `raw` returns it as it is."""
+    runs = not raw and _RUN.match(text) and not _NUMBER.fullmatch(text)
+    return f"'{text}" if runs else text
+
+
+def without_mark(cell: str) -> str:
+    """Return the text that `inert` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and _RUN.match(cell) else cell
+
+
+def is_saved_table(names: Sequence[str]) -> bool:
+    """Return True for the header of a table that was saved here, whose cells are `inert`."""
+    return tuple(names[1:2]) == ("title",) and "abstract" in names
+
+
+def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
     """Write rows as RFC 4180 in UTF-8, with "\\n" between them."""
     for row in rows:
-        file.write(csv_row(row))
+        file.write(csv_row(row, raw=raw))
 
 
-def csv_row(values: Iterable[str]) -> bytes:
-    """Return a row of CSV."""
+def csv_row(values: Iterable[str], *, raw: bool = False) -> bytes:
+    """Return a row of CSV, with cells that are `inert`."""
     # With "\n" as line end, the csv module of Python 3.11 does not quote a lone "\r", which a
     # reader would treat as the end of a row.
     buffer = io.StringIO(newline="")
-    csv.writer(buffer, lineterminator="\r\n").writerow(values)
+    csv.writer(buffer, lineterminator="\r\n").writerow(inert(text, raw=raw) for text in values)
     return buffer.getvalue().removesuffix("\r\n").encode() + b"\n"
 
 

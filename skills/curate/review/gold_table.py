@@ -16,7 +16,7 @@ from harness.runs import targets
 from harness.support.text_input import regular_file, shown
 from skills.corpus.table import paper_key
 from skills.corpus.tables.columns import Columns, find_columns
-from skills.corpus.tables.text_tables import CsvReader, csv_row
+from skills.corpus.tables.text_tables import CsvReader, csv_row, is_saved_table
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS, Paper, own_id
 from skills.nanda.text import flatten
@@ -37,10 +37,16 @@ class GoldTable:
     roles: Mapping[str, str]
     rows: dict[str | int, bytes] = field(default_factory=dict)
 
+    @property
+    def is_raw(self) -> bool:
+        """Whether cells are kept as they are: in the table of another program."""
+        return not is_saved_table(self.columns)
+
     def line(self, paper: Paper, moves: Mapping[str, str]) -> bytes:
         """Return the row of an annotated paper; columns of unknown content are empty."""
         values = {**asdict(paper), **moves}
-        return csv_row(values.get(self.roles.get(name, ""), "") for name in self.columns)
+        cells = (values.get(self.roles.get(name, ""), "") for name in self.columns)
+        return csv_row(cells, raw=self.is_raw)
 
     def write(self, about_to: Callable[[str], None]) -> None:
         """Replace the file atomically.
@@ -58,7 +64,7 @@ class GoldTable:
 
     def write_to(self, file: IO[bytes]) -> None:
         """Write the table to an open file."""
-        file.write(csv_row(self.columns))
+        file.write(csv_row(self.columns, raw=self.is_raw))
         file.writelines(self.rows.values())
 
 
@@ -102,5 +108,5 @@ def _existing(target: Path, framework: Framework) -> GoldTable:
             raise row
         by_role = {roles.get(name): value for name, value in row.items()}
         key = paper_key(flatten(by_role["id"]) or own_id(by_role["abstract"]))
-        table.rows[number if key in table.rows else key] = csv_row(row.values())
+        table.rows[number if key in table.rows else key] = csv_row(row.values(), raw=table.is_raw)
     return table

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from harness.errors import UsageError
 from harness.terminal.console import Screen
+from harness.terminal.rendering import Plain
 from skills.curate.review.form import MoveView, Sheet
 from skills.nanda.framework import Move
 from skills.nanda.text import flatten
@@ -51,7 +52,7 @@ class Terminal:
         Args:
             whole: without line breaks, so that a long line can be copied.
         """
-        self._console.print(what, style=style, soft_wrap=whole)
+        self._console.print(Plain(what), style=style, soft_wrap=whole)
 
     def key(self, message: str, keys: str) -> str:
         """Wait for one of `keys`, in upper or lower case. Ctrl-C and Ctrl-D return "q"."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from pseudo_terminal import pseudo_terminal
@@ -19,10 +20,34 @@ def test_control_characters_are_replaced_on_a_terminal(way: str) -> None:
     assert terminal.raw.rstrip("\n") == "Snow␛]0;owned␇ melts␍\ufffd2J.␡\n\tAt last."
 
 
-def test_control_characters_are_kept_in_files() -> None:
+@pytest.mark.parametrize("way", ["emit", "result", "notice"])
+def test_control_characters_are_escaped_in_files(way: str) -> None:
     out = io.StringIO()
-    Screen(out, out).result(TITLE)
-    assert out.getvalue() == TITLE
+    getattr(Screen(out, out), way)(TITLE)
+    escaped = "Snow\\u001b]0;owned\\u0007 melts\r\\u009b2J.\\u007f\n\tAt last."
+    assert out.getvalue().rstrip("\n") == escaped
+
+
+@pytest.mark.parametrize("code", [*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
+def test_characters_that_reorder_text_are_escaped_everywhere(code: int) -> None:
+    out, shown = io.StringIO(), f"a \\u{code:04x}b"
+    with pseudo_terminal(80) as terminal:
+        for screen in (Screen(terminal.stream, terminal.stream), Screen(out, out)):
+            screen.notice(f"a {chr(code)}b")
+            screen.result(f"a {chr(code)}b")
+            writer = screen.markdown_writer()
+            writer.write(f"a {chr(code)}b")
+            writer.close()
+    assert terminal.raw.count(shown) >= 3
+    assert out.getvalue().count(shown) == 3
+    assert chr(code) not in terminal.raw + out.getvalue()
+
+
+def test_escapes_leave_the_values_of_json_unchanged() -> None:
+    out = io.StringIO()
+    Screen(out).result(json.dumps({"title": f"{TITLE}\u202e"}, ensure_ascii=False))
+    assert json.loads(out.getvalue()) == {"title": f"{TITLE}\u202e"}
+    assert out.getvalue().isascii()
 
 
 @pytest.mark.parametrize("width", [40, 80])

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +229,14 @@ def test_export_in_each_format(app: App, suffix: str) -> None:
         assert all(item.paper.id in content.decode() for item in ITEMS)
     app.dispatch(f"/corpus export all{suffix}")
     assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(("option", "written"), [("", "'=1+1"), (" --raw", "=1+1")])
+def test_a_title_that_a_spreadsheet_would_run(app: App, option: str, written: str) -> None:
+    corpus_of(default_path(app.settings), [annotated(replace(paper(4), title="=1+1"))])
+    app.dispatch(f"/corpus export{option} all.csv")
+    assert [row["title"] for row in rows(Path("all.csv"))][-1] == written
+    assert [row.paper.title for row in open_table(Path("all.csv")).rows()][-1] == "=1+1"
 
 
 def test_page_has_default_name_and_failures(app: App) -> None:

@@ -13,15 +13,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from python_calamine import CalamineWorkbook
 
 from skills.corpus import exporters
 from skills.corpus.records import Annotated, record_of
-from skills.corpus.table import open_table
-from skills.corpus.tables.columns import DOUBT
+from skills.corpus.table import open_table, reader_of
+from skills.corpus.tables.columns import DOUBT, Columns
 from skills.corpus.tables.markdown_lists import write_markdown
 from skills.corpus.tables.parquet_files import parquet_schema, write_parquet
 from skills.corpus.tables.spreadsheets import write_xlsx
 from skills.corpus.tables.text_tables import table_rows, write_csv, write_jsonl
+from skills.curate.review.gold_table import read_gold
 from skills.nanda.framework import Framework, nanda
 from skills.nanda.paper import Paper, own_id
 from skills.nanda.text import flatten
@@ -110,7 +112,7 @@ def test_csv_has_the_columns_of_the_lesson() -> None:
     )
     assert data.endswith(b"Not stated.\n")
     found = list(csv.DictReader(io.StringIO(data.decode(), newline=""), strict=True))
-    assert [row["abstract"] for row in found] == list(ABSTRACTS)
+    assert [row["abstract"] for row in found] == [*ABSTRACTS[:3], f"'{ABSTRACTS[3]}"]
     assert [row["claim"] for row in found] == [item.record["claim"] for item in ITEMS]
 
 
@@ -278,3 +280,83 @@ def test_parquet_is_written_in_groups_of_rows(monkeypatch: pytest.MonkeyPatch) -
     metadata = pq.read_metadata(as_parquet(ITEMS))
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 1]
     assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+# Cells that a spreadsheet would run
+
+CELLS = {
+    "=1+1": "'=1+1",
+    '=HYPERLINK("http://localhost","x")': '\'=HYPERLINK("http://localhost","x")',
+    "+cmd|' /C calc'!A0": "'+cmd|' /C calc'!A0",
+    "-omics of cells": "'-omics of cells",
+    "@SUM(A1)": "'@SUM(A1)",
+    "\t=1": "'\t=1",
+    "\r=1": "'\r=1",
+    "'=1": "''=1",
+    "''-x": "'''-x",
+    "-": "'-",
+    "--1": "'--1",
+    "-0.3": "-0.3",
+    "+1e-5": "+1e-5",
+    "-5%": "-5%",
+    "'-0.3": "''-0.3",
+    "'quoted' words": "'quoted' words",
+    "a = b": "a = b",
+    "'": "'",
+}
+"""What is written, by the text."""
+
+
+def test_cells_are_inert_and_are_read_as_they_were(tmp_path: Path) -> None:
+    text, sheet = tmp_path / "t.csv", tmp_path / "t.xlsx"
+    names = ("id", "title", "abstract", "=note")
+    rows = [names, *((str(n), "", cell, cell) for n, cell in enumerate(CELLS))]
+    for path, write in ((text, write_csv), (sheet, write_xlsx)):
+        with path.open("wb") as file:
+            write(file, rows)
+        read = reader_of(path, Columns())
+        assert read.header()[:3] == names[:3]
+        assert [row["abstract"] for _, row in read.rows(())] == list(CELLS)
+    with text.open(newline="", encoding="utf-8") as file:
+        written = list(csv.reader(file))
+    assert written[0][3] == "'=note"
+    assert [row[2] for row in written[1:]] == list(CELLS.values())
+    cells = CalamineWorkbook.from_path(sheet).get_sheet_by_index(0).to_python()
+    assert [row[2] for row in cells[1:]] == list(CELLS.values())
+
+
+@pytest.mark.parametrize(
+    ("names", "text"), [(("id", "title", "abstract"), "=1"), (("id", "note", "abstract"), "'=1")]
+)
+def test_raw_cells_are_as_they_are(tmp_path: Path, names: tuple[str, ...], text: str) -> None:
+    """A table with the columns of a saved one loses an apostrophe that looks like the mark."""
+    for path, write in ((tmp_path / "t.csv", write_csv), (tmp_path / "t.xlsx", write_xlsx)):
+        with path.open("wb") as file:
+            write(file, [names, ("1", "", "=1+1"), ("2", "", "'=1")], raw=True)
+        read = [row["abstract"] for _, row in reader_of(path, Columns()).rows(())]
+        assert read == ["=1+1", text if write is write_csv else "=1"]
+
+
+def test_other_formats_have_the_text_itself(tmp_path: Path) -> None:
+    items = [annotated(number, abstract) for number, abstract in enumerate(CELLS)]
+    with (tmp_path / "t.jsonl").open("wb") as lines, (tmp_path / "t.parquet").open("wb") as table:
+        write_jsonl(lines, items)
+        write_parquet(table, items, NANDA, "arxiv_id")
+    claims = [flatten(f"Says: {abstract}") for abstract in CELLS]
+    read = pq.read_table(tmp_path / "t.parquet").to_pylist()
+    assert [row["abstract"] for row in read] == list(CELLS)
+    lines = (tmp_path / "t.jsonl").read_text().splitlines()
+    assert [json.loads(line)["claim"] for line in lines] == claims
+
+
+@pytest.mark.parametrize("names", [("id", "title", "abstract"), ("id", "abstract")])
+def test_a_gold_table_is_rewritten_without_growing(tmp_path: Path, names: tuple[str, ...]) -> None:
+    path = tmp_path / "gold.csv"
+    rows = ((str(n), *[cell] * (len(names) + 7)) for n, cell in enumerate(CELLS))
+    with path.open("wb") as file:
+        write_csv(file, [(*names, *NANDA.names), *rows])
+    before = path.read_bytes()
+    for _ in range(2):
+        with io.BytesIO() as file:
+            read_gold(path, NANDA, "id").write_to(file)
+            assert file.getvalue() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,8 @@ def test_killed_at_a_real_terminal_nothing_is_lost(tmp_path: Path) -> None:
         row(1),
         row(2, method="Ledger rehearses each plan. Twice a day."),
     ]
+
+
+def test_control_characters_of_a_paper_are_visible() -> None:
+    shown = drawn(claim="Ledger \x1b[2J\u202e books.")
+    assert "Ledger ␛[2J\\u202e books." in flat(re.sub(r"\x1b\[[\d;]*m", "", shown))
