@@ -253,7 +253,7 @@ def problem_of(text: str) -> str:
         return "looks like a letter"
     if len(_INGREDIENT.findall(text)) > 1 and len({*map(str.lower, _COOKING.findall(text))}) > 1:
         return "looks like a recipe"
-    letters = [char for char in text if char.isalpha()]
+    letters = [] if text.isascii() else [char for char in text if char.isalpha()]
     words = re.findall(r"[^\W\d_]+", text.casefold())
     is_foreign = len(letters) >= FEWEST and sum(map(str.isascii, letters)) < 0.5 * len(letters)
     few = sum(word in FUNCTION_WORDS for word in words) < LEAST_ENGLISH * len(words)

@@ -34,7 +34,7 @@ from rapidfuzz.distance import LCSseq
 
 from skills.nanda.framework import MOST_SENTENCES
 from skills.nanda.sentences import sentence_spans
-from skills.nanda.text import content_words, flatten, stems, visible_places
+from skills.nanda.text import ABSTRACTS, content_words, flatten, stems, visible_places
 
 SHARE = 0.25
 """Minimum share of a move's content words that a second sentence adds."""
@@ -109,7 +109,7 @@ def recall(text: str, sentence: Sentence) -> float:
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
 
 
-@functools.lru_cache(maxsize=4)  # an abstract is aligned with one move after the other
+@functools.lru_cache(maxsize=ABSTRACTS)
 def sentences_of(abstract: str) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract in order."""
     return tuple(

@@ -13,10 +13,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from skills.nanda.named_entities import without_names
-from skills.nanda.text import STOP_WORDS, WORD, composed, content_words, is_passage, stem
+from skills.nanda.text import (
+    ABSTRACTS,
+    STOP_WORDS,
+    TEXTS,
+    WORD,
+    WORDS,
+    composed,
+    content_words,
+    is_passage,
+    stem,
+)
 
 MOST_WORDS = 400
 """Maximum number of words of a move that are compared: a framework allows 2,000 characters."""
@@ -29,6 +39,7 @@ OF_MOVE, OF_ABSTRACT = 3, 5
 abstract, since a move leaves words out.
 """
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['\u2019][^\W\d_]+)*|%|[.;:!?](?=\s|$)")
+_DIGIT = re.compile(r"\d")
 _SPELLED = [
     "zero",
     "one",
@@ -104,8 +115,7 @@ three words.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A word, a numeral, a percent sign, or a mark that ends a sentence or clause.
 
     Attributes:
@@ -123,15 +133,17 @@ class Token:
     span: tuple[int, int]
 
 
-@functools.lru_cache(maxsize=16)  # an abstract is compared with all moves, and a move by all checks
+@functools.lru_cache(maxsize=TEXTS)
 def tokens(text: str) -> Sequence[Token]:
     """Return the tokens of `text`."""
     text = composed(text)
     bare = without_names(text)
-    return tuple(
-        _token(found.group().casefold(), found.span(), named=bare[found.start()].isspace())
-        for found in _TOKEN.finditer(text)
-    )
+    found = list[Token]()
+    for match in _TOKEN.finditer(text):
+        span = match.span()
+        word = match.group().casefold()
+        found.append(Token(word, *_facts(word, named=bare[span[0]].isspace()), span))
+    return tuple(found)
 
 
 def written(text: str, first: Token, last: Token | None = None) -> str:
@@ -144,7 +156,7 @@ def tokens_of_move(text: str) -> Sequence[Token]:
     return tokens(text)[:MOST_WORDS]
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=ABSTRACTS)
 def places(abstract: str) -> Mapping[str, Sequence[int]]:
     """Return the first `MOST_PLACES` indices of each key in the tokens of an abstract."""
     found: dict[str, list[int]] = {}
@@ -199,18 +211,20 @@ def numerals(given: Sequence[Token]) -> Iterator[int]:
     return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
 
 
-def _token(text: str, span: tuple[int, int], *, named: bool) -> Token:
+@functools.lru_cache(maxsize=WORDS)
+def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
+    """Return `key`, `number` and `counts` of a token.
+
+    Args:
+        named: it is a part of a name.
+    """
     if text[0].isdecimal():  # not for "²", which is not a numeral of `_TOKEN`
-        if named:
-            return Token(text, text, number=False, counts=True, span=span)
-        return Token(text, _value(text.replace(",", "")), number=True, counts=True, span=span)
+        return (text, False, True) if named else (_value(text.replace(",", "")), True, True)
     if text in _SPELLED:
-        value = _value(str(_SPELLED.index(text)))
-        return Token(text, value, number=True, counts=True, span=span)
+        return _value(str(_SPELLED.index(text))), True, True
     if not text[0].isalpha():
-        return Token(text, text, number=False, counts=text == "%", span=span)
-    counts = text not in STOP_WORDS and len(text) > 1
-    return Token(text, stem(text), number=False, counts=counts, span=span)
+        return text, False, text == "%"
+    return stem(text), False, text not in STOP_WORDS and len(text) > 1
 
 
 def _value(digits: str) -> str:
@@ -230,6 +244,8 @@ def moved_numbers(abstract: str, text: str, margin: float = NUMBER_MARGIN) -> li
 
     If the abstract has "recall is 71% and precision 93%", the move "precision is 71%" is doubtful.
     """
+    if not _DIGIT.search(text):
+        return []
     given, move = tokens(abstract), tokens_of_move(text)
     numbers = [index for index, token in enumerate(given) if token.number][:MOST_OTHERS]
     found: list[str] = []
@@ -248,6 +264,8 @@ def changed_units(abstract: str, text: str) -> list[str]:
 
     Numbers without a unit are ignored, such as 5 in "5 to 10%".
     """
+    if not _DIGIT.search(text):
+        return []
     given, move = tokens(abstract), tokens_of_move(text)
     known: dict[str, set[str]] = {}
     for index, token in enumerate(given):
@@ -279,15 +297,17 @@ BEFORE, AFTER = 7, 3
 
 PLAIN, OTHERS = frozenset(_PLAIN.split()), frozenset(_OTHERS.split())
 """Negations, and words that may replace a negation in a move."""
+_NEGATING = PLAIN | OTHERS
 
 
 def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) -> list[str]:
     """Return words that the abstract negates, but `text` affirms among the same neighbours."""
-    given, move = tokens(abstract), tokens_of_move(text)
-    negated, known_places = _negated(abstract), places(abstract)
+    if not (negated := _negated(abstract)):
+        return []
+    given, move, known_places = tokens(abstract), tokens_of_move(text), places(abstract)
     found: list[str] = []
     for index, token in enumerate(move):
-        if not token.counts or token.number or token.text in PLAIN | OTHERS:
+        if not token.counts or token.number or token.text in _NEGATING:
             continue
         known = known_places.get(token.key, ())
         with_negation = [place for place in known if place in negated]
@@ -301,7 +321,7 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
     return list(dict.fromkeys(found))
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=ABSTRACTS)
 def _negated(abstract: str) -> frozenset[int]:
     """Return the indices of the tokens in the scope of a negation; "not only" does not negate."""
     given = tokens(abstract)
@@ -376,7 +396,7 @@ def repeated_words(abstract: str, text: str) -> list[str]:
     """
     del abstract  # unlike the other checks, this check does not use the abstract
     text = composed(text)
-    given = [(stem, m.span()) for m in WORD.finditer(text) for stem in content_words(m.group())]
+    given = [(stem, m.span()) for m in WORD.finditer(text) for stem in _content_words(m.group())]
     seen: set[tuple[str, ...]] = set()
     repeated: dict[tuple[str, ...], str] = {}
     reported = -REPEATED_RUN
@@ -387,6 +407,12 @@ def repeated_words(abstract: str, text: str) -> list[str]:
             reported = start
         seen.add(stems)
     return list(repeated.values())
+
+
+@functools.lru_cache(maxsize=WORDS)
+def _content_words(word: str) -> Sequence[str]:
+    """Return the content words in a word: folding its case may make several of it."""
+    return content_words(word)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Iterator
 
 from skills.nanda.sentences import sentence_spans
-from skills.nanda.text import STOP_WORDS, composed
+from skills.nanda.text import ABSTRACTS, STOP_WORDS, TEXTS, WORDS, composed
 
 LONGEST = 6
 """Maximum number of runs of letters or digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
@@ -42,15 +41,19 @@ def without_names(text: str) -> str:
     return "".join(characters)
 
 
-def _names(text: str) -> Iterator[tuple[str, int]]:
-    """Yield each name in `text` with its start."""
+@functools.lru_cache(maxsize=TEXTS)
+def _names(text: str) -> tuple[tuple[str, int], ...]:
+    """Return each name in `text` with its start."""
+    found = list[tuple[str, int]]()
     for start, end in sentence_spans(text):
         for number, token in enumerate(_TOKEN.finditer(text[start:end])):
             name, offset = _name_in(token.group(), first=number == 0)
             if name:
-                yield name, start + token.start() + offset
+                found.append((name, start + token.start() + offset))
+    return tuple(found)
 
 
+@functools.lru_cache(maxsize=WORDS)
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
     """Return the part of a token that is a name, or "", and its start in the token."""
     token = re.sub(r"['\u2019]s?$", "", token)
@@ -99,11 +102,13 @@ def _squeeze(name: str) -> str:
 
 def _folded(text: str) -> str:
     """Return `text` in lower case and without accents."""
+    if text.isascii():
+        return text.casefold()
     parts = unicodedata.normalize("NFKD", text)
     return "".join(char for char in parts if not unicodedata.combining(char)).casefold()
 
 
-@functools.lru_cache(maxsize=4)  # an abstract is checked with one move after the other
+@functools.lru_cache(maxsize=ABSTRACTS)
 def _known(abstract: str) -> frozenset[str]:
     """Return all possible names in the abstract: sequences of one to `LONGEST` runs.
 
@@ -111,12 +116,13 @@ def _known(abstract: str) -> frozenset[str]:
     "Qwen2".
     """
     runs = _RUN.findall(_folded(abstract))
-    return frozenset(
-        "".join(runs[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(runs) - n + 1)
-    )
+    found = set[str]()
+    for start in range(len(runs)):
+        found.update(itertools.accumulate(runs[start : start + LONGEST]))
+    return frozenset(found)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=ABSTRACTS)
 def _initials(abstract: str) -> str:
     """Return the first letters of all words except stop words as one text."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)

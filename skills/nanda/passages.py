@@ -222,14 +222,14 @@ class Sentence:
             for place, word in enumerate(self.text.split())
         )
 
+    @functools.cached_property
+    def by_word(self) -> Sentence:
+        """The sentence with each word as a phrase, so that passages can begin at every word."""
+        return replace(self, is_by_word=True)
+
     def quoted(self, passage: Passage) -> str:
         """Return the text of a passage of this sentence."""
         return " ".join(phrase.text for phrase in self.phrases[passage.first : passage.last])
-
-
-def by_word(sentence: Sentence) -> Sentence:
-    """Return the sentence with each word as a phrase, so that passages can begin at every word."""
-    return replace(sentence, is_by_word=True)
 
 
 @functools.lru_cache(maxsize=64)

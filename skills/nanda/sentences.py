@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 
-from skills.nanda.text import is_visible, set_of
+from skills.nanda.text import TEXTS, is_visible, set_of
 
 _WORD = """
     (?:actual|aims?|analys[ei]s|anticipated|applications?|approach|authors?['\u2019]|availability
@@ -122,7 +123,8 @@ def without_headings(text: str) -> str:
     return " ".join(text[heading_end(text, *span) : span[1]] for span in sentence_spans(text))
 
 
-def sentence_spans(text: str) -> list[tuple[int, int]]:
+@functools.lru_cache(maxsize=TEXTS)
+def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Return the start and end of each sentence of `text`, without surrounding white space.
 
     Text without visible characters, such as a zero-width space, is not a sentence. A sentence ends
@@ -147,7 +149,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
             spans.extend(_cut(text, start, stop))
             start = stop
     spans.extend(_cut(text, start, len(text)))
-    return spans
+    return tuple(spans)
 
 
 def _cut(text: str, start: int, end: int, level: int = 0) -> Iterator[tuple[int, int]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 
+ABSTRACTS, TEXTS, WORDS = 16, 64, 8192
+"""Abstracts, texts and words of which the facts are kept: the checks of the moves of an abstract
+derive the same facts again, in several threads."""
 WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
 _STOP_WORDS = """
     a about above across after again against all also although am among an and any are as at be
@@ -61,6 +65,8 @@ def is_visible(char: str) -> bool:
 
 def visible_places(text: str) -> list[int]:
     """Return the place of each visible character of a text."""
+    if text.isascii() and text.isprintable():  # as almost always, and much faster
+        return [place for place, char in enumerate(text) if char != " "]
     return [place for place, char in enumerate(text) if is_visible(char)]
 
 
@@ -77,10 +83,11 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", shown)
 
 
-def words(text: str) -> list[str]:
+@functools.lru_cache(maxsize=TEXTS)
+def words(text: str) -> tuple[str, ...]:
     """Return the words of `text` in lower case; hyphens separate words, numbers keep decimals."""
-    folded = composed(text).casefold()
-    return [match.group().replace("\u2019", "'") for match in WORD.finditer(folded)]
+    folded = composed(text).casefold().replace("\u2019", "'")
+    return tuple(WORD.findall(folded))
 
 
 def is_passage(abstract: str, text: str) -> bool:
@@ -88,6 +95,7 @@ def is_passage(abstract: str, text: str) -> bool:
     return f" {' '.join(words(text))} " in f" {' '.join(words(abstract))} "
 
 
+@functools.lru_cache(maxsize=WORDS)
 def stem(word: str) -> str:
     """Strip an inflection: "agents" becomes "agent", and "evaluates" becomes "evaluat".
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from skills.nanda.confidence import SUGGESTED
 from skills.nanda.forms import Quote
-from skills.nanda.passages import Passage, Sentence, by_word, span_of, text_of
+from skills.nanda.passages import Passage, Sentence, span_of, text_of
 from skills.reader.readable import opening, readable
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def _passage(
     The passage is from the most probable first word to the most probable last word, if it is
     readable alone, or else the whole sentence without its heading.
     """
-    sentence, words = sentences[place], by_word(sentences[place])
+    sentence, words = sentences[place], sentences[place].by_word
     first, last = _likeliest(scores, number, place, words, named=move in NAMING)
     found = _Placed(place, Passage(first, last), words)
     names = move in NAMING or (move in PRESENTING and first > sentence.heading)

@@ -12,12 +12,13 @@ sentence. Without a name, or with several names, the passage is not changed.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from skills.nanda.forms import Referent, Span
 from skills.nanda.passages import Passage, Phrase, passages_of
-from skills.nanda.text import set_of
+from skills.nanda.text import TEXTS, set_of
 
 INTRODUCTION = set_of(
     """
@@ -72,18 +73,19 @@ _PRESENTED = re.compile(
 )
 
 
-def readable(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
-    """Yield the passages of a sentence that are complete statements, without its heading.
+@functools.lru_cache(maxsize=TEXTS)  # a sentence may state several moves
+def readable(phrases: tuple[Phrase, ...], limit: int) -> Sequence[Passage]:
+    """Return the passages of a sentence that are complete statements, without its heading.
 
     If a sentence that is longer than a move has no such passage, the passages that begin like a
-    statement are yielded; or else the passages that end like a statement; or else all passages.
+    statement are returned; or else the passages that end like a statement; or else all passages.
 
     Args:
         limit: maximum number of characters of a passage.
     """
     headed = sum(phrase.heading for phrase in phrases)
     if headed == len(phrases):
-        return
+        return ()
     phrases = phrases[headed:]
     every = [*passages_of(phrases, limit)]
     begins = [_begins(phrases, place) for place in range(len(phrases))]
@@ -96,9 +98,12 @@ def readable(phrases: tuple[Phrase, ...], limit: int) -> Iterator[Passage]:
         has_verb = any(_ANNOUNCER.match(each.text) for each in rest)
         is_end = ends[one.last] and (one.first > 0 or one.last > main)
         scores.append(2 * (begins[one.first] and not has_verb) + is_end)
-    for one, score in zip(every, scores, strict=True):
-        if score == max(scores):
-            yield Passage(headed + one.first, headed + one.last)
+    best = max(scores, default=0)
+    return tuple(
+        Passage(headed + one.first, headed + one.last)
+        for one, score in zip(every, scores, strict=True)
+        if score == best
+    )
 
 
 def _main_clause(phrases: tuple[Phrase, ...]) -> int:

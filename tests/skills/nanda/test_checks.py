@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
 import unicodedata
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from repository import SHARED
 
+from skills.nanda import anchors, checks, doubts, named_entities, sentences
+from skills.nanda import text as text_module
 from skills.nanda.checks import (
     check,
     copied,
@@ -249,3 +256,29 @@ def test_few_moves_of_one_sentence_may_be_the_same() -> None:
     same = dict.fromkeys("abcdefgh", text)
     assert unusable(text, same) == ""
     assert unusable(f"{text} They fail.", same) == "8 of 8 moves have the same content"
+
+
+@pytest.mark.skipif(not GOLD.exists(), reason="../shared with the gold data is missing")
+def test_what_is_kept_of_earlier_texts_changes_nothing() -> None:
+    given = [
+        (row["abstract"], nanda().stated({name: row[name] for name in nanda().names}))
+        for row in itertools.islice(
+            csv.DictReader(io.StringIO(GOLD.read_text(encoding="utf-8"))), 12
+        )
+    ]
+    kept = [
+        function
+        for module in (anchors, checks, doubts, named_entities, sentences, text_module)
+        for function in vars(module).values()
+        if hasattr(function, "cache_clear")
+    ]
+    assert len(kept) > 8
+
+    def afresh(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
+        for function in kept:
+            function.cache_clear()
+        return check(abstract, moves)
+
+    expected = list(itertools.starmap(afresh, given))
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(check, *zip(*given * 4, strict=True))) == expected * 4
