@@ -1,1 +1,1 @@
-"""Which model serves a task: registry, weights, pool, backends."""
+"""Select, load and run the model for a task: registry, weights, pool, backends."""

@@ -1,4 +1,4 @@
-"""The protocol of all backends: probe cheaply, load a model, generate with a deadline."""
+"""The protocol of all backends: probe an entry, load a model, generate with a deadline."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ToolCall:
 
     Attributes:
         arguments: the text that the model generated, which should be a JSON object.
-        id: identifies the result; "" if the server gives none.
+        id: the id that identifies the result; "" if the server sends no id.
     """
 
     name: str
@@ -40,7 +40,7 @@ class ToolCall:
 
     @property
     def sendable(self) -> Mapping[str, Any]:
-        """The arguments as an object, or an empty one; servers refuse anything else."""
+        """The arguments as an object, which is empty if they are not an object."""
         try:
             parsed = json.loads(self.arguments)
         except (ValueError, RecursionError):
@@ -50,11 +50,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message of a conversation.
+    """A message of a conversation.
 
     Attributes:
         tool_calls: the tool calls requested by the assistant.
-        answers: for the role "tool", the call that this is the result of.
+        answers: for the role "tool", the call whose result the message is.
     """
 
     role: Role
@@ -65,29 +65,29 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One generation.
+    """A request for a generation.
 
     Attributes:
         messages: the conversation; the last message is the user's, or the result of a tool.
-        max_tokens: maximum of completion tokens; reaching it gives finish_reason "length".
-        temperature: 0 is greedy.
-        stop: texts that end the completion; they are not part of it.
-        json_schema: the completion must be valid JSON under this schema, with every backend.
+        max_tokens: maximum number of completion tokens; at the maximum, finish_reason is "length".
+        temperature: the temperature of sampling; 0 is greedy.
+        stop: texts that end the completion, and are not part of it.
+        json_schema: a JSON Schema that the completion must satisfy, with every backend.
         grammar: an LLGuidance grammar; ignored by models without `takes_grammar`.
-        deadline: time limit of the whole generation, in seconds.
+        deadline: time limit of the generation in seconds.
         prefill: the beginning of the completion, which the model continues; it is not part of
             `Reply.text`. It is sent unchanged: a trailing blank affects the completion.
         top_logprobs: number of alternatives to report for each token of the completion; a server
             may report fewer.
-        slot: the model's slot to use, 0 to `Model.slots` - 1. Requests with the same beginning find
-            it cached there. Servers choose a slot themselves.
+        slot: the slot of the model, 0 to `Model.slots` - 1. The common beginning of requests is
+            cached in a slot. Servers choose the slot themselves.
         tools: the tools that the model may call instead of answering; ignored by models without
             `takes_tools`.
         without_tools: returns the messages to send if the server refuses `tools`; None to send the
             same messages. It may be called in another thread.
 
     Raises:
-        ValueError: fields exclude each other, or a number is negative.
+        ValueError: two fields exclude each other, or a number is negative.
     """
 
     messages: tuple[Message, ...]
@@ -116,7 +116,7 @@ class Request:
 
     @property
     def conversation(self) -> tuple[Message, ...]:
-        """The messages to send, with `prefill` as the final message of the assistant."""
+        """The messages to send, in which `prefill` is the final message of the assistant."""
         if not self.prefill:
             return self.messages
         return (*self.messages, Message("assistant", self.prefill))
@@ -127,7 +127,7 @@ class Token:
     """A token of a completion.
 
     Attributes:
-        text: as in `Reply.logprobs`.
+        text: the text, as in `Reply.logprobs`.
         logprob: the natural logarithm of its probability. A very small number represents a
             probability of 0: -3.4e38 in llama.cpp; OpenAI reports -9999 for every token that is
             not among the most likely ones.
@@ -141,21 +141,21 @@ class Token:
 class Reply:
     """A finished completion.
 
-    The token counts are those of the engine; `seconds` is wall time. `prompt_tokens` includes
+    The engine counts the tokens; `seconds` is the elapsed time. `prompt_tokens` includes
     `cached_tokens`, which the engine did not have to evaluate again.
 
     Attributes:
         logprobs: for each token of the completion, the texts of its `Request.top_logprobs` most
             likely alternatives with the natural logarithm of their probability, most likely first;
-            empty if the server reports none. "" represents the end of the answer. A character
-            whose bytes took several tokens has one entry, for the last of them; an incomplete
-            character is U+FFFD. The embedded engine reports the probabilities of the model itself,
-            before sampling and before a schema or grammar; for a server this is not guaranteed.
-        tokens: the tokens of the completion, reported if `Request.top_logprobs` is set, also by a
-            server that reports no alternatives. Under a schema or grammar that allows only one
-            text, they measure how likely that text is.
-        tool_calls: the tool calls that the model requests before it answers. The
-            calls of an answer that was cut at `Request.max_tokens` may be incomplete.
+            empty if the server does not report them. "" represents the end of the answer. A
+            character whose bytes are in several tokens has one entry, for the last token; an
+            incomplete character is U+FFFD. The embedded engine reports the probabilities of the
+            model before sampling, and before a schema or grammar is applied; servers may differ.
+        tokens: the tokens of the completion, which are reported if `Request.top_logprobs` is set,
+            even by a server that does not report alternatives. Under a schema or grammar that
+            allows only one text, they measure how likely that text is.
+        tool_calls: the tool calls that the model requests before it answers. If the answer was cut
+            at `Request.max_tokens`, the calls may be incomplete.
     """
 
     text: str
@@ -171,11 +171,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Availability:
-    """Whether an entry could serve now, and a remark or the reason: "98 MB to download".
+    """The availability of an entry now, with a remark or the reason: "98 MB to download".
 
     Attributes:
-        absent: there is nothing where the entry looks by default, such as no Ollama on this
-            machine. This is recorded with the model that serves instead, and not announced.
+        absent: True if the default place of the entry does not exist, such as Ollama on this
+            machine. The reason is recorded with the model that serves instead, but not announced.
     """
 
     available: bool
@@ -186,24 +186,24 @@ class Availability:
 class Model(Protocol):
     """A model that is ready to generate.
 
-    Threads may generate concurrently. A generation that fails or is cancelled does not affect the
-    others.
+    Threads may generate concurrently. A generation that fails or is cancelled does not affect other
+    generations.
 
     Attributes:
-        takes_grammar: whether `Request.grammar` is supported.
-        takes_tools: whether `Request.tools` is supported. If a server does not report this, it is
-            True until the server refuses a request with tools; that request is then sent without
-            them (`Request.without_tools`), and an attribute `tools_refused` holds the server's
-            message. A model without the attribute supports no tools.
-        slots: the number of concurrent generations; any more wait.
-        digests: SHA-256 of the files by role, {"gguf": ..., "adapter": ...} or {"ollama": ...};
-            empty if a server does not report them.
+        takes_grammar: True if `Request.grammar` is supported.
+        takes_tools: True if `Request.tools` is supported. If a server does not report this, it is
+            True until the server refuses a request with tools; this request is then sent without
+            tools (`Request.without_tools`), and the attribute `tools_refused` contains the server's
+            message. A model without this attribute does not support tools.
+        slots: the number of concurrent generations; further generations wait.
+        digests: SHA-256 of the files by role, such as {"gguf": ..., "adapter": ...} or {"ollama":
+            ...}; empty if a server does not report them.
 
     A model that does not support `Request.prefill` has the attribute `continues_prefill`, which is
-    False, and refuses such requests. A model may also have `place`, the names of its files or
-    the address of its server, which is reported with each run; `in_process`, True if its weights
-    are in the memory of this process; and `report_to(notice)`, which is called before each run:
-    `notice` receives one line about each change of its servers, in any thread.
+    False, and refuses such requests. A model may also have `place`, the names of its files or the
+    address of its server, which is reported with each run; `in_process`, True if its weights are in
+    the memory of this process; and `report_to(notice)`, which is called before each run: `notice`
+    is called with a line about each change of its servers, in any thread.
     """
 
     takes_grammar: bool
@@ -222,7 +222,7 @@ class Model(Protocol):
         """
 
     def count_tokens(self, request: Request) -> int | None:
-        """Return the tokens of the prompt after the chat template, or None if unknown.
+        """Return the number of tokens of the prompt with the chat template, or None if unknown.
 
         The result equals the later `Reply.prompt_tokens`.
 
@@ -243,17 +243,17 @@ class Model(Protocol):
             ModelUnavailable: the server cannot be reached or has no such model.
             ModelBusy: the server's queue is full.
             InputError: the prompt does not fit the model's context.
-            SkillFailed: the request is refused, for example an unsupported schema; a retry cannot
-                help.
+            SkillFailed: the request is refused, for example because of an unsupported schema; a
+                retry does not help.
             GenerationFailed: an error or a closed connection after the generation began.
             DeadlineExceeded: `request.deadline` passed.
             Interrupted: `cancel` was set.
             KeyboardInterrupt: Ctrl-C, after the engine was stopped.
-            ValueError: the model has no slot of that number.
+            ValueError: the model has no slot with this number.
         """
 
     def close(self) -> None:
-        """Free the model; may be called twice."""
+        """Free the model. The method may be called twice."""
 
 
 class Backend(Protocol):
@@ -262,7 +262,7 @@ class Backend(Protocol):
     name: str
 
     def probe(self, entry: ServeEntry) -> Availability:
-        """Return whether `entry` could serve, within about a second, without loading anything."""
+        """Return whether `entry` could serve, within about a second, without loading the model."""
 
     def load(self, entry: ServeEntry, slots: int | None = 1) -> Model:
         """Load the model of `entry`.
@@ -271,6 +271,6 @@ class Backend(Protocol):
             slots: number of concurrent generations, 1 or more; None for the best number.
 
         Raises:
-            ModelUnavailable: it is missing, or cannot be loaded or reached.
+            ModelUnavailable: the model is missing, or cannot be loaded or reached.
             ChecksumMismatch: a file does not match the SHA-256 in the registry.
         """

@@ -1,13 +1,14 @@
-"""GGUF files: read, written with matrices as Q8_0, and merged with a LoRA adapter.
+"""Read GGUF files, and merge them with a LoRA adapter into a file with matrices as Q8_0.
 
-One file is served faster than a base with an adapter, so they are merged once:
+A single file is served faster than a base with an adapter, so that they are merged once:
 
     W' = W + (alpha / r) B A        for each weight W with a pair in the adapter (Hu et al. 2021)
 
-Both files are llama.cpp's, so the sum is the one its engine would compute from base and adapter
-(the rows of query and key are permuted in both). It is computed in float32. All matrices are
-written as Q8_0, which has faster kernels on a CPU than smaller types and is close enough to the sum
-that the text hardly changes. Neither torch nor the finetune extra is needed.
+Both files have the format of llama.cpp, so that the sum equals the sum that its engine would
+compute from base and adapter (the rows of query and key are permuted in both). It is computed in
+float32. All matrices are written as Q8_0, which has faster kernels on a CPU than smaller types, and
+is so close to the sum that texts hardly change. The merge needs neither torch nor the finetune
+extra.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ TYPES: Mapping[str, type | tuple[type, ...]] = {
 
 
 BLOCK = 32
-"""Weights of a row that share a scale in Q8_0. Tensors with other row lengths are copied."""
+"""Number of weights of a row that share a scale in Q8_0. Tensors whose rows are not a multiple are
+copied.
+"""
 MERGE_VERSION = 1
 """Version of the output format: files of another version are merged again."""
 
@@ -45,10 +48,10 @@ class GgufFile:
 
     Attributes:
         values: the metadata; an array is a list.
-        types: for each key, the `GGUFValueType` of its value; for an array followed by the type
-            of its elements.
-        tensors: `gguf.gguf_reader.ReaderTensor` objects, whose data is mapped and not read.
-        alignment: of the tensors, in bytes.
+        types: for each key, the `GGUFValueType` of its value, which for an array is followed by the
+            type of its elements.
+        tensors: `gguf.gguf_reader.ReaderTensor` objects, whose data is mapped, but not read.
+        alignment: the alignment of the tensors in bytes.
     """
 
     path: Path
@@ -59,7 +62,7 @@ class GgufFile:
 
     @property
     def file_type(self) -> str | None:
-        """The type of most weights, such as "Q4_K_M"; None if the file does not name it."""
+        """The type of most weights, such as "Q4_K_M"; None if the file does not contain it."""
         from gguf import LlamaFileType
 
         kind = self.values.get("general.file_type")
@@ -69,23 +72,23 @@ class GgufFile:
 
     @property
     def is_adapter(self) -> bool:
-        """True if it is a LoRA adapter and not a model."""
+        """True if the file is a LoRA adapter, and not a model."""
         return bool(self.values.get("general.type") == "adapter")
 
     @property
     def chat_template(self) -> str | None:
-        """The Jinja chat template."""
+        """The chat template in Jinja, or None."""
         return self.values.get("tokenizer.chat_template")
 
     def token(self, role: str) -> str | None:
-        """Return the text of the special token of `role` ("bos", "eos", "eot"), or None."""
+        """Return the text of the special token with a role ("bos", "eos", "eot"), or None."""
         number = self.values.get(f"tokenizer.ggml.{role}_token_id")
         tokens = self.values.get("tokenizer.ggml.tokens", [])
         return tokens[number] if number is not None and number < len(tokens) else None
 
     @property
     def end_of_turn(self) -> str | None:
-        """The token that ends an answer: "eot" if there is one, else "eos"."""
+        """The token that ends an answer: "eot" if it exists, or else "eos"."""
         return self.token("eot") or self.token("eos")
 
     @property
@@ -111,7 +114,8 @@ def open_gguf(path: Path, error: type[HarnessError] = InputError) -> GgufFile:
         error: the class of the error to raise.
 
     Raises:
-        HarnessError: `path` is missing, not a GGUF, or truncated; of the class `error`.
+        HarnessError: `path` is missing, not a GGUF, or truncated; the class of the error is
+            `error`.
     """
     from harness.models.gguf_reader import read_checked
 
@@ -145,7 +149,7 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
     """Return the matrices of a GGUF LoRA adapter by weight name, in float32.
 
     Raises:
-        ModelUnavailable: it is not a LoRA adapter.
+        ModelUnavailable: the file is not a LoRA adapter.
     """
     from gguf.quants import dequantize
 
@@ -174,10 +178,10 @@ def lora_pairs(path: Path) -> dict[str, Pair]:
 def merge_adapter(
     base: Path, adapter: Path, target: Path, tick: Callable[[str], None] = lambda _: None
 ) -> None:
-    """Write the merged model to `target`, which may be incomplete if this raises.
+    """Write the merged model to `target`, which may be incomplete after an error.
 
     Args:
-        tick: receives the progress, "40%".
+        tick: called with the progress, such as "40%".
 
     Raises:
         ModelUnavailable: a file is not a GGUF, the adapter does not fit the base, or the base has
@@ -196,7 +200,7 @@ def merge_adapter(
         for name, value in model.values.items():
             types = model.types[name]
             if name in ("general.architecture", "general.file_type"):
-                continue  # the writer adds them
+                continue  # the writer adds these keys
             if value or not _is_array(types):  # the writer cannot write empty lists
                 writer.add_key_value(name, value, types[0], types[1] if len(types) > 1 else None)
         writer.add_file_type(LlamaFileType.MOSTLY_Q8_0)
@@ -229,7 +233,7 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
 
 
 def _written_type(tensor: Any) -> Any:
-    """Return the type that a tensor is written as."""
+    """Return the type as which a tensor is written."""
     from gguf import GGMLQuantizationType
 
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0
@@ -237,7 +241,7 @@ def _written_type(tensor: Any) -> Any:
 
 
 def _written_data(tensor: Any, pair: Pair | None) -> Any:
-    """Return the data of a tensor, with the adapter's change, as it is written."""
+    """Return the data of a tensor, with the change by the adapter, in the written form."""
     from gguf.quants import dequantize, quantize
 
     kind = _written_type(tensor)

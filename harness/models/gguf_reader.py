@@ -1,8 +1,8 @@
-"""`gguf.GGUFReader` with every length checked and a vocabulary read in one pass.
+"""A reader of GGUF files like `gguf.GGUFReader` that checks lengths, and reads lists fast.
 
-The original creates a NumPy array for every token and merge, which takes seconds, cuts off values
-at the end of a truncated file, and has no limit: a sparse file may fill the memory. This module
-imports NumPy, and is imported when a file is read.
+The original reader creates a NumPy array for every token and merge, which takes seconds; it cuts
+off values at the end of a truncated file; and it has no limits, so that a sparse file may fill the
+memory. This module imports NumPy, and must be imported only when a file is read.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ import numpy as np
 from gguf import GGUFReader, GGUFValueType
 
 LONGEST = 64 << 20
-"""Maximum bytes before the tensors; a vocabulary of 262,144 tokens with its merges has 15 MB."""
+"""Maximum number of bytes before the tensors; a vocabulary of 262,144 tokens has 15 MB."""
 MOST = 1 << 16
-"""Maximum number of keys, and of tensors."""
+"""Maximum number of keys, and maximum number of tensors."""
 
 
 def read_checked(path: Path) -> CheckedReader:
     """Read the metadata of a GGUF, and map its tensors.
 
     Raises:
-        ValueError, IndexError, KeyError, ArithmeticError: it is not a GGUF, or truncated, or its
-            counts, lengths or offsets do not fit it.
-        OSError: it cannot be read.
+        ValueError, IndexError, KeyError, ArithmeticError: the file is not a GGUF, or is truncated,
+            or its counts, lengths or offsets are invalid.
+        OSError: the file cannot be read.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
@@ -38,7 +38,7 @@ def read_checked(path: Path) -> CheckedReader:
 
 
 class CheckedReader(GGUFReader):
-    """A reader that checks every length, and whose fields of arrays have one part, a list."""
+    """A reader that checks every length, and returns the field of an array as a list."""
 
     _limit = LONGEST
 
@@ -78,7 +78,7 @@ class CheckedReader(GGUFReader):
         return end - orig_offs, [inner, count, elements], [2], [GGUFValueType.ARRAY, kind]
 
     def _strings(self, at: int, count: int) -> tuple[list[str], int]:
-        """Return `count` strings, each 8 bytes of length and its bytes, and the offset after."""
+        """Return `count` strings, each stored after its length in 8 bytes, and their end."""
         self._check(at + 8 * count)
         data, end = self.data.data, min(len(self.data), self._limit)
         found = []

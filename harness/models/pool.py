@@ -1,6 +1,6 @@
-"""Choosing a model for a task, loading it, and running work with it.
+"""Choose a model for a task, load it, and run work with it.
 
-A skill calls `Models.run(task, work)`. It resolves the task to a candidate, loads the model and
+A skill calls `Models.run(task, work)`, which resolves the task to a candidate, loads the model and
 passes it to `work`. If the model is unavailable, `work` starts again with the next candidate.
 """
 
@@ -26,15 +26,15 @@ LARGER = (
     "`--model {unfit}` before the line (in a session, `/model {unfit}`) uses the one whose answers "
     "are poor."
 )
-"""Hint for a task for which the available models are unfit."""
+"""The hint for a task for which all available models are unfit."""
 T = TypeVar("T")
 
 
 class Executor(Protocol):
-    """Probes and loads candidates: here, or on the nodes of a cluster.
+    """An executor probes and loads candidates, in this process or on the nodes of a cluster.
 
-    Everything else stays in this process, wherever the models run: which rows are due, retries,
-    what is stored, and progress.
+    All other work is done in this process: the selection of due rows, retries, storing, and
+    progress.
     """
 
     def probe(self, candidate: Candidate) -> Availability:
@@ -52,11 +52,11 @@ class Executor(Protocol):
         """
 
     def close(self) -> None:
-        """Free what the executor itself holds, after its models; may be called twice."""
+        """Free the resources of the executor, after its models. The method may be called twice."""
 
 
 class LocalExecutor:
-    """Loads models with backends of this process."""
+    """An executor that loads models with backends of this process."""
 
     def __init__(self, backends: Mapping[str, Backend]) -> None:
         self._backends = backends
@@ -67,14 +67,14 @@ class LocalExecutor:
             return Availability(False, f"there is no backend {candidate.serve.backend!r}")
         try:
             return backend.probe(candidate.serve)
-        except Exception as exc:  # noqa: BLE001  the backend of a plugin may raise anything
+        except Exception as exc:  # noqa: BLE001 the backend of a plugin may raise any exception
             return Availability(False, f"the probe failed: {type(exc).__name__}: {exc}")
 
     def load(self, candidate: Candidate, slots: int | None) -> Model:
         """Load `candidate` with its backend.
 
         Raises:
-            ModelUnavailable: it cannot be loaded, for any reason.
+            ModelUnavailable: the candidate cannot be loaded, for any reason.
             ChecksumMismatch: a file does not match the SHA-256 in the registry.
         """
         try:
@@ -85,7 +85,7 @@ class LocalExecutor:
             raise ModelUnavailable(f"cannot be loaded: {type(exc).__name__}: {exc}") from exc
 
     def close(self) -> None:
-        """Free nothing: the models are all there is."""
+        """Do nothing, since the executor has no other resources than models."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model together with one of the entries that could serve it."""
+    """A model, together with an entry that could serve it."""
 
     model_id: str
     serve: ServeEntry
@@ -119,8 +119,8 @@ class Resolution:
     """The model chosen for a task, and the candidates that were skipped.
 
     Attributes:
-        requested: the id of the model that the task asks for.
-        chosen: the candidate that serves it.
+        requested: the id of the model that the task requests.
+        chosen: the candidate that serves the task.
     """
 
     task: str
@@ -138,14 +138,14 @@ class Resolution:
 
     @property
     def reason(self) -> str:
-        """Why places of the requested model do not serve; "" if its first place does."""
+        """Why places of the requested model do not serve; "" if its first place serves."""
         return self.reason_of(self.requested)
 
     def reason_of(self, model_id: str, *, absent: bool = True) -> str:
-        """Return why places of a model were skipped; places with the same reason share it.
+        """Return the reasons why places of a model were skipped; equal reasons are joined.
 
         Args:
-            absent: include places where there is nothing.
+            absent: True to include default places that do not exist.
         """
         labels: dict[str, list[str]] = {}
         for skipped in self.skipped:
@@ -160,8 +160,8 @@ def candidates(
     """Yield the candidates for `task`, best first.
 
     Args:
-        model: yield only the candidates of this model.
-        fallback: include the fallbacks of the task's model.
+        model: the only model whose candidates are yielded; None for the models of the task.
+        fallback: True to include the fallbacks of the task's model.
     """
     if model is not None:
         model_id, entries = registry.named(model)
@@ -184,14 +184,14 @@ def resolve(
     """Choose the first candidate for `task` that is fit for it and available.
 
     Args:
-        unavailable: the candidates that cannot serve, each with the reason; more are added.
+        unavailable: the candidates that cannot serve, each with the reason; further candidates are
+            added.
         probe: returns whether another candidate could serve now.
         model: the user's choice, which may be unfit.
 
     Raises:
-        ModelUnavailable: the candidate does not exist; the message lists every candidate with its
-            reason, or if an unfit candidate is available, the candidates that were expected to
-            serve.
+        ModelUnavailable: no candidate can serve; the message lists all candidates with reasons, or,
+            if an unfit candidate is available, the candidates that were expected to serve.
         UsageError: `model` is unknown.
     """
     skipped: list[Skipped] = []
@@ -228,14 +228,15 @@ class Loaded:
 
 
 class ModelPool:
-    """The loaded models of a process, each loaded once and kept until closed.
+    """The loaded models of a process, each of which is loaded once and kept until `close`.
 
     A model is loaded again only if `load` requests more slots than it has.
 
     Args:
         registry: the registry, or a function that reads it, which is called on first use.
-        preferred: names of the models that the session uses for a task, as `--model` takes them.
-        executor: loads the models; by default, `backends` do so in this process.
+        preferred: the names of the models that the session uses for tasks, in the form of
+            `--model`.
+        executor: the executor that loads models; by default, `backends` load them in this process.
     """
 
     def __init__(
@@ -258,7 +259,7 @@ class ModelPool:
         return self._registry() if callable(self._registry) else self._registry
 
     def probe(self, candidate: Candidate) -> Availability:
-        """Return whether `candidate` could serve now; a loaded one is not probed."""
+        """Return whether `candidate` could serve now; a loaded model is not probed."""
         if candidate in self._loaded:
             return Availability(True, "loaded")
         return self._executor.probe(candidate)
@@ -270,14 +271,14 @@ class ModelPool:
             slots: number of concurrent generations, 1 or more; None for the best number.
 
         Raises:
-            ModelUnavailable: it cannot be loaded, for any reason.
+            ModelUnavailable: the candidate cannot be loaded, for any reason.
             ChecksumMismatch: a file does not match the SHA-256 in the registry.
             ClusterUnavailable: the executor is a cluster that cannot be used.
         """
         loaded = self._loaded.get(candidate)
         wanted = self._best_slots.get(candidate) if slots is None else slots
         if loaded is None or wanted is None or wanted > loaded.slots:
-            self.drop(candidate)  # first, since both may not fit into the memory
+            self.drop(candidate)  # freed first, since both models may not fit into memory
             model = self._executor.load(candidate, slots)
             wanted = model.slots if slots is None else slots
             if slots is None:
@@ -302,10 +303,10 @@ class Models:
     """The models of a run.
 
     Args:
-        notice: receives a line about the model that serves, and another line if that is not the
-            requested model.
-        on_resolved: receives each resolution before it is used.
-        on_served: receives each model before it is used, for the run log.
+        notice: called with a line about the model that serves, and with another line if it is not
+            the requested model.
+        on_resolved: called with each resolution before it is used.
+        on_served: called with each model before it is used, for the run log.
         announced: the lines that `notice` has received.
     """
 
@@ -328,7 +329,7 @@ class Models:
         return list(candidates(self.registry, task, model=model, fallback=fallback))
 
     def _model(self, task: str) -> str | None:
-        """Return the name of the model that the user chose, for the line or the session."""
+        """Return the name of the model that the user chose for the line or the session, or None."""
         return self.choice.model or self.pool.preferred.get(task)
 
     def run(self, task: str, work: Callable[[ServedModel], T], *, slots: int | None = 1) -> T:
@@ -339,8 +340,9 @@ class Models:
                 best number, which is then `ServedModel.slots`.
 
         Raises:
-            ModelUnavailable: no candidate can serve; the message names each with its reason.
-            Exception: whatever `work` raises, except ModelUnavailable while candidates remain.
+            ModelUnavailable: no candidate can serve; the message contains all candidates with
+                reasons.
+            Exception: an exception of `work`, except for ModelUnavailable while candidates remain.
         """
         unavailable: dict[Candidate, Availability] = {}
         while True:
@@ -352,7 +354,7 @@ class Models:
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
                 if self.cancel is not None:
-                    self.cancel.clear()  # a job sets it to stop its own threads
+                    self.cancel.clear()  # a job sets it to stop its threads
                 unavailable[resolution.chosen] = Availability(False, exc.message)
 
     def again(self, served: ServedModel) -> ServedModel:
@@ -365,7 +367,7 @@ class Models:
         return self._served(resolution, self.pool.load(resolution.chosen))
 
     def resolve(self, task: str, unavailable: dict[Candidate, Availability]) -> Resolution:
-        """Probe the candidates until one is available, recording why the others are not.
+        """Probe candidates until one is available, and record the reasons of the others.
 
         Raises:
             ModelUnavailable: no candidate is available.
@@ -375,7 +377,7 @@ class Models:
         return resolve(self.registry, task, unavailable, probe, model=model, fallback=fallback)
 
     def _announce(self, served: ServedModel) -> None:
-        """Report the model that serves, once for all its uses in the run."""
+        """Report the model that serves, only once in a run."""
         resolution = self.pool.last = served.resolution
         self.on_resolved(resolution)
         self.on_served(served)

@@ -1,7 +1,7 @@
-"""The registry: the models, their tasks, the files of weights, and the backends that serve them.
+"""The registry: models, their tasks, files of weights, and the backends that serve them.
 
-`load` reads models/registry.yaml and overlays the user's own registry and the models that
-`/finetune register` added, entry by entry.
+`load` reads models/registry.yaml, and adds or replaces entries from the user's registry and from
+the models of `/finetune register`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 MAX_FILES = 1000
 """Maximum number of entries of registry.d."""
 MAX_SHOWN = 100
-"""Maximum characters of a name in a message."""
+"""Maximum number of characters of a name in a message."""
 
 
 class Strict(BaseModel):
@@ -47,7 +47,7 @@ class FileEntry(Strict):
 
     path: str | None = None
     pypi: str | None = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.]+$")
-    member: str | None = Field(None, description="the file's path inside the wheel")
+    member: str | None = Field(None, description="the path of the file inside the wheel")
     sha256: Sha256 | None = None
     size: int | None = Field(None, gt=0, description="bytes")
     license: str | None = None
@@ -63,34 +63,36 @@ class FileEntry(Strict):
 
     @property
     def local_path(self) -> Path | None:
-        """The location of a file with a `path`, which is relative to the registry."""
+        """The location of a file with a `path`; a relative path starts at the registry."""
         return None if self.path is None else self._root / at_home(self.path)
 
 
 class ServeEntry(Strict):
-    """A backend and the name or files of a model that it can serve.
+    """An entry that serves a model: a backend, and the name or the files of the model.
 
     Attributes:
-        backend: llamacpp, ollama, openai, or one that a plugin registers.
-        model: the model's name on a server.
-        url: the server's address; the default is that of the backend.
-        urls: instead of `url`, the addresses of several equal servers of an `ollama` or `openai`
-            entry, which share the requests.
+        backend: llamacpp, ollama, openai, reader, or a backend that a plugin registers.
+        model: the name of the model on a server.
+        url: the address of the server; by default, the address of the backend.
+        urls: the addresses of several equal servers, which share the requests, for an `ollama` or
+            `openai` entry in place of `url`.
         api_key_env: the environment variable with the server's key.
         allow_redirects_to: another host, to which the server may redirect requests.
         gguf, adapter: ids of `files`: the weights, and a LoRA adapter applied to them. For Ollama,
-            the files of the model: another model of that name is not used.
-        file: id of `files`, for the backend `reader`: the file of a reader.
-        form: the form of replies, if this place has another form than the model.
-        digest: the digest that Ollama reports for the model; another one is not used.
+            these are the files of the model: another model with the same name is not used.
+        file: the id in `files` of the file of a reader, for the backend `reader`.
+        form: the form of replies, if it differs from the form of the model.
+        digest: the digest that Ollama reports for the model; a model with another digest is not
+            used.
         merge: merge weights and adapter into one Q8_0 file, which the embedded engine runs faster.
             It is written to the cache on first use.
-        context: context of one generation in tokens, prompt and completion together. The embedded
-            engine and Ollama allocate it; for an openai server it states what the server has.
-        slots: number of concurrent generations for a job that requests the best number, for each
-            server. The default is that of the embedded engine, and 1 for a server.
-        size, license: of a model that Ollama downloads: bytes, and an SPDX identifier, to be shown
-            before the download.
+        context: the context of a generation in tokens, for prompt and completion together. The
+            embedded engine and Ollama allocate it; for an openai server it is the context that the
+            server has.
+        slots: number of concurrent generations, on each server, for a job that requests the best
+            number. By default, the number of the embedded engine, and 1 for a server.
+        size, license: the size in bytes and the SPDX identifier of a model that Ollama downloads,
+            which are shown before the download.
         unfit_for: tasks that this entry serves only if the user names the model, since its answers
             are not useful.
     """
@@ -139,7 +141,7 @@ class ServeEntry(Strict):
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """The addresses that the entry states."""
+        """The addresses in the entry."""
         return self.urls or ((self.url,) if self.url else ())
 
     @property
@@ -150,7 +152,7 @@ class ServeEntry(Strict):
 
     @property
     def where(self) -> str:
-        """The served model or files, as a user would name them."""
+        """The served model or files, in words for the user."""
         return self.model or " + ".join(self.files.values())
 
     @property
@@ -164,7 +166,7 @@ class ServeEntry(Strict):
 
 
 class ClusterEntry(Strict):
-    """Defaults of the options for clusters: `--on`, `--actors` and the others."""
+    """The defaults of the options for clusters: `--on`, `--actors` and others."""
 
     on: str | None = None
     actors: int | None = Field(None, ge=1)
@@ -186,14 +188,14 @@ class ModelEntry(Strict):
     """A model and the entries that serve it, best first.
 
     Attributes:
-        tasks: the tasks of skills that it serves ("annotate", "chat", "judge"); a part of one for a
-            model that serves no more: "annotate/two-moves", with the framework of this name.
-        form: the reply format it was trained on: "json" for a general model, "tagged" for one tuned
-            on completions of this form, "quotes" for the selector.
-        examples: a table of annotated papers that are added to each prompt (few-shot); relative to
-            the registry. Only for the form "json".
+        tasks: the tasks of skills that the model serves ("annotate", "chat", "judge").
+            "annotate/two-moves" is the task of annotating only with the framework of this name..
+        form: the reply format: "json" for a general model, "tagged" for a model that was tuned on
+            such completions, "quotes" for a reader.
+        examples: the path, relative to the registry, of a table of annotated papers that are added
+            to each prompt (few-shot); only for the form "json"
         fallback: the model to use if this one cannot be served.
-        trained_on, scores: its training data and its scores, for people to read.
+        trained_on, scores: the training data and the scores of the model, for people.
     """
 
     summary: str = ""
@@ -219,12 +221,12 @@ class ModelEntry(Strict):
 
 
 class Registry(Strict):
-    """models/registry.yaml: `models` by id and `files` by id.
+    """The registry, such as models/registry.yaml: `models` and `files` by id.
 
     Attributes:
-        cluster: where jobs run by default.
-        registered: when `/finetune register` wrote a file of registry.d; the newest one is tried
-            first.
+        cluster: the default place of jobs.
+        registered: the time at which `/finetune register` wrote a file of registry.d; the latest
+            model is tried first.
     """
 
     version: Literal[1] = 1
@@ -255,7 +257,7 @@ class Registry(Strict):
         """Return the id of the first model that serves `task`.
 
         Raises:
-            ModelUnavailable: there is none.
+            ModelUnavailable: no model serves the task.
         """
         for model_id, entry in self.models.items():
             if task in entry.tasks:
@@ -267,7 +269,7 @@ class Registry(Strict):
 
     @property
     def names(self) -> dict[str, str]:
-        """The ids of the models with their summaries, and BACKEND/NAME of servers with the id."""
+        """The ids of models with summaries, and BACKEND/NAME of servers with model ids."""
         ids = {model_id: entry.summary for model_id, entry in self.models.items()}
         places = ((i, serve) for i, entry in self.models.items() for serve in entry.serve)
         return ids | {f"{s.backend}/{s.model}": i for i, s in places if s.model}
@@ -276,7 +278,7 @@ class Registry(Strict):
         """Return the model id and the entries that `--model NAME` refers to.
 
         Args:
-            name: a model's id, the name of one of its entries, or BACKEND/NAME.
+            name: the id of a model, the name of one of its entries, or BACKEND/NAME.
 
         Raises:
             UsageError: the name is unknown.
@@ -285,7 +287,7 @@ class Registry(Strict):
             return name, self.models[name].serve
         for model_id, entry in self.models.items():
             found = tuple(serve for serve in entry.serve if name in serve.names)
-            if found:  # the user has named the place: any model of that name is meant
+            if found:  # the user has named the place, so that any model with this name is meant
                 meant = {"digest": None, "gguf": None, "adapter": None}
                 return model_id, tuple(
                     serve.model_copy(update=meant) if serve.model else serve for serve in found
@@ -310,16 +312,16 @@ def load(
     without: Path | None = None,
     left_out: Callable[[RegistryError], None] = _raise,
 ) -> Registry:
-    """Read the shipped registry, and overlay the user's own and the files of its registry.d.
+    """Read the shipped registry, and overlay the user's registry and the files of registry.d.
 
     Args:
-        user: the user's registry file; neither it nor the folder beside it has to exist.
+        user: the user's registry file; the file and the folder registry.d beside it need not exist.
         without: a file of the folder to leave out.
-        left_out: receives the error of each file of registry.d that cannot be used, which is then
-            left out; by default it is raised.
+        left_out: called with the error of each file of registry.d that cannot be used, which is
+            left out; by default, the error is raised.
 
     Raises:
-        RegistryError: naming file and line.
+        RegistryError: a file is invalid; the message contains the file and the line.
     """
     layers = {shipped: _read(shipped)}
     if user is not None:
@@ -365,7 +367,7 @@ def registered_files(user: Path) -> list[Path]:
     """Return the files of registry.d, sorted.
 
     Raises:
-        RegistryError: there are too many.
+        RegistryError: there are too many files.
     """
     folder = registry_folder(user)
     try:
@@ -390,7 +392,7 @@ def _read(path: Path) -> Registry:
 def _missing_references(
     registry: Registry, origins: Mapping[str, Path]
 ) -> Iterator[tuple[Path, RegistryError]]:
-    """Yield an error for each fallback and file that a model names and the registry lacks.
+    """Yield an error for each fallback or file of a model that is not in the registry.
 
     Args:
         origins: the file of each model.
@@ -399,7 +401,8 @@ def _missing_references(
 
     for model_id, path in origins.items():
         entry = registry.models[model_id]
-        missing: list[tuple[str, *tuple[str | int, ...]]] = []  # a problem and its place
+        # a problem, and its place in the file
+        missing: list[tuple[str, *tuple[str | int, ...]]] = []
         if entry.fallback is not None and entry.fallback not in registry.models:
             problem = f"falls back to {_short(entry.fallback)!r}, which is not a model"
             missing.append((problem, "fallback"))
@@ -414,5 +417,5 @@ def _missing_references(
 
 
 def _short(name: str) -> str:
-    """Return a name as messages show it, since a name in a file may have any length."""
+    """Return a shortened name for messages, since a name in a file may have any length."""
     return name if len(name) <= MAX_SHOWN else f"{name[:MAX_SHOWN]}..."

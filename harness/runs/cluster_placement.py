@@ -1,4 +1,4 @@
-"""Where the models of a run are loaded: in this process, or on a cluster."""
+"""Determine where the models of a run are loaded: in this process, or on a cluster."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _OWN = ("actors", "slots", "cpus", "gpus")
 
 
 def placement(call: Call, skill: Skill, variant: str) -> Placement | None:
-    """Return the cluster that the models of a run are loaded on, or None.
+    """Return the cluster on which the models of a run are loaded, or None.
 
-    The options of the line come first, then HARNESS_ON, then the registry's section `cluster`. A
-    pipeline of Ray Data (`data_placement`) loads models itself.
+    The options of the line take precedence over HARNESS_ON, and HARNESS_ON over the section
+    `cluster` of the registry. A pipeline of Ray Data (`data_placement`) loads models itself.
 
     Raises:
         UsageError: an address is invalid, or an option has no effect here.
@@ -48,7 +48,7 @@ def data_placement(call: Call) -> Placement:
     """Return the cluster of a pipeline of Ray Data, which a process on one of its nodes drives.
 
     Raises:
-        UsageError: the address is invalid, or that of Ray's client.
+        UsageError: the address is invalid, or belongs to Ray's client.
     """
     address = _address(call, ray_data(call.options.on)) or Address("own")
     if address.kind == "client":
@@ -80,17 +80,17 @@ def _placement(call: Call, address: Address) -> Placement:
 
 
 def cluster_effect(options: SkillOptions) -> str:
-    """Describe, for the user's consent, that a line of a model names a cluster; "" if not."""
+    """Return the effect that a line of a model uses a cluster, for consent, or ""."""
     on = options.on if isinstance(options, ClusterOptions) else None
     return f"sends its input to {on}" if on and on != LOCAL else ""
 
 
 @contextlib.contextmanager
 def placed(call: Call, found: Placement | None, *, quietly: bool = False) -> Iterator[None]:
-    """Load the models of a call on the cluster during the block, and stop them at its end.
+    """Load the models of a call on a cluster within the block, and stop them at its end.
 
     Args:
-        quietly: do not report how many actors there are.
+        quietly: True to omit the report of the number of actors.
     """
     if found is None:
         yield

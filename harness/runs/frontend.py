@@ -1,4 +1,4 @@
-"""What a frontend passes to a run, what it gets back, and how results and errors are shown."""
+"""The interface between frontends and runs, and the display of results and errors."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Frontend:
-    """Where lines come from, and whether the user can be asked.
+    """A frontend: the origin of lines, and the means to ask the user.
 
     Attributes:
         name: "one-shot", "repl", "model", "mcp" or "test", for the run log.
-        confirm: asks the user a yes-or-no question; None if there is nobody to ask.
+        confirm: asks the user a yes-or-no question; None if the session is not interactive.
         stdin: read for `-` and for missing text; None if it is missing or a terminal.
-        choose: asks the user a question with the given answers, and returns one of them, or "" if
-            the user gave none; None if there is nobody to ask.
-        ask: asks the user a question and returns the answer as typed; None if there is nobody to
-            ask.
-        is_model: the invocations come from a model, so the user is asked before changes.
+        choose: asks the user a question with a choice of answers, and returns the chosen answer or
+            ""; None if the session is not interactive.
+        ask: asks the user a question, and returns the answer as typed; None if the session is not
+            interactive.
+        is_model: True if invocations come from a model, so that changes need the user's consent.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Frontend:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Result of a line for the frontend to show.
+    """The outcome of a line, which the frontend shows.
 
     Attributes:
-        saved: the files written.
-        emitted: whether the result's text has already been printed piece by piece.
-        line_ended: whether that ended with a line feed.
+        saved: the files that were written.
+        emitted: True if the text of the result has already been printed piece by piece.
+        line_ended: True if this text ended with a line feed.
     """
 
     result: Result
@@ -66,7 +66,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who a line is run for.
+    """The caller for whom a line is run.
 
     Attributes:
         cancel: an event that stops the run, or None.
@@ -77,7 +77,7 @@ class Caller:
     cancel: threading.Event | None = None
 
     def for_model(self) -> Caller:
-        """Return the caller of what a model calls: it cannot read stdin or write to stdout."""
+        """Return the caller for calls of a model, which cannot read stdin or write to stdout."""
         asked = self.frontend
         name = asked.name if asked.is_model else "model"
         frontend = Frontend(name, asked.confirm, is_model=True, choose=asked.choose, ask=asked.ask)
@@ -85,24 +85,24 @@ class Caller:
 
 
 def in_shell(line: str) -> str:
-    """Return the shell command that runs a line, as this process was started."""
+    """Return the shell command that runs a line, in the way in which this process was started."""
     program = Path(sys.argv[0]).name
-    if program.endswith(".py"):  # the scripts of the lesson take no line
+    if program.endswith(".py"):  # the scripts of the lesson do not accept a line
         program = "python agent.py"
     return f"{program} {shlex.quote(line)}"
 
 
 def guarded(line: str, work: Callable[[], T]) -> T:
-    """Do the work of a line; any other error than a HarnessError becomes an InternalError.
+    """Do the work of a line; an error that is not a HarnessError becomes an InternalError.
 
     Raises:
         InputError: the line is not text.
-        HarnessError: what the work raised.
+        HarnessError: the error that the work raised.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     try:
         line.encode()
-    except UnicodeEncodeError as exc:  # undecodable bytes of the terminal or a pipe
+    except UnicodeEncodeError as exc:  # undecodable bytes from the terminal or a pipe
         raise InputError(f"the line is not UTF-8 text (character {exc.start})") from exc
     try:
         return work()
@@ -118,7 +118,7 @@ def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str)
     """Print the result to stdout; print saved files and the error of a partial result to stderr.
 
     Args:
-        as_typed: returns a line as the user has to type it.
+        as_typed: returns a line in the form in which the user has to type it.
     """
     result, saved = outcome.result, [str(path) for path in outcome.saved]
     if outcome.general.as_json and saved:
@@ -136,14 +136,14 @@ def show(outcome: Outcome, screen: Screen, as_typed: Callable[[str], str] = str)
 
 
 def _rendered(result: Result, screen: Screen) -> bool:
-    """Show what the result has for a terminal, if it has it; return whether it was shown."""
+    """Show the renderable of a result on a terminal; return True if it was shown."""
     if result.terminal is None:
         return False
     try:
         screen.show(result.terminal())
     except HarnessError:
         raise
-    except Exception as exc:  # noqa: BLE001  it is the code of a plugin
+    except Exception as exc:  # noqa: BLE001 `terminal` may be code of a plugin
         screen.notice(f"the result cannot be rendered: {exc!r}")
         return False
     return True
@@ -158,7 +158,7 @@ def show_saved(outcome: Outcome, screen: Screen) -> None:
 
 
 def print_error(error: HarnessError, screen: Screen) -> None:
-    """Print an error to stderr; an internal error with its traceback."""
+    """Print an error to stderr; print the traceback of an internal error as well."""
     if isinstance(error, ReaderGone):
         return
     if isinstance(error, InternalError) and error.__cause__ is not None:

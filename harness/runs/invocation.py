@@ -1,17 +1,17 @@
-"""A parsed use of a command, and the grammar of the line that a user types for it.
+"""The parsed invocation of a command, and the grammar of the line that a user types.
 
     line     = "/" name [subcommand] {option | "-o" path} [text] {option} [save] {option}
     save     = "save to" path {"-o" path} | "-o" path {"-o" path}      (a path may be quoted)
     option   = "--name" | "--name" value | "--name=value"
 
 The text between the options is kept byte for byte and never split into words, so that an abstract
-with quotes and line breaks passes unchanged. Only a pair of quotes around all of it, '...', "...",
-“...”, «...» and the like, is not part of it, unless such a quote occurs inside. `--` ends the
-options: all that follows is text, quotes included.
+with quotes and line breaks passes unchanged. Only a pair of quotes around the whole text ('...',
+"...", “...”, «...» and others) is removed, unless such a quote occurs inside. `--` ends the
+options: everything after it is text, including quotes.
 
-What follows the name of a skill with `flags_are_text`, as of a prompt skill, is its text, in which
-quotes hold arguments together; only the files to save to are taken from its end. Options of the
-harness may come before any name.
+After the name of a skill with `flags_are_text`, such as a prompt skill, everything is text, in
+which quotes group the words of an argument; only the files to save to are removed from its end.
+Options of the harness may precede the name of a skill.
 """
 
 from __future__ import annotations
@@ -54,16 +54,18 @@ _FLAG_AT_END = re.compile(
     rf"(?:\A|\s)(?P<flag>--{_NAME}|-h)(?:(?:=|\s+)(?P<value>{_VALUE}))?\s*\Z", re.ASCII
 )
 LONGEST = 6_000
-"""Characters of an option or target at the end of a line: a path has 4,096 at most."""
+"""Maximum number of characters of an option or target at the end of a line; a path has at most
+4,096.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One use of a command: its text, options, general options and targets.
+    """An invocation of a command: its text, options, general options and targets.
 
     Attributes:
-        folders: the targets that are written with a slash at the end.
-        joins_stdin: what is piped in follows the text.
+        folders: the targets that were written with a slash at the end.
+        joins_stdin: True if the text is followed by stdin.
     """
 
     name: str
@@ -78,7 +80,7 @@ class Invocation:
 
 
 def render_line(skill: Skill, invocation: Invocation) -> str:
-    """Return the line that a user would type for an invocation, for display and the run log."""
+    """Return the line of an invocation, for display and the run log."""
     text = invocation.text
     words = [*_rendered_options(skill, invocation.options)]
     slashes = ["/" * (target in invocation.folders) for target in invocation.targets]
@@ -106,14 +108,14 @@ def _rendered_options(skill: Skill, options: SkillOptions) -> Iterator[str]:
 
 
 def quoted(value: str) -> str:
-    """Return a value as it is written in a line: in quotes if it has blanks or quotes."""
+    """Return a value for a line, in quotes if it has blanks or quotes."""
     if _BARE.fullmatch(value):
         return value
     return f"'{value}'" if '"' in value else f'"{value}"'
 
 
 def without_quotes(skill: Skill, subcommand: str, text: str) -> str:
-    """Return the text of a line without the quotes around all of it, which are not part of it."""
+    """Return the text of a line without quotes around the whole text."""
     if subcommand in skill.phrases and text.lstrip().startswith('"'):
         return text
     bare = unquote(text.strip())
@@ -121,10 +123,10 @@ def without_quotes(skill: Skill, subcommand: str, text: str) -> str:
 
 
 def as_targets(written: Iterable[str]) -> tuple[tuple[Path, ...], frozenset[Path]]:
-    """Return targets, and those of them that have a slash at the end, which a path does not keep.
+    """Return targets as paths, and the targets that have a slash at the end.
 
     Raises:
-        UsageError: as `as_path`.
+        UsageError: as for `as_path`.
     """
     paths = {value: as_path(value) for value in written}
     folders = (path for value, path in paths.items() if unquote(value).endswith(("/", os.sep)))
@@ -135,19 +137,19 @@ def as_path(value: str) -> Path:
     """Return the path of a target or an input file, unquoted and with `~` expanded.
 
     Raises:
-        UsageError: it is empty, or its home folder does not exist.
+        UsageError: the path is empty, or its home folder does not exist.
     """
     path = unquote(value)
     if not path:
         raise UsageError("save to needs a path")
     try:
         return Path(path).expanduser()
-    except RuntimeError as exc:  # there is no such user
+    except RuntimeError as exc:  # the home folder of an unknown user
         raise UsageError(f"{exc}".removesuffix("."), where=path) from exc
 
 
 def split_command(line: str) -> tuple[str, str] | None:
-    """Split a command line into its name and the rest, or return None for plain text.
+    """Split a command line into the name and the remaining text; return None for plain text.
 
     A line is a command if its first word is one slash and a name; "/usr/lib" is text.
     """
@@ -160,7 +162,7 @@ def split_options(line: str) -> tuple[dict[str, object], str]:
     parser = _Parser("", opts.flags(GeneralOptions))
     try:
         rest = parser.take_leading(line)
-    except UsageError:  # it is text that begins with hyphens
+    except UsageError:  # text that begins with hyphens
         return {}, line
     if parser.verbatim or parser.help or parser.targets or not split_command(rest):
         return {}, line
@@ -168,7 +170,7 @@ def split_options(line: str) -> tuple[dict[str, object], str]:
 
 
 def is_name(word: str) -> bool:
-    """Return True if a command could have this name."""
+    """Return True if a word is a valid name of a command."""
     return skill_md.NAME.fullmatch(word) is not None
 
 
@@ -176,7 +178,7 @@ def parse(skill: Skill, rest: str, general: Mapping[str, object] | None = None) 
     """Parse the part of a line after the name of `skill`.
 
     Args:
-        general: general options given before the line, by key; those of the line override them.
+        general: general options before the line, by key; general options of the line override them.
 
     Raises:
         UsageError: an unknown option, a missing value, or an invalid value.
@@ -198,7 +200,7 @@ def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invo
     """Parse the arguments of a script that runs `skill`: options and at most one text.
 
     Raises:
-        UsageError: as `parse`; or there is more than one text.
+        UsageError: as for `parse`; also if there is more than one text.
     """
     parser = _Parser(f"/{skill.name}", opts.flags(skill.Options, GeneralOptions))
     texts, left = [], list(words)
@@ -210,13 +212,12 @@ def from_words(skill: Skill, words: Sequence[str], subcommand: str = "") -> Invo
 
 
 def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
-    """Parse the general options and those of the program, before a line.
+    """Parse the general options, and the options of the program, before a line.
 
     Returns: the options by key, and the remaining words.
 
     Raises:
-        UsageError: an unknown option, a missing value, or a file to save to, which is part of
-            the line.
+        UsageError: an unknown option, a missing value, or an option -o, which is part of the line.
     """
     parser = _Parser("agent.py", opts.flags(GeneralOptions, ProgramOptions), SHORT)
     special = next((i for i, w in enumerate(words) if w in ("--help", "-h", "--version")), None)
@@ -233,7 +234,7 @@ def parse_general(words: Sequence[str]) -> tuple[dict[str, object], list[str]]:
 def trusts(rest: str) -> bool:
     """Return True if `--trust` is among the options before or after the text.
 
-    For a plugin that is not trusted yet: its options are unknown, since its code may not run.
+    It is for a plugin that is not trusted, whose options are unknown since its code may not run.
     """
     before, ended, _ = f" {rest} ".partition(" -- ")
     end = len(before)
@@ -274,14 +275,14 @@ class _Parser:
         keys = {flag.key for flag in opts.flags(GeneralOptions).values()}
         own = {k: v for k, v in self.values.items() if k not in keys}
         shared = {k: v for k, v in self.values.items() if k in keys}
-        # For help, a required option may be missing.
+        # A required option may be missing in a request for help.
         options = SkillOptions() if self.help else opts.build(skill.Options, own)
         merged = opts.build(GeneralOptions, {**general, **shared})
         saved = as_targets([] if self.help else self.targets)
         return Invocation(skill.name, subcommand, text, options, merged, *saved, self.help)
 
     def take_leading(self, text: str) -> str:
-        """Parse the options at the start; return the text after them without leading blanks."""
+        """Parse the options at the beginning; return the text after them without leading blanks."""
         at = 0
         while match := _LEADING.match(text, at):
             name, value = match["flag"], match["value"]
@@ -295,7 +296,7 @@ class _Parser:
         return text[at:].lstrip()
 
     def take_text(self, text: str) -> str:
-        """Parse the rest of a line whose flags are text; return it without files to save to."""
+        """Parse a line whose flags are text; return the text without the files to save to."""
         if text.strip() in _HELP:
             self.help = True
             return ""
@@ -306,7 +307,7 @@ class _Parser:
     def take_trailing(self, text: str, *, flags: bool = True) -> str:
         """Parse the options at the end, and one `save to` with any `-o` after it.
 
-        A second `save to` before that could belong to the text, so it is an error.
+        An earlier `save to` could belong to the text, so that it is an error.
         """
         found: list[tuple[str, str | None]] = []  # the last option first
         saved, end = False, len(text)
@@ -333,7 +334,7 @@ class _Parser:
         return text
 
     def take_words(self, words: Sequence[str]) -> list[str]:
-        """Parse the options at the start of a list of words; return the other words."""
+        """Parse the options at the beginning of a list of words; return the remaining words."""
         left = list(words)
         while left and not self.verbatim:
             name, equals, given = left[0].partition("=")

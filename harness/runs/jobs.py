@@ -1,8 +1,8 @@
-"""Run many tasks in parallel, store each result at once, and stop in order.
+"""Run many tasks in parallel, store each result immediately, and stop in order.
 
 `Job.run` is a bounded parallel map that delivers its results in the calling thread, so that one
-database connection can store them. A failed task does not affect the others, whether it cannot be
-performed or its result cannot be stored; only what affects all tasks ends the job.
+database connection can store them. A task that cannot be performed, or whose result cannot be
+stored, does not affect other tasks; only an error that affects all tasks ends the job.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ R = TypeVar("R")
 ATTEMPTS = 5
 """The maximum number of attempts for a task whose errors are retryable."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
-"""Seconds before the second attempt, doubled before each further one, and their limit."""
+"""Seconds before the second attempt, which are doubled for each further attempt, and their
+limit.
+"""
 LONGEST_REQUESTED = 120.0
-"""The longest wait, in seconds, that a server may request; a task with a longer one fails."""
+"""Maximum wait in seconds that a server may request; with a longer wait, the task fails."""
 TICK = 0.1
-"""The interval, in seconds, at which a requested stop is noticed."""
+"""Interval in seconds at which a requested stop is noticed."""
 AHEAD = 2
-"""Tasks submitted per slot: one that runs, and one that follows without a gap."""
+"""Number of submitted tasks for each slot: a running task, and a task that follows immediately."""
 
 
 @dataclass(slots=True)
@@ -47,8 +49,8 @@ class Tally:
     """The counts of a job.
 
     Attributes:
-        stopped: why tasks remain; None if all of them are done or failed.
-        unstored: errors of failed tasks that could not be stored; these tasks remain, too.
+        stopped: the reason why tasks remain; None if all tasks are finished or failed.
+        unstored: errors of failed tasks that could not be stored; these tasks also remain.
     """
 
     done: int = 0
@@ -62,13 +64,13 @@ class Job(Generic[T, R]):
     """A job over tasks of any kind.
 
     Attributes:
-        perform: runs one task, in a worker thread; may raise anything.
+        perform: runs a task in a worker thread; may raise any exception.
         keep: stores the result of a task, in the thread that called `run`.
-        refuse: stores the error of a failed task, in the same thread; also the error of `keep`.
-        slots: the number of tasks that run at once.
+        refuse: stores the error of a failed task, or an error of `keep`, in the same thread.
+        slots: number of tasks that run at the same time.
         stop: ends the job, and is set when the job ends early; `perform` must respect it.
-        tick: called in the thread that called `run`, at least every `TICK` and after the last task,
-            to store what is complete before its task is.
+        tick: called in the thread that called `run`, at least every `TICK` seconds and after the
+            last task; stores complete results before their task is complete.
     """
 
     perform: Callable[[T], R]
@@ -84,10 +86,10 @@ class Job(Generic[T, R]):
         """Run all tasks; they are started in order.
 
         A requested stop, an unavailable model and a result that cannot be stored end the job:
-        running tasks are cancelled, completed ones are stored, and `Tally.stopped` is the reason.
+        running tasks are cancelled, completed tasks are stored, and `Tally.stopped` is the reason.
 
         Raises:
-            Whatever iterating over `tasks` raises, unless it is a HarnessError: that ends the job.
+            Every exception of iterating over `tasks`, except a HarnessError, which ends the job.
         """
         executor = ThreadPoolExecutor(self.slots, thread_name_prefix="job")
         with self.stop.on_signals():
@@ -112,12 +114,12 @@ class Job(Generic[T, R]):
             self._collect()
 
     def _collect(self) -> None:
-        """Wait until a task has ended, and store the results so far."""
+        """Wait until a task has ended, and store the available results."""
         ended: set[Future[R]] = set()
         while not ended:
             ended, _ = wait(self._running, timeout=TICK, return_when=FIRST_COMPLETED)
             self._check()
-        for future in [one for one in self._running if one in ended]:  # in their order
+        for future in [one for one in self._running if one in ended]:  # in the order of the tasks
             self._settle(future)
 
     def _check(self) -> None:
@@ -143,7 +145,7 @@ class Job(Generic[T, R]):
 
     @staticmethod
     def _store(store: Callable[[T, Any], None], task: T, ended: object) -> Exception | None:
-        """Store how a task ended; return an error that is due to this task alone."""
+        """Store the result or the error of a task; return an error that concerns only this task."""
         try:
             store(task, ended)
         except Exception as error:
@@ -153,7 +155,7 @@ class Job(Generic[T, R]):
         return None
 
     def _stop(self, error: HarnessError) -> None:
-        """Cancel the running tasks, store those that complete nevertheless, and keep the reason."""
+        """Cancel the running tasks, store tasks that complete nevertheless, and keep the reason."""
         self.tally.stopped = error
         self.stop.request_stop()
         for future in list(self._running):
@@ -168,8 +170,8 @@ class Job(Generic[T, R]):
                 continue
             ended = future.exception()
             if isinstance(ended, Interrupted) or (ended is not None and _is_retryable(ended)):
-                continue  # the task is performed again when the job continues
-            with contextlib.suppress(HarnessError):  # `error` is reported
+                continue  # the task is performed again when the job is continued
+            with contextlib.suppress(HarnessError):  # `error` is reported instead
                 self._settle(future)
 
     def _attempts(self, task: T) -> R:
@@ -184,7 +186,7 @@ class Job(Generic[T, R]):
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """Return the seconds before the next attempt: exponential, or what the server requests."""
+    """Return the seconds before the next attempt: exponential, or as requested by the server."""
     error = state.outcome.exception() if state.outcome else None
     requested = error.wait if isinstance(error, ModelBusy) else 0.0
     return max(tenacity.wait_exponential_jitter(FIRST_WAIT, LONGEST_WAIT)(state), requested)
@@ -196,7 +198,7 @@ def _is_retryable(error: BaseException) -> bool:
 
 
 def _affects_all_tasks(error: HarnessError) -> bool:
-    """Return True if no other task can succeed: the model is gone, or a stop was requested."""
+    """Return True if other tasks cannot succeed either, such as after a requested stop."""
     if isinstance(error, ModelBusy):
         return False
     return isinstance(error, ModelError | OutputError | Interrupted | ReaderGone)

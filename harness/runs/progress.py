@@ -1,7 +1,7 @@
-"""The progress of a job: rows done and failed, tokens per second, and the remaining time.
+"""The progress of a job: finished and failed rows, tokens per second, and remaining time.
 
-A terminal shows a bar; other streams receive a line as soon as the remaining time is known, and
-then at intervals, for logs of unattended jobs. A command has one bar for all of its phases.
+A terminal shows a bar; other streams receive a line when the remaining time is known, and then at
+intervals, for logs of unattended jobs. A command has a single bar for all its phases.
 """
 
 from __future__ import annotations
@@ -19,27 +19,29 @@ from harness.terminal.console import Screen
 LINE_EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
 LONG = 10.0
-"""Seconds of remaining time from which the first estimate has a line of its own."""
+"""Remaining time in seconds from which the first estimate is printed as a line."""
 MEMORY = 60.0
-"""Time constant, in seconds, of the exponential decay of earlier speeds."""
+"""Time constant in seconds of the exponential decay of earlier speeds."""
 LEAST_LEFT = 0.2
-"""Minimum share of unfinished work that counts as remaining, however many tokens it has: work may
-follow the last token of a row."""
+"""Minimum share of a row's work that counts as remaining until the row is finished, since work may
+follow the last token.
+"""
 
 
 @dataclass(slots=True)
 class ProgressEstimate:
     """The counts of a running job, its speed, and its remaining time.
 
-    Rows differ in length, so each has a weight. The remaining time is the remaining weight, times
-    the tokens per weight of the finished rows, divided by tokens per second; if they have no
-    tokens, the remaining weight divided by the mean weight per second.
+    Rows differ in length, so that each row has a weight. The remaining time is the remaining
+    weight, times the tokens per weight of the finished rows, divided by the tokens per second. If
+    the finished rows have no tokens, it is the remaining weight divided by the mean weight per
+    second.
 
     Attributes:
-        rows, weight: the total of the job, with all of its phases.
+        rows, weight: the totals of the job over all phases.
         filtered: the number of rows that were left out before the job.
-        unit: what a row is, in the plural.
-        phase: what is being done now.
+        unit: the noun for rows, in the plural.
+        phase: the name of the current phase.
         clock: returns a time in seconds.
     """
 
@@ -66,11 +68,11 @@ class ProgressEstimate:
         self._measured = (self._start, 0)
 
     def token_counter(self, row: str) -> Callable[[str], None]:
-        """Return a callback for each piece of a row's text, which is about a token."""
+        """Return a callback for each piece of the text of a row, which counts as a token."""
 
         def count(_: str) -> None:
             with self._lock:
-                if not self.tokens:  # the time before the first token is model loading
+                if not self.tokens:  # the time before the first token is spent on loading the model
                     self._measured, self._recent_seconds = (self.clock(), 0), 0.0
                 self.tokens += 1
                 self._begun[row] = self._begun.get(row, 0) + 1
@@ -78,23 +80,23 @@ class ProgressEstimate:
         return count
 
     def finish_row(self, row: str, weight: int, tokens: int | None) -> None:
-        """Count a finished row with its completion tokens, or None for a failed one."""
+        """Count a finished row with its number of completion tokens, or None for a failed row."""
         self.done += tokens is not None
         self.failed += tokens is None
         self.add_work(weight, tokens, row)
 
     def add_work(self, weight: int, tokens: int | None, row: str = "") -> None:
-        """Count a part of the weight that is done without finishing a row; see `finish_row`."""
+        """Count work without finishing a row; the parameters are as for `finish_row`."""
         with self._lock:
             pieces = self._begun.pop(row, 0)
             taken = pieces if tokens is None else tokens
-            self.tokens += taken - pieces  # a piece may be more than a token, or less
+            self.tokens += taken - pieces  # a piece may be more or less than a token
         self._weight_done += weight
         self._tokens_done += taken
 
     @property
     def count(self) -> str:
-        """The rows ended so far: "4 of 12 papers"."""
+        """The number of ended rows: "4 of 12 papers"."""
         return f"{self.done + self.failed:,} of {self.rows:,} {self.unit}".rstrip()
 
     @property
@@ -104,10 +106,10 @@ class ProgressEstimate:
 
     @property
     def rate(self) -> float:
-        """Tokens per second since the first one, recent ones weighted more."""
+        """Tokens per second since the first token, with a higher weight for recent tokens."""
         now, (then, before) = self.clock(), self._measured
         if (passed := now - then) >= 1:
-            # Both sums decay, so that the first interval does not weigh more than its length.
+            # Both sums decay, so that the first interval has the weight of its length.
             kept = math.exp(-passed / MEMORY)
             weight = MEMORY * (1 - kept) / passed
             self._recent_tokens = kept * self._recent_tokens + weight * (self.tokens - before)
@@ -117,7 +119,7 @@ class ProgressEstimate:
 
     @property
     def seconds_left(self) -> float | None:
-        """The remaining time, or None while it is unknown."""
+        """The remaining time in seconds, or None while it is unknown."""
         passed = self.clock() - self._start
         if passed >= 1 and self.done and self._weight_done and not self._tokens_done:
             return passed * (self.weight - self._weight_done) / self._weight_done
@@ -148,12 +150,13 @@ def duration(seconds: float) -> str:
 def show_progress(
     estimate: ProgressEstimate, screen: Screen, phase: str
 ) -> Iterator[Callable[[], None]]:
-    """Show an estimate on stderr during the block; yields a function to call after each row.
+    """Show an estimate on stderr within the block; yield a function to call after each row.
 
-    It is also reported to the program that runs the line.
+    The estimate is also reported to the program that runs the line.
 
     Args:
-        phase: the first one; setting `estimate.phase` begins another in the same bar.
+        phase: the name of the first phase; setting `estimate.phase` begins another phase in the
+            same bar.
     """
     estimate.phase = phase
 
@@ -181,7 +184,7 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
     from rich.progress import BarColumn, Progress, TextColumn
 
     class AboveTheBar(FileProxy):
-        """A stream whose lines are printed above the bar; control characters are not passed on."""
+        """A stream whose lines are printed above the bar, without control characters."""
 
         def isatty(self) -> bool:
             return True
@@ -195,7 +198,7 @@ def _shown(estimate: ProgressEstimate, screen: Screen) -> Iterator[Callable[[], 
     )
     terminal = screen.err
     with Progress(*columns, console=Console(file=terminal), transient=True) as bar:
-        # rich formats the estimate ten times per second, so the rate changes between two rows.
+        # rich formats the estimate ten times per second, so that the rate changes between two rows.
         task = bar.add_task(
             "", total=estimate.rows, estimate=estimate, part=screen.part, rates=screen.rates
         )

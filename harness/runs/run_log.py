@@ -1,8 +1,8 @@
-"""SQLite log of runs: opened before the work, closed as done, failed or interrupted.
+"""Log runs in SQLite: a row is opened before the work, and closed with its status.
 
-A run whose process died has the status "running" until the next process opens the log and finds
-that the pid is gone. The log contains user input, so only the user may read it (mode 0600). If the
-log cannot be written, runs continue after one notice.
+A run whose process died has the status "running" until another process opens the log and finds that
+the process does not exist. The log contains input of the user, so that only the user may read it
+(mode 0600). If the log cannot be written, a notice is printed, and runs continue.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Status = Literal["running", "done", "failed", "interrupted"]
 WITHOUT_ASKING = "without asking"
-"""How calls of a model are allowed that change nothing."""
+"""The record of a call of a model that needs no permission, since it makes no changes."""
 
 
 def m001_runs(db: sqlite3.Connection) -> None:
@@ -95,11 +95,11 @@ MIGRATIONS = (m001_runs, m002_outputs, m003_place, m004_allowed)
 
 @dataclass(slots=True)
 class Run:
-    """Row of one run. Without a log, it only keeps the time, the model and the written files.
+    """The row of a run. Without a log, it only stores the time, the model and the written files.
 
     Attributes:
         answered_by: `ServedModel.about` of the model that served last, or None.
-        allowed: how the user allowed a call of a model; "" for a line of the user.
+        allowed: the record of how the user allowed a call of a model; "" for a line of the user.
     """
 
     log: RunLog | None = None
@@ -129,7 +129,7 @@ class Run:
         )
 
     def wrote(self, path: Path, sha256: str) -> None:
-        """Record a target before it is put in place, so that its job may replace it later."""
+        """Record a target before it is written, so that the same job may replace it later."""
         if self.log is not None and self.id is not None:
             self.log.execute(
                 "INSERT INTO outputs (run_id, path, sha256) VALUES (?, ?, ?)",
@@ -152,16 +152,16 @@ class Run:
         if self.log is not None and self.id is not None:
             assigned = ", ".join(f"{name} = ?" for name in columns)
             self.log.execute(
-                f"UPDATE runs SET {assigned} WHERE id = ?",  # noqa: S608  names are ours
+                f"UPDATE runs SET {assigned} WHERE id = ?",  # noqa: S608 the names are constants
                 [*columns.values(), self.id],
             )
 
 
 class RunLog:
-    """Run log of one user, in one SQLite file.
+    """The run log of a user, in an SQLite file.
 
     Args:
-        path: created with its folder if it does not exist.
+        path: the file, which is created with its folder if it does not exist.
         notice: called once with a message if the log cannot be written.
     """
 
@@ -205,9 +205,9 @@ class RunLog:
     def made(self, path: Path, sha256: str, job: str, line: str = "") -> bool:
         """Return True if `path` with this content was last written by the same job.
 
-        Rows with other content belong to processes that were killed before they put it in place.
-        Job keys of older versions, which have no "2:", depend on the order of options: the line is
-        compared instead.
+        Rows with other content belong to processes that were killed before they had written the
+        file. Job keys of older versions, without "2:", depend on the order of options, so that the
+        line is compared instead.
         """
         rows = self.query(
             "SELECT job, line FROM outputs JOIN runs ON runs.id = run_id"
@@ -220,11 +220,11 @@ class RunLog:
         )
 
     def recent(self, limit: int) -> list[dict[str, Any]]:
-        """Return the newest runs, newest first."""
+        """Return the latest runs, the latest first."""
         return self.query("SELECT * FROM runs ORDER BY id DESC LIMIT ?", [limit])
 
     def get(self, run_id: int) -> dict[str, Any] | None:
-        """Return one run with its outputs."""
+        """Return a run with its outputs, or None."""
         rows = self.query("SELECT * FROM runs WHERE id = ?", [run_id])
         if not rows:
             return None
@@ -232,12 +232,12 @@ class RunLog:
         return {**rows[0], "outputs": outputs}
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """Return rows as dictionaries; none if the log cannot be read."""
+        """Return rows as dictionaries, or [] if the log cannot be read."""
         given = [*map(_storable, parameters)]
         return self._database.run(lambda db: [dict(row) for row in db.execute(sql, given)], [])
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> int | None:
-        """Execute in a transaction of its own; return the id of the new row."""
+        """Execute a statement in a separate transaction; return the id of the new row."""
         if self._database.broken:
             return None
         given = [*map(_storable, parameters)]
@@ -261,7 +261,7 @@ def _close_dead_runs(db: sqlite3.Connection) -> None:
 def recorded(
     call: Call, run: Run, started: RunStarted, listeners: Sequence[Listener]
 ) -> Iterator[Callable[[Result], None]]:
-    """Report the start and the end of a run to the log and to listening plugins, in any case.
+    """Report the start and the end of a run to the log and to listening plugins.
 
     Yields: a function that closes the run with its result.
 

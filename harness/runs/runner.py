@@ -1,7 +1,8 @@
-"""Execution of one invocation: text, targets, log, skill, files, in this order.
+"""Run an invocation: text, targets, log, skill and files, in this order.
 
-Errors that can be found before the skill runs are. The log's row is closed in any case. Any other
-exception of a skill becomes an error of the harness, and its prints go to stderr.
+As many errors as possible are found before the skill runs. The row in the log is always closed. An
+unexpected exception of a skill becomes an error of the harness, and prints of the skill go to
+stderr.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ from harness.terminal.console import Screen
 
 @contextlib.contextmanager
 def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
-    """Run plugin code: its prints go to stderr, and other errors become SkillFailed.
+    """Run plugin code within the block: prints go to stderr, unexpected errors become SkillFailed.
 
     Args:
         who: the owner of the code, for messages.
 
     Raises:
-        HarnessError: what the code raised; anything else it raises becomes SkillFailed.
+        HarnessError: the error of the code; other exceptions become SkillFailed.
         KeyboardInterrupt: Ctrl-C was pressed.
     """
     try:
@@ -53,7 +54,7 @@ def isolated(who: str, screen: Screen, run: Run) -> Iterator[None]:
             yield
     except (HarnessError, KeyboardInterrupt):
         raise
-    except BaseException as exc:  # plugin code may raise anything
+    except BaseException as exc:  # plugin code may raise any exception
         if ctrl_c.is_cause_of(exc):
             raise KeyboardInterrupt from exc
         reason = str(exc)
@@ -80,7 +81,7 @@ def line_ended(screen: Screen) -> Iterator[None]:
 
 @dataclass(slots=True)
 class Runner:
-    """Runs one invocation of a skill."""
+    """Runs an invocation of a skill."""
 
     settings: Settings
     caller: Caller
@@ -114,10 +115,10 @@ class Runner:
 
     def _run_skill(self) -> Outcome:
         general = self.invocation.general
-        if self.skill.logged or general.model is not None:  # /help, /exit need no registry
+        if self.skill.logged or general.model is not None:  # /help and /exit need no registry
             registry = self.pool.registry
             if general.model is not None:
-                registry.named(general.model)  # raises for an unknown name
+                registry.named(general.model)  # raises an error for an unknown name
         call = self._call()
         with self._isolated():
             variant = self.skill.variant(call)
@@ -153,7 +154,7 @@ class Runner:
         """Call the skill, and check that its result can be saved to the targets.
 
         Raises:
-            HarnessError: what the skill raised, or SkillFailed.
+            HarnessError: the error of the skill, or SkillFailed.
         """
         with self._isolated():
             result = self.skill.run(call)
@@ -184,7 +185,7 @@ class Runner:
         models = Models(
             self.pool,
             Choice(general.model, fallback=not general.no_fallback),
-            screen.notice,  # above a bar, if one is shown
+            screen.notice,  # above the progress bar
             on_served=lambda served: self.run.served_by(served),
         )
         call = Call(
@@ -210,7 +211,7 @@ class Runner:
 
     @property
     def _formats(self) -> dict[str, FoundFormat]:
-        """Plugins' formats for this skill, by suffix."""
+        """The formats of plugins for this skill, by suffix."""
         return self.catalogue.formats_for(self.skill)
 
     def _targets(self) -> tuple[Path, ...]:
@@ -275,9 +276,9 @@ class Runner:
 
     @property
     def _job(self) -> str:
-        """Key of the work, which may replace its own files without asking.
+        """The key of the work; the same work may replace its files without confirmation.
 
-        The content of input files is not part of it, so that results can be brought up to date.
+        The key does not contain the content of input files, so that results can be updated.
         """
         given = self.invocation
         options = given.options.model_dump(mode="json", exclude=set(given.options.manner))
@@ -293,12 +294,12 @@ class Runner:
         if self.run_log.made(target, sha256, self._job, self.line):
             return True
         confirm = self.frontend.confirm
-        # For a model, the question about the whole call includes existing files.
+        # For a model, the question about the call also covers existing files.
         unasked = self.frontend.is_model or self.invocation.general.yes
         return confirm is not None and (unasked or confirm(f"{target} exists. Overwrite it?"))
 
     def _check_consent(self, files: Sequence[Path]) -> None:
-        """Ask the user before a model changes anything; raise NotAllowed if it is refused."""
+        """Ask the user for consent before a model makes changes; raise NotAllowed if refused."""
         from harness.permissions import consent, in_one_line, refuse_protected
 
         given, general = self.invocation, self.invocation.general
@@ -306,7 +307,7 @@ class Runner:
         refuse_protected(given.name, paths, self.settings.protected)
         with self._isolated():
             effects = self.skill.effects(given.options, given.subcommand)
-        effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS  # a plugin's mistake
+        effects = effects if isinstance(effects, str) else UNKNOWN_EFFECTS  # a mistake of a plugin
         written = ", ".join(
             f"{in_one_line(str(path))}{' (which exists)' if path.exists() else ''}"
             for path in files
@@ -329,7 +330,7 @@ class Runner:
         except OutputError:
             if render := result.renderers.get(suffix):
                 self.screen.notice(f"{target} could not be written; here is the result:")
-                with contextlib.suppress(HarnessError):  # the first error matters more
+                with contextlib.suppress(HarnessError):  # the first error is more important
                     as_object = self.invocation.general.as_json
                     self.screen.result(result.as_json() if as_object else render())
             raise
@@ -352,9 +353,9 @@ class Runner:
         return isolated(owner or f"/{self.skill.name}", self.screen, self.run)
 
     def _opened(self) -> tuple[RunStarted, Sequence[Listener]]:
-        """Open the run's row, unless the run is not logged; return it with its listeners."""
+        """Open the row of the run, unless it is not logged; return the event and its listeners."""
         given = self.invocation
-        logged = self.skill.logged or self.frontend.is_model  # all that a model does
+        logged = self.skill.logged or self.frontend.is_model  # all calls of a model are logged
         kept = logged and not given.general.no_log
         if kept:
             opened = self.run_log.start(

@@ -1,7 +1,7 @@
-"""Target files: checked before any work, and written atomically.
+"""Check target files before any work, and write them atomically.
 
-A file is written beside its target, synced, and renamed to it, so that readers see either the old
-or the new file, and a crash leaves the old one.
+A file is written beside its target, synced, and renamed to the target, so that readers see either
+the old or the new file, and a crash leaves the old file.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def check(
     Args:
         may_replace: decides whether an existing target may be replaced.
         companions: files beside the targets, with any suffix.
-        formats: suffixes of plugins' formats.
+        formats: suffixes of the formats of plugins.
 
     Raises:
-        UsageError: the skill cannot save to a file of that suffix.
+        UsageError: the skill cannot save to a file with that suffix.
         OutputError: the folder is missing or not writable, or the target may not be replaced.
     """
     for target in targets:
@@ -55,9 +55,10 @@ def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], tuple[Path, ...]]
 
 
 def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
-    """Return the one of `Skill.folders` that a target has, "" included.
+    """Return the suffix among `Skill.folders` that a target has, which may be "".
 
-    None for a file, and for a folder that the skill fills itself (`Skill.saves_folder`).
+    The result is None for a file, and for a folder that the skill fills itself
+    (`Skill.saves_folder`).
     """
     if skill.saves_folder(target, call.options, call.subcommand):
         return None
@@ -68,10 +69,10 @@ def folder_suffix(target: Path, call: Call, skill: Skill) -> str | None:
 
 
 def filled(call: Call, skill: Skill, folders: Iterable[Path]) -> dict[Path, str]:
-    """Return the folders that `Result.folders` writes, with their suffixes.
+    """Return the folders that `Result.folders` will write, with their suffixes.
 
     Raises:
-        OutputError: one is a file, or cannot be created or written.
+        OutputError: a folder is a file, or cannot be created or written.
     """
     found = {
         one: suffix for one in folders if (suffix := folder_suffix(one, call, skill)) is not None
@@ -83,7 +84,7 @@ def filled(call: Call, skill: Skill, folders: Iterable[Path]) -> dict[Path, str]
 
 
 def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
-    """Refuse to write over a file that is read; the keywords are the names of such files.
+    """Refuse to overwrite a file that is read; keywords are nouns for such files.
 
     Raises:
         UsageError: an output is one of `sources`.
@@ -93,7 +94,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
             if source is None:
                 continue
             if path.exists() and source.exists():
-                same = path.samefile(source)  # follows hard links as well
+                same = path.samefile(source)  # also follows hard links
             else:
                 same = path.resolve() == source.resolve()
             if same:
@@ -106,7 +107,7 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
 def _reported(target: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, RuntimeError) as exc:  # a name too long, a loop of links
+    except (OSError, RuntimeError) as exc:  # a name that is too long, or a loop of links
         reason = exc.strerror if isinstance(exc, OSError) else exc
         raise OutputError(f"cannot be written: {reason}", where=str(target)) from exc
 
@@ -119,7 +120,7 @@ def _check_folder(target: Path) -> None:
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:
     with contextlib.suppress(FileNotFoundError):
-        target.stat()  # raises for a loop of links
+        target.stat()  # raises an error for a loop of links
     if target.is_dir():
         raise OutputError("is a folder", where=str(target))
     if target.exists() and not target.is_file():  # a device or a pipe would be replaced
@@ -151,14 +152,14 @@ def _check_suffix(target: Path, skill: Skill, saves: Sequence[str]) -> None:
 
 
 def folder_names(skill: Skill) -> list[str]:
-    """Return the folders that a skill can save to, as help shows them."""
+    """Return the folders to which a skill can save, in the form for help."""
     return [f"NAME{suffix}/" if suffix else "FOLDER/" for suffix in skill.folders]
 
 
 def suffix_of(target: Path, suffixes: Iterable[str]) -> str:
-    """Return the longest of these suffixes that the name of a file has, or "".
+    """Return the longest of these suffixes with which the name of a file ends, or "".
 
-    "refs.csl.json" has the suffix ".csl.json" where that is one of them, and ".json" otherwise.
+    The suffix of "refs.csl.json" is ".csl.json" if that is in `suffixes`, and otherwise ".json".
     """
     name = target.name.lower()
     found = (one for one in suffixes if name.endswith(one) and len(name) > len(one))
@@ -180,17 +181,18 @@ def write(
     """Write the output of `produce` to `target` atomically; on errors the target is unchanged.
 
     Args:
-        before_replacing: called with the content's SHA-256 just before it is put in place, so that
-            the owner of the file is known even if the process is killed then.
+        before_replacing: called with the SHA-256 of the content just before the file is replaced,
+            so that the job that wrote the file is known even if the process is killed.
         may_replace: called with the SHA-256 of a file that exists when the content is ready, since
-            it may have been written after `check`. Without it, any file is replaced.
+            the file may have been written after `check`. Without this function, every file is
+            replaced.
 
     Raises:
-        OutputError: an existing file may not be replaced, the disk is full, or the like.
+        OutputError: an existing file may not be replaced, or the file cannot be written.
         Any error of `produce`.
     """
-    real = target.resolve()  # a symbolic link is kept, and its target replaced
-    # Short, since the name of the target may have the maximum length.
+    real = target.resolve()  # a symbolic link is kept, and its target is replaced
+    # A short name, since the name of the target may have the maximum length.
     temporary = real.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -219,7 +221,7 @@ def write_text(target: Path, text: str) -> None:
     """Write `text` in UTF-8 to `target`, replacing it atomically.
 
     Raises:
-        OutputError: it cannot be written; the target is unchanged.
+        OutputError: the text cannot be written; the target is unchanged.
     """
 
     write(target, lambda file: file.write(text.encode()))

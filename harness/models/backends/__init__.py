@@ -1,1 +1,1 @@
-"""The engines and servers that run models: embedded, Ollama and OpenAI-compatible."""
+"""The backends that run models: embedded engine, Ollama and OpenAI-compatible servers."""

@@ -1,7 +1,7 @@
-"""A running generation: its worker thread, time limit, cancellation, and the reply so far.
+"""A running generation: its worker thread, time limit, cancellation, and partial reply.
 
 Neither the C++ engine nor a socket notices Ctrl-C, a deadline or a cancellation while it waits for
-the next token. It therefore runs in a worker thread, and the calling thread never waits longer than
+the next token. Therefore it runs in a worker thread, and the calling thread never waits longer than
 `TICK`.
 """
 
@@ -25,9 +25,9 @@ from harness.support.text_input import SurrogateJoiner, well_formed, well_formed
 T = TypeVar("T")
 Emit = Callable[[T], bool]
 TICK = 0.05
-"""Maximum delay, in seconds, before a deadline, a cancellation or Ctrl-C is noticed."""
+"""Maximum delay in seconds before a deadline, a cancellation or Ctrl-C is noticed."""
 STALLED = 60.0
-"""Seconds without progress, once an answer has begun, after which it is given up."""
+"""Seconds without progress after which an answer that has begun is aborted."""
 JOIN = 1.0
 """Seconds to wait for an interrupted worker thread to end."""
 _END = object()
@@ -36,15 +36,15 @@ _END = object()
 class PrefillStripper:
     """Removes a prefill from the start of a streamed answer that repeats it.
 
-    A server that does not continue a prefill starts again, often with the same words.
+    A server that does not continue a prefill begins a new answer, often with the same words.
     """
 
     def __init__(self, prefill: str) -> None:
         self._prefill = prefill
-        self._matched = 0  # characters of the prefill that the answer has repeated so far
+        self._matched = 0  # number of characters of the prefill that the answer has repeated
 
     def feed(self, piece: str) -> str:
-        """Add a piece and return the text that is now known to belong to the answer."""
+        """Add a piece, and return the text that is known to belong to the answer."""
         prefill, matched = self._prefill, self._matched
         if not prefill:
             return piece
@@ -52,20 +52,20 @@ class PrefillStripper:
             self._matched += len(piece)
             return ""
         held, self._prefill = self.flush() + piece, ""
-        # A template may have stripped the blanks at the end of the prefill.
+        # A template may have removed the blanks at the end of the prefill.
         return held.removeprefix(prefill if held.startswith(prefill) else prefill.rstrip())
 
     def flush(self) -> str:
-        """Return the text held back at the end of the answer."""
+        """Return the text that was held back at the end of the answer."""
         matched, self._matched = self._matched, 0
         return self._prefill[:matched]
 
 
 @dataclass(slots=True)
 class GenerationState:
-    """The time limit, the cancellation and the collected reply of one generation.
+    """The time limit, the cancellation and the collected reply of a generation.
 
-    All text of the reply can be encoded, whatever the server sent (`well_formed`).
+    The text of the reply can always be encoded (`well_formed`).
 
     Args:
         repeated: a prefill that the server may repeat, which is removed from the reply.
@@ -106,28 +106,28 @@ class GenerationState:
         self._append(self._joiner.feed(self._stripper.feed(text)))
 
     def received(self, *, progress: bool) -> None:
-        """Note a piece of a server's answer, which must make progress within `STALLED` seconds."""
+        """Record that a piece arrived; the answer must make progress within `STALLED` seconds."""
         if progress or self._progress is None:
             self._progress = time.monotonic()
 
     def add_token(self, token: Token, alternatives: Iterable[tuple[str, float]]) -> None:
-        """Append a token with its alternatives, as pairs of text and log probability.
+        """Append a token with its alternatives, which are pairs of text and log probability.
 
         The probabilities of alternatives with the same text are added. Without alternatives, only
-        the token is kept.
+        the token is stored.
         """
         self.tokens.append(Token(well_formed(token.text), token.logprob))
         by_text: dict[str, float] = {}
         for raw, logprob in alternatives:
             text = well_formed(raw)
-            if (known := by_text.get(text)) is not None:  # the sum, without overflow
+            if (known := by_text.get(text)) is not None:  # the sum, computed without overflow
                 logprob = max(known, logprob) + math.log1p(math.exp(-abs(known - logprob)))
             by_text[text] = logprob
         if by_text:
             self.logprobs.append(dict(sorted(by_text.items(), key=lambda item: -item[1])))
 
     def drop_tokens(self, text: str) -> None:
-        """Drop the first tokens if they spell `text`, which is not part of the reply."""
+        """Drop the first tokens if their text is `text`, which is not part of the reply."""
         if not text or not "".join(token.text for token in self.tokens).startswith(text):
             return
         ends = itertools.accumulate(len(token.text) for token in self.tokens)
@@ -135,7 +135,7 @@ class GenerationState:
         del self.tokens[:count], self.logprobs[:count]
 
     def check(self) -> None:
-        """Raise if the deadline has passed, the generation was cancelled, or the server stalls."""
+        """Raise an error after the deadline or a cancellation, or if the server stalls."""
         try:
             self._stop.check()
             if self._progress is not None and time.monotonic() - self._progress > STALLED:
@@ -155,7 +155,7 @@ class GenerationState:
         cached_tokens: int = 0,
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
-        """Return the finished completion."""
+        """Return the finished reply."""
         self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
         calls = (
             ToolCall(
@@ -178,7 +178,7 @@ class GenerationState:
         )
 
     def _append(self, text: str, *, end: bool = False) -> None:
-        """Append text without keys that the server repeats; their beginning is held back."""
+        """Append text without repeated secrets; hold back the possible beginning of a secret."""
         text = without_secrets(self._held + text)
         kept = len(text) - (0 if end else held_back(text))
         text, self._held = text[:kept], text[kept:]
@@ -189,10 +189,10 @@ class GenerationState:
 
 
 def token_text(token: str, raw: Sequence[int] | None) -> str:
-    """Return the text of a token, from its bytes where they are given.
+    """Return the text of a token, from its bytes if they are known.
 
-    llama.cpp drops an incomplete character from the text of a token, so " " may also represent a
-    blank followed by the first byte of an emoji; only the bytes differ.
+    llama.cpp drops an incomplete character from the text of a token, so that " " may also represent
+    a blank followed by the first byte of an emoji.
     """
     return bytes(raw).decode("utf-8", "replace") if raw else token
 
@@ -203,17 +203,18 @@ def relay(
     state: GenerationState,
     interrupt: Callable[[], None] | None = None,
 ) -> None:
-    """Run `produce(emit)` in a worker thread and call `take` in this one for each item emitted.
+    """Run `produce(emit)` in a worker thread, and call `take` in this thread for each item.
 
     Args:
         produce: calls `emit(item)` for each item, and returns soon after `emit` returned True.
         take: may raise an exception, which ends the generation.
-        interrupt: wakes up a blocked `produce`; called in any case.
+        interrupt: wakes up a blocked `produce`; always called.
 
     Raises:
         DeadlineExceeded, Interrupted: raised by `state.check`.
-        KeyboardInterrupt: Ctrl-C, after the worker was asked to stop.
-        Exception: whatever `produce` or `take` raises; a GenerationFailed gets the text so far.
+        KeyboardInterrupt: Ctrl-C, after a stop of the worker was requested.
+        Exception: an exception of `produce` or `take`; a GenerationFailed contains the partial
+            text.
     """
     items: SimpleQueue[Any] = SimpleQueue()
     stop = threading.Event()
@@ -226,12 +227,12 @@ def relay(
     def work() -> None:
         try:
             produce(emit)
-        except BaseException as exc:  # noqa: BLE001  raised again in the calling thread
+        except BaseException as exc:  # noqa: BLE001 it is raised again in the calling thread
             failures.append(exc)
         finally:
             items.put(_END)
 
-    # Python waits for it at exit: native code that returns to a Python that has ended aborts.
+    # Python waits for the thread at exit, since native code that returns to an ended Python aborts.
     worker = threading.Thread(target=work, name="generation")
     worker.start()
     try:

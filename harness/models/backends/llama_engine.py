@@ -1,4 +1,4 @@
-"""llama.cpp in this process, through xllamacpp: its parameters, its threads, and its HTTP port."""
+"""Run llama.cpp in this process, through xllamacpp: parameters, threads, and HTTP port."""
 
 from __future__ import annotations
 
@@ -22,22 +22,26 @@ if TYPE_CHECKING:
 
 NAME = "xllamacpp"
 BATCH = 128
-"""Prompt tokens per batch. The engine can be stopped only between batches: with its default of
-2048, an interrupted prompt of 900 tokens continued for 2.5 s; 512 would annotate 6% faster."""
+"""Number of prompt tokens in a batch. The engine can be stopped only between batches: with the
+default of 2048, an interrupted prompt of 900 tokens continued for 2.5 s. With 512, annotating would
+be 6% faster.
+"""
 SLOTS = 4
-"""Default number of concurrent generations of a job. With 1, 2, 4 and 8 on two cores, the best of
-three runs annotated 31, 28, 36 and 31 papers a minute."""
+"""Default number of concurrent generations of a job. On two cores with 1, 2, 4 and 8 slots, the
+best of three runs annotated 31, 28, 36 and 31 papers a minute.
+"""
 FREE_SECONDS = 5.0
-"""Maximum wait for an engine to be freed."""
+"""Maximum number of seconds to wait until an engine is freed."""
 LARGE = 500_000_000
-"""Bytes of weights from which loading may take longer than Ctrl-C may: the engine keeps all other
-Python code from running meanwhile. 98 MB take 0.4 s."""
+"""Size of the weights in bytes from which loading may delay Ctrl-C too long: the engine blocks
+other Python code during loading. 98 MB take 0.4 s.
+"""
 _CHANGING = threading.Lock()
-"""Held while a model is loaded or freed, which an interrupted command does not wait for."""
+"""The lock while a model is loaded or freed; an interrupted command does not wait for it."""
 SECONDS = 30.0
-"""Default timeout of a request; most answers take milliseconds."""
+"""Default timeout of a request in seconds; most answers take milliseconds."""
 IDLE_SECONDS = 2.0
-"""Maximum idle time of the connection; the engine itself closes it after 5 s."""
+"""Maximum idle time of the connection in seconds; the engine closes it after 5 s."""
 
 
 @dataclass(slots=True)
@@ -45,9 +49,9 @@ class Engine:
     """A running engine.
 
     Attributes:
-        server: the in-process server object. No other reference to it is kept: its destructor waits
-            until the engine has stopped computing, and until then no other Python code runs.
-        key: the key of its HTTP port.
+        server: the in-process server object. This must be the only reference to it: its destructor
+            waits until the engine has stopped computing, and blocks other Python code.
+        key: the API key of its HTTP port.
     """
 
     server: Any
@@ -56,7 +60,7 @@ class Engine:
     _ended: threading.Condition = field(default_factory=threading.Condition)
 
     def generate(self, body: Mapping[str, Any], emit: Callable[[Any], bool]) -> Any:
-        """Answer a chat completion by calls of `emit`, or by the returned value."""
+        """Answer a chat completion by calling `emit`, or by the return value."""
         with self._ended:
             self._generations += 1
         try:
@@ -67,7 +71,7 @@ class Engine:
                 self._ended.notify_all()
 
     def free(self) -> None:
-        """Free it: now if it is idle, else when its generations have ended."""
+        """Free the engine now if it is idle, or else when its generations have ended."""
         thread = threading.Thread(target=self._free, name="freeing")
         thread.start()
         thread.join(FREE_SECONDS)
@@ -90,12 +94,12 @@ def start(paths: Mapping[str, Path], context: int, slots: int = 1) -> Engine:
 
     Args:
         paths: the GGUF files by role, "gguf" and optionally "adapter".
-        context: tokens of each slot, for prompt and completion together.
-        slots: concurrent generations. Each allocates memory for its whole context: 23 KB for a
-            token of SmolLM2-135M.
+        context: number of tokens of each slot, for prompt and completion together.
+        slots: number of concurrent generations, each of which allocates memory for its whole
+            context: 23 KB for a token of SmolLM2-135M.
 
     Raises:
-        ModelUnavailable: the files cannot be loaded, or this is an unsupported build.
+        ModelUnavailable: the files cannot be loaded, or this build is not supported.
     """
     for path in paths.values():
         with path.open("rb") as file:
@@ -122,16 +126,17 @@ def _start(paths: Mapping[str, Path], context: int, slots: int) -> Engine:
         xllamacpp = module()
         params = _params(xllamacpp, paths, context, slots)
         key = secrets.token_hex(16)
-        # The engine always opens a port on this machine; the key keeps other users out.
+        # The engine always opens a port on this machine; the key protects it from other users.
         params.api_keys = [key]
         server = xllamacpp.Server(params)
-        # Freeing an engine before its loop has started would block; an answer shows that it has.
+        # Freeing an engine before its loop has started would block; an answer shows that it has
+        # started.
         server.handle_metrics()
         return Engine(server, key)
 
 
 def assign(target: Any, **values: Any) -> None:
-    """Set attributes of the engine's parameters; AttributeError if this build lacks it."""
+    """Set attributes of the engine's parameters; raise AttributeError if this build lacks one."""
     for name, value in values.items():
         setattr(target, name, value)
 
@@ -139,12 +144,14 @@ def assign(target: Any, **values: Any) -> None:
 def cache_settings(xllamacpp: Any) -> dict[str, Any]:
     """Return the settings of the key-value cache that make generations reproducible.
 
-    With keys and values as f16, the engine computes attention differently for 64 or more tokens at
-    once and for one: prompts are divided differently beside others and after a cached beginning,
-    and 4 of 8 abstracts got another text. With values as bf16 there is one way only. It takes a
-    quarter longer for a prompt of 700 tokens and a tenth for one of 200; caching the instructions,
-    with which every prompt begins, makes up for it. Weights as Q4_1, Q8_0 and F32 are as
-    reproducible; with an f16 adapter, 1 of 6 abstracts still differed. None of this holds on a GPU.
+    With keys and values as f16, the engine computes attention differently for 64 or more tokens
+    together than for a single token. Prompts are divided differently if other prompts are computed
+    at the same time, and after a cached beginning, so that the texts for 4 of 8 abstracts changed.
+    With values as bf16, there is only one way of computing. It takes a quarter longer for a prompt
+    of 700 tokens, and a tenth longer for 200 tokens; caching the instructions at the beginning of
+    every prompt compensates for this. Weights as Q4_1, Q8_0 and F32 are equally reproducible; with
+    an f16 adapter, 1 of 6 abstracts still differed. On a GPU, generations are not reproducible in
+    this way.
     """
     kinds = xllamacpp.ggml_backend_dev_type
     cpu = kinds.GGML_BACKEND_DEVICE_TYPE_CPU
@@ -166,31 +173,32 @@ def _params(xllamacpp: Any, paths: Mapping[str, Path], context: int, slots: int)
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = available_cores()
     assign(
         params,
-        n_ctx=context * slots,  # of all slots together
+        n_ctx=context * slots,  # the context of all slots together
         n_parallel=slots,
-        kv_unified=False,  # if a shared cache fills up, every generation ends
+        kv_unified=False,  # otherwise, if a shared cache fills up, every generation ends
         n_batch=BATCH,
         n_ubatch=BATCH,
-        fit_params=False,  # keeps the entry's context, and saves 0.15 s
+        fit_params=False,  # keeps the context of the entry, and saves 0.15 s
         ui=False,
         endpoint_slots=False,
         endpoint_metrics=True,  # for `start`
-        cache_ram_mib=0,  # would keep up to 8 GiB of prompts that are not used again
+        cache_ram_mib=0,  # otherwise up to 8 GiB of prompts would be kept that are not used again
         **cache_settings(xllamacpp),
         warmup=False,
-        verbosity=0,  # from 1 on, the engine prints errors that are raised here anyway
+        verbosity=0,  # from 1 on, the engine prints errors that are also raised here
     )
     return params
 
 
 class EnginePort:
-    """Requests to one running engine, one at a time.
+    """Sends requests to a running engine, one at a time.
 
-    A single connection is kept, since each occupies one of the engine's few HTTP threads.
+    A single connection is kept, since each connection occupies one of the engine's few HTTP
+    threads.
 
     Args:
-        address: "http://127.0.0.1:PORT".
-        key: the API key that the engine was started with.
+        address: the address, "http://127.0.0.1:PORT".
+        key: the API key with which the engine was started.
         seconds: the timeout of a request.
     """
 
@@ -202,7 +210,7 @@ class EnginePort:
         self._client: httpx.Client | None = None
 
     def count_tokens(self, prompt: Mapping[str, Any]) -> int:
-        """Return the tokens of `prompt`, the body of a chat completion, after the chat template.
+        """Return the number of tokens of a chat completion's prompt, with the chat template.
 
         Raises:
             SkillFailed: the engine refuses the messages.
@@ -212,7 +220,7 @@ class EnginePort:
         return int(self.request("POST", path, prompt)["input_tokens"])
 
     def context(self) -> int:
-        """Return the context of each slot, in tokens, as rounded or limited by the engine.
+        """Return the context of each slot in tokens, which the engine may have rounded or limited.
 
         Raises:
             GenerationFailed: the engine does not answer.
@@ -220,7 +228,7 @@ class EnginePort:
         return int(self.request("GET", "/props")["default_generation_settings"]["n_ctx"])
 
     def close(self) -> None:
-        """Close the connection; may be called twice."""
+        """Close the connection. The method may be called twice."""
         with self._turn:
             if self._client is not None:
                 self._client.close()
@@ -243,7 +251,7 @@ class EnginePort:
                         headers={"Authorization": f"Bearer {self._key}"},
                         timeout=self._seconds,
                         limits=httpx.Limits(keepalive_expiry=IDLE_SECONDS),
-                        trust_env=False,  # no proxy for this machine
+                        trust_env=False,  # without a proxy for this machine
                     )
                 answer = self._client.request(method, path, json=body).json()
         except (httpx.HTTPError, json.JSONDecodeError) as exc:

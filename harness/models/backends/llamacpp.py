@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from harness.models.registry import ServeEntry
 
 GRAMMAR_HEADER = "%llguidance {}\n"
-"""Marks an LLGuidance grammar; without it the engine parses GBNF."""
+"""The header of an LLGuidance grammar; without it, the engine parses GBNF."""
 
 
 class LlamaCppBackend:
-    """GGUF files of the registry, with a LoRA adapter if the entry names one."""
+    """The embedded backend, which runs GGUF files of the registry, with or without an adapter."""
 
     name = "llamacpp"
 
@@ -51,7 +51,7 @@ class LlamaCppBackend:
             try:
                 paths = {"gguf": self._files.merged(file_ids["gguf"], file_ids["adapter"])}
                 digests["merged"] = self._files.digest_of(paths["gguf"])
-            except ModelUnavailable as exc:  # the engine can load both files
+            except ModelUnavailable as exc:  # the engine can load both files instead
                 self._files.notify(f"{entry.where}: not merged, which is slower: {exc.message}")
         slots = slots or entry.slots or llama_engine.SLOTS
         place = " + ".join(map(self._files.name, file_ids.values()))
@@ -61,10 +61,10 @@ class LlamaCppBackend:
 class LlamaCppModel:
     """A model in this process, with one concurrent generation for each slot.
 
-    A request gives the same text in every slot, alone and beside others
-    (`llama_engine.cache_settings`), and the same `logprobs`: they were identical in 18 prompts of
-    79 to 564 tokens, evaluated from the beginning and with all but one token cached (for 8 of them
-    also all but the last 20).
+    A request gives the same text and the same `logprobs` in every slot, with or without other
+    requests at the same time (`llama_engine.cache_settings`). They were identical for 18 prompts of
+    79 to 564 tokens, evaluated from the beginning and with all tokens but one cached (for 8
+    prompts, also with all but the last 20).
     """
 
     takes_grammar = in_process = True
@@ -102,7 +102,8 @@ class LlamaCppModel:
         cancel: threading.Event | None = None,
     ) -> Reply:
         """Generate; see `backend.Model.generate`. The same request gives the same text."""
-        if request.slot is not None and request.slot >= self.slots:  # the engine would use another
+        # the engine would use another slot
+        if request.slot is not None and request.slot >= self.slots:
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
         running, body = self._running(), _body(request)
         state = GenerationState(request, cancel, on_text)
@@ -154,7 +155,7 @@ def _pair(token: Mapping[str, Any]) -> tuple[str, float]:
 
 
 def _prompt(request: Request) -> dict[str, Any]:
-    """Return the part of the body that the chat template turns into the prompt.
+    """Return the part of the body from which the chat template makes the prompt.
 
     A final message of the assistant is continued; streamed answers do not repeat it.
     """
@@ -173,7 +174,7 @@ def _body(request: Request) -> dict[str, Any]:
         "stop": list(request.stop),
         "stream": True,
         "stream_options": {"include_usage": True},
-        # A chunk after each batch of the prompt allows stopping before the first token.
+        # A chunk after each batch of the prompt allows to stop before the first token.
         "return_progress": True,
     }
     if request.top_logprobs:
@@ -189,7 +190,7 @@ def _body(request: Request) -> dict[str, Any]:
 def _grammar(request: Request) -> str | None:
     """Return the LLGuidance grammar of a request.
 
-    It is validated here, since the engine silently ignores a grammar that it cannot compile.
+    The grammar is validated, since the engine silently ignores a grammar that it cannot compile.
 
     Raises:
         SkillFailed: the grammar or schema cannot be compiled.
@@ -199,7 +200,7 @@ def _grammar(request: Request) -> str | None:
         if not grammar.startswith(GRAMMAR_HEADER.split()[0]):
             grammar = GRAMMAR_HEADER + grammar
     elif (schema := request.json_schema) is not None:
-        # For compact JSON: optional white space could be generated endlessly.
+        # For compact JSON, since optional white space could be generated endlessly.
         guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
         compact = {**schema, "x-guidance": guidance}
         try:

@@ -26,20 +26,20 @@ BEGINNING = "The answer begins with these seven words"
 """A prefill of more than one token in every vocabulary."""
 PrefillKind = Literal["continued", "repeated", "ignored"]
 TOP_LOGPROBS = 20
-"""The server's limit of alternatives for a token."""
+"""The server's limit of the number of alternatives for a token."""
 _TOO_LONG = re.compile("exceeds? the (available )?context|exceed_context_size|prompt too long")
 _INVALID = re.compile('option ".*" must be of |invalid format: ')
 _MOST_BYTES = 16
-"""Bytes of a token, on average, that no text exceeds."""
+"""Average number of bytes of a token that texts never exceed."""
 
 
 class OllamaBackend:
-    """Ollama at an entry's `url`, else at OLLAMA_HOST, else at the default port of this machine.
+    """The backend for Ollama at `url`, or else OLLAMA_HOST, or else the default port.
 
-    An entry that states its `digest` or its files is not served by another model of that name.
+    An entry with a `digest` or files is not served by another model with the same name.
 
     Args:
-        files: the registry's files; None if no entry names any.
+        files: the files of the registry; None if entries do not name files.
     """
 
     name = "ollama"
@@ -93,17 +93,17 @@ class OllamaBackend:
 
 
 class OllamaModel:
-    """A model of an Ollama server. Grammars are not supported: Ollama's `format` is JSON only.
+    """A model of an Ollama server. Grammars are not supported: Ollama's `format` is only for JSON.
 
     `context` is sent as num_ctx, which the server allocates for each generation, with the request
-    not to cut a longer prompt. The stop texts of a request replace the model's own. Servers
-    before 0.12.11 report no logprobs.
+    not to cut a longer prompt. The stop texts of a request replace the stop texts of the model.
+    Servers before 0.12.11 do not report logprobs.
 
-    A final message of the assistant is continued, continued and repeated in the answer, or ignored,
-    depending on the template that the server uses. This is measured once for a model.
+    Depending on the template, the server continues a final message of the assistant, continues it
+    and repeats it in the answer, or ignores it. This is measured once for a model.
 
     Args:
-        prefills: how models treat a prefill, by server and digest, as far as it is known.
+        prefills: the known treatment of a prefill, by server and digest of the model.
     """
 
     takes_grammar = False
@@ -129,16 +129,16 @@ class OllamaModel:
 
     @property
     def continues_prefill(self) -> bool:
-        """Whether `Request.prefill` is supported; the first use sends two short requests."""
+        """True if `Request.prefill` is supported; the first use sends two short requests."""
         return self._prefill_kind(None) != "ignored"
 
     @cached_property
     def takes_tools(self) -> bool:
-        """Whether the model supports tools; False if the server is too old to report it (0.6.4)."""
+        """True if the model supports tools; False if the server is too old to report it (0.6.4)."""
         return "tools" in ollama_server.capabilities(self._host, self._name, self._allowed)
 
     def count_tokens(self, request: Request) -> None:
-        """Return None: the protocol has no endpoint for it."""
+        """Return None, since the protocol has no endpoint for counting."""
 
     def generate(
         self,
@@ -146,7 +146,7 @@ class OllamaModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `backend.Model.generate`. `request.grammar` is ignored."""
+        """Generate, see `backend.Model.generate`; `request.grammar` is ignored."""
         kind: PrefillKind = self._prefill_kind(cancel) if request.prefill else "continued"
         if kind == "ignored":
             raise SkillFailed(
@@ -192,7 +192,7 @@ class OllamaModel:
         )
 
     def close(self) -> None:
-        """Do nothing: the server manages its models."""
+        """Do nothing, since the server manages its models."""
 
     def _stream(
         self, state: GenerationState, handle: remote.ConnectionHandle, emit: Emit[Any]
@@ -204,7 +204,7 @@ class OllamaModel:
         try:
             with (
                 ollama_server.open_client(self._host, state.remaining + 1, handle) as client,
-                # Of the client's own methods, `chat` does not know `truncate`, and others do not
+                # The client's method `chat` does not support `truncate`, and other methods cannot
                 # read an error that is not a text.
                 client._client.stream("POST", "/api/chat", json=body) as response,
             ):
@@ -231,11 +231,11 @@ class OllamaModel:
             return self._prefills[self._key]
 
     def _probe_prefill(self, cancel: threading.Event | None) -> PrefillKind:
-        """Measure how the server uses a prefill.
+        """Measure the treatment of a prefill by the server.
 
-        One token cannot be the whole beginning, so an answer that starts with it repeats it. A
-        prompt that ends with the beginning continues it. Without a prompt to look at, which no
-        server returns that reports logprobs, it counts as ignored.
+        The prefill has more than one token, so that an answer of one token that begins like it
+        repeats it. If the prompt ends with the prefill, it is continued. If the server does not
+        return the prompt, as servers with logprobs do not, the prefill counts as ignored.
         """
         question = (Message("user", "Say one sentence."),)
         request = Request(question, max_tokens=1, prefill=BEGINNING)
@@ -245,7 +245,7 @@ class OllamaModel:
                 return "repeated"
             body = self._body(request) | {"stream": False, "_debug_render_only": True}
             rendered = ollama_server.rendered_prompt(self._host, body, self._allowed)
-        except SkillFailed:  # some models refuse it, such as those that reason
+        except SkillFailed:  # some models refuse it, such as reasoning models
             return "ignored"
         return "continued" if rendered.rstrip().endswith(BEGINNING) else "ignored"
 
@@ -274,7 +274,7 @@ class OllamaModel:
         if alternatives := min(request.top_logprobs, TOP_LOGPROBS):
             body |= {"logprobs": True, "top_logprobs": alternatives}
             if not request.temperature:
-                # Some versions report only tokens that sampling keeps; the greedy choice is the
+                # Some versions only report tokens that sampling keeps; the greedy choice is the
                 # same.
                 options |= {"top_k": 0, "top_p": 1.0}
         return body
@@ -282,7 +282,8 @@ class OllamaModel:
     def _refuse_cut(self, request: Request, evaluated: int) -> None:
         """Raise InputError for a prompt that the server has cut to about half of its context.
 
-        Servers that do not know `truncate` cut in silence. No text has so few tokens.
+        Servers that do not know `truncate` cut silently. The cut is recognized by the number of
+        tokens, which is too small for the text.
         """
         size = sum(len(message.content.encode()) for message in request.conversation)
         if self.context // 2 <= evaluated <= self.context and size > evaluated * _MOST_BYTES:
@@ -296,7 +297,7 @@ class OllamaModel:
         """Return the error for an answer with a status of 400 or more.
 
         Args:
-            after: the header Retry-After.
+            after: the value of the header Retry-After.
         """
         status, message = exc.status_code, bounded_http.error_text(exc.error)
         if status == 404:
@@ -309,7 +310,8 @@ class OllamaModel:
                 f"the prompt does not fit the context of {self._name}: {message}",
                 hint="Shorten the input, or raise `context` of the model in the registry.",
             )
-        if _INVALID.search(message):  # Ollama answers 500, as for a model that cannot be loaded
+        # Ollama answers with 500, as for a model that cannot be loaded
+        if _INVALID.search(message):
             status = 400
         return remote.status_error(status, message, self._server, after)
 

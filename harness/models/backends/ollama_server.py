@@ -1,4 +1,4 @@
-"""An Ollama server: its address, its models, their files and their capabilities."""
+"""Query an Ollama server: its address, its models, their files and capabilities."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 _FILE = re.compile(r"(?m)^(?:FROM|ADAPTER) .*sha256-([0-9a-f]{64})$")
-"""Lines of the Modelfile that /api/show returns: the files in the server's own folder."""
+"""Matches the files of a model in the Modelfile that /api/show returns."""
 PULL_SECONDS = 600.0
-"""Read timeout of a download: the server is silent while it verifies gigabytes."""
+"""Read timeout of a download in seconds, since the server is silent while it verifies files."""
 PULL_BYTES = 1_000_000_000
-"""Maximum bytes of the progress of a download."""
+"""Maximum number of bytes of the progress of a download."""
 DOWNLOAD = "https://ollama.com/download"
 START = "Start it with `ollama serve`; OLLAMA_HOST names another address."
 
 
 class Absent(ModelUnavailable):
-    """Nothing is where an entry looks by default: no server, or no such model."""
+    """Raised if the default place of an entry has no server, or no such model."""
 
 
 class NoModel(Absent, remote.NotServed):
-    """The server has no such model."""
+    """Raised if the server does not have the model."""
 
 
 def host_of(url: str | None = None) -> str:
-    """Return the address of a server: `url`, else OLLAMA_HOST, else the default."""
+    """Return the address of a server: `url`, or else OLLAMA_HOST, or else the default."""
     return url or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
 
 
@@ -57,7 +57,7 @@ def full_name(name: str) -> str:
 def open_client(host: str, seconds: float, handle: remote.ConnectionHandle) -> ollama.Client:
     """Return a client with a read timeout of `seconds`.
 
-    Its methods raise ollama.ResponseError for an error with a body of any type.
+    The methods of the client raise ollama.ResponseError for an error with a body of any type.
 
     Raises:
         ModelUnavailable: `host` is not an address; the client also reads OLLAMA_HOST on import.
@@ -94,9 +94,9 @@ def translated_errors(host: str) -> Iterator[None]:
     """Translate the errors of a client of the server at `host`.
 
     Raises:
-        ModelUnavailable: nothing answers, something other than Ollama, or it refuses the client.
+        ModelUnavailable: no server answers, the server is not Ollama, or it refuses the client.
         NothingFound: the server does not have the model.
-        ModelBusy: its queue is full.
+        ModelBusy: the queue of the server is full.
         SkillFailed: the server reports an error.
         GenerationFailed: the connection was closed.
     """
@@ -152,7 +152,7 @@ def _not_ollama(host: str) -> ModelUnavailable:
 def _answering(
     host: str, seconds: float, handle: remote.ConnectionHandle
 ) -> Iterator[ollama.Client]:
-    """Yield a client, whose errors become ModelUnavailable: no Ollama server answers at `host`."""
+    """Yield a client; errors within the block become ModelUnavailable."""
     import httpx
 
     with open_client(host, seconds, handle) as client, translated_errors(host):
@@ -177,7 +177,7 @@ def _answering(
 def _probing(
     host: str, allowed: str | None, seconds: float | None = None
 ) -> Iterator[ollama.Client]:
-    """Yield a client for short requests, as `_answering`."""
+    """Yield a client for short requests, like `_answering`."""
     seconds, handle = seconds or remote.PROBE_SECONDS, remote.ConnectionHandle(allowed=allowed)
     with handle.limited(seconds * remote.PROBE_LIMIT), _answering(host, seconds, handle) as client:
         yield client
@@ -193,21 +193,21 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
         ModelUnavailable: no Ollama server answers at `host`.
     """
     with _probing(host, allowed) as client:
-        # Not the client's own method, whose objects take ten times the memory of the answer.
+        # Not by the client's method, whose objects need ten times the memory of the answer.
         models = client._client.request("GET", "/api/tags").json()["models"]
         named = [(str(one["name"]), one.get("digest")) for one in models or () if one.get("name")]
     return {full_name(name): digest for name, digest in named if isinstance(digest, str)}
 
 
 def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
-    """Download a model to the server; an interrupted download goes on where it ended.
+    """Download a model to the server; an interrupted download is continued.
 
     Args:
-        tick: receives the server's status, with the megabytes so far and in all.
+        tick: called with the status of the server, which contains downloaded and total megabytes.
 
     Raises:
-        ModelUnavailable: no Ollama server answers at `host`, it cannot download the model, or the
-            connection broke.
+        ModelUnavailable: no Ollama server answers at `host`, the server cannot download the model,
+            or the connection broke.
     """
     import httpx
     import ollama
@@ -235,12 +235,12 @@ def pull(host: str, name: str, tick: Callable[[str], None]) -> None:
     if status != "success":
         raise ModelUnavailable(
             f"the download of {name} did not end (last status: {status})",
-            hint="Repeat the line: Ollama goes on where it ended.",
+            hint="Repeat the line: Ollama continues the download.",
         )
 
 
 def rendered_prompt(host: str, body: Mapping[str, Any], allowed: str | None = None) -> str:
-    """Return the prompt that the server makes of a chat; "" if it does not return it."""
+    """Return the prompt that the server makes from a chat, or "" if the server hides it."""
     found = _details(host, "/api/chat", body, allowed, remote.CONNECT_SECONDS).get("_debug_info")
     prompt = found.get("rendered_template") if isinstance(found, dict) else None
     return prompt if isinstance(prompt, str) else ""
@@ -253,7 +253,7 @@ def capabilities(host: str, model: str, allowed: str | None = None) -> Collectio
 
 
 def files_of(host: str, model: str, allowed: str | None = None) -> Collection[str]:
-    """Return the SHA-256 of a model's weights and adapters, if the server states them."""
+    """Return the SHA-256 of a model's weights and adapters, if the server reports them."""
     found = _details(host, "/api/show", {"model": model}, allowed).get("modelfile")
     return _FILE.findall(found if isinstance(found, str) else "")
 
@@ -265,7 +265,7 @@ def _details(
     allowed: str | None,
     seconds: float | None = None,
 ) -> Mapping[str, Any]:
-    """Return the object with which the server answers; an empty one if it does not."""
+    """Return the object that the server answers; an empty object without an answer."""
     try:
         with _probing(host, allowed, seconds) as client:
             found = client._client.request("POST", path, json=body).json()

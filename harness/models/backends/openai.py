@@ -1,4 +1,4 @@
-"""Models of any server with OpenAI's protocol: vLLM, llama-server, LM Studio, OpenAI."""
+"""Run models of servers with OpenAI's protocol: vLLM, llama-server, LM Studio, OpenAI."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "https://api.openai.com/v1"
 NO_KEY = "none"
-"""Sent if no key is set: the client requires one, and local servers ignore it."""
+"""The key if none is set: the client requires a key, which local servers ignore."""
 NO_QUOTA = "insufficient_quota"
 START = "Start the server, or correct its url in the registry (or OPENAI_BASE_URL)."
 
@@ -41,16 +41,16 @@ START = "Start the server, or correct its url in the registry (or OPENAI_BASE_UR
 NAME = "Correct the model's name in the registry."
 URL = f"Check that the url ends in /v1, as for most servers. {NAME}"
 TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
-"""Code or type of the error for a prompt that is too long, of OpenAI and llama-server."""
+"""Codes or types of the error for a prompt that is too long, of OpenAI and llama-server."""
 MAY_REFUSE_LOGPROBS = frozenset({400, 403, 422})
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
-"""The limit of alternatives for a token of OpenAI, and of vLLM by default."""
+"""The limit of the number of alternatives for a token: of OpenAI, and by default of vLLM."""
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 CONTINUING = frozenset({"vllm", "sglang"})
-"""Servers that accept these fields, by the `owned_by` of their models."""
+"""Servers that accept the fields of `CONTINUE`, by the `owned_by` of their models."""
 
 
 class OpenAIServer:
@@ -81,7 +81,7 @@ class OpenAIServer:
         )
 
     def models(self) -> Mapping[str, str] | None:
-        """Return the owners of the models by id, or None if the server does not list them in time.
+        """Return the owners of the models by id; None if the server does not list them in time.
 
         Raises:
             ModelUnavailable: the server does not exist, or it refuses the key.
@@ -92,7 +92,7 @@ class OpenAIServer:
         limited = handle.limited(seconds * remote.PROBE_LIMIT)
         with limited, self.client(seconds, handle) as client:
             try:
-                # Not parsed by the client, whose objects take ten times the memory of the answer.
+                # Not parsed by the client, whose objects need ten times the memory of the answer.
                 listed = client.models.with_raw_response.list().http_response.json()["data"]
                 return {str(one["id"]): str(one.get("owned_by") or "") for one in listed}
             except openai.NotFoundError:
@@ -119,7 +119,7 @@ class OpenAIServer:
                 f"{self.shown} refuses the key of {self.key_env}{unset}",
                 hint=f"Set the environment variable {self.key_env} to the server's key.",
             )
-        if NO_QUOTA in codes(exc):  # a 429 that does not end by waiting
+        if NO_QUOTA in codes(exc):  # a status 429 that waiting does not resolve
             return ModelUnavailable(
                 f"{self.shown} refuses the key of {self.key_env}: {server_message(exc)}",
                 hint="Check the plan and the limits of its account.",
@@ -158,8 +158,8 @@ def as_message(message: Message) -> dict[str, Any]:
 class CallCollector:
     """Assembles the tool calls of a stream.
 
-    A piece belongs to the call of its `index`. Servers that give all calls the same index, or no
-    index, send each with its own id; a new id then begins a new call.
+    A piece belongs to the call with its `index`. Servers that use the same index, or no index, for
+    all calls send each call with a different id; a new id then begins a new call.
     """
 
     def __init__(self) -> None:
@@ -167,7 +167,7 @@ class CallCollector:
         self._by_index: dict[Any, dict[str, str]] = {}
 
     def add(self, delta: Any) -> None:
-        """Add one of the `tool_calls` of a chunk's delta."""
+        """Add an item of `tool_calls` in the delta of a chunk."""
         call = self._by_index.get(delta.index)
         if call is None or (delta.id and call["id"] and delta.id != call["id"]):
             call = self._by_index[delta.index] = {"name": "", "arguments": "", "id": ""}
@@ -187,7 +187,8 @@ class AnswerReader:
 
     Attributes:
         finish: the finish_reason; "" before the end.
-        counts: tokens of the prompt, of the completion, and those of the prompt that were cached.
+        counts: numbers of tokens: of the prompt, of the completion, and cached tokens of the
+            prompt.
     """
 
     def __init__(self, state: GenerationState) -> None:
@@ -197,10 +198,10 @@ class AnswerReader:
         self.counts = (0, 0, 0)
 
     def read(self, chunk: Any) -> list[str]:
-        """Return the pieces of text; those of a tool call, or of a thought, are progress, too.
+        """Return the pieces of text in a chunk; tool calls and thoughts count as progress.
 
         Raises:
-            One of `UNREADABLE`: the chunk is not of the protocol.
+            One of `UNREADABLE`: the chunk violates the protocol.
         """
         texts = []
         for choice in chunk.choices or ():
@@ -221,9 +222,9 @@ class AnswerReader:
 
 
 class OpenAIBackend:
-    """A server at an entry's `url`, else at OPENAI_BASE_URL, else OpenAI's own.
+    """The backend for a server at `url`, or else OPENAI_BASE_URL, or else of OpenAI.
 
-    The key is read from the environment variable `api_key_env`, else OPENAI_API_KEY.
+    The key is read from the environment variable `api_key_env`, or else OPENAI_API_KEY.
     """
 
     name = "openai"
@@ -244,7 +245,7 @@ class OpenAIBackend:
         return OpenAIModel(entry, server, slots or entry.slots or 1, owner)
 
     def _owner(self, server: OpenAIServer, model: str) -> str | None:
-        """Return the owner of the model, "" if not stated, or None if models are not listed."""
+        """Return the owner of the model, "" if it is unknown, or None if models are not listed."""
         models = self._models.get((server.url, server.key), server.models)
         if models is None:
             return None
@@ -259,13 +260,13 @@ class OpenAIBackend:
 class OpenAIModel:
     """A model of a server. `digests` is empty: the protocol does not report the files of a model.
 
-    `context` is known only if the registry entry sets it. A schema is sent as a strict
-    `response_format`; the protocol has no place for `Request.grammar`.
+    `context` is known only if the registry entry contains it. A schema is sent as a strict
+    `response_format`; the protocol has no field for `Request.grammar`.
 
-    A prefill is sent as a final message of the assistant. llama-server continues it, vLLM and
-    SGLang do so with fields of their own, and OpenAI starts a new answer; a prefill that the answer
-    repeats is removed. If a server refuses logprobs or tools, the request is sent again without
-    them: the protocol does not report in advance whether a model supports them.
+    A prefill is sent as a final message of the assistant. llama-server continues it; vLLM and
+    SGLang continue it with additional fields; and OpenAI begins a new answer. A prefill that the
+    answer repeats is removed. If a server refuses logprobs or tools, the request is sent again
+    without them, since the protocol does not report in advance whether a model supports them.
 
     Args:
         owner: the owner of the model, as listed by the server; None if models are not listed.
@@ -288,7 +289,7 @@ class OpenAIModel:
         self.digests: Mapping[str, str] = {}
 
     def count_tokens(self, request: Request) -> None:
-        """Return None: the protocol has no endpoint for it."""
+        """Return None, since the protocol has no endpoint for counting."""
 
     def generate(
         self,
@@ -296,7 +297,7 @@ class OpenAIModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `backend.Model.generate`. `request.grammar` is ignored."""
+        """Generate, see `backend.Model.generate`; `request.grammar` is ignored."""
         repeated = "" if self._continues else request.prefill
         state = GenerationState(request, cancel, on_text, repeated)
         size, ends = remote.answer_bytes(request.max_tokens), EVENT_ENDS
@@ -322,7 +323,7 @@ class OpenAIModel:
         return state.reply(ended, prompt, completion, cached, tool_calls=answer.calls.calls())
 
     def close(self) -> None:
-        """Do nothing: the server manages its models."""
+        """Do nothing, since the server manages its models."""
 
     def _stream(
         self, state: GenerationState, handle: remote.ConnectionHandle, emit: Emit[Any]
@@ -356,8 +357,8 @@ class OpenAIModel:
     def _begin(self, client: openai.OpenAI, request: Request) -> Any:
         """Return the chunks of an answer, without tools if the server refuses them.
 
-        Servers use several statuses and messages for this. A refusal was due to the tools if the
-        same request succeeds without them.
+        Servers refuse tools with different statuses and messages. So a refusal counts as caused by
+        the tools if the same request succeeds without tools.
         """
         import openai
 

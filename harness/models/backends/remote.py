@@ -1,4 +1,4 @@
-"""What the backends for servers share: connections with limits, and errors by status."""
+"""The parts that backends for servers share: connections with limits, and errors by status."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 1.0
-"""Time limit of a probe, for the connection and again for the answer."""
+"""Time limit of a probe in seconds, for the connection, and again for the answer."""
 KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-"""A silent server is probed after 15 s; if its machine is gone, the connection ends after 30 s. The
-system's default is two hours, so a generation would wait for its deadline."""
+"""A silent server is probed after 15 s; if its machine is unreachable, the connection ends after 30
+s. With the system's default of two hours, a generation would wait for its deadline.
+"""
 PROBE_LIMIT = 5.0
-"""Time limit of a whole probe, whatever pieces arrive meanwhile, as a multiple of its time-out."""
+"""Time limit of a whole probe as a multiple of its timeout, which each arriving piece renews."""
 TOKEN_BYTES = 4000
-"""Bytes that a server may send for each token of an answer: 20 alternatives take 2,000."""
+"""Maximum number of bytes for each token of an answer: 20 alternatives take 2,000 bytes."""
 LONGEST_ANSWER = 16_000_000
-"""Maximum bytes of an answer, whatever number of tokens is requested."""
+"""Maximum number of bytes of an answer, for any number of requested tokens."""
 
 
 class NotServed(ModelUnavailable):
-    """The server answers, but has no such model, or another model of that name."""
+    """Raised if a server does not have the model, or has another model with the same name."""
 
 
 def is_local(address: str) -> bool:
@@ -57,7 +58,7 @@ def is_local(address: str) -> bool:
 def shown_address(address: str) -> str:
     """Return an address without user name, password and keys, for messages and records.
 
-    Its secrets are redacted elsewhere, too, from now on.
+    The secrets of the address are redacted in all output from now on.
     """
     scheme, separator, rest = remember(address).rpartition("://")
     host, slash, path = rest.partition("/")
@@ -65,7 +66,7 @@ def shown_address(address: str) -> str:
 
 
 def answer_bytes(max_tokens: int) -> int:
-    """Return the limit of the bytes of an answer."""
+    """Return the limit of the number of bytes of an answer."""
     return min(bounded_http.BODY + max_tokens * TOKEN_BYTES, LONGEST_ANSWER)
 
 
@@ -75,14 +76,14 @@ class ConnectionHandle:
     Closing a client or its socket does not wake a thread that reads from it; a shutdown does.
 
     Args:
-        server: the server, for messages.
-        allowed: the host to which it may redirect.
-        size: maximum bytes of a response.
-        ends: what ends a line or an event of the response, if it is read by lines.
+        server: the name of the server, for messages.
+        allowed: the host to which the server may redirect.
+        size: maximum number of bytes of a response.
+        ends: the texts that end a line or an event of the response, if it is read by lines.
 
     Attributes:
-        retry_after: the header Retry-After of the last response.
-        overdue: whether the time limit of `limited` has passed.
+        retry_after: the value of the header Retry-After of the last response.
+        overdue: True if the time limit of `limited` has passed.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class ConnectionHandle:
 
     @property
     def connected(self) -> bool:
-        """Whether the server has ever accepted the connection."""
+        """True if the server has accepted the connection."""
         return bool(self._streams)
 
     @property
@@ -110,7 +111,7 @@ class ConnectionHandle:
 
     @contextlib.contextmanager
     def limited(self, seconds: float) -> Iterator[None]:
-        """Close the connection after some seconds, since each piece renews the read time-out."""
+        """Close the connection after some seconds, since each piece renews the read timeout."""
 
         def close() -> None:
             self.overdue = True
@@ -125,7 +126,7 @@ class ConnectionHandle:
             timer.cancel()
 
     def close(self) -> None:
-        """Shut down the present connection and any later one."""
+        """Shut down the current connection, and all later connections."""
         import socket
 
         self._closed = True
@@ -154,7 +155,7 @@ class ConnectionHandle:
             connection = info["return_value"].get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in KEEPALIVE.items():
-                if hasattr(socket, name):  # not on every system
+                if hasattr(socket, name):  # not available on every system
                     connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
             self._streams.append(info["return_value"])
@@ -163,7 +164,7 @@ class ConnectionHandle:
 
 
 def as_tool(tool: Tool) -> dict[str, Any]:
-    """Return the JSON form of a tool, in OpenAI's protocol and Ollama's."""
+    """Return the JSON form of a tool in the protocols of OpenAI and Ollama."""
     function = {"name": tool.name, "description": tool.description}
     return {"type": "function", "function": {**function, "parameters": dict(tool.parameters)}}
 
@@ -172,7 +173,7 @@ def status_error(status: int, message: str, server: str, after: str | None = Non
     """Return the error for an HTTP status of 400 or more.
 
     Args:
-        after: the header Retry-After.
+        after: the value of the header Retry-After.
     """
     message = bounded_http.error_text(message) or "no reason given"
     wait = retry_after(after) or 0.0
@@ -196,8 +197,9 @@ def connection_error(
 
     Args:
         hint: how to start the server.
-        began: part of the answer had arrived.
-        timed_out: at the deadline. Before it, a time-out means that the machine is gone.
+        began: True if part of the answer had arrived.
+        timed_out: True for a timeout at the deadline; an earlier timeout means that the machine is
+            unreachable.
     """
     if timed_out and handle.connected:
         return DeadlineExceeded(
@@ -211,7 +213,7 @@ def connection_error(
 def stream_error(
     server: str, message: Any = "the connection was closed", partial: str = ""
 ) -> GenerationFailed:
-    """Return the error for an answer that began and did not end properly.
+    """Return the error for an answer that began, but did not end properly.
 
     Args:
         message: the reason, or the message of the server, of any JSON type.

@@ -1,4 +1,4 @@
-"""One model on several equal servers, which share its requests: an entry with several `urls`."""
+"""Run a model on several equal servers, which share its requests: an entry with `urls`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PAUSE = 10.0
-"""Seconds before a server that was left out is tried again."""
+"""Seconds after which a server that was left out is tried again."""
 CONNECTIONS = 32
-"""Maximum number of servers that are connected to at the same time."""
+"""Maximum number of servers to which connections are opened at the same time."""
 SHOWN = 3
 """Maximum number of addresses in `Balanced.place`, which each annotation stores."""
 
 
 class BalancedBackend:
-    """A backend for single servers that also takes entries with several `urls`."""
+    """A backend for single servers that also accepts entries with several `urls`."""
 
     def __init__(self, backend: Backend) -> None:
         self.name = backend.name
@@ -53,15 +53,15 @@ class BalancedBackend:
 
 @dataclass(slots=True, eq=False)
 class Server:
-    """One of the equal servers.
+    """A server of a group of equal servers.
 
     Attributes:
         model: the latest model that was loaded.
-        running: the number of requests in flight.
+        running: number of running requests.
         turn: the number of the latest request, among the requests to all servers.
-        error: why the server is left out; None while it serves.
+        error: the error for which the server is left out; None while it serves.
         again: the time at which a server that is left out is tried again.
-        reported: whether it was reported that the server is left out.
+        reported: True if it was reported that the server is left out.
     """
 
     url: str
@@ -78,7 +78,7 @@ class Server:
 
     @property
     def found(self) -> str:
-        """The address, and the digest of the model there or the reason to leave it out."""
+        """The address, with the digest of the model, or the reason why the server is left out."""
         if self.error is not None:
             reason = self.error.message
             return reason if self.address in reason else f"{self.address}: {reason}"
@@ -87,12 +87,12 @@ class Server:
 
 
 class Balanced:
-    """A model on equal servers; at least one of them can be reached at first.
+    """A model on equal servers, of which at least one must be reachable at the beginning.
 
     Args:
         load: connects to the server at an address and returns its model.
-        slots: number of concurrent generations; None for the sum over all servers, with servers
-            that are left out, since they may come back.
+        slots: number of concurrent generations; None for the sum over all servers, including
+            servers that are left out, since they may return.
 
     Raises:
         NotServed: servers that answer do not serve the same model.
@@ -129,13 +129,13 @@ class Balanced:
 
     @property
     def _models(self) -> list[Model]:
-        """The models of all servers that have been reached, of serving servers first."""
+        """The models of all servers that have been reached; serving servers come first."""
         servers = sorted(self._servers, key=lambda server: server.error is not None)
         return [server.model for server in servers if server.model is not None]
 
     @property
     def state(self) -> str:
-        """How many servers serve, and why the others do not: "1 of 2 servers; http://b: ..."."""
+        """The number of serving servers and the others' errors: "1 of 2 servers; http://b: ..."."""
         out = [server for server in self._servers if server.error is not None]
         serving = f"{len(self._servers) - len(out)} of " * bool(out)
         return "; ".join([f"{serving}{len(self._servers)} servers", *(s.found for s in out)])
@@ -150,7 +150,7 @@ class Balanced:
 
     @property
     def tools_refused(self) -> str:
-        """The message of a server that refused tools: equal servers refuse them, too."""
+        """The message of a server that refused tools, which equal servers also refuse."""
         refused = (getattr(model, "tools_refused", "") for model in self._models)
         return next(filter(None, refused), "")
 
@@ -159,7 +159,7 @@ class Balanced:
         return self._use(lambda model: getattr(model, "continues_prefill", True))
 
     def report_to(self, notice: Callable[[str], None]) -> None:
-        """Report servers that are left out, or serve again, to `notice` from now on."""
+        """Call `notice` from now on for servers that are left out, or serve again."""
         self._notice = notice
         for server in self._servers:
             self._report(server)
@@ -173,14 +173,14 @@ class Balanced:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate on the server with the least work; see `backend.Model.generate`.
+        """Generate on the server with the least work, see `backend.Model.generate`.
 
-        A server that fails before its answer begins is replaced by another one. If it fails within
-        its answer, the error is raised, since `on_text` has received text; it is retryable.
+        A server that fails before its answer begins is replaced by another server. If it fails
+        within its answer, a retryable error is raised, since `on_text` has received text.
 
         Raises:
             ModelUnavailable: no server is left.
-            ModelBusy: all servers that are left are busy.
+            ModelBusy: all remaining servers are busy.
         """
         return self._use(lambda model: model.generate(request, on_text, cancel))
 
@@ -192,7 +192,7 @@ class Balanced:
     # The next server
 
     def _use(self, work: Callable[[Model], T]) -> T:
-        """Return `work(model)` for the model of one server after another, until one succeeds."""
+        """Return `work(model)`, trying the models of the servers until one succeeds."""
         failed: dict[Server, ModelError] = {}
         while (server := self._next(failed)) is not None:
             assert server.model is not None
@@ -208,7 +208,7 @@ class Balanced:
             except GenerationFailed as exc:
                 if exc.retryable:
                     self._leave_out(server, exc)
-                raise  # the work may have had an effect, so it is not repeated here
+                raise  # the work may have had an effect, so that it is not repeated here
             finally:
                 with self._lock:
                     server.running -= 1
@@ -216,18 +216,18 @@ class Balanced:
         raise min(busy, key=lambda error: error.wait) if busy else self._none_left()
 
     def _next(self, failed: Container[Server]) -> Server | None:
-        """Return the server with the least work, whose `running` then includes this request.
+        """Return the server with the least work, and count this request as running on it.
 
-        If none serves, the servers that are left out are tried, whether their pause is over or not.
+        If no server serves, servers that are left out are tried even before their pause is over.
 
         Args:
-            failed: the servers that this request has been sent to.
+            failed: the servers to which this request has been sent before.
         """
         now = time.monotonic()
         with self._lock:
             due = next((s for s in self._servers if s.error is not None and s.again <= now), None)
             if due is not None:
-                due.again = now + PAUSE  # thus one request at a time tries it
+                due.again = now + PAUSE  # so that one request at a time tries it
         if due is not None:
             self._connect(due)
         server = self._least_work(failed)
@@ -239,7 +239,7 @@ class Balanced:
         return server
 
     def _least_work(self, failed: Container[Server]) -> Server | None:
-        """Take the server with the fewest requests in flight; among equals, each in turn."""
+        """Return the server with the fewest running requests; equal servers take turns."""
         with self._lock:
             serving = [s for s in self._servers if s.error is None and s not in failed]
             if not serving:
@@ -249,10 +249,10 @@ class Balanced:
             server.turn = 1 + max(s.turn for s in self._servers)
         return server
 
-    # Leaving out and taking up
+    # Servers that are left out or serve again
 
     def _connect(self, server: Server) -> bool:
-        """Load the model of a server again, and return whether it serves the same model."""
+        """Load the model of a server again; return True if it serves the same model."""
         model = self._load(server)
         if model is None:
             return False
@@ -264,7 +264,7 @@ class Balanced:
         return True
 
     def _load(self, server: Server) -> Model | None:
-        """Return the model of a server, or leave the server out."""
+        """Return the model of a server, or leave the server out and return None."""
         try:
             return self._load_at(server.url)
         except ModelUnavailable as exc:

@@ -1,1 +1,1 @@
-"""Models on the nodes of a Ray cluster. Ray is imported inside functions only."""
+"""Run models on the nodes of a Ray cluster. Ray is only imported inside functions."""

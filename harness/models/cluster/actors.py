@@ -1,7 +1,8 @@
-"""The actors of a job: started, watched, left out, and taken up again when they come back.
+"""The actors of a job: started, watched, left out, and used again when they return.
 
-An actor is lost if its process or its node dies. Ray starts it again as soon as a node has room,
-and it loads its model again. So a job goes on with fewer, and later with more.
+An actor is lost if its process or its node dies. Ray starts it again as soon as a node has
+resources, and it loads its model again. So a job continues with fewer actors, and later with more
+actors.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from harness.models.cluster.connection import TICK
 from harness.models.cluster.node import Assignment, NodeModel, Report
 
 FEWER_SECONDS = 30.0
-"""Seconds after which a job begins with the actors that have found a node."""
+"""Seconds after which a job begins with the actors that have a node."""
 NONE_SECONDS = 60.0
-"""Seconds after which a job for which no node has room ends."""
+"""Seconds after which a job ends if no node has resources for an actor."""
 LOST_SECONDS = 40.0
-"""Seconds without any actor after which the cluster counts as lost. A process on a node is ended by
-Ray 60 seconds after the head is lost, and has to store its work before."""
+"""Seconds without an actor after which the cluster counts as lost. Ray ends a process on a node 60
+seconds after the head is lost; the process has to store its work before.
+"""
 RETRY_SECONDS = 1.0
-"""Interval at which an actor that is gone is tried again."""
+"""Interval in seconds at which a lost actor is tried again."""
 MOST_SLOTS = 64
-"""Limit of concurrent calls of an actor whose number of slots is not known before it has loaded."""
+"""Limit of concurrent calls of an actor whose number of slots is not known before loading."""
 
 State = Literal["waiting", "loading", "ready", "gone", "left out"]
 
@@ -39,10 +41,10 @@ class Actor:
     """A loaded model on a node.
 
     Attributes:
-        handle: the actor as Ray knows it.
+        handle: the handle of the actor in Ray.
         state: "waiting" for a node, "loading", "ready", "gone" until it is started again, or "left
-            out" for the rest of the job.
-        free: the numbers of its slots that are not in use.
+            out" until the end of the job.
+        free: the numbers of its unused slots.
     """
 
     handle: Any
@@ -56,8 +58,8 @@ class Actor:
         return self.report.node[0] if self.report else "?"
 
     def stop(self, call: int) -> None:
-        """End one of its calls of `generate`, without waiting for the end."""
-        with contextlib.suppress(Exception):  # the actor may be gone, or the cluster
+        """Request the end of a call of `generate`, without waiting for it."""
+        with contextlib.suppress(Exception):  # the actor or the cluster may be unavailable
             self.handle.stop.remote(call)
 
 
@@ -65,7 +67,7 @@ class Actors:
     """All actors of a job; its methods may be called by many threads.
 
     Args:
-        left_out: receives one line for each actor that is left out after the job has begun.
+        left_out: called with a line for each actor that is left out after the job has begun.
     """
 
     def __init__(
@@ -108,10 +110,11 @@ class Actors:
     def begin(self, check: Callable[[], None]) -> Report:
         """Wait until the job can begin, and return the report that all loaded models share.
 
-        That is when all actors are ready; after `FEWER_SECONDS`, when all actors with a node are.
+        The job can begin when all actors are ready, or after `FEWER_SECONDS`, when all actors with
+        a node are ready.
 
         Args:
-            check: called while waiting; may raise.
+            check: called while waiting; may raise an error.
 
         Raises:
             ClusterUnavailable: no node has taken an actor within `NONE_SECONDS`.
@@ -145,11 +148,12 @@ class Actors:
 
     @contextlib.contextmanager
     def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
-        """Reserve a slot during the block: of the actor with the most free slots, or this number.
+        """Reserve a slot within the block: of the actor with the most free slots, or by number.
 
         Args:
-            number: counts over all actors. If its actor is not ready, another actor serves.
-            check: called while waiting; may raise.
+            number: the number of the slot, counted over all actors. If its actor is not ready,
+                another actor serves.
+            check: called while waiting; may raise an error.
 
         Raises:
             ClusterUnavailable: no actor is ready, for `LOST_SECONDS`.
@@ -167,7 +171,7 @@ class Actors:
             yield actor, taken
         finally:
             with self._changed:
-                if actor.report is report:  # else it has loaded again, with all slots free
+                if actor.report is report:  # otherwise it has loaded again, with all slots free
                     actor.free.add(taken)
                 self._changed.notify_all()
 
@@ -209,18 +213,18 @@ class Actors:
 
         self._closed.set()
         for actor in self.all:
-            with contextlib.suppress(Exception):  # it may be gone, or the cluster
+            with contextlib.suppress(Exception):  # the actor or the cluster may be unavailable
                 ray.kill(actor.handle, no_restart=True)
 
     def _start(self, actor: Actor) -> None:
-        """Request the model to be loaded, which an actor that waits for a node does later."""
+        """Request that an actor loads its model; an actor that waits for a node does it later."""
         actor.state = "waiting"
         try:
             placed = actor.handle.placed.remote().future()
             placed.add_done_callback(partial(self._on_placed, actor))
             loaded = actor.handle.load.remote().future()
             loaded.add_done_callback(partial(self._on_loaded, actor))
-        except Exception:  # noqa: BLE001  of Ray or of the connection; tried again by `_revive`
+        except Exception:  # noqa: BLE001 of Ray or the connection; `_revive` tries again
             actor.state = "gone"
 
     def _on_placed(self, actor: Actor, future: Any) -> None:
@@ -238,7 +242,7 @@ class Actors:
             self._changed.notify_all()
 
     def _take(self, actor: Actor, report: Report | HarnessError) -> None:
-        """Take an actor up if its model is the same as the other actors' model."""
+        """Mark an actor as ready if its model equals the model of the other actors."""
         error: HarnessError | None = None
         if isinstance(report, HarnessError):
             error = report
@@ -260,7 +264,7 @@ class Actors:
             self._error = self._error or error
 
     def _revive(self) -> None:
-        """Try again, until the job ends, to load the model on actors that are gone."""
+        """Try to load the model on lost actors again, until the job ends."""
         while not self._closed.wait(RETRY_SECONDS):
             for actor in self.all:
                 if actor.state == "gone":

@@ -1,4 +1,4 @@
-"""Parse where a job runs: the address of a Ray cluster, and the part of it that a job takes."""
+"""Parse the place where a job runs: the address of a Ray cluster, and the part that is used."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ class Address:
     """The address of a Ray cluster.
 
     Attributes:
-        kind: "own" is a Ray that is started on this machine and stopped at the end, "client" the
-            port of Ray's client server, "node" the head's port, for a process on one of its nodes.
+        kind: the kind of address: "own" for a Ray that is started on this machine and stopped at
+            the end, "client" for the port of Ray's client server, "node" for the port of the head,
+            for a process on a node of the cluster.
     """
 
     kind: Literal["own", "client", "node"]
@@ -35,7 +36,7 @@ class Address:
 
     @property
     def server(self) -> str:
-        """HOST:PORT."""
+        """The server as HOST:PORT."""
         return f"{self.host}:{self.port}"
 
 
@@ -46,7 +47,7 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
         given: the option, variable or section with the text, for messages.
 
     Raises:
-        UsageError: it is not an address.
+        UsageError: the text is not an address.
     """
     text = text.strip()
     if text == LOCAL:
@@ -64,7 +65,7 @@ def parse_address(text: str, given: str = "--on") -> Address | None:
 
 
 def ray_data(on: str | None) -> str | None:
-    """Return the address of a pipeline of Ray Data, "" if it is not given; None for another `on`.
+    """Return the address of a pipeline of Ray Data, "" without an address; None for other values.
 
     Raises:
         UsageError: the text after "ray-data" is not an address.
@@ -77,11 +78,12 @@ def ray_data(on: str | None) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A cluster, and the part of it that a job takes.
+    """A cluster, and the part of it that a job uses.
 
     Attributes:
         actors: number of loaded models; None for as many as fit on the nodes.
-        slots: concurrent generations of each model; None for the slots of the serve entry.
+        slots: number of concurrent generations of each model; None for the slots of the serve
+            entry.
         cpus, gpus: the resources that each actor reserves; its model computes with `cpus` threads.
             None for `CPUS`, or for all CPUs of the smallest node if it has fewer.
     """

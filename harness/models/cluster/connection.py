@@ -1,6 +1,6 @@
 """The connection of this process to a Ray cluster.
 
-Where there is no cluster, the error names the address and the reason.
+If the cluster cannot be reached, the error contains the address and the reason.
 """
 
 from __future__ import annotations
@@ -24,48 +24,48 @@ from harness.models.cluster.address import Address
 from harness.support.process import available_cores, is_alive, require
 
 ANSWER_SECONDS = 10.0
-"""Time limit for the address to answer."""
+"""Time limit in seconds for an answer from the address."""
 OBJECT_STORE = 100_000_000
-"""Bytes of shared memory of a Ray that is started here; requests and replies are small."""
+"""Size in bytes of the shared memory of a Ray that is started here; requests are small."""
 GRPC_METHODS = {
     "node": "/ray.rpc.NodeInfoGcsService/GetClusterId",
     "client": "/ray.rpc.RayletDriver/ClusterInfo",
 }
-"""A call that each kind of port answers at once."""
+"""The call that each kind of port answers immediately."""
 MAX_REASON = 400
-"""Maximum characters of Ray's own message."""
+"""Maximum number of characters of a message of Ray."""
 ACCESS_HINT = (
     "Set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the token of the cluster "
     "(`ray get-auth-token` prints it on the head), here and on every node."
 )
 ENVIRONMENT = {
-    # Calls after the connection was lost would start a Ray on this machine.
+    # After a lost connection, calls would start a Ray on this machine.
     "RAY_ENABLE_AUTO_CONNECT": "0",
-    # GPUs stay visible to tasks that reserve none; without the setting, Ray prints a tip.
+    # GPUs remain visible to tasks that do not reserve any; without the setting, Ray prints a tip.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "GRPC_VERBOSITY": "ERROR",
 }
 """Environment variables that Ray reads when it is imported, unless the user has set them."""
 PREFIX = "nanda-"
-"""Begins the name of a folder; short, since paths of sockets in it are limited to 107 bytes."""
+"""Prefix of the name of a folder; short, since paths of its sockets are limited to 107 bytes."""
 _in_use = threading.Lock()
-"""Held by the only connection that a process can have."""
+"""The lock of the only connection that a process can have."""
 T = TypeVar("T")
 TICK = 0.05
-"""The interval, in seconds, at which `check` is called."""
+"""Interval in seconds at which `check` is called."""
 MAX_SHOWN = 300
-"""Maximum characters of a message of Ray."""
+"""Maximum number of characters of a message of Ray."""
 
 
 class Connection:
-    """The connection of this process to a cluster, through which `ray` is ready to be used.
+    """The connection of this process to a cluster, while which `ray` can be used.
 
-    It is a context manager, or is used by `open` and `close`.
+    It is used as a context manager, or by `open` and `close`.
 
     Raises:
         UsageError: Ray is not installed, or this process uses a cluster already.
-        ClusterUnavailable: naming the address and the reason: it does not answer, the token is
-            missing or wrong, or the cluster has another version of Ray or Python.
+        ClusterUnavailable: the address does not answer, the token is missing or wrong, or the
+            cluster has another version of Ray or Python; the message contains the address.
     """
 
     def __init__(self, address: Address) -> None:
@@ -81,14 +81,14 @@ class Connection:
         self.close()
 
     def open(self) -> None:
-        """Connect, and start the Ray of this machine if it is the address."""
+        """Connect to the cluster, or start a Ray on this machine for the address "own"."""
         require("ray", "grpc", extra="ray")
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         if not _in_use.acquire(blocking=False):
             raise UsageError("another line of this session runs on a cluster")
         self._is_open = True
-        logging.getLogger("ray").setLevel(logging.ERROR)  # errors are reported by the harness
+        logging.getLogger("ray").setLevel(logging.ERROR)  # the harness reports the errors
         try:
             if self.address.kind != "own":
                 _use_token()
@@ -99,14 +99,14 @@ class Connection:
             raise
 
     def close(self) -> None:
-        """Disconnect, and stop the Ray that was started here; may be called twice."""
+        """Disconnect, and stop a Ray that was started here. The method may be called twice."""
         if not self._is_open:
             return
         self._is_open = False
         try:
             import ray
 
-            with contextlib.suppress(Exception):  # the cluster may be gone
+            with contextlib.suppress(Exception):  # the cluster may be unavailable
                 ray.shutdown()
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
@@ -129,19 +129,21 @@ class Connection:
         import ray
 
         options |= {"log_to_driver": False, "logging_level": logging.ERROR}
-        handler = signal.getsignal(signal.SIGTERM)  # `ray.init` replaces it by one that exits
+        # `ray.init` replaces the handler by one that exits
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             try:
                 ray.init(**options)
             except ConnectionAbortedError:
-                # The head starts a server for each client, at a port that was free a moment
-                # before: with several heads on one machine, another one may have taken it.
+                # The head starts a server for each client, at a port that was free a moment before.
+                # With several heads on one machine, another head may have taken the port.
                 ray.init(**options)
         except (HarnessError, KeyboardInterrupt):
             raise
         except Exception as exc:
             hint = None
-            if isinstance(exc, RuntimeError):  # as which Ray reports the versions of both sides
+            # Ray reports different versions of both sides as RuntimeError
+            if isinstance(exc, RuntimeError):
                 hint = "Ray and Python must have the same versions here and on every node."
             reason = " ".join(str(exc).split())[:MAX_REASON]
             raise ClusterUnavailable(
@@ -162,15 +164,16 @@ def own_folder() -> Path:
 
 
 def check_address(address: Address) -> None:
-    """Check within `ANSWER_SECONDS` that a Ray answers at the address, and takes the token.
+    """Check within `ANSWER_SECONDS` that a Ray answers at the address, and accepts the token.
 
-    Ray itself would try for half a minute, and report both cases alike.
+    Ray itself would try for half a minute, and report both cases with the same error.
 
     Raises:
-        ClusterUnavailable: naming the address and the reason.
+        ClusterUnavailable: the address does not answer or refuses the token; the message contains
+            the address.
     """
     import grpc
-    from ray._private.grpc_utils import init_grpc_channel  # with the token and certificates
+    from ray._private.grpc_utils import init_grpc_channel  # uses the token and certificates
 
     with init_grpc_channel(address.server) as channel:
         call = channel.unary_unary(
@@ -192,7 +195,7 @@ def check_address(address: Address) -> None:
             elif code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 reason, hint = f"no Ray answers ({code.value[1]})", "Check host and port."
             else:
-                return  # it answers; the request was empty
+                return  # the port answers; the request was empty
         else:
             return
     raise ClusterUnavailable(reason, where=str(address), hint=hint)
@@ -201,7 +204,7 @@ def check_address(address: Address) -> None:
 def _use_token() -> None:
     """Use the token that `ray start --head` has stored for this user, unless a mode is set.
 
-    Ray's own commands do the same. Its clients do not, and a head requires a token by default.
+    Ray's commands do the same, but its clients do not, and a head requires a token by default.
     """
     from ray._private.authentication.authentication_token_setup import (
         maybe_enable_token_auth_if_token_available,
@@ -218,7 +221,7 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
     """Return the result of `future`, calling `check` while waiting, which may raise.
 
     Raises:
-        TimeoutError: it has no result within `seconds`.
+        TimeoutError: the future has no result within `seconds`.
         Exception: the exception of the future.
     """
     end = time.monotonic() + seconds
@@ -227,13 +230,13 @@ def wait_for(future: Future[T], check: Callable[[], None], seconds: float = math
         try:
             return future.result(TICK)
         except TimeoutError:
-            if future.done():  # an exception of the work itself, of the same type
+            if future.done():  # an exception of the work itself, with the same type
                 return future.result()
             if time.monotonic() > end:
                 raise
 
 
 def last_line(exc: Exception) -> str:
-    """Return the message of an error that Ray precedes with a traceback of the node."""
+    """Return the message of an error, without the traceback of the node before it."""
     lines = str(exc).strip().splitlines()
     return lines[-1][:MAX_SHOWN] if lines else type(exc).__name__

@@ -1,4 +1,4 @@
-"""The executor that loads models on the nodes of a Ray cluster, and the model as a job uses it."""
+"""The executor that loads models on the nodes of a Ray cluster, and the model that it returns."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from harness.settings import CODE_ROOT
 from harness.support.stop_token import StopToken
 
 WINDOW = 60.0
-"""Seconds over which the speed is measured."""
+"""Number of seconds over which the speed is measured."""
 
 
 COUNT_SECONDS = 60.0
-"""Time limit for counting the tokens of a prompt."""
+"""Time limit in seconds for counting the tokens of a prompt."""
 GRACE = 10.0
-"""Seconds beyond a request's deadline, which the actor keeps itself, until it counts as lost."""
+"""Seconds after the deadline of a request until its actor counts as lost."""
 KEPT_HERE = {"HARNESS_ON", "HARNESS_DATA", "HARNESS_CONFIG", "HARNESS_REGISTRY"}
-"""Variables that nodes have no use for."""
+"""Variables that are not sent to nodes, which do not need them."""
 
 
 class Rates:
-    """Completion tokens per second of each node, over the last minute; thread-safe.
+    """The completion tokens per second of each node over the last minute; thread-safe.
 
     Args:
         clock: returns a time in seconds.
@@ -49,7 +49,7 @@ class Rates:
         self._lock = threading.Lock()
 
     def add(self, node: tuple[str, str], tokens: int) -> None:
-        """Count tokens of the node with this address and id."""
+        """Count the tokens of the node with this address and id."""
         with self._lock:
             self._added.append((self._clock(), node, tokens))
 
@@ -78,7 +78,7 @@ def node_names(nodes: Counter[tuple[str, str]]) -> dict[tuple[str, str], str]:
 
 
 class ClusterModel:
-    """A model with the slots of all actors; each generation is a call of one actor.
+    """A model with the slots of all actors; each generation is a call of an actor.
 
     The text of a reply arrives as a whole.
     """
@@ -96,7 +96,7 @@ class ClusterModel:
         self.continues_prefill = report.continues_prefill
 
     def count_tokens(self, request: Request) -> int | None:
-        """Return the tokens of the prompt; see `backend.Model.count_tokens`."""
+        """Return the number of tokens of the prompt, see `backend.Model.count_tokens`."""
         limit = StopToken(seconds=COUNT_SECONDS)
         sent = replace(request, slot=None, without_tools=None)
         with self._actors.slot(None, limit.check) as (actor, _):
@@ -109,11 +109,11 @@ class ClusterModel:
         on_text: OnText | None = None,
         cancel: threading.Event | None = None,
     ) -> Reply:
-        """Generate; see `backend.Model.generate`.
+        """Generate, see `backend.Model.generate`.
 
         Raises:
-            GenerationFailed: the actor or its node is lost; another attempt takes another actor.
-            ClusterUnavailable: all actors are lost, or the cluster is.
+            GenerationFailed: the actor or its node is lost; another attempt uses another actor.
+            ClusterUnavailable: all actors are lost, or the cluster is lost.
         """
         if request.slot is not None and request.slot >= self.slots:
             raise ValueError(f"there is no slot {request.slot}: the model has {self.slots}")
@@ -135,7 +135,7 @@ class ClusterModel:
         return reply
 
     def _answer(self, actor: Actor, limit: StopToken, method: str, *arguments: Any) -> Any:
-        """Return the answer of an actor; errors of the harness are its own, as on one machine."""
+        """Return the answer of an actor; errors of the harness are raised unchanged."""
         from ray.exceptions import RayError, RayTaskError
 
         try:
@@ -150,7 +150,7 @@ class ClusterModel:
             raise GenerationFailed(
                 f"the actor on node {actor.name} was lost", hint="Another one takes the work."
             ) from exc
-        except Exception as exc:  # of the connection: grpc and Ray's client have many
+        except Exception as exc:  # errors of the connection: grpc and Ray's client have many types
             raise ClusterUnavailable(
                 f"the connection was lost: {last_line(exc)}",
                 hint="The same line continues the job when the cluster is back.",
@@ -160,20 +160,21 @@ class ClusterModel:
         return answer
 
     def close(self) -> None:
-        """Stop the actors; may be called twice."""
+        """Stop the actors. The method may be called twice."""
         self._actors.close()
 
 
 class RayExecutor:
-    """Loads each candidate once per actor; this process needs no weights.
+    """An executor that loads each candidate on every actor; this process needs no weights.
 
-    It connects on first use, and stops its actors, and a Ray of its own, in `close`.
+    It connects on first use; `close` stops its actors, and a Ray that it has started.
 
     Args:
-        files: returns the registry's entries of files.
-        make_backends: a function of a module, called on the nodes.
-        notice: receives a line about the actors, and a line for each actor that is left out later.
-        check: called while waiting for the cluster; may raise.
+        files: returns the entries of files in the registry.
+        make_backends: a function of a module, which is called on the nodes.
+        notice: called with a line about the actors, and with a line for each actor that is left out
+            later.
+        check: called while waiting for the cluster; may raise an error.
     """
 
     def __init__(
@@ -232,7 +233,7 @@ class RayExecutor:
         self._connection.close()
 
     def _leave_out(self, node: Node) -> None:
-        """Start no actor for a node that was lost, which Ray itself notices later."""
+        """Do not start an actor for a lost node; Ray itself notices the loss later."""
         room = self._connected()
         fewer = 0 if self._placement.actors else node.actors(room.cpus, self._placement.gpus)
         others = tuple(one for one in room.nodes if one != node)

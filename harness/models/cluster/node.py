@@ -1,4 +1,4 @@
-"""The nodes of a cluster: a check of each before any work, and the model that a node loads."""
+"""The nodes of a cluster: check each node before any work, and load the model on a node."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ from harness.support import process
 
 MakeBackends = Callable[[FileStore], Mapping[str, Backend]]
 COPIES = 2
-"""Copies of a download that a node needs room for: the wheel, and the file in it."""
+"""Number of copies of a download for which a node needs space: the wheel, and its file."""
 CPUS = 4
-"""CPUs of an actor by default; small models are not faster with more threads."""
+"""Default number of CPUs of an actor; small models are not faster with more threads."""
 PROBE_SECONDS = 60.0
-"""Time limit for the nodes to answer; starting a process on a busy node takes seconds."""
+"""Time limit in seconds for answers of nodes; starting a process on a busy node takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """The data that a node is sent: a serve entry with its files, and nothing else of the registry.
+    """The data that is sent to a node: a serve entry with its files, without the other registry.
 
     Attributes:
-        files: the registry's entries of the files that the serve entry names.
-        code_root: the driver's folder of the code; files below it are found below the node's own.
-        environment: HARNESS_ variables of the driver; the node's own variables come first.
+        files: the entries of the files that the serve entry names.
+        code_root: the folder of the code on the driver; files below it are found in the folder of
+            the node.
+        environment: HARNESS_ variables of the driver; variables of the node take precedence.
         make_backends: returns the backends of a node; pickled by name.
         slots: number of concurrent generations; None for the slots of the entry.
-        threads: the CPUs that the actor is given.
+        threads: the number of CPUs that the actor uses.
     """
 
     candidate: Candidate
@@ -57,10 +58,10 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A model that is loaded on a node; its `identity` must be the same on all nodes.
+    """The report on a model loaded on a node; its `identity` must be equal on all nodes.
 
     Attributes:
-        node: address and id of the node.
+        node: the address and the id of the node.
     """
 
     node: tuple[str, str]
@@ -83,7 +84,7 @@ class Report:
 
 
 def available(assignment: Assignment) -> Availability:
-    """Return whether this node could serve: its files, its backend, and room in its cache."""
+    """Return whether this node could serve: files, backend, and space in the cache."""
     store = _store(assignment)
     found = LocalExecutor(assignment.make_backends(store)).probe(assignment.candidate)
     if not found.available:
@@ -102,7 +103,7 @@ def available(assignment: Assignment) -> Availability:
 
 
 def load(assignment: Assignment) -> Model:
-    """Load the model of an assignment in this process; raises as `LocalExecutor.load`."""
+    """Load the model of an assignment in this process; errors as of `LocalExecutor.load`."""
     process.limit_cores(assignment.threads)
     backends = assignment.make_backends(_store(assignment))
     return LocalExecutor(backends).load(assignment.candidate, assignment.slots)
@@ -121,7 +122,7 @@ class NodeModel:
         self._stops: dict[int, threading.Event] = {}
 
     def placed(self) -> None:
-        """Return at once: the actor has found a node."""
+        """Return immediately: the actor has a node."""
 
     def load(self) -> Report | HarnessError:
         """Load the model, and return the report on it."""
@@ -162,7 +163,7 @@ class NodeModel:
         self._stops.setdefault(call, threading.Event()).set()
 
     def count_tokens(self, request: Request) -> int | HarnessError | None:
-        """Return the tokens of the prompt, as `Model.count_tokens`."""
+        """Return the number of tokens of the prompt, like `Model.count_tokens`."""
         try:
             return self._loaded().count_tokens(request)
         except HarnessError as exc:
@@ -176,7 +177,7 @@ class NodeModel:
 
 
 def _store(assignment: Assignment) -> FileStore:
-    """Return the files of an assignment on this node, whose code may be in another folder."""
+    """Return the files of an assignment on this node, where the code may be in another folder."""
     for name, value in assignment.environment.items():
         os.environ.setdefault(name, value)
     files = {file_id: file.model_copy() for file_id, file in assignment.files.items()}
@@ -188,7 +189,7 @@ def _store(assignment: Assignment) -> FileStore:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node of the cluster that has the resources for an actor."""
+    """A node of the cluster with the resources for an actor."""
 
     id: str
     name: str
@@ -196,14 +197,14 @@ class Node:
     gpus: float
 
     def actors(self, cpus: int, gpus: float) -> int:
-        """Return how many actors with these resources fit on the node."""
+        """Return the number of actors with these resources that fit on the node."""
         by_gpus = math.floor(self.gpus / gpus) if gpus else self.cpus
         return min(self.cpus // cpus, by_gpus)
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The nodes that a job uses, the actors that fit on them, and the CPUs of each actor."""
+    """The nodes that a job uses, the number of actors that fit, and the CPUs of each actor."""
 
     nodes: tuple[Node, ...]
     actors: int
@@ -211,10 +212,10 @@ class Room:
 
 
 def find_room(placement: Placement) -> Room:
-    """Return the nodes and actors of a job on the cluster that this process is connected to.
+    """Return the nodes and the number of actors for a job on the connected cluster.
 
     Raises:
-        ClusterUnavailable: no node has room for an actor.
+        ClusterUnavailable: no node has the resources for an actor.
     """
     import ray
 
@@ -246,12 +247,12 @@ def probe_nodes(
     """Return whether all these nodes can serve, with the reason of each node that cannot.
 
     Args:
-        where: the address, for messages.
-        check: called while waiting; may raise.
-        lost: receives each node that does not answer; it does not count.
+        where: the address of the cluster, for messages.
+        check: called while waiting; may raise an error.
+        lost: called with each node that does not answer, which is ignored.
 
     Raises:
-        ClusterUnavailable: a node has no harness or another version of it, or no node answers.
+        ClusterUnavailable: a node does not have this version of the harness, or no node answers.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -282,7 +283,7 @@ def probe_nodes(
 
 
 def _answer(future: Any, check: Callable[[], None]) -> Availability | str | None:
-    """Return the answer of a node, the reason why it cannot work at all, or None if it is gone."""
+    """Return the answer of a node, the reason why it cannot work, or None if it is lost."""
     from ray.exceptions import RayError, RayTaskError
 
     try:
@@ -303,7 +304,7 @@ def _listed(by_node: dict[Node, str]) -> str:
 
 
 def _examination(pickled: bytes) -> Callable[[], str | tuple[bool, str, bool]]:
-    """Return the task. As a nested function it is sent whole: a node may not have this module."""
+    """Return the task of the probe, a nested function, which Ray sends with its code."""
     version = __version__
 
     def examine() -> str | tuple[bool, str, bool]:
