@@ -3,8 +3,9 @@
     python docs/generate.py [--check]
 
 docs/commands.md is the output of `/help`, docs/reference.md comes from signatures and docstrings,
-and the marked blocks of all documents come from files that the tests run (docs/snippets.py). The
-table of the program's own plugins, harness/plugins/plugin_table.json, is generated as well.
+and the marked blocks of all documents come from files that the tests run (docs/snippets.py). What a
+model may do is in docs/consent.py. The table of the program's own plugins,
+harness/plugins/plugin_table.json, is generated as well.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the checkout that these documents belong to
 
+import consent  # noqa: E402
 import reference  # noqa: E402
 from snippets import fill  # noqa: E402
 
@@ -79,7 +81,7 @@ def main() -> int:
     made = {PAGE: page(), PAGE.with_name("reference.md"): reference.page()}
     for path in (HERE.parent / "README.md", *sorted(HERE.glob("*.md"))):
         if path not in made:
-            made[path] = fill(path.read_text(encoding="utf-8"))
+            made[path] = consent.fill(fill(path.read_text(encoding="utf-8")))
     wrong += update(made, check)
     if check:
         for path in wrong:

@@ -7,10 +7,10 @@ project.
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import NotAllowed
+from harness.places import is_free, is_guarded, is_protected, named_places
 from harness.settings import Settings
 from harness.support import bounded_files
 
@@ -36,10 +37,8 @@ _VERBS: dict[Kind, str] = {
 LINES = 1000
 """Maximum number of lines of a detail that are shown."""
 _NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Matches characters with a meaning in a shell. Quotes are ignored, so that too many commands need
-confirmation, never too few.
-"""
-_SUBCOMMAND = re.compile(r"[a-z][a-z0-9-]*")
+"""Characters that a shell may act upon. Quoting is not considered: too many commands are asked
+about, never too few."""
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
 """Prefix of the record of an action that an answer of the user allows."""
@@ -54,6 +53,7 @@ class Permission:
         detail: a text that the user needs for the decision, such as a diff.
         skill: the skill whose instructions the model follows, or "".
         folder: the folder of that skill, whose files its commands may name.
+        confined: the command runs in a sandbox.
     """
 
     kind: Kind
@@ -61,6 +61,7 @@ class Permission:
     detail: str = ""
     skill: str = ""
     folder: Path | None = None
+    confined: bool = False
 
     def __str__(self) -> str:
         """Return the action as the end of a sentence: "run `git diff`"."""
@@ -86,25 +87,40 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def _names(listed: str) -> frozenset[str]:
-    return frozenset(listed.split())
-
-
-_INTERPRETERS = _names("""
-    ash awk bash bun cmd csh dash deno fish gawk julia ksh lua mawk node nodejs osascript perl
-    php powershell pwsh pypy python r rscript ruby sed sh tclsh tcsh zsh
-""")
-"""Programs that run the code or the file in their first argument."""
-_WRAPPERS = _names("""
-    bwrap busybox chroot command doas env eval exec expect find nice nohup npx parallel pipx
-    screen script setsid ssh stdbuf su sudo time timeout tmux unshare uv uvx watch xargs
-""")
-"""Programs that run another command, which may be anywhere in their arguments."""
-_COLLECTIONS = _names("""
-    apt apt-get aws az brew cargo conda docker gcloud gh git go hg just kubectl make npm ollama
-    pip pnpm podman svn systemctl terraform yarn
-""")
-"""Programs with subcommands that differ so much that each needs a separate permission."""
+HARMLESS: Mapping[str, tuple[str, str]] = {
+    "cat": (r"-[AbEnsTv]+", "prints files"),
+    "git diff": (
+        r"-[wbp]+|-U\d+|--(cached|staged|stat|numstat|name-only|name-status|check)",
+        "prints changes; would write with --output, and run a program with --ext-diff",
+    ),
+    "git log": (
+        r"-[pn]|-n?\d+|--(all|follow|graph|name-only|name-status|oneline|stat)",
+        "prints commits; would write with --output",
+    ),
+    "git show": (
+        r"-[wbp]+|--(stat|name-only|name-status|oneline)",
+        "prints a commit or a file of it; would write with --output",
+    ),
+    "git status": (r"-[bs]+|--(branch|short|porcelain|ignored)", "prints which files are changed"),
+    "grep": (r"-[cEFhHilLnoqrsvwx]+|-[ABCem]\d*", "prints lines; would follow links with -R"),
+    "head": (r"-[nc]?\d*", "prints the beginning of files"),
+    "ls": (r"-[1aAdFhilrRsStU]+", "lists folders; does not follow links below them"),
+    "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
+    "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
+}
+"""Commands that change nothing and run nothing else: the options that were reviewed, as a regular
+expression for each of them, and the reason. Their other arguments may be files of the project."""
+_WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
+_RUNNERS = frozenset(  # a table in alphabetical order
+    """
+    ash awk bash bun busybox bwrap chroot chrt cmd command csh dash deno doas env eval exec expect
+    find fish flock gawk gdb ionice julia ksh linux ltrace lua mawk nice node nodejs nohup npx
+    nsenter numactl osascript parallel perl php pipx powershell prlimit pwsh pypy python r rscript
+    ruby runuser screen script sed setarch setpriv setsid sh ssh stdbuf strace su sudo taskset tclsh
+    tcsh time timeout tmux toybox unshare uv uvx watch xargs zsh
+    """.split()  # noqa: SIM905
+)
+"""Programs that run the program, code or file that their arguments name."""
 
 
 def command_words(command: str) -> tuple[str, ...] | None:
@@ -121,74 +137,66 @@ def command_words(command: str) -> tuple[str, ...] | None:
     return found if found and found[0] and "=" not in found[0] else None
 
 
-def command_prefix(command: str) -> tuple[str, ...] | None:
-    """Return the words at the beginning of a command that the answer "always" covers.
+def lasting_command(wanted: Permission, settings: Settings) -> str | None:
+    """Return what an "always" answer covers: a key of `HARMLESS`, or exactly this command.
 
-    They are the program and its subcommand, or the whole command if these could run any program.
-    The result is None if the command needs a shell.
+    None if it is asked about each time: it needs a shell, or names a place outside of the project;
+    or it runs without a sandbox, and names a place that controls git or the harness, or its words
+    do not tell what it runs and writes.
     """
-    found = command_words(command)
-    if found is None:
+    words = command_words(wanted.subject)
+    if words is None:
         return None
-    name = re.sub(r"[\d.]+\Z", "", PurePath(found[0]).name.casefold().removesuffix(".exe"))
-    second = found[1] if len(found) > 1 else "-"
-    if name in _WRAPPERS:
-        return found
-    if name in _INTERPRETERS:
-        return found if second.startswith("-") or len(found) == 1 else found[:2]
-    if name in _COLLECTIONS:
-        return found[:2] if _SUBCOMMAND.fullmatch(second) else found
-    return found[:2] if _SUBCOMMAND.fullmatch(second) else found[:1]
+    folders = [] if wanted.folder is None else [wanted.folder]
+    places = [place for word in words[1:] for place in named_places(word, settings)]
+    if not all(is_free(place, settings, folders) for place in places):
+        return None
+    project = settings.project_dir.resolve()
+    # A command that reads the project may read the harness's own files in it, too.
+    private = any(place.resolve().is_relative_to(project) for place in settings.private)
+    for count in () if private else (1, 2):
+        key = shlex.join(words[:count])
+        options = [word for word in words[count:] if word.startswith("-")]
+        if key in HARMLESS and all(re.fullmatch(f"--|{HARMLESS[key][0]}", one) for one in options):
+            return key
+    guarded = any(is_guarded(place, settings) for place in places)
+    told = wanted.confined or (_is_plain(words) and not guarded)
+    return shlex.join(words) if told else None
 
 
-def command_starts_with(command: str, start: str, inside: Sequence[Path]) -> bool:
-    """Return True if an answer "always" for the prefix `start` covers the command.
+def _is_plain(words: Sequence[str]) -> bool:
+    """Return True if a command runs a program of the system, and no option may have a value.
 
-    The prefix "" covers all commands. A command is not covered if it needs a shell, or if an
-    argument after the prefix may be a path outside of the folders `inside`. Relative paths start
-    from the first folder.
+    A value may name a program to run or a file to write: `-I X`, `-oX`, `--output=X`, `CC=X`, `@X`.
     """
-    own, found = command_prefix(command), command_words(command)
-    if own is None or found is None or (start and shlex.join(own) != start):
+    name = re.sub(r"[\d.]+\Z", "", words[0].casefold().removesuffix(".exe"))
+    if PurePath(words[0]).name != words[0] or name in _RUNNERS:
         return False
-    after = found[len(own) if start else 0 :]
-    return not any(_leads_out(word, inside) for word in after)
-
-
-def _leads_out(word: str, inside: Sequence[Path]) -> bool:
-    """Return True if a word may be a path outside: "../x", "--out=/x", "-o/x", "file:///x"."""
-    parts = [word, *re.split("[=:,@]", word)[1:]]
-    if word.startswith("-"):
-        parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
-    return any(_is_outside(part, inside) for part in parts if part)
-
-
-def _is_outside(part: str, inside: Sequence[Path]) -> bool:
-    try:
-        path = (inside[0] / part).resolve()
-        return not any(path.is_relative_to(folder.resolve()) for folder in inside)
-    except (OSError, RuntimeError, ValueError):
-        return True
+    options = [f"{word} {after}" for word, after in itertools.pairwise((*words[1:], "-"))]
+    return not any("=" in one or "@" in one or _WITH_VALUE.match(one) for one in options)
 
 
 class Always(BaseModel):
     """An action that the user always allows in a project.
 
     Attributes:
-        subject: the beginning of a command, or "" for all commands; a folder or file; the name of a
-            tool; or "" for all skills of the project.
-        skill: the only skill for which the action is allowed, or "".
+        subject: a command, or a key of `HARMLESS`; a folder or file; the name of a tool; "" for all
+            skills of the project.
+        skill: the only skill that this is allowed for, or "".
+        confined: the command is allowed only in a sandbox.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
     kind: Kind
     subject: str = ""
     skill: str = ""
+    confined: bool = False
 
     def __str__(self) -> str:
         what = self.subject
         if self.kind == "run":
-            what = f"commands that begin with `{what}`" if what else "single commands"
+            exactly = f"exactly `{what}`{' in the sandbox' if self.confined else ''}"
+            what = f"`{what}`, which only reads" if what in HARMLESS else exactly
         elif self.kind == "activate":
             what = what or "skills"
         elif _is_place(self.kind) and Path(what).is_dir():
@@ -197,46 +205,44 @@ class Always(BaseModel):
             what = f"of AGENTS.md in {what}"
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
-    def covers(self, wanted: Permission, project: Path) -> bool:
-        """Return True if this answer allows an action."""
+    def covers(self, wanted: Permission, here: Always | None, settings: Settings) -> bool:
+        """Return True if this answer allows what is wanted; `here` is that of `in_project`."""
         if wanted.kind != self.kind or self.skill not in ("", wanted.skill):
             return False
-        if self.kind == "run":
-            inside = [project] if wanted.folder is None else [project, wanted.folder]
-            return command_starts_with(wanted.subject, self.subject, inside)
         if not _is_place(self.kind):
-            everything = self.kind == "activate" and not self.subject
-            return everything or wanted.subject == self.subject
+            same = here is not None and self.subject in (here.subject, wanted.subject)
+            return same and (wanted.confined or not self.confined)
         path = Path(wanted.subject).resolve()
-        # Files of git can make its commands run programs.
-        of_git = self.kind == "write" and ".git" in (part.casefold() for part in path.parts)
-        return not of_git and path.is_relative_to(Path(self.subject).resolve())
+        guarded = self.kind == "write" and is_guarded(path, settings)
+        return not guarded and path.is_relative_to(Path(self.subject).resolve())
 
 
-def in_project(wanted: Permission, project: Path) -> Always | None:
-    """Return the meaning of "always in this project"; None if this answer is not offered."""
+def in_project(wanted: Permission, settings: Settings) -> Always | None:
+    """Return what "always in this project" means; None if it has to be asked about each time."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
-        start = command_prefix(subject)
-        return None if start is None else Always(kind=kind, subject=shlex.join(start))
+        if (command := lasting_command(wanted, settings)) is None:
+            return None
+        confined = wanted.confined and command not in HARMLESS
+        return Always(kind=kind, subject=command, confined=confined)
     if _is_place(kind):
-        path = Path(subject).resolve()
-        # The whole project, or a folder around it, would be more than the requested action.
+        path, project = Path(subject).resolve(), settings.project_dir
+        if kind == "write" and is_guarded(path, settings):
+            return None
+        # All of the project, or of a folder around it, is more than was asked about.
         wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject="" if kind == "activate" else subject)
 
 
-def for_skill(wanted: Permission, project: Path) -> Always | None:
-    """Return the meaning of "always for this skill"; None if this answer is not offered."""
-    here = in_project(wanted, project)
+def for_skill(wanted: Permission, here: Always | None, settings: Settings) -> Always | None:
+    """Return what "always for this skill" means; None without a skill, or as `in_project`."""
+    project = settings.project_dir.resolve()
     if here is None or not wanted.skill or wanted.kind == "activate":
         return None
-    inside = Path(wanted.subject).resolve().is_relative_to(project.resolve())
-    widest = {"run": "", "write": str(project.resolve()) if inside else here.subject}
-    return Always(
-        kind=wanted.kind, subject=widest.get(wanted.kind, here.subject), skill=wanted.skill
-    )
+    wide = wanted.kind == "write" and Path(wanted.subject).resolve().is_relative_to(project)
+    subject = str(project) if wide else here.subject
+    return here.model_copy(update={"subject": subject, "skill": wanted.skill})
 
 
 def _is_place(kind: Kind) -> bool:
@@ -330,19 +336,20 @@ class Permissions:
                 a file that controls the harness, which cannot be allowed.
             OutputError: an "always" answer cannot be stored.
         """
-        project = self.settings.project_dir
-        if wanted.kind == "write" and is_protected(Path(wanted.subject), self.settings.protected):
+        settings = self.settings
+        if wanted.kind == "write" and is_protected(Path(wanted.subject), settings.protected):
             raise NotAllowed(
                 f"a model may not {wanted}: files there control the harness",
                 hint="Use another folder.",
             )
+        here = in_project(wanted, settings)
         if not self._yes:
             for earlier in self.answers.given():
-                if earlier.covers(wanted, project):
+                if earlier.covers(wanted, here, settings):
                     return f"always: {earlier}"
         always = {
             f"always: {answer} in this project": answer
-            for answer in (in_project(wanted, project), for_skill(wanted, project))
+            for answer in (here, for_skill(wanted, here, settings))
             if answer is not None
         }
         allowed = consent(
@@ -415,22 +422,6 @@ def refuse_protected(name: str, given: Iterable[Path], protected: Iterable[Path]
                 "harness",
                 hint="Use another folder.",
             )
-
-
-def is_protected(path: Path, protected: Iterable[Path]) -> bool:
-    """Return True if `path` is, or is below, one of the protected files and folders."""
-    return any(_is_within(path.resolve(), place.resolve()) for place in protected)
-
-
-def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it, even under another name of the same file."""
-    if not place.exists():  # file systems may ignore case
-        return Path(str(path).casefold()).is_relative_to(str(place).casefold())
-    for above in (path, *path.parents):
-        with contextlib.suppress(OSError):  # the path does not exist, or is not readable
-            if above.samefile(place):
-                return True
-    return path.is_relative_to(place)
 
 
 def in_one_line(text: str, most: int | None = None) -> str:

@@ -131,6 +131,11 @@ class Settings:
         return tuple(dict.fromkeys((self.project_dir / "skills", *shared, *self.user_folders)))
 
     @property
+    def private(self) -> tuple[Path, ...]:
+        """Folders of the harness itself, which a model does not read without asking."""
+        return self.config_dir, self.data_dir
+
+    @property
     def protected(self) -> tuple[Path, ...]:
         """Files and folders that control the harness: skills, registries, trust, permissions."""
         own = self.user_registry

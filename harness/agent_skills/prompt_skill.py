@@ -134,10 +134,9 @@ class PromptSkill(Skill):
         return substitute(body, arguments, self.file.folder.absolute())
 
     def present(self) -> tuple[PromptSkill, str]:
-        """Return the skill with its current SKILL.md, and the SHA-256 of this file."""
-        content = skill_md.read_content(self.file.path)
-        file = skill_md.read(self.file.path, content=content)
-        return PromptSkill(file, self._use), hashlib.sha256(content).hexdigest()
+        """Return the skill as its SKILL.md is now, with the SHA-256 of that file."""
+        sha256 = hashlib.sha256(skill_md.read_content(self.file.path)).hexdigest()
+        return PromptSkill(skill_md.read(self.file.path), self._use), sha256
 
     def instructions(self, body: str, listed: Sequence[str], files: Sequence[Resource] = ()) -> str:
         """Return the body for a model, with the folder of the skill, names of files, and files."""

@@ -178,19 +178,12 @@ def body_of(content: bytes, path: Path) -> str:
     return _decode(content[match.end() if match else 0 :], path).strip()
 
 
-def read(
-    path: Path,
-    *,
-    strict: bool = False,
-    instructs: bool | None = None,
-    content: bytes | None = None,
-) -> SkillFile:
+def read(path: Path, *, strict: bool = False, instructs: bool | None = None) -> SkillFile:
     """Read the front matter of a SKILL.md.
 
     Args:
-        instructs: True if the skill consists only of the body; by default, True without a plugin.py
-            beside the file.
-        content: the content of the file, if it is already read.
+        instructs: whether the skill consists of the body only; by default, if there is no plugin.py
+            beside it.
 
     Raises:
         UsageError: the file cannot be read, or has no front matter or description; with `strict`,
@@ -198,8 +191,7 @@ def read(
     """
     if not strict and path.is_symlink() and not is_inside(path.parent, path):
         raise UsageError("is a link out of the skill's folder", where=str(path))
-    if content is None:
-        content = read_content(path)
+    content = read_content(path)
     head = content[:HEAD]
     match = _FRONT_MATTER.match(head)
     if match is None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.api.skill import Call
 from harness.errors import InputError, OutputError
 from harness.permissions import Always, Answers, in_one_line
+from harness.places import INSTRUCTIONS_FILE
 from harness.support import text_input
 from harness.support.bounded_files import read_text
 from harness.terminal.console import Screen
@@ -34,7 +35,6 @@ _FILES = re.compile(
     r"|cpp|java)\Z",
     re.IGNORECASE,
 )
-INSTRUCTIONS_FILE = "AGENTS.md"
 MAX_INSTRUCTIONS = 32_000
 """Maximum size of an AGENTS.md file in bytes."""
 MOST_FOLDERS = 32

@@ -20,7 +20,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -165,7 +164,7 @@ class Discovery:
         if (copy := self._trust.trusted(file.folder)) is None:
             raise UsageError(f"{name} was changed meanwhile", where=str(file.folder))
         del self.catalogue.untrusted[name]
-        if self._load_copy(file, copy) is None:
+        if self._load_plugin_folder(file, copy) is None:
             failure = self.catalogue.failures[-1]
             raise UsageError(f"{name} cannot be loaded: {failure.reason}", where=failure.origin)
 
@@ -263,20 +262,11 @@ class Discovery:
         elif root == self._settings.own_skills and not self._installed.needs_trust(folder.name):
             self._load_plugin_folder(file, folder)
         elif (copy := self._trust.trusted(folder)) is not None:
-            self._load_copy(file, copy)
+            self._load_plugin_folder(file, copy)
         elif (waiting := self.catalogue.untrusted.get(file.name)) is not None:
             self._shadow(file, str(waiting.folder))
         else:
             self.catalogue.untrusted[file.name] = file
-
-    def _load_copy(self, file: skill_md.SkillFile, copy: Path) -> object | None:
-        """Load a plugin from the private copy of its folder."""
-        try:
-            trusted = skill_md.read(copy / file.path.name)
-        except UsageError as exc:
-            self._host.fail(file.name, str(file.folder), exc, traced=False)
-            return None
-        return self._load_plugin_folder(replace(trusted, path=file.path), copy)
 
     def _load_plugin_folder(self, file: skill_md.SkillFile, source: Path) -> object | None:
         load = partial(import_folder, source)

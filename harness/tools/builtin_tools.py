@@ -17,7 +17,8 @@ from harness.chat.tool_loop import CURRENT
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import InputError, NotAllowed, UsageError
 from harness.models.backend import Tool, ToolCall
-from harness.permissions import Kind, Permission, Permissions, is_protected, visible
+from harness.permissions import Kind, Permission, Permissions, visible
+from harness.places import is_free
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import Run
 from harness.settings import Settings
@@ -90,15 +91,8 @@ class Workplace:
         return str(path.relative_to(self.project) if inside else path)
 
     def is_free(self, path: Path) -> bool:
-        """Return True if a model may read the resolved path without permission.
-
-        These are paths below the project, except for files of the harness, and in folders of
-        skills.
-        """
-        if any(path.is_relative_to(folder.resolve()) for folder in self.skills.values()):
-            return True
-        private = self.settings.config_dir, self.settings.data_dir
-        return path.is_relative_to(self.project) and not is_protected(path, private)
+        """Return True if a model may read the resolved path without asking."""
+        return is_free(path, self.settings, self.skills.values())
 
     def allow_reading(self, path: Path) -> None:
         """Request permission to read a resolved path if necessary.
@@ -108,13 +102,13 @@ class Workplace:
         if not self.is_free(path):
             self.allow("read", str(path))
 
-    def allow(self, kind: Kind, subject: str, detail: str = "") -> None:
-        """Request permission for an action, on behalf of the skill that was activated last, if any.
+    def allow(self, kind: Kind, subject: str, detail: str = "", *, confined: bool = False) -> None:
+        """Return if the user allows it for the skill that was activated last, if there is one.
 
         Errors are raised as by `Permissions.check`; the permission is recorded.
         """
         name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
-        wanted = Permission(kind, subject, detail, name, folder)
+        wanted = Permission(kind, subject, detail, name, folder, confined)
         self.run.allow(self.permissions.check(wanted))
 
 

@@ -26,6 +26,7 @@ from pydantic import Field
 
 from harness.errors import DeadlineExceeded, NothingFound, SkillFailed
 from harness.permissions import command_words
+from harness.places import GIT, INSTRUCTIONS_FILE
 from harness.support.stop_token import StopToken
 from harness.support.text_input import is_file
 from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
@@ -33,11 +34,18 @@ from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace
 SECONDS = 120
 MOST_SECONDS = 600
 PASSED = ("HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR", "VIRTUAL_ENV")
-"""Variables that every command receives, in addition to PATH and LC_*; other variables may be
-secrets.
-"""
-SET = {"TERM": "dumb", "PAGER": "cat", "GIT_PAGER": "cat", "GIT_TERMINAL_PROMPT": "0"}
-"""Variables that prevent programs from waiting for a person."""
+"""Variables that every command receives, with PATH and LC_*. Others may be secrets."""
+SET = {
+    "TERM": "dumb",
+    "PAGER": "cat",
+    "GIT_PAGER": "cat",
+    "GIT_TERMINAL_PROMPT": "0",
+    # Files of the project that look like a repository are not one, and configure no programs.
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "safe.bareRepository",
+    "GIT_CONFIG_VALUE_0": "explicit",
+}
+"""Variables against programs that wait for a person, or run what a file configures."""
 MAX_BYTES = 10_000_000
 """Size of the output in bytes at which a program is stopped."""
 KEPT = 6_000
@@ -56,6 +64,7 @@ _BASE = (
 )
 _NO_NETWORK = "--unshare-net"
 _SECONDS = 10
+_CREATED = ("", ".d", ".md", ".json")
 
 
 class Run(BuiltinTool):
@@ -85,7 +94,8 @@ class Run(BuiltinTool):
         else:
             network = "the network" if settings.run_network else "no network"
             how = f"in a sandbox: {network}, and writes only below this folder"
-        place.allow("run", command, f"In {place.project}, {how}:")
+        detail = f"In {place.project}, {how}:"
+        place.allow("run", command, detail, confined=not unconfined)
         if unconfined and not self._warned:
             self._warned = True
             place.screen.notice(f"commands of the model run without a sandbox: {unconfined}")
@@ -95,7 +105,7 @@ class Run(BuiltinTool):
                 command_in_sandbox = confined(
                     argv,
                     place.project,
-                    settings.protected,
+                    (*settings.protected, place.project / GIT, place.project / INSTRUCTIONS_FILE),
                     place.skills.values(),
                     network=settings.run_network,
                 )
@@ -261,8 +271,8 @@ def confined(
 ) -> Iterator[list[str]]:
     """Yield the command that runs `command` in the sandbox.
 
-    Missing protected folders of the project are created for this time, since only existing folders
-    can be made read-only.
+    Protected places of the project that do not exist are created as folders for this time, since
+    only what exists can be made read-only.
 
     Args:
         readable: folders that the command may read, even if they are below /tmp.
@@ -292,8 +302,9 @@ def _read_only(project: Path, places: Sequence[Path], made: list[Path]) -> Itera
         return
     below = [place for place in places if place.is_relative_to(project)]
     outermost = [place for place in below if not any(other in place.parents for other in below)]
-    # A missing place is created for this time if it is a folder.
-    kept = [p for p in dict.fromkeys(outermost) if p.exists() or p.suffix in ("", ".d")]
+    # A missing place is created for this time, as a folder, which git does not list while it is
+    # empty; but not a registry or a database, which another process may create meanwhile.
+    kept = [p for p in dict.fromkeys(outermost) if p.exists() or p.suffix in _CREATED]
     around = {above for place in kept for above in place.parents if project in above.parents}
     for folder in sorted(around):
         yield from ("--bind", str(_existing(folder, made)), str(folder))

@@ -76,7 +76,7 @@ def test_a_session_asks_shows_differences_and_keeps_an_answer(
         session.press("3", ENTER)
         session.wait_for("-> run cat ./a.txt", "The file is changed.")
         session.press("/permissions", ENTER)
-        session.wait_for("run commands that begin with `cat`")
+        session.wait_for("run `cat`, which only reads")
         session.press("/exit", ENTER)
         assert session.end() == 0
     assert (project / "a.txt").read_text() == "one\n2\n"

@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import UsageError
 from harness.mcp.client_config import Configuration, add, read, remove
-from harness.permissions import is_protected
+from harness.places import is_protected
 from harness.plugins import user_choices
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings

@@ -16,6 +16,7 @@ from harness.errors import Interrupted, NotAllowed
 from harness.models.backend import ToolCall
 from harness.runs.frontend import Frontend
 from harness.testing import FakeModel, calling, fake_app, tool_call
+from harness.tools import run_command
 from harness.tools.builtin_tools import AskUser, Workplace
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_the_run_log_states_how_calls_were_allowed(
     (skill / "SKILL.md").write_text("---\nname: theirs\ndescription: Theirs.\n---\nDo.\n")
     app = make(
         calling(tool_call("read_file", path="a.txt"), tool_call("models")),
-        calling(tool_call("run", command="cat a.txt"), tool_call("run", command="cat a.txt -n")),
+        calling(tool_call("run", command="cat a.txt"), tool_call("run", command="cat  a.txt")),
         calling(tool_call("activate_skill", skill="theirs")),
         "Done.",
         calling(tool_call("run", command="ls")),
@@ -104,12 +105,13 @@ def test_the_run_log_states_how_calls_were_allowed(
     app.frontend = Frontend("test", choose=choose)
     app.dispatch("/chat look")
     app.dispatch("/chat --yes look")
-    always = "always: run commands that begin with `cat`"
+    sandbox = "" if run_command.no_sandbox() else " in the sandbox"
+    always = f"always: run exactly `cat a.txt`{sandbox}"
     assert logged(app) == [
         ("read_file a.txt", "done", "without asking"),
         ("/models", "done", "without asking"),
         ("run cat a.txt", "done", f"answered: {always} in this project"),
-        ("run cat a.txt -n", "done", always),
+        ("run cat  a.txt", "done", always),
         ("/theirs", "done", "answered: yes"),
         ("run ls", "done", "--yes"),
     ]
@@ -267,7 +269,7 @@ def test_a_skill_in_use_is_named_in_questions(make: Callable[..., App], tmp_path
 
     def choose(question: str, choices: Sequence[str]) -> str:
         asked.append((question, choices))
-        return choices[-1]
+        return choices[-1] if len(choices) > 2 else "yes"
 
     app.frontend = Frontend("test", choose=choose)
     app.dispatch("/mine do it")
@@ -275,7 +277,10 @@ def test_a_skill_in_use_is_named_in_questions(make: Callable[..., App], tmp_path
     assert (ran["output"], script["text"]) == ("hello\n", "echo hello")
     [(question, choices)] = asked
     assert "/mine wants to run `sh " in question
-    assert choices[-1] == "always: run single commands for /mine in this project"
+    script = skill / "scripts" / "hello.sh"
+    sandbox = "" if run_command.no_sandbox() else " in the sandbox"
+    always = f"always: run exactly `sh {script}`{sandbox} for /mine in this project"
+    assert choices[-1] == (always if sandbox else "no")
     app.dispatch("/clear")
     app.frontend = Frontend("test", choose=lambda question, choices: "no")
     app.dispatch("/chat do it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -200,13 +201,14 @@ def skill(place: Workplace) -> Workplace:
 
 
 @pytest.mark.usefixtures("confined")
-def test_a_script_of_a_skill(use: Use, skill: Workplace, user: User) -> None:
-    user.answer = "always: run single commands for /mine"
+def test_a_script_of_a_skill(use: Use, skill: Workplace, user: User, confined: bool) -> None:
     script = skill.skills["mine"] / "scripts" / "hello.sh"
+    always = f"always: run exactly `sh {script} you` in the sandbox for /mine"
+    user.answer = always if confined else "yes"
     for command in ("sh scripts/hello.sh you", f"sh {script} you"):
         done = use(Run(), at=skill, command=command)
         assert done == {"exit_code": 0, "output": f"hello you from {skill.project}\n"}
-    assert len(user.questions) == 1
+    assert len(user.questions) == (1 if confined else 2), "an interpreter runs any code"
     assert f"/mine wants to run `sh {script} you`." in user.questions[0]
     user.answer = "no"
     with pytest.raises(NotAllowed):
@@ -272,6 +274,17 @@ def test_the_sandbox_has_no_network(use: Use, place: Workplace) -> None:
         "echo x > ../config/trusted.json",
         "echo x > ../config/permissions.json",
         "echo x > registry.d/evil.yaml",
+        "mkdir -p .git/hooks && echo x > .git/hooks/pre-commit",
+        "echo x > .git/config",
+        "mv .git other && mkdir .git && echo x > .git/config",
+        "rm -rf .git && ln -s docs .git",
+        "echo x > AGENTS.md",
+        "cp registry.yaml AGENTS.md",
+        "rm AGENTS.md && echo x > AGENTS.md",
+        "mv docs AGENTS.md",
+        "echo x > .mcp.json",
+        "ln -s registry.yaml .mcp.json",
+        "python3 -c \"import os; os.replace('registry.yaml', '.mcp.json')\"",
     ],
 )
 @pytest.mark.parametrize("exists", [True, False])
@@ -286,12 +299,38 @@ def test_protected_places_are_read_only(
         if exists:
             (project / folder / "kept").mkdir(parents=True)
             (project / folder / "kept" / "SKILL.md").write_text("kept")
+    for file in (".git/config", "AGENTS.md", ".mcp.json"):
+        if exists:
+            (project / file).parent.mkdir(exist_ok=True)
+            (project / file).write_text("kept")
     before = sorted(path.relative_to(project) for path in project.rglob("*"))
     assert blocked(use, command)
     left = {path.relative_to(project) for path in project.rglob("*")} - {Path("hard"), Path("soft")}
     assert sorted(left) == before
-    assert all(path.read_text() == "kept" for path in project.rglob("SKILL.md"))
+    files = [path for path in project.rglob("*") if path.is_file() and path != registry]
+    assert all(path.read_text() == "kept" for path in files if path.name not in ("hard", "soft"))
     assert not [*place.settings.config_dir.iterdir()]
+
+
+@needs_sandbox
+@pytest.mark.usefixtures("allowed")
+def test_git_works_in_the_sandbox_without_writing_its_files(project: Path, use: Use) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+    (project / "a.txt").write_text("one\n")
+    assert use(Run(), command="git status --short")["output"] == "?? a.txt\n"
+    assert blocked(use, "git config core.fsmonitor ./evil.sh")
+    assert blocked(use, "git add a.txt")
+
+
+@pytest.mark.usefixtures("allowed", "confined")
+def test_files_that_look_like_a_repository_configure_nothing(project: Path, use: Use) -> None:
+    subprocess.run(["git", "init", "-q", "--bare"], cwd=project, check=True)
+    (project / "evil.sh").write_text("#!/bin/sh\ntouch ran\n")
+    (project / "evil.sh").chmod(0o755)
+    for setting in ("core.bare=false", "core.worktree=.", "core.fsmonitor=./evil.sh"):
+        subprocess.run(["git", "config", *setting.split("=")], cwd=project, check=True)
+    assert use(Run(), command="git status")["exit_code"] != 0
+    assert not (project / "ran").exists()
 
 
 @needs_sandbox
@@ -335,11 +374,15 @@ def test_the_sandbox_is_found_at_run_time(
     assert run_command.SECONDS < run_command.MOST_SECONDS
 
 
-def test_always_for_a_prefix_runs_without_asking(use: Use, place: Workplace, user: User) -> None:
-    user.answer = "always: run commands that begin with `echo one`"
+def test_always_for_a_command_runs_without_asking(use: Use, place: Workplace, user: User) -> None:
+    user.answer = "always: run exactly `echo one`"
     use(Run(), command="echo one")
+    user.answer = "always: run `ls`, which only reads"
+    use(Run(), command="ls -1")
     user.answer = "no"
-    assert use(Run(), command="echo one two")["output"] == "one two\n"
-    with pytest.raises(NotAllowed):
-        use(Run(), command="echo one; echo two")
+    assert use(Run(), command="echo one")["output"] == "one\n"
+    assert use(Run(), command="ls -la .")["exit_code"] == 0
+    for command in ("echo one; echo two", "echo one two", "ls .."):
+        with pytest.raises(NotAllowed):
+            use(Run(), command=command)
     assert Permissions(place.settings, None).answers.given()

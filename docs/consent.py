@@ -1,0 +1,104 @@
+"""The tables of docs/permissions.md and docs/chat.md: what a model may do, and when you are asked.
+
+A page marks the place of a table, whose lines docs/generate.py replaces:
+
+    <!-- table: consent -->
+    <!-- end of the table -->
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from harness.permissions import HARMLESS
+
+_MARKED = re.compile(
+    r"(?<=^<!-- table: )(\w+)( -->\n).*?(?=^<!-- end of the table -->$)", re.M | re.S
+)
+
+
+class Rule(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        what: what a model does.
+        asked: whether the user is asked: "no", "yes", "each time" or "refused".
+        always: what an "always" answer covers.
+    """
+
+    what: str
+    asked: str
+    always: str = ""
+
+
+RULES = {
+    "read": Rule(
+        "reads below the project, or in the folder of a skill in use, with a tool such as "
+        "`read_file` or a command such as `/annotate`",
+        "no",
+    ),
+    "read elsewhere": Rule(
+        "reads anywhere else, or the harness's own configuration and data, with either of them",
+        "yes",
+        "its folder",
+    ),
+    "write": Rule(
+        "writes a file with `write_file`",
+        "yes",
+        "its folder; for a file in the project's own folder, that file",
+    ),
+    "write instructions": Rule("writes a file of `.git` or an `AGENTS.md`", "each time"),
+    "write controls": Rule(
+        "writes a file that controls the harness: trust, permissions, registry, skills, `mcp.json`",
+        "refused",
+    ),
+    "command": Rule(
+        "uses a command of the harness that writes files, trains or changes something else",
+        "each time",
+    ),
+    "run to read": Rule(
+        "runs a program that only reads",
+        "yes",
+        "that program with [reviewed options](permissions.md#programs-that-only-read), on any file "
+        "of the project",
+    ),
+    "run": Rule(
+        "runs another program", "yes", "exactly this line; if it ran in the sandbox, only there"
+    ),
+    "run anything": Rule(
+        "runs a shell, or a program whose line does not tell what it runs, reads and writes",
+        "each time",
+    ),
+    "mcp": Rule("calls a tool of a server", "yes", "that tool"),
+    "activate": Rule(
+        "uses a prompt skill of the project", "yes", "all prompt skills of the project"
+    ),
+    "instructions": Rule("follows `AGENTS.md`", "yes", "these files, also after changes"),
+}
+
+
+def fill(page: str) -> str:
+    """Return the page with its marked tables replaced."""
+    return _MARKED.sub(lambda match: f"{match[1]}{match[2]}{TABLES[match[1]]}", page)
+
+
+def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [heads, tuple("---" for _ in heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n".replace("|  |", "| |") for line in lines)
+
+
+def _code(text: str) -> str:
+    return f"`{text.replace('|', chr(92) + '|')}`" if text else ""
+
+
+TABLES: Mapping[str, str] = {
+    "consent": _table(
+        ("a model ...", "you are asked", 'an "always" answer covers'), RULES.values()
+    ),
+    "programs": _table(
+        ("program", "options, as a regular expression", "why"),
+        ((_code(name), _code(options), why) for name, (options, why) in HARMLESS.items()),
+    ),
+}

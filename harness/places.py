@@ -1,0 +1,94 @@
+"""The places that a model may read and write, and those that control git, models or the harness."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import itertools
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from harness.settings import Settings
+from harness.support.bounded_files import Unsearched, walk
+from harness.support.text_input import TEXT_WORDS, at_home, unquote
+
+GIT, INSTRUCTIONS_FILE = ".git", "AGENTS.md"
+MOST_LINKS = 20_000
+"""Entries of a folder that are searched for links, and files that match a pattern."""
+
+
+def named_places(word: str, settings: Settings) -> Iterator[Path]:
+    """Yield the places that a word may name: of "../x", "--out=/x", "-o/x" or "file:///x"."""
+    parts = [word, *re.split("[=:,@]", word)[1:]]
+    if word.startswith("-"):
+        parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
+    return (_place(part, settings) for part in parts if part)
+
+
+def _place(name: str | Path, settings: Settings) -> Path:
+    """Return the place that a path of the project leads to; "/" if it is not known."""
+    try:
+        return (settings.project_dir / at_home(name)).resolve()
+    except (OSError, RuntimeError, ValueError):  # links in a circle
+        return Path("/")
+
+
+def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
+    """Yield the places that a command of the harness may read, given its text and option values.
+
+    They are each text as a whole, the words that exist, what matches a pattern, and where the links
+    in a folder lead.
+    """
+    for text in filter(str.strip, texts):
+        words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]
+        named = [unquote(text.strip())] * (len(words) < TEXT_WORDS)
+        named += [word for word in words if os.path.exists(at_home(word))]  # noqa: PTH110
+        for pattern in filter(glob.has_magic, dict.fromkeys((*named, *words))):
+            named.append(pattern)
+            if is_free(_place(pattern, settings), settings):  # others are asked about as a whole
+                matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207
+                named += itertools.islice(matches, MOST_LINKS)
+        places = [_place(one, settings) for one in named]
+        yield from places
+        with contextlib.suppress(Unsearched):
+            for place in places:
+                for folder, folders, files in walk(place, MOST_LINKS):
+                    links = (folder / name for name in (*folders, *files))
+                    yield from (_place(link, settings) for link in links if link.is_symlink())
+
+
+def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
+    """Return True if a model may read a resolved path without asking.
+
+    That is below the project, except for the harness's own files, and in the folders of skills.
+    """
+    if any(path.is_relative_to(folder.resolve()) for folder in folders):
+        return True
+    inside = path.is_relative_to(settings.project_dir.resolve())
+    return inside and not is_protected(path, settings.private)
+
+
+def is_guarded(path: Path, settings: Settings) -> bool:
+    """Return True for a resolved path that controls git, models or the harness."""
+    names = {part.casefold() for part in path.parts}
+    return bool(names & {GIT, INSTRUCTIONS_FILE.casefold()}) or is_protected(
+        path, settings.protected
+    )
+
+
+def is_protected(path: Path, protected: Iterable[Path]) -> bool:
+    """Return True if `path` is, or is below, one of the protected files and folders."""
+    return any(_is_within(path.resolve(), place.resolve()) for place in protected)
+
+
+def _is_within(path: Path, place: Path) -> bool:
+    """Return True if `path` is `place` or below it, also under another name of the same file."""
+    if not place.exists():  # file systems may ignore case
+        return Path(str(path).casefold()).is_relative_to(str(place).casefold())
+    for above in (path, *path.parents):
+        with contextlib.suppress(OSError):  # it does not exist, or is not readable
+            if above.samefile(place):
+                return True
+    return path.is_relative_to(place)
