@@ -37,8 +37,9 @@ _VERBS: dict[Kind, str] = {
 LINES = 1000
 """Maximum number of lines of a detail that are shown."""
 _NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Characters that a shell may act upon. Quoting is not considered: too many commands are asked
-about, never too few."""
+"""Matches characters with a meaning in a shell. Quotes are ignored, so that too many commands need
+confirmation, never too few.
+"""
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
 """Prefix of the record of an action that an answer of the user allows."""
@@ -180,9 +181,9 @@ class Always(BaseModel):
     """An action that the user always allows in a project.
 
     Attributes:
-        subject: a command, or a key of `HARMLESS`; a folder or file; the name of a tool; "" for all
-            skills of the project.
-        skill: the only skill that this is allowed for, or "".
+        subject: a command, or a key of `HARMLESS`; a folder or file; the name of a tool; or "" for
+            all skills of the project.
+        skill: the only skill for which the action is allowed, or "".
         confined: the command is allowed only in a sandbox.
     """
 
@@ -206,7 +207,7 @@ class Always(BaseModel):
         return visible(f"{self.kind} {what}{f' for /{self.skill}' if self.skill else ''}")
 
     def covers(self, wanted: Permission, here: Always | None, settings: Settings) -> bool:
-        """Return True if this answer allows what is wanted; `here` is that of `in_project`."""
+        """Return True if this answer allows an action; `here` is the answer of `in_project`."""
         if wanted.kind != self.kind or self.skill not in ("", wanted.skill):
             return False
         if not _is_place(self.kind):
@@ -218,7 +219,7 @@ class Always(BaseModel):
 
 
 def in_project(wanted: Permission, settings: Settings) -> Always | None:
-    """Return what "always in this project" means; None if it has to be asked about each time."""
+    """Return the meaning of "always in this project"; None if this answer is not offered."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
         if (command := lasting_command(wanted, settings)) is None:
@@ -229,14 +230,14 @@ def in_project(wanted: Permission, settings: Settings) -> Always | None:
         path, project = Path(subject).resolve(), settings.project_dir
         if kind == "write" and is_guarded(path, settings):
             return None
-        # All of the project, or of a folder around it, is more than was asked about.
+        # The whole project, or a folder around it, would be more than the requested action.
         wide = path.is_dir() or project.resolve().is_relative_to(path.parent)
         return Always(kind=kind, subject=str(path if wide else path.parent))
     return Always(kind=kind, subject="" if kind == "activate" else subject)
 
 
 def for_skill(wanted: Permission, here: Always | None, settings: Settings) -> Always | None:
-    """Return what "always for this skill" means; None without a skill, or as `in_project`."""
+    """Return the meaning of "always for this skill"; None if this answer is not offered."""
     project = settings.project_dir.resolve()
     if here is None or not wanted.skill or wanted.kind == "activate":
         return None

@@ -84,11 +84,11 @@ def is_protected(path: Path, protected: Iterable[Path]) -> bool:
 
 
 def _is_within(path: Path, place: Path) -> bool:
-    """Return True if `path` is `place` or below it, also under another name of the same file."""
+    """Return True if `path` is `place` or below it, even under another name of the same file."""
     if not place.exists():  # file systems may ignore case
         return Path(str(path).casefold()).is_relative_to(str(place).casefold())
     for above in (path, *path.parents):
-        with contextlib.suppress(OSError):  # it does not exist, or is not readable
+        with contextlib.suppress(OSError):  # the path does not exist, or is not readable
             if above.samefile(place):
                 return True
     return path.is_relative_to(place)

@@ -266,7 +266,14 @@ WRAPPERS = (
 )
 OPTIONS = (
     *("-I {}", "-I{}", "-f {}", "-f{}", "-o {}", "-o{}", "--output {}", "--output={}", "--exec={}"),
-    *("--upload-pack {}", "--upload-pack={}", "-wrapper {}", "--pre {}", "--ext-diff", "--pager={}"),
+    *(
+        "--upload-pack {}",
+        "--upload-pack={}",
+        "-wrapper {}",
+        "--pre {}",
+        "--ext-diff",
+        "--pager={}",
+    ),
     *("--use-compress-program={}", "--config {}", "--rcfile={}", "--files0-from={}", "--to-stdout"),
 )
 ASSIGNMENTS = ("SHELL={}", "CC={}", "MAKEFLAGS={}", "-j2 SHELL={}")

@@ -134,7 +134,7 @@ class PromptSkill(Skill):
         return substitute(body, arguments, self.file.folder.absolute())
 
     def present(self) -> tuple[PromptSkill, str]:
-        """Return the skill as its SKILL.md is now, with the SHA-256 of that file."""
+        """Return the skill with its current SKILL.md, and the SHA-256 of this file."""
         sha256 = hashlib.sha256(skill_md.read_content(self.file.path)).hexdigest()
         return PromptSkill(skill_md.read(self.file.path), self._use), sha256
 

@@ -87,9 +87,9 @@ class App(Services):
     ) -> Outcome:
         """Run an invocation of a model, with the general options of the user's own line.
 
-        It cannot read stdin or write to stdout, and needs consent before it changes anything or
-        reads outside of the project.
-        Raises as `dispatch`, and NotAllowed if the user refuses. `run` gets the row of the run log.
+        The run cannot read stdin or write to stdout, and needs consent for changes, and for reading
+        outside of the project. Errors are raised as by `dispatch`, and NotAllowed if the user
+        refuses. `run` is the row of the run log.
         """
         skill = self.catalogue.skills[invocation.name].skill
         given = replace(invocation, general=self.current_general or invocation.general)
