@@ -7,8 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from skills.corpus.identity.identifiers import identifiers
-from skills.corpus.identity.matching import Known
+from skills.corpus.identity.identifiers import Known, identifiers
 from skills.corpus.identity.titles import fold
 
 Change = Callable[[Known, random.Random], Known]

@@ -1,4 +1,4 @@
-"""Merge rows of the same paper, link preprints to published versions, and undo both.
+"""Merge rows of the same paper, and link preprints to published versions.
 
 A row of papers is an abstract as found at one source. The rows of one paper together have one
 current annotation for each framework, the latest.
@@ -9,11 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from skills.corpus.db.rows import Row, insert, now, one, update
-from skills.corpus.identity.identifiers import KINDS, ZOTERO
-from skills.corpus.identity.matching import BLOCK, Decision, Known, compare, contradict, known
+from skills.corpus.identity.identifiers import BLOCK, KINDS, ZOTERO, Known, known
 from skills.nanda.paper import Paper
+
+if TYPE_CHECKING:
+    from skills.corpus.identity.matching import Decision
 
 
 def record(db: sqlite3.Connection, paper_id: int, paper: Paper, *, changed: bool = True) -> None:
@@ -67,11 +70,13 @@ def zotero_items_of(db: sqlite3.Connection, paper_ids: Iterable[int]) -> list[st
 
 
 def _join(db: sqlite3.Connection, paper_id: int) -> None:
+    if not (candidates := _candidates(db, paper_id)):
+        return
+    from skills.corpus.identity.matching import compare
+
     own = _known(db, paper_id)
     decided = [
-        (other, decision)
-        for other in _candidates(db, paper_id)
-        if (decision := compare(own, _known(db, other)))
+        (other, decision) for other in candidates if (decision := compare(own, _known(db, other)))
     ]
     # Identifiers come first: they may merge rows that titles would only link. Links come next: they
     # keep rows apart that a record without identifiers would merge.
@@ -124,6 +129,8 @@ def _may_merge(db: sqlite3.Connection, one_id: int, other_id: int, *, by_identif
         return False
     if by_identifier:
         return True
+    from skills.corpus.identity.matching import contradict
+
     known_here = [_known(db, own) for own in ours]
     known_there = [_known(db, other) for other in theirs]
     return not any(contradict(own, other) for own in known_here for other in known_there)

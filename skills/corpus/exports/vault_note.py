@@ -17,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from skills.corpus.exports.user_edited import Owned, Value
-from skills.corpus.identity.matching import known
+from skills.corpus.identity.identifiers import known
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import separate_names
 from skills.nanda.anchors import Marked, marked, read_anchors

@@ -1,14 +1,20 @@
-"""Normalize the public identifiers of papers: DOI, arXiv id, PMID and OpenAlex id."""
+"""The facts that identify a paper, and its public identifiers: DOI, arXiv id, PMID, OpenAlex id."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from skills.corpus.identity import titles
 from skills.nanda.paper import Paper, bare_arxiv_id
 
+BLOCK = 50
+"""Number of papers with the same key of a title above which the key is common wording, and
+ignored.
+"""
 KINDS = ("doi", "arxiv", "pmid", "openalex")
 """The kinds of identifiers, in the order in which they are compared."""
 ZOTERO = "zotero"
@@ -129,3 +135,55 @@ def identifiers_of(paper: Paper, known: Mapping[str, Any]) -> dict[str, str]:
 def is_preprint_doi(value: str) -> bool:
     """Return True for a DOI of a preprint server or an archive."""
     return bool(_PREPRINT_DOI.match(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The facts that identify a paper.
+
+    Attributes:
+        identifiers: the identifiers by kind (`KINDS`).
+        authors: the names of the authors as written in the source.
+    """
+
+    identifiers: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+    authors: str = ""
+    year: int | None = None
+    venue: str = ""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Blocking keys: two papers that `matching.compare` accepts have a common key."""
+        own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
+        return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
+
+    @property
+    def is_preprint(self) -> bool:
+        """True if the paper is only on a preprint server."""
+        doi = self.identifiers.get("doi", "")
+        return ("arxiv" in self.identifiers or is_preprint_doi(doi)) and not self.is_published
+
+    @property
+    def is_published(self) -> bool:
+        """True if the paper has a place of publication other than a preprint server."""
+        doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
+        elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
+        return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
+
+
+def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
+    """Return the facts that identify `paper`.
+
+    Args:
+        source: further facts from its source.
+    """
+    stated = {**(source or {}), **paper.source}
+    year, venue = stated.get("year"), stated.get("venue")
+    return Known(
+        identifiers_of(paper, stated),
+        paper.title,
+        paper.authors,
+        paper.year or (int(year) if isinstance(year, str) and year.isdecimal() else None),
+        venue if isinstance(venue, str) else "",
+    )

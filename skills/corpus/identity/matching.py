@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 from skills.corpus.identity import titles
-from skills.corpus.identity.identifiers import KINDS, identifiers_of, is_preprint_doi
+from skills.corpus.identity.identifiers import BLOCK, KINDS, Known, is_preprint_doi
 from skills.corpus.identity.titles import fold
 from skills.corpus.tex import plain_field
-from skills.nanda.paper import Paper
 
 Relation = Literal["same", "linked"]
 
@@ -35,10 +34,6 @@ ALIKE = 0.5
 """Minimum share of common words in titles of records with the same DOI; half of it with a common
 author.
 """
-BLOCK = 50
-"""Number of papers with the same key of a title above which the key is common wording, and
-ignored.
-"""
 Name = tuple[str, ...]
 _AND = re.compile(r"\s*;\s*|\s+and\s+|\s+&\s+|\s*\|\s*")
 _REST = re.compile(r"(?:,|;)?\s*(?:\bet\s+al\b\.?|\band others\b).*", re.IGNORECASE)
@@ -46,41 +41,6 @@ _TOKEN = re.compile(r"[^\W\d_]+(?:['\N{RIGHT SINGLE QUOTATION MARK}][^\W\d_]+)*"
 _INITIALS = re.compile(r"[A-Z]{2,3}")
 _DIGRAPHS = re.compile(r"(?<=[aou])e")
 _NO_NAME = frozenset({"jr", "sr", "ii", "iii", "dr", "prof", "phd", "md"})
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """The facts that identify a paper.
-
-    Attributes:
-        identifiers: the identifiers by kind (`identifiers.KINDS`).
-        authors: the names of the authors as written in the source.
-    """
-
-    identifiers: Mapping[str, str] = field(default_factory=dict)
-    title: str = ""
-    authors: str = ""
-    year: int | None = None
-    venue: str = ""
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """Blocking keys: two papers that `compare` accepts have a common key."""
-        own = (f"{kind}:{value}" for kind, value in self.identifiers.items())
-        return (*own, *(f"title:{key}" for key in titles.title(self.title).keys))
-
-    @property
-    def is_preprint(self) -> bool:
-        """True if the paper is only on a preprint server."""
-        doi = self.identifiers.get("doi", "")
-        return ("arxiv" in self.identifiers or is_preprint_doi(doi)) and not self.is_published
-
-    @property
-    def is_published(self) -> bool:
-        """True if the paper has a place of publication other than a preprint server."""
-        doi, venue = self.identifiers.get("doi", ""), self.venue.lower()
-        elsewhere = bool(venue) and not venue.startswith(("arxiv", "corr", "biorxiv", "medrxiv"))
-        return bool(doi and not is_preprint_doi(doi)) or "pmid" in self.identifiers or elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +56,6 @@ class Decision:
     relation: Relation
     rule: str
     evidence: str
-
-
-def known(paper: Paper, source: Mapping[str, Any] | None = None) -> Known:
-    """Return the facts that identify `paper`.
-
-    Args:
-        source: further facts from its source.
-    """
-    stated = {**(source or {}), **paper.source}
-    year, venue = stated.get("year"), stated.get("venue")
-    return Known(
-        identifiers_of(paper, stated),
-        paper.title,
-        paper.authors,
-        paper.year or (int(year) if isinstance(year, str) and year.isdecimal() else None),
-        venue if isinstance(venue, str) else "",
-    )
 
 
 def compare(one: Known, other: Known) -> Decision | None:

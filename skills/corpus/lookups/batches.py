@@ -18,7 +18,8 @@ from skills.corpus.db import completion, merging, papers, without_abstract
 from skills.corpus.db.completion import TITLE
 from skills.corpus.db.connection import transaction
 from skills.corpus.identity import titles
-from skills.corpus.identity.matching import compare, known
+from skills.corpus.identity.identifiers import known
+from skills.corpus.identity.matching import compare
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query
 from skills.nanda.paper import Paper

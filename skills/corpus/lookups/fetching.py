@@ -17,8 +17,8 @@ from harness.api.skill import Call, Result, Write
 from harness.errors import InputError, NothingFound, SkillFailed, UsageError
 from harness.terminal.rendering import table
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.identity.identifiers import KINDS
-from skills.corpus.identity.matching import known, pairs
+from skills.corpus.identity.identifiers import KINDS, known
+from skills.corpus.identity.matching import pairs
 from skills.corpus.lookups.batches import cost_of_search, costs_shown, store
 from skills.corpus.options import SAVED_REFERENCES
 from skills.corpus.outputs import Fetched, FetchedToFile

@@ -6,11 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from skills.corpus.identity.identifiers import BLOCK, Known, known
 from skills.corpus.identity.matching import (
-    BLOCK,
-    Known,
     compare,
-    known,
     names,
     pairs,
     same_first,
