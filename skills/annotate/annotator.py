@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,8 +21,7 @@ from skills.corpus.table import open_table
 from skills.nanda import checks
 from skills.nanda.forms import FORMS, Example, Form, QuotesForm, UnusableReply
 from skills.nanda.framework import Framework, sha256_of
-from skills.nanda.paper import Paper, Section
-from skills.nanda.sentences import split_sentences
+from skills.nanda.paper import Paper
 from skills.reader import choice
 
 QUOTES = "it only quotes, and --wording abstractive needs a model that writes"
@@ -30,13 +29,6 @@ WRITES = (
     "it only writes its own words, and --wording extractive needs a model that quotes, such as "
     "nanda-annotator"
 )
-SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
-    "limitation": ("limitation",),
-    "conclusion": ("limitation", "implication"),
-}
-"""The moves that are looked for in each kind of section."""
-MOST_WORDS = 350
-"""Maximum number of words of a section that are read, about the length of a long abstract."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +145,11 @@ class Annotator:
         """
         replies = list[Reply]()
         record = stored_form(prepared, self._moves(prepared, replies, on_text), replies)
-        return self._with_sections(prepared, record, on_text) if prepared.paper.sections else record
+        if not prepared.paper.sections:
+            return record
+        from skills.annotate.section_moves import with_sections
+
+        return with_sections(self, prepared, record, on_text)
 
     def _moves(
         self, prepared: Prepared, replies: list[Reply], on_text: OnText | None
@@ -183,33 +179,6 @@ class Annotator:
             raw=raw,
             hint="`--model NAME` selects another model; `/models` lists them.",
         )
-
-    def _with_sections(
-        self, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
-    ) -> dict[str, Any]:
-        """Return a record with the moves that only sections of the paper state.
-
-        A section is annotated like an abstract, but only moves that the abstract does not state are
-        used. They are stored under "sections", each with its section, so that moves, anchors and
-        checks of the record only concern the abstract.
-        """
-        framework = prepared.form.framework
-        found: dict[str, Any] = {}
-        for section, moves in _wanted(prepared.paper, framework):
-            missing = [m for m in moves if record[m] == framework.not_stated and m not in found]
-            if missing:
-                own = self.prepare(_as_paper(section, prepared.paper))
-                # for example, a section on limitations has a limitation
-                if section.kind in missing:
-                    own = replace(own, request=own.form.stating(own.request, [section.kind]))
-                self.model.check_fits(own.request)
-                made = self.annotate(own, on_text)
-                stated = [move for move in missing if made[move] != framework.not_stated]
-                found |= {move: _entry(section, made, move) for move in stated}
-                cost = _with_cost(record["provenance"], made["provenance"])
-                record = {**record, "provenance": cost}
-        provenance = record.pop("provenance")
-        return {**record, "sections": found, "provenance": provenance}
 
 
 def quotes(model: ServedModel) -> bool:
@@ -283,48 +252,3 @@ def stored_form(
     return record_of(
         paper, moves, form.framework, made, anchors, confidence, suggestions=suggestions
     )
-
-
-def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[str]]]:
-    """Yield each section with the moves of the framework that it may contain."""
-    for kind, moves in SECTION_MOVES.items():
-        for section in paper.sections:
-            if section.kind == kind:
-                yield section, [move for move in moves if move in framework.names]
-
-
-def _as_paper(section: Section, paper: Paper) -> Paper:
-    """Return a paper whose abstract is the beginning of a section."""
-    kept, words = list[str](), 0
-    for sentence in split_sentences(section.text):
-        words += len(sentence.split())
-        if kept and words > MOST_WORDS:
-            break
-        kept.append(sentence)
-    text = " ".join(" ".join(kept).split()[:MOST_WORDS])
-    return replace(paper, abstract=text, sections=())
-
-
-def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
-    """Return the stored entry of a move that was found in a section."""
-    checks = own["checks"]
-    unknown = [
-        text
-        for what in ("numbers", "names")
-        for text in checks[f"unsupported_{what}"].get(move, ())
-    ]
-    return {
-        "section": section.heading,
-        "page": section.page,
-        "text": own[move],
-        "source": checks["source"][move]["text"],
-        "support": checks["support"][move],
-        **({"unsupported": unknown} if unknown else {}),
-    }
-
-
-def _with_cost(provenance: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a provenance with the tokens and seconds of another provenance added."""
-    tokens = {name: n + other["tokens"][name] for name, n in provenance["tokens"].items()}
-    seconds = round(provenance["seconds"] + other["seconds"], 3)
-    return {**provenance, "tokens": tokens, "seconds": seconds}

@@ -7,11 +7,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from skills.nanda.anchors import Marked, marked, read_anchors
+from skills.nanda.anchors import read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.doubts import doubts_about
 from skills.nanda.framework import Framework
+from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import page_address
 from skills.nanda.text import counted, escape_markdown, flatten
 

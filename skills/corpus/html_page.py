@@ -12,10 +12,11 @@ from typing import IO, Any
 from skills.corpus.db.facets import MOVE, STATED, UNKNOWN, UNSTATED, categories
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.stats import Tally
-from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
+from skills.nanda.anchors import Anchor, origin_of, read_anchors
 from skills.nanda.checks import findings_by_kind
 from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import Framework, Move
+from skills.nanda.marked_sentences import marked
 from skills.nanda.named_entities import without_names
 from skills.nanda.text import flatten
 from skills.reporting.outputs import FEWEST

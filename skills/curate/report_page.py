@@ -14,9 +14,10 @@ from skills.curate.outputs import Curation
 from skills.curate.panel import Panel
 from skills.curate.run_summary import Run
 from skills.curate.verdicts import INVALID, Verdict
-from skills.nanda.anchors import Anchor, marked, origin_of, read_anchors
+from skills.nanda.anchors import Anchor, origin_of, read_anchors
 from skills.nanda.confidence import read_suggestions, suggested
 from skills.nanda.framework import Framework, Move
+from skills.nanda.marked_sentences import marked
 from skills.reporting.page import ANNOTATIONS, write_page
 from skills.reporting.statistics import RELIABLE, TENTATIVE
 

@@ -12,7 +12,8 @@ from skills.evaluate.annotators import Subject
 from skills.evaluate.outputs import OVERALL, Evaluation, WorstPaper
 from skills.evaluate.report_text import TOKENS, columns_of, figures_of, name_of
 from skills.evaluate.source_metrics import split_labels
-from skills.nanda.anchors import Marked, Segment, marked, read_anchors
+from skills.nanda.anchors import read_anchors
+from skills.nanda.marked_sentences import Marked, Segment, marked
 from skills.reporting.page import write_page
 from skills.reporting.statistics import Figure
 

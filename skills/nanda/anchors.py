@@ -24,8 +24,6 @@ from __future__ import annotations
 
 import bisect
 import functools
-import itertools
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
@@ -261,85 +259,3 @@ def _moved_span(span: Sequence[int], old: Sequence[int], new: Sequence[int]) -> 
 def _moved(at: int, old: Sequence[int], new: Sequence[int]) -> int:
     """Return the new place of the character at `at`, or of the next visible character."""
     return new[min(bisect.bisect_left(old, at), len(new) - 1)]
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of a sentence, on one line.
-
-    Attributes:
-        moves: the names of the moves that come from this piece, in the order of the anchors.
-    """
-
-    text: str
-    moves: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Marked:
-    """A sentence of an abstract with the moves that come from it.
-
-    Attributes:
-        segments: the pieces, whose joined texts are the sentence on one line.
-        moves: the names of the moves that come from all words of the sentence; segments do not
-            repeat them.
-    """
-
-    segments: tuple[Segment, ...]
-    moves: tuple[str, ...] = ()
-
-
-def marked(abstract: str, anchors: Mapping[str, Anchor]) -> list[Marked]:
-    """Return the sentences of an abstract, divided where the spans of anchors begin and end.
-
-    A letter is never separated from its combining accents.
-    """
-    return [_marked(abstract, *span, anchors) for span in sentence_spans(abstract)]
-
-
-def _marked(abstract: str, first: int, last: int, anchors: Mapping[str, Anchor]) -> Marked:
-    sentence = abstract[first:last]
-    text = flatten(sentence)
-    covered: dict[str, list[Span]] = {}
-    for move, anchor in anchors.items():
-        for low, high in anchor["spans"]:
-            if low >= last or high <= first:
-                continue
-            start, end = (_place(max(at - first, 0), sentence, text) for at in (low, high))
-            start += text[start : start + 1] == " "
-            if start < end:
-                covered.setdefault(move, []).append((start, end))
-    visible = {place for place, char in enumerate(text) if char.isalnum()}
-    whole = tuple(
-        move
-        for move, spans in covered.items()
-        if visible.issubset(itertools.chain.from_iterable(itertools.starmap(range, spans)))
-    )
-    parts = {move: spans for move, spans in covered.items() if move not in whole}
-    return Marked(_segments(text, parts), whole)
-
-
-def _place(at: int, sentence: str, text: str) -> int:
-    """Return the place in the flattened sentence `text` that corresponds to `at`."""
-    place = len(flatten(sentence[:at]))
-    while unicodedata.category(text[place : place + 1] or " ").startswith("M"):
-        place += 1
-    return place
-
-
-def _segments(text: str, parts: Mapping[str, Sequence[Span]]) -> tuple[Segment, ...]:
-    """Return the pieces of a sentence between the ends of the spans of `parts`."""
-    ends = {0, len(text)}.union(*itertools.chain.from_iterable(parts.values()))
-    found, blank = list[Segment](), ""
-    for start, end in itertools.pairwise(sorted(ends)):
-        moves = (
-            move
-            for move, spans in parts.items()
-            if any(first <= start and end <= last for first, last in spans)
-        )
-        one = Segment(blank + text[start:end], tuple(moves))
-        # The names of the moves are shown after the last word of a segment.
-        blank = " " * (bool(one.moves) and one.text.endswith(" "))
-        if shown := one.text.removesuffix(blank):
-            found.append(Segment(shown, one.moves))
-    return tuple(found)

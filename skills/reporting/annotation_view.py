@@ -14,10 +14,11 @@ from rich.text import Text
 
 from harness.models.served import label
 from harness.terminal.rendering import TEXT_WIDTH
-from skills.nanda.anchors import Anchor, marked, numbers_of, read_anchors
+from skills.nanda.anchors import Anchor, numbers_of, read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, suggested
 from skills.nanda.framework import RESERVED, Framework
+from skills.nanda.marked_sentences import marked
 
 ANCHOR, DOUBT, SUGGESTION, PASSAGE = "cyan", "red", "yellow", "underline"
 Kind = Literal["same", "removed", "added"]

@@ -21,8 +21,8 @@ from skills.corpus.html_page import facts, paper_view
 from skills.corpus.listing import complete_soon
 from skills.corpus.records import Annotated
 from skills.corpus.table import paper_key
-from skills.nanda.anchors import marked
 from skills.nanda.framework import Framework
+from skills.nanda.marked_sentences import marked
 from skills.reporting.annotation_view import Piece, word_diff
 from skills.serve.pages import State, message, page
 from skills.serve.papers_page import PATH, filtered

@@ -23,7 +23,7 @@ from skills.curate.review.disagreement import (
     outline,
     rated,
 )
-from skills.nanda.anchors import marked
+from skills.nanda.marked_sentences import marked
 from skills.serve.pages import State, fields_of, message, page
 from skills.serve.review_seats import NameInUse, Room, Seat, perform, save_draft
 

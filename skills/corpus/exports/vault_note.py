@@ -20,10 +20,11 @@ from skills.corpus.exports.user_edited import Owned, Value
 from skills.corpus.identity.identifiers import known
 from skills.corpus.records import Annotated
 from skills.corpus.references.csl_json import separate_names
-from skills.nanda.anchors import Marked, marked, read_anchors
+from skills.nanda.anchors import read_anchors
 from skills.nanda.checks import findings
 from skills.nanda.confidence import from_sections, labelled_suggestions, uncertain_moves
 from skills.nanda.framework import Framework
+from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import iso_date, page_address
 from skills.nanda.terms import GENERIC, Term, spelling, terms_in
 from skills.nanda.text import MARKDOWN_SPECIAL, flatten, set_of, stem, words

@@ -10,18 +10,11 @@ from typing import Any
 from harness.errors import UsageError
 from skills.curate.items import Item
 from skills.curate.review.decision_log import Spans
-from skills.nanda.anchors import (
-    Anchor,
-    Marked,
-    anchor_of,
-    marked,
-    origin_of,
-    read_anchors,
-    sentences_of,
-)
+from skills.nanda.anchors import Anchor, anchor_of, origin_of, read_anchors, sentences_of
 from skills.nanda.checks import check, findings
 from skills.nanda.confidence import confidence_of, read_suggestions, suggested
 from skills.nanda.framework import MOST_SENTENCES, Framework
+from skills.nanda.marked_sentences import Marked, marked
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten, is_visible, visible_places
 

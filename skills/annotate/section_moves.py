@@ -1,0 +1,96 @@
+"""Look for moves that an abstract does not state in the sections of its paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from harness.models.backend import OnText
+from skills.nanda.framework import Framework
+from skills.nanda.paper import Paper, Section
+from skills.nanda.sentences import split_sentences
+
+if TYPE_CHECKING:
+    from skills.annotate.annotator import Annotator, Prepared
+
+SECTION_MOVES: Mapping[str, tuple[str, ...]] = {
+    "limitation": ("limitation",),
+    "conclusion": ("limitation", "implication"),
+}
+"""The moves that are looked for in each kind of section."""
+MOST_WORDS = 350
+"""Maximum number of words of a section that are read, about the length of a long abstract."""
+
+
+def with_sections(
+    annotator: Annotator, prepared: Prepared, record: dict[str, Any], on_text: OnText | None
+) -> dict[str, Any]:
+    """Return a record with the moves that only sections of the paper state.
+
+    A section is annotated like an abstract, but only moves that the abstract does not state are
+    used. They are stored under "sections", each with its section, so that moves, anchors and
+    checks of the record only concern the abstract.
+    """
+    framework = prepared.form.framework
+    found: dict[str, Any] = {}
+    for section, moves in _wanted(prepared.paper, framework):
+        missing = [m for m in moves if record[m] == framework.not_stated and m not in found]
+        if missing:
+            own = annotator.prepare(_as_paper(section, prepared.paper))
+            # for example, a section on limitations has a limitation
+            if section.kind in missing:
+                own = replace(own, request=own.form.stating(own.request, [section.kind]))
+            annotator.model.check_fits(own.request)
+            made = annotator.annotate(own, on_text)
+            stated = [move for move in missing if made[move] != framework.not_stated]
+            found |= {move: _entry(section, made, move) for move in stated}
+            cost = _with_cost(record["provenance"], made["provenance"])
+            record = {**record, "provenance": cost}
+    provenance = record.pop("provenance")
+    return {**record, "sections": found, "provenance": provenance}
+
+
+def _wanted(paper: Paper, framework: Framework) -> Iterator[tuple[Section, list[str]]]:
+    """Yield each section with the moves of the framework that it may contain."""
+    for kind, moves in SECTION_MOVES.items():
+        for section in paper.sections:
+            if section.kind == kind:
+                yield section, [move for move in moves if move in framework.names]
+
+
+def _as_paper(section: Section, paper: Paper) -> Paper:
+    """Return a paper whose abstract is the beginning of a section."""
+    kept, words = list[str](), 0
+    for sentence in split_sentences(section.text):
+        words += len(sentence.split())
+        if kept and words > MOST_WORDS:
+            break
+        kept.append(sentence)
+    text = " ".join(" ".join(kept).split()[:MOST_WORDS])
+    return replace(paper, abstract=text, sections=())
+
+
+def _entry(section: Section, own: Mapping[str, Any], move: str) -> dict[str, Any]:
+    """Return the stored entry of a move that was found in a section."""
+    checks = own["checks"]
+    unknown = [
+        text
+        for what in ("numbers", "names")
+        for text in checks[f"unsupported_{what}"].get(move, ())
+    ]
+    return {
+        "section": section.heading,
+        "page": section.page,
+        "text": own[move],
+        "source": checks["source"][move]["text"],
+        "support": checks["support"][move],
+        **({"unsupported": unknown} if unknown else {}),
+    }
+
+
+def _with_cost(provenance: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a provenance with the tokens and seconds of another provenance added."""
+    tokens = {name: n + other["tokens"][name] for name, n in provenance["tokens"].items()}
+    seconds = round(provenance["seconds"] + other["seconds"], 3)
+    return {**provenance, "tokens": tokens, "seconds": seconds}
