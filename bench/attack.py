@@ -27,7 +27,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), *map(str, (ROOT / "tests/support").iterdir())]
+SUPPORT = ROOT / "tests/support"
+sys.path[:0] = map(str, (ROOT, SUPPORT, *filter(Path.is_dir, SUPPORT.iterdir())))
 
 CACHE = Path(os.environ.get("HARNESS_CACHE") or Path.home() / ".cache/nanda-harness")
 """The user's models, for an area that attacks with the embedded model: link its files."""

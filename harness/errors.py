@@ -16,6 +16,7 @@
     │       └── LoopingReply             it repeats the same text
     ├── ModelError                   3
     │   ├── ModelUnavailable             absent, or cannot be loaded or reached: may fall back
+    │   ├── ModelChanged                 another model has its name since the run began
     │   ├── ModelBusy                    its queue is full                      (retryable)
     │   ├── ClusterUnavailable           the cluster cannot be reached or used: no model can serve
     │   └── ChecksumMismatch             a file differs from the one in the registry
@@ -132,6 +133,10 @@ class ModelError(HarnessError):
 
 
 class ModelUnavailable(ModelError):
+    pass
+
+
+class ModelChanged(ModelError):
     pass
 
 

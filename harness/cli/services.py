@@ -19,6 +19,7 @@ from harness.plugins.discovery import Discovery
 from harness.runs.frontend import Caller, Frontend, Outcome
 from harness.runs.run_log import Run, RunLog
 from harness.settings import Settings
+from harness.support.process import remove_left_over
 from harness.support.text_input import at_home
 from harness.terminal.console import Screen
 
@@ -31,6 +32,19 @@ if TYPE_CHECKING:
     from harness.models.registry import Registry
     from harness.permissions import Permissions
     from harness.runs.invocation import Invocation
+
+
+def _remove_left_over(settings: Settings) -> None:
+    """Remove temporary files and folders of processes that were killed."""
+    import tempfile
+
+    own = settings.cache_dir, settings.data_dir, settings.config_dir, settings.own_skills
+    for folder, pattern in (
+        *((folder, "*.tmp") for folder in own),
+        (settings.cache_dir / "models", "fetch-*"),
+        (Path(tempfile.gettempdir()), "nanda-*"),
+    ):
+        remove_left_over(folder, pattern)
 
 
 class Services(ABC):
@@ -62,7 +76,8 @@ class Services(ABC):
         self.general = dict(general or {})
         self._plugins = dict(plugins or {})
         self._bare = bare
-        self.run_log = RunLog(settings.run_log, self.screen.notice)
+        clean = partial(_remove_left_over, settings)
+        self.run_log = RunLog(settings.run_log, self.screen.notice, clean)
         path = self.general.get("registry")
         self._registry_path = at_home(path) if path else None
         self._registry: Registry | None = None

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from harness.errors import HarnessError, ModelUnavailable
+from harness.errors import HarnessError, ModelChanged, ModelUnavailable
 from harness.models.backend import Availability, Backend, Model
 from harness.models.served import ServedModel, Usage, label
 
@@ -351,6 +351,9 @@ class Models:
                 served = self._served(resolution, self.pool.load(resolution.chosen, slots))
                 self._announce(served)
                 return work(served)
+            except ModelChanged:
+                self.pool.drop(resolution.chosen)  # the next line uses the model that is there now
+                raise
             except ModelUnavailable as exc:
                 self.pool.drop(resolution.chosen)
                 if self.cancel is not None:

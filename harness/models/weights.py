@@ -119,14 +119,25 @@ class FileStore:
         path = self._merged_path(base_id, adapter_id)
 
         def merge(folder: Path) -> Path:
-            self.notify(f"merging {adapter_id} into {base_id}, once")
+            why = f" again, since {path.name} does not match its digest" * path.is_file()
+            self.notify(f"merging {adapter_id} into {base_id}{why or ', once'}")
             shown = self._progress or (lambda _: contextlib.nullcontext(lambda _: None))
             with shown("merging") as tick:
                 gguf_file.merge_adapter(base, adapter, folder / path.name, tick)
-            return folder / path.name
+            merged = folder / path.name
+            with merged.open("rb") as file:
+                written = hashlib.file_digest(file, "sha256").hexdigest()
+            _digest_file(path).write_text(written, encoding="utf-8")
+            return merged
 
-        self._create(f"{base_id} with {adapter_id}", path, merge)
+        self._create(f"{base_id} with {adapter_id}", path, merge, self._is_as_made)
         return path
+
+    def _is_as_made(self, path: Path) -> bool:
+        """Return True if the file exists and has the digest that was stored when it was made."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return _digest_file(path).read_text(encoding="utf-8") == self.digest_of(path)
+        return False
 
     def _merged_path(self, base_id: str, adapter_id: str) -> Path:
         from harness.models.gguf_file import MERGE_VERSION
@@ -150,7 +161,7 @@ class FileStore:
         found = [{sha256 for sha256 in known if sha256}]
         if adapter_id and all(here):
             merged = self._merged_path(base_id, adapter_id)
-            found += [{self.digest_of(merged)}] * merged.is_file()
+            found += [{self.digest_of(merged)}] * self._is_as_made(merged)
         return [files for files in found if files]
 
     def digest(self, file_id: str) -> str:
@@ -178,7 +189,13 @@ class FileStore:
             bounded_files.write_json(self.cache_dir / "digests.json", digests, "the digests")
         return digest
 
-    def _create(self, what: str, path: Path, make: Callable[[Path], Path]) -> None:
+    def _create(
+        self,
+        what: str,
+        path: Path,
+        make: Callable[[Path], Path],
+        exists: Callable[[Path], bool] = Path.is_file,
+    ) -> None:
         """Create a file with `make`, and rename it to `path`, unless `path` exists.
 
         Raises:
@@ -189,16 +206,16 @@ class FileStore:
 
         from filelock import FileLock
 
-        if path.is_file():
+        if exists(path):
             return
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                if path.is_file():  # another process has created it in the meantime
+                if exists(path):  # another process has created it in the meantime
                     return
-                prefix = f"fetch-{path.stem}-"
-                for stale in path.parent.glob(f"{prefix}*"):
+                for stale in path.parent.glob(f"fetch-{path.stem}-*"):
                     shutil.rmtree(stale, ignore_errors=True)
+                prefix = f"fetch-{path.stem}-{os.getpid()}-"
                 with tempfile.TemporaryDirectory(prefix=prefix, dir=path.parent) as folder:
                     created = make(Path(folder))
                     with created.open("r+b") as file:
@@ -248,6 +265,11 @@ class FileStore:
                 hint="Nothing was stored. Ask the operator of your package index.",
             )
         return unpacked
+
+
+def _digest_file(path: Path) -> Path:
+    """Return the file beside a derived file that has its digest."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def _absent(entry: FileEntry) -> str:

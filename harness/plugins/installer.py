@@ -231,7 +231,7 @@ def staged(found: SkillFile, root: Path) -> Iterator[Staged]:
         InputError: the skill contains a link, a special file or compiled Python, or is too large.
         OutputError: the copy cannot be written.
     """
-    hidden = root / f".{secrets.token_hex(4)}.tmp"  # discovery skips such names
+    hidden = root / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"  # discovery skips such names
     folder = hidden / found.name
     try:
         try:
@@ -290,7 +290,7 @@ def remove(folder: Path) -> None:
         if folder.is_symlink():
             folder.unlink()
             return
-        hidden = folder.with_name(f".{secrets.token_hex(4)}.tmp")
+        hidden = folder.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp")
         folder.rename(hidden)  # so that parts of it are not found if deleting is interrupted
         shutil.rmtree(hidden)
     except OSError as exc:

@@ -87,7 +87,7 @@ def private_folder() -> Path:
     import shutil
     import tempfile
 
-    folder = Path(tempfile.mkdtemp(prefix="nanda-trusted-")).resolve()
+    folder = Path(tempfile.mkdtemp(prefix=f"nanda-trusted-{os.getpid()}-")).resolve()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 

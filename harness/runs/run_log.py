@@ -16,16 +16,17 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness._version import __version__
 from harness.api.hookspecs import End, Listener, RunFinished, RunStarted, notify
-from harness.errors import HarnessError, InternalError, Interrupted, ReaderGone
+from harness.errors import HarnessError, InternalError, Interrupted, OutputError, ReaderGone
 from harness.models.pool import Resolution
 from harness.models.served import ServedModel, Usage
 from harness.support.process import is_alive
-from harness.support.sqlite import UserDatabase, storable
+from harness.support.sqlite import UserDatabase, is_full_or_locked, storable
 
 if TYPE_CHECKING:
     from harness.api.skill import Call, Result
@@ -129,12 +130,18 @@ class Run:
         )
 
     def wrote(self, path: Path, sha256: str) -> None:
-        """Record a target before it is written, so that the same job may replace it later."""
+        """Record a target before it is written, so that the same job may replace it later.
+
+        Raises:
+            OutputError: raised by `RunLog.check_usable`.
+        """
         if self.log is not None and self.id is not None:
             self.log.execute(
                 "INSERT INTO outputs (run_id, path, sha256) VALUES (?, ?, ?)",
                 [self.id, str(path.resolve()), sha256],
             )
+        if self.log is not None:
+            self.log.check_usable()
 
     def close(self, status: Status, exit_code: int, usage: Usage, **error: str | None) -> None:
         """Close the row. `error` may have error_type, error, raw_reply and traceback."""
@@ -163,15 +170,21 @@ class RunLog:
     Args:
         path: the file, which is created with its folder if it does not exist.
         notice: called once with a message if the log cannot be written.
+        died: called if a process of an earlier run was killed.
     """
 
-    def __init__(self, path: Path, notice: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        notice: Callable[[str], None],
+        died: Callable[[], None] = lambda: None,
+    ) -> None:
         self.path = path
         self._database = UserDatabase(
             path,
             MIGRATIONS,
             lambda error: notice(f"the run log cannot be used: {error}"),
-            _close_dead_runs,
+            partial(_close_dead_runs, died=died),
         )
 
     def start(
@@ -243,18 +256,32 @@ class RunLog:
         given = [*map(_storable, parameters)]
         return self._database.run(lambda db: db.execute(sql, given).lastrowid, None)
 
+    def check_usable(self) -> None:
+        """Check that targets can be recorded: the same line could not replace them otherwise.
+
+        Raises:
+            OutputError: the disk is full, or another program has locked the log.
+        """
+        if is_full_or_locked(self._database.error):
+            raise OutputError(
+                f"the run log cannot be written: {self._database.error}",
+                where=str(self.path),
+                hint="Repeat the line when there is room, and no other program holds the file.",
+            )
+
 
 def _storable(value: Any) -> Any:
     return storable(value) if isinstance(value, str) else value
 
 
-def _close_dead_runs(db: sqlite3.Connection) -> None:
-    for run_id, pid in db.execute("SELECT id, pid FROM runs WHERE status = 'running'").fetchall():
-        if not is_alive(pid):
-            db.execute(
-                "UPDATE runs SET status = 'interrupted', error = 'the process died' WHERE id = ?",
-                [run_id],
-            )
+def _close_dead_runs(db: sqlite3.Connection, died: Callable[[], None]) -> None:
+    running = db.execute("SELECT id, pid FROM runs WHERE status = 'running'").fetchall()
+    dead = [[run_id] for run_id, pid in running if not is_alive(pid)]
+    if dead:
+        died()
+    db.executemany(
+        "UPDATE runs SET status = 'interrupted', error = 'the process died' WHERE id = ?", dead
+    )
 
 
 @contextlib.contextmanager

@@ -367,6 +367,8 @@ class Runner:
                 allowed=self.run.allowed,
             )
             self.run.log, self.run.id = opened.log, opened.id
+            if given.targets:
+                self.run_log.check_usable()
         started = RunStarted(
             self.run.id, given.name, given.subcommand, self.frontend.name, datetime.now(UTC)
         )

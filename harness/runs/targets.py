@@ -16,6 +16,7 @@ from pathlib import Path
 
 from harness.api.skill import Call, Skill, Write
 from harness.errors import OutputError, UsageError
+from harness.support.process import remove_left_over
 
 
 def check(
@@ -38,6 +39,8 @@ def check(
     """
     for target in targets:
         _check_suffix(target, skill, (*skill.saves, *formats))
+    for folder in {target.parent for target in targets}:
+        remove_left_over(folder, ".*.tmp")
     for target in (*targets, *companions):
         with _reported(target):
             _check_place(target, may_replace)

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import re
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,6 +95,15 @@ def is_alive(pid: int) -> bool:
     import psutil  # rarely needed and slow to import
 
     return psutil.pid_exists(pid)  # os.kill(pid, 0) would end the process on Windows
+
+
+def remove_left_over(folder: Path, pattern: str) -> None:
+    """Remove files and folders of killed processes, whose numbers end the names: ".7-a1b2.tmp"."""
+    for path in folder.glob(pattern):
+        found = re.search(r"[.-](\d+)(-\w+)?(\.tmp)?$", path.name)
+        if found and not is_alive(int(found[1])):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def require(*modules: str, extra: str = "finetune") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -18,6 +19,8 @@ INSTRUCTIONS = 100_000
 """Number of virtual machine instructions between two calls of the progress handler: some
 milliseconds.
 """
+PATIENCE = 10.0
+"""Seconds to wait for a lock of one of the user's files."""
 STEP = 0.2
 """Seconds that SQLite waits for a lock, while Python cannot handle signals."""
 
@@ -65,7 +68,7 @@ class UserDatabase:
         prepare: called once with the first connection, after the migrations.
 
     Attributes:
-        broken: True if the file could not be used.
+        error: the reason why the file cannot be used, or None.
     """
 
     def __init__(
@@ -76,9 +79,14 @@ class UserDatabase:
         prepare: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self.path = path
-        self.broken = False
+        self.error: Exception | None = None
         self._migrations, self._notice, self._prepare = migrations, notice, prepare
         self._ready = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether the file could not be used."""
+        return self.error is not None
 
     def run(self, work: Callable[[sqlite3.Connection], T], instead: T) -> T:
         """Return the result of `work` on a new connection, or `instead` after an error.
@@ -90,7 +98,7 @@ class UserDatabase:
                 return work(db)
         except (sqlite3.Error, OSError) as exc:
             if not self.broken:
-                self.broken = True
+                self.error = exc
                 self._notice(f"{exc} ({self.path})")
             return instead
 
@@ -104,7 +112,7 @@ class UserDatabase:
         if not self._ready:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
         db.row_factory = sqlite3.Row
         try:
             # Safe if the process is killed; in a power failure, the last rows may be lost.
@@ -138,6 +146,13 @@ def handle_signals(connection: sqlite3.Connection) -> None:
 def is_interrupted(error: sqlite3.Error) -> bool:
     """Return True if Ctrl-C aborted the statement."""
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+
+
+def is_full_or_locked(error: Exception | None) -> bool:
+    """Return True if the disk is full, or another process holds the lock."""
+    codes = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in codes or getattr(error, "errno", 0) in (errno.ENOSPC, errno.EFBIG)
 
 
 def begin_immediate(connection: sqlite3.Connection, seconds: float) -> None:

@@ -8,7 +8,14 @@ import pytest
 from backend_requests import ask
 from faulty_server import FAULTS, MODEL, FaultyServer
 
-from harness.errors import DeadlineExceeded, HarnessError, ModelBusy, ModelUnavailable, SkillFailed
+from harness.errors import (
+    DeadlineExceeded,
+    HarnessError,
+    ModelBusy,
+    ModelChanged,
+    ModelUnavailable,
+    SkillFailed,
+)
 from harness.models.backend import Model
 from harness.models.backends import generation
 from harness.models.backends.ollama import OllamaBackend
@@ -111,6 +118,26 @@ def test_the_registry_permits_a_redirect_to_one_host(protocol: str) -> None:
         load(protocol, server, allow_redirects_to="localhost").generate(ask(deadline=2))
     assert server.redirected[0].startswith(b"POST /api/chat")
     assert KEY.encode() not in server.redirected[0]
+
+
+def test_a_digest_that_changes_ends_the_run_with_both() -> None:
+    with FaultyServer("none") as server:
+        model = load("ollama", server)
+        assert model.generate(ask()).text == "One."
+        server.digest = "cd" * 32
+        with pytest.raises(ModelChanged, match=r"sound:1b .*: c[cd]+ instead of a[ab]+"):
+            model.generate(ask())
+        assert load("ollama", server).digests == {"ollama": "cd" * 32}
+
+
+def test_a_name_that_changes_ends_the_run_with_both() -> None:
+    with FaultyServer("none") as server:
+        model = load("openai", server)
+        server.served = "sound-2026-01"
+        assert model.generate(ask()).text == model.generate(ask()).text == "One."
+        server.served = "sound-2026-02"
+        with pytest.raises(ModelChanged, match="sound-2026-02 instead of sound-2026-01"):
+            model.generate(ask())
 
 
 @protocols

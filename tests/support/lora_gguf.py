@@ -38,3 +38,15 @@ def write_adapter(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_base(path: Path, shapes: dict[str, tuple[int, int]] = CHANGED) -> Path:
+    """Write a model of these weights, each of which is 1."""
+    writer = gguf.GGUFWriter(path, "llama")
+    for name, (inside, outside) in shapes.items():
+        writer.add_tensor(name, np.ones((outside, inside), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -214,6 +215,8 @@ class OllamaModel:
                         raise remote.stream_error(self._server, part)
                     if emit(ollama.ChatResponse(**part)):
                         return
+                response.close()  # the next request takes its connection
+                self._check_digest(client)
         except ollama.ResponseError as exc:
             raise self._error(exc, handle.retry_after) from exc
         except httpx.HTTPError as exc:
@@ -223,6 +226,19 @@ class OllamaModel:
             ) from exc
         except bounded_http.UNREADABLE as exc:
             raise remote.stream_error(self._server, "a line is not a valid message") from exc
+
+    def _check_digest(self, client: ollama.Client) -> None:
+        """Raise ModelChanged if the server has another model of this name by now."""
+        import httpx
+        import ollama
+
+        found, before = None, self.digests.get("ollama")
+        with contextlib.suppress(
+            httpx.HTTPError, ollama.ResponseError, bounded_http.TooLong, *bounded_http.UNREADABLE
+        ):
+            found = ollama_server.listed(client).get(ollama_server.full_name(self._name))
+        if found and before and found != before:
+            raise remote.changed_error(self._server, self._name, before[:12], found[:12])
 
     def _prefill_kind(self, cancel: threading.Event | None) -> PrefillKind:
         with self._probing:

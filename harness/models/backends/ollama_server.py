@@ -193,9 +193,14 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
         ModelUnavailable: no Ollama server answers at `host`.
     """
     with _probing(host, allowed) as client:
-        # Not by the client's method, whose objects need ten times the memory of the answer.
-        models = client._client.request("GET", "/api/tags").json()["models"]
-        named = [(str(one["name"]), one.get("digest")) for one in models or () if one.get("name")]
+        return listed(client)
+
+
+def listed(client: ollama.Client) -> Mapping[str, str]:
+    """Return the digests of the models by full name; see `list_models`."""
+    # Not by the client's method, whose objects need ten times the memory of the answer.
+    models = client._client.request("GET", "/api/tags", timeout=remote.PROBE_SECONDS).json()
+    named = [(str(one["name"]), one.get("digest")) for one in models["models"] or ()]
     return {full_name(name): digest for name, digest in named if isinstance(digest, str)}
 
 

@@ -186,6 +186,7 @@ class AnswerReader:
     """Reads the chunks of an answer, whose types the client does not check.
 
     Attributes:
+        model: the model that answers, if the server names it.
         finish: the finish_reason; "" before the end.
         counts: numbers of tokens: of the prompt, of the completion, and cached tokens of the
             prompt.
@@ -194,7 +195,7 @@ class AnswerReader:
     def __init__(self, state: GenerationState) -> None:
         self._state = state
         self.calls = CallCollector()
-        self.finish = ""
+        self.model = self.finish = ""
         self.counts = (0, 0, 0)
 
     def read(self, chunk: Any) -> list[str]:
@@ -204,6 +205,7 @@ class AnswerReader:
             One of `UNREADABLE`: the chunk violates the protocol.
         """
         texts = []
+        self.model = str(chunk.model or "") or self.model
         for choice in chunk.choices or ():
             for token in (choice.logprobs and choice.logprobs.content) or ():
                 self._state.add_token(Token(*_pair(token)), map(_pair, token.top_logprobs or ()))
@@ -283,6 +285,7 @@ class OpenAIModel:
         self._server = server
         self.place = f"{entry.model} at {server.shown}"
         self._owner = owner
+        self._served = ""  # the model that the first answer names
         self._continues = owner in CONTINUING
         self.takes_tools = True
         self.tools_refused = ""
@@ -314,6 +317,10 @@ class OpenAIModel:
                 state.add(text)
 
         relay(lambda emit: self._stream(state, handle, emit), take, state, handle.close)
+        self._served = self._served or answer.model
+        if answer.model and answer.model != self._served:
+            server = self._server.shown
+            raise remote.changed_error(server, self._name, self._served, answer.model)
         reason = answer.finish
         if reason not in ("stop", "length", "tool_calls"):
             how = f"with finish_reason {reason!r}" if reason else "without a finish_reason"

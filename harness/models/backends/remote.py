@@ -12,6 +12,7 @@ from harness.errors import (
     GenerationFailed,
     HarnessError,
     ModelBusy,
+    ModelChanged,
     ModelUnavailable,
     SkillFailed,
 )
@@ -145,7 +146,9 @@ class ConnectionHandle:
                 f"{self.server} redirects to {other}, to which nothing was sent",
                 hint="Correct the address, or permit it with `allow_redirects_to` in the registry.",
             )
-        meter = bounded_http.Meter(self.server, self._size, self._ends)
+        meter = bounded_http.Meter(self.server)
+        if response.request.method == "POST":  # what else is asked in between is short
+            meter = bounded_http.Meter(self.server, self._size, self._ends)
         bounded_http.limit_response(response, meter)
 
     def _on_event(self, event: str, info: Mapping[str, Any]) -> None:
@@ -167,6 +170,14 @@ def as_tool(tool: Tool) -> dict[str, Any]:
     """Return the JSON form of a tool in the protocols of OpenAI and Ollama."""
     function = {"name": tool.name, "description": tool.description}
     return {"type": "function", "function": {**function, "parameters": dict(tool.parameters)}}
+
+
+def changed_error(server: str, name: str, before: str, now: str) -> ModelChanged:
+    """Return the error for a model that was replaced during a run."""
+    return ModelChanged(
+        f"{server} serves another model as {name} since the run began: {now} instead of {before}",
+        hint="Rows so far are stored with the first one. Repeat the line to go on with the other.",
+    )
 
 
 def status_error(status: int, message: str, server: str, after: str | None = None) -> HarnessError:

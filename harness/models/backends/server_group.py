@@ -9,7 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.errors import GenerationFailed, HarnessError, ModelBusy, ModelError, ModelUnavailable
+from harness.errors import (
+    GenerationFailed,
+    HarnessError,
+    ModelBusy,
+    ModelChanged,
+    ModelError,
+    ModelUnavailable,
+)
 from harness.models.backend import Availability, Backend, Model, OnText, Reply, Request
 from harness.models.backends.remote import NotServed, shown_address
 
@@ -200,7 +207,7 @@ class Balanced:
                 result = work(server.model)
                 self._report(server)
                 return result
-            except ModelUnavailable as exc:
+            except (ModelUnavailable, ModelChanged) as exc:
                 failed[server] = exc
                 self._leave_out(server, exc)
             except ModelBusy as exc:

@@ -21,7 +21,7 @@ from typing import Any, Self, TypeVar
 
 from harness.errors import ClusterUnavailable, HarnessError, UsageError
 from harness.models.cluster.address import Address
-from harness.support.process import available_cores, is_alive, require
+from harness.support.process import available_cores, remove_left_over, require
 
 ANSWER_SECONDS = 10.0
 """Time limit in seconds for an answer from the address."""
@@ -156,10 +156,7 @@ class Connection:
 
 def own_folder() -> Path:
     """Return a new folder for a Ray of this process, and remove the folders of killed processes."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        pid = left.name.removeprefix(PREFIX).partition("-")[0]
-        if pid.isdigit() and not is_alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+    remove_left_over(Path(tempfile.gettempdir()), f"{PREFIX}*")
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 

@@ -178,7 +178,29 @@ def test_merged_once_with_a_notice(kept: Kept, merged: Path) -> None:
     assert kept.files.merged("base", "lora") == merged
     assert merged.stat().st_mtime_ns == made
     assert kept.said == ["merging lora into base, once"]
-    assert kept.left() == [merged.name]
+    assert kept.left() == [merged.name, f"{merged.name}.sha256"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "changed", "digest", "no digest"])
+def test_a_damaged_merge_is_made_again(tmp_path: Path, damage: str) -> None:
+    shapes = {"blk.0.attn_q.weight": (32, 3)}
+    lora = write_adapter(tmp_path / "lora.gguf", shapes)
+    kept = Kept(
+        write_base(tmp_path / "base.gguf", alignment=32, kind=np.dtype("f4")), lora, tmp_path
+    )
+    made = kept.files.merged("base", "lora")
+    sound, beside = made.read_bytes(), made.with_name(f"{made.name}.sha256")
+    if damage == "truncated":
+        made.write_bytes(sound[:-9])
+    elif damage == "changed":
+        made.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    elif damage == "digest":
+        beside.write_text("0" * 64)
+    else:
+        beside.unlink()
+    assert kept.files.merged("base", "lora").read_bytes() == sound
+    again = f"merging lora into base again, since {made.name} does not match its digest"
+    assert kept.said == ["merging lora into base, once", again]
 
 
 @pytest.mark.parametrize(

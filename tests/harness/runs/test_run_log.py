@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from harness import Call, GenerationFailed, HarnessError, Interrupted, InvalidReply, Result, Skill
+from harness.errors import OutputError
 from harness.models.served import Usage
 from harness.runs.frontend import Frontend
 from harness.runs.run_log import MIGRATIONS, RunLog, m001_runs
+from harness.support import sqlite
 from harness.support.sqlite import migrate
 from harness.testing import FakeModel, fake_app
 
@@ -113,6 +115,49 @@ def test_runs_of_dead_processes_are_closed(tmp_path):
     log.execute("UPDATE runs SET pid = ?", [_dead_pid()])
     [run] = RunLog(path, print).recent(1)
     assert (run["status"], run["error"]) == ("interrupted", "the process died")
+
+
+def test_temporary_files_of_killed_processes_are_removed_at_the_next_start(tmp_path):
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.dispatch("hello")
+    settings, dead = app.settings, _dead_pid()
+    (settings.cache_dir / "models").mkdir(parents=True)
+    names = {
+        settings.cache_dir / "digests.json.{}.tmp",
+        settings.cache_dir / "models" / "fetch-merged-ab12-{}-x_9y",
+        settings.config_dir / "trusted.json.{}.tmp",
+    }
+    settings.config_dir.mkdir(exist_ok=True)
+    for name in names:
+        for pid in (dead, os.getpid()):
+            Path(str(name).format(pid)).mkdir()
+    app.close()
+    fake_app(tmp_path, FakeModel("hi")).dispatch("hello")
+    assert all(Path(str(name).format(dead)).exists() for name in names), "no process had died"
+    app.run_log.execute("UPDATE runs SET status = 'running', pid = ?", [dead])
+    fake_app(tmp_path, FakeModel("hi")).dispatch("hello")
+    assert not any(Path(str(name).format(dead)).exists() for name in names)
+    assert all(Path(str(name).format(os.getpid())).exists() for name in names)
+
+
+def test_a_target_is_not_written_while_the_log_is_locked(tmp_path, monkeypatch):
+    """Else the same line would later refuse to replace it."""
+    monkeypatch.setattr(sqlite, "PATIENCE", 0.1)
+    monkeypatch.chdir(tmp_path)
+    app = fake_app(tmp_path, FakeModel("hi"))
+    app.dispatch("hello")
+    db = sqlite3.connect(app.settings.run_log, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    app.close()
+    locked = fake_app(tmp_path, FakeModel("hi"))
+    with pytest.raises(OutputError, match="the run log cannot be written: database is locked"):
+        locked.dispatch("/chat hello save to out.txt")
+    assert not (tmp_path / "out.txt").exists()
+    assert fake_app(tmp_path, FakeModel("hi")).dispatch("hello").result.text == "hi"
+    db.close()
+    for _ in range(2):
+        fake_app(tmp_path, FakeModel("hi")).dispatch("/chat hello save to out.txt")
+    assert (tmp_path / "out.txt").read_text() == "hi\n"
 
 
 def test_running_runs_are_not_closed(tmp_path):

@@ -74,7 +74,7 @@ class Chat:
             return {
                 "id": "c",
                 "object": "chat.completion.chunk",
-                "model": MODEL,
+                "model": self.server.served,
                 "choices": [choice],
             }
         return {"model": MODEL, "message": message, "done": False, **more}
@@ -204,6 +204,7 @@ def _raw(data: bytes, *, then_wait: bool = False) -> Fault:
 
 _MANY = b"[" + b"{}," * 30_000 + b"{}]"
 FAULTS: dict[str, Fault] = {
+    "none": lambda chat: chat.answer(chat.piece("One."), chat.end()),
     "gzip bomb": _bomb("gzip", 31),
     "deflate bomb": _bomb("deflate", 15),
     "endless line": _endless(lambda chat: b"x" * 1000),
@@ -297,6 +298,7 @@ class FaultyServer:
     """The server; a context manager.
 
     Attributes:
+        digest, served: of the model, as listed by Ollama, and as named in answers of OpenAI's.
         other: the port of a second server, which only records that something reached it.
         redirected: the beginnings of the requests that reached it.
     """
@@ -304,6 +306,7 @@ class FaultyServer:
     fault: str
     released: threading.Event = field(default_factory=threading.Event)
     digest: str = DIGEST
+    served: str = MODEL
     redirected: list[bytes] = field(default_factory=list)
     chats: int = 0
     other: int = 0
@@ -331,7 +334,7 @@ class FaultyServer:
                 threading.Thread(target=self._handle, args=(connection, serve), daemon=True).start()
 
     def _handle(self, connection: socket.socket, serve: Callable[[socket.socket], None]) -> None:
-        with connection, contextlib.suppress(OSError):
+        with connection, contextlib.suppress(OSError, ValueError):  # closed by the client
             connection.settimeout(SECONDS)
             serve(connection)
             connection.shutdown(socket.SHUT_WR)

@@ -1,0 +1,188 @@
+"""Disks that are full, read-only or locked, damaged files, and a damaged cache of models.
+
+A job of /annotate with a model that answers at once meets each; it must end with code 4 (or 2, and
+the way out, for a damaged database), say which file, and be completed by the same line once the
+fault is gone: no row lost, doubled or out of order, and none asked for again that was stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from lora_gguf import write_adapter, write_base
+
+from bench import crash
+from harness.models.registry import FileEntry
+from harness.models.weights import FileStore
+
+ROWS = 60
+SIZES = (64, 200, 400, 600, 1024, 2048)
+"""KB of a full disk: from no room for a database to room for some rows."""
+DAMAGES = 20
+"""Damages of each kind."""
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
+    """Make `folder` a disk; False if this process may not mount one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    try:
+        yield mounted
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def wrong_end(ended: crash.Outcome, codes: tuple[int, ...] = (4,)) -> list[str]:
+    """Return what is wrong with how a process ended."""
+    wrong = [f"code {ended.code}: {ended.stderr[-250:]}"] * (ended.code not in codes)
+    return wrong + ["a traceback"] * ("Traceback" in ended.stderr)
+
+
+def resumed(work: crash.Workspace, line: str, notes: list[str]) -> str | None:
+    """Repeat the line without the fault; return what is wrong, or None."""
+    ended = work.run(line)
+    faults = crash.checked(work, *notes, *wrong_end(ended, (0,)))
+    return str(faults) if faults else None
+
+
+def full(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Fill the disk of the data, of the target, or both, or limit the size of a file."""
+    places = [("data", size) for size in SIZES] + [("target", size) for size in (4, 12)]
+    places += [("limit", size) for size in SIZES]
+    for place, size in chance.sample(places, len(places)):
+        with crash.workspace(ROWS, 0) as work:
+            home, target = work.data, work.folder / "disk" / "out.jsonl"
+            line, notes = crash.LINE, []
+            with small_disk(work.folder / "disk", size) as mounted:
+                if place == "limit":
+                    ended = work.run(limit=size * 1024)
+                elif not mounted:
+                    continue
+                elif place == "data":
+                    work.data = work.folder / "disk"
+                    ended = work.run()
+                    shutil.copytree(work.data, home)
+                    work.data = home
+                else:
+                    line = line.replace("out.jsonl", "disk/out.jsonl")
+                    ended = work.run(line)
+                    notes += ["half a target"] * target.exists()
+                codes = (0, 4) if size >= 1024 else (4,)
+                notes += wrong_end(ended, codes)
+            if found := resumed(work, line.replace("disk/", ""), notes):
+                yield f"{place} of {size} KB: {found}"
+            else:
+                yield None
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+
+
+@contextlib.contextmanager
+def _read_only(path: Path) -> Iterator[None]:
+    """Make a folder read-only, also for root: a file takes its place."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.write_text("no folder")
+    yield
+    path.unlink()
+
+
+def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Lock the run log or the corpus, before the first run or after it."""
+    for name in ("runs.db", "corpus.db"):
+        for before in (True, False):
+            with crash.workspace(ROWS, 0) as work:
+                if before:
+                    work.run("/models")
+                with _locked(work.data / name):
+                    ended = work.run()
+                found = resumed(work, crash.LINE, wrong_end(ended, (4,)))
+                yield f"{name} locked: {found}" if found else None
+    with crash.workspace(ROWS, 0) as work:
+        with _read_only(work.data):
+            ended = work.run()
+        found = resumed(work, crash.LINE, wrong_end(ended, (2, 4)))
+        yield f"no folder for data: {found}" if found else None
+
+
+def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Damage the corpus (bench/crash.py), and the run log, which must not stop the job."""
+    for kind in crash.DAMAGES:
+        for _ in range(2):
+            with crash.workspace(ROWS, 0.005) as work:
+                _, faults = crash.damaged(work, kind, chance)
+            yield f"corpus, {kind}: {faults}" if faults else None
+        with crash.workspace(ROWS, 0) as work:
+            work.run("/models")
+            crash.DAMAGES[kind](work.data / "runs.db", chance)
+            found = resumed(work, crash.LINE, [])
+            yield f"run log, {kind}: {found}" if found else None
+
+
+def _spoil(path: Path, chance: random.Random) -> str:
+    """Damage a file of the cache; return how."""
+    how = chance.choice(["truncated", "emptied", "changed", "longer", "another"])
+    data = bytearray(path.read_bytes())
+    if how == "truncated":
+        del data[chance.randrange(1, len(data)) :]
+    elif how == "emptied":
+        data.clear()
+    elif how == "changed":
+        for _ in range(chance.choice([1, 4000])):
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    elif how == "longer":
+        data += b"x"
+    else:
+        data = bytearray(chance.randbytes(len(data)))
+    path.write_bytes(data)
+    return how
+
+
+def cache(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Damage the merged file of a model, or what lies beside it: it is made again, and named."""
+    shapes = {"blk.0.attn_q.weight": (32, 3)}
+    adapter = write_adapter(folder / "lora.gguf", shapes)
+    base = write_base(folder / "base.gguf", shapes)
+    entries = {"base": FileEntry(path=str(base)), "adapter": FileEntry(path=str(adapter))}
+    notices: list[str] = []
+
+    def merged() -> Path:
+        return FileStore(entries, folder / "cache", notices.append).merged("base", "adapter")
+
+    def made() -> str:
+        return hashlib.sha256(merged().read_bytes()).hexdigest()
+
+    sound = made()
+    for _ in range(DAMAGES):
+        path = chance.choice(sorted(merged().parent.glob("merged-*.gguf*")))
+        how = _spoil(path, chance)
+        notices.clear()
+        wrong = [f"the {how} file was used"] * (made() != sound)
+        wrong += [f"no notice of the {how} {path.suffix}"] * (merged().name not in str(notices))
+        yield "; ".join(wrong) or None
+
+
+AREAS = {
+    "full-disks": full,
+    "locked-databases": locked,
+    "damaged-databases": damaged,
+    "damaged-cache": cache,
+}
