@@ -46,7 +46,7 @@ HEAVY = (
     "grpc",
 )
 
-MODULES, LINES = 120, 20_500
+MODULES, LINES = 120, 20_750
 """Maximum number of modules that a job loads, and of their lines."""
 READER = """
 version: 1
