@@ -1,4 +1,4 @@
-"""The tables of docs/permissions.md and docs/chat.md: what a model may do, and when you are asked.
+"""The tables of docs/permissions.md and docs/chat.md: actions of a model, and when you are asked.
 
 A page marks the place of a table, whose lines docs/generate.py replaces:
 
@@ -23,9 +23,9 @@ class Rule(NamedTuple):
     """A row of the table.
 
     Attributes:
-        what: what a model does.
+        what: the action of a model.
         asked: whether the user is asked: "no", "yes", "each time" or "refused".
-        always: what an "always" answer covers.
+        always: the actions that an "always" answer covers.
     """
 
     what: str
@@ -35,19 +35,20 @@ class Rule(NamedTuple):
 
 RULES = {
     "read": Rule(
-        "reads below the project, or in the folder of a skill in use, with a tool such as "
-        "`read_file` or a command such as `/annotate`",
+        "reads a file of the project or of an active skill, with a tool such as `read_file` or a "
+        "command such as `/annotate`",
         "no",
     ),
     "read elsewhere": Rule(
-        "reads anywhere else, or the harness's own configuration and data, with either of them",
+        "reads any other file, or the configuration and data of the harness, with a tool or a "
+        "command",
         "yes",
-        "its folder",
+        "the folder of the file",
     ),
     "write": Rule(
         "writes a file with `write_file`",
         "yes",
-        "its folder; for a file in the project's own folder, that file",
+        "the folder of the file; for a file in the project's own folder, only this file",
     ),
     "write instructions": Rule("writes a file of `.git` or an `AGENTS.md`", "each time"),
     "write controls": Rule(
@@ -55,23 +56,26 @@ RULES = {
         "refused",
     ),
     "command": Rule(
-        "uses a command of the harness that writes files, trains or changes something else",
+        "calls a command of the harness that writes files, trains, or makes other lasting changes",
         "each time",
     ),
     "run to read": Rule(
         "runs a program that only reads",
         "yes",
-        "that program with [reviewed options](permissions.md#programs-that-only-read), on any file "
+        "this program with [reviewed options](permissions.md#programs-that-only-read), on any file "
         "of the project",
     ),
     "run": Rule(
-        "runs another program", "yes", "exactly this line; if it ran in the sandbox, only there"
+        "runs another program",
+        "yes",
+        "exactly this line; an answer that was given for the sandbox applies only there",
     ),
     "run anything": Rule(
-        "runs a shell, or a program whose line does not tell what it runs, reads and writes",
+        "runs a shell, or a program whose line does not show which programs it runs, and which "
+        "files it reads and writes",
         "each time",
     ),
-    "mcp": Rule("calls a tool of a server", "yes", "that tool"),
+    "mcp": Rule("calls a tool of a server", "yes", "this tool"),
     "activate": Rule(
         "uses a prompt skill of the project", "yes", "all prompt skills of the project"
     ),
