@@ -1,9 +1,10 @@
 """Run calls of tools by an MCP client, each in a separate thread.
 
-Calls that only read run at any time. Other calls run one after the other, since they may use the
-same model. Before a call makes changes, the client asks the user for consent: a client of an
-earlier revision answers a request of the server while the call waits; since revision 2026-07-28,
-the call ends with the question, and the client repeats the call with the answer.
+Calls that only read run at the same time, up to a limit. Other calls run one after the other, since
+they may use the same model. A call that waits for its turn has no thread. Before a call makes
+changes, the client asks the user for consent: a client of an earlier revision answers a request of
+the server while the call waits; since revision 2026-07-28, the call ends with the question, and the
+client repeats the call with the answer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import math
 import threading
 from asyncio import CancelledError
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -54,7 +55,8 @@ more detail.
 """
 GRACE = 5.0
 """Seconds that a cancelled call has to store complete results before its thread is abandoned."""
-TICK = 0.1
+READS = 16
+"""Maximum number of calls that read at the same time, each in a thread."""
 STEP = 0.001
 """Increment of the progress when a new phase begins, since the protocol requires an increase."""
 
@@ -168,7 +170,8 @@ class Calls:
     chosen: Collection[str] = ()
     saved: set[Path] = field(default_factory=set)
     running: int = 0
-    _turn: threading.Lock = field(default_factory=threading.Lock)
+    _turn: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(1))
+    _reads: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(READS))
 
     @property
     def skills(self) -> dict[str, Found]:
@@ -216,22 +219,10 @@ class Calls:
             print_error(error, self.app.screen)
             return refusal(error)
 
-    @contextlib.contextmanager
-    def turn(self, tool: SkillTool, invocation: Invocation, cancel: StopToken) -> Iterator[None]:
-        """Wait until this call may run.
-
-        Raises:
-            Interrupted: the call was cancelled while waiting.
-        """
-        if tool.skill.impact_of(invocation.subcommand) == "reads":
-            yield
-            return
-        while not self._turn.acquire(timeout=TICK):
-            cancel.check()
-        try:
-            yield
-        finally:
-            self._turn.release()
+    def turns(self, tool: SkillTool, invocation: Invocation) -> anyio.Semaphore:
+        """Return the semaphore for which a call waits without a thread."""
+        reads = tool.skill.impact_of(invocation.subcommand) == "reads"
+        return self._reads if reads else self._turn
 
 
 def _is_prompt(found: Found) -> bool:
@@ -254,6 +245,9 @@ class _Call:
         Raises:
             HarnessError: the error that the skill raised.
         """
+        turns, begun = self.calls.turns(self.tool, self.invocation), threading.Lock()
+        await turns.acquire()
+        self.calls.running += 1
         loop, ended = asyncio.get_running_loop(), anyio.Event()
         send, receive = anyio.create_memory_object_stream[Progress](math.inf)
 
@@ -264,9 +258,12 @@ class _Call:
 
         def finish() -> None:
             self.calls.running -= 1
+            turns.release()
             ended.set()
 
         def work() -> Outcome | HarnessError:
+            if not begun.acquire(blocking=False):
+                return Interrupted("interrupted")
             try:
                 return self._run(report)
             except HarnessError as error:  # a task group would wrap the error
@@ -275,13 +272,14 @@ class _Call:
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(finish)
 
-        self.calls.running += 1
-        async with anyio.create_task_group() as group:
+        async with receive, anyio.create_task_group() as group:
             group.start_soon(_forward, receive, session)
             try:
                 outcome = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
             except anyio.get_cancelled_exc_class():
                 self.cancel.request_stop()
+                if begun.acquire(blocking=False):  # its thread will not begin
+                    finish()
                 with anyio.move_on_after(GRACE, shield=True):
                     await ended.wait()
                 raise
@@ -292,15 +290,14 @@ class _Call:
         return outcome
 
     def _run(self, report: OnProgress) -> Outcome:
-        calls, app = self.calls, self.calls.app
+        app = self.calls.app
         general = opts.build(GeneralOptions, app.general)
         own = general.model_copy(update={"as_json": False, "trust": False})
         invocation = replace(self.invocation, general=own)
         frontend = Frontend("mcp", None if general.yes else self.confirm, is_model=True)
         screen = Screen(io.StringIO(), app.screen.err, on_progress=report)
         line = render_line(self.tool.skill, invocation)
-        with calls.turn(self.tool, invocation, self.cancel):
-            return app.run_called(invocation, line, Caller(frontend, screen, self.cancel))
+        return app.run_called(invocation, line, Caller(frontend, screen, self.cancel))
 
 
 def _put(send: MemoryObjectSendStream[Progress], event: Progress) -> None:

@@ -8,8 +8,10 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -20,6 +22,7 @@ from mcp import Client, MCPError
 from mcp_session import command, connected, make_project
 
 from harness.errors import UsageError
+from harness.mcp import server_calls
 from harness.settings import CODE_ROOT
 
 REVISIONS = {"legacy": "2025-11-25", "auto": "2026-07-28"}
@@ -255,6 +258,36 @@ def test_a_cancelled_call_stops_and_others_are_answered_meanwhile(project, mode)
                 result = await client.call_tool("rows", {"subcommand": "work", "rows": 1})
                 assert content(result)["result"] == {"rows": 1}
 
+    run(work)
+
+
+@pytest.mark.parametrize("impact", ["reads", "adds"])
+def test_cancelled_calls_leave_no_threads(monkeypatch, impact):
+    """Calls that wait for their turn have no thread, and their turn does not come."""
+    begun: list[object] = []
+
+    def wait(call, report):
+        begun.append(call)
+        assert call.cancel.wait(30)
+        call.cancel.check()
+
+    async def work():
+        calls = server_calls.Calls(SimpleNamespace())
+        tool = SimpleNamespace(skill=SimpleNamespace(impact_of=lambda _: impact))
+        before = threading.active_count()
+        for _ in range(2):
+            async with anyio.create_task_group() as group:
+                for _ in range(300):
+                    made = server_calls._Call(calls, tool, SimpleNamespace(subcommand=""), None)
+                    group.start_soon(made.run, None)
+                await until(lambda: begun)
+                assert threading.active_count() < before + 30
+                group.cancel_scope.cancel()
+            assert calls.running == 0
+            assert 1 <= len(begun) <= server_calls.READS
+            begun.clear()
+
+    monkeypatch.setattr(server_calls._Call, "_run", wait)
     run(work)
 
 
