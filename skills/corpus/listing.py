@@ -306,7 +306,7 @@ class FacetCounts:
     def _groups(self, listing: Listing) -> list[Group]:
         where, parameters = listing.matching
         selection = listing.selection
-        key = selection.words, selection.by, where, tuple(parameters), _stamp(self._path)
+        key = selection.words, selection.by, where, tuple(parameters), stamp(self._path)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -321,7 +321,7 @@ class FacetCounts:
         return groups
 
 
-def _stamp(path: Path) -> tuple[Any, ...]:
+def stamp(path: Path) -> tuple[Any, ...]:
     """Return the state of the file and of its WAL, one of which changes with every transaction.
 
     A connection that only reads creates an empty WAL, and removes it at the end.

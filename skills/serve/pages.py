@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -13,18 +15,23 @@ from typing import Any
 
 import anyio.from_thread
 from jinja2 import Environment
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from harness.settings import Settings
 from skills.corpus.db.connection import open_corpus
+from skills.corpus.listing import stamp
 from skills.nanda.framework import Framework
 from skills.reporting.page import environment
 from skills.serve.guard import Sessions
 
 CORPUS = Path("corpus")
 """The path that stands for the annotations of the corpus, in place of a table."""
+KEPT = 100
+"""Maximum number of rendered pages that an endpoint keeps."""
+Endpoint = Callable[[Request], Awaitable[Response]]
 TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -92,6 +99,31 @@ def page(
     shared = {"tabs": tabs, "current_tab": current, "corpus": request.app.state.corpus}
     rendered = _environment().get_template(template).render(**shared, **context)
     return HTMLResponse(rendered.encode("utf-8", "backslashreplace"), status)
+
+
+def kept(state: State, endpoint: Callable[..., Response], *arguments: Any) -> Endpoint:
+    """Return an endpoint that answers a repeated address without rendering its page again.
+
+    A page is kept until the corpus changes. It must depend on the corpus and the address alone.
+
+    Args:
+        endpoint: called with `state`, the other arguments and the request.
+    """
+    pages: OrderedDict[Any, asyncio.Future[Response]] = OrderedDict()
+
+    async def answer(request: Request) -> Response:
+        key = request.url.path, request.url.query, stamp(state.database)
+        made = pages.get(key)
+        if made is None or (made.done() and made.exception()):
+            made = asyncio.ensure_future(run_in_threadpool(endpoint, state, *arguments, request))
+            pages[key] = made
+        pages.move_to_end(key)
+        while len(pages) > KEPT:
+            pages.popitem(last=False)
+        found = await asyncio.shield(made)  # several requests may wait for one page
+        return Response(found.body, found.status_code, media_type=found.media_type)
+
+    return answer
 
 
 def message(request: Request, status: HTTPStatus, title: str, text: str) -> HTMLResponse:

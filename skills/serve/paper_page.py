@@ -24,7 +24,7 @@ from skills.corpus.table import paper_key
 from skills.nanda.framework import Framework
 from skills.nanda.marked_sentences import marked
 from skills.reporting.annotation_view import Piece, word_diff
-from skills.serve.pages import State, message, page
+from skills.serve.pages import State, kept, message, page
 from skills.serve.papers_page import PATH, filtered
 
 MOST = 2**63 - 1
@@ -34,7 +34,7 @@ SHOWN = 20
 
 def routes(state: State) -> list[Route]:
     return [
-        Route(PATH + "/{number:int}", partial(_paper, state)),
+        Route(PATH + "/{number:int}", kept(state, _paper)),
         Route(PATH + "/{number:int}/similar", partial(_similar, state)),
     ]
 

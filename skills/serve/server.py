@@ -8,6 +8,7 @@ evaluation.json and `/finetune` made demo-annotator/ from twelve gold annotation
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -17,7 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from harness.api.skill import Call, Result
 from harness.errors import UsageError
@@ -39,6 +42,8 @@ PORT = 8700
 """The default port, so that addresses stay valid; if it is in use, a free port is chosen."""
 GRACE = 1
 """Seconds within which requests must end after Ctrl-C."""
+PATIENCE = 10.0
+"""Seconds until a request must be complete."""
 DEMO = Path(__file__).with_name("demo")
 """The folder of the demo, which contains an evaluation and a training run to compare."""
 DEMO_TITLE = "invented papers to look around in; what you do here is gone when /serve ends"
@@ -48,6 +53,32 @@ VERSIONS = DEMO / "versions.jsonl"
 """Records of earlier annotations of some of these papers."""
 CURATION = DEMO / "curation.jsonl"
 """One object a line: a database table, and the columns of a row."""
+
+
+class Connection(H11Protocol):
+    """A connection that is closed if a request is not complete after `PATIENCE` seconds."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._timer = self.loop.call_later(PATIENCE, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is None and self.conn.their_state is h11.IDLE:
+            self._timer = self.loop.call_later(PATIENCE, self.transport.close)
+        super().data_received(data)
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
+            self._stop_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Server:
@@ -65,7 +96,7 @@ class Server:
             uvicorn.Config(
                 application(state, port),
                 loop="asyncio",
-                http="h11",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 log_config=None,

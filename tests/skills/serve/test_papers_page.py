@@ -7,7 +7,9 @@ import html
 import re
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import browsed_corpus
 import httpx
@@ -16,7 +18,10 @@ from page_elements import Elements
 from reviewed_corpus import PAPERS, build, gold_of, reviewed
 from reviewing import row, write_rows
 from served_app import served
+from starlette.requests import Request
+from starlette.responses import Response
 
+from skills.serve import papers_page
 from skills.serve.pages import ReviewOf
 
 TOTAL = browsed_corpus.PAPERS + 2
@@ -241,3 +246,30 @@ def test_the_annotation_of_a_page_is_reviewed(reviewing_client: httpx.Client) ->
     assert f'name="words" value="{address.partition("=")[2]}"' in without_name.text
     reviewing_client.post("/review", data={"name": "Ada"})
     assert f'<h1 dir="auto">{title}</h1>' in reviewing_client.get(address).text
+
+
+def test_a_page_is_rendered_once_until_the_corpus_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[str] = []
+    whole = papers_page.page
+
+    def page(request: Request, *given: Any, **context: Any) -> Response:
+        rendered.append(f"{request.url.path}?{request.url.query}")
+        return whole(request, *given, **context)
+
+    monkeypatch.setattr(papers_page, "page", page)
+    database = browsed_corpus.build(tmp_path / "corpus.db")
+    with served(database) as app, app.client() as client:
+        rendered.clear()
+        first = client.get("/papers?q=Keeper12")
+        with ThreadPoolExecutor(8) as pool:
+            again = list(pool.map(client.get, ["/papers?q=Keeper12"] * 20))
+        assert {answer.text for answer in again} == {first.text}
+        assert first.headers["content-type"] == again[0].headers["content-type"]
+        assert rendered == ["/papers?q=Keeper12"]
+        assert numbers(client.get("/papers?q=Keeper13")) != numbers(first)
+        with contextlib.closing(sqlite3.connect(database)) as db, db:
+            db.execute("UPDATE papers SET title = 'Renamed' WHERE title LIKE '%Ferries 12'")
+        assert "Renamed" in client.get("/papers?q=Keeper12").text
+        assert client.get("/papers?where=nonsense").status_code == 400

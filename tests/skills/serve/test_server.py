@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from agent_process import environment_of, start_agent
 from harness.cli import main
 
 pytest.importorskip("starlette", reason="needs the extra web")
+
+from served_app import Served
+
+from skills.serve import server
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -141,3 +146,31 @@ def test_the_demo_has_no_other_database(
         monkeypatch.setenv(name, value)
     assert main.main(["/serve --demo --no-open --db other.db"]) == 2
     assert "Leave out --db" in capsys.readouterr().err
+
+
+def exchange(app: Served, *parts: str, wait: float = 0.0) -> list[bytes]:
+    """Send parts of requests over one connection; return an answer to each, b"" if it is closed."""
+    with socket.create_connection(("127.0.0.1", int(app.origin.rpartition(":")[2])), 30) as sent:
+        answers = []
+        for part in parts:
+            sent.sendall(part.replace("\n", "\r\n").encode())
+            answers.append(sent.recv(65536))
+            time.sleep(wait)
+        return answers
+
+
+def test_a_request_that_is_half_sent_ends(
+    app: Served, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "PATIENCE", 0.3)
+    host, token = app.origin.removeprefix("http://"), app.state.sessions.new_token()
+    session = f"Cookie: nanda-{host.partition(':')[2]}={app.state.sessions.redeem(token)}"
+    post = f"POST /review HTTP/1.1\nHost: {host}\nOrigin: {app.origin}\n{session}\n"
+    form = "Content-Type: application/x-www-form-urlencoded\nContent-Length: 100\n\nname="
+    for half in ("", "GET /pap", f"GET /papers HTTP/1.1\nHost: {host}\n", post + form):
+        assert exchange(app, half) == [b""]
+    whole = f"GET /papers HTTP/1.1\nHost: {host}\n{session}\n\n"
+    first, second = exchange(app, whole, whole, wait=0.5)
+    assert first.startswith(b"HTTP/1.1 200")
+    assert second.startswith(b"HTTP/1.1 200")
+    assert "Traceback" not in capfd.readouterr().err
