@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import add
 from typing import TYPE_CHECKING, Any
 
 from skills.nanda.confidence import SUGGESTED
@@ -186,8 +187,10 @@ def _passage(
     alone = [_Placed(place, one, sentence) for one in readable(sentence.phrases, limit)]
     if not alone:  # the sentence is only a heading
         return _Placed(place, Passage(0, len(words.phrases)), words)
-    same = (one for one in alone if one.text == found.text)
-    return next(same, max(alone, key=lambda one: len(one.text)))
+    texts = [one.text for one in alone]
+    if found.text in texts:
+        return alone[texts.index(found.text)]
+    return alone[texts.index(max(texts, key=len))]
 
 
 def _likeliest(
@@ -200,17 +203,16 @@ def _likeliest(
     """
     import numpy as np
 
-    texts = [phrase.text for phrase in words.phrases]
-    ends = [*accumulate(len(text) + 1 for text in texts)]
-    places = zip(texts, ends, strict=True)
-    tokens = [scores.text.tokens(place, end - 1 - len(text), end - 1) for text, end in places]
+    sizes = [len(phrase.text) for phrase in words.phrases]
+    starts = [*accumulate((size + 1 for size in sizes[:-1]), initial=0)]
+    ends = list(map(add, starts, sizes))
+    firsts, lasts = scores.text.tokens(place, starts, ends)
     count = scores.token.shape[1] // 2
-    begin = scores.token[[first for first, _ in tokens], number]
-    end = scores.token[[last for _, last in tokens], count + number]
-    order = np.arange(len(texts))
+    begin, end = scores.token[firsts, number], scores.token[lasts, count + number]
+    order = np.arange(len(sizes))
     lengths = order[None, :] - order[:, None] + 1
     allowed = lengths > 0
-    if words.heading < len(texts):
+    if words.heading < len(sizes):
         allowed[: words.heading] = False
     scored = begin[:, None] + end[None, :]
     if named:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,18 +48,24 @@ class Text:
     sentences: tuple[tuple[int, int], ...]
     offsets: tuple[tuple[tuple[int, int], ...], ...]
 
-    def tokens(self, sentence: int, start: int, end: int) -> tuple[int, int]:
-        """Return the first and the last token of characters `start` to `end` of a sentence.
+    def tokens(
+        self, sentence: int, starts: Sequence[int], ends: Sequence[int]
+    ) -> tuple[list[int], list[int]]:
+        """Return the first tokens and the last tokens of some words of a sentence.
 
         Args:
             sentence: the index of the sentence.
+            starts, ends: the start and the end of each word in characters.
         """
+        import numpy as np
+
         first, after = self.sentences[sentence]
-        own = self.offsets[sentence]
-        begin = bisect_right(own, start, key=lambda one: one[1])
-        last = bisect_left(own, end, key=lambda one: one[0]) - 1
+        own_starts, own_ends = np.array(self.offsets[sentence]).T
+        begins = np.searchsorted(own_ends, starts, "right")
+        lasts = np.maximum(np.searchsorted(own_starts, ends) - 1, begins)
         limit = after - first - 1
-        return first + min(begin, limit), first + min(max(last, begin, 0), limit)
+        found = (first + np.minimum(places, limit) for places in (begins, lasts))
+        return tuple(places.tolist() for places in found)
 
 
 def text_of(tokenizer: Tokenizer, title: str, sentences: Sequence[str]) -> Text:

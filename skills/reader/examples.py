@@ -88,4 +88,6 @@ def _placed(
     if not 0 <= first <= last < len(visible):
         return None
     headed = len(" ".join(own.text.split()[: own.heading]))
-    return place, *text.tokens(place, max(visible[first], headed), visible[last] + 1)
+    begin, end = max(visible[first], headed), visible[last] + 1
+    (first,), (last,) = text.tokens(place, [begin], [end])
+    return place, first, last

@@ -62,19 +62,19 @@ def test_title_and_sentences_are_separated(tokenizer: Tokenizer) -> None:
 
 def test_a_passage_has_the_tokens_of_its_characters(tokenizer: Tokenizer) -> None:
     text = text_of(tokenizer, "", ["we wait.", "we wait."])
-    assert text.tokens(0, 0, 8) == (1, 3)
-    assert text.tokens(1, 3, 7) == (6, 6)
-    assert text.tokens(1, 4, 5) == (6, 6), "a part of a token is the token"
+    assert text.tokens(0, [0], [8]) == ([1], [3])
+    found = text.tokens(1, [3, 4], [7, 5])
+    assert found == ([6, 6], [6, 6]), "a part of a token is the token"
 
 
 def test_a_long_text_is_cut_and_its_last_sentences_are_absent(tokenizer: Tokenizer) -> None:
     text = text_of(tokenizer, "title " * 99, ["we " * 400, "wait " * 400, "we"])
     assert len(text.ids) <= MOST
     assert text.sentences == ((TITLE + 2, TITLE + 402), (TITLE + 403, MOST - 1))
-    assert text.tokens(1, 1900, 1910) == (MOST - 2, MOST - 2), "of words that were cut"
+    assert text.tokens(1, [1900], [1910]) == ([MOST - 2], [MOST - 2]), "of words that were cut"
 
 
 def test_a_sentence_without_a_token_has_a_place(tokenizer: Tokenizer) -> None:
     text = text_of(tokenizer, "", [" ", "we"])
     assert text.sentences == ((1, 2), (3, 4))
-    assert text.tokens(0, 0, 1) == (1, 1)
+    assert text.tokens(0, [0], [1]) == ([1], [1])
