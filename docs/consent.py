@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from harness.permissions import HARMLESS
+from harness.programs import HARMLESS
 
 _MARKED = re.compile(
     r"(?<=^<!-- table: )(\w+)( -->\n).*?(?=^<!-- end of the table -->$)", re.M | re.S

@@ -7,18 +7,15 @@ project.
 
 from __future__ import annotations
 
-import itertools
-import re
-import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness.errors import NotAllowed
-from harness.places import is_free, is_guarded, is_protected, named_places
+from harness.places import is_guarded, is_protected
 from harness.settings import Settings
 from harness.support import bounded_files
 
@@ -36,10 +33,6 @@ _VERBS: dict[Kind, str] = {
 }
 LINES = 1000
 """Maximum number of lines of a detail that are shown."""
-_NEEDS_SHELL = re.compile(r"[;&|<>$`(){}\[\]*?!\\]|(?:\A|\s)[~#]")
-"""Matches characters with a meaning in a shell. Quotes are ignored, so that too many commands need
-confirmation, never too few.
-"""
 YES, NO = "yes", "no"
 ANSWERED = "answered: "
 """Prefix of the record of an action that an answer of the user allows."""
@@ -88,101 +81,12 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-HARMLESS: Mapping[str, tuple[str, str]] = {
-    "cat": (r"-[AbEnsTv]+", "prints files"),
-    "git diff": (
-        r"-[wbp]+|-U\d+|--(cached|staged|stat|numstat|name-only|name-status|check)",
-        "prints changes; would write with --output, and run a program with --ext-diff",
-    ),
-    "git log": (
-        r"-[pn]|-n?\d+|--(all|follow|graph|name-only|name-status|oneline|stat)",
-        "prints commits; would write with --output",
-    ),
-    "git show": (
-        r"-[wbp]+|--(stat|name-only|name-status|oneline)",
-        "prints a commit or a file of it; would write with --output",
-    ),
-    "git status": (r"-[bs]+|--(branch|short|porcelain|ignored)", "prints which files are changed"),
-    "grep": (r"-[cEFhHilLnoqrsvwx]+|-[ABCem]\d*", "prints lines; would follow links with -R"),
-    "head": (r"-[nc]?\d*", "prints the beginning of files"),
-    "ls": (r"-[1aAdFhilrRsStU]+", "lists folders; does not follow links below them"),
-    "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
-    "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
-}
-"""Commands that change nothing and run nothing else: the options that were reviewed, as a regular
-expression for each of them, and the reason. Their other arguments may be files of the project."""
-_WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
-_RUNNERS = frozenset(  # a table in alphabetical order
-    """
-    ash awk bash bun busybox bwrap chroot chrt cmd command csh dash deno doas env eval exec expect
-    find fish flock gawk gdb ionice julia ksh linux ltrace lua mawk nice node nodejs nohup npx
-    nsenter numactl osascript parallel perl php pipx powershell prlimit pwsh pypy python r rscript
-    ruby runuser screen script sed setarch setpriv setsid sh ssh stdbuf strace su sudo taskset tclsh
-    tcsh time timeout tmux toybox unshare uv uvx watch xargs zsh
-    """.split()  # noqa: SIM905
-)
-"""Programs that run the program, code or file that their arguments name."""
-
-
-def command_words(command: str) -> tuple[str, ...] | None:
-    """Return the words of a command that runs one program, or None if it needs a shell.
-
-    The result is also None for variables before the program, which may change its behaviour.
-    """
-    if not command.isprintable() or _NEEDS_SHELL.search(command):
-        return None
-    try:
-        found = tuple(shlex.split(command))
-    except ValueError:  # a quotation without an end
-        return None
-    return found if found and found[0] and "=" not in found[0] else None
-
-
-def lasting_command(wanted: Permission, settings: Settings) -> str | None:
-    """Return what an "always" answer covers: a key of `HARMLESS`, or exactly this command.
-
-    None if it is asked about each time: it needs a shell, or names a place outside of the project;
-    or it runs without a sandbox, and names a place that controls git or the harness, or its words
-    do not tell what it runs and writes.
-    """
-    words = command_words(wanted.subject)
-    if words is None:
-        return None
-    folders = [] if wanted.folder is None else [wanted.folder]
-    places = [place for word in words[1:] for place in named_places(word, settings)]
-    if not all(is_free(place, settings, folders) for place in places):
-        return None
-    project = settings.project_dir.resolve()
-    # A command that reads the project may read the harness's own files in it, too.
-    private = any(place.resolve().is_relative_to(project) for place in settings.private)
-    for count in () if private else (1, 2):
-        key = shlex.join(words[:count])
-        options = [word for word in words[count:] if word.startswith("-")]
-        if key in HARMLESS and all(re.fullmatch(f"--|{HARMLESS[key][0]}", one) for one in options):
-            return key
-    guarded = any(is_guarded(place, settings) for place in places)
-    told = wanted.confined or (_is_plain(words) and not guarded)
-    return shlex.join(words) if told else None
-
-
-def _is_plain(words: Sequence[str]) -> bool:
-    """Return True if a command runs a program of the system, and no option may have a value.
-
-    A value may name a program to run or a file to write: `-I X`, `-oX`, `--output=X`, `CC=X`, `@X`.
-    """
-    name = re.sub(r"[\d.]+\Z", "", words[0].casefold().removesuffix(".exe"))
-    if PurePath(words[0]).name != words[0] or name in _RUNNERS:
-        return False
-    options = [f"{word} {after}" for word, after in itertools.pairwise((*words[1:], "-"))]
-    return not any("=" in one or "@" in one or _WITH_VALUE.match(one) for one in options)
-
-
 class Always(BaseModel):
     """An action that the user always allows in a project.
 
     Attributes:
-        subject: a command, or a key of `HARMLESS`; a folder or file; the name of a tool; or "" for
-            all skills of the project.
+        subject: a command, or a key of `programs.HARMLESS`; a folder or file; the name of a tool;
+            or "" for all skills of the project.
         skill: the only skill for which the action is allowed, or "".
         confined: the command is allowed only in a sandbox.
     """
@@ -196,6 +100,8 @@ class Always(BaseModel):
     def __str__(self) -> str:
         what = self.subject
         if self.kind == "run":
+            from harness.programs import HARMLESS
+
             exactly = f"exactly `{what}`{' in the sandbox' if self.confined else ''}"
             what = f"`{what}`, which only reads" if what in HARMLESS else exactly
         elif self.kind == "activate":
@@ -222,7 +128,11 @@ def in_project(wanted: Permission, settings: Settings) -> Always | None:
     """Return the meaning of "always in this project"; None if this answer is not offered."""
     kind, subject = wanted.kind, wanted.subject
     if kind == "run":
-        if (command := lasting_command(wanted, settings)) is None:
+        from harness.programs import HARMLESS, lasting
+
+        folders = [] if wanted.folder is None else [wanted.folder]
+        command = lasting(subject, settings, folders, confined=wanted.confined)
+        if command is None:
             return None
         confined = wanted.confined and command not in HARMLESS
         return Always(kind=kind, subject=command, confined=confined)

@@ -96,31 +96,13 @@ class App(Services):
         run = run or Run()
 
         def work() -> Outcome:
-            self._allow_reading(skill, given, run)
+            from harness.chat.skill_tools import allow_reading
+
+            allow_reading(self, skill, given, run)
             return self._run(skill, given, line, run)
 
         with self._calling((caller or self.caller).for_model()):
             return guarded(line, work)
-
-    def _allow_reading(self, skill: Skill, given: Invocation, run: Run) -> None:
-        """Ask the user before a model's command reads outside of the project, as a tool does."""
-        from harness.chat.tool_loop import CURRENT
-        from harness.permissions import Permission, Permissions
-        from harness.places import is_free, places_to_read
-
-        if not skill.tool:  # a prompt skill reads no file that its text names
-            return
-        turn, asked, settings = CURRENT.get(), self.frontend, self.line_settings
-        folders = list(turn.skills.folders.values()) if turn else []
-        values = [*given.options.model_dump(mode="json", exclude_unset=True).values()]
-        if given.subcommand not in skill.target_text:
-            values.append(given.text)
-        each = (one for value in values for one in (value if isinstance(value, list) else [value]))
-        texts = [one for one in each if isinstance(one, str)]
-        permissions = Permissions(settings, asked.choose, asked.confirm, yes=given.general.yes)
-        for place in dict.fromkeys(places_to_read(texts, settings)):
-            if not is_free(place, settings, folders):
-                run.allow(permissions.check(Permission("read", str(place), skill=skill.name)))
 
     def _dispatch(self, line: str) -> Outcome:
         from harness.runs.invocation import parse, split_command, split_options, trusts

@@ -25,8 +25,8 @@ from typing import Any
 from pydantic import Field
 
 from harness.errors import DeadlineExceeded, NothingFound, SkillFailed
-from harness.permissions import command_words
 from harness.places import GIT, INSTRUCTIONS_FILE
+from harness.programs import command_words
 from harness.support.stop_token import StopToken
 from harness.support.text_input import is_file
 from harness.tools.builtin_tools import BuiltinTool, ToolArguments, Workplace

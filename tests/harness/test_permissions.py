@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import NotAllowed
-from harness.permissions import HARMLESS, Kind, Permission, Permissions, refuse_protected
+from harness.permissions import Kind, Permission, Permissions, refuse_protected
+from harness.programs import HARMLESS
 from harness.runs.frontend import Frontend
 from harness.testing import fake_app, fake_settings
 
