@@ -29,8 +29,6 @@ from harness.chat.tool_calls import Host, arguments_of, string
 from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import Interrupted, ReaderGone, UsageError, did_you_mean
 from harness.models.backend import Tool, ToolCall
-from harness.permissions import Permission, Permissions
-from harness.places import is_free, places_to_read
 from harness.plugins.catalogue import BUILT_IN, Catalogue
 from harness.runs.frontend import Outcome, show_saved
 from harness.runs.invocation import Invocation, as_targets, render_line
@@ -236,28 +234,6 @@ class SkillTool:
             return finished(outcome, tool_calls.content_of(outcome, result=data), screen)
 
         return PreparedCall(line, work)
-
-
-def allow_reading(host: Host, skill: Skill, given: Invocation, run: Run) -> None:
-    """Ask the user before the command of a model reads outside of the project, as tools do.
-
-    Raises as `Permissions.check`.
-    """
-    from harness.chat.tool_loop import CURRENT
-
-    if not skill.tool:  # a prompt skill reads no file that its text names
-        return
-    values = [*given.options.model_dump(mode="json", exclude_unset=True).values()]
-    if given.subcommand not in skill.target_text:
-        values.append(given.text)
-    each = (one for value in values for one in (value if isinstance(value, list) else [value]))
-    texts = [one for one in each if isinstance(one, str)]
-    turn, user, settings = CURRENT.get(), host.caller.frontend, host.permissions.settings
-    folders = list(turn.skills.folders.values()) if turn else []
-    permissions = Permissions(settings, user.choose, user.confirm, yes=given.general.yes)
-    for place in dict.fromkeys(places_to_read(texts, settings)):
-        if not is_free(place, settings, folders):
-            run.allow(permissions.check(Permission("read", str(place), skill=skill.name)))
 
 
 def finished(outcome: Outcome, content: Mapping[str, Any], screen: Screen) -> tuple[str, int]:

@@ -96,7 +96,7 @@ class App(Services):
         run = run or Run()
 
         def work() -> Outcome:
-            from harness.chat.skill_tools import allow_reading
+            from harness.tools.builtin_tools import allow_reading
 
             allow_reading(self, skill, given, run)
             return self._run(skill, given, line, run)

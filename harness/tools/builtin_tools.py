@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.api.options import schema_of
+from harness.api.skill import Skill
 from harness.chat.skill_tools import plain_parameters
 from harness.chat.tool_calls import Host, arguments_of, compact, logged
 from harness.chat.tool_loop import CURRENT
@@ -18,8 +19,9 @@ from harness.chat.toolbox import ALL, DETAILS, OPTIONS, PreparedCall
 from harness.errors import InputError, NotAllowed, UsageError
 from harness.models.backend import Tool, ToolCall
 from harness.permissions import Kind, Permission, Permissions, visible
-from harness.places import is_free
+from harness.places import is_free, places_to_read
 from harness.runs.frontend import Frontend
+from harness.runs.invocation import Invocation
 from harness.runs.run_log import Run
 from harness.settings import Settings
 from harness.support.stop_token import StopToken
@@ -110,6 +112,26 @@ class Workplace:
         name, folder = [*self.skills.items()][-1] if self.skills else ("", None)
         wanted = Permission(kind, subject, detail, name, folder, confined)
         self.run.allow(self.permissions.check(wanted))
+
+
+def allow_reading(host: Host, skill: Skill, given: Invocation, run: Run) -> None:
+    """Ask the user before a command of the model reads outside of the project, as tools ask.
+
+    Raises as `Workplace.allow`.
+    """
+    if not skill.tool:  # a prompt skill reads no file that its text names
+        return
+    values = [*given.options.model_dump(mode="json", exclude_unset=True).values()]
+    if given.subcommand not in skill.target_text:
+        values.append(given.text)
+    each = (one for value in values for one in (value if isinstance(value, list) else [value]))
+    texts = [one for one in each if isinstance(one, str)]
+    user, settings, turn = host.caller.frontend, host.permissions.settings, CURRENT.get()
+    permissions = Permissions(settings, user.choose, user.confirm, yes=given.general.yes)
+    skills = turn.skills.folders if turn else {}
+    place = Workplace(permissions, user, host.caller.screen, skills, run)
+    for path in dict.fromkeys(places_to_read(texts, settings)):
+        place.allow_reading(path)
 
 
 class BuiltinTool(ABC):

@@ -107,8 +107,7 @@ def test_reads_outside_of_the_project_are_asked_about(
 ) -> None:
     name, given = READERS[reader](path.format(root=project.parent))
     [question] = called(project, name, given)
-    who = f"/{name}" if reader.startswith("/") else "The model"
-    assert question == f"{who} wants to read {project.parent / OUTSIDE[path]}. Allow it?"
+    assert question == f"The model wants to read {project.parent / OUTSIDE[path]}. Allow it?"
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -130,7 +129,7 @@ def test_the_links_of_a_folder_are_asked_about(project: Path) -> None:
         (project / "out").unlink(missing_ok=True)
         (project / "link.txt").unlink(missing_ok=True)
         [question] = called(project, "annotate", {"text": text})
-        assert f"/annotate wants to read {project.parent / 'secret.txt'}." in question
+        assert f"The model wants to read {project.parent / 'secret.txt'}." in question
 
 
 def test_an_answer_covers_tools_and_commands_alike(project: Path) -> None:
@@ -156,7 +155,7 @@ def test_a_client_of_the_mcp_server_is_asked_alike(project: Path, yes: bool) -> 
     else:
         with pytest.raises(NotAllowed):
             app.run_called(given, "/shelve", caller)
-        assert asked == [f"/shelve wants to read {project.parent / 'secret.txt'}. Allow it?"]
+        assert asked == [f"The model wants to read {project.parent / 'secret.txt'}. Allow it?"]
 
 
 # The rules of docs/permissions.md and docs/chat.md
