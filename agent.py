@@ -1,17 +1,17 @@
-"""The command: `python agent.py ["LINE"]`.
+"""The command of the harness: `python agent.py ["LINE"]`.
 
-Started by a Python without the dependencies, it runs again with the `.venv` beside it.
+If the Python lacks the dependencies, the command runs again with the `.venv` beside this file.
 """
 
 from __future__ import annotations
 
-# No other import: until `forget_current_folder`, a module may come from the current folder.
+# Import nothing else here: until `forget_current_folder`, the current folder may supply a module.
 import os
 import sys
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 NEEDED = ("pluggy", "prompt_toolkit", "pydantic", "xllamacpp")
-"""Packages whose presence shows that the dependencies are installed."""
+"""Packages that show whether the dependencies are installed."""
 
 
 def main() -> int:
@@ -26,7 +26,7 @@ def main() -> int:
 
 
 def end_on_ctrl_c() -> None:
-    """Let Ctrl-C end the process while it starts, instead of raising an error in an import."""
+    """Let Ctrl-C end the process during start-up, instead of raising an error in an import."""
     import signal
 
     def end(*_: object) -> None:
@@ -38,16 +38,16 @@ def end_on_ctrl_c() -> None:
 
 
 def forget_current_folder() -> None:
-    """Import from this folder and from what is installed, never from the current folder.
+    """Import from this folder and installed packages, never from the current folder.
 
-    Relative entries, and the current folder itself, are removed from `sys.path`, and from the
-    PYTHONPATH of child processes.
+    Removes relative entries and the current folder from `sys.path`, and from the PYTHONPATH of
+    child processes.
     """
     import site
 
     try:
         current = os.getcwd()
-    except OSError:  # it was deleted
+    except OSError:  # the current folder was deleted
         current = ""
     installed = {HERE, os.path.dirname(os.__file__), *site.getsitepackages()}
 
@@ -67,13 +67,14 @@ def hand_over(script: str) -> int | None:
     """Run `script` with the `.venv` beside this file if this Python lacks the dependencies.
 
     Returns:
-        None if nothing is missing, else the exit code, after printing how to install it.
+        None if all dependencies are installed. Else, if the `.venv` is missing, 2, after a message
+            that explains the installation.
     """
     import importlib.util
     from pathlib import Path
 
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if sys.version_info < (3, 11):  # noqa: UP036  this file alone runs on older ones
+    if sys.version_info < (3, 11):  # noqa: UP036 only this file runs on older versions
         missing = ["Python 3.11"]
     if not missing:
         return None
@@ -81,7 +82,7 @@ def hand_over(script: str) -> int | None:
     venv = Path(HERE, ".venv")
     python = venv / scripts / ("python.exe" if os.name == "nt" else "python")
     if python.exists() and Path(sys.prefix) != venv:
-        # -I: what PYTHONPATH and the user's site hold is for the Python that was started.
+        # -I: PYTHONPATH and the user's site packages belong to the Python that was started.
         os.execv(python, [str(python), "-I", script, *sys.argv[1:]])
     print(
         f"Error: this Python ({sys.executable}) lacks {', '.join(missing)}. Run `make install` in "

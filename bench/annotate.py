@@ -1,29 +1,30 @@
-"""Compare the job runner with the bare engine: same model, same requests, one run.
+"""Compare the job runner with the bare engine, with the same model and requests.
 
     python bench/annotate.py [--rows 64] [--block 16] [--slots N] [--table FILE]
     python bench/annotate.py --server URL
     python bench/annotate.py --memory [ROWS ...]
     python bench/annotate.py --on ray
 
-(a) the job: /annotate TABLE save to FILE, through the application, with its database
-(b) a loop that keeps as many requests of the same engine running, and writes nothing
+(a) the job: /annotate TABLE save to FILE, run by the application, with its database
+(b) a loop that sends the requests to the same engine, one per slot at a time, without writing
 (c) the same requests, one after another
-(b) and (c) repeat the requests of (a), repairs included. The three alternate by block of rows, so
-that a drift in the speed of the machine affects all of them. Loading the model is not counted.
-Prints papers per minute, papers per minute of CPU time of one core, completion tokens per second,
-the ratio to (b), the overhead of (a) per row, and the peak memory.
+
+(b) and (c) repeat the requests of (a), including repairs. The three ways alternate by block of
+rows, because then changes of the machine's speed affect all of them. The time to load the model is
+not counted. Prints papers per minute, papers per minute of CPU time of one core, completion tokens
+per second, the ratio to (b), the overhead of (a) per row, and the peak memory.
 
 --server compares the embedded engine with an OpenAI-compatible server at URL (".../v1") that has
-the same weights, such as llama.cpp's llama-server built for this CPU: the requests of eight rows
-through both backends, in as many threads as the engine has slots, 96 tokens each, with and without
-the JSON schema.
+the same weights, such as llama.cpp's llama-server built for this CPU. Both backends answer the
+requests of eight rows, in as many threads as the engine has slots, with 96 tokens each, with and
+without the JSON schema.
 
---on ray compares jobs of the same rows here and on one actor of a Ray of this machine, in turn by
-block, with the same slots and threads. CPU time is that of this process and, on Ray, of all its
-processes. Starting Ray and loading the models are not counted.
+--on ray compares jobs of the same rows in this process and on one actor of Ray on this machine,
+block by block in turn, with the same slots and threads. The CPU time includes this process and,
+with Ray, all of Ray's processes. Starting Ray and loading the models are not counted.
 
---memory runs bench/job_memory.py: jobs of 1,000, 10,000 and 100,000 invented rows, or as many as
-given, with a model that answers at once. It prints the peak memory and the time of each.
+--memory runs bench/job_memory.py: jobs of 1,000, 10,000 and 100,000 invented rows (or of ROWS),
+with a model that answers immediately. It prints the peak memory and the time of each job.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
 
 @dataclass(slots=True)
 class Arm:
-    """The totals of one way to do the work."""
+    """The totals of one way to process the rows."""
 
     name: str
     seconds: float = 0.0
@@ -165,7 +166,7 @@ def compare_ray(options: argparse.Namespace) -> None:
 
 @contextlib.contextmanager
 def on_ray(bench: Bench) -> Iterator[ModelPool]:
-    """Start Ray with the same model and slots on one actor; yields the pool of its models."""
+    """Start Ray with the same model and slots on one actor, and yield the pool of its models."""
     from harness.models.cluster.address import Address, Placement
     from harness.models.cluster.executor import RayExecutor
     from harness.plugins.discovery import node_backends
@@ -183,9 +184,9 @@ def on_ray(bench: Bench) -> Iterator[ModelPool]:
 
 
 def cpu_seconds() -> tuple[float, float, float]:
-    """Return the CPU seconds of this process, of all processes of Ray, and of Ray's own.
+    """Return the CPU seconds of this process, of all processes of Ray, and of Ray's own services.
 
-    The others of Ray are its workers, which run the code of the harness.
+    The other processes of Ray are its workers, which run the code of the harness.
     """
     import psutil
 
@@ -200,14 +201,14 @@ def cpu_seconds() -> tuple[float, float, float]:
 
 
 ADAPTER = "smollm2-135m-instruct + nanda-annotator-lora"
-"""The model that a server can have, too."""
+"""The model, which a server can have, too."""
 
 
 class Bench:
     """The application with a loaded model, in a temporary folder.
 
     Args:
-        model: instead of the default.
+        model: the model to use instead of the default model.
     """
 
     def __init__(self, folder: Path, slots: int | None, model: str | None = None) -> None:
@@ -240,7 +241,7 @@ class Bench:
         )
 
     def job(self, block: list[dict[str, str]]) -> int:
-        """Annotate a block into a fresh database; returns the completion tokens."""
+        """Annotate a block into an empty database, and return the number of completion tokens."""
         table, target = self.folder / "block.csv", self.folder / "block.jsonl"
         with table.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(block[0]))

@@ -1,12 +1,12 @@
-"""Attack the harness, and count what gets through.
+"""Attack the harness, and count the attacks that succeed.
 
     python bench/attack.py [AREA ...] [--seed N] [--short]
 
-An area is a function of a module in bench/attacks: it receives an empty folder and a seeded
-`random.Random`, and yields the outcome of each try, None or one line about the failure. Areas run
-with a home, a cache, data and a configuration of their own, and reach only servers on loopback.
-Prints the tries, failures and seconds of each area, then the failures, and exits with 1 if there
-are any. `--short` ends each area after a few tries, as `.ci/run` does.
+An area is a function of a module in bench/attacks. It receives an empty folder and a seeded
+`random.Random`, and yields the outcome of each try: None, or one line about the failure. Areas run
+with a separate home, cache, data folder and configuration, and reach only servers on loopback.
+Prints the tries, failures and seconds of each area, then the failures, and exits with 1 if a try
+failed. `--short` ends each area after a few tries, as `.ci/run` does.
 
     AREAS: dict[str, Area] = {"spreadsheets": spreadsheets}
 """
@@ -31,15 +31,15 @@ SUPPORT = ROOT / "tests/support"
 sys.path[:0] = map(str, (ROOT, SUPPORT, *filter(Path.is_dir, SUPPORT.iterdir())))
 
 CACHE = Path(os.environ.get("HARNESS_CACHE") or Path.home() / ".cache/nanda-harness")
-"""The user's models, for an area that attacks with the embedded model: link its files."""
+"""The user's cache of models; areas that need the embedded model link its files."""
 Area = Callable[[Path, random.Random], Iterator[str | None]]
 SHORT_TRIES = 4
 SHORT_SECONDS = 5.0
-"""Seconds after which `--short` begins no other try of an area."""
+"""Seconds after which `--short` begins no further try of an area."""
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "NANDA_CI_RUN", "SSL_CERT_FILE")
-"""Variables of the environment that the attacked processes see."""
+"""Environment variables that the attacked processes inherit."""
 SHOWN = 400
-"""Characters of a failure that are printed."""
+"""Largest number of printed characters of a failure."""
 
 
 def find_areas() -> dict[str, Area]:
@@ -50,7 +50,7 @@ def find_areas() -> dict[str, Area]:
 
 
 def isolate(home: Path) -> None:
-    """Give this process, and those that it starts, an environment without the user's files."""
+    """Give this process, and processes that it starts, an environment without the user's files."""
     folders = {"HOME": "", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}
     own = {"HARNESS_CACHE": "cache", "HARNESS_DATA": "data", "HARNESS_CONFIG": "config"}
     environment = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -74,8 +74,8 @@ def attack(name: str, area: Area, seed: int, *, short: bool) -> list[str | None]
             outcomes.append(outcome)
             if short and time.monotonic() - started > SHORT_SECONDS:
                 break
-        tries.close()  # type: ignore[attr-defined]  # a generator, which may stop a server
-    except Exception:  # noqa: BLE001  the other areas are attacked nevertheless
+        tries.close()  # type: ignore[attr-defined]  # closing the generator may stop a server
+    except Exception:  # noqa: BLE001 the other areas are still attacked
         outcomes.append(f"the attack itself failed: {traceback.format_exc(limit=-2)}")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -85,10 +85,14 @@ def attack(name: str, area: Area, seed: int, *, short: bool) -> list[str | None]
 def main() -> int:
     """Attack the areas, and print the table and the failures."""
     areas = find_areas()
-    parser = argparse.ArgumentParser(description="Attack the harness, and count what gets through.")
-    parser.add_argument("areas", nargs="*", metavar="AREA", help=f"of {', '.join(areas)}")
+    parser = argparse.ArgumentParser(
+        description="Attack the harness, and count the attacks that succeed."
+    )
+    parser.add_argument(
+        "areas", nargs="*", metavar="AREA", help=f"areas to attack: {', '.join(areas)}"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--short", action="store_true", help="only a few tries of each area")
+    parser.add_argument("--short", action="store_true", help="end each area after a few tries")
     options = parser.parse_args()
     if unknown := set(options.areas) - set(areas):
         parser.error(f"unknown area {', '.join(sorted(unknown))}; choose from {', '.join(areas)}")

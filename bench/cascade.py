@@ -1,14 +1,14 @@
-"""Measure a cascade and its bound on a table with gold.
+"""Measure a cascade and its bound on a table with gold annotations.
 
     python bench/cascade.py [--table TABLE] [--papers 250] [--splits 200] [--budget .2]
 
-The small annotator is the reader, on the first papers of gold_train, which were held out when it
-was trained. The better annotator is the gold. Prints the share of right
-anchors (as in /evaluate, by paper)
+The small annotator is the reader, on the first papers of gold_train, which were held out from its
+training. The better annotator is the gold itself. Prints the share of right anchors (as in
+/evaluate, by paper)
 
-- by measures of a paper's certainty, after the least certain papers went on;
-- with the bound of random samples of the table: how often it holds for the whole table, and how far
-  below the share it is, beside Hoeffding's bound for the same samples.
+- for measures of a paper's certainty, after the gold annotated the least certain papers; - with the
+bound from random samples of the table: how often it holds for the whole table, and its distance
+below the share, compared with Hoeffding's bound for the same samples.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ SIZES = (25, 50, 100, 200)
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """What the small annotator makes of a paper.
+    """The annotation of a paper by the small annotator.
 
     Attributes:
-        right: the share of right anchors among the moves that it and the gold state, 0 without any.
-        confidence: by move.
-        stated: the moves that it states.
+        right: the share of right anchors among the moves that the annotator and the gold state, or
+            0 if neither states a move.
+        confidence: the confidence by move.
+        stated: the moves that the annotator states.
     """
 
     right: float
@@ -90,17 +91,18 @@ def annotated(reader: encoder.Encoder, row: TableRow, framework: Framework) -> A
 def after(
     papers: Sequence[Annotated], certainty: Callable[[Annotated], float], budget: float
 ) -> list[float]:
-    """Return the shares of right anchors after the least certain papers went to the gold."""
+    """Return the shares of right anchors after the gold annotated the least certain papers."""
     ordered = sorted(range(len(papers)), key=lambda place: certainty(papers[place]))
     passed = {*ordered[: int(budget * len(papers) + 1e-9)]}
     return [1.0 if place in passed else one.right for place, one in enumerate(papers)]
 
 
 def coverage(shares: Sequence[float], size: int, splits: int) -> tuple[float, float, float]:
-    """Return how often the bound of a random sample holds, and the distances below the mean.
+    """Return how often the bound from a random sample holds, and its distance below the mean.
 
     Returns:
-        The share of splits in which it holds, the mean distance, and that of Hoeffding's bound.
+        The share of splits in which the bound holds, its mean distance below the mean, and the
+            distance of Hoeffding's bound.
     """
     draws, truth = random.Random(size), fmean(shares)
     samples = [draws.sample(shares, size) for _ in range(splits)]
@@ -112,7 +114,9 @@ def coverage(shares: Sequence[float], size: int, splits: int) -> tuple[float, fl
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--table", type=Path, default=DATA / "gold_train.csv")
-    parser.add_argument("--papers", type=int, default=250, help="the first ones of the table")
+    parser.add_argument(
+        "--papers", type=int, default=250, help="number of papers, from the first row"
+    )
     parser.add_argument("--reader", type=Path, default=READER)
     parser.add_argument("--splits", type=int, default=200)
     parser.add_argument("--budget", type=float, default=0.2)

@@ -1,18 +1,18 @@
-"""Measure the checks of reworded moves: recall on corrupted moves, false alarms on the gold.
+"""Measure the checks of reworded moves: recall on corrupted moves, false alarms on gold moves.
 
     python bench/checks.py [--kinds] [--cases 200] [--seed 0]
     python bench/checks.py --papers papers.csv
     python bench/checks.py --read annotated.jsonl
 
-Corrupts moves of gold_train.csv and gold_train_cs.csv by type (bench/corruptions.py), `--cases` of
-each kind, the same for the same seed. A check's margin is chosen on one table, as the one with the
-most recall at the allowed share of false alarms, and measured on the other; both are added up.
-gold_dev.csv has no part in the choice, and is printed for comparison. Intervals are exact
-(Clopper-Pearson). A check ships with at least 70% recall and at most 5% false alarms. `--kinds`
-prints how many corruptions of each kind every check finds.
+Corrupts moves of gold_train.csv and gold_train_cs.csv by type (bench/corruptions.py), `--cases`
+moves of each kind, reproducible by the seed. The margin of a check is the margin with the highest
+recall at the allowed share of false alarms on one table; it is measured on the other table, and the
+two results are added. gold_dev.csv does not influence the choice, and is printed for comparison.
+Intervals are exact (Clopper-Pearson). A check is shipped if it has at least 70% recall and at most
+5% false alarms. `--kinds` prints the number of corruptions of each kind that every check finds.
 
-`--papers` writes the papers of bench/readings, and `--read` measures the checks on the moves of an
-annotator that a person labelled. bench/readings/README.md has the labels.
+`--papers` writes the papers of bench/readings, and `--read` measures the checks on an annotator's
+moves that a person labelled. bench/readings/README.md describes the labels.
 """
 
 from __future__ import annotations
@@ -55,18 +55,21 @@ ALL, DIGITS, ANY = ("all",), ("with a digit",), ("doubted",)
 
 Annotations = Sequence[tuple[Paper, Mapping[str, str]]]
 Alarms = Counter[tuple[Any, ...]]
-"""Moves in which a check finds something, by its name and margin; `ALL` of them."""
+"""Numbers of moves in which a check finds an error, by its name and margin; `ALL` counts all
+moves.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A check, and how it is measured.
+    """A check and the settings of its measurement.
 
     Attributes:
-        kinds: the kinds of corruption that it is for.
-        margins: those to choose from; () if it has none.
-        allowed: the share of false alarms at which the margin is chosen, below `MOST_ALARMS` since
-            several checks add up. An eighth of the moves have a number.
+        kinds: the kinds of corruption that the check should find.
+        margins: the margins to choose from; () if the check has no margin.
+        allowed: the share of false alarms at which the margin is chosen. It is smaller than
+            `MOST_ALARMS`, since the alarms of several checks add up. An eighth of the moves have a
+            number.
     """
 
     finds: Callable[..., list[str]]
@@ -80,7 +83,7 @@ class Check:
 
     @property
     def shipped(self) -> tuple[float, ...]:
-        """Its margin as it ships, as arguments."""
+        """The shipped margin as a tuple of arguments; () without a margin."""
         return tuple(self.finds.__defaults__ or ())
 
 
@@ -100,9 +103,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="recall and false alarms of the checks of moves")
     parser.add_argument("--cases", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kinds", action="store_true", help="what each check finds of each kind")
-    parser.add_argument("--papers", type=Path, help="write the papers of the readings to this .csv")
-    parser.add_argument("--read", type=Path, help="annotations of those papers, as .jsonl")
+    parser.add_argument(
+        "--kinds", action="store_true", help="print the found corruptions of each kind"
+    )
+    parser.add_argument(
+        "--papers", type=Path, help="write the papers of bench/readings to this .csv"
+    )
+    parser.add_argument(
+        "--read", type=Path, help="annotations of the papers of bench/readings, as .jsonl"
+    )
     options = parser.parse_args()
     if options.papers:
         write_papers(options.papers)
@@ -113,7 +122,7 @@ def main() -> None:
 
 
 def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
-    """Print recall and false alarms of each check, chosen on one table and measured on another."""
+    """Print the recall and false alarms of each check; its margin is chosen on the other table."""
     halves = [gold(table) for table in TABLES]
     good = [alarms(pairs(half)) for half in halves]
     dev = alarms(pairs(gold(DEV)))
@@ -139,7 +148,7 @@ def of_corruptions(cases: int, seed: int, *, kinds: bool) -> None:
 
 
 def row(check: Check, kind: str, good: Sequence[Alarms], bad: Sequence[Alarms], dev: Alarms) -> str:
-    """Return the line of a check and a kind of corruption."""
+    """Return the printed line of a check and a kind of corruption."""
     chosen = [chosen_margin(check, good[1 - i], bad[1 - i]) for i in (0, 1)]
     recall = [half[check.name, *margin] for half, margin in zip(bad, chosen, strict=True)]
     false = [half[check.name, *margin] for half, margin in zip(good, chosen, strict=True)]
@@ -154,7 +163,7 @@ def row(check: Check, kind: str, good: Sequence[Alarms], bad: Sequence[Alarms], 
 
 
 def alarms(moves: Iterable[tuple[str, str]]) -> Alarms:
-    """Return in how many moves each check finds something at each margin."""
+    """Return the numbers of moves in which each check finds an error, by margin."""
     found: Alarms = Counter()
     for abstract, text in moves:
         found[ALL] += 1
@@ -167,7 +176,7 @@ def alarms(moves: Iterable[tuple[str, str]]) -> Alarms:
 
 
 def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
-    """Return the margin with the most recall at the allowed false alarms, as arguments."""
+    """Return the margin with the highest recall at the allowed false alarms, as arguments."""
     if not check.margins:
         return ()
     name, most = check.name, check.allowed * good[ALL]
@@ -178,7 +187,7 @@ def chosen_margin(check: Check, good: Alarms, bad: Alarms) -> tuple[float, ...]:
 def false_moves(
     kind: str, halves: Sequence[Annotations], cases: int, seed: int
 ) -> list[list[tuple[str, str]]]:
-    """Return the corrupted moves of a kind with their abstracts, by half."""
+    """Return the corrupted moves of a kind with their abstracts, for each half."""
     every = [item for half in halves for item in half]
     made = corruptions.make(kind, every, nanda(), cases, seed)
     of = {paper.sha256: i for i, half in enumerate(halves) for paper, _ in half}
@@ -189,7 +198,7 @@ def false_moves(
 
 
 def gold(table: str) -> Annotations:
-    """Return the papers of a gold table with their stated moves."""
+    """Return the papers of a gold table with the moves that they state."""
     with (DATA / table).open(encoding="utf-8", newline="") as file:
         return [(paper_of(row), nanda().stated(row)) for row in csv.DictReader(file)]
 
@@ -210,7 +219,7 @@ def share(count: int, of: int) -> str:
 
 
 def write_papers(path: Path) -> None:
-    """Write the papers that were read, without annotations, as a table for /annotate."""
+    """Write the papers that the person read, without annotations, as a table for /annotate."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["paper_id", "abstract"])
@@ -218,7 +227,7 @@ def write_papers(path: Path) -> None:
 
 
 def of_readings(path: Path) -> None:
-    """Print what the shipped checks find in moves that a person labelled."""
+    """Print the alarms of the shipped checks in the moves that a person labelled."""
     found: Counter[tuple[str, str]] = Counter()
     moves: Counter[str] = Counter()
     read, changed = labels(), 0

@@ -1,18 +1,20 @@
-"""Kill parts of a cluster under running jobs and count what is lost; measure what it costs.
+"""Kill parts of a cluster while jobs run, and count lost rows; measure the overhead of a cluster.
 
     python bench/cluster.py [--kills 20] [--rows 200] [--only actor,node,head,driver,writing]
     python bench/cluster.py --overhead [--rows 2000]
     python bench/cluster.py --scaling
 
-Two Ray nodes are started on this machine, with a fake model that takes 50 ms and writes down what
-it generates. A job is started, a part is killed (SIGKILL) at a random moment - an actor, a node,
-the head, the process of the line, or that process while it writes its target - and the same line is
-run until it succeeds; after the head is lost, on a new cluster. Printed for each part: rows that
-are lost, doubled, and generated again, and how many slots there were. Exits with 1 if a row is lost
-or doubled, or if more is generated again than was in work.
+Two Ray nodes are started on this machine, with a fake model that takes 50 ms and records each
+generated paper. A job is started, a part is killed (SIGKILL) at a random moment, and the same line
+is run until it succeeds; after the loss of the head, it runs on a new cluster. The parts are an
+actor, a node, the head, the process of the line, and the process of the line while it writes its
+target. Prints for each part the numbers of rows that are lost, doubled, and generated again, and
+the number of slots. Exits with 1 if a row is lost or doubled, or if more rows are generated again
+than were in progress.
 
---overhead prints this process's CPU time per row for a model that answers at once, here and on the
-cluster. --scaling prints the speed of a model of 200 ms on 1, 2, 4 and 8 actors of one slot.
+--overhead prints this process's CPU time per row with a model that answers immediately, in this
+process and on the cluster. --scaling prints the speed on 1, 2, 4 and 8 actors of one slot, with a
+model that takes 200 ms.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from ray_nodes import RayNodes  # noqa: E402
 from harness.testing import FAKE_REGISTRY  # noqa: E402
 
 SLOTS = 2 * 2 * 2
-"""Two nodes with two actors, which have two slots each."""
+"""Number of slots: two nodes with two actors each, and two slots per actor."""
 PARTS = ("actor", "node", "head", "driver", "writing")
 LONGEST = 300
 """Seconds after which a process counts as hanging."""
@@ -52,7 +54,7 @@ LONGEST = 300
 
 @dataclass
 class Campaign:
-    """Jobs of one table on a cluster that is repaired after each kill."""
+    """Jobs over one table, on a cluster that is repaired after each kill."""
 
     folder: Path
     rows: int
@@ -82,12 +84,12 @@ class Campaign:
         return self.folder / "generated"
 
     def generated(self) -> Counter[str]:
-        """Return how often each paper was generated."""
+        """Return the number of generations of each paper."""
         text = self.log.read_text() if self.log.exists() else ""
         return Counter(line.split()[1] for line in text.splitlines())
 
     def forget(self) -> None:
-        """Begin again with an empty database."""
+        """Start again with an empty database."""
         shutil.rmtree(self.folder / "data", ignore_errors=True)
         for path in (self.log, self.folder / "out.jsonl"):
             path.unlink(missing_ok=True)
@@ -110,7 +112,7 @@ class Campaign:
             driver.kill()
 
     def repair(self, part: str) -> None:
-        """Replace what was killed."""
+        """Replace the part that was killed."""
         if part == "node":
             self.nodes.nodes.pop(1)
             self.nodes.add_node()
@@ -119,7 +121,7 @@ class Campaign:
             self.build()
 
     def once(self, part: str) -> tuple[int, int, int]:
-        """Return the rows that are lost, doubled, and generated again after one kill."""
+        """Return the numbers of rows that are lost, doubled, and generated again after one kill."""
         self.forget()
         driver = self.start()
         self.kill(part, driver)
@@ -138,7 +140,7 @@ class Campaign:
 
 
 def kills(rows: int, count: int, parts: tuple[str, ...], chance: random.Random) -> bool:
-    """Kill each part `count` times; return whether all is well."""
+    """Kill each part `count` times; return whether every job was completed correctly."""
     well = True
     with tempfile.TemporaryDirectory() as folder:
         campaign = Campaign(Path(folder), rows, chance)
@@ -159,7 +161,7 @@ def kills(rows: int, count: int, parts: tuple[str, ...], chance: random.Random) 
 
 @contextlib.contextmanager
 def cluster(cpus: int) -> Iterator[RayNodes]:
-    """Start one node, and give its token to this process."""
+    """Start one node, and set its token in the environment of this process."""
     nodes = RayNodes(cpus)
     os.environ |= nodes.access
     try:
@@ -170,7 +172,7 @@ def cluster(cpus: int) -> Iterator[RayNodes]:
 
 
 def measured(rest: str, rows: int) -> tuple[float, float]:
-    """Run a job in this process; return its CPU time and its wall time, per row and in seconds."""
+    """Run a job in this process; return its CPU seconds per row and its total wall seconds."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         work = Workspace(Path(folder))
         work.rows(*range(rows))
@@ -185,16 +187,16 @@ def measured(rest: str, rows: int) -> tuple[float, float]:
 
 
 def overhead(rows: int) -> None:
-    """Print the CPU time of this process per row, here and on a cluster."""
+    """Print the CPU time of this process per row, without and with a cluster."""
     with cluster(2) as nodes:
         on = f"--on {nodes.address} --cpus 1"
-        for rest in ("", on):  # imports
+        for rest in ("", on):  # the first run imports modules
             measured(rest, 20)
         empty, _ = measured(on, 1)
         for _ in range(3):
             here, _ = measured("--workers 4", rows)
             there, _ = measured(on, rows)
-            there -= empty / rows  # starting the actors, whatever the number of rows
+            there -= empty / rows  # the time to start the actors, independent of the number of rows
             print(
                 f"{rows} rows, CPU of the driver: here {here * 1000:.1f} ms a row, on the cluster "
                 f"{there * 1000:.1f} ms, difference {(there - here) * 1000:.1f} ms",

@@ -3,16 +3,16 @@
     python bench/corpus.py [--annotations N] [--runs N] [--db FILE]
     python bench/corpus.py --papers N [--runs N] [--db FOLDER]
 
-Builds a corpus of invented papers (or uses FILE, which is created if it does not exist) and prints
-the median and maximum of RUNS calls and their processor time, first of the library's functions,
-then of whole commands, each in a new process. Words are drawn by Zipf's law as measured in the gold
-data: the most frequent word is in two of three moves, a frequent content word in one of ten. Rows
-are written by `store.save` to the schema with its triggers; only their checks are invented, since
-computing them would take longer than all the rest. 100,000 annotations are 1.2 GB and take some
-minutes to build. Vectors that are missing are computed first, and how fast is printed.
+Builds a corpus of invented papers (or uses FILE, which is created if it does not exist). Prints the
+median and maximum time of RUNS calls and their processor time, first for the library's functions,
+then for whole commands, each in a new process. Words are drawn by Zipf's law as measured in the
+gold data: the most frequent word is in two of three moves, a frequent content word in one of ten.
+`store.save` writes the rows to the schema with its triggers; only the checks are invented, since
+computing them would take longer than everything else. 100,000 annotations take 1.2 GB, and a few
+minutes to build. Missing vectors are computed first, and the speed is printed.
 
-With --papers, the corpus is a folder of Parquet parts, of corpus_generated.py: what FOLDER
-has already, of parts and of their index, is kept, so that an interrupted run can go on.
+With --papers, the corpus is a folder of Parquet parts, written by corpus_generated.py. Existing
+parts in FOLDER and their index are kept, so an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ ROOT = Path(__file__).resolve().parent.parent
 WORDS = 30_000
 BATCH = 2_000
 SEARCH_MS, STATS_MS = 50, 1000
-"""Targets for 100,000 annotations."""
+"""Target times in milliseconds for 100,000 annotations."""
 UNSTATED = {"limitation": 0.85, "comparison": 0.2, "implication": 0.15, "evidence": 0.15}
-"""How often a move is not stated, as in the gold data."""
+"""Share of papers that do not state a move, as in the gold data."""
 CATEGORIES = ("cs.CL", "cs.LG", "cs.SE", "cs.AI", "cs.IR", "cs.CV", "cs.HC", "cs.RO", "cs.DB")
 
 
 class Inventor:
-    """Generator of papers with meaningless words, reproducible by its seed."""
+    """Generator of papers with meaningless words, which a seed makes reproducible."""
 
     def __init__(self, seed: int = 7) -> None:
         self._random = random.Random(seed)
@@ -71,7 +71,7 @@ class Inventor:
         self._cumulated = list(itertools.accumulate(weights))
 
     def sentence(self) -> str:
-        """Return 8 to 35 words, like the moves of the gold data."""
+        """Return 8 to 35 words, as in the moves of the gold data."""
         length = self._random.randint(8, 35)
         return " ".join(self._random.choices(self.words, cum_weights=self._cumulated, k=length))
 
@@ -127,7 +127,7 @@ def build(path: Path, count: int) -> None:
 
 
 def words_by_share(db: sqlite3.Connection) -> list[tuple[str, float]]:
-    """Return the words of the moves with their document frequency, most frequent first."""
+    """Return the words of the moves with their document frequency, the most frequent word first."""
     db.execute("CREATE VIRTUAL TABLE temp.words USING fts5vocab('main', 'moves_fts', 'row')")
     stated = db.execute("SELECT count(*) FROM moves WHERE stated = 1").fetchone()[0]
     rows = db.execute("SELECT term, doc FROM temp.words ORDER BY doc DESC").fetchall()
@@ -179,14 +179,14 @@ def calls_of(
 
 
 def run(line: str) -> Callable[[], object]:
-    """Return the call of a command in a process of its own."""
+    """Return a call that runs a command in a separate process."""
     words = [sys.executable, "agent.py", "--no-log", line]
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     return lambda: subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, check=True)
 
 
 def commands(path: Path, word: str) -> dict[str, Callable[[], object]]:
-    """Return the measured commands."""
+    """Return the measured commands by their label."""
     return {
         line.replace(word, "common"): run(f"{line} --db {path}")
         for line in (
@@ -200,19 +200,20 @@ def commands(path: Path, word: str) -> dict[str, Callable[[], object]]:
 
 
 def processor_seconds() -> float:
-    """Return the processor time of this process and of those that it has started."""
+    """Return the processor time of this process and of all processes that it started."""
     started = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + started.ru_utime + started.ru_stime
 
 
 def measure(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, float]:
-    """Print the median and maximum of `runs` runs of each, and return the medians in ms.
+    """Print the median and maximum of `runs` runs of each call, and return the medians in ms.
 
-    The third figure is the median of the processor time, which other processes hardly change.
+    The third printed number is the median processor time, on which other processes have little
+    influence.
     """
     medians = {}
     for name, call in calls.items():
-        call()  # warm up the file cache
+        call()  # fill the file cache
         taken, used = [], []
         for _ in range(runs):
             started, before = time.perf_counter(), processor_seconds()
@@ -253,12 +254,14 @@ def over_corpus(
     """Call `report` with an invented corpus and the runs of the command line; return exit code 0.
 
     Args:
-        papers, runs: the defaults of `--papers` and `--runs`.
+        papers, runs: the default values of `--papers` and `--runs`.
     """
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--papers", type=int, default=papers)
     parser.add_argument("--runs", type=int, default=runs)
-    parser.add_argument("--db", type=Path, help="used if it exists, else created and kept")
+    parser.add_argument(
+        "--db", type=Path, help="corpus database, created if it does not exist, and kept"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = arguments.db or Path(folder) / "corpus.db"
@@ -271,10 +274,14 @@ def over_corpus(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--annotations", type=int, default=100_000)
-    parser.add_argument("--papers", type=int, help="in a folder of parts, instead of a database")
-    parser.add_argument("--only-generate", action="store_true", help="with --papers, then stop")
+    parser.add_argument(
+        "--papers", type=int, help="number of papers in a folder of parts, instead of a database"
+    )
+    parser.add_argument(
+        "--only-generate", action="store_true", help="with --papers: stop after writing the parts"
+    )
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--db", type=Path, help="used if it exists, else created and kept")
+    parser.add_argument("--db", type=Path, help="database or folder, created if missing, and kept")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if arguments.papers:

@@ -16,14 +16,14 @@ from skills.nanda.framework import nanda
 
 Call = Callable[[], object]
 TARGETS = {"search": 1.0, "filter": 2.0, "stats": 5.0}
-"""Seconds of whole commands over 5,000,000 annotations."""
+"""Target times of whole commands over 5,000,000 annotations, in seconds."""
 
 
 def report(folder: Path, words: Sequence[str], run: Callable[[str], Call], runs: int) -> None:
     """Index the parts and print all measurements.
 
     Args:
-        run: returns the call of a command in a process of its own.
+        run: returns a call that runs a command in a separate process.
     """
     started = time.perf_counter()
     run(f"/corpus index {folder}")()
@@ -54,7 +54,7 @@ def report(folder: Path, words: Sequence[str], run: Callable[[str], Call], runs:
 
 def _lines(words: Sequence[str]) -> dict[str, str]:
     """Return the lines of the measured commands by their label."""
-    # In two of three moves, in one of eight, in one of ten, and in one of 15,000.
+    # Words in two of three moves, in one of eight, in one of ten, and in one of 15,000.
     stop, common, other, rare = words[0], words[14], words[17], words[-300]
     narrowed = "--move method --year 2024.. --category cs.DB"
     return {
@@ -74,7 +74,7 @@ def _lines(words: Sequence[str]) -> dict[str, str]:
 
 
 def _library_calls(folder: Path, lines: dict[str, str]) -> dict[str, Call]:
-    """Return the calls of searches, filters and statistics, each with the opening of the index."""
+    """Return calls of searches, filters and statistics, each of which opens the index."""
 
     def call(name: str, text: str) -> Call:
         def ask() -> object:
@@ -95,10 +95,10 @@ def _library_calls(folder: Path, lines: dict[str, str]) -> dict[str, Call]:
 
 
 def _measure(calls: dict[str, Call], runs: int, who: int) -> dict[str, float]:
-    """Print the median and maximum of `runs` runs of each, and return the medians in seconds."""
+    """Print the median and maximum of `runs` runs of each, and return the median seconds."""
     medians = {}
     for name, call in calls.items():
-        call()  # warm up the file cache
+        call()  # fill the file cache
         taken, used = [], []
         for _ in range(runs):
             started, before = time.perf_counter(), _processor_time(who)

@@ -1,8 +1,8 @@
 """Invent a corpus as a folder of Parquet parts (`corpus.py --papers`).
 
-Parts have the schema, row groups and objects that `save to FILE.parquet` writes. Numbers, keys and
-digests of prompts are invented. Texts are drawn like those of corpus.py, from a million sentences:
-joining words for every move would take longer than all the rest.
+Parts have the schema, row groups and objects of `save to FILE.parquet`. Numbers, keys and digests
+of prompts are invented. Texts are drawn as in corpus.py, from a million sentences: joining words
+for every move would take longer than everything else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from skills.nanda.framework import nanda
 
 PART_ROWS = 100_000
 ROW_BYTES = 2_500
-"""More than a row takes on the disk with its index."""
+"""An upper bound of the disk space of a row with its index, in bytes."""
 MOST_BYTES = 20e9
 BUCKETS = 1 << 20
 SENTENCES = 1_000_000
@@ -34,12 +34,12 @@ YEARS = ("2021", "2022", "2023", "2024", "2024", "2025")
 
 
 class Parts:
-    """Generator of parts, each reproducible by its number.
+    """Generator of parts; the number of a part makes it reproducible.
 
     Args:
-        words: from the most frequent one; the frequency follows Zipf's law.
-        unstated: how often a move is not stated.
-        categories: from the most frequent one.
+        words: the words, the most frequent first; the frequency follows Zipf's law.
+        unstated: the share of papers that do not state a move.
+        categories: the categories, the most frequent first.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Parts:
         self._sentences = self._invented(pa.array(words))
 
     def write(self, folder: Path, number: int, rows: int) -> None:
-        """Write a part; under another name until it is whole."""
+        """Write a part, with another name until it is complete."""
         path = folder / f"part-{number:05}.parquet"
         schema = parquet_schema(nanda(), "arxiv_id")
         table = self._table(np.random.default_rng(number), number * PART_ROWS, rows)
@@ -160,12 +160,12 @@ class Parts:
 
 
 def _joined(*parts: pa.Array | str) -> pa.Array:
-    """Return the concatenation of columns and constants; null if one of them is."""
+    """Return the concatenation of columns and constants; a null value makes the result null."""
     return pc.binary_join_element_wise(*parts, "")
 
 
 def _object(values: dict[str, pa.Array]) -> pa.Array:
-    """Return JSON objects of the values that are not null."""
+    """Return JSON objects of the values, without null values."""
     entries = [
         pc.coalesce(_joined(f',"{name}":', value), pa.scalar("")) for name, value in values.items()
     ]
@@ -176,7 +176,7 @@ def provenance(prompt: str, created: str, abstract: str) -> dict[str, Any]:
     """Return the provenance of an invented annotation, without its key.
 
     Args:
-        prompt, abstract: digests.
+        prompt, abstract: the digests of the prompt and the abstract.
     """
     return {
         "requested": "nanda-annotator",
@@ -229,7 +229,7 @@ def generate(folder: Path, papers: int, parts: Parts) -> None:
     """Write the parts that are missing.
 
     Raises:
-        SystemExit: they need more space than there is, or more than `MOST_BYTES`.
+        SystemExit: the parts need more space than is free, or more than `MOST_BYTES`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     due = [

@@ -15,12 +15,12 @@ from skills.corpus.search.vectors import Embedder, complete
 from skills.nanda.framework import nanda
 
 HYBRID_MS, PAPERS_PER_SECOND = 150, 300
-"""Targets for 100,000 annotations."""
+"""Targets for 100,000 annotations: milliseconds of a search, papers per second."""
 QUERY_WORDS = 12
 
 
 def index(db: sqlite3.Connection) -> None:
-    """Compute the vectors that are missing, and print how fast."""
+    """Compute the missing vectors, and print the speed."""
     embedder = Embedder.load()
     papers = "SELECT count(DISTINCT paper_id) FROM moves WHERE id > ?"
     row = db.execute("SELECT last_move FROM embedding").fetchone()

@@ -1,6 +1,6 @@
-"""Corrupt moves of the gold by type, for bench/checks.py: one false move from one true move.
+"""Corrupt gold moves by type for bench/checks.py: each true move becomes one false move.
 
-A corruption is made like a probe of /curate: two kinds are its probes, the others follow its form.
+Two kinds of corruption are probes of /curate; the other kinds have the same form.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import content_words, flatten
 
 LEAST_JOINED = 3
-"""Words that a wrongly joined move keeps, and those it gets, at least."""
+"""Least number of words that a wrongly joined move keeps, and of words that it gets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A move of the gold, and what a corruption made of it.
+    """A gold move and its corruption.
 
     Attributes:
-        text: the move of the gold; `false` is the corrupted one.
-        changed: what was changed.
+        text: the gold move; `false` is the corrupted move.
+        changed: the description of the change.
     """
 
     paper: Paper
@@ -47,7 +47,7 @@ def make(
     most: int,
     seed: int = 0,
 ) -> list[Case]:
-    """Return up to `most` corrupted moves of a kind, the same for the same seed."""
+    """Return up to `most` corrupted moves of a kind, reproducible by the seed."""
     places = sorted(
         ((paper, move, text) for paper, moves in annotations for move, text in moves.items()),
         key=lambda place: rank(seed, kind, place[0].sha256, place[1]),
@@ -66,7 +66,7 @@ def make(
 
 
 def _replaced(table: str, draft: Draft) -> str:
-    """Replace one place of a table of patterns in corruptions.yaml."""
+    """Replace one passage by a table of patterns in corruptions.yaml."""
     places = [
         (move, found, new)
         for pattern, new in _patterns(table)
@@ -97,7 +97,7 @@ def _sides_swapped(draft: Draft) -> str:
 
 
 def _joined_wrongly(draft: Draft) -> str:
-    """End a move, from a word such as "of" on, as another sentence of the abstract goes on."""
+    """Replace the end of a move, after a word such as "of", with the end of another sentence."""
     [move] = draft.stated
     text = draft.moves[move]
     known = set(content_words(text))
@@ -118,7 +118,7 @@ def _joined_wrongly(draft: Draft) -> str:
 
 
 def _clause_repeated(draft: Draft) -> str:
-    """End a move in its last words again, as a model does that finds no end."""
+    """Repeat the last words of a move at its end, like a model that does not stop."""
     [move] = draft.stated
     text = draft.moves[move].rstrip(" .")
     known = re.split(r"[,;]\s|\band\b|\bthat\b", text)[-1].split()

@@ -1,9 +1,9 @@
-"""Print the cost of a million papers, as docs/scale.md shows it, from papers per minute.
+"""Print the cost of a million papers for docs/scale.md, computed from papers per minute.
 
     python bench/cost.py [--core-hour PRICE] [--gpu-hour PRICE]
 
-The papers per minute are those of `MEASURED` and `ESTIMATED`; the prices are assumptions. After
-another measurement, change the number here and copy the table.
+`MEASURED` and `ESTIMATED` contain the papers per minute; the prices are assumptions. After a new
+measurement, change the number here and copy the printed table.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 PAPERS = 1_000_000
 CORE_HOUR, GPU_HOUR = 0.04, 2.50
-"""Assumed prices in dollars: of a core with its memory, and of an H100 with its machine."""
+"""Assumed prices in dollars per hour: a core with its memory, and an H100 with its machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Way:
 
     Attributes:
         rate: papers per minute of one unit.
-        unit: what is paid by the hour, "core" or "H100".
+        unit: the unit that is paid by the hour, "core" or "H100".
     """
 
     name: str
@@ -32,11 +32,11 @@ class Way:
 
 MEASURED = (
     Way("the reader, by wall time", 1_907 / 2),  # two cores, docs/measurements/reader.md
-    Way("the adapter, by wall time", 31.8 / 2),  # the same
+    Way("the adapter, by wall time", 31.8 / 2),  # two cores, docs/measurements/reader.md
     Way("the adapter, by CPU time on a busy machine", 12.86),  # bench/annotate.py --on ray
 )
 TOKENS = 780 + 190
-"""Tokens of a paper in the JSON form: the mean prompt and annotation of 64 papers."""
+"""Tokens of a paper in the JSON form: the mean lengths of prompt and annotation over 64 papers."""
 ESTIMATED = (
     # 11,527 tokens per second, prompts and answers together: docs.gpustack.ai,
     # performance-lab/qwen3.5-9b/h100, ShareGPT profile, vLLM without optimization.
@@ -45,7 +45,7 @@ ESTIMATED = (
 
 
 def table(core_hour: float, gpu_hour: float) -> str:
-    """Return the table in Markdown."""
+    """Return the table of costs in Markdown."""
     lines = [
         "| way | papers a minute | hours for a million | with 100 units | cost of a million |",
         "|---|---|---|---|---|",

@@ -1,15 +1,15 @@
-"""Kill a running job, fill its disk and damage its database, and count what is lost.
+"""Kill a running job, fill its disk and damage its database, and count lost rows.
 
     python bench/crash.py [--rows N] [--kills N] [--writes N] [--flips N] [--seed N]
 
 A fake server with OpenAI's protocol answers a job of /annotate with 8 workers. The job is killed
-(SIGKILL) at random moments and started again with the same line, killed while its target is
-written, run on a disk that is full (a tmpfs if this process may mount one, else a limit of file
-size), run by two processes at once, and run on a corpus database that was damaged between two runs.
-Prints the rows that are lost, doubled and out of order at the end, which should be 0, 0, 0, and
-exits with 1 if they are not.
+(SIGKILL) at random moments and started again with the same line; killed while its target is
+written; run on a full disk (a tmpfs if this process may mount it, else a limit of file size); run
+by two processes at the same time; and run on a corpus database that was damaged between two runs.
+Prints the numbers of rows that are lost, doubled and out of order at the end, and exits with 1 if a
+number is not 0.
 
-tests/bench/test_crash.py runs a small slice of it.
+tests/bench/test_crash.py runs a small part of this benchmark.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LINE = f"/annotate papers.csv --workers {WORKERS} save to out.jsonl"
 
 @dataclass
 class Outcome:
-    """How a process ended."""
+    """The output and exit code of a process."""
 
     code: int
     stderr: str
@@ -83,7 +83,7 @@ class Workspace:
         return self.data / "corpus.db"
 
     def start(self, line: str = LINE, limit: int = 0) -> subprocess.Popen[str]:
-        """Start a line; `limit` is that of the size of its files, in bytes."""
+        """Start a line, in which no file may grow beyond `limit` bytes."""
 
         def limited() -> None:
             if limit:
@@ -118,11 +118,11 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Faults:
-    """What is wrong with a finished job.
+    """The faults of a finished job.
 
     Attributes:
-        lost, doubled, unordered: rows of the target and of the database.
-        notes: what else is wrong.
+        lost, doubled, unordered: numbers of rows of the target and of the database.
+        notes: descriptions of other faults.
     """
 
     lost: int
@@ -160,7 +160,7 @@ def checked(work: Workspace, *notes: str) -> Faults:
 
 
 def kills(work: Workspace, count: int, chance: random.Random) -> Faults:
-    """Kill a job `count` times: while it starts, while rows arrive, and while they are stored."""
+    """Kill a job `count` times: during its start, while rows arrive, and while they are stored."""
     killed = 0
     while killed < count:
         done = sum(work.model.counts.values())
@@ -187,7 +187,8 @@ def kills(work: Workspace, count: int, chance: random.Random) -> Faults:
 def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
     """Kill a finished job `count` times while it writes its target again.
 
-    The temporary file beside the target shows when it is written; a reader sees a whole target.
+    The temporary file beside the target shows that it is being written; readers always see a
+    complete target.
     """
     ended = work.run()
     notes = [f"exit code {ended.code}: {ended.stderr[-300:]}"] * bool(ended.code)
@@ -211,7 +212,7 @@ def write_kills(work: Workspace, count: int, chance: random.Random) -> Faults:
 
 @contextlib.contextmanager
 def small_disk(folder: Path) -> Iterator[bool]:
-    """Make `folder` a disk of `SMALL_DISK` bytes; False if this process may not mount one."""
+    """Mount a disk of `SMALL_DISK` bytes at `folder`, and yield whether that is allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     size = f"size={SMALL_DISK}"
     mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
@@ -224,7 +225,7 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def full_disk(work: Workspace) -> Faults:
-    """Run a job on a disk that is full after some rows, then give it room, and continue."""
+    """Run a job until its disk is full, then free space and continue the job."""
     notes = []
     home = work.data
     with small_disk(work.folder / "disk") as mounted:
@@ -246,7 +247,7 @@ def full_disk(work: Workspace) -> Faults:
 
 
 def two_processes(work: Workspace) -> Faults:
-    """Run the same line in two processes at once: one is refused, and names the other."""
+    """Run the same line in two processes; one is refused with a message that names the other."""
     first, second = work.start(), work.start()
     ended = []
     for process in (first, second):
@@ -308,18 +309,18 @@ DAMAGES: dict[str, Damage] = {
 
 
 def damaged(work: Workspace, kind: str, chance: random.Random) -> tuple[str, Faults]:
-    """Kill a job half-way, damage its database, continue, and set it aside if it is refused.
+    """Kill a job half-way, damage its database and continue; a refused database is set aside.
 
     Returns:
-        What became of it, and the faults at the end: the same line completes the job, on the
-        damaged file where SQLite can read what is needed, else on a new one.
+        A description of the result, and the faults at the end. The same line completes the job: on
+            the damaged file if SQLite can still read the needed pages, else on a new file.
     """
     process = work.start()
     while process.poll() is None and sum(work.model.counts.values()) < work.rows // 2:
         time.sleep(0.005)
     work.kill(process)
     path, notes = work.corpus, []
-    if kind != "-wal removed":  # all else must be in the file that is damaged
+    if kind != "-wal removed":  # all data must be in the damaged file
         with contextlib.closing(sqlite3.connect(path)) as db:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     DAMAGES[kind](path, chance)
@@ -358,7 +359,9 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--writes", type=int, default=20)
-    parser.add_argument("--flips", type=int, default=10, help="runs of each random damage")
+    parser.add_argument(
+        "--flips", type=int, default=10, help="number of runs of each random damage"
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chance, worst = random.Random(options.seed), 0

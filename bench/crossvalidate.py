@@ -1,14 +1,15 @@
-"""Cross-validate a recipe on a table with gold.
+"""Cross-validate a recipe on a table with gold annotations.
 
     python bench/crossvalidate.py TABLE.csv --out FOLDER [--folds N]
         [--dataset "OPTIONS"] [--finetune "OPTIONS"] [-o FILE.json]
 
-Needs the extra `finetune`, and a recipe whose base is a file of the registry. Row i is held out of
-fold i mod N. For each fold, the other rows become a training set (`/finetune dataset` with the
+Needs the extra `finetune`, and a recipe whose base is a file of the registry. Fold i mod N does not
+train on row i. For each fold, the other rows become a training set (`/finetune dataset` with the
 options of --dataset, such as further tables), an adapter is trained on it (`/finetune prepare` and
-`train` with those of --finetune; without a dev set, the last checkpoint is kept, so that held-out
+`train` with the options of --finetune; without a dev set, the last checkpoint is kept, and held-out
 rows have no influence), and the held-out rows are annotated with the adapter merged into the base's
-GGUF. On a small dev set a kappa may depend on three papers; on a whole training table it does not.
+GGUF. A kappa on a small dev set may depend on three papers; a kappa on a whole training table does
+not.
 
 Every line of the harness is printed before it runs. Results of an earlier run in FOLDER are used,
 so the same command resumes. Prints the figures of /evaluate for all papers together.
@@ -50,7 +51,7 @@ STAGES = ("train", "merge", "gguf")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="cross-validate a recipe of /finetune")
-    parser.add_argument("table", type=Path, help="a .csv with gold")
+    parser.add_argument("table", type=Path, help="a .csv file with gold annotations")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=3)
     parser.add_argument("--dataset", default="", help="options of /finetune dataset")
@@ -91,7 +92,7 @@ def annotations_of_fold(
         annotate = f"/annotate {quoted(held)} --model fold-{fold} --db {db}"
         done = folder / "annotated.jsonl"
         agent(out, f"{annotate} save to {quoted(done)}", force=True, some_may_fail=True)
-        done.replace(saved)  # complete files only: a resumed run uses them
+        done.replace(saved)  # only complete files, because a resumed run uses them
     lines = map(json.loads, saved.read_text(encoding="utf-8").splitlines())
     return {next(row[key] for key in ID_FIELDS if key in row): row for row in lines}
 
@@ -109,14 +110,14 @@ def split(table: Path, fold: int, folds: int, trained: Path, held: Path) -> None
 
 
 def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = False) -> None:
-    """Run a line of the harness with a configuration of its own; exit if it fails.
+    """Run a line of the harness with a separate configuration; exit if the line fails.
 
     Args:
-        some_may_fail: accept exit code 1, which reports failed rows.
+        some_may_fail: accepts exit code 1, which reports failed rows.
     """
     print(line, flush=True)
     places = {f"HARNESS_{name.upper()}": str(out / name) for name in ("config", "data")}
-    places["HARNESS_REGISTRY"] = ""  # the configuration's own
+    places["HARNESS_REGISTRY"] = ""  # the registry of the configuration
     command = [sys.executable, str(ROOT / "agent.py"), line, *["--force"] * force]
     code = subprocess.run(command, cwd=ROOT, env={**os.environ, **places}, check=False).returncode
     if code and not (code == 1 and some_may_fail):
@@ -124,7 +125,7 @@ def agent(out: Path, line: str, *, force: bool = False, some_may_fail: bool = Fa
 
 
 def register(out: Path, name: str, run: Path) -> None:
-    """Register a fold's model, base and adapter merged, in the configuration."""
+    """Register the model of a fold, which merges base and adapter, in the configuration."""
     recipe = Recipe.model_validate(RunDir(run, "").run["recipe"])
     path = out / "config" / "registry.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +138,7 @@ def register(out: Path, name: str, run: Path) -> None:
 
 
 def pooled(table: Path, annotated: Mapping[str, Mapping[str, str]]) -> Evaluation:
-    """Return the figures of all folds together; a paper without an annotation states nothing."""
+    """Return the figures of all folds together; a paper without annotation states no move."""
     framework = nanda()
     subject = inputs.with_gold(table, Columns(None, None, None), framework, None)
     moves = [

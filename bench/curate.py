@@ -1,15 +1,17 @@
-"""Measure what the shared beginning of the prompt saves the panel, by the engine's counts.
+"""Measure the tokens and time that the shared beginning of the prompt saves the panel.
 
     python bench/curate.py [--papers 12] [--block 4] [--table FILE] [--model NAME]
 
-(a) paper by paper: its five personas one after another in one slot, as in /curate
-(b) persona by persona: the same requests, so that the text of the paper is never in the slot
-(b) equals five separate prompts, except for the instructions that all prompts begin with. Blocks of
-papers alternate, so that changes in the machine's speed affect both orders. Loading is not counted.
+(a) paper by paper: five personas judge it one after another in one slot, as in /curate
+(b) persona by persona: the same requests, so that the slot never contains the text of the paper
 
-Prints the prompt tokens that each order had evaluated, of those sent, the tokens generated, and the
-seconds; (a) should evaluate 35% of the tokens sent at most, and take less time than 2.5 prompts of
-(b).
+(b) evaluates five separate prompts, except for the instructions at the beginning of all prompts.
+The orders alternate by block of papers, because then changes of the machine's speed affect both.
+The time to load the model is not counted.
+
+Prints for each order, as counted by the engine, the sent and the evaluated prompt tokens, the
+generated tokens, and the seconds. (a) should evaluate at most 35% of the sent tokens, and take less
+time than 2.5 prompts of (b).
 """
 
 from __future__ import annotations
@@ -72,11 +74,13 @@ class Order:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="what sharing the prompt's beginning saves")
+    parser = argparse.ArgumentParser(
+        description="measure the savings by a shared beginning of prompts"
+    )
     parser.add_argument("--papers", type=int, default=12)
     parser.add_argument("--block", type=int, default=4)
     parser.add_argument("--table", type=Path, default=TABLE)
-    parser.add_argument("--model", help="a model of the registry, instead of the judge")
+    parser.add_argument("--model", help="a model of the registry to use instead of the judge")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         judge, found = opened(Path(folder), options)
@@ -93,7 +97,7 @@ def main() -> None:
 
 
 def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]]:
-    """Load the judge in one slot, and annotations that pass the gates."""
+    """Load the judge with one slot, and return it with annotations that pass the gates."""
     settings = replace(settings_module.from_environment(), data_dir=folder)
     app = App(settings, Frontend("test"), Screen(io.StringIO(), io.StringIO()))
     models = Models(app.pool, Choice(options.model))
@@ -108,7 +112,7 @@ def opened(folder: Path, options: argparse.Namespace) -> tuple[Judge, list[Item]
 
 
 def counts(judge: Judge) -> tuple[int, float, float]:
-    """Return the tokens generated, and the wall and CPU seconds, so far."""
+    """Return the generated tokens, the wall seconds and the CPU seconds since the start."""
     return judge.model.usage.completion_tokens, time.perf_counter(), time.process_time()
 
 

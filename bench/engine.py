@@ -2,12 +2,12 @@
 
     python bench/engine.py [SETTING ...] [--papers 16] [--repeats 2] [--form tagged] [--model M]
 
-Every setting gets a fresh engine and annotates the same first papers of a table, with as many
-concurrent requests as it has slots. The settings alternate, and each ratio is within one round, so
-that changes in the machine's speed affect all of them; the range over the rounds shows how much.
+A new engine with each setting annotates the same first papers of a table, with as many concurrent
+requests as it has slots. The settings alternate, and each ratio compares runs of one round, because
+then changes of the machine's speed affect all settings; the range over the rounds shows the effect.
 
-Answers end after --max-tokens, so that a sweep takes minutes. `same` counts the papers whose text
-equals that of the default.
+Answers end after --max-tokens, so a run with all settings takes minutes. `same` counts the papers
+whose annotation equals the annotation with the default settings.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ UNCACHED = {"cache_prompt": False}
 
 @dataclass(frozen=True)
 class Setting:
-    """The difference of a run to the default.
+    """The difference between a run and the default settings.
 
     Attributes:
-        change: changes the engine's parameters; called with the module and the parameters.
+        change: a function that changes the engine's parameters, called with the module and the
+            parameters.
         body: fields added to each request body.
         request: fields added to each request.
     """
@@ -65,7 +66,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Run:
-    """The totals of one setting in one round: `tokens` generated, `prompt` tokens read."""
+    """The totals of one setting in one round: `tokens` generated and `prompt` tokens read."""
 
     seconds: float
     cpu_seconds: float
@@ -105,7 +106,7 @@ def flash_off(module: Any, params: Any) -> None:
 
 
 def speculate(module: Any, params: Any) -> None:
-    """Speculate on tokens of the prompt, since answers repeat the abstract."""
+    """Decode speculatively with tokens of the prompt, since answers repeat the abstract."""
     kind = module.common_speculative_type.COMMON_SPECULATIVE_TYPE_NGRAM_MOD
     llama_engine.assign(params.speculative, types=[kind])
     llama_engine.assign(params.speculative.ngram_mod, n_match=4, n_min=2, n_max=8)
@@ -157,12 +158,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("settings", nargs="*", metavar="SETTING", help=", ".join(SETTINGS))
-    parser.add_argument("--papers", type=int, default=16, help="the first rows of the table")
+    parser.add_argument("--papers", type=int, default=16, help="number of rows, from the first")
     parser.add_argument("--repeats", type=int, default=2, help="turns")
     parser.add_argument("--form", choices=sorted(FORMS), default="tagged")
-    parser.add_argument("--model", default="producer", help="a model of the registry")
-    parser.add_argument("--max-tokens", type=int, default=128, help="of each answer")
-    parser.add_argument("--table", type=Path, default=TABLE, help="a CSV file with `abstract`")
+    parser.add_argument("--model", default="producer", help="name of a model in the registry")
+    parser.add_argument("--max-tokens", type=int, default=128, help="most tokens of each answer")
+    parser.add_argument(
+        "--table", type=Path, default=TABLE, help="a CSV file with a column `abstract`"
+    )
     args = parser.parse_args()
     if unknown := [name for name in args.settings if name not in SETTINGS]:
         parser.error(f"no setting {', '.join(unknown)}; there are {', '.join(SETTINGS)}")
@@ -170,7 +173,7 @@ def arguments() -> argparse.Namespace:
 
 
 def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
-    """Return the embedded serve entry of `model`."""
+    """Return the serve entry of `model` for the embedded engine, and its backend."""
     configured = settings.from_environment()
     known = registry.load(configured.shipped_registry, configured.user_registry)
     _, entries = known.named(model)
@@ -181,7 +184,7 @@ def place(model: str) -> tuple[LlamaCppBackend, ServeEntry]:
 def measure(
     setting: Setting, backend: LlamaCppBackend, entry: ServeEntry, args: argparse.Namespace
 ) -> Run:
-    """Annotate the papers once with a fresh engine, after a warm-up paper."""
+    """Annotate the papers once with a new engine, after a warm-up paper."""
     first, *asked = requests(setting, args)
     with changed(setting):
         model = backend.load(entry, setting.slots)
@@ -206,7 +209,7 @@ def _timed(model: LlamaCppModel, asked: list[Request]) -> Run:
 
 
 def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
-    """Return the request of the warm-up paper, then one for each paper."""
+    """Return the request of the warm-up paper, then the requests of all papers."""
     form = FORMS[setting.form or args.form](nanda())
     with args.table.open(encoding="utf-8", newline="") as file:
         abstracts = [row["abstract"] for row in islice(csv.DictReader(file), args.papers + 1)]
@@ -223,7 +226,7 @@ def requests(setting: Setting, args: argparse.Namespace) -> list[Request]:
 
 @contextmanager
 def changed(setting: Setting) -> Iterator[None]:
-    """Return the harness's parameters and requests, changed by `setting`."""
+    """Change the parameters and requests of the harness to `setting` while the context is open."""
     params, body = llama_engine._params, llamacpp._body
 
     def changed_params(module: Any, *rest: Any) -> Any:
@@ -239,7 +242,7 @@ def changed(setting: Setting) -> Iterator[None]:
 
 
 def table(runs: Mapping[str, list[Run]]) -> Iterator[str]:
-    """Print one row per setting, with the range over the rounds."""
+    """Yield one row per setting, with the range over the rounds."""
     default = runs[DEFAULT]
     papers = len(default[0].texts)
     yield (

@@ -1,10 +1,10 @@
-"""Read hostile SKILL.md files, registries, recipes and frameworks, the same ones in every run.
+"""Read hostile SKILL.md files, registries, recipes and frameworks, the same in every run.
 
     python bench/fuzz.py [NUMBER] [--kind KIND ...]
 
-Each of NUMBER documents of each kind (default 10,000) must be read, or raise the documented error,
-within a bound of CPU time; the first that does not is printed by hypothesis and ends the program.
-Prints, for each kind, how often each outcome occurred and the slowest document.
+For each kind, NUMBER documents (default 10,000) must be read, or raise the documented error, within
+a limit of CPU time. Hypothesis prints the first document that violates this rule, and the program
+ends. Prints for each kind the frequency of each outcome and the slowest document.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests/support/hostile")]
 from fuzzed_documents import READERS, fuzz  # noqa: E402
 
 SHOWN = 12
-"""Number of outcomes that are printed."""
+"""Largest number of outcomes that are printed."""
 
 
 def main() -> None:
-    """Read the documents and print what became of them."""
+    """Read the documents and print the outcomes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("number", nargs="?", type=int, default=10_000)
     parser.add_argument("--kind", action="append", choices=list(READERS))

@@ -1,14 +1,14 @@
-"""Measure how well duplicates are recognized: 2,000 of them, each changed in a typed way.
+"""Measure the recognition of 2,000 duplicates, each with one type of change.
 
     python bench/identity.py [--duplicates 2000] [--seed 1] [--show 20]
 
-Each duplicate is the record of an invented paper as another source would have it: other case,
-accents as TeX, initials, a lost subtitle, the address of the DOI, the published version of a
-preprint. As many other papers each have a neighbour, a different paper that looks alike: the second
-part of a series, an erratum, the same title by others, a chapter under the DOI of the volume. All
-records are one table, and all of its pairs with a common key are compared
-(`skills/corpus/identity/matching.py:pairs`). Printed: recall by type of change, false pairs by type
-of neighbour, precision over all pairs found, and papers per second.
+Each duplicate is the record of an invented paper in the form of another source: with other case,
+accents in TeX, initials, without subtitle, with the DOI as a URL, or as the published version of a
+preprint. As many other papers have a neighbour, a different but similar paper: the second part of a
+series, an erratum, the same title by other authors, or a chapter with the DOI of the volume. All
+records are one table, and all pairs of records with a common key are compared
+(`skills/corpus/identity/matching.py:pairs`). Prints the recall by type of change, the false pairs
+by type of neighbour, the precision over all found pairs, and the papers per second.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ from skills.corpus.identity.matching import pairs
 
 @dataclass(slots=True)
 class Measured:
-    """What was found in a table.
+    """The pairs that were found in a table.
 
     Attributes:
-        made, found: duplicates by type of change.
-        unlike: preprints and published versions that were not linked but counted as the same.
+        made, found: numbers of existing and of found duplicates by type of change.
+        unlike: pairs of preprint and published version that were counted as the same instead of
+            linked.
         false: pairs of different papers, by the types of both.
     """
 
@@ -83,7 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--duplicates", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--show", type=int, default=0, help="wrong decisions to show")
+    parser.add_argument("--show", type=int, default=0, help="number of wrong decisions to show")
     options = parser.parse_args()
     measured = measure(table(options.duplicates, options.seed))
     print(f"{measured.rows:,} records, {measured.made.total():,} duplicates, seed {options.seed}")

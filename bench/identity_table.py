@@ -85,7 +85,7 @@ PLAIN = {"ü": "ue", "ö": "oe", "ø": "o", "Ø": "O", "Ł": "L", "ł": "l", "ß
 
 
 def base(number: int, chance: random.Random) -> Known:
-    """Return an invented paper: with a preprint's, a publisher's or both identifiers."""
+    """Return an invented paper with the identifier of a preprint, of a publisher, or both."""
     main = (
         f"{chance.choice(MANNERS)} {chance.choice(SUBJECTS)} {chance.choice(('for', 'with', 'by'))}"
         f" {chance.choice(MANNERS)} {chance.choice(KINDS)} in {chance.choice(PLACES)}"
@@ -209,7 +209,7 @@ def with_typo(paper: Known, chance: random.Random) -> Known:
 
 
 def as_published(paper: Known, chance: random.Random) -> Known:
-    """Return the other version: published of a preprint, preprint of a published paper."""
+    """Return the other version of a paper: the publication of a preprint, or the preprint."""
     number = chance.randrange(10**6)
     year = (paper.year or 0) + chance.choice((0, 1, 2))
     if "arxiv" in paper.identifiers:
@@ -220,7 +220,7 @@ def as_published(paper: Known, chance: random.Random) -> Known:
 
 
 def spelled_ids(paper: Known, chance: random.Random) -> Known:
-    """Return the record with its identifier in another spelling, and a title that is cut."""
+    """Return the record with its identifier in another spelling, and with a truncated title."""
     forms = {
         "doi": ("https://doi.org/{}", "doi:{}", "http://dx.doi.org/{}", "DOI {}", "{}."),
         "arxiv": ("arXiv:{}v3", "https://arxiv.org/abs/{}v1", "{}v2", "10.48550/arXiv.{}"),
@@ -314,12 +314,12 @@ def years_later(paper: Known, _: random.Random) -> Known:
 
 
 def other_doi(paper: Known, chance: random.Random) -> Known:
-    """Return another published paper of the same title and authors, such as a yearly report."""
+    """Return another published paper with the same title and authors, such as a yearly report."""
     return replace(paper, identifiers={"doi": f"10.5555/other.{chance.randrange(10**6)}"})
 
 
 def chapter(paper: Known, chance: random.Random) -> Known:
-    """Return another chapter that an export gives the DOI of this one, that of the volume."""
+    """Return another chapter, to which an export assigns the same DOI, the DOI of the volume."""
     other = base(10**6 + chance.randrange(10**6), chance)
     return replace(other, identifiers={"doi": paper.identifiers["doi"]})
 
@@ -344,7 +344,7 @@ GENERIC = ("Introduction", "Editorial", "Preface", "Book Reviews", "Discussion")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A record of the table: the paper that it is of, and how it was made."""
+    """A record of the table, with its paper and the change that made it."""
 
     paper: int
     kind: str
@@ -352,7 +352,7 @@ class Row:
 
 
 def table(duplicates: int, seed: int) -> list[Row]:
-    """Return papers with a duplicate of each, others with a neighbour, and generic titles."""
+    """Return papers with one duplicate each, papers with a neighbour, and generic titles."""
     chance = random.Random(seed)
     rows, changes, neighbours = [], list(CHANGES), list(NEIGHBOURS)
     for number in range(duplicates):
@@ -372,7 +372,7 @@ def table(duplicates: int, seed: int) -> list[Row]:
 
 
 def _base_for(kind: str, number: int, chance: random.Random) -> Known:
-    """Return an invented paper that has what a kind of change needs."""
+    """Return an invented paper with the fields that a kind of change needs."""
     while True:
         paper = base(number, chance)
         needed = {

@@ -1,14 +1,14 @@
-"""Press Ctrl-C at random moments of nine commands, and measure how long each takes to end.
+"""Press Ctrl-C at random moments of nine commands, and measure the time until each ends.
 
     python bench/interrupt.py [--delays N] [--only NAME ...] [--annotations N] [--cap S] [--seed N]
 
-Each command runs in a terminal of its own, once to its end and then N times with Ctrl-C after a
-random delay: at most its own time, or CAP seconds. `session` presses it while a session starts or
-runs a line, after which its prompt must return. The table shows
-the seconds from Ctrl-C to the end (median, 95th percentile, maximum) and what was wrong: an end
-after more than `LIMIT` seconds, another exit code than 130 or that of the whole command, a
-traceback, a process or a temporary file that is left, a damaged database, or a target that is not
-complete. Ctrl-C before the first line of agent.py belongs to Python, so delays begin at `FIRST`.
+Each command runs in a separate terminal, once to its end and then N times with Ctrl-C after a
+random delay of at most its own time, or CAP seconds. `session` presses Ctrl-C while a session
+starts or runs a line; then the session must show its prompt again. The table shows the seconds from
+Ctrl-C to the end (median, 95th percentile, maximum) and the faults: an end after more than `LIMIT`
+seconds, an exit code other than 130 and the code of the whole command, a traceback, a remaining
+process or temporary file, a damaged database, or an incomplete target. Before the first line of
+agent.py, Python handles Ctrl-C, so delays begin at `FIRST`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 2.0
 FIRST = 0.1
 HANG = 30.0
-"""Seconds after Ctrl-C until a process is killed."""
+"""Seconds after Ctrl-C until a hanging process is killed."""
 MARK = "BENCH_INTERRUPT"
-"""Variable of the environment that identifies the processes of a trial."""
+"""Environment variable that identifies the processes of a trial."""
 PROMPT = "\x1b[?2004h"
-"""What prompt_toolkit sends when it begins to read a line."""
+"""Bytes that prompt_toolkit sends before it reads a line."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class Command:
     """A line to interrupt.
 
     Attributes:
-        line: "" for a session, in which `typed` is the line.
-        target: the file that it writes.
+        line: the line of the command; "" for a session, in which `typed` is entered.
+        target: the file that the command writes.
     """
 
     name: str
@@ -76,7 +76,7 @@ COMMANDS = (
 
 @dataclass
 class Outcome:
-    """What one Ctrl-C did."""
+    """The effect of one Ctrl-C."""
 
     delay: float
     seconds: float
@@ -85,7 +85,7 @@ class Outcome:
 
 
 class Terminal:
-    """A process in a terminal of its own; its output is collected by a thread."""
+    """A process in a separate terminal, whose output a thread collects."""
 
     def __init__(self, words: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
         self._end, theirs = os.openpty()
@@ -102,7 +102,8 @@ class Terminal:
         with contextlib.suppress(OSError):  # the process has ended
             while piece := os.read(self._end, 4096):
                 self.shown += piece.decode(errors="replace")
-                for _ in range(piece.count(b"\x1b[6n")):  # prompt_toolkit locates the cursor
+                # prompt_toolkit asks for the position of the cursor
+                for _ in range(piece.count(b"\x1b[6n")):
                     os.write(self._end, b"\x1b[1;1R")
 
     def press(self) -> None:
@@ -114,7 +115,7 @@ class Terminal:
         os.write(self._end, text.encode())
 
     def wait_for(self, what: str, since: int = 0, seconds: float = HANG) -> bool:
-        """Return whether the process shows `what` before it ends or the time is over."""
+        """Return whether the process shows `what` before it ends or the time has passed."""
         until = time.monotonic() + seconds
         while what not in self.shown[since:]:
             if time.monotonic() > until or self.process.poll() is not None:
@@ -123,7 +124,7 @@ class Terminal:
         return True
 
     def end(self, seconds: float = HANG) -> int | None:
-        """Return the exit code of the process; None if it had to be killed."""
+        """Return the exit code of the process, or None if it had to be killed."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -141,7 +142,7 @@ class Bench:
 
     Attributes:
         inputs: a folder that is copied for each trial.
-        corpus: the database of /corpus, which is only read.
+        corpus: the database of /corpus, which the commands only read.
     """
 
     inputs: Path
@@ -150,7 +151,7 @@ class Bench:
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
-        """Yield a folder with the inputs, for one trial."""
+        """Yield a folder with the inputs of one trial."""
         with tempfile.TemporaryDirectory(prefix="interrupt-") as name:
             folder = Path(name)
             shutil.copytree(self.inputs, folder, dirs_exist_ok=True)
@@ -171,7 +172,7 @@ class Bench:
         return Terminal([sys.executable, str(ROOT / "agent.py"), *line], folder, environment)
 
     def own_time(self, command: Command) -> tuple[float, int | None]:
-        """Run a command to its end; return its seconds, at most `cap`, and its exit code."""
+        """Run a command to its end, or for `cap` seconds; return its seconds and exit code."""
         with self.folder() as folder:
             terminal = self.start(command, folder, secrets.token_hex(8))
             if command.typed:
@@ -191,7 +192,7 @@ class Bench:
             return seconds, code
 
     def trial(self, command: Command, delay: float, own_code: int | None) -> Outcome:
-        """Press Ctrl-C once, and examine what is left."""
+        """Press Ctrl-C once, and examine the remaining processes and files."""
         mark = secrets.token_hex(8)
         with self.folder() as folder:
             terminal = self.start(command, folder, mark)
@@ -214,7 +215,7 @@ class Bench:
 
 
 def _is_start_of_python(shown: str) -> bool:
-    """Return True for a traceback before agent.py takes over Ctrl-C, on a busy machine."""
+    """Return True for a traceback from before agent.py handles Ctrl-C, on a busy machine."""
     own = (f"{ROOT / folder}{os.sep}" for folder in ("harness", "skills"))
     return "KeyboardInterrupt" in shown and not any(path in shown for path in own)
 
@@ -226,15 +227,15 @@ def _one_shot(terminal: Terminal, delay: float, own_code: int | None) -> Outcome
     pressed = time.monotonic()
     code = terminal.end()
     outcome = Outcome(delay, 0.0 if finished else time.monotonic() - pressed, finished)
-    # -SIGINT: while Python itself ends, which a shell reports as 130, too.
-    # 0 if the whole command, whose code is unknown if it was stopped at `cap`, ended before.
+    # -SIGINT: the process got Ctrl-C while Python itself ended; a shell reports 130 for it, too. 0:
+    # the whole command ended before, and its code is unknown because it was stopped at `cap`.
     if code not in (130, -signal.SIGINT, own_code, 0 if finished else own_code):
         outcome.faults.append("hangs" if code is None else f"exit code {code}")
     return outcome
 
 
 def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
-    """Type the line at the first prompt; Ctrl-C comes before it, in it, or after it."""
+    """Type the line at the first prompt; press Ctrl-C before, during or after the line."""
     typed = terminal.wait_for(PROMPT, 0, delay)
     begun = len(terminal.shown)
     if typed:
@@ -244,7 +245,7 @@ def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
     before = len(terminal.shown)
     terminal.press()
     pressed = time.monotonic()
-    if not typed:  # while the session starts, or in the moment before it shows its first prompt
+    if not typed:  # during the start of the session, or just before its first prompt
         prompted = terminal.wait_for(PROMPT)
         if prompted:
             terminal.type("/exit\r")
@@ -266,9 +267,9 @@ def _in_session(terminal: Terminal, command: Command, delay: float) -> Outcome:
 
 
 def _left(folder: Path, mark: str) -> list[str]:
-    """Return the processes and temporary files of a trial that are left."""
+    """Return the remaining processes and temporary files of a trial."""
     processes: list[str] = []
-    for _ in range(10):  # a process that was killed ends a moment later
+    for _ in range(10):  # a killed process ends a moment later
         processes = [
             path.read_text().replace("\0", " ")
             for environ in Path("/proc").glob("[0-9]*/environ")
@@ -285,12 +286,12 @@ def _left(folder: Path, mark: str) -> list[str]:
 def _contains(path: Path, text: str) -> bool:
     try:
         return text.encode() in path.read_bytes()
-    except OSError:  # of another user, or gone
+    except OSError:  # the process belongs to another user, or has ended
         return False
 
 
 def _damaged(folder: Path, command: Command) -> list[str]:
-    """Return which databases and targets of a trial are not whole."""
+    """Return the damaged databases and targets of a trial."""
     found = []
     for path in folder.rglob("*.db"):
         with contextlib.closing(sqlite3.connect(path)) as db:
@@ -313,7 +314,7 @@ def _damaged(folder: Path, command: Command) -> list[str]:
 
 
 def write_inputs(folder: Path, rows: int) -> None:
-    """Write the inputs of all commands, made of the example that is shipped."""
+    """Write the inputs of all commands, derived from the shipped example."""
     shipped = (ROOT / "examples" / "gold.csv").read_text(encoding="utf-8")
     [example] = csv.DictReader(shipped.splitlines())
     (folder / "abstract.txt").write_text(example["abstract"], encoding="utf-8")
@@ -321,7 +322,7 @@ def write_inputs(folder: Path, rows: int) -> None:
     for number in range(rows):
         renamed = {name: text.replace("412", str(412 + number)) for name, text in example.items()}
         words = renamed["abstract"].split()
-        own = " ".join(words[number::7])  # so that no abstract repeats another one
+        own = " ".join(words[number::7])  # all abstracts must differ
         made.append({**renamed, "paper_id": f"p{number}", "abstract": f"{own}. {' '.join(words)}"})
     for name in ("papers.csv", "annotated.csv", "gold.csv"):
         with (folder / name).open("w", newline="", encoding="utf-8") as file:
@@ -357,8 +358,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--delays", type=int, default=40)
     parser.add_argument("--only", nargs="+", choices=[command.name for command in COMMANDS])
-    parser.add_argument("--annotations", type=int, default=20_000, help="of the corpus")
-    parser.add_argument("--rows", type=int, default=4, help="of the tables")
+    parser.add_argument(
+        "--annotations", type=int, default=20_000, help="number of annotations in the corpus"
+    )
+    parser.add_argument("--rows", type=int, default=4, help="number of rows of each table")
     parser.add_argument("--cap", type=float, default=60.0, help="longest delay, in seconds")
     parser.add_argument("--seed", type=int, default=17)
     options = parser.parse_args()

@@ -2,13 +2,13 @@
 
     python bench/job_memory.py [ROWS ...] [--answers N]
 
-Each size is a Parquet file of invented papers, annotated in a process of its own by a model that
-answers at once. Its answers state the claim alone: checks of eight moves would take most of the
+For each size, a separate process annotates a Parquet file of invented papers with a model that
+answers immediately. The answers state only the claim: checks of eight moves would take most of the
 time, in the threads of the model. Prints the peak memory of the process before and after the job,
 and the CPU time of a row. A paper takes about 15 kB in $TMPDIR.
 
-With --answers N, the model goes away after N answers: the table is read and planned whole, N rows
-are annotated, and the table is read again for each file to save.
+With --answers N, the model becomes unavailable after N answers: the whole table is read and
+planned, N rows are annotated, and the table is read again for each file to save.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ROW_GROUP = 10_000
 
 
 class Instant(FakeModel):
-    """Answers at once with the first words of the abstract as the claim, then goes away."""
+    """A model that answers with the first words of the abstract, then becomes unavailable."""
 
     def __init__(self, answers: int) -> None:
         super().__init__(slots=4)
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def compare(sizes: Sequence[int], most: int | None) -> None:
-    """Annotate a table of each size in a process of its own; another one writes it."""
+    """For each size, write a table in one process and annotate it in another."""
     print(f"{'rows':>9}{'annotated':>11}{'before':>10}{'peak':>10}{'time':>10}{'CPU a row':>12}")
     for rows in sizes:
         answers = rows if most is None else min(rows, most)
@@ -93,7 +93,7 @@ def compare(sizes: Sequence[int], most: int | None) -> None:
 
 
 def annotate(folder: Path, answers: int) -> None:
-    """Annotate the table of a folder in this process, and print what it took."""
+    """Annotate the table of a folder in this process, and print memory and time."""
     app, before = fake_app(folder, Instant(answers)), peak()
     started, used = time.perf_counter(), time.process_time()
     targets = f"save to {folder}/out.jsonl -o {folder}/out.csv"

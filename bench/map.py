@@ -1,21 +1,21 @@
-"""Compare ways to cluster moves, and measure what a map costs.
+"""Compare ways to cluster moves, and measure the time and memory of a map.
 
     python bench/map.py --data FOLDER [--moves method scope] [--number 12]
     python bench/map.py --papers 10000
 
 The first form reads FOLDER/gold_train.csv and prints, for each move and each kind of vectors:
 
-    clusters   --number, or those found
-    none       the share of papers in no cluster
-    stable     how well the clusters of 80% of the papers agree with those of all of them: the mean
-               adjusted Rand index of five subsamples, 1 if they are the same, 0 if by chance
-    arXiv      how well they agree with the first arXiv category: adjusted mutual information
+    clusters   --number, or the number of found clusters
+    none       the share of papers without a cluster
+    stable     agreement of the clusters of 80% of the papers with the clusters of all: the mean
+               adjusted Rand index of five subsamples, 1 if they are equal, 0 by chance
+    arXiv      agreement with the first arXiv category: adjusted mutual information
     s          processor time of vectors and clusters
 
-The kinds: TF-IDF reduced to some dimensions, as the map has it with 20; the vectors of /corpus
-search (extra meaning), also reduced; both side by side; HDBSCAN instead of k-means.
+The kinds of vectors are TF-IDF reduced to some dimensions (20 in the map); the vectors of /corpus
+search (extra meaning), also reduced; both joined; and HDBSCAN instead of k-means.
 
-The second form invents papers and prints time and memory of each step.
+The second form invents papers, and prints the time and memory of each step.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def tf_idf(dimensions: int) -> Embed:
 
 
 def meaning(dimensions: int = 0) -> Embed:
-    """Return the vectors of /corpus search, without their mean, reduced if it is not 0."""
+    """Return a function for centred vectors of /corpus search, reduced unless `dimensions` is 0."""
     from skills.corpus.search.vectors import Embedder
 
     def embed(texts: Sequence[str]) -> Floats:
@@ -125,7 +125,7 @@ def qualities(path: Path, moves: Sequence[str], number: int | None) -> None:
 
 
 def invented(count: int) -> list[MappedPaper]:
-    """Return papers of 40 subjects; three words of ten are those of the subject."""
+    """Return papers of 40 subjects; three of ten words are words of the subject."""
     draw = random.Random(1)
     words = [
         f"{a}{b}{c}"

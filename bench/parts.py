@@ -2,12 +2,13 @@
 
     python bench/parts.py [--rows 10000,100000] [--annotated 2000]
 
-For each number of rows, a process of its own reads a .parquet file of that many invented abstracts,
-counts them, and streams them through a Ray on this machine to actors that return at once. Prints
-the seconds of both passes, the peak memory of the driver and that of the task that reads.
+For each number of rows, a separate process reads a .parquet file of invented abstracts, counts
+them, and streams them by Ray on this machine to actors that return immediately. Prints the seconds
+of both passes, the peak memory of the driver, and the peak memory of the reading task.
 
---annotated rows are then annotated by a model that answers at once, which includes parsing, all
-checks, and the parts: prints rows per second and actor, and the share of the folder's time.
+A model that answers immediately then annotates --annotated rows, which includes parsing, all
+checks, and writing the parts. Prints rows per second and actor, and the share of time for the
+folder.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ ABSTRACT = (
 
 
 class Instant(FakeModel):
-    """A model that answers at once."""
+    """A model that answers immediately."""
 
     def generate(
         self, request: Request, on_text: OnText | None = None, cancel: Any = None
@@ -58,7 +59,7 @@ class Instant(FakeModel):
 
 
 class Returning:
-    """In place of `BatchAnnotator`: returns the figures of a batch, and does nothing."""
+    """Replacement of `BatchAnnotator` that returns the numbers of a batch without annotating it."""
 
     def __init__(self, *_: Any) -> None:
         pass

@@ -2,10 +2,10 @@
 
     python bench/pdfs.py [FOLDER] [--papers N]
 
-Without a folder, N invented papers of two columns and twelve pages are written first, each with
-the same text but another title. Prints the time, the papers of a second and the processor time of
-each, for abstracts and for abstracts with both sections; what was refused, by reason; and the peak
-memory of this process, which keeps no paper, and of the one with PDFium.
+Without a folder, N invented papers of two columns and twelve pages are written first, with the same
+text but different titles. Prints the time, the papers per second and the processor time per paper,
+for abstracts and for abstracts with both sections; the refused papers by reason; and the peak
+memory of this process, which does not keep papers, and of the process with PDFium.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def written(folder: Path, papers: int) -> Path:
 
 
 def report(folder: Path, sections: tuple[str, ...]) -> None:
-    """Read a folder once, and print how long it took."""
+    """Read a folder once, and print the times."""
     begun, used = time.perf_counter(), processor_time()
     papers = found = 0
     refused: Counter[str] = Counter()
@@ -77,7 +77,7 @@ def report(folder: Path, sections: tuple[str, ...]) -> None:
 
 
 def processor_time() -> float:
-    """Return the seconds of this process and of those that have ended."""
+    """Return the processor seconds of this process and of its ended child processes."""
     both = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(one.ru_utime + one.ru_stime for one in both)
 

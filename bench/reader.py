@@ -1,16 +1,16 @@
-"""Measure what reviewed papers of another field are worth: the learning curve of a reader.
+"""Measure the benefit of reviewed papers of another field: the learning curve of a reader.
 
     python bench/reader.py --curve [--start FILE] [--field NAME] [--draws N] [--counts N ...]
                            [--held-out N] [--labels FILE] [--abstracts TABLE]
 
-Of the labelled papers of a field (models/nanda-annotator/labels.jsonl), each draw holds out the
-first ones of a random order, and trains on 25, 50, 100 and 200 of the others, each number with
-the papers of the smaller ones, and the settings of `/finetune TABLE --reader`. Printed is the share
-of right decisions on the held-out papers (`fitting.right_decisions`): the mean of the draws, the
-lowest and the highest. The figures of `encoder.Fitted` are those of the start; /finetune fits them
-from 100 papers, which is worth more.
+Each draw orders the labelled papers of a field (models/nanda-annotator/labels.jsonl) randomly,
+holds out the first papers, and trains on 25, 50, 100 and 200 of the others with the settings of
+`/finetune TABLE --reader`. Each number includes the papers of the smaller numbers. Prints the share
+of right decisions on the held-out papers (`fitting.right_decisions`): the mean, lowest and highest
+of the draws. The values of `encoder.Fitted` are not changed; /finetune fits them with 100 or more
+papers, which improves the reader further.
 
-The shipped reader was trained on these papers. An honest curve starts from one that was not:
+The shipped reader was trained on these papers. A valid curve starts from a reader that was not:
 
     python tools/fit_reader.py ... --without medicine --out without.onnx
     python bench/reader.py --curve --start without.onnx
@@ -87,7 +87,7 @@ def curve(options: argparse.Namespace) -> None:
 
 
 def trained(start: Network, examples: Sequence[Example], seed: int) -> Network:
-    """Return a network trained further on some examples; the start itself without any."""
+    """Return a copy of the network after further training on some examples; without any, itself."""
     if not examples:
         return start
     network = copy.deepcopy(start)

@@ -1,7 +1,7 @@
-"""Checks that bench/checks.py measured and that do not ship: they find too few of their kind.
+"""Checks that are not shipped, because they find too few corruptions in bench/checks.py.
 
-A gold move may reword its sentence in another order, and joins several sentences rightly, so that
-order and runs alone do not separate these corruptions from it.
+A gold move may reorder the words of its sentence, and may join several sentences rightly. The order
+of words and copied runs therefore do not distinguish these corruptions from gold moves.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from skills.nanda import doubts
 from skills.nanda.doubts import Token
 
 SIDE = 3
-"""Content words on each side of a word that are compared."""
+"""Number of content words on each side of a word that are compared."""
 _JOINING = "and which that while whereas but or as so than when where if because"
 _FORMS_OF_BE = "is are was were be been being"
 _BREAKS, _BE = frozenset(_JOINING.split()), frozenset(_FORMS_OF_BE.split())
 
 
 def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
-    """Return the words of `text` whose two sides the abstract has the other way round."""
+    """Return the words of `text` whose two sides are exchanged in the abstract."""
     given, move = doubts.tokens(abstract), doubts.tokens_of_move(text)
     places = doubts.places(abstract)
     found: list[str] = []
@@ -41,7 +41,7 @@ def swapped_sides(abstract: str, text: str, least: int = 2) -> list[str]:
 
 
 def joined_runs(abstract: str, text: str, least: int = 4) -> list[str]:
-    """Return the words of `text` where a run copied from one sentence meets one of another."""
+    """Return the words of `text` where runs copied from two different sentences meet."""
     given = [token.key for token in doubts.tokens(abstract)]
     ends = [0]
     for token in doubts.tokens(abstract):

@@ -1,9 +1,9 @@
-"""Measure what it takes to open a review of the corpus, and to go from paper to paper.
+"""Measure the time to open a review of the corpus, and to move from paper to paper.
 
     python bench/review.py [--papers 20000] [--db FILE] [--runs 5]
 
-Prints the median processor time of each step, and its ratio to reading every annotation, which no
-step may do. The corpus is invented (bench/corpus.py) and kept at `--db`.
+Prints the median processor time of each step, and its ratio to the time of reading all annotations,
+which no step may do. The corpus is invented (bench/corpus.py) and kept at `--db`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def accept_next(desk: Desk) -> None:
 
 
 def steps(path: Path, folder: Path) -> Mapping[str, Callable[[], object]]:
-    """Return the steps by name, the one that reads everything first."""
+    """Return the steps by name; the first step reads all annotations."""
     with open_corpus(path) as db:
         words = [word for word, _ in words_by_share(db)]
     queue = Queue(nanda(), folder / "gold.csv", path, folder, lambda _: None)

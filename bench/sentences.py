@@ -1,17 +1,17 @@
-"""Compare splitters of sentences with abstracts whose sentences are given.
+"""Compare sentence splitters on abstracts whose sentences are known.
 
     pip install pysbd syntok sentencex blingfire sentence-splitter spacy
     python bench/sentences.py [LABELLED.jsonl] [--disagreements TABLE.csv]
 
-LABELLED is a file for `/evaluate --csabstruct`, by default that of ../shared. The sentences of each
-abstract are joined with blanks, as they are ("raw") and without the blanks that its tokenizer left
-before punctuation and within numbers ("joined"), and split again. A boundary is the number of
-characters before it that are not white space; the end of the abstract does not count.
+LABELLED is a file for `/evaluate --csabstruct`, by default the file in ../shared. The sentences of
+each abstract are joined with blanks, unchanged ("raw") and without the blanks of its tokenizer
+before punctuation and within numbers ("joined"), and split again. A boundary is identified by the
+number of non-blank characters before it; the end of the abstract does not count.
 
-Prints for each splitter that is installed: F1, precision and recall of boundaries with 95%
-intervals of a bootstrap over abstracts, and its CPU time as a multiple of ours. With
---disagreements, prints each boundary in the abstracts of a table that either our splitter or
-another one has, to be judged by a person.
+Prints for each installed splitter the F1, precision and recall of boundaries with 95% intervals by
+a bootstrap over abstracts, and its CPU time as a multiple of our splitter's. With --disagreements,
+prints the boundaries in the abstracts of a table that only one of our splitter and another splitter
+finds, for a person to judge.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from skills.reporting.statistics import bootstrap_weights, percentile_interval  
 LABELLED = ROOT.parent / "shared" / "data" / "csabstruct_dev.jsonl"
 RESAMPLES = 10_000
 CONTEXT = 50
-"""Characters shown on each side of a boundary."""
+"""Number of characters shown on each side of a boundary."""
 
 Splitter = Callable[[str], Iterable[str]]
 
@@ -84,7 +84,7 @@ OTHERS = (sentencex, sentence_splitter, pysbd, blingfire, syntok, spacy)
 
 
 def installed() -> dict[str, Splitter]:
-    """Return our splitter and those of the libraries that are installed."""
+    """Return our splitter and the splitters of installed libraries."""
     splitters: dict[str, Splitter] = {OURS: split_sentences}
     for make in OTHERS:
         try:
@@ -95,7 +95,7 @@ def installed() -> dict[str, Splitter]:
 
 
 def boundaries(sentences: Iterable[str]) -> set[int]:
-    """Return after how many characters other than white space each sentence but the last ends."""
+    """Return the number of non-blank characters before the end of each sentence except the last."""
     lengths = np.cumsum([len("".join(sentence.split())) for sentence in sentences])
     return set(map(int, lengths)) - {0, int(lengths[-1])}
 
@@ -109,7 +109,7 @@ def joined(text: str) -> str:
 def counts(
     split: Splitter, texts: Sequence[str], given: Sequence[set[int]]
 ) -> tuple[np.ndarray[Any, Any], float]:
-    """Return, for each text, the boundaries found, given and both; and the CPU seconds."""
+    """Return each text's numbers of found, known and common boundaries, and the CPU seconds."""
     start = time.process_time()
     results = [list(split(text)) for text in texts]
     seconds = time.process_time() - start
@@ -121,7 +121,7 @@ def counts(
 
 
 def scores(sums: np.ndarray[Any, Any]) -> Mapping[str, np.ndarray[Any, Any]]:
-    """Return the figures of one or more rows of sums of `counts`."""
+    """Return F1, precision and recall for sums of `counts`, one or more rows."""
     found, given, both = sums.T
     return {"F1": 2 * both / (found + given), "precision": both / found, "recall": both / given}
 
@@ -132,7 +132,7 @@ def read(path: Path) -> list[list[str]]:
 
 
 def compare(abstracts: Sequence[Sequence[str]], splitters: Mapping[str, Splitter]) -> None:
-    """Print the figures of each splitter on the raw and on the joined text."""
+    """Print the figures of each splitter on the raw and the joined text."""
     given = [boundaries(sentences) for sentences in abstracts]
     weights = bootstrap_weights(len(abstracts), RESAMPLES, 0)
     raw = [" ".join(sentences) for sentences in abstracts]
@@ -140,7 +140,7 @@ def compare(abstracts: Sequence[Sequence[str]], splitters: Mapping[str, Splitter
     for name, texts in (("raw", raw), ("joined", list(map(joined, raw)))):
         ours = 0.0
         for splitter, split in splitters.items():
-            split(texts[0])  # loads what it loads at its first call
+            split(texts[0])  # the first call may load a model
             rows, seconds = counts(split, texts, given)
             ours = ours or seconds
             whole, drawn = scores(rows.sum(axis=0, keepdims=True)), scores(weights @ rows)
@@ -152,7 +152,7 @@ def compare(abstracts: Sequence[Sequence[str]], splitters: Mapping[str, Splitter
 
 
 def disagree(path: Path, splitters: Mapping[str, Splitter]) -> None:
-    """Print the boundaries of a table's abstracts that ours or another splitter has alone."""
+    """Print the boundaries in a table that only one of our splitter and another splitter finds."""
     totals: Counter[str] = Counter()
     with path.open(encoding="utf-8", newline="") as file:
         texts = [row["abstract"] for row in csv.DictReader(file)]

@@ -3,17 +3,18 @@
     python bench/stages.py OUT [--table FILE] [--limit N] [--db FILE] [-o FILE.json]
 
 Needs the extra `finetune`. OUT is the folder of a `/finetune` run with all artifacts, whose base is
-a file of the registry. /evaluate annotates the table with every form, greedily and without a
-constraint, in a process of its own; annotations in the database are not repeated.
+a file of the registry. For each form, /evaluate annotates the table in a separate process, greedily
+and without a constraint; annotations in the database are not repeated.
 
-    q8_0          base and adapter merged into a Q8_0 file: the form that ships
-    adapter       the adapter over the base, in transformers, in float32: the form that was trained
+    q8_0          base and adapter merged into a Q8_0 file, the form that is shipped
+    adapter       base with adapter in transformers, in float32, the form that was trained
     merged        the merged model in transformers, in float32
     f16           the merged model as GGUF
-    q4_k_m        the same, quantized
+    q4_k_m        the merged model as GGUF, quantized
     base+lora     the GGUF files of base and adapter, which q8_0 merges
 
-Prints the figures of each form, and the difference of q8_0 to each with a paired 95% interval.
+Prints the figures of each form, and the difference between q8_0 and the form with a paired 95%
+interval.
 """
 
 from __future__ import annotations
@@ -53,11 +54,11 @@ SHOWN = ("rouge_l", "agreement", "valid", "support")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="what each stage after training costs")
+    parser = argparse.ArgumentParser(description="measure the loss of each stage after training")
     parser.add_argument("out", type=Path)
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--db", type=Path, help="the corpus database of the annotations")
+    parser.add_argument("--db", type=Path, help="the corpus database for the annotations")
     parser.add_argument("-o", "--output", type=Path, help="all figures, as JSON")
     parser.add_argument("--only", choices=FORMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -102,7 +103,7 @@ def evaluate(options: argparse.Namespace, forms: tuple[str, ...], screen: Any) -
 
 
 def registry_of(out: Path, settings: Settings) -> dict[str, Any]:
-    """Return a registry of every form of the model in OUT, with the shipped entry of the base."""
+    """Return a registry with every form of the model in OUT, and the shipped entry of the base."""
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     recipe = Recipe.model_validate(manifest["run"]["recipe"])
     made = RunDir.of(out, recipe)

@@ -2,11 +2,11 @@
 
     python bench/startup.py [RUNS] [--skills N]
 
-Prints, for each command, the median wall and CPU time of RUNS runs (default 15), the difference of
-the wall time to `python -c pass` and the ratio to it. With --skills, `/help exit` runs in a
-temporary project with N prompt skills, too. `agent.py mcp` ends after its first answer. The
-commands take turns, so that a change of machine speed affects all of them. Byte code and the plugin
-index are written by a first run, which does not count.
+Prints for each command the median wall and CPU time of RUNS runs (default 15), and the difference
+and ratio of the wall time to `python -c pass`. With --skills, `/help exit` runs in a temporary
+project with N prompt skills, too. `agent.py mcp` ends after its first answer. The commands take
+turns, because then changes of the machine's speed affect all of them. A first run, which is not
+counted, writes the byte code and the plugin index.
 """
 
 from __future__ import annotations
@@ -92,8 +92,12 @@ def measured(command: list[str], folder: Path, env: dict[str, str]) -> tuple[flo
 def main() -> None:
     """Run the commands and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("runs", nargs="?", type=int, default=15, help="number of runs of each")
-    parser.add_argument("--skills", type=int, default=0, help="also start with so many skills")
+    parser.add_argument(
+        "runs", nargs="?", type=int, default=15, help="number of runs of each command"
+    )
+    parser.add_argument(
+        "--skills", type=int, default=0, help="also start with this number of skills"
+    )
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

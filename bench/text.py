@@ -1,11 +1,12 @@
-"""Measure how the time of each function that takes the text of a user, a row or a model grows.
+"""Measure the growth of time of functions that take texts of users, rows or models.
 
     python bench/text.py [--most CHARACTERS] [NAME...]
 
-Measures hostile texts of `MOST` characters, and where that takes a noticeable time, the doublings
-to it. Prints for each function: the exponent of the time over the doublings in its worst shape (1
-is linear, 2 quadratic; the aim is `AIM`), and the time at the largest size. It is CPU time, so that
-other processes matter little. A NAME selects the functions with it.
+Measures each function on hostile texts of `MOST` characters and, if this takes a noticeable time,
+on texts of half the size, a quarter and so on. Prints for each function the exponent of the time in
+its worst shape of text (1 is linear, 2 quadratic; the aim is `AIM`), and the time at the largest
+size. The CPU time is measured, on which other processes have little influence. A NAME selects the
+functions whose name contains it.
 
 tests/bench/test_text.py calls the same functions with the same shapes under a limit of CPU time.
 """
@@ -55,12 +56,12 @@ from skills.nanda.paper import Paper, iso_date, own_id
 
 MOST = 1_000_000
 MOST_OF_A_MOVE = 100_000
-"""For functions that only get a move: a framework allows 2,000 characters at most."""
+"""Most characters for functions that only get a move; a framework allows at most 2,000."""
 AIM = 1.2
 FAST = 0.02
 """CPU seconds below which growth cannot be measured."""
 ENOUGH = 5.0
-"""CPU seconds of one call after which a function is not measured at larger sizes."""
+"""CPU seconds of one call, after which a function is not measured at larger sizes."""
 
 PATTERNS: Mapping[str, str] = {
     "dots": ".",
@@ -99,7 +100,7 @@ PATTERNS: Mapping[str, str] = {
 
 
 def _repeated(pattern: str, size: int) -> str:
-    """Return `size` characters of a pattern."""
+    """Return `size` characters of a repeated pattern."""
     return (pattern * (size // len(pattern) + 1))[:size]
 
 
@@ -119,7 +120,7 @@ def paper_of(given: str, **more: str) -> Paper:
 
 
 def table_of(suffix: str, given: str) -> None:
-    """Read a table with the text as it is, all rows that can be used."""
+    """Read a table that contains the text unchanged, and all usable rows of the table."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"table{suffix}")
         path.write_text(given, encoding="utf-8", newline="")
@@ -132,7 +133,7 @@ def cell_of(given: str) -> None:
 
 
 def judged(given: str) -> None:
-    """Make probes of the annotation of an abstract, which are checked by the gates."""
+    """Make probes from the annotation of an abstract, and check them by the gates."""
     other = paper_of(SENTENCE)
     probes.make([(paper_of(given), MOVES), (other, dict(MOVES))], NANDA, per_kind=1)
 
@@ -255,7 +256,7 @@ FUNCTIONS: Mapping[str, Function] = {
 
 
 def called(function: Function, given: str) -> float:
-    """Return the CPU seconds of a call; refusing the text counts as an answer."""
+    """Return the CPU seconds of a call; a refusal of the text counts as an answer."""
     started = time.process_time()
     with contextlib.suppress(HarnessError, ValueError):
         function(given)
@@ -263,13 +264,14 @@ def called(function: Function, given: str) -> float:
 
 
 def measured(function: Function, shape: Callable[[int], str], most: int) -> dict[int, float]:
-    """Return the CPU seconds by size; those between are only measured if they may matter."""
+    """Return the CPU seconds by size; sizes in between are measured only if they may matter."""
     small = most // 8
     found = {small: called(function, shape(small))}
     if found[small] > ENOUGH:
         return found
     found[most] = called(function, shape(most))
-    if found[most] > 10 * max(found[small], FAST):  # more than linear, or a disturbance
+    # growth is more than linear, or another process disturbed
+    if found[most] > 10 * max(found[small], FAST):
         for size in (most // 4, most // 2):
             found[size] = called(function, shape(size))
     return dict(sorted(found.items()))

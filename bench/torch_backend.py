@@ -40,9 +40,9 @@ class FreeBackend(LlamaCppBackend):
 
 
 class TorchBackend:
-    """Models in transformers folders: FOLDER, or FOLDER + ADAPTER of peft.
+    """The backend of models in transformers folders: FOLDER, or FOLDER + ADAPTER of peft.
 
-    Computes in float32 and decodes greedily, one request at a time.
+    The backend computes in float32 and decodes greedily, one request at a time.
     """
 
     name = TORCH

@@ -1,12 +1,12 @@
-"""Compare training with TRL's SFTTrainer: same rows, base, NF4, adapter and settings.
+"""Compare training with TRL's SFTTrainer, with the same rows, base, NF4, adapter and settings.
 
     python bench/train.py [DATA] [--rows 32] [--batch 4] [--rounds 2] [--preset smollm2-cpu]
         [--base NAME] [--set NAME=VALUE ...] [--only ARM ...]
 
-Needs the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table
-with gold that becomes one; by default gold_train. Each arm trains one epoch of the first rows in
-a process of its own. The arms alternate, so that changes in the machine's speed affect all of
-them:
+Needs the extras `finetune` and `bench`. DATA is a data set of `/finetune dataset`, or a table with
+gold annotations from which a data set is made; by default gold_train. Each arm trains one epoch of
+the first rows in a separate process. The arms alternate, because then changes of the machine's
+speed affect all of them:
 
     trl             SFTTrainer with the recipe's settings, on the same messages
     ours            /finetune train with the recipe
@@ -14,11 +14,11 @@ them:
     ours, all logits        logits for prompts and padding too
     ours, no grouping       rows of any length share a batch
 
-SFTTrainer has none of what the last three omit. It computes its loss in chunks, again in the
-backward pass, and measures entropy and accuracy in every step. Tokens are those of prompts and
-completions, without padding; the first step is not counted. Peak memory is the resident set of
-the process, or what torch has allocated on a GPU; `over the base` excludes what was resident when
-the model was loaded.
+SFTTrainer lacks the three optimizations that the last three arms omit. It computes its loss in
+chunks, again in the backward pass, and measures entropy and accuracy in every step. The tokens of
+prompts and completions are counted, without padding; the first step is not counted. The peak memory
+is the resident set of the process, or torch's allocated memory on a GPU; `over the base` excludes
+the resident memory after the model was loaded.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TABLE = ROOT.parent / "shared" / "data" / "gold_train.csv"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="training against TRL's SFTTrainer")
+    parser = argparse.ArgumentParser(description="compare training with TRL's SFTTrainer")
     parser.add_argument("data", type=Path, nargs="?", default=TABLE)
     parser.add_argument("--rows", type=int, default=32)
     parser.add_argument("--batch", type=int, default=4)
@@ -90,7 +90,7 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def lines_of(data: Path) -> list[bytes]:
-    """Return the rows of a data set, or of one made from a table."""
+    """Return the rows of a data set, or of a data set made from a table."""
     if data.suffix == ".jsonl":
         return data.read_bytes().splitlines(keepends=True)
     return list(build_dataset(data, None).lines())
@@ -104,7 +104,7 @@ def in_own_process(arm: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(found: Mapping[str, list[dict[str, Any]]]) -> None:
-    """Print one row per arm: medians over the rounds, and the ratio to TRL by round."""
+    """Print one row per arm: medians over the rounds, and the ratio to TRL of each round."""
     print(f"\n{'':<20}{'tokens/s':>10}{'to trl':>8}{'least':>7}{'most':>7}", end="")
     print(f"{'peak':>10}{'over the base':>15}{'padding':>9}{'loss':>7}")
     against = found.get(TRL)

@@ -1,4 +1,4 @@
-"""The arms of bench/train.py: SFTTrainer, the stage `train`, and the stage without its parts."""
+"""The arms of bench/train.py: SFTTrainer, and the stage `train` with fewer optimizations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TRL = "trl"
 
 
 class Clock:
-    """Tokens and seconds of all steps but the first."""
+    """The tokens and seconds of all steps except the first."""
 
     def __init__(self) -> None:
         self.tokens = self.cells = self.steps = 0
@@ -155,7 +155,7 @@ def sft_rows(context: StageContext) -> Any:
 
 
 def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Run the stage `train` without checkpoints, which are not part of a step."""
+    """Run the stage `train` without checkpoints, which do not belong to a step."""
     recipe, _ = with_fast_compute(
         recipes.overridden(context.recipe, changed or {}), resources.this_machine()
     )
@@ -201,7 +201,7 @@ def with_ours(context: StageContext, changed: Mapping[str, Any] | None = None) -
 
 
 def with_all_logits(context: StageContext) -> dict[str, Any]:
-    """Return logits for every position; those without a completion token are dropped later."""
+    """Return logits of all positions, even of positions without a completion token."""
 
     @contextmanager
     def everywhere(model: Any, keep: Any) -> Iterator[None]:
@@ -236,7 +236,7 @@ ARMS: Mapping[str, Callable[[StageContext], dict[str, Any]]] = {
 
 
 def resident() -> int:
-    """Return the bytes of this process in memory; of a GPU, what torch has allocated."""
+    """Return the bytes of this process in memory, or torch's allocated bytes on a GPU."""
     import torch
 
     if torch.cuda.is_available():

@@ -2,10 +2,10 @@
 
     python bench/web.py [--papers 100000] [--db FILE] [--runs 9]
 
-Prints for each page the median and maximum until its first paint, and until it is loaded, and their
-ratio to a page that reads one row. The corpus is invented (bench/corpus.py) and kept at `--db`.
-What a page shows first is counted anew in each run: its words or conditions differ. Targets, for
-100,000 papers: 300 ms to the first paint, 400 ms for a filtered page.
+Prints for each page the median and maximum time until its first paint, and until it is loaded, and
+their ratio to the times of a page that reads one row. The corpus is invented (bench/corpus.py) and
+kept at `--db`. The words or conditions of a page differ in each run, so its numbers are counted
+again. Targets for 100,000 papers: 300 ms to the first paint, 400 ms for a filtered page.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ YEARS = (2021, 2022, 2023, 2024, 2025)
 
 
 def pages(words: list[str]) -> Mapping[str, Callable[[int], str]]:
-    """Return the address of each page in a run; only those that a facet chooses repeat a count."""
+    """Return the address of each page in a run; only pages filtered by a facet repeat a count."""
     common, rare = words[:40], words[-400:]
     return {
         SMALL: lambda run: f"/papers/{run * 7 + 1}",
@@ -53,7 +53,7 @@ def pages(words: list[str]) -> Mapping[str, Callable[[int], str]]:
 
 
 def words_of(path: Path) -> list[str]:
-    """Return the words of some abstracts, the most frequent first, without the extremes."""
+    """Return the words of some abstracts, the most frequent first."""
     with closing(sqlite3.connect(path)) as db:
         texts = db.execute("SELECT abstract FROM papers LIMIT 2000").fetchall()
     count: dict[str, int] = {}
@@ -64,7 +64,7 @@ def words_of(path: Path) -> list[str]:
 
 
 def timed(page: Page, address: str) -> tuple[float, float]:
-    """Return the milliseconds to the first paint of a page, and until it is loaded."""
+    """Return the milliseconds until the first paint of a page, and until it is loaded."""
     answer = page.goto(address, wait_until="load")
     assert answer is not None
     assert answer.ok, address
@@ -73,7 +73,7 @@ def timed(page: Page, address: str) -> tuple[float, float]:
 
 
 def report(path: Path, runs: int) -> bool:
-    """Print the measurements; return whether all targets are met."""
+    """Print the measurements, and return whether all targets are met."""
     words, reached = words_of(path), True
     with served(path) as app, running_browser() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 900})

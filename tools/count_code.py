@@ -4,11 +4,11 @@
     python tools/count_code.py --loaded LINE [--files]
 
 A Python line counts if it holds a token of code outside a docstring. Files of the report pages
-(JavaScript, CSS, HTML) are counted in physical lines, in a table of their own. Without a folder,
+(JavaScript, CSS, HTML) are counted in physical lines, in a separate table. Without a folder,
 agent.py, harness/ and skills/ are counted.
 
---loaded runs a line of the harness in a new process, and counts the project's modules that it
-imports, in lines of the files.
+--loaded runs a line of the harness in a new process, and counts the lines of the project's modules
+that the process imports.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def code_lines(source: str) -> int:
 
 
 def _docstring_lines(tree: ast.AST) -> set[int]:
-    """Return the lines of every string that is a statement of its own."""
+    """Return the numbers of the lines of docstrings and other statements that are only a string."""
     lines: set[int] = set()
     for node in ast.walk(tree):
         if (
@@ -72,13 +72,13 @@ def _docstring_lines(tree: ast.AST) -> set[int]:
 
 
 def package(path: Path) -> str:
-    """Return the row of the table that a file belongs to: `harness/cli`, `skills/curate`, ..."""
+    """Return the package of a file, its row of the table: `harness/cli`, `skills/curate`, ..."""
     parent = path.relative_to(ROOT).parent.parts
     return "/".join(parent[:2]) or path.name
 
 
 def loaded(line: str) -> list[Path]:
-    """Run a line in a new process, and return the files of the project that it imports."""
+    """Run a line of the harness in a new process, and return the project's imported files."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as report:
         arguments = [str(ROOT / "agent.py"), report.name, line]
         subprocess.run([sys.executable, "-c", RUN_AND_REPORT, *arguments], check=False)
@@ -89,8 +89,8 @@ def loaded(line: str) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--loaded", metavar="LINE", help="count what a line imports")
-    parser.add_argument("--files", action="store_true", help="one row per file")
+    parser.add_argument("--loaded", metavar="LINE", help="count the modules that a line imports")
+    parser.add_argument("--files", action="store_true", help="print one row per file")
     parser.add_argument("folders", nargs="*", default=SHIPPED, metavar="FOLDER")
     arguments = parser.parse_args()
     if arguments.loaded is not None:

@@ -1,14 +1,15 @@
-"""Train the reader that is shipped, and fit its figures on papers that are held out.
+"""Train the shipped reader, and fit its thresholds on held-out papers.
 
     python tools/fit_reader.py GOLD.csv ... --labels LABELS.jsonl --abstracts TABLE ...
         [--roles ROLES.jsonl] [--held-out N] [--without FIELD] [--epochs N] [--out FILE]
 
-The gold tables have moves in other words, whose sentences are their lexical anchors. The labels are
-passages of the abstracts of the other tables (docs/passages.md); an abstract is identified by its
-digest. The roles are sentences with labels by people (CSAbstruct). The first N papers of the first
-table, and the papers that were labelled twice, are held out: the figures of `encoder.Fitted` are
-fitted on them. A reader that was trained without a field is one that `bench/reader.py --curve` can
-start from. Needs the extra `finetune`; two cores take 40 minutes for 4,000 papers.
+The gold tables have moves in words of the annotators; the anchors of a move are the sentences with
+the most common words. The labels are passages of abstracts of the other tables (docs/passages.md);
+a label identifies its abstract by digest. The roles are sentences that people labelled
+(CSAbstruct). The first N papers of the first table, and the papers that were labelled twice, are
+held out; the values of `encoder.Fitted` are fitted on these papers. `bench/reader.py --curve` can
+start from a reader that was trained without a field. Needs the extra `finetune`; training on 4,000
+papers takes 40 minutes on two cores.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ from skills.reader.training import Settings, scores_of, train
 from tools.gold import rows_of
 
 BASE, TOKENIZER = "all-minilm-l6-v2", "all-minilm-l6-v2-tokenizer"
-"""Files of the registry: the base, and how it divides words."""
+"""Files of the registry: the base model and its tokenizer."""
 STEPS = 50
-"""Steps between two lines of progress."""
+"""Number of steps between two lines of progress."""
 
 
 def of_gold(tokenizer: Tokenizer, table: Path) -> Iterator[Example]:
-    """Yield the examples of a table with moves in other words."""
+    """Yield the examples of a table whose moves are in words of the annotators."""
     framework = nanda()
     for row in rows_of(table, framework):
         moves = row.valid_moves(framework)
@@ -63,7 +64,7 @@ def of_labels(
     """Yield each label of a paper with its example; labels of other papers are left out.
 
     Args:
-        papers: by the digest of the abstract.
+        papers: the papers by the digest of their abstract.
     """
     for line in labels.read_text(encoding="utf-8").splitlines():
         label = json.loads(line)
@@ -77,12 +78,12 @@ def of_labels(
 
 
 def is_held_out(label: Mapping[str, Any]) -> bool:
-    """Return True for the first labels of a paper with two, under the present guide."""
+    """Return True for the first label, by the present guide, of a paper with two labels."""
     return bool(label["twice"] and label["pass"] == 1 and label["guide"] == 2)
 
 
 def of_roles(tokenizer: Tokenizer, roles: Path) -> Iterator[Example]:
-    """Yield the abstracts whose sentences have roles."""
+    """Yield the examples of abstracts whose sentences have roles."""
     for line in roles.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         text = text_of(tokenizer, "", row["sentences"])
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--roles", type=Path)
     parser.add_argument("--held-out", type=int, default=0, metavar="N")
     parser.add_argument(
-        "--without", metavar="FIELD", help="leave out the labelled papers of a field, medicine"
+        "--without", metavar="FIELD", help="leave out the labelled papers of a field: medicine"
     )
     parser.add_argument("--epochs", type=float, default=Settings.epochs)
     parser.add_argument("--out", type=Path, required=True)

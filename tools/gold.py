@@ -1,4 +1,4 @@
-"""Read the annotated tables that the tools fit weights on, and compare decisions with them."""
+"""Read the annotated tables to which the tools fit weights, and compare decisions with them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def rows_of(path: Path, framework: Framework, corpus: Path | None = None) -> list[TableRow]:
-    """Return the rows of a table, with abstracts from the corpus if the table has none."""
+    """Return the rows of a table; abstracts come from the corpus if the table lacks them."""
     table = open_table(path, moves=framework.names, abstract_by="provenance")
     if table.has_abstracts or corpus is None:
         return list(table.rows())

@@ -2,8 +2,8 @@
 
     python tools/structure.py
 
-Printed is each violation of a rule of CONTRIBUTING.md, section Structure; the exit code is 1 if
-there are any. The layers are checked by import-linter.
+Prints each violation of a rule in section Structure of CONTRIBUTING.md; the exit code is 1 if a
+rule is violated. The layers are checked by import-linter.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from tools.count_code import code_lines  # noqa: E402
 
 MODULES, MEDIAN, LINES = 380, 110, 52_000
-"""Maximum number of modules, minimum of the median of their code lines, maximum of all of them."""
+"""Most modules, smallest median of their code lines, and most code lines of all modules."""
 DEPTH = 3
 """Maximum number of folders above a module: skills/corpus/tables/csv.py."""
 FULL = 3
@@ -54,7 +54,7 @@ def importers(trees: dict[Path, ast.Module]) -> dict[str, set[Path]]:
 
 
 def of_totals(sizes: dict[Path, int]) -> Iterator[str]:
-    """Yield the violations of the limits of number and size."""
+    """Yield the violations of the limits of the number and size of all modules."""
     median = statistics.median(size for size in sizes.values() if size)
     if len(sizes) > MODULES:
         yield f"{len(sizes)} modules, at most {MODULES}"
@@ -65,7 +65,7 @@ def of_totals(sizes: dict[Path, int]) -> Iterator[str]:
 
 
 def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterator[str]:
-    """Yield the modules that are too deep or long, or small and used once."""
+    """Yield the modules that are nested too deep, too long, or small with a single importer."""
     used = importers(trees)
     for path, tree in trees.items():
         if len(path.parents) - 1 > DEPTH:
@@ -84,7 +84,7 @@ def of_modules(trees: dict[Path, ast.Module], sizes: dict[Path, int]) -> Iterato
 
 
 def of_folders(paths: Iterable[Path]) -> Iterator[str]:
-    """Yield the folders with few modules, and the names that occur twice."""
+    """Yield the folders with too few modules, and the names that occur twice."""
     folders: dict[Path, int] = defaultdict(int)
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for path in paths:

@@ -1,9 +1,9 @@
-"""Servers of models that are faulty or hostile: 65 faults of Ollama's and OpenAI's protocols.
+"""Faulty and hostile model servers: 65 faults in Ollama's and OpenAI's protocols.
 
-Each fault is met by a process that has answered a sound request before: it must end with an error
-of the harness, in time, with a short message, without the key, and with at most `GROWTH` bytes more
-memory. Jobs of /annotate with a key and a password meet them, too; no file or stream may contain
-either.
+A process meets each fault after a successful request. The request must end with an error of the
+harness, in time, with a short message, without the key, and with at most `GROWTH` bytes more
+memory. Jobs of /annotate with a key and a password meet the faults, too; no file or stream may
+contain the key or the password.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from faulty_server import FAULTS, MODEL, FaultyServer
 
 GROWTH = 64_000_000
 DEADLINE = 4.0
-"""Seconds that an answer may take; the process gets `MARGIN` more."""
+"""Seconds that an answer may take; the process may take `MARGIN` seconds more."""
 MARGIN = 6.0
 LONGEST_MESSAGE = 1500
 AT_ONCE = 6
@@ -69,7 +69,7 @@ for line in sys.stdin:
 
 
 class Client:
-    """A process that meets faults, each in a copy of itself, so that memory counts from there."""
+    """A process that meets each fault in a copy of itself, with the same memory each time."""
 
     def __init__(self, backend: str) -> None:
         self._backend = backend
@@ -97,7 +97,7 @@ class Client:
 
 
 def problems(fault: str, found: dict[str, Any], server: FaultyServer) -> Iterator[str]:
-    """Yield what is wrong with the outcome of a fault."""
+    """Yield the problems in the outcome of a fault."""
     if found["growth"] > GROWTH:
         yield f"{found['growth'] / 1e6:.0f} MB more memory"
     if found["seconds"] > DEADLINE + MARGIN:
@@ -113,13 +113,13 @@ def problems(fault: str, found: dict[str, Any], server: FaultyServer) -> Iterato
 
 
 def faulty(backend: str) -> Callable[[Path, random.Random], Iterator[str | None]]:
-    """Return the area of the faults of one protocol."""
+    """Return the area that meets the faults of one protocol."""
 
     def area(folder: Path, chance: random.Random) -> Iterator[str | None]:
         client = Client(backend)
         try:
             with FaultyServer("429 once") as server:
-                server.chats = 1  # thus it answers
+                server.chats = 1  # so that the server answers
                 client.meet(server, warm=True)
             for fault in chance.sample(list(FAULTS), len(FAULTS)):
                 with FaultyServer(fault) as server:
@@ -143,7 +143,7 @@ ABSTRACT = "We count the birds of forty islands. Small islands lose species fast
 
 
 def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Run jobs that meet the faults, and look for the key and the password in all they leave."""
+    """Run jobs that meet the faults, and search all their files and output for key and password."""
 
     def run(number: int, backend: str, fault: str) -> str | None:
         home = folder / f"{number}"

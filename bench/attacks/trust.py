@@ -1,9 +1,9 @@
 """Attacks on trust and permissions.
 
-swaps: files are replaced while the harness reads, hashes, asks about or imports them: plugins,
-    mcp.json, skills that are installed, and skills that a model activates.
+swaps: files are replaced while the harness reads, hashes, imports or asks the user about them:
+    plugins, mcp.json, skills that are installed, and skills that a model activates.
 always: a model runs another command than the user has always allowed.
-sandbox: a command in the sandbox writes what controls git, models or the harness.
+sandbox: a command in the sandbox writes the files that control git, models or the harness.
 planted: a folder contains modules, settings, registries, servers and skills that would run.
 """
 
@@ -71,7 +71,7 @@ FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """Replaces a file in a thread, after a delay, in one of the ways that programs write files."""
+    """Replace a file after a delay, in a thread, in one of the ways that programs use."""
 
     path: Path
     content: str
@@ -90,14 +90,14 @@ class Swap:
 
     def _work(self) -> None:
         time.sleep(self.delay)
-        with contextlib.suppress(FileNotFoundError):  # it is in its place meanwhile
+        with contextlib.suppress(FileNotFoundError):  # the file was replaced in the meantime
             self._swap()
 
     def _swap(self) -> None:
         good = self.path.read_text()
         if self.way == "write":
             self.path.write_text(self.content)
-        elif self.way == "folder":  # of the same name, with a link where the file was
+        elif self.way == "folder":  # a folder of the same name, with a link at the file's path
             other = self.path.with_name(f"{self.path.name}.other")
             other.write_text(self.content)
             self.path.unlink()
@@ -115,7 +115,7 @@ class Swap:
 
 
 def swaps(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Replace what is trusted, at random moments, and see whether the replacement has an effect."""
+    """Replace trusted files at random moments, and check whether the new content has an effect."""
     kinds: Sequence[Callable[[Path, random.Random], str | None]] = (
         *(_swap_at_start, _swap_at_start, _swap_after_the_question),
         *(_swap_of_servers, _swap_of_installed, _swap_of_instructions),
@@ -180,7 +180,7 @@ def _swap_after_the_question(place: Path, rng: random.Random) -> str | None:
     threads: list[threading.Thread] = []
 
     def confirm(question: str) -> bool:
-        if threads:  # what was replaced is asked about as it is
+        if threads:  # the harness asks about the replaced content
             return False
         threads.append(swap.start())
         time.sleep(rng.uniform(0, 0.03))
