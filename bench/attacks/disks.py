@@ -1,8 +1,9 @@
-"""Disks that are full, read-only or locked, damaged files, and a damaged cache of models.
+"""Full, read-only and locked disks, damaged files, and a damaged cache of models.
 
-A job of /annotate with a model that answers at once meets each; it must end with code 4 (or 2, and
-the way out, for a damaged database), say which file, and be completed by the same line once the
-fault is gone: no row lost, doubled or out of order, and none asked for again that was stored.
+A job of /annotate with a model that answers immediately meets each fault. The job must end with
+code 4, or, for a damaged database, with code 2 and a remedy; and its message must name the file.
+After the fault is removed, the same line must complete the job: no row may be lost, doubled or out
+of order, and no stored row may be generated again.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from harness.models.weights import FileStore
 
 ROWS = 60
 SIZES = (64, 200, 400, 600, 1024, 2048)
-"""KB of a full disk: from no room for a database to room for some rows."""
+"""Sizes of a full disk in KB, from no space for a database to space for a few rows."""
 DAMAGES = 20
-"""Damages of each kind."""
+"""Number of damages of each kind."""
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
-    """Make `folder` a disk; False if this process may not mount one."""
+    """Make `folder` a disk of `kilobytes`, and yield whether this process may mount one."""
     folder.mkdir(parents=True, exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
@@ -44,20 +45,20 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[bool]:
 
 
 def wrong_end(ended: crash.Outcome, codes: tuple[int, ...] = (4,)) -> list[str]:
-    """Return what is wrong with how a process ended."""
+    """Return the faults in the end of a process."""
     wrong = [f"code {ended.code}: {ended.stderr[-250:]}"] * (ended.code not in codes)
     return wrong + ["a traceback"] * ("Traceback" in ended.stderr)
 
 
 def resumed(work: crash.Workspace, line: str, notes: list[str]) -> str | None:
-    """Repeat the line without the fault; return what is wrong, or None."""
+    """Repeat the line without the fault; return a description of the remaining faults, or None."""
     ended = work.run(line)
     faults = crash.checked(work, *notes, *wrong_end(ended, (0,)))
     return str(faults) if faults else None
 
 
 def full(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Fill the disk of the data, of the target, or both, or limit the size of a file."""
+    """Fill the disk of the data, of the target or of both, or limit the size of a file."""
     places = [("data", size) for size in SIZES] + [("target", size) for size in (4, 12)]
     places += [("limit", size) for size in SIZES]
     for place, size in chance.sample(places, len(places)):
@@ -98,7 +99,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _read_only(path: Path) -> Iterator[None]:
-    """Make a folder read-only, also for root: a file takes its place."""
+    """Make a folder read-only, also for root, by replacing it with a file."""
     shutil.rmtree(path, ignore_errors=True)
     path.write_text("no folder")
     yield
@@ -124,7 +125,7 @@ def locked(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Damage the corpus (bench/crash.py), and the run log, which must not stop the job."""
+    """Damage the corpus (bench/crash.py), and the run log, whose damage must not stop the job."""
     for kind in crash.DAMAGES:
         for _ in range(2):
             with crash.workspace(ROWS, 0.005) as work:
@@ -138,7 +139,7 @@ def damaged(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def _spoil(path: Path, chance: random.Random) -> str:
-    """Damage a file of the cache; return how."""
+    """Damage a file of the cache, and return a description of the damage."""
     how = chance.choice(["truncated", "emptied", "changed", "longer", "another"])
     data = bytearray(path.read_bytes())
     if how == "truncated":
@@ -157,7 +158,7 @@ def _spoil(path: Path, chance: random.Random) -> str:
 
 
 def cache(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Damage the merged file of a model, or what lies beside it: it is made again, and named."""
+    """Damage a merged model or a file beside it, which must be made again with a notice."""
     shapes = {"blk.0.attn_q.weight": (32, 3)}
     adapter = write_adapter(folder / "lora.gguf", shapes)
     base = write_base(folder / "base.gguf", shapes)

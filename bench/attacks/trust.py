@@ -294,13 +294,13 @@ CONTROL = (
     *(".agents/skills/new/SKILL.md", "../config/permissions.json", "../config/trusted.json"),
 )
 OTHER_FILES = (".GIT/config", "Agents.md", "docs/.git/config")
-"""Files that control nothing where case counts, or no repository is there."""
+"""Files that control nothing if case matters, or if their folder is not a repository."""
 SHELL = ("; {}", "&& {}", "| sh", "> {}", "$({})", "`{}`", "\n{}", "~/{}", "*")
 OUTSIDE = ("../secret.txt", "/etc/passwd", "out/secret.txt", "file:///etc/passwd", "docs/../../x")
 
 
 def _probe(rng: random.Random, allowed: str) -> str:
-    """Return a command that differs from an allowed one in what it runs, writes or reads."""
+    """Return a command that differs from an allowed one in its program, output or input."""
     harm = rng.choice(("docs/evil.sh", "./evil", "evil"))
     match rng.randrange(6):
         case 0:
@@ -317,7 +317,7 @@ def _probe(rng: random.Random, allowed: str) -> str:
 
 
 def _project(folder: Path) -> Settings:
-    """Return the settings of a project beside the harness's own files."""
+    """Return the settings of a project that is beside the harness's own files."""
     project = folder / "project"
     for name in (".git/config", "docs/a.txt", "skills/kept/SKILL.md", "a.txt", "../secret.txt"):
         (project / name).parent.mkdir(parents=True, exist_ok=True)
@@ -330,7 +330,7 @@ def _project(folder: Path) -> Settings:
 
 
 def always(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Allow commands, run others, and see whether the user is asked again."""
+    """Allow commands, run others, and check whether the user is asked again."""
     for number in range(TRIES):
         place = folder / str(number)
         settings = _project(place)
@@ -368,7 +368,7 @@ ESCAPES = (
 
 
 def sandbox(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Run commands in the sandbox that write what controls git, models or the harness."""
+    """Run commands in the sandbox that write the files that control git, models or the harness."""
     if run_command.no_sandbox():
         return
     for number in range(TRIES // 2):
@@ -389,7 +389,7 @@ def sandbox(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def _guarded_files(settings: Settings) -> set[tuple[str, str]]:
-    """Return the names and contents of the files below guarded places, under their own names."""
+    """Return the paths and contents of guarded files, without links to them."""
     root = settings.project_dir.parent
     files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
     return {
@@ -436,7 +436,7 @@ def _planted_files(place: Path) -> dict[str, str]:
 
 
 def planted(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Start the program in folders with planted files, each of which would leave a mark."""
+    """Start the program in folders with planted files that leave a mark if they are run."""
     lines = ("/skills", "/help", "/mcp", "/models", "/theirs x", "/annotate examples.txt", "theirs")
     for number in range(TRIES // 4):
         place = folder / str(number)

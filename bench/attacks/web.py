@@ -23,18 +23,18 @@ from mcp_session import command, make_project
 ROOT = Path(__file__).resolve().parents[2]
 CLIENTS = 500
 REQUESTS = 4
-"""Requests of each client, one after the other over one connection."""
+"""Number of requests of each client, one after another over one connection."""
 RATE, MEDIAN = 300, 1.5
-"""Least requests a second on two cores, and the longest median in seconds."""
+"""Least number of requests per second on two cores, and longest median time in seconds."""
 PAGES = ("/papers", "/papers/1", "/papers?q=agent", "/review", "/jobs", "/compare")
 CANCELLED = 300
 SLOW = 10.0
-"""Seconds after which a request that is half sent is ended."""
+"""Seconds after which the server ends an incomplete request."""
 
 
 @contextlib.contextmanager
 def served(folder: Path) -> Iterator[tuple[int, str]]:
-    """Serve the demonstration in a process of its own; yield its port and a cookie."""
+    """Serve the demonstration in a separate process, and yield its port and a cookie."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "agent.py", f"/serve --demo --no-open --port {port}"]
@@ -61,13 +61,13 @@ def served(folder: Path) -> Iterator[tuple[int, str]]:
 
 
 def get(port: int, path: str, cookie: str = "", *more: str) -> bytes:
-    """Return a request as the browser sends it."""
+    """Return the bytes of a request as a browser sends it."""
     lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", f"Cookie: {cookie}", *more]
     return "\r\n".join((*lines, "", "")).encode()
 
 
 def raw(port: int, request: bytes, seconds: float = 20.0) -> bytes:
-    """Return the beginning of the answer to bytes, b"" if the connection is closed without one."""
+    """Return the beginning of the answer to bytes, or b"" if the server closes without answer."""
     with socket.create_connection(("127.0.0.1", port), seconds) as connection:
         connection.sendall(request)
         with contextlib.suppress(OSError):
@@ -76,7 +76,7 @@ def raw(port: int, request: bytes, seconds: float = 20.0) -> bytes:
 
 
 async def _client(port: int, requests: list[bytes], seconds: list[float]) -> None:
-    """Send requests over one connection, and note how long each answer takes."""
+    """Send requests over one connection, and record the time of each answer."""
     started = time.perf_counter()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
@@ -94,7 +94,7 @@ async def _client(port: int, requests: list[bytes], seconds: list[float]) -> Non
 
 
 def load(port: int, cookie: str, paths: list[str], clients: int) -> tuple[float, float]:
-    """Return requests a second and the median of the seconds until an answer."""
+    """Return the requests per second, and the median seconds until an answer."""
     seconds: list[float] = []
     requests = [get(port, path, cookie) for path in paths]
 
