@@ -23,7 +23,6 @@ than a quarter of the content words were often background.
 from __future__ import annotations
 
 import bisect
-import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
@@ -32,7 +31,7 @@ from rapidfuzz.distance import LCSseq
 
 from skills.nanda.framework import MOST_SENTENCES
 from skills.nanda.sentences import sentence_spans
-from skills.nanda.text import ABSTRACTS, content_words, flatten, stems, visible_places
+from skills.nanda.text import ABSTRACTS, content_words, flatten, kept, stems, visible_places
 
 SHARE = 0.25
 """Minimum share of a move's content words that a second sentence adds."""
@@ -107,7 +106,7 @@ def recall(text: str, sentence: Sentence) -> float:
     return round(LCSseq.similarity(found, sentence.stems) / len(found), 3) if found else 0.0
 
 
-@functools.lru_cache(maxsize=ABSTRACTS)
+@kept(ABSTRACTS)
 def sentences_of(abstract: str) -> tuple[Sentence, ...]:
     """Return the sentences of an abstract in order."""
     return tuple(

@@ -7,7 +7,6 @@ functions.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections import Counter
@@ -21,7 +20,7 @@ from skills.nanda.anchors import Anchor, lexical_anchors, recall, sentences_of
 from skills.nanda.confidence import uncertain_moves
 from skills.nanda.doubts import doubts_about, find_doubts
 from skills.nanda.named_entities import unsupported_names, without_names
-from skills.nanda.text import ABSTRACTS, content_words, is_passage, words
+from skills.nanda.text import ABSTRACTS, content_words, is_passage, kept, words
 
 SAME = 0.85
 """Similarity from which two moves count as duplicates. No pair of moves of the 536 papers in
@@ -216,7 +215,7 @@ class _AbstractFacts(NamedTuple):
     runs: frozenset[tuple[str, ...]]
 
 
-@functools.lru_cache(maxsize=ABSTRACTS)
+@kept(ABSTRACTS)
 def _abstract_facts(abstract: str) -> _AbstractFacts:
     loose, given = _LOOSE_THOUSANDS.sub("", abstract), words(abstract)
     written = (value for text in (abstract, loose) for _, value in _numbers(text))

@@ -7,7 +7,6 @@ that a small model writes (docs/checks.md).
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple
 from skills.nanda.named_entities import without_names
 from skills.nanda.text import (
     ABSTRACTS,
+    LONG_WORD,
     STOP_WORDS,
     TEXTS,
     WORD,
@@ -25,6 +25,7 @@ from skills.nanda.text import (
     composed,
     content_words,
     is_passage,
+    kept,
     stem,
 )
 
@@ -133,7 +134,7 @@ class Token(NamedTuple):
     span: tuple[int, int]
 
 
-@functools.lru_cache(maxsize=TEXTS)
+@kept(TEXTS)
 def tokens(text: str) -> Sequence[Token]:
     """Return the tokens of `text`."""
     text = composed(text)
@@ -156,7 +157,7 @@ def tokens_of_move(text: str) -> Sequence[Token]:
     return tokens(text)[:MOST_WORDS]
 
 
-@functools.lru_cache(maxsize=ABSTRACTS)
+@kept(ABSTRACTS)
 def places(abstract: str) -> Mapping[str, Sequence[int]]:
     """Return the first `MOST_PLACES` indices of each key in the tokens of an abstract."""
     found: dict[str, list[int]] = {}
@@ -211,7 +212,7 @@ def numerals(given: Sequence[Token]) -> Iterator[int]:
     return (i for i, token in enumerate(given) if token.number and token.text[0].isdecimal())
 
 
-@functools.lru_cache(maxsize=WORDS)
+@kept(WORDS, LONG_WORD)
 def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
     """Return `key`, `number` and `counts` of a token.
 
@@ -321,7 +322,7 @@ def lost_negations(abstract: str, text: str, margin: float = NEGATION_MARGIN) ->
     return list(dict.fromkeys(found))
 
 
-@functools.lru_cache(maxsize=ABSTRACTS)
+@kept(ABSTRACTS)
 def _negated(abstract: str) -> frozenset[int]:
     """Return the indices of the tokens in the scope of a negation; "not only" does not negate."""
     given = tokens(abstract)
@@ -409,7 +410,7 @@ def repeated_words(abstract: str, text: str) -> list[str]:
     return list(repeated.values())
 
 
-@functools.lru_cache(maxsize=WORDS)
+@kept(WORDS, LONG_WORD)
 def _content_words(word: str) -> Sequence[str]:
     """Return the content words in a word: folding its case may make several of it."""
     return content_words(word)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 import unicodedata
 
 from skills.nanda.sentences import sentence_spans
-from skills.nanda.text import ABSTRACTS, STOP_WORDS, TEXTS, WORDS, composed
+from skills.nanda.text import ABSTRACTS, LONG_WORD, STOP_WORDS, TEXTS, WORDS, composed, kept
 
 LONGEST = 6
 """Maximum number of runs of letters or digits in a name; "Qwen2.5-Coder-7B-Instruct" has four."""
@@ -41,7 +40,7 @@ def without_names(text: str) -> str:
     return "".join(characters)
 
 
-@functools.lru_cache(maxsize=TEXTS)
+@kept(TEXTS)
 def _names(text: str) -> tuple[tuple[str, int], ...]:
     """Return each name in `text` with its start."""
     found = list[tuple[str, int]]()
@@ -53,7 +52,7 @@ def _names(text: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=WORDS)
+@kept(WORDS, LONG_WORD)
 def _name_in(token: str, *, first: bool) -> tuple[str, int]:
     """Return the part of a token that is a name, or "", and its start in the token."""
     token = re.sub(r"['\u2019]s?$", "", token)
@@ -108,7 +107,7 @@ def _folded(text: str) -> str:
     return "".join(char for char in parts if not unicodedata.combining(char)).casefold()
 
 
-@functools.lru_cache(maxsize=ABSTRACTS)
+@kept(ABSTRACTS)
 def _known(abstract: str) -> frozenset[str]:
     """Return all possible names in the abstract: sequences of one to `LONGEST` runs.
 
@@ -122,7 +121,7 @@ def _known(abstract: str) -> frozenset[str]:
     return frozenset(found)
 
 
-@functools.lru_cache(maxsize=ABSTRACTS)
+@kept(ABSTRACTS)
 def _initials(abstract: str) -> str:
     """Return the first letters of all words except stop words as one text."""
     found = (word for word in _WORD.findall(abstract.casefold()) if word not in STOP_WORDS)

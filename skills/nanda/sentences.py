@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterator
 
-from skills.nanda.text import TEXTS, is_visible, set_of
+from skills.nanda.text import TEXTS, is_visible, kept, set_of
 
 _WORD = """
     (?:actual|aims?|analys[ei]s|anticipated|applications?|approach|authors?['\u2019]|availability
@@ -123,7 +122,7 @@ def without_headings(text: str) -> str:
     return " ".join(text[heading_end(text, *span) : span[1]] for span in sentence_spans(text))
 
 
-@functools.lru_cache(maxsize=TEXTS)
+@kept(TEXTS)
 def sentence_spans(text: str) -> tuple[tuple[int, int], ...]:
     """Return the start and end of each sentence of `text`, without surrounding white space.
 

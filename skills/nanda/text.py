@@ -5,10 +5,18 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Callable
+from typing import Generic, TypeVar
 
+T = TypeVar("T", covariant=True)
 ABSTRACTS, TEXTS, WORDS = 16, 64, 8192
-"""Abstracts, texts and words of which the facts are kept: the checks of the moves of an abstract
-derive the same facts again, in several threads."""
+"""Numbers of abstracts, texts and words whose facts are kept: the checks of the moves of an
+abstract, in several threads, need the same facts.
+"""
+LONG, LONG_WORD = 20_000, 64
+"""Characters above which a text, or a word, is long."""
+LONG_KEPT = 4
+"""Number of long texts whose facts are kept: a cell of a table may have a million characters."""
 WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
 _STOP_WORDS = """
     a about above across after again against all also although am among an and any are as at be
@@ -34,6 +42,33 @@ _OPENERS = re.compile(
 )
 _CLOSERS = re.compile(r"[|\uff5c](?=>)")
 MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
+
+
+class Kept(Generic[T]):
+    """A function of a text that keeps its results for the last texts.
+
+    Args:
+        most: the number of texts; it is `LONG_KEPT` for texts of more than `long` characters.
+    """
+
+    def __init__(self, function: Callable[..., T], most: int, long: int) -> None:
+        self._of_texts = functools.lru_cache(most)(function)
+        self._of_long = functools.lru_cache(LONG_KEPT)(function)
+        self._long = long
+        functools.update_wrapper(self, function)
+
+    def __call__(self, text: str, **options: bool) -> T:
+        return (self._of_long if len(text) > self._long else self._of_texts)(text, **options)
+
+    def forget(self) -> None:
+        """Drop the kept results."""
+        self._of_texts.cache_clear()
+        self._of_long.cache_clear()
+
+
+def kept(most: int, long: int = LONG) -> Callable[[Callable[..., T]], Kept[T]]:
+    """Return a decorator that makes a function `Kept`."""
+    return lambda function: Kept(function, most, long)
 
 
 def set_of(text: str) -> frozenset[str]:
@@ -83,7 +118,7 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", shown)
 
 
-@functools.lru_cache(maxsize=TEXTS)
+@kept(TEXTS)
 def words(text: str) -> tuple[str, ...]:
     """Return the words of `text` in lower case; hyphens separate words, numbers keep decimals."""
     folded = composed(text).casefold().replace("\u2019", "'")
@@ -95,7 +130,7 @@ def is_passage(abstract: str, text: str) -> bool:
     return f" {' '.join(words(text))} " in f" {' '.join(words(abstract))} "
 
 
-@functools.lru_cache(maxsize=WORDS)
+@kept(WORDS, LONG_WORD)
 def stem(word: str) -> str:
     """Strip an inflection: "agents" becomes "agent", and "evaluates" becomes "evaluat".
 

@@ -270,13 +270,13 @@ def test_what_is_kept_of_earlier_texts_changes_nothing() -> None:
         function
         for module in (anchors, checks, doubts, named_entities, sentences, text_module)
         for function in vars(module).values()
-        if hasattr(function, "cache_clear")
+        if isinstance(function, text_module.Kept)
     ]
     assert len(kept) > 8
 
     def afresh(abstract: str, moves: Mapping[str, str]) -> dict[str, Any]:
         for function in kept:
-            function.cache_clear()
+            function.forget()
         return check(abstract, moves)
 
     expected = list(itertools.starmap(afresh, given))

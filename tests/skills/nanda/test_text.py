@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from skills.nanda import text as text_module
 from skills.nanda.paper import find_arxiv_id
 from skills.nanda.text import flatten
 
@@ -53,3 +54,19 @@ def test_arxiv_ids_in_text(text: str, found: str | None) -> None:
 )
 def test_bare_arxiv_ids(text: str, found: str | None) -> None:
     assert find_arxiv_id(text, allow_bare=True) == found
+
+
+def test_few_results_of_long_texts_are_kept() -> None:
+    called: list[str] = []
+
+    def length(text: str) -> int:
+        called.append(text)
+        return len(text)
+
+    counted = text_module.kept(8, long=3)(length)
+    short, long = list("abcdefgh"), [letter * 4 for letter in "abcdefgh"]
+    assert [counted(text) for text in (*short, *long)] == [1] * 8 + [4] * 8
+    assert [counted(text) for text in (*long[4:], *short)] == [4] * 4 + [1] * 8
+    assert called == [*short, *long]
+    counted(long[0])
+    assert called[-1] == long[0], "only the last four long texts are kept"
