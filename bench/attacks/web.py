@@ -273,8 +273,8 @@ def _ask(server: subprocess.Popen[str], key: str, method: str, params: dict[str,
 
 
 AREAS: dict[str, Callable[[Path, random.Random], Iterator[str | None]]] = {
-    "serve: many clients": many_clients,
-    "serve: foreign requests": foreign_requests,
-    "serve: slow clients": slow_clients,
-    "mcp: cancelled calls": cancelled_calls,
+    "many-clients": many_clients,
+    "foreign-requests": foreign_requests,
+    "slow-clients": slow_clients,
+    "cancelled-calls": cancelled_calls,
 }
