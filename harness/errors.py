@@ -35,6 +35,9 @@ from collections.abc import Callable, Iterable
 
 from harness.redaction import redact
 
+LONGEST = 10_000
+"""Characters of a message that are shown and stored."""
+
 
 class HarnessError(Exception):
     """An error with its location and a hint.
@@ -52,6 +55,8 @@ class HarnessError(Exception):
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         message = redact(message)
+        if len(message) > LONGEST:  # such as an argument that is quoted
+            message = f"{message[:LONGEST]}..."
         super().__init__(message)
         self.message = message
         self.where = where and redact(where)

@@ -184,6 +184,31 @@ def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
         yield from executor.map(lambda args: run(*args), ((n, *c) for n, c in enumerate(chosen)))
 
 
+def changed(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Replace the model of a server while a job runs: it stops with both digests, or names."""
+    for backend in ("ollama", "openai"):
+        for after in (chance.randrange(2, 20), chance.randrange(20, 60)):
+            home = folder / f"{backend}-{after}"
+            home.mkdir()
+            with FaultyServer("moves") as server:
+                server.change_after = after
+                url = server.url + ("/v1" if backend == "openai" else "")
+                (home / "registry.yaml").write_text(
+                    REGISTRY.format(backend=backend, model=MODEL, url=url)
+                )
+                rows = "".join(f"Birds {n},{ABSTRACT} It is abstract {n}.\n" for n in range(80))
+                (home / "papers.csv").write_text(f"title,abstract\n{rows}")
+                environment = environment_of(home)
+                process = start_agent(home, "/annotate papers.csv save to o.jsonl", environment)
+                _, err = process.communicate(timeout=120)
+            told = server.now in err and server.before[backend] in err
+            stored = b"".join(path.read_bytes() for path in (home / "data").glob("corpus.db*"))
+            wrong = [f"code {process.returncode}: {err[-200:]}"] * (process.returncode != 3)
+            wrong += ["not both are named"] * (not told)
+            wrong += ["a row has the later digest"] * (NEW_DIGEST.encode() in stored)
+            yield "; ".join(wrong) or None
+
+
 AREAS = {
     "faulty-ollama": faulty("ollama"),
     "faulty-openai": faulty("openai"),

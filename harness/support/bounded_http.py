@@ -21,10 +21,10 @@ BODY = 2_000_000
 """Maximum number of bytes of a response that is read as a whole."""
 LINE = 200_000
 """Maximum number of bytes of a line or an event of a streamed response."""
-MESSAGE = 8_000_000
+MESSAGE = 3_000_000
 """Maximum number of bytes of a message of the Model Context Protocol."""
-VALUES = 400_000
-"""Maximum number of values in such a message, each of which needs up to 200 bytes of memory."""
+VALUES = 60_000
+"""Maximum number of values in such a message, each of which needs up to 800 bytes of memory."""
 ERROR = 64_000
 """Maximum number of bytes of the body of an error that are read."""
 SHOWN = 500
@@ -79,9 +79,9 @@ class Meter:
         return piece
 
 
-def has_too_many_values(message: bytes) -> bool:
+def has_too_many_values(message: bytes, most: int = VALUES) -> bool:
     """Return True for JSON whose objects would take much more memory than its text."""
-    return sum(map(message.count, (b"[", b"{", b","))) > VALUES
+    return sum(map(message.count, (b"[", b"{", b","))) > most
 
 
 def limit_response(response: Any, meter: Meter) -> None:

@@ -25,7 +25,7 @@ from urllib3.util import Retry
 
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
-from harness.support.bounded_http import VALUES, Meter, has_too_many_values
+from harness.support.bounded_http import Meter, has_too_many_values
 from harness.support.calls import retry_after
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
@@ -47,6 +47,8 @@ PATIENCE = 600.0
 
 LONGEST_ANSWER = 16_000_000
 """Maximum size of an uncompressed answer in bytes."""
+MOST_VALUES = 1_000_000
+"""Maximum number of values in an answer in JSON."""
 CHUNK = 1 << 16
 
 _BUSY = (429, 500, 502, 503, 504)
@@ -334,8 +336,8 @@ class JsonSource(Source):
         Raises:
             SkillFailed: the response is not JSON, is cut off, or is not an answer.
         """
-        if has_too_many_values(response.content):
-            raise self.failed(f"the response has more than {VALUES:,} values")
+        if has_too_many_values(response.content, MOST_VALUES):
+            raise self.failed(f"the response has more than {MOST_VALUES:,} values")
         try:
             found = response.json()
         except (ValueError, RecursionError) as exc:

@@ -275,7 +275,7 @@ def test_the_command_waits_for_a_slow_server(make: Make, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("tool", "reason"), [("die", "out of luck"), ("endless", "a line of more than 8 MB")]
+    ("tool", "reason"), [("die", "out of luck"), ("endless", "a line of more than 3 MB")]
 )
 def test_a_server_that_ends_in_a_call_costs_itself_alone(
     make: Make, tool: str, reason: str
@@ -324,7 +324,7 @@ def test_servers_that_do_not_start_do_not_affect_others(make: Make) -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("huge", "more than 8 MB"),
+        ("huge", "more than 3 MB"),
         ("compressed", "compresses its answers"),
         ("html", "text/html"),
         ("unauthorized", "HTTP 401"),
@@ -449,7 +449,7 @@ def test_mcp_shows_servers_state_and_tools(make: Make) -> None:
     assert good_row[:3] == ["good", "ready", "9"]
     assert "good: good__big, good__hang" in out
     assert "off is disabled in its file" in out
-    assert "Return 7 MB." in one_shot(chat.app, "/mcp good").out
+    assert "Return 2 MB." in one_shot(chat.app, "/mcp good").out
     data = json.loads(one_shot(chat.app, "/mcp --json").out)
     assert data["servers"][1]["tools"][0]["parameters"]["type"] == "object"
     assert "there is no server 'god'. Did you mean good?" in one_shot(chat.app, "/mcp god").err

@@ -21,7 +21,7 @@ from agent_process import environment_of
 from mcp import Client, MCPError
 from mcp_session import command, connected, make_project
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.mcp import server_calls
 from harness.settings import CODE_ROOT
 
@@ -488,6 +488,46 @@ def test_without_stdin_or_stdout_the_server_ends(project, closed, code, message)
     )
     assert (ran.returncode, ran.stdout) == (code, "")
     assert ran.stderr.startswith(message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b'"' + b"x" * 20_000_000 + b'"', b"[" + b"{}," * 90_000 + b"{}]"],
+    ids=["long", "many values"],
+)
+def test_a_message_that_is_too_large_is_refused_unread(project: Path, text: bytes) -> None:
+    client = {"protocolVersion": REVISIONS["legacy"], "capabilities": {}}
+    client["clientInfo"] = {"name": "test", "version": "1"}
+    call = {"name": "rows", "arguments": {"text": "TEXT"}}
+    messages = [
+        {"id": 1, "method": "initialize", "params": client},
+        {"method": "notifications/initialized"},
+        {"id": 7, "method": "tools/call", "params": call},
+        {"id": 8, "method": "ping"},
+    ]
+    lines = "".join(f"{json.dumps({'jsonrpc': '2.0', **one})}\n" for one in messages)
+    process = subprocess.Popen(
+        command(),
+        cwd=project,
+        env=environment_of(project),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(lines.encode().replace(b'"TEXT"', text))
+    process.stdin.flush()
+    answers = {
+        found["id"]: found for found in (json.loads(process.stdout.readline()) for _ in "123")
+    }
+    assert "a message of more than 3,000,000 bytes or 60,000 values" in str(answers[7]["error"])
+    assert answers[8]["result"] == {}
+    process.communicate()
+    assert process.returncode == 0
+
+
+def test_a_long_argument_is_not_repeated_in_full() -> None:
+    assert len(str(HarnessError(f"{'x' * 2_000_000} is not text"))) < 11_000
 
 
 def test_a_missing_extra_is_named(monkeypatch):

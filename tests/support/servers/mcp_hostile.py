@@ -32,7 +32,7 @@ def tool(name, about="", **properties):
 
 
 TOOLS = [
-    tool("big", "Return 7 MB."),
+    tool("big", "Return 2 MB."),
     tool("hang", "Never answer."),
     tool("flood", "Write 5 MB to stderr."),
     tool("die", "End the process."),
@@ -98,7 +98,7 @@ def endless():
 
 
 CALLS = {
-    "big": lambda: content("x" * 7_000_000),
+    "big": lambda: content("x" * 2_000_000),
     "hang": lambda: None,
     "flood": flood,
     "die": die,

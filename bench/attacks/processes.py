@@ -1,0 +1,98 @@
+"""Processes that are killed or interrupted, and hostile documents: the programs of bench/, by try.
+
+killed-jobs, killed-writes, two-jobs: bench/crash.py.
+interrupted: bench/interrupt.py, with the user's models.
+hostile-documents: bench/fuzz.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from fuzzed_documents import READERS, fuzz
+
+from bench import crash, interrupt
+from bench.attack import CACHE
+
+ROWS = 100
+GROUPS, KILLS = 9, 5
+DOCUMENTS = 300
+"""Documents of each kind."""
+INTERRUPTED = ("help", "annotate", "table", "session")
+DELAYS = 4
+
+Campaign = Callable[[crash.Workspace], crash.Faults]
+
+
+def campaign(run: Campaign) -> str | None:
+    """Run one of the campaigns of bench/crash.py, without its prints."""
+    with crash.workspace(ROWS, 0.01) as work, contextlib.redirect_stdout(io.StringIO()):
+        faults = run(work)
+    return str(faults) if faults else None
+
+
+def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Kill a job of /annotate; each group of kills is followed by a run to the end."""
+    for _ in range(GROUPS):
+        found = campaign(partial(crash.kills, count=KILLS, chance=chance))
+        yield found
+        yield from [None] * (KILLS - 1)
+
+
+def killed_writes(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Kill a job while it writes its target; what it leaves is removed by a later run."""
+    for _ in range(4):
+        found = campaign(partial(crash.write_kills, count=KILLS, chance=chance))
+        yield found
+        yield from [None] * (KILLS - 1)
+
+
+def two_jobs(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Run the same line twice at the same time."""
+    for _ in range(7):
+        yield campaign(crash.two_processes)
+
+
+def interrupted(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Press Ctrl-C at random moments of commands that use the embedded models."""
+    os.environ["HARNESS_CACHE"] = str(CACHE)
+    # A shell starts background jobs with SIGINT ignored, which the commands would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupt.write_inputs(folder, 4)
+    bench = interrupt.Bench(folder, folder / "corpus.db", 20.0)
+    for command in interrupt.COMMANDS:
+        if command.name not in INTERRUPTED:
+            continue
+        with contextlib.redirect_stdout(io.StringIO()):
+            outcomes = interrupt.measure(bench, command, DELAYS, chance.randrange(1 << 30))
+        for one in outcomes:
+            yield f"{command.name}: {'; '.join(one.faults)}" if one.faults else None
+
+
+def documents(folder: Path, chance: random.Random) -> Iterator[str | None]:
+    """Read hostile SKILL.md files, registries, recipes and frameworks."""
+    for number, kind in enumerate(READERS):
+        place = folder / str(number)
+        place.mkdir()
+        try:
+            count = fuzz(kind, DOCUMENTS, place).outcomes.total()
+        except Exception as exc:  # noqa: BLE001  the first document that is a failure
+            yield f"{kind}: {type(exc).__name__}: {exc}"
+        else:
+            yield from [None] * count
+
+
+AREAS = {
+    "killed-jobs": killed,
+    "killed-writes": killed_writes,
+    "two-jobs": two_jobs,
+    "interrupted": interrupted,
+    "hostile-documents": documents,
+}
