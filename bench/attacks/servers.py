@@ -18,8 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from agent_process import start_agent
-from faulty_server import FAULTS, MODEL, FaultyServer
+from agent_process import environment_of, start_agent
+from faulty_server import DIGEST, FAULTS, MODEL, NEW_DIGEST, NEW_MODEL, FaultyServer
 
 GROWTH = 64_000_000
 DEADLINE = 4.0
@@ -191,7 +191,7 @@ def changed(folder: Path, chance: random.Random) -> Iterator[str | None]:
             home = folder / f"{backend}-{after}"
             home.mkdir()
             with FaultyServer("moves") as server:
-                server.change_after = after
+                server.changes_after = after
                 url = server.url + ("/v1" if backend == "openai" else "")
                 (home / "registry.yaml").write_text(
                     REGISTRY.format(backend=backend, model=MODEL, url=url)
@@ -201,15 +201,16 @@ def changed(folder: Path, chance: random.Random) -> Iterator[str | None]:
                 environment = environment_of(home)
                 process = start_agent(home, "/annotate papers.csv save to o.jsonl", environment)
                 _, err = process.communicate(timeout=120)
-            told = server.now in err and server.before[backend] in err
+            named = (MODEL, NEW_MODEL) if backend == "openai" else (DIGEST[:12], NEW_DIGEST[:12])
             stored = b"".join(path.read_bytes() for path in (home / "data").glob("corpus.db*"))
             wrong = [f"code {process.returncode}: {err[-200:]}"] * (process.returncode != 3)
-            wrong += ["not both are named"] * (not told)
+            wrong += [f"{name} is not named" for name in named if name not in err]
             wrong += ["a row has the later digest"] * (NEW_DIGEST.encode() in stored)
             yield "; ".join(wrong) or None
 
 
 AREAS = {
+    "changed-models": changed,
     "faulty-ollama": faulty("ollama"),
     "faulty-openai": faulty("openai"),
     "secrets": sweep,

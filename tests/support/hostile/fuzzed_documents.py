@@ -39,7 +39,10 @@ FRONT_MATTER = {
 SECONDS = 10.0
 """CPU time that no document may take; the slowest of 40,000 took under a second."""
 READERS: dict[str, tuple[Callable[[Path], object], type[Exception]]] = {
-    "front matter": (lambda path: (skill_md.read(path), skill_md.read(path).body), UsageError),
+    "front matter": (
+        lambda path: (skill_md.read(path), skill_md.body_of(path.read_bytes(), path)),
+        UsageError,
+    ),
     "registry": (lambda path: registry.load(path), RegistryError),
     "recipe": (lambda path: recipe.load_recipe(path).digest, InputError),
     "framework": (lambda path: framework.load(path).digest, InputError),

@@ -20,8 +20,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from skills.nanda.framework import nanda
+
 MODEL = "sound:1b"
 DIGEST = "ab" * 32
+NEW_MODEL, NEW_DIGEST = "sound-2:1b", "cd" * 32
+"""The model that takes the place of the first one, see `FaultyServer.changes_after`."""
 ENDLESS = 400_000_000
 """Bytes after which an endless answer ends, so that a client without limits fails, not the test."""
 SECONDS = 20.0
@@ -203,8 +207,10 @@ def _raw(data: bytes, *, then_wait: bool = False) -> Fault:
 
 
 _MANY = b"[" + b"{}," * 30_000 + b"{}]"
+_MOVES = {name: f"The {name} of birds." for name in nanda().names}
 FAULTS: dict[str, Fault] = {
     "none": lambda chat: chat.answer(chat.piece("One."), chat.end()),
+    "moves": lambda chat: chat.answer(chat.piece(json.dumps(_MOVES)), chat.end()),
     "gzip bomb": _bomb("gzip", 31),
     "deflate bomb": _bomb("deflate", 15),
     "endless line": _endless(lambda chat: b"x" * 1000),
@@ -299,6 +305,7 @@ class FaultyServer:
 
     Attributes:
         digest, served: of the model, as listed by Ollama, and as named in answers of OpenAI's.
+        changes_after: number of chats after which another model is served.
         other: the port of a second server, which only records that something reached it.
         redirected: the beginnings of the requests that reached it.
     """
@@ -307,6 +314,7 @@ class FaultyServer:
     released: threading.Event = field(default_factory=threading.Event)
     digest: str = DIGEST
     served: str = MODEL
+    changes_after: int = 1_000_000
     redirected: list[bytes] = field(default_factory=list)
     chats: int = 0
     other: int = 0
@@ -355,6 +363,8 @@ class FaultyServer:
             chat.error("200 OK", b"{}")
         else:
             self.chats += 1
+            if self.chats > self.changes_after:
+                self.served, self.digest = NEW_MODEL, NEW_DIGEST
             FAULTS[self.fault](chat)
 
 
