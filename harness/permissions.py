@@ -47,7 +47,7 @@ class Permission:
         detail: a text that the user needs for the decision, such as a diff.
         skill: the skill whose instructions the model follows, or "".
         folder: the folder of that skill, whose files its commands may name.
-        confined: the command runs in a sandbox.
+        confined: True if the command runs in a sandbox.
     """
 
     kind: Kind
@@ -88,7 +88,7 @@ class Always(BaseModel):
         subject: a command, or a key of `programs.HARMLESS`; a folder or file; the name of a tool;
             or "" for all skills of the project.
         skill: the only skill for which the action is allowed, or "".
-        confined: the command is allowed only in a sandbox.
+        confined: True if the command is allowed only in a sandbox.
     """
 
     model_config = ConfigDict(frozen=True, defer_build=True, extra="ignore")
@@ -291,7 +291,7 @@ def consent(
     Args:
         action: a sentence without its full stop: "/corpus writes corpus.html".
         confirm: asks the user for yes or no; None without a user.
-        yes: `--yes` allows the action without a question.
+        yes: True if `--yes` allows the action without a question.
         detail: lines that the user sees before the question.
         choose: asks the user to choose an answer, in place of `confirm`; None without a user.
         always: further answers that allow the action, in addition to "yes".

@@ -1,4 +1,4 @@
-"""The places that a model may read and write, and those that control git, models or the harness."""
+"""The places that a model may read and write, and the places that control git or the harness."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ from harness.support.text_input import TEXT_WORDS, at_home, unquote
 
 GIT, INSTRUCTIONS_FILE = ".git", "AGENTS.md"
 MOST_LINKS = 20_000
-"""Entries of a folder that are searched for links, and files that match a pattern."""
+"""Maximum number of entries of a folder that are searched for links, and of files that match a
+pattern.
+"""
 
 
 def named_places(word: str, settings: Settings) -> Iterator[Path]:
-    """Yield the places that a word may name: of "../x", "--out=/x", "-o/x" or "file:///x"."""
+    """Yield the places that a word may name, such as "../x", "--out=/x", "-o/x" or "file:///x"."""
     parts = [word, *re.split("[=:,@]", word)[1:]]
     if word.startswith("-"):
         parts += [word[word.index(sign) :] for sign in ("/", "..") if sign in word]
@@ -28,7 +30,7 @@ def named_places(word: str, settings: Settings) -> Iterator[Path]:
 
 
 def _place(name: str | Path, settings: Settings) -> Path:
-    """Return the place that a path of the project leads to; "/" if it is not known."""
+    """Return the place that a path of the project leads to, or "/" if the place is unknown."""
     try:
         return (settings.project_dir / at_home(name)).resolve()
     except (OSError, RuntimeError, ValueError):  # links in a circle
@@ -38,8 +40,8 @@ def _place(name: str | Path, settings: Settings) -> Path:
 def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
     """Yield the places that a command of the harness may read, given its text and option values.
 
-    They are each text as a whole, the words that exist, what matches a pattern, and where the links
-    in a folder lead.
+    The places are: each text as a whole, the words that exist, the files that match a pattern, and
+    the targets of links in a folder.
     """
     for text in filter(str.strip, texts):
         words = [word for word in map(unquote, text.split()) if word not in ("/", "~")]
@@ -47,7 +49,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
         named += [word for word in words if os.path.exists(at_home(word))]  # noqa: PTH110
         for pattern in filter(glob.has_magic, dict.fromkeys((*named, *words))):
             named.append(pattern)
-            if is_free(_place(pattern, settings), settings):  # others are asked about as a whole
+            # other patterns need permission as a whole
+            if is_free(_place(pattern, settings), settings):
                 matches = glob.iglob(pattern, recursive=True)  # noqa: PTH207
                 named += itertools.islice(matches, MOST_LINKS)
         places = [_place(one, settings) for one in named]
@@ -62,7 +65,8 @@ def places_to_read(texts: Iterable[str], settings: Settings) -> Iterator[Path]:
 def is_free(path: Path, settings: Settings, folders: Iterable[Path] = ()) -> bool:
     """Return True if a model may read a resolved path without asking.
 
-    That is below the project, except for the harness's own files, and in the folders of skills.
+    These are the paths below the project, except for the harness's own files, and the paths in the
+    folders of skills.
     """
     if any(path.is_relative_to(folder.resolve()) for folder in folders):
         return True
@@ -79,7 +83,7 @@ def is_guarded(path: Path, settings: Settings) -> bool:
 
 
 def is_protected(path: Path, protected: Iterable[Path]) -> bool:
-    """Return True if `path` is, or is below, one of the protected files and folders."""
+    """Return True if `path` is one of the protected files and folders, or below one of them."""
     return any(_is_within(path.resolve(), place.resolve()) for place in protected)
 
 

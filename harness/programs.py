@@ -1,7 +1,7 @@
-"""Programs that a model runs: the words of a command, and what an "always" answer to it covers.
+"""Programs that a model runs: the words of a command, and the scope of an "always" answer.
 
-Without a sandbox nothing else protects the user, so an answer covers exactly the words that were
-shown, or a program and options that were reviewed here.
+Without a sandbox, nothing else protects the user. So an answer covers exactly the words that were
+shown, or a program with options that were reviewed for this module.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ HARMLESS: Mapping[str, tuple[str, str]] = {
     "tail": (r"-[nc]?\d*", "prints the end of files; would not end with -f"),
     "wc": (r"-[clLmw]+", "counts lines; would read a list of files with --files0-from"),
 }
-"""Commands that change nothing and run nothing else: the options that were reviewed, as a regular
-expression for each of them, and the reason. Their other arguments may be files of the project."""
+"""Commands that neither change files nor run other programs: for each command, a regular expression
+for its reviewed options, and the reason. Other arguments may be files of the project.
+"""
 _WITH_VALUE = re.compile(r"-[^-]\S|-\S* [^-]")
 _RUNNERS = frozenset(  # a table in alphabetical order
     """
@@ -72,15 +73,15 @@ def command_words(command: str) -> tuple[str, ...] | None:
 def lasting(
     command: str, settings: Settings, folders: Sequence[Path], *, confined: bool
 ) -> str | None:
-    """Return what an "always" answer covers: a key of `HARMLESS`, or exactly this command.
+    """Return the scope of an "always" answer: a key of `HARMLESS`, or exactly this command.
 
-    None if it is asked about each time: it needs a shell, or names a place outside of the project;
-    or it runs without a sandbox, and names a place that controls git or the harness, or its words
-    do not tell what it runs and writes.
+    The result is None if the user must allow the command each time. Such a command needs a shell,
+    or names a place outside of the project. Without a sandbox, it may also name a place that
+    controls git or the harness, or its words may not show which programs and files it uses.
 
     Args:
-        folders: those of skills, whose files the command may name, too.
-        confined: it runs in a sandbox.
+        folders: the folders of skills, whose files the command may also name.
+        confined: True if the command runs in a sandbox.
     """
     words = command_words(command)
     if words is None:

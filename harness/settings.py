@@ -44,7 +44,7 @@ class Settings:
 
     Attributes:
         project_dir: the working folder. Skills are searched in its skills/, and in .agents/skills/
-            of this folder and of the folders above it up to the root of the git repository..
+            of this folder and of the folders above it up to the root of the git repository.
         shared_skills: ~/.agents/skills, which several clients use, or None.
         plugin_deadline: seconds that a plugin that is not shipped may take to load.
         folder_deadline: seconds that searching one folder of skills may take.

@@ -33,7 +33,7 @@ class Result:
         renderers: functions that return the text of the file to save, by suffix.
         writers: functions that write large or binary results to an open binary file, by suffix.
         folders: functions that write a result into a folder, by suffix, for skills with
-            `Skill.folders`. They are called with the path of the folder, which may not exist yet..
+            `Skill.folders`. They are called with the path of the folder, which may not exist yet.
         companions: writers of the files that `Skill.companions` names; a file without a writer is
             not written.
         summary: figures about the work. `--json` prints it instead of `data`, with the paths of

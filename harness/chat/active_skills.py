@@ -221,7 +221,7 @@ class ActivateSkill:
         def work(screen: Screen, run: Run) -> tuple[str, int]:
             self._allow(skill, run)
             outcome = self.dispatcher.run_called(invocation, line, run=run)
-            # The whole text, since nothing else is kept of a separate skill.
+            # The whole text is returned, since nothing else is kept of a separate skill.
             content = tool_calls.content_of(outcome, result=outcome.result.text)
             return finished(outcome, content, screen)
 

@@ -41,9 +41,9 @@ class Chat(Skill):
     summary = "Talk to the producer model; plain text without a slash does the same"
     details = (
         "A model that supports tools may call the other commands. Each call is shown as a line.\n"
-        "Before a call that writes files, trains or makes other lasting changes, the user is\n"
-        "asked (--yes allows all). @PATH attaches a file, and @- or a last - what is piped in;\n"
-        "plain text takes it without either."
+        "You are asked before a call that writes files, trains or makes other lasting changes\n"
+        "(--yes allows all). @PATH attaches a file, and @- or a last - attaches the piped text,\n"
+        "which plain text includes without a mark."
     )
     text = "optional"
     saves = (".md", ".txt")

@@ -110,7 +110,7 @@ class Conversation:
             raise NotAllowed(
                 f"session {number} belongs to another folder",
                 where=found.project,
-                hint="Go on with it there.",
+                hint="Continue it there.",
             )
         messages = self.store.messages(found.id)
         if self.store.broken:

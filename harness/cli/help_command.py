@@ -120,7 +120,7 @@ class Help(AppCommand):
     """The command /help, which shows help from the declarations of skills."""
 
     name = "help"
-    summary = "List the commands, or show help on one"
+    summary = "List the commands, or show help on a command"
     usage = "NAME [SUBCOMMAND]"
     text = "optional"
 

@@ -58,12 +58,12 @@ class McpCommand(AppCommand):
     summary = "Show the servers of mcp.json, their state and their tools"
     usage = "NAME|SERVER"
     details = """\
-    The servers of mcp.json in the user's configuration, and of mcp.json and .mcp.json in a trusted
-    project, are started, as a chat does. NAME shows the tools of one server. `/reload` starts all
-    of them again.
+    The servers in the mcp.json of your configuration, and in mcp.json and .mcp.json of a trusted
+    project, are started, as by a chat. NAME shows the tools of a server. `/reload` restarts all
+    servers.
 
-    `/mcp add NAME URL` and `/mcp add NAME COMMAND ARGUMENTS` write the user's mcp.json. If the
-    arguments contain options: `/mcp add --env KEY=VALUE -- NAME COMMAND ARGUMENTS`."""
+    `/mcp add NAME URL` and `/mcp add NAME COMMAND ARGUMENTS` write to your mcp.json. If the
+    arguments contain options, write `/mcp add --env KEY=VALUE -- NAME COMMAND ARGUMENTS`."""
     text = "optional"
     subcommands = {
         "add": "write a server to your mcp.json: a name, then an address or a command",

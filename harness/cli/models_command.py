@@ -84,12 +84,12 @@ class ModelsCommand(AppCommand):
     """The command /models, which probes all serve entries of the registry, and downloads models."""
 
     name = "models"
-    summary = "Show every model, and whether it can be served now; download one"
+    summary = "Show all models and whether they can be served now, or download a model"
     usage = "NAME"
     details = """\
-    `get` alone lists what can be downloaded, with size, licence and tasks. NAME is one of these,
-    or any name of Ollama's library, such as llama3.2:3b. It asks before the download; --yes
-    answers yes."""
+    `get` alone lists the models that can be downloaded, with size, licence and tasks. NAME is one
+    of these models, or any model in Ollama's library, such as llama3.2:3b. You are asked before the
+    download, unless --yes is given."""
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {"get": "download a model from Ollama or the index"}
     tool = True
@@ -233,8 +233,8 @@ class ModelCommand(AppCommand):
     summary = "Show or choose the model of the session's chat"
     usage = "NAME"
     details = """\
-    NAME is as in --model: an id of /models, or BACKEND/NAME. The choice applies to plain text,
-    prompt skills and other skills that converse, until the session ends; other tasks keep their
+    NAME is an id of /models, or BACKEND/NAME, as in --model. Until the session ends, the model
+    serves plain text, prompt skills and other skills that converse; other tasks keep their
     models."""
     text = "optional"
 

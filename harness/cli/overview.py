@@ -37,7 +37,7 @@ Exit codes: 0 success; 1 the skill failed; 2 usage error or bad input; 3 no mode
 
 
 def section(title: str, rows: list[tuple[str, str]], width: int) -> str:
-    """Return a title and a list below it, with two aligned columns, of which the second is wrapped.
+    """Return a title and a list below it, with two aligned columns; the second is wrapped.
 
     On a narrow terminal, the second column is below the first.
     """

@@ -49,14 +49,14 @@ class Sessions(AppCommand):
     """The command /sessions, which lists or searches the stored sessions of this folder."""
 
     name = "sessions"
-    summary = "List the conversations of this folder, or those that contain some words"
+    summary = "List the conversations of this folder, or search them for words"
     usage = "WORDS"
-    details = "A word may be the beginning of one. `/resume SESSION` goes on with one of them."
+    details = "Beginnings of words are found, too. `/resume SESSION` continues a conversation."
     text = "optional"
     output = SessionList
 
     class Options(SkillOptions):
-        all: bool = Field(False, description="also the sessions of other folders")
+        all: bool = Field(False, description="also list the sessions of other folders")
         limit: int = Field(20, ge=1, description="number of sessions to list")
 
     def run(self, call: Call) -> Result:
@@ -76,11 +76,11 @@ class Resume(AppCommand):
     """The command /resume, which continues a stored session with the rights of this process."""
 
     name = "resume"
-    summary = "Go on with the last conversation of this folder, or with a chosen one"
+    summary = "Continue the last conversation of this folder, or a chosen conversation"
     usage = "SESSION"
     details = """\
-    `agent.py -c LINE` does the same for one line. Trust, permissions and the model are those of
-    now. A session that asked before changes goes on asking: --yes is refused there."""
+    `agent.py -c LINE` does the same for one line. The present trust, permissions and model apply.
+    If the session asked you before changes, it continues to ask, and --yes is refused."""
     text = "optional"
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
@@ -220,7 +220,7 @@ class Logs(AppCommand):
     """The command /logs, which shows the run log, latest run first, or a single run."""
 
     name = "logs"
-    summary = "List the newest runs, or show one in full"
+    summary = "List the latest runs, or show a run in full"
     usage = "RUN"
     text = "optional"
     subcommands = {"path": "print the path of the run log"}
@@ -279,7 +279,7 @@ class PermissionsCommand(AppCommand):
     summary = "List or revoke what models may do in this project without asking"
     usage = "[NUMBER|all]"
     text = "optional"
-    subcommands = {"revoke": "forget one of the answers, or all of them"}
+    subcommands = {"revoke": "revoke an answer, or all answers"}
     output = {"": ProjectPermissions}
 
     def run(self, call: Call) -> Result:

@@ -78,15 +78,15 @@ class Skills(AppCommand):
     summary = "List, search, install, test and disable skills"
     usage = "NAME|TEXT|SOURCE"
     details = """\
-    With a NAME: the origin, fields and problems of that skill. With another TEXT: the skills that
-    have all its words in their name, origin or description. `/skills add SOURCE` copies skills from
-    a folder or the URL of a git repository into your own folder, after showing them; nothing of
-    them runs."""
+    NAME shows the origin, fields and problems of a skill. Another TEXT lists the skills with all
+    its words in their name, origin or description. `/skills add SOURCE` shows the skills of a
+    folder or of the URL of a git repository, and copies them into your own folder without running
+    any code."""
     text = "optional"
     subcommands = {
         "add": "install skills from a folder or a git repository",
         "remove": "delete a skill from your own folder",
-        "test": "try the requests of a skill's evals/evals.json; exit code 1 if one fails",
+        "test": "try the requests in a skill's evals/evals.json; exit with 1 if a request fails",
         "trust": "trust a project's plugin in its current state, and load it",
         "disable": "do not load plugins and skills of this name any more",
         "enable": "undo disable",

@@ -233,7 +233,7 @@ def _check_fit(model: GgufFile, pairs: Mapping[str, Pair], adapter: Path) -> Non
 
 
 def _written_type(tensor: Any) -> Any:
-    """Return the type as which a tensor is written."""
+    """Return the type in which a tensor is written."""
     from gguf import GGMLQuantizationType
 
     is_matrix = len(tensor.shape) == 2 and tensor.shape[0] % BLOCK == 0

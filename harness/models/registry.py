@@ -189,7 +189,7 @@ class ModelEntry(Strict):
 
     Attributes:
         tasks: the tasks of skills that the model serves ("annotate", "chat", "judge").
-            "annotate/two-moves" is the task of annotating only with the framework of this name..
+            "annotate/two-moves" is the task of annotating only with the framework of this name.
         form: the reply format: "json" for a general model, "tagged" for a model that was tuned on
             such completions, "quotes" for a reader.
         examples: the path, relative to the registry, of a table of annotated papers that are added

@@ -101,5 +101,5 @@ def import_shipped(root: Path, name: str) -> ModuleType:
 
 
 def is_package(folder: Path) -> bool:
-    """Return True for a package, as which shipped plugins differ from folders of the user."""
+    """Return True for a package; shipped plugins are packages, and folders of users are not."""
     return (folder / "__init__.py").is_file()

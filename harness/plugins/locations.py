@@ -33,7 +33,7 @@ DEPTH = 6
 ENTRIES = 20_000
 """Maximum number of files and folders searched below a skills folder."""
 MANY_FOLDERS = 2_000
-"""Number of folders below a skills folder from which a notice reports the time of the search."""
+"""Minimum number of folders below a skills folder whose slow search is reported."""
 SKIPPED_FOLDERS = {"node_modules", "__pycache__", "site-packages"}
 
 

@@ -19,7 +19,7 @@ from harness.terminal.console import Screen
 LINE_EVERY = 30.0
 """Seconds between two lines if stderr is not a terminal."""
 LONG = 10.0
-"""Remaining time in seconds from which the first estimate is printed as a line."""
+"""Minimum remaining time in seconds for which the first estimate is printed as a line."""
 MEMORY = 60.0
 """Time constant in seconds of the exponential decay of earlier speeds."""
 LEAST_LEFT = 0.2

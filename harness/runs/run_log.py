@@ -266,7 +266,7 @@ class RunLog:
             raise OutputError(
                 f"the run log cannot be written: {self._database.error}",
                 where=str(self.path),
-                hint="Repeat the line when there is room, and no other program holds the file.",
+                hint="Repeat the line when the disk has space, and no program locks the file.",
             )
 
 

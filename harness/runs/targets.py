@@ -47,7 +47,7 @@ def check(
 
 
 def split(call: Call, skill: Skill) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Return the targets that are files, and those that are folders."""
+    """Return the targets that are files, and the targets that are folders."""
     folders = tuple(
         one
         for one in call.targets

@@ -182,7 +182,7 @@ def complete_lines(path: Path, start: int = 0) -> list[bytes]:
         start: the offset in bytes at which a line begins.
 
     Returns:
-        The lines, or [] without a file..
+        The lines, or [] without a file.
 
     Raises:
         OSError: the file cannot be read.

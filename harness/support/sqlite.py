@@ -26,7 +26,7 @@ STEP = 0.2
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
-    """Apply the missing migrations of a file, all or none of them.
+    """Apply all missing migrations of a file in one transaction.
 
     The function name is the key: migrations must not be renamed, changed or removed. A file with
     all migrations is only read, so that it can be opened while another process writes.

@@ -22,7 +22,7 @@ from harness.errors import InputError
 
 SUFFIXES = (".txt", ".md")
 TEXT_WORDS = 40
-"""Number of words from which input is always text, and not a file name."""
+"""Minimum number of words of input that is always text, and not a file name."""
 MAX_BYTES = 1_000_000
 """Maximum size of a text file in bytes, about 150,000 words."""
 MAX_ROW = 1_500_000

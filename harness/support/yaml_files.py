@@ -236,7 +236,7 @@ def _syntax_error(
 def _validation_error(
     exc: ValidationError, root: yaml.Node | None, path: Path, error: type[HarnessError]
 ) -> HarnessError:
-    # A misspelled key causes two errors, of which the error about the key itself is clearer.
+    # A misspelled key causes two errors; the error about the key itself is clearer.
     first, *rest = sorted(exc.errors(), key=lambda e: e["type"] != "extra_forbidden")
     field = ".".join(str(part) for part in first["loc"])[:MAX_SHOWN]
     more = f" (and {len(rest)} more)" if rest else ""

@@ -115,9 +115,9 @@ class Workplace:
 
 
 def allow_reading(host: Host, skill: Skill, given: Invocation, run: Run) -> None:
-    """Ask the user before a command of the model reads outside of the project, as tools ask.
+    """Ask the user before a command of the model reads files outside of the project, as tools do.
 
-    Raises as `Workplace.allow`.
+    Errors are raised as by `Workplace.allow`.
     """
     if not skill.tool:  # a prompt skill reads no file that its text names
         return
@@ -242,5 +242,5 @@ class AskUser(BuiltinTool):
             return {"answer": frontend.ask(question + listed)}
         raise NotAllowed(
             "nobody is here to answer",
-            hint="Go on without an answer where that is possible, and state what was assumed.",
+            hint="Continue without an answer if possible, and state your assumptions.",
         )

@@ -45,7 +45,9 @@ SET = {
     "GIT_CONFIG_KEY_0": "safe.bareRepository",
     "GIT_CONFIG_VALUE_0": "explicit",
 }
-"""Variables against programs that wait for a person, or run what a file configures."""
+"""Variables that prevent programs from waiting for a person, or from running configured
+commands.
+"""
 MAX_BYTES = 10_000_000
 """Size of the output in bytes at which a program is stopped."""
 KEPT = 6_000
@@ -272,7 +274,7 @@ def confined(
     """Yield the command that runs `command` in the sandbox.
 
     Protected places of the project that do not exist are created as folders for this time, since
-    only what exists can be made read-only.
+    only existing places can be made read-only.
 
     Args:
         readable: folders that the command may read, even if they are below /tmp.

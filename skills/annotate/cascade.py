@@ -298,7 +298,7 @@ def read_sample(path: Path, framework: Framework, papers: Papers) -> Sample:
 
 
 def share_right(item: Annotated, gold: Mapping[str, str], framework: Framework) -> float:
-    """Return the share of right anchors among the counted moves of a paper, see the module."""
+    """Return the share of right anchors among the counted moves of a paper (see the module)."""
     abstract, record = item.paper.abstract, item.record
     moves = framework.stated({name: record[name] for name in framework.names})
     given = read_anchors(abstract, moves, record.get("anchors"))

@@ -67,8 +67,8 @@ def _until(value: Any) -> Any:
 
 
 Until = Annotated[date | float | None, BeforeValidator(_until)]
-"""The value of --until: the last day of papers on a topic, or the certainty from which papers of a
-table are not passed on.
+"""The value of --until: the last day of papers on a topic, or the minimum certainty of papers of a
+table that are not passed on.
 """
 
 
@@ -125,7 +125,7 @@ class TableOptions(StrictOptions, SectionOptions, JobOptions, LibraryOptions):
     )
     until: Until = Field(
         None,
-        description="with --cascade, a certainty from which papers are not passed on; default: 0.8",
+        description="with --cascade, the certainty at which a paper is not passed on; default: 0.8",
     )
     sample: Path | None = Field(
         None, description="with --cascade, a table with the gold of papers drawn at random"

@@ -32,8 +32,8 @@ ABSTRACT_WORDS = 12
 `TEXT_WORDS` words is always an abstract; other text is a topic.
 """
 CHARS_PER_WORD = 20
-"""Number of characters for each allowed word above which a text is too long: it may be in a script
-without blanks between words, or consist of one endless word.
+"""Maximum number of characters of a text for each allowed word. A longer text is refused: it may be
+in a script without blanks between words, or consist of one endless word.
 """
 FEWEST_WORDS = 5
 """Minimum number of words of an abstract from a file, stdin or a table."""
@@ -57,7 +57,7 @@ FUNCTION_WORDS = set_of(
 LEAST_ENGLISH = 0.05
 """Share of `FUNCTION_WORDS` below which a text is not English; abstracts have at least .078."""
 FEWEST = 20
-"""Number of words or letters from which these shares are reliable."""
+"""Minimum number of words or letters for reliable shares."""
 HEAD = 10_000
 """Number of characters that are examined."""
 ENOUGH = 3

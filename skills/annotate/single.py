@@ -139,7 +139,7 @@ def _next(call: Call) -> str:
 def _known(db: sqlite3.Connection | None, prepared: Prepared) -> dict[str, Any] | None:
     if db is None:
         return None
-    with contextlib.suppress(sqlite3.Error):  # it is damaged; storing reports the error
+    with contextlib.suppress(sqlite3.Error):  # the corpus is damaged; storing reports the error
         return store.record(db, prepared.key, prepared.paper)
     return None
 

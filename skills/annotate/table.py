@@ -208,7 +208,7 @@ class Finished:
         from skills.reporting.annotation_view import stacked
 
         items = itertools.islice(self.items(), SHOWN_PAPERS)
-        framework = self.job.framework  # its model has been reported
+        framework = self.job.framework  # the model was reported before
         shown = [render.for_terminal(item.record, framework, made=False) for item in items]
         more = self.summary["done"] - len(shown)
         note = f"{counted(more, 'more paper')}: `save to FILE` saves all of them"

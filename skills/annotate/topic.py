@@ -63,7 +63,7 @@ SHORT = 50
 
 
 def annotate_topic(call: Call, framework: Framework) -> Result:
-    """Find papers on a topic, annotate those without an annotation, and survey them all.
+    """Find papers on a topic, annotate the papers without an annotation, and survey all papers.
 
     The current annotation of a paper in the corpus is used, even if another model made it, unless
     the line names a model.

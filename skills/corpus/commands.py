@@ -158,7 +158,8 @@ def filter_papers(call: Call) -> Result:
         call.screen.notice(views.left_out(count, column))
     if not selected.ids:
         raise NothingFound(
-            f"no annotation meets {text[:80]}", hint="`/corpus stats` shows what there is."
+            f"no annotation meets {text[:80]}",
+            hint="`/corpus stats` shows the contents of the corpus.",
         )
     found = len(selected.ids)
     if not call.targets and found > len(shown):

@@ -39,7 +39,7 @@ def writers(
         title, about: the heading of a page, and facts that are shown below it.
         library: the file that the papers were read from, whose fields the written references keep.
         sections: True if tables have a column of moves that were found in sections.
-        raw: True if cells are written as they are, although a spreadsheet would run them.
+        raw: True if cells are written unchanged, although a spreadsheet would run them.
     """
 
     def rows() -> Iterator[tuple[str, ...]]:

@@ -100,7 +100,7 @@ class Listed:
     Attributes:
         record: the current annotation, or None.
         found: a piece of title or abstract in parts, in which every second part was found.
-        key: its key in the order, from which the previous or next page begins.
+        key: the key of the paper in the order, by which the previous or next page is found.
     """
 
     row_id: int
@@ -322,7 +322,7 @@ class FacetCounts:
 
 
 def stamp(path: Path) -> tuple[Any, ...]:
-    """Return the state of the file and of its WAL, one of which changes with every transaction.
+    """Return the state of the file and of its WAL; every transaction changes the state.
 
     A connection that only reads creates an empty WAL, and removes it at the end.
     """

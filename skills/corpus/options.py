@@ -57,7 +57,7 @@ class LibraryOptions(TitledColumnOptions):
 
     collection: str | None = Field(
         None,
-        description="of a Zotero library, a collection (NAME or PARENT/NAME), with subcollections",
+        description="only a collection of a Zotero library, NAME or PARENT/NAME, with its parts",
     )
     tag: tuple[str, ...] = Field(
         (), description="from a Zotero library, only items with this tag; may be repeated"
@@ -159,7 +159,7 @@ Sources = Annotated[str | None, AfterValidator(_sources)]
 
 class SourceOptions(SkillOptions):
     source: Sources = Field(
-        None, description=f"where ids are looked up, with commas: {','.join(NAMES)}"
+        None, description=f"sources of ids, separated by commas: {','.join(NAMES)}"
     )
 
 

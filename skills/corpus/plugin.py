@@ -78,30 +78,29 @@ class Corpus(Skill, DocumentSource):
         "                 a .md list of papers, a folder or pattern of .parquet files,\n"
         "                 references (.bib, .ris, .nbib, CSL-JSON),\n"
         "                 or a Zotero data directory or its zotero.sqlite (--collection, --tag);\n"
-        "                 with a column for each move, annotations are imported, too;\n"
+        "                 annotations are also imported if there is a column for each move;\n"
         "                 or a .txt list of DOIs, arXiv ids and PMIDs, which are looked up\n"
         '  fetch SOURCE "QUERY"\n'
-        "                 add the papers that openalex, crossref, semanticscholar, pubmed or\n"
-        "                 arxiv finds; several with commas\n"
-        "  index FOLDER   of .parquet files; --db FOLDER then reads it without a database\n"
-        '  search WORDS   by words and by meaning; "words in double quotes" must be there as a\n'
-        "                 phrase\n"
+        "                 add papers that openalex, crossref, semanticscholar, pubmed or arxiv\n"
+        "                 finds; commas separate several sources\n"
+        "  index FOLDER   a folder of .parquet files, which --db FOLDER then reads\n"
+        '  search WORDS   words or a meaning; "words in double quotes" must occur as a phrase\n'
         '  quote "TEXT"   a piece of the wording of an abstract or of a move, in any case\n'
         "  filter CONDITION ...\n"
-        "                 all must hold: limitation=stated scope=unstated comparison~baseline\n"
-        '                 claim!~"a phrase" year=2023..2025 category=cs.CL model=NAME\n'
-        "                 support<0.5 unsupported>0; != is the opposite of =\n"
+        "                 all conditions must hold: limitation=stated scope=unstated\n"
+        '                 comparison~baseline claim!~"a phrase" year=2023..2025 category=cs.CL\n'
+        "                 model=NAME support<0.5 unsupported>0; != is the opposite of =\n"
         "  show ID, split ID, similar ID\n"
         "                 an id in its source, a number in the corpus, a DOI, arXiv id, PMID or\n"
         "                 OpenAlex id\n"
         "  export FILE    all annotations, in any of the formats below\n"
         "  page [FILE]    all annotations as an HTML page\n"
         "  map [CONDITION ...]\n"
-        "                 of all papers, or of those that `filter` finds; `save to` an .html,\n"
+        "                 all papers, or the papers that `filter` finds; `save to` an .html,\n"
         "                 .svg, .png or .json file\n"
         "  zotero-push [CONDITION ...]\n"
-        "                 the annotations of papers from Zotero, or those that meet conditions as\n"
-        "                 of filter; ZOTERO_API_KEY has a key that may write\n"
+        "                 all annotations of papers from Zotero, or the annotations that `filter`\n"
+        "                 finds; ZOTERO_API_KEY is a key with permission to write\n"
         "\n"
         "`save to PATH` saves the results of search and filter."
     )
@@ -109,23 +108,23 @@ class Corpus(Skill, DocumentSource):
     subcommands: ClassVar[dict[str, str]] = {
         "add": "import papers and annotations from a file",
         "search": "find moves by words and by meaning, best matches first",
-        "similar": "find the papers that are nearest to one, by a move or by all",
+        "similar": "find the papers nearest to a paper, by one move or by all moves",
         "quote": "find passages of abstracts and moves by a piece of their wording",
         "filter": "find papers by what their annotations state",
-        "stats": "statistics: stated moves by category and year, unknown numbers, failures",
+        "stats": "show statistics: moves by category and year, unknown numbers, failures",
         "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",
-        "fetch": "search sources such as openalex, and add the papers found",
+        "fetch": "search sources such as openalex, and add the papers that they find",
         "complete": "look up abstracts, DOIs, years, venues, citations and retractions",
         "map": "cluster papers by their moves: timeline, and the gaps of method by scope",
         "index": "prepare a folder of Parquet parts for --db FOLDER",
-        "verify": "compute all keys again and report those that differ",
+        "verify": "compute all keys again, and report differences",
         "duplicates": "show which papers were merged or linked, and by which rule",
-        "split": "undo the merges and links of a paper, and remember it",
+        "split": "undo the merges and links of a paper permanently",
         "set-aside": "rename a damaged database; the next command begins a new one",
-        "zotero-push": "write annotations into Zotero, as notes below the items of their papers",
-        "zotero-undo": "delete these notes again, except those that a person changed",
+        "zotero-push": "write annotations into Zotero, as notes of the items of their papers",
+        "zotero-undo": "delete these notes again, except notes that a person has changed",
     }
     phrases = ("search",)
     saves = (

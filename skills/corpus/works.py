@@ -47,7 +47,7 @@ def split(call: Call) -> Result:
         problem = "is neither merged nor linked" if rows else "is not in the corpus"
         raise NothingFound(
             f"the paper {wanted[:60]} {problem}",
-            hint="`/corpus duplicates` shows what was merged and linked.",
+            hint="`/corpus duplicates` shows the merged and linked papers.",
         )
     text = f"Split, and not to be joined again:\n{pairs(undone)}"
     return Result(text, Pairs(pairs=undone).model_dump())

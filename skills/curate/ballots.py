@@ -291,5 +291,5 @@ def _panel_id(panel: Panel) -> str:
 
 
 def _vote_id(judge: Judge) -> str:
-    """Return the id of panel and form: the scores of another form need other thresholds."""
+    """Return the id of a panel and a vote form, since each form needs separate thresholds."""
     return sha256_of([judge.panel.digest, judge.form.kind, judge.form.prefill])

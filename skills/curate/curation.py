@@ -365,7 +365,8 @@ def check_build(call: Call, framework: Framework) -> None:
 def build_files(call: Call, run: Run, framework: Framework) -> Mapping[str, Write]:
     """Return the writers of the training set and its manifest.
 
-    All annotations of the input form the source `agent`; the kept annotations, `curated`.
+    All annotations of the input are the source `agent`, and the kept annotations are the source
+    `curated`.
 
     Raises:
         InputError: a table of the data set options cannot be used, or no row is left.

@@ -40,7 +40,7 @@ REASONS: Mapping[str, str] = {
 NEVER_UNSTATED = ("claim", "method")
 """Moves that every paper states, if the framework has them. All gold annotations state both."""
 CHARS_OF_LONGEST, CHARS_OF_SHORTEST = 7, 50
-"""Number of characters per word from which the limits of a move are computed.
+"""Numbers of characters per word, which determine the limits of the words of a move.
 
 A move has at most one word per 7 characters of the framework's `max_chars`, and at least one
 word per 50 characters, so that a framework of single words does not require sentences. With the
@@ -59,7 +59,8 @@ The annotations of the gold have at least 0.74, with a median of 0.95; compared 
 of another paper, at most 0.38.
 """
 LEAST_MOVE_SUPPORT = 0.35
-"""Minimum share for a single move that has at least `TELLING` content words.
+"""Minimum share of the content words of a move that occur in the abstract. It applies to moves with
+at least `TELLING` content words.
 
 The moves of the gold have at least 0.43; compared with the abstract of another paper, 96% of the
 moves have less than 0.35.
@@ -67,10 +68,10 @@ moves have less than 0.35.
 TELLING = 5
 """Minimum number of content words of a move for which their share is informative.
 
-99.8% of the gold moves have as many.
+99.8% of the gold moves have at least this number.
 """
 MOST_COPIED = 0.85
-"""Share of the words in copied passages from which an annotation counts as a copy of the abstract.
+"""Minimum share of words in copied passages, for an annotation that counts as a copy.
 
 The annotations of the gold have at most 0.84, with a median of 0.42: they use the terms of the
 abstract.
@@ -78,19 +79,19 @@ abstract.
 SEVERAL = 4
 """Number of stated moves whose order in the abstract is unlikely to be chance."""
 LONG = 50
-"""Number of words from which an annotation can count as a copy of the abstract.
+"""Minimum number of words of an annotation that can count as a copy of the abstract.
 
 A shorter abstract can hardly be rephrased. All but two annotations of the gold are longer.
 """
 STRANGE_RUN = 3
 """Number of consecutive content words missing from the abstract that make a foreign passage."""
 STRANGE_MOVES = 3
-"""Number of moves with a foreign passage from which an annotation counts as padded.
+"""Minimum number of moves with a foreign passage in an annotation that counts as padded.
 
 Four annotations of the gold have 2 such moves, the maximum; 94% of the gold has no such move.
 """
 LONG_STRANGE_RUN = 5
-"""Number of consecutive content words from which a single foreign passage counts as padding.
+"""Minimum number of consecutive content words of a single foreign passage that is padding.
 
 The annotations of the gold have at most 4.
 """

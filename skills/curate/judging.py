@@ -49,7 +49,7 @@ class CurateJob:
 
     @functools.cached_property
     def due(self) -> list[Item]:
-        """The items to judge at the beginning of the job; of equal annotations, the first."""
+        """The items to judge at the beginning of the job; equal annotations are judged once."""
         retry = self.call.options.retry_failed
         due: dict[str, Item] = {}
         for item in (*self.source.items, *self.probes):

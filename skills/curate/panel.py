@@ -61,8 +61,7 @@ class Persona(_Strict):
         why: the reason why it is on the panel, for people.
         ask: the question, which ends the message. It may quote moves: {claim} is the claim, and
             {claim_source} the sentence of the abstract that the claim comes from.
-        threshold: the score from which the persona's vote passes, unless thresholds were
-            calibrated.
+        threshold: the minimum score of a vote that passes, unless thresholds were calibrated.
         reads: unused; the settings of a judge mode that was removed. Panel files may still contain
             it, and it remains part of `Panel.digest`, so that stored votes remain valid.
     """
@@ -83,8 +82,7 @@ class Panel(_Strict):
         system: the system message.
         shared: the beginning of the user message, with {abstract} and {annotation}.
         answers: the value of each answer; an answer is a single token.
-        prefills: beginnings of the reply, of which the prefill with the most probable answers is
-            used.
+        prefills: beginnings of the reply; the prefill with the most probable answers is used.
         reading: unused, see `Persona.reads`.
         explain: the question why a persona did not pass an annotation, with {criterion} as
             placeholder.

@@ -27,7 +27,7 @@ It is for scores from 1 to 5: a cold prompt cache changed scores by at most 0.14
 INCOMPLETE = "with an invalid vote"
 _NOISE = 1e-9  # largest rounding error of a sum that is zero in exact arithmetic
 FEW = 20
-"""Minimum number of judged annotations from which thresholds generalise."""
+"""Minimum number of judged annotations for thresholds that generalise."""
 
 
 def passes(scores: Sequence[float | None], thresholds: Sequence[float]) -> tuple[bool | None, ...]:
@@ -324,7 +324,7 @@ def _columns(scores: Scores) -> list[list[float]]:
 def _turning_point(
     row: Sequence[float | None], columns: Sequence[Sequence[float]], min_votes: int
 ) -> float:
-    """Return the quantile from which a row is rejected; -1 if it is never rejected."""
+    """Return the lowest quantile at which a row is rejected; -1 if it is never rejected."""
     shares = sorted(
         (
             bisect_right(column, score) / len(column)

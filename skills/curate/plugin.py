@@ -41,7 +41,7 @@ class PanelOptions(WorkerOptions, ReportOptions, RawOptions):
         description="number of known-bad annotations of each kind to mix in, at most one a paper",
     )
     explain: bool = Field(False, description="ask for a reason for each rejected annotation")
-    retry_failed: bool = Field(False, description="process only what failed before")
+    retry_failed: bool = Field(False, description="process only annotations that failed before")
     limit: int | None = Field(None, ge=1, description="only the first N rows")
     build: Path | None = Field(
         None, description="also build a training set from this run: a .jsonl file, with a manifest"
@@ -63,14 +63,16 @@ class ReviewOptions(SkillOptions):
         "", description="only papers of the corpus that meet conditions, as in /corpus filter"
     )
     sample: int | None = Field(None, ge=1, description="only N papers, drawn at random")
-    seed: int = Field(0, description="of the sample: another one draws other papers")
+    seed: int = Field(0, description="seed of the sample: another seed draws other papers")
     order: Literal["teach", "uncertain"] | None = Field(
         None,
         description="papers that would teach most first (the default), or the least certain first "
         "(the default with --words or --where)",
     )
-    disputes: bool = Field(False, description="settle what two reviewers judge differently")
-    agreement: bool = Field(False, description="show how far two reviewers agree, and review none")
+    disputes: bool = Field(False, description="settle the disagreements of two reviewers")
+    agreement: bool = Field(
+        False, description="show the agreement of two reviewers, without a review"
+    )
 
 
 class Curate(Skill):
@@ -79,21 +81,21 @@ class Curate(Skill):
     usage = "TABLE|corpus"
     details = (
         f"TABLE is a {TABLES} file with a column\n"
-        "of abstracts and one for each move; `corpus` is your own corpus. Gates come first and\n"
-        "need no model: numbers and names that are not in the abstract, empty or repeated moves,\n"
-        "text about another paper. What passes them is judged by five personas of the model for\n"
-        "the task `judge`; 3 of 5 votes keep it.\n"
+        "of abstracts and a column for each move; `corpus` is your own corpus. First, gates\n"
+        "reject annotations without a model: for numbers and names that are not in the abstract,\n"
+        "empty or repeated moves, and text about another paper. Then five personas of the model\n"
+        "for the task `judge` judge the other annotations; 3 of 5 votes keep an annotation.\n"
         "\n"
-        "Known-bad annotations are mixed in and never kept: the report shows how many are found.\n"
-        "Beside the target STEM_curated.csv, these files are written: STEM_rejected.csv with\n"
+        "Known-bad annotations are mixed in and never kept; the report shows how many are found.\n"
+        "These files are written beside the target STEM_curated.csv: STEM_rejected.csv with\n"
         "reasons, STEM_curation_log.jsonl with every vote, and STEM_curation_report.html.\n"
         "\n"
         "--build FILE also builds a training set, as /finetune dataset does.\n"
         "\n"
-        "--review shows the annotations of TABLE one by one, for you to accept, edit or reject:\n"
-        "what you accept is written to gold.csv, or to the file after `save to`. Several people\n"
-        "review at once with --reviewer NAME; --agreement shows how far they agree, --disputes\n"
-        "takes the decisions on what they judge differently."
+        "--review shows the annotations of TABLE one by one, for you to accept, edit or reject.\n"
+        "Accepted annotations are written to gold.csv, or to the file after `save to`. With\n"
+        "--reviewer NAME, several people review at the same time; --agreement shows the agreement\n"
+        "of two reviewers, and --disputes settles their disagreements."
     )
     saves = (*SAVED_TABLES, ".json", ".md", ".html")
     output_summary = CurateSummary
@@ -163,7 +165,9 @@ def _check_combinations(call: Call) -> None:
     if options.build is None:
         return
     if not call.targets:
-        raise UsageError("--build goes with `save to FILE`", hint="Save what is kept as well.")
+        raise UsageError(
+            "--build goes with `save to FILE`", hint="Save the kept annotations as well."
+        )
     if options.build.suffix.lower() != ".jsonl":
         raise UsageError("a training set is a .jsonl file", where=str(options.build))
 

@@ -23,7 +23,7 @@ SUFFIX = "_curated"
 
 
 def write_rejected(file: IO[bytes], run: Run, *, raw: bool = False) -> None:
-    """Write the annotations that are not kept as a table that can be read again.
+    """Write a table of the annotations that are not kept, which can be read again.
 
     The columns are id, title and abstract, the moves as they were written, decision, reasons
     (codes), details (in words), votes, mean, the score of each persona, and explanation. The table

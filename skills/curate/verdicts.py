@@ -35,7 +35,7 @@ class Criteria:
     """The criteria for keeping an annotation: thresholds, and number of votes.
 
     Attributes:
-        thresholds: the score from which each persona's vote passes.
+        thresholds: the minimum score of each persona's vote that passes.
         min_votes: minimum number of votes that pass.
         calibrated: the origin of the thresholds, {"input", "reject_rate", "achieved",
             "annotations", "why", "created_at"}; None for the panel's defaults.

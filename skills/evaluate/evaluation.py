@@ -1,4 +1,4 @@
-"""/evaluate from its command to its result: read, annotate, measure, report."""
+"""The steps of /evaluate: read the papers, annotate them, measure the annotations, and report."""
 
 from __future__ import annotations
 

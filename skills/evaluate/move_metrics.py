@@ -1,7 +1,8 @@
 """Compute the metrics of an annotator, as statistics by metric and move.
 
-Shares and similarities range from 0 to 1, kappa from -1 to 1; tokens are the mean of papers.
-"overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves (macro).
+Shares and similarities range from 0 to 1, kappa from -1 to 1; numbers of tokens are means over
+papers. "overall" covers all moves together; for ROUGE-L and chrF it is the mean over the moves
+(macro).
 """
 
 from __future__ import annotations

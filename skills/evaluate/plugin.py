@@ -29,22 +29,22 @@ class Evaluate(Skill):
     text = "optional"
     details = (
         f"TABLE is a {TABLES} file with a column\n"
-        "of abstracts and one for each move: the gold. Each model annotates the papers as\n"
-        "/annotate does. Annotations are stored in the corpus, so that the same command continues\n"
-        "where it was stopped, and they do not replace the current annotations of the corpus.\n"
+        "of abstracts and a column for each move: the gold. Each model annotates the papers as\n"
+        "/annotate does. Annotations are stored in the corpus, so the same command continues a\n"
+        "stopped evaluation. They do not replace the current annotations of the corpus.\n"
         "\n"
         "The metrics are validity, completeness, faithfulness to the abstract, agreement with the\n"
-        "gold, consistency, tokens and speed, with 95% intervals: Wilson's for shares of papers,\n"
-        "else those of a paired bootstrap over papers. Two baselines are part of every report:\n"
-        "lead sentences, and another paper's annotation.\n"
+        "gold, consistency, tokens and speed, with 95% intervals: Wilson intervals for shares of\n"
+        "papers, and otherwise intervals of a paired bootstrap over papers. Every report includes\n"
+        "two baselines: lead sentences, and another paper's annotation.\n"
         "\n"
         "--csabstruct FILE compares the moves with human labels of the abstracts' sentences\n"
         "instead: one object per line, with paper_id, sentences and labels.\n"
         "\n"
         "--against FILE.json compares the first model with an earlier evaluation of the same\n"
         "papers and gold. With --fail-on-regression the exit code is 1 if a metric is worse and\n"
-        "the interval of the difference excludes 0. A metric counts over all moves, or by move if\n"
-        "it has no such figure; tokens and descriptive metrics do not count."
+        "the interval of the difference excludes 0. The figure over all moves counts, or the\n"
+        "figure of each move if there is none over all; tokens and descriptive metrics do not."
     )
     saves = (".html", ".png", ".json")
 
@@ -82,7 +82,7 @@ class Evaluate(Skill):
             "default: 10, or 0 with fewer than 5 papers",
         )
         limit: int | None = Field(None, ge=1, description="only the first N rows")
-        retry_failed: bool = Field(False, description="also process again what failed before")
+        retry_failed: bool = Field(False, description="also process failed papers again")
         framework: FrameworkOption = None
 
     variants: ClassVar[dict[str, type[SkillOptions]]] = {"a table of gold": TitledColumnOptions}

@@ -10,7 +10,7 @@ from skills.nanda.text import counted
 from skills.reporting.outputs import MORE
 
 LARGE = 1_000_000_000
-"""Number of parameters from which training on a CPU takes too long."""
+"""Minimum number of parameters of a model whose training on a CPU takes too long."""
 DIVIDED = "; FSDP divides base, adapter and optimizer among them"
 IN_LOSS, NOT_IN_LOSS = "+ ", "  "
 """Prefixes of the lines of the sample row."""

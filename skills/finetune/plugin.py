@@ -55,7 +55,7 @@ class PlanOptions(HeldOutOptions, ProcessOptions, ReportOptions):
 class TrainOptions(HeldOutOptions, ProcessOptions):
     resume: bool = Field(False, description="continue from the latest complete checkpoint")
     checkpoint: Path | None = Field(
-        None, description="continue from this checkpoint, OUT/checkpoint-300, in its folder"
+        None, description="continue from this checkpoint in its folder, such as OUT/checkpoint-300"
     )
 
 
@@ -83,8 +83,8 @@ class RegisterOptions(NameOptions):
 class OllamaOptions(NameOptions):
     host: str | None = Field(
         None,
-        description="the Ollama server to send the model to; without it, a session asks about the "
-        "one of OLLAMA_HOST or of this machine, and elsewhere nothing is sent",
+        description="the Ollama server to send the model to; by default, a session asks about the "
+        "server of OLLAMA_HOST or of this machine, and other lines send nothing",
     )
 
 
@@ -151,16 +151,16 @@ class Finetune(Skill):
     usage = "TRAIN.jsonl|TABLE"
     details = (
         "TRAIN.jsonl is a training set. The whole run prepares it, plans, trains, merges, writes\n"
-        "GGUF files, creates the model in Ollama if you agree, registers it, and makes it the\n"
-        "default of /annotate if it is better on held-out gold:\n"
+        "GGUF files, creates the model in Ollama if you agree, registers the model, and makes it\n"
+        "the default of /annotate if it is better on held-out gold:\n"
         "  dataset --gold FILE --agent FILE [--curated FILE] save to train.jsonl\n"
         "  plan train.jsonl --preset smollm2-cpu\n"
         "  train.jsonl --preset smollm2-cpu --out ft\n"
         "\n"
-        "`gold.csv --reader --as-name my-annotator` trains the reader that finds the moves on a\n"
-        "table of 20 or more reviewed papers. It takes minutes on a CPU, and registers the reader\n"
-        "if it makes more right decisions on held-out papers than the present one. The same\n"
-        "line continues a stopped run; --force registers it anyway.\n"
+        "`gold.csv --reader --as-name my-annotator` trains the reader, which finds moves, on a\n"
+        "table of 20 or more reviewed papers. The training takes minutes on a CPU. The new reader\n"
+        "is registered if it makes more right decisions on held-out papers than the present\n"
+        "reader, or with --force. The same line continues a stopped run.\n"
         "\n"
         "A single stage takes the folder of a run: `merge ft`. A stage whose inputs are unchanged\n"
         "is skipped. `--resume` continues an interrupted training with its settings; `--force`\n"
@@ -168,8 +168,7 @@ class Finetune(Skill):
         "\n"
         "A data set has one row per paper: gold overrides curated, and curated overrides agent.\n"
         "Rows without an abstract or without all moves, papers of --dev and --test, and\n"
-        "near-duplicate abstracts are left out; train.manifest.json beside it lists them with the\n"
-        "reasons."
+        "near-duplicate abstracts are left out; train.manifest.json lists them with reasons."
     )
     text = "optional"
     subcommands: ClassVar[dict[str, str]] = {
@@ -177,13 +176,13 @@ class Finetune(Skill):
         "prepare": "split the rows and tokenize them",
         "plan": "show the resources that a run needs, and whether this machine has them",
         "train": "train the adapter",
-        "merge": "merge it into the base",
+        "merge": "merge the adapter into the base",
         "gguf": "write model and adapter for llama.cpp",
         "quantize": "write the model in fewer bits",
         "modelfile": "write the Modelfile for Ollama",
         "ollama": "create the model in Ollama, and verify it",
         "register": "add the model to your registry",
-        "compare": "make it the default of /annotate if it is better",
+        "compare": "make the model the default of /annotate if it is better",
         "unregister": "remove a model from your registry, and from Ollama if you agree",
     }
     saves = (".jsonl",)

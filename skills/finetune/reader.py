@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 VERSION = 1
 """Version of the training code; folds that were stored by another version are not used."""
 ENOUGH = 100
-"""Number of papers from which the figures of `encoder.Fitted` are fitted; with fewer papers, the
+"""Minimum number of papers for fitting the figures of `encoder.Fitted`; with fewer papers, the
 figures of the starting reader are used.
 """
 TRAINING: Mapping[str, Any] = {
@@ -275,7 +275,7 @@ class _Training:
 
         from skills.reader.training import train
 
-        torch.manual_seed(self.settings.seed)  # seed of new heads
+        torch.manual_seed(self.settings.seed)  # the seed for the weights of new heads
         moves = self.start.about["moves"], self.framework.names
         same = tuple(moves[0]) == moves[1]
         network = (

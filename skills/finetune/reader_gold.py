@@ -155,7 +155,7 @@ def exact_spans(abstract: str, text: str, known: Sequence[Sequence[int]] = ()) -
 
     Args:
         known: start and end of the sentences or passages that the move comes from, which decide
-            between several places with the same words
+            between several places with the same words.
 
     Returns:
         [] if a passage does not occur in the abstract word for word, or its place is not clear.

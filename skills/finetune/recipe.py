@@ -139,7 +139,7 @@ class Decisions(_Strict):
     Attributes:
         weight: weight of a decision, where a token has the weight 1; 0 for no weight.
         stated: factors by move on the weight of decisions that it is stated. A factor above 1 suits
-            a move that few abstracts state, which the model would otherwise hardly ever write..
+            a move that few abstracts state, which the model would otherwise hardly ever write.
     """
 
     weight: float = Field(0.0, ge=0)

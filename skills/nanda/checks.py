@@ -23,8 +23,9 @@ from skills.nanda.named_entities import unsupported_names, without_names
 from skills.nanda.text import ABSTRACTS, content_words, is_passage, kept, words
 
 SAME = 0.85
-"""Similarity from which two moves count as duplicates. No pair of moves of the 536 papers in
-gold_train.csv and gold_dev.csv reaches it; the most similar pair has 0.82."""
+"""Minimum similarity of two moves that count as duplicates. No pair of moves of the 536 papers in
+gold_train.csv and gold_dev.csv reaches it; the most similar pair has 0.82.
+"""
 LOW_SUPPORT = 0.6
 """Support of a move (share of its words in the abstract) below which a doubt is reported. Of the
 3,581 stated moves of gold_train.csv and gold_dev.csv, 12 are below it.

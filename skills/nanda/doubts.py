@@ -217,7 +217,7 @@ def _facts(text: str, *, named: bool) -> tuple[str, bool, bool]:
     """Return `key`, `number` and `counts` of a token.
 
     Args:
-        named: it is a part of a name.
+        named: True if the token is a part of a name.
     """
     if text[0].isdecimal():  # not for "²", which is not a numeral of `_TOKEN`
         return (text, False, True) if named else (_value(text.replace(",", "")), True, True)

@@ -10,13 +10,13 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T", covariant=True)
 ABSTRACTS, TEXTS, WORDS = 16, 64, 8192
-"""Numbers of abstracts, texts and words whose facts are kept: the checks of the moves of an
-abstract, in several threads, need the same facts.
+"""Numbers of abstracts, texts and words whose derived facts are cached: the checks of the moves of
+an abstract need the same facts again, in several threads.
 """
 LONG, LONG_WORD = 20_000, 64
-"""Characters above which a text, or a word, is long."""
+"""Numbers of characters above which a text and a word are long."""
 LONG_KEPT = 4
-"""Number of long texts whose facts are kept: a cell of a table may have a million characters."""
+"""Number of long texts whose facts are cached: a cell of a table may have a million characters."""
 WORD = re.compile(r"\w+(?:[.,]\d+)*(?:['\u2019]\w+)*")
 _STOP_WORDS = """
     a about above across after again against all also although am among an and any are as at be
@@ -87,7 +87,7 @@ def flatten(text: str) -> str:
     are removed; half a surrogate pair, which cannot be written to a file, becomes U+FFFD.
     """
     if text.isascii():
-        if text.isprintable() and "  " not in text:  # true for most texts, and much faster
+        if text.isprintable() and "  " not in text:  # this check is true for most texts, and fast
             return text.strip()
         return re.sub(r"[\x00-\x20\x7f]+", " ", text).strip()
     return " ".join("".join(map(_plain, text)).split())
@@ -100,7 +100,7 @@ def is_visible(char: str) -> bool:
 
 def visible_places(text: str) -> list[int]:
     """Return the place of each visible character of a text."""
-    if text.isascii() and text.isprintable():  # as almost always, and much faster
+    if text.isascii() and text.isprintable():  # this check is almost always true, and fast
         return [place for place, char in enumerate(text) if char != " "]
     return [place for place, char in enumerate(text) if is_visible(char)]
 

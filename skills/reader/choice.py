@@ -124,7 +124,7 @@ def assigned(logits: NDArray[Any], wanted: Sequence[int], repeated: float) -> di
 
     Returns:
         The index of the sentence by move; a move is left out if all sentences are used `SHARED`
-            times..
+            times.
     """
     import numpy as np
 

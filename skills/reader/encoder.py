@@ -115,7 +115,7 @@ class Fitted:
     Attributes:
         confidence: slope and intercept of the log odds that a decision is right, over the log odds
             of the network.
-        stated: for each move, the probability from which it is stated.
+        stated: for each move, the minimum probability of a move that is stated.
         part: for each move, the minimum probability of a further passage.
         repeated: reduction of a sentence's log odds for a second move.
     """

@@ -123,7 +123,7 @@ def word_diff(old: str, new: str) -> Iterator[Piece]:
     if max(len(before), len(after)) > MOST:
         before, after = [old], [new]
     old_words, new_words = ([one.rstrip() for one in words] for words in (before, after))
-    # Without the junk heuristic, which would never treat frequent words as equal.
+    # The junk heuristic is off, since it would never treat frequent words as equal.
     matcher = SequenceMatcher(None, old_words, new_words, autojunk=False)
     if 0 < matcher.ratio() < ALIKE:
         matcher.set_seqs(["old"], ["new"])

@@ -137,7 +137,7 @@ class Resamples:
         """Compute statistics over all papers and over each resample."""
         import numpy as np
 
-        # In one product, since numpy would convert the weights for each product.
+        # A single product is computed, since numpy would convert the weights for each product.
         sums = np.hstack([one.sums for one in statistics.values()])
         drawn = np.asarray(self._weights @ sums, np.float64)
         found, start = {}, 0
@@ -152,7 +152,7 @@ class Resamples:
 
 
 def estimate(sampled: Sampled, fewest: int | None = None) -> Figure:
-    """Return a figure with its 95% interval: of Wilson for shares, otherwise of the bootstrap.
+    """Return a figure with a 95% interval: a Wilson interval for a share, otherwise a bootstrap.
 
     Args:
         fewest: the number of papers that the interval is based on; by default, the counted papers.

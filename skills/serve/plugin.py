@@ -14,16 +14,16 @@ from skills.nanda.framework_option import FrameworkOption
 
 class Serve(Skill):
     name = "serve"
-    summary = "Browse, review and compare what is in the corpus, in the browser"
+    summary = "Browse, review and compare annotations of the corpus in the browser"
     usage = ""
     text = "none"
     details = (
-        "The application runs on this machine only, at 127.0.0.1. Its address contains a token\n"
-        "that opens one browser, once; without it, nothing is answered. It reads the corpus while\n"
-        "jobs write to it. Ctrl-C ends it.\n"
+        "The application runs on this machine only, at 127.0.0.1. Its address contains a token,\n"
+        "which opens the application in one browser, once; other requests are refused. The\n"
+        "application also reads annotations that jobs are writing. Ctrl-C ends it.\n"
         "\n"
-        "Reviewers give their names in the browser; what they accept is written to gold.csv or\n"
-        "--gold FILE, as /curate --review does."
+        "Reviewers give their names in the browser. Accepted annotations are written to gold.csv\n"
+        "or --gold FILE, as by /curate --review."
     )
     triggers = (r"serve(?P<text>(?:\s+--.*)?)\Z",)
     tool = False

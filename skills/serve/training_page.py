@@ -1,4 +1,4 @@
-"""The page of a training run: its loss and stages, beside those of another run."""
+"""The page of a training run: its loss and stages, compared with another run."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[
 
 
 class Losses(NamedTuple):
-    """The losses of a run by step: of training, and on the dev rows."""
+    """The training losses and the dev losses of a run, by step."""
 
     train: Sequence[tuple[int, float]]
     dev: Sequence[tuple[int, float]]

@@ -33,8 +33,8 @@ best of three runs annotated 31, 28, 36 and 31 papers a minute.
 FREE_SECONDS = 5.0
 """Maximum number of seconds to wait until an engine is freed."""
 LARGE = 500_000_000
-"""Size of the weights in bytes from which loading may delay Ctrl-C too long: the engine blocks
-other Python code during loading. 98 MB take 0.4 s.
+"""Minimum size in bytes of weights whose loading may delay Ctrl-C too long: the engine blocks other
+Python code during loading. 98 MB take 0.4 s.
 """
 _CHANGING = threading.Lock()
 """The lock while a model is loaded or freed; an interrupted command does not wait for it."""

@@ -217,7 +217,7 @@ def _grammar(request: Request) -> str | None:
         reason = " ".join(messages[0].partition("\n   1 | ")[0].split())
         raise SkillFailed(
             f"the engine cannot follow the {kind}: {reason}",
-            hint="Nothing was generated. Remove what is not supported.",
+            hint="Nothing was generated. Remove the unsupported part.",
         )
     return grammar
 

@@ -198,7 +198,7 @@ def list_models(host: str, allowed: str | None = None) -> Mapping[str, str]:
 
 def listed(client: ollama.Client) -> Mapping[str, str]:
     """Return the digests of the models by full name; see `list_models`."""
-    # Not by the client's method, whose objects need ten times the memory of the answer.
+    # The client's method is not used: its objects need ten times the memory of the answer.
     models = client._client.request("GET", "/api/tags", timeout=remote.PROBE_SECONDS).json()
     named = [(str(one["name"]), one.get("digest")) for one in models["models"] or ()]
     return {full_name(name): digest for name, digest in named if isinstance(digest, str)}

@@ -45,7 +45,7 @@ TOO_LONG = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 MAY_REFUSE_LOGPROBS = frozenset({400, 403, 422})
 MAY_REFUSE_TOOLS = frozenset({400, 404, 422, 500, 501})
 TOP_LOGPROBS = 20
-"""The limit of the number of alternatives for a token: of OpenAI, and by default of vLLM."""
+"""OpenAI's limit, and vLLM's default limit, of the number of alternatives for a token."""
 CONTINUE = {"continue_final_message": True, "add_generation_prompt": False}
 """vLLM requires these fields to continue a message; OpenAI refuses unknown fields."""
 EVENT_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -92,7 +92,8 @@ class OpenAIServer:
         limited = handle.limited(seconds * remote.PROBE_LIMIT)
         with limited, self.client(seconds, handle) as client:
             try:
-                # Not parsed by the client, whose objects need ten times the memory of the answer.
+                # The client does not parse the answer: its objects need ten times the memory of the
+                # answer.
                 listed = client.models.with_raw_response.list().http_response.json()["data"]
                 return {str(one["id"]): str(one.get("owned_by") or "") for one in listed}
             except openai.NotFoundError:
@@ -188,8 +189,8 @@ class AnswerReader:
     Attributes:
         model: the model that answers, if the server names it.
         finish: the finish_reason; "" before the end.
-        counts: numbers of tokens: of the prompt, of the completion, and cached tokens of the
-            prompt.
+        counts: the numbers of tokens of the prompt and of the completion, and of cached tokens of
+            the prompt.
     """
 
     def __init__(self, state: GenerationState) -> None:
@@ -224,7 +225,7 @@ class AnswerReader:
 
 
 class OpenAIBackend:
-    """The backend for a server at `url`, or else OPENAI_BASE_URL, or else of OpenAI.
+    """The backend for a server at `url`, or else OPENAI_BASE_URL, or else for OpenAI itself.
 
     The key is read from the environment variable `api_key_env`, or else OPENAI_API_KEY.
     """

@@ -147,7 +147,7 @@ class ConnectionHandle:
                 hint="Correct the address, or permit it with `allow_redirects_to` in the registry.",
             )
         meter = bounded_http.Meter(self.server)
-        if response.request.method == "POST":  # what else is asked in between is short
+        if response.request.method == "POST":  # other requests in between are short
             meter = bounded_http.Meter(self.server, self._size, self._ends)
         bounded_http.limit_response(response, meter)
 
@@ -176,7 +176,7 @@ def changed_error(server: str, name: str, before: str, now: str) -> ModelChanged
     """Return the error for a model that was replaced during a run."""
     return ModelChanged(
         f"{server} serves another model as {name} since the run began: {now} instead of {before}",
-        hint="Rows so far are stored with the first one. Repeat the line to go on with the other.",
+        hint="Finished rows are stored with the first model. Repeat the line to use the other.",
     )
 
 

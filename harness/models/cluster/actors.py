@@ -142,13 +142,13 @@ class Actors:
             raise ClusterUnavailable(
                 f"no node has taken an actor within {NONE_SECONDS:.0f} s",
                 where=self._where,
-                hint="`ray status` on the head shows what is free; --cpus and --gpus reserve less.",
+                hint="`ray status` on the head shows free resources; reduce --cpus and --gpus.",
             )
         return seconds > FEWER_SECONDS and "ready" in states and "loading" not in states
 
     @contextlib.contextmanager
     def slot(self, number: int | None, check: Callable[[], None]) -> Iterator[tuple[Actor, int]]:
-        """Reserve a slot within the block: of the actor with the most free slots, or by number.
+        """Reserve a slot within the block: a given slot, or a slot of the least busy actor.
 
         Args:
             number: the number of the slot, counted over all actors. If its actor is not ready,

@@ -58,7 +58,7 @@ MAX_SHOWN = 300
 
 
 class Connection:
-    """The connection of this process to a cluster, while which `ray` can be used.
+    """The connection of this process to a cluster; `ray` can be used while it is open.
 
     It is used as a context manager, or by `open` and `close`.
 

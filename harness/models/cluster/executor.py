@@ -148,7 +148,8 @@ class ClusterModel:
         except RayError as exc:
             self._actors.lose(actor)
             raise GenerationFailed(
-                f"the actor on node {actor.name} was lost", hint="Another one takes the work."
+                f"the actor on node {actor.name} was lost",
+                hint="Another actor takes over its work.",
             ) from exc
         except Exception as exc:  # errors of the connection: grpc and Ray's client have many types
             raise ClusterUnavailable(

@@ -230,7 +230,7 @@ def find_room(placement: Placement) -> Room:
         raise ClusterUnavailable(
             f"no node has {wanted or 1} CPUs" + f" and {gpus:g} GPUs" * bool(gpus),
             where=str(placement.address),
-            hint="`ray status` on the head shows what there is.",
+            hint="`ray status` on the head shows all resources.",
         )
     cpus = wanted or min(CPUS, *(node.cpus for node in found))
     actors = placement.actors or sum(node.actors(cpus, gpus) for node in found)

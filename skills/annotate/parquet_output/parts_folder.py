@@ -5,8 +5,8 @@
     _broken-part-...                            an incomplete part that was set aside
 
 A part is written under another name and renamed, so that the folder never contains an incomplete
-part. Readers of Parquet ignore names that begin with "_". The rows are those that `save to
-FILE.parquet` writes, with two more columns:
+part. Readers of Parquet ignore names that begin with "_". The rows have the columns of `save to
+FILE.parquet`, and two more columns:
 
     paper_key   identifies the paper: 32 hex digits of the SHA-256 of its id and abstract
     error       "" for an annotation; for a failure, which has no moves, JSON with the content key

@@ -362,7 +362,7 @@ def figures(pipeline: Pipeline, stop: StopToken) -> Iterator[dict[str, Any]]:
             if row["error"]:
                 raise pickle.loads(row["error"])  # noqa: S301  from an actor of this job
     finally:
-        # Also ends the pool, which belongs to the task. The cluster may have disappeared.
+        # This also ends the pool, which belongs to the task. The cluster may have disappeared.
         with contextlib.suppress(Exception):
             ray.cancel(rows, force=True)
 

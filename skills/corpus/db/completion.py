@@ -79,7 +79,7 @@ def due(
 
     Args:
         states: the facts that the source may state.
-        since: a time as stored in the tables; a paper that was looked up before it is due again,
+        since: a time as stored in the tables. A paper that was last looked up earlier is due again,
             even if no fact is missing.
         by_title: True if the title replaces a missing identifier.
     """

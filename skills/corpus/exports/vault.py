@@ -71,7 +71,7 @@ def check(folder: Path, *, force: bool = False) -> None:
     folder, or that contains notes of the harness.
 
     Raises:
-        UsageError: the folder is none of these.
+        UsageError: the folder is not a vault.
     """
     if force or not folder.is_dir() or not any(folder.iterdir()) or _vault_of(folder):
         return

@@ -158,7 +158,7 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _number(word: str, place: int) -> str:
-    """Return the number that a word is or contains; "i" or "v" at the beginning is no number."""
+    """Return the number that a word is or contains; "i" or "v" at the beginning is not a number."""
     if word.isdecimal():
         return word.lstrip("0") or "0"
     if any(char.isdecimal() for char in word):

@@ -51,7 +51,7 @@ DIMENSIONS = 20
 (bench/map.py).
 """
 FEWEST = 2
-"""Minimum number of texts that contain a term."""
+"""Minimum number of texts that contain a term of the vectors."""
 MOST_TERMS = 20_000
 TERMS = 4
 """Maximum number of terms of a label."""
@@ -70,7 +70,7 @@ _UNSPACED = regex.compile(rf"[{_SCRIPT}][{_SCRIPT}\p{{M}}]*|[^{_SCRIPT}]+")
 _IS_UNSPACED = regex.compile(rf"[{_SCRIPT}]")
 
 
-# Unlike `re`, it counts the vowel signs of Indic scripts as parts of words.
+# Unlike `re`, this package counts the vowel signs of Indic scripts as parts of words.
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def _selected(
     if not ids:
         raise NothingFound(
             f"there is no annotation to map{meets}",
-            hint="`/corpus stats` shows what there is; `/annotate TABLE` annotates papers.",
+            hint="`/corpus stats` shows the annotations; `/annotate TABLE` makes more.",
         )
     return ids
 
@@ -97,7 +97,7 @@ def _moves(call: Call, framework: Framework) -> tuple[str, ...]:
     if options.move and (options.rows or options.columns):
         raise UsageError(
             "--move and --rows or --columns exclude each other",
-            hint="--move maps single moves; --rows and --columns are those of the matrix.",
+            hint="--move maps single moves; --rows and --columns name the moves of a matrix.",
         )
     moves = tuple(dict.fromkeys(options.move)) or (
         options.rows or _default(framework, 0),

@@ -75,7 +75,7 @@ def _first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
 
 
 def _above(before: Sequence[Line], first: Line) -> list[Line]:
-    """Return the lines above the abstract, only of the same page if that contains a title."""
+    """Return the lines above the abstract, only of its page if this page contains a title."""
     own = [line for line in before if line.page == first.page]
     has_title = any(line.size > TITLE_SIZE * first.size for line in own)
     return own if has_title else list(before)

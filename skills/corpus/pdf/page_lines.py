@@ -38,13 +38,13 @@ FEW = 0.03
 MOST_PLACES = 500
 """Maximum number of positions of a page that are tried as gutters."""
 MOST_PIECES = 5000
-"""Number of pieces from which a page counts as a drawing and is not ordered; a page of text has
-200.
+"""Minimum number of pieces of a page that counts as a drawing, and is not ordered; a page of text
+has 200.
 """
 STEP = 2.0
 """Minimum distance in points between two positions that are tried as gutters."""
 WIDE = 2.0
-"""Distance in ems from which pieces on a baseline are separate even without a gutter."""
+"""Minimum distance in ems of pieces on a baseline that are separate even without a gutter."""
 MOST_PAGES = 200
 """Maximum number of pages that are read: the first pages of a long file, such as a thesis."""
 SECONDS = 20.0
@@ -166,10 +166,10 @@ def _extend(line: Line, piece: Line) -> None:
 
 
 def _gutters(pieces: Sequence[Line]) -> list[float]:
-    """Return the positions of the gutters: up to two.
+    """Return the positions of the gutters: of up to two gutters.
 
-    Three columns have similar widths, or hardly any line crosses a gutter, as for a column of
-    notes.
+    There are two gutters if the three columns have similar widths, or if hardly any line crosses a
+    gutter, as beside a column of notes.
     """
     usual = statistics.median(piece.size for piece in pieces)
     text = [one for one in pieces if 0.7 * usual <= one.size <= 1.3 * usual] or pieces

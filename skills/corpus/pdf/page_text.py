@@ -21,7 +21,7 @@ import pypdfium2.raw as pdfium
 MOST_CHARS = 60_000
 """Maximum number of characters of a page that are read; a page of a paper has 3,000 to 8,000."""
 GAP = 0.9
-"""Distance between two words in ems from which they are separate pieces."""
+"""Minimum distance in ems between two words that are separate pieces."""
 SAME_SIZE = 0.08
 """Maximum relative difference in size between two lines of the same text."""
 _LINE_END = frozenset("\r\n")

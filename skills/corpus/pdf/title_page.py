@@ -76,7 +76,7 @@ UNHEADED_WORDS = range(40, 401)
 UNHEADED_PAGES = 2
 """Number of pages on which an abstract without a heading is searched."""
 PARAGRAPH = 1.5
-"""Distance between two lines in ems from which the second begins a paragraph."""
+"""Minimum distance in ems between two lines, if the second begins a paragraph."""
 _RUN_IN = re.compile(
     r"(?:a\s?b\s?s\s?t\s?r\s?a\s?c\s?t|summary)\s*(?:[—–:.]|-{1,2}|\s-)+\s*(?=\S)",  # noqa: RUF001
     re.IGNORECASE,

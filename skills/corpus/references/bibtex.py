@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 PIECE = 200
 """Number of blocks that are parsed together."""
 PIECE_CHARS = 500_000
-"""Number of characters from which fewer blocks are parsed together."""
+"""Number of characters after which no further block is parsed together with the others."""
 NOTE_FIELDS = ("annote", "annotation")
 """Fields that reference managers show as a note, but styles do not print; BibLaTeX has both."""
 
@@ -413,7 +413,7 @@ def _braced(value: str) -> str:
 
 
 def _balanced(value: str) -> str:
-    """Return a value; if its braces are not balanced, without braces."""
+    """Return a value, without its braces if they are not balanced."""
     depth = 0
     for char in value:
         depth += (char == "{") - (char == "}")

@@ -79,7 +79,7 @@ class Source(ABC):
     states: ClassVar[frozenset[str]]
     rates: ClassVar[Rates]
     hint: ClassVar[str] = (
-        "Try again in a minute: answers that have come are cached, and what is done is kept."
+        "Try again in a minute: received answers are cached, and finished work is kept."
     )
 
     url: str
@@ -306,7 +306,7 @@ class _Retry(Retry):
         if pause > LONGEST_WAIT:
             raise source.unavailable(
                 f"{reason}; {source.title} requires a pause of {pause:.0f} s",
-                "Repeat the line after it: what is done is kept.",
+                "Repeat the line after it: finished work is kept.",
             )
         source.notice(f"{source.title} request failed: {reason}; next attempt in {pause:.0f} s")
         source.wait(pause)

@@ -129,7 +129,7 @@ def named(text: str, *, more: Sequence[str] = ()) -> list[str]:
 
 
 def switched_on(option: str | None) -> list[str]:
-    """Return the enabled sources: of `--source`, or else of HARNESS_SOURCES, or else [].
+    """Return the sources in `--source`, or else in HARNESS_SOURCES, or else [].
 
     Raises:
         UsageError: the variable contains an unknown name.

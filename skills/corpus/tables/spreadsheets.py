@@ -117,8 +117,8 @@ class SheetReader(Reader):
 def write_xlsx(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
     """Write rows of texts to an open file.
 
-    Each cell is a string, so that a text never becomes a formula, a link or a number, and `inert`,
-    so that it does not when the sheet is saved as another file.
+    Each cell is a string, so that a text never becomes a formula, a link or a number. Each text is
+    `inert`, so that it also does not when the sheet is saved as another file.
 
     Raises:
         OutputError: there are more rows, or a longer text, than a spreadsheet can contain.

@@ -8,8 +8,8 @@ and .xlsx files are written with an apostrophe before such a text, which is how 
 text, unless it is a number. A text that already has apostrophes before such a character gets one
 more. The mark is removed exactly where it is added, so that a table that is saved and read again is
 the same: from all spreadsheets, where other programs store it beside the text, and from .csv files
-with the columns of a saved one (ids, then "title", and "abstract"). Other .csv files are read as
-they are. In a table that was saved with `--raw`, a text that itself begins like "'=" or "'-" loses
+with the columns of a saved one (ids, then "title", and "abstract"). Other .csv files are read
+unchanged. In a table that was saved with `--raw`, a text that itself begins like "'=" or "'-" loses
 an apostrophe.
 """
 
@@ -243,7 +243,7 @@ class JsonlReader(Reader):
 
 
 def inert(text: str, *, raw: bool = False) -> str:
-    """Return a text as a cell that no spreadsheet runs; `raw` returns it as it is."""
+    """Return a text as a cell that no spreadsheet runs; with `raw`, return it unchanged."""
     runs = not raw and _RUN.match(text) and not _NUMBER.fullmatch(text)
     return f"'{text}" if runs else text
 

@@ -249,7 +249,7 @@ class Library:
         if seconds > LONGEST_WAIT:
             raise SkillFailed(
                 f"Zotero's server allows no request for {seconds:,.0f} seconds",
-                hint="Repeat the line later: what is done is kept.",
+                hint="Repeat the line later: finished notes are kept.",
             )
         if seconds > 0:
             self._stop.wait(seconds)

@@ -98,7 +98,7 @@ def undo(call: Call) -> Result:
             )
         if not call.options.dry_run:
             count = counted(len(entries), "note")
-            _ask(call, "", f"delete {count} in Zotero, except those that a person changed")
+            _ask(call, "", f"delete {count} in Zotero, except notes that a person has changed")
         for name in dict.fromkeys(entry.library for entry in entries):
             with _library(call, name) as library, call.screen.progress(f"deleting in {name}"):
                 of_library = [entry for entry in entries if entry.library == name]
@@ -173,7 +173,7 @@ def _ask(call: Call, preview: str, action: str) -> None:
     if call.confirm is None:
         raise NotAllowed(
             f"nobody is here to allow this: {action}",
-            hint="`--yes` before the line allows it; `--dry-run` only shows what would be done.",
+            hint="`--yes` before the line allows it; `--dry-run` only shows the changes.",
         )
     if preview:
         call.screen.notice(preview)
@@ -194,15 +194,15 @@ def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Note],
         none = f"the corpus has no annotations by the framework {framework.name}"
         raise NothingFound(
             f"no annotation meets {flatten(call.text)[:80]}" if conditions else none,
-            hint="`/corpus stats` shows what there is.",
+            hint="`/corpus stats` shows the contents of the corpus.",
         )
-    # An item whose abstract has changed has several annotations, of which the last is the latest.
+    # An item whose abstract has changed has several annotations; the last one is the latest.
     by_item = {(note.library, note.item): note for note in found if note is not None}
     if not by_item:
         raise NothingFound(
             "none of these annotations is of a paper from Zotero",
-            hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds those that "
-            "are annotated already.",
+            hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds papers "
+            "that are annotated already.",
         )
     return list(by_item.values()), found.count(None)
 

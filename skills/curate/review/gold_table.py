@@ -39,7 +39,7 @@ class GoldTable:
 
     @property
     def is_raw(self) -> bool:
-        """Whether cells are kept as they are: in the table of another program."""
+        """True if cells are read and written unchanged, as in the table of another program."""
         return not is_saved_table(self.columns)
 
     def line(self, paper: Paper, moves: Mapping[str, str]) -> bytes:

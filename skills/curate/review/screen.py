@@ -50,7 +50,7 @@ class Terminal:
         """Print a paper or a line.
 
         Args:
-            whole: without line breaks, so that a long line can be copied.
+            whole: True to print without line breaks, so that a long line can be copied.
         """
         self._console.print(Plain(what), style=style, soft_wrap=whole)
 

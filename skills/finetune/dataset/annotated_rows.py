@@ -38,7 +38,7 @@ class Reading:
     Attributes:
         columns: names of the columns of all tables; None for columns with recognized names.
         corpus: the database with the abstracts of annotations that were saved as .jsonl without
-            abstracts; None for the user's corpus. It is not opened for other files..
+            abstracts; None for the user's corpus. It is not opened for other files.
         notice: as in `open_table`.
     """
 

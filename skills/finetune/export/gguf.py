@@ -37,7 +37,7 @@ MB, and 9.8 MB in f16; but in f16 and bf16, three of four generated texts change
 tokens.
 """
 VOCABULARY = 64_000_000
-"""Upper bound of the bytes of a GGUF besides its tensors; the largest vocabularies have 20 MB."""
+"""Upper bound of the bytes of a GGUF without its tensors; the largest vocabularies have 20 MB."""
 FALLBACKS = re.compile(r"(\d+) of (\d+) tensor\(s\) required fallback quantization")
 LARGEST = 0.6
 """Upper bound of the size of the result relative to the 16-bit source. The largest type is Q8_0

@@ -57,7 +57,7 @@ class Converters:
         return [sys.executable, "-P", *map(str, arguments)]
 
     def environment(self) -> dict[str, str]:
-        """Return an environment in which their modules come first, and downloads are disabled."""
+        """Return an environment with the modules of the converters first, and without downloads."""
         inherited = {name: value for name, value in os.environ.items() if name != "NO_LOCAL_GGUF"}
         own = str(self.folder), str(self.folder / "gguf-py")
         paths = [*own, inherited.get("PYTHONPATH", "")]

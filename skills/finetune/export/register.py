@@ -88,7 +88,7 @@ def add(call: Call, wanted: Registration, *, chosen: bool) -> dict[str, Any]:
     with _lock(call.settings):
         refuse_to_replace(call, wanted.name)
         known, written = wanted.name in _models(user), not _stands(call, wanted, chosen)
-        if written:  # of several defaults, the latest registration serves
+        if written:  # the latest of several defaults serves
             now, before = datetime.now(UTC), read_entries(path).get("registered")
             registered = now if chosen else before or now
             models = {wanted.name: wanted.model}

@@ -128,7 +128,7 @@ def _check_lengths(examples: Sequence[Example], rows: Sequence[Row], limit: int)
         raise InputError(
             f"{these} more than {limit:,} tokens: {_some([name for _, name in long])}",
             where=long[0][0],
-            hint="Raise training.max_length of the recipe, or leave them out: no row is truncated.",
+            hint="Raise training.max_length, or leave out these rows: no row is truncated.",
         )
 
 
@@ -213,7 +213,7 @@ def _write_rows(path: Path, rows: Iterable[Row]) -> None:
 def _no_data() -> UsageError:
     return UsageError(
         "there is no data set to prepare",
-        hint="Name the one that `/finetune dataset` wrote: `/finetune prepare train.jsonl`.",
+        hint="Name the data set of `/finetune dataset`: `/finetune prepare train.jsonl`.",
     )
 
 

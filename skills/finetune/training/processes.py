@@ -416,7 +416,7 @@ def follow_rank_0() -> None:
     Raises:
         HarnessError: as for `optimize`.
     """
-    # default actions until there is a result to save
+    # signals have their default actions until there is a result to save
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     ranks.join_ranks()

@@ -50,7 +50,7 @@ def train_inputs(context: StageContext) -> Mapping[str, Any]:
     if context.recipe.adapter.start_from is None:
         return found
     lora_adapters.open_start(context, _shapes(context))
-    del found["adapter"]["start_from"]  # the digest identifies it under any name
+    del found["adapter"]["start_from"]  # the digest identifies the adapter under any name
     return found | {"start": lora_adapters.start_digest(context)}
 
 
@@ -132,7 +132,7 @@ def train(context: StageContext, resume: Path | bool | None = None) -> Entry:
 
 def _shapes(context: StageContext) -> BaseFacts:
     found = describe(context)
-    assert found is not None  # the rows were prepared with it
+    assert found is not None  # the rows were prepared with this base
     return found
 
 

@@ -307,4 +307,4 @@ def test_completion_shows_descriptions(tmp_path):
     [limit] = completer.get_completions(Document("/logs --lim"), CompleteEvent())
     assert limit.display_meta_text == "N  number of runs to list"
     [command] = completer.get_completions(Document("/logs"), CompleteEvent())
-    assert command.display_meta_text.startswith("List the newest runs")
+    assert command.display_meta_text.startswith("List the latest runs")

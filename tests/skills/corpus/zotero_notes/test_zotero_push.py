@@ -461,7 +461,7 @@ def test_undo_deletes_what_was_written(pushed: Pushing) -> None:
     written = keys(pushed)
     done = pushed.run("zotero-undo")
     assert (sorted(done["deleted"]), done["kept"]) == (sorted(written.values()), {})
-    assert pushed.questions == ["Delete 3 notes in Zotero, except those that a person changed?"]
+    assert pushed.questions == ["Delete 3 notes in Zotero, except notes that a person has changed?"]
     left = sorted(pushed.api.items[LIBRARY])
     assert left == sorted(["MYNTE234", *map(item_key, range(1, 4))])
     with pytest.raises(NothingFound, match="no note was written"):
