@@ -11,7 +11,7 @@ from harness.support import bounded_files
 from harness.support.text_input import at_home, reading, regular_file, shown
 from skills.corpus.tables.columns import Columns, Reader
 from skills.corpus.tables.parquet_files import is_part
-from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
+from skills.corpus.tables.reader_process import ReaderProcess, Unreadable, memory_for
 
 SUFFIX = ".pdf"
 MOST_ENTRIES = 200_000
@@ -78,7 +78,8 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
     try:
         [found] = process.read(path, sections=list(sections))
     except Unreadable as exc:
-        hint = "Is the file damaged?" if exc.signal else None
+        most = memory_for(path) // 1_000_000
+        hint = f"Is it damaged? It may take {most:,} MB of memory." if exc.signal else None
         raise InputError(str(exc), where=shown(path), hint=hint) from exc
     return dict(found)
 

@@ -26,7 +26,7 @@ from harness.settings import CODE_ROOT
 
 MEMORY = 2 * 1024**3
 """Maximum number of bytes of memory that the process may use for a file."""
-LEAST_MEMORY, MEMORY_PER_BYTE = 50_000_000, 32
+LEAST_MEMORY, MEMORY_PER_BYTE = 45_000_000, 32
 """Number of bytes of memory that the process may use for every file, and additional bytes for each
 byte of the file. A page with 500,000 lines of a figure needs 35 bytes for each byte, a table of
 texts 20.

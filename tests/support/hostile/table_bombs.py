@@ -77,6 +77,34 @@ def _large(path: Path, rng: random.Random) -> None:
     _parquet(abstract=lambda _: list(texts))(path, rng)
 
 
+def _far_cell(path: Path, rng: random.Random) -> None:
+    from xlsxwriter import Workbook
+
+    with Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ("id", "abstract"))
+        sheet.write(rng.randrange(900_000, 1_048_576), rng.randrange(9_000, 16_384), "x")
+
+
+def _rich_row(path: Path, rng: random.Random) -> None:
+    from xlsxwriter import Workbook
+
+    with Workbook(path) as book:
+        sheet = book.add_worksheet()
+        sheet.write_row(0, 0, ("id", "abstract"))
+        for column in range(rng.randrange(2_000, 9_000)):
+            sheet.write_string(1, column, "x" * 32_000)
+
+
+def _pdf(name: str) -> Write:
+    def write(path: Path, rng: random.Random) -> None:
+        from pdf_bombs import bombs
+
+        path.write_bytes(bombs()[name])
+
+    return write
+
+
 BOMBS: dict[str, Write] = {
     "macros.bib": _macros,
     "macro-repeated.bib": _macro_repeated,
@@ -106,6 +134,9 @@ BOMBS: dict[str, Write] = {
     "list.parquet": _parquet(
         abstract=lambda _: [ABSTRACT], authors=lambda rng: [["x"] * rng.randrange(10**7, 2 * 10**7)]
     ),
+    "cell.xlsx": _far_cell,
+    "row.xlsx": _rich_row,
+    **{f"{name}.pdf": _pdf(name) for name in ("compressed", "characters", "nested", "many-pages")},
     "texts.parquet": _parquet(
         abstract=lambda _: [ABSTRACT] * 9,
         authors=lambda rng: [["x" * rng.randrange(10**5, 9 * 10**5)] * 300] * 9,
@@ -119,7 +150,9 @@ def read_in_child(path: Path) -> tuple[int, str]:
 
     The message is the error of the file or of its last row, or "read".
     """
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "support" / "pdf")))
+    }
     made = subprocess.run(
         [sys.executable, __file__, str(path)], env=environment, capture_output=True, text=True
     )
@@ -135,7 +168,9 @@ def _rows(path: Path) -> Iterator[object]:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the most memory that this process has taken, and that a reader process has."""
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return sum(resource.getrusage(kind).ru_maxrss * 1024 for kind in kinds)
 
 
 def main(path: Path) -> None:
@@ -146,6 +181,15 @@ def main(path: Path) -> None:
     warm = path.with_name(f"warm{path.suffix}")
     if path.suffix == ".parquet":
         _parquet(id=lambda _: ["1"], abstract=lambda _: [ABSTRACT])(warm, random.Random(1))
+    elif path.suffix == ".xlsx":
+        from skills.corpus.tables.spreadsheets import write_xlsx
+
+        with warm.open("wb") as file:
+            write_xlsx(file, [("id", "abstract"), ("1", ABSTRACT)])
+    elif path.suffix == ".pdf":
+        from pdf_bombs import one_page, stream
+
+        warm.write_bytes(one_page(stream(b"BT /F1 10 Tf 50 700 Td (a page) Tj ET")))
     else:
         warm.write_text(WARM[path.suffix])
     list(_rows(warm))

@@ -150,7 +150,7 @@ def test_a_name_with_blanks_and_umlauts(reader: ReaderProcess, tmp_path: Path) -
         ("crash", "PDFium crashed (SIGABRT)"),
         ("hang", "it takes too long, or too much memory"),
         ("loop", "it takes too long, or too much memory"),
-        ("memory", "needs more than 51 MB of memory"),
+        ("memory", "needs more than 46 MB of memory"),
         ("exit", "the process that read it ended with exit code 3"),
     ],
 )
