@@ -4,6 +4,7 @@ swaps: files are replaced while the harness reads, hashes, imports or asks the u
     plugins, mcp.json, skills that are installed, and skills that a model activates.
 always: a model runs another command than the user has always allowed.
 sandbox: a command in the sandbox writes the files that control git, models or the harness.
+calls: a model calls tools and commands that read, write or send what it may not.
 planted: a folder contains modules, settings, registries, servers and skills that would run.
 """
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from harness.cli.app import App
 from harness.errors import HarnessError
 from harness.mcp import client_config
+from harness.models.backend import ToolCall
 from harness.permissions import Permission, Permissions
 from harness.places import is_guarded
 from harness.plugins.user_choices import TrustStore
@@ -399,6 +401,91 @@ def _guarded_files(settings: Settings) -> set[tuple[str, str]]:
     }
 
 
+SECRET = "hunter2-4711"
+NAMES = (
+    *("../secret.txt", "out/secret.txt", "link.txt", "docs/../../secret.txt", "~/secret.txt"),
+    *("{root}/secret.txt", "out/./secret.txt", "../project/../secret.txt", "docs/link.parquet"),
+    *("config/registry.yaml", "docs/../config/registry.yaml", "{root}/project/link.txt"),
+)
+FOLDERS = ("..", "out", "~", "{root}", "docs/../..", "config", "docs")
+WRITTEN = (
+    *("README.md", "../secret.txt", "~/.bashrc", ".git/config", ".git/hooks/pre-commit", "out/new"),
+    *("AGENTS.md", "mcp.json", ".mcp.json", "skills/kept/SKILL.md", "config/permissions.json"),
+    *(".agents/skills/new/SKILL.md", "config/registry.d/evil.yaml", "config/skills/new/plugin.py"),
+)
+
+
+def _call(rng: random.Random, root: Path) -> ToolCall:
+    """Return a call that reads or writes what the model may not, or asks for more rights."""
+    name = rng.choice(NAMES).format(root=root)
+    quoted = rng.choice(("{}", '"{}"', " {} ", "'{}'")).format(name)
+    kinds = (
+        lambda: tool_call("read_file", path=name, offset=rng.randint(1, 2)),
+        lambda: tool_call("search_files", pattern="hunter|key", path=rng.choice((name, ".."))),
+        lambda: tool_call("list_files", path=rng.choice(FOLDERS[:5]).format(root=root)),
+        lambda: tool_call("write_file", path=name, content="x", replaces="hunter2"),
+        lambda: tool_call("write_file", path=rng.choice(WRITTEN), content="evil"),
+        lambda: tool_call("run", command=f"cat {name}"),
+        lambda: tool_call("run", command=_probe(rng, rng.choice(ALLOWED))),
+        lambda: tool_call("annotate", text=quoted),
+        lambda: tool_call("annotate", text=rng.choice(FOLDERS).format(root=root)),
+        lambda: tool_call("annotate", text="a.txt", save_to=rng.choice(WRITTEN)),
+        lambda: tool_call("evaluate", text=quoted),
+        lambda: tool_call("curate", text=quoted, save_to="docs/good.csv"),
+        lambda: tool_call("corpus", subcommand="add", text=quoted),
+        lambda: tool_call("corpus", subcommand="stats", db=name),
+        lambda: tool_call("corpus", subcommand="export", save_to=rng.choice(WRITTEN)),
+        lambda: tool_call("finetune", text=quoted, recipe=name),
+        lambda: tool_call("activate_skill", skill="kept", text=quoted),
+        lambda: tool_call(
+            rng.choice(("skills", "permissions", "mcp", "reload", "exit")), text="all"
+        ),
+        lambda: tool_call("new_skill", text="evil"),
+    )
+    return rng.choice(kinds)()
+
+
+def calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
+    """Let a model make calls while the user refuses everything, and look for their effects."""
+    before, home = Path.cwd(), os.environ["HOME"]
+    for number in range(TRIES // 2):
+        root = folder / str(number)
+        project = _project(root).project_dir
+        (root / "secret.txt").write_text(f"We study parsers, and our key is {SECRET}. " * 5)
+        (project / "link.txt").symlink_to(root / "secret.txt")
+        (project / "docs" / "link.parquet").symlink_to(root / "secret.txt")
+        (project / "skills" / "kept" / "SKILL.md").write_text(SKILL.replace("theirs", "kept"))
+        made = [_call(rng, root) for _ in range(3)]
+        model = FakeModel(calling(*made), "Done.", takes_tools=True, context=32_768)
+        user = Frontend("test", choose=lambda question, choices: "no", ask=lambda question: "")
+        app = fake_app(project, model, door=user)
+        registry = app.settings.user_registry
+        registry.write_text(f"{registry.read_text()}# key: {SECRET}\n")
+        os.environ["HOME"], files = str(root), _all_files(root)
+        os.chdir(project)
+        try:
+            _run(app, "/chat -- do it")
+        finally:
+            os.chdir(before)
+            os.environ["HOME"] = home
+        texts = (message.content for request in model.requests for message in request.messages)
+        lines = [f"{call.name} {call.arguments}" for call in made]
+        if SECRET in " ".join(texts):
+            yield f"the secret was sent: {lines}"
+        else:
+            changed = files ^ _all_files(root)
+            yield f"{sorted(changed)[0][0]} was changed: {lines}" if changed else None
+
+
+def _all_files(root: Path) -> set[tuple[str, bytes]]:
+    """Return names and contents of all files but the harness's own logs."""
+    return {
+        (str(path.relative_to(root)), path.read_bytes())
+        for path in root.rglob("*")
+        if path.is_file() and not {"data", "cache"} & {*path.relative_to(root).parts}
+    }
+
+
 MODULES = (
     *("json", "typing", "sitecustomize", "usercustomize", "harness", "skills", "pydantic", "yaml"),
     *("platformdirs", "pluggy", "numpy", "httpx", "prompt_toolkit", "encodings", "conftest"),
@@ -461,4 +548,10 @@ def planted(folder: Path, rng: random.Random) -> Iterator[str | None]:
         yield f"`{line}` beside {', '.join(chosen)}" if ran else None
 
 
-AREAS = {"swaps": swaps, "always": always, "sandbox": sandbox, "planted": planted}
+AREAS = {
+    "swaps": swaps,
+    "always": always,
+    "sandbox": sandbox,
+    "calls": calls,
+    "planted": planted,
+}
