@@ -173,7 +173,8 @@ def _closed(app: App, code: int) -> int:
         _unfreed.append(app)
         app.stop_servers(SOON)
     else:
-        with contextlib.suppress(KeyboardInterrupt):  # the work has ended
+        # Ctrl-C has no effect after the end of the work
+        with contextlib.suppress(KeyboardInterrupt):
             app.close()
     return code
 

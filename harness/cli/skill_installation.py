@@ -92,7 +92,7 @@ def delete(app: Services, name: str, call: Call) -> Result:
 
 
 def _chosen(found: Sequence[SkillFile], names: Sequence[str], every: bool) -> list[SkillFile]:
-    """Return the skills that the options select; a single one needs no option."""
+    """Return the skills that the options select; a single skill needs no option."""
     known = {file.name: file for file in found}
     listed = ", ".join([*known][:MOST_LISTED]) + ", ..." * (len(known) > MOST_LISTED)
     if unknown := [name for name in names if name not in known]:

@@ -285,7 +285,10 @@ class Servers:
         self.servers = [Server(entry, self._settings.project_dir, seconds) for entry in entries]
 
     def _wait(self, seconds: float) -> None:
-        """Wait for starting servers; a server that was late before only delays longer waits."""
+        """Wait for starting servers.
+
+        Skip servers that were late before, unless `seconds` is long.
+        """
         starting = [server for server in self.servers if server.state == "starting"]
         until = time.monotonic() + seconds
         for server in starting:

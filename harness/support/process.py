@@ -117,7 +117,7 @@ def require(*modules: str, extra: str = "finetune") -> None:
         are = "is" if len(missing) == 1 else "are"
         raise UsageError(
             f"this needs {', '.join(missing)}, which {are} not installed",
-            hint=f"`{install_command(extra)}` installs all that it needs.",
+            hint=f"`{install_command(extra)}` installs all required packages.",
         )
 
 

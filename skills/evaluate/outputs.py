@@ -31,7 +31,7 @@ class Answer(Output):
     anchors: dict[str, Any] | None = None
     confidence: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     valid: bool = Field(description="True if the first answer was a valid annotation")
-    valid_freely: bool | None = Field(None, description="the same without constrained output")
+    valid_freely: bool | None = Field(None, description="`valid` without constrained output")
     tokens: tuple[int, int] | None = Field(
         description="number of tokens of all prompts, and of all answers"
     )

@@ -109,7 +109,7 @@ class Evaluate(Skill):
             )
         if table and options.csabstruct is not None:
             raise UsageError(
-                "TABLE and --csabstruct exclude each other", hint="Evaluate on each in turn."
+                "TABLE and --csabstruct exclude each other", hint="Write a line for each of them."
             )
         if options.fail_on_regression and options.against is None:
             raise UsageError(

@@ -107,7 +107,8 @@ class ModelRunner:
     """Runs models on the papers of `subject`, and stores their annotations in the corpus.
 
     Attributes:
-        pace: the progress of all models. update: refreshes the progress bar.
+        pace: the progress of all models.
+        update: refreshes the progress bar.
         repeated: number of papers at the beginning that are annotated in all variations.
     """
 
@@ -243,7 +244,8 @@ class ComparedJob(AnnotateJob):
     """The job that annotates the papers as /annotate does.
 
     Attributes:
-        pace: the progress of the whole comparison. update: refreshes the progress bar.
+        pace: the progress of the whole comparison.
+        update: refreshes the progress bar.
     """
 
     command: ClassVar[str] = "evaluate"

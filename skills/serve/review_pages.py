@@ -25,74 +25,80 @@ from skills.curate.review.disagreement import (
 )
 from skills.nanda.marked_sentences import marked
 from skills.serve.pages import State, fields_of, message, page
-from skills.serve.review_seats import NameInUse, Room, Seat, perform, save_draft
+from skills.serve.review_participants import (
+    NameInUse,
+    Participant,
+    Participants,
+    perform,
+    save_draft,
+)
 
 PATH = "/review"
 TAB = (PATH, "Review")
 CHOICE: dict[str, str] = dict.fromkeys(("name", "words", "where", "sample", "seed", "order"), "")
-Seated = Callable[[Seat, "Request"], Response]
+Handler = Callable[[Participant, "Request"], Response]
 DISPUTES = "/review/disputes"
 OWN = "own"
 """The value of the form for a text that differs from the texts of both reviewers."""
 
 
 def routes(state: State) -> list[Route]:
-    room = Room(state)
-    queue = partial(_queue, state, room)
+    participants = Participants(state)
+    queue = partial(_queue, state, participants)
 
-    def seated(path: str, handler: Seated, method: str = "GET") -> Route:
-        return Route(PATH + path, partial(_at_seat, room, handler), methods=[method])
+    def joined(path: str, handler: Handler, method: str = "GET") -> Route:
+        return Route(PATH + path, partial(_as_participant, participants, handler), methods=[method])
 
     return [
         Route(PATH, queue),
-        Route(PATH, partial(_enter, queue, room), methods=["POST"]),
-        seated("/next", _next),
-        seated("/paper", _paper),
-        seated("/paper", _act, "POST"),
-        seated("/undo", _undo, "POST"),
-        seated("/again", _again, "POST"),
-        seated("/draft", _draft, "POST"),
-        Route(PATH + "/agreement", partial(_agreement, room)),
-        Route(PATH + "/disputes", partial(_disputes, room)),
-        seated("/dispute", _dispute),
-        seated("/dispute", _settle, "POST"),
+        Route(PATH, partial(_enter, queue, participants), methods=["POST"]),
+        joined("/next", _next),
+        joined("/paper", _paper),
+        joined("/paper", _act, "POST"),
+        joined("/undo", _undo, "POST"),
+        joined("/again", _again, "POST"),
+        joined("/draft", _draft, "POST"),
+        Route(PATH + "/agreement", partial(_agreement, participants)),
+        Route(PATH + "/disputes", partial(_disputes, participants)),
+        joined("/dispute", _dispute),
+        joined("/dispute", _settle, "POST"),
     ]
 
 
-def _at_seat(room: Room, handler: Seated, request: Request) -> Response:
+def _as_participant(participants: Participants, handler: Handler, request: Request) -> Response:
     """Call a handler, one request of a browser at a time; show the form for a name if necessary."""
-    seat = room.seat(request)
-    if seat is None:
-        return _no_seat(room, request)
-    with seat.lock:
-        seat.used = time.monotonic()
-        seat.desk.log.refresh()
-        return handler(seat, request)
+    participant = participants.find(request)
+    if participant is None:
+        return _not_joined(participants, request)
+    with participant.lock:
+        participant.used = time.monotonic()
+        participant.desk.log.refresh()
+        return handler(participant, request)
 
 
-def _no_seat(room: Room, request: Request) -> Response:
+def _not_joined(participants: Participants, request: Request) -> Response:
     """Redirect to the form for a name, or report that an action was not stored."""
-    lost, is_act = room.lost(request), request.method == "POST"
+    lost, is_act = participants.lost(request), request.method == "POST"
     if not (lost or is_act):
         wanted = request.query_params.get("id") if request.url.path == f"{PATH}/paper" else None
         words = f"?{urlencode({'words': wanted}, errors='replace')}" if wanted else ""
         return RedirectResponse(PATH + words, HTTPStatus.SEE_OTHER)
-    title = f"{lost} goes on in another browser" if lost else "This browser has no name yet"
-    text = "What you did last is not stored. " * is_act
+    title = f"{lost} continues in another browser" if lost else "This browser has no name yet"
+    text = "Your last action is not stored. " * is_act
     text += "The tab Review lets you take part, under any name."
     return message(request, HTTPStatus.CONFLICT, title, text)
 
 
 def _queue(
     state: State,
-    room: Room,
+    participants: Participants,
     request: Request,
     choice: dict[str, str] | None = None,
     error: HarnessError | None = None,
 ) -> Response:
     """Show the progress of the review, and the form to take part in it."""
-    seat, all_papers = room.seat(request), room.overview()
-    before = seat.choice if seat else {**CHOICE, "name": room.lost(request)}
+    participant, all_papers = participants.find(request), participants.overview()
+    before = participant.choice if participant else {**CHOICE, "name": participants.lost(request)}
     linked = {name: one for name, one in request.query_params.items() if name in CHOICE}
     with all_papers.lock:
         all_papers.desk.log.refresh()
@@ -113,25 +119,27 @@ def _queue(
         journal=all_papers.desk.log.journal,
         holders=sorted({name for names in held.values() for name in names}),
         double=all_papers.desk.leases.double,
-        seat=seat,
+        participant=participant,
         choice=choice or {**before, **linked},
         error="" if error is None else f"{error}",
     )
 
 
-def _enter(queue: Callable[..., Response], room: Room, request: Request) -> Response:
+def _enter(
+    queue: Callable[..., Response], participants: Participants, request: Request
+) -> Response:
     given = fields_of(request)
     choice = {name: given.get(name, "") for name in CHOICE}
     try:
-        room.enter(request, choice, take_over=given.get("take_over") == choice["name"])
+        participants.join(request, choice, take_over=given.get("take_over") == choice["name"])
     except HarnessError as exc:
         return queue(request, choice, exc)
     return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
 
 
-def _next(seat: Seat, request: Request) -> Response:
+def _next(participant: Participant, request: Request) -> Response:
     """Take the next paper after the paper in the address."""
-    desk = seat.desk
+    desk = participant.desk
     after = desk.papers.places.get(request.query_params.get("after", ""), -1)
     at = desk.next(after + 1)
     if at is not None:
@@ -145,24 +153,24 @@ def _next(seat: Seat, request: Request) -> Response:
         others=counts["to_do"] - len(desk.skipped),
         counts=counts,
         can_undo=desk.last() is not None,
-        notice=_notice(seat),
-        **_right(seat),
+        notice=_notice(participant),
+        **_right(participant),
     )
 
 
-def _paper(seat: Seat, request: Request) -> Response:
-    at = seat.desk.papers.places.get(request.query_params.get("id", ""))
+def _paper(participant: Participant, request: Request) -> Response:
+    at = participant.desk.papers.places.get(request.query_params.get("id", ""))
     if at is None:
         return _no_paper(request)
     try:
-        seat.desk.take(at)
+        participant.desk.take(at)
     except HarnessError as exc:
         return _passed_on(request, f"{exc}")
-    return _shown(seat, request, at)
+    return _shown(participant, request, at)
 
 
-def _shown(seat: Seat, request: Request, at: int, error: str = "") -> Response:
-    desk = seat.desk
+def _shown(participant: Participant, request: Request, at: int, error: str = "") -> Response:
+    desk = participant.desk
     item = desk.papers.items[at]
     move = request.query_params.get("move", "")
     return page(
@@ -183,65 +191,65 @@ def _shown(seat: Seat, request: Request, at: int, error: str = "") -> Response:
         framework=desk.framework,
         chosen=move if move in desk.framework.names else desk.framework.names[0],
         can_undo=desk.last() is not None,
-        notice=_notice(seat),
+        notice=_notice(participant),
         error=error,
-        **_right(seat),
+        **_right(participant),
     )
 
 
-def _act(seat: Seat, request: Request) -> Response:
+def _act(participant: Participant, request: Request) -> Response:
     fields = fields_of(request)
-    at = seat.desk.papers.places.get(fields.get("id", ""))
+    at = participant.desk.papers.places.get(fields.get("id", ""))
     if at is None:
         return _no_paper(request)
     try:
-        is_done = perform(seat, at, fields)
+        is_done = perform(participant, at, fields)
     except HarnessError as exc:
         try:
-            seat.desk.take(at)
+            participant.desk.take(at)
         except HarnessError as taken:
             return _passed_on(request, f"{taken}")
         if fields.get("act") == "edit":  # so that the page shows the text that was typed
-            save_draft(seat.desk, at, fields)
-        return _shown(seat, request, at, f"{exc}")
+            save_draft(participant.desk, at, fields)
+        return _shown(participant, request, at, f"{exc}")
     if is_done:
         after = urlencode({"after": fields["id"]})
         return RedirectResponse(f"{PATH}/next?{after}", HTTPStatus.SEE_OTHER)
     return _to_paper(fields["id"], fields["move"])
 
 
-def _undo(seat: Seat, request: Request) -> Response:
-    undone = seat.desk.undo()
+def _undo(participant: Participant, request: Request) -> Response:
+    undone = participant.desk.undo()
     if undone is None:
-        seat.notice = "There is no decision to undo."
+        participant.notice = "There is no decision to undo."
         return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
     at, decision = undone
-    seat.notice = f"Undone: {decision.paper.id} is no longer {decision.what}ed."
-    item = seat.desk.papers.items[at]
+    participant.notice = f"Undone: {decision.paper.id} is no longer {decision.what}ed."
+    item = participant.desk.papers.items[at]
     if decision.resolves:
         return RedirectResponse(PATH + "/disputes", HTTPStatus.SEE_OTHER)
     return _to_paper(item.key)
 
 
-def _again(seat: Seat, request: Request) -> Response:
+def _again(participant: Participant, request: Request) -> Response:
     """Offer skipped papers again."""
-    seat.desk.skipped.clear()
+    participant.desk.skipped.clear()
     return RedirectResponse(PATH + "/next", HTTPStatus.SEE_OTHER)
 
 
-def _draft(seat: Seat, request: Request) -> Response:
+def _draft(participant: Participant, request: Request) -> Response:
     fields = fields_of(request)
-    at = seat.desk.papers.places.get(fields.get("id", ""))
+    at = participant.desk.papers.places.get(fields.get("id", ""))
     if at is None:
         return Response(status_code=HTTPStatus.NOT_FOUND)
-    save_draft(seat.desk, at, fields)
+    save_draft(participant.desk, at, fields)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-def _agreement(room: Room, request: Request) -> Response:
-    seat = room.overview()
-    with seat.lock:
-        desk = seat.desk
+def _agreement(participants: Participants, request: Request) -> Response:
+    participant = participants.overview()
+    with participant.lock:
+        desk = participant.desk
         desk.log.refresh()
         decided = rated(desk.papers, desk.log)
         return page(
@@ -260,17 +268,17 @@ def _to_paper(key: str, move: str = "") -> Response:
     return RedirectResponse(f"{PATH}/paper?{query}", HTTPStatus.SEE_OTHER)
 
 
-def _notice(seat: Seat) -> str:
-    """Return the result of the last action, the first time only."""
-    notice, seat.notice = seat.notice, ""
+def _notice(participant: Participant) -> str:
+    """Return the result of the last action, and forget it."""
+    notice, participant.notice = participant.notice, ""
     return notice
 
 
-def _right(seat: Seat) -> dict[str, Any]:
+def _right(participant: Participant) -> dict[str, Any]:
     """Return the share of right moves, and whether it is new for this browser."""
-    right = seat.desk.right_so_far()
-    before, seat.papers = seat.papers, right.papers if right else 0
-    return {"right": right, "is_new": seat.papers > before}
+    right = participant.desk.right_so_far()
+    before, participant.papers = participant.papers, right.papers if right else 0
+    return {"right": right, "is_new": participant.papers > before}
 
 
 def _no_paper(request: Request) -> Response:
@@ -284,11 +292,11 @@ def _passed_on(request: Request, why: str) -> Response:
     )
 
 
-def _disputes(room: Room, request: Request) -> Response:
+def _disputes(participants: Participants, request: Request) -> Response:
     """List the papers on which reviewers disagree."""
-    seat = room.overview()
-    with seat.lock:
-        desk = seat.desk
+    participant = participants.overview()
+    with participant.lock:
+        desk = participant.desk
         desk.log.refresh()
         items = [desk.papers.items[at] for at in desk.disputed()]
         rows = [
@@ -299,7 +307,7 @@ def _disputes(room: Room, request: Request) -> Response:
             )
             for item in items
         ]
-    own = room.seat(request)
+    own = participants.find(request)
     notice, can_undo = "", False
     if own is not None:
         with own.lock:
@@ -316,16 +324,16 @@ def _disputes(room: Room, request: Request) -> Response:
     )
 
 
-def _dispute(seat: Seat, request: Request) -> Response:
+def _dispute(participant: Participant, request: Request) -> Response:
     """Show the decisions on a paper side by side."""
-    return _shown_dispute(seat, request, request.query_params.get("id", ""))
+    return _shown_dispute(participant, request, request.query_params.get("id", ""))
 
 
-def _settle(seat: Seat, request: Request) -> Response:
+def _settle(participant: Participant, request: Request) -> Response:
     """Store the decision that settles a disagreement."""
     fields = fields_of(request)
-    key, desk = fields.get("id", ""), seat.desk
-    at, dispute = _found(seat, key)
+    key, desk = fields.get("id", ""), participant.desk
+    at, dispute = _found(participant, key)
     if at is None or dispute is None:
         return _settled(request)
     try:
@@ -334,22 +342,22 @@ def _settle(seat: Seat, request: Request) -> Response:
         else:
             desk.resolve(at, *dispute.settled(_choices(dispute, fields)))
     except HarnessError as exc:
-        return _shown_dispute(seat, request, key, f"{exc}", _choices(dispute, fields))
-    seat.notice = f"Settled {desk.papers.items[at].paper.id}."
+        return _shown_dispute(participant, request, key, f"{exc}", _choices(dispute, fields))
+    participant.notice = f"Settled {desk.papers.items[at].paper.id}."
     return RedirectResponse(DISPUTES, HTTPStatus.SEE_OTHER)
 
 
 def _shown_dispute(
-    seat: Seat,
+    participant: Participant,
     request: Request,
     key: str,
     error: str = "",
     choices: Mapping[str, Choice] | None = None,
 ) -> Response:
-    at, dispute = _found(seat, key)
+    at, dispute = _found(participant, key)
     if at is None or dispute is None:
         return _settled(request)
-    desk = seat.desk
+    desk = participant.desk
     paper = desk.papers.items[at].paper
     return page(
         request,
@@ -367,10 +375,10 @@ def _shown_dispute(
     )
 
 
-def _found(seat: Seat, key: str) -> tuple[int | None, Dispute | None]:
+def _found(participant: Participant, key: str) -> tuple[int | None, Dispute | None]:
     """Return the index of a paper in the queue, and the disagreement about it."""
-    at = seat.desk.papers.places.get(key)
-    return at, None if at is None else dispute_at(seat.desk, at)
+    at = participant.desk.papers.places.get(key)
+    return at, None if at is None else dispute_at(participant.desk, at)
 
 
 def _choices(dispute: Dispute, fields: Mapping[str, str]) -> dict[str, Choice]:

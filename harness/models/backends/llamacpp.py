@@ -200,7 +200,7 @@ def _grammar(request: Request) -> str | None:
         if not grammar.startswith(GRAMMAR_HEADER.split()[0]):
             grammar = GRAMMAR_HEADER + grammar
     elif (schema := request.json_schema) is not None:
-        # For compact JSON, since optional white space could be generated endlessly.
+        # The JSON must be compact, since a model could generate optional white space endlessly.
         guidance = {**schema.get("x-guidance", {}), "whitespace_flexible": False}
         compact = {**schema, "x-guidance": guidance}
         try:

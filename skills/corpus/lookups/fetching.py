@@ -112,7 +112,7 @@ def merged(found: Sequence[Found]) -> list[Found]:
 
 
 def firsts(papers: Sequence[Paper]) -> list[int]:
-    """Return for each paper the index of the first paper that is the same."""
+    """Return for each paper the index of its first record."""
     first = list(range(len(papers)))
 
     def root(place: int) -> int:

@@ -36,7 +36,7 @@ class Refused:
 
 @contextlib.contextmanager
 def refusing(where: str) -> Iterator[Refused]:
-    """Record the error by which a row cannot be used, even an unexpected error.
+    """Record the error that makes a row unusable, even an unexpected error.
 
     Raises:
         HarnessError: the error is a HarnessError, but not an InputError.

@@ -6,11 +6,11 @@ may be in UTF-16 or Windows-1252.
 A spreadsheet runs a cell that begins with "=", "+", "-", "@", a tab or a carriage return. So .csv
 and .xlsx files are written with an apostrophe before such a text, which is how spreadsheets mark a
 text, unless it is a number. A text that already has apostrophes before such a character gets one
-more. The mark is removed exactly where it is added, so that a table that is saved and read again is
-the same: from all spreadsheets, where other programs store it beside the text, and from .csv files
-with the columns of a saved one (ids, then "title", and "abstract"). Other .csv files are read
-unchanged. In a table that was saved with `--raw`, a text that itself begins like "'=" or "'-" loses
-an apostrophe.
+more. The mark is removed exactly where it is added, so a table that is saved and read again is
+unchanged. It is removed from all spreadsheets, where other programs store it beside the text, and
+from .csv files with the columns of a saved file (ids, then "title", and "abstract"). Other .csv
+files are read unchanged. In a table that was saved with `--raw`, a text that itself begins like
+"'=" or "'-" loses an apostrophe.
 """
 
 from __future__ import annotations

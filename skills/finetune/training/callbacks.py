@@ -231,7 +231,7 @@ class Metrics:
         """Append a line, and flush it to the operating system.
 
         Raises:
-            OutputError: the line cannot be written, such as on a full disk.
+            OutputError: the line cannot be written, for example on a full disk.
         """
         try:
             append_lines(self.path, _line(line).encode(), sync=False)

@@ -38,7 +38,7 @@ class Ollama(Handler):
     requests: list[object]
 
     def do_GET(self) -> None:
-        self.send(200, b'{"models": [{"model": "here:1b", "digest": "ab"}]}', {})
+        self.send(200, b'{"models": [{"name": "here:1b", "digest": "ab"}]}', {})
 
     def do_POST(self) -> None:
         self.requests.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))

@@ -18,7 +18,7 @@ from skills.curate.review.leases import MINUTES
 from skills.curate.review.reviewer import name_lock
 from skills.nanda.framework import nanda
 from skills.serve.pages import ReviewOf
-from skills.serve.review_seats import SEAT, Room
+from skills.serve.review_participants import PARTICIPANT, Participants
 
 FIRST, SECOND = "2505.00001", "2605.00002"
 
@@ -60,8 +60,8 @@ def test_without_a_name_there_is_no_paper(client: httpx.Client) -> None:
 
 
 def test_the_annotations_are_read_once(app: Served) -> None:
-    room = Room(app.state)
-    assert room.overview() is room.overview()
+    participants = Participants(app.state)
+    assert participants.overview() is participants.overview()
 
 
 def test_the_queue_may_be_a_selection(client: httpx.Client) -> None:
@@ -121,9 +121,9 @@ def test_one_name_is_used_in_one_browser_at_a_time(app: Served, database: Path) 
             post(one, "/undo"),
         ):
             assert answer.status_code == 409
-            assert "Ada goes on in another browser" in answer.text
-            assert "What you did last is not stored" in answer.text
-        assert "Ada goes on in another browser" in one.get("/review/next").text
+            assert "Ada continues in another browser" in answer.text
+            assert "Your last action is not stored" in answer.text
+        assert "Ada continues in another browser" in one.get("/review/next").text
         assert 'name="name" value="Ada"' in one.get("/review").text
         assert act(other, "accept").status_code == 200
         assert [row["claim"] for row in gold(database)] == ["By Ada."]
@@ -134,8 +134,8 @@ def test_one_name_is_used_in_one_browser_at_a_time(app: Served, database: Path) 
 def test_the_name_of_a_browser_that_is_gone_is_free(app: Served) -> None:
     with app.client() as one, app.client() as other:
         post(one, "", name="Ada")
-        [session] = [s for s in app.state.sessions._open.values() if SEAT in s.values]
-        session.values[SEAT].used -= MINUTES * 60
+        [session] = [s for s in app.state.sessions._open.values() if PARTICIPANT in s.values]
+        session.values[PARTICIPANT].used -= MINUTES * 60
         assert "1 of 3" in post(other, "", name="Ada").text
 
 

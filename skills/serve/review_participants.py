@@ -1,4 +1,4 @@
-"""The browsers that take part in a review: a seat for each named reviewer, with its actions."""
+"""The participants of a review: browsers with the name of a reviewer, and their actions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from skills.serve.pages import State
 
 LONGEST_DRAFT = 20_000
 """Maximum number of characters of a draft, which exceeds the limit of every move."""
-SEAT, LOST = "review", "review taken over"
-"""Keys of the values of a session: the seat, and the reviewer's name if another browser took it
-over.
+PARTICIPANT, LOST = "review", "review taken over"
+"""Keys of the values of a session: the participant, and the reviewer's name if another browser took
+it over.
 """
 
 
@@ -33,8 +33,8 @@ class NameInUse(UsageError):
 
 
 @dataclass(slots=True)
-class Seat:
-    """The seat of one browser: the desk of its reviewer, and the state of its pages.
+class Participant:
+    """A participant of a review: the desk of the reviewer, and the state of the pages in a browser.
 
     Attributes:
         lock: makes requests of one browser wait for each other.
@@ -57,8 +57,8 @@ class Seat:
         return int((time.monotonic() - self.used) / 60)
 
 
-class Room:
-    """The annotations under review, and the seats of their reviewers."""
+class Participants:
+    """The participants of a review, and the annotations under review."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -66,14 +66,14 @@ class Room:
         self._named: dict[str, Session] = {}
         self._papers: Candidates | None = None
         self._version = ""
-        self._overview: Seat | None = None
+        self._overview: Participant | None = None
 
-    def enter(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
-        """Give this browser a seat.
+    def join(self, request: Request, choice: dict[str, str], *, take_over: bool = False) -> None:
+        """Make this browser a participant.
 
         Args:
             choice: the fields of the form: name, words, where, sample, seed and order.
-            take_over: True to take the name over from another browser, which loses its seat.
+            take_over: True to take the name over from another browser, which then has none.
 
         Raises:
             NameInUse: another browser used this name less than the duration of a lease ago.
@@ -96,37 +96,37 @@ class Room:
             seed=_number(choice["seed"], "The seed") or 0,
             order=cast("Order", order) if order else None,
         )
-        self._sit(request.state.session, Seat(desk, choice), take_over)
+        self._add(request.state.session, Participant(desk, choice), take_over)
 
-    def _sit(self, session: Session, seat: Seat, take_over: bool) -> None:
-        name = seat.desk.reviewer
+    def _add(self, session: Session, participant: Participant, take_over: bool) -> None:
+        name = participant.desk.reviewer
         with self._lock:
             before = self._named.get(name, session)
-            other = None if before is session else before.values.get(SEAT)
+            other = None if before is session else before.values.get(PARTICIPANT)
             if other is not None and other.desk.reviewer == name:
                 if other.minutes < MINUTES and not take_over:
                     raise NameInUse(f"{name} reviews in another browser")
                 before.values[LOST] = name
-                del before.values[SEAT]
+                del before.values[PARTICIPANT]
             self._named[name] = session
-            session.values[SEAT] = seat
+            session.values[PARTICIPANT] = participant
             session.values.pop(LOST, None)
 
-    def seat(self, request: Request) -> Seat | None:
-        """Return the seat of this browser, or None."""
-        seat: Seat | None = request.state.session.values.get(SEAT)
-        return seat
+    def find(self, request: Request) -> Participant | None:
+        """Return the participant in this browser, or None."""
+        participant: Participant | None = request.state.session.values.get(PARTICIPANT)
+        return participant
 
     def lost(self, request: Request) -> str:
         """Return the reviewer's name that another browser has taken over from this one, or ""."""
         return str(request.state.session.values.get(LOST, ""))
 
-    def overview(self) -> Seat:
-        """Return a seat without a reviewer, for the counts and decisions of all reviewers."""
+    def overview(self) -> Participant:
+        """Return a participant without a name, for the counts and decisions of all reviewers."""
         papers = self.papers()
         with self._lock:
             if self._overview is None or self._overview.desk.papers is not papers:
-                self._overview = Seat(self._queue().desk(papers), {})
+                self._overview = Participant(self._queue().desk(papers), {})
             return self._overview
 
     def papers(self) -> Candidates:
@@ -172,7 +172,7 @@ def _number(text: str, what: str) -> int | None:
     return int(text)
 
 
-def perform(seat: Seat, at: int, fields: Mapping[str, str]) -> bool:
+def perform(participant: Participant, at: int, fields: Mapping[str, str]) -> bool:
     """Perform the action of a paper's form; return True if the next paper is to be shown.
 
     Each action is a POST that also works without JavaScript.
@@ -181,19 +181,21 @@ def perform(seat: Seat, at: int, fields: Mapping[str, str]) -> bool:
         UsageError: the action or move does not exist, or it is refused.
         Taken: another reviewer holds the paper, or it is decided.
     """
-    desk, act, move = seat.desk, fields.get("act", ""), fields.get("move", "")
+    desk, act, move = participant.desk, fields.get("act", ""), fields.get("move", "")
     paper = desk.papers.items[at].paper.id
     if act == "accept":
         desk.accept(at)
-        seat.notice = f"Accepted {paper}."
+        participant.notice = f"Accepted {paper}."
     elif act == "reject":
         desk.reject(at, " ".join(fields.get("reason", "").split()))
-        seat.notice = f"Rejected {paper}."
+        participant.notice = f"Rejected {paper}."
     elif act == "skip":
         desk.skip(at)
-        seat.notice = f"Skipped {paper}."
+        participant.notice = f"Skipped {paper}."
     elif move in desk.framework.names:
-        seat.notice = f"{desk.framework.labels[move]} {_change(desk, at, act, move, fields)}."
+        participant.notice = (
+            f"{desk.framework.labels[move]} {_change(desk, at, act, move, fields)}."
+        )
         return False
     else:
         raise UsageError("there is no such action")
