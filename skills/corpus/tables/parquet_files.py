@@ -14,7 +14,7 @@ import glob
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 from harness._version import __version__
 from harness.errors import InputError
@@ -41,6 +41,8 @@ MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
 """Maximum size in bytes of an uncompressed page, and of the largest pages of all columns
 together.
 """
+ITEM_BYTES = 8
+"""Number of bytes of a value in a list, beside its text."""
 _HEADER = 1 << 12, 1 << 20
 """Number of bytes that are read for the header of a page; the second number for long statistics."""
 BUFFER_BYTES = 1 << 16
@@ -173,19 +175,7 @@ class ParquetReader(Reader):
     def _open(self) -> pq.ParquetFile:
         import pyarrow.parquet as pq
 
-        metadata = pq.read_metadata(self.path)
-        columns = map(metadata.schema.column, range(len(metadata.schema)))
-        # A text that a file stores once is kept once in memory; pyarrow cannot do this in lists.
-        texts = [
-            one.path for one in columns if one.logical_type.type == "STRING" and "." not in one.path
-        ]
-        return pq.ParquetFile(
-            self.path,
-            metadata=metadata,
-            read_dictionary=texts,
-            buffer_size=BUFFER_BYTES,
-            pre_buffer=False,
-        )
+        return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
     def _check_pages(self, metadata: pq.FileMetaData, number: int, names: set[str]) -> int:
         """Return the number of rows of a row group to read together.
@@ -199,20 +189,16 @@ class ParquetReader(Reader):
         group, total, widths = metadata.row_group(number), 0, 0
         with self.path.open("rb") as file:
             for chunk in map(group.column, range(group.num_columns)):
-                name = chunk.path_in_schema
+                name, items, width = chunk.path_in_schema, 0, 0
                 if name.partition(".")[0] not in names:
                     continue
-                pages = list(_pages(file, chunk))
-                data = [page for page in pages if not page.is_dictionary]
-                largest = max((page.size for page in pages), default=0)
-                too_large = largest > MOST_PAGE
-                if "." in name and not too_large:  # lists are read without a dictionary
-                    longest = max((_longest(file, chunk, page) for page in pages), default=0)
-                    too_large = longest * sum(page.values for page in data) > MOST_PAGES
-                total += max((page.size for page in data), default=0)
-                total += sum(page.size for page in pages if page.is_dictionary)
-                widths += max((page.size // max(page.values, 1) for page in data), default=0)
-                if too_large or total > MOST_PAGES:
+                sizes: dict[bool, int] = {}
+                for is_dictionary, size, values, longest in _pages(file, chunk):
+                    sizes[is_dictionary] = max(size, sizes.get(is_dictionary, 0))
+                    items, width = items + values, max(width, longest)
+                total, widths = total + sum(sizes.values()), widths + width
+                lists = items * (width + ITEM_BYTES) if "." in name else 0
+                if max(sizes.values(), default=0) > MOST_PAGE or max(total, lists) > MOST_PAGES:
                     raise InputError(
                         f"the column {name!r} of row group {number + 1} would take too much "
                         "memory when it is unpacked",
@@ -222,20 +208,11 @@ class ParquetReader(Reader):
         return max(1, min(BATCH_ROWS, MOST_PAGE // max(1, widths)))
 
 
-class _Page(NamedTuple):
-    """A page of a column, with its uncompressed size and its number of values."""
+def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool, int, int, int]]:
+    """Yield for each page if it is a dictionary, its size, its number of values, and the longest.
 
-    at: int
-    packed: int
-    size: int
-    values: int
-    is_dictionary: bool
-
-
-def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[_Page]:
-    """Yield the pages of a column from their headers, which determine the memory of a reader.
-
-    The metadata at the end of a file only contain sums.
+    They are taken from the headers, by which a reader allocates memory; the metadata at the end of
+    a file only has sums. In a page that is not a dictionary, each value counts as the mean.
 
     Raises:
         ValueError: a header is damaged.
@@ -246,30 +223,33 @@ def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[_Page]:
         for length in _HEADER:
             file.seek(at)
             try:
-                header, size = _thrift_struct(file.read(length), 0)
+                header, begin = _thrift_struct(file.read(length), 0)
                 break
             except IndexError:
                 continue
         else:
             raise ValueError("the header of a page is damaged")
-        about: dict[int, int] = next((header[one] for one in (5, 7, 8) if one in header), {})
-        packed = max(0, header.get(3, 0))
-        yield _Page(at + size, packed, header.get(2, 0), about.get(1, 0), 7 in header)
-        at += size + packed
+        size, packed = header.get(2, 0), max(0, header.get(3, 0))
+        if is_dictionary := 7 in header:
+            values, longest = 0, 0
+            if chunk.physical_type == "BYTE_ARRAY" and size <= MOST_PAGE:
+                file.seek(at + begin)
+                longest = _longest(file.read(packed), size, chunk.compression)
+        else:
+            values = header.get(5, header.get(8, {})).get(1, 0)
+            longest = size // max(values, 1)
+        yield is_dictionary, size, values, longest
+        at += begin + packed
 
 
-def _longest(file: BinaryIO, chunk: pq.ColumnChunkMetaData, page: _Page) -> int:
-    """Return the length of the longest text in a dictionary page; 8 for another page."""
-    if not page.is_dictionary or chunk.physical_type != "BYTE_ARRAY":
-        return 8
-    file.seek(page.at)
-    texts = file.read(page.packed)
-    if chunk.compression != "UNCOMPRESSED":
+def _longest(texts: bytes, size: int, compression: str) -> int:
+    """Return the length of the longest text of a dictionary."""
+    if compression != "UNCOMPRESSED":
         import pyarrow as pa
 
-        codec = chunk.compression.lower().replace("lz4", "lz4_raw")
-        texts = pa.decompress(texts, page.size, codec=codec, asbytes=True)
-    at, longest = 0, 8
+        codec = compression.lower().replace("lz4", "lz4_raw")
+        texts = pa.decompress(texts, size, codec=codec, asbytes=True)
+    at = longest = 0
     while at < len(texts):
         length = int.from_bytes(texts[at : at + 4], "little")
         longest, at = max(longest, length), at + 4 + length
@@ -277,7 +257,7 @@ def _longest(file: BinaryIO, chunk: pq.ColumnChunkMetaData, page: _Page) -> int:
 
 
 def _thrift_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
-    """Return the numbers of a struct in Thrift's compact protocol by field, and its end."""
+    """Return the numbers of a struct in Thrift's compact protocol by field, and where it ends."""
     fields: dict[int, Any] = {}
     field = 0
 
@@ -294,31 +274,23 @@ def _thrift_struct(data: bytes, at: int) -> tuple[dict[int, Any], int]:
     while byte := data[at]:
         at += 1
         kind, step = byte & 15, byte >> 4
-        field += step or _signed(number())
+        field = field + step if step else number() // 2
         if kind in (4, 5, 6):
-            fields[field] = _signed(number())
+            written = number()
+            fields[field] = (written >> 1) ^ -(written & 1)
         elif kind == 8:
             length = number()
             at += length
         elif kind == 12:
             fields[field], at = _thrift_struct(data, at)
-        elif kind in (3, 7):
-            at += 1 if kind == 3 else 8
         elif kind not in (1, 2):
             raise ValueError("the header of a page is damaged")
     return fields, at + 1
 
 
-def _signed(number: int) -> int:
-    return (number >> 1) ^ -(number & 1)
-
-
 def _values(column: pa.Array) -> list[Any]:
     import pyarrow as pa
 
-    if pa.types.is_dictionary(column.type):
-        texts = column.dictionary.to_pylist()
-        return [None if place is None else texts[place] for place in column.indices.to_pylist()]
     if pa.types.is_timestamp(column.type):
         # Python's datetime represents seconds of UTC, without rules of time zones.
         column = column.cast(pa.timestamp("s"), safe=False)
