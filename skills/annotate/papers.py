@@ -125,6 +125,15 @@ class Input:
     arxiv_id: str = ""
 
     @property
+    def is_of_pdfs(self) -> bool:
+        """True for a PDF file, or a folder of PDF files."""
+        if self.path is None or not at_home(self.path).is_dir():
+            return self.kind == "pdf" or (self.path is not None and is_pdf(self.path))
+        from skills.corpus.pdf.pdf_files import is_of_pdfs
+
+        return is_of_pdfs(self.path)
+
+    @property
     def variant(self) -> str:
         """The key of `Annotate.variants`."""
         return VARIANTS.get(self.kind, "one paper")

@@ -152,7 +152,7 @@ class Annotate(Skill):
                 hint="Save to a file, or to a vault: `save to NAME.vault/`.",
             )
         _check_combinations(call.options, is_table=is_table)
-        exporters.check_folders(call, self)
+        exporters.check_folders(call, self, of_pdfs=found.is_of_pdfs)
         if is_table:
             return _annotate_table(call, found.path, framework, parts)
         if found.kind == "ids":

@@ -122,7 +122,12 @@ def _result(call: Call, paper: Paper, record: dict[str, Any], framework: Framewo
         },
         writers={suffix: as_table[suffix] for suffix in _AS_TABLE},
         folders=exporters.folders(
-            call, framework, paper.id_field, items, sections=bool(call.options.sections)
+            call,
+            framework,
+            paper.id_field,
+            items,
+            sections=bool(call.options.sections),
+            of_pdfs=call.input.is_of_pdfs,
         ),
         terminal=lambda: render.for_terminal(record, framework, paper.abstract),
         next=_next(call),

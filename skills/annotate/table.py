@@ -191,6 +191,7 @@ class Finished:
                 source.id_column,
                 self.items,
                 sections=bool(self.job.call.options.sections),
+                of_pdfs=self.job.call.input.is_of_pdfs,
             ),
             records=lambda: (item.record for item in self.items()),
             summary=self.summary,

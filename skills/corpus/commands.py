@@ -209,6 +209,29 @@ def export(call: Call) -> Result:
     return _saved_or(call, Result(), ids, "Corpus", failed)
 
 
+def highlight(call: Call) -> Result:
+    """Write copies of the PDF files of papers, with the passages of their moves highlighted."""
+    if not call.targets or any(one not in call.folders for one in call.targets):
+        raise UsageError(
+            "/corpus highlight saves to a folder",
+            hint="Usage: /corpus highlight [ID|CONDITION ...] save to FOLDER/",
+        )
+    framework, text = _framework(call), " ".join(call.text.split())
+    with _opened(call) as corpus:
+        found = corpus.find(text) if text else []
+        if found:
+            rows = {paper.row_id for paper in found}
+            ids = corpus.ids(f"paper IN ({', '.join(map(str, sorted(rows)))})")
+        else:
+            ids = corpus.select(filters.parse(text, framework)).ids if text else corpus.ids()
+    if not ids:
+        raise NothingFound(
+            f"no annotation meets {text[:80]}" if text else "the corpus has no annotations",
+            hint="`/annotate FOLDER` annotates the PDF files of a folder.",
+        )
+    return _saved_or(call, Result(), ids, "Highlights")
+
+
 def verify(call: Call) -> Result:
     _refuse_text(call)
     with _opened(call) as corpus:
@@ -253,6 +276,7 @@ COMMANDS: Mapping[str, Callable[[Call], Result]] = {
     "show": show,
     "export": export,
     "page": export,
+    "highlight": highlight,
     "map": draw_map,
     "verify": verify,
     "duplicates": works.report,
@@ -289,7 +313,9 @@ def _saved_or(
         writers=writers,
         records=lambda: (item.record for item in items()),
         summary=summary,
-        folders=exporters.folders(call, framework, id_column, items),
+        folders=exporters.folders(
+            call, framework, id_column, items, of_pdfs=call.subcommand == "highlight"
+        ),
     )
 
 

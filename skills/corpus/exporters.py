@@ -97,8 +97,13 @@ def folders(
     items: Callable[[], Iterator[Annotated]],
     *,
     sections: bool = False,
+    of_pdfs: bool = False,
 ) -> dict[str, Callable[[Path], object]]:
-    """Return functions that write a folder, by suffix, with the parameters of `writers`."""
+    """Return functions that write a folder, by suffix, with the parameters of `writers`.
+
+    Args:
+        of_pdfs: True if the papers were read from PDF files (see `is_for_copies`).
+    """
 
     def vault(folder: Path) -> None:
         from skills.corpus.exports import vault
@@ -122,11 +127,40 @@ def folders(
             notice=call.screen.notice,
         )
 
-    return {"": vault, ".vault": vault, DATASET: dataset}
+    def copies(folder: Path) -> None:
+        from skills.corpus.exports import highlights
+
+        if call.cancel.is_set():
+            call.screen.notice(f"{folder}: no PDF file is written, since the job was stopped")
+            return
+        with call.screen.progress(f"writing {folder}") as tick, call.cancel.on_signals():
+            report = highlights.save(folder, framework, items, tick=tick, check=call.cancel.check)
+        for line in report:
+            call.screen.notice(line)
+
+    def plain(folder: Path) -> None:
+        (copies if is_for_copies(folder, of_pdfs=of_pdfs) else vault)(folder)
+
+    return {"": plain, ".vault": vault, DATASET: dataset}
 
 
-def check_folders(call: Call, skill: Skill) -> None:
+def is_for_copies(folder: Path, *, of_pdfs: bool) -> bool:
+    """Return True if copies of PDF files are saved to a folder without a suffix.
+
+    A folder named "vault" and a folder that is a vault already receive notes.
+    """
+    if not of_pdfs or folder.name.casefold() == "vault":
+        return False
+    from skills.corpus.exports import vault
+
+    return not vault.is_vault(folder)
+
+
+def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
     """Refuse a folder that contains other files, before any work.
+
+    Args:
+        of_pdfs: True if the papers are read from PDF files.
 
     Raises:
         UsageError: a folder contains other files, or an option for a dataset is given without a
@@ -138,7 +172,7 @@ def check_folders(call: Call, skill: Skill) -> None:
             from skills.corpus.exports import dataset
 
             dataset.check(folder, force=call.force)
-        elif suffix is not None:
+        elif suffix is not None and (suffix or not is_for_copies(folder, of_pdfs=of_pdfs)):
             from skills.corpus.exports import vault
 
             vault.check(folder, force=call.force)

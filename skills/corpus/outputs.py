@@ -361,7 +361,7 @@ OUTPUTS: dict[str, type[Output]] = {
     "map": MapOutput,
 }
 SUMMARIES: dict[str, type[Output]] = {
-    **dict.fromkeys(("search", "filter", "export", "page"), Saved),
+    **dict.fromkeys(("search", "filter", "export", "page", "highlight"), Saved),
     "map": MapSaved,
 }
 

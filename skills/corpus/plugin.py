@@ -30,7 +30,7 @@ from skills.corpus.outputs import OUTPUTS, SUMMARIES, Completed, Fetched, Fetche
 from skills.nanda.framework_option import FrameworkOption
 from skills.reporting.outputs import Output
 
-_SAVED = ("search", "filter", "export", "page", "map", "fetch")
+_SAVED = ("search", "filter", "export", "page", "map", "fetch", "highlight")
 
 
 class SearchOptions(DatasetOptions):
@@ -95,6 +95,9 @@ class Corpus(Skill, DocumentSource):
         "                 OpenAlex id\n"
         "  export FILE    all annotations, in any of the formats below\n"
         "  page [FILE]    all annotations as an HTML page\n"
+        "  highlight [ID|CONDITION ...]\n"
+        "                 of all papers that were annotated from PDF files, or of these;\n"
+        "                 `save to FOLDER/` saves copies\n"
         "  map [CONDITION ...]\n"
         "                 all papers, or the papers that `filter` finds; `save to` an .html,\n"
         "                 .svg, .png or .json file\n"
@@ -115,6 +118,7 @@ class Corpus(Skill, DocumentSource):
         "show": "show a paper with its annotations",
         "export": "write all annotations to a file",
         "page": "write all annotations to an HTML page (corpus.html)",
+        "highlight": "write copies of PDF files with the passages of their moves highlighted",
         "fetch": "search sources such as openalex, and add the papers that they find",
         "complete": "look up abstracts, DOIs, years, venues, citations and retractions",
         "map": "cluster papers by their moves: timeline, and the gaps of method by scope",
@@ -155,7 +159,9 @@ class Corpus(Skill, DocumentSource):
             ),
             "reads",
         ),
-        **dict.fromkeys(("add", "fetch", "complete", "index", "export", "page"), "adds"),
+        **dict.fromkeys(
+            ("add", "fetch", "complete", "index", "export", "page", "highlight"), "adds"
+        ),
     }
     output: ClassVar[dict[str, type[Output]]] = {
         **OUTPUTS,
@@ -276,7 +282,7 @@ class Corpus(Skill, DocumentSource):
         from skills.corpus import exporters
         from skills.corpus.commands import COMMANDS
 
-        exporters.check_folders(call, self)
+        exporters.check_folders(call, self, of_pdfs=call.subcommand == "highlight")
 
         return COMMANDS[call.subcommand](call)
 

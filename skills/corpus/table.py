@@ -196,7 +196,9 @@ class Table:
         objects: dict[str, Any] = {
             role: _object(row.get(columns.get(role, ""))) for role in OBJECTS
         }
-        source = {"kind": "table", "path": shown(path), "row": str(number)}
+        # A PDF file is opened again for its highlights, possibly from another folder.
+        place = path.absolute() if self._reader.has_sections else path
+        source = {"kind": "table", "path": shown(place), "row": str(number)}
         source |= {role: flatten(texts[role]) for role in IDENTITY if texts.get(role)}
         source |= {name: row[name] for name in self._reader.source_keys if row.get(name)}
         mixed = bool(objects[PROVENANCE]) or self._reader.has_ids_of_several_sources

@@ -84,6 +84,11 @@ def check(folder: Path, *, force: bool = False) -> None:
         )
 
 
+def is_vault(folder: Path) -> bool:
+    """Return True for a folder in a vault of Obsidian, or with notes of the harness."""
+    return folder.is_dir() and bool(_vault_of(folder) or _scan(folder).ours)
+
+
 def save(
     folder: Path,
     framework: Framework,

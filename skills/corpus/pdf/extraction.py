@@ -44,7 +44,7 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
         Unreadable: the file has no abstract, or cannot be read.
     """
     with Pages(path) as pages:
-        lines, abstract = _first_pages(pages)
+        lines, abstract = first_pages(pages)
         known = page_text.words_of(lines)
         page = abstract.lines[0].page
         before = _above(lines[: abstract.begin], abstract.lines[0])
@@ -57,11 +57,11 @@ def extract(path: Path, kinds: Sequence[str]) -> dict[str, Any]:
             "abstract": page_text.text_of(abstract.lines, known),
             "authors": title_page.authors_of(before[after:], pages.information("Author")),
             **found,
-            "sections": _sections(pages, abstract, kinds) if kinds else [],
+            "sections": _texts(pages, sections_below(pages, abstract, kinds)) if kinds else [],
         }
 
 
-def _first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
+def first_pages(pages: Pages) -> tuple[list[Line], Abstract]:
     """Return the lines of the first pages, up to the page with the abstract, and the abstract."""
     for count in FIRST_PAGES:
         lines = pages.lines(count)
@@ -92,15 +92,17 @@ def _check_text(lines: Sequence[Line]) -> None:
         raise Unreadable("has text in fonts that do not state their letters")
 
 
-def _sections(pages: Pages, abstract: Abstract, kinds: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the sections below the abstract."""
+def sections_below(pages: Pages, abstract: Abstract, kinds: Collection[str]) -> list[Found]:
+    """Return the sections of these kinds below the abstract."""
     lines = pages.lines(MOST_PAGES)
     last = abstract.lines[-1]
     below = [i for i, one in enumerate(lines) if one.page == last.page and one.y == last.y]
     rest = lines[below[-1] + 1 :] if below else lines
-    if not rest:
-        return []
-    known = page_text.words_of(lines)
+    return find_sections(rest, kinds, _body(rest)) if rest else []
+
+
+def _texts(pages: Pages, sections: Sequence[Found]) -> list[dict[str, Any]]:
+    known = page_text.words_of(pages.lines(MOST_PAGES)) if sections else ()
     return [
         {
             "kind": one.kind,
@@ -108,7 +110,7 @@ def _sections(pages: Pages, abstract: Abstract, kinds: Sequence[str]) -> list[di
             "page": one.page,
             "text": page_text.text_of(one.lines, known),
         }
-        for one in find_sections(rest, kinds, _body(rest))
+        for one in sections
     ]
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import ctypes
 import itertools
 import re
 import statistics
@@ -160,6 +161,7 @@ def _extend(line: Line, piece: Line) -> None:
         line.lead = " ".join(filter(None, (line.text, piece.lead)))
     line.bold = line.bold and piece.bold
     line.text += " " * (piece.left - line.right > 0.1 * line.size) + piece.text
+    line.chars = line.chars + piece.chars
     line.right = max(line.right, piece.right)
     if longer:
         line.size, line.font, line.y = piece.size, piece.font, piece.y
@@ -262,6 +264,16 @@ class Pages:
             if counts[_key(line)] > 1 or _PAGE_NUMBER.fullmatch(line.text.strip())
         }
         return [line for page in pages for line in page if id(line) not in heads]
+
+    def boxes(self, page: int, chars: Iterable[int]) -> list[tuple[float, float, float, float]]:
+        """Return left, bottom, right and top of characters of a page, in points."""
+        found, box = [], pdfium_c.FS_RECTF()
+        text_page = self._document[page].get_textpage()
+        for char in chars:
+            pdfium_c.FPDFText_GetLooseCharBox(text_page.raw, char, ctypes.byref(box))
+            found.append((box.left, box.bottom, box.right, box.top))
+        text_page.close()
+        return found
 
     def information(self, name: str) -> str:
         """Return an entry of the document information, such as "Title", or ""."""

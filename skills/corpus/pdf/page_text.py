@@ -11,9 +11,10 @@ import functools
 import math
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pypdfium2.raw as pdfium
@@ -66,6 +67,7 @@ class Line:
         font: the name of the font.
         lead: the words in bold at its beginning, if other words are not in bold.
         page: the number of the page, from 0.
+        chars: the number on the page of each character of `text`, without blanks.
     """
 
     text: str
@@ -77,6 +79,7 @@ class Line:
     bold: bool = False
     lead: str = ""
     page: int = 0
+    chars: array[int] = field(default_factory=lambda: array("I"))
 
 
 def count_words(lines: Iterable[Line]) -> int:
@@ -101,6 +104,7 @@ class _Word:
     bottom: float
     height: float
     ends_line: bool = False
+    chars: array[int] = field(default_factory=lambda: array("I"))
 
 
 def read(text_page: Any) -> tuple[list[Line], str]:
@@ -138,6 +142,9 @@ def _line(words: list[_Word]) -> Line:
     size, font = weights.most_common(1)[0][0]
     bold = [_is_bold(word.font) for word in words]
     in_bold = next((i for i, one in enumerate(bold) if not one), len(words))
+    chars = array("I")
+    for word in words:
+        chars.extend(word.chars)
     return Line(
         " ".join(word.text for word in words),
         words[0].left,
@@ -147,6 +154,7 @@ def _line(words: list[_Word]) -> Line:
         font,
         in_bold == len(words),
         " ".join(word.text for word in words[:in_bold]) if in_bold < len(words) else "",
+        chars=chars,
     )
 
 
@@ -174,6 +182,7 @@ def _words(text_page: Any) -> Iterator[_Word]:
         elif _is_mark(char, word, box):
             char = MARK
         word.text += "-" if char in _HYPHENS else char
+        word.chars.append(i)
         word.right = max(word.right, box.right)
     if word is not None:
         yield word

@@ -65,6 +65,22 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
         InputError: the file cannot be read, or has no abstract.
         SkillFailed: the process cannot be started.
     """
+    path = check_pdf(path)
+    try:
+        [found] = process.read(path, sections=list(sections))
+    except Unreadable as exc:
+        most = memory_for(path) // 1_000_000
+        hint = f"Is it damaged? It may take {most:,} MB of memory." if exc.signal else None
+        raise InputError(str(exc), where=shown(path), hint=hint) from exc
+    return dict(found)
+
+
+def check_pdf(path: Path) -> Path:
+    """Return the path of a PDF file of at most `MOST_BYTES`.
+
+    Raises:
+        InputError: the file is missing, is too large, or is not a PDF file.
+    """
     path = regular_file(path, what="a paper")
     if path.stat().st_size > MOST_BYTES:
         raise InputError(
@@ -75,13 +91,7 @@ def read_pdf(process: ReaderProcess, path: Path, sections: Sequence[str] = ()) -
     with reading(path), path.open("rb") as file:
         if _MARK not in file.read(_BEGINNING):
             raise InputError("is not a PDF file, despite its name", where=shown(path))
-    try:
-        [found] = process.read(path, sections=list(sections))
-    except Unreadable as exc:
-        most = memory_for(path) // 1_000_000
-        hint = f"Is it damaged? It may take {most:,} MB of memory." if exc.signal else None
-        raise InputError(str(exc), where=shown(path), hint=hint) from exc
-    return dict(found)
+    return path
 
 
 def is_of_pdfs(path: Path) -> bool:

@@ -1,0 +1,173 @@
+"""Write copies of PDF files in which the passages of the moves are highlighted.
+
+The originals are never changed. A copy that is made again keeps the annotations of people.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from harness.errors import InputError, OutputError
+from harness.runs import targets
+from harness.support.text_input import at_home, shown
+from skills.corpus.pdf.pdf_files import SUFFIX, check_pdf
+from skills.corpus.records import Annotated
+from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
+from skills.nanda.anchors import read_anchors
+from skills.nanda.confidence import confidence_of, from_sections, uncertainty
+from skills.nanda.framework import Framework
+from skills.nanda.text import counted, flatten
+
+COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")
+"""The colours of moves in order: the palette of Okabe and Ito, which colour-blind readers can tell
+apart, and grey in place of its black."""
+WORKER = "skills.corpus.pdf.highlight_writer"
+NAMED = 20
+"""Maximum number of files that a report names for a reason."""
+
+
+def save(
+    folder: Path,
+    framework: Framework,
+    items: Callable[[], Iterator[Annotated]],
+    *,
+    tick: Callable[[str], None] = lambda _: None,
+    check: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Write a copy of the PDF file of each paper, and return a report in sentences.
+
+    Args:
+        tick: called with the progress.
+        check: called before each file; an exception ends the work and keeps the finished copies.
+
+    Raises:
+        OutputError: a copy cannot be written.
+    """
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as exc:
+        raise OutputError(f"cannot be created: {exc.strerror}", where=str(folder)) from exc
+    written = elsewhere = 0
+    skipped: list[str] = []
+    sources: dict[str, Path] = {}
+    with ReaderProcess(WORKER, "PDFium") as process:
+        for number, item in enumerate(items(), start=1):
+            check()
+            path = pdf_of(item)
+            if path is None:
+                elsewhere += 1
+                continue
+            tick(f"{number:,}: {path.name}")
+            try:
+                missing = _copy(process, path, _target(folder, path, sources), item, framework)
+            except InputError as error:
+                skipped.append(f"skipped: {error}")
+            else:
+                written += 1
+                labels = ", ".join(framework.labels[move] for move in missing)
+                skipped += [f"{shown(path)}: not found on its pages: {labels}"] * bool(missing)
+    report = [f"{folder}: {counted(written, 'PDF file')} with highlights"]
+    if elsewhere:
+        report[0] += f"; {counted(elsewhere, 'paper')} not annotated from a PDF file"
+    if len(skipped) > NAMED:
+        skipped[NAMED:] = [f"and {len(skipped) - NAMED:,} more"]
+    return [*report, *skipped]
+
+
+def pdf_of(item: Annotated) -> Path | None:
+    """Return the PDF file that a paper was annotated from, or None for another source."""
+    known = item.paper.source.get("path") or item.record["provenance"]["input"].get("path")
+    is_pdf = isinstance(known, str) and known.lower().endswith(SUFFIX)
+    return at_home(Path(known)) if is_pdf else None
+
+
+def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
+    """Return the passages of an annotation (`passage_places.Passages`)."""
+    stated = framework.stated(item.record)
+    anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
+    stored = item.record.get("sections")
+    quotes = {
+        move: stored[move].get("source") or stored[move]["text"]
+        for move in from_sections(item.record)
+        if isinstance(stored, Mapping) and move not in stated
+    }
+    return {
+        "abstract": item.paper.abstract,
+        "spans": {move: anchor["spans"] for move, anchor in anchors.items()},
+        "quotes": quotes,
+    }
+
+
+def places_of(
+    process: ReaderProcess, item: Annotated, framework: Framework
+) -> dict[str, list[dict[str, Any]]]:
+    """Return the places of the moves in the PDF file of a paper, or {} if it cannot be read."""
+    path = pdf_of(item)
+    try:
+        if path is None:
+            return {}
+        [found] = process.read(check_pdf(path), passages=passages_of(item, framework))
+    except (InputError, Unreadable):
+        return {}
+    return dict(found)
+
+
+def _copy(
+    process: ReaderProcess, path: Path, target: Path, item: Annotated, framework: Framework
+) -> list[str]:
+    """Write the copy of a file, and return the moves that were not found on its pages.
+
+    Raises:
+        InputError: the file cannot be read, or its copy cannot be made.
+        OutputError: the copy cannot be written.
+    """
+    path = check_pdf(path)
+    if path.resolve().is_relative_to(target.parent.resolve()):
+        raise InputError("is in the folder of the copies", where=shown(path))
+    passages = passages_of(item, framework)
+    marks, found = _marks(item.record, framework), dict[str, Any]()
+
+    def produce(file: IO[bytes]) -> None:
+        earlier = str(target.resolve()) if target.exists() else ""
+        request = {"passages": passages, "marks": marks, "copy": earlier, "out": str(file.name)}
+        try:
+            [answer] = process.read(path, **request)
+        except Unreadable as exc:
+            raise InputError(str(exc), where=shown(path)) from exc
+        if not answer:
+            raise InputError("none of its moves was found on its pages", where=shown(path))
+        found.update(answer)
+
+    targets.write(target, produce)
+    return [move for move in (*passages["spans"], *passages["quotes"]) if move not in found]
+
+
+def _marks(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
+    """Return the look of the highlights of a paper by move (`highlight_writer.Mark`)."""
+    stated = framework.stated(record)
+    texts = {**from_sections(record), **stated}
+    known = confidence_of(record.get("confidence"), stated)
+    marks = {}
+    for number, (move, label) in enumerate(framework.labels.items()):
+        if move in texts:
+            doubt = uncertainty(record, move)
+            if not doubt and move in known:
+                doubt = f" (confidence {known[move]:.2f})"
+            marks[move] = {
+                "label": label,
+                "colour": COLOURS[number % len(COLOURS)],
+                "contents": f"{label}: {flatten(texts[move])}{doubt}",
+            }
+    return marks
+
+
+def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:
+    """Return the path of the copy of a file, with the name of its folder if a name occurs twice."""
+    stem, number = path.stem, 1
+    while sources.setdefault(unicodedata.normalize("NFC", stem).casefold(), path) != path:
+        stem = f"{path.stem} ({path.parent.name})" + f" {number}" * (number > 1)
+        number += 1
+    return folder / f"{stem}{SUFFIX}"

@@ -1,0 +1,152 @@
+"""Find the places of passages on the pages of a PDF file, as boxes of lines.
+
+The text of a passage is compared with the letters of the lines that the abstract or the section was
+read from. Only letters and digits count, so that divided words, ligatures, accents and the marks of
+footnotes make no difference.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from rapidfuzz import fuzz
+
+from skills.corpus.pdf import extraction
+from skills.corpus.pdf.page_lines import Pages
+from skills.corpus.pdf.page_text import MARK, Line
+
+ALIKE = 90.0
+"""Minimum similarity, at most 100, of a passage to its place if the letters are not the same."""
+KINDS = ("limitation", "conclusion")
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top, in points."""
+
+
+class Passages(TypedDict):
+    """The passages of a paper, by move.
+
+    Attributes:
+        abstract: the text of the abstract.
+        spans: the start and the end of each passage in it.
+        quotes: the passages of sections.
+    """
+
+    abstract: str
+    spans: Mapping[str, Sequence[Sequence[int]]]
+    quotes: Mapping[str, str]
+
+
+class Place(TypedDict):
+    """The boxes of a passage on a page, one for each line; pages are counted from 0."""
+
+    page: int
+    boxes: list[Box]
+
+
+def places_of(path: Path, passages: Passages) -> dict[str, list[Place]]:
+    """Return the places of passages by move, without moves that are not found.
+
+    Raises:
+        Unreadable: the file has no abstract, or cannot be read.
+    """
+    found: dict[str, list[Place]] = {}
+    with Pages(path) as pages:
+        _, abstract = extraction.first_pages(pages)
+        printed, text = Letters(abstract.lines), passages["abstract"]
+        for move, spans in passages["spans"].items():
+            ranges = [
+                printed.find(text[start:end], len(_letters_of(text[:start])))
+                for start, end in spans
+            ]
+            if ranges and all(ranges):
+                found[move] = printed.places(pages, [one for one in ranges if one])
+        if passages["quotes"]:
+            sections = extraction.sections_below(pages, abstract, KINDS)
+            texts = [Letters(one.lines) for one in sections]
+            for move, quote in passages["quotes"].items():
+                known = ((one, place) for one in texts if (place := one.find(quote)))
+                if first := next(known, None):
+                    found[move] = first[0].places(pages, [first[1]])
+    return found
+
+
+class Letters:
+    """The letters and digits of lines, each with its character on the page."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lines = lines
+        self._chars: list[tuple[int, int, int]] = []
+        """Each visible character: its line, the number of marks before it, its number."""
+        self._places: list[int] = []
+        """The index in `_chars` of each letter."""
+        text: list[str] = []
+        marks = 0
+        for number, line in enumerate(lines):
+            visible = line.text.replace(" ", "")
+            for char, at in zip(visible, line.chars[-len(visible) :], strict=True):
+                if char == MARK:
+                    marks += 1
+                    continue
+                own = _letters_of(char)
+                text.append(own)
+                self._places += [len(self._chars)] * len(own)
+                self._chars.append((number, marks, at))
+        self.text = "".join(text)
+
+    def find(self, passage: str, near: int = 0) -> range | None:
+        """Return the characters of a passage, or None.
+
+        Args:
+            near: the expected number of letters before it.
+        """
+        wanted = _letters_of(passage)
+        if not wanted or len(wanted) > len(self.text):
+            return None
+        after = self.text.find(wanted, near)
+        before = self.text.rfind(wanted, 0, near + len(wanted))
+        if starts := [at for at in (before, after) if at >= 0]:
+            start = min(starts, key=lambda at: abs(at - near))
+            end = start + len(wanted)
+        elif alike := fuzz.partial_ratio_alignment(wanted, self.text, score_cutoff=ALIKE):
+            start, end = alike.dest_start, alike.dest_end
+        else:
+            return None
+        # Points and parentheses at both ends of the passage, but of no other word.
+        outside = [len(list(itertools.takewhile(_is_no_letter, one))) for one in _ends(passage)]
+        first, last = self._places[start], self._places[end - 1]
+        least = self._places[start - 1] + 1 if start else 0
+        most = self._places[end] - 1 if end < len(self._places) else len(self._chars) - 1
+        return range(max(least, first - outside[0]), min(most, last + outside[1]) + 1)
+
+    def places(self, pages: Pages, ranges: Sequence[range]) -> list[Place]:
+        """Return the places of ranges of characters: a box for each line, without marks."""
+        boxes: dict[int, list[Box]] = {}
+        chars = [self._chars[at] for at in dict.fromkeys(itertools.chain(*ranges))]
+        for (number, _), own in itertools.groupby(chars, key=lambda one: one[:2]):
+            page = self._lines[number].page
+            lefts, bottoms, rights, tops = zip(
+                *pages.boxes(page, [at for *_, at in own]), strict=True
+            )
+            box = min(lefts), min(bottoms), max(rights), max(tops)
+            boxes.setdefault(page, []).append(box)
+        return [{"page": page, "boxes": own} for page, own in boxes.items()]
+
+
+def _letters_of(text: str) -> str:
+    """Return the letters and digits of a text without case and accents."""
+    plain = unicodedata.normalize("NFKD", text.replace("\u0131", "i")).casefold()
+    return "".join(filter(str.isalnum, plain))
+
+
+def _ends(passage: str) -> tuple[str, str]:
+    """Return the visible characters of a passage from its beginning, and from its end."""
+    visible = "".join(passage.split())
+    return visible, visible[::-1]
+
+
+def _is_no_letter(char: str) -> bool:
+    return not char.isalnum()
