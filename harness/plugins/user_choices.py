@@ -87,6 +87,9 @@ def private_folder() -> Path:
     import shutil
     import tempfile
 
+    from harness.support.process import remove_left_over
+
+    remove_left_over(Path(tempfile.gettempdir()), "nanda-trusted-*")
     folder = Path(tempfile.mkdtemp(prefix=f"nanda-trusted-{os.getpid()}-")).resolve()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

@@ -5,6 +5,7 @@ import importlib.util
 import io
 import os
 import py_compile
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,14 @@ def test_what_replaces_trusted_files_does_not_run(tmp_path, monkeypatch, moment)
     monkeypatch.undo()
     with pytest.raises(NotTrusted):
         lenient(tmp_path).dispatch("/theirs")
+
+
+def test_copies_of_killed_processes_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for pid in (os.getpid(), 2**22 + 1):
+        (tmp_path / f"nanda-trusted-{pid}-abc").mkdir()
+    made = user_choices.private_folder.__wrapped__()
+    assert {*tmp_path.iterdir()} == {made, tmp_path / f"nanda-trusted-{os.getpid()}-abc"}
 
 
 def test_what_is_changed_during_the_question_is_not_trusted(tmp_path):
