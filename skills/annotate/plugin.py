@@ -24,6 +24,7 @@ from skills.annotate.options import (
 )
 from skills.corpus.options import (
     SAVED_REFERENCES,
+    SAVED_SPANS,
     SAVED_TABLES,
     TABLES,
     AnswerOptions,
@@ -78,7 +79,7 @@ class Annotate(Skill):
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_FILE}){_SAVE}){_END}",
         rf"{_ASK}(?:{_WHAT}\s+)*(?P<text>(?:{_PAGE}|(?:arxiv:\s*)?{ARXIV_ID}){_SAVE}){_END}",
     )
-    saves = (*SAVED_TABLES, ".json", ".md", ".html", *SAVED_REFERENCES)
+    saves = (*SAVED_TABLES, ".json", ".md", ".html", *SAVED_REFERENCES, *SAVED_SPANS)
 
     folders = ("", ".vault", ".dataset")
 

@@ -19,7 +19,7 @@ from skills.annotate.papers import Input, check_length, problem_of
 from skills.corpus import exporters
 from skills.corpus.db import papers, store
 from skills.corpus.db.connection import database, open_corpus
-from skills.corpus.options import SAVED_TABLES
+from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, SAVED_TABLES
 from skills.corpus.records import Annotated
 from skills.corpus.sources import open_arxiv
 from skills.nanda.framework import Framework
@@ -27,7 +27,7 @@ from skills.nanda.framework_option import task_of
 from skills.nanda.paper import Paper
 from skills.nanda.text import flatten
 
-_AS_TABLE = (*SAVED_TABLES, ".html", ".bib", ".ris", ".csl.json")
+_AS_TABLE = (*SAVED_TABLES, ".html", *SAVED_REFERENCES, *SAVED_SPANS)
 SHORT = 80
 """Maximum number of characters of the name of a file or a paper; longer text is an abstract."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import IO, Any
 from harness.api.skill import Call, Skill, Write
 from harness.errors import UsageError
 from harness.runs import targets
-from skills.corpus.options import SAVED_REFERENCES, DatasetOptions, RawOptions
+from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, DatasetOptions, RawOptions
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables import text_tables
 from skills.nanda.framework import Framework
@@ -78,15 +77,21 @@ def writers(
 
         reference_files.write(file, suffix, items(), framework, library)
 
+    def spans(suffix: str, file: IO[bytes]) -> None:
+        from skills.corpus.tables import span_files
+
+        span_files.WRITERS[suffix](file, items(), framework)
+
     return {
         ".jsonl": lambda file: text_tables.write_jsonl(file, items()),
         ".csv": lambda file: text_tables.write_csv(file, rows(), raw=raw),
         ".xlsx": xlsx,
         ".parquet": parquet,
-        ".json": lambda file: _write_json(file, items()),
+        ".json": lambda file: text_tables.write_json_list(file, (one.record for one in items())),
         ".md": markdown,
         ".html": html,
         **{suffix: partial(references, suffix) for suffix in SAVED_REFERENCES},
+        **{suffix: partial(spans, suffix) for suffix in SAVED_SPANS},
     }
 
 
@@ -181,12 +186,3 @@ def check_folders(call: Call, skill: Skill, *, of_pdfs: bool = False) -> None:
     if given and DATASET not in kinds.values():
         name = "--no-abstracts" if "abstracts" in given else "--split"
         raise UsageError(f"{name} goes with a dataset", hint="`save to NAME.dataset/`")
-
-
-def _write_json(file: IO[bytes], items: Iterator[Annotated]) -> None:
-    """Write the records as a JSON array, one record a line."""
-    before = b"[\n"
-    for item in items:
-        file.write(before + json.dumps(item.record, ensure_ascii=False).encode())
-        before = b",\n"
-    file.write(b"[]\n" if before == b"[\n" else b"\n]\n")

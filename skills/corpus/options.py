@@ -21,6 +21,8 @@ SAVED_TABLES = (".jsonl", ".csv", ".xlsx", ".parquet")
 """The suffixes of tables as which annotations are saved, and from which they are read."""
 SAVED_REFERENCES = (".bib", ".ris", ".csl.json")
 """The suffixes of reference files as which annotations are saved, in notes."""
+SAVED_SPANS = (".annotations.json", ".labelstudio.json", ".argilla.json")
+"""The suffixes of files for annotation tools, with the passages of the moves."""
 Wording = Literal["extractive", "abstractive"]
 PICTURES = (".svg", ".png")
 SAVES = (".html", ".json", *PICTURES)
@@ -139,6 +141,8 @@ def check_target(target: Path, subcommand: str) -> None:
         UsageError: only another subcommand saves files of this kind.
     """
     suffix, is_map = target.suffix.lower(), subcommand == "map"
+    if is_map and target.name.lower().endswith(SAVED_SPANS):
+        suffix = "".join(target.suffixes[-2:]).lower()
     if (is_map and suffix not in SAVES) or (not is_map and suffix in PICTURES):
         raise UsageError(
             f"/corpus {subcommand} saves no {suffix} file",

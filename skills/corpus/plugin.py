@@ -15,6 +15,7 @@ from harness.errors import UsageError
 from harness.settings import Settings
 from skills.corpus.options import (
     PICTURES,
+    SAVED_SPANS,
     SAVED_TABLES,
     TABLES,
     CompleteOptions,
@@ -139,6 +140,7 @@ class Corpus(Skill, DocumentSource):
         ".bib",
         ".ris",
         ".csl.json",
+        *SAVED_SPANS,
         *PICTURES,
     )
     folders = ("", ".vault", ".dataset")

@@ -258,6 +258,15 @@ def is_saved_table(names: Sequence[str]) -> bool:
     return tuple(names[1:2]) == ("title",) and "abstract" in names
 
 
+def write_json_list(file: IO[bytes], values: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSON array, one value a line."""
+    before = b"[\n"
+    for value in values:
+        file.write(before + json.dumps(value, ensure_ascii=False).encode())
+        before = b",\n"
+    file.write(b"[]\n" if before == b"[\n" else b"\n]\n")
+
+
 def write_csv(file: IO[bytes], rows: Iterable[Sequence[str]], *, raw: bool = False) -> None:
     """Write rows as RFC 4180 in UTF-8, with "\\n" between them."""
     for row in rows:

@@ -30,6 +30,7 @@ from skills.corpus.plugin import Corpus
 from skills.corpus.records import Failure
 from skills.corpus.search import filters
 from skills.corpus.table import open_table
+from skills.corpus.tables.span_files import spans_of
 from skills.nanda.framework import nanda
 
 ITEMS = [
@@ -225,6 +226,10 @@ def test_export_in_each_format(app: App, suffix: str) -> None:
         assert pq.read_table(path).column("arxiv_id").to_pylist() == [i.paper.id for i in ITEMS]
     elif suffix == ".xlsx":
         assert [row.paper.id for row in open_table(path).rows()] == [i.paper.id for i in ITEMS]
+    elif suffix == ".annotations.json":
+        found = [one["target"]["source"] for one in json.loads(content)["items"]]
+        spans = [one for item in ITEMS for one in [item.paper.id] * len(spans_of(item, nanda()))]
+        assert [source.rpartition("/")[2] for source in found] == spans
     else:
         assert all(item.paper.id in content.decode() for item in ITEMS)
     app.dispatch(f"/corpus export all{suffix}")

@@ -1,0 +1,186 @@
+"""Write the passages of moves for annotation tools, as spans of the abstract.
+
+The formats are W3C Web Annotation (JSON-LD), tasks of Label Studio with predictions, and records of
+Argilla with suggestions. Offsets count Unicode characters of the abstract as it is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import quote
+
+from harness._version import __version__
+from skills.corpus.records import Annotated
+from skills.corpus.tables.text_tables import write_json_list
+from skills.nanda.anchors import read_anchors
+from skills.nanda.confidence import confidence_of
+from skills.nanda.framework import Framework
+from skills.nanda.paper import page_address
+from skills.nanda.text import flatten
+
+CONTEXT = 32
+"""Number of characters before and after a passage that a TextQuoteSelector has."""
+FIELD, QUESTION = "text", "move"
+"""The names of the text and of the labels, in Label Studio's and in Argilla's settings."""
+_NAMES = uuid.UUID("6c1c1ad0-5d0e-5d0c-9b4b-6e616e646121")
+"""The namespace of the ids of annotations."""
+
+
+class Span(NamedTuple):
+    """A passage of the abstract that states a move."""
+
+    move: str
+    start: int
+    end: int
+    confidence: float | None
+
+
+def spans_of(item: Annotated, framework: Framework) -> list[Span]:
+    """Return the passages of the stated moves, in the order of the moves."""
+    stated = framework.stated(item.record)
+    anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
+    known = confidence_of(item.record.get("confidence"), stated)
+    return [
+        Span(move, start, end, known.get(move))
+        for move, anchor in anchors.items()
+        for start, end in anchor["spans"]
+    ]
+
+
+def write_web_annotations(
+    file: IO[bytes], items: Iterable[Annotated], framework: Framework
+) -> None:
+    """Write an annotation page of W3C Web Annotations, an annotation for each passage."""
+    head = {
+        "@context": "http://www.w3.org/ns/anno.jsonld",
+        "id": f"urn:uuid:{uuid.uuid5(_NAMES, framework.digest)}",
+        "type": "AnnotationPage",
+    }
+    file.write(json.dumps(head)[:-1].encode() + b', "items": ')
+    write_json_list(file, (one for item in items for one in _web_annotations(item, framework)))
+    file.write(b"}\n")
+
+
+def write_label_studio(file: IO[bytes], items: Iterable[Annotated], framework: Framework) -> None:
+    """Write tasks of Label Studio, whose predictions are the passages."""
+    write_json_list(file, (_task(item, framework) for item in items))
+
+
+def write_argilla(file: IO[bytes], items: Iterable[Annotated], framework: Framework) -> None:
+    """Write records of Argilla, whose suggestions are the passages."""
+    write_json_list(file, (_argilla_record(item, framework) for item in items))
+
+
+def _web_annotations(item: Annotated, framework: Framework) -> Iterator[dict[str, Any]]:
+    text, made = item.paper.abstract, item.record["provenance"]
+    for span in spans_of(item, framework):
+        name = f"{item.paper.id}\n{item.paper.sha256}\n{span.move}\n{span.start}\n{span.end}"
+        certainty = "" if span.confidence is None else f" (confidence {span.confidence:.2f})"
+        comment = flatten(item.record[span.move]) + certainty
+        yield {
+            "id": f"urn:uuid:{uuid.uuid5(_NAMES, name)}",
+            "type": "Annotation",
+            "motivation": "classifying",
+            **({"created": made["created"]} if "created" in made else {}),
+            "creator": {"type": "Software", "name": made["resolved"]},
+            "generator": {"type": "Software", "name": f"nanda-harness {__version__}"},
+            "body": [
+                {
+                    "type": "TextualBody",
+                    "purpose": "tagging",
+                    "value": framework.labels[span.move],
+                },
+                {
+                    "type": "TextualBody",
+                    "purpose": "commenting",
+                    "format": "text/plain",
+                    "value": comment,
+                },
+            ],
+            "target": {
+                "source": _address(item),
+                "selector": [
+                    {
+                        "type": "TextQuoteSelector",
+                        "exact": text[span.start : span.end],
+                        "prefix": text[max(0, span.start - CONTEXT) : span.start],
+                        "suffix": text[span.end : span.end + CONTEXT],
+                    },
+                    {"type": "TextPositionSelector", "start": span.start, "end": span.end},
+                ],
+            },
+        }
+
+
+def _address(item: Annotated) -> str:
+    """Return the address of a paper: at arXiv or its DOI, or else of its file, or a name."""
+    source = item.paper.source
+    arxiv = item.paper.id if item.paper.is_arxiv else source.get("arxiv_id", "")
+    if address := page_address(arxiv):
+        return address
+    if doi := source.get("doi"):
+        return f"https://doi.org/{doi}"
+    path = source.get("path", "")
+    if path.lower().endswith(".pdf") and Path(path).is_absolute():
+        return Path(path).as_uri()
+    return f"urn:x-nanda-harness:{quote(item.paper.id, safe='')}"
+
+
+def _task(item: Annotated, framework: Framework) -> dict[str, Any]:
+    text = item.paper.abstract
+    result = [
+        {
+            "id": f"{span.move}-{number}",
+            "from_name": QUESTION,
+            "to_name": FIELD,
+            "type": "labels",
+            **({} if span.confidence is None else {"score": span.confidence}),
+            "meta": {"text": [flatten(item.record[span.move])]},
+            "value": {
+                "start": span.start,
+                "end": span.end,
+                "text": text[span.start : span.end],
+                "labels": [framework.labels[span.move]],
+            },
+        }
+        for number, span in enumerate(spans_of(item, framework))
+    ]
+    model = item.record["provenance"]["resolved"]
+    return {
+        "data": {FIELD: text, "title": item.paper.title, "paper": item.paper.id},
+        "predictions": [{"model_version": model, "result": result}],
+    }
+
+
+def _argilla_record(item: Annotated, framework: Framework) -> dict[str, Any]:
+    spans = spans_of(item, framework)
+    value = [{"label": one.move, "start": one.start, "end": one.end} for one in spans]
+    sure = [one.confidence for one in spans if one.confidence is not None]
+    suggestion = {
+        "value": value,
+        "score": sure if sure and len(sure) == len(spans) else None,
+        "agent": item.record["provenance"]["resolved"],
+    }
+    return {
+        "id": f"{item.paper.id}-{item.paper.sha256[:12]}",
+        "fields": {FIELD: item.paper.abstract},
+        "metadata": {
+            "title": item.paper.title,
+            "paper": item.paper.id,
+            **{move: flatten(text) for move, text in framework.stated(item.record).items()},
+        },
+        "suggestions": {QUESTION: suggestion} if spans else {},
+        "responses": {},
+        "vectors": {},
+    }
+
+
+WRITERS = {
+    ".annotations.json": write_web_annotations,
+    ".labelstudio.json": write_label_studio,
+    ".argilla.json": write_argilla,
+}
