@@ -129,7 +129,7 @@ def _last(conversation: Conversation) -> str:
 def _summary(session: Session) -> str:
     """Return a line about a session that is continued."""
     turns = f"{session.turns} turn{'s' * (session.turns != 1)}"
-    return f"session {session.id} goes on ({turns}): {session.title}"
+    return f"session {session.id} continues ({turns}): {session.title}"
 
 
 class Reloaded(BaseModel):

@@ -85,7 +85,7 @@ def test_c_goes_on_with_the_last_conversation_of_the_folder(agent: Agent) -> Non
     agent.run("my cat is called Aster")
     out, err = agent.run("-c", "what is it called?")
     assert out == "Noted.\n"
-    assert "session 1 goes on (1 turn): my cat is called Aster" in err
+    assert "session 1 continues (1 turn): my cat is called Aster" in err
     assert agent.said == ["my cat is called Aster", "Noted.", "what is it called?"]
     agent.run("an unrelated question")
     assert agent.said == ["an unrelated question"]
@@ -202,7 +202,7 @@ def test_a_conversation_goes_on_in_a_terminal(agent: Agent) -> None:
     agent.run("my cat is called Aster")
     with terminal_session(agent.project, 80, agent.environment) as session:
         session.press("/resume", ENTER)
-        session.wait_for("session 1 goes on (1 turn): my cat is called Aster")
+        session.wait_for("session 1 continues (1 turn): my cat is called Aster")
         session.press("what is it called?", ENTER)
         session.wait_for("4 messages and a list: • one • two")
         session.press("/clear", ENTER)
@@ -214,7 +214,7 @@ def test_a_conversation_goes_on_in_a_terminal(agent: Agent) -> None:
         session.press("/exit", ENTER)
         assert session.end() == 0
     with terminal_session(agent.project, 80, agent.environment, ["-c"]) as session:
-        assert "session 2 goes on (1 turn): a new one" in session.text
+        assert "session 2 continues (1 turn): a new one" in session.text
         session.press("go on", ENTER)
         session.wait_for("4 messages and a list")
 
@@ -227,7 +227,7 @@ def test_a_session_of_commands_goes_on(agent: Agent) -> None:
         session.press("/exit", ENTER)
         assert session.end() == 0
     with terminal_session(agent.project, 80, agent.environment, ["-c"]) as session:
-        assert "session 1 goes on (2 turns): /notes one two | three" in session.text
+        assert "session 1 continues (2 turns): /notes one two | three" in session.text
     agent.run("-c", "what did I note?")
     assert agent.said == [
         "/notes one",

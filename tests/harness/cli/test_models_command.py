@@ -98,9 +98,9 @@ def test_what_is_not_downloaded(
         app.dispatch(line if error is not ModelUnavailable else f"--yes {line}")
 
 
-def test_a_broken_download_can_go_on(server: type[Ollama], app: App) -> None:
+def test_a_broken_download_can_continue(server: type[Ollama], app: App) -> None:
     server.answers = PULLED[:2]
-    with pytest.raises(ModelUnavailable, match=r"did not end.*goes on where it ended"):
+    with pytest.raises(ModelUnavailable, match=r"did not end.*continues the download"):
         app.dispatch("--yes /models get other:1b")
     server.answers = PULLED
     text = app.dispatch("--yes /models get other:1b").result.text
