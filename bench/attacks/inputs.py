@@ -188,9 +188,9 @@ def streams(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 AREAS: dict[str, Callable[[Path, random.Random], Iterator[str | None]]] = {
-    "inputs: bombs": bombs,
-    "inputs: YAML and SKILL.md": documents,
-    "exports: formulas": formulas,
-    "exports: terminals": terminals,
-    "exports: streams": streams,
+    "bombs": bombs,
+    "yaml-documents": documents,
+    "formulas": formulas,
+    "terminals": terminals,
+    "redirected-streams": streams,
 }
