@@ -1,11 +1,11 @@
-"""Compare the words below written highlights with the passages, and measure their writing.
+"""Compare the words below highlights with the highlighted passages, and measure time and memory.
 
     python bench/highlights.py [--passages N] [--timed N]
 
 Writes invented papers with one to three columns, divided words, ligatures, and footnotes whose
-marks are in the abstract, highlights sentences, parts of sentences and pairs of sentences, and
-reads the words below the quad points from the written files with PDFium. Then highlights papers of
-twelve pages, and prints the processor time of each and the peak memory.
+marks are in the abstract. Highlights sentences, parts of sentences and pairs of sentences, and
+reads the words below the quad points of the written files with PDFium. Then highlights papers of
+twelve pages, and prints the processor time per paper and the peak memory.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def compare(folder: Path, passages: int) -> None:
-    """Print the share of words that are the same, for each kind of file."""
+    """Print the share of equal words for each kind of file."""
     chance, share = random.Random(37), passages // len(KINDS)
     with (
         ReaderProcess(pdf_files.WORKER, "PDFium") as reader,

@@ -215,7 +215,7 @@ class Bench:
 
 
 def _is_start_of_python(shown: str) -> bool:
-    """Return True for a traceback from before agent.py handles Ctrl-C, on a busy machine."""
+    """Return True for a traceback that Python printed before agent.py handled Ctrl-C."""
     own = (f"{ROOT / folder}{os.sep}" for folder in ("harness", "skills"))
     return "KeyboardInterrupt" in shown and not any(path in shown for path in own)
 

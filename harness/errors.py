@@ -36,7 +36,7 @@ from collections.abc import Callable, Iterable
 from harness.redaction import redact
 
 LONGEST = 10_000
-"""Characters of a message that are shown and stored."""
+"""Maximum number of characters of a message that is shown or stored."""
 
 
 class HarnessError(Exception):
@@ -55,7 +55,7 @@ class HarnessError(Exception):
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         message = redact(message)
-        if len(message) > LONGEST:  # such as an argument that is quoted
+        if len(message) > LONGEST:  # a message may quote a long argument
             message = f"{message[:LONGEST]}..."
         super().__init__(message)
         self.message = message

@@ -1,8 +1,8 @@
-"""Attack with files that are read, and with texts that are written: bombs, formulas, escapes.
+"""Attack by files that are read, and by texts that are written: bombs, formulas, escapes.
 
-A bomb is read in a process of its own, which may grow by `GROWTH` bytes: tables, reference files,
-Parquet, spreadsheets, PDF files, YAML and SKILL.md. Texts are saved as tables, and printed on
-terminals and into files.
+Bombs are tables, reference files, Parquet files, spreadsheets, PDF files, YAML files and SKILL.md
+files. Each is read in a separate process, whose memory may grow by `GROWTH` bytes. Texts are saved
+as tables, and printed on terminals and into files.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def documents(folder: Path, rng: random.Random) -> Iterator[str | None]:
             before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             try:
                 outcome(kind, path)
-            except Exception as error:  # noqa: BLE001  any other error than the documented one
+            except Exception as error:  # noqa: BLE001 an error other than the documented error
                 yield f"{kind}: {type(error).__name__}: {error}: {text[:80]!r}"
                 continue
             grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

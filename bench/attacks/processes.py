@@ -1,4 +1,4 @@
-"""Processes that are killed or interrupted, and hostile documents: the programs of bench/, by try.
+"""Processes that are killed or interrupted, and hostile documents, by other programs of bench/.
 
 killed-jobs, killed-writes, two-jobs: bench/crash.py.
 interrupted: bench/interrupt.py, with the user's models.
@@ -24,7 +24,7 @@ from bench.attack import CACHE
 ROWS = 100
 GROUPS, KILLS = 9, 5
 DOCUMENTS = 300
-"""Documents of each kind."""
+"""Number of documents of each kind."""
 INTERRUPTED = ("help", "annotate", "table", "session")
 DELAYS = 4
 
@@ -32,14 +32,14 @@ Campaign = Callable[[crash.Workspace], crash.Faults]
 
 
 def campaign(run: Campaign) -> str | None:
-    """Run one of the campaigns of bench/crash.py, without its prints."""
+    """Run a campaign of bench/crash.py without printing."""
     with crash.workspace(ROWS, 0.01) as work, contextlib.redirect_stdout(io.StringIO()):
         faults = run(work)
     return str(faults) if faults else None
 
 
 def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill a job of /annotate; each group of kills is followed by a run to the end."""
+    """Kill a job of /annotate; after each group of kills, run the job to its end."""
     for _ in range(GROUPS):
         found = campaign(partial(crash.kills, count=KILLS, chance=chance))
         yield found
@@ -47,7 +47,7 @@ def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def killed_writes(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Kill a job while it writes its target; what it leaves is removed by a later run."""
+    """Kill a job while it writes its target; a later run must remove its temporary files."""
     for _ in range(4):
         found = campaign(partial(crash.write_kills, count=KILLS, chance=chance))
         yield found
@@ -83,7 +83,7 @@ def documents(folder: Path, chance: random.Random) -> Iterator[str | None]:
         place.mkdir()
         try:
             count = fuzz(kind, DOCUMENTS, place).outcomes.total()
-        except Exception as exc:  # noqa: BLE001  the first document that is a failure
+        except Exception as exc:  # noqa: BLE001 the document that caused a failure
             yield f"{kind}: {type(exc).__name__}: {exc}"
         else:
             yield from [None] * count

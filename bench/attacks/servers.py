@@ -185,7 +185,7 @@ def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
 
 def changed(folder: Path, chance: random.Random) -> Iterator[str | None]:
-    """Replace the model of a server while a job runs: it stops with both digests, or names."""
+    """Replace the model of a server while a job runs; the job must stop, and name both models."""
     for backend in ("ollama", "openai"):
         for after in (chance.randrange(2, 20), chance.randrange(20, 60)):
             home = folder / f"{backend}-{after}"

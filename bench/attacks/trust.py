@@ -1,11 +1,11 @@
 """Attacks on trust and permissions.
 
 swaps: files are replaced while the harness reads, hashes, imports or asks the user about them:
-    plugins, mcp.json, skills that are installed, and skills that a model activates.
-always: a model runs another command than the user has always allowed.
-sandbox: a command in the sandbox writes the files that control git, models or the harness.
-calls: a model calls tools and commands that read, write or send what it may not.
-planted: a folder contains modules, settings, registries, servers and skills that would run.
+plugins, mcp.json, skills that are installed, and skills that a model activates. always: a model
+runs another command than the user has always allowed. sandbox: a command in the sandbox writes the
+files that control git, models or the harness. calls: a model calls tools and commands for forbidden
+reading, writing or sending. planted: a folder contains modules, settings, registries, servers and
+skills that would run.
 """
 
 from __future__ import annotations
@@ -416,7 +416,7 @@ WRITTEN = (
 
 
 def _call(rng: random.Random, root: Path) -> ToolCall:
-    """Return a call that reads or writes what the model may not, or asks for more rights."""
+    """Return a call for forbidden reading or writing, or a call that asks for more rights."""
     name = rng.choice(NAMES).format(root=root)
     quoted = rng.choice(("{}", '"{}"', " {} ", "'{}'")).format(name)
     kinds = (
@@ -446,7 +446,7 @@ def _call(rng: random.Random, root: Path) -> ToolCall:
 
 
 def calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Let a model make calls while the user refuses everything, and look for their effects."""
+    """Let a model make calls while the user refuses all of them, and check for effects."""
     before, home = Path.cwd(), os.environ["HOME"]
     for number in range(TRIES // 2):
         root = folder / str(number)
@@ -478,7 +478,7 @@ def calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def _all_files(root: Path) -> set[tuple[str, bytes]]:
-    """Return names and contents of all files but the harness's own logs."""
+    """Return the names and contents of all files except the harness's own logs."""
     return {
         (str(path.relative_to(root)), path.read_bytes())
         for path in root.rglob("*")

@@ -107,7 +107,7 @@ def load(port: int, cookie: str, paths: list[str], clients: int) -> tuple[float,
 
 
 def many_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Let 500 clients ask for a page of the corpus, and for all kinds of pages, at once."""
+    """Let 500 clients request a page of the corpus, and then pages of all kinds, concurrently."""
     with served(folder) as (port, cookie):
         mixed = [rng.sample(PAGES, len(PAGES)) for _ in range(3)]
         for pages in (*([page] * REQUESTS for page in PAGES[:3]), *mixed):
@@ -117,7 +117,7 @@ def many_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def foreign_requests(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send requests that no page of the application makes; each must be refused."""
+    """Send requests that pages of the application never make; all must be refused."""
     with served(folder) as (port, cookie):
         own = f"127.0.0.1:{port}"
         post = "Content-Type: application/x-www-form-urlencoded"
@@ -184,7 +184,7 @@ def _refused(port: int, request: str) -> str | None:
 
 
 def slow_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Send halves of requests over 60 connections, which end; others are answered meanwhile."""
+    """Send incomplete requests over 60 connections, which must end, while others are answered."""
     with served(folder) as (port, cookie):
         origin = f"Origin: http://127.0.0.1:{port}"
         length = "Content-Length: 900"
@@ -210,7 +210,7 @@ def slow_clients(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 
 def cancelled_calls(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Cancel 300 calls of the MCP server, some of which have begun, and call again."""
+    """Cancel 300 calls of the MCP server, of waiting and of running calls, and call again."""
     for number, tool in enumerate(("rows", "rows", "rows_read")):
         project = make_project(folder / f"{number}")
         with (project / "stderr").open("w") as errors:

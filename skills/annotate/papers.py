@@ -28,7 +28,7 @@ from skills.nanda.sentences import split_sentences
 from skills.nanda.text import flatten, set_of
 
 ABSTRACT_WORDS = 12
-"""Minimum number of words of text on the line that is an abstract if a sentence ends in it. Text of
+"""Minimum number of words of an abstract on the line, in which a sentence must end. Text of
 `TEXT_WORDS` words is always an abstract; other text is a topic.
 """
 CHARS_PER_WORD = 20

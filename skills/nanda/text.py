@@ -45,10 +45,10 @@ MARKDOWN_SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=#?\w+;)|(?<!\w)_|_(?!\w)")
 
 
 class Kept(Generic[T]):
-    """A function of a text that keeps its results for the last texts.
+    """A function of a text that caches its results for the latest texts.
 
     Args:
-        most: the number of texts; it is `LONG_KEPT` for texts of more than `long` characters.
+        most: the number of texts; for texts of more than `long` characters, it is `LONG_KEPT`.
     """
 
     def __init__(self, function: Callable[..., T], most: int, long: int) -> None:
@@ -61,13 +61,13 @@ class Kept(Generic[T]):
         return (self._of_long if len(text) > self._long else self._of_texts)(text, **options)
 
     def forget(self) -> None:
-        """Drop the kept results."""
+        """Drop the cached results."""
         self._of_texts.cache_clear()
         self._of_long.cache_clear()
 
 
 def kept(most: int, long: int = LONG) -> Callable[[Callable[..., T]], Kept[T]]:
-    """Return a decorator that makes a function `Kept`."""
+    """Return a decorator that makes a function `Kept`, with these parameters."""
     return lambda function: Kept(function, most, long)
 
 

@@ -1,6 +1,6 @@
 """Write copies of PDF files in which the passages of the moves are highlighted.
 
-The originals are never changed. A copy that is made again keeps the annotations of people.
+The originals are never changed. If a copy is made again, the annotations of people are kept.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from skills.nanda.framework import Framework
 from skills.nanda.text import counted, flatten
 
 COLOURS = ("e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999")
-"""The colours of moves in order: the palette of Okabe and Ito, which colour-blind readers can tell
-apart, and grey in place of its black."""
+"""The colours of moves in order: the palette of Okabe and Ito, which colour-blind readers can
+distinguish, with grey in place of black.
+"""
 WORKER = "skills.corpus.pdf.highlight_writer"
 NAMED = 20
-"""Maximum number of files that a report names for a reason."""
+"""Maximum number of files that a report names for each reason."""
 
 
 def save(
@@ -146,7 +147,7 @@ def _copy(
 
 
 def _marks(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
-    """Return the look of the highlights of a paper by move (`highlight_writer.Mark`)."""
+    """Return the appearance of the highlights of a paper by move (`highlight_writer.Mark`)."""
     stated = framework.stated(record)
     texts = {**from_sections(record), **stated}
     known = confidence_of(record.get("confidence"), stated)

@@ -1,7 +1,7 @@
 """Write the copy of a PDF file with highlights, in a separate process.
 
-The copy begins with the bytes of the original, to which pypdf appends the highlights. If a copy
-exists already, the annotations that people have added to it are appended, too.
+The copy begins with the bytes of the original, to which pypdf appends the highlights. If an earlier
+copy exists, the annotations that people have added to it are appended, too.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
 
 
 class Mark(TypedDict):
-    """The look of the highlight of a move.
+    """The appearance of the highlight of a move.
 
     Attributes:
-        colour: as "e69f00".
-        contents: the text of its comment.
+        colour: the colour as hexadecimal digits, such as "e69f00".
+        contents: the text of the comment.
     """
 
     label: str
@@ -66,7 +66,7 @@ def read(
     """Yield the places of passages by move, for `ReaderProcess.read`.
 
     Args:
-        marks: the moves to highlight; None writes no copy.
+        marks: the highlights by move; None to write no copy.
         copy: the path of an earlier copy, or "".
         out: the path of the copy to write.
     """
@@ -108,8 +108,8 @@ def _write(
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
     """Return a file whose last cross-reference stream is complete.
 
-    The stream of pypdf 7.1 has no entry for itself, which qpdf reports and which the next program
-    may write over, and it does not always name the document information.
+    The stream of pypdf 7.1 has no entry for itself: qpdf reports this as an error, and another
+    program may overwrite the stream. The stream may also lack the document information.
     """
     start = int(data[data.rindex(b"startxref") + len(b"startxref") :].split()[0])
     head, _, rest = data[start:].partition(b"stream\n")
@@ -127,7 +127,7 @@ def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
 
 
 def _check(reader: PdfReader) -> None:
-    """Refuse a file that a changed copy would break.
+    """Refuse a file that highlights would damage.
 
     Raises:
         Unreadable: the file is encrypted or signed.
@@ -141,7 +141,7 @@ def _check(reader: PdfReader) -> None:
 
 
 def entry(of: Any, name: str) -> Any:
-    """Return the entry of a dictionary, or "" if there is none."""
+    """Return the entry of a dictionary, or "" if the entry is missing."""
     return of[name] if isinstance(of, DictionaryObject) and name in of else ""
 
 
@@ -152,18 +152,18 @@ def annotations_of(page: PageObject) -> list[Any]:
 
 
 def is_ours(annotation: Any) -> bool:
-    """Return True for a highlight that the harness wrote and nobody has edited."""
+    """Return True for a highlight that the harness wrote and a person has not edited."""
     name = _name(str(entry(annotation, "/Subj")), str(entry(annotation, "/Contents")))
     return bool(entry(annotation, "/T") == AUTHOR and entry(annotation, "/NM") == name)
 
 
 def _name(label: str, contents: str) -> str:
-    """Return the name of a highlight, from which edited contents are recognized."""
+    """Return the name of a highlight, which depends on the contents, so that edits are detected."""
     return f"{AUTHOR}-{hashlib.sha256(f'{label}:{contents}'.encode()).hexdigest()[:16]}"
 
 
 def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
-    """Return the highlight of boxes, whose corners are in the order that viewers expect."""
+    """Return the highlight of boxes, with their corners in the order that viewers expect."""
     lefts, bottoms, rights, tops = zip(*boxes, strict=True)
     corners = (
         corner
@@ -185,7 +185,7 @@ def _highlight(mark: Mark, boxes: Sequence[Box]) -> Highlight:
 
 
 def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
-    """Add the annotations of people from an earlier copy; return those of ours that they edited.
+    """Add people's annotations from an earlier copy; return the highlights that people have edited.
 
     Raises:
         Unreadable: the file is not a copy, or annotations would be lost.
@@ -221,7 +221,7 @@ def _keep(writer: PdfWriter, copy: Path, data: bytes) -> set[tuple[int, str]]:
 
 
 def _key(annotation: Any) -> tuple[str, ...]:
-    """Return a key that is the same for an annotation of the original and its copy."""
+    """Return a key that is equal for an annotation of the original and for its copy."""
     place = " ".join(f"{float(one):.1f}" for one in entry(annotation, "/Rect"))
     return place, *(str(entry(annotation, name)) for name in ("/Subtype", "/Contents", "/NM"))
 

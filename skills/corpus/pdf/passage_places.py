@@ -1,8 +1,8 @@
 """Find the places of passages on the pages of a PDF file, as boxes of lines.
 
 The text of a passage is compared with the letters of the lines that the abstract or the section was
-read from. Only letters and digits count, so that divided words, ligatures, accents and the marks of
-footnotes make no difference.
+read from. Only letters and digits are compared, so that divided words, ligatures, accents and marks
+of footnotes have no influence.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from skills.corpus.pdf.page_lines import Pages
 from skills.corpus.pdf.page_text import MARK, Line
 
 ALIKE = 90.0
-"""Minimum similarity, at most 100, of a passage to its place if the letters are not the same."""
+"""Minimum similarity, at most 100, of a passage and a place with different letters."""
 KINDS = ("limitation", "conclusion")
 Box = tuple[float, float, float, float]
-"""Left, bottom, right and top, in points."""
+"""The left, bottom, right and top ends of a box, in points."""
 
 
 class Passages(TypedDict):
@@ -31,7 +31,7 @@ class Passages(TypedDict):
 
     Attributes:
         abstract: the text of the abstract.
-        spans: the start and the end of each passage in it.
+        spans: the start and the end of each passage in the abstract.
         quotes: the passages of sections.
     """
 
@@ -80,7 +80,7 @@ class Letters:
     def __init__(self, lines: Sequence[Line]) -> None:
         self._lines = lines
         self._chars: list[tuple[int, int, int]] = []
-        """Each visible character: its line, the number of marks before it, its number."""
+        """For each visible character: its line, the number of marks before it, and its number."""
         self._places: list[int] = []
         """The index in `_chars` of each letter."""
         text: list[str] = []
@@ -101,7 +101,7 @@ class Letters:
         """Return the characters of a passage, or None.
 
         Args:
-            near: the expected number of letters before it.
+            near: the expected number of letters before the passage.
         """
         wanted = _letters_of(passage)
         if not wanted or len(wanted) > len(self.text):
@@ -115,7 +115,8 @@ class Letters:
             start, end = alike.dest_start, alike.dest_end
         else:
             return None
-        # Points and parentheses at both ends of the passage, but of no other word.
+        # Add the points and parentheses at both ends of the passage, but no characters of other
+        # words.
         outside = [len(list(itertools.takewhile(_is_no_letter, one))) for one in _ends(passage)]
         first, last = self._places[start], self._places[end - 1]
         least = self._places[start - 1] + 1 if start else 0
@@ -143,7 +144,7 @@ def _letters_of(text: str) -> str:
 
 
 def _ends(passage: str) -> tuple[str, str]:
-    """Return the visible characters of a passage from its beginning, and from its end."""
+    """Return the visible characters of a passage, forwards and backwards."""
     visible = "".join(passage.split())
     return visible, visible[::-1]
 

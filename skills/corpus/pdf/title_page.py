@@ -74,7 +74,7 @@ MOST_WORDS = 700
 UNHEADED_WORDS = range(40, 401)
 """Allowed numbers of words of an abstract without a heading."""
 UNHEADED_PAGES = 2
-"""Number of pages on which an abstract without a heading is searched."""
+"""Number of pages that are searched for an abstract without a heading."""
 PARAGRAPH = 1.5
 """Minimum distance in ems between two lines, if the second begins a paragraph."""
 _RUN_IN = re.compile(

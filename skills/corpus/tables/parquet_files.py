@@ -209,10 +209,11 @@ class ParquetReader(Reader):
 
 
 def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool, int, int, int]]:
-    """Yield for each page if it is a dictionary, its size, its number of values, and the longest.
+    """Yield for each page: True for a dictionary, size, number of values, and longest value.
 
-    They are taken from the headers, by which a reader allocates memory; the metadata at the end of
-    a file only has sums. In a page that is not a dictionary, each value counts as the mean.
+    These numbers come from the headers, by which a reader allocates memory; the metadata at the end
+    of a file contains only sums. For a page without a dictionary, the mean length replaces the
+    longest.
 
     Raises:
         ValueError: a header is damaged.

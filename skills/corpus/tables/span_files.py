@@ -1,7 +1,7 @@
 """Write the passages of moves for annotation tools, as spans of the abstract.
 
 The formats are W3C Web Annotation (JSON-LD), tasks of Label Studio with predictions, and records of
-Argilla with suggestions. Offsets count Unicode characters of the abstract as it is stored.
+Argilla with suggestions. Offsets count Unicode characters of the stored abstract.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from skills.nanda.paper import page_address
 from skills.nanda.text import flatten
 
 CONTEXT = 32
-"""Number of characters before and after a passage that a TextQuoteSelector has."""
+"""Number of characters before and after a passage in a TextQuoteSelector."""
 FIELD, QUESTION = "text", "move"
 """The names of the text and of the labels, in Label Studio's and in Argilla's settings."""
 _NAMES = uuid.UUID("6c1c1ad0-5d0e-5d0c-9b4b-6e616e646121")
@@ -54,7 +54,7 @@ def spans_of(item: Annotated, framework: Framework) -> list[Span]:
 def write_web_annotations(
     file: IO[bytes], items: Iterable[Annotated], framework: Framework
 ) -> None:
-    """Write an annotation page of W3C Web Annotations, an annotation for each passage."""
+    """Write a page of W3C Web Annotations, with an annotation for each passage."""
     head = {
         "@context": "http://www.w3.org/ns/anno.jsonld",
         "id": f"urn:uuid:{uuid.uuid5(_NAMES, framework.digest)}",
@@ -117,7 +117,7 @@ def _web_annotations(item: Annotated, framework: Framework) -> Iterator[dict[str
 
 
 def _address(item: Annotated) -> str:
-    """Return the address of a paper: at arXiv or its DOI, or else of its file, or a name."""
+    """Return the address of a paper: at arXiv, of its DOI, of its file, or else a URN."""
     source = item.paper.source
     arxiv = item.paper.id if item.paper.is_arxiv else source.get("arxiv_id", "")
     if address := page_address(arxiv):
