@@ -358,8 +358,8 @@ def _way(call: Call, corpus: Engine) -> By:
     Missing vectors are added first.
 
     Raises:
-        UsageError: `--like` without the extra.
-        InputError: `--like` for a folder of parts.
+        UsageError: `--like` is given, but the extra `meaning` is not installed.
+        InputError: `--like` is given for a folder of parts, which has no vectors.
     """
     options = call.options
     if options.like and options.words:

@@ -97,7 +97,7 @@ class Corpus(Skill, DocumentSource):
         "  export FILE    all annotations, in any of the formats below\n"
         "  page [FILE]    all annotations as an HTML page\n"
         "  highlight [ID|CONDITION ...]\n"
-        "                 of all papers that were annotated from PDF files, or of these;\n"
+        "                 all papers that were annotated from PDF files, or these papers;\n"
         "                 `save to FOLDER/` saves copies\n"
         "  map [CONDITION ...]\n"
         "                 all papers, or the papers that `filter` finds; `save to` an .html,\n"

@@ -1,4 +1,4 @@
-"""The run of /curate: read the input, judge it, decide, and report."""
+"""The steps of a run of /curate: read the input, judge it, decide, and report."""
 
 from __future__ import annotations
 

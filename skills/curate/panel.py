@@ -314,8 +314,8 @@ def answers_of(reply: Reply, panel: Panel, form: VoteForm) -> dict[str, float]:
     if form.kind == "json":
         given = _json_answer(reply)
         return {answer: float(answer == given) for answer in panel.answers}
-    # A server returns no probabilities for a token that is part of a character; such a token is no
-    # answer.
+    # A server returns no probabilities for a token that is part of a character; such a token is not
+    # an answer.
     first = reply.logprobs[0] if reply.logprobs else {}
     return {
         answer: math.fsum(

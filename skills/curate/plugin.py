@@ -66,8 +66,8 @@ class ReviewOptions(SkillOptions):
     seed: int = Field(0, description="seed of the sample: another seed draws other papers")
     order: Literal["teach", "uncertain"] | None = Field(
         None,
-        description="papers that would teach most first (the default), or the least certain first "
-        "(the default with --words or --where)",
+        description="begin with the papers that would teach most (the default), or with the least "
+        "certain papers (the default with --words or --where)",
     )
     disputes: bool = Field(False, description="settle the disagreements of two reviewers")
     agreement: bool = Field(

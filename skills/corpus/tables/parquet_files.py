@@ -42,7 +42,7 @@ MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
 together.
 """
 ITEM_BYTES = 8
-"""Number of bytes of a value in a list, beside its text."""
+"""Number of bytes of a value in a list, in addition to its text."""
 _HEADER = 1 << 12, 1 << 20
 """Number of bytes that are read for the header of a page; the second number for long statistics."""
 BUFFER_BYTES = 1 << 16
