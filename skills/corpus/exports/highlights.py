@@ -54,7 +54,7 @@ def save(
     written = elsewhere = 0
     skipped: list[str] = []
     sources: dict[str, Path] = {}
-    with ReaderProcess(WORKER, "PDFium") as process:
+    with placing() as process:
         for number, item in enumerate(items(), start=1):
             check()
             path = pdf_of(item)
@@ -100,6 +100,11 @@ def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:
         "spans": {move: anchor["spans"] for move, anchor in anchors.items()},
         "quotes": quotes,
     }
+
+
+def placing() -> ReaderProcess:
+    """Return a process for `places_of`, which starts with the first file."""
+    return ReaderProcess(WORKER, "PDFium")
 
 
 def places_of(

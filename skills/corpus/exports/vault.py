@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import OutputError, UsageError
+from skills.corpus.exports import highlights
 from skills.corpus.exports.user_edited import Value, write_owned
 from skills.corpus.exports.vault_note import (
     ID,
@@ -118,19 +119,25 @@ def save(
     papers = _papers(folder, framework, items(), notes)
     links = related([one.terms.keys() for one in papers])
     by_state: dict[str, list[Path]] = defaultdict(list)
-    for place, (item, paper) in enumerate(zip(items(), papers, strict=True)):
-        if place % TICK_NOTES == 0:
-            tick(f"{place:,} of {counted(len(papers), 'note')}")
-        if paper.path is None:
-            by_state["repeated"].append(folder)
-            continue
-        named = [
-            (other.stem, [paper.terms[term] for term in terms])
-            for number, terms in links[place]
-            if (other := papers[number].path)
-        ]
-        written = write_owned(paper.path, note(item, framework, named), force=force)
-        by_state[written].append(paper.path)
+    with highlights.placing() as process:
+        for place, (item, paper) in enumerate(zip(items(), papers, strict=True)):
+            if place % TICK_NOTES == 0:
+                tick(f"{place:,} of {counted(len(papers), 'note')}")
+            if paper.path is None:
+                by_state["repeated"].append(folder)
+                continue
+            named = [
+                (other.stem, [paper.terms[term] for term in terms])
+                for number, terms in links[place]
+                if (other := papers[number].path)
+            ]
+            pdf = highlights.pdf_of(item)
+            pages = {}
+            if pdf and pdf.name in notes.pdfs:
+                found = highlights.places_of(process, item, framework)
+                pages = {move: (pdf.name, own[0]["page"] + 1) for move, own in found.items()}
+            ours = note(item, framework, named, pages)
+            by_state[write_owned(paper.path, ours, force=force)].append(paper.path)
     gone = before.difference(paper.path for paper in papers if paper.path)
     within = folder.resolve()
     by_state["gone"] = sorted(path for path in gone if path.resolve().is_relative_to(within))
@@ -207,10 +214,12 @@ class Notes:
     Attributes:
         ours: the notes of the harness by id; of several notes with the same id, the first.
         taken: keys of the names of all notes, since links name notes without their folders.
+        pdfs: names of PDF files that a link can name.
     """
 
     ours: dict[str, Found] = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
+    pdfs: set[str] = field(default_factory=set)
     _identified: dict[tuple[str, str], Found] = field(default_factory=dict)
 
     def add(self, note: Found) -> None:
@@ -249,6 +258,8 @@ def _scan(folder: Path) -> Notes:
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
             path = Path(place, name)
+            if name.lower().endswith(".pdf") and not _FORBIDDEN.search(name):
+                notes.pdfs.add(name)
             if name.endswith(".md") and not name.startswith(".") and path.is_file():
                 notes.taken.add(key(path.stem))
                 if found := _read(path):

@@ -71,12 +71,16 @@ def id_of(item: Annotated) -> str:
 
 
 def note(
-    item: Annotated, framework: Framework, links: Sequence[tuple[str, Sequence[str]]]
+    item: Annotated,
+    framework: Framework,
+    links: Sequence[tuple[str, Sequence[str]]],
+    pages: Mapping[str, tuple[str, int]] | None = None,
 ) -> Owned:
     """Return the part of the note of a paper that the harness owns.
 
     Args:
         links: the names of related notes, each with the terms that they share.
+        pages: the PDF file in the vault and the page on which a move is stated, by move.
     """
     stated = framework.stated(item.record)
     anchors = read_anchors(item.paper.abstract, stated, item.record.get("anchors"))
@@ -93,6 +97,14 @@ def note(
     ]
     if doubts:
         lines += ["> [!warning] Check", *(f"> {line}" for line in doubts), ""]
+    if pages:
+        moves = [one for one in framework.names if one in pages]
+        shown = [
+            f"[[{name}#page={page}|{framework.labels[move]}]]"
+            for move in moves
+            for name, page in [pages[move]]
+        ]
+        lines += [f"In the PDF: {', '.join(shown)}", ""]
     if links:
         lines += ["Papers with the same terms:", ""]
         lines += [f"- [[{name}]]: {', '.join(map(escaped, terms))}" for name, terms in links]

@@ -1,7 +1,8 @@
 """Write the copy of a PDF file with highlights, in a separate process.
 
-The copy begins with the bytes of the original, to which pypdf appends the highlights. If an earlier
-copy exists, the annotations that people have added to it are appended, too.
+The copy begins with the bytes of the original, to which pypdf appends the highlights; only a file
+that viewers have to repair is written anew. If an earlier copy exists, the annotations that people
+have added to it are appended, too.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ LEGEND = "Moves (nanda-harness)"
 OPACITY = 0.5
 PRINTED = 4
 """The flag of an annotation that is printed with its page."""
+_START = re.compile(rb"startxref\s+(\d{1,12})")
+_REFERENCES = re.compile(rb"\s*(?:xref\b|\d+\s+\d+\s+obj\b)")
 _NOT_KEPT = ("/Link", "/Widget", "/Popup")
 """Kinds of annotations that are parts of the document, or of other annotations."""
 _OF_PAGE = ("/P", "/Parent", "/Popup", "/IRT")
@@ -89,7 +92,9 @@ def _write(
     data = original.read_bytes()
     reader = PdfReader(BytesIO(data))
     _check(reader)
-    writer = PdfWriter(BytesIO(data), incremental=True)
+    is_sound = _is_sound(data)
+    file = BytesIO(data)
+    writer = PdfWriter(file, incremental=True) if is_sound else PdfWriter(clone_from=file)
     for page in writer.pages:
         if any(map(is_ours, annotations_of(page))):  # the original is a copy itself
             kept = [one for one in page.annotations or () if not is_ours(one.get_object())]
@@ -102,7 +107,17 @@ def _write(
     _add_legend(writer, found, marks)
     written = BytesIO()
     writer.write(written)
-    out.write_bytes(_with_own_entry(written.getvalue(), reader))
+    made = written.getvalue()
+    out.write_bytes(_with_own_entry(made, reader) if is_sound else made)
+
+
+def _is_sound(data: bytes) -> bool:
+    """Return True if a file ends with the place of its cross-references.
+
+    To another file, which viewers repair, nothing can be appended, and it is written anew.
+    """
+    start = _START.search(data, max(0, data.rfind(b"startxref")))
+    return start is not None and bool(_REFERENCES.match(data, int(start[1])))
 
 
 def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
@@ -111,7 +126,9 @@ def _with_own_entry(data: bytes, reader: PdfReader) -> bytes:
     The stream of pypdf 7.1 has no entry for itself: qpdf reports this as an error, and another
     program may overwrite the stream. The stream may also lack the document information.
     """
-    start = int(data[data.rindex(b"startxref") + len(b"startxref") :].split()[0])
+    found = _START.search(data, data.rindex(b"startxref"))
+    assert found is not None
+    start = int(found[1])
     head, _, rest = data[start:].partition(b"stream\n")
     number = int(head.split()[0])
     entries = zlib.decompress(rest[: rest.rindex(b"\nendstream")])

@@ -171,3 +171,18 @@ def test_the_samples_are_those_of_the_code(app: App, tmp_path: Path) -> None:
     for name, paper in SAMPLES.items():
         [claim] = highlighted(tmp_path / "out" / name)
         assert words_of(claim.text) == words_of(split_sentences(paper.abstract)[0])
+
+
+def test_a_note_links_to_the_page_of_a_move_in_a_file_of_the_vault(
+    app: App, tmp_path: Path
+) -> None:
+    folder = tmp_path / "notes.vault"
+    (folder / "files").mkdir(parents=True)
+    (folder / ".obsidian").mkdir()
+    PdfPaper().write(folder / "files" / "a.pdf")
+    app.dispatch(f"/annotate {folder / 'files' / 'a.pdf'} save to {folder}/")
+    [note] = folder.glob("*.md")
+    assert "In the PDF: [[a.pdf#page=1|Claim]]\n" in note.read_text(encoding="utf-8")
+    before = note.read_bytes()
+    app.dispatch(f"/annotate {folder / 'files' / 'a.pdf'} save to {folder}/")
+    assert note.read_bytes() == before

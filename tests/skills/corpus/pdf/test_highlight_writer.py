@@ -97,6 +97,23 @@ def test_a_copy_keeps_the_document_information(write: Copying) -> None:
         assert document.get_metadata_value("Title") == "Known"
 
 
+def test_a_file_that_viewers_repair_is_written_anew(write: Copying) -> None:
+    data = write.original.read_bytes()
+    write.original.write_bytes(data.replace(b"startxref\n4", b"startxref\n1"))
+    write()
+    claim, _ = highlighted(write.copy)
+    assert words_of(claim.text) == words_of(ABSTRACT[slice(*FIRST)])
+    assert PdfReader(write.copy, strict=True).outline
+    write()
+    assert write.titles() == ["Claim: it is small.", "Method: it reads."]
+
+
+def test_a_file_without_cross_references_is_refused(write: Copying) -> None:
+    write.original.write_bytes(write.original.read_bytes().replace(b"startxref", b"startxxxx"))
+    with pytest.raises(Unreadable, match="cannot be written with highlights: startxref"):
+        write()
+
+
 def test_the_outline_is_a_legend(write: Copying) -> None:
     write()
     legend, moves = PdfReader(write.copy).outline
