@@ -167,13 +167,14 @@ def regular_file(
 
 
 def text_lines(
-    path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False
+    path: Path, *, encoding: str = "utf-8-sig", with_nul: bool = False, cut: bool = False
 ) -> Generator[str, None, None]:
     """Yield the lines of a text file with their line endings, in the style of any system.
 
     Args:
         encoding: the encoding of the file, if it is known not to be UTF-8.
         with_nul: True to yield lines with NUL characters, which the reader refuses.
+        cut: see `bounded_lines`.
 
     Raises:
         InputError: the file cannot be read, or is not text in this encoding; for UTF-8, the message
@@ -186,7 +187,7 @@ def text_lines(
                 raise InputError("is UTF-16 or UTF-32 text", where=shown(path), hint=hint)
         try:
             with path.open(encoding=encoding, newline="") as file:
-                for number, line in enumerate(bounded_lines(file, path), start=1):
+                for number, line in enumerate(bounded_lines(file, path, cut=cut), start=1):
                     if "\0" in line and not with_nul:
                         raise InputError(
                             f"is a binary file (character {line.index(chr(0)) + 1} is 0)",
@@ -201,12 +202,18 @@ def text_lines(
 
 
 def bounded_lines(
-    file: TextIO, path: Path, begins_row: Callable[[str], object] = lambda _: True
+    file: TextIO,
+    path: Path,
+    begins_row: Callable[[str], object] = lambda _: True,
+    *,
+    cut: bool = False,
 ) -> Iterator[str]:
     """Yield the lines of an open file.
 
     Args:
         begins_row: returns True for a line that begins a row; by default, each line begins a row.
+        cut: True to yield only the beginning of a line of more than `MAX_ROW` characters, which the
+            caller refuses, instead of raising an error.
 
     Raises:
         InputError: a row has more than `MAX_ROW` characters; the remaining characters are not read.
@@ -216,8 +223,11 @@ def bounded_lines(
         if begins_row(line):
             first, size = number, -_LINE_COST
         size += len(line) + _LINE_COST
-        check_row(size, path, "line", first or 1)
+        if not cut:
+            check_row(size, path, "line", first or 1)
         yield line
+        while cut and len(line) > MAX_ROW and not line.endswith(("\r", "\n")):
+            line = file.readline(MAX_ROW + 1)
 
 
 def check_row(size: int, path: Path, unit: str, position: int) -> None:

@@ -61,7 +61,7 @@ def shown_address(address: str) -> str:
 
     The secrets of the address are redacted in all output from now on.
     """
-    scheme, separator, rest = remember(address).rpartition("://")
+    scheme, separator, rest = remember(address, "address").rpartition("://")
     host, slash, path = rest.partition("/")
     return redact(f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}")
 

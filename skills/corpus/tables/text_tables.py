@@ -215,13 +215,16 @@ class JsonlReader(Reader):
         return tuple(names)
 
     def rows(self, names: Sequence[str]) -> Iterator[tuple[int, dict[str, Any] | InputError]]:
-        with contextlib.closing(text_lines(self.path, with_nul=True)) as lines:
+        with contextlib.closing(text_lines(self.path, with_nul=True, cut=True)) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, self._object(line.rstrip("\r\n"), number)
 
     def _object(self, line: str, number: int) -> dict[str, Any] | InputError:
         where = place(self.path, self.unit, number)
+        if len(line) > MAX_ROW:
+            problem = f"has more than {MAX_ROW:,} characters"
+            return InputError(problem, where=where, hint="Leave out the longest texts.")
         if line.count(",") > MAX_VALUES:
             problem = f"has more than {MAX_VALUES:,} commas, and each may separate values"
             return InputError(problem, where=where, hint="Leave out the longest lists.")

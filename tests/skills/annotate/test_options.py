@@ -37,7 +37,7 @@ TOGETHER = (
     *CLUSTER,
 )
 """Options that do nothing alone, or are refused."""
-EVERYWHERE = {"framework", "max_tokens", "wording", "abstracts", "split"}
+EVERYWHERE = {"framework", "max_tokens", "wording", "abstracts", "split", "raw"}
 
 
 @pytest.fixture

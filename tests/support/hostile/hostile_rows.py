@@ -69,7 +69,7 @@ def rows() -> list[Row]:
         "a list": (["a", "b"], "'abstract' is a list, not text"),
         "an object": ({"text": "a"}, "'abstract' is an object, not text"),
         "a truth value": (True, "'abstract' is true or false, not text"),
-        "a cell of 10 MB": ("word " * 2_000_000, "has 10,000,000 characters; the maximum is"),
+        "a cell of 10 MB": ("word " * 2_000_000, "has more than 1,500,000 characters"),
     }
     for number, (name, (value, reason)) in enumerate(values.items(), start=len(found)):
         found.append(Row(name, _line(number, abstract=value), reason))
