@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from harness.api.skill import Call, Skill, Write
-from harness.errors import UsageError
+from harness.errors import Interrupted, UsageError
 from harness.runs import targets
 from skills.corpus.options import SAVED_REFERENCES, SAVED_SPANS, DatasetOptions, RawOptions
 from skills.corpus.records import Annotated, Failure
@@ -139,7 +139,13 @@ def folders(
             call.screen.notice(f"{folder}: no PDF file is written, since the job was stopped")
             return
         with call.screen.progress(f"writing {folder}") as tick, call.cancel.on_signals():
-            report = highlights.save(folder, framework, items, tick=tick, check=call.cancel.check)
+            try:
+                report = highlights.save(
+                    folder, framework, items, tick=tick, check=call.cancel.check
+                )
+            except Interrupted as stopped:
+                stopped.hint = f"The finished copies in {folder} are kept."
+                raise
         for line in report:
             call.screen.notice(line)
 

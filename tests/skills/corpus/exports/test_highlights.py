@@ -151,7 +151,7 @@ def test_a_stop_keeps_the_finished_copies(
     monkeypatch.setattr(
         highlights, "save", lambda *args, tick, **_: save(*args, tick=tick, check=check)
     )
-    with pytest.raises(Interrupted):
+    with pytest.raises(Interrupted, match=r"finished copies in .* are kept"):
         app.dispatch(f"/annotate {papers} save to {tmp_path / 'out'}/")
     assert [one.name for one in (tmp_path / "out").iterdir()] == ["a.pdf"]
 
