@@ -22,7 +22,8 @@ from bench import crash, interrupt
 from bench.attack import CACHE
 
 ROWS = 100
-GROUPS, KILLS = 9, 5
+GROUPS = (1, *[5] * 9)
+"""Numbers of kills of a job before it is run to its end."""
 DOCUMENTS = 300
 """Number of documents of each kind."""
 INTERRUPTED = ("help", "annotate", "table", "session")
@@ -40,18 +41,16 @@ def campaign(run: Campaign) -> str | None:
 
 def killed(folder: Path, chance: random.Random) -> Iterator[str | None]:
     """Kill a job of /annotate; after each group of kills, run the job to its end."""
-    for _ in range(GROUPS):
-        found = campaign(partial(crash.kills, count=KILLS, chance=chance))
-        yield found
-        yield from [None] * (KILLS - 1)
+    for kills in GROUPS:
+        yield campaign(partial(crash.kills, count=kills, chance=chance))
+        yield from [None] * (kills - 1)
 
 
 def killed_writes(folder: Path, chance: random.Random) -> Iterator[str | None]:
     """Kill a job while it writes its target; a later run must remove its temporary files."""
-    for _ in range(4):
-        found = campaign(partial(crash.write_kills, count=KILLS, chance=chance))
-        yield found
-        yield from [None] * (KILLS - 1)
+    for kills in GROUPS[:5]:
+        yield campaign(partial(crash.write_kills, count=kills, chance=chance))
+        yield from [None] * (kills - 1)
 
 
 def two_jobs(folder: Path, chance: random.Random) -> Iterator[str | None]:

@@ -28,65 +28,30 @@ MARGIN = 6.0
 LONGEST_MESSAGE = 1500
 AT_ONCE = 6
 KEY = "sk-attacked-0123456789abcdef"
+KEYS = dict.fromkeys(("OPENAI_API_KEY", "OLLAMA_API_KEY"), KEY)
+KEYS["ZOTERO_API_KEY"] = "zotero0123456789abcdef"
 PASSWORD = "pass-word-98765"
-ANSWERED = ("429 once", "503 once", "the key is repeated", "endless blank lines", "307 to itself")
-
-CLIENT = """
-import json, os, sys, time
-from harness.errors import HarnessError
-from harness.models.backend import Message, Request
-from harness.models.backends.ollama import OllamaBackend
-from harness.models.backends.openai import OpenAIBackend
-from harness.models.registry import ServeEntry
-
-def peak():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
-
-def meet(backend, entry, deadline):
-    request = Request((Message("user", "Say one word."),), max_tokens=64, deadline=deadline)
-    started, before = time.monotonic(), peak()
-    try:
-        text, kind = backend.load(entry).generate(request).text, ""
-    except Exception as exc:
-        text = str(exc)
-        kind = "HarnessError" if isinstance(exc, HarnessError) else type(exc).__name__
-    seconds = time.monotonic() - started
-    return {"text": text, "kind": kind, "seconds": seconds, "growth": peak() - before}
-
-for line in sys.stdin:
-    given = json.loads(line)
-    backend = OpenAIBackend() if given["entry"]["backend"] == "openai" else OllamaBackend()
-    entry = ServeEntry(**given["entry"])
-    if given["warm"]:
-        print(json.dumps(meet(backend, entry, 60)), flush=True)
-    elif not os.fork():
-        print(json.dumps(meet(backend, entry, given["deadline"])), flush=True)
-        os._exit(0)
-    else:
-        os.wait()
-"""
 
 
 class Client:
     """A process that meets each fault in a copy of itself, with the same memory each time."""
 
-    def __init__(self, backend: str) -> None:
-        self._backend = backend
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CLIENT],
+            [sys.executable, str(Path(__file__).with_name("_client.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, "OPENAI_API_KEY": KEY, "OLLAMA_API_KEY": KEY},
+            env={**os.environ, **KEYS, "PYTHONPATH": os.pathsep.join(sys.path)},
+            cwd=folder,
             text=True,
         )
 
     def meet(self, server: FaultyServer, *, warm: bool = False) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        path = "/v1" if self._backend == "openai" else ""
-        entry = {"backend": self._backend, "model": MODEL, "url": server.url + path}
-        given = {"entry": entry, "warm": warm, "deadline": DEADLINE}
+        url = server.url + "/v1" * (self._name == "openai")
+        given = {"name": self._name, "url": url, "warm": warm, "deadline": DEADLINE}
         self._process.stdin.write(json.dumps(given) + "\n")
         self._process.stdin.flush()
         found: dict[str, Any] = json.loads(self._process.stdout.readline())
@@ -112,11 +77,11 @@ def problems(fault: str, found: dict[str, Any], server: FaultyServer) -> Iterato
         yield f"another host received {server.redirected[0][:60]!r}"
 
 
-def faulty(backend: str) -> Callable[[Path, random.Random], Iterator[str | None]]:
+def faulty(name: str) -> Callable[[Path, random.Random], Iterator[str | None]]:
     """Return the area that meets the faults of one protocol."""
 
     def area(folder: Path, chance: random.Random) -> Iterator[str | None]:
-        client = Client(backend)
+        client = Client(name, folder)
         try:
             with FaultyServer("429 once") as server:
                 server.chats = 1  # so that the server answers
@@ -155,7 +120,7 @@ def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
             (home / "registry.yaml").write_text(
                 REGISTRY.format(backend=backend, model=MODEL, url=url)
             )
-            own = {"OPENAI_API_KEY": KEY, "OLLAMA_API_KEY": KEY, "HOME": str(home)}
+            own = {**KEYS, "HOME": str(home)}
             own |= {f"HARNESS_{n}": str(home / n.lower()) for n in ("DATA", "CONFIG", "CACHE")}
             environment = {**os.environ, **own, "HARNESS_REGISTRY": str(home / "registry.yaml")}
             line = "/annotate papers.csv --time-limit 3 save to out.jsonl"
@@ -180,8 +145,11 @@ def sweep(folder: Path, chance: random.Random) -> Iterator[str | None]:
 
     chosen = [(backend, fault) for fault in FAULTS for backend in ("ollama", "openai")]
     chosen = chance.sample(chosen, 60)
-    with ThreadPoolExecutor(AT_ONCE) as executor:
+    executor = ThreadPoolExecutor(AT_ONCE)
+    try:
         yield from executor.map(lambda args: run(*args), ((n, *c) for n, c in enumerate(chosen)))
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def changed(folder: Path, chance: random.Random) -> Iterator[str | None]:
@@ -213,5 +181,8 @@ AREAS = {
     "changed-models": changed,
     "faulty-ollama": faulty("ollama"),
     "faulty-openai": faulty("openai"),
+    "faulty-crossref": faulty("crossref"),
+    "faulty-pubmed": faulty("pubmed"),
+    "faulty-zotero": faulty("zotero"),
     "secrets": sweep,
 }

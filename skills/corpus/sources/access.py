@@ -26,7 +26,7 @@ from urllib3.util import Retry
 from harness._version import __version__
 from harness.errors import OutputError, SkillFailed, SourceUnavailable
 from harness.support.bounded_http import Meter, has_too_many_values
-from harness.support.calls import retry_after
+from harness.support.calls import Overdue, Raised, retry_after, within
 from skills.corpus.records import Found
 from skills.corpus.sources.services import SERVICES, Query, Rates
 from skills.nanda.text import flatten
@@ -47,6 +47,8 @@ PATIENCE = 600.0
 
 LONGEST_ANSWER = 16_000_000
 """Maximum size of an uncompressed answer in bytes."""
+LONGEST = 600.0
+"""Maximum seconds of a request with its repetitions and pauses, whatever pieces arrive."""
 MOST_VALUES = 1_000_000
 """Maximum number of values in an answer in JSON."""
 CHUNK = 1 << 16
@@ -196,6 +198,8 @@ class Source(ABC):
             raise self.unavailable(reason, self.key_hint)
         if status in _BUSY:
             raise self.unavailable(reason, self.key_hint if status == 429 else "")
+        if response.is_redirect:  # not followed
+            reason += f", a redirect to {response.headers['location']}"
         if status != 200:
             raise self.failed(reason)
         self.check_content(response)
@@ -265,16 +269,25 @@ class _Adapter(HTTPAdapter):
             source.sent += 1
             sent = source.signed(request)
             try:
-                response = super().send(sent, **{**options, "timeout": source.timeout})
-                meter = Meter(source.title, LONGEST_ANSWER)
-                pieces = map(meter.feed, response.iter_content(CHUNK))
-                response._content = b"".join(pieces)  # the content was read within this turn
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
-                reason = getattr(exc.args[0], "reason", exc.args[0])
-                raise source.unavailable(_words(reason, source)) from exc
+                response = within(LONGEST, lambda: self._fetch(sent, options), "request")
+            except Overdue as exc:
+                raise source.unavailable(f"no complete response within {LONGEST:.0f} s") from exc
+            except Raised as exc:
+                raise exc.__cause__ or exc from None
         response.request = request  # the request is cached with the response
         source.check(response)
         return response
+
+    def _fetch(self, request: requests.PreparedRequest, options: Any) -> requests.Response:
+        source = self.source
+        try:
+            response = super().send(request, **{**options, "timeout": source.timeout})
+            meter = Meter(source.title, LONGEST_ANSWER)
+            response._content = b"".join(map(meter.feed, response.iter_content(CHUNK)))
+            return response
+        except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError) as exc:
+            reason = getattr(exc.args[0], "reason", exc.args[0])
+            raise source.unavailable(_words(reason, source)) from exc
 
 
 class _Retry(Retry):

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlparse
 
@@ -21,7 +22,7 @@ import httpx
 from harness._version import __version__
 from harness.errors import NotAllowed, SkillFailed, UsageError
 from harness.support.bounded_http import IDENTITY, Meter, limit_response, other_host
-from harness.support.calls import retry_after
+from harness.support.calls import Overdue, Raised, retry_after, within
 from harness.support.stop_token import StopToken
 from skills.nanda.text import flatten
 
@@ -38,6 +39,8 @@ TIMEOUT, TIME_TO_ANSWER = 60.0, 300.0
 """Timeouts in seconds: for the server, and for the user's answer to Zotero."""
 LONGEST_WAIT = 300.0
 """Maximum time in seconds that the server may require to wait."""
+LONGEST = 300.0
+"""Maximum seconds of a request, whatever pieces of the response arrive."""
 LONGEST_ANSWER = 16_000_000
 """Maximum size of a response in bytes."""
 SILENT, CONFLICT = "the server does not state what became of it", "412"
@@ -221,9 +224,15 @@ class Library:
             self._stop.check()
             self._wait()
             try:
-                response = self._client.request(method, self.url + path, **content)
-            except httpx.HTTPError as exc:
-                raise self._failed(f"it cannot be reached ({type(exc).__name__})") from exc
+                send = partial(self._client.request, method, self.url + path, **content)
+                response = within(LONGEST, send, "request")
+            except Overdue as exc:
+                raise self._failed(f"no complete reply within {LONGEST:.0f} s") from exc
+            except Raised as exc:
+                if not isinstance(exc.__cause__, httpx.HTTPError):
+                    raise exc.__cause__ or exc from None
+                reason = type(exc.__cause__).__name__
+                raise self._failed(f"it cannot be reached ({reason})") from exc.__cause__
             busy = response.status_code in (429, 503)
             stated = response.headers.get("backoff") or response.headers.get("retry-after")
             seconds = retry_after(stated)

@@ -359,7 +359,7 @@ class FaultyServer:
             known = {"name": MODEL, "model": MODEL, "digest": self.digest, "id": MODEL}
             found: Any = {"models": [known], "data": [known], "capabilities": ["tools"]}
             chat.error("200 OK", json.dumps(found).encode())
-        elif json.loads(body).get("_debug_render_only"):
+        elif body.startswith(b"{") and json.loads(body).get("_debug_render_only"):
             chat.error("200 OK", b"{}")
         else:
             self.chats += 1
