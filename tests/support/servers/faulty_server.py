@@ -99,6 +99,8 @@ class Chat:
         """Send a piece again and again, in blocks."""
         block = piece * max(1, 65536 // len(piece))
         for _ in range(most // len(block)):
+            if self.server.released.is_set():
+                return
             self.send(block)
 
     def wait(self) -> None:
