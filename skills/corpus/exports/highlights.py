@@ -133,6 +133,8 @@ def _copy(
     path = check_pdf(path)
     if path.resolve().is_relative_to(target.parent.resolve()):
         raise InputError("is in the folder of the copies", where=shown(path))
+    if target.is_symlink():
+        raise InputError(f"its copy {target} would be written through a link", where=shown(path))
     passages = passages_of(item, framework)
     marks, found = _marks(item.record, framework), dict[str, Any]()
 

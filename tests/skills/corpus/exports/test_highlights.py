@@ -138,6 +138,16 @@ def test_originals_are_never_replaced(app: App, papers: Path) -> None:
     assert "is in the folder of the copies" in error_text(app)
 
 
+def test_nothing_is_written_through_a_link(app: App, papers: Path, tmp_path: Path) -> None:
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    (copies / "a.pdf").symlink_to(papers / "a.pdf")
+    before = (papers / "a.pdf").read_bytes()
+    app.dispatch(f"/annotate {papers / 'a.pdf'} save to {copies}/")
+    assert (papers / "a.pdf").read_bytes() == before
+    assert "would be written through a link" in error_text(app)
+
+
 def test_a_stop_keeps_the_finished_copies(
     app: App, papers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
