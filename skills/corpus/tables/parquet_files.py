@@ -36,7 +36,8 @@ PAPER_COLUMNS = ("title", "authors", "published", "categories", "abstract")
 OBJECTS = ("anchors", "checks", "provenance")
 _WRITTEN = ("anchors", SUGGESTIONS, "checks", "provenance")  # earlier parts have no suggestions
 _EXTRAS = ("support", CONFIDENCE, UNCERTAIN, *_WRITTEN)
-BATCH_ROWS = 256
+BATCH_ROWS, BATCH_BYTES = 256, 2_000_000
+"""Maximum number of rows that are read together, and of the bytes of their longest texts."""
 MOST_PAGE, MOST_PAGES = 8_000_000, 24_000_000
 """Maximum size in bytes of an uncompressed page, and of the largest pages of all columns
 together.
@@ -205,7 +206,7 @@ class ParquetReader(Reader):
                         where=shown(self.path),
                         hint="Write it with smaller pages and row groups.",
                     )
-        return max(1, min(BATCH_ROWS, MOST_PAGE // max(1, widths)))
+        return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, widths)))
 
 
 def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool, int, int, int]]:
