@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -157,13 +158,15 @@ class TrustStore(_ChoicesFile):
         known = (self._load()[0] or {}).get(str(folder.resolve()))
         if known is None:
             return None
+        import shutil
         import tempfile
 
         copy = Path(tempfile.mkdtemp(dir=private_folder())) / folder.name
-        try:
-            return copy if content_hash(folder, copy) == known else None
-        except UsageError:
-            return None
+        with contextlib.suppress(UsageError):
+            if content_hash(folder, copy) == known:
+                return copy
+        shutil.rmtree(copy.parent, ignore_errors=True)
+        return None
 
     def trust(self, folder: Path, shown: str = "") -> None:
         """Trust a folder with its current content.
