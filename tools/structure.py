@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT))
 
 from tools.count_code import code_lines  # noqa: E402
 
-MODULES, MEDIAN, LINES = 380, 110, 52_000
+MODULES, MEDIAN, LINES = 380, 110, 52_500
 """Most modules, smallest median of their code lines, and most code lines of all modules."""
 DEPTH = 3
 """Maximum number of folders above a module: skills/corpus/tables/csv.py."""

@@ -28,9 +28,7 @@ CHARS_PER_TOKEN = 3
 TOKENS_AROUND = 12
 """Number of tokens around the value of a move: its key or label, quotes, line breaks."""
 QUOTED_CHARS = 1200
-"""Number of characters of an unusable reply that the repair request quotes: about the length of an
-annotation.
-"""
+"""Number of characters of a reply that the repair request quotes, as long as an annotation."""
 TOKENS_OF_NUMBERS = 16
 """Number of tokens for three sentence numbers of a move in JSON, with key and brackets."""
 _BEFORE_TEXT = re.compile(r"\s*\[(\d{1,3}(?:,\s*\d{1,3})*)\]:?\s+(?=\S)")
