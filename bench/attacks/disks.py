@@ -1,9 +1,9 @@
 """Full, read-only and locked disks, damaged files, and a damaged cache of models.
 
-A job of /annotate with a model that answers immediately meets each fault. The job must end with
-code 4, or, for a damaged database, with code 2 and a remedy; and its message must name the file.
-After the fault is removed, the same line must complete the job: no row may be lost, doubled or out
-of order, and no stored row may be generated again.
+Each fault is caused during an /annotate job with a fake model. The job must exit with code 4, or
+with code 2 and a remedy if the database is damaged, and its message must name the file. After the
+fault is removed, the same command must complete the job without losing, repeating or reordering
+rows, and without generating stored rows again.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ class Dispatcher(Host, Protocol):
 
 
 def skill_tools(dispatcher: Dispatcher, shipped: bool) -> Iterator[SkillTool]:
-    """Yield the skills that a model may call: the shipped skills, or all other skills."""
+    """Yield the shipped skills that a model may call, or, without `shipped`, all other skills."""
     for found in dispatcher.catalogue.skills.values():
         if (found.origin == BUILT_IN) is shipped and found.skill.tool:
             yield SkillTool(dispatcher, found.skill)

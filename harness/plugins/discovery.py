@@ -53,10 +53,10 @@ class Discovery:
     """Loads plugins into a `Catalogue`.
 
     Args:
-        files: passed to plugins that register backends.
-        commands: imports the plugin of the framework's own commands.
+        files: the store of model files, which plugins that register backends receive.
+        commands: a function that imports and returns the plugin of the built-in commands.
         builtins: additional plugin objects, by name.
-        use: runs a `PromptSkill` with a `Call`.
+        use: a function that runs a `PromptSkill` with a `Call`.
     """
 
     def __init__(

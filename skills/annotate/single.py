@@ -42,7 +42,7 @@ def annotate_one(call: Call, found: Input, framework: Framework) -> Result:
     if options.sections and found.kind != "pdf":
         raise UsageError(
             "--sections reads sections of PDF files, and this is another input",
-            hint="Name a PDF file, or a folder of them.",
+            hint="Name a PDF file, or a folder of PDF files.",
         )
     if found.id:
         from skills.annotate.id_list import look_up

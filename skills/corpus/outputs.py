@@ -339,7 +339,7 @@ class Saved(Output):
 class MapSaved(Saved):
     """The map that was written to files."""
 
-    clusters: dict[str, int] = Field(description="by move")
+    clusters: dict[str, int] = Field(description="number of clusters, by move")
     gaps: int | None
 
 

@@ -48,7 +48,7 @@ class AnnotationOutput(Output):
     )
     checks: dict[str, Any] = Field(description="numbers and names that the abstract lacks, support")
     sections: dict[str, Any] = Field(
-        {}, description="moves that a section of the PDF states, by move"
+        {}, description="moves that a section of the PDF states; the key is the name of the move"
     )
     provenance: dict[str, Any] = Field(
         description="the model that made the annotation, and its settings"

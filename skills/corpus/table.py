@@ -404,7 +404,7 @@ def reader_of(path: Path, columns: Columns) -> Reader:
         raise InputError(
             "--sections reads sections of PDF files, and this is another table",
             where=shown(path),
-            hint="Name a PDF file, or a folder of them.",
+            hint="Name a PDF file, or a folder of PDF files.",
         )
     if library is not None:
         return ZoteroReader(path, library, columns.collection, columns.tags)

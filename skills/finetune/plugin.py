@@ -76,7 +76,7 @@ class NameOptions(SkillOptions):
 
 class RegisterOptions(NameOptions):
     default: bool = Field(
-        False, description="use the model for /annotate by default, even if it is not better"
+        False, description="make the model the default of /annotate, even if it is not better"
     )
 
 
@@ -299,7 +299,7 @@ class Finetune(Skill):
         if call.targets and case != "dataset":
             raise UsageError(
                 f"/finetune {case}".rstrip() + " writes its files into a folder",
-                hint="--out names it.",
+                hint="Name the folder with --out.",
             )
         if case == "dataset":
             from skills.finetune.dataset_command import make_dataset

@@ -114,10 +114,10 @@ class Sampled:
 
 
 class Figure(Interval):
-    """A figure over papers, with its interval.
+    """A value computed over papers, with its confidence interval.
 
     Attributes:
-        papers: the number of papers that the figure is about.
+        papers: the number of papers from which the value is computed.
     """
 
     papers: int

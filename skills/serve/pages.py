@@ -37,14 +37,14 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True, slots=True)
 class ReviewOf:
-    """The settings of a review: the annotations, and the stores of its decisions.
+    """The settings of a review: the annotations, and where the decisions are stored.
 
     Attributes:
         table: a table of annotations, or `CORPUS`.
         gold: the gold table.
         double: the new share of papers on which two reviewers decide; None keeps the stored share.
         framework: the value of `--framework`, None for the built-in framework.
-        wrote: called with the SHA-256 of the gold table before it replaces the old table.
+        wrote: called with the SHA-256 of the new gold table, before the old one is replaced.
     """
 
     table: Path = CORPUS

@@ -88,7 +88,7 @@ class Participants:
             raise UsageError(f"There is no order {order!r}.")
         queue, where, words = self._queue(), choice["where"].strip(), choice["words"].strip()
         with self._lock, name_lock(queue.locks, queue.gold, reviewer):
-            pass  # no terminal reviews under this name
+            pass  # refuses a name that a reviewer in a terminal uses
         desk = queue.desk(
             self._read(where, words) if where or words else self.papers(),
             reviewer,

@@ -94,7 +94,7 @@ def set_aside(path: Path) -> tuple[Path, str]:
         raise UsageError(
             "is not damaged: SQLite finds nothing wrong with it, and all of it can be read",
             where=str(path),
-            hint="`/corpus verify` compares the annotations with their keys.",
+            hint="`/corpus verify` checks that annotations match their keys, which are digests.",
         )
     number = 1
     while any(_aside(path, number, suffix).exists() for suffix in COMPANIONS):

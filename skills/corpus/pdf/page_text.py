@@ -32,7 +32,7 @@ MARK = "\ue000"
 """A character that replaces the mark of a footnote in the text of a line."""
 _MARKS = frozenset("0123456789,*†‡§¶\u2217")
 _LONG = re.compile(rf"[^\W\d_]{{4}}[.,;:)\u201d\"]*{MARK}*$")
-"""Matches the end of a word before a raised number that is not part of the word."""
+"""Matches the end of a long word, after which a superscript number is the mark of a footnote."""
 _BOLD = re.compile(r"bold|black|heavy|demi|-medi|medi$|cmbx|sfbx|\.b$|-b$", re.IGNORECASE)
 _REPLACED = str.maketrans(
     {"ﬀ": "ff", "ﬁ": "fi", "ﬂ": "fl", "ﬃ": "ffi", "ﬄ": "ffl", "ﬅ": "st", "ﬆ": "st", MARK: ""}

@@ -74,8 +74,8 @@ class MoveIndex(Protocol):
         """Yield the moves with these ids and scores.
 
         Args:
-            words: the FTS5 expression that the snippets mark; "" for moves found by meaning, whose
-                snippets are the beginnings of their texts.
+            words: the FTS5 expression whose matches are marked in the snippets; "" for moves that
+                were found by meaning, so that a snippet is the beginning of the text.
         """
 
 
