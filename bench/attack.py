@@ -33,8 +33,8 @@ sys.path[:0] = map(str, (ROOT, SUPPORT, *filter(Path.is_dir, SUPPORT.iterdir()))
 CACHE = Path(os.environ.get("HARNESS_CACHE") or Path.home() / ".cache/nanda-harness")
 """The user's cache of models; areas that need the embedded model link its files."""
 Area = Callable[[Path, random.Random], Iterator[str | None]]
-SHORT_TRIES = 4
-SHORT_SECONDS = 5.0
+SHORT_TRIES = 2
+SHORT_SECONDS = 2.0
 """Seconds after which `--short` begins no further try of an area."""
 KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "NANDA_CI_RUN", "SSL_CERT_FILE")
 """Environment variables that the attacked processes inherit."""
