@@ -132,6 +132,7 @@ class FakeModel:
         for piece in _words(text):
             state.check()
             state.add(piece)
+        state.flush()
         if isinstance(reply, Reply):
             return reply
         return Reply(text, "stop", self.count_tokens(request), len(text.split()), state.seconds)

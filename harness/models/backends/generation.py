@@ -105,6 +105,10 @@ class GenerationState:
         """Append a piece of text and pass it to `on_text`."""
         self._append(self._joiner.feed(self._stripper.feed(text)))
 
+    def flush(self) -> None:
+        """Append the text that was held back; the answer has ended."""
+        self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
+
     def received(self, *, progress: bool) -> None:
         """Record that a piece arrived; the answer must make progress within `STALLED` seconds."""
         if progress or self._progress is None:
@@ -144,6 +148,7 @@ class GenerationState:
                     hint="Run it again; if that fails too, see the server's own log.",
                 )
         except DeadlineExceeded as exc:
+            self.flush()
             exc.partial = self.text
             raise
 
@@ -156,7 +161,7 @@ class GenerationState:
         tool_calls: tuple[ToolCall, ...] = (),
     ) -> Reply:
         """Return the finished reply."""
-        self._append(self._joiner.feed(self._stripper.flush()) + self._joiner.flush(), end=True)
+        self.flush()
         calls = (
             ToolCall(
                 well_formed(c.name),
@@ -253,5 +258,6 @@ def relay(
     if failures:
         failure = failures.pop()
         if isinstance(failure, GenerationFailed):
+            state.flush()
             failure.partial = state.text
         raise failure

@@ -7,8 +7,16 @@ import math
 import pytest
 from backend_requests import judge
 
+from harness.errors import GenerationFailed
 from harness.models.backend import Token, ToolCall
-from harness.models.backends.generation import GenerationState, PrefillStripper, token_text
+from harness.models.backends.generation import (
+    Emit,
+    GenerationState,
+    PrefillStripper,
+    relay,
+    token_text,
+)
+from harness.redaction import remember
 from harness.testing import FakeModel
 
 
@@ -81,3 +89,17 @@ def test_prefill_counts_as_prompt() -> None:
     assert FakeModel().count_tokens(judge(prefill="one two")) == (
         FakeModel().count_tokens(judge(prefill="")) + 2
     )
+
+
+def test_the_last_letter_of_a_broken_answer_is_shown_even_if_a_secret_begins_with_it() -> None:
+    remember("s3cret-of-a-test")
+    shown: list[str] = []
+    state = GenerationState(judge(), on_text=shown.append)
+
+    def broken(emit: Emit[str]) -> None:
+        emit("Two notes")
+        raise GenerationFailed("the connection was closed")
+
+    with pytest.raises(GenerationFailed) as failure:
+        relay(broken, state.add, state)
+    assert "".join(shown) == failure.value.partial == "Two notes"
