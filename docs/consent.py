@@ -20,7 +20,7 @@ _MARKED = re.compile(
 
 
 class Rule(NamedTuple):
-    """A row of the table.
+    """An action of a model in the table of consent.
 
     Attributes:
         what: the action of a model.

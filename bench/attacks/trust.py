@@ -1,4 +1,4 @@
-"""Attacks on trust and permissions.
+"""Attack trust and permissions.
 
 swaps: files are replaced while the harness reads, hashes, imports or asks the user about them:
 plugins, mcp.json, skills that are installed, and skills that a model activates. always: a model
@@ -332,7 +332,7 @@ def _project(folder: Path) -> Settings:
 
 
 def always(folder: Path, rng: random.Random) -> Iterator[str | None]:
-    """Allow commands, run others, and check whether the user is asked again."""
+    """Allow commands permanently, run similar ones, and check that the user is asked again."""
     for number in range(TRIES):
         place = folder / str(number)
         settings = _project(place)
@@ -416,7 +416,7 @@ WRITTEN = (
 
 
 def _call(rng: random.Random, root: Path) -> ToolCall:
-    """Return a call for forbidden reading or writing, or a call that asks for more rights."""
+    """Return a call that reads or writes a forbidden place, or that requests more rights."""
     name = rng.choice(NAMES).format(root=root)
     quoted = rng.choice(("{}", '"{}"', " {} ", "'{}'")).format(name)
     kinds = (
