@@ -14,11 +14,16 @@ from harness.agent_skills import scaffold
 from harness.agent_skills.scaffold import Kind
 from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand
-from harness.errors import UsageError
+from harness.errors import ModelUnavailable, UsageError
 from harness.plugins.user_choices import TrustStore
 from harness.settings import Settings
 
 EXAMPLE = Path("examples", "abstract.txt")
+SENTENCES = (
+    "Snow melts in April. Melting snow fills the rivers. The rivers flood some roads. "
+    "Boats then bring the mail. Nobody complains."
+)
+"""The text of the first run outside of a checkout."""
 
 
 class NewSkill(AppCommand):
@@ -70,6 +75,15 @@ class NewSkill(AppCommand):
         lines = [f"Created {_shown(folder, settings)}: {', '.join(contents)}."]
         lines += [f"{f'{what}:':<12}{command}" for what, command in steps]
         lines.append("In a session, run /reload first.")
+        if kind == "prompt":
+            try:
+                call.models.resolve("chat", {})
+            except ModelUnavailable as exc:
+                lines.append(
+                    f"It needs a model that can chat: {exc.message}. Get one with Ollama "
+                    "(`/models get qwen2.5:7b`), or leave out --prompt-only: the skill then works "
+                    "without such a model."
+                )
         if needs_trust:
             again = f"add --trust once, or `/skills trust {name}`"
             lines.append(f"It is trusted in its current state. After an edit, {again}.")
@@ -114,7 +128,7 @@ def _steps(name: str, kind: Kind, folder: Path, settings: Settings) -> list[tupl
     if started.name == "agent.py":
         program = f"{python} {shlex.quote(_shown(started.absolute(), settings))}"
     where = shlex.quote(_shown(folder, settings))
-    example = EXAMPLE if (settings.project_dir / EXAMPLE).is_file() else "FILE"
+    example = EXAMPLE if (settings.project_dir / EXAMPLE).is_file() else SENTENCES
     steps = [("Run it", f'{program} "/{name} {example}"')]
     if kind == "package":
         steps.insert(0, ("Install it", f"{python} -m pip install ./{where}"))

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.agent_skills.skill_md import SkillFile
 from harness.api.skill import Call, Result
-from harness.errors import InputError, OutputError, UsageError, did_you_mean
+from harness.errors import OutputError, UsageError, did_you_mean
 from harness.permissions import consent, in_one_line
-from harness.plugins.installer import Staged, opened, remove, skills_of, staged
+from harness.plugins.installer import (
+    MOST_LISTED,
+    Staged,
+    chosen,
+    opened,
+    remove,
+    skills_of,
+    staged,
+)
 from harness.plugins.locations import owner, skill_files
 from harness.plugins.user_choices import Installed, InstalledSkills
 
 if TYPE_CHECKING:
     from harness.cli.services import Services
-
-MOST_LISTED = 20
-"""Maximum number of files, or of skills, that are listed."""
 
 
 def add(app: Services, source: str, call: Call) -> Result:
@@ -31,38 +36,57 @@ def add(app: Services, source: str, call: Call) -> Result:
         NotAllowed: the user refuses, or the session is not interactive.
         OutputError: a skill exists already, or cannot be written.
     """
-    settings = call.settings
-    records = InstalledSkills(settings.installed_file)
+    settings, names, every = call.settings, call.options.skill, call.options.all_skills
     with (
-        opened(source, settings.project_dir, call.cancel) as fetched,
+        opened(source, settings.project_dir, call.cancel, names=names, every=every) as fetched,
         contextlib.ExitStack() as kept,
     ):
-        chosen = _chosen(skills_of(fetched), call.options.skill, call.options.all_skills)
-        for file in chosen:
+        for remark in fetched.remarks:
+            call.screen.notice(remark)
+        files = chosen({file.name: file for file in skills_of(fetched)}, names, every=every)
+        for file in files:
             _check_free(app, file, settings.own_skills / file.name, force=call.force)
         settings.own_skills.mkdir(parents=True, exist_ok=True)
-        copies = [kept.enter_context(staged(file, settings.own_skills)) for file in chosen]
-        for copy in copies:
-            for line in _preview(copy, fetched.origin):
-                call.screen.notice(line)
-            if call.confirm and not call.yes:
-                call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
-        names = ", ".join(f"/{copy.file.name}" for copy in copies)
-        known = fetched.is_local and not any(copy.has_code for copy in copies)
-        # the line alone permits to copy instructions from this computer
-        if call.confirm or not known:
-            action = f"/skills installs {names} in {settings.own_skills}"
-            consent(action, call.confirm, yes=call.yes)
-        for copy in copies:
-            copy.place(settings.own_skills / copy.file.name)
-            record = Installed(
-                source=fetched.origin, sha256=copy.sha256, date=date.today().isoformat()
-            )
-            records.add(copy.file.name, record)
-    app.reload()
-    lines = [line for copy in copies for line in _placed(app, copy, settings.own_skills)]
+        copies = [kept.enter_context(staged(f, fetched, settings.own_skills)) for f in files]
+        lines = install(app, copies, call)
     data = [{"name": c.file.name, "sha256": c.sha256, "files": len(c.files)} for c in copies]
-    return Result("\n".join(lines), {"source": fetched.origin, "installed": data})
+    return Result("\n".join(lines), {"source": fetched.origin(), "installed": data})
+
+
+def install(
+    app: Services,
+    copies: Sequence[Staged],
+    call: Call,
+    verb: str = "installs",
+    changes: Callable[[Staged], Iterable[str]] = lambda copy: (),
+) -> list[str]:
+    """Show skills, ask, move them into the user's folder, and record them; return lines about it.
+
+    Args:
+        verb: the verb of the question.
+        changes: returns further lines that the user sees before the question.
+
+    Raises:
+        NotAllowed: the user refuses, or the session is not interactive.
+        OutputError: a skill cannot be written.
+    """
+    own, records = call.settings.own_skills, InstalledSkills(call.settings.installed_file)
+    for copy in copies:
+        for line in (*_preview(copy), *changes(copy)):
+            call.screen.notice(line)
+        if call.confirm and not call.yes:
+            call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
+    names = ", ".join(f"/{copy.file.name}" for copy in copies)
+    # the line alone permits to copy instructions from this computer
+    if call.confirm or not all(copy.is_local and not copy.has_code for copy in copies):
+        consent(f"/skills {verb} {names} in {own}", call.confirm, yes=call.yes)
+    for copy in copies:
+        copy.place(own / copy.file.name)
+        today = date.today().isoformat()
+        record = Installed(source=copy.origin, sha256=copy.sha256, date=today)
+        records.add(copy.file.name, record)
+    app.reload()
+    return [line for copy in copies for line in _placed(app, copy, own)]
 
 
 def delete(app: Services, name: str, call: Call) -> Result:
@@ -91,19 +115,6 @@ def delete(app: Services, name: str, call: Call) -> Result:
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
 
 
-def _chosen(found: Sequence[SkillFile], names: Sequence[str], every: bool) -> list[SkillFile]:
-    """Return the skills that the options select; a single skill needs no option."""
-    known = {file.name: file for file in found}
-    listed = ", ".join([*known][:MOST_LISTED]) + ", ..." * (len(known) > MOST_LISTED)
-    if unknown := [name for name in names if name not in known]:
-        raise InputError(f"there is no skill {unknown[0]!r}", hint=f"There are {listed}.")
-    if names or every or len(known) == 1:
-        return [known[name] for name in names or known]
-    raise InputError(
-        f"there are {len(known)} skills: {listed}", hint="Name some with --skill, or add --all."
-    )
-
-
 def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) -> None:
     taken = app.catalogue.skills.get(file.name)
     if taken is not None and owner(taken.origin, app.settings) == "program":
@@ -115,10 +126,10 @@ def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) ->
         raise OutputError("exists already", where=str(target), hint="--force replaces it.")
 
 
-def _preview(copy: Staged, origin: str) -> list[str]:
+def _preview(copy: Staged) -> list[str]:
     """Return the lines that the user sees before the question."""
     file = copy.file
-    lines = [f"/{file.name}: {file.description}", f"from {origin}"]
+    lines = [f"/{file.name}: {file.description}", f"from {copy.origin}"]
     sizes = [f"  {size:>9,} bytes  {in_one_line(name)}" for name, size in copy.files]
     lines += sizes[:MOST_LISTED]
     if (more := len(sizes) - MOST_LISTED) > 0:

@@ -80,11 +80,11 @@ class Skills(AppCommand):
     details = """\
     NAME shows the origin, fields and problems of a skill. Another TEXT lists the skills with all
     its words in their name, origin or description. `/skills add SOURCE` shows the skills of a
-    folder or of the URL of a git repository, and copies them into your own folder without running
-    any code."""
+    folder, of the URL of a git repository, or of the index of https://HOST, and copies them into
+    your own folder without running any code."""
     text = "optional"
     subcommands = {
-        "add": "install skills from a folder or a git repository",
+        "add": "install skills from a folder, a git repository or a host",
         "remove": "delete a skill from your own folder",
         "test": "try the requests in a skill's evals/evals.json; exit with 1 if a request fails",
         "trust": "trust a project's plugin in its current state, and load it",

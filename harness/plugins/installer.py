@@ -1,4 +1,4 @@
-"""Install skills from a folder or a git repository: fetch, copy, show, and move into place.
+"""Install skills from a folder, a git repository or an index: fetch, copy, and move into place.
 
 Repositories are cloned by the system's git, without hooks, submodules, filters and questions, and
 only by the protocols in `PROTOCOLS`. Fetched code is never run.
@@ -16,9 +16,10 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from harness.agent_skills import skill_md
 from harness.agent_skills.skill_md import SkillFile, slug
@@ -30,6 +31,7 @@ from harness.support.bounded_files import Unsearched, read_bytes, walk
 from harness.support.stop_token import StopToken
 from harness.support.text_input import at_home
 
+T = TypeVar("T")
 PROTOCOLS = "file:git:http:https:ssh"
 CLONE_SECONDS = 120.0
 """Time limit of a clone in seconds."""
@@ -39,6 +41,8 @@ MAX_FILES = 2_000
 """Maximum number of files and folders of a skill."""
 MAX_BYTES = 50_000_000
 """Maximum size of a skill in bytes."""
+MOST_LISTED = 20
+"""Maximum number of files, or of skills, that are listed."""
 NOT_COPIED = {".git", ".hg", ".svn", "__pycache__", "node_modules"}
 """Folders and files that are left out of the copy."""
 _URL = re.compile(r"(?:https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
@@ -63,40 +67,90 @@ class Source:
     """A folder with skills, and its origin.
 
     Attributes:
-        origin: the path, or the address without login, with the commit of a clone.
+        address: the path, or the address without login.
+        revision: the commit of a clone, or "".
+        digests: the digest of each skill that an index has listed.
+        remarks: lines about entries of an index that were left out.
         is_local: True for a folder of this machine, which the user can read before.
     """
 
     folder: Path
-    origin: str
+    address: str
+    revision: str = ""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
     is_local: bool = False
+
+    def origin(self, skill: str = "") -> str:
+        """Return the address, followed by "@" and the revision of the source or of a skill."""
+        revision = self.digests.get(skill, self.revision)
+        return f"{self.address}@{revision}" if revision else self.address
 
 
 @contextlib.contextmanager
-def opened(given: str, project: Path, cancel: StopToken) -> Iterator[Source]:
-    """Open a folder, or clone a repository into a folder that exists until the end of the block.
+def opened(
+    given: str,
+    project: Path,
+    cancel: StopToken,
+    *,
+    names: Sequence[str] = (),
+    every: bool = False,
+) -> Iterator[Source]:
+    """Open a folder, or fetch a source into a folder that exists until the end of the block.
 
     Args:
         project: the folder to which paths are relative.
+        names, every: the skills to download from an index, as for `chosen`.
 
     Raises:
-        InputError: the source does not exist, or cannot be cloned in time.
+        InputError: the source does not exist, or cannot be fetched in time; or an index does not
+            have these skills.
         UsageError: git is needed, but not installed.
+        TooLong: a download exceeds its limit.
     """
     path = project / at_home(given)
     if path.is_dir() and not (path / "HEAD").is_file():
         yield Source(path, str(path.resolve()), is_local=True)
         return
-    if not _URL.fullmatch(given):
+    from harness.plugins import skill_index
+
+    address = skill_index.address_of(given)
+    if not address and not _URL.fullmatch(given):
         raise InputError(
             "there is no such folder or repository",
             where=given,
-            hint="Give the path of a folder (unpack an archive), or the URL of a git repository.",
+            hint="Give the path of a folder (unpack an archive), the URL of a git repository, or "
+            "https://HOST.",
         )
     with tempfile.TemporaryDirectory(prefix="nanda-skill-") as temporary:
+        folder = Path(temporary)
+        if address:
+            listed, remarks = skill_index.read(address)
+            skills = chosen(listed, names, every=every)
+            for skill in skills:
+                skill_index.download(skill, address, folder / skill.name, MAX_FILES, MAX_BYTES)
+            digests = {skill.name: skill.digest for skill in skills}
+            yield Source(folder, redact(address), digests=digests, remarks=remarks)
+            return
         name = re.split(r"[/:]", given.rstrip("/"))[-1].removesuffix(".git")
-        folder = Path(temporary) / slug(name)
-        yield Source(folder, f"{redact(given)}@{_clone(given, folder, cancel)}")
+        folder /= slug(name)
+        yield Source(folder, redact(given), _clone(given, folder, cancel))
+
+
+def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list[T]:
+    """Return the skills with these names, or all skills; a single skill needs no name.
+
+    Raises:
+        InputError: a skill does not exist, or no skill of several is named.
+    """
+    listed = ", ".join([*found][:MOST_LISTED]) + ", ..." * (len(found) > MOST_LISTED)
+    if unknown := [name for name in names if name not in found]:
+        raise InputError(f"there is no skill {unknown[0]!r}", hint=f"There are {listed}.")
+    if names or every or len(found) == 1:
+        return [found[name] for name in names or found]
+    raise InputError(
+        f"there are {len(found)} skills: {listed}", hint="Name some with --skill, or add --all."
+    )
 
 
 def _clone(url: str, folder: Path, cancel: StopToken) -> str:
@@ -169,7 +223,7 @@ def skills_of(source: Source) -> list[SkillFile]:
         return usable
     faults = [str(file) for _, file in found if isinstance(file, UsageError)]
     reason = f": {faults[0]}" if faults else ""
-    raise InputError(f"there is no usable {skill_md.FILE}{reason}", where=source.origin)
+    raise InputError(f"there is no usable {skill_md.FILE}{reason}", where=source.origin())
 
 
 def _is_linked(path: Path, root: Path) -> bool:
@@ -184,11 +238,15 @@ class Staged:
     Attributes:
         files: the names of the files, each with its size in bytes.
         sha256: the hash of names and contents, as used for trust.
+        origin: the address of its source, with the revision.
+        is_local: True if the source is a folder of this machine.
     """
 
     file: SkillFile
     files: tuple[tuple[str, int], ...]
     sha256: str
+    origin: str
+    is_local: bool
 
     @property
     def size(self) -> int:
@@ -224,8 +282,8 @@ class Staged:
 
 
 @contextlib.contextmanager
-def staged(found: SkillFile, root: Path) -> Iterator[Staged]:
-    """Copy a skill to a hidden folder of `root`, which is removed after the block.
+def staged(found: SkillFile, source: Source, root: Path) -> Iterator[Staged]:
+    """Copy a skill of a source to a hidden folder of `root`, which is removed after the block.
 
     Raises:
         InputError: the skill contains a link, a special file or compiled Python, or is too large.
@@ -238,7 +296,8 @@ def staged(found: SkillFile, root: Path) -> Iterator[Staged]:
             files = tuple(_copied(found.folder, folder))
         except OSError as exc:
             raise OutputError(f"cannot be copied: {exc.strerror}", where=str(root)) from exc
-        yield Staged(skill_md.read(folder / found.path.name), files, content_hash(folder))
+        file, sha256 = skill_md.read(folder / found.path.name), content_hash(folder)
+        yield Staged(file, files, sha256, source.origin(found.name), source.is_local)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
 

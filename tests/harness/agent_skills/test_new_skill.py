@@ -67,7 +67,6 @@ def agent(project, line, *general):
 def test_new_skill_works(project):
     made = agent(project, "/new-skill summarize")
     assert (made.returncode, made.stderr) == (0, "")
-    assert '"/summarize FILE"' in made.stdout
     assert snapshot(project / "skills" / "summarize") == [
         "SKILL.md",
         "plugin.py",
@@ -82,6 +81,20 @@ def test_new_skill_works(project):
     assert not listed["untrusted"]
     [found] = [skill for skill in listed["skills"] if skill["name"] == "summarize"]
     assert found["problems"] == []
+
+
+def test_new_skill_runs_as_printed_with_the_embedded_models_alone(tmp_path, monkeypatch):
+    for name in ("CACHE", "DATA", "CONFIG"):
+        monkeypatch.setenv(f"HARNESS_{name}", str(tmp_path / name.lower()))
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")
+    made = agent(tmp_path, "/new-skill gist", "--json")
+    [run, _] = json.loads(made.stdout)["next"]
+    used = subprocess.run(run, shell=True, capture_output=True, text=True, cwd=tmp_path)
+    assert used.returncode == 0, used.stderr
+    assert used.stdout.startswith("Snow melts in April. Melting snow fills the rivers.")
+    assert "Nobody complains" not in used.stdout
+    made = agent(tmp_path, "/new-skill ask --prompt-only")
+    assert "It needs a model that can chat: no available model is fit for chat" in made.stdout
 
 
 @pytest.mark.parametrize("how", ["path", "inside", "all"])
