@@ -19,14 +19,27 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent_process import environment_of
+from corpus_papers import annotated, paper
 from fuzzed_documents import FRONT_MATTER, ODD, READERS, SHIPPED, outcome
 from hostile_files import DOCUMENTS, laughs
 from pseudo_terminal import pseudo_terminal
 from table_bombs import BOMBS, GROWTH, read_in_child
 
+from skills.corpus.parquet_store.index import MOST_ROW
+from skills.corpus.tables.parquet_files import parquet_row, parquet_schema
+from skills.nanda.framework import nanda
+
 ROOT = Path(__file__).resolve().parents[2]
 ROUNDS = 2
 """Number of bombs of each kind."""
+PART_GROWTH = 500_000_000
+"""Number of bytes by which a process may grow while it indexes a part with long texts."""
+PEAK = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Runs a command and prints its largest memory, without the memory of the process that forked."""
 BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "'", "''", "'=", "-0", "+1", "", " ", '"', ";", "\n")
 REST = (
     "1+1",
@@ -63,6 +76,39 @@ def bombs(folder: Path, rng: random.Random) -> Iterator[str | None]:
             held = refused and grown < GROWTH
             yield None if held else f"{name}: {grown / 1e6:.0f} MB more memory, {message[:150]}"
         path.unlink()
+
+
+def parts(folder: Path, rng: random.Random) -> Iterator[str | None]:
+    """Index parts whose texts expand: rows of more than 100 KB must be refused, unread."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = parquet_schema(nanda(), "arxiv_id")
+    columns = [field.name for field in schema if field.type == pa.string()]
+
+    def indexed(number: int, column: str, size: int) -> tuple[int, bool]:
+        """Return the peak memory in bytes of a process that indexes a part, and if it is read."""
+        rows = [parquet_row(annotated(paper(n)), nanda(), "arxiv_id") for n in range(1, 300)]
+        differ = rng.random() < 0.5  # equal texts are written once, as a dictionary
+        for place, row in enumerate(rows):
+            row[column] = f"{place * differ}{'x' * size}" if size else row[column]
+        part = folder / f"{number}" / "a.parquet"
+        part.parent.mkdir()
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+        line = [sys.executable, str(ROOT / "agent.py"), f"/corpus index {part.parent.name}"]
+        command = [sys.executable, "-c", PEAK, *line]
+        made = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        assert made.returncode == 0, made.stderr[-300:]
+        return 1024 * int(made.stdout.split()[-1]), "has 1 part" in made.stdout
+
+    usual, _ = indexed(0, "title", 0)
+    for number in range(1, 21):
+        column, size = rng.choice(columns), rng.choice((20_000, 90_000, 120_000, 900_000))
+        peak, read = indexed(number, column, size)
+        most = PART_GROWTH if size < MOST_ROW else GROWTH
+        held = (size < MOST_ROW or not read) and peak - usual < most
+        grown = f"{(peak - usual) / 1e6:.0f} MB more memory"
+        yield None if held else f"{size:,} bytes in {column}: {'read' * read}, {grown}"
 
 
 def documents(folder: Path, rng: random.Random) -> Iterator[str | None]:
@@ -189,6 +235,7 @@ def streams(folder: Path, rng: random.Random) -> Iterator[str | None]:
 
 AREAS: dict[str, Callable[[Path, random.Random], Iterator[str | None]]] = {
     "bombs": bombs,
+    "expanding-parts": parts,
     "yaml-documents": documents,
     "formulas": formulas,
     "terminals": terminals,

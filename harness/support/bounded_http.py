@@ -21,6 +21,8 @@ BODY = 2_000_000
 """Maximum number of bytes of a response that is read as a whole."""
 LINE = 200_000
 """Maximum number of bytes of a line or an event of a streamed response."""
+OBJECTS = 10_000
+"""Maximum number of JSON objects in such a line: clients need up to 100 microseconds for each."""
 MESSAGE = 3_000_000
 """Maximum number of bytes of a message of the Model Context Protocol."""
 VALUES = 60_000
@@ -47,7 +49,7 @@ class Meter:
     Attributes:
         name: the name of the server, for messages.
         size: maximum number of bytes of the stream.
-        ends: the texts that end a line or an event, which then may have `LINE` bytes.
+        ends: the texts that end a line or an event, which then may have `LINE` bytes and `OBJECTS`.
         cuts: True to end the stream at its limit instead of raising an error.
     """
 
@@ -58,6 +60,7 @@ class Meter:
     _read: int = 0
     _tail: bytes = b""
     _line: int = 0
+    _objects: int = 0
 
     def feed(self, piece: bytes) -> bytes:
         """Return the piece, or the part of it that is within the limit.
@@ -74,8 +77,14 @@ class Meter:
             ended = [at + len(end) for end in self.ends if (at := text.rfind(end)) >= 0]
             self._line = len(text) - max(ended) if ended else self._line + len(piece)
             self._tail = text[-3:]  # the longest line ending has four bytes
-            if self._line > LINE:
-                raise TooLong(f"{self.name} sends a line of more than {LINE:,} bytes")
+            # The lines that end in a piece are counted together with the line that begins in it.
+            self._objects = piece.count(b"{") + (0 if ended else self._objects)
+            for found, most, unit in (
+                (self._line, LINE, "bytes"),
+                (self._objects, OBJECTS, "objects"),
+            ):
+                if found > most:
+                    raise TooLong(f"{self.name} sends a line of more than {most:,} {unit}")
         return piece
 
 

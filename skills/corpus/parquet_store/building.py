@@ -57,9 +57,10 @@ if TYPE_CHECKING:
 GROUP_ROWS = 50_000
 """Maximum number of rows that are indexed in a transaction, unless a part has more rows."""
 GROUP_PARTS = 1_000
-BATCH_ROWS = 50_000
-FETCHED = 2_000
+FETCHED = 512
 """Number of rows that are kept in memory with their texts."""
+HELD_BYTES = 50_000_000
+"""Number of bytes of facts that are written as one row group."""
 _NO_ROWS = Layout(0, "", has_errors=False)
 
 Tick = Callable[[str], None]
@@ -278,28 +279,19 @@ def write_facts(
     Raises:
         duckdb.Error: a part cannot be read, or its JSON is damaged.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
     years = set()
-    read = pa.RecordBatchReader.from_stream(db.sql(_of_rows(parts, framework)))
+    read = db.sql(_of_rows(parts, framework)).fetch_record_batch(FETCHED)
     with contextlib.ExitStack() as stack:
         writer = None
-        for batch in _slices(read):
-            table = _completed(batch, len(framework.names))
+        for table in _completed_tables(read, len(framework.names)):
             if writer is None:
                 made = pq.ParquetWriter(target, table.schema, compression="zstd")
                 writer = stack.enter_context(made)
             writer.write_table(table)
             years.update(table["year"].unique().to_pylist())
     return list(years)
-
-
-def _slices(read: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield smaller batches, since a batch of DuckDB may have a million rows."""
-    for batch in read:
-        for begin in range(0, batch.num_rows, BATCH_ROWS):
-            yield batch.slice(begin, BATCH_ROWS)
 
 
 def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
@@ -336,6 +328,19 @@ def _of_rows(parts: Sequence[NewPart], framework: Framework) -> str:
             {columns}, {_keys("lacking[1]")} AS numbers, {_keys("lacking[2]")} AS names
         FROM read
     """
+
+
+def _completed_tables(batches: Iterable[pa.RecordBatch], moves: int) -> Iterator[pa.Table]:
+    import pyarrow as pa
+
+    held: list[pa.Table] = []
+    for batch in batches:
+        held.append(_completed(batch, moves))
+        if sum(table.nbytes for table in held) > HELD_BYTES:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
 
 
 def _completed(batch: pa.RecordBatch, moves: int) -> pa.Table:

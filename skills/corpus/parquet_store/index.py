@@ -30,7 +30,13 @@ from harness.errors import InputError
 from harness.support.sqlite import handle_signals, is_interrupted
 from skills.corpus.db.schema import TOKENIZER
 from skills.corpus.tables.columns import ERROR
-from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS, SUFFIX, is_part
+from skills.corpus.tables.parquet_files import (
+    OBJECTS,
+    PAPER_COLUMNS,
+    SUFFIX,
+    ParquetReader,
+    is_part,
+)
 from skills.nanda.framework import Framework
 from skills.nanda.paper import ID_FIELDS
 
@@ -38,6 +44,8 @@ FOLDER, NAME = ".index", "index.db"
 VERSION = "1"
 BUSY_SECONDS = 30.0
 UNKNOWN_YEAR = -1
+MOST_ROW = 100_000
+"""Maximum number of bytes of a row's texts, of which DuckDB unpacks 2,048 rows together."""
 
 # Entries of `about`: the id of the last part, the last part that readers see, and the next id of a
 # row.
@@ -295,8 +303,8 @@ def layout(path: Path, framework: Framework) -> Layout:
     """Return the layout of a part with annotations by `framework`.
 
     Raises:
-        InputError: the part is incomplete, or has other columns or annotations by another
-            framework.
+        InputError: the part is incomplete, would take too much memory, or has other columns or
+            annotations by another framework.
     """
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -325,4 +333,15 @@ def layout(path: Path, framework: Framework) -> Layout:
             f"was made with another version of the framework {name}: it has no move {lacking[0]}",
             where=path.name,
         )
+    for group in range(footer.num_row_groups):
+        try:
+            size = ParquetReader(path).row_bytes(footer, group, schema.names)
+        except ValueError as exc:
+            raise InputError(f"is not a whole Parquet file ({exc})", where=path.name) from exc
+        if size > MOST_ROW:
+            raise InputError(
+                f"would take too much memory: the texts of a row in row group {group + 1} have"
+                f" {size:,} bytes, more than {MOST_ROW:,}",
+                where=path.name,
+            )
     return Layout(footer.num_rows, schema.names[0], ERROR in texts)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import itertools
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import InputError
 from skills.corpus.parquet_store.index import Index, Part
 from skills.corpus.records import Annotated, Failure
 from skills.corpus.tables.columns import CONFIDENCE, ERROR, SUGGESTIONS
-from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS
+from skills.corpus.tables.parquet_files import OBJECTS, PAPER_COLUMNS, ParquetReader
 from skills.nanda.confidence import confidence_of, doubt_of
 from skills.nanda.paper import ID_FIELDS, IdField, Paper
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-CHUNK = 500
+CHUNK = 256
 """Number of rows that are kept in memory with all columns."""
 Row = dict[str, Any]
 
@@ -32,9 +34,7 @@ class Rows:
     def __init__(self, index: Index) -> None:
         self._index = index
         self._open: Callable[[Part], pq.ParquetFile] = functools.lru_cache(8)(self._opened)
-        self._group: Callable[[Part, int, tuple[str, ...]], pa.Table] = functools.lru_cache(2)(
-            self._read_group
-        )
+        self._group: tuple[object, _Group] | None = None
 
     def read(self, ids: Iterable[int], columns: Sequence[str] = ()) -> Iterator[tuple[int, Row]]:
         """Yield the rows with these ids that are in parts, in the order of the ids.
@@ -122,6 +122,8 @@ class Rows:
         return next((one for one in ID_FIELDS if part and part.id_column == one), "id")
 
     def _chunk(self, ids: Sequence[int], columns: tuple[str, ...]) -> dict[int, Row]:
+        import pyarrow as pa
+
         by_group: defaultdict[tuple[Part, int], list[tuple[int, int]]] = defaultdict(list)
         for row_id in ids:
             if part := self._index.part_of(row_id):
@@ -129,13 +131,13 @@ class Rows:
                 by_group[part, group].append((row_id, position))
         found = {}
         for (part, group), places in by_group.items():
-            table = self._group(part, group, columns)
+            places.sort(key=itemgetter(1))
             try:
-                rows = table.take([position for _, position in places]).to_pylist()
-            except ValueError as exc:  # text that is not UTF-8
+                rows = self._read_group(part, group, columns, [at for _, at in places])
+                for (row_id, _), row in zip(places, rows, strict=True):
+                    found[row_id] = {**row, "id": row[part.id_column]}
+            except (pa.ArrowException, OSError, ValueError) as exc:  # also text that is not UTF-8
                 raise _unreadable(part, exc) from exc
-            for (row_id, _), row in zip(places, rows, strict=True):
-                found[row_id] = {**row, "id": row[part.id_column]}
         return found
 
     def _place(self, part: Part, position: int) -> tuple[int, int]:
@@ -148,21 +150,22 @@ class Rows:
             position -= rows
         raise self._error(part.first, "has fewer rows than when it was indexed")
 
-    def _read_group(self, part: Part, group: int, columns: tuple[str, ...]) -> pa.Table:
-        import pyarrow as pa
-
-        wanted = [part.id_column, *columns] if columns else None
-        try:
-            return self._open(part).read_row_group(group, columns=wanted)
-        except (pa.ArrowException, OSError) as exc:
-            raise _unreadable(part, exc) from exc
+    def _read_group(
+        self, part: Part, number: int, columns: tuple[str, ...], positions: Sequence[int]
+    ) -> Iterator[Row]:
+        """Yield the rows at ascending positions; continue the last group if that is possible."""
+        key = part, number, columns
+        if not self._group or self._group[0] != key or positions[0] < self._group[1].begin:
+            file, path = self._open(part), self._index.folder / part.file.name
+            names = [part.id_column, *columns] if columns else file.schema_arrow.names
+            self._group = key, _Group(ParquetReader(path).batches(file, number, names))
+        yield from self._group[1].rows(positions)
 
     def _opened(self, part: Part) -> pq.ParquetFile:
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         try:
-            return pq.ParquetFile(self._index.folder / part.file.name)
+            return ParquetReader(self._index.folder / part.file.name).open_file()
         except (pa.ArrowException, OSError) as exc:
             raise _unreadable(part, exc) from exc
 
@@ -179,6 +182,31 @@ class Rows:
         part = self._index.part_of(row_id)
         where = f"{part.file.name}, row {row_id - part.first + 1}" if part else "the parts"
         return InputError(problem, where=where)
+
+
+class _Group:
+    """The rows of a row group, of which one batch is in memory.
+
+    Attributes:
+        begin: the position of the first row of the batch.
+    """
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self._batches = batches
+        self._batch: pa.RecordBatch | None = None
+        self.begin = 0
+
+    def rows(self, positions: Sequence[int]) -> Iterator[Row]:
+        """Yield the rows at ascending positions, of which none is before `begin`."""
+        while positions:
+            rows = self._batch.num_rows if self._batch else 0
+            here = positions[: bisect.bisect_left(positions, self.begin + rows)]
+            if here and self._batch:
+                yield from self._batch.take([at - self.begin for at in here]).to_pylist()
+            if positions := positions[len(here) :]:
+                self.begin, self._batch = self.begin + rows, next(self._batches, None)
+                if self._batch is None:
+                    raise ValueError("it has fewer rows than it states")
 
 
 def _unreadable(part: Part, exc: Exception) -> InputError:

@@ -142,7 +142,7 @@ class ParquetReader(Reader):
         import pyarrow as pa
 
         try:
-            with self._open() as file:
+            with self.open_file() as file:
                 return file.metadata
         except (pa.ArrowException, OSError) as exc:
             raise InputError(
@@ -156,12 +156,9 @@ class ParquetReader(Reader):
 
         position = 0
         try:
-            with self._open() as file:
+            with self.open_file() as file:
                 for number in range(file.metadata.num_row_groups):
-                    size = self._check_pages(file.metadata, number, set(names))
-                    for batch in file.iter_batches(
-                        size, [number], columns=list(names), use_threads=False
-                    ):
+                    for batch in self.batches(file, number, names):
                         columns = [_values(column) for column in batch.columns]
                         for values in zip(*columns, strict=True):
                             position += 1
@@ -173,19 +170,33 @@ class ParquetReader(Reader):
                 hint="Is the file complete? Write it again.",
             ) from exc
 
-    def _open(self) -> pq.ParquetFile:
+    def open_file(self) -> pq.ParquetFile:
+        """Return the file, of whose columns only the beginning is read ahead."""
         import pyarrow.parquet as pq
 
         return pq.ParquetFile(self.path, buffer_size=BUFFER_BYTES, pre_buffer=False)
 
-    def _check_pages(self, metadata: pq.FileMetaData, number: int, names: set[str]) -> int:
-        """Return the number of rows of a row group to read together.
+    def batches(
+        self, file: pq.ParquetFile, number: int, names: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a row group, fewer of them together if their texts are long.
+
+        Raises:
+            InputError, ValueError: see `row_bytes`.
+        """
+        size = BATCH_BYTES // max(1, self.row_bytes(file.metadata, number, names))
+        size = max(1, min(BATCH_ROWS, size))
+        yield from file.iter_batches(size, [number], columns=list(names), use_threads=False)
+
+    def row_bytes(self, metadata: pq.FileMetaData, number: int, names: Sequence[str]) -> int:
+        """Return the largest number of bytes of a row's texts in a row group.
 
         Args:
             names: the columns to read.
 
         Raises:
             InputError: an uncompressed page, or the lists, would take too much memory.
+            ValueError: the header of a page is damaged.
         """
         group, total, widths = metadata.row_group(number), 0, 0
         with self.path.open("rb") as file:
@@ -201,12 +212,12 @@ class ParquetReader(Reader):
                 lists = items * (width + ITEM_BYTES) if "." in name else 0
                 if max(sizes.values(), default=0) > MOST_PAGE or max(total, lists) > MOST_PAGES:
                     raise InputError(
-                        f"the column {name!r} of row group {number + 1} would take too much "
-                        "memory when it is unpacked",
+                        "would take too much memory when the column "
+                        f"{name!r} of row group {number + 1} is unpacked",
                         where=shown(self.path),
                         hint="Write it with smaller pages and row groups.",
                     )
-        return max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, widths)))
+        return widths
 
 
 def _pages(file: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[bool, int, int, int]]:

@@ -14,6 +14,7 @@ from harness.support.bounded_http import (
     BODY,
     ERROR,
     LINE,
+    OBJECTS,
     SHOWN,
     Meter,
     TooLong,
@@ -98,6 +99,12 @@ def test_a_line_has_a_limit_however_it_is_cut(ends: tuple[bytes, ...]) -> None:
         assert meter.feed(piece) == piece
     with pytest.raises(TooLong, match="a line of more than 200,000 bytes"):
         meter.feed(b"x" * 20)
+    choices = b"{}," * (OBJECTS // 2)
+    meter = Meter("it", 10 * LINE, ends)
+    for piece in (choices, end, choices, choices):
+        assert meter.feed(piece) == piece
+    with pytest.raises(TooLong, match="a line of more than 10,000 objects"):
+        meter.feed(b"{}")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from corpus_papers import annotated, paper
 from corpus_parts import made_at, write_part
@@ -23,6 +25,8 @@ from harness.testing import assert_refuses, fake_app
 from skills.corpus.parquet_store import building
 from skills.corpus.parquet_store.building import NewPart, build
 from skills.corpus.parquet_store.index import open_index
+from skills.corpus.parquet_store.part_rows import Rows
+from skills.corpus.tables.parquet_files import parquet_row, parquet_schema
 from skills.nanda.framework import load, nanda
 
 PARTS = Path("parts")
@@ -125,6 +129,39 @@ def test_part_that_is_not_whole_is_named_and_the_others_are_read(app: App) -> No
     assert "cut.parquet is left out: it is not a whole Parquet file" in notices(app)
     assert ids(app) == ["1", "2", "3", "4"]
     assert notices(app).count("cut.parquet is left out") == 2
+
+
+@pytest.mark.parametrize(
+    ("column", "size", "message"),
+    [
+        ("abstract", 9_000_000, "would take too much memory when the column 'abstract'"),
+        ("title", 110_000, "the texts of a row in row group 2 have 11"),
+        ("claim", 110_000, "the texts of a row in row group 2 have 11"),
+    ],
+)
+def test_part_that_expands_is_refused(app: App, column: str, size: int, message: str) -> None:
+    rows = [parquet_row(annotated(paper(n)), nanda(), "arxiv_id") for n in range(1, 40)]
+    rows[-1][column] = "x" * size
+    table = pa.Table.from_pylist(rows, schema=parquet_schema(nanda(), "arxiv_id"))
+    pq.write_table(table, PARTS / "c.parquet", compression="zstd", row_group_size=20)
+    assert (PARTS / "c.parquet").stat().st_size < 50_000
+    refused = app.dispatch("/corpus index parts").result.data["refused"]
+    assert refused["c.parquet"].startswith("would take too much memory")
+    assert message in refused["c.parquet"]
+
+
+def test_rows_of_a_large_group_are_read_in_any_order(app: App) -> None:
+    items = [annotated(paper(number)) for number in range(1, 700)]
+    write_part(PARTS / "c.parquet", items)
+    app.dispatch("/corpus index parts")
+    with open_index(PARTS, nanda()) as index:
+        rows = Rows(index)
+        first = index.parts[-1].first
+        for wanted in ([600, 3, 300, 3], [301, 650], [299], [1]):
+            found = [
+                (row_id - first, row["id"]) for row_id, row in rows.read(map(first.__add__, wanted))
+            ]
+            assert found == [(at, items[at].paper.id) for at in wanted]
 
 
 def test_table_that_is_no_part_is_named(app: App) -> None:
