@@ -111,8 +111,9 @@ class Settings:
         return self.project_dir / "mcp.json", self.project_dir / ".mcp.json"
 
     @property
-    def installed_file(self) -> Path:
-        return self.config_dir / "installed.json"
+    def skills_lock(self) -> Path:
+        """The record of installed skills, from which another machine can install them."""
+        return self.config_dir / "skills.lock"
 
     @property
     def own_skills(self) -> Path:

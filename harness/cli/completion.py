@@ -90,7 +90,7 @@ class LineCompleter(Completer):
                 yield from _matching(word, skill.subcommands.items())
             yield from _matching(word, self._names(catalogue, [skill.name, *line.before]))
             yield from _matching(word, _offered(skill, "", line.subcommand))
-            reads = skill.name not in catalogue.framework or line.subcommand == "add"
+            reads = skill.name not in catalogue.framework or line.subcommand in ("add", "sync")
             if line.may_be_file and reads:
                 yield from paths(word)
 
@@ -107,7 +107,7 @@ class LineCompleter(Completer):
                 return self._models()
             case ["skills"]:
                 return [*_skills(catalogue), *waiting]
-            case ["skills", "remove" | "test"]:
+            case ["skills", "remove" | "test" | "check" | "update"]:
                 return theirs
             case ["skills", "trust"]:
                 return waiting

@@ -45,10 +45,12 @@ def add(app: Services, source: str, call: Call) -> Result:
             call.screen.notice(remark)
         files = chosen({file.name: file for file in skills_of(fetched)}, names, every=every)
         for file in files:
-            _check_free(app, file, settings.own_skills / file.name, force=call.force)
+            check_free(app, file, settings.own_skills / file.name, force=call.force)
         settings.own_skills.mkdir(parents=True, exist_ok=True)
         copies = [kept.enter_context(staged(f, fetched, settings.own_skills)) for f in files]
-        lines = install(app, copies, call)
+        # the line alone permits to copy instructions from this computer
+        known = all(copy.is_local and not copy.has_code for copy in copies)
+        lines = install(app, copies, call, asks=not known)
     data = [{"name": c.file.name, "sha256": c.sha256, "files": len(c.files)} for c in copies]
     return Result("\n".join(lines), {"source": fetched.origin(), "installed": data})
 
@@ -59,26 +61,28 @@ def install(
     call: Call,
     verb: str = "installs",
     changes: Callable[[Staged], Iterable[str]] = lambda copy: (),
+    *,
+    asks: bool = True,
 ) -> list[str]:
     """Show skills, ask, move them into the user's folder, and record them; return lines about it.
 
     Args:
         verb: the verb of the question.
         changes: returns further lines that the user sees before the question.
+        asks: False if the line is enough where nobody can be asked.
 
     Raises:
         NotAllowed: the user refuses, or the session is not interactive.
         OutputError: a skill cannot be written.
     """
-    own, records = call.settings.own_skills, InstalledSkills(call.settings.installed_file)
+    own, records = call.settings.own_skills, InstalledSkills(call.settings.skills_lock)
     for copy in copies:
         for line in (*_preview(copy), *changes(copy)):
             call.screen.notice(line)
         if call.confirm and not call.yes:
             call.screen.notice(f"Until you answer, its files are in {copy.file.folder}.")
     names = ", ".join(f"/{copy.file.name}" for copy in copies)
-    # the line alone permits to copy instructions from this computer
-    if call.confirm or not all(copy.is_local and not copy.has_code for copy in copies):
+    if call.confirm or asks:
         consent(f"/skills {verb} {names} in {own}", call.confirm, yes=call.yes)
     for copy in copies:
         copy.place(own / copy.file.name)
@@ -110,12 +114,18 @@ def delete(app: Services, name: str, call: Call) -> Result:
         )
     consent(f"/skills deletes {folders[name]}", call.confirm, yes=call.yes)
     remove(folders[name])
-    InstalledSkills(call.settings.installed_file).remove(folders[name].name)
+    InstalledSkills(call.settings.skills_lock).remove(folders[name].name)
     app.reload()
     return Result(f"/{name} is removed.", {"removed": name, "folder": str(folders[name])})
 
 
-def _check_free(app: Services, file: SkillFile, target: Path, *, force: bool) -> None:
+def check_free(app: Services, file: SkillFile, target: Path, *, force: bool) -> None:
+    """Check that a skill may be installed under its name.
+
+    Raises:
+        UsageError: the name belongs to a command, or is disabled.
+        OutputError: the folder exists, and `force` is False.
+    """
     taken = app.catalogue.skills.get(file.name)
     if taken is not None and owner(taken.origin, app.settings) == "program":
         raise UsageError(f"the name /{file.name} is taken by a command", where=str(file.path))

@@ -13,7 +13,7 @@ from harness.api.skill import Call, Result, SkillOptions
 from harness.cli.app_command import AppCommand, result_of
 from harness.errors import NothingFound, UsageError, did_you_mean
 from harness.plugins.locations import owner
-from harness.plugins.user_choices import InstalledSkills, content_hash
+from harness.plugins.user_choices import InstalledSkills, is_unchanged
 from harness.runs.invocation import is_name
 from harness.terminal.rendering import table
 
@@ -85,6 +85,9 @@ class Skills(AppCommand):
     text = "optional"
     subcommands = {
         "add": "install skills from a folder, a git repository or a host",
+        "check": "compare installed skills with their sources, and show the differences",
+        "update": "install the newer state of a source, after showing the differences",
+        "sync": "install the skills of a skills.lock with exactly the recorded content",
         "remove": "delete a skill from your own folder",
         "test": "try the requests in a skill's evals/evals.json; exit with 1 if a request fails",
         "trust": "trust a project's plugin in its current state, and load it",
@@ -111,6 +114,12 @@ class Skills(AppCommand):
                 raise UsageError("/skills add needs a path or a URL", hint="`/help skills add`")
             return add(self._app, source, call)
         name = call.text.strip().removeprefix("/")
+        if call.subcommand in ("check", "update", "sync"):
+            from harness.cli import skill_updates
+
+            if call.subcommand == "sync":
+                return skill_updates.sync(self._app, call.text.strip(), call)
+            return skill_updates.check(self._app, name, call)
         if call.subcommand:
             if not name:
                 raise UsageError(f"/skills {call.subcommand} needs a name", hint="`/skills`")
@@ -189,12 +198,12 @@ class Skills(AppCommand):
         named = _selected(catalogue, lambda entry: entry.name == text)
         failures = [one for one in catalogue.failures or () if one["name"] == text]
         if failures or any(getattr(named, key) for key in LISTED):
-            installed = InstalledSkills(self._app.settings.installed_file).read()
+            installed = InstalledSkills(self._app.settings.skills_lock).read()
             for entry in (*named.skills, *named.untrusted):
                 folder = Path(entry.folder or Path(entry.file or "").parent)
                 record = installed.get(folder.name)
                 if record and folder.parent == self._app.settings.own_skills:
-                    unchanged = _is_unchanged(folder, record["sha256"])
+                    unchanged = is_unchanged(folder, record["sha256"])
                     entry.installed = Installation(**record, unchanged=unchanged)
             named.name, named.failures = text, failures
             return result_of(named, "\n".join(_in_full(named)))
@@ -314,11 +323,3 @@ def _failures(found: SkillCatalogue) -> Iterator[str]:
         yield f"left out: {failure['name']} ({failure['origin']}): {failure['reason']}"
         if failure["traceback"]:
             yield failure["traceback"].rstrip()
-
-
-def _is_unchanged(folder: Path, sha256: str) -> bool:
-    """Return True if the files of a folder still have the recorded hash."""
-    try:
-        return content_hash(folder) == sha256
-    except UsageError:
-        return False

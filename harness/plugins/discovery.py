@@ -74,7 +74,7 @@ class Discovery:
         self._trust = TrustStore(settings.trust_file)
         self.disabled = DisabledNames(settings.disabled_file)
         self._disabled_names = self.disabled.read()
-        self._installed = InstalledSkills(settings.installed_file)
+        self._installed = InstalledSkills(settings.skills_lock)
         self._host = PluginHost(
             files, deadline=settings.plugin_deadline, strict=settings.strict_plugins
         )

@@ -46,6 +46,7 @@ MOST_LISTED = 20
 NOT_COPIED = {".git", ".hg", ".svn", "__pycache__", "node_modules"}
 """Folders and files that are left out of the copy."""
 _URL = re.compile(r"(?:https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
+_ORIGIN = re.compile(r"(\S+)@([0-9a-f]{40}|[0-9a-f]{64}|sha256:[0-9a-f]{64})")
 _SETTINGS = (
     f"core.hooksPath={os.devnull}",
     "core.fsmonitor=false",
@@ -87,6 +88,12 @@ class Source:
         return f"{self.address}@{revision}" if revision else self.address
 
 
+def split_origin(origin: str) -> tuple[str, str]:
+    """Return the address and the revision of a recorded origin; the revision may be ""."""
+    match = _ORIGIN.fullmatch(origin)
+    return (match[1], match[2]) if match else (origin, "")
+
+
 @contextlib.contextmanager
 def opened(
     given: str,
@@ -95,12 +102,14 @@ def opened(
     *,
     names: Sequence[str] = (),
     every: bool = False,
+    revision: str = "",
 ) -> Iterator[Source]:
     """Open a folder, or fetch a source into a folder that exists until the end of the block.
 
     Args:
         project: the folder to which paths are relative.
         names, every: the skills to download from an index, as for `chosen`.
+        revision: the commit of a repository; by default, the latest commit.
 
     Raises:
         InputError: the source does not exist, or cannot be fetched in time; or an index does not
@@ -134,7 +143,7 @@ def opened(
             return
         name = re.split(r"[/:]", given.rstrip("/"))[-1].removesuffix(".git")
         folder /= slug(name)
-        yield Source(folder, redact(given), _clone(given, folder, cancel))
+        yield Source(folder, redact(given), _clone(given, folder, cancel, revision))
 
 
 def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list[T]:
@@ -153,41 +162,48 @@ def chosen(found: Mapping[str, T], names: Sequence[str], *, every: bool) -> list
     )
 
 
-def _clone(url: str, folder: Path, cancel: StopToken) -> str:
-    """Clone the latest commit of a repository, and return the name of the commit."""
+def _clone(url: str, folder: Path, cancel: StopToken, revision: str) -> str:
+    """Clone the latest commit of a repository, or a given commit; return the name of the commit."""
     if (git := shutil.which("git")) is None:
         raise UsageError("git is not installed", hint="Install it, or download the repository.")
-    command = [git, *(word for setting in _SETTINGS for word in ("-c", setting))]
-    options = ["--depth=1", "--single-branch", "--no-tags", "--no-recurse-submodules"]
     ssh = os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
     environment = {**os.environ, **_ENVIRONMENT, "GIT_SSH_COMMAND": ssh}
-    process = subprocess.Popen(
-        [*command, "clone", "--quiet", *options, "--template=", "--", url, str(folder)],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    try:
-        said = _errors(process, StopToken(cancel, CLONE_SECONDS)).strip().splitlines()
-    finally:
-        _kill(process)
-    if process.returncode:
-        reason = said[-1] if said else f"git ended with {process.returncode}"
-        raise InputError(f"cannot be cloned: {reason}", where=url)
-    head = [*command, "-C", str(folder), "rev-parse", "HEAD"]
-    done = subprocess.run(head, env=environment, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
+    limit = StopToken(cancel, CLONE_SECONDS)
+
+    def run(*words: str) -> str:
+        process = subprocess.Popen(
+            [git, *(word for setting in _SETTINGS for word in ("-c", setting)), *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        try:
+            printed, said = _outputs(process, limit)
+        finally:
+            _kill(process)
+        if process.returncode:
+            lines = said.strip().splitlines() or [f"git ended with {process.returncode}"]
+            raise InputError(f"cannot be cloned: {lines[-1]}", where=url)
+        return printed.strip()
+
+    options = ["--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules"]
+    run("clone", *options, "--single-branch", "--template=", "--", url, str(folder))
+    inside = "-C", str(folder)
+    if revision and run(*inside, "rev-parse", "HEAD") != revision:
+        run(*inside, "fetch", *options, "origin", revision)
+        run(*inside, "checkout", "--quiet", "--detach", "FETCH_HEAD")
+    return run(*inside, "rev-parse", "HEAD")
 
 
-def _errors(process: subprocess.Popen[str], limit: StopToken) -> str:
-    """Wait for the end of a clone, and return what git printed."""
+def _outputs(process: subprocess.Popen[str], limit: StopToken) -> tuple[str, str]:
+    """Wait for the end of git, and return the texts of its stdout and stderr."""
     while True:
         try:
-            return process.communicate(timeout=0.2)[1]
+            return process.communicate(timeout=0.2)
         except subprocess.TimeoutExpired:
             try:
                 limit.check()

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, TypedDict
 
+from harness.agent_skills.skill_md import NAME
 from harness.errors import UsageError
 from harness.support import bounded_files
 from harness.support.bounded_files import Unsearched, read_bytes, walk
@@ -68,6 +69,14 @@ def content_hash(folder: Path, copy: Path | None = None) -> str:
     return digest.hexdigest()
 
 
+def is_unchanged(folder: Path, sha256: str) -> bool:
+    """Return True if the files of a folder have the recorded hash."""
+    try:
+        return content_hash(folder) == sha256
+    except UsageError:
+        return False
+
+
 def _entries(folder: Path) -> list[Path]:
     """Return the folder and all files, links and folders in it, sorted; or the file alone."""
     if folder.is_file():
@@ -103,11 +112,13 @@ class _ChoicesFile(ABC):
         content: the noun for the content, for messages.
         form: the required form of the JSON, for messages.
         effect: the consequence of a damaged file, for messages.
+        earlier: the name of the file in earlier versions, which is read if the file is missing.
     """
 
     content: ClassVar[str]
     form: ClassVar[str]
     effect: ClassVar[str]
+    earlier: ClassVar[str] = ""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -121,6 +132,8 @@ class _ChoicesFile(ABC):
         """Return the valid content or None, and a description of the damage of the file or ""."""
         try:
             stored = bounded_files.load_json(self._path)
+            if stored is None and self.earlier:
+                stored = bounded_files.load_json(self._path.with_name(self.earlier))
         except bounded_files.Damaged as exc:
             return None, str(exc)
         if stored is None or self._is_valid(stored):
@@ -226,7 +239,8 @@ class Installed(TypedDict):
     """The record of an installed skill.
 
     Attributes:
-        source: the path, or the address of a repository with the commit.
+        source: the path, or the address; "@" and the commit of a repository, or the digest that an
+            index has stated, follow the address.
         sha256: the hash of the files.
         date: the day of the installation, YYYY-MM-DD.
     """
@@ -242,6 +256,7 @@ class InstalledSkills(_ChoicesFile):
     content = "the record of installed skills"
     form = "a mapping of names to installed skills"
     effect = "the plugins of your own folder need trust"
+    earlier = "installed.json"
 
     def read(self) -> dict[str, Installed]:
         """Return the installed skills by name."""
@@ -270,7 +285,8 @@ class InstalledSkills(_ChoicesFile):
 
     def _is_valid(self, stored: Any) -> bool:
         return isinstance(stored, dict) and all(
-            isinstance(skill, dict)
+            NAME.fullmatch(name)
+            and isinstance(skill, dict)
             and all(isinstance(skill.get(key), str) for key in Installed.__annotations__)
-            for skill in stored.values()
+            for name, skill in stored.items()
         )

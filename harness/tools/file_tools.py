@@ -329,7 +329,7 @@ class WriteFile(BuiltinTool):
         if before is None:
             detail = "\n".join(["(a new file)", *(f"+{line}" for line in new.splitlines())])
         else:
-            changes = _differences(old.splitlines(), new.splitlines())
+            changes = differences(old.splitlines(), new.splitlines())
             detail = "\n".join(changes) or "(the same content)"
         place.allow("write", str(path), detail)
         if place.path(given.path) != path or self._present(path, given.path) != before:
@@ -389,7 +389,7 @@ def _replaced(old: str, given: WriteFile.Arguments) -> str:
     return old.replace(passage, content)
 
 
-def _differences(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+def differences(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
     """Yield the lines of a unified diff without its header."""
     if len(old) + len(new) <= COMPARED:
         yield from list(difflib.unified_diff(old, new, lineterm=""))[2:]

@@ -5,11 +5,11 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 
 import pytest
 from local_http import Handler, local_server
 from plugin_folders import GOOD, lenient, plugin
+from skill_sources import TEXT, git, left, own, repository, skill
 
 from harness import InputError, OutputError, UsageError
 from harness.cli import skill_evals
@@ -19,44 +19,6 @@ from harness.plugins.user_choices import content_hash
 from harness.runs.frontend import Frontend
 from harness.settings import CODE_ROOT
 from harness.testing import FakeModel, fake_app
-
-TEXT = "---\nname: {name}\ndescription: Greets people.\nallowed-tools: Bash(ls)\n---\nGreet.\n"
-
-
-def skill(folder, name="greet"):
-    """Create a prompt skill with a script in `folder`."""
-    (folder / "scripts").mkdir(parents=True)
-    (folder / "SKILL.md").write_text(TEXT.format(name=name))
-    script = folder / "scripts" / "run.sh"
-    script.write_text("#!/bin/sh\ntouch ran\n")
-    script.chmod(0o755)
-    return folder
-
-
-def git(folder, *words):
-    person = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-    safe = ["-c", "protocol.file.allow=always"]
-    done = subprocess.run(
-        ["git", *person, *safe, *words], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
-
-
-def repository(folder):
-    """Make a repository of the folder and return its only commit."""
-    git(folder, "init", "--quiet", ".")
-    git(folder, "add", "--all")
-    git(folder, "commit", "--quiet", "--message", "one")
-    return git(folder, "rev-parse", "HEAD")
-
-
-def own(tmp_path):
-    return tmp_path / "config" / "skills"
-
-
-def left(tmp_path):
-    """The names of all that is in the user's folder, hidden folders included."""
-    return sorted(path.name for path in own(tmp_path).iterdir()) if own(tmp_path).exists() else []
 
 
 def test_folder_is_copied_shown_recorded_and_loaded(tmp_path):
@@ -282,12 +244,10 @@ def test_code_of_an_installed_plugin_runs_only_once_trusted(tmp_path):
 def test_damaged_record_trusts_no_plugin(tmp_path):
     plugin(own(tmp_path), "mine", GOOD.format(name="mine"))
     assert "mine" in fake_app(tmp_path).catalogue.skills
-    (tmp_path / "config" / "installed.json").write_text("{")
+    (tmp_path / "config" / "skills.lock").write_text("{")
     app = fake_app(tmp_path)
     assert "mine" in app.catalogue.untrusted
-    assert (
-        "installed.json is not JSON, so the plugins of your own folder" in app.screen.err.getvalue()
-    )
+    assert "skills.lock is not JSON, so the plugins of your own folder" in app.screen.err.getvalue()
 
 
 def test_several_skills_are_chosen_by_options(tmp_path):
@@ -340,7 +300,7 @@ def test_removed_skill_is_gone(tmp_path):
     app.dispatch("/skills remove greet")
     assert asked == [f"/skills deletes {own(tmp_path) / 'greet'}. Allow it?"] * 2
     assert left(tmp_path) == []
-    assert json.loads((tmp_path / "config" / "installed.json").read_text()) == {}
+    assert json.loads((tmp_path / "config" / "skills.lock").read_text()) == {}
     assert "greet" not in app.catalogue.skills
     assert source.exists()
 

@@ -1,6 +1,5 @@
 """/skills add https://HOST: the index, its digests, and archives that are refused."""
 
-import contextlib
 import hashlib
 import io
 import json
@@ -12,6 +11,7 @@ import zipfile
 import pytest
 from local_http import Handler, local_server
 from plugin_folders import lenient
+from skill_sources import left, own, published
 
 from harness import InputError, UsageError
 from harness.errors import NotAllowed
@@ -55,40 +55,6 @@ def tarred(entries):
 
 def skill(name, *more):
     return [("SKILL.md", TEXT.format(name=name).encode()), *more]
-
-
-@contextlib.contextmanager
-def published(files, *skills, **index):
-    """Serve an index and files by path; yield the address of the host and the requested paths."""
-    requested = []
-
-    class Host(Handler):
-        def do_GET(self):
-            requested.append(self.path)
-            found = files.get(self.path, (404, b"", {}))
-            if isinstance(found, bytes):
-                found = 200, found, {}
-            self.send(*found)
-
-    entries = []
-    for name, path, *digest in skills:
-        content = files.get(path, b"")
-        content = content if isinstance(content, bytes) else b""
-        entry = {"name": name, "type": "skill-md" if path.endswith(".md") else "archive"}
-        stated = digest[0] if digest else hashlib.sha256(content).hexdigest()
-        entries.append({**entry, "description": "x", "url": path, "digest": f"sha256:{stated}"})
-    content = {"$schema": skill_index.SCHEMA, "skills": entries, "more": 1} | index
-    files.setdefault(skill_index.PATH, json.dumps(content).encode())
-    with local_server(Host) as port:
-        yield f"http://127.0.0.1:{port}", requested
-
-
-def own(tmp_path):
-    return tmp_path / "config" / "skills"
-
-
-def left(tmp_path):
-    return sorted(path.name for path in own(tmp_path).iterdir()) if own(tmp_path).exists() else []
 
 
 def refused(tmp_path, error, reason, *given, **index):
