@@ -250,26 +250,38 @@ class SetAside(Output):
 class ZoteroNote(Output):
     """The note of an item of Zotero."""
 
-    action: str = Field(description="create, update, unchanged, edited, removed or missing")
+    action: str = Field(
+        description="create, update, delete, unchanged, edited, removed, missing or too_long"
+    )
     library: str
     item: str
-    note: str
+    note: str = Field(description="the key of the note or highlight")
     title: str
     tags: list[str]
 
 
+class ZoteroHighlight(ZoteroNote):
+    """A highlight in the PDF file of an item of Zotero."""
+
+    attachment: str
+    move: str
+    page: str
+    text: str
+
+
 class Pushed(Output):
-    """The notes that were written to Zotero, or would be written."""
+    """The notes and highlights that were written to Zotero, or would be written."""
 
     dry_run: bool
     counts: dict[str, int] = Field(description="number of notes by action")
     elsewhere: int = Field(description="annotations of papers that are not from Zotero")
     failed: dict[str, str] = Field(description="the reason why a note was not written, by its key")
     notes: list[ZoteroNote]
+    highlights: list[ZoteroHighlight]
 
 
 class Undone(Output):
-    """The notes that were deleted in Zotero, or would be deleted."""
+    """The notes and highlights that were deleted in Zotero, or would be deleted."""
 
     dry_run: bool
     deleted: list[str]

@@ -60,9 +60,13 @@ class FilterOptions(DatasetOptions):
     )
 
 
-class PushOptions(SkillOptions):
+class ZoteroOptions(SkillOptions):
     dry_run: bool = Field(False, description="show the changes without making them")
     local: bool = Field(False, description="use the Zotero 10 on this machine, without zotero.org")
+
+
+class PushOptions(ZoteroOptions):
+    highlights: bool = Field(True, description="write only notes, without highlights in PDF files")
 
 
 class AddOptions(SourceOptions, LibraryOptions):
@@ -128,8 +132,8 @@ class Corpus(Skill, DocumentSource):
         "duplicates": "show which papers were merged or linked, and by which rule",
         "split": "undo the merges and links of a paper permanently",
         "set-aside": "rename a damaged database; the next command begins a new one",
-        "zotero-push": "write annotations into Zotero, as notes of the items of their papers",
-        "zotero-undo": "delete these notes again, except notes that a person has changed",
+        "zotero-push": "write annotations into Zotero: notes of items, highlights in PDF files",
+        "zotero-undo": "delete these notes and highlights, except those that a person has changed",
     }
     phrases = ("search",)
     saves = (
@@ -202,7 +206,7 @@ class Corpus(Skill, DocumentSource):
         "complete": CompleteOptions,
         "map": MapOptions,
         "zotero-push": PushOptions,
-        "zotero-undo": PushOptions,
+        "zotero-undo": ZoteroOptions,
     }
 
     def completions(self, option: str, subcommand: str) -> Mapping[str, str]:
@@ -244,8 +248,8 @@ class Corpus(Skill, DocumentSource):
             "split": f"splits a paper of {where}",
             "index": "adds an index to the folder of parts",
             "set-aside": f"renames {where} if it is damaged",
-            "zotero-push": "writes notes into your Zotero library",
-            "zotero-undo": "deletes notes from your Zotero library",
+            "zotero-push": "writes notes and highlights into your Zotero library",
+            "zotero-undo": "deletes notes and highlights from your Zotero library",
         }
         return changes.get(subcommand, "")
 

@@ -136,7 +136,7 @@ def _copy(
     if target.is_symlink():
         raise InputError(f"its copy {target} would be written through a link", where=shown(path))
     passages = passages_of(item, framework)
-    marks, found = _marks(item.record, framework), dict[str, Any]()
+    marks, found = marks_of(item.record, framework), dict[str, Any]()
 
     def produce(file: IO[bytes]) -> None:
         earlier = str(target.resolve()) if target.exists() else ""
@@ -153,23 +153,26 @@ def _copy(
     return [move for move in (*passages["spans"], *passages["quotes"]) if move not in found]
 
 
-def _marks(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
+def marks_of(record: Mapping[str, Any], framework: Framework) -> dict[str, dict[str, str]]:
     """Return the appearance of the highlights of a paper by move (`highlight_writer.Mark`)."""
-    stated = framework.stated(record)
-    texts = {**from_sections(record), **stated}
-    known = confidence_of(record.get("confidence"), stated)
+    texts = {**from_sections(record), **framework.stated(record)}
     marks = {}
     for number, (move, label) in enumerate(framework.labels.items()):
         if move in texts:
-            doubt = uncertainty(record, move)
-            if not doubt and move in known:
-                doubt = f" (confidence {known[move]:.2f})"
             marks[move] = {
                 "label": label,
                 "colour": COLOURS[number % len(COLOURS)],
-                "contents": f"{label}: {flatten(texts[move])}{doubt}",
+                "contents": f"{label}: {flatten(texts[move])}{certainty(record, move)}",
             }
     return marks
+
+
+def certainty(record: Mapping[str, Any], move: str) -> str:
+    """Return the confidence of a move in parentheses, or "" if it is unknown."""
+    known = confidence_of(record.get("confidence"), {move} - from_sections(record).keys())
+    return uncertainty(record, move) or (
+        f" (confidence {known[move]:.2f})" if move in known else ""
+    )
 
 
 def _target(folder: Path, path: Path, sources: dict[str, Path]) -> Path:

@@ -275,6 +275,18 @@ class Pages:
         text_page.close()
         return found
 
+    def label_and_top(self, page: int) -> tuple[str, float]:
+        """Return the printed number of a page, such as "iv", and the height of its top in points.
+
+        The top is measured as in Zotero, from the origin to the height of the visible page.
+        """
+        found = self._document[page]
+        _, bottom, _, top = found.get_cropbox()
+        found.close()
+        with contextlib.suppress(UnicodeError):
+            return self._document.get_page_label(page) or f"{page + 1}", top - bottom
+        return f"{page + 1}", top - bottom
+
     def information(self, name: str) -> str:
         """Return an entry of the document information, such as "Title", or ""."""
         with contextlib.suppress(UnicodeError):

@@ -1,1 +1,1 @@
-"""Write annotations to Zotero as notes of its items, and delete these notes again."""
+"""Write annotations to Zotero as notes and highlights, and delete them again."""

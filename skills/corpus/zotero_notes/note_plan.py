@@ -1,5 +1,7 @@
 """Make the notes of annotations, record them, and compare them with the notes in a library.
 
+The highlights of annotations (`highlight_plan`) have the same record and the same actions.
+
 <h1>Annotation by nanda-harness</h1>
 <p><strong>Claim:</strong> ...</p>
 <p><strong>Method (uncertain, 0.35):</strong> ...</p>
@@ -20,7 +22,7 @@ import secrets
 import sqlite3
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,18 +42,23 @@ from skills.nanda.text import flatten
 
 TAG = "nanda-harness"
 """The tag of each note, by which Zotero finds all notes of the harness."""
-Action = Literal["create", "update", "unchanged", "edited", "removed", "missing"]
+Action = Literal[
+    "create", "update", "delete", "unchanged", "edited", "removed", "missing", "too_long"
+]
 ACTIONS: dict[Action, str] = {
     "create": "to create",
     "update": "to update",
+    "delete": "to delete, since its passage is not stated any more",
     "unchanged": "unchanged",
     "edited": "left as it is, since a person changed it",
     "removed": "not written again, since a person deleted it",
     "missing": "left out, since the library has no such item",
+    "too_long": "left out, since Zotero allows no position with so many lines",
 }
-"""The actions on the note of an item in words."""
+"""The actions on a note or highlight in words."""
 
-_KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
+KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZ"
+_TEXTS = (("page", "PageLabel"), ("text", "Text"))
 _MARK = re.compile(rf"{TAG}:(?P<framework>[a-z0-9-]+):(?P<digest>[0-9a-f]{{16}})")
 State = Literal["sent", "written", "gone"]
 
@@ -74,15 +81,38 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Highlight:
+    """The highlight of a move on a page of a PDF file, as an annotation of Zotero's reader.
+
+    Attributes:
+        library, item, attachment: the name of the library, and the keys of the item and its file.
+        title: the title of the paper.
+        key: the key of the annotation.
+        data: the fields of the annotation; empty for a highlight whose passage is gone.
+        tags: `TAG`, and "nanda:MOVE".
+    """
+
+    library: str
+    item: str
+    attachment: str
+    title: str
+    move: str
+    key: str
+    data: Data
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """The record of a note.
+    """The record of a note or a highlight.
 
     Attributes:
         server: the address of the API.
         library: the library, such as "users/475425" or "groups/77".
-        item, note: the keys of the item, and of its note.
+        item, note: the keys of the item, and of its note or highlight.
         state: the state of the note; "gone" if it was deleted, or never created.
         framework: the name of the framework of the annotation.
+        digests: of a highlight, the digests of all contents that were sent (`highlight_plan`).
     """
 
     server: str
@@ -91,10 +121,11 @@ class Entry:
     note: str
     state: State
     framework: str = "nanda"
+    digests: tuple[str, ...] = ()
 
 
 class Record:
-    """The record of the notes that were written from a corpus, in a file beside it.
+    """The record of the notes and highlights that were written from a corpus, in a file beside it.
 
     Before a note is sent, a line with its future key is appended, and when the result is known,
     another line. So a note is recorded even if the program ends in between.
@@ -116,6 +147,9 @@ class Record:
         for number, line in enumerate(lines, start=1):
             try:
                 entry = Entry(**json.loads(line))
+                before = found.get((entry.server, entry.library, entry.note))
+                digests = (*(before.digests if before else ()), *entry.digests)
+                entry = replace(entry, digests=tuple(dict.fromkeys(digests)))
             except (ValueError, TypeError) as exc:
                 raise InputError(
                     "is not a record of a note in Zotero",
@@ -140,7 +174,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The action on the note of an item.
+    """The action on a note or a highlight.
 
     Attributes:
         key: the key of the note, even of a note to create; "" without a note.
@@ -148,7 +182,7 @@ class Step:
     """
 
     action: Action
-    note: Note
+    note: Note | Highlight
     key: str
     data: Data
 
@@ -160,13 +194,21 @@ class Step:
             "note": self.key,
             "title": self.note.title,
             "tags": list(self.note.tags),
+            **self._place(),
         }
+
+    def _place(self) -> dict[str, str]:
+        """Return the place of a highlight; {} for a note."""
+        if isinstance(self.note, Note):
+            return {}
+        texts = {name: str(self.note.data.get(f"annotation{field}", "")) for name, field in _TEXTS}
+        return {"attachment": self.note.attachment, "move": self.note.move, **texts}
 
 
 def notes_of(
     db: sqlite3.Connection, found: Iterable[tuple[int, Annotated]], framework: Framework
-) -> Iterator[Note | None]:
-    """Yield the notes of annotations, or None for a paper that is not in a Zotero library.
+) -> Iterator[tuple[Note, Annotated] | None]:
+    """Yield the notes and annotations of papers; None for a paper that is not in a Zotero library.
 
     Args:
         found: annotations with their ids.
@@ -179,7 +221,7 @@ def notes_of(
             continue
         html, tags = _content(item, framework)
         for library, _, key in (item_place.rpartition("/items/") for item_place in places):
-            yield Note(library, key, item.paper.title, html, tags)
+            yield Note(library, key, item.paper.title, html, tags), item
 
 
 def plan(
@@ -249,22 +291,31 @@ def _existing(note: Note, key: str, data: Data | None, framework: Framework) -> 
     digest = _digest_in(str(data.get("note", "")))
     if not digest:
         return Step("edited", note, key, {})
-    listed = data.get("tags")
-    present = [tag for tag in listed if isinstance(tag, dict)] if isinstance(listed, list) else []
-    names = {str(tag.get("tag", "")) for tag in present}
-    own = (TAG, f"{framework.name}:")
-    others = [tag for tag in present if not str(tag.get("tag", "")).startswith(own)]
-    tags = [*others, *({"tag": tag} for tag in note.tags)]
-    if digest == _digest_in(note.html) and names == {str(tag.get("tag", "")) for tag in tags}:
+    names, tags = {one["tag"] for one in tags_of(data)}, merged_tags(data, note.tags, framework)
+    if digest == _digest_in(note.html) and names == {one["tag"] for one in tags}:
         return Step("unchanged", note, key, {})
     sent = {"key": key, "version": data.get("version", 0), "note": note.html, "tags": tags}
     return Step("update", note, key, sent)
 
 
+def tags_of(data: Data) -> list[dict[str, Any]]:
+    """Return the tags of an item, each as {"tag": its name, ...}."""
+    listed = data.get("tags")
+    given = listed if isinstance(listed, list) else []
+    return [one for one in given if isinstance(one, dict) and isinstance(one.get("tag"), str)]
+
+
+def merged_tags(data: Data, own: Sequence[str], framework: Framework) -> list[dict[str, Any]]:
+    """Return the tags of an item that people have added, and our own tags."""
+    ours = (TAG, f"{framework.name}:")
+    others = [one for one in tags_of(data) if not one["tag"].startswith(ours)]
+    return [*others, *({"tag": tag} for tag in own)]
+
+
 def _new(note: Note, *, exists: bool) -> Step:
     if not exists:
         return Step("missing", note, "", {})
-    key = "".join(secrets.choice(_KEY_LETTERS) for _ in range(8))
+    key = "".join(secrets.choice(KEY_LETTERS) for _ in range(8))
     sent = {
         "key": key,
         "version": 0,

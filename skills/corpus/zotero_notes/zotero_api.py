@@ -130,19 +130,23 @@ class Library:
 
     def own_notes(self, tag: str) -> list[Data]:
         """Return all notes with a tag, including notes in the trash."""
-        found: list[Data] = []
-        while True:
-            order = {"sort": "dateAdded", "direction": "asc", "start": len(found), "limit": PAGE}
-            page = self._items(itemType="note", tag=tag, includeTrashed=1, **order)
-            found += page
-            if len(page) < PAGE:
-                return found
+        return self._all("items", itemType="note", tag=tag, includeTrashed=1)
+
+    def children(self, keys: Iterable[str], kind: str) -> list[Data]:
+        """Return the items of a type that belong to these items, without items in the trash."""
+        wanted = set(keys)
+        if len(wanted) > BATCH:
+            found = self._all("items", itemType=kind)
+        else:
+            paths = [f"items/{key}/children" for key in sorted(self.items(wanted))]
+            found = [one for path in paths for one in self._all(path, itemType=kind)]
+        return [one for one in found if one["data"].get("parentItem") in wanted]
 
     def items(self, keys: Iterable[str], *, trashed: bool = False) -> dict[str, Data]:
         """Return the existing items with these keys, by key."""
         found: dict[str, Data] = {}
         for batch in batches(sorted(set(keys))):
-            options = {"includeTrashed": 1} if trashed else {}
+            options: Data = {"includeTrashed": 1} if trashed else {}
             page = self._items(itemKey=",".join(batch), limit=PAGE, **options)
             found |= {str(one["key"]): one for one in page}
         return found
@@ -183,8 +187,23 @@ class Library:
             headers={"If-Unmodified-Since-Version": str(version)},
         )
 
-    def _items(self, **parameters: Any) -> list[Data]:
-        found = self._json("GET", f"/{self._path()}/items", params=parameters)
+    def _all(self, path: str, **parameters: Any) -> list[Data]:
+        """Return the items of all pages."""
+        found: list[Data] = []
+        while True:
+            order: Data = {
+                "sort": "dateAdded",
+                "direction": "asc",
+                "start": len(found),
+                "limit": PAGE,
+            }
+            page = self._items(path, **parameters, **order)
+            found += page
+            if len(page) < PAGE:
+                return found
+
+    def _items(self, path: str = "items", **parameters: Any) -> list[Data]:
+        found = self._json("GET", f"/{self._path()}/{path}", params=parameters)
         if not isinstance(found, list) or not all(
             isinstance(one, dict) and isinstance(one.get("data"), dict) and "key" in one
             for one in found

@@ -1,10 +1,10 @@
-"""/corpus zotero-push and zotero-undo: write annotations to Zotero as notes, and delete them."""
+"""/corpus zotero-push and zotero-undo: write notes and highlights to Zotero, and delete them."""
 
 from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,17 @@ from harness.support.process import job_lock
 from skills.corpus.corpus_store import Database
 from skills.corpus.db.connection import database, locks, open_corpus
 from skills.corpus.search import filters
+from skills.corpus.zotero_notes.highlight_plan import (
+    Passages,
+    digest_of,
+    highlights_in,
+    passages_in,
+    plan_highlights,
+)
 from skills.corpus.zotero_notes.note_plan import (
     ACTIONS,
     Entry,
+    Highlight,
     Note,
     Record,
     State,
@@ -29,6 +37,7 @@ from skills.corpus.zotero_notes.zotero_api import (
     CONFLICT,
     SILENT,
     Conflict,
+    Data,
     Library,
     LocalLibrary,
     batches,
@@ -41,39 +50,49 @@ LISTED = 40
 """Maximum number of notes that are listed; `--json` contains all notes."""
 TRIES = 3
 """Maximum number of comparisons, if the library changes before the notes are deleted."""
+CHANGED = "it changed meanwhile"
 _TITLE = 60
 
 
 def push(call: Call) -> Result:
-    """Write the notes of the selected annotations, except notes that are in a library already."""
+    """Write the notes and highlights of the selected annotations that a library lacks."""
     framework = selected_framework(call.options.framework, call.frameworks)
     dry_run = call.options.dry_run
     with _locked(call) as path:
-        notes, elsewhere = _selected(call, path, framework)
+        papers, elsewhere = _selected(call, path, framework)
         record = Record(path)
-        entries = record.entries()
         steps: list[Step] = []
-        for name in dict.fromkeys(note.library for note in notes):
+        highlights: list[Highlight] = []
+        for name in dict.fromkeys(paper.note.library for paper in papers):
             with call.screen.progress(f"reading {name}"), _library(call, name) as library:
                 library.check_access(write=not dry_run)
-                at = library.server, library.name
-                recorded = [entry for entry in entries if (entry.server, entry.library) == at]
-                own = [note for note in notes if note.library == name]
-                steps += plan(library, own, recorded, framework)
-        due = [step for step in steps if step.data]
+                own = [paper for paper in papers if paper.note.library == name]
+                check, notice = call.cancel.check, call.screen.notice
+                if call.options.highlights:
+                    found = highlights_in(library, own, framework, check=check, notice=notice)
+                    highlights += found
+                notes = [paper.note for paper in own]
+                of_library = [one for one in highlights if one.library == name]
+                steps += _planned(library, notes, of_library, record, framework)
         failed: dict[str, str] = {}
-        if due and not dry_run:
-            _ask(call, _preview(steps), f"write {counted(len(due), 'note')} into Zotero")
-            failed = _write(call, due, record, framework)
+        if any(map(_is_due, steps)) and not dry_run:
+            _ask(call, _preview(steps), f"write {_things(filter(_is_due, steps))} into Zotero")
+            steps, failed = _written_steps(call, steps, record, framework)
     if elsewhere:
         count = counted(elsewhere, "annotation")
         call.screen.notice(f"left out, since their papers are not from Zotero: {count}")
+    bare = {(one.note.library, one.note.item) for one in papers}
+    bare -= {(one.library, one.item) for one in highlights}
+    if bare and call.options.highlights:
+        count = counted(len(bare), "paper")
+        call.screen.notice(f"without highlights, since their passages are in no PDF file: {count}")
     data = {
         "dry_run": dry_run,
-        "counts": dict(Counter(step.action for step in steps)),
+        "counts": dict(Counter(step.action for step in steps if isinstance(step.note, Note))),
         "elsewhere": elsewhere,
         "failed": failed,
-        "notes": [step.as_json() for step in steps],
+        "notes": [step.as_json() for step in steps if isinstance(step.note, Note)],
+        "highlights": [step.as_json() for step in steps if isinstance(step.note, Highlight)],
     }
     if dry_run:
         text = f"{_preview(steps)}\nNothing was written: --dry-run."
@@ -82,8 +101,34 @@ def push(call: Call) -> Result:
     return Result(text, data, exit_code=1 if failed else 0)
 
 
+def _planned(
+    library: Library,
+    notes: Sequence[Note],
+    highlights: Sequence[Highlight],
+    record: Record,
+    framework: Framework,
+) -> list[Step]:
+    """Return the steps for notes and highlights of a library."""
+    at = library.server, library.name
+    recorded = [entry for entry in record.entries() if (entry.server, entry.library) == at]
+    of_notes = [entry for entry in recorded if not entry.digests]
+    of_highlights = [entry for entry in recorded if entry.digests]
+    steps = plan(library, notes, of_notes, framework) if notes else []
+    return [*steps, *plan_highlights(library, highlights, of_highlights, framework)]
+
+
+def _is_due(step: Step) -> bool:
+    return bool(step.data) or step.action == "delete"
+
+
+def _things(steps: Iterable[Step]) -> str:
+    """Return the number of notes and highlights in words."""
+    kinds = Counter("note" if isinstance(step.note, Note) else "highlight" for step in steps)
+    return " and ".join(counted(kinds[kind], kind) for kind in ("note", "highlight") if kinds[kind])
+
+
 def undo(call: Call) -> Result:
-    """Delete the notes that were written and have not been changed since."""
+    """Delete the notes and highlights that were written and have not been changed since."""
     if text := call.text.strip():
         raise InputError(f"/corpus zotero-undo takes no text, but got {text[:40]!r}")
     deleted: list[Entry] = []
@@ -97,8 +142,8 @@ def undo(call: Call) -> Result:
                 hint="`/corpus zotero-push` writes them.",
             )
         if not call.options.dry_run:
-            count = counted(len(entries), "note")
-            _ask(call, "", f"delete {count} in Zotero, except notes that a person has changed")
+            counts = _counts(entries)
+            _ask(call, "", f"delete {counts} in Zotero, except notes that a person has changed")
         for name in dict.fromkeys(entry.library for entry in entries):
             with _library(call, name) as library, call.screen.progress(f"deleting in {name}"):
                 of_library = [entry for entry in entries if entry.library == name]
@@ -110,7 +155,7 @@ def undo(call: Call) -> Result:
                     deleted += gone
                     kept += left
     verb = "Would delete" if call.options.dry_run else "Deleted"
-    lines = [f"{verb} {counted(len(deleted), 'note')} in Zotero."]
+    lines = [f"{verb} {_counts(deleted)} in Zotero."]
     lines += _first(f"kept     {entry.library}/items/{entry.note}: {why}" for entry, why in kept)
     data = {
         "dry_run": call.options.dry_run,
@@ -183,8 +228,8 @@ def _ask(call: Call, preview: str, action: str) -> None:
         call.screen.notice("Zotero shows a question, too; Always Allow there answers it for good.")
 
 
-def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Note], int]:
-    """Return the notes of selected annotations, and the number of papers not from Zotero."""
+def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Passages], int]:
+    """Return the notes and passages of selected annotations, and the number of other papers."""
     with open_corpus(path, must_exist=True) as db:
         corpus = Database(db, framework)
         conditions = filters.parse(call.text, framework) if call.text.strip() else []
@@ -197,25 +242,54 @@ def _selected(call: Call, path: Path, framework: Framework) -> tuple[list[Note],
             hint="`/corpus stats` shows the contents of the corpus.",
         )
     # An item whose abstract has changed has several annotations; the last one is the latest.
-    by_item = {(note.library, note.item): note for note in found if note is not None}
+    by_item = {(one[0].library, one[0].item): one for one in found if one is not None}
     if not by_item:
         raise NothingFound(
             "none of these annotations is of a paper from Zotero",
             hint="`/annotate ~/Zotero` annotates them; `/corpus add ~/Zotero` finds papers "
             "that are annotated already.",
         )
-    return list(by_item.values()), found.count(None)
+    papers = [passages_in(note, item, framework) for note, item in by_item.values()]
+    return papers, found.count(None)
+
+
+def _written_steps(
+    call: Call, steps: list[Step], record: Record, framework: Framework
+) -> tuple[list[Step], dict[str, str]]:
+    """Perform the steps; return the steps, and the reasons of failed steps by key.
+
+    If an item was changed in the meantime, it is read again: a change by a person is kept, and
+    another change does not prevent the step.
+    """
+    failed = _write(call, [step for step in steps if _is_due(step)], record, framework)
+    for _ in range(TRIES):
+        changed = [step for step in steps if failed.get(step.key) == CHANGED]
+        if not changed:
+            break
+        again: dict[str, Step] = {}
+        for name in dict.fromkeys(step.note.library for step in changed):
+            own = [step.note for step in changed if step.note.library == name]
+            notes = [one for one in own if isinstance(one, Note)]
+            highlights = [one for one in own if isinstance(one, Highlight)]
+            with _library(call, name) as library:
+                planned = _planned(library, notes, highlights, record, framework)
+            again |= {step.key: new for step in changed for new in planned if new.note == step.note}
+        steps = [again.get(step.key, step) for step in steps]
+        failed = {key: why for key, why in failed.items() if key not in again}
+        failed |= _write(call, [one for one in again.values() if _is_due(one)], record, framework)
+    return steps, failed
 
 
 def _write(call: Call, due: Sequence[Step], record: Record, framework: Framework) -> dict[str, str]:
-    """Write notes; return the reasons of failed notes, by key."""
+    """Write notes and highlights; return the reasons of failed ones, by key."""
     failed: dict[str, str] = {}
     done = 0
-    with call.screen.progress("writing notes") as tick:
+    with call.screen.progress("writing") as tick:
         for name in dict.fromkeys(step.note.library for step in due):
             own = [step for step in due if step.note.library == name]
             with _library(call, name) as library:
-                for batch in batches(own):
+                gone = [step for step in own if not step.data]
+                for batch in (*batches([step for step in own if step.data]), *batches(gone)):
                     try:
                         failed |= _send(library, batch, record, framework)
                     except HarnessError as exc:
@@ -233,8 +307,15 @@ def _send(
 ) -> dict[str, str]:
     def entries(steps: Iterable[Step], state: State) -> list[Entry]:
         at = library.server, library.name
-        return [Entry(*at, one.note.item, one.key, state, framework.name) for one in steps]
+        return [
+            Entry(*at, one.note.item, one.key, state, framework.name, _digests(one, framework))
+            for one in steps
+        ]
 
+    if not batch[0].data:
+        keys = {step.key for step in batch}
+        known = [entry for entry in record.entries() if entry.note in keys]
+        return {entry.note: why for entry, why in _delete(library, known, record, dry_run=False)[1]}
     record.append(entries(batch, "sent"))
     failed = library.write([step.data for step in batch])
     # A conflict at a new note means that an earlier attempt has written it, but its answer was
@@ -243,20 +324,24 @@ def _send(
     written = [step for step in batch if step.key not in failed]
     never = [step for step in batch if step.key in refused and step.action == "create"]
     record.append([*entries(written, "written"), *entries(never, "gone")])
-    changed = "it changed meanwhile"
-    return {key: changed if why[:3] == CONFLICT else why for key, why in failed.items()}
+    return {key: CHANGED if why[:3] == CONFLICT else why for key, why in failed.items()}
+
+
+def _digests(step: Step, framework: Framework) -> tuple[str, ...]:
+    """Return the digest of the content of a highlight that is sent; () for a note."""
+    return (digest_of(step.data, framework.name),) if isinstance(step.note, Highlight) else ()
 
 
 def _delete(
     library: Library, batch: Sequence[Entry], record: Record, *, dry_run: bool
 ) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Delete unchanged notes; return them, and the other notes with reasons."""
+    """Delete unchanged notes and highlights; return them, and the other ones with reasons."""
     for _ in range(TRIES):
         present = library.items((entry.note for entry in batch), trashed=True)
         version = library.version
         absent = [entry for entry in batch if entry.note not in present]
-        html = {key: str(item["data"].get("note", "")) for key, item in present.items()}
-        ours = [entry for entry in batch if is_unchanged(html.get(entry.note, ""))]
+        data = {key: item["data"] for key, item in present.items()}
+        ours = [entry for entry in batch if _is_unchanged(entry, data.get(entry.note, {}))]
         kept = [(e, "a person changed it") for e in batch if e not in ours and e not in absent]
         if dry_run:
             return ours, kept
@@ -270,30 +355,53 @@ def _delete(
     return [], [(entry, "the library changed all the time") for entry in batch]
 
 
+def _is_unchanged(entry: Entry, data: Data) -> bool:
+    if entry.digests:
+        return digest_of(data, entry.framework) in entry.digests
+    return is_unchanged(str(data.get("note", "")))
+
+
+def _counts(entries: Sequence[Entry]) -> str:
+    """Return the number of notes and of highlights in words."""
+    marked = sum(bool(entry.digests) for entry in entries)
+    notes = counted(len(entries) - marked, "note")
+    return f"{notes} and {counted(marked, 'highlight')}" if marked else notes
+
+
 def _preview(steps: Sequence[Step]) -> str:
-    """Return the number of notes for each action, and the first notes with their items."""
-    counts = Counter(step.action for step in steps)
-    total = [f"{counts[action]:,} {words}" for action, words in ACTIONS.items() if counts[action]]
-    lines = []
-    for step in steps:
-        if step.action != "unchanged":
-            tags = f"  {', '.join(step.note.tags)}" if step.data else ""
-            lines.append(f"{step.action:<9}{_named(step)}{tags}")
-    return "\n".join([f"{counted(len(steps), 'note')}: {', '.join(total)}", *_first(lines)])
+    """Return the numbers of notes and highlights for each action, and the first of both."""
+    text = []
+    for kind, name in ((Note, "note"), (Highlight, "highlight")):
+        own = [step for step in steps if isinstance(step.note, kind)]
+        counts = Counter(step.action for step in own)
+        total = [f"{counts[one]:,} {words}" for one, words in ACTIONS.items() if counts[one]]
+        lines = []
+        for step in own:
+            if step.action != "unchanged":
+                tags = f"  {', '.join(step.note.tags)}" if step.data else ""
+                lines.append(f"{step.action:<9}{_named(step)}{tags}")
+        if own or kind is Note:
+            text += [f"{counted(len(own), name)}: {', '.join(total)}", *_first(lines)]
+    return "\n".join(text)
 
 
-def _written(steps: Sequence[Step], failed: dict[str, str]) -> str:
-    """Return the numbers of notes that were written, and the notes that failed."""
-    due = [step for step in steps if step.data]
-    done = Counter(step.action for step in due if step.key not in failed)
-    left = Counter(step.action for step in steps if not step.data)
-    made = f"Created {counted(done['create'], 'note')} and updated {done['update']:,} in Zotero."
-    lines = [made if due else "There is nothing to write."]
+def _written(steps: Sequence[Step], failed: Mapping[str, str]) -> str:
+    """Return the numbers of notes and highlights that were written, and those that failed."""
+    due = [step for step in steps if _is_due(step)]
+    lines = [] if due else ["There is nothing to write."]
+    for kind, name in ((Note, "note"), (Highlight, "highlight")):
+        own = [step for step in due if isinstance(step.note, kind)]
+        done = Counter(step.action for step in own if step.key not in failed)
+        if own:
+            deleted = f", and deleted {done['delete']:,}" if done["delete"] else ""
+            made = f"Created {counted(done['create'], name)} and updated {done['update']:,}"
+            lines.append(f"{made}{deleted} in Zotero.")
+    left = Counter(step.action for step in steps if not _is_due(step))
     lines += [f"{count:,} {ACTIONS[action]}" for action, count in left.items()]
     lines += _first(
         f"failed   {_named(step)}: {failed[step.key]}" for step in due if step.key in failed
     )
-    if done:
+    if any(step.key not in failed for step in due):
         lines.append("`/corpus zotero-undo` removes them.")
     return "\n".join(lines)
 
@@ -308,4 +416,6 @@ def _first(lines: Iterable[str]) -> list[str]:
 def _named(step: Step) -> str:
     title = flatten(step.note.title)
     short = title if len(title) <= _TITLE else f"{title[: _TITLE - 4]} ..."
+    if isinstance(step.note, Highlight) and step.note.data:
+        short += f"  p. {step.note.data['annotationPageLabel']}"
     return f"{step.note.item}  {short}"

@@ -1,7 +1,9 @@
 """A small Zotero server: the web API, version 3, over a local socket, with its failures.
 
 It follows https://www.zotero.org/support/dev/web_api/v3: versions of items and of the library, keys
-that the client chooses, write tokens, and the result of each item of a request.
+that the client chooses, write tokens, and the result of each item of a request. `PROPERTIES` states
+which properties an item that is written may have, as in Zotero's data server (model/Item.inc.php,
+model/Items.inc.php); other properties and values are refused with 400.
 """
 
 from __future__ import annotations
@@ -19,9 +21,61 @@ from local_http import Handler, local_server
 KEY = "P9NiFoyLeZu2bZNvvuQPDWsd"
 USER = "475425"
 _ITEMS = re.compile(r"/((?:users|groups)/\w+)/items/?")
+_CHILDREN = re.compile(r"/((?:users|groups)/\w+)/items/(\w{8})/children")
 _KEY = re.compile(r"[23456789ABCDEFGHIJKLMNPQRSTUVWXYZ]{8}")
 
 Data = dict[str, Any]
+
+_OF_ALL = {"key": str, "version": int, "itemType": str, "parentItem": str, "tags": list,
+           "relations": dict, "dateAdded": str, "dateModified": str, "deleted": int}  # fmt: skip
+PROPERTIES: dict[str, dict[str, type]] = {
+    "note": {**_OF_ALL, "note": str},
+    "annotation": {
+        **_OF_ALL,
+        "annotationType": str,
+        "annotationAuthorName": str,
+        "annotationText": str,
+        "annotationComment": str,
+        "annotationColor": str,
+        "annotationPageLabel": str,
+        "annotationSortIndex": str,
+        "annotationPosition": str,
+    },
+}
+"""The properties of the items that a client writes, with their types."""
+PATTERNS = {
+    "parentItem": r"[23456789ABCDEFGHIJKLMNPQRSTUVWXYZ]{8}",
+    "annotationType": "highlight|underline|note|text|image|ink",
+    "annotationColor": "#[0-9a-z]{6}",
+    "annotationSortIndex": r"\d{5}\|\d{6}\|\d{5}",
+}
+LONGEST = {"annotationPageLabel": 50, "annotationPosition": 65_535}
+"""Maximum numbers of bytes. A longer annotationText is cut, after 7,500 characters."""
+
+
+def refusal(one: Data, known: Data, parent: Data) -> str:
+    """Return the reason why the server refuses an item, or "".
+
+    Args:
+        known: the item as it is; {} for a new item.
+        parent: the item that it belongs to.
+    """
+    kind = one.get("itemType") or known.get("itemType")
+    wrong = [name for name in one if name not in PROPERTIES.get(str(kind), {})]
+    if wrong:
+        return f"Invalid property '{wrong[0]}'"
+    for name, value in one.items():
+        is_valid = type(value) is PROPERTIES[kind][name]
+        if not is_valid or not re.fullmatch(PATTERNS.get(name, "(?s:.*)"), str(value)):
+            return f"'{name}' is not valid: {str(value)[:50]!r}"
+        if len(str(value).encode()) > LONGEST.get(name, 10**9):
+            return f"{name} is too long"
+    tags = one.get("tags", [])
+    if not all(set(tag) <= {"tag", "type"} and isinstance(tag["tag"], str) for tag in tags):
+        return "Invalid tag property"
+    if kind == "annotation" and parent.get("contentType") != "application/pdf":
+        return "Parent item of highlight annotation must be a PDF attachment"
+    return ""
 
 
 @dataclass
@@ -30,6 +84,7 @@ class ZoteroApi:
 
     Attributes:
         items: the data of each item by library and key.
+        authors: the users who created items, by key.
         write, read_notes: what the key may do.
         faults: what is done instead of the next requests, each (method, action): an action is a
             status with headers and perhaps a content, "drop" (no reply), or what becomes of the
@@ -46,6 +101,7 @@ class ZoteroApi:
     url: str = ""
     items: dict[str, dict[str, Data]] = field(default_factory=dict)
     versions: dict[str, int] = field(default_factory=dict)
+    authors: dict[str, str] = field(default_factory=dict)
     write: bool = True
     read_notes: bool = True
     user: str = USER
@@ -71,6 +127,12 @@ class ZoteroApi:
         found = self.items.get(library, {}).values()
         return {str(one["parentItem"]): one for one in found if one["itemType"] == "note"}
 
+    def annotations(self, library: str = f"users/{USER}") -> list[Data]:
+        """Return the annotations of PDF files in a library, in the order of the reader."""
+        found = self.items.get(library, {}).values()
+        own = [one for one in found if one["itemType"] == "annotation"]
+        return sorted(own, key=lambda one: str(one["annotationSortIndex"]))
+
     def saved(self, library: str, one: Data) -> tuple[str, Any]:
         """Save an item of a request: return "success", "unchanged" or "failed" with the details."""
         of_library = self.items.setdefault(library, {})
@@ -85,6 +147,9 @@ class ZoteroApi:
         parent = one.get("parentItem")
         if parent is not None and parent not in of_library:
             return "failed", {"key": key, "code": 409, "message": "Parent item not found"}
+        above = of_library.get(one.get("parentItem") or (known or {}).get("parentItem", ""), {})
+        if why := refusal(one, known or {}, above):
+            return "failed", {"key": key, "code": 400, "message": why}
         changed = {**(known or {}), **one}
         if changed == known:
             return "unchanged", key
@@ -105,9 +170,12 @@ class _Handler(Handler):
         elif path == "/keys/current":
             rights = {"library": True, "notes": self.api.read_notes, "write": self.api.write}
             access = {"user": rights, "groups": {"all": rights}}
-            self._answer(200, {"key": KEY, "userID": int(self.api.user), "access": access})
+            user = {"userID": int(self.api.user), "username": "Ada"}
+            self._answer(200, {"key": KEY, **user, "access": access})
         elif library := _ITEMS.fullmatch(path):
             self._answer(200, self._found(library[1], query), library[1])
+        elif (found := _CHILDREN.fullmatch(path)) and found[2] in self.api.items.get(found[1], {}):
+            self._answer(200, self._found(found[1], {**query, "of": [found[2]]}), found[1])
         else:
             self._answer(404, "Not found")
 
@@ -215,6 +283,8 @@ class _Handler(Handler):
         if "itemKey" in query:
             assert len(query["itemKey"][0].split(",")) <= 50
             items = [one for one in items if one["key"] in query["itemKey"][0].split(",")]
+        if "of" in query:
+            items = [one for one in items if one.get("parentItem") == query["of"][0]]
         if "itemType" in query:
             items = [one for one in items if one["itemType"] == query["itemType"][0]]
         if "tag" in query:
@@ -224,7 +294,14 @@ class _Handler(Handler):
             items = [one for one in items if not one.get("deleted")]
         start, limit = (int(query.get(name, ["0"])[0]) for name in ("start", "limit"))
         page = items[start : start + min(limit or 25, 100)]
-        return [{"key": one["key"], "version": one["version"], "data": one} for one in page]
+        return [
+            {"key": one["key"], "version": one["version"], "meta": self._meta(one), "data": one}
+            for one in page
+        ]
+
+    def _meta(self, one: Data) -> Data:
+        author = self.api.authors.get(one["key"])
+        return {"createdByUser": {"id": 7, "username": author}} if author else {}
 
     def _answer(
         self, status: int, content: Any, library: str = "", headers: dict[str, str] | None = None
