@@ -139,6 +139,8 @@ class Runner:
             if general.as_json and (result.summary is not None or not call.targets):
                 result.as_json()  # data that is not JSON is a failure of this run
             for folder, suffix in filled.items():
+                with target_files.reported(folder):
+                    folder.parent.mkdir(parents=True, exist_ok=True)
                 with self._isolated():
                     result.folders[suffix](folder)
                 self.run.written.append(folder)

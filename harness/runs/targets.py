@@ -42,7 +42,7 @@ def check(
     for folder in {target.parent for target in targets}:
         remove_left_over(folder, ".*.tmp")
     for target in (*targets, *companions):
-        with _reported(target):
+        with reported(target):
             _check_place(target, may_replace)
 
 
@@ -81,7 +81,7 @@ def filled(call: Call, skill: Skill, folders: Iterable[Path]) -> dict[Path, str]
         one: suffix for one in folders if (suffix := folder_suffix(one, call, skill)) is not None
     }
     for folder in found:
-        with _reported(folder):
+        with reported(folder):
             _check_folder(folder)
     return found
 
@@ -107,7 +107,8 @@ def refuse_sources(outputs: Iterable[Path], **sources: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def _reported(target: Path) -> Iterator[None]:
+def reported(target: Path) -> Iterator[None]:
+    """Raise an OutputError that names `target` in place of an error of the file system."""
     try:
         yield
     except (OSError, RuntimeError) as exc:  # a name that is too long, or a loop of links
@@ -118,7 +119,10 @@ def _reported(target: Path) -> Iterator[None]:
 def _check_folder(target: Path) -> None:
     if target.exists() and not target.is_dir():
         raise OutputError("is not a folder", where=str(target))
-    _check_writable(target.resolve() if target.is_dir() else target.resolve().parent, target)
+    place = target.resolve()
+    while not place.exists():  # the folders above it are created with it
+        place = place.parent
+    _check_writable(place, target)
 
 
 def _check_place(target: Path, may_replace: Callable[[Path], bool]) -> None:

@@ -527,7 +527,8 @@ class Notes(Copy):
 
 
 @pytest.mark.parametrize(
-    "name", ["notes/", "notes.v2/", "notes.vault", "notes.vault/", "'my notes/'"]
+    "name",
+    ["notes/", "notes.v2/", "notes.vault", "notes.vault/", "'my notes/'", "new/folder/notes/"],
 )
 def test_a_result_is_written_into_a_folder(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -542,7 +543,6 @@ def test_a_result_is_written_into_a_folder(tmp_path, monkeypatch, name):
     ("target", "error", "problem"),
     [
         ("notes", UsageError, r"a name without a suffix.*FOLDER/, NAME\.vault/"),
-        ("nosuch/notes/", OutputError, "there is no folder"),
         ("file/", OutputError, "is not a folder"),
         ("file/notes.vault", OutputError, "there is no folder|Not a directory"),
     ],

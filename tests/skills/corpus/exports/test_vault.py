@@ -344,7 +344,6 @@ def test_the_corpus(app: App, line: str) -> None:
     [
         ("other/", UsageError, "neither empty nor an Obsidian vault"),
         ("vault", UsageError, r"a name without a suffix.*FOLDER/, NAME\.vault/"),
-        ("no/vault/", OutputError, "there is no folder"),
         ("papers.csv/vault/", OutputError, "there is no folder"),
     ],
 )
