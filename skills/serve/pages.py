@@ -26,6 +26,7 @@ from skills.corpus.listing import stamp
 from skills.nanda.framework import Framework
 from skills.reporting.page import environment
 from skills.serve.guard import Sessions
+from skills.serve.pdf_pages import PdfPages
 
 CORPUS = Path("corpus")
 """The path that stands for the annotations of the corpus, in place of a table."""
@@ -67,6 +68,7 @@ class State:
         workspace: the folder whose evaluations and training runs are compared.
         title: the title of the corpus on each page.
         is_closing: returns True when the server is closing; streams then end.
+        pdfs: the pages of the PDF files of papers.
     """
 
     database: Path
@@ -77,6 +79,10 @@ class State:
     sessions: Sessions = field(default_factory=Sessions)
     review: ReviewOf = ReviewOf()
     is_closing: Callable[[], bool] = lambda: False
+    pdfs: PdfPages = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.pdfs = PdfPages(self.settings.cache_dir / "pages")
 
     @contextlib.contextmanager
     def corpus(self) -> Iterator[sqlite3.Connection]:

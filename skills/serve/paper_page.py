@@ -24,7 +24,7 @@ from skills.corpus.table import paper_key
 from skills.nanda.framework import Framework
 from skills.nanda.marked_sentences import marked
 from skills.reporting.annotation_view import Piece, word_diff
-from skills.serve.pages import State, kept, message, page
+from skills.serve.pages import State, message, page
 from skills.serve.papers_page import PATH, filtered
 
 MOST = 2**63 - 1
@@ -34,7 +34,8 @@ SHOWN = 20
 
 def routes(state: State) -> list[Route]:
     return [
-        Route(PATH + "/{number:int}", kept(state, _paper)),
+        Route(PATH + "/{number:int}", partial(_paper, state)),
+        Route(PATH + "/{number:int}/pages/{page:int}.png", partial(_image, state)),
         Route(PATH + "/{number:int}/similar", partial(_similar, state)),
     ]
 
@@ -42,10 +43,10 @@ def routes(state: State) -> list[Route]:
 def _paper(state: State, request: Request) -> Response:
     """Show a paper by its number in the corpus.
 
-    The parameter `version` selects one of its annotations, and `against` a second annotation for
-    comparison.
+    The parameter `version` selects one of its annotations, `against` a second annotation for
+    comparison, and `page` a page of its PDF file.
     """
-    number = min(request.path_params["number"], MOST)
+    number, query = min(request.path_params["number"], MOST), request.query_params
     with state.corpus() as db:
         found = numbered(db, number)
         made = versions(db, number, state.framework) if found else []
@@ -54,8 +55,8 @@ def _paper(state: State, request: Request) -> Response:
         return message(
             request, HTTPStatus.NOT_FOUND, "No such paper", f"The corpus has no paper {number}."
         )
-    shown = _chosen(made, request.query_params.get("version")) or next(iter(made), None)
-    against = _chosen(made, request.query_params.get("against"))
+    shown = _chosen(made, query.get("version")) or next(iter(made), None)
+    against = _chosen(made, query.get("against"))
     return page(
         request,
         "browse/paper.html",
@@ -77,7 +78,53 @@ def _paper(state: State, request: Request) -> Response:
         stated={move: filtered(**{MOVE + move: STATED}) for move in state.framework.names},
         review=_review(state, found, shown),
         others=[(row, f"{PATH}/{row}") for row in rows if row != number],
+        **_sheet(state, request, found, shown),
     )
+
+
+def _sheet(
+    state: State, request: Request, found: StoredPaper, shown: Version | None
+) -> dict[str, Any]:
+    """Return the variables of the template for the PDF file of a paper."""
+    query, wanted = request.query_params, request.query_params.get("page", "")
+    number = int(wanted) if wanted.isdecimal() else None
+    item = Annotated(found.paper, dict(shown.record)) if shown else None
+    sheet = state.pdfs.sheet(item, state.framework, number) if item else None
+    if sheet is None:
+        return {"sheet": None, "places": {}}
+    given = {name: query[name] for name in ("version", "against") if name in query}
+
+    def address(page: int) -> str:
+        return "?" + urlencode({**given, "page": page}, errors="replace")
+
+    return {
+        "sheet": sheet,
+        "address_of": address,
+        "image": f"{request.url.path}/pages/{sheet.number}.png{address(sheet.number)}",
+        "places": {
+            move: (f"{address(page) * (page != sheet.number)}#place.{first}", page, colour)
+            for move, (page, first, colour) in sheet.places.items()
+        },
+    }
+
+
+def _image(state: State, request: Request) -> Response:
+    """Return a page of the PDF file of a paper as an image.
+
+    The parameter `version` selects one of its annotations.
+    """
+    number, page = (min(request.path_params[name], MOST) for name in ("number", "page"))
+    with state.corpus() as db:
+        found = numbered(db, number)
+        made = versions(db, number, state.framework) if found else []
+    shown = _chosen(made, request.query_params.get("version")) or next(iter(made), None)
+    try:
+        if found is None or shown is None:
+            raise InputError("has no annotation", where=f"paper {number}")
+        image = state.pdfs.image(Annotated(found.paper, dict(shown.record)), page)
+    except InputError as error:
+        return message(request, HTTPStatus.NOT_FOUND, "No such page", f"{error}")
+    return Response(image, media_type="image/png")
 
 
 def _chosen(made: Sequence[Version], wanted: str | None) -> Version | None:

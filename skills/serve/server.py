@@ -48,7 +48,9 @@ DEMO = Path(__file__).with_name("demo")
 """The folder of the demo, which contains an evaluation and a training run to compare."""
 DEMO_TITLE = "invented papers to look around in; what you do here is gone when /serve ends"
 PAPERS = DEMO / "corpus.jsonl"
-"""One object a line: a paper, and the record of its annotation."""
+"""One object a line: a paper, and the record of its annotation. The path of a PDF file is relative
+to this folder.
+"""
 VERSIONS = DEMO / "versions.jsonl"
 """Records of earlier annotations of some of these papers."""
 CURATION = DEMO / "curation.jsonl"
@@ -107,10 +109,14 @@ class Server:
             )
         )
         state.is_closing = lambda: self._uvicorn.should_exit
+        self._state = state
 
     def run(self) -> None:
         """Serve until Ctrl-C or `stop`, and return when all requests have ended."""
-        self._uvicorn.run(sockets=[self._listener])
+        try:
+            self._uvicorn.run(sockets=[self._listener])
+        finally:
+            self._state.pdfs.close()
 
     def stop(self) -> None:
         """Stop the server from another thread."""
@@ -205,12 +211,15 @@ def write_demo(path: Path, framework: Framework) -> None:
     with open_corpus(path) as db, transaction(db):
         for given in _lines(PAPERS):
             known, record = given["paper"], given["record"]
+            source = record["provenance"]["input"]
+            if source["path"].endswith(".pdf"):
+                source["path"] = str(DEMO / source["path"])
             paper = papers[known["paper_id"]] = Paper(
                 "paper_id",
                 known["paper_id"],
                 known["title"],
                 known["abstract"],
-                record["provenance"]["input"],
+                source,
                 authors=known["authors"],
                 published=known["published"],
                 categories=known["categories"],

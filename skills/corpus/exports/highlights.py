@@ -80,9 +80,11 @@ def save(
 
 def pdf_of(item: Annotated) -> Path | None:
     """Return the PDF file that a paper was annotated from, or None for another source."""
-    known = item.paper.source.get("path") or item.record["provenance"]["input"].get("path")
-    is_pdf = isinstance(known, str) and known.lower().endswith(SUFFIX)
-    return at_home(Path(known)) if is_pdf else None
+    for source in (item.record["provenance"]["input"], item.paper.source):
+        path = source.get("path")
+        if isinstance(path, str) and path.lower().endswith(SUFFIX):
+            return at_home(Path(path))
+    return None
 
 
 def passages_of(item: Annotated, framework: Framework) -> dict[str, Any]:

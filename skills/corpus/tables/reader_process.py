@@ -60,10 +60,11 @@ class ReaderProcess:
     Args:
         module: the module that the process runs.
         library: the name of the parser, for messages.
+        seconds: maximum time in seconds for a file; None for `SECONDS`.
     """
 
-    def __init__(self, module: str, library: str) -> None:
-        self._module, self._library = module, library
+    def __init__(self, module: str, library: str, seconds: float | None = None) -> None:
+        self._module, self._library, self._seconds = module, library, seconds
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> ReaderProcess:
@@ -82,7 +83,7 @@ class ReaderProcess:
         process = self._process = self._process or self._start()
         assert process.stdin is not None
         assert process.stdout is not None
-        timer = threading.Timer(SECONDS, process.kill)
+        timer = threading.Timer(self._seconds or SECONDS, process.kill)
         timer.daemon = True
         timer.start()
         try:

@@ -21,13 +21,21 @@ for (const [elements, names] of [[moves, (one) => [one.dataset.move]], [places, 
     for (const event of ["pointerleave", "blur"]) one.addEventListener(event, markChosen);
   }
 
-for (const place of places) place.tabIndex = 0;
+for (const place of places) if (!place.matches("a")) place.tabIndex = 0;
 
-for (const move of moves)
+/** Return the place to show for a move: its highlight, unless the page is below the moves. */
+function shownFor(name) {
+  const found = places.filter((place) => namesOf(place).includes(name));
+  const highlight = found.find((place) => place.matches(".sheet a"));
+  const isBeside = highlight && getComputedStyle(highlight.closest(".sheet")).position === "sticky";
+  return isBeside ? highlight : found[0];
+}
+
+const buttons = moves.filter((move) => move.matches("button"));
+for (const move of buttons)
   move.addEventListener("click", () => {
     chosen = chosen === move ? null : move;
-    for (const other of moves) other.setAttribute("aria-pressed", String(other === chosen));
+    for (const other of buttons) other.setAttribute("aria-pressed", String(other === chosen));
     markChosen();
-    const place = places.find((one) => one.classList.contains("marked"));
-    if (chosen && place) place.scrollIntoView({ block: "nearest" });
+    if (chosen) shownFor(move.dataset.move)?.scrollIntoView({ block: "nearest" });
   });

@@ -8,7 +8,7 @@ from skills.corpus.pdf import extraction
 from skills.corpus.tables import reader_process
 
 
-def failing(path, sections):
+def failing(path, **request):
     match Path(path).stem:
         case "crash":
             os.abort()
@@ -22,7 +22,7 @@ def failing(path, sections):
                 pass
         case "memory":
             return [{"title": bytearray(reader_process.MEMORY + 1).hex()}]
-    return extraction.read(path, sections)
+    return extraction.read(path, **request)
 
 
 reader_process.serve(failing)

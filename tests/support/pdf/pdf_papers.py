@@ -54,7 +54,8 @@ class PdfPaper:
         columns: of the text; title and authors are over all of them.
         label: the heading of the abstract; one that ends in "—" or "." begins its first line.
         head: a line at the top of each page, beside the number of the page.
-        sections: headings and texts after the abstract.
+        sections: headings and texts after the abstract; a heading that begins with a form feed
+            begins a page.
         by_row: draw line after line over all columns, not column after column.
         margin: text on the left margin, from bottom to top.
         information: the entries Title, Author and Subject.
@@ -131,7 +132,10 @@ class _Setter:
         blank = "" if paper.label.endswith("—") else " "
         self._text(f"{paper.label}{blank}{paper.abstract}" if run_in else paper.abstract)
         for heading, text in paper.sections:
-            self._heading(heading)
+            if heading.startswith("\f"):
+                self.column = paper.columns - 1
+                self._next_column()
+            self._heading(heading.strip())
             self._text(text)
         self._finish_page()
 

@@ -1,0 +1,137 @@
+"""Render a page of a PDF file as a PNG image, and place passages on it, in a separate process."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import ctypes
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pypdfium2.raw as pdfium_c
+from pypdfium2 import PdfBitmap, PdfDocument, PdfiumError, PdfPage
+
+from skills.corpus.pdf.page_lines import MOST_PAGES
+from skills.corpus.pdf.passage_places import Box, Passages, places_of
+from skills.corpus.tables.reader_process import Unreadable, serve
+
+WIDTH = 1400
+"""Width of an image in pixels, about twice the width at which it is shown."""
+MOST_PIXELS = 4_000_000
+MOST_BYTES = 3_000_000
+"""Maximum size of an image in bytes; a larger image is rendered again at a lower resolution."""
+SMALLER = (1.0, 0.6, 0.36, 0.2, 0.1)
+"""Resolutions at which a page is rendered, in relation to the first one."""
+UNIT = 1000.0
+"""Width of every page in the units of the places."""
+_FINE = 100_000
+"""Size of the page for which PDFium computes places, which are integers."""
+
+
+def read(path: str, page: int | None = None, passages: Passages | None = None) -> Iterator[Any]:
+    """Yield an image or the places of passages, for `ReaderProcess.read`.
+
+    Args:
+        page: the number of the page to render, from 0; the answer is the PNG file in Base64.
+        passages: the passages to place; the answer has the heights of the pages, and the places by
+            move. A place has the left end, the top, the width and the height of each of its boxes.
+
+    Raises:
+        Unreadable: the file cannot be read, or the page cannot be rendered.
+    """
+    found = places_of(Path(path), passages) if passages else {}
+    try:
+        with contextlib.closing(PdfDocument(path)) as document:
+            if page is not None:
+                yield base64.b64encode(_image(document, page)).decode()
+                return
+            heights = [UNIT * _ratio(document, n) for n in range(min(len(document), MOST_PAGES))]
+            places = {
+                move: [
+                    {
+                        "page": place["page"],
+                        "boxes": [
+                            _placed(document[place["page"]], box, heights[place["page"]])
+                            for box in place["boxes"]
+                        ],
+                    }
+                    for place in own
+                ]
+                for move, own in found.items()
+            }
+            yield {"heights": heights, "places": places}
+    except PdfiumError as exc:
+        raise Unreadable("cannot be rendered by PDFium") from exc
+
+
+def _image(document: PdfDocument, number: int) -> bytes:
+    """Return a page as a PNG file, without annotations.
+
+    Raises:
+        Unreadable: the page does not exist or has no size, or its image is too large.
+    """
+    if not 0 <= number < min(len(document), MOST_PAGES):
+        raise Unreadable(f"has no page {number + 1:,}")
+    page = document[number]
+    width, height = page.get_size()
+    if not 0 < width * height < math.inf:
+        raise Unreadable(f"has no size on page {number + 1:,}")
+    scale = min(WIDTH / width, math.sqrt(MOST_PIXELS / (width * height)))
+    for smaller in SMALLER:
+        bitmap = page.render(
+            scale=scale * smaller,
+            may_draw_forms=False,
+            draw_annots=False,
+            rev_byteorder=True,
+            limit_image_cache=True,
+        )
+        made = _png(bitmap)
+        bitmap.close()
+        if len(made) <= MOST_BYTES:
+            return made
+    raise Unreadable(f"has an image of more than {MOST_BYTES:,} bytes on page {number + 1:,}")
+
+
+def _png(bitmap: PdfBitmap) -> bytes:
+    """Return an RGB bitmap as a PNG file, with one channel if it has no colours."""
+    pixels = memoryview(bitmap.buffer).cast("B")
+    channels, kind = 3, 2
+    if (red := pixels[0::3].tobytes()) == pixels[1::3] and red == pixels[2::3]:
+        pixels, channels, kind = memoryview(red), 1, 0
+    row = bitmap.width * channels
+    packer = zlib.compressobj(6)
+    rows = [packer.compress(b"\0" + pixels[at : at + row]) for at in range(0, len(pixels), row)]
+    header = struct.pack(">IIBBBBB", bitmap.width, bitmap.height, 8, kind, 0, 0, 0)
+    chunks = {b"IHDR": header, b"IDAT": b"".join((*rows, packer.flush())), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
+
+
+def _ratio(document: PdfDocument, number: int) -> float:
+    """Return the height of a page in relation to its width, 1 if the page is damaged."""
+    with contextlib.suppress(PdfiumError):
+        width, height = document.get_page_size(number)
+        if 0 < width * height < math.inf:
+            return float(height / width)
+    return 1.0
+
+
+def _placed(page: PdfPage, box: Box, height: float) -> list[float]:
+    """Return the left end, the top, the width and the height of a box on the rendered page."""
+    corners = []
+    for x, y in (box[:2], box[2:]):
+        across, down = ctypes.c_int(), ctypes.c_int()
+        pdfium_c.FPDF_PageToDevice(page.raw, 0, 0, _FINE, _FINE, 0, x, y, across, down)
+        corners.append((across.value / _FINE * UNIT, down.value / _FINE * height))
+    (left, right), (top, bottom) = map(sorted, zip(*corners, strict=True))
+    return [round(one, 2) for one in (left, top, right - left, bottom - top)]
+
+
+if __name__ == "__main__":
+    serve(read)

@@ -1,0 +1,213 @@
+"""The pages of PDF files, which the page of a paper shows with highlighted passages.
+
+PDFium runs in a process of its own, so that a hostile file cannot stop the server. Images are kept
+in a folder, by the digest of the file and the number of the page.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, InputError, OutputError
+from harness.runs import targets
+from harness.support.bounded_files import read_bytes
+from harness.support.text_input import reading, shown
+from skills.corpus.exports.highlights import COLOURS, passages_of, pdf_of
+from skills.corpus.pdf.pdf_files import check_pdf
+from skills.corpus.records import Annotated
+from skills.corpus.tables.reader_process import ReaderProcess, Unreadable
+from skills.nanda.framework import Framework
+
+WORKER = "skills.corpus.pdf.page_image"
+SECONDS = 20.0
+"""Maximum time in seconds for a file."""
+MOST_BYTES = 200_000_000
+"""Maximum size of the folder of images in bytes. The images that have not been shown for the
+longest time are removed.
+"""
+KEPT = 500
+"""Maximum number of answers of the process that are kept in memory."""
+Boxes = tuple[tuple[float, float, float, float], ...]
+"""The left end, the top, the width and the height of each line of a passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Highlight:
+    """A passage on a page, with the moves that it states and their colours."""
+
+    boxes: Boxes
+    moves: list[str]
+    colours: list[str]
+
+    @property
+    def area(self) -> float:
+        return sum(width * height for _, _, width, height in self.boxes)
+
+
+@dataclass(slots=True)
+class Sheet:
+    """A page of the PDF file of a paper.
+
+    Attributes:
+        problem: the reason why no page is shown, or "".
+        count: number of pages that can be shown.
+        number: number of the page, from 1.
+        height: the height of the page, whose width is 1000.
+        highlights: the passages on the page, the largest first.
+        stated: the labels of the moves on each page that has passages.
+        places: for each move its page, the first move of its highlight, and its colour.
+        missing: the labels of moves that were not found on the pages.
+    """
+
+    name: str
+    problem: str = ""
+    count: int = 0
+    number: int = 0
+    height: float = 0
+    highlights: list[Highlight] = field(default_factory=list)
+    stated: dict[int, list[str]] = field(default_factory=dict)
+    places: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+
+class PdfPages:
+    """Images of pages and the places of passages. Several threads may use it.
+
+    Args:
+        folder: the folder in which images are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._process = ReaderProcess(WORKER, "PDFium", SECONDS)
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+        self._digests: dict[Path, tuple[tuple[int, int], str]] = {}
+
+    def close(self) -> None:
+        """End the process. If it is reading a file, it ends with this program."""
+        if self._lock.acquire(timeout=1):
+            self._process.__exit__()
+            self._lock.release()
+
+    def sheet(self, item: Annotated, framework: Framework, wanted: int | None) -> Sheet | None:
+        """Return a page of the PDF file of a paper, or None if the paper has no PDF file.
+
+        Args:
+            wanted: the number of the page; otherwise, the first page with a passage is returned.
+        """
+        path = pdf_of(item)
+        if path is None:
+            return None
+        passages = passages_of(item, framework)
+        try:
+            answer = self._answer(path, json.dumps(passages), passages=passages)
+        except HarnessError as error:
+            return Sheet(path.name, f"{error}")
+        heights, places, labels = answer["heights"], answer["places"], framework.labels
+        moves = [*passages["spans"], *passages["quotes"]]
+        sheet = Sheet(path.name, count=len(heights))
+        sheet.missing = [labels[move] for move in moves if move not in places]
+        if moves and not places:
+            text = "has changed since it was annotated: none of the passages is on its pages"
+            return Sheet(path.name, f"{shown(path)}: {text}")
+        colours = dict(zip(framework.names, itertools.cycle(COLOURS), strict=False))
+        found: dict[tuple[int, Boxes], list[str]] = {}
+        for move in filter(places.get, framework.names):
+            for place in places[move]:
+                boxes = tuple(map(tuple, place["boxes"]))
+                found.setdefault((place["page"] + 1, boxes), []).append(move)
+        for (page, _), own in found.items():
+            sheet.stated.setdefault(page, []).extend(labels[move] for move in own)
+            for move in own:
+                sheet.places.setdefault(move, (page, own[0], colours[move]))
+        sheet.stated = dict(sorted(sheet.stated.items()))
+        sheet.number = next(iter(sheet.stated), 1)
+        if wanted is not None and 1 <= wanted <= len(heights):
+            sheet.number = wanted
+        sheet.height = heights[sheet.number - 1]
+        highlights = [
+            Highlight(boxes, own, [colours[move] for move in own])
+            for (page, boxes), own in found.items()
+            if page == sheet.number
+        ]
+        sheet.highlights = sorted(highlights, key=lambda one: -one.area)
+        return sheet
+
+    def image(self, item: Annotated, number: int) -> bytes:
+        """Return a page of the PDF file of a paper as a PNG file.
+
+        Args:
+            number: the number of the page, from 1.
+
+        Raises:
+            InputError: the paper has no PDF file, or the page cannot be rendered.
+        """
+        path = pdf_of(item)
+        if path is None:
+            raise InputError("was not annotated from a PDF file", where=item.paper.id)
+        kept = self._folder / f"{self._digest(check_pdf(path))}-{number}.png"
+        with contextlib.suppress(OSError):
+            image = read_bytes(kept, MOST_BYTES)
+            os.utime(kept)
+            return image
+        image = base64.b64decode(self._answer(path, f"{number}", page=number - 1))
+        with contextlib.suppress(OSError, OutputError):  # the folder cannot be written
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            targets.write(kept, lambda file: file.write(image))
+            self._remove_oldest()
+        return image
+
+    def _answer(self, path: Path, name: str, **request: Any) -> Any:
+        """Return the answer of the process about a file.
+
+        Places and failures are kept, so that a file that takes too long delays one request.
+
+        Raises:
+            InputError: the file cannot be read.
+            SkillFailed: the process cannot be started.
+        """
+        path = check_pdf(path)
+        key = self._digest(path), name
+        with self._lock:
+            answer = self._answers.get(key)
+            if answer is None:
+                try:
+                    [answer] = self._process.read(path, **request)
+                except Unreadable as exc:
+                    answer = exc
+                if not isinstance(answer, str):  # an image
+                    self._answers[key] = answer
+                    while len(self._answers) > KEPT:
+                        self._answers.popitem(last=False)
+        if isinstance(answer, Unreadable):
+            raise InputError(f"{answer}", where=shown(path))
+        return answer
+
+    def _digest(self, path: Path) -> str:
+        """Return the digest of a file, which is computed again if the file changes."""
+        with reading(path):
+            status = path.stat()
+            known, digest = self._digests.get(path, (None, ""))
+            state = status.st_size, status.st_mtime_ns
+            if state != known:
+                self._digests[path] = state, (digest := targets.digest(path))
+        return digest
+
+    def _remove_oldest(self) -> None:
+        files = [(one.stat(), one) for one in self._folder.glob("*.png")]
+        size = sum(status.st_size for status, _ in files)
+        for status, file in sorted(files, key=lambda one: one[0].st_mtime):
+            if size <= MOST_BYTES:
+                return
+            file.unlink()
+            size -= status.st_size
